@@ -1,0 +1,195 @@
+//! What one association may use, and the protocol parameters of RFC 9260 §16.
+
+use std::time::Duration;
+
+/// Limits and protocol parameters of an association. Every field has a default that suits data channels; the doc of
+/// each says why. [`validate`](Self::validate) checks the ranges, and associations refuse nothing that passed it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// SCTP port of this end. Default 5000, what WebRTC uses everywhere (RFC 8841 §5).
+    pub local_port: u16,
+    /// SCTP port of the peer. Default 5000.
+    pub remote_port: u16,
+    /// Largest SCTP packet, common header included, in bytes; 576 to 65,487. Default 1,200: with 28 bytes of UDP/IPv4
+    /// it passes every path that carries IPv6 (1,280), tunnels included.
+    pub mtu: usize,
+    /// Streams that this end would like to send on. Default 65,535, so that every data-channel id may be used; memory
+    /// is only held for streams in use.
+    pub outbound_streams: u16,
+    /// Streams that the peer may send on. Default 65,535.
+    pub inbound_streams: u16,
+    /// Receive window: bytes that the peer may have unread here, and the bound of what an association holds for it.
+    /// At least 4,096 and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay product of 250 Mbit/s at 100 ms.
+    pub receive_window: u32,
+    /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association
+    /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only
+    /// because the window is kept open for the message in reassembly.
+    pub receive_message_size_max: usize,
+    /// Bytes that may wait for sending on all streams together before `send` says that it is full. The message that
+    /// crosses the line is still accepted. Default 16 MiB, as browsers.
+    pub send_buffer: usize,
+    /// The same bound for one stream, so that one that does not move leaves room to the others. Default 4 MiB.
+    pub stream_send_buffer: usize,
+    /// Largest message that `send` accepts, in bytes. Default 1 GiB; the data-channel layer lowers it to what the
+    /// peer announced.
+    pub send_message_size_max: usize,
+    /// First retransmission time-out (RFC 9260 §16). Default 1 s.
+    pub rto_initial: Duration,
+    /// Least retransmission time-out. Default 400 ms, above the 200 ms that a peer may delay a SACK; RFC 9260 suggests
+    /// 1 s, which real-time users feel and browsers do not keep.
+    pub rto_min: Duration,
+    /// Greatest retransmission time-out. Default 10 s: after an outage a connection is back within that time. RFC 9260
+    /// suggests 60 s.
+    pub rto_max: Duration,
+    /// How long an acknowledgement may wait for a second packet; at most 500 ms (RFC 9260 §6.2). Default 20 ms: long
+    /// enough to join the answer of a request, short enough not to slow the start of a transfer.
+    pub sack_delay_max: Duration,
+    /// Time-outs in a row after which the peer counts as unreachable (Association.Max.Retrans). Default 10.
+    pub association_max_retransmits: u32,
+    /// How often INIT and COOKIE ECHO are repeated (Max.Init.Retransmits). Default 8.
+    pub init_max_retransmits: u32,
+    /// Idle time after which the peer is asked for a sign of life (HB.interval); `None` never asks. Default 15 s;
+    /// RFC 9260 suggests 30 s, NAT bindings often last 30 s.
+    pub heartbeat_interval: Option<Duration>,
+    /// How long a State Cookie is good (Valid.Cookie.Life). Default 60 s.
+    pub cookie_lifetime: Duration,
+    /// Packets sent at most in answer to one input, RFC 9260 §6.1's Max.Burst. Default 32: larger than the RFC's 4,
+    /// because a burst here is already limited by the congestion window's growth.
+    pub max_burst: u32,
+    /// Time that a graceful shutdown may take in all (T5-shutdown-guard, RFC 9260 §9.2). Default 30 s.
+    pub shutdown_guard: Duration,
+    /// How often the peer may refuse or fail a stream reset before the channel is given up with an error. Default 10.
+    pub reset_attempts_max: u32,
+    /// How long a stream reset may remain unanswered, or "in progress", in all. Default 30 s.
+    pub reset_timeout: Duration,
+    /// Offer and accept FORWARD-TSN (RFC 3758). Default true. For tests against peers without it.
+    pub partial_reliability: bool,
+    /// Offer and accept RE-CONFIG (RFC 6525). Default true. For tests against peers without it.
+    pub stream_reset: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            local_port: 5000,
+            remote_port: 5000,
+            mtu: 1200,
+            outbound_streams: 65_535,
+            inbound_streams: 65_535,
+            receive_window: 8 << 20,
+            receive_message_size_max: (64 << 20) + 1,
+            send_buffer: 16 << 20,
+            stream_send_buffer: 4 << 20,
+            send_message_size_max: 1 << 30,
+            rto_initial: Duration::from_secs(1),
+            rto_min: Duration::from_millis(400),
+            rto_max: Duration::from_secs(10),
+            sack_delay_max: Duration::from_millis(20),
+            association_max_retransmits: 10,
+            init_max_retransmits: 8,
+            heartbeat_interval: Some(Duration::from_secs(15)),
+            cookie_lifetime: Duration::from_secs(60),
+            max_burst: 32,
+            shutdown_guard: Duration::from_secs(30),
+            reset_attempts_max: 10,
+            reset_timeout: Duration::from_secs(30),
+            partial_reliability: true,
+            stream_reset: true,
+        }
+    }
+}
+
+/// A configuration value outside its range.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, but must be {range}")]
+pub struct ConfigError {
+    /// Name of the field.
+    pub field: &'static str,
+    /// What it was set to.
+    pub value: String,
+    /// What it may be.
+    pub range: &'static str,
+}
+
+impl Config {
+    /// Checks every range.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is outside its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        fn check(
+            ok: bool,
+            field: &'static str,
+            value: impl std::fmt::Debug,
+            range: &'static str,
+        ) -> Result<(), ConfigError> {
+            if ok { Ok(()) } else { Err(ConfigError { field, value: format!("{value:?}"), range }) }
+        }
+        let second = Duration::from_secs(1);
+        check(self.local_port != 0, "local_port", self.local_port, "1 to 65535")?;
+        check(self.remote_port != 0, "remote_port", self.remote_port, "1 to 65535")?;
+        check((576..=65_487).contains(&self.mtu), "mtu", self.mtu, "576 to 65487 bytes")?;
+        check(self.outbound_streams != 0, "outbound_streams", self.outbound_streams, "1 to 65535")?;
+        check(self.inbound_streams != 0, "inbound_streams", self.inbound_streams, "1 to 65535")?;
+        let window = self.receive_window;
+        let fits = window >= 4096 && window as usize >= self.mtu && window <= 1 << 30;
+        check(fits, "receive_window", window, "4096 bytes (and at least mtu) to 1 GiB")?;
+        for (size, field) in [
+            (self.receive_message_size_max, "receive_message_size_max"),
+            (self.send_message_size_max, "send_message_size_max"),
+            (self.send_buffer, "send_buffer"),
+            (self.stream_send_buffer, "stream_send_buffer"),
+        ] {
+            check((1..=1 << 30).contains(&size), field, size, "1 byte to 1 GiB")?;
+        }
+        let rto = self.rto_min >= Duration::from_millis(10) && self.rto_min <= self.rto_initial;
+        check(rto, "rto_min", self.rto_min, "10 ms to rto_initial")?;
+        let rto = self.rto_initial <= self.rto_max && self.rto_max <= 120 * second;
+        check(rto, "rto_max", self.rto_max, "rto_initial to 120 s")?;
+        let delay = self.sack_delay_max;
+        check(delay <= second / 2, "sack_delay_max", delay, "0 to 500 ms (RFC 9260 §6.2)")?;
+        let retransmits = self.association_max_retransmits;
+        check((1..=100).contains(&retransmits), "association_max_retransmits", retransmits, "1 to 100")?;
+        let retransmits = self.init_max_retransmits;
+        check((1..=100).contains(&retransmits), "init_max_retransmits", retransmits, "1 to 100")?;
+        if let Some(interval) = self.heartbeat_interval {
+            check(interval >= second / 10, "heartbeat_interval", interval, "100 ms or more, or None")?;
+        }
+        let lifetime = self.cookie_lifetime;
+        check((second..=600 * second).contains(&lifetime), "cookie_lifetime", lifetime, "1 to 600 s")?;
+        check((4..=1024).contains(&self.max_burst), "max_burst", self.max_burst, "4 to 1024 packets")?;
+        let guard = self.shutdown_guard;
+        check((second..=600 * second).contains(&guard), "shutdown_guard", guard, "1 to 600 s")?;
+        let attempts = self.reset_attempts_max;
+        check((1..=100).contains(&attempts), "reset_attempts_max", attempts, "1 to 100")?;
+        let timeout = self.reset_timeout;
+        check((second..=600 * second).contains(&timeout), "reset_timeout", timeout, "1 to 600 s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_every_range_has_two_sides() {
+        Config::default().validate().unwrap();
+        let refused: [(&str, fn(&mut Config)); 9] = [
+            ("local_port", |c| c.local_port = 0),
+            ("mtu", |c| c.mtu = 575),
+            ("mtu", |c| c.mtu = 65_488),
+            ("receive_window", |c| c.receive_window = 4095),
+            ("send_buffer", |c| c.send_buffer = 0),
+            ("rto_min", |c| c.rto_min = Duration::from_secs(2)),
+            ("sack_delay_max", |c| c.sack_delay_max = Duration::from_millis(501)),
+            ("heartbeat_interval", |c| c.heartbeat_interval = Some(Duration::ZERO)),
+            ("max_burst", |c| c.max_burst = 3),
+        ];
+        for (field, set) in refused {
+            let mut config = Config::default();
+            set(&mut config);
+            assert_eq!(config.validate().unwrap_err().field, field);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Errors by blame: an `Err` is the caller's doing, an event is the peer's or the network's.
+
+use crate::message::StreamId;
+
+/// Why a message was not accepted. Nothing of it was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Too much is waiting already, on this stream or in all. [`Event::Writable`](crate::Event::Writable) follows.
+    #[error("the send buffer is full")]
+    Full,
+    /// SCTP carries no empty message (RFC 9260 §3.3.1); data channels send one byte with a PPID that says so.
+    #[error("SCTP carries no empty message")]
+    Empty,
+    /// The message is longer than the peer takes, or than the configuration allows.
+    #[error("a message of {len} bytes is above the limit of {max}")]
+    TooLarge {
+        /// Bytes in the message.
+        len: usize,
+        /// Bytes that are allowed.
+        max: usize,
+    },
+    /// The peer accepts fewer streams than that.
+    #[error("stream {stream} does not exist: the association has {streams} outgoing streams")]
+    NoSuchStream {
+        /// The stream asked for.
+        stream: StreamId,
+        /// How many there are.
+        streams: u16,
+    },
+    /// The stream is being reset (RFC 6525 §5.1.2): nothing is sent on it before the peer has answered.
+    #[error("stream {0} is being reset")]
+    Resetting(StreamId),
+    /// `shutdown` or `abort` was called, the peer shut down, or the association has failed.
+    #[error("the association is shutting down or closed")]
+    Closed,
+}
+
+/// Why a stream reset was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetError {
+    /// The peer did not offer RE-CONFIG (RFC 6525).
+    #[error("the peer cannot reset streams: it did not offer RE-CONFIG")]
+    NotSupported,
+    /// The association is shutting down, closed, or not yet established.
+    #[error("the association is not established")]
+    NotEstablished,
+    /// The peer accepts fewer streams than that.
+    #[error("stream {0} does not exist")]
+    NoSuchStream(StreamId),
+}
+
+/// Why a reset that was started came to nothing: the peer's doing or the network's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResetFailure {
+    /// The peer refused as often as the configuration allows.
+    #[error("the peer refused to reset the stream ({0:?})")]
+    Refused(crate::wire::ResetResult),
+    /// The peer answered "in progress", or not at all, for the whole of `reset_timeout`.
+    #[error("the peer did not reset the stream in time")]
+    TimedOut,
+}
+
+/// Why an association ended. Every association reports exactly one, in [`Event::Closed`](crate::Event::Closed).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// A graceful shutdown by either end: all that was accepted was delivered (RFC 9260 §9.2).
+    #[error("the association was shut down")]
+    Shutdown,
+    /// `abort` was called here.
+    #[error("the association was aborted locally")]
+    LocalAbort,
+    /// The peer sent ABORT.
+    #[error("the peer aborted the association: cause {cause:?}{}{text}", if text.is_empty() { "" } else { ", " })]
+    PeerAbort {
+        /// The first error cause in the ABORT, if it had one (RFC 9260 §3.3.10).
+        cause: Option<u16>,
+        /// What the peer said, cut to 256 bytes and made printable.
+        text: String,
+    },
+    /// No answer to INIT or COOKIE ECHO.
+    #[error("the peer did not answer the handshake")]
+    HandshakeTimedOut,
+    /// No acknowledgement through `association_max_retransmits` time-outs in a row (RFC 9260 §8.1).
+    #[error("the peer became unreachable")]
+    PeerUnreachable,
+    /// The graceful shutdown took longer than `shutdown_guard`.
+    #[error("the peer did not finish the shutdown in time")]
+    ShutdownTimedOut,
+    /// The peer broke a rule that the association cannot survive; it has been sent an ABORT.
+    #[error("the peer violated the protocol: {0}")]
+    PeerViolation(#[from] Violation),
+}
+
+/// A rule that the peer broke. Each ends the association with an ABORT that carries the RFC's cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A DATA chunk without user data (RFC 9260 §6.2).
+    #[error("DATA without user data")]
+    NoUserData,
+    /// A SACK or SHUTDOWN that acknowledges what was never sent (RFC 9260 §12.4).
+    #[error("acknowledgement of a TSN that was never sent")]
+    AckOfUnsentTsn,
+    /// Fragments that do not fit together (RFC 9260 §6.9).
+    #[error("fragments that contradict each other")]
+    BadFragment,
+    /// A message above `receive_message_size_max` (RFC 8831 §6.6).
+    #[error("a message above the size limit")]
+    MessageTooLarge,
+    /// I-DATA or I-FORWARD-TSN without having negotiated it, or the reverse (RFC 8260 §2.2.3, §2.3.1).
+    #[error("a chunk that was not negotiated")]
+    NotNegotiated,
+    /// An INIT ACK or INIT with values that no association can have (RFC 9260 §3.3.3).
+    #[error("mandatory handshake value out of range")]
+    BadHandshake,
+    /// A chunk that does not parse where the RFC asks for an ABORT.
+    #[error("a malformed chunk")]
+    Malformed,
+}

@@ -1,0 +1,60 @@
+//! What an association tells its owner.
+
+use crate::error::{CloseReason, ResetFailure};
+use crate::message::{Message, StreamId};
+
+/// Streams that a reset speaks of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Streams {
+    /// Every stream: an empty list on the wire (RFC 6525 §4.1).
+    All,
+    /// These.
+    List(Vec<StreamId>),
+}
+
+impl Streams {
+    /// Whether the stream is one of them.
+    #[must_use]
+    pub fn contains(&self, stream: StreamId) -> bool {
+        match self {
+            Self::All => true,
+            Self::List(list) => list.contains(&stream),
+        }
+    }
+}
+
+/// What happened, in the order in which it happened. [`Closed`](Self::Closed) is the last one, and comes exactly once.
+#[derive(Debug)]
+#[must_use]
+pub enum Event {
+    /// The handshake is done; comes once. Messages may have been sent and queued before.
+    Connected,
+    /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A). Everything that belonged to the old
+    /// association is gone: unsent and unacknowledged messages, partly received ones, stream numbering, resets under way.
+    Restarted,
+    /// A whole message. Unpolled messages keep the receive window smaller; so do unreleased credits.
+    Message(Message),
+    /// The peer has reset its outgoing side of these streams: all that it sent on them before came in earlier events,
+    /// and the next message on them belongs to a new use of the id (RFC 6525 §5.2.2).
+    IncomingReset(Streams),
+    /// A reset that was asked for with `reset_streams` ended: performed, so that the id starts again at SSN 0, or failed.
+    OutgoingReset {
+        /// The stream.
+        stream: StreamId,
+        /// How it ended.
+        outcome: Result<(), ResetFailure>,
+    },
+    /// The buffered amount of the stream fell to its threshold or below, having been above it.
+    BufferedAmountLow(StreamId),
+    /// `send` said that the buffer was full, and has room again.
+    Writable,
+    /// A partially reliable message was given up (RFC 3758 §3.5).
+    Abandoned {
+        /// Its stream.
+        stream: StreamId,
+        /// Bytes in the whole message.
+        len: usize,
+    },
+    /// The end, and why.
+    Closed(CloseReason),
+}

@@ -1,0 +1,179 @@
+//! User messages: what an application hands over, and what it gets.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// A stream's number within an association, the same in both directions of a data channel.
+pub type StreamId = u16;
+
+/// Payload Protocol Identifier: an opaque label that travels with each message (RFC 9260 §3.3.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Ppid(pub u32);
+
+/// How hard the association tries to deliver a message (RFC 3758, RFC 7496).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reliability {
+    /// Retransmitted until it is acknowledged or the association ends.
+    #[default]
+    Reliable,
+    /// Retransmitted at most this often; 0 sends each fragment once.
+    MaxRetransmits(u32),
+    /// Abandoned once this long has passed since `send`, the time in the queue included.
+    MaxLifetime(Duration),
+}
+
+/// How a message is to be sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SendOptions {
+    /// Deliver on arrival, whatever the stream's order (RFC 9260 §6.6).
+    pub unordered: bool,
+    /// When to give up. Anything but [`Reliability::Reliable`] needs a peer with FORWARD-TSN; with another peer
+    /// the message is sent reliably, which RFC 8831 §6.1 lets an application find out from
+    /// [`Association::peer_supports_partial_reliability`](crate::Association::peer_supports_partial_reliability).
+    pub reliability: Reliability,
+    /// Ask the peer to acknowledge at once (the I bit, RFC 7053).
+    pub acknowledge_immediately: bool,
+}
+
+/// The bytes of a received message: the fragments as they came, not copied together.
+///
+/// Reads as a [`Buf`]; [`into_bytes`](Self::into_bytes) makes it contiguous, which copies only if there is more than
+/// one fragment.
+#[derive(Clone, Debug, Default)]
+pub struct Payload {
+    first: Bytes,
+    rest: VecDeque<Bytes>,
+    len: usize,
+}
+
+impl Payload {
+    /// A payload of these fragments, in this order.
+    #[must_use]
+    pub fn from_fragments(mut fragments: VecDeque<Bytes>) -> Self {
+        let len = fragments.iter().map(Bytes::len).sum();
+        let first = fragments.pop_front().unwrap_or_default();
+        Self { first, rest: fragments, len }
+    }
+
+    /// Bytes left to read.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no byte is left to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes in one piece.
+    #[must_use]
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.first;
+        }
+        let mut whole = BytesMut::with_capacity(self.len);
+        whole.extend_from_slice(&self.first);
+        for fragment in self.rest.drain(..) {
+            whole.extend_from_slice(&fragment);
+        }
+        whole.freeze()
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(first: Bytes) -> Self {
+        let len = first.len();
+        Self { first, rest: VecDeque::new(), len }
+    }
+}
+
+impl Buf for Payload {
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.first
+    }
+
+    fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len, "cannot advance past the end of the payload");
+        self.len -= count;
+        loop {
+            if count < self.first.len() {
+                self.first.advance(count);
+                return;
+            }
+            count -= self.first.len();
+            self.first = self.rest.pop_front().unwrap_or_default();
+            if count == 0 && (!self.first.is_empty() || self.rest.is_empty()) {
+                return;
+            }
+        }
+    }
+}
+
+/// Room in the receive window that an unread message occupies.
+///
+/// Whoever takes a message out of an association hands its credit back with
+/// [`Association::release`](crate::Association::release) once the application has read it. Until then the window is
+/// that much smaller, so a reader that stops closes the window instead of growing memory. A credit that is dropped
+/// shrinks the window for the rest of the association's life.
+#[must_use = "hand the credit back with `Association::release`, or the receive window stays smaller for good"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Credit(pub(crate) u32);
+
+impl Credit {
+    /// Bytes of the window that this credit stands for: the payload and a fixed overhead per fragment.
+    #[must_use]
+    pub fn bytes(&self) -> u32 {
+        self.0
+    }
+
+    /// Joins another credit of the same association to this one.
+    pub fn merge(&mut self, other: Self) {
+        self.0 = self.0.saturating_add(other.0);
+    }
+}
+
+/// A whole message from the peer.
+#[derive(Debug)]
+pub struct Message {
+    /// The stream that it came on.
+    pub stream: StreamId,
+    /// The label that the peer gave it.
+    pub ppid: Ppid,
+    /// Whether it was sent unordered.
+    pub unordered: bool,
+    /// Its bytes.
+    pub payload: Payload,
+    /// The room that it occupies in the receive window.
+    pub credit: Credit,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_reads_the_same_in_pieces_and_whole() {
+        let pieces = [&b"ab"[..], b"", b"cde", b"f"].map(Bytes::from_static);
+        let payload = Payload::from_fragments(pieces.into_iter().collect());
+        assert_eq!(payload.len(), 6);
+        assert_eq!(payload.clone().into_bytes(), Bytes::from_static(b"abcdef"));
+        for step in 1..=6 {
+            let (mut rest, mut read) = (payload.clone(), Vec::new());
+            while rest.has_remaining() {
+                let n = step.min(rest.remaining());
+                let mut out = vec![0; n];
+                rest.copy_to_slice(&mut out);
+                read.extend(out);
+            }
+            assert_eq!(read, b"abcdef", "in steps of {step}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Counters of an association. Plain numbers that only grow, but for the gauges at the end.
+
+use std::time::Duration;
+
+macro_rules! drop_reasons {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Why something from the peer was dropped. Nothing is dropped without being counted.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum DropReason { $($(#[$doc])* $name),* }
+
+        impl DropReason {
+            /// Every reason.
+            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
+        }
+    };
+}
+
+drop_reasons! {
+    /// Shorter than a common header and one chunk header, or with a zero port.
+    BadPacket,
+    /// The CRC32c does not match.
+    BadChecksum,
+    /// Not for this association's ports.
+    WrongPorts,
+    /// The Verification Tag does not match (RFC 9260 §8.5).
+    WrongTag,
+    /// A chunk whose length is impossible: it and the rest of the packet are ignored.
+    BadChunkLength,
+    /// A chunk whose contents do not parse or contradict themselves.
+    Malformed,
+    /// A chunk of unknown type (RFC 9260 §3.2).
+    UnknownChunk,
+    /// A chunk that has no meaning in this state.
+    UnexpectedChunk,
+    /// A State Cookie that this end did not make, or made for someone else.
+    BadCookie,
+    /// A State Cookie that is too old.
+    StaleCookie,
+    /// A chunk that repeats what has been received.
+    Duplicate,
+    /// DATA beyond what the window can ever hold, or when the window is full.
+    WindowOverrun,
+    /// DATA on a stream that does not exist.
+    BadStream,
+    /// A SACK older than one already seen, or one whose gap blocks contradict themselves.
+    BadSack,
+    /// A HEARTBEAT ACK that answers nothing that was asked.
+    BadHeartbeatAck,
+    /// A RE-CONFIG request or answer out of sequence.
+    BadReconfig,
+    /// A FORWARD-TSN that points backwards or beyond the window.
+    BadForwardTsn,
+    /// More answers were due than one packet may carry.
+    AnswerLimit,
+    /// No association, no answer (RFC 9260 §8.4).
+    OutOfTheBlue,
+    /// A limit on associations or on handshakes was reached.
+    LimitReached,
+    /// The association is closed.
+    Closed,
+}
+
+/// How often each [`DropReason`] was met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Drops {
+    /// How often this happened.
+    #[must_use]
+    pub fn count(&self, reason: DropReason) -> u64 {
+        self.0.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, reason: DropReason) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+}
+
+/// What an association has done so far, and how it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets handed to `handle_datagram`.
+    pub packets_received: u64,
+    /// Of those, the ones that passed length, checksum, port and tag checks.
+    pub packets_accepted: u64,
+    /// Packets written by `poll_transmit`.
+    pub packets_sent: u64,
+    /// Bytes of those packets.
+    pub bytes_sent: u64,
+    /// Bytes handed to `handle_datagram`.
+    pub bytes_received: u64,
+    /// DATA chunks sent for the first time.
+    pub data_chunks_sent: u64,
+    /// DATA chunks sent again.
+    pub data_chunks_retransmitted: u64,
+    /// DATA chunks that arrived for the first time.
+    pub data_chunks_received: u64,
+    /// Times that loss detection shrank the congestion window.
+    pub congestion_events: u64,
+    /// Times that the retransmission timer T3 expired.
+    pub t3_expirations: u64,
+    /// Retransmissions that the peer reported as duplicates.
+    pub spurious_retransmissions: u64,
+    /// Messages accepted by `send`.
+    pub messages_sent: u64,
+    /// Messages delivered.
+    pub messages_received: u64,
+    /// Partially reliable messages given up.
+    pub messages_abandoned: u64,
+    /// What was dropped, by reason.
+    pub drops: Drops,
+    /// Smoothed round-trip time, once measured.
+    pub srtt: Option<Duration>,
+    /// Retransmission time-out.
+    pub rto: Duration,
+    /// Congestion window, in bytes.
+    pub cwnd: usize,
+    /// Bytes sent and not yet acknowledged or counted as lost.
+    pub flight_size: usize,
+    /// The peer's receive window, less what is on its way.
+    pub peer_rwnd: usize,
+    /// Bytes accepted by `send` and not yet sent.
+    pub buffered_amount: usize,
+}
