@@ -90,6 +90,12 @@ impl Sender {
         }
     }
 
+    /// The first TSN is another one than thought; nothing has been sent yet.
+    pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
+        debug_assert!(self.outstanding.is_empty());
+        self.outstanding = Outstanding::new(initial_tsn);
+    }
+
     /// The handshake is done, or done again: what the peer can take.
     pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool) {
         self.peer_rwnd = peer_rwnd as usize;
@@ -143,7 +149,7 @@ impl Sender {
     }
 
     pub(crate) fn is_stream_drained(&self, stream: StreamId) -> bool {
-        self.drains_at(stream).is_some_and(|position| self.has_acknowledged(position))
+        self.drains_at(stream).is_some_and(|position| position <= self.acknowledged())
     }
 
     /// See [`StreamQueues::drains_at`].
@@ -151,8 +157,14 @@ impl Sender {
         self.queues.drains_at(stream)
     }
 
-    pub(crate) fn has_acknowledged(&self, position: u64) -> bool {
-        position <= self.outstanding.cumulative()
+    /// Position of the Cumulative TSN Ack Point.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.outstanding.cumulative()
+    }
+
+    /// Streams in use from this id on.
+    pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
+        self.queues.streams_from(first)
     }
 
     /// The last TSN that was assigned (RFC 6525 §4.1), and its position.

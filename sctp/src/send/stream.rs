@@ -124,6 +124,13 @@ impl StreamQueues {
         self.streams.get(&stream).is_some_and(|stream| stream.resetting)
     }
 
+    /// Streams in use from this id on, in order.
+    pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
+        let mut streams: Vec<StreamId> = self.streams.keys().copied().filter(|stream| *stream >= first).collect();
+        streams.sort_unstable();
+        streams
+    }
+
     /// Refuses messages on the stream until [`finish_reset`](Self::finish_reset).
     pub(crate) fn begin_reset(&mut self, stream: StreamId) {
         self.streams.entry(stream).or_default().resetting = true;
