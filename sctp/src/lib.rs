@@ -7,6 +7,7 @@ mod endpoint;
 mod error;
 mod event;
 mod message;
+mod recv;
 mod serial;
 mod stats;
 
