@@ -110,7 +110,7 @@ impl Transfer {
         let config = Arc::new(config);
         let mut ends = [1, 2].map(|seed| {
             let keys = CookieKeys::new(clock.instant(now), [seed; 32]);
-            Association::new(clock.instant(now), config.clone(), keys, [seed + 100; 32])
+            Association::new(clock.instant(now), config.clone(), keys, &[], [seed + 100; 32])
         });
         ends[0].connect(clock.instant(now));
         let lines = [0, 1].map(|_| Line {

@@ -1,7 +1,7 @@
 //! The application on one end of an association: opens, sends, reads, closes at random, and holds the data channels to
 //! what they promise (I14, I21, I32, I34).
 
-use narrowboat_dcep::{ChannelId, ChannelOptions, Event, ReadyState, Reliability};
+use narrowboat_dcep::{ChannelError, ChannelId, ChannelOptions, Event, OpenError, ReadyState, Reliability, SendError};
 use narrowboat_sctp::{CloseReason, State};
 
 use std::collections::BTreeSet;
@@ -178,7 +178,12 @@ impl App {
                 assert!(!end.closed_by_peer && !end.closed_locally && !end.closed, "I34: Closing came late or twice");
                 end.closed_by_peer = true;
             }
-            Event::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref().map(|e| format!("{e:?}"))),
+            Event::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
+            Event::Restarted => {
+                assert!(model.lost.contains(&self.pair), "I37: a restart, but the peer has lost nothing");
+                let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
+                assert!(open.is_none(), "I37: {open:?} outlives a restart");
+            }
             Event::AssociationClosed(reason) => {
                 self.ended = Some(reason.clone());
                 self.next_at = None;
@@ -327,12 +332,13 @@ impl App {
                 Some(uid)
             }
             Err(error) => {
-                let words = format!("{error:?}");
                 let ended = self.shutting_down || !matches!(stack.state(), State::Established);
-                let allowed = (ended && words.starts_with("Closed"))
-                    || words.starts_with("NoFreeId")
-                    || words.starts_with("TooManyChannels");
-                assert!(allowed, "I39: open said {words} in {:?}", stack.state());
+                let allowed = match error {
+                    OpenError::Closed => ended,
+                    OpenError::NoFreeId | OpenError::TooManyChannels(_) => true,
+                    _ => false,
+                };
+                assert!(allowed, "I39: open said {error:?} in {:?}", stack.state());
                 None
             }
         }
@@ -407,13 +413,12 @@ impl App {
                 channel.armed |= stack.buffered_amount(channel.id) > channel.threshold;
             }
             Err(error) => {
-                let words = format!("{error:?}");
                 let established = stack.state() == State::Established && !self.shutting_down;
-                match words.split([' ', '(', '{']).next() {
-                    Some("Full") => channel.full = true,
-                    Some("TooLarge") => assert!(len > self.message_size_max, "{words} for {len} bytes"),
-                    Some("NotOpen") if !established => {}
-                    _ => panic!("I19: send said {words} in {:?}", stack.state()),
+                match error {
+                    SendError::Full => channel.full = true,
+                    SendError::TooLarge { .. } => assert!(len > self.message_size_max, "{error}, of {len} bytes"),
+                    SendError::AssociationClosed if !established => {}
+                    _ => panic!("I19: send said {error:?} in {:?}", stack.state()),
                 }
             }
         }
@@ -441,7 +446,6 @@ impl App {
     fn mark_closed(&self, stack: &Stack, model: &mut Model, uid: u32) {
         let end = &mut model.channel(uid).ends[self.side];
         end.closed_locally = true;
-        end.stillborn |= !self.connected || stack.state() != State::Established;
     }
 
     fn set_threshold(&mut self, stack: &mut Stack, index: usize) {
@@ -464,16 +468,22 @@ impl App {
         self.adopt(model, id, uid);
     }
 
-    fn on_closed(&mut self, stack: &Stack, model: &mut Model, id: ChannelId, error: Option<String>) {
+    fn on_closed(&mut self, stack: &Stack, model: &mut Model, id: ChannelId, error: Option<&ChannelError>) {
         let end = self.end(model, id, "Closed");
         assert!(!end.closed, "I34: closed twice");
         end.closed = true;
         end.opened = true;
-        end.failed |= error.is_some();
-        let ended = stack.state() == State::Closed;
-        let excuses = ["Association", "PeerRestarted"];
-        let excused = |error: &String| self.lenient || ended || excuses.iter().any(|word| error.starts_with(word));
-        assert!(error.as_ref().is_none_or(excused), "I39: channel {id:?} was closed with {error:?}");
+        let Some(error) = error else { return };
+        if matches!(error, ChannelError::PeerClosed { .. }) {
+            assert!(end.closed_by_peer, "I34: {error} without Closing");
+            end.lossy = true;
+            return;
+        }
+        end.failed = true;
+        let excused = matches!(error, ChannelError::Association(_) | ChannelError::PeerRestarted)
+            || self.lenient
+            || stack.state() == State::Closed;
+        assert!(excused, "I39: channel {id:?} was closed with {error:?}");
     }
 
     fn channel(&mut self, id: ChannelId) -> &mut AppChannel {
@@ -494,7 +504,7 @@ fn subject(event: &Event) -> Option<ChannelId> {
     match event {
         Event::Incoming(id) | Event::Open(id) | Event::Readable(id) | Event::Writable(id) => Some(*id),
         Event::BufferedAmountLow(id) | Event::Closing(id) | Event::Closed(id, _) => Some(*id),
-        Event::Connected | Event::AssociationClosed(_) => None,
+        Event::Connected | Event::Restarted | Event::AssociationClosed(_) => None,
     }
 }
 

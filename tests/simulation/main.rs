@@ -42,7 +42,7 @@ mod trace;
 mod world;
 
 use options::Options;
-use runner::{check, seeds_from_environment};
+use runner::{check, check_all, seeds_from_environment};
 use trace::Verbosity;
 
 #[test]
@@ -50,18 +50,18 @@ fn seeds() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().map(|seed| seed.parse().expect("SIM_SEED is a number")) {
         let options = Options::draw(seed);
         eprintln!("{options:#?}");
-        let outcome = runner::run(options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
+        let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    let count = seeds_from_environment();
-    runner::in_parallel(0..count, |seed| check(Options::draw(seed)));
+    check_all(0..seeds_from_environment(), Options::draw);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in (0..seeds_from_environment()).step_by(100) {
-        let [once, again] = [0, 1].map(|_| check(Options::draw(seed)));
+        let options = Options::draw(seed);
+        let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }
 }

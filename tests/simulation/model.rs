@@ -1,6 +1,8 @@
 //! What must come out: every channel of a conversation, every message accepted on it, and what became of each.
 //! Invariants I18 to I22 are checked here, at each delivery and, for what must have arrived, once the run has settled.
 
+use std::collections::BTreeSet;
+
 use narrowboat_dcep::{ChannelOptions, Reliability};
 
 use crate::clock::Nanos;
@@ -12,6 +14,8 @@ pub(crate) type Side = usize;
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     pub(crate) channels: Vec<ChannelModel>,
+    /// Pairs whose association one end has lost: the only ones on which a restart may be seen.
+    pub(crate) lost: BTreeSet<(usize, usize)>,
 }
 
 /// A channel: one generation of a stream id.
@@ -58,8 +62,8 @@ pub(crate) struct End {
     pub(crate) failed: bool,
     /// Let go of with unread messages.
     pub(crate) deaf: bool,
-    /// Closed before the association was up: nothing need go out.
-    pub(crate) stillborn: bool,
+    /// Told that something was thrown away unsent.
+    pub(crate) lossy: bool,
 }
 
 impl Model {
@@ -87,6 +91,7 @@ impl Model {
 
     /// The association under these channels has ended: nothing more is owed on either side.
     pub(crate) fn on_association_lost(&mut self, pair: (usize, usize)) {
+        self.lost.insert(pair);
         for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
             for end in &mut channel.ends {
                 end.failed |= end.known && !end.closed;
@@ -179,10 +184,9 @@ impl ChannelModel {
             || ours.failed
             || theirs.failed
             || theirs.deaf
-            || ours.stillborn
-            // The peer closed: what had not left by then is given up.
-            || ours.closed_by_peer
-            || (theirs.closed_locally && ours.closed);
+            || ours.lossy
+            // Let go of here, and closed there: nobody was left to be told what was thrown away.
+            || (ours.deaf && theirs.closed_locally);
         if excused { 0 } else { self.lanes[side].sent.len() - self.lanes[side].delivered }
     }
 }

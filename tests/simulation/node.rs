@@ -71,7 +71,7 @@ impl Node {
         let instant = self.clock.instant(now);
         let association = self.gauge.charge(|| {
             let config = Arc::new(options.config_of(self.id).clone());
-            Association::new(instant, config, CookieKeys::new(instant, keys), seed)
+            Association::new(instant, config, CookieKeys::new(instant, keys), &[], seed)
         });
         self.adopt(now, peer, association, None, options);
         if dial && let Some(session) = self.sessions.get_mut(&peer) {
@@ -102,6 +102,8 @@ impl Node {
             channels_max: 100,
             peer_message_size_max: options.message_size_max,
             message_size_max: options.message_size_max,
+            close_timeout: options.close_timeout,
+            ..ChannelConfig::default()
         };
         let stack = Stack::new(association, channels, role, self.clock, self.gauge.clone());
         let pair = (self.id.min(peer), self.id.max(peer));

@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) config: [Config; 2],
     /// Largest message that either side announces to take.
     pub(crate) message_size_max: usize,
+    /// How long a closing channel waits for its reader or its peer.
+    pub(crate) close_timeout: Duration,
     /// From node 0 to the others, and back.
     pub(crate) links: [LinkOptions; 2],
     pub(crate) app: [AppOptions; 2],
@@ -118,6 +120,7 @@ impl Options {
             seed,
             topology,
             message_size_max: prng.pick(&[300 << 10, 300 << 10, 1 << 20, 4000]),
+            close_timeout: Duration::from_secs(if prng.chance(10 * PERCENT) { prng.range(1..=10) } else { 200 }),
             config,
             links,
             app,
@@ -164,6 +167,7 @@ impl Options {
             topology: Topology::Endpoints { clients: 1 },
             config: [Config::default(), Config::default()],
             message_size_max: 300 << 10,
+            close_timeout: Duration::from_secs(200),
             links: [link.clone(), link],
             app: [app.clone(), app],
             max_datagrams: 10,
@@ -185,7 +189,9 @@ impl Options {
 
     /// Whether a reset may legally end in a time-out.
     pub(crate) fn resets_may_fail(&self) -> bool {
-        self.config.iter().any(|config| !config.stream_reset || config.reset_timeout < Duration::from_secs(120))
+        let patience = Duration::from_secs(120);
+        self.close_timeout < patience
+            || self.config.iter().any(|config| !config.stream_reset || config.reset_timeout < patience)
     }
 
     /// Whether a stream id may be out of the peer's range.

@@ -66,9 +66,9 @@ impl Outgoing {
         Self { initial, next: 0, cumulative: -1, chunks: BTreeMap::new(), open: None, streams: BTreeMap::new() }
     }
 
-    /// Payload bytes sent, and neither acknowledged nor given up.
+    /// Bytes of the chunks sent, headers and padding included, and neither acknowledged nor given up.
     pub(crate) fn outstanding_bytes(&self) -> usize {
-        self.outstanding().map(|(_, sent)| sent.len).sum()
+        self.outstanding().map(|(_, sent)| (16 + sent.len).next_multiple_of(4)).sum()
     }
 
     pub(crate) fn has_outstanding(&self) -> bool {

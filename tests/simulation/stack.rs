@@ -122,13 +122,13 @@ impl Stack {
 
     pub(crate) fn handle_datagram(&mut self, now: Nanos, packet: &[u8]) {
         let now = self.clock.instant(now);
-        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotEct, Bytes::copy_from_slice(packet)));
+        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, Bytes::copy_from_slice(packet)));
     }
 
     /// A datagram that the endpoint has looked at already, and whose bytes are charged.
     pub(crate) fn handle_routed(&mut self, now: Nanos, datagram: Bytes) {
         let now = self.clock.instant(now);
-        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotEct, datagram));
+        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, datagram));
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Nanos) {

@@ -202,6 +202,9 @@ impl World {
                 if self.nodes[client].endpoint.is_none() {
                     self.nodes[client] = Node::new(client, &self.options, self.clock, self.now, self.prng.fork());
                 }
+                if self.nodes[client].sessions.contains_key(&0) {
+                    return;
+                }
                 self.nodes[client].dial(self.now, 0, &self.options);
                 self.turn(client, 0, |_, _| {});
             }
