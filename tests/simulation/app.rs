@@ -162,7 +162,10 @@ impl App {
                 assert!(!end.opened && !end.closed && !end.closed_by_peer, "I34: Open came late or twice");
                 end.opened = true;
             }
-            Event::Readable(id) => assert!(self.end(model, *id, "Readable").opened, "I34: a message before Open"),
+            Event::Readable(id) => {
+                let end = self.end(model, *id, "Readable");
+                assert!(end.opened || end.closed_locally, "I34: a message before Open");
+            }
             Event::Writable(id) => {
                 self.end(model, *id, "Writable");
                 self.channel(*id).full = false;
@@ -180,7 +183,7 @@ impl App {
             }
             Event::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
             Event::Restarted => {
-                assert!(model.lost.contains(&self.pair), "I37: a restart, but the peer has lost nothing");
+                assert!(model.hostile || model.lost.contains(&self.pair), "I37: a restart, but the peer has lost nothing");
                 let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
                 assert!(open.is_none(), "I37: {open:?} outlives a restart");
             }
@@ -220,7 +223,7 @@ impl App {
             }
             let buffered = stack.buffered_amount(channel.id);
             let low = channel.armed && buffered <= channel.threshold;
-            assert!(!low || state != ReadyState::Open, "I14: no BufferedAmountLow at {buffered} on channel {uid}");
+            assert!(!low || state != ReadyState::Open, "I14: no BufferedAmountLow at {buffered}: {channel:?}");
         }
     }
 
@@ -263,10 +266,16 @@ impl App {
         let AppChannel { id, uid, .. } = self.channels[index];
         let readable = stack.is_readable(id);
         let peer = 1 - self.side;
+        let hostile = model.hostile;
         let channel = model.channel(uid);
-        let read = stack.recv(now, id, |payload, text| channel.on_delivered(peer, payload, text));
+        let read = stack.recv(now, id, |payload, text| {
+            if !hostile {
+                channel.on_delivered(peer, payload, text);
+            }
+        });
         assert_eq!(read, readable, "I34: is_readable is wrong about channel {uid}");
-        assert!(!read || channel.ends[self.side].opened, "I34: a message before the channel was open");
+        let end = &channel.ends[self.side];
+        assert!(!read || end.opened || end.closed_locally, "I34: a message before the channel was open");
         read
     }
 
@@ -336,6 +345,11 @@ impl App {
                 let allowed = match error {
                     OpenError::Closed => ended,
                     OpenError::NoFreeId | OpenError::TooManyChannels(_) => true,
+                    // A reset that failed, or one that nobody watches, leaves the id in use.
+                    OpenError::IdInUse(stream) => model.channels.iter().any(|channel| {
+                        channel.options.negotiated == Some(stream)
+                            && channel.ends.iter().any(|end| end.failed || end.deaf)
+                    }),
                     _ => false,
                 };
                 assert!(allowed, "I39: open said {error:?} in {:?}", stack.state());
@@ -457,6 +471,12 @@ impl App {
 
     fn on_incoming(&mut self, stack: &Stack, model: &mut Model, id: ChannelId) {
         let options = stack.channel_options(id).expect("I34: an incoming channel has options").clone();
+        if model.hostile {
+            // The peer is not to blame for what its label says.
+            let uid = model.add(self.pair, 1 - self.side, options);
+            model.channel(uid).ends[self.side].opened = true;
+            return self.adopt(model, id, uid);
+        }
         let uid = options.label.split('|').next().and_then(|uid| uid.parse().ok());
         let uid: u32 = uid.unwrap_or_else(|| panic!("I34: label {:?} is nobody's", options.label));
         let channel = model.channel(uid);

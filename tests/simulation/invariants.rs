@@ -120,8 +120,9 @@ pub(crate) fn is_void(observer: &Observer, packet: &[u8]) -> bool {
         Ok(parsed) => {
             let reflected = parsed.has(kind::ABORT) || parsed.has(kind::SHUTDOWN_COMPLETE);
             let tagged = parsed.tag == ours || (reflected && parsed.tag == peers);
-            // INIT has no tag, and COOKIE ECHO brings its own.
-            let handshake = parsed.has(kind::INIT) || parsed.has(kind::COOKIE_ECHO);
+            // INIT has no tag, COOKIE ECHO brings its own, and SHUTDOWN ACK may be of an older association (RFC 9260 §8.5.1 E).
+            let kinds = [kind::INIT, kind::COOKIE_ECHO, kind::SHUTDOWN_ACK];
+            let handshake = kinds.iter().any(|&kind| parsed.has(kind));
             !parsed.crc_is_right || (!tagged && !handshake)
         }
     }
@@ -169,5 +170,15 @@ fn without_stats(text: &str) -> String {
         });
         rest = end.map_or("", |end| &rest[start + end + 1..]);
     }
-    kept + rest
+    // So may what is counted down again from each input on.
+    kept += rest;
+    let counters = ["burst_left: ", "unchecked: "];
+    for name in counters {
+        if let Some(at) = kept.find(name) {
+            let from = at + name.len();
+            let digits = kept[from..].bytes().take_while(u8::is_ascii_digit).count();
+            kept.replace_range(from..from + digits, "");
+        }
+    }
+    kept
 }

@@ -16,6 +16,8 @@ pub(crate) struct Model {
     pub(crate) channels: Vec<ChannelModel>,
     /// Pairs whose association one end has lost: the only ones on which a restart may be seen.
     pub(crate) lost: BTreeSet<(usize, usize)>,
+    /// Contents are altered on the way: what comes out is nobody's fault.
+    pub(crate) hostile: bool,
 }
 
 /// A channel: one generation of a stream id.

@@ -114,7 +114,11 @@ impl Node {
         if now < START + options.chaos {
             app.start(now);
         }
-        self.observers.entry(peer).or_default().form_only = options.hostile;
+        let observer = self.observers.entry(peer).or_default();
+        observer.form_only = options.hostile;
+        if is_client {
+            observer.on_dial();
+        }
         let before = self.sessions.insert(peer, Session::new(stack, app, handle, is_client, self.id));
         assert!(before.is_none(), "I27: two associations with node {peer}");
     }

@@ -72,6 +72,11 @@ impl Observer {
         self.agreement.map(|agreement| (agreement.our_tag, agreement.peer_tag))
     }
 
+    /// The end dials anew: what was agreed on before is over.
+    pub(crate) fn on_dial(&mut self) {
+        (self.agreement, self.flows) = (None, None);
+    }
+
     pub(crate) fn on_sent(&mut self, bytes: &[u8], situation: &Situation<'_>) -> Contents {
         assert!(bytes.len() <= situation.mtu, "I04: a packet of {} bytes, MTU {}", bytes.len(), situation.mtu);
         let packet = Packet::parse(bytes).unwrap_or_else(|reason| panic!("I04: {reason}"));

@@ -1,7 +1,7 @@
 //! One direction of an association as its sender puts it on the wire: I07, I08, I12, I13, I15, I33 for every DATA and
 //! FORWARD-TSN that leaves, against every SACK that came in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use narrowboat_dcep::Reliability;
 
@@ -54,6 +54,8 @@ struct Stream {
     next_ssn: u16,
     /// A reset was asked for and not answered.
     resetting: bool,
+    /// The peer has reset its side.
+    peer_has_reset: bool,
     opens_sent: u32,
     acks_sent: u32,
     opens_heard: u32,
@@ -86,6 +88,9 @@ impl Outgoing {
 
     pub(crate) fn on_data(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) {
         let offset = self.offset(data.tsn);
+        if offset == self.next + 1 && data.beginning {
+            self.assume_placeholder();
+        }
         assert!(offset <= self.next, "I07: TSN {} leaves a gap after {}", data.tsn, self.last_assigned());
         assert!(offset - self.cumulative < 1 << 31, "I07: the span of TSNs is too large");
         if offset == self.next {
@@ -116,15 +121,11 @@ impl Outgoing {
         assert!(!state.resetting, "I30: new DATA on stream {stream}, whose reset is not answered");
         if let Some(first) = self.open.map(|open| &self.chunks[&open]) {
             if data.beginning {
-                // RFC 3758 §3.5: only a message that is given up may remain without an end.
-                let reliable = matches!(first.promise.reliability, Some(Reliability::Reliable));
-                assert!(!reliable || first.ppid == DCEP, "I13: a message begins within another one");
-                assert!(first.ppid != DCEP, "I33: a DCEP message was cut short");
-            } else {
-                let same = (first.stream, first.ppid, first.unordered) == (stream, data.ppid, data.unordered);
-                assert!(same && (first.unordered || first.ssn == ssn), "I13: fragments of two messages are mixed");
-                promise = first.promise;
+                panic!("I13: a message begins within another one: {first:?}");
             }
+            let same = (first.stream, first.ppid, first.unordered) == (stream, data.ppid, data.unordered);
+            assert!(same && (first.unordered || first.ssn == ssn), "I13: fragments of two messages are mixed");
+            promise = first.promise;
         } else {
             assert!(data.beginning, "I13: TSN {} continues no message", data.tsn);
         }
@@ -135,7 +136,7 @@ impl Outgoing {
         if data.beginning {
             state.on_message(data);
         }
-        self.open = if data.end { None } else { Some(self.open.filter(|_| !data.beginning).unwrap_or(offset)) };
+        self.open = if data.end { None } else { self.open.or(Some(offset)) };
         check_promise(now, data, 1, promise);
         let sent = Sent {
             fingerprint: fingerprint_of(data),
@@ -152,22 +153,41 @@ impl Outgoing {
         self.chunks.insert(offset, sent);
     }
 
+    /// A TSN is passed over: it stands for the unsent rest of a message that is given up, so that the peer learns of it
+    /// (RFC 3758 §3.5 A5).
+    fn assume_placeholder(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let mut sent = self.chunks[&open].clone();
+        self.check_abandonable(&sent);
+        (sent.len, sent.abandoned, sent.gap_acked) = (0, true, false);
+        self.chunks.insert(self.next, sent);
+        self.next += 1;
+    }
+
+    /// I12, I33: what may be given up. Any message may once the peer has closed the channel: it reads no more.
+    fn check_abandonable(&self, sent: &Sent) {
+        let closed = self.streams.get(&sent.stream).is_some_and(|stream| stream.peer_has_reset);
+        let reliable = matches!(sent.promise.reliability, Some(Reliability::Reliable));
+        assert!(!reliable || closed, "I12: a reliable message is given up: {sent:?}");
+        assert!(sent.ppid != DCEP || closed, "I33: a DCEP message is given up");
+    }
+
     pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn) {
         let to = self.offset(forward.cumulative);
+        if to == self.next {
+            self.assume_placeholder();
+        }
         assert!(to >= self.cumulative, "I12: FORWARD-TSN points behind the cumulative TSN ack");
         assert!(to < self.next, "I12: FORWARD-TSN points beyond what was sent");
         let mut skipped = BTreeMap::new();
-        for (offset, sent) in self.chunks.range_mut(..=to) {
-            if sent.gap_acked {
-                continue;
-            }
-            let reliable = matches!(sent.promise.reliability, Some(Reliability::Reliable));
-            assert!(!reliable, "I12: FORWARD-TSN skips TSN offset {offset} of a reliable message: {sent:?}");
-            assert!(sent.ppid != DCEP, "I33: FORWARD-TSN skips a DCEP message");
-            sent.abandoned = true;
+        for (_, sent) in self.chunks.range(self.cumulative + 1..=to).filter(|(_, sent)| !sent.gap_acked) {
+            self.check_abandonable(sent);
             if !sent.unordered {
                 skipped.insert(sent.stream, sent.ssn);
             }
+        }
+        for (_, sent) in self.chunks.range_mut(self.cumulative + 1..=to) {
+            sent.abandoned |= !sent.gap_acked;
         }
         for &(stream, ssn) in &forward.streams {
             let known = self.streams.get(&stream);
@@ -206,7 +226,17 @@ impl Outgoing {
         }
     }
 
-    pub(crate) fn on_reset_requested(&mut self, streams: &[u16]) {
+    pub(crate) fn on_peer_reset(&mut self, streams: &[u16]) {
+        for stream in streams {
+            self.streams.entry(*stream).or_default().peer_has_reset = true;
+        }
+    }
+
+    pub(crate) fn on_reset_requested(&mut self, last_tsn: u32, streams: &[u16]) {
+        if self.offset(last_tsn) == self.next {
+            self.assume_placeholder();
+        }
+        assert_eq!(last_tsn, self.last_assigned(), "I30: the last TSN of the reset of {streams:?} is wrong");
         for stream in streams {
             self.streams.entry(*stream).or_default().resetting = true;
             let waiting = self.outstanding().find(|(_, sent)| sent.stream == *stream);
@@ -220,7 +250,7 @@ impl Outgoing {
             state.resetting = false;
             if performed {
                 state.next_ssn = 0;
-                (state.opens_sent, state.heard) = (0, false);
+                (state.opens_sent, state.heard, state.peer_has_reset) = (0, false, false);
             }
         }
     }
@@ -228,10 +258,6 @@ impl Outgoing {
     fn outstanding(&self) -> impl Iterator<Item = (&Offset, &Sent)> {
         let from = self.cumulative + 1;
         self.chunks.range(from..).filter(|(_, sent)| !sent.gap_acked && !sent.abandoned)
-    }
-
-    pub(crate) fn streams_listed(&self) -> BTreeSet<u16> {
-        self.streams.keys().copied().collect()
     }
 
     fn offset(&self, tsn: u32) -> Offset {

@@ -58,8 +58,7 @@ impl Resets {
         assert_eq!(number, self.next_request, "I30: request numbers must follow each other");
         self.next_request = number.wrapping_add(1);
         if self.request.is_none() {
-            assert_eq!(last_tsn, outgoing.last_assigned(), "I30: the last TSN of request {number} is wrong");
-            outgoing.on_reset_requested(streams);
+            outgoing.on_reset_requested(last_tsn, streams);
         }
         self.request = Some(new);
     }
@@ -79,6 +78,7 @@ impl Resets {
     pub(crate) fn on_received(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing) {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
+                outgoing.on_peer_reset(streams);
                 self.asked.insert(*request, (*last_tsn, streams.clone()));
             }
             Reconfig::Incoming { request, streams } => {

@@ -39,6 +39,9 @@ pub(crate) struct Turn<'a> {
     /// In which packets are written; its room was reserved before.
     pub(crate) buf: &'a mut Vec<u8>,
     pub(crate) sent: Vec<(bytes::Bytes, Contents)>,
+    /// A timer has expired: one packet may probe for a lost tail, whatever the congestion window (RFC 8985 §7.3).
+    pub(crate) may_probe: bool,
+    pub(crate) timed_out: bool,
 }
 
 impl Session {
@@ -65,6 +68,7 @@ impl Session {
         let early = deadline.is_none_or(|at| at > turn.now);
         let before = early.then(|| invariants::Snapshot::outside(&self.stack));
         self.stack.handle_timeout(turn.now);
+        (turn.may_probe, turn.timed_out) = (!early, true);
         if let Some(before) = before {
             invariants::check_early_timeout(&before, &self.stack, turn.now);
         }
@@ -85,16 +89,23 @@ impl Session {
                 self.on_event(turn, &event);
             }
             self.app.read(turn.now, &mut self.stack, turn.model);
-            moved |= self.transmit(turn);
+            let transmitted = self.transmit(turn);
             self.check_transition(turn);
-            if !moved {
+            // Writing finds out what has expired meanwhile, so that there may be events even if nothing was written.
+            if !moved && !transmitted && !self.poll_once(turn) {
                 break;
             }
         }
         let deadline = self.stack.poll_timeout();
-        assert!(deadline.is_none_or(|at| at > turn.now), "I01: the next timeout is not in the future");
+        let in_future = deadline.is_none_or(|at| at > turn.now);
+        assert!(in_future || !turn.timed_out, "I01: the next timeout is not in the future");
         self.app.check(&self.stack, turn.model, self.is_client);
         invariants::check_step(self, turn);
+    }
+
+    fn poll_once(&mut self, turn: &mut Turn<'_>) -> bool {
+        let event = self.stack.poll_event(turn.now);
+        event.inspect(|event| self.on_event(turn, event)).is_some()
     }
 
     fn on_event(&mut self, turn: &mut Turn<'_>, event: &Event) {
@@ -130,6 +141,10 @@ impl Session {
                 all.new_data += contents.new_data;
                 bursts += u32::from(contents.new_data > 0);
                 control += u32::from(!contents.has_data);
+            }
+            if before.flight_size >= before.cwnd && turn.may_probe && packets == 1 && all.new_data > 0 {
+                turn.may_probe = false;
+                continue;
             }
             invariants::check_window(&before, &self.stack.stats(), all.new_data, config.mtu, packets);
         }

@@ -72,13 +72,14 @@ impl World {
         let now = START;
         let nodes = (0..=clients).map(|id| Node::new(id, &options, clock, now, prng.fork())).collect();
         let room = options.max_datagrams * options.config.iter().map(|config| config.mtu).max().unwrap_or(0);
+        let model = Model { hostile: options.hostile, ..Model::default() };
         let mut world = Self {
             options,
             clock,
             now,
             network,
             nodes,
-            model: Model::default(),
+            model,
             trace,
             prng,
             script: BTreeMap::new(),
@@ -274,6 +275,8 @@ impl World {
             trace: &self.trace,
             buf: &mut self.buf,
             sent: Vec::new(),
+            may_probe: false,
+            timed_out: false,
         };
         input(&mut session, &mut turn);
         session.finish(&mut turn);
