@@ -12,6 +12,7 @@ use crate::model::{ChannelModel, End, Model, Side};
 use crate::options::AppOptions;
 use crate::prng::Prng;
 use crate::stack::Stack;
+use crate::trace::Trace;
 
 /// Stream ids of negotiated channels, out of the way of those that DCEP allots.
 const NEGOTIATED: std::ops::Range<u16> = 20_000..20_004;
@@ -33,6 +34,7 @@ pub(crate) struct App {
     lenient: bool,
     /// Let go of: what is still said about them does not matter.
     forgotten: BTreeSet<ChannelId>,
+    trace: Trace,
 }
 
 #[derive(Debug)]
@@ -66,6 +68,7 @@ impl App {
         message_size_max: usize,
         lenient: bool,
         prng: Prng,
+        trace: Trace,
     ) -> Self {
         Self {
             side,
@@ -80,6 +83,7 @@ impl App {
             shutting_down: false,
             lenient,
             forgotten: BTreeSet::new(),
+            trace,
         }
     }
 
@@ -183,9 +187,14 @@ impl App {
             }
             Event::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
             Event::Restarted => {
-                assert!(model.hostile || model.lost.contains(&self.pair), "I37: a restart, but the peer has lost nothing");
+                assert!(
+                    model.hostile || model.lost.contains(&self.pair),
+                    "I37: a restart, but the peer has lost nothing"
+                );
                 let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
                 assert!(open.is_none(), "I37: {open:?} outlives a restart");
+                // What was asked of the old association is gone with it.
+                self.shutting_down = false;
             }
             Event::AssociationClosed(reason) => {
                 self.ended = Some(reason.clone());
@@ -222,7 +231,9 @@ impl App {
                 assert!(!ours || (stream % 2 == 0) == is_client, "I32: stream {stream} has the peer's parity");
             }
             let buffered = stack.buffered_amount(channel.id);
-            let low = channel.armed && buffered <= channel.threshold;
+            // An empty message is a byte on the wire: the association's own queue decides when the event comes.
+            let waiting = stack.stream(channel.id).map_or(0, |stream| stack.association().buffered_amount(stream));
+            let low = channel.armed && buffered.max(waiting) <= channel.threshold;
             assert!(!low || state != ReadyState::Open, "I14: no BufferedAmountLow at {buffered}: {channel:?}");
         }
     }
@@ -334,7 +345,14 @@ impl App {
             priority: self.prng.pick(&[128, 256, 1024]),
             negotiated,
         };
-        match stack.open(now, &options) {
+        let result = stack.open(now, &options);
+        let (side, uid) = (self.side, model.next_uid());
+        self.trace.note(now, &[10, u64::from(uid)], || {
+            let ChannelOptions { ordered, reliability, negotiated, .. } = &options;
+            let kind = format!("ordered {ordered}, {reliability:?}, negotiated {negotiated:?}");
+            format!("side {side} opens channel {uid}, {kind}: {result:?}")
+        });
+        match result {
             Ok(id) => {
                 let uid = model.add(self.pair, self.side, options);
                 self.adopt(model, id, uid);
@@ -419,7 +437,12 @@ impl App {
         let text = self.prng.coin();
         let record = model.channel(channel.uid);
         let token = record.next_token(self.side, len);
-        match stack.send(now, channel.id, text, || token.payload()) {
+        let result = stack.send(now, channel.id, text, || token.payload());
+        let (side, id, uid) = (self.side, channel.id, channel.uid);
+        self.trace.note(now, &[8, u64::from(uid), len as u64], || {
+            format!("side {side} sends {len} B, number {} of channel {uid} {id:?}: {result:?}", token.index)
+        });
+        match result {
             Ok(()) => {
                 assert!(len <= self.message_size_max, "a message above the peer's limit was accepted");
                 record.on_accepted(self.side, len, text, now);
@@ -440,7 +463,7 @@ impl App {
 
     fn close(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
         let AppChannel { id, uid, .. } = self.channels[index];
-        self.mark_closed(stack, model, uid);
+        self.mark_closed(now, model, uid);
         stack.close(now, id);
         let state = stack.ready_state(id);
         let gone = matches!(state, Some(ReadyState::Closing | ReadyState::Closed));
@@ -451,13 +474,15 @@ impl App {
     fn forget(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
         let AppChannel { id, uid, .. } = self.channels.remove(index);
         self.forgotten.insert(id);
-        self.mark_closed(stack, model, uid);
+        self.mark_closed(now, model, uid);
         let end = &mut model.channel(uid).ends[self.side];
         (end.deaf, end.closed, end.opened) = (true, true, true);
         stack.forget(now, id);
     }
 
-    fn mark_closed(&self, stack: &Stack, model: &mut Model, uid: u32) {
+    fn mark_closed(&self, now: Nanos, model: &mut Model, uid: u32) {
+        let side = self.side;
+        self.trace.note(now, &[9, u64::from(uid)], || format!("side {side} closes channel {uid}"));
         let end = &mut model.channel(uid).ends[self.side];
         end.closed_locally = true;
     }

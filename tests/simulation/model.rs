@@ -101,6 +101,14 @@ impl Model {
         }
     }
 
+    /// The process of one side has died: what it had not read is gone, too.
+    pub(crate) fn on_killed(&mut self, pair: (usize, usize), side: Side) {
+        self.on_association_lost(pair);
+        for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
+            channel.ends[side].deaf = true;
+        }
+    }
+
     /// I19 at the end: what was accepted has been delivered, unless something excuses it.
     pub(crate) fn check_delivered(&self) {
         for channel in &self.channels {
@@ -121,6 +129,14 @@ impl Model {
     /// Whether all that is owed has been delivered.
     pub(crate) fn is_settled(&self) -> bool {
         self.channels.iter().all(|channel| channel.missing(0) == 0 && channel.missing(1) == 0)
+    }
+}
+
+impl Lane {
+    /// Number and length of the messages that have not come.
+    pub(crate) fn undelivered(&self) -> Vec<(usize, usize)> {
+        let missing = self.sent.iter().enumerate().filter(|(_, sent)| !sent.delivered);
+        missing.map(|(index, sent)| (index, sent.len)).collect()
     }
 }
 

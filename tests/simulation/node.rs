@@ -18,6 +18,7 @@ use crate::packet::{Packet, kind};
 use crate::prng::Prng;
 use crate::session::Session;
 use crate::stack::Stack;
+use crate::trace::Trace;
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -29,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) observers: BTreeMap<NodeId, Observer>,
     clock: Clock,
     prng: Prng,
+    trace: Trace,
 }
 
 /// What became of a datagram that a node was given.
@@ -46,7 +48,7 @@ pub(crate) enum Routed {
 }
 
 impl Node {
-    pub(crate) fn new(id: NodeId, options: &Options, clock: Clock, now: Nanos, mut prng: Prng) -> Self {
+    pub(crate) fn new(id: NodeId, options: &Options, clock: Clock, now: Nanos, mut prng: Prng, trace: Trace) -> Self {
         let gauge = Gauge::default();
         let endpoint = matches!(options.topology, Topology::Endpoints { .. }).then(|| {
             let association = Arc::new(options.config_of(id).clone());
@@ -62,7 +64,7 @@ impl Node {
                 Endpoint::new(clock.instant(now), config, seed)
             })
         });
-        Self { id, endpoint, gauge, sessions: BTreeMap::new(), observers: BTreeMap::new(), clock, prng }
+        Self { id, endpoint, gauge, sessions: BTreeMap::new(), observers: BTreeMap::new(), clock, prng, trace }
     }
 
     /// A bare association, dialling or waiting.
@@ -110,7 +112,8 @@ impl Node {
         let app_options = options.app[self.id.min(1)].clone();
         let lenient = options.hostile || options.resets_may_fail() || options.streams_are_few();
         let prng = self.prng.fork();
-        let mut app = App::new(self.id.min(1), pair, app_options, options.message_size_max, lenient, prng);
+        let mut app =
+            App::new(self.id.min(1), pair, app_options, options.message_size_max, lenient, prng, self.trace.clone());
         if now < START + options.chaos {
             app.start(now);
         }

@@ -3,6 +3,7 @@
 use crate::clock::{Nanos, SECOND, START, nanos};
 use crate::invariants::detection_bound;
 use crate::network::NodeId;
+use crate::node::Node;
 use crate::options::{Options, Teardown, Topology};
 use crate::trace::Trace;
 use crate::world::{Blow, World};
@@ -124,6 +125,7 @@ impl World {
             let missing = [channel.missing(0), channel.missing(1)];
             if missing != [0, 0] {
                 words += &format!("\n  channel {}: {missing:?} missing, {:?}", channel.uid, channel.ends);
+                words += &format!("\n    {:?}", channel.lanes.each_ref().map(|lane| lane.undelivered()));
             }
         }
         words
@@ -178,7 +180,10 @@ impl World {
             self.settle("after all channels were closed by one side");
             self.on_side(1 - side, |session, turn| session.app.close_all(turn.now, &mut session.stack, turn.model));
             self.settle("after all channels were closed by the other side");
-            for node in self.nodes.iter().filter(|node| node.sessions.values().all(|s| s.app.channels.is_empty())) {
+            // Without RE-CONFIG, ids that were used stay used.
+            let forgets = self.options.config.iter().all(|config| config.stream_reset);
+            let is_idle = |node: &&Node| forgets && node.sessions.values().all(|s| s.app.channels.is_empty());
+            for node in self.nodes.iter().filter(is_idle) {
                 let bound = (1 + node.sessions.len() as i64) * IDLE_BYTES_MAX;
                 let held = node.gauge.held().bytes;
                 assert!(held <= bound, "I43: {held} bytes are held at rest by {} associations", node.sessions.len());

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use crate::clock::Nanos;
 use crate::incoming::Incoming;
+use crate::observer::Situation;
 use crate::outgoing::Outgoing;
 use crate::packet::Reconfig;
 
 /// Results of RFC 6525 §4.4.
 const NOTHING_TO_DO: u32 = 0;
 const PERFORMED: u32 = 1;
+const BAD_SEQUENCE_NUMBER: u32 = 5;
 const IN_PROGRESS: u32 = 6;
 
 #[derive(Debug)]
@@ -26,6 +29,7 @@ struct Request {
     last_tsn: u32,
     streams: Vec<u16>,
     in_progress: bool,
+    at: Nanos,
 }
 
 impl Resets {
@@ -34,18 +38,36 @@ impl Resets {
         Self { next_request: initial, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
     }
 
-    pub(crate) fn on_sent(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, incoming: &Incoming) {
+    pub(crate) fn on_sent(
+        &mut self,
+        situation: &Situation<'_>,
+        parameter: &Reconfig,
+        outgoing: &mut Outgoing,
+        incoming: &Incoming,
+    ) {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
-                self.on_request(*request, *last_tsn, streams, outgoing);
+                self.on_request(situation, *request, *last_tsn, streams, outgoing);
             }
             Reconfig::Response { request, result } => self.on_answer(*request, *result, incoming),
             other => panic!("I30: {other:?} is nothing that we send"),
         }
     }
 
-    fn on_request(&mut self, number: u32, last_tsn: u32, streams: &[u16], outgoing: &mut Outgoing) {
-        let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false };
+    fn on_request(
+        &mut self,
+        situation: &Situation<'_>,
+        number: u32,
+        last_tsn: u32,
+        streams: &[u16],
+        outgoing: &mut Outgoing,
+    ) {
+        let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false, at: situation.now };
+        // Given up, for want of an answer: its streams stay as they are.
+        let gave_up = |old: &mut Request| old.number != number && situation.now >= old.at + situation.reset_timeout;
+        if let Some(old) = self.request.take_if(gave_up) {
+            outgoing.on_reset_answered(&old.streams, false);
+        }
         if let Some(old) = &self.request {
             if old.number == number {
                 assert_eq!((old.last_tsn, &old.streams), (last_tsn, &new.streams), "I30: request {number} changed");
@@ -70,6 +92,11 @@ impl Resets {
             // RFC 6525 §5.2.2 E2: only once all that was sent before has come.
             let complete = result == NOTHING_TO_DO || incoming.has_all_to(*last_tsn);
             assert!(complete, "I31: request {number} was performed before TSN {last_tsn} had come");
+        }
+        // RFC 6525 §5.2.1: only the last two answers need be remembered.
+        let newer = self.answered.keys().filter(|&&other| (other.wrapping_sub(number) as i32) > 0).count();
+        if newer >= 2 && result == BAD_SEQUENCE_NUMBER {
+            return;
         }
         let before = self.answered.insert(number, result).filter(|&before| before != IN_PROGRESS);
         assert!(before.is_none_or(|before| before == result), "I30: request {number}: {before:?}, then {result}");

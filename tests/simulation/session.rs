@@ -4,7 +4,7 @@ use narrowboat_dcep::Event;
 use narrowboat_sctp::{AssociationHandle, CloseReason, DropReason, State, Stats};
 
 use crate::app::App;
-use crate::clock::Nanos;
+use crate::clock::{Nanos, nanos};
 use crate::invariants;
 use crate::model::Model;
 use crate::observer::{Contents, Observer, Situation};
@@ -177,7 +177,15 @@ impl Session {
         let takes_data = matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownSent);
         let refusals = [DropReason::WindowOverrun, DropReason::BadStream, DropReason::BadForwardTsn];
         let refusals = refusals.into_iter().map(|reason| stats.drops.count(reason)).sum();
-        Situation { now, mtu: config.mtu, window: config.receive_window, takes_data, refusals, promise }
+        Situation {
+            now,
+            mtu: config.mtu,
+            window: config.receive_window,
+            takes_data,
+            refusals,
+            reset_timeout: nanos(config.reset_timeout),
+            promise,
+        }
     }
 
     /// What the application was promised about a message whose first fragment is this.

@@ -70,7 +70,7 @@ impl World {
             network.connect(client, 0, options.links[1].clone());
         }
         let now = START;
-        let nodes = (0..=clients).map(|id| Node::new(id, &options, clock, now, prng.fork())).collect();
+        let nodes = (0..=clients).map(|id| Node::new(id, &options, clock, now, prng.fork(), trace.clone())).collect();
         let room = options.max_datagrams * options.config.iter().map(|config| config.mtu).max().unwrap_or(0);
         let model = Model { hostile: options.hostile, ..Model::default() };
         let mut world = Self {
@@ -201,7 +201,8 @@ impl World {
         match blow {
             Blow::Dial(client) => {
                 if self.nodes[client].endpoint.is_none() {
-                    self.nodes[client] = Node::new(client, &self.options, self.clock, self.now, self.prng.fork());
+                    self.nodes[client] =
+                        Node::new(client, &self.options, self.clock, self.now, self.prng.fork(), self.trace.clone());
                 }
                 if self.nodes[client].sessions.contains_key(&0) {
                     return;
@@ -211,7 +212,7 @@ impl World {
             }
             Blow::Kill(client) => {
                 self.nodes[client].kill();
-                self.model.on_association_lost((0, client));
+                self.model.on_killed((0, client), 1);
             }
         }
     }
@@ -344,7 +345,7 @@ fn stranger<'a>(
 ) -> Situation<'a> {
     let config = options.config_of(node);
     let (mtu, window) = (config.mtu, config.receive_window);
-    Situation { now, mtu, window, takes_data: false, refusals: 0, promise }
+    Situation { now, mtu, window, takes_data: false, refusals: 0, reset_timeout: Nanos::MAX, promise }
 }
 
 /// When a node that is stopped now goes on; `now` or before if it runs.
