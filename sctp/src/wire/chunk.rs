@@ -247,7 +247,10 @@ pub(super) fn pad(out: &mut Vec<u8>, from: usize) {
 mod tests {
     use super::*;
 
-    fn chunks(bytes: &[u8]) -> Vec<Result<(u8, u8, Vec<u8>), DecodeError>> {
+    /// Type, flags and value of a chunk.
+    type Found = (u8, u8, Vec<u8>);
+
+    fn chunks(bytes: &[u8]) -> Vec<Result<Found, DecodeError>> {
         let mut datagram = vec![0; PACKET_HEADER_LEN];
         datagram.extend_from_slice(bytes);
         let chunks = Chunks::new(&datagram).take(1000);
@@ -304,15 +307,15 @@ mod tests {
 
     #[test]
     fn writing_pads_and_counts() {
-        for value in 0..9usize {
+        for value in 0..9u8 {
             let mut out = vec![0xEE; 3];
             let at = begin_chunk(&mut out, ChunkType::COOKIE_ECHO, 5);
             assert_eq!(at, 3);
-            out.extend(vec![0xAB; value]);
+            out.extend(vec![0xAB; value.into()]);
             end_chunk(&mut out, at);
-            assert_eq!(out[3..7], [10, 5, 0, 4 + value as u8]);
-            assert_eq!(out.len() - 3, padded(4 + value));
-            assert!(out[7 + value..].iter().all(|&byte| byte == 0));
+            assert_eq!(out[3..7], [10, 5, 0, 4 + value]);
+            assert_eq!(out.len() - 3, padded(4 + usize::from(value)));
+            assert!(out[7 + usize::from(value)..].iter().all(|&byte| byte == 0));
         }
     }
 

@@ -18,15 +18,16 @@ use super::param::{ParameterType, Parameters, push_parameter};
 ///
 /// # Errors
 ///
-/// [`DecodeError::BadLength`] if the parameter does not fit, [`DecodeError::MissingParameter`] if there is none.
+/// [`DecodeError::BadLength`] if a parameter does not fit, [`DecodeError::MissingParameter`] if there is no info.
 pub fn decode_heartbeat(value: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut info = None;
     for parameter in Parameters::new(value) {
         let parameter = parameter?;
         if parameter.kind == ParameterType::HEARTBEAT_INFO {
-            return Ok(parameter.value);
+            info = info.or(Some(parameter.value));
         }
     }
-    Err(DecodeError::MissingParameter)
+    info.ok_or(DecodeError::MissingParameter)
 }
 
 /// Appends a HEARTBEAT or HEARTBEAT ACK with this info.

@@ -135,8 +135,10 @@ impl<'a> Init<'a> {
             let types = self.extensions.chunk_types();
             push_parameter(out, at, ParameterType::SUPPORTED_EXTENSIONS, |out| out.extend(types));
         }
-        pad(out, at);
-        out.extend_from_slice(unrecognized);
+        if !unrecognized.is_empty() {
+            pad(out, at);
+            out.extend_from_slice(unrecognized);
+        }
         end_chunk(out, at);
     }
 
@@ -214,7 +216,8 @@ mod tests {
         let mut expected = Init::new(0x0FB2_A02E, 5_242_880, 65_535, 65_535, Tsn(389_024_703));
         expected.extensions = Extensions::RE_CONFIG.union(Extensions::FORWARD_TSN);
         assert_eq!(without_bytes(init), expected);
-        assert_eq!(bytes_of(|out| init.encode(ChunkType::INIT, &[], out))[4..30], value, "ours has the same bytes");
+        let bytes = bytes_of(|out| init.encode(ChunkType::INIT, &[], out));
+        assert_eq!(bytes, [&[1, 0, 0, 30], &value[..], &[0, 0]].concat(), "ours has the same bytes");
         assert_eq!(init.unrecognized().count(), 0);
     }
 
@@ -224,7 +227,7 @@ mod tests {
         for _ in 0..2000 {
             let cookie = random.bytes(70);
             let mut init = Init::new(random.u32(), random.u32(), random.u16(), random.u16(), Tsn(random.u32()));
-            init.extensions = Extensions::from_bits(random.u64() as u8);
+            init.extensions = Extensions::from_bits(random.u8());
             init.cookie = random.bool().then_some(&cookie);
             init.cookie_preservative = random.bool().then(|| random.u32());
             init.zero_checksum = random.bool().then(|| random.u32());

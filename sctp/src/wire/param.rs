@@ -156,7 +156,10 @@ pub(super) fn push_parameter(
 mod tests {
     use super::*;
 
-    fn parameters(bytes: &[u8]) -> Vec<Result<(u16, Vec<u8>, usize), DecodeError>> {
+    /// Type, value and whole length of a parameter.
+    type Found = (u16, Vec<u8>, usize);
+
+    fn parameters(bytes: &[u8]) -> Vec<Result<Found, DecodeError>> {
         let parameters = Parameters::new(bytes).take(1000);
         parameters.map(|p| p.map(|p| (p.kind.0, p.value.to_vec(), p.whole.len()))).collect()
     }

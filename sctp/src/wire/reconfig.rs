@@ -334,7 +334,7 @@ mod tests {
             2 => ReconfigParameter::SsnTsnReset { request },
             3 => ReconfigParameter::Response {
                 response: request,
-                result: ResetResult::from(random.below(9) as u32),
+                result: ResetResult::from(u32::from(random.u16() % 9)),
                 tsns: random.bool().then(|| (Tsn(random.u32()), Tsn(random.u32()))),
             },
             4 => ReconfigParameter::AddOutgoing { request, count: random.u16() },
@@ -387,8 +387,8 @@ mod tests {
             }
             Reconfig::decode(&bytes).unwrap().is_allowed_combination()
         };
-        for first in 0..7 {
-            assert_eq!(is_allowed(&[first]), first < 6, "{:?}", parameters[first]);
+        for (first, parameter) in parameters.iter().enumerate() {
+            assert_eq!(is_allowed(&[first]), first < 6, "{parameter:?}");
             for second in 0..7 {
                 let expected = [(0, 1), (3, 4), (5, 0), (5, 5)].contains(&(first, second));
                 assert_eq!(is_allowed(&[first, second]), expected, "{first} and {second}");
@@ -401,12 +401,12 @@ mod tests {
 
     #[test]
     fn sizes_are_checked() {
-        let sizes: [(u16, &[usize]); 6] =
+        let sizes: [(u16, &[u16]); 6] =
             [(13, &[12, 14, 16]), (14, &[4, 6, 8, 10, 12, 14, 16]), (15, &[4]), (16, &[8, 16]), (17, &[8]), (18, &[8])];
         for (kind, good) in sizes {
-            for len in 0..17 {
-                let mut value = [kind.to_be_bytes(), (len as u16 + 4).to_be_bytes()].concat();
-                value.extend(vec![0; len]);
+            for len in 0..17u16 {
+                let mut value = [kind.to_be_bytes(), (len + 4).to_be_bytes()].concat();
+                value.extend(vec![0; len.into()]);
                 assert_eq!(Reconfig::decode(&value).is_ok(), good.contains(&len), "parameter {kind}, {len} bytes");
             }
         }

@@ -14,11 +14,18 @@ impl Xorshift {
     }
 
     pub(super) fn u32(&mut self) -> u32 {
-        (self.u64() >> 32) as u32
+        let [a, b, c, d, ..] = self.u64().to_be_bytes();
+        u32::from_be_bytes([a, b, c, d])
     }
 
     pub(super) fn u16(&mut self) -> u16 {
-        (self.u64() >> 48) as u16
+        let [a, b, ..] = self.u64().to_be_bytes();
+        u16::from_be_bytes([a, b])
+    }
+
+    pub(super) fn u8(&mut self) -> u8 {
+        let [a, ..] = self.u64().to_be_bytes();
+        a
     }
 
     pub(super) fn bool(&mut self) -> bool {
@@ -31,7 +38,7 @@ impl Xorshift {
 
     /// Up to `max` bytes.
     pub(super) fn bytes(&mut self, max: usize) -> Vec<u8> {
-        (0..self.below(max + 1)).map(|_| self.u64().to_be_bytes()[0]).collect()
+        (0..self.below(max + 1)).map(|_| self.u8()).collect()
     }
 }
 
