@@ -137,6 +137,11 @@ impl LossDetection {
         self.newly_reported = 0;
     }
 
+    /// Whether the last SACK may not have told all.
+    pub(crate) fn is_report_truncated(&self) -> bool {
+        self.reported_to != u64::MAX
+    }
+
     /// The peer has received something twice (RFC 2883): a retransmission was not needed, so wait longer from now on.
     pub(crate) fn on_duplicates_reported(&mut self) {
         if self.newest_arrived.is_some_and(|(newest, _)| newest >= self.reordering_round) {

@@ -3,6 +3,7 @@
 mod congestion;
 mod loss;
 mod outstanding;
+mod pacer;
 mod ranges;
 mod recovery;
 mod sack;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use self::congestion::{Controller, NewReno};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
+use self::pacer::{Pacer, Rate};
 use self::recovery::Recovery;
 use self::stream::{Limit, StreamQueues};
 use crate::config::Config;
@@ -51,6 +53,9 @@ pub(crate) struct Sender {
     peer_rwnd: usize,
     /// The loss under repair.
     recovery: Option<Recovery>,
+    pacer: Pacer,
+    /// When the pacer lets the next packet out.
+    paced_until: Option<Instant>,
     /// One packet may be sent whatever the window: a fast retransmission, or a probe.
     has_allowance: bool,
     is_forward_tsn_due: bool,
@@ -79,6 +84,8 @@ impl Sender {
             congestion: Box::new(NewReno::new(mtu - PACKET_HEADER_LEN)),
             peer_rwnd: 0,
             recovery: None,
+            pacer: Pacer::new(mtu),
+            paced_until: None,
             has_allowance: false,
             is_forward_tsn_due: false,
             restarts_t3: false,
@@ -386,6 +393,19 @@ impl Sender {
         next_look
     }
 
+    /// When there will be something to send that waits for its time only.
+    pub(crate) fn paced_until(&self) -> Option<Instant> {
+        self.paced_until
+    }
+
+    /// Whether a packet has to wait for its time.
+    fn is_paced(&mut self, now: Instant, rto: &Rto) -> bool {
+        let (cwnd, is_slow_start) = (self.congestion.cwnd(), self.congestion.is_in_slow_start());
+        let rate = rto.srtt().map(|srtt| Rate { cwnd, srtt, is_slow_start });
+        self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance);
+        self.paced_until.is_some()
+    }
+
     /// Whether congestion control lets another chunk out.
     fn may_send(&self) -> bool {
         let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
@@ -403,9 +423,14 @@ impl Sender {
         if let Some(last_sent) = self.last_sent.filter(|_| self.outstanding.is_empty()) {
             self.congestion.on_idle(last_sent, now, rto.current());
         }
+        self.paced_until = None;
+        if !self.has_sendable(now) || self.is_paced(now, rto) {
+            return out.len() > start;
+        }
         let mut has_data = self.write_lost(now, end, out);
         has_data |= self.write_new(now, end, room_max, out);
         if has_data {
+            self.pacer.on_sent(out.len() - start);
             self.has_allowance = false;
             self.last_sent = Some(now);
             self.check_refused();

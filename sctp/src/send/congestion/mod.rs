@@ -29,6 +29,8 @@ pub(crate) struct Acked {
 pub(crate) trait Controller: Debug + Send {
     /// Bytes that may be in flight.
     fn cwnd(&self) -> usize;
+    /// Whether the window is to double each round trip.
+    fn is_in_slow_start(&self) -> bool;
     /// New data was acknowledged.
     fn on_acked(&mut self, acked: Acked);
     /// A loss was found by gap reports; called once per recovery (RFC 9260 §7.2.3, §7.2.4).

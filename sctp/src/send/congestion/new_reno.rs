@@ -40,6 +40,10 @@ impl Controller for NewReno {
         self.cwnd
     }
 
+    fn is_in_slow_start(&self) -> bool {
+        self.cwnd < self.ssthresh
+    }
+
     fn on_acked(&mut self, acked: Acked) {
         if acked.in_recovery {
             return;
