@@ -166,6 +166,7 @@ impl Association {
                 self.schedule_probe(now);
             }
         }
+        self.timers.put(Timer::Pacing, self.sender.paced_until());
         // Writing may also have given messages up, which moves resets and a shutdown on.
         self.on_send_progress(now);
         debug_assert!(self.state != State::Closed);

@@ -30,6 +30,8 @@ impl Association {
                 Timer::T5ShutdownGuard => self.on_t5_timeout(),
                 Timer::Rack => self.on_rack_timeout(now),
                 Timer::TailLossProbe => self.sender.on_probe_timeout(now),
+                // What waited for its time is written when packets are polled next.
+                Timer::Pacing => {}
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
                 Timer::Reconfig => self.on_reconfig_timeout(now),
                 Timer::ResetDeadline => self.on_reset_deadline(),
