@@ -39,8 +39,9 @@ pub(crate) struct Turn<'a> {
     /// In which packets are written; its room was reserved before.
     pub(crate) buf: &'a mut Vec<u8>,
     pub(crate) sent: Vec<(bytes::Bytes, Contents)>,
-    /// A timer has expired: one packet may probe for a lost tail, whatever the congestion window (RFC 8985 §7.3).
-    pub(crate) may_probe: bool,
+    /// One packet may leave whatever the congestion window: a timer has expired, so that it probes for a lost tail (RFC
+    /// 8985 §7.3), or a loss was found, so that it begins the repair (RFC 9260 §7.2.4).
+    pub(crate) may_exceed: bool,
     pub(crate) timed_out: bool,
 }
 
@@ -52,11 +53,13 @@ impl Session {
 
     /// A packet goes in.
     pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, packet: &[u8], routed: Option<bytes::Bytes>) {
+        let losses = self.stack.stats().congestion_events;
         let before = invariants::is_void(turn.observer, packet).then(|| invariants::Snapshot::whole(&self.stack));
         match routed {
             Some(datagram) => self.stack.handle_routed(turn.now, datagram),
             None => self.stack.handle_datagram(turn.now, packet),
         }
+        turn.may_exceed = self.stack.stats().congestion_events > losses;
         if let Some(before) = before {
             invariants::check_void(&before, &self.stack, packet);
         }
@@ -68,7 +71,7 @@ impl Session {
         let early = deadline.is_none_or(|at| at > turn.now);
         let before = early.then(|| invariants::Snapshot::outside(&self.stack));
         self.stack.handle_timeout(turn.now);
-        (turn.may_probe, turn.timed_out) = (!early, true);
+        (turn.may_exceed, turn.timed_out) = (!early, true);
         if let Some(before) = before {
             invariants::check_early_timeout(&before, &self.stack, turn.now);
         }
@@ -142,8 +145,8 @@ impl Session {
                 bursts += u32::from(contents.new_data > 0);
                 control += u32::from(!contents.has_data);
             }
-            if before.flight_size >= before.cwnd && turn.may_probe && packets == 1 && all.new_data > 0 {
-                turn.may_probe = false;
+            if before.flight_size >= before.cwnd && turn.may_exceed && packets == 1 && all.new_data > 0 {
+                turn.may_exceed = false;
                 continue;
             }
             invariants::check_window(&before, &self.stack.stats(), all.new_data, config.mtu, packets);

@@ -276,7 +276,7 @@ impl World {
             trace: &self.trace,
             buf: &mut self.buf,
             sent: Vec::new(),
-            may_probe: false,
+            may_exceed: false,
             timed_out: false,
         };
         input(&mut session, &mut turn);
