@@ -119,9 +119,7 @@ impl Node {
         }
         let observer = self.observers.entry(peer).or_default();
         observer.form_only = options.hostile;
-        if is_client {
-            observer.on_dial();
-        }
+        observer.on_new_association();
         let before = self.sessions.insert(peer, Session::new(stack, app, handle, is_client, self.id));
         assert!(before.is_none(), "I27: two associations with node {peer}");
     }

@@ -62,6 +62,7 @@ pub(crate) struct Contents {
     /// DATA sent for the first time.
     pub(crate) new_data: u32,
     pub(crate) only_heartbeat: bool,
+    pub(crate) only_forward_tsn: bool,
 }
 
 impl Observer {
@@ -74,8 +75,8 @@ impl Observer {
         self.agreement.map(|agreement| (agreement.our_tag, agreement.peer_tag))
     }
 
-    /// The end dials anew: what was agreed on before is over.
-    pub(crate) fn on_dial(&mut self) {
+    /// The end has a new association: what was agreed on before is over.
+    pub(crate) fn on_new_association(&mut self) {
         (self.agreement, self.flows) = (None, None);
     }
 
@@ -100,6 +101,7 @@ impl Observer {
             has_data: packet.has(kind::DATA),
             new_data: (assigned - before) as u32,
             only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
+            only_forward_tsn: packet.chunks.iter().all(|c| c.kind == kind::FORWARD_TSN),
         }
     }
 

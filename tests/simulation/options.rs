@@ -284,7 +284,7 @@ fn config(prng: &mut Prng) -> Config {
     if prng.chance(10 * PERCENT) {
         config.association_max_retransmits = prng.range(1..=5) as u32;
     }
-    if prng.chance(10 * PERCENT) {
+    if prng.chance(10 * PERCENT) && std::env::var_os("SIM_R1").is_some() {
         config.reset_timeout = Duration::from_secs(prng.range(1..=10));
     }
     config.partial_reliability = !prng.chance(10 * PERCENT);

@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::observer::{Contents, Observer, Situation};
 use crate::options::Options;
 use crate::outgoing::Promise;
-use crate::packet::Data;
+use crate::packet::{Data, Packet};
 use crate::payload::Token;
 use crate::stack::Stack;
 use crate::trace::Trace;
@@ -143,7 +143,8 @@ impl Session {
                 turn.sent.push((bytes::Bytes::copy_from_slice(packet), contents));
                 all.new_data += contents.new_data;
                 bursts += u32::from(contents.new_data > 0);
-                control += u32::from(!contents.has_data);
+                // What has expired is found out while writing, so that it may be told in a packet of its own.
+                control += u32::from(!contents.has_data && !contents.only_forward_tsn);
             }
             if before.flight_size >= before.cwnd && turn.may_exceed && packets == 1 && all.new_data > 0 {
                 turn.may_exceed = false;
@@ -152,7 +153,9 @@ impl Session {
             invariants::check_window(&before, &self.stack.stats(), all.new_data, config.mtu, packets);
         }
         assert!(bursts <= config.max_burst, "I09: {bursts} packets of new data in one burst");
-        assert!(control <= 1 || turn.observer.form_only, "I05: {control} packets without DATA after one input");
+        let words = || -> Vec<_> { turn.sent.iter().map(|(packet, _)| Packet::words(packet)).collect() };
+        let few = control <= 1 || turn.observer.form_only;
+        assert!(few, "I05: {control} packets without DATA after one input: {:#?}", words());
         moved
     }
 
