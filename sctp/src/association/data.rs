@@ -102,7 +102,7 @@ impl Association {
             Ok(SackOutcome::Dropped) => self.drop_chunk(DropReason::BadSack),
             Ok(SackOutcome::Accepted { advanced, is_new, rtt, look_again }) => {
                 // §8.1; an answer to the probe of a closed window is a sign of life too (§6.1 A).
-                if is_new || self.sender.is_probing_window() {
+                if is_new || advanced || self.sender.is_probing_window() {
                     self.path.on_sign_of_life();
                 }
                 if let Some(rtt) = rtt {
