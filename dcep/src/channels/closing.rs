@@ -27,9 +27,11 @@ impl DataChannels {
             // the id was never used. (Messages that the application did send go out first, as after open.)
             self.discard(now, association, id);
             if association.is_drained(stream) {
+                // A reset would have done that.
+                association.set_buffered_amount_low_threshold(stream, 0);
                 self.remove_stream(stream);
                 self.ids.release_unused(stream);
-                self.finish(association, id, None);
+                self.finish(id, None);
                 return;
             }
         }
@@ -139,7 +141,7 @@ impl DataChannels {
             } else if stalled && outgoing == Outgoing::Reset {
                 // The stream stays until the peer's reset comes after all; it may still send on it.
                 self.abandon_stream(id);
-                self.finish(association, channel_id, Some(ChannelError::PeerDidNotReset));
+                self.finish(channel_id, Some(ChannelError::PeerDidNotReset));
                 continue;
             }
             if let Some(stream) = self.streams.get_mut(&id)
@@ -165,11 +167,8 @@ impl DataChannels {
     }
 
     /// The channel is closed; its stream is somebody else's business by now.
-    pub(super) fn finish(&mut self, association: &mut Association, id: ChannelId, error: Option<ChannelError>) {
+    pub(super) fn finish(&mut self, id: ChannelId, error: Option<ChannelError>) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        if channel.low_threshold != 0 {
-            association.set_buffered_amount_low_threshold(channel.stream, 0);
-        }
         let Some(error) = channel.on_closed(error) else { return };
         self.refused.remove(&id);
         self.stats.channels_closed += 1;
@@ -238,7 +237,7 @@ impl DataChannels {
         let Some(mut stream) = self.remove_stream(id) else { return };
         self.ids.release(id);
         if let Some(channel) = stream.channel() {
-            self.finish(association, channel, None);
+            self.finish(channel, None);
         }
         for arrival in stream.take_held() {
             match arrival {
@@ -262,7 +261,7 @@ impl DataChannels {
             }
         }
         if let Some(channel) = channel {
-            self.finish(association, channel, Some(error));
+            self.finish(channel, Some(error));
         }
     }
 
@@ -334,7 +333,7 @@ impl DataChannels {
         for id in open {
             // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2).
             let delivered = *error == ChannelError::Association(CloseReason::Shutdown);
-            self.finish(association, id, (!delivered).then(|| error.clone()));
+            self.finish(id, (!delivered).then(|| error.clone()));
         }
     }
 

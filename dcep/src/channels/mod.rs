@@ -19,7 +19,7 @@ use crate::ids::StreamIds;
 use crate::message::Message;
 use crate::options::ChannelOptions;
 use crate::stats::{DropReason, Stats};
-use crate::stream::{Owner, Stream};
+use crate::stream::{Outgoing, Owner, Stream};
 
 /// Room for so many events is kept in an empty queue; all channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
@@ -262,7 +262,11 @@ impl DataChannels {
         {
             channel.low_threshold = threshold;
             channel.was_above_threshold = buffered_amount > threshold;
-            association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            // Once the stream is reset, nothing waits on it, and what is set is for its next use.
+            let stream = self.streams.get(&channel.stream).map(Stream::outgoing);
+            if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
+                association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            }
         }
     }
 

@@ -1,0 +1,411 @@
+//! Two ends with channels on a virtual clock, and a network between them that a test can bend.
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
+pub mod packet;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use narrowboat_dcep::{
+    ChannelError, ChannelId, ChannelOptions, Config, DataChannels, Event, Message, OpenError, ReadyState, Reliability,
+    Role, SendError,
+};
+use narrowboat_sctp::{Association, CookieKeys, Ecn, StreamId};
+
+pub use self::packet::Packet;
+
+/// One of the two ends. `A` dials, and has the even ids.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    A,
+    B,
+}
+
+pub use Side::{A, B};
+
+impl Side {
+    pub fn other(self) -> Self {
+        match self {
+            A => B,
+            B => A,
+        }
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    Deliver,
+    Drop,
+    /// Twice.
+    Duplicate,
+    /// That much later than the others.
+    Delay(Duration),
+    /// Something else in its place.
+    Replace(Bytes),
+}
+
+type Network = Box<dyn FnMut(&Packet) -> Fate>;
+
+/// Settings of a pair, all with sensible values.
+#[derive(Clone)]
+pub struct Setup {
+    pub sctp: [narrowboat_sctp::Config; 2],
+    pub channels: [Config; 2],
+    pub roles: [Role; 2],
+    pub delay: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let sctp = narrowboat_sctp::Config::default();
+        Self {
+            sctp: [sctp.clone(), sctp],
+            channels: [Config::default(), Config::default()],
+            roles: [Role::Client, Role::Server],
+            delay: Duration::from_millis(10),
+        }
+    }
+}
+
+impl Setup {
+    /// Changes both ends' association.
+    pub fn sctp(mut self, set: impl Fn(&mut narrowboat_sctp::Config)) -> Self {
+        self.sctp.iter_mut().for_each(set);
+        self
+    }
+
+    /// Changes both ends' channels.
+    pub fn channels(mut self, set: impl Fn(&mut Config)) -> Self {
+        self.channels.iter_mut().for_each(set);
+        self
+    }
+}
+
+/// An association and its channels.
+pub struct End {
+    pub association: Association,
+    pub channels: DataChannels,
+    /// Every event so far, in order.
+    pub events: Vec<Event>,
+}
+
+pub struct Pair {
+    pub now: Instant,
+    ends: [End; 2],
+    delay: Duration,
+    on_the_way: BTreeMap<(Instant, u64), (Side, Bytes)>,
+    sent: u64,
+    network: Network,
+    /// Everything that was sent, if asked for.
+    pub log: Option<Vec<Packet>>,
+}
+
+impl Pair {
+    pub fn new(setup: Setup) -> Self {
+        let now = Instant::now();
+        let mut index = 0;
+        let ends = [0, 1].map(|end: usize| {
+            let config = Arc::new(setup.sctp[end].clone());
+            config.validate().unwrap();
+            setup.channels[end].validate().unwrap();
+            index += 1;
+            let keys = CookieKeys::new(now, [index; 32]);
+            End {
+                association: Association::new(now, config, keys, &[], [index + 10; 32]),
+                channels: DataChannels::new(setup.channels[end].clone(), setup.roles[end]),
+                events: Vec::new(),
+            }
+        });
+        let network: Network = Box::new(|_| Fate::Deliver);
+        Self { now, ends, delay: setup.delay, on_the_way: BTreeMap::new(), sent: 0, network, log: None }
+    }
+
+    /// A pair that is up.
+    pub fn connected() -> Self {
+        Self::connected_with(Setup::default())
+    }
+
+    pub fn connected_with(setup: Setup) -> Self {
+        let mut pair = Self::new(setup);
+        pair.connect();
+        pair.run();
+        assert_eq!([&pair[A].events, &pair[B].events], [&[Event::Connected], &[Event::Connected]]);
+        pair.clear_events();
+        pair
+    }
+
+    pub fn connect(&mut self) {
+        let now = self.now;
+        self[A].association.connect(now);
+        self.turn(A);
+    }
+
+    /// What becomes of each packet from now on.
+    pub fn network(&mut self, network: impl FnMut(&Packet) -> Fate + 'static) {
+        self.network = Box::new(network);
+    }
+
+    pub fn heal(&mut self) {
+        self.network(|_| Fate::Deliver);
+    }
+
+    /// Forgets what is on its way.
+    pub fn lose_what_is_on_the_way(&mut self) {
+        self.on_the_way.clear();
+    }
+
+    // The application's calls
+
+    pub fn open(&mut self, side: Side, options: ChannelOptions) -> ChannelId {
+        self.try_open(side, options).unwrap()
+    }
+
+    pub fn try_open(&mut self, side: Side, options: ChannelOptions) -> Result<ChannelId, OpenError> {
+        let now = self.now;
+        let end = &mut self[side];
+        let id = end.channels.open(now, &mut end.association, options);
+        self.turn(side);
+        id
+    }
+
+    /// A reliable, ordered channel that both ends know of: its ids at A and at B.
+    pub fn channel(&mut self) -> (ChannelId, ChannelId) {
+        self.channel_with(ChannelOptions::new("test"))
+    }
+
+    pub fn channel_with(&mut self, options: ChannelOptions) -> (ChannelId, ChannelId) {
+        self.clear_events();
+        let a = self.open(A, options);
+        self.run();
+        let b = self.incoming(B);
+        assert_eq!(self.take_events(A), [Event::Open(a)]);
+        assert_eq!(self.take_events(B), [Event::Incoming(b)]);
+        (a, b)
+    }
+
+    pub fn try_send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) -> Result<(), SendError> {
+        let now = self.now;
+        let end = &mut self[side];
+        let result = end.channels.send(now, &mut end.association, id, message.into());
+        self.turn(side);
+        result
+    }
+
+    pub fn send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) {
+        self.try_send(side, id, message).unwrap();
+    }
+
+    pub fn recv(&mut self, side: Side, id: ChannelId) -> Option<Message> {
+        let now = self.now;
+        let end = &mut self[side];
+        let message = end.channels.recv(now, &mut end.association, id);
+        self.turn(side);
+        message
+    }
+
+    /// All that can be read.
+    pub fn recv_all(&mut self, side: Side, id: ChannelId) -> Vec<Message> {
+        std::iter::from_fn(|| self.recv(side, id)).collect()
+    }
+
+    pub fn close(&mut self, side: Side, id: ChannelId) {
+        let now = self.now;
+        let end = &mut self[side];
+        end.channels.close(now, &mut end.association, id);
+        self.turn(side);
+    }
+
+    pub fn forget(&mut self, side: Side, id: ChannelId) {
+        let now = self.now;
+        let end = &mut self[side];
+        end.channels.forget(now, &mut end.association, id);
+        self.turn(side);
+    }
+
+    pub fn state(&self, side: Side, id: ChannelId) -> Option<ReadyState> {
+        self[side].channels.ready_state(id)
+    }
+
+    pub fn stream(&self, side: Side, id: ChannelId) -> StreamId {
+        self[side].channels.stream(id).unwrap()
+    }
+
+    pub fn buffered_amount(&self, side: Side, id: ChannelId) -> usize {
+        self[side].channels.buffered_amount(&self[side].association, id)
+    }
+
+    // Events
+
+    pub fn clear_events(&mut self) {
+        self.ends.iter_mut().for_each(|end| end.events.clear());
+    }
+
+    pub fn take_events(&mut self, side: Side) -> Vec<Event> {
+        std::mem::take(&mut self[side].events)
+    }
+
+    /// The last channel that the peer opened.
+    pub fn incoming(&self, side: Side) -> ChannelId {
+        let mut events = self[side].events.iter().rev();
+        events
+            .find_map(|event| match event {
+                Event::Incoming(id) => Some(*id),
+                _ => None,
+            })
+            .expect("a channel came in")
+    }
+
+    /// How the channel ended, if it has.
+    pub fn closed(&self, side: Side, id: ChannelId) -> Option<Option<ChannelError>> {
+        self[side].events.iter().find_map(|event| match event {
+            Event::Closed(closed, error) if *closed == id => Some(error.clone()),
+            _ => None,
+        })
+    }
+
+    // Time
+
+    /// Polls what an end has to say and to send.
+    pub fn turn(&mut self, side: Side) {
+        let now = self.now;
+        let end = &mut self.ends[side as usize];
+        loop {
+            while let Some(event) = end.channels.poll_event(now, &mut end.association) {
+                end.events.push(event);
+            }
+            let mut buffer = Vec::new();
+            let Some(transmit) = end.association.poll_transmit(now, 10, &mut buffer) else { break };
+            for datagram in buffer.chunks(transmit.segment_size) {
+                let packet = Packet { from: side, bytes: Bytes::copy_from_slice(datagram) };
+                let fate = (self.network)(&packet);
+                let arrival = now + self.delay;
+                let deliveries = match fate {
+                    Fate::Deliver => vec![(arrival, packet.bytes.clone())],
+                    Fate::Drop => vec![],
+                    Fate::Duplicate => vec![(arrival, packet.bytes.clone()), (arrival, packet.bytes.clone())],
+                    Fate::Delay(more) => vec![(arrival + more, packet.bytes.clone())],
+                    Fate::Replace(other) => vec![(arrival, other)],
+                };
+                for (arrival, bytes) in deliveries {
+                    self.sent += 1;
+                    self.on_the_way.insert((arrival, self.sent), (side.other(), bytes));
+                }
+                if let Some(log) = &mut self.log {
+                    log.push(packet);
+                }
+            }
+        }
+    }
+
+    /// An end gets a packet that nobody sent.
+    pub fn inject(&mut self, to: Side, bytes: Bytes) {
+        self.sent += 1;
+        self.on_the_way.insert((self.now, self.sent), (to, bytes));
+    }
+
+    /// The next thing to happen, at or before `limit`. False if there is none.
+    pub fn step(&mut self, limit: Instant) -> bool {
+        let packet = self.on_the_way.keys().next().map(|key| key.0);
+        let timers = self.ends.iter().flat_map(|end| [end.association.poll_timeout(), end.channels.poll_timeout()]);
+        let Some(next) = timers.flatten().chain(packet).min().filter(|next| *next <= limit) else { return false };
+        self.now = self.now.max(next);
+        let now = self.now;
+        while let Some(first) = self.on_the_way.first_entry()
+            && first.key().0 <= now
+        {
+            let (side, bytes) = first.remove();
+            self.ends[side as usize].association.handle_datagram(now, Ecn::NotCe, bytes);
+            self.turn(side);
+        }
+        for side in [A, B] {
+            let end = &mut self.ends[side as usize];
+            if end.association.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                end.association.handle_timeout(now);
+            }
+            if end.channels.poll_timeout().is_some_and(|deadline| deadline <= now) {
+                end.channels.handle_timeout(now, &mut end.association);
+                assert!(end.channels.poll_timeout().is_none_or(|next| next > now), "a timer must move on");
+            }
+            self.turn(side);
+        }
+        true
+    }
+
+    pub fn run_for(&mut self, time: Duration) {
+        let limit = self.now + time;
+        let mut steps = VecDeque::new();
+        while self.step(limit) {
+            steps.push_back(self.now);
+            if steps.len() > 10_000 {
+                assert!(steps.pop_front().unwrap() < self.now, "time stands still");
+            }
+        }
+        self.now = limit;
+        self.turn(A);
+        self.turn(B);
+    }
+
+    /// Long enough for anything that nothing holds up, short of heartbeats.
+    pub fn run(&mut self) {
+        self.run_for(Duration::from_secs(5));
+    }
+
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) {
+        let limit = self.now + limit;
+        while !done(self) {
+            assert!(self.step(limit), "it did not happen in time");
+        }
+    }
+
+    /// Nothing is left of any channel: no table holds anything, and every credit was handed back.
+    pub fn assert_nothing_left(&mut self) {
+        for side in [A, B] {
+            let end = &self[side];
+            assert_eq!(end.channels.len(), 0, "channels at {side:?}");
+            assert_eq!(end.channels.streams_in_use(), 0, "streams at {side:?}");
+            assert_eq!(end.channels.poll_timeout(), None, "a timer at {side:?}");
+            assert_eq!(end.association.stats().buffered_amount, 0, "unsent at {side:?}");
+        }
+    }
+
+    /// Each end lets go of its channels.
+    pub fn forget_all(&mut self, channels: &[(Side, ChannelId)]) {
+        for (side, id) in channels {
+            self.forget(*side, *id);
+        }
+    }
+}
+
+impl std::ops::Index<Side> for Pair {
+    type Output = End;
+
+    fn index(&self, side: Side) -> &End {
+        &self.ends[side as usize]
+    }
+}
+
+impl std::ops::IndexMut<Side> for Pair {
+    fn index_mut(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side as usize]
+    }
+}
+
+pub fn negotiated(id: StreamId) -> ChannelOptions {
+    ChannelOptions { negotiated: Some(id), ..ChannelOptions::new("negotiated") }
+}
+
+pub fn unordered() -> ChannelOptions {
+    ChannelOptions { ordered: false, ..ChannelOptions::new("unordered") }
+}
+
+pub fn partially_reliable(reliability: Reliability) -> ChannelOptions {
+    ChannelOptions { reliability, ..ChannelOptions::new("partial") }
+}
+
+/// Text messages, for comparing.
+pub fn texts(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.as_text().unwrap()).collect()
+}
