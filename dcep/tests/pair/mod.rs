@@ -1,7 +1,7 @@
 //! Two ends with channels on a virtual clock, and a network between them that a test can bend.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
-pub mod packet;
+pub(crate) mod packet;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use narrowboat_dcep::{
 };
 use narrowboat_sctp::{Association, CookieKeys, Ecn, StreamId};
 
-pub use self::packet::Packet;
+pub(crate) use self::packet::Packet;
 
 /// One of the two ends. `A` dials, and has the even ids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Side {
+pub(crate) enum Side {
     A,
     B,
 }
 
-pub use Side::{A, B};
+pub(crate) use Side::{A, B};
 
 impl Side {
-    pub fn other(self) -> Self {
+    pub(crate) fn other(self) -> Self {
         match self {
             A => B,
             B => A,
@@ -36,7 +36,7 @@ impl Side {
 
 /// What becomes of a packet.
 #[derive(Clone, Debug)]
-pub enum Fate {
+pub(crate) enum Fate {
     Deliver,
     Drop,
     /// Twice.
@@ -51,11 +51,11 @@ type Network = Box<dyn FnMut(&Packet) -> Fate>;
 
 /// Settings of a pair, all with sensible values.
 #[derive(Clone)]
-pub struct Setup {
-    pub sctp: [narrowboat_sctp::Config; 2],
-    pub channels: [Config; 2],
-    pub roles: [Role; 2],
-    pub delay: Duration,
+pub(crate) struct Setup {
+    pub(crate) sctp: [narrowboat_sctp::Config; 2],
+    pub(crate) channels: [Config; 2],
+    pub(crate) roles: [Role; 2],
+    pub(crate) delay: Duration,
 }
 
 impl Default for Setup {
@@ -72,39 +72,39 @@ impl Default for Setup {
 
 impl Setup {
     /// Changes both ends' association.
-    pub fn sctp(mut self, set: impl Fn(&mut narrowboat_sctp::Config)) -> Self {
+    pub(crate) fn sctp(mut self, set: impl Fn(&mut narrowboat_sctp::Config)) -> Self {
         self.sctp.iter_mut().for_each(set);
         self
     }
 
     /// Changes both ends' channels.
-    pub fn channels(mut self, set: impl Fn(&mut Config)) -> Self {
+    pub(crate) fn channels(mut self, set: impl Fn(&mut Config)) -> Self {
         self.channels.iter_mut().for_each(set);
         self
     }
 }
 
 /// An association and its channels.
-pub struct End {
-    pub association: Association,
-    pub channels: DataChannels,
+pub(crate) struct End {
+    pub(crate) association: Association,
+    pub(crate) channels: DataChannels,
     /// Every event so far, in order.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
-pub struct Pair {
-    pub now: Instant,
+pub(crate) struct Pair {
+    pub(crate) now: Instant,
     ends: [End; 2],
     delay: Duration,
     on_the_way: BTreeMap<(Instant, u64), (Side, Bytes)>,
     sent: u64,
     network: Network,
     /// Everything that was sent, if asked for.
-    pub log: Option<Vec<Packet>>,
+    pub(crate) log: Option<Vec<Packet>>,
 }
 
 impl Pair {
-    pub fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         let now = Instant::now();
         let mut index = 0;
         let ends = [0, 1].map(|end: usize| {
@@ -124,11 +124,11 @@ impl Pair {
     }
 
     /// A pair that is up.
-    pub fn connected() -> Self {
+    pub(crate) fn connected() -> Self {
         Self::connected_with(Setup::default())
     }
 
-    pub fn connected_with(setup: Setup) -> Self {
+    pub(crate) fn connected_with(setup: Setup) -> Self {
         let mut pair = Self::new(setup);
         pair.connect();
         pair.run();
@@ -137,33 +137,33 @@ impl Pair {
         pair
     }
 
-    pub fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         let now = self.now;
         self[A].association.connect(now);
         self.turn(A);
     }
 
     /// What becomes of each packet from now on.
-    pub fn network(&mut self, network: impl FnMut(&Packet) -> Fate + 'static) {
+    pub(crate) fn network(&mut self, network: impl FnMut(&Packet) -> Fate + 'static) {
         self.network = Box::new(network);
     }
 
-    pub fn heal(&mut self) {
+    pub(crate) fn heal(&mut self) {
         self.network(|_| Fate::Deliver);
     }
 
     /// Forgets what is on its way.
-    pub fn lose_what_is_on_the_way(&mut self) {
+    pub(crate) fn lose_what_is_on_the_way(&mut self) {
         self.on_the_way.clear();
     }
 
     // The application's calls
 
-    pub fn open(&mut self, side: Side, options: ChannelOptions) -> ChannelId {
+    pub(crate) fn open(&mut self, side: Side, options: ChannelOptions) -> ChannelId {
         self.try_open(side, options).unwrap()
     }
 
-    pub fn try_open(&mut self, side: Side, options: ChannelOptions) -> Result<ChannelId, OpenError> {
+    pub(crate) fn try_open(&mut self, side: Side, options: ChannelOptions) -> Result<ChannelId, OpenError> {
         let now = self.now;
         let end = &mut self[side];
         let id = end.channels.open(now, &mut end.association, options);
@@ -172,11 +172,11 @@ impl Pair {
     }
 
     /// A reliable, ordered channel that both ends know of: its ids at A and at B.
-    pub fn channel(&mut self) -> (ChannelId, ChannelId) {
+    pub(crate) fn channel(&mut self) -> (ChannelId, ChannelId) {
         self.channel_with(ChannelOptions::new("test"))
     }
 
-    pub fn channel_with(&mut self, options: ChannelOptions) -> (ChannelId, ChannelId) {
+    pub(crate) fn channel_with(&mut self, options: ChannelOptions) -> (ChannelId, ChannelId) {
         self.clear_events();
         let a = self.open(A, options);
         self.run();
@@ -186,7 +186,7 @@ impl Pair {
         (a, b)
     }
 
-    pub fn try_send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) -> Result<(), SendError> {
+    pub(crate) fn try_send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) -> Result<(), SendError> {
         let now = self.now;
         let end = &mut self[side];
         let result = end.channels.send(now, &mut end.association, id, message.into());
@@ -194,11 +194,11 @@ impl Pair {
         result
     }
 
-    pub fn send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) {
+    pub(crate) fn send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) {
         self.try_send(side, id, message).unwrap();
     }
 
-    pub fn recv(&mut self, side: Side, id: ChannelId) -> Option<Message> {
+    pub(crate) fn recv(&mut self, side: Side, id: ChannelId) -> Option<Message> {
         let now = self.now;
         let end = &mut self[side];
         let message = end.channels.recv(now, &mut end.association, id);
@@ -207,48 +207,51 @@ impl Pair {
     }
 
     /// All that can be read.
-    pub fn recv_all(&mut self, side: Side, id: ChannelId) -> Vec<Message> {
+    pub(crate) fn recv_all(&mut self, side: Side, id: ChannelId) -> Vec<Message> {
         std::iter::from_fn(|| self.recv(side, id)).collect()
     }
 
-    pub fn close(&mut self, side: Side, id: ChannelId) {
+    pub(crate) fn close(&mut self, side: Side, id: ChannelId) {
         let now = self.now;
         let end = &mut self[side];
         end.channels.close(now, &mut end.association, id);
         self.turn(side);
     }
 
-    pub fn forget(&mut self, side: Side, id: ChannelId) {
+    pub(crate) fn forget(&mut self, side: Side, id: ChannelId) {
         let now = self.now;
         let end = &mut self[side];
         end.channels.forget(now, &mut end.association, id);
         self.turn(side);
     }
 
-    pub fn state(&self, side: Side, id: ChannelId) -> Option<ReadyState> {
+    pub(crate) fn state(&self, side: Side, id: ChannelId) -> Option<ReadyState> {
         self[side].channels.ready_state(id)
     }
 
-    pub fn stream(&self, side: Side, id: ChannelId) -> StreamId {
+    pub(crate) fn stream(&self, side: Side, id: ChannelId) -> StreamId {
         self[side].channels.stream(id).unwrap()
     }
 
-    pub fn buffered_amount(&self, side: Side, id: ChannelId) -> usize {
+    pub(crate) fn buffered_amount(&self, side: Side, id: ChannelId) -> usize {
         self[side].channels.buffered_amount(&self[side].association, id)
     }
 
     // Events
 
-    pub fn clear_events(&mut self) {
+    pub(crate) fn clear_events(&mut self) {
         self.ends.iter_mut().for_each(|end| end.events.clear());
     }
 
-    pub fn take_events(&mut self, side: Side) -> Vec<Event> {
-        std::mem::take(&mut self[side].events)
+    /// The events since the last time, but for those that the buffered amount is low, which come with every message.
+    pub(crate) fn take_events(&mut self, side: Side) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self[side].events);
+        events.retain(|event| !matches!(event, Event::BufferedAmountLow(_)));
+        events
     }
 
     /// The last channel that the peer opened.
-    pub fn incoming(&self, side: Side) -> ChannelId {
+    pub(crate) fn incoming(&self, side: Side) -> ChannelId {
         let mut events = self[side].events.iter().rev();
         events
             .find_map(|event| match event {
@@ -259,7 +262,7 @@ impl Pair {
     }
 
     /// How the channel ended, if it has.
-    pub fn closed(&self, side: Side, id: ChannelId) -> Option<Option<ChannelError>> {
+    pub(crate) fn closed(&self, side: Side, id: ChannelId) -> Option<Option<ChannelError>> {
         self[side].events.iter().find_map(|event| match event {
             Event::Closed(closed, error) if *closed == id => Some(error.clone()),
             _ => None,
@@ -269,7 +272,7 @@ impl Pair {
     // Time
 
     /// Polls what an end has to say and to send.
-    pub fn turn(&mut self, side: Side) {
+    pub(crate) fn turn(&mut self, side: Side) {
         let now = self.now;
         let end = &mut self.ends[side as usize];
         loop {
@@ -301,13 +304,13 @@ impl Pair {
     }
 
     /// An end gets a packet that nobody sent.
-    pub fn inject(&mut self, to: Side, bytes: Bytes) {
+    pub(crate) fn inject(&mut self, to: Side, bytes: Bytes) {
         self.sent += 1;
         self.on_the_way.insert((self.now, self.sent), (to, bytes));
     }
 
     /// The next thing to happen, at or before `limit`. False if there is none.
-    pub fn step(&mut self, limit: Instant) -> bool {
+    pub(crate) fn step(&mut self, limit: Instant) -> bool {
         let packet = self.on_the_way.keys().next().map(|key| key.0);
         let timers = self.ends.iter().flat_map(|end| [end.association.poll_timeout(), end.channels.poll_timeout()]);
         let Some(next) = timers.flatten().chain(packet).min().filter(|next| *next <= limit) else { return false };
@@ -334,7 +337,7 @@ impl Pair {
         true
     }
 
-    pub fn run_for(&mut self, time: Duration) {
+    pub(crate) fn run_for(&mut self, time: Duration) {
         let limit = self.now + time;
         let mut steps = VecDeque::new();
         while self.step(limit) {
@@ -349,11 +352,11 @@ impl Pair {
     }
 
     /// Long enough for anything that nothing holds up, short of heartbeats.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         self.run_for(Duration::from_secs(5));
     }
 
-    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) {
+    pub(crate) fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) {
         let limit = self.now + limit;
         while !done(self) {
             assert!(self.step(limit), "it did not happen in time");
@@ -361,7 +364,7 @@ impl Pair {
     }
 
     /// Nothing is left of any channel: no table holds anything, and every credit was handed back.
-    pub fn assert_nothing_left(&mut self) {
+    pub(crate) fn assert_nothing_left(&mut self) {
         for side in [A, B] {
             let end = &self[side];
             assert_eq!(end.channels.len(), 0, "channels at {side:?}");
@@ -372,7 +375,7 @@ impl Pair {
     }
 
     /// Each end lets go of its channels.
-    pub fn forget_all(&mut self, channels: &[(Side, ChannelId)]) {
+    pub(crate) fn forget_all(&mut self, channels: &[(Side, ChannelId)]) {
         for (side, id) in channels {
             self.forget(*side, *id);
         }
@@ -393,19 +396,19 @@ impl std::ops::IndexMut<Side> for Pair {
     }
 }
 
-pub fn negotiated(id: StreamId) -> ChannelOptions {
+pub(crate) fn negotiated(id: StreamId) -> ChannelOptions {
     ChannelOptions { negotiated: Some(id), ..ChannelOptions::new("negotiated") }
 }
 
-pub fn unordered() -> ChannelOptions {
+pub(crate) fn unordered() -> ChannelOptions {
     ChannelOptions { ordered: false, ..ChannelOptions::new("unordered") }
 }
 
-pub fn partially_reliable(reliability: Reliability) -> ChannelOptions {
+pub(crate) fn partially_reliable(reliability: Reliability) -> ChannelOptions {
     ChannelOptions { reliability, ..ChannelOptions::new("partial") }
 }
 
 /// Text messages, for comparing.
-pub fn texts(messages: &[Message]) -> Vec<&str> {
+pub(crate) fn texts(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| message.as_text().unwrap()).collect()
 }

@@ -4,25 +4,25 @@ use bytes::Bytes;
 
 use super::Side;
 
-pub const DATA: u8 = 0;
-pub const SACK: u8 = 3;
-pub const COOKIE_ECHO: u8 = 10;
-pub const RE_CONFIG: u8 = 130;
-pub const FORWARD_TSN: u8 = 192;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const SACK: u8 = 3;
+pub(crate) const COOKIE_ECHO: u8 = 10;
+pub(crate) const RE_CONFIG: u8 = 130;
+pub(crate) const FORWARD_TSN: u8 = 192;
 
 /// Parameters of RE-CONFIG.
 const OUTGOING_RESET: u16 = 13;
 const RESPONSE: u16 = 16;
 
 #[derive(Clone, Debug)]
-pub struct Packet {
-    pub from: Side,
-    pub bytes: Bytes,
+pub(crate) struct Packet {
+    pub(crate) from: Side,
+    pub(crate) bytes: Bytes,
 }
 
 impl Packet {
     /// Chunk type and the chunk's bytes, padding excluded.
-    pub fn chunks(&self) -> impl Iterator<Item = (u8, &[u8])> {
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = (u8, &[u8])> {
         let mut rest = self.bytes.get(12..).unwrap_or_default();
         std::iter::from_fn(move || {
             let len = usize::from(u16::from_be_bytes([*rest.get(2)?, *rest.get(3)?]));
@@ -32,12 +32,12 @@ impl Packet {
         })
     }
 
-    pub fn has(&self, kind: u8) -> bool {
+    pub(crate) fn has(&self, kind: u8) -> bool {
         self.chunks().any(|chunk| chunk.0 == kind)
     }
 
     /// Stream, PPID, whether unordered, and payload of each DATA chunk.
-    pub fn data(&self) -> Vec<(u16, u32, bool, &[u8])> {
+    pub(crate) fn data(&self) -> Vec<(u16, u32, bool, &[u8])> {
         self.chunks()
             .filter(|chunk| chunk.0 == DATA)
             .map(|(_, chunk)| {
@@ -49,27 +49,29 @@ impl Packet {
     }
 
     /// Streams that a reset request names.
-    pub fn resets(&self) -> Vec<u16> {
+    pub(crate) fn resets(&self) -> Vec<u16> {
         self.parameters(OUTGOING_RESET)
-            .flat_map(|value| value.get(12..).unwrap_or_default().chunks(2).map(|id| u16::from_be_bytes([id[0], id[1]])))
+            .flat_map(|value| {
+                value.get(12..).unwrap_or_default().chunks(2).map(|id| u16::from_be_bytes([id[0], id[1]]))
+            })
             .collect()
     }
 
-    pub fn has_reset_request(&self) -> bool {
+    pub(crate) fn has_reset_request(&self) -> bool {
         self.parameters(OUTGOING_RESET).next().is_some()
     }
 
     /// Results of reset answers.
-    pub fn reset_results(&self) -> Vec<u32> {
+    pub(crate) fn reset_results(&self) -> Vec<u32> {
         self.parameters(RESPONSE).map(|value| u32::from_be_bytes([value[4], value[5], value[6], value[7]])).collect()
     }
 
-    pub fn has_reset_answer(&self) -> bool {
+    pub(crate) fn has_reset_answer(&self) -> bool {
         self.parameters(RESPONSE).next().is_some()
     }
 
     /// The same packet with the results of reset answers replaced.
-    pub fn with_reset_result(&self, result: u32) -> Bytes {
+    pub(crate) fn with_reset_result(&self, result: u32) -> Bytes {
         let mut bytes = self.bytes.to_vec();
         let start = self.bytes.as_ptr() as usize;
         let values: Vec<usize> = self.parameters(RESPONSE).map(|value| value.as_ptr() as usize - start).collect();
@@ -80,7 +82,7 @@ impl Packet {
     }
 
     /// The same packet without its RE-CONFIG chunks; `None` if nothing else is in it.
-    pub fn without(&self, kind: u8) -> Option<Bytes> {
+    pub(crate) fn without(&self, kind: u8) -> Option<Bytes> {
         let mut bytes = self.bytes[..12].to_vec();
         for (_, chunk) in self.chunks().filter(|chunk| chunk.0 != kind) {
             bytes.extend(chunk);
@@ -106,7 +108,7 @@ impl Packet {
 }
 
 /// Writes the checksum of a packet that was changed (RFC 9260 appendix A), slowly and by itself.
-pub fn with_checksum(mut bytes: Vec<u8>) -> Bytes {
+pub(crate) fn with_checksum(mut bytes: Vec<u8>) -> Bytes {
     bytes[8..12].fill(0);
     let mut crc = u32::MAX;
     for byte in &bytes {
