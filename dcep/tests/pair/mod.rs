@@ -3,7 +3,9 @@
 
 pub(crate) mod packet;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,8 @@ pub(crate) struct Pair {
     delay: Duration,
     on_the_way: BTreeMap<(Instant, u64), (Side, Bytes)>,
     sent: u64,
+    /// The time, for those who decide the fate of packets.
+    clock: Rc<Cell<Instant>>,
     network: Network,
     /// Everything that was sent, if asked for.
     pub(crate) log: Option<Vec<Packet>>,
@@ -120,7 +124,16 @@ impl Pair {
             }
         });
         let network: Network = Box::new(|_| Fate::Deliver);
-        Self { now, ends, delay: setup.delay, on_the_way: BTreeMap::new(), sent: 0, network, log: None }
+        Self {
+            now,
+            ends,
+            delay: setup.delay,
+            on_the_way: BTreeMap::new(),
+            sent: 0,
+            clock: Rc::new(Cell::new(now)),
+            network,
+            log: None,
+        }
     }
 
     /// A pair that is up.
@@ -150,6 +163,10 @@ impl Pair {
 
     pub(crate) fn heal(&mut self) {
         self.network(|_| Fate::Deliver);
+    }
+
+    pub(crate) fn clock(&self) -> Rc<Cell<Instant>> {
+        Rc::clone(&self.clock)
     }
 
     /// Forgets what is on its way.
@@ -274,6 +291,7 @@ impl Pair {
     /// Polls what an end has to say and to send.
     pub(crate) fn turn(&mut self, side: Side) {
         let now = self.now;
+        self.clock.set(now);
         let end = &mut self.ends[side as usize];
         loop {
             while let Some(event) = end.channels.poll_event(now, &mut end.association) {
