@@ -52,6 +52,8 @@ enum Fault {
 const CLOSERS: [Closer; 3] = [Closer::Local, Closer::Remote, Closer::Both];
 const LOADS: [Load; 4] = [Load::Idle, Load::Queued, Load::Unread, Load::HalfSent];
 
+const WINDOW: usize = 300_000;
+
 /// RFC 6525 §4.4.
 const DENIED: u32 = 2;
 const IN_PROGRESS: u32 = 6;
@@ -93,7 +95,7 @@ struct Case {
 
 impl Case {
     fn new(load: Load, fault: Fault) -> Self {
-        let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.receive_window = 300_000));
+        let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.receive_window = WINDOW as u32));
         let (a, b) = pair.channel();
         let clock = pair.clock();
         let start = pair.now;
@@ -193,6 +195,7 @@ fn run(closer: Closer, load: Load, fault: Fault) {
         case.pair.assert_nothing_left();
     }
     // Whatever happened, the association is well.
+    case.pair.assert_windows_are_whole(WINDOW);
     let (a, b) = case.pair.channel();
     case.pair.send(A, a, "next");
     case.pair.run();

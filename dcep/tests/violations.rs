@@ -45,6 +45,7 @@ fn assert_refused(pair: &mut Pair, stream: StreamId, reason: DropReason, send: i
     assert_eq!(pair.take_events(A), []);
     assert_eq!(drops(pair, reason), before + 1);
     assert_eq!(pair[A].channels.streams_in_use(), 0, "the peer's reset ends it");
+    pair.assert_windows_are_whole(8 << 20);
 }
 
 /// A channel ends with this error when the peer does this, and another can be had.
@@ -64,7 +65,7 @@ fn assert_closed(error: &ChannelError, reason: DropReason, act: impl FnOnce(&mut
     assert_eq!(texts(&pair.recv_all(A, a)), ["good"], "what came before is still there");
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
-    pair.channel();
+    pair.assert_windows_are_whole(8 << 20);
 }
 
 #[test]
@@ -112,7 +113,8 @@ fn j06_an_open_on_our_parity_is_refused() {
     assert_refused(&mut pair, 6, DropReason::WrongParity, |pair| raw(pair, 6, 50, OPEN));
     let ids: Vec<_> = (0..4).map(|_| pair.open(A, ChannelOptions::new("x"))).collect();
     pair.run();
-    assert_eq!(pair.stream(A, ids[3]), 8, "6 rests");
+    let streams: Vec<_> = ids.iter().map(|id| pair.stream(A, *id)).collect();
+    assert_eq!(streams, [2, 4, 8, 10], "0 and 6 rest");
     assert_eq!(pair.state(A, ids[3]), Some(ReadyState::Open));
 }
 
@@ -244,6 +246,13 @@ fn j11_data_that_nobody_claims_is_bounded() {
     let claimed = pair.open(A, negotiated(21));
     assert_eq!(texts(&pair.recv_all(A, claimed)), ["held"]);
     assert_refused_label(&mut pair);
+    pair.forget(A, claimed);
+    for stream in 22..28 {
+        let id = pair.open(A, negotiated(stream));
+        pair.forget(A, id);
+    }
+    pair.run();
+    pair.assert_windows_are_whole(8 << 20);
 }
 
 /// A message on a free stream with a label that data channels do not have is nothing to hold.

@@ -392,6 +392,25 @@ impl Pair {
         }
     }
 
+    /// Every credit was handed back: what the ends advertise is the whole window, but for a message or two.
+    pub(crate) fn assert_windows_are_whole(&mut self, window: usize) {
+        self.heal();
+        self.run();
+        let log = self.log.replace(Vec::new());
+        let (a, b) = self.channel();
+        self.send(A, a, "x");
+        self.send(B, b, "x");
+        self.run();
+        let mut packets = std::mem::replace(&mut self.log, log).unwrap();
+        packets.reverse();
+        for side in [A, B] {
+            let advertised = packets.iter().filter(|packet| packet.from == side).find_map(Packet::a_rwnd).unwrap();
+            assert!((window - 2_000..=window).contains(&advertised), "{side:?} advertises {advertised} of {window}");
+        }
+        self.forget_all(&[(A, a), (B, b)]);
+        self.run();
+    }
+
     /// Each end lets go of its channels.
     pub(crate) fn forget_all(&mut self, channels: &[(Side, ChannelId)]) {
         for (side, id) in channels {

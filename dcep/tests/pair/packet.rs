@@ -48,6 +48,12 @@ impl Packet {
             .collect()
     }
 
+    /// The window that a SACK advertises.
+    pub(crate) fn a_rwnd(&self) -> Option<usize> {
+        let sack = self.chunks().find(|chunk| chunk.0 == SACK)?.1;
+        Some(u32::from_be_bytes([sack[8], sack[9], sack[10], sack[11]]) as usize)
+    }
+
     /// Streams that a reset request names.
     pub(crate) fn resets(&self) -> Vec<u16> {
         self.parameters(OUTGOING_RESET)
@@ -81,7 +87,7 @@ impl Packet {
         with_checksum(bytes)
     }
 
-    /// The same packet without its RE-CONFIG chunks; `None` if nothing else is in it.
+    /// The same packet without its chunks of a kind; `None` if nothing else is in it.
     pub(crate) fn without(&self, kind: u8) -> Option<Bytes> {
         let mut bytes = self.bytes[..12].to_vec();
         for (_, chunk) in self.chunks().filter(|chunk| chunk.0 != kind) {
