@@ -84,7 +84,8 @@ pub enum ChannelError {
     /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6).
     #[error("the peer refused the channel")]
     Refused,
-    /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them.
+    /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them. Only
+    /// of reliable channels; the others have promised nothing.
     #[error("the peer closed the channel before {discarded} bytes were sent")]
     PeerClosed {
         /// Application bytes that were accepted and never sent whole.

@@ -408,3 +408,64 @@ fn forgetting_closes_throws_away_what_was_not_read_and_still_sends_what_was_acce
     }
     assert_eq!(pair.buffered_amount(B, d), 0);
 }
+
+#[test]
+fn a_handshake_that_nobody_answers_closes_what_was_opened() {
+    let mut pair = Pair::new(Setup::default().sctp(|config| config.init_max_retransmits = 2));
+    pair.network(|_| Fate::Drop);
+    let (a, closing) = (pair.open(A, ChannelOptions::new("never")), pair.open(A, ChannelOptions::new("closed")));
+    pair.send(A, closing, "waits for ever");
+    pair.connect();
+    pair.close(A, closing);
+    pair.run_for(Duration::from_secs(60));
+    let error = Some(ChannelError::Association(CloseReason::HandshakeTimedOut));
+    let end = Event::AssociationClosed(CloseReason::HandshakeTimedOut);
+    assert_eq!(pair.take_events(A), [Event::Closed(a, error.clone()), Event::Closed(closing, error), end]);
+    pair.forget_all(&[(A, a), (A, closing)]);
+    assert!(pair[A].channels.is_empty());
+}
+
+#[test]
+fn a_reset_of_all_streams_closes_all_channels_and_one_named_twice_closes_once() {
+    for streams in [&[][..], &[0, 1, 5, 5, 1, 0]] {
+        let mut pair = Pair::connected();
+        let a = [pair.open(A, ChannelOptions::new("a")), pair.open(A, negotiated(5))];
+        let b = [pair.open(B, ChannelOptions::new("b")), pair.open(B, negotiated(5))];
+        pair.run();
+        let all = [(A, a[0]), (A, a[1]), (A, pair.incoming(A)), (B, b[0]), (B, b[1]), (B, pair.incoming(B))];
+        pair.clear_events();
+        pair.log = Some(Vec::new());
+        pair.network(move |packet| match packet.from == B && packet.has_reset_request() {
+            true => Fate::Replace(packet.with_reset_streams(streams)),
+            false => Fate::Deliver,
+        });
+        // One request for all that B has.
+        let now = pair.now;
+        for (_, id) in &all[3..] {
+            let end = &mut pair[B];
+            end.channels.close(now, &mut end.association, *id);
+        }
+        pair.turn(B);
+        pair.run();
+        for (side, id) in all {
+            assert_eq!(pair.closed(side, id), Some(None), "{side:?} {streams:?}");
+        }
+        let log = pair.log.take().unwrap();
+        let mut reset: Vec<u16> = log.iter().filter(|packet| packet.from == A).flat_map(Packet::resets).collect();
+        reset.sort_unstable();
+        assert_eq!(reset, [0, 1, 5], "each is answered once");
+        pair.forget_all(&all);
+        pair.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_last_stream_closes_like_the_first() {
+    let mut pair = Pair::connected();
+    let (a, b) = (pair.open(A, negotiated(65_534)), pair.open(B, negotiated(65_534)));
+    pair.close(A, a);
+    pair.run();
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+}

@@ -1,5 +1,7 @@
 //! Who closes × what is under way × what the network and the peer do to the resets: each has one defined end.
 
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
+
 mod pair;
 
 use std::time::{Duration, Instant};
@@ -52,7 +54,7 @@ enum Fault {
 const CLOSERS: [Closer; 3] = [Closer::Local, Closer::Remote, Closer::Both];
 const LOADS: [Load; 4] = [Load::Idle, Load::Queued, Load::Unread, Load::HalfSent];
 
-const WINDOW: usize = 300_000;
+const WINDOW: u32 = 300_000;
 
 /// RFC 6525 §4.4.
 const DENIED: u32 = 2;
@@ -95,7 +97,7 @@ struct Case {
 
 impl Case {
     fn new(load: Load, fault: Fault) -> Self {
-        let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.receive_window = WINDOW as u32));
+        let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.receive_window = WINDOW));
         let (a, b) = pair.channel();
         let clock = pair.clock();
         let start = pair.now;
@@ -195,7 +197,7 @@ fn run(closer: Closer, load: Load, fault: Fault) {
         case.pair.assert_nothing_left();
     }
     // Whatever happened, the association is well.
-    case.pair.assert_windows_are_whole(WINDOW);
+    case.pair.assert_windows_are_whole(WINDOW as usize);
     let (a, b) = case.pair.channel();
     case.pair.send(A, a, "next");
     case.pair.run();

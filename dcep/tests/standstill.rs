@@ -9,10 +9,10 @@ use narrowboat_dcep::{ChannelError, ChannelId, ChannelOptions, Config, DataChann
 use narrowboat_sctp::{Association, CookieKeys};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
-const WINDOW: usize = 100_000;
+const WINDOW: u32 = 100_000;
 
 fn small_windows() -> Pair {
-    Pair::connected_with(Setup::default().sctp(|config| config.receive_window = WINDOW as u32))
+    Pair::connected_with(Setup::default().sctp(|config| config.receive_window = WINDOW))
 }
 
 fn fill(pair: &mut Pair, ends: &[(pair::Side, ChannelId)]) {
@@ -44,7 +44,7 @@ fn both_ends_closing_with_full_windows_that_nobody_reads_come_to_an_end() {
     }
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
-    pair.assert_windows_are_whole(WINDOW);
+    pair.assert_windows_are_whole(WINDOW as usize);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn a_peer_that_restarts_closes_every_channel_and_new_ones_work() {
     pair.clear_events();
 
     let now = pair.now;
-    let config = Arc::new(narrowboat_sctp::Config { receive_window: WINDOW as u32, ..Default::default() });
+    let config = Arc::new(narrowboat_sctp::Config { receive_window: WINDOW, ..Default::default() });
     pair[B].association = Association::new(now, config, CookieKeys::new(now, [8; 32]), &[], [99; 32]);
     pair[B].channels = DataChannels::new(Config::default(), Role::Server);
     pair.lose_what_is_on_the_way();
@@ -162,5 +162,5 @@ fn a_peer_that_restarts_closes_every_channel_and_new_ones_work() {
     pair.send(A, next, "after");
     pair.run();
     assert_eq!(texts(&pair.recv_all(B, at_b)), ["after"]);
-    pair.assert_windows_are_whole(WINDOW);
+    pair.assert_windows_are_whole(WINDOW as usize);
 }

@@ -1,8 +1,9 @@
 //! The closing procedure (RFC 8831 §6.7, W3C §6.2.4), and everything else that ends a channel.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, CloseReason, ResetError, ResetFailure, StreamId, Streams};
+use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, ResetFailure, StreamId, Streams};
 
 use super::{DataChannels, Phase};
 use crate::channel::{Cause, Origin};
@@ -83,19 +84,14 @@ impl DataChannels {
     }
 
     pub(super) fn on_incoming_reset(&mut self, now: Instant, association: &mut Association, streams: &Streams) {
-        match streams {
-            Streams::List(list) => {
-                for &stream in list {
-                    self.on_stream_reset(now, association, stream);
-                }
-            }
+        let streams: BTreeSet<StreamId> = match streams {
+            // A stream named twice is still reset once.
+            Streams::List(list) => list.iter().copied().collect(),
             // RFC 6525 §4.1: every stream. Those that nobody uses need no answer.
-            Streams::All => {
-                let in_use: Vec<StreamId> = self.streams.keys().copied().collect();
-                for stream in in_use {
-                    self.on_stream_reset(now, association, stream);
-                }
-            }
+            Streams::All => self.streams.keys().copied().collect(),
+        };
+        for stream in streams {
+            self.on_stream_reset(now, association, stream);
         }
     }
 
@@ -118,8 +114,6 @@ impl DataChannels {
         stream.on_reset_performed(now);
         if stream.is_done() {
             self.on_both_reset(now, association, id);
-        } else {
-            self.watch(now, id);
         }
     }
 
@@ -223,6 +217,7 @@ impl DataChannels {
             self.discard(now, association, id);
             if let Some(channel) = self.channels.get_mut(&id)
                 && channel.discarded() > 0
+                && channel.options.reliability == Reliability::Reliable
             {
                 channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });
             }

@@ -1,5 +1,6 @@
 //! Two ends with channels on a virtual clock, and a network between them that a test can bend.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 
 pub(crate) mod packet;
 
@@ -109,17 +110,19 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(setup: Setup) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
         let now = Instant::now();
+        let Setup { sctp, channels, roles, delay } = setup;
         let mut index = 0;
         let ends = [0, 1].map(|end: usize| {
-            let config = Arc::new(setup.sctp[end].clone());
+            let config = Arc::new(sctp[end].clone());
             config.validate().unwrap();
-            setup.channels[end].validate().unwrap();
+            channels[end].validate().unwrap();
             index += 1;
             let keys = CookieKeys::new(now, [index; 32]);
             End {
                 association: Association::new(now, config, keys, &[], [index + 10; 32]),
-                channels: DataChannels::new(setup.channels[end].clone(), setup.roles[end]),
+                channels: DataChannels::new(channels[end].clone(), roles[end]),
                 events: Vec::new(),
             }
         });
@@ -127,7 +130,7 @@ impl Pair {
         Self {
             now,
             ends,
-            delay: setup.delay,
+            delay,
             on_the_way: BTreeMap::new(),
             sent: 0,
             clock: Rc::new(Cell::new(now)),

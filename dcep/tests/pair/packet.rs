@@ -87,6 +87,26 @@ impl Packet {
         with_checksum(bytes)
     }
 
+    /// The same packet with each reset request naming these streams instead; none is all of them.
+    pub(crate) fn with_reset_streams(&self, streams: &[u16]) -> Bytes {
+        let mut bytes = self.bytes[..12].to_vec();
+        for (kind, chunk) in self.chunks() {
+            if kind == RE_CONFIG && chunk[4..6] == OUTGOING_RESET.to_be_bytes() {
+                let len = u16::try_from(16 + 2 * streams.len()).unwrap();
+                bytes.extend([RE_CONFIG, 0]);
+                bytes.extend((len + 4).to_be_bytes());
+                bytes.extend(OUTGOING_RESET.to_be_bytes());
+                bytes.extend(len.to_be_bytes());
+                bytes.extend(&chunk[8..20]);
+                bytes.extend(streams.iter().flat_map(|stream| stream.to_be_bytes()));
+            } else {
+                bytes.extend(chunk);
+            }
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        with_checksum(bytes)
+    }
+
     /// The same packet without its chunks of a kind; `None` if nothing else is in it.
     pub(crate) fn without(&self, kind: u8) -> Option<Bytes> {
         let mut bytes = self.bytes[..12].to_vec();
@@ -114,7 +134,7 @@ impl Packet {
 }
 
 /// Writes the checksum of a packet that was changed (RFC 9260 appendix A), slowly and by itself.
-pub(crate) fn with_checksum(mut bytes: Vec<u8>) -> Bytes {
+fn with_checksum(mut bytes: Vec<u8>) -> Bytes {
     bytes[8..12].fill(0);
     let mut crc = u32::MAX;
     for byte in &bytes {
