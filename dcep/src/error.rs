@@ -94,8 +94,8 @@ pub enum ChannelError {
     /// The peer did not reset the stream that it was asked to. The id is not used again in this association.
     #[error("{0}")]
     Reset(ResetFailure),
-    /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent; the
-    /// id is not used again.
+    /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
+    /// the id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
     ResetNotSupported,
     /// The peer took part in closing, but did not reset its own side within `close_timeout`.

@@ -46,8 +46,8 @@
 //! # Closing
 //!
 //! A channel that was closed by [`close`](DataChannels::close) sends what it has accepted, then resets its stream. The
-//! peer answers with its own reset. The channel is [`Closed`](Event::Closed) when ours is performed *and* the peer's has
-//! arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
+//! peer answers with its own reset. The channel is [`Closed`](Event::Closed) when ours is performed *and* the peer's
+//! has arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
 //!
 //! | what happens | what follows |
 //! | --- | --- |
@@ -69,9 +69,9 @@
 //!
 //! Data on a stream without a channel is an error (RFC 8832 §6), unless the application is only late in making a
 //! negotiated channel. It is therefore held, up to `unclaimed_bytes_max` bytes and on 8 streams at most, until
-//! [`open`](DataChannels::open) with that id claims it. If there is more, if a DATA_CHANNEL_OPEN follows (which should have come first: senders
-//! keep order until they hear from the peer), or if the peer resets the stream, it is thrown away and counted, and the
-//! stream is reset.
+//! [`open`](DataChannels::open) with that id claims it. If there is more, if a DATA_CHANNEL_OPEN follows (which should
+//! have come first: senders keep order until they hear from the peer), or if the peer resets the stream, it is thrown
+//! away and counted, and the stream is reset.
 
 mod channel;
 mod channels;

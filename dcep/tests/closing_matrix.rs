@@ -160,7 +160,8 @@ fn run(closer: Closer, load: Load, fault: Fault) {
     case.finish(&name);
     case.check_events(&name);
 
-    // What was accepted before close() is delivered; what the peer's close cut off is a beginning, and an error says so.
+    // What was accepted before close() is delivered; what the peer's close cut off is a beginning, and an error says
+    // so.
     assert_eq!(case.received, case.sent[..case.received.len()], "{name}");
     let is_whole = case.received.len() == case.sent.len();
     if closer != Closer::Remote || matches!(load, Load::Idle | Load::Unread) {

@@ -24,8 +24,8 @@ impl DataChannels {
         self.refused.remove(&id);
         let (stream, has_control) = (channel.stream, channel.control.is_some());
         if unsent_open || is_idle {
-            // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out, and
-            // the id was never used. (Messages that the application did send go out first, as after open.)
+            // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
+            // and the id was never used. (Messages that the application did send go out first, as after open.)
             self.discard(now, association, id);
             if association.is_drained(stream) {
                 // A reset would have done that.
@@ -276,7 +276,8 @@ impl DataChannels {
         if stream.channel().is_none() || stream.is_incoming_reset() || stream.deadline.is_some() {
             return;
         }
-        // Progress puts off what is done at the deadline, and not the deadline, which would cost every message something.
+        // Progress puts off what is done at the deadline, and not the deadline, which would cost every message
+        // something.
         let due = stream.progress() + self.config.close_timeout;
         let deadline = if due > now { due } else { now + self.config.close_timeout };
         stream.deadline = Some(deadline);
