@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::reassembly::Spot;
 use super::run::{Run, Waiting};
-use super::tracker::Position;
+use super::tracker::{Position, tsn_at};
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use super::{DataChunk, Received, Receiver};
+use super::{Received, Receiver};
 use crate::error::Violation;
 use crate::message::StreamId;
+use crate::wire::DataChunk;
 
 impl Receiver {
     /// A chunk with a TSN that is new and within reach.
@@ -64,7 +65,9 @@ impl Receiver {
     /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that waited.
     pub(super) fn after_arrival(&mut self) {
         self.reassembly.promote(self.tracker.cumulative());
-        if self.perform_if_due() {
+        if let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= self.tracker.cumulative()) {
+            self.repeatable = Some((deferred.streams().clone(), tsn_at(deferred.last())));
+            self.perform(deferred);
             self.finished_reset = true;
         }
     }

@@ -8,12 +8,12 @@ use std::ops::RangeBounds;
 
 use bytes::Bytes;
 
-use super::DataChunk;
 use super::run::{Run, Waiting};
 use super::tracker::Position;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::serial::Ssn;
+use crate::wire::DataChunk;
 
 /// Fragments for which room is made ahead, at most: what a message of 64 KiB has in full packets, four times over.
 const EXPECTED_FRAGMENTS_MAX: usize = 256;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::GapBlock;
 use crate::serial::Tsn;
+use crate::wire::GapBlock;
 
 /// A TSN without its wrap: the low 32 bits are the TSN, so positions have an order and a TSN is found in O(1).
 pub(super) type Position = u64;
