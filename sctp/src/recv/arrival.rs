@@ -140,9 +140,6 @@ impl Receiver {
                 self.skipped_to = (!run.ending).then_some(spot.position + run.len() as Position);
             }
         }
-        if !chunk.unordered {
-            self.skip_through(chunk.stream, chunk.ssn);
-        }
         self.after_arrival();
         Ok(())
     }

@@ -322,11 +322,11 @@ impl Receiver {
         Held { head: self.reassembly.head_charge(), waiting: self.reassembly.charge(), unread: self.inbox.unread() }
     }
 
-    /// Recounting all after each chunk would make tests with much in store quadratic; then only some are followed by it.
+    /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by it.
     fn check_in_debug(&mut self) {
         if cfg!(debug_assertions) {
             self.unchecked += 1;
-            if self.unchecked > self.reassembly.held_len() / 16 {
+            if self.unchecked > self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8 {
                 self.unchecked = 0;
                 self.check_consistency();
             }

@@ -77,6 +77,11 @@ impl Ordered {
         self.parked.len()
     }
 
+    /// Pages of the table of streams.
+    pub(super) fn pages_len(&self) -> usize {
+        self.next.pages.len()
+    }
+
     #[cfg(test)]
     pub(super) fn streams_len(&self) -> usize {
         self.next.pages.iter().flatten().map(|page| page.used).sum()

@@ -232,3 +232,10 @@ impl Tracker {
 pub(super) fn tsn_at(position: Position) -> Tsn {
     Tsn(position as u32)
 }
+
+#[cfg(test)]
+impl Tracker {
+    pub(super) fn heap(&self) -> usize {
+        self.ranges.capacity() * size_of::<Range>() + self.duplicates.capacity() * size_of::<Tsn>()
+    }
+}
