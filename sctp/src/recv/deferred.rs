@@ -105,8 +105,7 @@ impl Receiver {
     }
 
     fn deliver_all(&mut self, stream: StreamId) {
-        let last = self.ordered.next_ssn(stream).prev();
-        while let Some((ssn, first)) = self.ordered.take_through(stream, last) {
+        while let Some((ssn, first)) = self.ordered.take_first(stream) {
             self.deliver(first);
             self.ordered.on_passed(stream, ssn);
         }
