@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::reassembly::Spot;
 use super::run::{Run, Waiting};
-use super::tracker::Position;
+use super::tracker::{Position, tsn_at};
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use super::{DataChunk, Received, Receiver};
+use super::{Received, Receiver};
 use crate::error::Violation;
 use crate::message::StreamId;
+use crate::wire::DataChunk;
 
 impl Receiver {
     /// A chunk with a TSN that is new and within reach.
@@ -22,23 +23,16 @@ impl Receiver {
         if !self.tracker.can_record(position) {
             return Ok(Received::Dropped);
         }
-        let in_sequence = position == self.tracker.cumulative() + 1;
-        let has_gaps = self.tracker.has_gaps();
-        let spot = Spot {
-            position,
-            in_sequence,
-            has_previous: in_sequence || self.tracker.contains(position - 1),
-            has_next: has_gaps && self.tracker.contains(position + 1),
-        };
         if chunk.stream >= self.inbound_streams {
             // Without storing it, it still must not lie in the middle of a message of another stream.
-            self.reassembly.check_fit(spot, &DataChunk { beginning: true, ending: true, ..*chunk })?;
+            self.reassembly.check_fit(self.spot(position), &DataChunk { beginning: true, ending: true, ..*chunk })?;
             self.tracker.record(position);
             self.after_arrival();
             return Ok(Received::BadStream);
         }
+        let in_sequence = position == self.tracker.cumulative() + 1;
         if !(in_sequence && self.reassembly.has_head())
-            && let Some(received) = self.on_straggler(spot, chunk)?
+            && let Some(received) = self.on_straggler(position, in_sequence, chunk)?
         {
             return Ok(received);
         }
@@ -48,6 +42,8 @@ impl Receiver {
         }
         let should_copy = self.window.should_copy(self.held(), payload.len(), datagram_len);
         let payload = if should_copy { Bytes::copy_from_slice(&payload) } else { payload };
+        // Room may have been made next to it.
+        let spot = self.spot(position);
         self.tracker.record(position);
         if let Some((first, run)) = self.reassembly.add(spot, chunk, payload)? {
             self.on_whole(first, run);
@@ -64,7 +60,9 @@ impl Receiver {
     /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that waited.
     pub(super) fn after_arrival(&mut self) {
         self.reassembly.promote(self.tracker.cumulative());
-        if self.perform_if_due() {
+        if let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= self.tracker.cumulative()) {
+            self.repeatable = Some((deferred.streams().clone(), tsn_at(deferred.last())));
+            self.perform(deferred);
             self.finished_reset = true;
         }
     }
@@ -103,42 +101,55 @@ impl Receiver {
         }
     }
 
+    /// What has arrived around a new TSN.
+    fn spot(&self, position: Position) -> Spot {
+        let in_sequence = position == self.tracker.cumulative() + 1;
+        Spot {
+            position,
+            in_sequence,
+            has_previous: in_sequence || self.tracker.contains(position - 1),
+            has_next: self.tracker.has_gaps() && self.tracker.contains(position + 1),
+        }
+    }
+
     /// A chunk of a message that can no longer become whole, or whose SSN says that the message was delivered before.
-    fn on_straggler(&mut self, spot: Spot, chunk: &DataChunk) -> Result<Option<Received>, Violation> {
-        if !chunk.beginning && self.skipped_to == Some(spot.position - 1) {
-            self.discard(spot, chunk)?;
+    fn on_straggler(
+        &mut self,
+        position: Position,
+        in_sequence: bool,
+        chunk: &DataChunk,
+    ) -> Result<Option<Received>, Violation> {
+        if !chunk.beginning && self.skipped_to == Some(position - 1) {
+            self.discard(position, chunk)?;
             return Ok(Some(Received::New));
         }
         let is_stale = !chunk.unordered && chunk.ssn.is_before(self.ordered.next_ssn(chunk.stream));
-        if !is_stale || self.deferred.as_ref().is_some_and(|deferred| deferred.holds(chunk.stream, spot.position)) {
+        if !is_stale || self.deferred.as_ref().is_some_and(|deferred| deferred.holds(chunk.stream, position)) {
             return Ok(None);
         }
-        if !spot.in_sequence {
+        if !in_sequence {
             // It may also be more than half the circle ahead. When all before it has come, this is clear.
             return Ok(Some(Received::Dropped));
         }
         if !self.has_skipped {
             return Err(Violation::BadFragment);
         }
-        self.discard(spot, chunk)?;
+        self.discard(position, chunk)?;
         Ok(Some(Received::New))
     }
 
     /// Acknowledges a chunk in sequence without keeping it, and throws away what continues it.
-    fn discard(&mut self, spot: Spot, chunk: &DataChunk) -> Result<(), Violation> {
-        self.tracker.record(spot.position);
-        self.skipped_to = (!chunk.ending).then_some(spot.position);
-        let next = spot.position + 1;
+    fn discard(&mut self, position: Position, chunk: &DataChunk) -> Result<(), Violation> {
+        self.tracker.record(position);
+        self.skipped_to = (!chunk.ending).then_some(position);
+        let next = position + 1;
         if self.reassembly.at(next).is_some_and(|run| !run.beginning) {
             if chunk.ending {
                 return Err(Violation::BadFragment);
             }
             if let Some(run) = self.reassembly.take(next) {
-                self.skipped_to = (!run.ending).then_some(spot.position + run.len() as Position);
+                self.skipped_to = (!run.ending).then_some(position + run.len() as Position);
             }
-        }
-        if !chunk.unordered {
-            self.skip_through(chunk.stream, chunk.ssn);
         }
         self.after_arrival();
         Ok(())

@@ -2,9 +2,10 @@
 
 use super::Receiver;
 use super::run::Waiting;
-use super::tracker::Position;
+use super::tracker::{Position, tsn_at};
 use crate::event::Streams;
 use crate::message::StreamId;
+use crate::serial::Tsn;
 
 /// The reset: it is performed when the Cumulative TSN Ack Point reaches the sender's last assigned TSN. Until then,
 /// messages that its streams carried after that TSN are held: they belong to the streams' next use.
@@ -34,6 +35,10 @@ impl Deferred {
         &self.streams
     }
 
+    pub(super) fn is_for(&self, streams: &Streams, last_tsn: Tsn) -> bool {
+        self.streams == *streams && tsn_at(self.last) == last_tsn
+    }
+
     pub(super) fn into_streams(self) -> Streams {
         self.streams
     }
@@ -54,19 +59,16 @@ impl Deferred {
 }
 
 impl Receiver {
-    /// Starts to wait. Whole messages that came too early, and belong after the reset, wait with it.
-    pub(super) fn defer(&mut self, deferred: Deferred) {
+    /// Whole messages that came before the request, but belong after the reset, wait with it.
+    pub(super) fn hold_early(&mut self, deferred: &Deferred) {
         for (_, run) in self.reassembly.whole_above(deferred.last(), |run| deferred.affects(run.stream)) {
             self.ordered.unpark(run.stream, run.ssn);
             run.waiting = Waiting::Reset;
         }
-        self.deferred = Some(deferred);
     }
 
-    /// Performs the reset once all up to the sender's last assigned TSN has come or was skipped (RFC 6525 §5.2.2 E3, E4).
-    pub(super) fn perform_if_due(&mut self) -> bool {
-        let cumulative = self.tracker.cumulative();
-        let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= cumulative) else { return false };
+    /// Performs the reset: all up to the sender's last assigned TSN has come or was skipped (RFC 6525 §5.2.2 E3, E4).
+    pub(super) fn perform(&mut self, deferred: Deferred) {
         self.finish_old_use(&deferred);
         let held = self.reassembly.whole_above(deferred.last(), |run| run.waiting == Waiting::Reset);
         let held: Vec<_> = held.map(|(first, _)| first).collect();
@@ -76,7 +78,6 @@ impl Receiver {
                 self.on_whole(first, run);
             }
         }
-        true
     }
 
     /// Nothing more can come on the streams as they were: delivers what waited for messages that the sender never sent, and gives
@@ -104,8 +105,7 @@ impl Receiver {
     }
 
     fn deliver_all(&mut self, stream: StreamId) {
-        let last = self.ordered.next_ssn(stream).prev();
-        while let Some((ssn, first)) = self.ordered.take_through(stream, last) {
+        while let Some((ssn, first)) = self.ordered.take_first(stream) {
             self.deliver(first);
             self.ordered.on_passed(stream, ssn);
         }

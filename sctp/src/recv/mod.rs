@@ -27,7 +27,7 @@ use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::{Credit, Message, StreamId};
 use crate::serial::{Ssn, Tsn};
-use crate::wire::{DataChunk, GapBlock};
+use crate::wire::{DataChunk, GapBlock, Sack};
 
 use self::deferred::Deferred;
 use self::inbox::Inbox;
@@ -38,10 +38,7 @@ use self::sack_policy::SackPolicy;
 use self::tracker::{Place, Position, Tracker};
 use self::window::{Held, Window};
 
-/// Bytes of a SACK chunk without blocks and duplicates (RFC 9260 §3.3.4).
-const SACK_FIXED_LEN: usize = 16;
-
-/// Bytes of a Gap Ack Block, and of a duplicate TSN.
+/// Bytes of a Gap Ack Block, and of a duplicate TSN (RFC 9260 §3.3.4).
 const SACK_ENTRY_LEN: usize = 4;
 
 /// What became of a DATA chunk.
@@ -80,7 +77,7 @@ pub(crate) enum ResetProgress {
     Deferred,
     /// The sender's last assigned TSN is one that no sender can have reached: to be denied.
     Impossible,
-    /// Another reset is deferred; the sender may have one request at a time.
+    /// Another reset is deferred: "request already in progress" (RFC 6525 §5.2.1).
     Busy,
 }
 
@@ -104,6 +101,8 @@ pub(crate) struct Receiver {
     ordered: Ordered,
     inbox: Inbox,
     deferred: Option<Deferred>,
+    /// The deferred reset that was performed last, until the peer has asked for it once more.
+    repeatable: Option<(Streams, Tsn)>,
     finished_reset: bool,
     inbound_streams: u16,
     /// A FORWARD-TSN was obeyed: stragglers of skipped messages are no violation.
@@ -126,6 +125,7 @@ impl Receiver {
             ordered: Ordered::default(),
             inbox: Inbox::default(),
             deferred: None,
+            repeatable: None,
             finished_reset: false,
             inbound_streams,
             has_skipped: false,
@@ -171,7 +171,7 @@ impl Receiver {
         &self,
         room: usize,
     ) -> (Tsn, u32, impl Iterator<Item = GapBlock>, impl Iterator<Item = Tsn>) {
-        let entries = room.saturating_sub(SACK_FIXED_LEN) / SACK_ENTRY_LEN;
+        let entries = room.saturating_sub(Sack::HEADER_LEN) / SACK_ENTRY_LEN;
         let blocks = self.tracker.gap_blocks().take(entries).count();
         let duplicates = self.tracker.duplicates().iter().copied().take(entries - blocks);
         (self.cumulative_tsn(), self.a_rwnd(), self.tracker.gap_blocks().take(blocks), duplicates)
@@ -267,24 +267,31 @@ impl Receiver {
     }
 
     /// The peer resets its outgoing side of these streams, having sent up to `last_tsn` on them (RFC 6525 §5.2.2).
+    ///
+    /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. It is then the same reset if it
+    /// names the same streams and the same TSN, for nothing was sent in between, and is performed once.
     pub(crate) fn reset_streams(&mut self, streams: Streams, last_tsn: Tsn) -> ResetProgress {
-        if self.deferred.is_some() {
-            return ResetProgress::Busy;
+        if let Some(deferred) = &self.deferred {
+            let is_same = deferred.is_for(&streams, last_tsn);
+            return if is_same { ResetProgress::Deferred } else { ResetProgress::Busy };
         }
-        let progress = match self.tracker.ahead(last_tsn) {
+        if self.repeatable.take_if(|performed| performed.1 == last_tsn && performed.0 == streams).is_some() {
+            return ResetProgress::Performed;
+        }
+        let (last, is_past) = match self.tracker.ahead(last_tsn) {
+            Place::New(last) => (last, false),
+            Place::Duplicate => (self.tracker.behind(last_tsn), true),
             Place::TooFar => return ResetProgress::Impossible,
-            Place::Duplicate => {
-                self.defer(Deferred::new(streams, self.tracker.behind(last_tsn)));
-                ResetProgress::Performed
-            }
-            Place::New(last) => {
-                self.defer(Deferred::new(streams, last));
-                ResetProgress::Deferred
-            }
         };
-        self.perform_if_due();
+        let deferred = Deferred::new(streams, last);
+        self.hold_early(&deferred);
+        if is_past {
+            self.perform(deferred);
+        } else {
+            self.deferred = Some(deferred);
+        }
         self.check_in_debug();
-        progress
+        if is_past { ResetProgress::Performed } else { ResetProgress::Deferred }
     }
 
     /// Recounts everything.
@@ -315,11 +322,11 @@ impl Receiver {
         Held { head: self.reassembly.head_charge(), waiting: self.reassembly.charge(), unread: self.inbox.unread() }
     }
 
-    /// Recounting all after each chunk would make tests with much in store quadratic; then only some are followed by it.
+    /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by it.
     fn check_in_debug(&mut self) {
         if cfg!(debug_assertions) {
             self.unchecked += 1;
-            if self.unchecked > self.reassembly.held_len() / 16 {
+            if self.unchecked > self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8 {
                 self.unchecked = 0;
                 self.check_consistency();
             }

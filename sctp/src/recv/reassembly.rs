@@ -8,12 +8,12 @@ use std::ops::RangeBounds;
 
 use bytes::Bytes;
 
-use super::DataChunk;
 use super::run::{Run, Waiting};
 use super::tracker::Position;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::serial::Ssn;
+use crate::wire::DataChunk;
 
 /// Fragments for which room is made ahead, at most: what a message of 64 KiB has in full packets, four times over.
 const EXPECTED_FRAGMENTS_MAX: usize = 256;
@@ -95,7 +95,7 @@ impl Reassembly {
         let previous = if spot.in_sequence {
             self.head.as_ref().map(|(_, run)| run)
         } else if spot.has_previous {
-            self.partial_that_ends_at(spot.position - 1).map(|(_, run)| run)
+            self.open_run_that_ends_at(spot.position - 1).map(|(_, run)| run)
         } else {
             None
         };
@@ -134,7 +134,7 @@ impl Reassembly {
     /// After the Cumulative TSN Ack Point has jumped over what had arrived above it: finds the message in sequence.
     pub(super) fn promote(&mut self, cumulative: Position) {
         if self.head.is_none()
-            && let Some(first) = self.partial_that_ends_at(cumulative).map(|(first, _)| first)
+            && let Some(first) = self.open_run_that_ends_at(cumulative).map(|(first, _)| first)
         {
             self.head = self.take(first).map(|run| (first, run));
         }
@@ -273,7 +273,7 @@ impl Reassembly {
         payload: Bytes,
         next: Option<Run>,
     ) -> Result<Option<(Position, Run)>, Violation> {
-        let previous = if chunk.beginning { None } else { self.partial_that_ends_at(position - 1) };
+        let previous = if chunk.beginning { None } else { self.open_run_that_ends_at(position - 1) };
         let first = previous.map_or(position, |(first, _)| first);
         if next.is_none()
             && !chunk.ending
@@ -311,8 +311,9 @@ impl Reassembly {
         self.held.insert(first, run);
     }
 
-    fn partial_that_ends_at(&self, position: Position) -> Option<(Position, &Run)> {
+    /// The message that goes on after a TSN.
+    fn open_run_that_ends_at(&self, position: Position) -> Option<(Position, &Run)> {
         let (&first, run) = self.held.range(..=position).next_back()?;
-        (!run.is_whole() && first + run.len() as Position == position + 1).then_some((first, run))
+        (!run.ending && first + run.len() as Position == position + 1).then_some((first, run))
     }
 }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::DataChunk;
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use crate::message::{Credit, Message, Payload, Ppid, StreamId};
 use crate::serial::Ssn;
+use crate::wire::DataChunk;
 
 /// What keeps a run from being delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

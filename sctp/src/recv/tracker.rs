@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::GapBlock;
 use crate::serial::Tsn;
+use crate::wire::GapBlock;
 
 /// A TSN without its wrap: the low 32 bits are the TSN, so positions have an order and a TSN is found in O(1).
 pub(super) type Position = u64;
@@ -231,4 +231,11 @@ impl Tracker {
 #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits of a position are its TSN")]
 pub(super) fn tsn_at(position: Position) -> Tsn {
     Tsn(position as u32)
+}
+
+#[cfg(test)]
+impl Tracker {
+    pub(super) fn heap(&self) -> usize {
+        self.ranges.capacity() * size_of::<Range>() + self.duplicates.capacity() * size_of::<Tsn>()
+    }
 }
