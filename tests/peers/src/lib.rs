@@ -17,7 +17,7 @@ mod stack;
 
 pub use crate::channels::NarrowboatChannels;
 pub use crate::dcsctp::Dcsctp;
-pub use crate::link::{Link, LinkConfig, UDP_OVERHEAD};
+pub use crate::link::{Censor, Fate, Link, LinkConfig, UDP_OVERHEAD};
 pub use crate::narrowboat::Narrowboat;
 pub use crate::pair::{End, Pair, Traffic};
 pub use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};

@@ -45,10 +45,24 @@ impl LinkConfig {
     }
 }
 
+/// What is to happen to one datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// What the path does anyway.
+    Pass,
+    /// It is lost.
+    Drop,
+    /// It arrives that much later, and others overtake it.
+    Hold(Duration),
+}
+
+/// Decides over datagrams one by one.
+pub type Censor = Box<dyn FnMut(&[u8]) -> Fate>;
+
 /// One direction of a path.
-#[derive(Debug)]
 pub struct Link {
     config: LinkConfig,
+    censor: Option<Censor>,
     rng: StdRng,
     /// When the last datagram in the queue has left it.
     idle_at: Instant,
@@ -65,12 +79,17 @@ impl Link {
     #[must_use]
     pub fn new(now: Instant, config: LinkConfig, seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
-        Self { config, rng, idle_at: now, under_way: VecDeque::new(), dropped: 0, bytes_under_way: 0 }
+        Self { config, censor: None, rng, idle_at: now, under_way: VecDeque::new(), dropped: 0, bytes_under_way: 0 }
     }
 
     /// Changes the path; what is under way is not touched.
     pub fn set_config(&mut self, config: LinkConfig) {
         self.config = config;
+    }
+
+    /// Has someone decide over each datagram before the path's own faults do.
+    pub fn set_censor(&mut self, censor: Option<Censor>) {
+        self.censor = censor;
     }
 
     /// Takes a datagram from the sender.
@@ -79,15 +98,17 @@ impl Link {
             self.dropped += 1;
             return;
         };
-        if self.happens(self.config.loss) {
+        let fate = self.censor.as_mut().map_or(Fate::Pass, |censor| censor(datagram));
+        if fate == Fate::Drop || self.happens(self.config.loss) {
             self.dropped += 1;
             return;
         }
+        let held = if let Fate::Hold(delay) = fate { delay } else { Duration::ZERO };
         let datagram = Bytes::copy_from_slice(datagram);
         if self.happens(self.config.duplicate) {
-            self.deliver(sent_at, datagram.clone());
+            self.deliver(sent_at + held, datagram.clone());
         }
-        self.deliver(sent_at, datagram);
+        self.deliver(sent_at + held, datagram);
     }
 
     /// When the next datagram arrives.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::link::{Link, LinkConfig};
+use crate::link::{Censor, Link, LinkConfig};
 use crate::peer::{Event, Peer, Refusal, SendOptions, StreamId};
 
 /// Datagrams that an end takes in before its outputs are polled, as a driver does that reads a socket in batches.
@@ -108,6 +108,11 @@ impl Pair {
     /// Changes the path from an end.
     pub fn set_link(&mut self, end: End, config: LinkConfig) {
         self.touch(end).link.set_config(config);
+    }
+
+    /// Has someone decide over each datagram from an end.
+    pub fn set_censor(&mut self, end: End, censor: Option<Censor>) {
+        self.side_mut(end).link.set_censor(censor);
     }
 
     /// The stack at an end.
