@@ -43,7 +43,7 @@ impl NarrowboatChannels {
             Role::Server => narrowboat_dcep::Role::Server,
         };
         Self {
-            association: Association::new(now, Arc::new(config(settings)), CookieKeys::new(now, seed), seed),
+            association: Association::new(now, Arc::new(config(settings)), CookieKeys::new(now, seed), &[], seed),
             channels: DataChannels::new(limits, role),
             by_stream: HashMap::new(),
             by_channel: HashMap::new(),
@@ -150,7 +150,7 @@ impl Peer for NarrowboatChannels {
     }
 
     fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
-        self.association.handle_datagram(now, Ecn::NotEct, datagram);
+        self.association.handle_datagram(now, Ecn::default(), datagram);
     }
 
     fn handle_timeout(&mut self, now: Instant) {

@@ -35,7 +35,7 @@ impl Narrowboat {
     /// A closed association with a configuration of its own.
     #[must_use]
     pub fn with_config(now: Instant, config: Config, seed: [u8; 32]) -> Self {
-        let association = Association::new(now, Arc::new(config), CookieKeys::new(now, seed), seed);
+        let association = Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed);
         Self { association, incoming_resets: VecDeque::new(), transmit: Vec::new() }
     }
 }
@@ -100,7 +100,7 @@ impl Peer for Narrowboat {
     }
 
     fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
-        self.association.handle_datagram(now, Ecn::NotEct, datagram);
+        self.association.handle_datagram(now, Ecn::default(), datagram);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
