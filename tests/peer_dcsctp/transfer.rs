@@ -42,7 +42,7 @@ fn ordered_messages_of_every_size_arrive_in_order_in_both_directions() {
         world.pass(Duration::from_secs(5));
         for (end, stream) in End::BOTH.into_iter().flat_map(|end| STREAMS.map(|stream| (end, stream))) {
             let expected = letters(end.other(), stream);
-            assert_eq!(world.messages(end, stream), expected, "at {end:?} on {stream}; {}", world.story());
+            assert!(world.messages(end, stream) == expected, "at {end:?} on {stream}; {}", world.story());
         }
     }
 }
@@ -63,7 +63,7 @@ fn unordered_messages_arrive_once_each() {
         world.pass(Duration::from_secs(5));
         for (end, stream) in End::BOTH.into_iter().flat_map(|end| STREAMS.map(|stream| (end, stream))) {
             let expected = sorted(letters(end.other(), stream));
-            assert_eq!(sorted(world.messages(end, stream)), expected, "at {end:?} on {stream}; {}", world.story());
+            assert!(sorted(world.messages(end, stream)) == expected, "at {end:?} on {stream}; {}", world.story());
         }
     }
 }
@@ -78,7 +78,7 @@ fn messages_sent_before_the_handshake_is_done_arrive() {
         }
         world.wait("all messages", |world| End::BOTH.iter().all(|&end| world.messages(end, 1).len() >= SIZES.len()));
         for end in End::BOTH {
-            assert_eq!(world.messages(end, 1), letters(end.other(), 1), "at {end:?}; {}", world.story());
+            assert!(world.messages(end, 1) == letters(end.other(), 1), "at {end:?}; {}", world.story());
         }
     }
 }
@@ -106,13 +106,15 @@ fn more_than_the_send_buffer_and_the_window_hold_goes_through() {
 /// Sends a row of messages that may be given up, then one that may not, and returns how many of the first arrived.
 fn give_up(run: Run, end: End, size: usize, options: SendOptions) -> usize {
     const COUNT: usize = 200;
+    // So that what is on its way fits the first congestion window, and nothing expires on a clean path.
+    let pause = Duration::from_millis(if size > 1_000 { 20 } else { 3 });
     let mut world = World::connected(run);
     let last = payload(COUNT as u64, 10);
     for number in 0..COUNT as u64 {
         world.send(end, 2, &payload(number, size), options);
         // The same at the same time on a stream that must not lose anything.
         world.send_plainly(end, 4, &payload(number, 50));
-        world.pass(Duration::from_millis(3));
+        world.pass(pause);
     }
     world.pass(Duration::from_secs(2));
     world.send_plainly(end, 2, &last);
@@ -133,7 +135,7 @@ fn give_up(run: Run, end: End, size: usize, options: SendOptions) -> usize {
         assert_eq!(unique, numbers, "messages came out of order; {}", world.story());
     }
     let reliable: Vec<Bytes> = (0..COUNT as u64).map(|number| payload(number, 50)).collect();
-    assert_eq!(world.messages(end.other(), 4), reliable, "{}", world.story());
+    assert!(world.messages(end.other(), 4) == reliable, "{}", world.story());
     numbers.len()
 }
 
@@ -147,7 +149,6 @@ fn messages_that_are_given_up_leave_the_rest_alone() {
         {
             let options = SendOptions { unordered, reliability };
             for size in [100, 5_000] {
-                eprintln!("TRY {end:?} {options:?} {size} {run:?}");
                 let arrived = give_up(run, end, size, options);
                 let context = format!("{arrived} of 200 from {end:?}, {size} B, {options:?}, {run:?}");
                 if run.loss == 0.0 {
