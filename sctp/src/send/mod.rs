@@ -52,6 +52,8 @@ pub(crate) struct Sender {
     /// One packet may be sent whatever the window: a fast retransmission, or a probe.
     has_allowance: bool,
     is_forward_tsn_due: bool,
+    /// The first outstanding chunk was sent again since T3 was last looked at.
+    restarts_t3: bool,
     /// Whether the peer knows FORWARD-TSN; without it nothing that was begun is given up.
     can_abandon: bool,
     was_refused: bool,
@@ -77,6 +79,7 @@ impl Sender {
             recovery_end: None,
             has_allowance: false,
             is_forward_tsn_due: false,
+            restarts_t3: false,
             can_abandon: false,
             was_refused: false,
             last_sent: None,
@@ -141,6 +144,11 @@ impl Sender {
     /// Whether chunks wait for acknowledgement, or for the peer to skip them. T3 runs exactly then.
     pub(crate) fn has_outstanding(&self) -> bool {
         !self.outstanding.is_empty()
+    }
+
+    /// Whether T3 is to start again, asked once.
+    pub(crate) fn take_t3_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarts_t3)
     }
 
     /// Whether all that was accepted has been acknowledged or given up.
@@ -445,10 +453,12 @@ impl Sender {
             chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
             let len = chunk.payload.len();
             let transmission = self.loss.next_transmission();
-            self.loss.on_sent(now, position);
+            self.loss.on_sent(now, position, true);
             self.outstanding.on_retransmitted(now, position, transmission);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
             self.counters.retransmitted += 1;
+            // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
+            self.restarts_t3 |= position == self.outstanding.cumulative() + 1;
             wrote = true;
         }
         wrote
@@ -477,7 +487,7 @@ impl Sender {
             self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
             let transmission = self.loss.next_transmission();
             let position = self.outstanding.push(now, fragment, transmission);
-            self.loss.on_sent(now, position);
+            self.loss.on_sent(now, position, false);
             self.queues.on_sent(stream, position);
             if let Some(chunk) = self.outstanding.chunk(position) {
                 chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);

@@ -121,6 +121,8 @@ impl Sender {
             });
         }
         loss.on_gap_reported(reported);
+        let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
+        loss.on_report(sack.gap_blocks().len(), cumulative + highest);
         (bytes, learned)
     }
 }
