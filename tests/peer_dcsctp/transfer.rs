@@ -105,9 +105,9 @@ fn more_than_the_send_buffer_and_the_window_hold_goes_through() {
 
 /// Sends a row of messages that may be given up, then one that may not, and returns how many of the first arrived.
 fn give_up(run: Run, end: End, size: usize, options: SendOptions) -> usize {
-    const COUNT: usize = 200;
+    const COUNT: usize = 100;
     // So that what is on its way fits the first congestion window, and nothing expires on a clean path.
-    let pause = Duration::from_millis(if size > 1_000 { 20 } else { 3 });
+    let pause = Duration::from_millis(if size > 1_000 { 50 } else { 3 });
     let mut world = World::connected(run);
     let last = payload(COUNT as u64, 10);
     for number in 0..COUNT as u64 {
@@ -150,13 +150,14 @@ fn messages_that_are_given_up_leave_the_rest_alone() {
             let options = SendOptions { unordered, reliability };
             for size in [100, 5_000] {
                 let arrived = give_up(run, end, size, options);
-                let context = format!("{arrived} of 200 from {end:?}, {size} B, {options:?}, {run:?}");
+                let context = format!("{arrived} of 100 from {end:?}, {size} B, {options:?}, {run:?}");
                 if run.loss == 0.0 {
-                    assert_eq!(arrived, 200, "{context}");
-                } else {
-                    assert!(arrived < 200, "nothing was given up: {context}");
-                    assert!(arrived > 40, "too much was given up: {context}");
+                    assert_eq!(arrived, 100, "{context}");
                 }
+                if run.loss >= 0.1 {
+                    assert!(arrived < 100, "nothing was given up: {context}");
+                }
+                assert!(arrived > 10, "too much was given up: {context}");
             }
         }
     }
