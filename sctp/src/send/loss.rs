@@ -182,10 +182,12 @@ impl LossDetection {
                     .chunk(transmission.position)
                     .is_some_and(|chunk| chunk.fate == Fate::InFlight && chunk.transmission == transmission.number);
                 if is_current {
-                    if transmission.number >= newest || transmission.position > reported_to {
+                    if transmission.number >= newest {
                         break;
                     }
-                    let deadline = transmission.sent_at + patience;
+                    // What a truncated SACK leaves open has a round trip more to be reported.
+                    let extra = if transmission.position > reported_to { rto.srtt() } else { None };
+                    let deadline = transmission.sent_at + patience + extra.unwrap_or_default();
                     if deadline > now {
                         look_again = Some(look_again.map_or(deadline, |earlier: Instant| earlier.min(deadline)));
                         break;
