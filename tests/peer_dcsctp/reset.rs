@@ -49,7 +49,7 @@ fn live_and_reset(world: &mut World, life: usize, first: First) {
         End::BOTH.iter().all(|&end| world.messages(end, STREAM).len() == arrived)
     });
     for end in End::BOTH {
-        let got = world.messages(end, STREAM).split_off(life * MESSAGES);
+        let got = &world.messages(end, STREAM)[life * MESSAGES..];
         assert!(got == letters(end.other()), "life {life}; {}", world.story());
     }
     match first {

@@ -63,7 +63,11 @@ fn unordered_messages_arrive_once_each() {
         world.pass(Duration::from_secs(5));
         for (end, stream) in End::BOTH.into_iter().flat_map(|end| STREAMS.map(|stream| (end, stream))) {
             let expected = sorted(letters(end.other(), stream));
-            assert!(sorted(world.messages(end, stream)) == expected, "at {end:?} on {stream}; {}", world.story());
+            assert!(
+                sorted(world.messages(end, stream).to_vec()) == expected,
+                "at {end:?} on {stream}; {}",
+                world.story()
+            );
         }
     }
 }
@@ -120,7 +124,7 @@ fn give_up(run: Run, end: End, size: usize, options: SendOptions) -> usize {
     world.send_plainly(end, 2, &last);
     world.wait("the last message", |world| world.messages(end.other(), 2).last() == Some(&last));
     world.wait("the reliable stream", |world| world.messages(end.other(), 4).len() == COUNT);
-    let mut arrived = world.messages(end.other(), 2);
+    let mut arrived = world.messages(end.other(), 2).to_vec();
     arrived.pop();
     let numbers: Vec<u64> = arrived
         .iter()
@@ -148,7 +152,10 @@ fn messages_that_are_given_up_leave_the_rest_alone() {
             [(false, given_up_at_once), (true, given_up_at_once), (false, given_up_in_time), (true, given_up_in_time)]
         {
             let options = SendOptions { unordered, reliability };
-            for size in [100, 5_000] {
+            // The peer forgets the rest of a message that expires half sent: it sends no FORWARD-TSN for it, and the next
+            // message follows fragments that have no end. Of its messages with a lifetime, only short ones make sense.
+            let is_broken = end == THEIRS && reliability == given_up_in_time;
+            for size in if is_broken { &[100][..] } else { &[100, 5_000] }.iter().copied() {
                 let arrived = give_up(run, end, size, options);
                 let context = format!("{arrived} of 100 from {end:?}, {size} B, {options:?}, {run:?}");
                 if run.loss == 0.0 {

@@ -1,5 +1,6 @@
 //! The two ends, what they have seen, and the runs that every behaviour goes through.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -93,8 +94,24 @@ impl From<Event> for Entry {
 pub(crate) struct World {
     run: Run,
     pair: Pair,
-    ours: Vec<Entry>,
-    theirs: Vec<Entry>,
+    ours: Log,
+    theirs: Log,
+}
+
+/// What an end has seen, in order, and the messages once more by stream.
+#[derive(Default)]
+struct Log {
+    entries: Vec<Entry>,
+    messages: HashMap<StreamId, Vec<Bytes>>,
+}
+
+impl Log {
+    fn push(&mut self, entry: Entry) {
+        if let Entry::Message { stream, payload } = &entry {
+            self.messages.entry(*stream).or_default().push(payload.clone());
+        }
+        self.entries.push(entry);
+    }
 }
 
 impl World {
@@ -124,7 +141,7 @@ impl World {
         if run.dialling != Dialling::Ours {
             pair.connect(THEIRS);
         }
-        Self { run, pair, ours: Vec::new(), theirs: Vec::new() }
+        Self { run, pair, ours: Log::default(), theirs: Log::default() }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -133,16 +150,12 @@ impl World {
 
     /// All that an end has seen.
     pub(crate) fn seen(&self, end: End) -> &[Entry] {
-        if end == OURS { &self.ours } else { &self.theirs }
+        &self.log(end).entries
     }
 
     /// The messages that an end has seen on a stream.
-    pub(crate) fn messages(&self, end: End, on: StreamId) -> Vec<Bytes> {
-        let on_stream = |entry: &Entry| match entry {
-            Entry::Message { stream, payload } if *stream == on => Some(payload.clone()),
-            _ => None,
-        };
-        self.seen(end).iter().filter_map(on_stream).collect()
+    pub(crate) fn messages(&self, end: End, on: StreamId) -> &[Bytes] {
+        self.log(end).messages.get(&on).map_or(&[], Vec::as_slice)
     }
 
     /// How often an end has seen this.
@@ -229,6 +242,10 @@ impl World {
             format!("({left_out} before) {}", all[left_out..].join(", "))
         };
         format!("{:?}\n  ours saw {}\n  theirs saw {}", self.run, tell(OURS), tell(THEIRS))
+    }
+
+    fn log(&self, end: End) -> &Log {
+        if end == OURS { &self.ours } else { &self.theirs }
     }
 
     fn collect(&mut self) {
