@@ -140,7 +140,7 @@ fn a_peer_that_offers_interleaving_gets_plain_data() {
 }
 
 /// Asks the peer for its total until it has that many messages.
-pub fn until_total(pair: &mut Pair, messages: u64) {
+pub(crate) fn until_total(pair: &mut Pair, messages: u64) {
     let words = format!("total {messages}");
     loop {
         let asked = pair.peer.times("total");

@@ -14,36 +14,36 @@ use narrowboat_sctp::{
 
 /// What is done to datagrams on their way, in both directions, in thousandths.
 #[derive(Clone, Copy, Default)]
-pub struct Faults {
-    pub lost: u64,
-    pub doubled: u64,
-    pub overtaken: u64,
+pub(crate) struct Faults {
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) overtaken: u64,
 }
 
 /// A message that arrived.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Received {
-    pub stream: StreamId,
-    pub ppid: u32,
-    pub unordered: bool,
-    pub bytes: Bytes,
+pub(crate) struct Received {
+    pub(crate) stream: StreamId,
+    pub(crate) ppid: u32,
+    pub(crate) unordered: bool,
+    pub(crate) bytes: Bytes,
 }
 
 /// Our end of an association.
-pub struct Ours {
+pub(crate) struct Ours {
     socket: UdpSocket,
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
     /// Everything that happened but messages, oldest first.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     /// Messages that arrived, oldest first.
-    pub messages: VecDeque<Received>,
+    pub(crate) messages: VecDeque<Received>,
     /// Why the last association ended.
-    pub closed: Option<CloseReason>,
+    pub(crate) closed: Option<CloseReason>,
     /// What the network does from now on.
-    pub faults: Faults,
+    pub(crate) faults: Faults,
     /// Whether messages stay unread, so that the receive window closes.
-    pub stopped_reading: bool,
+    pub(crate) stopped_reading: bool,
     unread: Vec<Credit>,
     held_back: [Option<(SocketAddr, Vec<u8>)>; 2],
     dice: u64,
@@ -51,7 +51,7 @@ pub struct Ours {
 
 impl Ours {
     /// An endpoint on a loopback port of the system's choice, or on `port`.
-    pub fn new(config: Config, port: u16) -> Self {
+    pub(crate) fn new(config: Config, port: u16) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("a UDP port on loopback");
         socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a read timeout");
         let config = EndpointConfig {
@@ -81,33 +81,33 @@ impl Ours {
     }
 
     /// The UDP port that the peer is told.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.socket.local_addr().expect("bound").port()
     }
 
     /// Sends our INIT.
-    pub fn connect(&mut self, port: u16) {
+    pub(crate) fn connect(&mut self, port: u16) {
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         self.association = Some(self.endpoint.connect(Instant::now(), remote).expect("no association yet"));
     }
 
     /// The association, which must be there.
-    pub fn association(&mut self) -> &mut Association {
+    pub(crate) fn association(&mut self) -> &mut Association {
         &mut self.association.as_mut().expect("there is an association").1
     }
 
     /// Whether there is an association and it is established.
-    pub fn is_established(&self) -> bool {
+    pub(crate) fn is_established(&self) -> bool {
         self.association.as_ref().is_some_and(|(_, association)| association.state() == State::Established)
     }
 
     /// Bytes that the peer still has room for, as far as is known.
-    pub fn peer_window(&self) -> usize {
+    pub(crate) fn peer_window(&self) -> usize {
         self.association.as_ref().map_or(0, |(_, association)| association.stats().peer_rwnd)
     }
 
     /// Sends a message if there is room for it.
-    pub fn try_send(&mut self, stream: StreamId, ppid: u32, bytes: &[u8], options: SendOptions) -> bool {
+    pub(crate) fn try_send(&mut self, stream: StreamId, ppid: u32, bytes: &[u8], options: SendOptions) -> bool {
         let message = Bytes::copy_from_slice(bytes);
         match self.association().send(Instant::now(), stream, Ppid(ppid), message, options) {
             Ok(()) => true,
@@ -117,32 +117,32 @@ impl Ours {
     }
 
     /// Sends an ordered, reliable message for which there is room.
-    pub fn send(&mut self, stream: StreamId, ppid: u32, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, stream: StreamId, ppid: u32, bytes: &[u8]) {
         assert!(self.try_send(stream, ppid, bytes, SendOptions::default()), "no room for {} bytes", bytes.len());
     }
 
     /// Starts the outgoing reset of streams.
-    pub fn reset(&mut self, streams: &[StreamId]) {
+    pub(crate) fn reset(&mut self, streams: &[StreamId]) {
         self.association().reset_streams(Instant::now(), streams).expect("the peer knows RE-CONFIG");
     }
 
     /// How many events are like this one.
-    pub fn times(&self, like: impl Fn(&Event) -> bool) -> usize {
+    pub(crate) fn times(&self, like: impl Fn(&Event) -> bool) -> usize {
         self.events.iter().filter(|event| like(event)).count()
     }
 
     /// Whether the stream's outgoing reset was performed.
-    pub fn has_reset(&self, wanted: StreamId) -> bool {
+    pub(crate) fn has_reset(&self, wanted: StreamId) -> bool {
         self.times(|e| matches!(e, Event::OutgoingReset { stream, outcome: Ok(()) } if *stream == wanted)) > 0
     }
 
     /// Whether the peer's reset of the stream has come.
-    pub fn was_reset(&self, wanted: StreamId) -> bool {
+    pub(crate) fn was_reset(&self, wanted: StreamId) -> bool {
         self.times(|e| matches!(e, Event::IncomingReset(streams) if streams.contains(wanted))) > 0
     }
 
     /// Reads what was left unread, and goes on reading.
-    pub fn resume_reading(&mut self) {
+    pub(crate) fn resume_reading(&mut self) {
         self.stopped_reading = false;
         for credit in std::mem::take(&mut self.unread) {
             self.association().release(Instant::now(), credit);
@@ -150,7 +150,7 @@ impl Ours {
     }
 
     /// One turn: timers, events, what is to be sent, what has come.
-    pub fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         if let Some((_, association)) = &mut self.association {
             let now = Instant::now();
             if association.poll_timeout().is_some_and(|at| at <= now) {

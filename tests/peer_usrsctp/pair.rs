@@ -1,6 +1,5 @@
 //! Both ends together.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use narrowboat_sctp::{Config, SendOptions, State, StreamId};
@@ -9,42 +8,42 @@ use crate::ours::{Faults, Ours};
 use crate::peer::{Peer, free_udp_port, message_report, pattern};
 
 /// WebRTC's PPID for binary messages; any number would do here.
-pub const BINARY: u32 = 53;
+pub(crate) const BINARY: u32 = 53;
 
 /// After this, what was waited for has not happened.
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Who sends the INIT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialler {
+pub(crate) enum Dialler {
     Ours,
     Usrsctp,
 }
 
 impl Dialler {
     /// Both ways round.
-    pub const EITHER: [Self; 2] = [Self::Ours, Self::Usrsctp];
+    pub(crate) const EITHER: [Self; 2] = [Self::Ours, Self::Usrsctp];
 }
 
 /// Our end and usrsctp's, and the reports of both.
-pub struct Pair {
-    pub ours: Ours,
-    pub peer: Peer,
+pub(crate) struct Pair {
+    pub(crate) ours: Ours,
+    pub(crate) peer: Peer,
 }
 
 impl Pair {
     /// An established association with ordinary settings.
-    pub fn new(dialler: Dialler) -> Self {
+    pub(crate) fn new(dialler: Dialler) -> Self {
         Self::with(dialler, Config::default(), &[])
     }
 
     /// An established association.
-    pub fn with(dialler: Dialler, config: Config, settings: &[&str]) -> Self {
+    pub(crate) fn with(dialler: Dialler, config: Config, settings: &[&str]) -> Self {
         Self::start(dialler, config, settings, Faults::default())
     }
 
     /// An association that was established through a bad network.
-    pub fn with_faults(dialler: Dialler, faults: Faults) -> Self {
+    pub(crate) fn with_faults(dialler: Dialler, faults: Faults) -> Self {
         Self::start(dialler, Config::default(), &[], faults)
     }
 
@@ -65,7 +64,7 @@ impl Pair {
     }
 
     /// Lets both ends run until something holds.
-    pub fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             self.peer.listen_in();
@@ -83,7 +82,7 @@ impl Pair {
     }
 
     /// Sends messages of the pattern, numbered from `first`, as fast as there is room for them.
-    pub fn send(&mut self, stream: StreamId, len: usize, count: u32, first: u32, options: SendOptions) {
+    pub(crate) fn send(&mut self, stream: StreamId, len: usize, count: u32, first: u32, options: SendOptions) {
         for index in first..first + count {
             let bytes = pattern(stream, index, len);
             while !self.ours.try_send(stream, BINARY, &bytes, options) {
@@ -94,7 +93,7 @@ impl Pair {
     }
 
     /// Waits until the peer has `count` messages of the pattern, in order, and compares them.
-    pub fn peer_has(&mut self, stream: StreamId, len: usize, count: u32, first: u32, order: &str) {
+    pub(crate) fn peer_has(&mut self, stream: StreamId, len: usize, count: u32, first: u32, order: &str) {
         let words = format!("message {stream} ");
         let expected: Vec<String> = (first..first + count)
             .map(|index| message_report(stream, BINARY, order, &pattern(stream, index, len)))
@@ -109,13 +108,13 @@ impl Pair {
     }
 
     /// Waits until we have `count` messages of the pattern on a stream, in order, and compares them.
-    pub fn we_have(&mut self, stream: StreamId, len: usize, count: u32, first: u32, unordered: bool) {
+    pub(crate) fn we_have(&mut self, stream: StreamId, len: usize, count: u32, first: u32, unordered: bool) {
         let wanted = count as usize;
         self.until("we have usrsctp's messages", |p| {
             p.ours.messages.iter().filter(|m| m.stream == stream).count() >= wanted
         });
-        let (mine, others): (Vec<_>, VecDeque<_>) = self.ours.messages.drain(..).partition(|m| m.stream == stream);
-        self.ours.messages = others;
+        let (mine, others): (Vec<_>, Vec<_>) = self.ours.messages.drain(..).partition(|m| m.stream == stream);
+        self.ours.messages = others.into();
         assert_eq!(mine.len(), wanted, "messages on stream {stream}");
         for (index, message) in (first..).zip(mine) {
             assert_eq!((message.ppid, message.unordered), (BINARY, unordered), "message {index}");
@@ -124,7 +123,7 @@ impl Pair {
     }
 
     /// Whether our end is in this state.
-    pub fn is(&mut self, state: State) -> bool {
+    pub(crate) fn is(&mut self, state: State) -> bool {
         self.ours.association().state() == state
     }
 }

@@ -10,34 +10,34 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 /// A running peer. Killed when dropped.
-pub struct Peer {
+pub(crate) struct Peer {
     child: Child,
     input: ChildStdin,
     output: Receiver<String>,
     /// Everything that it has reported, oldest first.
-    pub reports: Vec<String>,
+    pub(crate) reports: Vec<String>,
     /// Whether a report of an error fails the test, which is the rule.
-    pub errors_allowed: bool,
+    pub(crate) errors_allowed: bool,
 }
 
 impl Peer {
     /// A peer that waits for our INIT on this UDP port.
-    pub fn listen(port: u16, settings: &[&str]) -> Self {
+    pub(crate) fn listen(port: u16, settings: &[&str]) -> Self {
         Self::start(&["listen", &port.to_string()], settings)
     }
 
     /// A peer that sends its INIT from one UDP port to another, as soon as it runs.
-    pub fn connect(port: u16, remote: u16, settings: &[&str]) -> Self {
+    pub(crate) fn connect(port: u16, remote: u16, settings: &[&str]) -> Self {
         Self::start(&["connect", &port.to_string(), &remote.to_string()], settings)
     }
 
     /// Gives a command; `peer.c` lists them.
-    pub fn tell(&mut self, command: &str) {
+    pub(crate) fn tell(&mut self, command: &str) {
         writeln!(self.input, "{command}").expect("the peer has gone");
     }
 
     /// Takes in what it has reported since.
-    pub fn listen_in(&mut self) {
+    pub(crate) fn listen_in(&mut self) {
         for line in self.output.try_iter() {
             assert!(self.errors_allowed || !line.starts_with("error"), "usrsctp: {line}");
             self.reports.push(line);
@@ -45,24 +45,24 @@ impl Peer {
     }
 
     /// Whether there was a report that begins with these words.
-    pub fn said(&self, words: &str) -> bool {
+    pub(crate) fn said(&self, words: &str) -> bool {
         self.times(words) > 0
     }
 
     /// How many reports begin with these words.
-    pub fn times(&self, words: &str) -> usize {
+    pub(crate) fn times(&self, words: &str) -> usize {
         let begins =
             |line: &&String| line.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
         self.reports.iter().filter(begins).count()
     }
 
     /// What followed `words` in each report that begins with them.
-    pub fn after<'a>(&'a self, words: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn after<'a>(&'a self, words: &'a str) -> impl Iterator<Item = &'a str> {
         self.reports.iter().filter_map(move |line| line.strip_prefix(words)).map(str::trim)
     }
 
     /// Ends the process without a word to anyone.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
     }
@@ -96,7 +96,7 @@ impl Drop for Peer {
 
 /// A UDP port that nothing else is likely to take: below the range that the system hands out by itself, and another one
 /// for each call. usrsctp must be told a number, so letting the system choose is no way.
-pub fn free_udp_port() -> u16 {
+pub(crate) fn free_udp_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 20_000;
     const PORTS: u16 = 12_000;
@@ -111,7 +111,7 @@ pub fn free_udp_port() -> u16 {
 }
 
 /// Message `index` of `stream`: the same bytes as `fill` in `peer.c`.
-pub fn pattern(stream: u16, index: u32, len: usize) -> Vec<u8> {
+pub(crate) fn pattern(stream: u16, index: u32, len: usize) -> Vec<u8> {
     let mut x = (u64::from(stream) << 32 | u64::from(index)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -125,12 +125,12 @@ pub fn pattern(stream: u16, index: u32, len: usize) -> Vec<u8> {
 }
 
 /// FNV-1a, as `peer.c` computes it.
-pub fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The report that the peer makes of a message with these contents (without the bytes, which only short ones have).
-pub fn message_report(stream: u16, ppid: u32, order: &str, bytes: &[u8]) -> String {
+pub(crate) fn message_report(stream: u16, ppid: u32, order: &str, bytes: &[u8]) -> String {
     format!("message {stream} {ppid} {order} {} {:016x}", bytes.len(), hash(bytes))
 }
 
