@@ -90,6 +90,12 @@ impl Sender {
         }
     }
 
+    /// The first TSN is another one than thought; nothing has been sent yet.
+    pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
+        debug_assert!(self.outstanding.is_empty());
+        self.outstanding = Outstanding::new(initial_tsn);
+    }
+
     /// The handshake is done, or done again: what the peer can take.
     pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool) {
         self.peer_rwnd = peer_rwnd as usize;
@@ -143,7 +149,7 @@ impl Sender {
     }
 
     pub(crate) fn is_stream_drained(&self, stream: StreamId) -> bool {
-        self.drains_at(stream).is_some_and(|position| self.has_acknowledged(position))
+        self.drains_at(stream).is_some_and(|position| position <= self.acknowledged())
     }
 
     /// See [`StreamQueues::drains_at`].
@@ -151,8 +157,14 @@ impl Sender {
         self.queues.drains_at(stream)
     }
 
-    pub(crate) fn has_acknowledged(&self, position: u64) -> bool {
-        position <= self.outstanding.cumulative()
+    /// Position of the Cumulative TSN Ack Point.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.outstanding.cumulative()
+    }
+
+    /// Streams in use from this id on.
+    pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
+        self.queues.streams_from(first)
     }
 
     /// The last TSN that was assigned (RFC 6525 §4.1), and its position.
@@ -369,14 +381,7 @@ impl Sender {
 
     /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
     /// then retransmissions, then new data. Returns whether anything was written.
-    pub(crate) fn write(
-        &mut self,
-        now: Instant,
-        room: usize,
-        room_max: usize,
-        rto: &Rto,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(crate) fn write(&mut self, now: Instant, room: usize, room_max: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let end = out.len() + room;
         let start = out.len();
         if self.is_forward_tsn_due {
@@ -402,9 +407,10 @@ impl Sender {
         for chunk in self.outstanding.abandoned_front() {
             if !chunk.message.unordered {
                 let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
+                let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;
                 match skipped.iter_mut().find(|entry| entry.0 == stream) {
                     Some(entry) => entry.1 = ssn,
-                    None if ForwardTsn::encoded_len(skipped.len() + 1) > room => break,
+                    None if !has_room => break,
                     None => skipped.push((stream, ssn)),
                 }
             }
@@ -502,6 +508,11 @@ impl Sender {
         }
         self.outstanding.has_lost()
             || self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+    }
+
+    /// Chunks and messages held, which is what a recount costs.
+    pub(crate) fn held_len(&self) -> usize {
+        self.queues.len() + self.outstanding.len()
     }
 
     pub(crate) fn check_consistency(&self) {

@@ -187,7 +187,21 @@ impl<'a> Chunks<'a> {
     #[must_use]
     #[inline]
     pub fn new(datagram: &'a [u8]) -> Self {
-        Self { datagram_len: datagram.len(), rest: datagram.get(PACKET_HEADER_LEN..).unwrap_or_default() }
+        Self::resume(datagram, PACKET_HEADER_LEN)
+    }
+
+    /// The chunks from `position` on, which must be [`position`](Self::position) of an iterator over the same datagram.
+    #[must_use]
+    #[inline]
+    pub fn resume(datagram: &'a [u8], position: usize) -> Self {
+        Self { datagram_len: datagram.len(), rest: datagram.get(position..).unwrap_or_default() }
+    }
+
+    /// Where the next chunk begins.
+    #[must_use]
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.datagram_len - self.rest.len()
     }
 }
 
