@@ -360,29 +360,40 @@ static void receive(struct socket *so)
 	free(message);
 }
 
-static void *receive_all(void *listener)
+static void become(struct socket *so)
 {
-	for (;;) {
-		struct socket *so = current();
-		if (listener != NULL) {
-			so = usrsctp_accept(listener, NULL, NULL);
-			if (so == NULL) {
-				fail("accept");
-			}
-			pthread_mutex_lock(&lock);
-			association = so;
-			pthread_mutex_unlock(&lock);
-		}
+	pthread_mutex_lock(&lock);
+	association = so;
+	pthread_mutex_unlock(&lock);
+}
+
+static void *dial(void *so)
+{
+	struct sockaddr_in remote = loopback(SCTP_PORT);
+	if (usrsctp_connect(so, (struct sockaddr *)&remote, sizeof remote) < 0) {
+		report("lost %d", errno);
+	} else {
+		become(so);
 		receive(so);
-		pthread_mutex_lock(&lock);
-		association = NULL;
-		pthread_mutex_unlock(&lock);
+	}
+	become(NULL);
+	usrsctp_close(so);
+	report("closed");
+	return NULL;
+}
+
+static void *accept_all(void *listener)
+{
+	struct socket *so;
+	while ((so = usrsctp_accept(listener, NULL, NULL)) != NULL) {
+		become(so);
+		receive(so);
+		become(NULL);
 		usrsctp_close(so);
 		report("closed");
-		if (listener == NULL) {
-			return NULL;
-		}
 	}
+	fail("accept");
+	return NULL;
 }
 
 static bool set_setting(const char *name, long value)
@@ -541,17 +552,12 @@ int main(int argc, char **argv)
 		struct sctp_udpencaps encapsulation = {.sue_port = htons((uint16_t)strtoul(argv[3], NULL, 10))};
 		memcpy(&encapsulation.sue_address, &remote, sizeof remote);
 		set_option(so, SCTP_REMOTE_UDP_ENCAPS_PORT, &encapsulation, sizeof encapsulation, "UDP encapsulation");
-		if (usrsctp_connect(so, (struct sockaddr *)&remote, sizeof remote) < 0) {
-			report("lost %d", errno);
-			return 1;
-		}
-		association = so;
 	} else if (usrsctp_listen(so, 1) < 0) {
 		fail("listen");
 	}
 	report("ready");
 	pthread_t receiver;
-	if (pthread_create(&receiver, NULL, receive_all, connecting ? NULL : so) != 0) {
+	if (pthread_create(&receiver, NULL, connecting ? dial : accept_all, so) != 0) {
 		fail("thread");
 	}
 
