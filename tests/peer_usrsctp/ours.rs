@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -61,7 +62,9 @@ impl Ours {
             associations_per_address_max: 8,
             answers_per_second_max: 1000,
         };
-        let seed = u64::from(socket.local_addr().expect("bound").port());
+        // Each endpoint must draw other tags than the one before it on the same port, as real ones do.
+        static ENDPOINTS: AtomicU64 = AtomicU64::new(1);
+        let seed = ENDPOINTS.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..12].copy_from_slice(&std::process::id().to_le_bytes());
@@ -76,7 +79,7 @@ impl Ours {
             stopped_reading: false,
             unread: Vec::new(),
             held_back: [None, None],
-            dice: seed | 1,
+            dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
         }
     }
 

@@ -102,7 +102,7 @@ impl Pair {
             .collect();
         self.until("usrsctp has our messages", |p| p.peer.after(&words).count() >= expected.len());
         let got: Vec<&String> = self.peer.reports.iter().filter(|line| line.starts_with(&words)).collect();
-        assert_eq!(got.len(), expected.len(), "messages on stream {stream}");
+        assert_eq!(got.len(), expected.len(), "messages on stream {stream}: {got:?} are not {expected:?}");
         for (got, expected) in got.iter().zip(&expected) {
             assert!(got.starts_with(expected.as_str()), "{got} is not {expected}");
         }
