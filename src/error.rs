@@ -21,6 +21,9 @@ pub enum Error {
     /// A channel was not opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A channel ended before it was open.
+    #[error(transparent)]
+    OpenChannel(#[from] OpenChannelError),
     /// A message was not sent.
     #[error(transparent)]
     Send(#[from] SendError),
@@ -110,6 +113,21 @@ pub enum ConnectError {
         /// Why it ended.
         reason: CloseReason,
     },
+}
+
+/// Why [`open_channel`](crate::Association::open_channel) has no open channel to give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenChannelError {
+    /// It could not even be made.
+    #[error(transparent)]
+    Refused(#[from] OpenError),
+    /// It failed before the peer had acknowledged it.
+    #[error("the channel failed before it was open: {0}")]
+    Failed(#[from] ChannelError),
+    /// The peer closed it before it was open.
+    #[error("the channel was closed before it was open")]
+    Closed,
 }
 
 /// Why a message was not sent. Nothing of it was queued.

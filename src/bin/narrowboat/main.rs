@@ -1,0 +1,2 @@
+//! The command `narrowboat`.
+fn main() {}
