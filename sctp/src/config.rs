@@ -53,8 +53,9 @@ pub struct Config {
     pub heartbeat_interval: Option<Duration>,
     /// How long a State Cookie is good (Valid.Cookie.Life). Default 60 s.
     pub cookie_lifetime: Duration,
-    /// Packets sent at most in answer to one input, RFC 9260 §6.1's Max.Burst. Default 32: larger than the RFC's 4,
-    /// because a burst here is already limited by the congestion window's growth.
+    /// Packets with new or repeated data sent at most in answer to one input (RFC 9260 §6.1, Max.Burst). Default 128:
+    /// larger than the RFC's 4, because peers that read in batches acknowledge up to 64 packets at once, and in slow
+    /// start each of them makes room for two.
     pub max_burst: u32,
     /// Time that a graceful shutdown may take in all (T5-shutdown-guard, RFC 9260 §9.2). Default 30 s.
     pub shutdown_guard: Duration,
@@ -89,7 +90,7 @@ impl Default for Config {
             init_max_retransmits: 8,
             heartbeat_interval: Some(Duration::from_secs(15)),
             cookie_lifetime: Duration::from_secs(60),
-            max_burst: 32,
+            max_burst: 128,
             shutdown_guard: Duration::from_secs(30),
             reset_attempts_max: 10,
             reset_timeout: Duration::from_secs(30),

@@ -1,11 +1,232 @@
-//! State Cookies.
-/// Keys that authenticate State Cookies; cheap to clone, shared by the associations of an endpoint.
-#[derive(Clone, Debug)]
+//! State Cookies: all that is remembered of a peer before it has proved where it is (RFC 9260 §5.1.3).
+
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::serial::Tsn;
+use crate::wire::Extensions;
+
+type HmacSha256 = Hmac<Sha256>;
+
+/// Bytes of the authentication code: HMAC-SHA256 cut to 128 bits, so that an INIT ACK is less than three times the
+/// smallest INIT and nobody gains by reflecting one.
+const MAC_LEN: usize = 16;
+/// Bytes of what is authenticated and sent.
+const BODY_LEN: usize = 40;
+/// Bytes of a cookie.
+pub(crate) const COOKIE_LEN: usize = BODY_LEN + MAC_LEN;
+
+/// Keys that authenticate State Cookies; cheap to clone, shared by all associations of an endpoint.
+///
+/// The key changes with every cookie lifetime and is derived from a master key and the time, so rotation needs no state:
+/// a cookie names its time, and one older than its lifetime is refused whatever its key.
+#[derive(Clone)]
 pub struct CookieKeys {
-    _private: (),
+    master: [u8; 32],
+    epoch: Instant,
 }
+
+impl std::fmt::Debug for CookieKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CookieKeys").finish_non_exhaustive()
+    }
+}
+
+/// What a cookie carries: both INITs as far as they matter later. The ports are not in it, but authenticated with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cookie {
+    pub(crate) local_tag: u32,
+    pub(crate) peer_tag: u32,
+    /// Tie-Tags of the association that existed when the cookie was made; 0 if none did (RFC 9260 §5.2.2).
+    pub(crate) local_tie_tag: u32,
+    pub(crate) peer_tie_tag: u32,
+    pub(crate) local_initial_tsn: Tsn,
+    pub(crate) peer_initial_tsn: Tsn,
+    pub(crate) peer_rwnd: u32,
+    pub(crate) outbound_streams: u16,
+    pub(crate) inbound_streams: u16,
+    /// What both ends support.
+    pub(crate) extensions: Extensions,
+}
+
+/// What the cookie is bound to besides its contents: a cookie that comes from elsewhere than its INIT is refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Binding<'a> {
+    pub(crate) local_port: u16,
+    pub(crate) remote_port: u16,
+    /// The peer's transport address, in any fixed form; empty where there are no addresses to know, as under DTLS.
+    pub(crate) address: &'a [u8],
+}
+
+/// A cookie that is ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Opened {
+    pub(crate) cookie: Cookie,
+    /// By how much it is too old, if it is (RFC 9260 §5.1.5 step 4).
+    pub(crate) staleness: Option<Duration>,
+}
+
 impl CookieKeys {
-    /// Keys drawn from `seed`; `now` is the zero of the time stamps in cookies.
+    /// Keys drawn from `seed`, which must come from a secure source; `now` is the zero of the times in the cookies.
     #[must_use]
-    pub fn new(_now: std::time::Instant, _seed: [u8; 32]) -> Self { todo!() }
+    pub fn new(now: Instant, seed: [u8; 32]) -> Self {
+        Self { master: seed, epoch: now }
+    }
+
+    /// Makes a cookie.
+    pub(crate) fn seal(&self, now: Instant, lifetime: Duration, cookie: &Cookie, binding: Binding<'_>) -> Vec<u8> {
+        let created = u32::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u32::MAX);
+        let mut out = Vec::with_capacity(COOKIE_LEN);
+        out.extend(created.to_be_bytes());
+        out.extend(cookie.local_tag.to_be_bytes());
+        out.extend(cookie.peer_tag.to_be_bytes());
+        out.extend(cookie.local_tie_tag.to_be_bytes());
+        out.extend(cookie.peer_tie_tag.to_be_bytes());
+        out.extend(cookie.local_initial_tsn.0.to_be_bytes());
+        out.extend(cookie.peer_initial_tsn.0.to_be_bytes());
+        out.extend(cookie.peer_rwnd.to_be_bytes());
+        out.extend(cookie.outbound_streams.to_be_bytes());
+        out.extend(cookie.inbound_streams.to_be_bytes());
+        out.extend([cookie.extensions.to_bits(), 0, 0, 0]);
+        let mac = self.mac(created, lifetime, &out, binding).finalize().into_bytes();
+        out.extend(mac.iter().take(MAC_LEN));
+        out
+    }
+
+    /// Takes a cookie apart if it is one of ours for this binding (RFC 9260 §5.1.5 steps 1 to 4). The comparison takes
+    /// the same time wherever a forgery first differs.
+    pub(crate) fn open(
+        &self,
+        now: Instant,
+        lifetime: Duration,
+        bytes: &[u8],
+        binding: Binding<'_>,
+    ) -> Option<Opened> {
+        let (body, mac) = bytes.split_at_checked(BODY_LEN).filter(|_| bytes.len() == COOKIE_LEN)?;
+        let mut fields = body.chunks_exact(4).filter_map(|field| field.try_into().ok().map(u32::from_be_bytes));
+        let created = fields.next()?;
+        self.mac(created, lifetime, body, binding).verify_truncated_left(mac).ok()?;
+        let mut field = || fields.next();
+        let cookie = Cookie {
+            local_tag: field()?,
+            peer_tag: field()?,
+            local_tie_tag: field()?,
+            peer_tie_tag: field()?,
+            local_initial_tsn: Tsn(field()?),
+            peer_initial_tsn: Tsn(field()?),
+            peer_rwnd: field()?,
+            outbound_streams: u16::from_be_bytes(body.get(32..34)?.try_into().ok()?),
+            inbound_streams: u16::from_be_bytes(body.get(34..36)?.try_into().ok()?),
+            extensions: Extensions::from_bits(*body.get(36)?),
+        };
+        let created = self.epoch + Duration::from_millis(u64::from(created));
+        let age = now.saturating_duration_since(created);
+        Some(Opened { cookie, staleness: age.checked_sub(lifetime).filter(|over| !over.is_zero()) })
+    }
+
+    fn mac(&self, created: u32, lifetime: Duration, body: &[u8], binding: Binding<'_>) -> HmacSha256 {
+        let rotation = u128::from(created) / lifetime.as_millis().max(1);
+        let key = new_mac(&self.master).chain_update(rotation.to_be_bytes()).finalize().into_bytes();
+        new_mac(&key)
+            .chain_update(body)
+            .chain_update(binding.local_port.to_be_bytes())
+            .chain_update(binding.remote_port.to_be_bytes())
+            .chain_update(binding.address)
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+fn new_mac(key: &[u8]) -> HmacSha256 {
+    HmacSha256::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(60);
+    const HERE: Binding<'_> = Binding { local_port: 5000, remote_port: 5001, address: b"192.0.2.1:9" };
+
+    fn sample() -> Cookie {
+        Cookie {
+            local_tag: 1,
+            peer_tag: 0xffff_ffff,
+            local_tie_tag: 3,
+            peer_tie_tag: 4,
+            local_initial_tsn: Tsn(5),
+            peer_initial_tsn: Tsn(6),
+            peer_rwnd: 7,
+            outbound_streams: 8,
+            inbound_streams: 65_535,
+            extensions: Extensions::RE_CONFIG,
+        }
+    }
+
+    fn keys() -> (CookieKeys, Instant) {
+        let now = Instant::now();
+        (CookieKeys::new(now, [9; 32]), now + Duration::from_secs(1000))
+    }
+
+    #[test]
+    fn a_cookie_comes_back_as_it_was_made() {
+        let (keys, now) = keys();
+        let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
+        assert_eq!(bytes.len(), COOKIE_LEN);
+        let opened = keys.open(now + LIFETIME, LIFETIME, &bytes, HERE).unwrap();
+        assert_eq!(opened, Opened { cookie: sample(), staleness: None });
+    }
+
+    #[test]
+    fn b08_a_cookie_that_is_flipped_cut_or_extended_is_refused() {
+        let (keys, now) = keys();
+        let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
+        for bit in 0..bytes.len() * 8 {
+            let mut forged = bytes.clone();
+            forged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(keys.open(now, LIFETIME, &forged, HERE), None, "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert_eq!(keys.open(now, LIFETIME, &bytes[..len], HERE), None);
+        }
+        for extra in [1, 65_000] {
+            let mut longer = bytes.clone();
+            longer.resize(bytes.len() + extra, 0);
+            assert_eq!(keys.open(now, LIFETIME, &longer, HERE), None);
+        }
+    }
+
+    #[test]
+    fn b10_b11_a_cookie_is_bound_to_ports_and_address() {
+        let (keys, now) = keys();
+        let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
+        for elsewhere in [
+            Binding { local_port: 1, ..HERE },
+            Binding { remote_port: 1, ..HERE },
+            Binding { address: b"192.0.2.1:8", ..HERE },
+        ] {
+            assert_eq!(keys.open(now, LIFETIME, &bytes, elsewhere), None);
+        }
+    }
+
+    #[test]
+    fn b17_the_key_of_the_previous_lifetime_still_opens_and_then_the_cookie_is_stale() {
+        let (keys, _) = keys();
+        let just_before_rotation = keys.epoch + 3 * LIFETIME - Duration::from_millis(1);
+        let bytes = keys.seal(just_before_rotation, LIFETIME, &sample(), HERE);
+        let next_rotation = just_before_rotation + LIFETIME;
+        assert_eq!(keys.open(next_rotation, LIFETIME, &bytes, HERE).unwrap().staleness, None);
+        let late = next_rotation + Duration::from_millis(7);
+        let staleness = keys.open(late, LIFETIME, &bytes, HERE).unwrap().staleness;
+        assert_eq!(staleness, Some(Duration::from_millis(7)));
+    }
+
+    #[test]
+    fn b18_a_cookie_made_before_a_restart_is_refused() {
+        let (keys, now) = keys();
+        let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
+        let restarted = CookieKeys::new(keys.epoch, [8; 32]);
+        assert_eq!(restarted.open(now, LIFETIME, &bytes, HERE), None);
+    }
 }

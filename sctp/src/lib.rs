@@ -7,6 +7,11 @@ mod endpoint;
 mod error;
 mod event;
 mod message;
+mod out_of_the_blue;
+mod path;
+mod recv;
+mod reset;
+mod send;
 mod serial;
 mod stats;
 

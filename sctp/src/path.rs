@@ -1,0 +1,81 @@
+//! The one path to the peer: its packet size, round-trip time, and whether it is alive.
+
+mod rto;
+
+pub(crate) use rto::Rto;
+
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+
+/// What an association knows of its path. RFC 9260 allows several; under UDP and DTLS there is one.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// Largest packet, in bytes.
+    pub(crate) mtu: usize,
+    pub(crate) rto: Rto,
+    /// Time-outs in a row (RFC 9260 §8.1).
+    error_count: u32,
+    error_count_max: u32,
+    /// The HEARTBEAT that waits for its answer.
+    heartbeat: Option<Heartbeat>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heartbeat {
+    nonce: u64,
+    sent_at: Instant,
+}
+
+impl Path {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            // Chunks are padded to 4 bytes, so the last 1 to 3 bytes of an odd MTU are of no use.
+            mtu: config.mtu & !3,
+            rto: Rto::new(config),
+            error_count: 0,
+            error_count_max: config.association_max_retransmits,
+            heartbeat: None,
+        }
+    }
+
+    /// The peer has shown that it is there (RFC 9260 §8.1).
+    pub(crate) fn on_sign_of_life(&mut self) {
+        self.error_count = 0;
+    }
+
+    /// Something went unanswered. Returns whether the peer counts as unreachable from now on.
+    #[must_use]
+    pub(crate) fn on_error(&mut self) -> bool {
+        self.error_count = self.error_count.saturating_add(1);
+        self.error_count > self.error_count_max
+    }
+
+    pub(crate) fn on_heartbeat_sent(&mut self, now: Instant, nonce: u64) {
+        self.heartbeat = Some(Heartbeat { nonce, sent_at: now });
+    }
+
+    pub(crate) fn is_heartbeat_outstanding(&self) -> bool {
+        self.heartbeat.is_some()
+    }
+
+    /// Takes the outstanding HEARTBEAT as lost.
+    pub(crate) fn forget_heartbeat(&mut self) {
+        self.heartbeat = None;
+    }
+
+    /// Returns the round-trip time if the answer fits what was asked (RFC 9260 §8.3). Only the nonce is believed; the
+    /// time of sending was never on the wire.
+    pub(crate) fn on_heartbeat_ack(&mut self, now: Instant, nonce: u64) -> Option<Duration> {
+        let heartbeat = self.heartbeat.filter(|heartbeat| heartbeat.nonce == nonce)?;
+        self.heartbeat = None;
+        self.error_count = 0;
+        Some(now.saturating_duration_since(heartbeat.sent_at))
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        assert!(self.mtu >= 576 && self.mtu.is_multiple_of(4));
+        assert!(self.error_count <= self.error_count_max + 1, "an association outlived its error limit");
+        self.rto.check_consistency();
+    }
+}

@@ -1,0 +1,126 @@
+//! Round-trip time and retransmission time-out (RFC 9260 §6.3.1, RFC 6298).
+
+use std::time::Duration;
+
+use crate::config::Config;
+
+/// Granularity of the clock that RFC 9260 §6.3.1 calls G.
+const GRANULARITY: Duration = Duration::from_millis(1);
+
+/// The estimator and the time-out that it yields.
+#[derive(Debug)]
+pub(crate) struct Rto {
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    /// Smallest sample so far, for RACK's reordering window.
+    rtt_min: Option<Duration>,
+    current: Duration,
+    min: Duration,
+    max: Duration,
+}
+
+impl Rto {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            srtt: None,
+            rttvar: Duration::ZERO,
+            rtt_min: None,
+            current: config.rto_initial,
+            min: config.rto_min,
+            max: config.rto_max,
+        }
+    }
+
+    /// The time-out to arm a timer with.
+    pub(crate) fn current(&self) -> Duration {
+        self.current
+    }
+
+    pub(crate) fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub(crate) fn rtt_min(&self) -> Option<Duration> {
+        self.rtt_min
+    }
+
+    /// A sample that is known to belong to a single transmission (Karn's rule is the caller's to keep).
+    pub(crate) fn on_sample(&mut self, rtt: Duration) {
+        self.rtt_min = Some(self.rtt_min.map_or(rtt, |min| min.min(rtt)));
+        let srtt = match self.srtt {
+            // C2: the first measurement.
+            None => {
+                self.rttvar = rtt / 2;
+                rtt
+            }
+            // C3: RTO.Alpha = 1/8, RTO.Beta = 1/4.
+            Some(srtt) => {
+                self.rttvar = self.rttvar * 3 / 4 + srtt.abs_diff(rtt) / 4;
+                srtt * 7 / 8 + rtt / 8
+            }
+        };
+        self.srtt = Some(srtt);
+        self.current = (srtt + (4 * self.rttvar).max(GRANULARITY)).clamp(self.min, self.max);
+    }
+
+    /// E2: a timer expired, so the next waits twice as long.
+    pub(crate) fn back_off(&mut self) {
+        self.current = (self.current * 2).min(self.max);
+    }
+
+    /// New data was acknowledged: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its note).
+    pub(crate) fn on_progress(&mut self) {
+        if let Some(srtt) = self.srtt {
+            self.current = (srtt + (4 * self.rttvar).max(GRANULARITY)).clamp(self.min, self.max);
+        }
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        assert!(self.current <= self.max, "RTO {:?} above its maximum", self.current);
+        assert!(self.current >= self.min, "RTO {:?} below its minimum", self.current);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_steady_path_settles_on_the_minimum() {
+        let mut rto = Rto::new(&Config::default());
+        assert_eq!(rto.current(), Duration::from_secs(1));
+        rto.on_sample(100 * MS);
+        assert_eq!(rto.srtt(), Some(100 * MS));
+        assert_eq!(rto.current(), 400 * MS, "100 + 4 × 50 ms is below the minimum");
+        for _ in 0..50 {
+            rto.on_sample(100 * MS);
+        }
+        assert_eq!(rto.current(), 400 * MS);
+    }
+
+    #[test]
+    fn back_off_doubles_up_to_the_maximum_and_ends_with_progress() {
+        let mut rto = Rto::new(&Config::default());
+        rto.on_sample(1000 * MS);
+        let estimate = rto.current();
+        assert_eq!(estimate, 3000 * MS);
+        rto.back_off();
+        assert_eq!(rto.current(), 6000 * MS);
+        rto.back_off();
+        rto.back_off();
+        assert_eq!(rto.current(), Duration::from_secs(10));
+        rto.on_progress();
+        assert_eq!(rto.current(), estimate);
+    }
+
+    #[test]
+    fn variance_widens_the_time_out() {
+        let mut rto = Rto::new(&Config::default());
+        for i in 0..100 {
+            rto.on_sample((200 + (i % 2) * 300) * MS);
+        }
+        assert!(rto.current() > 700 * MS, "{:?}", rto.current());
+    }
+}

@@ -1,0 +1,290 @@
+//! Our own requests: one at a time, drained first, repeated until they end (RFC 6525 §5.1).
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::error::ResetFailure;
+use crate::message::StreamId;
+use crate::serial::{RequestSn, Tsn};
+use crate::wire::ResetResult;
+
+/// A request on its way.
+#[derive(Debug)]
+struct Request {
+    number: RequestSn,
+    streams: Vec<StreamId>,
+    last_tsn: Tsn,
+    /// Position of `last_tsn`; once it is acknowledged, the peer can perform the reset.
+    last_position: u64,
+    begun_at: Instant,
+    /// Refusals so far, this request's predecessors for the same streams included.
+    refusals: u32,
+    /// The last answer was "in progress".
+    is_in_progress: bool,
+    /// Whether it was repeated because `last_tsn` was acknowledged; once is enough.
+    was_hurried: bool,
+    is_due: bool,
+}
+
+/// What an answer meant.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answered {
+    /// It fits no request: ignored (RFC 6525 §5.2.7 H1).
+    Nothing,
+    /// The peer waits for data; ask again later, and do not count it as an error (H2).
+    InProgress,
+    /// The reset is done (H4).
+    Performed(Vec<StreamId>),
+    /// Refused; to be asked again after a time-out.
+    AskAgain,
+    /// Refused too often.
+    Failed(Vec<StreamId>, ResetFailure),
+}
+
+/// Outgoing resets.
+#[derive(Debug)]
+pub(crate) struct OutgoingReset {
+    next: RequestSn,
+    /// Streams that are reset once the chunk at that position is acknowledged; soonest first.
+    draining: BinaryHeap<Reverse<(u64, StreamId)>>,
+    /// Streams that still have messages in their queue.
+    queued: Vec<StreamId>,
+    ready: VecDeque<StreamId>,
+    request: Option<Request>,
+    attempts_max: u32,
+    timeout: Duration,
+}
+
+impl OutgoingReset {
+    /// Requests count from the initial TSN (RFC 6525 §4.1).
+    pub(crate) fn new(first: RequestSn, attempts_max: u32, timeout: Duration) -> Self {
+        Self {
+            next: first,
+            draining: BinaryHeap::new(),
+            queued: Vec::new(),
+            ready: VecDeque::new(),
+            request: None,
+            attempts_max,
+            timeout,
+        }
+    }
+
+    /// The stream is to be reset. `drains_at`: where its last chunk went, or `None` while messages still wait.
+    pub(crate) fn want(&mut self, stream: StreamId, drains_at: Option<u64>) {
+        match drains_at {
+            Some(position) => self.draining.push(Reverse((position, stream))),
+            None => self.queued.push(stream),
+        }
+    }
+
+    /// The queues have moved on: streams that have sent their last message wait for its acknowledgement from now on.
+    pub(crate) fn on_sent(&mut self, drains_at: impl Fn(StreamId) -> Option<u64>) {
+        let draining = &mut self.draining;
+        self.queued.retain(|stream| match drains_at(*stream) {
+            Some(position) => {
+                draining.push(Reverse((position, *stream)));
+                false
+            }
+            None => true,
+        });
+    }
+
+    /// Everything up to this position has been acknowledged or given up. All data of a stream arrives before its reset is
+    /// asked for, which also serves peers that reset at once whatever is missing.
+    pub(crate) fn on_acknowledged(&mut self, cumulative: u64) {
+        while let Some(Reverse((position, stream))) = self.draining.peek().copied() {
+            if position > cumulative {
+                break;
+            }
+            self.draining.pop();
+            self.ready.push_back(stream);
+        }
+        // A peer that said "in progress" and waits to be asked again can perform the reset now: dcSCTP does so. Asking
+        // at once saves the time-out.
+        if let Some(request) = &mut self.request
+            && request.is_in_progress
+            && !request.was_hurried
+            && request.last_position <= cumulative
+        {
+            request.was_hurried = true;
+            request.is_due = true;
+        }
+    }
+
+    /// Whether a request is to be sent now.
+    pub(crate) fn is_due(&self) -> bool {
+        match &self.request {
+            Some(request) => request.is_due,
+            None => !self.ready.is_empty(),
+        }
+    }
+
+    pub(crate) fn is_outstanding(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// When the request under way is given up.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        Some(self.request.as_ref()?.begun_at + self.timeout)
+    }
+
+    /// The request to write: a new one of at most `streams_max` streams, or the one under way again, unchanged
+    /// (RFC 6525 §5.1.1).
+    pub(crate) fn take_due(
+        &mut self,
+        now: Instant,
+        streams_max: usize,
+        last_assigned: (Tsn, u64),
+    ) -> Option<(RequestSn, Tsn, &[StreamId])> {
+        if self.request.is_none() {
+            if self.ready.is_empty() || streams_max == 0 {
+                return None;
+            }
+            let streams: Vec<StreamId> = self.ready.drain(..self.ready.len().min(streams_max)).collect();
+            self.ready.shrink_to(64);
+            self.request = Some(Request {
+                number: self.next,
+                streams,
+                last_tsn: last_assigned.0,
+                last_position: last_assigned.1,
+                begun_at: now,
+                refusals: 0,
+                is_in_progress: false,
+                was_hurried: false,
+                is_due: true,
+            });
+            self.next = self.next.next();
+        }
+        let request = self.request.as_mut().filter(|request| request.is_due)?;
+        request.is_due = false;
+        Some((request.number, request.last_tsn, &request.streams))
+    }
+
+    /// What [`take_due`](Self::take_due) gave did not fit the packet.
+    pub(crate) fn put_off(&mut self) {
+        if let Some(request) = &mut self.request {
+            request.is_due = true;
+        }
+    }
+
+    /// The time-out expired. Returns whether it counts as an error of the path (RFC 6525 §5.2.7 H2).
+    pub(crate) fn on_timeout(&mut self) -> bool {
+        let Some(request) = &mut self.request else { return false };
+        request.is_due = true;
+        !request.is_in_progress
+    }
+
+    /// The deadline passed.
+    pub(crate) fn on_deadline(&mut self) -> Vec<StreamId> {
+        self.request.take().map(|request| request.streams).unwrap_or_default()
+    }
+
+    pub(crate) fn on_response(&mut self, number: RequestSn, result: ResetResult) -> Answered {
+        let Some(mut request) = self.request.take_if(|request| request.number == number) else {
+            return Answered::Nothing;
+        };
+        match result {
+            ResetResult::Performed | ResetResult::NothingToDo => return Answered::Performed(request.streams),
+            ResetResult::InProgress => {
+                request.is_in_progress = true;
+                self.request = Some(request);
+                return Answered::InProgress;
+            }
+            _ => {}
+        }
+        request.refusals += 1;
+        if request.refusals >= self.attempts_max {
+            return Answered::Failed(request.streams, ResetFailure::Refused(result));
+        }
+        // The answer has ended this number; another attempt is a new request.
+        request.number = self.next;
+        request.is_in_progress = false;
+        request.was_hurried = false;
+        self.next = self.next.next();
+        self.request = Some(request);
+        Answered::AskAgain
+    }
+
+    /// The association is over, or has started again.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.next, self.attempts_max, self.timeout);
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        if let Some(request) = &self.request {
+            assert!(!request.streams.is_empty());
+            assert_eq!(request.number.next(), self.next, "one request at a time");
+            assert!(request.refusals < self.attempts_max);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing() -> (OutgoingReset, Instant) {
+        (OutgoingReset::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), Instant::now())
+    }
+
+    #[test]
+    fn a_stream_is_reset_only_after_its_last_chunk_is_acknowledged() {
+        let (mut reset, now) = outgoing();
+        reset.want(4, None);
+        reset.want(6, Some(9));
+        reset.on_acknowledged(8);
+        assert!(!reset.is_due());
+        reset.on_sent(|_| Some(12));
+        reset.on_acknowledged(11);
+        let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 11)).unwrap();
+        assert_eq!((number, streams), (RequestSn(u32::MAX), &[6][..]));
+        assert!(reset.take_due(now, 100, (Tsn(1), 11)).is_none(), "one request at a time");
+        reset.on_acknowledged(12);
+        assert!(!reset.is_due());
+        assert_eq!(reset.on_response(number, ResetResult::Performed), Answered::Performed(vec![6]));
+        let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 12)).unwrap();
+        assert_eq!((number, streams), (RequestSn(0), &[4][..]), "the numbers wrap");
+        reset.check_consistency();
+    }
+
+    #[test]
+    fn in_progress_is_asked_again_as_soon_as_the_data_is_acknowledged_and_only_once() {
+        let (mut reset, now) = outgoing();
+        reset.want(2, Some(5));
+        reset.on_acknowledged(5);
+        let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
+        assert_eq!(reset.on_response(number, ResetResult::InProgress), Answered::InProgress);
+        assert!(!reset.is_due());
+        reset.on_acknowledged(19);
+        assert!(!reset.is_due());
+        reset.on_acknowledged(20);
+        assert!(reset.is_due());
+        assert_eq!(reset.take_due(now, 100, (Tsn(30), 41)).unwrap().1, Tsn(9), "repeated unchanged");
+        reset.on_acknowledged(21);
+        assert!(!reset.is_due());
+        assert!(!reset.on_timeout(), "no error of the path");
+        assert!(reset.is_due());
+    }
+
+    #[test]
+    fn refusals_end_and_g07_answers_to_nothing_are_ignored() {
+        let (mut reset, now) = outgoing();
+        assert_eq!(reset.on_response(RequestSn(u32::MAX), ResetResult::Performed), Answered::Nothing);
+        reset.want(2, Some(0));
+        reset.on_acknowledged(0);
+        for attempt in 0..3 {
+            let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
+            assert_eq!(number, RequestSn(u32::MAX).add(attempt));
+            assert_eq!(reset.on_response(number.add(5), ResetResult::Performed), Answered::Nothing);
+            let answered = reset.on_response(number, ResetResult::Denied);
+            if attempt < 2 {
+                assert_eq!(answered, Answered::AskAgain);
+                assert!(reset.on_timeout());
+            } else {
+                assert_eq!(answered, Answered::Failed(vec![2], ResetFailure::Refused(ResetResult::Denied)));
+            }
+        }
+        assert!(!reset.is_outstanding());
+    }
+}

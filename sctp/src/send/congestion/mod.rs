@@ -1,0 +1,39 @@
+//! How much may be on its way (RFC 9260 §7).
+
+mod new_reno;
+
+pub(crate) use new_reno::NewReno;
+
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// What one SACK acknowledged for the first time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acked {
+    /// Bytes, chunk headers and padding included.
+    pub(crate) bytes: usize,
+    /// Whether the Cumulative TSN Ack Point moved.
+    pub(crate) cumulative: bool,
+    /// Flight size before the SACK was processed.
+    pub(crate) flight_before: usize,
+    /// Whether a loss is being repaired.
+    pub(crate) in_recovery: bool,
+}
+
+/// A congestion controller. It sees events of the whole association and answers with one number, the window.
+pub(crate) trait Controller: Debug + Send {
+    /// Bytes that may be in flight.
+    fn cwnd(&self) -> usize;
+    /// New data was acknowledged.
+    fn on_acked(&mut self, acked: Acked);
+    /// A loss was found by gap reports; called once per recovery (RFC 9260 §7.2.3, §7.2.4).
+    fn on_loss(&mut self);
+    /// T3 expired with something in flight (RFC 9260 §7.2.3).
+    fn on_timeout(&mut self);
+    /// Everything sent has been acknowledged (RFC 9260 §7.2.2, last rule).
+    fn on_all_acked(&mut self);
+    /// Nothing was sent since `last_sent` (RFC 9260 §7.2.1, last rule).
+    fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration);
+    /// Recounts what can be recounted.
+    fn check_consistency(&self);
+}

@@ -1,0 +1,527 @@
+//! The sending half: queues, what is outstanding, loss, congestion, the peer's window (RFC 9260 §6, §7; RFC 3758).
+
+mod congestion;
+mod loss;
+mod outstanding;
+mod ranges;
+mod sack;
+mod scheduler;
+mod stream;
+
+pub(crate) use sack::SackOutcome;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use self::congestion::{Controller, NewReno};
+use self::loss::LossDetection;
+use self::outstanding::{Chunk, Fate, Outstanding};
+use self::stream::{Limit, StreamQueues};
+use crate::config::Config;
+use crate::error::SendError;
+use crate::event::Event;
+use crate::message::{Ppid, SendOptions, StreamId};
+use crate::path::Rto;
+use crate::serial::{Ssn, Tsn};
+use crate::wire::{DataChunk, ForwardTsn, PACKET_HEADER_LEN};
+
+/// Counters that the sender keeps for [`Stats`](crate::Stats).
+#[derive(Debug, Default)]
+pub(crate) struct SendCounters {
+    pub(crate) messages: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) chunks: u64,
+    pub(crate) retransmitted: u64,
+    pub(crate) congestion_events: u64,
+    pub(crate) spurious: u64,
+}
+
+/// Everything that is on its way out.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    queues: StreamQueues,
+    outstanding: Outstanding,
+    loss: LossDetection,
+    congestion: Box<dyn Controller>,
+    /// Bytes of user data that the peer can take beyond what is in flight.
+    peer_rwnd: usize,
+    /// The end of the loss episode under repair (RFC 9260 §7.2.4).
+    recovery_end: Option<u64>,
+    /// One packet may be sent whatever the window: a fast retransmission, or a probe.
+    has_allowance: bool,
+    is_forward_tsn_due: bool,
+    /// Whether the peer knows FORWARD-TSN; without it nothing that was begun is given up.
+    can_abandon: bool,
+    was_refused: bool,
+    last_sent: Option<Instant>,
+    /// Position whose acknowledgement ends the current RTT measurement: one sample per round trip.
+    rtt_round_end: u64,
+    notices: VecDeque<Event>,
+    counters: SendCounters,
+    send_buffer: usize,
+    stream_send_buffer: usize,
+    message_size_max: usize,
+    mtu: usize,
+}
+
+impl Sender {
+    pub(crate) fn new(config: &Config, mtu: usize, initial_tsn: Tsn) -> Self {
+        Self {
+            queues: StreamQueues::new(),
+            outstanding: Outstanding::new(initial_tsn),
+            loss: LossDetection::new(),
+            congestion: Box::new(NewReno::new(mtu - PACKET_HEADER_LEN)),
+            peer_rwnd: 0,
+            recovery_end: None,
+            has_allowance: false,
+            is_forward_tsn_due: false,
+            can_abandon: false,
+            was_refused: false,
+            last_sent: None,
+            rtt_round_end: 0,
+            notices: VecDeque::new(),
+            counters: SendCounters::default(),
+            send_buffer: config.send_buffer,
+            stream_send_buffer: config.stream_send_buffer,
+            message_size_max: config.send_message_size_max,
+            mtu,
+        }
+    }
+
+    /// The first TSN is another one than thought; nothing has been sent yet.
+    pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
+        debug_assert!(self.outstanding.is_empty());
+        self.outstanding = Outstanding::new(initial_tsn);
+    }
+
+    /// The handshake is done, or done again: what the peer can take.
+    pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool) {
+        self.peer_rwnd = peer_rwnd as usize;
+        self.can_abandon = can_abandon;
+    }
+
+    pub(crate) fn counters(&self) -> &SendCounters {
+        &self.counters
+    }
+
+    pub(crate) fn poll_notice(&mut self) -> Option<Event> {
+        let notice = self.notices.pop_front()?;
+        if matches!(notice, Event::Abandoned { .. }) {
+            self.counters.abandoned += 1;
+        }
+        Some(notice)
+    }
+
+    pub(crate) fn buffered(&self) -> usize {
+        self.queues.buffered()
+    }
+
+    pub(crate) fn buffered_on(&self, stream: StreamId) -> usize {
+        self.queues.buffered_on(stream)
+    }
+
+    pub(crate) fn set_low_threshold(&mut self, stream: StreamId, threshold: usize) {
+        self.queues.set_low_threshold(stream, threshold);
+    }
+
+    pub(crate) fn cwnd(&self) -> usize {
+        self.congestion.cwnd()
+    }
+
+    pub(crate) fn flight_size(&self) -> usize {
+        self.outstanding.flight_size()
+    }
+
+    pub(crate) fn peer_rwnd(&self) -> usize {
+        self.peer_rwnd
+    }
+
+    /// Whether chunks wait for acknowledgement, or for the peer to skip them. T3 runs exactly then.
+    pub(crate) fn has_outstanding(&self) -> bool {
+        !self.outstanding.is_empty()
+    }
+
+    /// Whether all that was accepted has been acknowledged or given up.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.queues.is_empty() && self.outstanding.is_empty()
+    }
+
+    pub(crate) fn is_stream_drained(&self, stream: StreamId) -> bool {
+        self.drains_at(stream).is_some_and(|position| position <= self.acknowledged())
+    }
+
+    /// See [`StreamQueues::drains_at`].
+    pub(crate) fn drains_at(&self, stream: StreamId) -> Option<u64> {
+        self.queues.drains_at(stream)
+    }
+
+    /// Position of the Cumulative TSN Ack Point.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.outstanding.cumulative()
+    }
+
+    /// Streams in use from this id on.
+    pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
+        self.queues.streams_from(first)
+    }
+
+    /// The last TSN that was assigned (RFC 6525 §4.1), and its position.
+    pub(crate) fn last_assigned(&self) -> (Tsn, u64) {
+        let position = self.outstanding.next() - 1;
+        (self.outstanding.tsn(self.outstanding.next()).prev(), position)
+    }
+
+    pub(crate) fn begin_reset(&mut self, stream: StreamId) {
+        self.queues.begin_reset(stream);
+    }
+
+    pub(crate) fn finish_reset(&mut self, stream: StreamId, performed: bool) {
+        self.queues.finish_reset(stream, performed);
+    }
+
+    pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {
+        self.queues.is_resetting(stream)
+    }
+
+    /// Accepts a message, or says why not.
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        if payload.is_empty() {
+            return Err(SendError::Empty);
+        }
+        if payload.len() > self.message_size_max {
+            return Err(SendError::TooLarge { len: payload.len(), max: self.message_size_max });
+        }
+        if self.queues.is_resetting(stream) {
+            return Err(SendError::Resetting(stream));
+        }
+        if self.is_full(stream) {
+            // What has expired in the meantime need not keep new messages out.
+            self.queues.peek(now, &mut self.notices);
+            if self.is_full(stream) {
+                self.was_refused = true;
+                return Err(SendError::Full);
+            }
+        }
+        self.counters.messages += 1;
+        self.queues.push(now, stream, ppid, payload, options);
+        Ok(())
+    }
+
+    fn is_full(&self, stream: StreamId) -> bool {
+        self.queues.buffered() >= self.send_buffer || self.queues.buffered_on(stream) >= self.stream_send_buffer
+    }
+
+    /// Drops what was not sent of a stream. A message that was begun is given up if the peer can skip it, else finished.
+    pub(crate) fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
+        let (mut dropped, begun) = self.queues.drop_unsent(stream, &mut self.notices);
+        if let Some(message) = begun.filter(|_| self.can_abandon) {
+            let before = self.queues.buffered_on(stream);
+            let last = self.outstanding.next() - 1;
+            self.abandon(now, last, stream, message.key);
+            dropped += before - self.queues.buffered_on(stream);
+        }
+        self.check_refused();
+        dropped
+    }
+
+    /// The association is over: nothing is kept.
+    pub(crate) fn clear(&mut self) {
+        self.queues.clear();
+        self.outstanding = Outstanding::new(self.outstanding.tsn(self.outstanding.next()));
+        self.loss = LossDetection::new();
+        self.is_forward_tsn_due = false;
+        self.has_allowance = false;
+        self.recovery_end = None;
+    }
+
+    /// Gives up the message that holds `position` or, if all of its fragments have been acknowledged, whose rest waits in
+    /// the queue of `stream`.
+    fn abandon(&mut self, now: Instant, position: u64, stream: StreamId, key: u64) {
+        let mut len = None;
+        if let Some(chunk) = self.outstanding.chunk(position).filter(|chunk| chunk.message.key == key) {
+            len = Some(chunk.message.len);
+            self.outstanding.abandon_message(position);
+        }
+        if let Some(message) = self.queues.drop_rest(stream, key, &mut self.notices) {
+            len = Some(message.len);
+            self.outstanding.push_placeholder(now, message);
+            let placeholder = self.outstanding.next() - 1;
+            self.queues.on_sent(stream, placeholder);
+        }
+        if let Some(len) = len {
+            self.notices.push_back(Event::Abandoned { stream, len });
+            self.is_forward_tsn_due |= self.outstanding.has_abandoned_front();
+        }
+    }
+
+    /// Takes a chunk as lost: it is sent again, or its message is given up (RFC 3758 §4.1, RFC 7496 §3.1).
+    fn on_lost(&mut self, now: Instant, position: u64) {
+        let Some(chunk) = self.outstanding.chunk(position) else { return };
+        // A loss found a moment ago may have given up the whole message, this fragment included.
+        if !matches!(chunk.fate, Fate::InFlight | Fate::Lost) {
+            return;
+        }
+        if self.is_over(now, chunk) {
+            let message = chunk.message;
+            self.abandon(now, position, message.stream, message.key);
+        } else {
+            self.outstanding.mark_lost(position);
+        }
+    }
+
+    /// Whether the chunk's message is to be given up rather than sent again.
+    fn is_over(&self, now: Instant, chunk: &Chunk) -> bool {
+        let is_over = match chunk.message.limit {
+            Limit::Never => false,
+            Limit::Retransmits(max) => chunk.transmissions > max,
+            Limit::Until(deadline) => deadline <= now,
+        };
+        is_over && self.can_abandon
+    }
+
+    /// Reports room again after a refusal, once a good part of the buffer is free.
+    fn check_refused(&mut self) {
+        if self.was_refused && self.queues.buffered() < self.send_buffer {
+            self.was_refused = false;
+            self.notices.push_back(Event::Writable);
+        }
+    }
+
+    /// T3 expired (RFC 9260 §6.3.3, §7.2.3). `is_window_probe`: what was unanswered was a probe of a closed window,
+    /// which is no sign of congestion.
+    pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool) {
+        if !is_window_probe {
+            self.congestion.on_timeout();
+        }
+        self.loss.on_timeout();
+        // The time-out is a new start: the episode that was being repaired is over.
+        self.recovery_end = None;
+        self.has_allowance = true;
+        let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
+        for position in in_flight {
+            self.on_lost(now, position);
+        }
+        self.is_forward_tsn_due |= self.can_abandon && self.outstanding.has_abandoned_front();
+    }
+
+    /// Whether what is in flight is only the probe of a closed window (RFC 9260 §6.1 A).
+    pub(crate) fn is_probing_window(&self) -> bool {
+        self.peer_rwnd == 0 && self.outstanding.in_flight().nth(1).is_none()
+    }
+
+    /// The reordering timer expired.
+    pub(crate) fn on_rack_timeout(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
+        self.detect_losses(now, rto)
+    }
+
+    /// The probe timer expired: sends one more packet, new data if there is some, else the last chunk again
+    /// (RFC 8985 §7.3).
+    pub(crate) fn on_probe_timeout(&mut self, now: Instant) {
+        if self.outstanding.has_lost() || self.outstanding.is_empty() {
+            return;
+        }
+        let has_new = self.queues.peek(now, &mut self.notices).is_some_and(|next| self.peer_rwnd >= next.left);
+        if !has_new {
+            // A probe is a question, not a loss: what may not be sent again is left to T3.
+            let last = self.outstanding.in_flight().next_back();
+            let last = last.filter(|last| self.outstanding.chunk(*last).is_some_and(|chunk| !self.is_over(now, chunk)));
+            let Some(last) = last else { return };
+            self.outstanding.mark_lost(last);
+        }
+        self.has_allowance = true;
+        self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
+    }
+
+    /// When to probe for a lost tail, if at all: nothing is being repaired, and all gap-free.
+    pub(crate) fn probe_delay(&self, rto: &Rto) -> Option<Duration> {
+        let is_quiet = self.recovery_end.is_none() && !self.outstanding.has_lost();
+        let is_plain = self.outstanding.gap_reports().is_empty() && self.outstanding.flight_size() > 0;
+        if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
+            return None;
+        }
+        let is_single_packet = self.outstanding.in_flight().nth(1).is_none();
+        self.loss.probe_delay(rto, is_single_packet)
+    }
+
+    fn detect_losses(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
+        let mut lost = Vec::new();
+        let in_recovery = self.recovery_end.is_some();
+        let next_look = self.loss.detect(now, in_recovery, rto, &mut self.outstanding, |outstanding, position| {
+            // Out of flight at once, so that the log may forget this transmission.
+            outstanding.mark_lost(position);
+            lost.push(position);
+        });
+        if lost.is_empty() {
+            return next_look;
+        }
+        for position in lost {
+            self.on_lost(now, position);
+        }
+        if self.recovery_end.is_none() {
+            self.enter_recovery();
+        }
+        next_look
+    }
+
+    fn enter_recovery(&mut self) {
+        self.congestion.on_loss();
+        self.counters.congestion_events += 1;
+        self.recovery_end = Some(self.outstanding.next() - 1);
+        self.has_allowance = true;
+    }
+
+    /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
+    /// then retransmissions, then new data. Returns whether anything was written.
+    pub(crate) fn write(
+        &mut self,
+        now: Instant,
+        room: usize,
+        room_max: usize,
+        rto: &Rto,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let end = out.len() + room;
+        let start = out.len();
+        if self.is_forward_tsn_due {
+            self.write_forward_tsn(room, out);
+        }
+        if let Some(last_sent) = self.last_sent.filter(|_| self.outstanding.is_empty()) {
+            self.congestion.on_idle(last_sent, now, rto.current());
+        }
+        let mut has_data = self.write_lost(now, end, out);
+        has_data |= self.write_new(now, end, room_max, out);
+        if has_data {
+            self.has_allowance = false;
+            self.last_sent = Some(now);
+            self.check_refused();
+        }
+        out.len() > start
+    }
+
+    /// RFC 3758 §3.5 C3 to C5. What does not fit the packet follows when the peer has taken the first part.
+    fn write_forward_tsn(&mut self, room: usize, out: &mut Vec<u8>) {
+        let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
+        let mut position = self.outstanding.cumulative();
+        for chunk in self.outstanding.abandoned_front() {
+            if !chunk.message.unordered {
+                let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
+                match skipped.iter_mut().find(|entry| entry.0 == stream) {
+                    Some(entry) => entry.1 = ssn,
+                    None if ForwardTsn::encoded_len(skipped.len() + 1) > room => break,
+                    None => skipped.push((stream, ssn)),
+                }
+            }
+            position += 1;
+        }
+        if ForwardTsn::encoded_len(skipped.len()) > room {
+            return;
+        }
+        self.is_forward_tsn_due = false;
+        if position > self.outstanding.cumulative() {
+            ForwardTsn::encode(self.outstanding.tsn(position), skipped.into_iter(), out);
+        }
+    }
+
+    /// Retransmissions leave in TSN order, within the congestion window but for one packet when a loss is found
+    /// (RFC 9260 §7.2.4 step 3).
+    fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
+        let mut wrote = false;
+        while let Some(position) = self.outstanding.first_lost() {
+            if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+                break;
+            }
+            let Some(chunk) = self.outstanding.chunk(position) else { break };
+            let message = chunk.message;
+            if message.limit.is_expired(now) && self.can_abandon {
+                self.abandon(now, position, message.stream, message.key);
+                continue;
+            }
+            if out.len() + chunk.wire_len() > end {
+                break;
+            }
+            chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
+            let len = chunk.payload.len();
+            let transmission = self.loss.next_transmission();
+            self.loss.on_sent(now, position);
+            self.outstanding.on_retransmitted(now, position, transmission);
+            self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
+            self.counters.retransmitted += 1;
+            wrote = true;
+        }
+        wrote
+    }
+
+    fn write_new(&mut self, now: Instant, end: usize, room_max: usize, out: &mut Vec<u8>) -> bool {
+        let mut wrote = false;
+        // What is lost goes first: new data would only lengthen the repair.
+        while !self.outstanding.has_lost() {
+            if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+                break;
+            }
+            let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
+            if next.is_begun && next.message.limit.is_expired(now) && self.can_abandon {
+                let last = self.outstanding.next() - 1;
+                self.abandon(now, last, next.message.stream, next.message.key);
+                continue;
+            }
+            let payload_max = room_max - DataChunk::HEADER_LEN;
+            if !self.has_window(next.left.min(payload_max)) {
+                break;
+            }
+            let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
+            let Some(fragment) = self.queues.cut(now, room & !3, payload_max, &mut self.notices) else { break };
+            let stream = fragment.message.stream;
+            self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
+            let transmission = self.loss.next_transmission();
+            let position = self.outstanding.push(now, fragment, transmission);
+            self.loss.on_sent(now, position);
+            self.queues.on_sent(stream, position);
+            if let Some(chunk) = self.outstanding.chunk(position) {
+                chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
+            }
+            self.counters.chunks += 1;
+            wrote = true;
+        }
+        wrote
+    }
+
+    /// Whether the peer, and this end's own limit, have room for a chunk. With nothing on its way one chunk may always
+    /// go, as the probe of a closed window (RFC 9260 §6.1 A). Small openings are not worth a fragment: a chunk goes
+    /// whole or waits.
+    fn has_window(&self, len: usize) -> bool {
+        if self.outstanding.is_empty() {
+            return true;
+        }
+        self.peer_rwnd >= len && self.outstanding.payload_held() < self.send_buffer
+    }
+
+    /// Whether `write` would put something into an empty packet.
+    pub(crate) fn has_sendable(&mut self, now: Instant) -> bool {
+        if self.is_forward_tsn_due {
+            return true;
+        }
+        if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+            return false;
+        }
+        self.outstanding.has_lost()
+            || self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        self.queues.check_consistency();
+        self.outstanding.check_consistency();
+        self.loss.check_consistency(&self.outstanding);
+        self.congestion.check_consistency();
+        assert!(self.recovery_end.is_none_or(|end| end > self.outstanding.cumulative()), "recovery has no end");
+        assert!(self.can_abandon || !self.outstanding.has_abandoned_front());
+    }
+}

@@ -1,0 +1,360 @@
+//! What has been sent and not cumulatively acknowledged: a ring indexed by TSN.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::ranges::Ranges;
+use super::stream::{Fragment, MessageHeader};
+use crate::serial::Tsn;
+use crate::wire::DataChunk;
+
+/// What is known of a chunk that was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// On its way; counted in the flight size.
+    InFlight,
+    /// Taken as lost; to be sent again.
+    Lost,
+    /// Reported in a gap block, which the receiver may take back (RFC 9260 §6.2).
+    GapAcked,
+    /// Given up; a FORWARD-TSN will skip it (RFC 3758 §3.5).
+    Abandoned,
+}
+
+/// A DATA chunk that was sent at least once, or that stands for the unsent rest of an abandoned message.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) message: MessageHeader,
+    pub(crate) payload: Bytes,
+    pub(crate) beginning: bool,
+    pub(crate) ending: bool,
+    pub(crate) fate: Fate,
+    /// Times it was sent.
+    pub(crate) transmissions: u32,
+    /// Its latest transmission in the order of sending.
+    pub(crate) transmission: u64,
+    pub(crate) sent_at: Instant,
+}
+
+impl Chunk {
+    /// Bytes that it takes in a packet, which is what congestion control counts.
+    pub(crate) fn wire_len(&self) -> usize {
+        DataChunk::encoded_len(self.payload.len())
+    }
+
+    pub(crate) fn header(&self, tsn: Tsn) -> DataChunk {
+        DataChunk {
+            tsn,
+            stream: self.message.stream,
+            ssn: self.message.ssn,
+            ppid: self.message.ppid,
+            unordered: self.message.unordered,
+            beginning: self.beginning,
+            ending: self.ending,
+            immediate: self.message.immediate && self.ending,
+        }
+    }
+}
+
+/// The ring. A *position* is a TSN that does not wrap: 1 is the initial TSN, 0 the one before it.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    initial: Tsn,
+    ring: VecDeque<Chunk>,
+    /// Position of the first chunk in the ring: one after the Cumulative TSN Ack Point.
+    base: u64,
+    /// Bytes of chunks in flight.
+    flight_size: usize,
+    /// Bytes of user data in flight, which the peer's window counts.
+    payload_in_flight: usize,
+    /// Bytes of user data held, whatever their fate.
+    payload_held: usize,
+    lost: BTreeSet<u64>,
+    gap_acked: Ranges,
+}
+
+impl Outstanding {
+    pub(crate) fn new(initial: Tsn) -> Self {
+        Self {
+            initial,
+            ring: VecDeque::new(),
+            base: 1,
+            flight_size: 0,
+            payload_in_flight: 0,
+            payload_held: 0,
+            lost: BTreeSet::new(),
+            gap_acked: Ranges::default(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    /// Position of the Cumulative TSN Ack Point.
+    pub(crate) fn cumulative(&self) -> u64 {
+        self.base - 1
+    }
+
+    /// Position that the next new chunk gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.base + self.ring.len() as u64
+    }
+
+    pub(crate) fn flight_size(&self) -> usize {
+        self.flight_size
+    }
+
+    pub(crate) fn payload_in_flight(&self) -> usize {
+        self.payload_in_flight
+    }
+
+    pub(crate) fn payload_held(&self) -> usize {
+        self.payload_held
+    }
+
+    pub(crate) fn tsn(&self, position: u64) -> Tsn {
+        // Positions count TSNs, which wrap at 32 bits: the low bits are what is wanted.
+        #[expect(clippy::cast_possible_truncation, reason = "serial arithmetic wants the low 32 bits")]
+        self.initial.add((position - 1) as u32)
+    }
+
+    /// The position of a TSN near the cumulative point; negative distances saturate at 0.
+    pub(crate) fn position(&self, tsn: Tsn) -> u64 {
+        let distance = tsn.distance_from(self.tsn(self.base)).cast_signed();
+        self.base.saturating_add_signed(i64::from(distance))
+    }
+
+    pub(crate) fn chunk(&self, position: u64) -> Option<&Chunk> {
+        self.ring.get(self.index(position)?)
+    }
+
+    fn index(&self, position: u64) -> Option<usize> {
+        usize::try_from(position.checked_sub(self.base)?).ok()
+    }
+
+    fn chunk_mut(&mut self, position: u64) -> Option<&mut Chunk> {
+        let index = self.index(position)?;
+        self.ring.get_mut(index)
+    }
+
+    /// A new chunk, on its way. Returns its position.
+    pub(crate) fn push(&mut self, now: Instant, fragment: Fragment, transmission: u64) -> u64 {
+        let position = self.next();
+        let Fragment { message, payload, beginning, ending } = fragment;
+        self.payload_in_flight += payload.len();
+        self.payload_held += payload.len();
+        let chunk = Chunk {
+            message,
+            payload,
+            beginning,
+            ending,
+            fate: Fate::InFlight,
+            transmissions: 1,
+            transmission,
+            sent_at: now,
+        };
+        self.flight_size += chunk.wire_len();
+        self.ring.push_back(chunk);
+        position
+    }
+
+    /// A TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told to
+    /// drop the fragments that it may have, even if it has acknowledged them all.
+    pub(crate) fn push_placeholder(&mut self, now: Instant, message: MessageHeader) {
+        self.ring.push_back(Chunk {
+            message,
+            payload: Bytes::new(),
+            beginning: false,
+            ending: true,
+            fate: Fate::Abandoned,
+            transmissions: 0,
+            transmission: 0,
+            sent_at: now,
+        });
+    }
+
+    /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time.
+    pub(crate) fn acknowledge_to(&mut self, position: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
+        while self.base <= position {
+            let Some(chunk) = self.ring.pop_front() else { break };
+            self.payload_held -= chunk.payload.len();
+            match chunk.fate {
+                Fate::InFlight => {
+                    self.flight_size -= chunk.wire_len();
+                    self.payload_in_flight -= chunk.payload.len();
+                    on_acked(self.base, &chunk);
+                }
+                Fate::Lost => {
+                    self.lost.remove(&self.base);
+                    on_acked(self.base, &chunk);
+                }
+                Fate::GapAcked | Fate::Abandoned => {}
+            }
+            self.base += 1;
+        }
+        self.gap_acked.remove_below(self.base);
+        if self.ring.is_empty() {
+            // An idle association gives back what a large window took.
+            self.ring.shrink_to(64);
+        }
+    }
+
+    /// Takes in one gap block, both ends inclusive, and hands `on_acked` each chunk that it acknowledges for the first
+    /// time. Costs what is new, not what the block spans.
+    pub(crate) fn acknowledge_gap(&mut self, start: u64, end: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
+        let Self { ring, base, gap_acked, lost, flight_size, payload_in_flight, .. } = self;
+        gap_acked.insert(start, end, |from, to| {
+            let first = usize::try_from(from - *base).unwrap_or(usize::MAX);
+            let count = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
+            for (position, chunk) in (from..).zip(ring.iter_mut().skip(first).take(count)) {
+                match chunk.fate {
+                    Fate::InFlight => {
+                        *flight_size -= chunk.wire_len();
+                        *payload_in_flight -= chunk.payload.len();
+                    }
+                    Fate::Lost => {
+                        lost.remove(&position);
+                    }
+                    // What was given up stays given up.
+                    Fate::GapAcked | Fate::Abandoned => continue,
+                }
+                chunk.fate = Fate::GapAcked;
+                on_acked(position, chunk);
+            }
+        });
+    }
+
+    /// Whether the receiver has taken gap reports back: it says that the first chunk is missing, which it had reported
+    /// (RFC 9260 §6.2.1 D iii). A report of the first chunk cannot be a mere reordering of SACKs, since a receiver that
+    /// has it would have moved its cumulative point.
+    pub(crate) fn has_reneged(&self) -> bool {
+        self.ring.front().is_some_and(|chunk| chunk.fate == Fate::GapAcked)
+    }
+
+    /// Forgets every gap report. Chunks that were reported are to be sent again.
+    pub(crate) fn forget_gap_reports(&mut self) {
+        self.gap_acked.clear();
+        for (position, chunk) in (self.base..).zip(self.ring.iter_mut()) {
+            if chunk.fate == Fate::GapAcked {
+                chunk.fate = Fate::Lost;
+                self.lost.insert(position);
+            }
+        }
+    }
+
+    pub(crate) fn gap_reports(&self) -> &Ranges {
+        &self.gap_acked
+    }
+
+    /// Takes a chunk in flight as lost.
+    pub(crate) fn mark_lost(&mut self, position: u64) {
+        let Some(chunk) = self.chunk_mut(position) else { return };
+        if chunk.fate == Fate::InFlight {
+            chunk.fate = Fate::Lost;
+            let (wire_len, len) = (chunk.wire_len(), chunk.payload.len());
+            self.flight_size -= wire_len;
+            self.payload_in_flight -= len;
+            self.lost.insert(position);
+        }
+    }
+
+    /// Positions of chunks in flight, in order.
+    pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = u64> {
+        let base = self.base;
+        let in_flight = self.ring.iter().enumerate().filter(|(_, chunk)| chunk.fate == Fate::InFlight);
+        in_flight.map(move |(index, _)| base + index as u64)
+    }
+
+    pub(crate) fn first_lost(&self) -> Option<u64> {
+        self.lost.first().copied()
+    }
+
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    /// A lost chunk is on its way again.
+    pub(crate) fn on_retransmitted(&mut self, now: Instant, position: u64, transmission: u64) {
+        if !self.lost.remove(&position) {
+            return;
+        }
+        let Some(chunk) = self.chunk_mut(position) else { return };
+        chunk.fate = Fate::InFlight;
+        chunk.transmissions = chunk.transmissions.saturating_add(1);
+        chunk.transmission = transmission;
+        chunk.sent_at = now;
+        let (wire_len, len) = (chunk.wire_len(), chunk.payload.len());
+        self.flight_size += wire_len;
+        self.payload_in_flight += len;
+    }
+
+    /// Gives up every fragment of the message that the chunk at `position` belongs to (RFC 3758 §3.5 A3). Fragments of a
+    /// message are neighbours.
+    pub(crate) fn abandon_message(&mut self, position: u64) {
+        let Some(key) = self.chunk(position).map(|chunk| chunk.message.key) else { return };
+        let mut first = position;
+        while first > self.base && self.chunk(first - 1).is_some_and(|chunk| chunk.message.key == key) {
+            first -= 1;
+        }
+        let mut at = first;
+        while let Some(chunk) = self.chunk_mut(at).filter(|chunk| chunk.message.key == key) {
+            let (fate, wire_len, len) = (chunk.fate, chunk.wire_len(), chunk.payload.len());
+            chunk.fate = Fate::Abandoned;
+            // Nothing of it is sent again, so its bytes need not be kept.
+            chunk.payload = Bytes::new();
+            self.payload_held -= len;
+            match fate {
+                Fate::InFlight => {
+                    self.flight_size -= wire_len;
+                    self.payload_in_flight -= len;
+                }
+                Fate::Lost => {
+                    self.lost.remove(&at);
+                }
+                Fate::GapAcked | Fate::Abandoned => {}
+            }
+            at += 1;
+        }
+    }
+
+    /// The Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the cumulative
+    /// point without a break. Equal to the cumulative point if there is none.
+    pub(crate) fn advanced_peer_ack_point(&self) -> u64 {
+        let abandoned = self.ring.iter().take_while(|chunk| chunk.fate == Fate::Abandoned).count();
+        self.cumulative() + abandoned as u64
+    }
+
+    /// Whether a FORWARD-TSN would move the peer.
+    pub(crate) fn has_abandoned_front(&self) -> bool {
+        self.ring.front().is_some_and(|chunk| chunk.fate == Fate::Abandoned)
+    }
+
+    /// The abandoned chunks that follow the cumulative point without a break.
+    pub(crate) fn abandoned_front(&self) -> impl Iterator<Item = &Chunk> {
+        self.ring.iter().take_while(|chunk| chunk.fate == Fate::Abandoned)
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        let sums = |fate: Fate| {
+            let chunks = self.ring.iter().filter(move |chunk| chunk.fate == fate);
+            chunks.fold((0, 0), |sum, chunk| (sum.0 + chunk.wire_len(), sum.1 + chunk.payload.len()))
+        };
+        assert_eq!(sums(Fate::InFlight), (self.flight_size, self.payload_in_flight), "flight size");
+        assert_eq!(self.ring.iter().map(|chunk| chunk.payload.len()).sum::<usize>(), self.payload_held);
+        self.gap_acked.check_consistency();
+        let positions = (self.base..).zip(&self.ring);
+        for (position, chunk) in positions {
+            assert_eq!(self.lost.contains(&position), chunk.fate == Fate::Lost, "lost set at {position}");
+            let is_reported = self.gap_acked.contains(position);
+            assert!(is_reported || chunk.fate != Fate::GapAcked, "{position} is gap-acked and in no range");
+            assert!(!is_reported || matches!(chunk.fate, Fate::GapAcked | Fate::Abandoned));
+            assert!(chunk.transmissions > 0 || chunk.fate == Fate::Abandoned);
+        }
+        assert!(self.lost.first().is_none_or(|first| *first >= self.base));
+        assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next()));
+        assert!(self.advanced_peer_ack_point() >= self.cumulative());
+    }
+}

@@ -1,0 +1,126 @@
+//! What a SACK does to the sender (RFC 9260 §6.2.1, §7.2; RFC 3758 §3.5).
+
+use std::time::{Duration, Instant};
+
+use super::Sender;
+use super::congestion::Acked;
+use super::loss::Learned;
+use crate::error::Violation;
+use crate::path::Rto;
+use crate::serial::Tsn;
+use crate::wire::Sack;
+
+/// What became of a SACK.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SackOutcome {
+    /// Older than one that came before, or contradictory: nothing changed.
+    Dropped,
+    /// Taken in.
+    Accepted {
+        /// Whether the Cumulative TSN Ack Point moved.
+        advanced: bool,
+        /// Whether anything was acknowledged for the first time.
+        is_new: bool,
+        /// A round-trip time to feed the estimator with.
+        rtt: Option<Duration>,
+        /// When to look for losses again.
+        look_again: Option<Instant>,
+    },
+}
+
+impl Sender {
+    pub(crate) fn on_sack(&mut self, now: Instant, sack: &Sack<'_>, rto: &Rto) -> Result<SackOutcome, Violation> {
+        let cumulative = self.outstanding.position(sack.cumulative_tsn_ack);
+        if cumulative < self.outstanding.cumulative() {
+            return Ok(SackOutcome::Dropped);
+        }
+        // RFC 9260 §12.4: acknowledging what was never sent is an attack.
+        if cumulative >= self.outstanding.next() {
+            return Err(Violation::AckOfUnsentTsn);
+        }
+        let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
+        if !sack.has_valid_gap_blocks() || cumulative + highest >= self.outstanding.next() {
+            return Ok(SackOutcome::Dropped);
+        }
+        let flight_before = self.outstanding.flight_size();
+        let in_recovery = self.recovery_end.is_some();
+        let advanced = cumulative > self.outstanding.cumulative();
+        let (bytes, learned) = self.acknowledge(now, cumulative, sack, rto);
+
+        let duplicates = sack.duplicate_tsns().len();
+        if duplicates > 0 {
+            self.counters.spurious += duplicates as u64;
+            self.loss.on_duplicates_reported();
+        }
+        if advanced && self.recovery_end.is_some_and(|end| cumulative >= end) {
+            self.recovery_end = None;
+            self.loss.on_recovery_ended();
+        }
+        // RFC 9260 §7.2.4, note: the window grows by what was acknowledged before it shrinks for what was not.
+        if bytes > 0 {
+            self.congestion.on_acked(Acked { bytes, cumulative: advanced, flight_before, in_recovery });
+        }
+        if self.loss.on_probe_answered(cumulative, duplicates > 0) && self.recovery_end.is_none() {
+            self.congestion.on_loss();
+            self.counters.congestion_events += 1;
+        }
+        if self.outstanding.has_reneged() {
+            self.outstanding.forget_gap_reports();
+        }
+        let look_again = self.detect_losses(now, rto);
+        // §6.2.1 D ii
+        self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.payload_in_flight());
+        if self.outstanding.is_empty() {
+            self.congestion.on_all_acked();
+        }
+        self.is_forward_tsn_due = self.can_abandon && self.outstanding.has_abandoned_front();
+        let rtt = learned.rtt.filter(|_| cumulative + highest >= self.rtt_round_end);
+        if rtt.is_some() {
+            self.rtt_round_end = self.outstanding.next();
+        }
+        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt, look_again })
+    }
+
+    /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns whether the point moved.
+    pub(crate) fn on_shutdown_ack_point(&mut self, now: Instant, point: Tsn, rto: &Rto) -> Result<bool, Violation> {
+        let cumulative = self.outstanding.position(point);
+        if cumulative >= self.outstanding.next() {
+            return Err(Violation::AckOfUnsentTsn);
+        }
+        if cumulative <= self.outstanding.cumulative() {
+            return Ok(false);
+        }
+        let mut learned = Learned::default();
+        let loss = &mut self.loss;
+        self.outstanding.acknowledge_to(cumulative, |position, chunk| {
+            loss.on_acked(now, position, chunk, rto, &mut learned);
+        });
+        loss.on_cumulative_advanced();
+        self.recovery_end = self.recovery_end.filter(|end| cumulative < *end);
+        Ok(true)
+    }
+
+    /// Marks what is acknowledged. Returns the bytes that are so for the first time.
+    fn acknowledge(&mut self, now: Instant, cumulative: u64, sack: &Sack<'_>, rto: &Rto) -> (usize, Learned) {
+        let (mut bytes, mut learned) = (0, Learned::default());
+        let loss = &mut self.loss;
+        if cumulative > self.outstanding.cumulative() {
+            self.outstanding.acknowledge_to(cumulative, |position, chunk| {
+                bytes += chunk.wire_len();
+                loss.on_acked(now, position, chunk, rto, &mut learned);
+            });
+            loss.on_cumulative_advanced();
+        }
+        let mut reported = 0;
+        for block in sack.gap_blocks() {
+            let (start, end) = (cumulative + u64::from(block.start), cumulative + u64::from(block.end));
+            self.outstanding.acknowledge_gap(start, end, |position, chunk| {
+                bytes += chunk.wire_len();
+                reported += 1;
+                loss.on_acked(now, position, chunk, rto, &mut learned);
+            });
+        }
+        loss.on_gap_reported(reported);
+        (bytes, learned)
+    }
+}

@@ -1,0 +1,258 @@
+//! What all chunks share: a type, flags, a length, and padding to a multiple of four (RFC 9260 §3.2).
+
+use std::fmt;
+use std::ops::Range;
+
+use super::DecodeError;
+use super::packet::PACKET_HEADER_LEN;
+
+/// Bytes before a chunk's value.
+pub const CHUNK_HEADER_LEN: usize = 4;
+
+/// Bytes of the longest chunk that is ever written: what a 16-bit length can say, and needs no padding.
+pub const CHUNK_LEN_MAX: usize = 65_532;
+
+/// `len` rounded up to a multiple of four.
+#[must_use]
+#[inline]
+pub const fn padded(len: usize) -> usize {
+    len.saturating_add(3) & !3
+}
+
+macro_rules! chunk_types {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
+        /// The type of a chunk.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        pub struct ChunkType(pub u8);
+
+        impl ChunkType {
+            $($(#[$doc])* pub const $name: Self = Self($number);)*
+        }
+
+        impl fmt::Debug for ChunkType {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match *self {
+                    $(Self::$name => f.write_str(stringify!($name)),)*
+                    Self(other) => write!(f, "ChunkType({other})"),
+                }
+            }
+        }
+    };
+}
+
+chunk_types! {
+    /// Payload data (RFC 9260 §3.3.1).
+    DATA = 0,
+    /// Initiation (RFC 9260 §3.3.2).
+    INIT = 1,
+    /// Initiation acknowledgement (RFC 9260 §3.3.3).
+    INIT_ACK = 2,
+    /// Selective acknowledgement (RFC 9260 §3.3.4).
+    SACK = 3,
+    /// Heartbeat request (RFC 9260 §3.3.5).
+    HEARTBEAT = 4,
+    /// Heartbeat acknowledgement (RFC 9260 §3.3.6).
+    HEARTBEAT_ACK = 5,
+    /// Abort (RFC 9260 §3.3.7).
+    ABORT = 6,
+    /// Shutdown (RFC 9260 §3.3.8).
+    SHUTDOWN = 7,
+    /// Shutdown acknowledgement (RFC 9260 §3.3.9).
+    SHUTDOWN_ACK = 8,
+    /// Operation error (RFC 9260 §3.3.10).
+    ERROR = 9,
+    /// State Cookie (RFC 9260 §3.3.11).
+    COOKIE_ECHO = 10,
+    /// Cookie acknowledgement (RFC 9260 §3.3.12).
+    COOKIE_ACK = 11,
+    /// Explicit congestion notification echo, reserved (RFC 9260 appendix B).
+    ECNE = 12,
+    /// Congestion window reduced, reserved (RFC 9260 appendix B).
+    CWR = 13,
+    /// Shutdown complete (RFC 9260 §3.3.13).
+    SHUTDOWN_COMPLETE = 14,
+    /// Authentication (RFC 4895).
+    AUTH = 15,
+    /// Payload data that interleaves (RFC 8260 §2.1).
+    I_DATA = 64,
+    /// Address configuration acknowledgement (RFC 5061).
+    ASCONF_ACK = 128,
+    /// Re-configuration (RFC 6525 §3.1).
+    RE_CONFIG = 130,
+    /// Padding (RFC 4820 §3).
+    PAD = 132,
+    /// Forward cumulative TSN (RFC 3758 §3.2).
+    FORWARD_TSN = 192,
+    /// Address configuration (RFC 5061).
+    ASCONF = 193,
+    /// Forward cumulative TSN for interleaved messages (RFC 8260 §2.3.1).
+    I_FORWARD_TSN = 194,
+}
+
+impl ChunkType {
+    /// What a receiver does that does not know this type.
+    #[must_use]
+    #[inline]
+    pub const fn unrecognized_action(self) -> UnrecognizedAction {
+        UnrecognizedAction::from_high_bits(self.0)
+    }
+}
+
+/// What to do about a chunk or parameter of unknown type: its two highest bits say so (RFC 9260 §3.2, §3.2.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum UnrecognizedAction {
+    /// Drop it and all that follows: the rest of the packet for a chunk, the rest of the chunk for a parameter.
+    Stop,
+    /// The same, and tell the peer.
+    StopAndReport,
+    /// Drop it and go on.
+    Skip,
+    /// The same, and tell the peer.
+    SkipAndReport,
+}
+
+impl UnrecognizedAction {
+    pub(super) const fn from_high_bits(byte: u8) -> Self {
+        match byte >> 6 {
+            0 => Self::Stop,
+            1 => Self::StopAndReport,
+            2 => Self::Skip,
+            _ => Self::SkipAndReport,
+        }
+    }
+
+    /// Whether nothing after it counts.
+    #[must_use]
+    pub const fn stops(self) -> bool {
+        matches!(self, Self::Stop | Self::StopAndReport)
+    }
+
+    /// Whether the peer wants to hear of it.
+    #[must_use]
+    pub const fn reports(self) -> bool {
+        matches!(self, Self::StopAndReport | Self::SkipAndReport)
+    }
+}
+
+/// A chunk as it lies in a datagram, its value not yet looked at.
+///
+/// ```text
+///  byte 0      1      2             4                      length
+///       +------+------+-------------+----------- - - - - - --+- - - -+
+///       | type | flags| length      | value                  | 0-3 B |
+///       +------+------+-------------+----------- - - - - - --+- - - -+
+/// ```
+///
+/// The length counts the four bytes of the header but no padding.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct RawChunk {
+    /// Its type.
+    pub kind: ChunkType,
+    /// Its flags, whose meaning the type defines.
+    pub flags: u8,
+    /// Where its header begins in the datagram.
+    pub start: usize,
+    /// Where its value lies in the datagram, without header and padding.
+    pub value: Range<usize>,
+}
+
+impl RawChunk {
+    /// Its value; `datagram` is the one that it was found in.
+    #[must_use]
+    #[inline]
+    pub fn value_in<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
+        datagram.get(self.value.clone()).unwrap_or_default()
+    }
+
+    /// The chunk with its header and without its padding; `datagram` is the one that it was found in.
+    #[must_use]
+    #[inline]
+    pub fn whole_in<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
+        datagram.get(self.start..self.value.end).unwrap_or_default()
+    }
+}
+
+/// The chunks of a datagram, in order.
+///
+/// A chunk whose length is below four or beyond the datagram yields one error and is the last. The last chunk's padding
+/// may be missing, and up to three bytes after it are ignored.
+#[derive(Clone, Debug)]
+pub struct Chunks<'a> {
+    datagram_len: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Chunks<'a> {
+    /// The chunks behind the common header of a datagram.
+    #[must_use]
+    #[inline]
+    pub fn new(datagram: &'a [u8]) -> Self {
+        Self::resume(datagram, PACKET_HEADER_LEN)
+    }
+
+    /// The chunks from `position` on, which must be [`position`](Self::position) of an iterator over the same datagram.
+    #[must_use]
+    #[inline]
+    pub fn resume(datagram: &'a [u8], position: usize) -> Self {
+        Self { datagram_len: datagram.len(), rest: datagram.get(position..).unwrap_or_default() }
+    }
+
+    /// Where the next chunk begins.
+    #[must_use]
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.datagram_len - self.rest.len()
+    }
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Result<RawChunk, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let &[kind, flags, high, low] = self.rest.first_chunk()?;
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        if !(CHUNK_HEADER_LEN..=self.rest.len()).contains(&len) {
+            self.rest = &[];
+            return Some(Err(DecodeError::BadLength));
+        }
+        let start = self.datagram_len - self.rest.len();
+        self.rest = self.rest.get(padded(len)..).unwrap_or_default();
+        let value = start + CHUNK_HEADER_LEN..start + len;
+        Some(Ok(RawChunk { kind: ChunkType(kind), flags, start, value }))
+    }
+}
+
+impl std::iter::FusedIterator for Chunks<'_> {}
+
+/// Appends a chunk header whose length [`end_chunk`] fills in; returns where it is, which `end_chunk` wants to know.
+#[inline]
+pub fn begin_chunk(out: &mut Vec<u8>, kind: ChunkType, flags: u8) -> usize {
+    let at = out.len();
+    out.extend_from_slice(&[kind.0, flags, 0, 0]);
+    at
+}
+
+/// Ends the chunk that begins at `at`: writes its length, then pads it. A chunk above [`CHUNK_LEN_MAX`] is cut there.
+#[inline]
+pub fn end_chunk(out: &mut Vec<u8>, at: usize) {
+    out.truncate(at.saturating_add(CHUNK_LEN_MAX));
+    patch_length(out, at);
+    pad(out, at);
+}
+
+/// Writes the length of what begins at `at` and ends with `out` where chunks and parameters have it.
+#[inline]
+pub(super) fn patch_length(out: &mut [u8], at: usize) {
+    let len = u16::try_from(out.len().saturating_sub(at)).unwrap_or(u16::MAX);
+    if let Some(field) = out.get_mut(at.saturating_add(2)..at.saturating_add(4)) {
+        field.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// Appends zeros until what began at `from` is a multiple of four long.
+#[inline]
+pub(super) fn pad(out: &mut Vec<u8>, from: usize) {
+    let len = out.len().saturating_sub(from);
+    out.resize(out.len() + (padded(len) - len), 0);
+}

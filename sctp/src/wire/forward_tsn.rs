@@ -1,0 +1,70 @@
+//! FORWARD-TSN (RFC 3758 §3.2).
+
+use super::chunk::{CHUNK_LEN_MAX, ChunkType, begin_chunk, end_chunk};
+use super::{DecodeError, Reader};
+use crate::message::StreamId;
+use crate::serial::{Ssn, Tsn};
+
+/// The contents of a FORWARD-TSN: the sender has given up on what the receiver still misses up to a TSN.
+///
+/// ```text
+///  byte 0      1      2             4
+///       +------+------+-------------+
+///       | 192  |      | length      |
+///       +------+------+-------------+
+///     4 | new cumulative TSN        |
+///       +-------------+-------------+
+///     8 | stream      | SSN         |  once for each stream of which ordered messages are skipped
+///       +-------------+-------------+
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ForwardTsn<'a> {
+    /// The TSN up to which nothing is to be waited for.
+    pub new_cumulative_tsn: Tsn,
+    entries: &'a [[u8; 4]],
+}
+
+impl<'a> ForwardTsn<'a> {
+    /// Bytes before the streams, counted from the start of the chunk.
+    pub const HEADER_LEN: usize = 8;
+    /// Streams that fit a chunk.
+    pub const STREAMS_MAX: usize = (CHUNK_LEN_MAX - Self::HEADER_LEN) / 4;
+
+    /// Reads the chunk's value.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::TooShort`] without the TSN, [`DecodeError::BadLength`] if half a stream is left over.
+    pub fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(value);
+        let new_cumulative_tsn = Tsn(reader.u32()?);
+        let (entries, odd) = reader.rest().as_chunks();
+        if !odd.is_empty() {
+            return Err(DecodeError::BadLength);
+        }
+        Ok(Self { new_cumulative_tsn, entries })
+    }
+
+    /// The streams of which ordered messages are skipped, each with the last SSN that is.
+    pub fn streams(&self) -> impl ExactSizeIterator<Item = (StreamId, Ssn)> + Clone + use<'a> {
+        self.entries.iter().map(|&[i0, i1, n0, n1]| (u16::from_be_bytes([i0, i1]), Ssn(u16::from_be_bytes([n0, n1]))))
+    }
+
+    /// Appends the chunk. Streams beyond [`STREAMS_MAX`](Self::STREAMS_MAX) are left out.
+    pub fn encode(new_cumulative_tsn: Tsn, streams: impl Iterator<Item = (StreamId, Ssn)>, out: &mut Vec<u8>) {
+        let at = begin_chunk(out, ChunkType::FORWARD_TSN, 0);
+        out.extend_from_slice(&new_cumulative_tsn.0.to_be_bytes());
+        for (stream, ssn) in streams.take(Self::STREAMS_MAX) {
+            let ([i0, i1], [n0, n1]) = (stream.to_be_bytes(), ssn.0.to_be_bytes());
+            out.extend_from_slice(&[i0, i1, n0, n1]);
+        }
+        end_chunk(out, at);
+    }
+
+    /// Bytes of a chunk with that many streams.
+    #[must_use]
+    #[inline]
+    pub const fn encoded_len(streams: usize) -> usize {
+        Self::HEADER_LEN + 4 * streams
+    }
+}
