@@ -13,25 +13,18 @@ const OPEN_SIZE_MAX: usize = 12 + 2 * 65_535;
 ///
 /// ```
 /// # use narrowboat::Config;
-/// let config = Config { message_size_max: 256 << 10, associations_max: 100, ..Config::default() };
+/// let mut config = Config { associations_max: 100, ..Config::default() };
+/// config.channels.message_size_max = 256 << 10;
 /// config.validate()?;
 /// # Ok::<_, narrowboat::error::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is taken from
-    /// [`message_size_max`](Self::message_size_max).
+    /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is raised so far that
+    /// a message that is too large for [`channels`](Self::channels) costs its channel, not the association.
     pub association: narrowboat_sctp::Config,
-    /// Largest message that this end takes, in bytes; 1 byte to 1 GiB - 1. Default 64 MiB. A message is delivered
-    /// whole, so this is also what one message may make this end hold. A peer that sends a larger one is aborted (RFC
-    /// 8831 §6.6).
-    pub message_size_max: usize,
-    /// Largest message that the peer takes, in bytes; `send` refuses larger ones. 0 is no limit. Default 64 MiB, what
-    /// another narrowboat takes by default: plain UDP has no signalling in which a peer could say otherwise.
-    pub peer_message_size_max: usize,
-    /// Channels of one association at the same time, those that the peer opens included. Default 65,535, as many as
-    /// there are stream ids; a channel costs memory only while it exists.
-    pub channels_max: usize,
+    /// The channels of each association: how many, how large their messages, how long a close may take.
+    pub channels: narrowboat_dcep::Config,
     /// Whether peers may open associations to this endpoint. Default true.
     pub accept: bool,
     /// Associations at the same time. Default 65,536.
@@ -56,9 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             association: narrowboat_sctp::Config::default(),
-            message_size_max: 64 << 20,
-            peer_message_size_max: 64 << 20,
-            channels_max: 65_535,
+            channels: narrowboat_dcep::Config::default(),
             accept: true,
             associations_max: 65_536,
             associations_per_address_max: 1024,
@@ -85,11 +76,6 @@ impl Config {
         ) -> Result<(), ConfigError> {
             if ok { Ok(()) } else { Err(ConfigError { field, value: value.to_string(), range }) }
         }
-        let size = self.message_size_max;
-        check((1..1 << 30).contains(&size), "message_size_max", size, "1 byte to 1 GiB - 1")?;
-        let size = self.peer_message_size_max;
-        check(size < 1 << 30, "peer_message_size_max", size, "0 (no limit) to 1 GiB - 1")?;
-        check((1..=65_535).contains(&self.channels_max), "channels_max", self.channels_max, "1 to 65535")?;
         check(self.associations_max != 0, "associations_max", self.associations_max, "1 or more")?;
         let per_address = self.associations_per_address_max;
         check(per_address != 0, "associations_per_address_max", per_address, "1 or more")?;
@@ -101,14 +87,19 @@ impl Config {
         ] {
             check((65_536..=1 << 30).contains(&size), field, size, "64 KiB to 1 GiB")?;
         }
+        self.channels.validate()?;
         self.association().validate()
     }
 
     /// What the association layer is given.
     pub(crate) fn association(&self) -> narrowboat_sctp::Config {
+        let association = &self.association;
         narrowboat_sctp::Config {
-            receive_message_size_max: self.message_size_max.max(OPEN_SIZE_MAX),
-            ..self.association.clone()
+            receive_message_size_max: association
+                .receive_message_size_max
+                .max(self.channels.message_size_max.saturating_add(1).min(1 << 30))
+                .max(OPEN_SIZE_MAX),
+            ..association.clone()
         }
     }
 
@@ -122,18 +113,13 @@ impl Config {
         }
     }
 
-    pub(crate) fn channels(&self) -> narrowboat_dcep::Config {
-        narrowboat_dcep::Config {
-            channels_max: self.channels_max,
-            peer_message_size_max: self.peer_message_size_max,
-            message_size_max: self.message_size_max,
-        }
-    }
-
     /// Largest message that may be sent.
     pub(crate) fn send_size_max(&self) -> usize {
         let local = self.association.send_message_size_max;
-        if self.peer_message_size_max == 0 { local } else { local.min(self.peer_message_size_max) }
+        match self.channels.peer_message_size_max {
+            0 => local,
+            peer => local.min(peer),
+        }
     }
 }
 
@@ -144,11 +130,8 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
-        let refused: [(&str, fn(&mut Config)); 11] = [
-            ("message_size_max", |c| c.message_size_max = 0),
-            ("message_size_max", |c| c.message_size_max = 1 << 30),
-            ("peer_message_size_max", |c| c.peer_message_size_max = 1 << 30),
-            ("channels_max", |c| c.channels_max = 65_536),
+        let refused: [(&str, fn(&mut Config)); 8] = [
+            ("message_size_max", |c| c.channels.message_size_max = 0),
             ("associations_max", |c| c.associations_max = 0),
             ("associations_per_address_max", |c| c.associations_per_address_max = 0),
             ("answers_per_second_max", |c| c.answers_per_second_max = 0),
@@ -162,6 +145,15 @@ mod tests {
             set(&mut config);
             assert_eq!(config.validate().unwrap_err().field, field);
         }
-        Config { message_size_max: 1, ..Config::default() }.validate().unwrap();
+    }
+
+    #[test]
+    fn a_message_above_the_channels_limit_is_below_the_associations() {
+        for size in [1, 64 << 20, (1 << 30) - 1] {
+            let mut config = Config::default();
+            config.channels.message_size_max = size;
+            config.validate().unwrap();
+            assert!(config.association().receive_message_size_max > size);
+        }
     }
 }

@@ -145,6 +145,9 @@ pub enum SendError {
     /// The channel is closing or closed, by this end or by the peer.
     #[error("the channel is {}: nothing more can be sent on it", format!("{_0:?}").to_lowercase())]
     NotOpen(ReadyState),
+    /// The association is shutting down, which ends the channel too.
+    #[error("the association is shutting down: nothing more can be sent on it")]
+    AssociationClosed,
     /// The channel has failed.
     #[error("the channel failed: {0}")]
     Failed(#[from] ChannelError),
@@ -181,7 +184,7 @@ pub enum TryRecvError {
 pub(crate) fn io_error(error: impl Into<Error>) -> io::Error {
     let error = error.into();
     let kind = match &error {
-        Error::Send(SendError::NotOpen(_)) => io::ErrorKind::BrokenPipe,
+        Error::Send(SendError::NotOpen(_) | SendError::AssociationClosed) => io::ErrorKind::BrokenPipe,
         Error::Send(SendError::TooLarge { .. }) => io::ErrorKind::InvalidInput,
         Error::Send(SendError::Failed(_)) | Error::Channel(_) | Error::Closed(_) => io::ErrorKind::ConnectionAborted,
         _ => io::ErrorKind::Other,

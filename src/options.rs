@@ -108,6 +108,13 @@ impl ChannelOptions {
     }
 }
 
+impl Default for ChannelOptions {
+    /// A reliable, ordered channel without a label.
+    fn default() -> Self {
+        Self::new(String::new())
+    }
+}
+
 impl From<&str> for ChannelOptions {
     fn from(label: &str) -> Self {
         Self::new(label)

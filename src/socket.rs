@@ -253,7 +253,7 @@ impl ReceiveBatch {
         let buffers = self.buffer.chunks_exact(DATAGRAM_SIZE_MAX);
         for (meta, buffer) in self.metas.iter().zip(buffers).take(self.filled) {
             let route = Route { remote: meta.addr, local: meta.dst_ip.filter(|_| is_wildcard) };
-            let ecn = if meta.ecn == Some(EcnCodepoint::Ce) { Ecn::Ce } else { Ecn::NotEct };
+            let ecn = if meta.ecn == Some(EcnCodepoint::Ce) { Ecn::Ce } else { Ecn::NotCe };
             let joined = buffer.get(..meta.len).unwrap_or_default();
             datagrams.extend(joined.chunks(meta.stride.max(1)).map(|bytes| {
                 let bytes = Bytes::copy_from_slice(bytes);

@@ -3,9 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use narrowboat_dcep::{ChannelId, DataChannels, Event, ReadyState, Role};
+use narrowboat_sctp::StreamId;
 
 use super::shared::Place;
 use super::slot::{EventKind, Slot};
@@ -18,16 +19,12 @@ use crate::waiters::{Interest, Waiters};
 /// Up to this many channels, debug builds recount after each call.
 const CHECKED_CHANNELS_MAX: usize = 64;
 
-/// How far a graceful end has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Ending {
-    No,
-    /// The channels are being closed, so that the peer sees each of them end in order. SHUTDOWN follows, at the
-    /// deadline if need be.
-    ClosingChannels {
-        deadline: Instant,
-    },
-    ShuttingDown,
+/// A channel that was just made, for its first handle.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: ChannelId,
+    pub(crate) stream: StreamId,
+    pub(crate) options: ChannelOptions,
 }
 
 /// What the lock protects.
@@ -45,8 +42,8 @@ pub(crate) struct Inner {
     channels_alive: usize,
     pub(crate) is_connected: bool,
     pub(crate) closed: Option<CloseReason>,
-    ending: Ending,
-    shutdown_guard: Duration,
+    /// The association ends, because this end said so.
+    is_ending: bool,
     /// Why there is no way to the peer, for `connect` to say.
     pub(crate) unreachable: Option<io::Error>,
     /// The driver has something to look at.
@@ -57,7 +54,7 @@ impl Inner {
     pub(super) fn new(core: narrowboat_sctp::Association, role: Role, config: &Config) -> Self {
         Self {
             core,
-            channels: DataChannels::new(config.channels(), role),
+            channels: DataChannels::new(config.channels.clone(), role),
             slots: HashMap::new(),
             incoming: VecDeque::new(),
             waiters: Waiters::default(),
@@ -65,8 +62,7 @@ impl Inner {
             channels_alive: 0,
             is_connected: false,
             closed: None,
-            ending: Ending::No,
-            shutdown_guard: config.association.shutdown_guard,
+            is_ending: false,
             unreachable: None,
             has_work: false,
         }
@@ -85,11 +81,11 @@ impl Inner {
 
     /// Whether the association ends or has ended.
     pub(crate) fn is_ending(&self) -> bool {
-        self.ending != Ending::No || self.closed.is_some()
+        self.is_ending || self.closed.is_some()
     }
 
     /// A new channel, held once.
-    pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<ChannelId, OpenError> {
+    pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<Opened, OpenError> {
         if self.is_ending() {
             return Err(OpenError::Closed);
         }
@@ -97,16 +93,16 @@ impl Inner {
         self.insert(id, Slot::default());
         self.hold_channel(id);
         self.has_work = true;
-        Ok(id)
+        Ok(self.opened(id))
     }
 
     /// The next channel that the peer has opened, held once; `Ready(None)` when there will be no more.
-    pub(crate) fn poll_incoming(&mut self) -> Poll<Option<ChannelId>> {
+    pub(crate) fn poll_incoming(&mut self) -> Poll<Option<Opened>> {
         match self.incoming.pop_front() {
             Some(id) => {
                 self.hold_channel(id);
                 self.release_reference(id);
-                Poll::Ready(Some(id))
+                Poll::Ready(Some(self.opened(id)))
             }
             None if self.is_ending() => Poll::Ready(None),
             None => Poll::Pending,
@@ -143,7 +139,11 @@ impl Inner {
                 Poll::Ready(Err(SendError::TooLarge { len, max }))
             }
             Err(narrowboat_dcep::SendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
-            Err(_) => Poll::Ready(Err(slot.send_error(ReadyState::Closed))),
+            Err(narrowboat_dcep::SendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
+            // Not reached: the channel is there as long as its handles, and a `ByteString` is UTF-8.
+            Err(narrowboat_dcep::SendError::NoSuchChannel | narrowboat_dcep::SendError::InvalidText) => {
+                Poll::Ready(Err(slot.send_error(ReadyState::Closed)))
+            }
         }
     }
 
@@ -176,6 +176,12 @@ impl Inner {
     pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
         self.channels.close(now, &mut self.core, id);
         self.has_work = true;
+    }
+
+    /// Throws away what waits on a closing channel. Returns the bytes.
+    pub(crate) fn discard_unsent(&mut self, now: Instant, id: ChannelId) -> usize {
+        self.has_work = true;
+        self.channels.discard_unsent(now, &mut self.core, id)
     }
 
     pub(crate) fn hold_association(&mut self) {
@@ -224,23 +230,17 @@ impl Inner {
         self.remove_if_unused(id);
     }
 
-    /// Ends the association gracefully: closes its channels, then shuts it down. One that is not established is given
-    /// up.
+    /// Ends the association gracefully. One that is not established is given up.
     pub(crate) fn begin_shutdown(&mut self, now: Instant) {
         if self.is_ending() {
             return;
         }
+        self.is_ending = true;
         self.has_work = true;
-        if !self.is_connected {
-            self.ending = Ending::ShuttingDown;
+        if self.is_connected {
+            self.core.shutdown(now);
+        } else {
             self.core.abort(now, "given up before it was established");
-            return;
-        }
-        self.ending = Ending::ClosingChannels { deadline: now + self.shutdown_guard };
-        for (id, slot) in &self.slots {
-            if slot.end.is_none() {
-                self.channels.close(now, &mut self.core, *id);
-            }
         }
         // Nobody will take these.
         for id in std::mem::take(&mut self.incoming) {
@@ -250,7 +250,7 @@ impl Inner {
     }
 
     pub(crate) fn abort(&mut self, now: Instant, reason: &str) {
-        self.ending = Ending::ShuttingDown;
+        self.is_ending = true;
         self.core.abort(now, reason);
         self.has_work = true;
     }
@@ -262,37 +262,29 @@ impl Inner {
         }
     }
 
+    /// Fires what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
         }
+        if self.channels.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.channels.handle_timeout(now, &mut self.core);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let ending = match self.ending {
-            Ending::ClosingChannels { deadline } => Some(deadline),
-            Ending::No | Ending::ShuttingDown => None,
-        };
-        [self.core.poll_timeout(), ending].into_iter().flatten().min()
+        [self.core.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Passes on all that has happened, and goes on with a graceful end. Returns whether anything has.
+    /// Passes on all that has happened. Returns whether anything has.
     pub(super) fn settle(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
-        loop {
-            while let Some(event) = self.channels.poll_event(now, &mut self.core) {
-                self.on_event(now, event, wakers);
-                has_changed = true;
-            }
-            match self.ending {
-                Ending::ClosingChannels { deadline } if self.channels_alive == 0 || now >= deadline => {
-                    self.ending = Ending::ShuttingDown;
-                    self.core.shutdown(now);
-                    self.has_work = true;
-                    has_changed = true;
-                }
-                _ => break,
-            }
+        while let Some(event) = self.channels.poll_event(now, &mut self.core) {
+            self.on_event(now, event, wakers);
+            has_changed = true;
+        }
+        if self.is_ending() {
+            self.waiters.wake(Interest::Accept, wakers);
         }
         if cfg!(debug_assertions) && self.slots.len() <= CHECKED_CHANNELS_MAX {
             self.check_consistency();
@@ -306,31 +298,30 @@ impl Inner {
                 self.is_connected = true;
                 self.waiters.wake(Interest::Progress, wakers);
             }
+            Event::Restarted => tracing::debug!("the peer restarted the association"),
             Event::Incoming(id) => self.on_incoming(now, id, wakers),
-            Event::Open(id) => self.on_channel(id, |slot, stream| {
+            Event::Open(id) => self.on_channel(id, |slot| {
                 slot.was_open = true;
-                slot.stream = stream;
                 slot.events.push(EventKind::Open);
                 slot.waiters.wake(Interest::Life, wakers);
             }),
-            Event::Readable(id) => self.on_channel(id, |slot, _| slot.waiters.wake(Interest::Receive, wakers)),
-            Event::Writable(id) => self.on_channel(id, |slot, _| {
+            Event::Readable(id) => self.on_channel(id, |slot| slot.waiters.wake(Interest::Receive, wakers)),
+            Event::Writable(id) => self.on_channel(id, |slot| {
                 slot.is_full = false;
                 slot.waiters.wake(Interest::Send, wakers);
             }),
-            Event::BufferedAmountLow(id) => self.on_channel(id, |slot, _| {
+            Event::BufferedAmountLow(id) => self.on_channel(id, |slot| {
                 slot.events.push(EventKind::BufferedAmountLow);
                 slot.waiters.wake(Interest::Low, wakers);
                 slot.waiters.wake(Interest::Life, wakers);
             }),
-            Event::Closing(id) => self.on_channel(id, |slot, _| {
+            Event::Closing(id) => self.on_channel(id, |slot| {
                 slot.events.push(EventKind::Closing);
                 slot.waiters.wake_all(wakers);
             }),
             Event::Closed(id, error) => {
                 self.channels_alive -= 1;
-                self.on_channel(id, |slot, stream| {
-                    slot.stream = slot.stream.or(stream);
+                self.on_channel(id, |slot| {
                     if error.is_some() {
                         slot.events.push(EventKind::Error);
                     }
@@ -349,10 +340,7 @@ impl Inner {
 
     fn on_incoming(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
         self.insert(id, Slot::open());
-        self.on_channel(id, |slot, stream| {
-            slot.stream = stream;
-            slot.events.push(EventKind::Open);
-        });
+        self.on_channel(id, |slot| slot.events.push(EventKind::Open));
         if self.is_ending() {
             self.channels.forget(now, &mut self.core, id);
         } else {
@@ -362,10 +350,16 @@ impl Inner {
         }
     }
 
-    fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut Slot, Option<u16>)) {
+    fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut Slot)) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            change(slot, self.channels.stream(id));
+            change(slot);
         }
+    }
+
+    fn opened(&self, id: ChannelId) -> Opened {
+        let stream = self.channels.stream(id).unwrap_or_default();
+        let options = self.channels.options(id).map(ChannelOptions::from_core).unwrap_or_default();
+        Opened { id, stream, options }
     }
 
     fn insert(&mut self, id: ChannelId, slot: Slot) {

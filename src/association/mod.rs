@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub(crate) use driver::drive;
-pub(crate) use inner::Inner;
+pub(crate) use inner::{Inner, Opened};
 pub(crate) use shared::{Place, Shared, now, wake};
 
 use crate::channel::DataChannel;
@@ -38,22 +38,21 @@ impl Association {
         Self { shared }
     }
 
-    /// Makes a channel and returns it at once, as W3C's `createDataChannel` does. Its state is
-    /// [`Connecting`](crate::ReadyState::Connecting) until the peer has acknowledged it, which
-    /// [`DataChannel::opened`] waits for; what is sent before is queued.
+    /// Makes a channel and returns it at once, as W3C's `createDataChannel` does. What is sent before it is open is
+    /// queued; [`DataChannel::opened`] waits for that. As in W3C's text, a channel is open when the peer has been told of
+    /// it, whether it has answered or not.
     ///
     /// # Errors
     ///
     /// What is wrong with the options; that every stream id is in use; or that the association is closed or closing.
     pub fn create_channel(&self, options: impl Into<ChannelOptions>) -> Result<DataChannel, OpenError> {
         let options = options.into();
-        let id = self.shared.command(|inner, now| inner.open(now, options.clone()))?;
-        Ok(DataChannel::held(Arc::clone(&self.shared), id, Arc::new(options)))
+        let opened = self.shared.command(|inner, now| inner.open(now, options))?;
+        Ok(DataChannel::held(Arc::clone(&self.shared), opened))
     }
 
-    /// Makes a channel, and waits until the peer has acknowledged it.
-    ///
-    /// Waiting costs a round trip; [`create_channel`](Self::create_channel) does not wait.
+    /// Makes a channel, and waits until it is open: [`create_channel`](Self::create_channel) and
+    /// [`DataChannel::opened`] in one.
     ///
     /// # Errors
     ///
@@ -78,25 +77,13 @@ impl Association {
     ///
     /// A dropped future has taken no channel. Several tasks may wait; each channel goes to one of them.
     pub async fn accept_channel(&self) -> Option<DataChannel> {
-        let mut waiter = Waiter::new(&self.shared, ACCEPT);
-        let (id, options) = waiter
-            .wait(|inner, _| {
-                inner.poll_incoming().map(|id| {
-                    let id = id?;
-                    let options = inner.channels.options(id).map_or_else(
-                        || ChannelOptions::new(String::new()),
-                        ChannelOptions::from_core,
-                    );
-                    Some((id, options))
-                })
-            })
-            .await?;
-        Some(DataChannel::held(Arc::clone(&self.shared), id, Arc::new(options)))
+        let opened = Waiter::new(&self.shared, ACCEPT).wait(|inner, _| inner.poll_incoming()).await?;
+        Some(DataChannel::held(Arc::clone(&self.shared), opened))
     }
 
-    /// Ends the association gracefully, from now on: every channel is [closed](DataChannel::close), then the
-    /// association is shut down (RFC 9260 §9.2). All that was accepted for sending before is delivered. The future
-    /// says when, and need not be kept: it ends with the association, at most twice
+    /// Ends the association gracefully, from now on (RFC 9260 §9.2): nothing more can be sent, and all that either end
+    /// had accepted for sending is delivered, for which the applications of both ends have to go on reading. Then every
+    /// channel ends without an error. The future says when, and need not be kept: it ends with the association, at most
     /// [`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard) from now.
     ///
     /// # Errors

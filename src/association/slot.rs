@@ -1,7 +1,6 @@
 //! What the tokio layer keeps for a channel: who holds it, who waits for it, what happened to it.
 
 use narrowboat_dcep::ReadyState;
-use narrowboat_sctp::StreamId;
 
 use crate::channel::ChannelEvent;
 use crate::error::{ChannelError, SendError};
@@ -16,8 +15,6 @@ pub(crate) struct Slot {
     pub(crate) references: usize,
     pub(crate) waiters: Waiters,
     pub(crate) events: EventQueue,
-    /// Its stream id, kept beyond its end.
-    pub(crate) stream: Option<StreamId>,
     /// `send` said that the buffer is full, and nothing has said otherwise since: who wants to send need not try.
     pub(crate) is_full: bool,
     pub(crate) was_open: bool,

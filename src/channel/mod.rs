@@ -18,7 +18,7 @@ pub use event::ChannelEvent;
 pub use split::{RecvHalf, SendHalf};
 
 use crate::ReadyState;
-use crate::association::{Place, Shared, Waiter};
+use crate::association::{Opened, Place, Shared, Waiter};
 use crate::error::{ChannelError, SendError, TryRecvError, TrySendError};
 use crate::message::Message;
 use crate::options::ChannelOptions;
@@ -35,6 +35,7 @@ use crate::waiters::{Interest, WaiterKey};
 #[derive(Debug)]
 pub struct DataChannel {
     handle: Handle,
+    stream: u16,
     options: Arc<ChannelOptions>,
     /// Of the `Stream` and the `Sink`: their places among the waiting, and a message accepted by the sink for which
     /// the channel had no room.
@@ -45,13 +46,15 @@ pub struct DataChannel {
 
 impl DataChannel {
     /// A channel whose handle has been counted already.
-    pub(crate) fn held(shared: Arc<Shared>, id: ChannelId, options: Arc<ChannelOptions>) -> Self {
-        Self::from_handle(Handle { shared, id }, options)
+    pub(crate) fn held(shared: Arc<Shared>, opened: Opened) -> Self {
+        let Opened { id, stream, options } = opened;
+        Self::from_handle(Handle { shared, id }, stream, Arc::new(options))
     }
 
-    fn from_handle(handle: Handle, options: Arc<ChannelOptions>) -> Self {
+    fn from_handle(handle: Handle, stream: u16, options: Arc<ChannelOptions>) -> Self {
         Self {
             handle,
+            stream,
             options,
             stream_key: WaiterKey::default(),
             sink_key: WaiterKey::default(),
@@ -71,11 +74,10 @@ impl DataChannel {
         &self.options.protocol
     }
 
-    /// Its stream id. `None` until it has one, which for a channel made here may be when the association is established.
+    /// Its stream id. Once the channel is closed, another may have it.
     #[must_use]
-    pub fn id(&self) -> Option<u16> {
-        let id = self.handle.id;
-        self.handle.shared.read(|inner| inner.channels.stream(id).or(inner.slot(id)?.stream))
+    pub fn id(&self) -> u16 {
+        self.stream
     }
 
     /// Whether messages arrive in the order in which they were sent.
@@ -245,6 +247,14 @@ impl DataChannel {
         Closing::new(Arc::clone(&self.handle.shared), self.handle.id)
     }
 
+    /// Throws away what a channel that is [closing](Self::close) has accepted and not sent, so that it closes even if
+    /// the peer does not read. Returns the bytes; the channel then ends with an error that says so. Does nothing in any
+    /// other state.
+    #[expect(clippy::must_use_candidate, reason = "the bytes are news, not the purpose")]
+    pub fn discard_unsent(&self) -> usize {
+        self.handle.shared.command(|inner, now| inner.discard_unsent(now, self.handle.id))
+    }
+
     /// Waits until the channel is closed, whoever closes it.
     ///
     /// # Errors
@@ -324,7 +334,7 @@ impl DataChannel {
 
 impl Clone for DataChannel {
     fn clone(&self) -> Self {
-        Self::from_handle(self.handle.clone(), Arc::clone(&self.options))
+        Self::from_handle(self.handle.clone(), self.stream, Arc::clone(&self.options))
     }
 }
 

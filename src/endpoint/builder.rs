@@ -50,10 +50,12 @@ impl EndpointBuilder {
         self
     }
 
-    /// Largest message, in both directions; see [`Config::message_size_max`] and [`Config::peer_message_size_max`].
+    /// Largest message, in both directions; see
+    /// [`message_size_max`](narrowboat_dcep::Config::message_size_max) and
+    /// [`peer_message_size_max`](narrowboat_dcep::Config::peer_message_size_max).
     pub fn max_message_size(mut self, bytes: usize) -> Self {
-        self.config.message_size_max = bytes;
-        self.config.peer_message_size_max = bytes;
+        self.config.channels.message_size_max = bytes;
+        self.config.channels.peer_message_size_max = bytes;
         self
     }
 
@@ -63,9 +65,10 @@ impl EndpointBuilder {
         self
     }
 
-    /// Channels of one association at the same time; see [`Config::channels_max`].
+    /// Channels of one association at the same time; see
+    /// [`channels_max`](narrowboat_dcep::Config::channels_max).
     pub fn max_channels(mut self, count: usize) -> Self {
-        self.config.channels_max = count;
+        self.config.channels.channels_max = count;
         self
     }
 

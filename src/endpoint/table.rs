@@ -89,7 +89,7 @@ impl Core {
         }
         let (handle, association) = table.core.connect(now(), remote).map_err(|error| match error {
             narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
-            narrowboat_sctp::ConnectError::AlreadyConnected => ConnectError::AlreadyConnected(remote),
+            narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
         })?;
         let shared = Shared::new(association, Role::Client, Route { remote, local: None }, &self.config);
         table.associations.insert(handle, Arc::clone(&shared));
