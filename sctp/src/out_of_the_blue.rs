@@ -76,12 +76,7 @@ mod tests {
 
     #[test]
     fn c03_aborts_and_other_last_words_get_no_answer() {
-        for kind in [
-            ChunkType::ABORT,
-            ChunkType::SHUTDOWN_COMPLETE,
-            ChunkType::COOKIE_ACK,
-            ChunkType::INIT_ACK,
-        ] {
+        for kind in [ChunkType::ABORT, ChunkType::SHUTDOWN_COMPLETE, ChunkType::COOKIE_ACK, ChunkType::INIT_ACK] {
             assert_eq!(answer_to(bare(kind)), None, "{kind:?}");
         }
         assert_eq!(answer_to(|out| encode_error(&[Cause::StaleCookie(5)], out)), None);

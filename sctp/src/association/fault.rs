@@ -129,8 +129,5 @@ impl Association {
         self.outbox.clear_chunks();
         self.sender.clear();
         self.outgoing_reset.clear();
-        if let Some(receiver) = &mut self.receiver {
-            receiver.close();
-        }
     }
 }

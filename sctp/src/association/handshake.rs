@@ -212,7 +212,10 @@ impl Association {
     pub(super) fn take_peer_side(&mut self, agreed: Agreed, initial_tsn: Tsn, peer_rwnd: u32) {
         self.handshake.peer_initial_tsn = initial_tsn;
         self.agreed = Some(agreed);
-        self.receiver = Some(Box::new(Receiver::new(initial_tsn, &self.config, agreed.inbound_streams)));
+        match &mut self.receiver {
+            Some(receiver) => receiver.restart(initial_tsn, &self.config, agreed.inbound_streams),
+            None => self.receiver = Some(Box::new(Receiver::new(initial_tsn, &self.config, agreed.inbound_streams))),
+        }
         self.incoming_reset = IncomingReset::new(RequestSn(initial_tsn.0));
         self.sender.on_established(peer_rwnd, agreed.extensions.contains(Extensions::FORWARD_TSN));
     }

@@ -8,7 +8,10 @@ use super::{Association, State};
 use crate::error::Violation;
 use crate::out_of_the_blue;
 use crate::stats::DropReason;
-use crate::wire::{Cause, ChunkType, Chunks, DataChunk, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction, is_checksum_valid};
+use crate::wire::{
+    Cause, ChunkType, Chunks, DataChunk, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction,
+    is_checksum_valid,
+};
 
 /// Whether the chunks behind this one are looked at.
 type Continue = bool;

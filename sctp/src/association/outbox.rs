@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::wire::{Cause, ResetResult};
 use crate::serial::RequestSn;
+use crate::wire::{Cause, ResetResult};
 
 /// Packets that stand alone and wait for the next poll, at most.
 const STANDALONE_MAX: usize = 4;

@@ -104,10 +104,6 @@ impl Association {
 
     /// The peer has reset its outgoing side (§5.2.2).
     fn perform_incoming(&mut self, last_tsn: Tsn, streams: &StreamList<'_>) -> ResetResult {
-        if self.incoming_reset.is_deferring() {
-            // One at a time: the peer may not ask again before the first is answered.
-            return ResetResult::ErrorInProgress;
-        }
         let inbound = self.inbound_streams();
         if streams.iter().any(|stream| stream >= inbound) {
             return ResetResult::WrongSsn;
@@ -118,6 +114,8 @@ impl Association {
             ResetProgress::Performed => ResetResult::Performed,
             ResetProgress::Deferred => ResetResult::InProgress,
             ResetProgress::Impossible => ResetResult::Denied,
+            // One at a time: the peer may not ask again before the first is answered.
+            ResetProgress::Busy => ResetResult::ErrorInProgress,
         }
     }
 

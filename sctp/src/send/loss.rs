@@ -210,10 +210,6 @@ impl LossDetection {
         probe.is_retransmission && !has_duplicates
     }
 
-    pub(crate) fn is_probing(&self) -> bool {
-        self.probe.is_some()
-    }
-
     pub(crate) fn check_consistency(&self, outstanding: &Outstanding) {
         for position in outstanding.in_flight() {
             let Some(chunk) = outstanding.chunk(position) else { continue };

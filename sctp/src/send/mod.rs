@@ -381,14 +381,7 @@ impl Sender {
 
     /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
     /// then retransmissions, then new data. Returns whether anything was written.
-    pub(crate) fn write(
-        &mut self,
-        now: Instant,
-        room: usize,
-        room_max: usize,
-        rto: &Rto,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(crate) fn write(&mut self, now: Instant, room: usize, room_max: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let end = out.len() + room;
         let start = out.len();
         if self.is_forward_tsn_due {
@@ -414,9 +407,10 @@ impl Sender {
         for chunk in self.outstanding.abandoned_front() {
             if !chunk.message.unordered {
                 let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
+                let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;
                 match skipped.iter_mut().find(|entry| entry.0 == stream) {
                     Some(entry) => entry.1 = ssn,
-                    None if ForwardTsn::encoded_len(skipped.len() + 1) > room => break,
+                    None if !has_room => break,
                     None => skipped.push((stream, ssn)),
                 }
             }
@@ -514,6 +508,11 @@ impl Sender {
         }
         self.outstanding.has_lost()
             || self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+    }
+
+    /// Chunks and messages held, which is what a recount costs.
+    pub(crate) fn held_len(&self) -> usize {
+        self.queues.len() + self.outstanding.len()
     }
 
     pub(crate) fn check_consistency(&self) {

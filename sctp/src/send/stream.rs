@@ -116,6 +116,11 @@ impl StreamQueues {
         self.streams.get(&stream).map_or(0, |stream| stream.buffered)
     }
 
+    /// Streams in use.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.buffered == 0
     }

@@ -70,7 +70,7 @@ impl<'a> Sack<'a> {
 
     /// The Gap Ack Blocks, as they came: see [`has_valid_gap_blocks`](Self::has_valid_gap_blocks).
     #[inline]
-    pub fn gap_blocks(&self) -> impl ExactSizeIterator<Item = GapBlock> + Clone + use<'a> {
+    pub fn gap_blocks(&self) -> impl DoubleEndedIterator<Item = GapBlock> + ExactSizeIterator + Clone + use<'a> {
         self.blocks.iter().map(|&[s0, s1, e0, e1]| GapBlock {
             start: u16::from_be_bytes([s0, s1]),
             end: u16::from_be_bytes([e0, e1]),

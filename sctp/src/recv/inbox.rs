@@ -1,0 +1,103 @@
+//! What waits for the application, and what it has taken but not yet read.
+
+use std::collections::VecDeque;
+
+use super::ReceiverEvent;
+use crate::event::Streams;
+use crate::message::{Credit, Message, StreamId};
+
+/// Slots that an empty inbox keeps.
+const IDLE_SLOTS: usize = 16;
+
+/// Stream ids in one queued reset before repeated ones are thrown out: twice as many as there are streams.
+const RESET_IDS_MAX: usize = 2 << 16;
+
+/// Events in order, and what their messages are charged.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    events: VecDeque<ReceiverEvent>,
+    /// Charge of what is in `events`.
+    queued: usize,
+    /// Charge of messages that were taken and whose credits have not come back.
+    lent: usize,
+}
+
+impl Inbox {
+    pub(super) fn push_message(&mut self, message: Message) {
+        self.queued += message.credit.bytes() as usize;
+        self.events.push_back(ReceiverEvent::Message(message));
+    }
+
+    /// Resets with no message in between are one: a reset that follows another changes nothing on streams that they share.
+    pub(super) fn push_reset(&mut self, streams: Streams) {
+        if let Some(ReceiverEvent::Reset(last)) = self.events.back_mut() {
+            self.queued -= charge_of(last);
+            merge(last, streams);
+            self.queued += charge_of(last);
+        } else {
+            self.queued += charge_of(&streams);
+            self.events.push_back(ReceiverEvent::Reset(streams));
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<ReceiverEvent> {
+        let event = self.events.pop_front()?;
+        match &event {
+            ReceiverEvent::Message(message) => {
+                let charge = message.credit.bytes() as usize;
+                self.queued -= charge;
+                self.lent += charge;
+            }
+            ReceiverEvent::Reset(streams) => self.queued -= charge_of(streams),
+        }
+        // After a burst, its room goes back. Shrinking to twice the use keeps this rare.
+        if self.events.capacity() > IDLE_SLOTS && self.events.len() * 4 < self.events.capacity() {
+            self.events.shrink_to((self.events.len() * 2).max(IDLE_SLOTS));
+        }
+        Some(event)
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "a credit is handed back once")]
+    pub(super) fn on_released(&mut self, credit: Credit) {
+        self.lent = self.lent.saturating_sub(credit.bytes() as usize);
+    }
+
+    /// Charge of all that the application has not yet read.
+    pub(super) fn unread(&self) -> usize {
+        self.queued + self.lent
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    pub(super) fn check_consistency(&self) {
+        let counted = self.events.iter().map(|event| match event {
+            ReceiverEvent::Message(message) => message.credit.bytes() as usize,
+            ReceiverEvent::Reset(streams) => charge_of(streams),
+        });
+        assert_eq!(self.queued, counted.sum::<usize>());
+    }
+}
+
+/// A queued list of streams takes room that the peer can make us use, so it counts as well.
+fn charge_of(streams: &Streams) -> usize {
+    match streams {
+        Streams::All => 0,
+        Streams::List(list) => list.len() * size_of::<StreamId>(),
+    }
+}
+
+fn merge(into: &mut Streams, other: Streams) {
+    match (into, other) {
+        (Streams::All, _) => {}
+        (into, Streams::All) => *into = Streams::All,
+        (Streams::List(list), Streams::List(more)) => {
+            list.extend(more);
+            if list.len() > RESET_IDS_MAX {
+                list.sort_unstable();
+                list.dedup();
+            }
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Receiving user data: from DATA chunks to messages in order, and the SACKs that answer them.
+//!
+//! Values pass one way: the tracker says whether a TSN is new, reassembly joins fragments to messages, the order of each stream and a
+//! deferred reset decide when a message goes to the inbox. What these hold is charged to the receive window.
+
+mod arrival;
+mod deferred;
+mod forward;
+mod inbox;
+mod ordered;
+mod reassembly;
+mod run;
+mod sack_policy;
+mod tracker;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+pub(crate) use self::sack_policy::SackDue;
+use crate::config::Config;
+use crate::error::Violation;
+use crate::event::Streams;
+use crate::message::{Credit, Message, StreamId};
+use crate::serial::{Ssn, Tsn};
+use crate::wire::{DataChunk, GapBlock};
+
+use self::deferred::Deferred;
+use self::inbox::Inbox;
+use self::ordered::Ordered;
+use self::reassembly::Reassembly;
+use self::run::{Run, Waiting};
+use self::sack_policy::SackPolicy;
+use self::tracker::{Place, Position, Tracker};
+use self::window::{Held, Window};
+
+/// Bytes of a SACK chunk without blocks and duplicates (RFC 9260 §3.3.4).
+const SACK_FIXED_LEN: usize = 16;
+
+/// Bytes of a Gap Ack Block, and of a duplicate TSN.
+const SACK_ENTRY_LEN: usize = 4;
+
+/// What became of a DATA chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Received {
+    /// It arrived for the first time.
+    New,
+    /// Its TSN had arrived before, or was skipped.
+    Duplicate,
+    /// It was not accepted and will not be acknowledged: the window is full, or its TSN is out of reach.
+    Dropped,
+    /// Its stream does not exist: acknowledged and discarded; an ERROR "Invalid Stream Identifier" is due (RFC 9260 §6.5).
+    BadStream,
+}
+
+/// What became of a FORWARD-TSN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Forwarded {
+    /// The Cumulative TSN Ack Point has moved.
+    Advanced,
+    /// It says nothing new: a SACK is sent, since the last one may have been lost (RFC 3758 §3.6).
+    Old,
+    /// It skips more than any sender could have sent, and was dropped.
+    TooFar,
+}
+
+/// What became of an incoming reset (RFC 6525 §5.2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum ResetProgress {
+    /// It was performed; a [`ReceiverEvent::Reset`] is queued.
+    Performed,
+    /// It waits for the sender's last assigned TSN: "in progress".
+    Deferred,
+    /// The sender's last assigned TSN is one that no sender can have reached: to be denied.
+    Impossible,
+    /// Another reset is deferred; the sender may have one request at a time.
+    Busy,
+}
+
+/// What the application gets, in order.
+#[derive(Debug)]
+#[must_use]
+pub(crate) enum ReceiverEvent {
+    /// A whole message.
+    Message(Message),
+    /// The peer's outgoing side of these streams started again.
+    Reset(Streams),
+}
+
+/// The receiving half of an association.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    tracker: Tracker,
+    policy: SackPolicy,
+    window: Window,
+    reassembly: Reassembly,
+    ordered: Ordered,
+    inbox: Inbox,
+    deferred: Option<Deferred>,
+    finished_reset: bool,
+    inbound_streams: u16,
+    /// A FORWARD-TSN was obeyed: stragglers of skipped messages are no violation.
+    has_skipped: bool,
+    /// What follows this TSN without beginning a message belongs to one that was skipped.
+    skipped_to: Option<Position>,
+    /// Found where no chunk could be blamed; the next one is.
+    violation: Option<Violation>,
+    /// Mutations since the last recount, in debug builds.
+    unchecked: usize,
+}
+
+impl Receiver {
+    pub(crate) fn new(peer_initial_tsn: Tsn, config: &Config, inbound_streams: u16) -> Self {
+        Self {
+            tracker: Tracker::new(peer_initial_tsn, config.receive_window),
+            policy: SackPolicy::new(config.sack_delay_max),
+            window: Window::new(config),
+            reassembly: Reassembly::new(config.receive_message_size_max),
+            ordered: Ordered::default(),
+            inbox: Inbox::default(),
+            deferred: None,
+            finished_reset: false,
+            inbound_streams,
+            has_skipped: false,
+            skipped_to: None,
+            violation: None,
+            unchecked: 0,
+        }
+    }
+
+    /// The peer restarted (RFC 9260 §5.2.4 A): everything starts again, but for whole messages that are already in the inbox and
+    /// those whose credits are still to come back.
+    pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &Config, inbound_streams: u16) {
+        let inbox = std::mem::take(&mut self.inbox);
+        *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
+    }
+
+    pub(crate) fn cumulative_tsn(&self) -> Tsn {
+        self.tracker.cumulative_tsn()
+    }
+
+    /// The Advertised Receiver Window Credit.
+    pub(crate) fn a_rwnd(&self) -> u32 {
+        self.window.a_rwnd(self.held())
+    }
+
+    /// Whether there is something to [`poll`](Self::poll).
+    pub(crate) fn has_unread(&self) -> bool {
+        !self.inbox.is_empty()
+    }
+
+    pub(crate) fn sack_due(&self) -> SackDue {
+        self.policy.due()
+    }
+
+    /// The streams of the reset that waits for data sent before it.
+    pub(crate) fn deferred(&self) -> Option<&Streams> {
+        self.deferred.as_ref().map(Deferred::streams)
+    }
+
+    /// What a SACK has to say: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is room
+    /// left. `room` is for the whole chunk.
+    pub(crate) fn sack_parts(
+        &self,
+        room: usize,
+    ) -> (Tsn, u32, impl Iterator<Item = GapBlock>, impl Iterator<Item = Tsn>) {
+        let entries = room.saturating_sub(SACK_FIXED_LEN) / SACK_ENTRY_LEN;
+        let blocks = self.tracker.gap_blocks().take(entries).count();
+        let duplicates = self.tracker.duplicates().iter().copied().take(entries - blocks);
+        (self.cumulative_tsn(), self.a_rwnd(), self.tracker.gap_blocks().take(blocks), duplicates)
+    }
+
+    /// A SACK with these parts was written.
+    pub(crate) fn on_sack_sent(&mut self) {
+        self.tracker.clear_duplicates();
+        self.window.on_advertised(self.a_rwnd());
+        self.policy.on_sent();
+    }
+
+    /// The next thing that happened.
+    pub(crate) fn poll(&mut self) -> Option<ReceiverEvent> {
+        self.inbox.pop()
+    }
+
+    /// The application has read a message. True if the window opened enough that the peer should hear of it now; a SACK is then
+    /// due.
+    pub(crate) fn release(&mut self, credit: Credit) -> bool {
+        self.inbox.on_released(credit);
+        let is_due = self.window.is_update_due(self.held());
+        if is_due {
+            self.policy.sack_now();
+        }
+        is_due
+    }
+
+    /// Sends a SACK with the next packet.
+    pub(crate) fn sack_now(&mut self) {
+        self.policy.sack_now();
+    }
+
+    /// Says whether a deferred reset was performed since the last call, so that the peer gets its answer at once.
+    pub(crate) fn take_finished_reset(&mut self) -> bool {
+        std::mem::take(&mut self.finished_reset)
+    }
+
+    /// One DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a slice of.
+    pub(crate) fn on_data(
+        &mut self,
+        chunk: DataChunk,
+        payload: Bytes,
+        datagram_len: usize,
+    ) -> Result<Received, Violation> {
+        self.policy.on_chunk();
+        let position = match self.tracker.place(chunk.tsn) {
+            Place::New(position) => position,
+            Place::Duplicate => {
+                self.tracker.note_duplicate(chunk.tsn);
+                self.policy.on_urgent_chunk();
+                return Ok(Received::Duplicate);
+            }
+            Place::TooFar => return Ok(Received::Dropped),
+        };
+        let received = self.on_new_data(position, &chunk, payload, datagram_len)?;
+        // RFC 7053 §5.2: the I bit. RFC 9260 §6.2: what was dropped is answered at once with what has arrived.
+        if chunk.immediate || received == Received::Dropped {
+            self.policy.on_urgent_chunk();
+        }
+        self.check_in_debug();
+        Ok(received)
+    }
+
+    /// FORWARD-TSN (RFC 3758 §3.6): the sender has given up what it sent up to `new_cumulative`, and on these streams ordered
+    /// messages up to the SSN given with each.
+    pub(crate) fn on_forward_tsn(
+        &mut self,
+        new_cumulative: Tsn,
+        streams: impl Iterator<Item = (StreamId, Ssn)>,
+    ) -> Forwarded {
+        let position = match self.tracker.ahead(new_cumulative) {
+            Place::New(position) => position,
+            Place::Duplicate => {
+                self.policy.on_urgent_chunk();
+                return Forwarded::Old;
+            }
+            Place::TooFar => return Forwarded::TooFar,
+        };
+        self.policy.on_chunk();
+        self.skip_to(position, streams);
+        self.check_in_debug();
+        Forwarded::Advanced
+    }
+
+    /// The packet whose chunks were passed in is done: decides about a SACK.
+    pub(crate) fn on_packet_end(&mut self, now: Instant) {
+        self.policy.on_packet_end(now, self.tracker.has_gaps());
+    }
+
+    pub(crate) fn on_sack_timeout(&mut self, now: Instant) {
+        self.policy.on_timeout(now);
+    }
+
+    /// The peer resets its outgoing side of these streams, having sent up to `last_tsn` on them (RFC 6525 §5.2.2).
+    pub(crate) fn reset_streams(&mut self, streams: Streams, last_tsn: Tsn) -> ResetProgress {
+        if self.deferred.is_some() {
+            return ResetProgress::Busy;
+        }
+        let progress = match self.tracker.ahead(last_tsn) {
+            Place::TooFar => return ResetProgress::Impossible,
+            Place::Duplicate => {
+                self.defer(Deferred::new(streams, self.tracker.behind(last_tsn)));
+                ResetProgress::Performed
+            }
+            Place::New(last) => {
+                self.defer(Deferred::new(streams, last));
+                ResetProgress::Deferred
+            }
+        };
+        self.perform_if_due();
+        self.check_in_debug();
+        progress
+    }
+
+    /// Recounts everything.
+    pub(crate) fn check_consistency(&self) {
+        let cumulative = self.tracker.cumulative();
+        self.tracker.check_consistency();
+        self.reassembly.check_consistency(cumulative);
+        self.ordered.check_consistency();
+        self.inbox.check_consistency();
+        for (first, run) in self.reassembly.held() {
+            let last = first + run.len() as Position - 1;
+            assert!((first..=last).all(|position| self.tracker.contains(position)), "held but not received");
+            let is_held_back = self.deferred.as_ref().is_some_and(|deferred| deferred.holds(run.stream, first));
+            assert_eq!(run.waiting == Waiting::Reset, run.is_whole() && is_held_back);
+        }
+        let mut parked = 0;
+        for (stream, ssn, first) in self.ordered.parked() {
+            let is_same = |run: &Run| run.waiting == Waiting::Order && (run.stream, run.ssn) == (stream, ssn);
+            assert!(self.reassembly.at(first).is_some_and(is_same), "a parked message is not held");
+            parked += 1;
+        }
+        let waiting = self.reassembly.held().filter(|(_, run)| run.waiting == Waiting::Order).count();
+        assert_eq!(waiting, parked);
+        assert!(self.deferred.as_ref().is_none_or(|deferred| deferred.last() > cumulative), "a reset is overdue");
+    }
+
+    fn held(&self) -> Held {
+        Held { head: self.reassembly.head_charge(), waiting: self.reassembly.charge(), unread: self.inbox.unread() }
+    }
+
+    /// Recounting all after each chunk would make tests with much in store quadratic; then only some are followed by it.
+    fn check_in_debug(&mut self) {
+        if cfg!(debug_assertions) {
+            self.unchecked += 1;
+            if self.unchecked > self.reassembly.held_len() / 16 {
+                self.unchecked = 0;
+                self.check_consistency();
+            }
+        }
+    }
+}

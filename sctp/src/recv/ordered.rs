@@ -1,0 +1,143 @@
+//! The order of messages within each stream (RFC 9260 §6.5, §6.6).
+
+use std::collections::BTreeMap;
+
+use super::tracker::Position;
+use crate::message::StreamId;
+use crate::serial::Ssn;
+
+/// Which message is next on each stream, and where those lie that came too early.
+#[derive(Debug, Default)]
+pub(super) struct Ordered {
+    next: NextSsns,
+    /// First TSN of each whole message that waits for one before it, by stream and SSN.
+    parked: BTreeMap<(StreamId, u16), Position>,
+}
+
+impl Ordered {
+    /// The SSN of the message that is to be delivered next.
+    pub(super) fn next_ssn(&self, stream: StreamId) -> Ssn {
+        self.next.of(stream)
+    }
+
+    /// The message with this SSN was delivered or will never come.
+    pub(super) fn on_passed(&mut self, stream: StreamId, ssn: Ssn) {
+        self.next.set(stream, ssn.next());
+    }
+
+    /// Remembers a message that waits for its turn. False if there is one with its SSN already.
+    #[must_use]
+    pub(super) fn park(&mut self, stream: StreamId, ssn: Ssn, first: Position) -> bool {
+        self.parked.insert((stream, ssn.0), first).is_none()
+    }
+
+    pub(super) fn unpark(&mut self, stream: StreamId, ssn: Ssn) {
+        self.parked.remove(&(stream, ssn.0));
+    }
+
+    /// Takes the next message of the stream, if it is here.
+    pub(super) fn take_next(&mut self, stream: StreamId) -> Option<Position> {
+        if self.parked.is_empty() {
+            return None;
+        }
+        self.parked.remove(&(stream, self.next_ssn(stream).0))
+    }
+
+    /// Takes the first message of the stream with an SSN from the next one to `last`.
+    pub(super) fn take_through(&mut self, stream: StreamId, last: Ssn) -> Option<(Ssn, Position)> {
+        let next = self.next_ssn(stream);
+        let above = |from: u16, to: u16| self.parked.range((stream, from)..=(stream, to)).next();
+        let found =
+            if next.0 <= last.0 { above(next.0, last.0) } else { above(next.0, u16::MAX).or_else(|| above(0, last.0)) };
+        let (key, first) = found.map(|(&key, &first)| (key, first))?;
+        self.parked.remove(&key);
+        Some((Ssn(key.1), first))
+    }
+
+    /// A stream that has parked messages.
+    pub(super) fn any_parked(&self) -> Option<StreamId> {
+        self.parked.keys().next().map(|&(stream, _)| stream)
+    }
+
+    /// The stream starts again (RFC 6525 §5.2.2 E3).
+    pub(super) fn reset(&mut self, stream: StreamId) {
+        self.next.set(stream, Ssn(0));
+    }
+
+    /// All streams start again.
+    pub(super) fn reset_all(&mut self) {
+        self.next = NextSsns::default();
+    }
+
+    pub(super) fn parked(&self) -> impl Iterator<Item = (StreamId, Ssn, Position)> {
+        self.parked.iter().map(|(&(stream, ssn), &first)| (stream, Ssn(ssn), first))
+    }
+
+    pub(super) fn parked_len(&self) -> usize {
+        self.parked.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn streams_len(&self) -> usize {
+        self.next.pages.iter().flatten().map(|page| page.used).sum()
+    }
+
+    pub(super) fn check_consistency(&self) {
+        for (stream, ssn, _) in self.parked() {
+            assert_ne!(ssn, self.next_ssn(stream), "the next message of stream {stream} is held back");
+        }
+        for page in &self.next.pages {
+            let used = page.as_ref().map(|page| (page.used, page.ssns.iter().filter(|ssn| **ssn != Ssn(0)).count()));
+            assert!(used.is_none_or(|(used, counted)| used == counted && used > 0));
+        }
+        assert!(self.next.pages.last().is_none_or(Option::is_some));
+    }
+}
+
+const PAGE: usize = 256;
+
+/// The next SSN of each stream. Held in pages, so that few streams cost little, all 65,536 cost 130 KiB, and each is
+/// found without a search; a page without a stream in use is given back.
+#[derive(Debug, Default)]
+struct NextSsns {
+    pages: Vec<Option<Box<Page>>>,
+}
+
+#[derive(Debug)]
+struct Page {
+    ssns: [Ssn; PAGE],
+    /// How many are not 0.
+    used: usize,
+}
+
+impl NextSsns {
+    fn of(&self, stream: StreamId) -> Ssn {
+        let (page, slot) = place(stream);
+        self.pages.get(page).and_then(Option::as_ref).and_then(|page| page.ssns.get(slot)).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, stream: StreamId, ssn: Ssn) {
+        let (index, slot) = place(stream);
+        if ssn == Ssn(0) && self.pages.get(index).is_none_or(Option::is_none) {
+            return;
+        }
+        if self.pages.len() <= index {
+            self.pages.resize_with(index + 1, || None);
+        }
+        let Some(entry) = self.pages.get_mut(index) else { return };
+        let page = entry.get_or_insert_with(|| Box::new(Page { ssns: [Ssn(0); PAGE], used: 0 }));
+        let Some(current) = page.ssns.get_mut(slot) else { return };
+        page.used = page.used + usize::from(ssn != Ssn(0)) - usize::from(*current != Ssn(0));
+        *current = ssn;
+        if page.used == 0 {
+            *entry = None;
+            while self.pages.last().is_some_and(Option::is_none) {
+                self.pages.pop();
+            }
+        }
+    }
+}
+
+fn place(stream: StreamId) -> (usize, usize) {
+    (usize::from(stream) / PAGE, usize::from(stream) % PAGE)
+}

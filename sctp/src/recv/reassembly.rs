@@ -1,0 +1,318 @@
+//! Fragments into messages (RFC 9260 §6.9).
+//!
+//! Without interleaving, a message's fragments have consecutive TSNs. Fragments are joined to *runs* as they come, whatever their
+//! streams; whole runs go out, and come back only if they have to wait for something else.
+
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
+
+use bytes::Bytes;
+
+use super::DataChunk;
+use super::run::{Run, Waiting};
+use super::tracker::Position;
+use crate::error::Violation;
+use crate::message::StreamId;
+use crate::serial::Ssn;
+
+/// Fragments for which room is made ahead, at most: what a message of 64 KiB has in full packets, four times over.
+const EXPECTED_FRAGMENTS_MAX: usize = 256;
+
+/// What is known of a new chunk's surroundings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) position: Position,
+    /// The chunk follows the Cumulative TSN Ack Point.
+    pub(super) in_sequence: bool,
+    /// The TSN before it has arrived, or was skipped.
+    pub(super) has_previous: bool,
+    /// The TSN after it has arrived.
+    pub(super) has_next: bool,
+}
+
+/// What was given up to make room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Evicted {
+    pub(super) position: Position,
+    /// The ordered message that was whole until now.
+    pub(super) parked: Option<(StreamId, Ssn)>,
+}
+
+/// All that has arrived and cannot be delivered yet.
+#[derive(Debug)]
+pub(super) struct Reassembly {
+    /// The message in sequence: it ends, for now, at the Cumulative TSN Ack Point.
+    head: Option<(Position, Run)>,
+    /// All other runs by first TSN: parts of messages above the Cumulative TSN Ack Point, and whole messages that wait for
+    /// their turn.
+    held: BTreeMap<Position, Run>,
+    /// Charge of `held`.
+    held_charge: usize,
+    message_size_max: usize,
+    /// Fragments of the last long message.
+    expected: usize,
+}
+
+impl Reassembly {
+    pub(super) fn new(message_size_max: usize) -> Self {
+        Self { head: None, held: BTreeMap::new(), held_charge: 0, message_size_max, expected: 0 }
+    }
+
+    pub(super) fn head_charge(&self) -> usize {
+        self.head.as_ref().map_or(0, |(_, run)| run.charge())
+    }
+
+    /// Charge of all that is held.
+    pub(super) fn charge(&self) -> usize {
+        self.head_charge() + self.held_charge
+    }
+
+    pub(super) fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
+    /// Takes a fragment in. Returns its message if that is whole now, with the TSN that it begins at.
+    pub(super) fn add(
+        &mut self,
+        spot: Spot,
+        chunk: &DataChunk,
+        payload: Bytes,
+    ) -> Result<Option<(Position, Run)>, Violation> {
+        if payload.len() > self.message_size_max {
+            return Err(Violation::MessageTooLarge);
+        }
+        self.check_fit(spot, chunk)?;
+        let next = if spot.has_next && !chunk.ending { self.take(spot.position + 1) } else { None };
+        if spot.in_sequence {
+            self.add_in_sequence(spot.position, chunk, payload, next)
+        } else {
+            self.add_ahead(spot.position, chunk, payload, next)
+        }
+    }
+
+    /// Checks that a chunk continues, or does not, what arrived next to it, as those say.
+    pub(super) fn check_fit(&self, spot: Spot, chunk: &DataChunk) -> Result<(), Violation> {
+        let previous = if spot.in_sequence {
+            self.head.as_ref().map(|(_, run)| run)
+        } else if spot.has_previous {
+            self.partial_that_ends_at(spot.position - 1).map(|(_, run)| run)
+        } else {
+            None
+        };
+        let fits_previous = match previous {
+            Some(run) if run.ending => chunk.beginning,
+            Some(run) => !chunk.beginning && run.is_of_message_of(chunk),
+            None => chunk.beginning || !spot.has_previous,
+        };
+        let next = if spot.has_next { self.held.get(&(spot.position + 1)) } else { None };
+        let fits_next = match next {
+            Some(run) if run.beginning => chunk.ending,
+            Some(run) => !chunk.ending && run.is_of_message_of(chunk),
+            None => chunk.ending || !spot.has_next,
+        };
+        if fits_previous && fits_next { Ok(()) } else { Err(Violation::BadFragment) }
+    }
+
+    /// What begins at a TSN, unless it is in sequence.
+    pub(super) fn at(&self, first: Position) -> Option<&Run> {
+        self.held.get(&first)
+    }
+
+    /// Keeps a whole message for later.
+    pub(super) fn hold(&mut self, first: Position, mut run: Run, waiting: Waiting) {
+        run.waiting = waiting;
+        self.insert(first, run);
+    }
+
+    /// Takes out what begins at a TSN, unless it is in sequence.
+    pub(super) fn take(&mut self, first: Position) -> Option<Run> {
+        let run = self.held.remove(&first)?;
+        self.held_charge -= run.charge();
+        Some(run)
+    }
+
+    /// After the Cumulative TSN Ack Point has jumped over what had arrived above it: finds the message in sequence.
+    pub(super) fn promote(&mut self, cumulative: Position) {
+        if self.head.is_none()
+            && let Some(first) = self.partial_that_ends_at(cumulative).map(|(first, _)| first)
+        {
+            self.head = self.take(first).map(|run| (first, run));
+        }
+    }
+
+    /// Throws away the message in sequence.
+    pub(super) fn drop_head(&mut self) -> Option<(Position, Run)> {
+        self.head.take()
+    }
+
+    /// The message in sequence, and the TSN that it begins at.
+    pub(super) fn head(&self) -> Option<(Position, &Run)> {
+        self.head.as_ref().map(|(first, run)| (*first, run))
+    }
+
+    /// Removes parts of messages that can no longer become whole because `cumulative` has been skipped to: those that lack a
+    /// TSN at or below it (RFC 3758 §3.6). Each is passed to `removed` with the TSN that it begins at.
+    pub(super) fn remove_skipped(&mut self, cumulative: Position, mut removed: impl FnMut(Position, Run)) {
+        // The message in sequence lacks the TSN after the old Cumulative TSN Ack Point.
+        if let Some((first, run)) = self.head.take() {
+            removed(first, run);
+        }
+        let lacks_one = |first: Position, run: &Run| !run.beginning || first + run.len() as Position <= cumulative;
+        self.remove_partials(..=cumulative + 1, lacks_one, removed);
+    }
+
+    /// Removes parts of messages within a range of first TSNs, passing each to `removed`.
+    pub(super) fn remove_partials(
+        &mut self,
+        range: impl RangeBounds<Position>,
+        matches: impl Fn(Position, &Run) -> bool,
+        mut removed: impl FnMut(Position, Run),
+    ) {
+        let partials = self.held.range(range).filter(|(first, run)| !run.is_whole() && matches(**first, run));
+        let firsts: Vec<_> = partials.map(|(&first, _)| first).collect();
+        for first in firsts {
+            if let Some(run) = self.take(first) {
+                removed(first, run);
+            }
+        }
+    }
+
+    /// Whole messages that begin above a TSN and that `matches` names.
+    pub(super) fn whole_above(
+        &mut self,
+        above: Position,
+        matches: impl Fn(&Run) -> bool,
+    ) -> impl Iterator<Item = (Position, &mut Run)> {
+        let runs = self.held.range_mut(above + 1..);
+        runs.filter(move |(_, run)| run.is_whole() && matches(run)).map(|(&first, run)| (first, run))
+    }
+
+    /// The highest TSN held out of sequence.
+    pub(super) fn highest(&self) -> Option<Position> {
+        self.held.last_key_value().map(|(&first, run)| first + run.len() as Position - 1)
+    }
+
+    /// Gives up the fragment with the highest TSN.
+    pub(super) fn evict_highest(&mut self) -> Option<Evicted> {
+        let mut entry = self.held.last_entry()?;
+        let position = entry.key() + entry.get().len() as Position - 1;
+        let run = entry.get_mut();
+        let parked = (run.waiting == Waiting::Order).then_some((run.stream, run.ssn));
+        self.held_charge -= run.charge();
+        if run.len() == 1 {
+            entry.remove();
+        } else {
+            run.pop();
+            self.held_charge += run.charge();
+        }
+        Some(Evicted { position, parked })
+    }
+
+    /// Runs out of sequence, by first TSN.
+    pub(super) fn held(&self) -> impl Iterator<Item = (Position, &Run)> {
+        self.held.iter().map(|(&first, run)| (first, run))
+    }
+
+    pub(super) fn held_len(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn check_consistency(&self, cumulative: Position) {
+        assert_eq!(self.held_charge, self.held.values().map(Run::charge).sum::<usize>());
+        if let Some((first, run)) = &self.head {
+            assert_eq!(first + run.len() as Position - 1, cumulative, "the head does not end in sequence");
+            assert!(run.beginning && !run.ending && run.waiting == Waiting::Fragments);
+        }
+        let mut end = 0;
+        for (&first, run) in &self.held {
+            assert!(first > end, "runs overlap at {first}");
+            end = first + run.len() as Position - 1;
+            assert_eq!(run.is_whole(), run.waiting != Waiting::Fragments);
+            assert!(run.is_whole() || first > cumulative, "a partial message at {first} is at or below {cumulative}");
+            assert!(run.bytes() <= self.message_size_max);
+        }
+    }
+
+    fn add_in_sequence(
+        &mut self,
+        position: Position,
+        chunk: &DataChunk,
+        payload: Bytes,
+        next: Option<Run>,
+    ) -> Result<Option<(Position, Run)>, Violation> {
+        if let Some((_, run)) = &mut self.head {
+            run.push(chunk.ending, payload, self.expected);
+            if let Some(next) = next {
+                run.append(next);
+            }
+        } else {
+            let mut run = Run::new(chunk, payload);
+            if let Some(next) = next {
+                run.append(next);
+            }
+            if run.is_whole() && run.len() == 1 {
+                return Ok(Some((position, run)));
+            }
+            self.head = Some((position, run));
+        }
+        let Some((_, run)) = &self.head else { return Ok(None) };
+        if run.bytes() > self.message_size_max {
+            return Err(Violation::MessageTooLarge);
+        }
+        if !run.ending {
+            return Ok(None);
+        }
+        self.expected = run.len().min(EXPECTED_FRAGMENTS_MAX);
+        Ok(self.head.take())
+    }
+
+    fn add_ahead(
+        &mut self,
+        position: Position,
+        chunk: &DataChunk,
+        payload: Bytes,
+        next: Option<Run>,
+    ) -> Result<Option<(Position, Run)>, Violation> {
+        let previous = if chunk.beginning { None } else { self.partial_that_ends_at(position - 1) };
+        let first = previous.map_or(position, |(first, _)| first);
+        if next.is_none()
+            && !chunk.ending
+            && let Some(run) = self.held.get_mut(&first)
+            && run.bytes() + payload.len() <= self.message_size_max
+        {
+            // In place: this is the way of a long message behind a gap.
+            self.held_charge -= run.charge();
+            run.push(false, payload, 0);
+            self.held_charge += run.charge();
+            return Ok(None);
+        }
+        let mut run = match self.take(first) {
+            Some(mut run) => {
+                run.push(chunk.ending, payload, 0);
+                run
+            }
+            None => Run::new(chunk, payload),
+        };
+        if let Some(next) = next {
+            run.append(next);
+        }
+        if run.bytes() > self.message_size_max {
+            return Err(Violation::MessageTooLarge);
+        }
+        if run.is_whole() {
+            return Ok(Some((first, run)));
+        }
+        self.insert(first, run);
+        Ok(None)
+    }
+
+    fn insert(&mut self, first: Position, run: Run) {
+        self.held_charge += run.charge();
+        self.held.insert(first, run);
+    }
+
+    fn partial_that_ends_at(&self, position: Position) -> Option<(Position, &Run)> {
+        let (&first, run) = self.held.range(..=position).next_back()?;
+        (!run.is_whole() && first + run.len() as Position == position + 1).then_some((first, run))
+    }
+}

@@ -1,0 +1,94 @@
+//! How much may be held for the peer, and how much of that it is told (RFC 9260 §6.2).
+//!
+//! What is held is charged with its payload and the overheads below, so that the bound holds for real memory. A peer counts
+//! payload only: with small messages it overshoots what it was told by what is on its way. A quarter of the window is
+//! kept for that; what comes beyond is dropped, and comes again.
+
+use crate::config::Config;
+
+/// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose capacity
+/// may be twice its use and three times while it grows, and of an entry in each of the two trees that hold what came out of order,
+/// whose nodes may be half empty.
+pub(super) const MESSAGE_OVERHEAD: usize = 288;
+
+/// Charged for each fragment beside its payload: a slot in its message's list, whose capacity may be twice its use.
+pub(super) const FRAGMENT_OVERHEAD: usize = 64;
+
+/// What the other parts hold at the moment, as charged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Held {
+    /// The partial message that ends at the Cumulative TSN Ack Point, if there is one.
+    pub(super) head: usize,
+    /// All fragments and messages that wait for others, `head` included.
+    pub(super) waiting: usize,
+    /// What the application has not yet read.
+    pub(super) unread: usize,
+}
+
+impl Held {
+    fn total(self) -> usize {
+        self.waiting + self.unread
+    }
+
+    /// What the partial message in sequence holds beyond the window's share. A message larger than the window can only be
+    /// finished by what comes next, so it does not count, as long as there is nothing that the application could read to make room.
+    fn excused(self) -> usize {
+        self.head.saturating_sub(self.unread)
+    }
+}
+
+/// The receive window.
+#[derive(Debug)]
+pub(super) struct Window {
+    size: usize,
+    mtu: usize,
+    head_max: usize,
+    /// What the last SACK said.
+    advertised: usize,
+}
+
+impl Window {
+    pub(super) fn new(config: &Config) -> Self {
+        let size = config.receive_window as usize;
+        let message = config.receive_message_size_max;
+        // Fragments of 128 bytes and more, whatever the window, fit with their overhead.
+        let head_max = message.saturating_add(message / 2).saturating_add(size);
+        Self { size, mtu: config.mtu, head_max, advertised: size }
+    }
+
+    /// What a SACK says now. Less than a packet is said to be nothing, or the sender would fill it with crumbs
+    /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
+    pub(super) fn a_rwnd(&self, held: Held) -> u32 {
+        let free = (self.size + held.excused()).saturating_sub(held.total());
+        if free < self.mtu.min(self.size / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
+    }
+
+    /// Whether something more can be held.
+    pub(super) fn fits(&self, held: Held, cost: usize) -> bool {
+        held.total() + cost <= self.size + self.size / 4 + held.excused()
+    }
+
+    /// Whether the partial message in sequence costs more than any message within the limit may: it consists of crumbs.
+    pub(super) fn is_above_head_max(&self, held: Held) -> bool {
+        held.head > self.head_max
+    }
+
+    /// Whether a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the payload is fine
+    /// while little is held; above an eighth of the window a third on top is, so that all together stays below twice the window.
+    pub(super) fn should_copy(&self, held: Held, payload: usize, datagram: usize) -> bool {
+        let is_crowded = held.total() > self.size / 8;
+        if is_crowded { payload * 4 < datagram * 3 } else { payload * 4 < datagram }
+    }
+
+    /// Whether the window has opened enough since the last SACK to say so without being asked: by a quarter, which
+    /// RFC 9260 §6.2 proposes, or from where the sender has to stop to where it can send again.
+    pub(super) fn is_update_due(&self, held: Held) -> bool {
+        let now = self.a_rwnd(held) as usize;
+        let two_packets = (2 * self.mtu).min(self.size / 2);
+        now >= self.advertised + self.size / 4 || (self.advertised < two_packets && now >= two_packets)
+    }
+
+    pub(super) fn on_advertised(&mut self, a_rwnd: u32) {
+        self.advertised = a_rwnd as usize;
+    }
+}
