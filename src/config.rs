@@ -68,12 +68,7 @@ impl Config {
     ///
     /// The first field that is outside its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        fn check(
-            ok: bool,
-            field: &'static str,
-            value: impl ToString,
-            range: &'static str,
-        ) -> Result<(), ConfigError> {
+        fn check(ok: bool, field: &'static str, value: impl ToString, range: &'static str) -> Result<(), ConfigError> {
             if ok { Ok(()) } else { Err(ConfigError { field, value: value.to_string(), range }) }
         }
         check(self.associations_max != 0, "associations_max", self.associations_max, "1 or more")?;
@@ -81,10 +76,9 @@ impl Config {
         check(per_address != 0, "associations_per_address_max", per_address, "1 or more")?;
         check(self.answers_per_second_max != 0, "answers_per_second_max", self.answers_per_second_max, "1 or more")?;
         check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
-        for (size, field) in [
-            (self.socket_receive_buffer, "socket_receive_buffer"),
-            (self.socket_send_buffer, "socket_send_buffer"),
-        ] {
+        for (size, field) in
+            [(self.socket_receive_buffer, "socket_receive_buffer"), (self.socket_send_buffer, "socket_send_buffer")]
+        {
             check((65_536..=1 << 30).contains(&size), field, size, "64 KiB to 1 GiB")?;
         }
         self.channels.validate()?;

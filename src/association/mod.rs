@@ -184,10 +184,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Tries something now, and again each time that what it waits for happens, until it can be done.
-    pub(crate) async fn wait<R>(
-        &mut self,
-        mut attempt: impl FnMut(&mut Inner, std::time::Instant) -> Poll<R>,
-    ) -> R {
+    pub(crate) async fn wait<R>(&mut self, mut attempt: impl FnMut(&mut Inner, std::time::Instant) -> Poll<R>) -> R {
         poll_fn(|cx| self.shared.poll(cx, self.place, &mut self.key, &mut attempt)).await
     }
 }

@@ -63,12 +63,7 @@ pub(crate) struct Turn {
 impl Shared {
     pub(crate) fn new(core: narrowboat_sctp::Association, role: Role, route: Route, config: &Config) -> Arc<Self> {
         let inner = Inner::new(core, role, config);
-        Arc::new(Self {
-            inner: Mutex::new(inner),
-            work: Notify::new(),
-            route,
-            send_size_max: config.send_size_max(),
-        })
+        Arc::new(Self { inner: Mutex::new(inner), work: Notify::new(), route, send_size_max: config.send_size_max() })
     }
 
     /// Looks at the association.
@@ -149,8 +144,7 @@ impl Shared {
         let transmit = inner.core.poll_transmit(now, max_datagrams, buffer);
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.settle(now, &mut wakers);
-        let turn =
-            Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
+        let turn = Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
         // This is the driver, about to look again or to wait until the deadline: what it did itself is no news to it.
         inner.has_work = false;
         drop(inner);
@@ -180,4 +174,3 @@ impl Shared {
         }
     }
 }
-

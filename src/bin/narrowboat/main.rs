@@ -1,2 +1,83 @@
-//! The command `narrowboat`.
-fn main() {}
+//! The command `narrowboat`: files, echoes and terminals over data channels on UDP.
+
+mod arguments;
+mod connect;
+mod echo;
+mod file;
+mod receive;
+mod report;
+mod send;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use narrowboat::{Association, Config, Endpoint};
+
+use arguments::{Arguments, Command};
+
+/// What every part of the command may fail with: one sentence for whoever typed it.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long a peer may take to answer the handshake.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a peer may take to say goodbye.
+const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report::failure(&error.into()),
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = run(arguments.command) => outcome,
+            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+        }
+    });
+    // A read of the terminal cannot be cancelled, and must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report::failure(&failure),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Receive(receive) => receive::run(receive).await,
+        Command::Send(send) => send::run(send).await,
+        Command::Echo(echo) => echo::run(echo).await,
+        Command::Connect(connect) => connect::run(connect).await,
+    }
+}
+
+/// Limits for a person who waits: a peer that has vanished is given up after about half a minute.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.association.association_max_retransmits = 7;
+    config
+}
+
+/// Opens an association to `address`, from whichever version of IP it is.
+async fn dial(address: &str) -> Result<Association, Failure> {
+    let endpoint = Endpoint::builder().bind("[::]:0").accept(false).config(config()).build();
+    // A system without IPv6 has no [::].
+    let endpoint = match endpoint {
+        Ok(endpoint) => endpoint,
+        Err(_) => Endpoint::builder().bind("0.0.0.0:0").accept(false).config(config()).build()?,
+    };
+    match tokio::time::timeout(CONNECT_TIME_MAX, endpoint.connect(address)).await {
+        Ok(association) => Ok(association?),
+        Err(_) => {
+            Err(format!("{address} does not answer: check that narrowboat listens there, and that UDP is let through")
+                .into())
+        }
+    }
+}
+
+/// Says goodbye, so that the peer hears it before the process is gone.
+async fn hang_up(association: &Association) {
+    let _ = tokio::time::timeout(GOODBYE_TIME_MAX, association.shutdown()).await;
+}
