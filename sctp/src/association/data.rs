@@ -135,7 +135,8 @@ impl Association {
 
     /// Something left the queues or was acknowledged.
     pub(super) fn on_send_progress(&mut self, now: Instant) {
-        if self.sender.has_outstanding() && !self.timers.is_armed(Timer::T3Rtx) {
+        let restarts = self.sender.take_t3_restart();
+        if self.sender.has_outstanding() && (restarts || !self.timers.is_armed(Timer::T3Rtx)) {
             self.timers.set(Timer::T3Rtx, now + self.path.rto.current());
         }
         self.advance_resets();

@@ -4,6 +4,7 @@ mod congestion;
 mod loss;
 mod outstanding;
 mod ranges;
+mod recovery;
 mod sack;
 mod scheduler;
 mod stream;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use self::congestion::{Controller, NewReno};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
+use self::recovery::Recovery;
 use self::stream::{Limit, StreamQueues};
 use crate::config::Config;
 use crate::error::SendError;
@@ -47,17 +49,19 @@ pub(crate) struct Sender {
     congestion: Box<dyn Controller>,
     /// Bytes of user data that the peer can take beyond what is in flight.
     peer_rwnd: usize,
-    /// The end of the loss episode under repair (RFC 9260 §7.2.4).
-    recovery_end: Option<u64>,
+    /// The loss under repair.
+    recovery: Option<Recovery>,
     /// One packet may be sent whatever the window: a fast retransmission, or a probe.
     has_allowance: bool,
     is_forward_tsn_due: bool,
+    /// The first outstanding chunk was sent again since T3 was last looked at.
+    restarts_t3: bool,
     /// Whether the peer knows FORWARD-TSN; without it nothing that was begun is given up.
     can_abandon: bool,
     was_refused: bool,
     last_sent: Option<Instant>,
-    /// Position whose acknowledgement ends the current RTT measurement: one sample per round trip.
-    rtt_round_end: u64,
+    /// Position whose acknowledgement ends the round trip under way.
+    round_end: u64,
     notices: VecDeque<Event>,
     counters: SendCounters,
     send_buffer: usize,
@@ -74,13 +78,14 @@ impl Sender {
             loss: LossDetection::new(),
             congestion: Box::new(NewReno::new(mtu - PACKET_HEADER_LEN)),
             peer_rwnd: 0,
-            recovery_end: None,
+            recovery: None,
             has_allowance: false,
             is_forward_tsn_due: false,
+            restarts_t3: false,
             can_abandon: false,
             was_refused: false,
             last_sent: None,
-            rtt_round_end: 0,
+            round_end: 0,
             notices: VecDeque::new(),
             counters: SendCounters::default(),
             send_buffer: config.send_buffer,
@@ -141,6 +146,11 @@ impl Sender {
     /// Whether chunks wait for acknowledgement, or for the peer to skip them. T3 runs exactly then.
     pub(crate) fn has_outstanding(&self) -> bool {
         !self.outstanding.is_empty()
+    }
+
+    /// Whether T3 is to start again, asked once.
+    pub(crate) fn take_t3_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarts_t3)
     }
 
     /// Whether all that was accepted has been acknowledged or given up.
@@ -240,7 +250,7 @@ impl Sender {
         self.loss = LossDetection::new();
         self.is_forward_tsn_due = false;
         self.has_allowance = false;
-        self.recovery_end = None;
+        self.recovery = None;
     }
 
     /// Gives up the message that holds `position` or, if all of its fragments have been acknowledged, whose rest waits in
@@ -304,7 +314,7 @@ impl Sender {
         }
         self.loss.on_timeout();
         // The time-out is a new start: the episode that was being repaired is over.
-        self.recovery_end = None;
+        self.recovery = None;
         self.has_allowance = true;
         let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
         for position in in_flight {
@@ -343,7 +353,7 @@ impl Sender {
 
     /// When to probe for a lost tail, if at all: nothing is being repaired, and all gap-free.
     pub(crate) fn probe_delay(&self, rto: &Rto) -> Option<Duration> {
-        let is_quiet = self.recovery_end.is_none() && !self.outstanding.has_lost();
+        let is_quiet = self.recovery.is_none() && !self.outstanding.has_lost();
         let is_plain = self.outstanding.gap_reports().is_empty() && self.outstanding.flight_size() > 0;
         if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
             return None;
@@ -354,7 +364,8 @@ impl Sender {
 
     fn detect_losses(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
         let mut lost = Vec::new();
-        let in_recovery = self.recovery_end.is_some();
+        let in_recovery = self.recovery.is_some();
+        let flight_before = self.outstanding.flight_size();
         let next_look = self.loss.detect(now, in_recovery, rto, &mut self.outstanding, |outstanding, position| {
             // Out of flight at once, so that the log may forget this transmission.
             outstanding.mark_lost(position);
@@ -366,17 +377,19 @@ impl Sender {
         for position in lost {
             self.on_lost(now, position);
         }
-        if self.recovery_end.is_none() {
-            self.enter_recovery();
+        if self.recovery.is_none() {
+            self.congestion.on_loss();
+            self.counters.congestion_events += 1;
+            self.recovery = Some(Recovery::new(self.outstanding.next() - 1, flight_before));
+            self.has_allowance = true;
         }
         next_look
     }
 
-    fn enter_recovery(&mut self) {
-        self.congestion.on_loss();
-        self.counters.congestion_events += 1;
-        self.recovery_end = Some(self.outstanding.next() - 1);
-        self.has_allowance = true;
+    /// Whether congestion control lets another chunk out.
+    fn may_send(&self) -> bool {
+        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
+        self.has_allowance || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
     }
 
     /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
@@ -430,7 +443,7 @@ impl Sender {
     fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         while let Some(position) = self.outstanding.first_lost() {
-            if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+            if !self.may_send() {
                 break;
             }
             let Some(chunk) = self.outstanding.chunk(position) else { break };
@@ -443,12 +456,17 @@ impl Sender {
                 break;
             }
             chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
-            let len = chunk.payload.len();
+            let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
             let transmission = self.loss.next_transmission();
-            self.loss.on_sent(now, position);
+            self.loss.on_sent(now, position, true);
             self.outstanding.on_retransmitted(now, position, transmission);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
+            if let Some(recovery) = &mut self.recovery {
+                recovery.on_sent(wire_len);
+            }
             self.counters.retransmitted += 1;
+            // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
+            self.restarts_t3 |= position == self.outstanding.cumulative() + 1;
             wrote = true;
         }
         wrote
@@ -458,7 +476,7 @@ impl Sender {
         let mut wrote = false;
         // What is lost goes first: new data would only lengthen the repair.
         while !self.outstanding.has_lost() {
-            if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+            if !self.may_send() {
                 break;
             }
             let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
@@ -477,10 +495,13 @@ impl Sender {
             self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
             let transmission = self.loss.next_transmission();
             let position = self.outstanding.push(now, fragment, transmission);
-            self.loss.on_sent(now, position);
+            self.loss.on_sent(now, position, false);
             self.queues.on_sent(stream, position);
             if let Some(chunk) = self.outstanding.chunk(position) {
                 chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
+                if let Some(recovery) = &mut self.recovery {
+                    recovery.on_sent(chunk.wire_len());
+                }
             }
             self.counters.chunks += 1;
             wrote = true;
@@ -503,7 +524,7 @@ impl Sender {
         if self.is_forward_tsn_due {
             return true;
         }
-        if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+        if !self.may_send() {
             return false;
         }
         self.outstanding.has_lost()
@@ -520,7 +541,8 @@ impl Sender {
         self.outstanding.check_consistency();
         self.loss.check_consistency(&self.outstanding);
         self.congestion.check_consistency();
-        assert!(self.recovery_end.is_none_or(|end| end > self.outstanding.cumulative()), "recovery has no end");
+        let cumulative = self.outstanding.cumulative();
+        assert!(self.recovery.as_ref().is_none_or(|recovery| !recovery.is_over(cumulative)), "recovery has no end");
         assert!(self.can_abandon || !self.outstanding.has_abandoned_front());
     }
 }

@@ -43,7 +43,7 @@ impl Sender {
             return Ok(SackOutcome::Dropped);
         }
         let flight_before = self.outstanding.flight_size();
-        let in_recovery = self.recovery_end.is_some();
+        let in_recovery = self.recovery.is_some();
         let advanced = cumulative > self.outstanding.cumulative();
         let (bytes, learned) = self.acknowledge(now, cumulative, sack, rto);
 
@@ -52,15 +52,25 @@ impl Sender {
             self.counters.spurious += duplicates as u64;
             self.loss.on_duplicates_reported();
         }
-        if advanced && self.recovery_end.is_some_and(|end| cumulative >= end) {
-            self.recovery_end = None;
+        if self.recovery.take_if(|recovery| recovery.is_over(cumulative)).is_some() {
             self.loss.on_recovery_ended();
+        }
+        let is_new_round = cumulative >= self.round_end;
+        if is_new_round {
+            self.round_end = self.outstanding.next();
         }
         // RFC 9260 §7.2.4, note: the window grows by what was acknowledged before it shrinks for what was not.
         if bytes > 0 {
-            self.congestion.on_acked(Acked { bytes, cumulative: advanced, flight_before, in_recovery });
+            self.congestion.on_acked(Acked {
+                bytes,
+                cumulative: advanced,
+                flight_before,
+                in_recovery,
+                rtt: learned.rtt,
+                is_new_round,
+            });
         }
-        if self.loss.on_probe_answered(cumulative, duplicates > 0) && self.recovery_end.is_none() {
+        if self.loss.on_probe_answered(cumulative, duplicates > 0) && self.recovery.is_none() {
             self.congestion.on_loss();
             self.counters.congestion_events += 1;
         }
@@ -68,16 +78,17 @@ impl Sender {
             self.outstanding.forget_gap_reports();
         }
         let look_again = self.detect_losses(now, rto);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.on_acked(bytes, self.outstanding.flight_size(), self.congestion.cwnd(), self.mtu);
+        }
         // §6.2.1 D ii
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.payload_in_flight());
         if self.outstanding.is_empty() {
             self.congestion.on_all_acked();
         }
         self.is_forward_tsn_due = self.can_abandon && self.outstanding.has_abandoned_front();
-        let rtt = learned.rtt.filter(|_| cumulative + highest >= self.rtt_round_end);
-        if rtt.is_some() {
-            self.rtt_round_end = self.outstanding.next();
-        }
+        // RFC 9260 §6.3.1 C: one measurement a round trip.
+        let rtt = learned.rtt.filter(|_| is_new_round || rto.srtt().is_none());
         Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt, look_again })
     }
 
@@ -96,7 +107,7 @@ impl Sender {
             loss.on_acked(now, position, chunk, rto, &mut learned);
         });
         loss.on_cumulative_advanced();
-        self.recovery_end = self.recovery_end.filter(|end| cumulative < *end);
+        self.recovery.take_if(|recovery| recovery.is_over(cumulative));
         Ok(true)
     }
 
@@ -121,6 +132,8 @@ impl Sender {
             });
         }
         loss.on_gap_reported(reported);
+        let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
+        loss.on_report(sack.gap_blocks().len(), cumulative + highest);
         (bytes, learned)
     }
 }

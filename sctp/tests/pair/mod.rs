@@ -188,7 +188,8 @@ impl Pair {
         self.flush();
         let arrival = self.wire.peek().map(|Reverse(packet)| packet.0);
         let deadlines = [0, 1].map(|end| self.ends[end].poll_timeout());
-        let Some(next) = [arrival, deadlines[0], deadlines[1]].into_iter().flatten().min().filter(|next| *next <= until)
+        let Some(next) =
+            [arrival, deadlines[0], deadlines[1]].into_iter().flatten().min().filter(|next| *next <= until)
         else {
             self.now = until;
             return false;

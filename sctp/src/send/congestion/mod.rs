@@ -1,5 +1,6 @@
 //! How much may be on its way (RFC 9260 §7).
 
+mod hystart;
 mod new_reno;
 
 pub(crate) use new_reno::NewReno;
@@ -18,6 +19,10 @@ pub(crate) struct Acked {
     pub(crate) flight_before: usize,
     /// Whether a loss is being repaired.
     pub(crate) in_recovery: bool,
+    /// Round-trip time of the latest transmission that was acknowledged, unless it was a retransmission.
+    pub(crate) rtt: Option<Duration>,
+    /// Whether all that was outstanding when the round began is acknowledged, so that another begins.
+    pub(crate) is_new_round: bool,
 }
 
 /// A congestion controller. It sees events of the whole association and answers with one number, the window.
