@@ -68,13 +68,14 @@ impl Config {
     ///
     /// The first field that is outside its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        fn check(ok: bool, field: &'static str, value: impl ToString, range: &'static str) -> Result<(), ConfigError> {
+        fn check(ok: bool, field: &'static str, value: usize, range: &'static str) -> Result<(), ConfigError> {
             if ok { Ok(()) } else { Err(ConfigError { field, value: value.to_string(), range }) }
         }
         check(self.associations_max != 0, "associations_max", self.associations_max, "1 or more")?;
         let per_address = self.associations_per_address_max;
         check(per_address != 0, "associations_per_address_max", per_address, "1 or more")?;
-        check(self.answers_per_second_max != 0, "answers_per_second_max", self.answers_per_second_max, "1 or more")?;
+        let answers = self.answers_per_second_max;
+        check(answers != 0, "answers_per_second_max", answers as usize, "1 or more")?;
         check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
         for (size, field) in
             [(self.socket_receive_buffer, "socket_receive_buffer"), (self.socket_send_buffer, "socket_send_buffer")]

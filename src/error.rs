@@ -89,12 +89,12 @@ pub enum ConnectError {
     #[error("{0} cannot be reached from an IPv4 socket: bind the endpoint to [::]:0, which speaks IPv4 and IPv6")]
     AddressFamily(SocketAddr),
     /// The system knows no way to the peer.
-    #[error("no route to {address}: check the address and this machine's network ({source})")]
+    #[error("no route to {address}: check the address and this machine's network ({why})")]
     NoRoute {
         /// The peer.
         address: SocketAddr,
         /// What the system said.
-        source: io::Error,
+        why: String,
     },
     /// The endpoint holds as many associations as it may.
     #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]

@@ -51,7 +51,7 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize) -> Nex
         let turn = shared.turn(max_datagrams, &mut buffer);
         if let Some(transmit) = turn.transmit {
             if let Err(error) = socket.send(shared.route, &buffer, transmit.segment_size).await {
-                shared.on_unreachable(error);
+                shared.on_unreachable(&error);
             }
             batches += 1;
             if batches == BATCHES_PER_TURN_MAX {

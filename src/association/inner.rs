@@ -1,7 +1,6 @@
 //! What an association's lock protects: the core, its channels, and who waits for what.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -44,8 +43,8 @@ pub(crate) struct Inner {
     pub(crate) closed: Option<CloseReason>,
     /// The association ends, because this end said so.
     is_ending: bool,
-    /// Why there is no way to the peer, for `connect` to say.
-    pub(crate) unreachable: Option<io::Error>,
+    /// Why the system has no way to the peer, if that is why the association ended.
+    pub(crate) unreachable: Option<String>,
     /// The driver has something to look at.
     pub(crate) has_work: bool,
 }
@@ -230,14 +229,14 @@ impl Inner {
         self.remove_if_unused(id);
     }
 
-    /// Ends the association gracefully. One that is not established is given up.
+    /// Ends the association gracefully. One that is not established, and has nothing to deliver, is given up.
     pub(crate) fn begin_shutdown(&mut self, now: Instant) {
         if self.is_ending() {
             return;
         }
         self.is_ending = true;
         self.has_work = true;
-        if self.is_connected {
+        if self.is_connected || !self.channels.is_empty() {
             self.core.shutdown(now);
         } else {
             self.core.abort(now, "given up before it was established");

@@ -16,7 +16,7 @@ pub(crate) use inner::{Inner, Opened};
 pub(crate) use shared::{Place, Shared, now, wake};
 
 use crate::channel::DataChannel;
-use crate::error::{CloseReason, OpenChannelError, OpenError, SendError};
+use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
 use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
 
@@ -36,6 +36,27 @@ impl Association {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.read(|inner| inner.hold_association());
         Self { shared }
+    }
+
+    /// Waits until the association is established; at once, if it has ever been.
+    ///
+    /// # Errors
+    ///
+    /// There is no way to the peer, it does not answer or refuses, or the association has ended since.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing.
+    pub async fn connected(&self) -> Result<(), ConnectError> {
+        let address = self.remote_address();
+        Waiter::new(&self.shared, PROGRESS)
+            .wait(|inner, _| match (&inner.closed, &inner.unreachable) {
+                (Some(_), Some(why)) => Poll::Ready(Err(ConnectError::NoRoute { address, why: why.clone() })),
+                (Some(reason), None) => Poll::Ready(Err(ConnectError::Closed { address, reason: reason.clone() })),
+                (None, _) if inner.is_connected => Poll::Ready(Ok(())),
+                (None, _) => Poll::Pending,
+            })
+            .await
     }
 
     /// Makes a channel and returns it at once, as W3C's `createDataChannel` does. What is sent before it is open is
@@ -197,15 +218,4 @@ impl Drop for Waiter<'_> {
 
 fn poll_closed(inner: &mut Inner) -> Poll<CloseReason> {
     inner.closed.clone().map_or(Poll::Pending, Poll::Ready)
-}
-
-/// Waits until a new association is established. On failure, says why the system had no way to the peer, if that is it.
-pub(crate) async fn connected(shared: &Shared) -> Result<(), (CloseReason, Option<std::io::Error>)> {
-    Waiter::new(shared, PROGRESS)
-        .wait(|inner, _| match &inner.closed {
-            Some(reason) => Poll::Ready(Err((reason.clone(), inner.unreachable.take()))),
-            None if inner.is_connected => Poll::Ready(Ok(())),
-            None => Poll::Pending,
-        })
-        .await
 }

@@ -154,10 +154,10 @@ impl Shared {
 
     /// The system knows no way to the peer. Before the association is established that is its end, because someone is
     /// waiting for the answer; later it may pass.
-    pub(crate) fn on_unreachable(&self, error: io::Error) {
+    pub(crate) fn on_unreachable(&self, error: &io::Error) {
         self.command(|inner, now| {
             if !inner.is_connected && inner.closed.is_none() {
-                inner.unreachable = Some(error);
+                inner.unreachable = Some(error.to_string());
                 inner.core.abort(now, "");
             }
         });

@@ -241,7 +241,6 @@ impl DataChannel {
     /// # Cancel safety
     ///
     /// Dropping the future does not stop the close.
-    #[expect(clippy::must_use_candidate, reason = "the close has happened when this returns; its end may be ignored")]
     pub fn close(&self) -> Closing {
         self.handle.shared.command(|inner, now| inner.close_channel(now, self.handle.id));
         Closing::new(Arc::clone(&self.handle.shared), self.handle.id)
@@ -250,7 +249,6 @@ impl DataChannel {
     /// Throws away what a channel that is [closing](Self::close) has accepted and not sent, so that it closes even if
     /// the peer does not read. Returns the bytes; the channel then ends with an error that says so. Does nothing in any
     /// other state.
-    #[expect(clippy::must_use_candidate, reason = "the bytes are news, not the purpose")]
     pub fn discard_unsent(&self) -> usize {
         self.handle.shared.command(|inner, now| inner.discard_unsent(now, self.handle.id))
     }

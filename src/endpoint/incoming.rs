@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::association::{Association, Shared, connected};
+use crate::association::{Association, Shared};
 use crate::error::ConnectError;
 
 /// An association that a peer has made; awaited, it is an [`Association`]. Dropping it refuses it.
@@ -52,10 +52,9 @@ impl IntoFuture for Incoming {
 }
 
 async fn accept(mut incoming: Incoming) -> Result<Association, ConnectError> {
-    let address = incoming.remote_address();
-    let association = incoming.association.take();
-    connected(&incoming.shared).await.map_err(|(reason, _)| ConnectError::Closed { address, reason })?;
-    association.ok_or(ConnectError::EndpointClosed)
+    let association = incoming.association.take().ok_or(ConnectError::EndpointClosed)?;
+    association.connected().await?;
+    Ok(association)
 }
 
 /// An association that is being taken; see [`Incoming`].

@@ -15,7 +15,7 @@ pub use builder::EndpointBuilder;
 pub use incoming::{Accepting, Incoming};
 use table::Core;
 
-use crate::association::{Association, connected};
+use crate::association::Association;
 use crate::error::{BindError, ConnectError};
 pub use crate::socket::SocketStats;
 use crate::waiters::WaiterKey;
@@ -42,9 +42,19 @@ impl Endpoint {
     }
 
     /// An endpoint with limits of one's own.
-    #[must_use]
     pub fn builder() -> EndpointBuilder {
         EndpointBuilder::default()
+    }
+
+    /// Begins an association with a peer, and returns it at once: channels can be made on it, and what is sent on them
+    /// leaves as soon as the peer has answered. [`Association::connected`] waits for that.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be reached from this socket or has an association already; or the endpoint is closed or full.
+    pub fn dial(&self, address: SocketAddr) -> Result<Association, ConnectError> {
+        let remote = self.reachable(address)?;
+        Ok(Association::new(self.core.connect(remote)?))
     }
 
     /// Opens an association to a peer, and waits until it is established. Of several addresses of a name, the first
@@ -97,6 +107,11 @@ impl Endpoint {
         self.core.close();
     }
 
+    /// Accepts and opens no more associations, and ends those that there are at once: see [`Association::abort`].
+    pub fn abort(&self, reason: &str) {
+        self.core.abort(reason);
+    }
+
     /// Waits until there is no association, each having told its peer all it had to.
     ///
     /// # Cancel safety
@@ -114,14 +129,9 @@ impl Endpoint {
     }
 
     async fn connect_to(&self, address: SocketAddr) -> Result<Association, ConnectError> {
-        let remote = self.reachable(address)?;
-        let shared = self.core.connect(remote)?;
-        let association = Association::new(Arc::clone(&shared));
-        match connected(&shared).await {
-            Ok(()) => Ok(association),
-            Err((_, Some(source))) => Err(ConnectError::NoRoute { address, source }),
-            Err((reason, None)) => Err(ConnectError::Closed { address, reason }),
-        }
+        let association = self.dial(address)?;
+        association.connected().await?;
+        Ok(association)
     }
 
     /// The address as this socket writes it: an IPv6 socket reaches IPv4 peers by mapped addresses.

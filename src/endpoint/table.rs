@@ -190,6 +190,13 @@ impl Core {
         }
     }
 
+    /// Takes no more associations, and ends those that there are at once.
+    pub(crate) fn abort(&self, reason: &str) {
+        for shared in self.stop_accepting() {
+            shared.command(|inner, now| inner.abort(now, reason));
+        }
+    }
+
     pub(crate) fn hold(&self) {
         self.lock().handles += 1;
     }

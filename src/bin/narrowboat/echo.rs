@@ -1,12 +1,12 @@
 //! `narrowboat echo`.
 
-use narrowboat::{DataChannel, Endpoint, Incoming};
+use narrowboat::{DataChannel, Incoming};
 
 use crate::arguments::Echo;
-use crate::{Failure, config, report};
+use crate::{Failure, endpoint, report};
 
 pub(crate) async fn run(arguments: Echo) -> Result<(), Failure> {
-    let endpoint = Endpoint::builder().bind(&arguments.listen).config(config()).build()?;
+    let endpoint = endpoint(&arguments.listen, true)?;
     report::print(&format!("echoing on {}", endpoint.local_address()));
     while let Some(incoming) = endpoint.accept().await {
         tokio::spawn(serve(incoming));

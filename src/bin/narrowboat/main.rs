@@ -9,6 +9,7 @@ mod report;
 mod send;
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Parser;
@@ -33,7 +34,13 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = run(arguments.command) => outcome,
-            _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+            _ = tokio::signal::ctrl_c() => {
+                if let Some(endpoint) = ENDPOINT.get() {
+                    endpoint.abort("interrupted");
+                    let _ = tokio::time::timeout(GOODBYE_TIME_MAX, endpoint.wait_idle()).await;
+                }
+                Err("interrupted".into())
+            }
         }
     });
     // A read of the terminal cannot be cancelled, and must not keep the process.
@@ -53,21 +60,23 @@ async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// Limits for a person who waits: a peer that has vanished is given up after about half a minute.
-fn config() -> Config {
-    let mut config = Config::default();
-    config.association.association_max_retransmits = 7;
-    config
+/// The process's endpoint, for the last words of one that is interrupted.
+static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
+
+/// An endpoint with limits for a person who waits: a peer that has vanished is given up after about half a minute.
+fn endpoint(listen: &str, accept: bool) -> Result<Endpoint, Failure> {
+    let mut config = Config { accept, ..Config::default() };
+    config.association.association_max_retransmits = 6;
+    config.association.heartbeat_interval = Some(Duration::from_secs(5));
+    let endpoint = Endpoint::builder().config(config).bind(listen).build()?;
+    let _ = ENDPOINT.set(endpoint.clone());
+    Ok(endpoint)
 }
 
 /// Opens an association to `address`, from whichever version of IP it is.
 async fn dial(address: &str) -> Result<Association, Failure> {
-    let endpoint = Endpoint::builder().bind("[::]:0").accept(false).config(config()).build();
     // A system without IPv6 has no [::].
-    let endpoint = match endpoint {
-        Ok(endpoint) => endpoint,
-        Err(_) => Endpoint::builder().bind("0.0.0.0:0").accept(false).config(config()).build()?,
-    };
+    let endpoint = endpoint("[::]:0", false).or_else(|_| endpoint("0.0.0.0:0", false))?;
     match tokio::time::timeout(CONNECT_TIME_MAX, endpoint.connect(address)).await {
         Ok(association) => Ok(association?),
         Err(_) => {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar};
-use narrowboat::{Association, Bytes, DataChannel, Endpoint, Incoming, Message};
+use narrowboat::{Association, Bytes, DataChannel, Incoming, Message};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use crate::arguments::Receive;
 use crate::file::{Answer, BLOCKS_MAX, Header, PROTOCOL, Partial, decode_hash, hex, joined, safe_name};
-use crate::{Failure, config, report};
+use crate::{Failure, endpoint, report};
 
 /// How long a sender may take to close the channel after the answer.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
     }
     // A directory that cannot be written to is better found out before anyone sends.
     drop(Partial::create(into)?);
-    let endpoint = Endpoint::builder().bind(&arguments.listen).config(config()).build()?;
+    let endpoint = endpoint(&arguments.listen, true)?;
     report::print(&format!("receiving on {} into {}", endpoint.local_address(), into.display()));
 
     let receiver = Arc::new(Receiver {

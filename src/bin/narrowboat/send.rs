@@ -69,7 +69,7 @@ async fn send_file(channel: &DataChannel, file: File, header: &Header, bar: &Pro
     channel.send(header.encode()).await?;
     let (blocks, mut read) = mpsc::channel(BLOCKS_MAX);
     let size = header.size;
-    let reader = tokio::task::spawn_blocking(move || read_file(file, size, &blocks));
+    let reader = tokio::task::spawn_blocking(move || read_file(&file, size, &blocks));
     let mut accepted = 0;
     while let Some(block) = read.recv().await {
         accepted += block.len() as u64;
@@ -82,12 +82,12 @@ async fn send_file(channel: &DataChannel, file: File, header: &Header, bar: &Pro
 }
 
 /// Reads and hashes; the only work that may block.
-fn read_file(file: File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result<String, Failure> {
+fn read_file(mut file: &File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result<String, Failure> {
     let mut hash = Sha256::new();
     let mut left = size;
     while left > 0 {
         let mut block = Vec::with_capacity(BLOCK_SIZE);
-        let read = (&file).take(left.min(BLOCK_SIZE as u64)).read_to_end(&mut block);
+        let read = Read::by_ref(&mut file).take(left.min(BLOCK_SIZE as u64)).read_to_end(&mut block);
         let read = read.map_err(|error| format!("cannot read the file: {error}"))?;
         if read == 0 {
             return Err("the file became shorter while it was sent: try again".into());
