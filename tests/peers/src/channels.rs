@@ -37,6 +37,7 @@ impl NarrowboatChannels {
             channels_max: usize::from(u16::MAX),
             peer_message_size_max: settings.message_size_max,
             message_size_max: settings.message_size_max,
+            ..ChannelsConfig::default()
         };
         let role = match role {
             Role::Client => narrowboat_dcep::Role::Client,
