@@ -1,104 +1,109 @@
-//! WebRTC data channels over an SCTP association, without I/O.
-use std::time::Instant;
-use bytes::Bytes;
-use narrowboat_sctp::{Association, CloseReason, ResetFailure, StreamId};
+//! WebRTC data channels (RFC 8831, RFC 8832, W3C RTCDataChannel) over one SCTP association, without I/O.
+//!
+//! [`DataChannels`] holds the channels of one [`Association`](narrowboat_sctp::Association): it opens them, in band
+//! or negotiated, carries their messages, and closes them by resetting the stream in both directions. It is told the
+//! time and borrows the association in each call; what the application should know it says in
+//! [`Event`]s.
+//!
+//! ```
+//! # use std::{sync::Arc, time::Instant};
+//! # use narrowboat_sctp::{Association, CookieKeys, Ecn};
+//! # use narrowboat_dcep::*;
+//! let now = Instant::now();
+//! let config = Arc::new(narrowboat_sctp::Config::default());
+//! let mut ends = [(1, Role::Client), (2, Role::Server)].map(|(seed, role)| {
+//!     let association = Association::new(now, config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]);
+//!     (association, DataChannels::new(Config::default(), role))
+//! });
+//! let (association, channels) = &mut ends[0];
+//! association.connect(now);
+//! let id = channels.open(now, association, ChannelOptions::new("chat"))?;
+//! channels.send(now, association, id, "hello".into())?;
+//! channels.close(now, association, id);
+//!
+//! // A perfect network, and at the other end an application that prints.
+//! let mut printed = Vec::new();
+//! for turn in 0..20 {
+//!     let mut buffer = Vec::new();
+//!     let (association, channels) = &mut ends[turn % 2];
+//!     while let Some(event) = channels.poll_event(now, association) {
+//!         match event {
+//!             Event::Readable(id) => printed.push(channels.recv(now, association, id)),
+//!             Event::Closed(_, error) => assert_eq!(error, None),
+//!             _ => {}
+//!         }
+//!     }
+//!     while let Some(transmit) = ends[turn % 2].0.poll_transmit(now, 1, &mut buffer) {
+//!         let datagram = buffer.split_off(buffer.len() - transmit.len);
+//!         ends[(turn + 1) % 2].0.handle_datagram(now, Ecn::NotCe, datagram.into());
+//!     }
+//! }
+//! assert_eq!(printed, [Some(Message::text("hello"))]);
+//! assert_eq!(ends[0].1.ready_state(id), Some(ReadyState::Closed));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Closing
+//!
+//! A channel that was closed by [`close`](DataChannels::close) sends what it has accepted, then resets its stream. The
+//! peer answers with its own reset. The channel is [`Closed`](Event::Closed) when ours is performed *and* the peer's
+//! has arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
+//!
+//! | what happens | what follows |
+//! | --- | --- |
+//! | the peer resets an open channel | [`Closing`](Event::Closing); what was not sent is thrown away, our reset follows by itself; [`Closed`](Event::Closed), with [`PeerClosed`](ChannelError::PeerClosed) if something reliable was thrown away |
+//! | both close at once | each sends what it has accepted; one `Closed` at each end |
+//! | closed before DATA_CHANNEL_ACK | as any other; if the peer resets a channel that it has not acknowledged: [`Refused`](ChannelError::Refused) |
+//! | closed before the association is up | if no message waits: nothing goes out, `Closed` at once. Otherwise the channel is opened, the messages are sent, and it is closed |
+//! | the peer does not offer RE-CONFIG | `Closed` at once, with [`ResetNotSupported`](ChannelError::ResetNotSupported); what was accepted is still sent |
+//! | our reset is refused or never answered | `Closed` with [`Reset`](ChannelError::Reset), after as many tries as the association makes; the id is not used again |
+//! | the peer performs our reset but never resets its side | `Closed` with [`PeerDidNotReset`](ChannelError::PeerDidNotReset) after `close_timeout` without a sign of life on the stream; the id is used again only if the reset comes after all |
+//! | the peer breaks a rule | `Closing`, our reset, `Closed` with the error; what comes meanwhile is thrown away and counted |
+//! | the peer's next channel on the id arrives before the answer to our reset | it waits, holding its part of the receive window, until the answer is there |
+//! | the association ends or restarts | `Closed` for each channel: without error after a graceful shutdown, which delivers everything first |
+//!
+//! Partially reliable messages are sent or abandoned before the reset. A reliable message for a peer that does not
+//! read waits for as long as the peer lives: [`discard_unsent`](DataChannels::discard_unsent) is the way out.
+//!
+//! # Data before its channel
+//!
+//! Data on a stream without a channel is an error (RFC 8832 §6), unless the application is only late in making a
+//! negotiated channel. It is therefore held, up to `unclaimed_bytes_max` bytes and on 8 streams at most, until
+//! [`open`](DataChannels::open) with that id claims it. If there is more, if a DATA_CHANNEL_OPEN follows (which should
+//! have come first: senders keep order until they hear from the peer), or if the peer resets the stream, it is thrown
+//! away and counted, and the stream is reset.
+
+mod channel;
+mod channels;
+mod config;
+mod control;
+mod error;
+mod event;
+mod ids;
+mod message;
+mod open;
+mod options;
+pub mod ppid;
+mod queue;
+mod stats;
+mod stream;
+
+pub use channels::DataChannels;
+pub use config::{Config, Role};
+pub use control::ControlError;
+pub use error::{ChannelError, OpenError, SendError};
+pub use event::{ChannelId, Event, ReadyState};
+pub use message::Message;
 pub use narrowboat_sctp::Reliability;
+pub use options::ChannelOptions;
+pub use stats::{DropReason, Drops, Stats};
 
-/// Which stream ids this end opens channels on (RFC 8832 §6).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role { /// Even ids: the DTLS client, or the end that dialled.
-    Client, /// Odd ids.
-    Server }
-
-/// Names a channel within its association; never used again, whatever happens to its stream id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub struct ChannelId(pub u64);
-
-/// W3C RTCDataChannelState.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ReadyState { Connecting, Open, Closing, Closed }
-
-/// How a channel is to be opened (W3C RTCDataChannelInit).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelOptions {
-    pub label: String,
-    pub protocol: String,
-    pub ordered: bool,
-    pub reliability: Reliability,
-    /// RFC 8831 §6.4; 256 is normal
-    pub priority: u16,
-    /// `Some(id)`: both ends make the channel with this id, and no DCEP message is exchanged.
-    pub negotiated: Option<StreamId>,
-}
-
-/// A message of a channel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message { Text(/* valid UTF-8 */ Bytes), Binary(Bytes) }
-
-/// Limits of the channels of one association.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    pub channels_max: usize,
-    /// Largest message that the peer takes (a=max-message-size); 0 is no limit.
-    pub peer_message_size_max: usize,
-    /// Largest message that this end takes
-    pub message_size_max: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError { /* LabelTooLong, ProtocolTooLong, IdInUse, InvalidId (65535 or >= streams), NoFreeId, TooManyChannels, Closed */ }
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError { /* Full, TooLarge{len,max}, NotOpen(ReadyState) , NoSuchChannel */ }
-/// Why a channel ended other than by close() of either end.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChannelError {
-    #[error("the association ended: {0}")] Association(CloseReason),
-    #[error("{0}")] Reset(ResetFailure),
-    /* ResetNotSupported, PeerRestarted, protocol errors: BadOpen.., WrongParity, IdInUse, NoSuchStream.. */
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The association is up.
-    Connected,
-    /// The peer opened a channel; it is open. Comes before its first message.
-    Incoming(ChannelId),
-    /// A channel made here is open (W3C "open").
-    Open(ChannelId),
-    /// recv() has something
-    Readable(ChannelId),
-    /// send() said Full, and may now go through
-    Writable(ChannelId),
-    BufferedAmountLow(ChannelId),
-    /// The peer closed: state is `closing` now (W3C "closing" event). Not sent for a local close().
-    Closing(ChannelId),
-    /// The last event of a channel, exactly once. Messages that came before are still there to recv().
-    Closed(ChannelId, Option<ChannelError>),
-    /// The association restarted / ended. Last event of all, exactly once.
-    AssociationClosed(CloseReason),
-}
-
-/// The data channels of one association. Borrows the association in each call and owns no part of it.
-#[derive(Debug)]
-pub struct DataChannels { _private: () }
-
-impl DataChannels {
-    pub fn new(_config: Config, _role: Role) -> Self { todo!() }
-    // getters
-    pub fn ready_state(&self, _id: ChannelId) -> Option<ReadyState> { todo!() }
-    pub fn options(&self, _id: ChannelId) -> Option<&ChannelOptions> { todo!() }
-    pub fn stream(&self, _id: ChannelId) -> Option<StreamId> { todo!() }
-    /// Application bytes accepted and not yet sent; DCEP not counted (W3C bufferedAmount).
-    pub fn buffered_amount(&self, _association: &Association, _id: ChannelId) -> usize { todo!() }
-    pub fn is_readable(&self, _id: ChannelId) -> bool { todo!() }
-    // commands
-    pub fn open(&mut self, _now: Instant, _association: &mut Association, _options: ChannelOptions) -> Result<ChannelId, OpenError> { todo!() }
-    pub fn send(&mut self, _now: Instant, _association: &mut Association, _id: ChannelId, _message: Message) -> Result<(), SendError> { todo!() }
-    pub fn recv(&mut self, _now: Instant, _association: &mut Association, _id: ChannelId) -> Option<Message> { todo!() }
-    pub fn close(&mut self, _now: Instant, _association: &mut Association, _id: ChannelId) { todo!() }
-    /// The application has let go of its last handle: closes the channel if need be, and forgets it once it is closed; unread messages are thrown away.
-    pub fn forget(&mut self, _now: Instant, _association: &mut Association, _id: ChannelId) { todo!() }
-    pub fn set_buffered_amount_low_threshold(&mut self, _association: &mut Association, _id: ChannelId, _threshold: usize) { todo!() }
-    // output: takes the association's events in, answers them, and says what the application should know.
-    pub fn poll_event(&mut self, _now: Instant, _association: &mut Association) -> Option<Event> { todo!() }
+#[cfg(test)]
+mod tests {
+    /// An association's task may move between threads.
+    #[test]
+    fn channels_can_be_sent_to_another_thread() {
+        fn assert_send<T: Send>() {}
+        assert_send::<super::DataChannels>();
+    }
 }

@@ -97,13 +97,7 @@ impl CookieKeys {
 
     /// Takes a cookie apart if it is one of ours for this binding (RFC 9260 §5.1.5 steps 1 to 4). The comparison takes
     /// the same time wherever a forgery first differs.
-    pub(crate) fn open(
-        &self,
-        now: Instant,
-        lifetime: Duration,
-        bytes: &[u8],
-        binding: Binding<'_>,
-    ) -> Option<Opened> {
+    pub(crate) fn open(&self, now: Instant, lifetime: Duration, bytes: &[u8], binding: Binding<'_>) -> Option<Opened> {
         let (body, mac) = bytes.split_at_checked(BODY_LEN).filter(|_| bytes.len() == COOKIE_LEN)?;
         let mut fields = body.chunks_exact(4).filter_map(|field| field.try_into().ok().map(u32::from_be_bytes));
         let created = fields.next()?;

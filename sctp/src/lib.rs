@@ -1,5 +1,11 @@
 //! One SCTP association (RFC 9260) with stream reset (RFC 6525) and partial reliability (RFC 3758), without I/O.
-pub mod wire;
+//!
+//! Bytes in, bytes out: the crate has no socket, no task, no clock and no randomness of its own. An [`Association`] is
+//! told the time and the datagrams, and asked for datagrams, one deadline, and events; an [`Endpoint`] keeps the table of
+//! associations on one UDP socket (RFC 6951). An hour of network then runs in a second and replays from a seed.
+//!
+//! Data channels over it are the crate `narrowboat-dcep`, sockets and tasks the crate `narrowboat`.
+
 mod association;
 mod config;
 mod cookie;
@@ -7,9 +13,14 @@ mod endpoint;
 mod error;
 mod event;
 mod message;
+mod out_of_the_blue;
+mod path;
 mod recv;
+mod reset;
+mod send;
 mod serial;
 mod stats;
+pub mod wire;
 
 pub use association::{Association, Ecn, State, Transmit};
 pub use config::{Config, ConfigError};

@@ -1,107 +1,405 @@
-//! One SCTP association (RFC 9260) with one path, without I/O.
+//! One SCTP association with one path, without I/O: the public surface. The rules live in the files beside this one,
+//! one per chapter of RFC 9260.
 
+mod data;
+mod fault;
+mod handshake;
+mod input;
+pub(crate) mod negotiate;
+mod outbox;
+mod output;
+mod reconfig;
+mod shutdown;
+mod state;
+mod timeout;
+mod timer;
+mod unexpected;
+
+pub use state::State;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
+use self::handshake::Handshake;
+use self::negotiate::Agreed;
+use self::outbox::Outbox;
+use self::timer::TimerTable;
 use crate::config::Config;
 use crate::cookie::CookieKeys;
-use crate::error::{ResetError, SendError};
+use crate::error::{CloseReason, ResetError, SendError};
 use crate::event::Event;
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
+use crate::path::Path;
+use crate::recv::{Receiver, ReceiverEvent};
+use crate::reset::{IncomingReset, OutgoingReset};
+use crate::send::Sender;
+use crate::serial::Tsn;
 use crate::stats::Stats;
+use crate::wire::Extensions;
 
-/// Where an association is in RFC 9260 §4's diagram.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum State {
-    /// Nothing yet, or no longer.
-    Closed,
-    /// INIT sent.
-    CookieWait,
-    /// COOKIE ECHO sent.
-    CookieEchoed,
-    /// Data flows both ways.
-    Established,
-    /// `shutdown` was called; what was accepted is still being delivered.
-    ShutdownPending,
-    /// SHUTDOWN sent.
-    ShutdownSent,
-    /// SHUTDOWN received; what was accepted is still being delivered.
-    ShutdownReceived,
-    /// SHUTDOWN ACK sent.
-    ShutdownAckSent,
-}
-
-/// Datagrams that `poll_transmit` wrote, one after another, all to be sent to the peer.
+/// Datagrams that [`Association::poll_transmit`] wrote, one after another, all for the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
 pub struct Transmit {
-    /// Bytes written to the buffer in this call.
+    /// Bytes appended to the buffer.
     pub len: usize,
-    /// Bytes of each datagram; the last one may be shorter (for GSO). Equal to `len` if there is only one.
+    /// Bytes of each datagram; the last one may be shorter. Equal to `len` if there is only one.
     pub segment_size: usize,
 }
 
-/// The two low bits of the IP header's traffic class, as they arrived (RFC 3168).
+/// What the IP header said about congestion (RFC 3168).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Ecn {
-    /// Not known, or not capable.
+    /// Not known, or nothing to say.
     #[default]
-    NotEct,
+    NotCe,
     /// Congestion was experienced on the way.
     Ce,
 }
 
 /// One SCTP association.
+///
+/// It owns no socket and no clock. Its owner tells it the time and the datagrams that came, and asks for what to do.
+/// There are four classes of method:
+///
+/// - *Getters* change nothing.
+/// - *Commands* (`connect`, `send`, `release`, `reset_streams`, `shutdown`, `abort`, …) come from the application.
+/// - *Inputs* (`handle_datagram`, `handle_timeout`) come from the network and the clock.
+/// - *Outputs* are polled after any of the former, in this order, each until it has nothing more:
+///   [`poll_event`](Self::poll_event), [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout).
+///
+/// Time must not run backwards between calls; if it does, nothing fires early and nothing panics.
+///
+/// ```
+/// # use std::{sync::Arc, time::Instant};
+/// # use narrowboat_sctp::*;
+/// let now = Instant::now();
+/// let config = Arc::new(Config::default());
+/// let mut ends = [1, 2].map(|n| Association::new(now, config.clone(), CookieKeys::new(now, [n; 32]), &[], [n; 32]));
+/// ends[0].connect(now);
+/// ends[0].send(now, 3, Ppid(53), "hello".into(), SendOptions::default())?;
+/// // A perfect network.
+/// let mut buffer = Vec::new();
+/// for turn in 0..8 {
+///     while let Some(transmit) = ends[turn % 2].poll_transmit(now, 1, &mut buffer) {
+///         let datagram = buffer.split_off(buffer.len() - transmit.len);
+///         ends[(turn + 1) % 2].handle_datagram(now, Ecn::NotCe, datagram.into());
+///     }
+/// }
+/// assert!(matches!(ends[1].poll_event(), Some(Event::Connected)));
+/// let Some(Event::Message(message)) = ends[1].poll_event() else { panic!() };
+/// assert_eq!(message.payload.into_bytes(), "hello");
+/// ends[1].release(now, message.credit);
+/// # Ok::<(), SendError>(())
+/// ```
 #[derive(Debug)]
 pub struct Association {
-    _private: (),
+    config: Arc<Config>,
+    keys: CookieKeys,
+    /// The peer's transport address as cookies are bound to it.
+    address: Box<[u8]>,
+    rng: StdRng,
+    state: State,
+    handshake: Handshake,
+    agreed: Option<Agreed>,
+    timers: TimerTable,
+    path: Path,
+    sender: Sender,
+    receiver: Option<Box<Receiver>>,
+    outgoing_reset: OutgoingReset,
+    incoming_reset: IncomingReset,
+    outbox: Outbox,
+    events: VecDeque<Event>,
+    /// The terminal event, until it is polled.
+    closing: Option<CloseReason>,
+    /// Whether the association has ended for good.
+    is_over: bool,
+    /// `shutdown` was called before the association was established.
+    is_shutdown_wanted: bool,
+    /// Packets with DATA that may still leave in answer to the last input.
+    burst_left: u32,
+    stats: Stats,
+    /// Mutations since the last recount, in debug builds.
+    unchecked: usize,
 }
 
 impl Association {
-    /// An association in `Closed` that answers a peer's INIT; [`connect`](Self::connect) makes it send one.
+    /// An association in [`State::Closed`] that answers a peer's INIT; [`connect`](Self::connect) makes it send one.
+    ///
+    /// `config` must have passed [`Config::validate`]. `address` is the peer's transport address in any fixed form, to
+    /// bind State Cookies to; empty where there are no addresses to know, as under DTLS. `seed` must come from a secure
+    /// source of randomness: tags and initial TSNs are drawn from it.
     #[must_use]
-    pub fn new(_now: Instant, _config: Arc<Config>, _cookie_keys: CookieKeys, _seed: [u8; 32]) -> Self { todo!() }
+    pub fn new(now: Instant, config: Arc<Config>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let handshake = Handshake::new(&mut rng);
+        let path = Path::new(&config);
+        let initial_tsn = handshake.local_initial_tsn;
+        let _ = now;
+        Self {
+            sender: Sender::new(&config, path.mtu, initial_tsn),
+            outgoing_reset: Self::new_outgoing_reset(&config, initial_tsn),
+            incoming_reset: IncomingReset::new(crate::serial::RequestSn(0)),
+            outbox: Outbox::default(),
+            config,
+            keys,
+            address: address.into(),
+            rng,
+            state: State::Closed,
+            handshake,
+            agreed: None,
+            timers: TimerTable::default(),
+            path,
+            receiver: None,
+            events: VecDeque::new(),
+            closing: None,
+            is_over: false,
+            is_shutdown_wanted: false,
+            burst_left: 0,
+            stats: Stats::default(),
+            unchecked: 0,
+        }
+    }
 
     // Getters
-    pub fn state(&self) -> State { todo!() }
-    pub fn stats(&self) -> Stats { todo!() }
-    /// Bytes accepted by `send` for this stream and not yet sent for the first time.
-    pub fn buffered_amount(&self, _stream: StreamId) -> usize { todo!() }
-    /// Streams that may be sent on; as configured until the handshake is done, then what both ends agreed on.
-    pub fn outbound_streams(&self) -> u16 { todo!() }
-    pub fn inbound_streams(&self) -> u16 { todo!() }
-    pub fn peer_supports_stream_reset(&self) -> bool { todo!() }
-    pub fn peer_supports_partial_reliability(&self) -> bool { todo!() }
-    /// Whether all that was accepted by `send` on this stream has been acknowledged or given up.
-    pub fn is_drained(&self, _stream: StreamId) -> bool { todo!() }
-    /// Whether an outgoing reset of the stream was asked for and has not ended.
-    pub fn is_resetting(&self, _stream: StreamId) -> bool { todo!() }
+
+    /// Where the association is in its life.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Whether the association has ended; it never comes back. There may still be events and a last packet to poll.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Counters and gauges.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counters = self.sender.counters();
+        Stats {
+            messages_sent: counters.messages,
+            messages_abandoned: counters.abandoned,
+            data_chunks_sent: counters.chunks,
+            data_chunks_retransmitted: counters.retransmitted,
+            congestion_events: counters.congestion_events,
+            spurious_retransmissions: counters.spurious,
+            srtt: self.path.rto.srtt(),
+            rto: self.path.rto.current(),
+            cwnd: self.sender.cwnd(),
+            flight_size: self.sender.flight_size(),
+            peer_rwnd: self.sender.peer_rwnd(),
+            buffered_amount: self.sender.buffered(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Bytes accepted by [`send`](Self::send) on this stream and not yet sent for the first time.
+    #[must_use]
+    pub fn buffered_amount(&self, stream: StreamId) -> usize {
+        self.sender.buffered_on(stream)
+    }
+
+    /// Streams that may be sent on: as configured until the handshake is done, then what both ends agreed on.
+    #[must_use]
+    pub fn outbound_streams(&self) -> u16 {
+        self.agreed.map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
+    }
+
+    /// Streams that the peer may send on, likewise.
+    #[must_use]
+    pub fn inbound_streams(&self) -> u16 {
+        self.agreed.map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
+    }
+
+    /// Whether both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
+    #[must_use]
+    pub fn peer_supports_stream_reset(&self) -> bool {
+        self.has_agreed_on(Extensions::RE_CONFIG)
+    }
+
+    /// Whether both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
+    #[must_use]
+    pub fn peer_supports_partial_reliability(&self) -> bool {
+        self.has_agreed_on(Extensions::FORWARD_TSN)
+    }
+
+    fn has_agreed_on(&self, extensions: Extensions) -> bool {
+        self.agreed.is_some_and(|agreed| agreed.extensions.contains(extensions))
+    }
+
+    /// Whether all that was accepted by [`send`](Self::send) on this stream has been acknowledged or given up.
+    #[must_use]
+    pub fn is_drained(&self, stream: StreamId) -> bool {
+        self.sender.is_stream_drained(stream)
+    }
+
+    /// Whether a reset of the stream was asked for and has not ended.
+    #[must_use]
+    pub fn is_resetting(&self, stream: StreamId) -> bool {
+        self.sender.is_resetting(stream)
+    }
 
     // Commands
-    pub fn connect(&mut self, _now: Instant) { todo!() }
-    pub fn send(&mut self, _now: Instant, _stream: StreamId, _ppid: Ppid, _payload: Bytes, _options: SendOptions) -> Result<(), SendError> { todo!() }
-    /// Threshold of `Event::BufferedAmountLow`; 0 at first.
-    pub fn set_buffered_amount_low_threshold(&mut self, _stream: StreamId, _threshold: usize) { todo!() }
+
+    /// Starts a handshake (RFC 9260 §5.1). Does nothing unless the association is new.
+    pub fn connect(&mut self, now: Instant) {
+        self.begin_handshake(now);
+        self.check_consistency();
+    }
+
+    /// Hands over a message for the peer. Messages may be handed over before the association is established; they leave
+    /// as soon as it is. The whole message is accepted, or nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        let result = self.accept_message(now, stream, ppid, payload, options);
+        self.check_consistency();
+        result
+    }
+
+    /// Sets the threshold of [`Event::BufferedAmountLow`] for a stream, in bytes; 0 at first, and again after the stream
+    /// was reset.
+    pub fn set_buffered_amount_low_threshold(&mut self, stream: StreamId, threshold: usize) {
+        self.sender.set_low_threshold(stream, threshold);
+    }
+
     /// Hands back the room of a message that the application has read, which opens the receive window.
-    pub fn release(&mut self, _now: Instant, _credit: Credit) { todo!() }
-    /// Resets the outgoing side of the streams once all that was accepted on them has been acknowledged or given up.
-    /// Each ends in an `Event::OutgoingReset`. Until then `send` on them fails with `Resetting`.
-    pub fn reset_streams(&mut self, _now: Instant, _streams: &[StreamId]) -> Result<(), ResetError> { todo!() }
-    /// Throws away what was accepted on a stream and not yet sent (a message half sent is given up like an expired one if
-    /// the peer knows FORWARD-TSN, else finished). Returns the bytes dropped.
-    pub fn discard_unsent(&mut self, _now: Instant, _stream: StreamId) -> usize { todo!() }
-    pub fn shutdown(&mut self, _now: Instant) { todo!() }
-    pub fn abort(&mut self, _now: Instant, _reason: &str) { todo!() }
+    pub fn release(&mut self, now: Instant, credit: Credit) {
+        self.reopen_window(now, credit);
+        self.check_consistency();
+    }
+
+    /// Resets the outgoing side of streams (RFC 6525 §5.1.2) once all that was accepted on them has been acknowledged or
+    /// given up. Each stream ends in an [`Event::OutgoingReset`]; until then `send` on it fails with
+    /// [`SendError::Resetting`]. A stream that is being reset already is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// See [`ResetError`]; nothing was begun then.
+    pub fn reset_streams(&mut self, now: Instant, streams: &[StreamId]) -> Result<(), ResetError> {
+        let result = self.begin_reset(now, streams);
+        self.check_consistency();
+        result
+    }
+
+    /// Throws away what was accepted on a stream and not yet sent. A message of which some fragments have been sent is
+    /// given up if the peer knows FORWARD-TSN, else finished. Returns the bytes thrown away.
+    pub fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
+        let dropped = self.discard(now, stream);
+        self.check_consistency();
+        dropped
+    }
+
+    /// Ends the association gracefully (RFC 9260 §9.2): what was accepted is delivered, then both ends close. Before the
+    /// association is established it is remembered until then.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.begin_shutdown(now);
+        self.check_consistency();
+    }
+
+    /// Ends the association at once (RFC 9260 §9.1). The peer is told `reason`, cut to half a packet.
+    pub fn abort(&mut self, now: Instant, reason: &str) {
+        self.abort_locally(now, reason);
+        self.check_consistency();
+    }
 
     // Inputs
-    /// `datagram` should own memory of about its own size: payloads are kept as slices of it.
-    pub fn handle_datagram(&mut self, _now: Instant, _ecn: Ecn, _datagram: Bytes) { todo!() }
-    pub fn handle_timeout(&mut self, _now: Instant) { todo!() }
 
-    // Outputs, polled in this order after any of the above
-    pub fn poll_event(&mut self) -> Option<Event> { todo!() }
-    /// Appends up to `max_datagrams` datagrams, equal in size but for the last, to `buf`.
-    pub fn poll_transmit(&mut self, _now: Instant, _max_datagrams: usize, _buf: &mut Vec<u8>) -> Option<Transmit> { todo!() }
-    pub fn poll_timeout(&self) -> Option<Instant> { todo!() }
+    /// Takes in a datagram from the peer. It should own memory of about its own size: payloads are kept as slices of it,
+    /// and only small ones are copied out.
+    pub fn handle_datagram(&mut self, now: Instant, ecn: Ecn, datagram: Bytes) {
+        // Congestion marks are counted for nothing yet: SCTP has no standard echo without the ECN extension.
+        let _ = ecn;
+        self.burst_left = self.config.max_burst;
+        self.take_in(now, datagram);
+        self.check_consistency();
+    }
+
+    /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come; calls at
+    /// other times do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.burst_left = self.config.max_burst;
+        self.fire_timers(now);
+        self.check_consistency();
+    }
+
+    // Outputs
+
+    /// What happened, in order. The last event is [`Event::Closed`].
+    #[must_use = "events drive the owner; unpolled ones keep the receive window smaller"]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front().or_else(|| self.sender.poll_notice()) {
+            return Some(event);
+        }
+        if let Some(event) = self.receiver.as_mut().and_then(|receiver| receiver.poll()) {
+            return Some(match event {
+                ReceiverEvent::Message(message) => {
+                    self.stats.messages_received += 1;
+                    Event::Message(message)
+                }
+                ReceiverEvent::Reset(streams) => Event::IncomingReset(streams),
+            });
+        }
+        self.closing.take().map(Event::Closed)
+    }
+
+    /// Appends up to `max_datagrams` datagrams for the peer to `buf`, equal in size but for the last one. Returns `None`
+    /// when there is nothing to send now.
+    pub fn poll_transmit(&mut self, now: Instant, max_datagrams: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let transmit = self.write_datagrams(now, max_datagrams, buf);
+        self.check_consistency();
+        transmit
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_deadline()
+    }
+
+    fn new_outgoing_reset(config: &Config, initial_tsn: Tsn) -> OutgoingReset {
+        OutgoingReset::new(crate::serial::RequestSn(initial_tsn.0), config.reset_attempts_max, config.reset_timeout)
+    }
+
+    fn draw_nonzero(&mut self) -> u32 {
+        self.rng.next_u32().max(1)
+    }
+
+    /// Recounts what the parts keep, in debug builds. With much in store only some mutations are followed by it, since
+    /// recounting all after each would make every test quadratic.
+    fn check_consistency(&mut self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        self.check_timers();
+        self.unchecked += 1;
+        if self.unchecked <= self.sender.held_len() / 16 {
+            return;
+        }
+        self.unchecked = 0;
+        self.sender.check_consistency();
+        self.path.check_consistency();
+        self.outgoing_reset.check_consistency();
+        self.incoming_reset.check_consistency();
+        if let Some(receiver) = &self.receiver {
+            receiver.check_consistency();
+        }
+    }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Rack,
     /// Nothing was heard for a while: probe for a lost tail (RFC 8985 §7.2).
     TailLossProbe,
+    /// The pacer lets the next packet out (RFC 9002 §7.7).
+    Pacing,
     /// Time for a HEARTBEAT, or for its answer (RFC 9260 §8.3).
     Heartbeat,
     /// Guards RE-CONFIG (RFC 6525 §5.1.1).
@@ -28,7 +30,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::T1Init,
         Self::T1Cookie,
         Self::T2Shutdown,
@@ -36,6 +38,7 @@ impl Timer {
         Self::T5ShutdownGuard,
         Self::Rack,
         Self::TailLossProbe,
+        Self::Pacing,
         Self::Heartbeat,
         Self::Reconfig,
         Self::ResetDeadline,

@@ -1,31 +1,55 @@
-//! Many associations on one UDP socket (RFC 6951), without I/O.
+//! Many associations on one UDP socket (RFC 6951), without I/O: which datagram belongs to which, and what is answered
+//! while there is none (RFC 9260 §5.1, §8.4).
+
+mod limits;
+mod table;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-use crate::association::Association;
+use self::limits::AnswerLimit;
+pub use self::table::AssociationHandle;
+use self::table::{Peer, Table};
+use crate::association::negotiate::{self, LocalSide, Refusal};
+use crate::association::{Association, Ecn};
 use crate::config::Config;
-use crate::stats::Drops;
-
-/// Names an association within its endpoint; never used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct AssociationHandle(pub u64);
+use crate::cookie::CookieKeys;
+use crate::out_of_the_blue;
+use crate::serial::Tsn;
+use crate::stats::{DropReason, Drops};
+use crate::wire::{Cause, ChunkType, Chunks, Init, PacketHeader, RawChunk, is_checksum_valid};
 
 /// Limits of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointConfig {
     /// Of each association.
     pub association: Arc<Config>,
-    /// Whether peers may open associations to this endpoint.
+    /// Whether peers may open associations. Default true.
     pub accept: bool,
-    /// Associations at most.
+    /// Associations at most, those that were dialled included. Default 65,536.
     pub associations_max: usize,
-    /// Of those, from one IP address.
+    /// Of those, from one IP address. Default 4,096: many users may share an address behind a NAT.
     pub associations_per_address_max: usize,
-    /// INITs and out-of-the-blue packets answered each second at most.
+    /// INITs, cookies and out-of-the-blue packets answered in a second, at most. Default 10,000: what arrives beyond it is
+    /// dropped and counted, so a flood cannot take the processor from those who are connected.
     pub answers_per_second_max: u32,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            association: Arc::new(Config::default()),
+            accept: true,
+            associations_max: 65_536,
+            associations_per_address_max: 4096,
+            answers_per_second_max: 10_000,
+        }
+    }
 }
 
 /// What became of a datagram.
@@ -49,26 +73,235 @@ pub enum ConnectError {
     #[error("the endpoint has as many associations as its configuration allows")]
     TooManyAssociations,
     /// There is one to this address and port already.
-    #[error("there is an association with that peer already")]
-    AlreadyConnected,
+    #[error("there is an association with {0} already")]
+    AlreadyConnected(SocketAddr),
 }
 
-/// The table of a UDP socket's associations.
+/// The associations of one UDP socket, by peer. It owns the table, not the associations.
+///
+/// Nothing is allocated for a peer before its State Cookie has come back and proved where it is: an INIT costs two
+/// hashes and one answer that is smaller than three INITs.
+///
+/// Peers are told apart by UDP address *and* port: behind a NAT, many of them have the same IP address and the same SCTP
+/// ports.
 #[derive(Debug)]
 pub struct Endpoint {
-    _private: (),
+    config: EndpointConfig,
+    keys: CookieKeys,
+    rng: StdRng,
+    table: Table,
+    answers: AnswerLimit,
+    drops: Drops,
 }
 
 impl Endpoint {
+    /// An endpoint without associations. `config.association` must have passed [`Config::validate`]; `seed` must come
+    /// from a secure source of randomness: cookie keys and tags are drawn from it.
     #[must_use]
-    pub fn new(_now: Instant, _config: EndpointConfig, _seed: [u8; 32]) -> Self { todo!() }
+    pub fn new(now: Instant, config: EndpointConfig, seed: [u8; 32]) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let keys = CookieKeys::new(now, draw(&mut rng));
+        let table = Table::new(rng.next_u64());
+        let answers = AnswerLimit::new(now, config.answers_per_second_max);
+        Self { config, keys, rng, table, answers, drops: Drops::default() }
+    }
+
     /// Starts an association with the peer at `remote`; it has an INIT to transmit.
-    pub fn connect(&mut self, _now: Instant, _remote: SocketAddr) -> Result<(AssociationHandle, Association), ConnectError> { todo!() }
-    pub fn handle_datagram(&mut self, _now: Instant, _remote: SocketAddr, _datagram: Bytes, _answer: &mut Vec<u8>) -> DatagramEvent { todo!() }
-    /// Forgets a closed association.
-    pub fn remove(&mut self, _handle: AssociationHandle) { todo!() }
-    pub fn remote_address(&self, _handle: AssociationHandle) -> Option<SocketAddr> { todo!() }
-    pub fn len(&self) -> usize { todo!() }
-    pub fn is_empty(&self) -> bool { todo!() }
-    pub fn drops(&self) -> &Drops { todo!() }
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+    ) -> Result<(AssociationHandle, Association), ConnectError> {
+        if self.table.len() >= self.config.associations_max {
+            return Err(ConnectError::TooManyAssociations);
+        }
+        let peer = Peer { address: remote, sctp_port: self.config.association.remote_port };
+        let handle = self.table.insert(peer).ok_or(ConnectError::AlreadyConnected(remote))?;
+        let mut association = self.association(now, &peer, self.config.association.clone());
+        association.connect(now);
+        Ok((handle, association))
+    }
+
+    /// Says what to do with a datagram. Costs the same however many associations there are.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        datagram: Bytes,
+        answer: &mut Vec<u8>,
+    ) -> DatagramEvent {
+        let Ok(header) = PacketHeader::decode(&datagram) else { return self.drop_datagram(DropReason::BadPacket) };
+        if header.destination_port != self.config.association.local_port {
+            return self.drop_datagram(DropReason::WrongPorts);
+        }
+        let peer = Peer { address: remote, sctp_port: header.source_port };
+        if let Some(handle) = self.table.find(&peer) {
+            return DatagramEvent::Existing(handle, datagram);
+        }
+        if !is_checksum_valid(&datagram) {
+            return self.drop_datagram(DropReason::BadChecksum);
+        }
+        if !self.answers.take(now) {
+            return self.drop_datagram(DropReason::LimitReached);
+        }
+        match Chunks::new(&datagram).next() {
+            Some(Ok(chunk)) if chunk.kind == ChunkType::INIT => {
+                self.on_init(now, &peer, &header, &chunk, &datagram, answer)
+            }
+            Some(Ok(chunk)) if chunk.kind == ChunkType::COOKIE_ECHO => {
+                self.on_cookie_echo(now, &peer, &chunk, datagram, answer)
+            }
+            Some(Ok(_)) if out_of_the_blue::answer(&header, &datagram, answer) => {
+                self.drops.add(DropReason::OutOfTheBlue);
+                DatagramEvent::Answer
+            }
+            Some(Ok(_)) => self.drop_datagram(DropReason::OutOfTheBlue),
+            Some(Err(_)) | None => self.drop_datagram(DropReason::BadChunkLength),
+        }
+    }
+
+    /// Forgets an association that is over, so that its peer may come again.
+    pub fn remove(&mut self, handle: AssociationHandle) {
+        self.table.remove(handle);
+    }
+
+    /// The UDP address of an association's peer.
+    #[must_use]
+    pub fn remote_address(&self, handle: AssociationHandle) -> Option<SocketAddr> {
+        self.table.peer(handle).map(|peer| peer.address)
+    }
+
+    /// How many associations there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.len() == 0
+    }
+
+    /// What was dropped before it reached an association, by reason.
+    #[must_use]
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// RFC 9260 §5.1 B: the answer holds all that is remembered.
+    fn on_init(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        header: &PacketHeader,
+        chunk: &RawChunk,
+        datagram: &[u8],
+        answer: &mut Vec<u8>,
+    ) -> DatagramEvent {
+        // §8.5.1 A
+        if header.verification_tag != 0 {
+            return self.drop_datagram(DropReason::WrongTag);
+        }
+        if Chunks::new(datagram).nth(1).is_some() {
+            return self.drop_datagram(DropReason::UnexpectedChunk);
+        }
+        let Ok(init) = Init::decode(chunk.value_in(datagram)) else {
+            return self.drop_datagram(DropReason::Malformed);
+        };
+        let config = self.config_for(peer);
+        let refusal = match negotiate::check(&init) {
+            Err(Refusal::Silent) => return self.drop_datagram(DropReason::Malformed),
+            Err(Refusal::Abort(cause)) => Some((DropReason::Malformed, Some(cause))),
+            // §8.4 rule 3 with §5.1: an end that takes no associations says so.
+            Ok(()) if !self.config.accept => Some((DropReason::OutOfTheBlue, None)),
+            Ok(()) if !self.has_room(peer) => Some((DropReason::LimitReached, Some(Cause::OutOfResource))),
+            Ok(()) => None,
+        };
+        if let Some((reason, cause)) = refusal {
+            self.drops.add(reason);
+            negotiate::write_abort(&config, init.initiate_tag, cause, false, answer);
+            return DatagramEvent::Answer;
+        }
+        let local =
+            LocalSide { tag: self.rng.next_u32().max(1), initial_tsn: Tsn(self.rng.next_u32()), tie_tags: (0, 0) };
+        negotiate::write_init_ack(now, &config, &self.keys, &peer.binding(), &init, local, answer);
+        DatagramEvent::Answer
+    }
+
+    /// RFC 9260 §5.1.5: the cookie is checked before anything is allocated.
+    fn on_cookie_echo(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        chunk: &RawChunk,
+        datagram: Bytes,
+        answer: &mut Vec<u8>,
+    ) -> DatagramEvent {
+        let config = self.config_for(peer);
+        let (lifetime, address) = (config.cookie_lifetime, peer.binding());
+        let binding = negotiate::binding(&config, &address);
+        let Some(opened) = self.keys.open(now, lifetime, chunk.value_in(&datagram), binding) else {
+            return self.drop_datagram(DropReason::BadCookie);
+        };
+        if !self.config.accept || !self.has_room(peer) {
+            self.drops.add(DropReason::LimitReached);
+            negotiate::write_abort(&config, opened.cookie.peer_tag, Some(Cause::OutOfResource), false, answer);
+            return DatagramEvent::Answer;
+        }
+        let mut association = self.association(now, peer, config);
+        association.handle_datagram(now, Ecn::NotCe, datagram);
+        if !association.state().is_up() {
+            // The cookie was stale, or the tag wrong: the association may have a word to say, and is not kept.
+            self.drops.add(DropReason::BadCookie);
+            return match association.poll_transmit(now, 1, answer) {
+                Some(_) => DatagramEvent::Answer,
+                None => DatagramEvent::Dropped,
+            };
+        }
+        match self.table.insert(*peer) {
+            Some(handle) => DatagramEvent::New(handle, Box::new(association)),
+            None => DatagramEvent::Dropped,
+        }
+    }
+
+    fn has_room(&self, peer: &Peer) -> bool {
+        self.table.len() < self.config.associations_max
+            && self.table.count_at(peer.address.ip()) < self.config.associations_per_address_max
+    }
+
+    /// A peer may use another SCTP port than the configured one.
+    fn config_for(&self, peer: &Peer) -> Arc<Config> {
+        let config = &self.config.association;
+        if config.remote_port == peer.sctp_port {
+            config.clone()
+        } else {
+            Arc::new(Config { remote_port: peer.sctp_port, ..Config::clone(config) })
+        }
+    }
+
+    fn association(&mut self, now: Instant, peer: &Peer, config: Arc<Config>) -> Association {
+        Association::new(now, config, self.keys.clone(), &peer.binding(), draw(&mut self.rng))
+    }
+
+    fn drop_datagram(&mut self, reason: DropReason) -> DatagramEvent {
+        self.drops.add(reason);
+        DatagramEvent::Dropped
+    }
+
+    /// Recounts the table.
+    #[doc(hidden)]
+    pub fn check_consistency(&self) {
+        self.table.check_consistency();
+    }
+}
+
+fn draw(rng: &mut StdRng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    rng.fill_bytes(&mut bytes);
+    bytes
 }

@@ -106,6 +106,7 @@ impl Reassembly {
             None
         };
         let fits_previous = match previous {
+            Some(run) if run.ending => chunk.beginning,
             Some(run) => !chunk.beginning && run.is_of_message_of(chunk),
             None => chunk.beginning || !spot.has_previous,
         };

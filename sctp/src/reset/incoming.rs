@@ -50,10 +50,6 @@ impl IncomingReset {
         }
     }
 
-    pub(crate) fn is_deferring(&self) -> bool {
-        self.deferred.is_some()
-    }
-
     /// The data that the deferred request waited for has come. Returns the request, to be answered at once: a peer that
     /// only listens need not ask again.
     pub(crate) fn on_deferred_performed(&mut self) -> Option<RequestSn> {
@@ -101,7 +97,6 @@ mod tests {
     fn a_deferred_request_changes_its_answer_once_performed() {
         let mut incoming = IncomingReset::new(RequestSn(9));
         incoming.answer(RequestSn(9), ResetResult::InProgress);
-        assert!(incoming.is_deferring());
         assert_eq!(incoming.decide(RequestSn(9)), Decision::Repeat(ResetResult::InProgress));
         assert_eq!(incoming.on_deferred_performed(), Some(RequestSn(9)));
         assert_eq!(incoming.decide(RequestSn(9)), Decision::Repeat(ResetResult::Performed));

@@ -161,6 +161,13 @@ impl OutgoingReset {
         Some((request.number, request.last_tsn, &request.streams))
     }
 
+    /// What [`take_due`](Self::take_due) gave did not fit the packet.
+    pub(crate) fn put_off(&mut self) {
+        if let Some(request) = &mut self.request {
+            request.is_due = true;
+        }
+    }
+
     /// The time-out expired. Returns whether it counts as an error of the path (RFC 6525 §5.2.7 H2).
     pub(crate) fn on_timeout(&mut self) -> bool {
         let Some(request) = &mut self.request else { return false };

@@ -2,7 +2,7 @@
 //!
 //! RFC 9260 §7.2.4 counts three miss indications per TSN and lets a chunk be fast-retransmitted once only; a lost
 //! retransmission then waits for T3. RACK looks at the order and time of *transmissions* instead, so a retransmission
-//! is as good as any other. The log below has one entry per transmission, in order of sending; each is looked at a
+//! is as good as any other. The logs below have one entry per transmission, in order of sending; each is looked at a
 //! constant number of times, so a SACK costs what it newly says, whatever the window.
 
 use std::collections::VecDeque;
@@ -27,8 +27,13 @@ const PROBE_DELAY_MIN: Duration = Duration::from_millis(10);
 /// 200 ms in general).
 const PEER_SACK_DELAY: Duration = Duration::from_millis(200);
 
+/// Gap blocks from which on a SACK may not tell all: dcSCTP reports 20 at most, others what fits a packet. What lies above
+/// the last block is then not known to be missing.
+const COMPLETE_BLOCKS_MAX: usize = 16;
+
 #[derive(Clone, Copy, Debug)]
 struct Transmission {
+    number: u64,
     position: u64,
     sent_at: Instant,
 }
@@ -43,9 +48,14 @@ struct Probe {
 
 #[derive(Debug)]
 pub(crate) struct LossDetection {
-    /// Transmissions in order; the first one has the number `first`.
-    log: VecDeque<Transmission>,
-    first: u64,
+    /// First transmissions, in order; also in order of TSN.
+    originals: VecDeque<Transmission>,
+    /// Retransmissions, in order. Apart from the others, so that what a truncated SACK leaves open about the former does not
+    /// hide the loss of the latter.
+    repeats: VecDeque<Transmission>,
+    next: u64,
+    /// Positions above this are not known to be missing.
+    reported_to: u64,
     /// Number and round-trip time of the latest transmission that is known to have arrived.
     newest_arrived: Option<(u64, Duration)>,
     highest_acked: u64,
@@ -69,8 +79,10 @@ pub(crate) struct Learned {
 impl LossDetection {
     pub(crate) fn new() -> Self {
         Self {
-            log: VecDeque::new(),
-            first: 0,
+            originals: VecDeque::new(),
+            repeats: VecDeque::new(),
+            next: 0,
+            reported_to: u64::MAX,
             newest_arrived: None,
             highest_acked: 0,
             is_reordering_seen: false,
@@ -84,11 +96,18 @@ impl LossDetection {
 
     /// Number that the next transmission gets.
     pub(crate) fn next_transmission(&self) -> u64 {
-        self.first + self.log.len() as u64
+        self.next
     }
 
-    pub(crate) fn on_sent(&mut self, now: Instant, position: u64) {
-        self.log.push_back(Transmission { position, sent_at: now });
+    pub(crate) fn on_sent(&mut self, now: Instant, position: u64, is_repeat: bool) {
+        let log = if is_repeat { &mut self.repeats } else { &mut self.originals };
+        log.push_back(Transmission { number: self.next, position, sent_at: now });
+        self.next += 1;
+    }
+
+    /// How far a SACK with that many gap blocks, the highest of which ends at `highest`, tells what is missing.
+    pub(crate) fn on_report(&mut self, blocks: usize, highest: u64) {
+        self.reported_to = if blocks >= COMPLETE_BLOCKS_MAX { highest } else { u64::MAX };
     }
 
     /// A chunk was acknowledged for the first time, cumulatively or in a gap block.
@@ -116,6 +135,11 @@ impl LossDetection {
 
     pub(crate) fn on_cumulative_advanced(&mut self) {
         self.newly_reported = 0;
+    }
+
+    /// Whether the last SACK may not have told all.
+    pub(crate) fn is_report_truncated(&self) -> bool {
+        self.reported_to != u64::MAX
     }
 
     /// The peer has received something twice (RFC 2883): a retransmission was not needed, so wait longer from now on.
@@ -155,33 +179,39 @@ impl LossDetection {
     ) -> Option<Instant> {
         let (newest, rtt) = self.newest_arrived?;
         let patience = rtt + self.reordering_window(in_recovery, rto);
-        while let Some(transmission) = self.log.front().copied() {
-            let is_current = outstanding
-                .chunk(transmission.position)
-                .is_some_and(|chunk| chunk.fate == Fate::InFlight && chunk.transmission == self.first);
-            if is_current {
-                if self.first >= newest {
-                    return None;
+        let reported_to = self.reported_to;
+        let mut look_again = None;
+        for log in [&mut self.originals, &mut self.repeats] {
+            while let Some(transmission) = log.front().copied() {
+                let is_current = outstanding
+                    .chunk(transmission.position)
+                    .is_some_and(|chunk| chunk.fate == Fate::InFlight && chunk.transmission == transmission.number);
+                if is_current {
+                    if transmission.number >= newest {
+                        break;
+                    }
+                    // What a truncated SACK leaves open has a round trip more to be reported.
+                    let extra = if transmission.position > reported_to { rto.srtt() } else { None };
+                    let deadline = transmission.sent_at + patience + extra.unwrap_or_default();
+                    if deadline > now {
+                        look_again = Some(look_again.map_or(deadline, |earlier: Instant| earlier.min(deadline)));
+                        break;
+                    }
+                    on_lost(outstanding, transmission.position);
                 }
-                let deadline = transmission.sent_at + patience;
-                if deadline > now {
-                    return Some(deadline);
-                }
-                on_lost(outstanding, transmission.position);
+                log.pop_front();
             }
-            self.log.pop_front();
-            self.first += 1;
+            if log.is_empty() && log.capacity() > 64 {
+                log.shrink_to(64);
+            }
         }
-        if self.log.capacity() > 1024 {
-            self.log.shrink_to(64);
-        }
-        None
+        look_again
     }
 
     /// T3 expired: all that was in flight counts as lost, and the log starts over.
     pub(crate) fn on_timeout(&mut self) {
-        self.first = self.next_transmission();
-        self.log.clear();
+        self.originals.clear();
+        self.repeats.clear();
         self.probe = None;
         self.newly_reported = 0;
     }
@@ -210,15 +240,12 @@ impl LossDetection {
         probe.is_retransmission && !has_duplicates
     }
 
-    pub(crate) fn is_probing(&self) -> bool {
-        self.probe.is_some()
-    }
-
     pub(crate) fn check_consistency(&self, outstanding: &Outstanding) {
         for position in outstanding.in_flight() {
             let Some(chunk) = outstanding.chunk(position) else { continue };
-            let at = chunk.transmission.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-            let entry = at.and_then(|index| self.log.get(index));
+            let log = if chunk.transmissions > 1 { &self.repeats } else { &self.originals };
+            let at = log.binary_search_by_key(&chunk.transmission, |entry| entry.number).ok();
+            let entry = at.and_then(|index| log.get(index));
             assert_eq!(entry.map(|entry| entry.position), Some(position), "the log lost sight of {position}");
         }
     }

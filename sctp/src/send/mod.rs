@@ -3,7 +3,9 @@
 mod congestion;
 mod loss;
 mod outstanding;
+mod pacer;
 mod ranges;
+mod recovery;
 mod sack;
 mod scheduler;
 mod stream;
@@ -18,6 +20,8 @@ use bytes::Bytes;
 use self::congestion::{Controller, NewReno};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
+use self::pacer::{Pacer, Rate};
+use self::recovery::Recovery;
 use self::stream::{Limit, StreamQueues};
 use crate::config::Config;
 use crate::error::SendError;
@@ -47,17 +51,22 @@ pub(crate) struct Sender {
     congestion: Box<dyn Controller>,
     /// Bytes of user data that the peer can take beyond what is in flight.
     peer_rwnd: usize,
-    /// The end of the loss episode under repair (RFC 9260 §7.2.4).
-    recovery_end: Option<u64>,
+    /// The loss under repair.
+    recovery: Option<Recovery>,
+    pacer: Pacer,
+    /// When the pacer lets the next packet out.
+    paced_until: Option<Instant>,
     /// One packet may be sent whatever the window: a fast retransmission, or a probe.
     has_allowance: bool,
     is_forward_tsn_due: bool,
+    /// The first outstanding chunk was sent again since T3 was last looked at.
+    restarts_t3: bool,
     /// Whether the peer knows FORWARD-TSN; without it nothing that was begun is given up.
     can_abandon: bool,
     was_refused: bool,
     last_sent: Option<Instant>,
-    /// Position whose acknowledgement ends the current RTT measurement: one sample per round trip.
-    rtt_round_end: u64,
+    /// Position whose acknowledgement ends the round trip under way.
+    round_end: u64,
     notices: VecDeque<Event>,
     counters: SendCounters,
     send_buffer: usize,
@@ -74,13 +83,16 @@ impl Sender {
             loss: LossDetection::new(),
             congestion: Box::new(NewReno::new(mtu - PACKET_HEADER_LEN)),
             peer_rwnd: 0,
-            recovery_end: None,
+            recovery: None,
+            pacer: Pacer::new(mtu),
+            paced_until: None,
             has_allowance: false,
             is_forward_tsn_due: false,
+            restarts_t3: false,
             can_abandon: false,
             was_refused: false,
             last_sent: None,
-            rtt_round_end: 0,
+            round_end: 0,
             notices: VecDeque::new(),
             counters: SendCounters::default(),
             send_buffer: config.send_buffer,
@@ -88,6 +100,12 @@ impl Sender {
             message_size_max: config.send_message_size_max,
             mtu,
         }
+    }
+
+    /// The first TSN is another one than thought; nothing has been sent yet.
+    pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
+        debug_assert!(self.outstanding.is_empty());
+        self.outstanding = Outstanding::new(initial_tsn);
     }
 
     /// The handshake is done, or done again: what the peer can take.
@@ -137,13 +155,18 @@ impl Sender {
         !self.outstanding.is_empty()
     }
 
+    /// Whether T3 is to start again, asked once.
+    pub(crate) fn take_t3_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarts_t3)
+    }
+
     /// Whether all that was accepted has been acknowledged or given up.
     pub(crate) fn is_drained(&self) -> bool {
         self.queues.is_empty() && self.outstanding.is_empty()
     }
 
     pub(crate) fn is_stream_drained(&self, stream: StreamId) -> bool {
-        self.drains_at(stream).is_some_and(|position| self.has_acknowledged(position))
+        self.drains_at(stream).is_some_and(|position| position <= self.acknowledged())
     }
 
     /// See [`StreamQueues::drains_at`].
@@ -151,8 +174,14 @@ impl Sender {
         self.queues.drains_at(stream)
     }
 
-    pub(crate) fn has_acknowledged(&self, position: u64) -> bool {
-        position <= self.outstanding.cumulative()
+    /// Position of the Cumulative TSN Ack Point.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.outstanding.cumulative()
+    }
+
+    /// Streams in use from this id on.
+    pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
+        self.queues.streams_from(first)
     }
 
     /// The last TSN that was assigned (RFC 6525 §4.1), and its position.
@@ -228,7 +257,7 @@ impl Sender {
         self.loss = LossDetection::new();
         self.is_forward_tsn_due = false;
         self.has_allowance = false;
-        self.recovery_end = None;
+        self.recovery = None;
     }
 
     /// Gives up the message that holds `position` or, if all of its fragments have been acknowledged, whose rest waits in
@@ -292,7 +321,7 @@ impl Sender {
         }
         self.loss.on_timeout();
         // The time-out is a new start: the episode that was being repaired is over.
-        self.recovery_end = None;
+        self.recovery = None;
         self.has_allowance = true;
         let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
         for position in in_flight {
@@ -331,7 +360,7 @@ impl Sender {
 
     /// When to probe for a lost tail, if at all: nothing is being repaired, and all gap-free.
     pub(crate) fn probe_delay(&self, rto: &Rto) -> Option<Duration> {
-        let is_quiet = self.recovery_end.is_none() && !self.outstanding.has_lost();
+        let is_quiet = self.recovery.is_none() && !self.outstanding.has_lost();
         let is_plain = self.outstanding.gap_reports().is_empty() && self.outstanding.flight_size() > 0;
         if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
             return None;
@@ -342,7 +371,8 @@ impl Sender {
 
     fn detect_losses(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
         let mut lost = Vec::new();
-        let in_recovery = self.recovery_end.is_some();
+        let in_recovery = self.recovery.is_some();
+        let flight_before = self.outstanding.flight_size();
         let next_look = self.loss.detect(now, in_recovery, rto, &mut self.outstanding, |outstanding, position| {
             // Out of flight at once, so that the log may forget this transmission.
             outstanding.mark_lost(position);
@@ -354,29 +384,44 @@ impl Sender {
         for position in lost {
             self.on_lost(now, position);
         }
-        if self.recovery_end.is_none() {
-            self.enter_recovery();
+        if self.recovery.is_none() {
+            self.congestion.on_loss();
+            self.counters.congestion_events += 1;
+            self.recovery = Some(Recovery::new(self.outstanding.next() - 1, flight_before));
+            self.has_allowance = true;
         }
         next_look
     }
 
-    fn enter_recovery(&mut self) {
-        self.congestion.on_loss();
-        self.counters.congestion_events += 1;
-        self.recovery_end = Some(self.outstanding.next() - 1);
-        self.has_allowance = true;
+    /// When there will be something to send that waits for its time only.
+    pub(crate) fn paced_until(&self) -> Option<Instant> {
+        self.paced_until
+    }
+
+    /// Whether a packet has to wait for its time.
+    fn is_paced(&mut self, now: Instant, rto: &Rto) -> bool {
+        let (cwnd, is_slow_start) = (self.congestion.cwnd(), self.congestion.is_in_slow_start());
+        let rate = rto.srtt().map(|srtt| Rate { cwnd, srtt, is_slow_start });
+        self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance);
+        self.paced_until.is_some()
+    }
+
+    /// Whether congestion control lets a lost chunk out. While a loss is repaired the window is being approached from
+    /// above, at the pace that [`Recovery`] sets.
+    fn may_repeat(&self) -> bool {
+        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
+        self.has_allowance || self.recovery.as_ref().map_or(has_window, Recovery::may_send)
+    }
+
+    /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
+    fn may_send_new(&self) -> bool {
+        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
+        self.has_allowance || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
     }
 
     /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
     /// then retransmissions, then new data. Returns whether anything was written.
-    pub(crate) fn write(
-        &mut self,
-        now: Instant,
-        room: usize,
-        room_max: usize,
-        rto: &Rto,
-        out: &mut Vec<u8>,
-    ) -> bool {
+    pub(crate) fn write(&mut self, now: Instant, room: usize, room_max: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let end = out.len() + room;
         let start = out.len();
         if self.is_forward_tsn_due {
@@ -385,9 +430,14 @@ impl Sender {
         if let Some(last_sent) = self.last_sent.filter(|_| self.outstanding.is_empty()) {
             self.congestion.on_idle(last_sent, now, rto.current());
         }
+        self.paced_until = None;
+        if !self.has_sendable(now) || self.is_paced(now, rto) {
+            return out.len() > start;
+        }
         let mut has_data = self.write_lost(now, end, out);
         has_data |= self.write_new(now, end, room_max, out);
         if has_data {
+            self.pacer.on_sent(out.len() - start);
             self.has_allowance = false;
             self.last_sent = Some(now);
             self.check_refused();
@@ -402,9 +452,10 @@ impl Sender {
         for chunk in self.outstanding.abandoned_front() {
             if !chunk.message.unordered {
                 let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
+                let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;
                 match skipped.iter_mut().find(|entry| entry.0 == stream) {
                     Some(entry) => entry.1 = ssn,
-                    None if ForwardTsn::encoded_len(skipped.len() + 1) > room => break,
+                    None if !has_room => break,
                     None => skipped.push((stream, ssn)),
                 }
             }
@@ -424,7 +475,7 @@ impl Sender {
     fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         while let Some(position) = self.outstanding.first_lost() {
-            if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+            if !self.may_repeat() {
                 break;
             }
             let Some(chunk) = self.outstanding.chunk(position) else { break };
@@ -437,12 +488,17 @@ impl Sender {
                 break;
             }
             chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
-            let len = chunk.payload.len();
+            let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
             let transmission = self.loss.next_transmission();
-            self.loss.on_sent(now, position);
+            self.loss.on_sent(now, position, true);
             self.outstanding.on_retransmitted(now, position, transmission);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
+            if let Some(recovery) = &mut self.recovery {
+                recovery.on_sent(wire_len);
+            }
             self.counters.retransmitted += 1;
+            // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
+            self.restarts_t3 |= position == self.outstanding.cumulative() + 1;
             wrote = true;
         }
         wrote
@@ -452,7 +508,7 @@ impl Sender {
         let mut wrote = false;
         // What is lost goes first: new data would only lengthen the repair.
         while !self.outstanding.has_lost() {
-            if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
+            if !self.may_send_new() {
                 break;
             }
             let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
@@ -471,10 +527,13 @@ impl Sender {
             self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
             let transmission = self.loss.next_transmission();
             let position = self.outstanding.push(now, fragment, transmission);
-            self.loss.on_sent(now, position);
+            self.loss.on_sent(now, position, false);
             self.queues.on_sent(stream, position);
             if let Some(chunk) = self.outstanding.chunk(position) {
                 chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
+                if let Some(recovery) = &mut self.recovery {
+                    recovery.on_sent(chunk.wire_len());
+                }
             }
             self.counters.chunks += 1;
             wrote = true;
@@ -497,11 +556,16 @@ impl Sender {
         if self.is_forward_tsn_due {
             return true;
         }
-        if !self.has_allowance && self.outstanding.flight_size() >= self.congestion.cwnd() {
-            return false;
+        if self.outstanding.has_lost() {
+            return self.may_repeat();
         }
-        self.outstanding.has_lost()
-            || self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+        self.may_send_new()
+            && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+    }
+
+    /// Chunks and messages held, which is what a recount costs.
+    pub(crate) fn held_len(&self) -> usize {
+        self.queues.len() + self.outstanding.len()
     }
 
     pub(crate) fn check_consistency(&self) {
@@ -509,7 +573,8 @@ impl Sender {
         self.outstanding.check_consistency();
         self.loss.check_consistency(&self.outstanding);
         self.congestion.check_consistency();
-        assert!(self.recovery_end.is_none_or(|end| end > self.outstanding.cumulative()), "recovery has no end");
+        let cumulative = self.outstanding.cumulative();
+        assert!(self.recovery.as_ref().is_none_or(|recovery| !recovery.is_over(cumulative)), "recovery has no end");
         assert!(self.can_abandon || !self.outstanding.has_abandoned_front());
     }
 }

@@ -89,6 +89,10 @@ impl Outstanding {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }

@@ -43,7 +43,7 @@ impl Sender {
             return Ok(SackOutcome::Dropped);
         }
         let flight_before = self.outstanding.flight_size();
-        let in_recovery = self.recovery_end.is_some();
+        let in_recovery = self.recovery.is_some();
         let advanced = cumulative > self.outstanding.cumulative();
         let (bytes, learned) = self.acknowledge(now, cumulative, sack, rto);
 
@@ -52,33 +52,51 @@ impl Sender {
             self.counters.spurious += duplicates as u64;
             self.loss.on_duplicates_reported();
         }
-        if advanced && self.recovery_end.is_some_and(|end| cumulative >= end) {
-            self.recovery_end = None;
+        if self.recovery.take_if(|recovery| recovery.is_over(cumulative)).is_some() {
             self.loss.on_recovery_ended();
+        }
+        let is_new_round = cumulative >= self.round_end;
+        if is_new_round {
+            self.round_end = self.outstanding.next();
         }
         // RFC 9260 §7.2.4, note: the window grows by what was acknowledged before it shrinks for what was not.
         if bytes > 0 {
-            self.congestion.on_acked(Acked { bytes, cumulative: advanced, flight_before, in_recovery });
+            self.congestion.on_acked(Acked {
+                bytes,
+                cumulative: advanced,
+                flight_before,
+                in_recovery,
+                rtt: learned.rtt,
+                is_new_round,
+            });
         }
-        if self.loss.on_probe_answered(cumulative, duplicates > 0) && self.recovery_end.is_none() {
+        if self.loss.on_probe_answered(cumulative, duplicates > 0) && self.recovery.is_none() {
             self.congestion.on_loss();
             self.counters.congestion_events += 1;
         }
         if self.outstanding.has_reneged() {
             self.outstanding.forget_gap_reports();
+            // What this very SACK reports is there, and need not be sent again.
+            for block in sack.gap_blocks() {
+                let (start, end) = (cumulative + u64::from(block.start), cumulative + u64::from(block.end));
+                self.outstanding.acknowledge_gap(start, end, |_, _| {});
+            }
         }
         let look_again = self.detect_losses(now, rto);
+        if let Some(recovery) = &mut self.recovery {
+            // A SACK without news still says that a packet arrived, one that lies above what it has room to report.
+            let bytes = if bytes == 0 && self.loss.is_report_truncated() { self.mtu } else { bytes };
+            recovery.on_acked(bytes, self.outstanding.flight_size(), self.congestion.cwnd(), self.mtu);
+        }
         // §6.2.1 D ii
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.payload_in_flight());
         if self.outstanding.is_empty() {
             self.congestion.on_all_acked();
         }
         self.is_forward_tsn_due = self.can_abandon && self.outstanding.has_abandoned_front();
-        let rtt = learned.rtt.filter(|_| cumulative + highest >= self.rtt_round_end);
-        if rtt.is_some() {
-            self.rtt_round_end = self.outstanding.next();
-        }
-        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt, look_again })
+        // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
+        // queue that builds only when the time-out has fired.
+        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt: learned.rtt, look_again })
     }
 
     /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns whether the point moved.
@@ -96,7 +114,7 @@ impl Sender {
             loss.on_acked(now, position, chunk, rto, &mut learned);
         });
         loss.on_cumulative_advanced();
-        self.recovery_end = self.recovery_end.filter(|end| cumulative < *end);
+        self.recovery.take_if(|recovery| recovery.is_over(cumulative));
         Ok(true)
     }
 
@@ -121,6 +139,8 @@ impl Sender {
             });
         }
         loss.on_gap_reported(reported);
+        let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
+        loss.on_report(sack.gap_blocks().len(), cumulative + highest);
         (bytes, learned)
     }
 }

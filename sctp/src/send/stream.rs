@@ -116,12 +116,24 @@ impl StreamQueues {
         self.streams.get(&stream).map_or(0, |stream| stream.buffered)
     }
 
+    /// Streams in use.
+    pub(crate) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.buffered == 0
     }
 
     pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {
         self.streams.get(&stream).is_some_and(|stream| stream.resetting)
+    }
+
+    /// Streams in use from this id on, in order.
+    pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
+        let mut streams: Vec<StreamId> = self.streams.keys().copied().filter(|stream| *stream >= first).collect();
+        streams.sort_unstable();
+        streams
     }
 
     /// Refuses messages on the stream until [`finish_reset`](Self::finish_reset).

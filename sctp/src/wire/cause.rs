@@ -237,3 +237,119 @@ fn encode(kind: ChunkType, flags: u8, causes: &[Cause<'_>], out: &mut Vec<u8>) {
     }
     end_chunk(out, at);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    fn random_cause<'a>(random: &mut Xorshift, info: &'a [u8]) -> Cause<'a> {
+        match random.below(14) {
+            0 => Cause::InvalidStream(random.u16()),
+            1 => Cause::MissingParameter(random.u16()),
+            2 => Cause::StaleCookie(random.u32()),
+            3 => Cause::OutOfResource,
+            4 => Cause::UnresolvableAddress(info),
+            5 => Cause::UnrecognizedChunk(info),
+            6 => Cause::InvalidMandatoryParameter,
+            7 => Cause::UnrecognizedParameters(info),
+            8 => Cause::NoUserData(Tsn(random.u32())),
+            9 => Cause::CookieWhileShuttingDown,
+            10 => Cause::RestartWithNewAddresses(info),
+            11 => Cause::UserInitiatedAbort(info),
+            12 => Cause::ProtocolViolation(info),
+            _ => Cause::Unknown { code: random.u16() | 0x4000, info },
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(11);
+        for _ in 0..3000 {
+            let infos = [random.bytes(30), random.bytes(30), random.bytes(30)];
+            let count = random.below(4);
+            let causes: Vec<_> = infos[..count].iter().map(|info| random_cause(&mut random, info)).collect();
+            let reflected = random.bool();
+            let (datagram, raw) = datagram_of(|out| encode_abort(&causes, reflected, out));
+            assert_eq!((raw.kind, raw.flags), (ChunkType::ABORT, u8::from(reflected)));
+            let read: Result<Vec<_>, _> = Causes::new(raw.value_in(&datagram)).collect();
+            assert_eq!(read.as_ref(), Ok(&causes));
+            if let [cause] = causes[..] {
+                assert_eq!(datagram.len() - raw.start, cause.encoded_len());
+            }
+            let (datagram, raw) = datagram_of(|out| encode_error(&causes, out));
+            assert_eq!((raw.kind, raw.flags), (ChunkType::ERROR, 0));
+            assert!(Causes::new(raw.value_in(&datagram)).eq(causes.iter().copied().map(Ok)));
+        }
+    }
+
+    #[test]
+    fn every_cause_has_its_code_and_layout() {
+        for (cause, bytes) in [
+            (Cause::InvalidStream(0x0102), &[0, 1, 0, 8, 1, 2, 0, 0][..]),
+            (Cause::MissingParameter(7), &[0, 2, 0, 10, 0, 0, 0, 1, 0, 7, 0, 0]),
+            (Cause::StaleCookie(0x0102_0304), &[0, 3, 0, 8, 1, 2, 3, 4]),
+            (Cause::OutOfResource, &[0, 4, 0, 4]),
+            (Cause::UnresolvableAddress(&[0, 11, 0, 4]), &[0, 5, 0, 8, 0, 11, 0, 4]),
+            (Cause::UnrecognizedChunk(&[99, 0, 0, 4]), &[0, 6, 0, 8, 99, 0, 0, 4]),
+            (Cause::InvalidMandatoryParameter, &[0, 7, 0, 4]),
+            (Cause::UnrecognizedParameters(&[0xC1, 0, 0, 4]), &[0, 8, 0, 8, 0xC1, 0, 0, 4]),
+            (Cause::NoUserData(Tsn(5)), &[0, 9, 0, 8, 0, 0, 0, 5]),
+            (Cause::CookieWhileShuttingDown, &[0, 10, 0, 4]),
+            (Cause::RestartWithNewAddresses(&[]), &[0, 11, 0, 4]),
+            (Cause::UserInitiatedAbort(b"bye"), &[0, 12, 0, 7, b'b', b'y', b'e', 0]),
+            (Cause::ProtocolViolation(b"?"), &[0, 13, 0, 5, b'?', 0, 0, 0]),
+            (Cause::Unknown { code: 0xABCD, info: &[1] }, &[0xAB, 0xCD, 0, 5, 1, 0, 0, 0]),
+        ] {
+            assert_eq!(bytes_of(|out| encode_error(&[cause], out))[4..], *bytes, "{cause:?}");
+            assert_eq!(u16::from_be_bytes([bytes[0], bytes[1]]), cause.code());
+        }
+    }
+
+    #[test]
+    fn a_malformed_cause_is_one_error_and_the_end() {
+        for bad in [
+            &[0, 4, 0, 3][..],
+            &[0, 4, 0, 5],
+            &[0, 4, 0],
+            &[0, 1, 0, 5, 1, 0, 0, 0],
+            &[0, 3, 0, 7, 1, 0, 0, 0],
+            &[0, 9, 0, 4],
+            &[0, 2, 0, 8, 0, 0, 0, 1],
+            &[0, 2, 0, 10, 255, 255, 255, 255, 0, 7, 0, 0],
+        ] {
+            let value = [&[0, 10, 0, 4], bad].concat();
+            let read: Vec<_> = Causes::new(&value).collect();
+            assert_eq!(read.len(), 2, "{bad:?}");
+            assert_eq!(read[0], Ok(Cause::CookieWhileShuttingDown));
+            assert!(read[1].is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_the_fields_does_not_hide_an_abort() {
+        let read: Vec<_> = Causes::new(&[0, 4, 0, 7, b'o', b'o', b'm', 0, 0, 7, 0, 5, 1]).collect();
+        assert_eq!(read, [Ok(Cause::OutOfResource), Ok(Cause::InvalidMandatoryParameter)]);
+    }
+
+    #[test]
+    fn text_is_bounded_and_printable() {
+        assert_eq!(Cause::UserInitiatedAbort("tschüß".as_bytes()).text(), "tschüß");
+        assert_eq!(Cause::ProtocolViolation(b"a\n\x1b[31m\xFFb").text(), "a??[31m?b");
+        assert_eq!(Cause::OutOfResource.text(), "");
+        assert_eq!(Cause::UserInitiatedAbort(&[b'x'; 60_000]).text().len(), CAUSE_TEXT_MAX);
+        // Cut in the middle of a character.
+        let text = Cause::UserInitiatedAbort("ü".repeat(1000).as_bytes()).clip(3).text();
+        assert_eq!(text, "ü?");
+    }
+
+    #[test]
+    fn clipping_keeps_a_cause_within_a_packet() {
+        let mut random = Xorshift(12);
+        let info = vec![1; 60_000];
+        for _ in 0..200 {
+            let cause = random_cause(&mut random, &info).clip(100);
+            assert!(cause.encoded_len() <= 8 + 100, "{cause:?}");
+        }
+    }
+}

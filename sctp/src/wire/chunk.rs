@@ -187,7 +187,21 @@ impl<'a> Chunks<'a> {
     #[must_use]
     #[inline]
     pub fn new(datagram: &'a [u8]) -> Self {
-        Self { datagram_len: datagram.len(), rest: datagram.get(PACKET_HEADER_LEN..).unwrap_or_default() }
+        Self::resume(datagram, PACKET_HEADER_LEN)
+    }
+
+    /// The chunks from `position` on, which must be [`position`](Self::position) of an iterator over the same datagram.
+    #[must_use]
+    #[inline]
+    pub fn resume(datagram: &'a [u8], position: usize) -> Self {
+        Self { datagram_len: datagram.len(), rest: datagram.get(position..).unwrap_or_default() }
+    }
+
+    /// Where the next chunk begins.
+    #[must_use]
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.datagram_len - self.rest.len()
     }
 }
 
@@ -241,4 +255,115 @@ pub(super) fn patch_length(out: &mut [u8], at: usize) {
 pub(super) fn pad(out: &mut Vec<u8>, from: usize) {
     let len = out.len().saturating_sub(from);
     out.resize(out.len() + (padded(len) - len), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Type, flags and value of a chunk.
+    type Found = (u8, u8, Vec<u8>);
+
+    fn chunks(bytes: &[u8]) -> Vec<Result<Found, DecodeError>> {
+        let mut datagram = vec![0; PACKET_HEADER_LEN];
+        datagram.extend_from_slice(bytes);
+        let chunks = Chunks::new(&datagram).take(1000);
+        chunks.map(|c| c.map(|c| (c.kind.0, c.flags, c.value_in(&datagram).to_vec()))).collect()
+    }
+
+    #[test]
+    fn chunks_follow_one_another_at_multiples_of_four() {
+        let found = chunks(&[0, 3, 0, 5, 9, 7, 7, 7, 11, 0, 0, 4, 10, 1, 0, 6, 1, 2, 0, 0]);
+        assert_eq!(found, [Ok((0, 3, vec![9])), Ok((11, 0, vec![])), Ok((10, 1, vec![1, 2]))]);
+    }
+
+    #[test]
+    fn a_bad_length_is_one_error_and_the_end() {
+        for len in [0, 1, 2, 3, 5, 0xFFFF_u16] {
+            let [high, low] = len.to_be_bytes();
+            let found = chunks(&[11, 0, 0, 4, 4, 0, high, low]);
+            assert_eq!(found, [Ok((11, 0, vec![])), Err(DecodeError::BadLength)], "length {len}");
+        }
+    }
+
+    #[test]
+    fn missing_padding_and_up_to_three_bytes_more_are_nothing() {
+        for more in 0..4 {
+            let mut bytes = vec![10, 0, 0, 8, 1, 2, 3, 4];
+            bytes.extend(vec![0xFF; more]);
+            assert_eq!(chunks(&bytes), [Ok((10, 0, vec![1, 2, 3, 4]))]);
+        }
+        for padding in 0..4 {
+            let mut bytes = vec![10, 0, 0, 5, 1];
+            bytes.extend(vec![0xFF; padding]);
+            assert_eq!(chunks(&bytes), [Ok((10, 0, vec![1]))]);
+        }
+    }
+
+    #[test]
+    fn a_datagram_shorter_than_a_header_has_no_chunks() {
+        for len in 0..PACKET_HEADER_LEN + CHUNK_HEADER_LEN {
+            assert_eq!(Chunks::new(&vec![0xFF; len]).count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_chunk_knows_its_header() {
+        let mut datagram = vec![0; PACKET_HEADER_LEN];
+        datagram.extend_from_slice(&[9, 8, 0, 5, 7, 0, 0, 0]);
+        let chunk = Chunks::new(&datagram).next().unwrap().unwrap();
+        assert_eq!(chunk.whole_in(&datagram), [9, 8, 0, 5, 7]);
+        assert_eq!(chunk.value_in(&datagram), [7]);
+        // Another datagram than its own is a mistake, and no panic.
+        assert_eq!(chunk.value_in(&[]), [0; 0]);
+        assert_eq!(chunk.whole_in(&[]), [0; 0]);
+    }
+
+    #[test]
+    fn writing_pads_and_counts() {
+        for value in 0..9u8 {
+            let mut out = vec![0xEE; 3];
+            let at = begin_chunk(&mut out, ChunkType::COOKIE_ECHO, 5);
+            assert_eq!(at, 3);
+            out.extend(vec![0xAB; value.into()]);
+            end_chunk(&mut out, at);
+            assert_eq!(out[3..7], [10, 5, 0, 4 + value]);
+            assert_eq!(out.len() - 3, padded(4 + usize::from(value)));
+            assert!(out[7 + usize::from(value)..].iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn a_chunk_too_long_for_its_length_is_cut() {
+        let mut out = vec![1, 2];
+        let at = begin_chunk(&mut out, ChunkType::PAD, 0);
+        out.resize(70_000, 0);
+        end_chunk(&mut out, at);
+        assert_eq!(out.len(), 2 + CHUNK_LEN_MAX);
+        assert_eq!(out[4..6], [0xFF, 0xFC]);
+        // What was never begun is a mistake, and no panic.
+        end_chunk(&mut out, usize::MAX);
+    }
+
+    #[test]
+    fn the_high_bits_say_what_to_do_with_an_unknown_type() {
+        use UnrecognizedAction::*;
+        for low in 0..64 {
+            let actions = [0, 64, 128, 192].map(|class| ChunkType(class | low).unrecognized_action());
+            assert_eq!(actions, [Stop, StopAndReport, Skip, SkipAndReport]);
+        }
+        assert_eq!(
+            [Stop, StopAndReport, Skip, SkipAndReport].map(UnrecognizedAction::stops),
+            [true, true, false, false]
+        );
+        assert_eq!(
+            [Stop, StopAndReport, Skip, SkipAndReport].map(UnrecognizedAction::reports),
+            [false, true, false, true]
+        );
+    }
+
+    #[test]
+    fn types_have_names() {
+        assert_eq!(format!("{:?} {:?}", ChunkType::I_FORWARD_TSN, ChunkType(77)), "I_FORWARD_TSN ChunkType(77)");
+    }
 }

@@ -21,3 +21,25 @@ pub fn encode_cookie_ack(out: &mut Vec<u8>) {
     let at = begin_chunk(out, ChunkType::COOKIE_ACK, 0);
     end_chunk(out, at);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    #[test]
+    fn a_cookie_comes_back_as_it_was() {
+        let mut random = Xorshift(7);
+        for _ in 0..200 {
+            let cookie = random.bytes(100);
+            let (datagram, raw) = datagram_of(|out| encode_cookie_echo(&cookie, out));
+            assert_eq!((raw.kind, raw.flags), (ChunkType::COOKIE_ECHO, 0));
+            assert_eq!(raw.value_in(&datagram), cookie);
+        }
+    }
+
+    #[test]
+    fn the_answer_is_a_header_alone() {
+        assert_eq!(bytes_of(encode_cookie_ack), [11, 0, 0, 4]);
+    }
+}

@@ -110,3 +110,68 @@ pub(super) fn flags(unordered: bool, beginning: bool, ending: bool, immediate: b
         | (u8::from(beginning) * BEGINNING)
         | (u8::from(ending) * ENDING)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    #[test]
+    fn every_field_is_where_the_drawing_has_it() {
+        let mut chunk = DataChunk {
+            tsn: Tsn(0x0102_0304),
+            stream: 0x0506,
+            ssn: Ssn(0x0708),
+            ppid: Ppid(0x090A_0B0C),
+            unordered: false,
+            beginning: true,
+            ending: true,
+            immediate: false,
+        };
+        let bytes = bytes_of(|out| chunk.encode(b"hello", out));
+        assert_eq!(bytes[..20], [0, 3, 0, 21, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, b'h', b'e', b'l', b'l']);
+        assert_eq!(bytes[20..], [b'o', 0, 0, 0]);
+        (chunk.unordered, chunk.beginning, chunk.ending, chunk.immediate) = (true, false, false, true);
+        assert_eq!(bytes_of(|out| chunk.encode(b"", out))[1], 0x0C);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(1);
+        for _ in 0..2000 {
+            let chunk = DataChunk {
+                tsn: Tsn(random.u32()),
+                stream: random.u16(),
+                ssn: Ssn(random.u16()),
+                ppid: Ppid(random.u32()),
+                unordered: random.bool(),
+                beginning: random.bool(),
+                ending: random.bool(),
+                immediate: random.bool(),
+            };
+            let payload = random.bytes(40);
+            let (datagram, raw) = datagram_of(|out| chunk.encode(&payload, out));
+            let value = raw.value_in(&datagram);
+            assert_eq!(raw.kind, ChunkType::DATA);
+            assert_eq!(DataChunk::decode(raw.flags, value), Ok(chunk));
+            assert_eq!(DataChunk::decode(raw.flags | 0xF0, value), Ok(chunk), "reserved flags are ignored");
+            assert_eq!(value[12..], payload);
+            assert_eq!(datagram.len() - raw.start, DataChunk::encoded_len(payload.len()));
+        }
+    }
+
+    #[test]
+    fn only_the_payload_may_be_missing() {
+        for len in 0..12 {
+            assert_eq!(DataChunk::decode(3, &vec![1; len]), Err(DecodeError::TooShort));
+        }
+        assert!(DataChunk::decode(3, &[1; 12]).is_ok());
+    }
+
+    #[test]
+    fn a_payload_beyond_the_length_field_is_cut() {
+        let chunk = DataChunk::decode(3, &[1; 12]).unwrap();
+        let (datagram, raw) = datagram_of(|out| chunk.encode(&[7; 70_000], out));
+        assert_eq!(raw.value_in(&datagram).len(), 12 + DataChunk::PAYLOAD_MAX);
+    }
+}

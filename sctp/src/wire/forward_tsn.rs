@@ -68,3 +68,52 @@ impl<'a> ForwardTsn<'a> {
         Self::HEADER_LEN + 4 * streams
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(8);
+        for _ in 0..1000 {
+            let tsn = Tsn(random.u32());
+            let streams: Vec<_> = (0..random.below(9)).map(|_| (random.u16(), Ssn(random.u16()))).collect();
+            let (datagram, raw) = datagram_of(|out| ForwardTsn::encode(tsn, streams.iter().copied(), out));
+            assert_eq!((raw.kind, raw.flags), (ChunkType::FORWARD_TSN, 0));
+            assert_eq!(datagram.len() - raw.start, ForwardTsn::encoded_len(streams.len()));
+            let read = ForwardTsn::decode(raw.value_in(&datagram)).unwrap();
+            assert_eq!(read.new_cumulative_tsn, tsn);
+            assert_eq!(read.streams().len(), streams.len());
+            assert!(read.streams().eq(streams));
+        }
+        assert_eq!(
+            bytes_of(|out| ForwardTsn::encode(Tsn(1), [(2, Ssn(3))].into_iter(), out)),
+            [192, 0, 0, 12, 0, 0, 0, 1, 0, 2, 0, 3]
+        );
+    }
+
+    #[test]
+    fn half_a_stream_is_refused() {
+        for len in 0..20 {
+            let whole = ForwardTsn::decode(&[1; 20][..len]).map(|read| read.streams().len());
+            assert_eq!(
+                whole,
+                match len {
+                    0..4 => Err(DecodeError::TooShort),
+                    _ if len % 4 != 0 => Err(DecodeError::BadLength),
+                    _ => Ok(len / 4 - 1),
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn streams_that_do_not_fit_are_left_out() {
+        let streams = (0..=u16::MAX).map(|stream| (stream, Ssn(0)));
+        let (datagram, raw) = datagram_of(|out| ForwardTsn::encode(Tsn(1), streams, out));
+        let read = ForwardTsn::decode(raw.value_in(&datagram)).unwrap();
+        assert_eq!(read.streams().len(), ForwardTsn::STREAMS_MAX);
+    }
+}

@@ -110,3 +110,66 @@ impl IDataChunk {
         padded(Self::HEADER_LEN.saturating_add(payload_len))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    const CHUNK: IDataChunk = IDataChunk {
+        tsn: Tsn(0x0102_0304),
+        stream: 0x0506,
+        mid: Mid(0x0708_090A),
+        ppid: Ppid(0x0B0C_0D0E),
+        fsn: Fsn(0),
+        unordered: false,
+        beginning: true,
+        ending: false,
+        immediate: false,
+    };
+
+    #[test]
+    fn every_field_is_where_the_drawing_has_it() {
+        let bytes = bytes_of(|out| CHUNK.encode(&[0xFF], out));
+        assert_eq!(bytes[..16], [64, 2, 0, 21, 1, 2, 3, 4, 5, 6, 0, 0, 7, 8, 9, 10]);
+        assert_eq!(bytes[16..], [11, 12, 13, 14, 0xFF, 0, 0, 0]);
+        let next = IDataChunk { ppid: Ppid(0), fsn: Fsn(0x0F10_1112), beginning: false, ending: true, ..CHUNK };
+        let bytes = bytes_of(|out| next.encode(&[], out));
+        assert_eq!(bytes[..4], [64, 1, 0, 20]);
+        assert_eq!(bytes[16..], [15, 16, 17, 18]);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(2);
+        for _ in 0..2000 {
+            let beginning = random.bool();
+            let chunk = IDataChunk {
+                tsn: Tsn(random.u32()),
+                stream: random.u16(),
+                mid: Mid(random.u32()),
+                ppid: Ppid(if beginning { random.u32() } else { 0 }),
+                fsn: Fsn(if beginning { 0 } else { random.u32() }),
+                unordered: random.bool(),
+                beginning,
+                ending: random.bool(),
+                immediate: random.bool(),
+            };
+            let payload = random.bytes(40);
+            let (datagram, raw) = datagram_of(|out| chunk.encode(&payload, out));
+            let value = raw.value_in(&datagram);
+            assert_eq!(raw.kind, ChunkType::I_DATA);
+            assert_eq!(IDataChunk::decode(raw.flags, value), Ok(chunk));
+            assert_eq!(value[16..], payload);
+            assert_eq!(datagram.len() - raw.start, IDataChunk::encoded_len(payload.len()));
+        }
+    }
+
+    #[test]
+    fn only_the_payload_may_be_missing() {
+        for len in 0..16 {
+            assert_eq!(IDataChunk::decode(3, &vec![1; len]), Err(DecodeError::TooShort));
+        }
+        assert!(IDataChunk::decode(3, &[1; 16]).is_ok());
+    }
+}

@@ -85,3 +85,52 @@ impl<'a> IForwardTsn<'a> {
         Self::HEADER_LEN + 8 * streams
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(9);
+        for _ in 0..1000 {
+            let tsn = Tsn(random.u32());
+            let mut entry =
+                || SkippedMessage { stream: random.u16(), unordered: random.bool(), mid: Mid(random.u32()) };
+            let streams = [entry(), entry(), entry()];
+            let streams = &streams[..(tsn.0 % 4) as usize];
+            let (datagram, raw) = datagram_of(|out| IForwardTsn::encode(tsn, streams.iter().copied(), out));
+            assert_eq!((raw.kind, raw.flags), (ChunkType::I_FORWARD_TSN, 0));
+            assert_eq!(datagram.len() - raw.start, IForwardTsn::encoded_len(streams.len()));
+            let read = IForwardTsn::decode(raw.value_in(&datagram)).unwrap();
+            assert_eq!(read.new_cumulative_tsn, tsn);
+            assert_eq!(read.streams().len(), streams.len());
+            assert!(read.streams().eq(streams.iter().copied()));
+        }
+        let skipped = SkippedMessage { stream: 2, unordered: true, mid: Mid(3) };
+        let bytes = bytes_of(|out| IForwardTsn::encode(Tsn(1), [skipped].into_iter(), out));
+        assert_eq!(bytes, [194, 0, 0, 16, 0, 0, 0, 1, 0, 2, 0, 1, 0, 0, 0, 3]);
+    }
+
+    #[test]
+    fn part_of_an_entry_is_refused() {
+        for len in 0..24 {
+            let whole = IForwardTsn::decode(&[1; 24][..len]).map(|read| read.streams().len());
+            assert_eq!(
+                whole,
+                match len {
+                    0..4 => Err(DecodeError::TooShort),
+                    _ if len % 8 != 4 => Err(DecodeError::BadLength),
+                    _ => Ok(len / 8),
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn reserved_bits_mean_nothing() {
+        let read = IForwardTsn::decode(&[0, 0, 0, 1, 0, 2, 0xFF, 0xFE, 0, 0, 0, 3]).unwrap();
+        assert_eq!(read.streams().next(), Some(SkippedMessage { stream: 2, unordered: false, mid: Mid(3) }));
+    }
+}

@@ -135,8 +135,10 @@ impl<'a> Init<'a> {
             let types = self.extensions.chunk_types();
             push_parameter(out, at, ParameterType::SUPPORTED_EXTENSIONS, |out| out.extend(types));
         }
-        pad(out, at);
-        out.extend_from_slice(unrecognized);
+        if !unrecognized.is_empty() {
+            pad(out, at);
+            out.extend_from_slice(unrecognized);
+        }
         end_chunk(out, at);
     }
 
@@ -184,4 +186,122 @@ const fn is_known(kind: ParameterType) -> bool {
 
 fn exactly_u32(value: &[u8]) -> Result<u32, DecodeError> {
     value.try_into().map(u32::from_be_bytes).map_err(|_| DecodeError::BadLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode_unrecognized;
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    /// All that can be compared: the bytes of the parameters differ where unknown ones are left out.
+    fn without_bytes(init: Init<'_>) -> Init<'_> {
+        Init { parameters: &[], ..init }
+    }
+
+    /// The fixed fields, then these parameters.
+    fn value(parameters: &[u8]) -> Vec<u8> {
+        let mut value = vec![0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0, 9];
+        value.extend_from_slice(parameters);
+        value
+    }
+
+    #[test]
+    fn the_init_of_a_browser_reads_as_what_it_says() {
+        let value = [
+            0x0f, 0xb2, 0xa0, 0x2e, 0x00, 0x50, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0x17, 0x30, 0x0b, 0xbf, 0xc0, 0x00,
+            0x00, 0x04, 0x80, 0x08, 0x00, 0x06, 0x82, 0xc0,
+        ];
+        let init = Init::decode(&value).unwrap();
+        let mut expected = Init::new(0x0FB2_A02E, 5_242_880, 65_535, 65_535, Tsn(389_024_703));
+        expected.extensions = Extensions::RE_CONFIG.union(Extensions::FORWARD_TSN);
+        assert_eq!(without_bytes(init), expected);
+        let bytes = bytes_of(|out| init.encode(ChunkType::INIT, &[], out));
+        assert_eq!(bytes, [&[1, 0, 0, 30], &value[..], &[0, 0]].concat(), "ours has the same bytes");
+        assert_eq!(init.unrecognized().count(), 0);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(3);
+        for _ in 0..2000 {
+            let cookie = random.bytes(70);
+            let mut init = Init::new(random.u32(), random.u32(), random.u16(), random.u16(), Tsn(random.u32()));
+            init.extensions = Extensions::from_bits(random.u8());
+            init.cookie = random.bool().then_some(&cookie);
+            init.cookie_preservative = random.bool().then(|| random.u32());
+            init.zero_checksum = random.bool().then(|| random.u32());
+            let kind = if random.bool() { ChunkType::INIT } else { ChunkType::INIT_ACK };
+            let mut reports = Vec::new();
+            for _ in 0..random.below(3) {
+                encode_unrecognized(&random.bytes(20), &mut reports);
+            }
+            let (datagram, raw) = datagram_of(|out| init.encode(kind, &reports, out));
+            assert_eq!((raw.kind, raw.flags), (kind, 0));
+            let read = Init::decode(raw.value_in(&datagram)).unwrap();
+            assert_eq!(without_bytes(read), init);
+            assert_eq!(read.unrecognized().count(), 0, "a report is not itself unknown");
+        }
+    }
+
+    #[test]
+    fn the_mandatory_fields_are_mandatory() {
+        for len in 0..16 {
+            assert_eq!(Init::decode(&value(&[])[..len]), Err(DecodeError::TooShort));
+        }
+        assert!(Init::decode(&value(&[])).is_ok());
+    }
+
+    #[test]
+    fn partial_reliability_is_found_in_either_place() {
+        for parameters in [&[0xC0, 0, 0, 4][..], &[0x80, 8, 0, 5, 192]] {
+            assert_eq!(Init::decode(&value(parameters)).unwrap().extensions, Extensions::FORWARD_TSN);
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_noticed_and_addresses_are_ignored() {
+        let init = value(&[0, 5, 0, 8, 10, 0, 0, 1, 0, 11, 0, 6, b'a', 0, 0, 0, 0, 12, 0, 6, 0, 5]);
+        let init = Init::decode(&init).unwrap();
+        assert!(init.has_host_name);
+        assert_eq!(init.unrecognized().count(), 0);
+    }
+
+    #[test]
+    fn of_a_repeated_parameter_the_first_counts() {
+        let init = value(&[0, 7, 0, 5, 1, 0, 0, 0, 0, 7, 0, 5, 2]);
+        assert_eq!(Init::decode(&init).unwrap().cookie, Some(&[1][..]));
+    }
+
+    #[test]
+    fn numbers_have_their_size() {
+        for kind in [ParameterType::COOKIE_PRESERVATIVE, ParameterType::ZERO_CHECKSUM] {
+            let [k0, k1] = kind.0.to_be_bytes();
+            for len in [4, 7, 9] {
+                let mut parameters = vec![k0, k1, 0, len];
+                parameters.resize(12, 0);
+                assert_eq!(Init::decode(&value(&parameters)), Err(DecodeError::BadLength), "{kind:?} of {len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_parameters_are_skipped_or_stop_and_are_reported_as_their_type_says() {
+        let skip_silent = [0xA0, 1, 0, 4];
+        let skip_report = [0xE0, 2, 0, 5, 7, 0, 0, 0];
+        let stop_silent = [0x20, 3, 0, 4];
+        let stop_report = [0x60, 4, 0, 4];
+        let forward_tsn = [0xC0, 0, 0, 4];
+        let read = |parts: &[&[u8]]| {
+            let value = value(&parts.concat());
+            let init = Init::decode(&value).unwrap();
+            (!init.extensions.is_empty(), init.unrecognized().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[&skip_silent, &forward_tsn]), (true, vec![]));
+        assert_eq!(read(&[&skip_report, &forward_tsn]), (true, vec![skip_report[..5].to_vec()]));
+        assert_eq!(read(&[&stop_silent, &forward_tsn, &skip_report]), (false, vec![]));
+        assert_eq!(read(&[&stop_report, &forward_tsn, &skip_report]), (false, vec![stop_report.to_vec()]));
+        let all = read(&[&skip_report, &skip_silent, &skip_report, &stop_report, &skip_report]);
+        assert_eq!(all.1, [&skip_report[..5], &skip_report[..5], &stop_report]);
+    }
 }

@@ -29,6 +29,8 @@ mod reset_result;
 mod sack;
 mod shutdown;
 mod stream_list;
+#[cfg(test)]
+mod testing;
 
 pub use cause::{CAUSE_TEXT_MAX, Cause, Causes, T_BIT, encode_abort, encode_error};
 pub use checksum::{has_zero_checksum, is_checksum_valid, seal};

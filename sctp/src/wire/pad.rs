@@ -8,3 +8,19 @@ pub fn encode_pad(len: usize, out: &mut Vec<u8>) {
     out.resize(out.len() + len.saturating_sub(CHUNK_HEADER_LEN), 0);
     end_chunk(out, at);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::datagram_of;
+    use super::*;
+
+    #[test]
+    fn a_pad_is_as_long_as_it_was_asked_to_be() {
+        for len in 0..50 {
+            let (datagram, raw) = datagram_of(|out| encode_pad(len, out));
+            assert_eq!(raw.kind, ChunkType::PAD);
+            assert_eq!(datagram.len() - raw.start, len.div_ceil(4).max(1) * 4);
+            assert!(raw.value_in(&datagram).iter().all(|&byte| byte == 0));
+        }
+    }
+}

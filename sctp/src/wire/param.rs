@@ -151,3 +151,83 @@ pub(super) fn push_parameter(
     out.truncate(chunk_at.saturating_add(CHUNK_LEN_MAX));
     patch_length(out, at);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Type, value and whole length of a parameter.
+    type Found = (u16, Vec<u8>, usize);
+
+    fn parameters(bytes: &[u8]) -> Vec<Result<Found, DecodeError>> {
+        let parameters = Parameters::new(bytes).take(1000);
+        parameters.map(|p| p.map(|p| (p.kind.0, p.value.to_vec(), p.whole.len()))).collect()
+    }
+
+    #[test]
+    fn parameters_follow_one_another_at_multiples_of_four() {
+        let found = parameters(&[0, 7, 0, 5, 9, 1, 2, 3, 0xC0, 0, 0, 4, 0x80, 8, 0, 6, 130, 192]);
+        assert_eq!(found, [Ok((7, vec![9], 5)), Ok((0xC000, vec![], 4)), Ok((0x8008, vec![130, 192], 6))]);
+    }
+
+    #[test]
+    fn a_bad_length_is_one_error_and_the_end() {
+        for len in [0, 1, 2, 3, 5, 0xFFFF_u16] {
+            let [high, low] = len.to_be_bytes();
+            let found = parameters(&[0, 7, 0, 4, 0, 9, high, low]);
+            assert_eq!(found, [Ok((7, vec![], 4)), Err(DecodeError::BadLength)], "length {len}");
+        }
+    }
+
+    #[test]
+    fn part_of_a_header_is_an_error() {
+        for left_over in 1..4 {
+            let mut bytes = vec![0, 7, 0, 4];
+            bytes.extend(vec![0; left_over]);
+            assert_eq!(parameters(&bytes), [Ok((7, vec![], 4)), Err(DecodeError::BadLength)]);
+        }
+    }
+
+    #[test]
+    fn the_last_padding_may_be_missing() {
+        for padding in 0..4 {
+            let mut bytes = vec![0, 7, 0, 5, 1];
+            bytes.extend(vec![0xFF; padding]);
+            assert_eq!(parameters(&bytes), [Ok((7, vec![1], 5))]);
+        }
+    }
+
+    #[test]
+    fn writing_pads_between_parameters_but_not_behind_the_last() {
+        let mut out = vec![0xEE; 8];
+        push_parameter(&mut out, 4, ParameterType(1), |out| out.push(5));
+        push_parameter(&mut out, 4, ParameterType(2), |out| out.extend([6, 7]));
+        assert_eq!(out[8..], [0, 1, 0, 5, 5, 0, 0, 0, 0, 2, 0, 6, 6, 7]);
+    }
+
+    #[test]
+    fn what_does_not_fit_a_chunk_is_cut_to_whole_parameters() {
+        let mut out = vec![0; 4];
+        push_parameter(&mut out, 0, ParameterType(1), |out| out.extend(vec![1; 70_000]));
+        push_parameter(&mut out, 0, ParameterType(2), |out| out.push(1));
+        assert_eq!(out.len(), CHUNK_LEN_MAX);
+        let found = parameters(&out[4..]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].as_ref().unwrap().2, CHUNK_LEN_MAX - 4);
+    }
+
+    #[test]
+    fn reports_of_unknown_parameters_can_follow_one_another() {
+        let mut out = Vec::new();
+        encode_unrecognized(&[0xC1, 1, 0, 5, 9], &mut out);
+        encode_unrecognized(&[0xC1, 2, 0, 4], &mut out);
+        assert_eq!(out, [0, 8, 0, 9, 0xC1, 1, 0, 5, 9, 0, 0, 0, 0, 8, 0, 8, 0xC1, 2, 0, 4]);
+    }
+
+    #[test]
+    fn the_high_bits_say_what_to_do_with_an_unknown_type() {
+        use UnrecognizedAction::*;
+        let actions = [0x3FFF, 0x7FFF, 0xBFFF, 0xFFFF].map(|kind| ParameterType(kind).unrecognized_action());
+        assert_eq!(actions, [Stop, StopAndReport, Skip, SkipAndReport]);
+    }
+}

@@ -276,3 +276,153 @@ impl<'o> ReconfigWriter<'o> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    const REQUEST: RequestSn = RequestSn(0x0102_0304);
+    const RESPONSE: RequestSn = RequestSn(0x0506_0708);
+
+    fn written(write: impl FnOnce(&mut ReconfigWriter<'_>)) -> Vec<u8> {
+        bytes_of(|out| {
+            let mut writer = ReconfigWriter::begin(out);
+            write(&mut writer);
+            writer.finish();
+        })
+    }
+
+    #[test]
+    fn every_field_is_where_the_drawing_has_it() {
+        let bytes = written(|w| {
+            w.push_outgoing_reset(REQUEST, RESPONSE, Tsn(9), [0x1112].into_iter());
+            w.push_incoming_reset(REQUEST, [1, 2].into_iter());
+        });
+        assert_eq!(bytes[..8], [130, 0, 0, 36, 0, 13, 0, 18]);
+        assert_eq!(bytes[8..24], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 9, 0x11, 0x12, 0, 0]);
+        assert_eq!(bytes[24..], [0, 14, 0, 12, 1, 2, 3, 4, 0, 1, 0, 2]);
+        assert_eq!(written(|w| w.push_ssn_tsn_reset(REQUEST)), [130, 0, 0, 12, 0, 15, 0, 8, 1, 2, 3, 4]);
+        assert_eq!(
+            written(|w| w.push_response(RESPONSE, ResetResult::InProgress, None)),
+            [130, 0, 0, 16, 0, 16, 0, 12, 5, 6, 7, 8, 0, 0, 0, 6]
+        );
+        let tsns = Some((Tsn(1), Tsn(2)));
+        assert_eq!(
+            written(|w| w.push_response(RESPONSE, ResetResult::Performed, tsns))[12..],
+            [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2]
+        );
+        let bytes = written(|w| {
+            w.push_add_outgoing(REQUEST, 0x0A0B);
+            w.push_add_incoming(REQUEST, 0x0C0D);
+        });
+        assert_eq!(bytes[4..16], [0, 17, 0, 12, 1, 2, 3, 4, 10, 11, 0, 0]);
+        assert_eq!(bytes[16..], [0, 18, 0, 12, 1, 2, 3, 4, 12, 13, 0, 0]);
+    }
+
+    fn random_parameter<'a>(random: &mut Xorshift, streams: &'a [u8]) -> ReconfigParameter<'a> {
+        let request = RequestSn(random.u32());
+        let streams = StreamList::decode(&streams[..streams.len() / 2 * 2]).unwrap();
+        match random.below(6) {
+            0 => ReconfigParameter::OutgoingReset {
+                request,
+                response: RequestSn(random.u32()),
+                last_tsn: Tsn(random.u32()),
+                streams,
+            },
+            1 => ReconfigParameter::IncomingReset { request, streams },
+            2 => ReconfigParameter::SsnTsnReset { request },
+            3 => ReconfigParameter::Response {
+                response: request,
+                result: ResetResult::from(u32::from(random.u16() % 9)),
+                tsns: random.bool().then(|| (Tsn(random.u32()), Tsn(random.u32()))),
+            },
+            4 => ReconfigParameter::AddOutgoing { request, count: random.u16() },
+            _ => ReconfigParameter::AddIncoming { request, count: random.u16() },
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(10);
+        for _ in 0..3000 {
+            let (streams, more_streams) = (random.bytes(12), random.bytes(12));
+            let first = random_parameter(&mut random, &streams);
+            let second = random.bool().then(|| random_parameter(&mut random, &more_streams));
+            let (datagram, raw) = datagram_of(|out| {
+                let mut writer = ReconfigWriter::begin(out);
+                writer.push_parameter(&first);
+                second.iter().for_each(|second| writer.push_parameter(second));
+                writer.finish();
+            });
+            assert_eq!((raw.kind, raw.flags), (ChunkType::RE_CONFIG, 0));
+            let read = Reconfig::decode(raw.value_in(&datagram)).unwrap();
+            assert!(read.parameters().eq(std::iter::once(first).chain(second)));
+            if let (ReconfigParameter::OutgoingReset { streams, .. }, None) = (first, second) {
+                assert_eq!(datagram.len() - raw.start, ReconfigWriter::outgoing_reset_len(streams.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_combinations_of_the_rfc_are_allowed() {
+        type P = ReconfigParameter<'static>;
+        let streams = StreamList::default();
+        let parameters: [P; 7] = [
+            P::OutgoingReset { request: REQUEST, response: RESPONSE, last_tsn: Tsn(0), streams },
+            P::IncomingReset { request: REQUEST, streams },
+            P::SsnTsnReset { request: REQUEST },
+            P::AddOutgoing { request: REQUEST, count: 1 },
+            P::AddIncoming { request: REQUEST, count: 1 },
+            P::Response { response: RESPONSE, result: ResetResult::Performed, tsns: None },
+            P::Unknown(0x8777),
+        ];
+        let is_allowed = |chosen: &[usize]| {
+            let mut bytes = Vec::new();
+            for &index in chosen {
+                match parameters[index] {
+                    P::Unknown(kind) => bytes.extend([kind.to_be_bytes(), [0, 4]].concat()),
+                    parameter => bytes.extend_from_slice(&written(|w| w.push_parameter(&parameter))[4..]),
+                }
+            }
+            Reconfig::decode(&bytes).unwrap().is_allowed_combination()
+        };
+        for (first, parameter) in parameters.iter().enumerate() {
+            assert_eq!(is_allowed(&[first]), first < 6, "{parameter:?}");
+            for second in 0..7 {
+                let expected = [(0, 1), (3, 4), (5, 0), (5, 5)].contains(&(first, second));
+                assert_eq!(is_allowed(&[first, second]), expected, "{first} and {second}");
+                for third in 0..7 {
+                    assert!(!is_allowed(&[first, second, third]));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_are_checked() {
+        let sizes: [(u16, &[u16]); 6] =
+            [(13, &[12, 14, 16]), (14, &[4, 6, 8, 10, 12, 14, 16]), (15, &[4]), (16, &[8, 16]), (17, &[8]), (18, &[8])];
+        for (kind, good) in sizes {
+            for len in 0..17u16 {
+                let mut value = [kind.to_be_bytes(), (len + 4).to_be_bytes()].concat();
+                value.extend(vec![0; len.into()]);
+                assert_eq!(Reconfig::decode(&value).is_ok(), good.contains(&len), "parameter {kind}, {len} bytes");
+            }
+        }
+        assert_eq!(Reconfig::decode(&[]), Err(DecodeError::MissingParameter));
+    }
+
+    #[test]
+    fn nothing_counts_behind_an_unknown_parameter_that_stops() {
+        let response = &written(|w| w.push_response(RESPONSE, ResetResult::Denied, None))[4..];
+        let read = |kind: [u8; 2]| {
+            let value = [&kind[..], &[0, 4], response].concat();
+            Reconfig::decode(&value).unwrap().parameters().count()
+        };
+        assert_eq!(read([0x20, 1]), 1);
+        assert_eq!(read([0x60, 1]), 1);
+        assert_eq!(read([0xA0, 1]), 2);
+        assert_eq!(read([0xE0, 1]), 2);
+    }
+}

@@ -70,7 +70,7 @@ impl<'a> Sack<'a> {
 
     /// The Gap Ack Blocks, as they came: see [`has_valid_gap_blocks`](Self::has_valid_gap_blocks).
     #[inline]
-    pub fn gap_blocks(&self) -> impl ExactSizeIterator<Item = GapBlock> + Clone + use<'a> {
+    pub fn gap_blocks(&self) -> impl DoubleEndedIterator<Item = GapBlock> + ExactSizeIterator + Clone + use<'a> {
         self.blocks.iter().map(|&[s0, s1, e0, e1]| GapBlock {
             start: u16::from_be_bytes([s0, s1]),
             end: u16::from_be_bytes([e0, e1]),
@@ -137,3 +137,104 @@ impl<'a> Sack<'a> {
 }
 
 const _: () = assert!(Sack::HEADER_LEN == CHUNK_HEADER_LEN + 12 && Sack::ENTRIES_MAX <= u16::MAX as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    const fn block(start: u16, end: u16) -> GapBlock {
+        GapBlock { start, end }
+    }
+
+    fn encoded(blocks: &[GapBlock], duplicates: &[Tsn]) -> Vec<u8> {
+        bytes_of(|out| {
+            Sack::encode(Tsn(0x0102_0304), 0x0506_0708, blocks.iter().copied(), duplicates.iter().copied(), out);
+        })
+    }
+
+    #[test]
+    fn every_field_is_where_the_drawing_has_it() {
+        let bytes = encoded(&[block(2, 0x0103)], &[Tsn(9), Tsn(0x0A0B_0C0D)]);
+        assert_eq!(bytes[..16], [3, 0, 0, 28, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0, 2]);
+        assert_eq!(bytes[16..], [0, 2, 1, 3, 0, 0, 0, 9, 10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(4);
+        for _ in 0..1000 {
+            let blocks: Vec<_> = (0..random.below(9)).map(|_| block(random.u16(), random.u16())).collect();
+            let duplicates: Vec<_> = (0..random.below(9)).map(|_| Tsn(random.u32())).collect();
+            let (tsn, a_rwnd) = (Tsn(random.u32()), random.u32());
+            let (datagram, raw) = datagram_of(|out| {
+                Sack::encode(tsn, a_rwnd, blocks.iter().copied(), duplicates.iter().copied(), out);
+            });
+            assert_eq!((raw.kind, raw.flags), (ChunkType::SACK, 0));
+            assert_eq!(datagram.len() - raw.start, Sack::encoded_len(blocks.len(), duplicates.len()));
+            let sack = Sack::decode(raw.value_in(&datagram)).unwrap();
+            assert_eq!((sack.cumulative_tsn_ack, sack.a_rwnd), (tsn, a_rwnd));
+            assert_eq!(sack.gap_blocks().len(), blocks.len());
+            assert!(sack.gap_blocks().eq(blocks));
+            assert_eq!(sack.duplicate_tsns().len(), duplicates.len());
+            assert!(sack.duplicate_tsns().eq(duplicates));
+        }
+    }
+
+    #[test]
+    fn counts_are_exactly_those_of_what_follows() {
+        let good = encoded(&[block(2, 3), block(5, 5)], &[Tsn(1)]).split_off(4);
+        assert!(Sack::decode(&good).is_ok());
+        for (blocks, duplicates) in [(2, 0), (2, 2), (3, 1), (1, 1), (0, 0), (65535, 65535), (4, 0)] {
+            let mut bad = good.clone();
+            bad[8..10].copy_from_slice(&u16::to_be_bytes(blocks));
+            bad[10..12].copy_from_slice(&u16::to_be_bytes(duplicates));
+            assert_eq!(Sack::decode(&bad), Err(DecodeError::BadLength), "{blocks} blocks, {duplicates} duplicates");
+        }
+        for len in 0..good.len() {
+            assert!(Sack::decode(&good[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn gap_blocks_are_valid_if_they_ascend_and_are_apart() {
+        let is_valid = |blocks: &[GapBlock]| {
+            let bytes = encoded(blocks, &[]);
+            Sack::decode(&bytes[4..]).unwrap().has_valid_gap_blocks()
+        };
+        for valid in [
+            &[][..],
+            &[block(1, 1)],
+            &[block(2, 2), block(4, 9)],
+            &[block(2, 3), block(4, 4)],
+            &[block(1, 65535)],
+            &[block(65535, 65535)],
+        ] {
+            assert!(is_valid(valid), "{valid:?}");
+        }
+        for invalid in [
+            &[block(0, 0)][..],
+            &[block(0, 5)],
+            &[block(5, 4)],
+            &[block(4, 9), block(2, 2)],
+            &[block(2, 4), block(4, 5)],
+            &[block(2, 4), block(2, 4)],
+            &[block(2, 9), block(3, 4)],
+            &[block(65535, 65535), block(65535, 65535)],
+            &[block(3, 65535), block(1, 2)],
+        ] {
+            assert!(!is_valid(invalid), "{invalid:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_duplicates_first() {
+        let blocks = std::iter::repeat_n(block(1, 1), 16_000);
+        let (datagram, raw) =
+            datagram_of(|out| Sack::encode(Tsn(0), 0, blocks, std::iter::repeat_n(Tsn(1), 16_000), out));
+        assert_eq!(datagram.len() - raw.start, CHUNK_LEN_MAX);
+        let sack = Sack::decode(raw.value_in(&datagram)).unwrap();
+        assert_eq!(sack.gap_blocks().len(), 16_000);
+        assert_eq!(sack.duplicate_tsns().len(), Sack::ENTRIES_MAX - 16_000);
+    }
+}

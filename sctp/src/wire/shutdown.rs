@@ -55,3 +55,34 @@ pub fn encode_shutdown_complete(reflected: bool, out: &mut Vec<u8>) {
     let at = begin_chunk(out, ChunkType::SHUTDOWN_COMPLETE, if reflected { T_BIT } else { 0 });
     end_chunk(out, at);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut random = Xorshift(6);
+        for _ in 0..100 {
+            let shutdown = Shutdown { cumulative_tsn_ack: Tsn(random.u32()) };
+            let (datagram, raw) = datagram_of(|out| shutdown.encode(out));
+            assert_eq!((raw.kind, raw.flags), (ChunkType::SHUTDOWN, 0));
+            assert_eq!(datagram.len() - raw.start, Shutdown::LEN);
+            assert_eq!(Shutdown::decode(raw.value_in(&datagram)), Ok(shutdown));
+        }
+    }
+
+    #[test]
+    fn a_shutdown_has_its_size() {
+        assert_eq!(Shutdown::decode(&[1, 2, 3]), Err(DecodeError::TooShort));
+        assert_eq!(Shutdown::decode(&[1, 2, 3, 4, 5]), Err(DecodeError::BadLength));
+    }
+
+    #[test]
+    fn the_answers_are_headers_alone() {
+        assert_eq!(bytes_of(encode_shutdown_ack), [8, 0, 0, 4]);
+        assert_eq!(bytes_of(|out| encode_shutdown_complete(false, out)), [14, 0, 0, 4]);
+        assert_eq!(bytes_of(|out| encode_shutdown_complete(true, out)), [14, 1, 0, 4]);
+    }
+}

@@ -1,5 +1,6 @@
 //! How much may be on its way (RFC 9260 §7).
 
+mod hystart;
 mod new_reno;
 
 pub(crate) use new_reno::NewReno;
@@ -18,12 +19,18 @@ pub(crate) struct Acked {
     pub(crate) flight_before: usize,
     /// Whether a loss is being repaired.
     pub(crate) in_recovery: bool,
+    /// Round-trip time of the latest transmission that was acknowledged, unless it was a retransmission.
+    pub(crate) rtt: Option<Duration>,
+    /// Whether all that was outstanding when the round began is acknowledged, so that another begins.
+    pub(crate) is_new_round: bool,
 }
 
 /// A congestion controller. It sees events of the whole association and answers with one number, the window.
 pub(crate) trait Controller: Debug + Send {
     /// Bytes that may be in flight.
     fn cwnd(&self) -> usize;
+    /// Whether the window is to double each round trip.
+    fn is_in_slow_start(&self) -> bool;
     /// New data was acknowledged.
     fn on_acked(&mut self, acked: Acked);
     /// A loss was found by gap reports; called once per recovery (RFC 9260 §7.2.3, §7.2.4).

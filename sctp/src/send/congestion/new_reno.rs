@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, Phase};
 use super::{Acked, Controller};
 
 /// Initial window in packets (RFC 6928). RFC 9260 says 4,404 bytes; ten packets is what TCP, QUIC and the browsers'
@@ -19,12 +20,14 @@ pub(crate) struct NewReno {
     cwnd: usize,
     ssthresh: usize,
     partial_bytes_acked: usize,
+    /// Slow start of the beginning; later ones have a threshold to go by.
+    hystart: HyStart,
 }
 
 impl NewReno {
     /// `mtu`: bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
     pub(crate) fn new(mtu: usize) -> Self {
-        Self { mtu, cwnd: INITIAL_PACKETS * mtu, ssthresh: usize::MAX, partial_bytes_acked: 0 }
+        Self { mtu, cwnd: INITIAL_PACKETS * mtu, ssthresh: usize::MAX, partial_bytes_acked: 0, hystart: HyStart::new() }
     }
 
     fn halved(&self) -> usize {
@@ -37,6 +40,10 @@ impl Controller for NewReno {
         self.cwnd
     }
 
+    fn is_in_slow_start(&self) -> bool {
+        self.cwnd < self.ssthresh
+    }
+
     fn on_acked(&mut self, acked: Acked) {
         if acked.in_recovery {
             return;
@@ -44,8 +51,19 @@ impl Controller for NewReno {
         // A window that was not used says nothing about what the path would have carried.
         let was_full = acked.flight_before + self.mtu > self.cwnd;
         if self.cwnd <= self.ssthresh {
+            if self.ssthresh == usize::MAX {
+                self.hystart.on_acked(acked.rtt, acked.is_new_round);
+            }
+            let growth = match self.hystart.phase() {
+                Phase::Over if self.ssthresh == usize::MAX => {
+                    self.ssthresh = self.cwnd;
+                    return;
+                }
+                Phase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
+                Phase::Fast | Phase::Over => acked.bytes,
+            };
             if was_full && acked.cumulative {
-                self.cwnd += acked.bytes.min(PACKETS_PER_SACK_MAX * self.mtu);
+                self.cwnd += growth.min(PACKETS_PER_SACK_MAX * self.mtu);
             }
             return;
         }
@@ -102,7 +120,7 @@ mod tests {
     const MTU: usize = 1200;
 
     fn acked(bytes: usize, flight_before: usize) -> Acked {
-        Acked { bytes, cumulative: true, flight_before, in_recovery: false }
+        Acked { bytes, cumulative: true, flight_before, in_recovery: false, rtt: None, is_new_round: false }
     }
 
     #[test]

@@ -1,0 +1,314 @@
+//! One channel, as its application sees it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use narrowboat_sctp::{Credit, Payload, SendOptions, StreamId};
+
+use crate::error::ChannelError;
+use crate::event::ReadyState;
+use crate::message::Message;
+use crate::options::ChannelOptions;
+use crate::queue::SendQueue;
+
+/// Room for so many messages is kept in an empty inbox, so that a trickle of messages allocates nothing, and a channel
+/// that had a burst does not hold it for ever.
+const INBOX_KEPT: usize = 16;
+
+/// How a channel came to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// Opened here, with DATA_CHANNEL_OPEN.
+    Local,
+    /// Opened by the peer, with DATA_CHANNEL_OPEN.
+    Peer,
+    /// Made at both ends.
+    Negotiated,
+}
+
+/// Why a channel starts to close.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Cause {
+    /// The application closed it: what was accepted is sent, and what comes is delivered.
+    Application,
+    /// The peer reset its side: nothing more comes, and what was not sent is thrown away.
+    Peer,
+    /// The peer broke a rule: what was not sent and what comes is thrown away.
+    Violation(ChannelError),
+}
+
+/// A message to be read.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) is_text: bool,
+    pub(crate) payload: Payload,
+    pub(crate) credit: Credit,
+}
+
+impl Received {
+    pub(crate) fn into_message(self) -> (Message, Credit) {
+        let bytes = self.payload.into_bytes();
+        (if self.is_text { Message::Text(bytes) } else { Message::Binary(bytes) }, self.credit)
+    }
+}
+
+/// One channel. Its stream's resets are not its business: see [`Stream`](crate::stream::Stream).
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) options: ChannelOptions,
+    pub(crate) stream: StreamId,
+    pub(crate) origin: Origin,
+    state: ReadyState,
+    /// Whether anything came from the peer, which then knows of the channel (RFC 8832 §6).
+    heard: bool,
+    /// Whether what comes is thrown away rather than kept for reading.
+    deaf: bool,
+    /// Whether the application closed it, and not the peer.
+    closed_here: bool,
+    /// Whether the application has let go of it.
+    pub(crate) forgotten: bool,
+    /// Whether `send` said `Full` since the last [`Event::Writable`](crate::Event::Writable).
+    pub(crate) was_refused: bool,
+    /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the association had no room for. Nothing goes before it.
+    pub(crate) control: Option<Bytes>,
+    pub(crate) queue: SendQueue,
+    /// Whether the application has sent anything.
+    pub(crate) has_sent: bool,
+    inbox: VecDeque<Received>,
+    /// Threshold of [`Event::BufferedAmountLow`](crate::Event::BufferedAmountLow).
+    pub(crate) low_threshold: usize,
+    /// Whether the buffered amount has been above the threshold since that event.
+    pub(crate) was_above_threshold: bool,
+    /// Application bytes that were accepted and never sent.
+    discarded: usize,
+    error: Option<ChannelError>,
+}
+
+impl Channel {
+    pub(crate) fn new(origin: Origin, options: ChannelOptions, stream: StreamId) -> Self {
+        Self {
+            options,
+            stream,
+            origin,
+            state: ReadyState::Connecting,
+            heard: origin == Origin::Peer,
+            deaf: false,
+            closed_here: false,
+            forgotten: false,
+            was_refused: false,
+            control: None,
+            queue: SendQueue::default(),
+            has_sent: false,
+            inbox: VecDeque::new(),
+            low_threshold: 0,
+            was_above_threshold: false,
+            discarded: 0,
+            error: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> ReadyState {
+        self.state
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == ReadyState::Closed
+    }
+
+    pub(crate) fn is_closed_here(&self) -> bool {
+        self.closed_here
+    }
+
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.deaf
+    }
+
+    pub(crate) fn discarded(&self) -> usize {
+        self.discarded
+    }
+
+    /// Whether the peer has yet to answer DATA_CHANNEL_OPEN.
+    pub(crate) fn awaits_ack(&self) -> bool {
+        self.origin == Origin::Local && !self.heard
+    }
+
+    /// How the next message is to be sent. Until something has come from the peer, a channel that was opened here
+    /// sends in order, so that nothing overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
+    pub(crate) fn send_options(&self) -> SendOptions {
+        SendOptions {
+            unordered: !self.options.ordered && !self.awaits_ack(),
+            reliability: self.options.reliability,
+            acknowledge_immediately: false,
+        }
+    }
+
+    /// Whether `send` may queue.
+    pub(crate) fn can_send(&self) -> bool {
+        matches!(self.state, ReadyState::Connecting | ReadyState::Open)
+    }
+
+    /// Something came from the peer.
+    pub(crate) fn on_heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// Connecting → open. False if it is not connecting, and there is nothing to announce.
+    pub(crate) fn on_open(&mut self) -> bool {
+        let connecting = self.state == ReadyState::Connecting;
+        if connecting {
+            self.state = ReadyState::Open;
+        }
+        connecting
+    }
+
+    /// Connecting or open → closing. False if it is closing already, or closed; then nothing changes.
+    pub(crate) fn on_closing(&mut self, cause: Cause) -> bool {
+        if !self.can_send() {
+            return false;
+        }
+        match cause {
+            Cause::Application => self.closed_here = true,
+            // RFC 8832 §6: a reset before the ACK says that the peer does not want the channel.
+            Cause::Peer if self.awaits_ack() => self.error = Some(ChannelError::Refused),
+            Cause::Peer => {}
+            Cause::Violation(error) => {
+                self.error = Some(error);
+                self.deaf = true;
+            }
+        }
+        self.state = ReadyState::Closing;
+        self.was_refused = false;
+        true
+    }
+
+    /// Any → closed, and why, for the event. `None` if it is closed already. An error that came first is the one that
+    /// counts.
+    pub(crate) fn on_closed(&mut self, error: Option<ChannelError>) -> Option<Option<ChannelError>> {
+        if self.is_closed() {
+            return None;
+        }
+        self.state = ReadyState::Closed;
+        self.was_refused = false;
+        self.control = None;
+        Some(self.error.take().or(error))
+    }
+
+    /// `queued` bytes were taken back unsent, `application` of them the application's.
+    pub(crate) fn on_discarded(&mut self, queued: usize, application: usize) {
+        self.queue.on_discarded(queued);
+        self.discarded += application;
+    }
+
+    /// The peer closed with that much unsent.
+    pub(crate) fn set_error(&mut self, error: ChannelError) {
+        self.error.get_or_insert(error);
+    }
+
+    pub(crate) fn unread(&self) -> usize {
+        self.inbox.len()
+    }
+
+    /// Puts a message in the inbox. True if it was empty.
+    pub(crate) fn on_message(&mut self, received: Received) -> bool {
+        self.inbox.push_back(received);
+        self.inbox.len() == 1
+    }
+
+    pub(crate) fn next_message(&mut self) -> Option<Received> {
+        let received = self.inbox.pop_front();
+        if self.inbox.is_empty() && self.inbox.capacity() > INBOX_KEPT {
+            self.inbox.shrink_to_fit();
+        }
+        received
+    }
+
+    /// From now on what comes is thrown away; what had come and was not read is returned.
+    pub(crate) fn stop_listening(&mut self) -> VecDeque<Received> {
+        self.deaf = true;
+        std::mem::take(&mut self.inbox)
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        assert!(!self.was_refused || self.can_send(), "only who may send waits for room");
+        assert!(self.control.is_none() || self.origin != Origin::Negotiated, "a negotiated channel sends no DCEP");
+        assert!(self.control.is_none() || !self.is_closed(), "a closed channel sends nothing");
+        assert!(!self.forgotten || (self.deaf && self.inbox.is_empty()), "nobody reads a forgotten channel");
+        assert!(self.state != ReadyState::Open || self.error.is_none(), "an open channel has no error");
+        assert!(self.discarded == 0 || !self.can_send(), "only a closing channel throws away");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(origin: Origin, state: ReadyState) -> Channel {
+        let mut channel = Channel::new(origin, ChannelOptions { ordered: false, ..ChannelOptions::default() }, 0);
+        channel.state = state;
+        channel
+    }
+
+    type Step = (&'static str, fn(&mut Channel) -> bool);
+
+    #[test]
+    fn a_channel_only_moves_from_connecting_towards_closed() {
+        use ReadyState::{Closed, Closing, Connecting, Open};
+        let steps: [Step; 5] = [
+            ("open", Channel::on_open),
+            ("close", |c| c.on_closing(Cause::Application)),
+            ("reset", |c| c.on_closing(Cause::Peer)),
+            ("violation", |c| c.on_closing(Cause::Violation(ChannelError::BadText))),
+            ("closed", |c| c.on_closed(None).is_some()),
+        ];
+        let table = [
+            (Connecting, [Open, Closing, Closing, Closing, Closed]),
+            (Open, [Open, Closing, Closing, Closing, Closed]),
+            (Closing, [Closing, Closing, Closing, Closing, Closed]),
+            (Closed, [Closed, Closed, Closed, Closed, Closed]),
+        ];
+        for (before, row) in table {
+            for ((name, step), after) in steps.iter().zip(row) {
+                let mut channel = channel(Origin::Peer, before);
+                assert_eq!(step(&mut channel), before != after, "{name} when {before:?}");
+                assert_eq!(channel.state(), after, "{name} when {before:?}");
+                channel.check_consistency();
+            }
+        }
+    }
+
+    #[test]
+    fn j12_data_is_sent_in_order_until_the_peer_has_been_heard() {
+        let mut opener = channel(Origin::Local, ReadyState::Open);
+        assert!(!opener.send_options().unordered);
+        opener.on_heard();
+        assert!(opener.send_options().unordered);
+        assert!(channel(Origin::Peer, ReadyState::Open).send_options().unordered);
+        assert!(channel(Origin::Negotiated, ReadyState::Open).send_options().unordered);
+    }
+
+    #[test]
+    fn a_reset_before_the_ack_is_a_refusal_and_after_it_is_none() {
+        for (origin, heard, expected) in [
+            (Origin::Local, false, Some(ChannelError::Refused)),
+            (Origin::Local, true, None),
+            (Origin::Peer, false, None),
+            (Origin::Negotiated, false, None),
+        ] {
+            let mut channel = channel(origin, ReadyState::Open);
+            if heard {
+                channel.on_heard();
+            }
+            channel.on_closing(Cause::Peer);
+            assert_eq!(channel.on_closed(None), Some(expected));
+            assert_eq!(channel.on_closed(None), None, "closed once");
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_the_one_reported() {
+        let mut channel = channel(Origin::Peer, ReadyState::Open);
+        channel.on_closing(Cause::Violation(ChannelError::BadText));
+        channel.set_error(ChannelError::PeerClosed { discarded: 1 });
+        assert_eq!(channel.on_closed(Some(ChannelError::PeerRestarted)), Some(Some(ChannelError::BadText)));
+    }
+}

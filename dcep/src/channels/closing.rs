@@ -1,0 +1,343 @@
+//! The closing procedure (RFC 8831 §6.7, W3C §6.2.4), and everything else that ends a channel.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, ResetFailure, StreamId, Streams};
+
+use super::{DataChannels, Phase};
+use crate::channel::{Cause, Origin};
+use crate::error::ChannelError;
+use crate::event::{ChannelId, Event, ReadyState};
+use crate::ids::StreamIds;
+use crate::stats::DropReason;
+use crate::stream::{Arrival, Outgoing, Owner, Stream};
+
+impl DataChannels {
+    pub(super) fn close_channel(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let unsent_open = channel.origin == Origin::Local && channel.control.is_some();
+        let is_idle = self.phase == Phase::Connecting && !channel.has_sent;
+        if !channel.on_closing(Cause::Application) {
+            return;
+        }
+        self.refused.remove(&id);
+        let (stream, has_control) = (channel.stream, channel.control.is_some());
+        if unsent_open || is_idle {
+            // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
+            // and the id was never used. (Messages that the application did send go out first, as after open.)
+            self.discard(now, association, id);
+            if association.is_drained(stream) {
+                // A reset would have done that.
+                association.set_buffered_amount_low_threshold(stream, 0);
+                self.remove_stream(stream);
+                self.ids.release_unused(stream);
+                self.finish(id, None);
+                return;
+            }
+        }
+        // Before the association is up, or while the ACK waits for room, the reset waits too.
+        if self.phase == Phase::Up && !has_control {
+            self.start_reset(now, association, stream);
+        }
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.on_progress(now);
+        }
+        self.watch(now, stream);
+    }
+
+    pub(super) fn forget_channel(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        self.close_channel(now, association, id);
+        self.throw_away_unread(now, association, id, DropReason::AfterClose);
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        channel.forgotten = true;
+        if channel.is_closed() {
+            self.remove_channel(id);
+        }
+    }
+
+    /// Asks for the reset of our side, which takes place once all that was accepted is acknowledged or abandoned.
+    pub(super) fn start_reset(&mut self, now: Instant, association: &mut Association, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.on_reset_asked(now);
+        match association.reset_streams(now, &[id]) {
+            Ok(()) => self.watch(now, id),
+            Err(ResetError::NotSupported) => {
+                self.on_reset_failed(now, association, id, ChannelError::ResetNotSupported);
+            }
+            Err(ResetError::NoSuchStream(_)) => {
+                let streams = Self::stream_limit(association);
+                self.on_reset_failed(now, association, id, ChannelError::NoSuchStream { stream: id, streams });
+            }
+            // The association is shutting down, and its end is that of the channel.
+            Err(ResetError::NotEstablished) => {}
+        }
+    }
+
+    /// Resets a stream on which the peer will not get a channel (RFC 8832 §6), whether it is in use or not.
+    pub(super) fn refuse_stream(&mut self, now: Instant, association: &mut Association, id: StreamId) {
+        self.give_up_unclaimed(now, association, id);
+        if !self.streams.contains_key(&id) {
+            self.insert_stream(id, Owner::Nobody, now);
+        }
+        self.start_reset(now, association, id);
+    }
+
+    pub(super) fn on_incoming_reset(&mut self, now: Instant, association: &mut Association, streams: &Streams) {
+        let streams: BTreeSet<StreamId> = match streams {
+            // A stream named twice is still reset once.
+            Streams::List(list) => list.iter().copied().collect(),
+            // RFC 6525 §4.1: every stream. Those that nobody uses need no answer.
+            Streams::All => self.streams.keys().copied().collect(),
+        };
+        for stream in streams {
+            self.on_stream_reset(now, association, stream);
+        }
+    }
+
+    /// Our reset of the stream ended.
+    pub(super) fn on_outgoing_reset(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: StreamId,
+        outcome: Result<(), ResetFailure>,
+    ) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if let Err(failure) = outcome {
+            self.on_reset_failed(now, association, id, ChannelError::Reset(failure));
+            return;
+        }
+        if stream.outgoing() != Outgoing::Resetting {
+            return;
+        }
+        stream.on_reset_performed(now);
+        if stream.is_done() {
+            self.on_both_reset(now, association, id);
+        }
+    }
+
+    /// Looks at the closing of streams on which nothing may have happened for long.
+    pub(super) fn on_timeout(&mut self, now: Instant, association: &mut Association) {
+        while let Some(&(deadline, id)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            stream.deadline = None;
+            let Some(channel_id) = stream.channel() else { continue };
+            let (stalled, outgoing) = (stream.progress() + self.config.close_timeout <= now, stream.outgoing());
+            let incoming_reset = stream.is_incoming_reset();
+            let Some(channel) = self.channels.get(&channel_id) else { continue };
+            if stalled && channel.is_closed_here() && channel.unread() > 0 && !incoming_reset {
+                // Nobody reads; what lies there may keep the window closed that the peer needs to finish.
+                self.throw_away_unread(now, association, channel_id, DropReason::UnreadAfterClose);
+            } else if stalled && outgoing == Outgoing::Reset {
+                // The stream stays until the peer's reset comes after all; it may still send on it.
+                self.abandon_stream(id);
+                self.finish(channel_id, Some(ChannelError::PeerDidNotReset));
+                continue;
+            }
+            if let Some(stream) = self.streams.get_mut(&id)
+                && stalled
+            {
+                stream.on_progress(now);
+            }
+            self.watch(now, id);
+        }
+    }
+
+    /// The peer starts again from nothing, and so do we.
+    pub(super) fn on_restarted(&mut self, now: Instant, association: &mut Association) {
+        self.close_all(now, association, &ChannelError::PeerRestarted);
+        self.ids = StreamIds::new(self.role);
+        self.events.push_back(Event::Restarted);
+    }
+
+    pub(super) fn on_association_closed(&mut self, now: Instant, association: &mut Association, reason: CloseReason) {
+        self.close_all(now, association, &ChannelError::Association(reason.clone()));
+        self.phase = Phase::Ended;
+        self.events.push_back(Event::AssociationClosed(reason));
+    }
+
+    /// The channel is closed; its stream is somebody else's business by now.
+    pub(super) fn finish(&mut self, id: ChannelId, error: Option<ChannelError>) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(error) = channel.on_closed(error) else { return };
+        self.refused.remove(&id);
+        self.stats.channels_closed += 1;
+        self.stats.channels_failed += u64::from(error.is_some());
+        let forgotten = channel.forgotten;
+        self.events.push_back(Event::Closed(id, error));
+        if forgotten {
+            self.remove_channel(id);
+        }
+    }
+
+    /// The peer's reset of one stream.
+    fn on_stream_reset(&mut self, now: Instant, association: &mut Association, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            // A channel that was never made here, say a negotiated one: the peer waits for our reset (RFC 8831 §6.7).
+            if id < Self::stream_limit(association) {
+                self.insert_stream(id, Owner::Nobody, now).on_incoming_reset(now);
+                self.start_reset(now, association, id);
+            }
+            return;
+        };
+        if stream.is_incoming_reset() {
+            stream.hold_reset();
+            return;
+        }
+        let owner = stream.owner;
+        if owner == Owner::Unclaimed {
+            self.give_up_unclaimed(now, association, id);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.on_incoming_reset(now);
+        let (outgoing, done) = (stream.outgoing(), stream.is_done());
+        if done {
+            self.on_both_reset(now, association, id);
+            return;
+        }
+        if let Owner::Channel(channel_id) = owner {
+            self.on_peer_closed(now, association, channel_id);
+        }
+        if outgoing == Outgoing::InUse {
+            self.start_reset(now, association, id);
+        }
+    }
+
+    /// The peer's reset found the channel connecting, open, or not done with its own closing.
+    fn on_peer_closed(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        if channel.on_closing(Cause::Peer) {
+            self.events.push_back(Event::Closing(id));
+            // There is nobody to read it. Browsers differ (Chromium drops its queue, Firefox sends it to the end); a
+            // close that ends at once, and an error that says how much was lost, serve the application best.
+            self.discard(now, association, id);
+            if let Some(channel) = self.channels.get_mut(&id)
+                && channel.discarded() > 0
+                && channel.options.reliability == Reliability::Reliable
+            {
+                channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });
+            }
+        } else {
+            // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not.
+            self.drop_control(id);
+        }
+    }
+
+    /// Both directions are reset: the channel is closed, the id is free, and what came for its next use is looked at.
+    fn on_both_reset(&mut self, now: Instant, association: &mut Association, id: StreamId) {
+        let Some(mut stream) = self.remove_stream(id) else { return };
+        self.ids.release(id);
+        if let Some(channel) = stream.channel() {
+            self.finish(channel, None);
+        }
+        for arrival in stream.take_held() {
+            match arrival {
+                Arrival::Message(message) => self.on_message(now, association, message),
+                Arrival::Reset => self.on_stream_reset(now, association, id),
+            }
+        }
+    }
+
+    /// The peer cannot be brought to reset the stream: the channel ends here, and the id is never used again.
+    fn on_reset_failed(&mut self, now: Instant, association: &mut Association, id: StreamId, error: ChannelError) {
+        tracing::debug!(stream = id, %error, "stream given up");
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.on_reset_failed();
+        let channel = stream.channel();
+        let held = stream.take_held();
+        self.abandon_stream(id);
+        for arrival in held {
+            if let Arrival::Message(message) = arrival {
+                self.throw_away(now, association, message.credit, DropReason::AfterClose);
+            }
+        }
+        if let Some(channel) = channel {
+            self.finish(channel, Some(error));
+        }
+    }
+
+    /// The stream loses its channel without being free.
+    fn abandon_stream(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        stream.owner = Owner::Nobody;
+        if let Some(deadline) = stream.deadline.take() {
+            self.deadlines.remove(&(deadline, id));
+        }
+    }
+
+    /// Makes sure that somebody looks at the closing of a channel's stream in time.
+    fn watch(&mut self, now: Instant, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        // The peer's reset is what may be missing; our own ends by itself.
+        if stream.channel().is_none() || stream.is_incoming_reset() || stream.deadline.is_some() {
+            return;
+        }
+        // Progress puts off what is done at the deadline, and not the deadline, which would cost every message
+        // something.
+        let due = stream.progress() + self.config.close_timeout;
+        let deadline = if due > now { due } else { now + self.config.close_timeout };
+        stream.deadline = Some(deadline);
+        self.deadlines.insert((deadline, id));
+    }
+
+    /// Takes a stream out of the table, for its id to be given back.
+    pub(super) fn remove_stream(&mut self, id: StreamId) -> Option<Stream> {
+        let mut stream = self.streams.remove(&id)?;
+        if let Some(deadline) = stream.deadline.take() {
+            self.deadlines.remove(&(deadline, id));
+        }
+        Some(stream)
+    }
+
+    fn throw_away_unread(&mut self, now: Instant, association: &mut Association, id: ChannelId, reason: DropReason) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        for received in channel.stop_listening() {
+            self.throw_away(now, association, received.credit, reason);
+        }
+    }
+
+    /// Gives up what a closing channel has not sent.
+    pub(super) fn hurry_close(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
+        let before = match self.channels.get(&id) {
+            Some(channel) if channel.state() == ReadyState::Closing => channel.discarded(),
+            _ => return 0,
+        };
+        self.discard(now, association, id);
+        self.channels.get(&id).map_or(0, |channel| channel.discarded() - before)
+    }
+
+    /// The association is no more what it was: all channels end, all ids are free.
+    fn close_all(&mut self, now: Instant, association: &mut Association, error: &ChannelError) {
+        for (_, mut stream) in std::mem::take(&mut self.streams) {
+            let unclaimed = stream.owner == Owner::Unclaimed;
+            for arrival in stream.take_held() {
+                if let Arrival::Message(message) = arrival {
+                    let reason = if unclaimed { DropReason::Unclaimed } else { DropReason::AfterClose };
+                    self.throw_away(now, association, message.credit, reason);
+                }
+            }
+        }
+        (self.unclaimed_streams, self.unclaimed_bytes) = (0, 0);
+        self.deadlines.clear();
+        self.waiting_controls.clear();
+        let open: Vec<ChannelId> =
+            self.channels.iter().filter(|(_, channel)| !channel.is_closed()).map(|(id, _)| *id).collect();
+        for id in open {
+            // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2).
+            let delivered = *error == ChannelError::Association(CloseReason::Shutdown);
+            self.finish(id, (!delivered).then(|| error.clone()));
+        }
+    }
+
+    fn remove_channel(&mut self, id: ChannelId) {
+        let Some(channel) = self.channels.remove(&id) else { return };
+        if channel.origin == Origin::Peer {
+            self.peer_label_bytes -= channel.options.text_len();
+        }
+        debug_assert!(channel.state() == ReadyState::Closed && channel.forgotten);
+    }
+}

@@ -1,0 +1,333 @@
+//! The data channels of one association: the public surface.
+
+mod closing;
+mod consistency;
+mod opening;
+mod receiving;
+mod sending;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
+
+use narrowboat_sctp::{Association, Credit, StreamId};
+
+use crate::channel::Channel;
+use crate::config::{Config, Role};
+use crate::error::{OpenError, SendError};
+use crate::event::{ChannelId, Event, ReadyState};
+use crate::ids::StreamIds;
+use crate::message::Message;
+use crate::options::ChannelOptions;
+use crate::stats::{DropReason, Stats};
+use crate::stream::{Outgoing, Owner, Stream};
+
+/// Room for so many events is kept in an empty queue; all channels may end at once, and rarely do.
+const EVENTS_KEPT: usize = 256;
+
+/// Whether the association is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Connecting,
+    Up,
+    Ended,
+}
+
+/// The data channels of one association. Borrows the association in each call, always the same one, and owns no part
+/// of it.
+///
+/// There are four kinds of method. *Getters* change nothing. *Commands* ([`open`](Self::open) to
+/// [`set_buffered_amount_low_threshold`](Self::set_buffered_amount_low_threshold)) come from the application.
+/// *Inputs*: [`handle_timeout`](Self::handle_timeout), when the time of [`poll_timeout`](Self::poll_timeout) has come.
+/// *Outputs*: after any command or input, of this or of the association, first [`poll_event`](Self::poll_event) until
+/// it says `None`, which also answers what the association reports, then the association's `poll_transmit`, then both
+/// `poll_timeout`s. Nobody else may poll the association's events.
+#[derive(Debug)]
+pub struct DataChannels {
+    config: Config,
+    role: Role,
+    phase: Phase,
+    /// Every channel that is not both closed and forgotten.
+    channels: BTreeMap<ChannelId, Channel>,
+    /// Every stream id that is not free.
+    streams: BTreeMap<StreamId, Stream>,
+    /// Free ids of this end's parity.
+    ids: StreamIds,
+    /// Streams that hold messages for a negotiated channel to come.
+    unclaimed_streams: usize,
+    /// Bytes held on unclaimed streams, as charged to the receive window.
+    unclaimed_bytes: usize,
+    /// Bytes of labels and protocols of the peer's channels.
+    peer_label_bytes: usize,
+    /// Channels whose DCEP message waits for room, in order; some may have closed since.
+    waiting_controls: VecDeque<ChannelId>,
+    /// Channels whose `send` said `Full`.
+    refused: BTreeSet<ChannelId>,
+    /// When to look at the closing of which stream.
+    deadlines: BTreeSet<(Instant, StreamId)>,
+    events: VecDeque<Event>,
+    next_channel: u64,
+    stats: Stats,
+    /// Mutations since the last recount.
+    unchecked: std::cell::Cell<usize>,
+}
+
+impl DataChannels {
+    /// No channels yet, of an association whose first event has not been polled.
+    #[must_use]
+    pub fn new(config: Config, role: Role) -> Self {
+        Self {
+            config,
+            role,
+            phase: Phase::Connecting,
+            channels: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            ids: StreamIds::new(role),
+            unclaimed_streams: 0,
+            unclaimed_bytes: 0,
+            peer_label_bytes: 0,
+            waiting_controls: VecDeque::new(),
+            refused: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            events: VecDeque::new(),
+            next_channel: 0,
+            stats: Stats::default(),
+            unchecked: std::cell::Cell::new(0),
+        }
+    }
+
+    // Getters
+
+    /// Which stream ids this end opens channels on.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The limits given to [`new`](Self::new).
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Channels that are not both closed and forgotten.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// Stream ids that are not free, those of closed channels included that can never be used again.
+    #[must_use]
+    pub fn streams_in_use(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The channel's state; `None` if there is no such channel, or it was closed and forgotten.
+    #[must_use]
+    pub fn ready_state(&self, id: ChannelId) -> Option<ReadyState> {
+        self.channels.get(&id).map(Channel::state)
+    }
+
+    /// How the channel was opened, by either end. A lifetime is in whole milliseconds, as the peer has it.
+    #[must_use]
+    pub fn options(&self, id: ChannelId) -> Option<&ChannelOptions> {
+        self.channels.get(&id).map(|channel| &channel.options)
+    }
+
+    /// The channel's stream id (W3C id), which it has from the start. Once it is closed the id may serve another
+    /// channel.
+    #[must_use]
+    pub fn stream(&self, id: ChannelId) -> Option<StreamId> {
+        self.channels.get(&id).map(|channel| channel.stream)
+    }
+
+    /// Application bytes accepted and not yet sent; DCEP not counted (W3C bufferedAmount). What was thrown away
+    /// unsent stays counted, so that a closed channel shows what never left.
+    #[must_use]
+    pub fn buffered_amount(&self, association: &Association, id: ChannelId) -> usize {
+        self.channels.get(&id).map_or(0, |channel| {
+            let waiting = if channel.is_closed() { 0 } else { association.buffered_amount(channel.stream) };
+            channel.queue.application_bytes(waiting) + channel.discarded()
+        })
+    }
+
+    /// Whether `recv` would return a message.
+    #[must_use]
+    pub fn is_readable(&self, id: ChannelId) -> bool {
+        self.unread(id) > 0
+    }
+
+    /// Messages that `recv` would return.
+    #[must_use]
+    pub fn unread(&self, id: ChannelId) -> usize {
+        self.channels.get(&id).map_or(0, Channel::unread)
+    }
+
+    // Commands
+
+    /// Opens a channel. It is usable at once: before the association is up its messages wait, behind
+    /// DATA_CHANNEL_OPEN. [`Event::Open`] follows when the association is up and has taken the DATA_CHANNEL_OPEN; the
+    /// peer's acknowledgement is not waited for (W3C §6.2.2).
+    ///
+    /// A negotiated channel gets what the peer has sent on its stream before, within `unclaimed_bytes_max`.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was sent and no id is used.
+    pub fn open(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        options: ChannelOptions,
+    ) -> Result<ChannelId, OpenError> {
+        let result = self.open_channel(now, association, options);
+        self.recount();
+        result
+    }
+
+    /// Queues a message, whole or not at all, on a channel that is open or connecting.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was queued, and the channel is as it was. After [`SendError::Full`] comes [`Event::Writable`].
+    pub fn send(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let result = self.send_message(now, association, id, message);
+        self.recount();
+        result
+    }
+
+    /// The next message, in any state of the channel, closed included. Reading opens the receive window.
+    pub fn recv(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> Option<Message> {
+        let message = self.next_message(now, association, id);
+        self.recount();
+        message
+    }
+
+    /// Starts the closing procedure (W3C §6.2.4, RFC 8831 §6.7); [`Event::Closed`] follows. Nothing happens if the
+    /// channel is closing or closed.
+    ///
+    /// The state is `Closing` at once. What was accepted before is still sent, or abandoned if the channel is partially
+    /// reliable, as long as the association lasts; then this end's stream is reset, and the peer answers with its own
+    /// reset. What it sent before that can be read, whether [`Event::Closed`] has come or not. What is left unread for
+    /// `close_timeout` while the peer has not reset its side is thrown away, lest it keep the receive window closed.
+    ///
+    /// Before the association is up, a channel on which nothing was sent ends at once: nothing of it goes out, and no
+    /// id is used. One with messages waiting delivers them first. A peer without RE-CONFIG ends it at once too, with
+    /// [`ChannelError::ResetNotSupported`](crate::ChannelError::ResetNotSupported).
+    pub fn close(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        self.close_channel(now, association, id);
+        self.recount();
+    }
+
+    /// The application has let go of its last handle: closes the channel if need be, and forgets it once it is closed.
+    /// Unread messages, and those that still come, are thrown away. What was accepted for sending is still sent.
+    pub fn forget(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        self.forget_channel(now, association, id);
+        self.recount();
+    }
+
+    /// Throws away what was accepted on a channel that is closing and has not been sent, so that it closes at once
+    /// even if the peer does not read. Returns the bytes. Nothing happens in any other state.
+    pub fn discard_unsent(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
+        let discarded = self.hurry_close(now, association, id);
+        self.recount();
+        discarded
+    }
+
+    /// Sets when [`Event::BufferedAmountLow`] comes: when the buffered amount falls to this or below. 0 at first.
+    pub fn set_buffered_amount_low_threshold(
+        &mut self,
+        association: &mut Association,
+        id: ChannelId,
+        threshold: usize,
+    ) {
+        let buffered_amount = self.buffered_amount(association, id);
+        if let Some(channel) = self.channels.get_mut(&id)
+            && !channel.is_closed()
+        {
+            channel.low_threshold = threshold;
+            channel.was_above_threshold = buffered_amount > threshold;
+            // Once the stream is reset, nothing waits on it, and what is set is for its next use.
+            let stream = self.streams.get(&channel.stream).map(Stream::outgoing);
+            if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
+                association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            }
+        }
+    }
+
+    // Inputs
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come, or another: gives up what waited too long.
+    pub fn handle_timeout(&mut self, now: Instant, association: &mut Association) {
+        self.on_timeout(now, association);
+        self.recount();
+    }
+
+    // Outputs
+
+    /// Takes the association's events in, answers them, and says what the application should know. Call until `None`.
+    pub fn poll_event(&mut self, now: Instant, association: &mut Association) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if self.events.capacity() > EVENTS_KEPT {
+                self.events.shrink_to_fit();
+            }
+            let event = association.poll_event()?;
+            self.on_association_event(now, association, event);
+            self.recount();
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout); changes with any other call.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    // Shared by the parts of this module
+
+    /// Streams that exist in both directions (RFC 8831 §6.4).
+    fn stream_limit(association: &Association) -> u16 {
+        association.outbound_streams().min(association.inbound_streams())
+    }
+
+    fn insert_channel(&mut self, now: Instant, channel: Channel) -> ChannelId {
+        let id = ChannelId(self.next_channel);
+        self.next_channel += 1;
+        self.streams.entry(channel.stream).or_insert_with(|| Stream::new(Owner::Nobody, now)).owner =
+            Owner::Channel(id);
+        self.channels.insert(id, channel);
+        id
+    }
+
+    /// A free stream comes into use without a channel.
+    fn insert_stream(&mut self, stream: StreamId, owner: Owner, now: Instant) -> &mut Stream {
+        self.ids.reserve(stream);
+        self.streams.entry(stream).or_insert_with(|| Stream::new(owner, now))
+    }
+
+    /// A message comes to nothing.
+    fn throw_away(&mut self, now: Instant, association: &mut Association, credit: Credit, reason: DropReason) {
+        self.stats.drops.add(reason);
+        association.release(now, credit);
+    }
+}

@@ -1,0 +1,236 @@
+//! What the association reports, and messages in particular (RFC 8831 §6.6, RFC 8832 §6).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use narrowboat_sctp::{Association, Event as AssociationEvent, Message as Arrived, Payload, StreamId};
+
+use super::DataChannels;
+use crate::channel::{Cause, Origin, Received};
+use crate::control::{Control, ControlError};
+use crate::error::ChannelError;
+use crate::event::{ChannelId, Event, ReadyState};
+use crate::message::Message;
+use crate::ppid::Kind;
+use crate::stats::DropReason;
+use crate::stream::{Arrival, Outgoing, Owner};
+
+/// Streams at most that hold messages for a negotiated channel to come.
+const UNCLAIMED_STREAMS_MAX: usize = 8;
+
+impl DataChannels {
+    pub(super) fn on_association_event(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        event: AssociationEvent,
+    ) {
+        match event {
+            AssociationEvent::Connected => self.on_connected(now, association),
+            AssociationEvent::Message(message) => self.on_message(now, association, message),
+            AssociationEvent::IncomingReset(streams) => self.on_incoming_reset(now, association, &streams),
+            AssociationEvent::OutgoingReset { stream, outcome } => {
+                self.on_outgoing_reset(now, association, stream, outcome);
+            }
+            AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(association, stream),
+            AssociationEvent::Writable => self.on_writable(now, association),
+            AssociationEvent::Abandoned { .. } => self.stats.messages_abandoned += 1,
+            AssociationEvent::Restarted => self.on_restarted(now, association),
+            AssociationEvent::Closed(reason) => self.on_association_closed(now, association, reason),
+        }
+    }
+
+    pub(super) fn on_message(&mut self, now: Instant, association: &mut Association, message: Arrived) {
+        let Some(stream) = self.streams.get_mut(&message.stream) else {
+            self.on_message_unused(now, association, message);
+            return;
+        };
+        if stream.is_incoming_reset() && stream.outgoing() != Outgoing::Failed {
+            // The peer knows already that our reset is performed, and uses the id again.
+            stream.hold(message);
+            return;
+        }
+        match stream.owner {
+            Owner::Channel(id) => {
+                stream.on_progress(now);
+                self.on_channel_message(now, association, id, message);
+            }
+            Owner::Unclaimed => self.on_unclaimed(now, association, message),
+            Owner::Nobody => self.throw_away(now, association, message.credit, DropReason::AfterClose),
+        }
+    }
+
+    pub(super) fn next_message(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+    ) -> Option<Message> {
+        let channel = self.channels.get_mut(&id)?;
+        let (message, credit) = channel.next_message()?.into_message();
+        association.release(now, credit);
+        if channel.state() == ReadyState::Closing
+            && let Some(stream) = self.streams.get_mut(&channel.stream)
+        {
+            stream.on_progress(now);
+        }
+        Some(message)
+    }
+
+    /// A message on a stream that is free.
+    fn on_message_unused(&mut self, now: Instant, association: &mut Association, message: Arrived) {
+        let stream = message.stream;
+        if stream >= Self::stream_limit(association) {
+            // There is no stream to answer on, nor to reset.
+            self.throw_away(now, association, message.credit, DropReason::NoSuchStream);
+            return;
+        }
+        match Kind::of(message.ppid) {
+            Kind::Control => match Control::decode(&message.payload.into_bytes()) {
+                Ok(Control::Open(options)) => self.on_open(now, association, stream, options, message.credit),
+                Ok(Control::Ack) => self.throw_away(now, association, message.credit, DropReason::UnexpectedAck),
+                Err(error) => {
+                    tracing::debug!(stream, %error, "channel refused");
+                    self.throw_away(now, association, message.credit, DropReason::BadControl);
+                    self.refuse_stream(now, association, stream);
+                }
+            },
+            Kind::Unsupported => {
+                self.throw_away(now, association, message.credit, DropReason::UnsupportedPpid);
+                self.refuse_stream(now, association, stream);
+            }
+            Kind::Text | Kind::Binary | Kind::EmptyText | Kind::EmptyBinary => {
+                self.insert_stream(stream, Owner::Unclaimed, now);
+                self.unclaimed_streams += 1;
+                self.on_unclaimed(now, association, message);
+            }
+        }
+    }
+
+    /// Data on a stream without a channel. RFC 8832 §6 calls it an error in the peer, and so it is if a
+    /// DATA_CHANNEL_OPEN follows; but if a negotiated channel follows, the application here was merely later than the
+    /// application there.
+    fn on_unclaimed(&mut self, now: Instant, association: &mut Association, message: Arrived) {
+        let id = message.stream;
+        self.unclaimed_bytes += message.credit.bytes() as usize;
+        let is_data = !matches!(Kind::of(message.ppid), Kind::Control | Kind::Unsupported);
+        let fits = self.unclaimed_bytes <= self.config.unclaimed_bytes_max;
+        let within = is_data && fits && self.unclaimed_streams <= UNCLAIMED_STREAMS_MAX;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.hold(message);
+        }
+        if !within {
+            tracing::debug!(stream = id, "data on a stream without a channel");
+            self.refuse_stream(now, association, id);
+        }
+    }
+
+    /// Stops holding messages for a channel to come: it will not.
+    pub(super) fn give_up_unclaimed(&mut self, now: Instant, association: &mut Association, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.owner != Owner::Unclaimed {
+            return;
+        }
+        stream.owner = Owner::Nobody;
+        self.unclaimed_streams -= 1;
+        for arrival in stream.take_held() {
+            if let Arrival::Message(message) = arrival {
+                self.unclaimed_bytes = self.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
+                self.throw_away(now, association, message.credit, DropReason::Unclaimed);
+            }
+        }
+    }
+
+    fn on_channel_message(&mut self, now: Instant, association: &mut Association, id: ChannelId, message: Arrived) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let kind = Kind::of(message.ppid);
+        if kind == Kind::Control {
+            let control = Control::decode(&message.payload.into_bytes());
+            association.release(now, message.credit);
+            self.on_control(now, association, id, &control);
+            return;
+        }
+        channel.on_heard();
+        if channel.is_deaf() {
+            self.throw_away(now, association, message.credit, DropReason::AfterClose);
+            return;
+        }
+        let (len, max) = (message.payload.len(), self.config.message_size_max);
+        let (is_text, payload) = match kind {
+            Kind::EmptyText => (true, Payload::default()),
+            Kind::EmptyBinary => (false, Payload::default()),
+            Kind::Text | Kind::Binary if len > max => {
+                association.release(now, message.credit);
+                let error = ChannelError::MessageTooLarge { len, max };
+                self.violate(now, association, id, error, DropReason::TooLarge);
+                return;
+            }
+            Kind::Binary => (false, message.payload),
+            Kind::Text => {
+                let bytes: Bytes = message.payload.into_bytes();
+                if std::str::from_utf8(&bytes).is_err() {
+                    association.release(now, message.credit);
+                    self.violate(now, association, id, ChannelError::BadText, DropReason::BadText);
+                    return;
+                }
+                (true, Payload::from(bytes))
+            }
+            Kind::Control | Kind::Unsupported => {
+                association.release(now, message.credit);
+                let error = ChannelError::UnsupportedPpid(message.ppid.0);
+                self.violate(now, association, id, error, DropReason::UnsupportedPpid);
+                return;
+            }
+        };
+        self.stats.messages_received += 1;
+        self.stats.bytes_received += payload.len() as u64;
+        if channel.on_message(Received { is_text, payload, credit: message.credit }) {
+            self.events.push_back(Event::Readable(id));
+        }
+    }
+
+    /// A DCEP message on a channel's stream.
+    fn on_control(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        control: &Result<Control, ControlError>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        match control {
+            Ok(Control::Ack) if channel.awaits_ack() => channel.on_heard(),
+            // Data may have overtaken an ACK on an unordered channel, so one that is not awaited need not be wrong.
+            Ok(Control::Ack) => self.stats.drops.add(DropReason::UnexpectedAck),
+            Ok(Control::Open(_)) if channel.origin == Origin::Local => {
+                self.violate(now, association, id, ChannelError::RoleConflict, DropReason::RoleConflict);
+            }
+            Ok(Control::Open(_)) => {
+                self.violate(now, association, id, ChannelError::StreamInUse, DropReason::StreamInUse);
+            }
+            Err(error) => {
+                self.violate(now, association, id, ChannelError::BadControl(*error), DropReason::BadControl);
+            }
+        }
+    }
+
+    /// The peer broke a rule on this channel, which is closed for it (RFC 8831 §6.6, RFC 8832 §6).
+    fn violate(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        error: ChannelError,
+        reason: DropReason,
+    ) {
+        self.stats.drops.add(reason);
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        tracing::debug!(stream = channel.stream, %error, "channel closed");
+        let stream = channel.stream;
+        if channel.on_closing(Cause::Violation(error)) {
+            self.events.push_back(Event::Closing(id));
+            self.discard(now, association, id);
+            self.start_reset(now, association, stream);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Sending messages, and the bytes that wait (RFC 8831 §6.6, W3C send).
+
+use std::time::Instant;
+
+use narrowboat_sctp::{Association, SendError as AssociationSendError, StreamId};
+
+use super::DataChannels;
+use crate::error::SendError;
+use crate::event::{ChannelId, Event, ReadyState};
+use crate::message::Message;
+
+impl DataChannels {
+    pub(super) fn send_message(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let channel = self.channels.get_mut(&id).ok_or(SendError::NoSuchChannel)?;
+        if !channel.can_send() {
+            return Err(SendError::NotOpen(channel.state()));
+        }
+        let (len, max) = (message.len(), self.config.peer_message_size_max);
+        // RFC 8841 §6: 0 says that the peer takes messages of any size.
+        if max != 0 && len > max {
+            return Err(SendError::TooLarge { len, max });
+        }
+        if let Message::Text(text) = &message
+            && std::str::from_utf8(text).is_err()
+        {
+            return Err(SendError::InvalidText);
+        }
+        if channel.control.is_some() {
+            // Nothing goes before DATA_CHANNEL_OPEN, which is waiting itself.
+            self.note_refusal(id);
+            return Err(SendError::Full);
+        }
+        let (ppid, payload) = message.into_wire();
+        let queued = association.buffered_amount(channel.stream);
+        match association.send(now, channel.stream, ppid, payload, channel.send_options()) {
+            Ok(()) => {}
+            Err(AssociationSendError::Full) => {
+                self.note_refusal(id);
+                return Err(SendError::Full);
+            }
+            Err(AssociationSendError::TooLarge { len, max }) => return Err(SendError::TooLarge { len, max }),
+            Err(AssociationSendError::Closed) => return Err(SendError::AssociationClosed),
+            // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes
+            // the channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
+            Err(
+                AssociationSendError::NoSuchStream { .. }
+                | AssociationSendError::Resetting(_)
+                | AssociationSendError::Empty,
+            ) => return Err(SendError::NotOpen(ReadyState::Closing)),
+        }
+        match len {
+            0 => channel.queue.on_framing(1, queued),
+            _ => channel.queue.on_message(len, queued),
+        }
+        channel.has_sent = true;
+        let waiting = channel.queue.application_bytes(association.buffered_amount(channel.stream));
+        channel.was_above_threshold |= waiting > channel.low_threshold;
+        self.stats.messages_sent += 1;
+        self.stats.bytes_sent += len as u64;
+        Ok(())
+    }
+
+    /// There is room again: each channel that was told otherwise is told so, once.
+    pub(super) fn on_writable(&mut self, now: Instant, association: &mut Association) {
+        self.flush_controls(now, association);
+        while let Some(id) = self.refused.pop_first() {
+            if let Some(channel) = self.channels.get_mut(&id) {
+                channel.was_refused = false;
+                self.events.push_back(Event::Writable(id));
+            }
+        }
+    }
+
+    pub(super) fn on_buffered_amount_low(&mut self, association: &Association, stream: StreamId) {
+        let Some(id) = self.streams.get(&stream).and_then(|stream| stream.channel()) else { return };
+        let buffered_amount = self.buffered_amount(association, id);
+        if let Some(channel) = self.channels.get_mut(&id)
+            && channel.was_above_threshold
+            && buffered_amount <= channel.low_threshold
+        {
+            channel.was_above_threshold = false;
+            self.events.push_back(Event::BufferedAmountLow(id));
+        }
+    }
+
+    /// Takes back what was accepted on the channel and not sent: of interest to nobody any more.
+    pub(super) fn discard(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        self.drop_control(id);
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let before = association.buffered_amount(channel.stream);
+        association.discard_unsent(now, channel.stream);
+        let after = association.buffered_amount(channel.stream);
+        let discarded = channel.queue.application_bytes(before).saturating_sub(channel.queue.application_bytes(after));
+        channel.on_discarded(before.saturating_sub(after), discarded);
+        self.stats.bytes_discarded += discarded as u64;
+        if self.refused.remove(&id) {
+            channel.was_refused = false;
+        }
+    }
+
+    fn note_refusal(&mut self, id: ChannelId) {
+        self.refused.insert(id);
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.was_refused = true;
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Errors by blame: an `Err` is the caller's doing, a [`ChannelError`] the peer's or the network's.
+
+use narrowboat_sctp::{CloseReason, ResetFailure, StreamId};
+
+use crate::control::ControlError;
+use crate::event::ReadyState;
+
+/// Why a channel was not opened. Nothing was sent, no id used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The label is longer than DATA_CHANNEL_OPEN can say (RFC 8832 §5.1).
+    #[error("the label has {0} bytes; 65535 is the limit")]
+    LabelTooLong(usize),
+    /// The protocol is longer than DATA_CHANNEL_OPEN can say.
+    #[error("the protocol has {0} bytes; 65535 is the limit")]
+    ProtocolTooLong(usize),
+    /// DATA_CHANNEL_OPEN would be above the association's limit of a message.
+    #[error("label and protocol make a message of {len} bytes, above the limit of {max}")]
+    TooLarge {
+        /// Bytes in DATA_CHANNEL_OPEN.
+        len: usize,
+        /// Bytes that are allowed.
+        max: usize,
+    },
+    /// A negotiated id that is in use, or whose last channel is not closed in both directions (RFC 8831 §6.5).
+    #[error("stream {0} is in use")]
+    IdInUse(StreamId),
+    /// A negotiated id that the association does not have; 65,535 is never one.
+    #[error("stream {id} does not exist: the association has {streams} streams")]
+    InvalidId {
+        /// The id asked for.
+        id: StreamId,
+        /// Streams that exist in both directions.
+        streams: u16,
+    },
+    /// Every id of this end is in use.
+    #[error("no stream id is free")]
+    NoFreeId,
+    /// `channels_max` is reached.
+    #[error("{0} channels are the configured limit")]
+    TooManyChannels(usize),
+    /// The association is shutting down or closed.
+    #[error("the association is shutting down or closed")]
+    Closed,
+}
+
+/// Why a message was not accepted. Nothing of it was queued, and the channel lives on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// Too much is waiting already. [`Event::Writable`](crate::Event::Writable) follows, unless the channel closes.
+    #[error("the send buffer is full")]
+    Full,
+    /// The message is longer than the peer takes, or than the configuration allows.
+    #[error("a message of {len} bytes is above the limit of {max}")]
+    TooLarge {
+        /// Bytes in the message.
+        len: usize,
+        /// Bytes that are allowed.
+        max: usize,
+    },
+    /// A text that is not UTF-8, for which the peer would have to close the channel.
+    #[error("the text is not valid UTF-8")]
+    InvalidText,
+    /// The channel is closing or closed (W3C InvalidStateError).
+    #[error("the channel is {0:?}")]
+    NotOpen(ReadyState),
+    /// The association is shutting down; the channel is about to be closed.
+    #[error("the association is shutting down or closed")]
+    AssociationClosed,
+    /// There is no such channel, or it was forgotten.
+    #[error("there is no such channel")]
+    NoSuchChannel,
+}
+
+/// Why a channel ended other than by the closing procedure, or with something unsent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// The association ended under it.
+    #[error("the association ended: {0}")]
+    Association(CloseReason),
+    /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A).
+    #[error("the peer restarted the association")]
+    PeerRestarted,
+    /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6).
+    #[error("the peer refused the channel")]
+    Refused,
+    /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them. Only
+    /// of reliable channels; the others have promised nothing.
+    #[error("the peer closed the channel before {discarded} bytes were sent")]
+    PeerClosed {
+        /// Application bytes that were accepted and never sent whole.
+        discarded: usize,
+    },
+    /// The peer did not reset the stream that it was asked to. The id is not used again in this association.
+    #[error("{0}")]
+    Reset(ResetFailure),
+    /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
+    /// the id is not used again.
+    #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
+    ResetNotSupported,
+    /// The peer took part in closing, but did not reset its own side within `close_timeout`.
+    #[error("the peer did not close its side in time")]
+    PeerDidNotReset,
+    /// The peer accepts fewer streams than that, which the handshake revealed (RFC 8832 §6).
+    #[error("stream {stream} does not exist: the association has {streams} streams")]
+    NoSuchStream {
+        /// The channel's stream.
+        stream: StreamId,
+        /// Streams that exist in both directions.
+        streams: u16,
+    },
+    /// The peer opened a channel on an id of this end that this end has just used: both ends believe to have the same
+    /// role, and no channel can work (RFC 8832 §6).
+    #[error("both ends use the same role, and so the same stream ids")]
+    RoleConflict,
+    /// The peer sent DATA_CHANNEL_OPEN for a stream that was in use (RFC 8832 §6).
+    #[error("the peer opened a channel on a stream in use")]
+    StreamInUse,
+    /// The peer sent a DCEP message that does not parse.
+    #[error("the peer sent {0}")]
+    BadControl(#[from] ControlError),
+    /// The peer sent a text that is not UTF-8.
+    #[error("the peer sent a text that is not UTF-8")]
+    BadText,
+    /// The peer sent a message with a label that data channels do not have (RFC 8831 §6.6).
+    #[error("the peer sent a message with payload protocol {0}")]
+    UnsupportedPpid(u32),
+    /// The peer sent a message above `message_size_max`.
+    #[error("the peer sent a message of {len} bytes, above the limit of {max}")]
+    MessageTooLarge {
+        /// Bytes in the message.
+        len: usize,
+        /// Bytes that are allowed.
+        max: usize,
+    },
+}

@@ -1,0 +1,59 @@
+//! What the data channels tell the application.
+
+use narrowboat_sctp::CloseReason;
+
+use crate::error::ChannelError;
+
+/// Names a channel within its association; never used again, whatever happens to its stream id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct ChannelId(pub u64);
+
+/// W3C's RTCDataChannelState.
+///
+/// ```text
+/// connecting ──▶ open ──close() or the peer's reset──▶ closing ──both directions reset──▶ closed
+/// ```
+///
+/// A channel only moves to the right. It skips states where there is nothing to wait for: one that fails before it
+/// has opened goes from connecting to closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum ReadyState {
+    /// The association is not up, or DATA_CHANNEL_OPEN found no room in its send buffer yet. `send` queues.
+    Connecting,
+    /// Messages go both ways.
+    Open,
+    /// One end has closed. Nothing more is accepted for sending; what was accepted by a channel that was closed here
+    /// is still sent, and what the peer sends before its own reset can still be read.
+    Closing,
+    /// The end. What was received and not read can still be read.
+    Closed,
+}
+
+/// What happened, in the order in which it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Event {
+    /// The association is up.
+    Connected,
+    /// The peer opened a channel; it is open. Comes before its first message.
+    Incoming(ChannelId),
+    /// A channel made here is open (W3C "open"). Comes at most once, and not for a channel that was closed before.
+    Open(ChannelId),
+    /// `recv` has something, after having had nothing. Comes again only after `recv` has returned `None` or the last
+    /// message.
+    Readable(ChannelId),
+    /// `send` said that the buffer was full, and may now go through. Comes once for each channel that was refused.
+    Writable(ChannelId),
+    /// The buffered amount fell to the threshold or below, having been above it.
+    BufferedAmountLow(ChannelId),
+    /// The channel is closing, and not because of `close`: the peer closed it, or broke a rule (W3C "closing").
+    Closing(ChannelId),
+    /// The last event of a channel, exactly once; with an error if it did not end by the closing procedure, or not all
+    /// that was accepted was sent. Messages that came before are still there to `recv`.
+    Closed(ChannelId, Option<ChannelError>),
+    /// The peer lost its state and made a new handshake. Every channel has just been closed with
+    /// [`ChannelError::PeerRestarted`]; new ones can be opened.
+    Restarted,
+    /// The association ended. Last event of all, exactly once.
+    AssociationClosed(CloseReason),
+}

@@ -1,0 +1,234 @@
+//! Stream ids on which this end may open channels (RFC 8832 §6).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use narrowboat_sctp::StreamId;
+
+use crate::config::Role;
+
+/// Freed ids that are held back: the lowest free id is taken first, but an id rests until so many others have been
+/// freed after it, or nothing else is left. A packet that comes far too late then finds no new channel to confuse.
+const RESTING_MAX: usize = 64;
+
+/// The ids of one parity: which are free.
+///
+/// Free ids are kept as runs, so that what this holds grows with the ids in use and not with those ever used, and
+/// taking or freeing one costs O(log n).
+#[derive(Debug)]
+pub(crate) struct StreamIds {
+    role: Role,
+    /// Runs of free ids by place in the sequence of ids of this parity: first → last. Neither empty nor adjacent.
+    free: BTreeMap<u16, u16>,
+    /// Freed last; the oldest in front. Not in `free`.
+    resting: VecDeque<u16>,
+}
+
+impl StreamIds {
+    pub(crate) fn new(role: Role) -> Self {
+        // Stream 65,535 does not exist: an association has at most 65,535 streams, counted from 0.
+        let last = match role {
+            Role::Client => 32_767,
+            Role::Server => 32_766,
+        };
+        Self { role, free: BTreeMap::from([(0, last)]), resting: VecDeque::new() }
+    }
+
+    /// Takes a free id below `streams`.
+    pub(crate) fn allocate(&mut self, streams: u16) -> Option<StreamId> {
+        if let Some((&first, _)) = self.free.first_key_value()
+            && self.id(first) < streams
+        {
+            self.take_free(first);
+            return Some(self.id(first));
+        }
+        let position = self.resting.iter().position(|&place| self.id(place) < streams)?;
+        self.resting.remove(position).map(|place| self.id(place))
+    }
+
+    /// Takes this id, if it is of this parity. It must be free.
+    pub(crate) fn reserve(&mut self, id: StreamId) {
+        let Some(place) = self.place(id) else { return };
+        if let Some(position) = self.resting.iter().position(|&resting| resting == place) {
+            self.resting.remove(position);
+        } else {
+            self.take_free(place);
+        }
+    }
+
+    /// Gives back an id that was in use, if it is of this parity; it rests first.
+    pub(crate) fn release(&mut self, id: StreamId) {
+        let Some(place) = self.place(id) else { return };
+        self.resting.push_back(place);
+        if self.resting.len() > RESTING_MAX
+            && let Some(rested) = self.resting.pop_front()
+        {
+            self.put_free(rested);
+        }
+    }
+
+    /// Gives back an id of which the peer has never heard, if it is of this parity.
+    pub(crate) fn release_unused(&mut self, id: StreamId) {
+        if let Some(place) = self.place(id) {
+            self.put_free(place);
+        }
+    }
+
+    /// Whether the id is of this parity and free.
+    pub(crate) fn is_free(&self, id: StreamId) -> bool {
+        self.place(id).is_some_and(|place| self.resting.contains(&place) || self.run_of(place).is_some())
+    }
+
+    /// Ids that are free, resting ones included.
+    pub(crate) fn len_free(&self) -> usize {
+        let runs: usize = self.free.iter().map(|(&first, &last)| usize::from(last - first) + 1).sum();
+        runs + self.resting.len()
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        let mut previous: Option<u16> = None;
+        for (&first, &last) in &self.free {
+            assert!(first <= last, "an empty run of free ids");
+            assert!(previous.is_none_or(|previous| previous + 1 < first), "runs of free ids touch or overlap");
+            previous = Some(last);
+        }
+        assert!(self.resting.len() <= RESTING_MAX);
+        for (index, &place) in self.resting.iter().enumerate() {
+            assert!(self.run_of(place).is_none(), "an id is both resting and free");
+            assert!(!self.resting.iter().skip(index + 1).any(|&other| other == place), "an id rests twice");
+        }
+    }
+
+    fn id(&self, place: u16) -> StreamId {
+        place * 2 + u16::from(self.role == Role::Server)
+    }
+
+    fn place(&self, id: StreamId) -> Option<u16> {
+        (self.role.owns(id) && id != StreamId::MAX).then_some(id / 2)
+    }
+
+    fn run_of(&self, place: u16) -> Option<(u16, u16)> {
+        let (&first, &last) = self.free.range(..=place).next_back()?;
+        (place <= last).then_some((first, last))
+    }
+
+    fn take_free(&mut self, place: u16) {
+        let Some((first, last)) = self.run_of(place) else {
+            debug_assert!(false, "stream {} is not free", self.id(place));
+            return;
+        };
+        self.free.remove(&first);
+        if first < place {
+            self.free.insert(first, place - 1);
+        }
+        if place < last {
+            self.free.insert(place + 1, last);
+        }
+    }
+
+    fn put_free(&mut self, place: u16) {
+        debug_assert!(self.run_of(place).is_none(), "stream {} is free already", self.id(place));
+        let (mut first, mut last) = (place, place);
+        if let Some(before) = place.checked_sub(1).and_then(|before| self.run_of(before)) {
+            first = before.0;
+        }
+        if let Some(after) = self.free.remove(&(place + 1)) {
+            last = after;
+        }
+        self.free.insert(first, last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_role_takes_its_own_parity_lowest_first() {
+        let mut ids = StreamIds::new(Role::Client);
+        assert_eq!([ids.allocate(100), ids.allocate(100), ids.allocate(100)], [Some(0), Some(2), Some(4)]);
+        let mut ids = StreamIds::new(Role::Server);
+        assert_eq!([ids.allocate(100), ids.allocate(100), ids.allocate(100)], [Some(1), Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn j13_every_id_can_be_in_use_at_once_and_65535_is_none() {
+        for (role, count, last) in [(Role::Client, 32_768, 65_534), (Role::Server, 32_767, 65_533)] {
+            let mut ids = StreamIds::new(role);
+            let taken: Vec<_> = std::iter::from_fn(|| ids.allocate(65_535)).collect();
+            assert_eq!((taken.len(), taken.last()), (count, Some(&last)));
+            assert_eq!(ids.len_free(), 0);
+            // Any order back, and what is held is one run and the resting ids.
+            for &id in taken.iter().step_by(2).chain(taken.iter().skip(1).step_by(2)) {
+                ids.release(id);
+            }
+            ids.check_consistency();
+            assert_eq!(ids.len_free(), count);
+            assert!(ids.free.len() <= RESTING_MAX + 1, "{} runs", ids.free.len());
+        }
+    }
+
+    #[test]
+    fn a_freed_id_rests_unless_nothing_else_is_left() {
+        let mut ids = StreamIds::new(Role::Client);
+        for round in 0..64 {
+            let id = ids.allocate(65_535).unwrap();
+            assert_eq!(id, round * 2, "never the one just freed");
+            ids.release(id);
+        }
+        assert_eq!(ids.allocate(65_535), Some(128));
+        ids.release(128);
+        assert_eq!(ids.allocate(65_535), Some(0), "the one that rested longest");
+        let mut ids = StreamIds::new(Role::Server);
+        assert_eq!([ids.allocate(4), ids.allocate(4), ids.allocate(4)], [Some(1), Some(3), None]);
+        ids.release(3);
+        assert_eq!(ids.allocate(4), Some(3), "rather than none");
+    }
+
+    #[test]
+    fn fewer_streams_limit_what_is_allocated_not_what_is_given_back() {
+        let mut ids = StreamIds::new(Role::Client);
+        let taken: Vec<_> = std::iter::from_fn(|| ids.allocate(10)).collect();
+        assert_eq!(taken, [0, 2, 4, 6, 8]);
+        taken.into_iter().for_each(|id| ids.release_unused(id));
+        assert_eq!(ids.allocate(1), Some(0));
+        assert_eq!(ids.allocate(2), None);
+    }
+
+    #[test]
+    fn it_agrees_with_a_plain_set_through_any_sequence() {
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let mut ids = StreamIds::new(Role::Server);
+        let mut used = BTreeSet::new();
+        for _ in 0..20_000 {
+            match random(5) {
+                0 | 1 => {
+                    let id = ids.allocate(400);
+                    assert_eq!(id.is_none(), used.len() == 200);
+                    assert!(id.is_none_or(|id| id < 400 && used.insert(id)));
+                }
+                2 => {
+                    let id = u16::try_from(random(200)).unwrap() * 2 + 1;
+                    if used.insert(id) {
+                        ids.reserve(id);
+                    }
+                }
+                action => {
+                    if let Some(&id) = used.iter().nth(random(used.len() + 1)) {
+                        used.remove(&id);
+                        if action == 3 { ids.release(id) } else { ids.release_unused(id) }
+                    }
+                }
+            }
+            ids.check_consistency();
+            assert_eq!(ids.len_free(), 32_767 - used.len());
+        }
+        assert!((1..400).step_by(2).all(|id| ids.is_free(id) != used.contains(&id)));
+        assert!(!ids.is_free(2) && !ids.is_free(65_535), "not of this parity");
+    }
+}

@@ -1,0 +1,54 @@
+//! Payload protocol identifiers of data channels (RFC 8831 §8, RFC 8832 §8.1).
+
+use narrowboat_sctp::Ppid;
+
+/// DATA_CHANNEL_OPEN and DATA_CHANNEL_ACK.
+pub const DCEP: Ppid = Ppid(50);
+/// Text, not empty.
+pub const STRING: Ppid = Ppid(51);
+/// Binary data, not empty.
+pub const BINARY: Ppid = Ppid(53);
+/// An empty text; one byte travels, and is ignored.
+pub const STRING_EMPTY: Ppid = Ppid(56);
+/// An empty binary message; one byte travels, and is ignored.
+pub const BINARY_EMPTY: Ppid = Ppid(57);
+
+/// What a message is, going by its label.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Control,
+    Text,
+    Binary,
+    EmptyText,
+    EmptyBinary,
+    /// The deprecated partial messages (52 and 54), or anything else (RFC 8831 §6.6).
+    Unsupported,
+}
+
+impl Kind {
+    pub(crate) fn of(ppid: Ppid) -> Self {
+        match ppid {
+            DCEP => Self::Control,
+            STRING => Self::Text,
+            BINARY => Self::Binary,
+            STRING_EMPTY => Self::EmptyText,
+            BINARY_EMPTY => Self::EmptyBinary,
+            _ => Self::Unsupported,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_five_labels_in_use_are_known_and_no_other() {
+        let known =
+            [(50, Kind::Control), (51, Kind::Text), (53, Kind::Binary), (56, Kind::EmptyText), (57, Kind::EmptyBinary)];
+        for value in (0..1000).chain([u32::MAX, 50 << 24, 51 << 24]) {
+            let expected = known.iter().find(|(ppid, _)| *ppid == value).map_or(Kind::Unsupported, |(_, kind)| *kind);
+            assert_eq!(Kind::of(Ppid(value)), expected, "{value}");
+        }
+    }
+}

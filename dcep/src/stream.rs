@@ -1,0 +1,214 @@
+//! A stream id in use, and the two resets that free it (RFC 8831 §6.7).
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use narrowboat_sctp::Message;
+
+use crate::event::ChannelId;
+
+/// Who uses a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// A channel that is not closed.
+    Channel(ChannelId),
+    /// Nobody yet: messages wait for a negotiated channel that the application may be about to make.
+    Unclaimed,
+    /// Nobody any more: the peer was refused, or its channel was given up here. What it sends is thrown away.
+    Nobody,
+}
+
+/// The direction in which this end sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outgoing {
+    InUse,
+    /// A reset was asked for; it leaves when all is acknowledged or abandoned.
+    Resetting,
+    /// The peer has performed it.
+    Reset,
+    /// The peer cannot be brought to it. The id is of no use any more.
+    Failed,
+}
+
+/// Something on a stream that has to wait.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Message(Message),
+    Reset,
+}
+
+/// A stream id in use. It is free again when both directions have been reset, and not before:
+///
+/// ```text
+///            our reset asked for      performed
+/// outgoing:  in use ─────▶ resetting ─────▶ reset ┐
+///                             │ refused, no answer ├─▶ both: the id is free
+///                             ▼                   │
+///                          failed: never free     │
+/// incoming:  in use ────────────────────▶ reset ──┘
+///                  the peer's reset
+/// ```
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) owner: Owner,
+    outgoing: Outgoing,
+    incoming_reset: bool,
+    /// What waits: on an unclaimed stream for a channel; on any other it came after the peer's reset, and so belongs to
+    /// the next use of the id, which starts when our reset is performed. The peer learns of that before us. All of it
+    /// holds its credit, so the receive window bounds it.
+    held: VecDeque<Arrival>,
+    /// When something last happened that brings the end of closing nearer.
+    progress: Instant,
+    /// When to look whether closing has come to a halt.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Stream {
+    pub(crate) fn new(owner: Owner, now: Instant) -> Self {
+        Self {
+            owner,
+            outgoing: Outgoing::InUse,
+            incoming_reset: false,
+            held: VecDeque::new(),
+            progress: now,
+            deadline: None,
+        }
+    }
+
+    pub(crate) fn channel(&self) -> Option<ChannelId> {
+        match self.owner {
+            Owner::Channel(id) => Some(id),
+            Owner::Unclaimed | Owner::Nobody => None,
+        }
+    }
+
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        self.outgoing
+    }
+
+    pub(crate) fn is_incoming_reset(&self) -> bool {
+        self.incoming_reset
+    }
+
+    pub(crate) fn progress(&self) -> Instant {
+        self.progress
+    }
+
+    pub(crate) fn held(&self) -> &VecDeque<Arrival> {
+        &self.held
+    }
+
+    /// Whether the id can serve another channel.
+    pub(crate) fn is_done(&self) -> bool {
+        self.incoming_reset && self.outgoing == Outgoing::Reset
+    }
+
+    pub(crate) fn on_progress(&mut self, now: Instant) {
+        self.progress = now;
+    }
+
+    pub(crate) fn on_reset_asked(&mut self, now: Instant) {
+        debug_assert_eq!(self.outgoing, Outgoing::InUse, "a stream is reset once");
+        self.outgoing = Outgoing::Resetting;
+        self.progress = now;
+    }
+
+    pub(crate) fn on_reset_performed(&mut self, now: Instant) {
+        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "nobody asked for this reset");
+        self.outgoing = Outgoing::Reset;
+        self.progress = now;
+    }
+
+    pub(crate) fn on_reset_failed(&mut self) {
+        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "nobody asked for this reset");
+        self.outgoing = Outgoing::Failed;
+    }
+
+    pub(crate) fn on_incoming_reset(&mut self, now: Instant) {
+        debug_assert!(!self.incoming_reset, "the second reset belongs to the next use");
+        self.incoming_reset = true;
+        self.progress = now;
+    }
+
+    pub(crate) fn hold(&mut self, message: Message) {
+        self.held.push_back(Arrival::Message(message));
+    }
+
+    /// Keeps a reset for the next use, unless there is nothing for it to end.
+    pub(crate) fn hold_reset(&mut self) {
+        if matches!(self.held.back(), Some(Arrival::Message(_))) {
+            self.held.push_back(Arrival::Reset);
+        }
+    }
+
+    pub(crate) fn take_held(&mut self) -> VecDeque<Arrival> {
+        std::mem::take(&mut self.held)
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        let mut after_message = false;
+        for arrival in &self.held {
+            let is_message = matches!(arrival, Arrival::Message(_));
+            assert!(is_message || after_message, "a reset is held that ends nothing");
+            after_message = is_message;
+        }
+        match self.owner {
+            Owner::Unclaimed => {
+                assert!(!self.held.is_empty(), "an unclaimed stream has something to claim");
+                assert!(self.outgoing == Outgoing::InUse && !self.incoming_reset, "an unclaimed stream is not closing");
+            }
+            Owner::Channel(_) | Owner::Nobody => {
+                assert!(self.held.is_empty() || self.incoming_reset, "held though it could be delivered");
+            }
+        }
+        if self.outgoing == Outgoing::Failed {
+            assert!(self.owner == Owner::Nobody && self.held.is_empty(), "a failed stream serves nobody");
+        }
+        assert!(!self.is_done(), "a stream that is done is forgotten");
+        assert!(self.deadline.is_none() || self.channel().is_some(), "a deadline without anybody to tell");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> (Stream, Instant) {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let now = Instant::now();
+        (Stream::new(Owner::Channel(ChannelId(1)), now), now)
+    }
+
+    #[test]
+    fn an_id_is_free_only_when_both_directions_are_reset() {
+        // Each order of the three steps that has our question before its answer.
+        for order in ["qar", "qra", "rqa"] {
+            let (mut stream, now) = stream();
+            for step in order.chars() {
+                assert!(!stream.is_done(), "{order}");
+                match step {
+                    'q' => stream.on_reset_asked(now),
+                    'a' => stream.on_reset_performed(now),
+                    _ => stream.on_incoming_reset(now),
+                }
+            }
+            assert!(stream.is_done(), "{order}");
+        }
+    }
+
+    #[test]
+    fn a_stream_whose_reset_failed_is_never_free() {
+        let (mut stream, now) = stream();
+        stream.on_reset_asked(now);
+        stream.on_reset_failed();
+        stream.on_incoming_reset(now);
+        assert!(!stream.is_done());
+    }
+
+    #[test]
+    fn a_reset_is_held_only_behind_a_message() {
+        let (mut stream, _) = stream();
+        stream.hold_reset();
+        assert!(stream.held().is_empty());
+    }
+}

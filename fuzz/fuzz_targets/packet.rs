@@ -1,0 +1,9 @@
+//! Any bytes as a datagram: nothing panics, and what decodes says the same after it was written and read again.
+//!
+//! `cargo +nightly fuzz run packet`; `cargo test -p narrowboat-sctp --test corpus_replay` replays the corpus.
+#![no_main]
+
+#[path = "../../sctp/tests/round_trip/mod.rs"]
+mod round_trip;
+
+libfuzzer_sys::fuzz_target!(|datagram: &[u8]| round_trip::check_datagram(datagram));

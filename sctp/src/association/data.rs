@@ -1,0 +1,188 @@
+//! User data, both ways (RFC 9260 §6, RFC 3758).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::timer::Timer;
+use super::{Association, State};
+use crate::error::{SendError, Violation};
+use crate::message::{Credit, Ppid, SendOptions, StreamId};
+use crate::recv::{Forwarded, Received};
+use crate::send::SackOutcome;
+use crate::stats::DropReason;
+use crate::wire::{Cause, DataChunk, Extensions, ForwardTsn, Sack};
+
+impl Association {
+    pub(super) fn accept_message(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
+    ) -> Result<(), SendError> {
+        if self.is_over || !self.state.can_accept_messages() || self.is_shutdown_wanted {
+            return Err(SendError::Closed);
+        }
+        if stream >= self.outbound_streams() {
+            return Err(SendError::NoSuchStream { stream, streams: self.outbound_streams() });
+        }
+        self.burst_left = self.config.max_burst;
+        self.sender.push(now, stream, ppid, payload, options)
+    }
+
+    /// Before the handshake was done, messages may have been accepted for streams that the peer does not take. They are
+    /// dropped; the owner sees the number of streams when it hears of [`Event::Connected`](crate::Event::Connected).
+    pub(super) fn discard_beyond_agreed_streams(&mut self, now: Instant) {
+        for stream in self.sender.streams_from(self.outbound_streams()) {
+            self.sender.discard_unsent(now, stream);
+        }
+    }
+
+    pub(super) fn discard(&mut self, now: Instant, stream: StreamId) -> usize {
+        let dropped = self.sender.discard_unsent(now, stream);
+        self.on_send_progress(now);
+        dropped
+    }
+
+    pub(super) fn reopen_window(&mut self, now: Instant, credit: Credit) {
+        let can_tell = self.state.can_receive_data();
+        if let Some(receiver) = &mut self.receiver
+            && receiver.release(credit)
+            && can_tell
+        {
+            receiver.sack_now();
+        }
+        let _ = now;
+    }
+
+    pub(super) fn on_data(&mut self, chunk: DataChunk, payload: Bytes, datagram_len: usize) {
+        if !self.state.can_receive_data() {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        if payload.is_empty() {
+            // §6.2: a DATA chunk without data is an attack or a defect.
+            return self.abort_for(Violation::NoUserData, Cause::NoUserData(chunk.tsn));
+        }
+        let Some(receiver) = &mut self.receiver else { return };
+        match receiver.on_data(chunk, payload, datagram_len) {
+            Ok(Received::New) => self.stats.data_chunks_received += 1,
+            Ok(Received::Duplicate) => self.drop_chunk(DropReason::Duplicate),
+            Ok(Received::Dropped) => self.drop_chunk(DropReason::WindowOverrun),
+            Ok(Received::BadStream) => {
+                self.drop_chunk(DropReason::BadStream);
+                self.outbox.push_error(Cause::InvalidStream(chunk.stream));
+            }
+            Err(violation) => self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation))),
+        }
+    }
+
+    /// All chunks of a packet that had DATA are processed.
+    pub(super) fn on_data_packet_end(&mut self, now: Instant) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.on_packet_end(now);
+            if self.state == State::ShutdownSent {
+                // §9.2: each such packet is answered with SACK and SHUTDOWN.
+                receiver.sack_now();
+                self.outbox.shutdown = true;
+                self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+            }
+        }
+        self.finish_deferred_reset();
+    }
+
+    pub(super) fn on_sack(&mut self, now: Instant, value: &[u8]) {
+        if !self.state.is_up() || self.state == State::ShutdownAckSent {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        let Ok(sack) = Sack::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        match self.sender.on_sack(now, &sack, &self.path.rto) {
+            Err(violation) => self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation))),
+            Ok(SackOutcome::Dropped) => self.drop_chunk(DropReason::BadSack),
+            Ok(SackOutcome::Accepted { advanced, is_new, rtt, look_again }) => {
+                // §8.1; an answer to the probe of a closed window is a sign of life too (§6.1 A).
+                if is_new || advanced || self.sender.is_probing_window() {
+                    self.path.on_sign_of_life();
+                }
+                if let Some(rtt) = rtt {
+                    self.path.rto.on_sample(rtt);
+                } else if advanced {
+                    self.path.rto.on_progress();
+                }
+                self.timers.put(Timer::Rack, look_again);
+                self.on_acknowledged(now, advanced);
+            }
+        }
+    }
+
+    /// The Cumulative TSN Ack Point may have moved, or something was given up: timers, resets and a shutdown that waited
+    /// for it go on.
+    pub(super) fn on_acknowledged(&mut self, now: Instant, advanced: bool) {
+        if !self.sender.has_outstanding() {
+            // §6.3.2 R2.
+            self.timers.stop(Timer::T3Rtx);
+        } else if advanced || !self.timers.is_armed(Timer::T3Rtx) {
+            // R3.
+            self.timers.set(Timer::T3Rtx, now + self.path.rto.current());
+        }
+        self.schedule_probe(now);
+        if advanced {
+            self.on_shutdown_progress(now);
+        }
+        self.on_send_progress(now);
+    }
+
+    /// Something left the queues or was acknowledged.
+    pub(super) fn on_send_progress(&mut self, now: Instant) {
+        let restarts = self.sender.take_t3_restart();
+        if self.sender.has_outstanding() && (restarts || !self.timers.is_armed(Timer::T3Rtx)) {
+            self.timers.set(Timer::T3Rtx, now + self.path.rto.current());
+        }
+        self.advance_resets();
+        self.advance_shutdown(now);
+    }
+
+    /// Arms the tail loss probe if something is on its way and nothing is being repaired (RFC 8985 §7.2).
+    pub(super) fn schedule_probe(&mut self, now: Instant) {
+        let delay = self.sender.probe_delay(&self.path.rto);
+        // A probe that would come after T3 is of no use.
+        let delay = delay.filter(|delay| *delay < self.path.rto.current());
+        self.timers.put(Timer::TailLossProbe, delay.map(|delay| now + delay));
+    }
+
+    pub(super) fn on_forward_tsn(&mut self, value: &[u8]) {
+        if !self.has_agreed_on(Extensions::FORWARD_TSN) {
+            // RFC 3758 §3.3.1: without both ends' agreement the chunk is as good as unknown.
+            return self.drop_chunk(DropReason::UnknownChunk);
+        }
+        if !self.state.can_receive_data() {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        let Ok(forward) = ForwardTsn::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let Some(receiver) = &mut self.receiver else { return };
+        match receiver.on_forward_tsn(forward.new_cumulative_tsn, forward.streams()) {
+            Forwarded::Advanced => receiver.sack_now(),
+            Forwarded::Old => {
+                // RFC 3758 §3.6: the peer may have missed the SACK that would have told it.
+                receiver.sack_now();
+                self.drop_chunk(DropReason::Duplicate);
+            }
+            Forwarded::TooFar => self.drop_chunk(DropReason::BadForwardTsn),
+        }
+        self.finish_deferred_reset();
+    }
+}
+
+/// What the peer is told of its violation; short, and nothing of it is the peer's own text.
+fn violation_text(violation: Violation) -> &'static [u8] {
+    match violation {
+        Violation::NoUserData => b"DATA without user data",
+        Violation::AckOfUnsentTsn => b"TSN acknowledged that was never sent",
+        Violation::BadFragment => b"fragments contradict each other",
+        Violation::MessageTooLarge => b"message too large",
+        Violation::NotNegotiated => b"chunk was not negotiated",
+        Violation::BadHandshake => b"bad handshake",
+        Violation::Malformed => b"malformed chunk",
+    }
+}

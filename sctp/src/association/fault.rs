@@ -1,0 +1,133 @@
+//! Signs of life, and ends: heartbeats (RFC 9260 §8.3), ABORT (§9.1), ERROR (§3.3.10).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::negotiate;
+use super::timer::Timer;
+use super::{Association, State};
+use crate::error::{CloseReason, Violation};
+use crate::stats::DropReason;
+use crate::wire::{Cause, Causes, RawChunk, decode_heartbeat};
+
+impl Association {
+    /// The answer is the chunk's value as it came, if it fits a packet; the last of several wins.
+    pub(super) fn on_heartbeat(&mut self, datagram: &Bytes, chunk: &RawChunk) {
+        let can_answer = matches!(
+            self.state,
+            State::CookieEchoed | State::Established | State::ShutdownPending | State::ShutdownReceived
+        );
+        if !can_answer {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        match decode_heartbeat(chunk.value_in(datagram)) {
+            Ok(info) if info.len() + 64 <= self.path.mtu => {
+                if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(info)).is_some() {
+                    self.drop_chunk(DropReason::AnswerLimit);
+                }
+            }
+            Ok(_) => self.drop_chunk(DropReason::AnswerLimit),
+            Err(_) => self.drop_chunk(DropReason::Malformed),
+        }
+    }
+
+    pub(super) fn on_heartbeat_ack(&mut self, now: Instant, value: &[u8]) {
+        let nonce = decode_heartbeat(value).ok().and_then(|info| info.try_into().ok()).map(u64::from_be_bytes);
+        match nonce.and_then(|nonce| self.path.on_heartbeat_ack(now, nonce)) {
+            Some(rtt) => {
+                self.path.rto.on_sample(rtt);
+                self.schedule_heartbeat(now);
+            }
+            None => self.drop_chunk(DropReason::BadHeartbeatAck),
+        }
+    }
+
+    /// The next HEARTBEAT comes after the configured idle time and one time-out (§8.3).
+    pub(super) fn schedule_heartbeat(&mut self, now: Instant) {
+        let interval = self.config.heartbeat_interval;
+        self.timers.put(Timer::Heartbeat, interval.map(|interval| now + interval + self.path.rto.current()));
+    }
+
+    /// Time to ask, or time that an answer should have come.
+    pub(super) fn on_heartbeat_timeout(&mut self, now: Instant) {
+        if self.path.is_heartbeat_outstanding() {
+            self.path.forget_heartbeat();
+            self.path.rto.back_off();
+            if self.path.on_error() {
+                return self.close(CloseReason::PeerUnreachable);
+            }
+        } else if self.sender.has_outstanding() {
+            // Data on its way asks the same question.
+            return self.schedule_heartbeat(now);
+        }
+        if matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
+            let nonce = self.rng.next_u64();
+            self.path.on_heartbeat_sent(now, nonce);
+            self.outbox.heartbeat = Some(nonce);
+            self.timers.set(Timer::Heartbeat, now + self.path.rto.current());
+        }
+    }
+
+    pub(super) fn on_abort(&mut self, value: &[u8]) {
+        let mut causes = Causes::new(value);
+        let first = causes.next();
+        if first.as_ref().is_some_and(Result::is_err) || causes.any(|cause| cause.is_err()) {
+            // §3.3.7: an ABORT that does not parse is no ABORT.
+            return self.drop_chunk(DropReason::Malformed);
+        }
+        let first = first.and_then(Result::ok);
+        let cause = first.as_ref().map(Cause::code);
+        let text = first.as_ref().map(Cause::text).unwrap_or_default();
+        self.close(CloseReason::PeerAbort { cause, text });
+    }
+
+    pub(super) fn on_error(&mut self, now: Instant, value: &[u8]) {
+        for cause in Causes::new(value) {
+            match cause {
+                Ok(Cause::StaleCookie(_)) => return self.on_stale_cookie(now),
+                Ok(cause) => tracing::debug!(code = cause.code(), "the peer reports an error"),
+                Err(_) => return self.drop_chunk(DropReason::Malformed),
+            }
+        }
+    }
+
+    pub(super) fn abort_locally(&mut self, now: Instant, reason: &str) {
+        let _ = now;
+        if self.is_over {
+            return;
+        }
+        if self.handshake.peer_tag != 0 {
+            self.push_abort(Cause::UserInitiatedAbort(reason.as_bytes()));
+        }
+        self.close(CloseReason::LocalAbort);
+    }
+
+    /// The peer broke a rule: it is told so, and the association ends.
+    pub(super) fn abort_for(&mut self, violation: Violation, cause: Cause<'_>) {
+        self.push_abort(cause);
+        self.close(CloseReason::PeerViolation(violation));
+    }
+
+    pub(super) fn push_abort(&mut self, cause: Cause<'_>) {
+        let mut packet = Vec::new();
+        negotiate::write_abort(&self.config, self.handshake.peer_tag, Some(cause), false, &mut packet);
+        self.outbox.push_last(packet);
+    }
+
+    /// The end, once. What was received is still to be polled; what was not sent is dropped.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.is_over {
+            return;
+        }
+        tracing::debug!(%reason, "association closed");
+        self.set_state(State::Closed);
+        self.is_over = true;
+        self.closing = Some(reason);
+        self.timers.stop_all();
+        self.outbox.clear_chunks();
+        self.sender.clear();
+        self.outgoing_reset.clear();
+    }
+}

@@ -1,0 +1,266 @@
+//! The four-way handshake (RFC 9260 §5.1).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::negotiate::{self, Agreed, LocalSide, Refusal};
+use super::timer::Timer;
+use super::{Association, State};
+use crate::cookie::Opened;
+use crate::error::{CloseReason, Violation};
+use crate::event::Event;
+use crate::recv::Receiver;
+use crate::reset::IncomingReset;
+use crate::send::Sender;
+use crate::serial::{RequestSn, Tsn};
+use crate::stats::DropReason;
+use crate::wire::{Cause, Extensions, Init, PacketHeader};
+
+/// New INITs after a Stale Cookie error, at most (RFC 9260 §5.2.6).
+const STALE_COOKIE_RETRIES_MAX: u32 = 3;
+
+/// What both ends call themselves and begin with.
+#[derive(Debug)]
+pub(crate) struct Handshake {
+    pub(crate) local_tag: u32,
+    /// 0 until it is known.
+    pub(crate) peer_tag: u32,
+    pub(crate) local_initial_tsn: Tsn,
+    pub(crate) peer_initial_tsn: Tsn,
+    /// What cookies made during this association carry, so that a restart can be told from a stranger (§5.2.2). Random,
+    /// not the tags themselves: a cookie goes to whoever sent the INIT.
+    pub(crate) tie_tags: (u32, u32),
+    /// The peer's cookie, while it is being echoed.
+    pub(crate) cookie: Bytes,
+    /// INITs or COOKIE ECHOs sent in vain.
+    pub(crate) attempts: u32,
+    stale_cookies: u32,
+}
+
+impl Handshake {
+    pub(crate) fn new(rng: &mut StdRng) -> Self {
+        Self {
+            local_tag: rng.next_u32().max(1),
+            peer_tag: 0,
+            local_initial_tsn: Tsn(rng.next_u32()),
+            peer_initial_tsn: Tsn(0),
+            tie_tags: (rng.next_u32().max(1), rng.next_u32().max(1)),
+            cookie: Bytes::new(),
+            attempts: 0,
+            stale_cookies: 0,
+        }
+    }
+}
+
+impl Association {
+    pub(super) fn begin_handshake(&mut self, now: Instant) {
+        if self.state != State::Closed || self.is_over {
+            return;
+        }
+        self.set_state(State::CookieWait);
+        self.outbox.init = true;
+        self.timers.set(Timer::T1Init, now + self.path.rto.current());
+    }
+
+    /// An INIT when there is no association, or when both ends begin at the same time (§5.1 B, §5.2.1, §5.2.2).
+    pub(super) fn on_init(&mut self, now: Instant, value: &[u8]) {
+        let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        if self.state == State::ShutdownAckSent {
+            // §9.2: the peer has not heard that it is over.
+            self.outbox.shutdown_ack = true;
+            return;
+        }
+        let mut answer = Vec::new();
+        match negotiate::check(&init) {
+            Err(Refusal::Silent) => return self.drop_chunk(DropReason::Malformed),
+            Err(Refusal::Abort(cause)) => {
+                self.stats.drops.add(DropReason::Malformed);
+                negotiate::write_abort(&self.config, init.initiate_tag, Some(cause), false, &mut answer);
+            }
+            Ok(()) => {
+                let local = self.local_side_for_init();
+                let (config, keys) = (&self.config, &self.keys);
+                negotiate::write_init_ack(now, config, keys, &self.address, &init, local, &mut answer);
+            }
+        }
+        if !self.outbox.push_standalone(answer) {
+            self.drop_chunk(DropReason::AnswerLimit);
+        }
+    }
+
+    /// Which tag and TSN an INIT ACK names depends on whether this end has an INIT of its own under way.
+    fn local_side_for_init(&mut self) -> LocalSide {
+        let handshake = &self.handshake;
+        let own = (handshake.local_tag, handshake.local_initial_tsn);
+        match self.state {
+            State::Closed | State::CookieWait => LocalSide { tag: own.0, initial_tsn: own.1, tie_tags: (0, 0) },
+            State::CookieEchoed => LocalSide { tag: own.0, initial_tsn: own.1, tie_tags: handshake.tie_tags },
+            _ => {
+                let tie_tags = handshake.tie_tags;
+                LocalSide { tag: self.draw_nonzero(), initial_tsn: Tsn(self.rng.next_u32()), tie_tags }
+            }
+        }
+    }
+
+    /// §5.1 C, §5.2.3.
+    pub(super) fn on_init_ack(&mut self, now: Instant, value: &[u8]) {
+        if self.state != State::CookieWait {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let refusal = match (negotiate::check(&init), init.cookie) {
+            // §3.3.3: the TCB is destroyed for a tag of 0 too, but there is nobody to tell.
+            (Err(Refusal::Silent), _) => return self.close(CloseReason::PeerViolation(Violation::BadHandshake)),
+            (Err(Refusal::Abort(cause)), _) => Some(cause),
+            (Ok(()), None) => Some(Cause::MissingParameter(7)),
+            (Ok(()), Some(_)) => None,
+        };
+        self.handshake.peer_tag = init.initiate_tag;
+        if let Some(cause) = refusal {
+            return self.abort_for(Violation::BadHandshake, cause);
+        }
+        let agreed = Agreed::from_init(&self.config, &init);
+        self.take_peer_side(agreed, init.initial_tsn, init.a_rwnd);
+        self.handshake.cookie = Bytes::copy_from_slice(init.cookie.unwrap_or_default());
+        self.handshake.attempts = 0;
+        // §3.2.2: what the peer must know of and does not is reported with the COOKIE ECHO.
+        for parameter in init.unrecognized() {
+            if !self.outbox.push_error(Cause::UnrecognizedParameters(parameter)) {
+                break;
+            }
+        }
+        self.timers.stop(Timer::T1Init);
+        self.set_state(State::CookieEchoed);
+        self.outbox.init = false;
+        self.outbox.cookie_echo = true;
+        self.timers.set(Timer::T1Cookie, now + self.path.rto.current());
+    }
+
+    /// §5.1 E.
+    pub(super) fn on_cookie_ack(&mut self, now: Instant) {
+        if self.state != State::CookieEchoed {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        self.establish(now);
+    }
+
+    /// A COOKIE ECHO when there is no association (§5.1 D, §5.1.5).
+    pub(super) fn accept_cookie(&mut self, now: Instant, header: &PacketHeader, opened: Opened) -> bool {
+        let Opened { cookie, staleness } = opened;
+        if header.verification_tag != cookie.local_tag {
+            self.drop_chunk(DropReason::WrongTag);
+            return false;
+        }
+        if let Some(staleness) = staleness {
+            self.report_stale_cookie(cookie.peer_tag, staleness);
+            return false;
+        }
+        self.handshake.local_tag = cookie.local_tag;
+        self.handshake.peer_tag = cookie.peer_tag;
+        self.begin_sending_at(cookie.local_initial_tsn);
+        self.take_peer_side(Agreed::from_cookie(&cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+        self.outbox.cookie_ack = true;
+        self.establish(now);
+        true
+    }
+
+    /// §5.1.5 step 4: the peer learns why its cookie was not taken, and by how much it was late.
+    pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: std::time::Duration) {
+        self.stats.drops.add(DropReason::StaleCookie);
+        let staleness = u32::try_from(staleness.as_micros()).unwrap_or(u32::MAX);
+        let mut packet = Vec::new();
+        negotiate::write_error(&self.config, peer_tag, Cause::StaleCookie(staleness), &mut packet);
+        if !self.outbox.push_standalone(packet) {
+            self.drop_chunk(DropReason::AnswerLimit);
+        }
+    }
+
+    /// §5.2.6: a cookie that was too old is replaced by a new one, a few times.
+    pub(super) fn on_stale_cookie(&mut self, now: Instant) {
+        if self.state != State::CookieEchoed {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        self.handshake.stale_cookies += 1;
+        if self.handshake.stale_cookies > STALE_COOKIE_RETRIES_MAX {
+            return self.close(CloseReason::HandshakeTimedOut);
+        }
+        self.timers.stop(Timer::T1Cookie);
+        self.handshake.peer_tag = 0;
+        self.handshake.cookie = Bytes::new();
+        self.receiver = None;
+        self.agreed = None;
+        self.set_state(State::CookieWait);
+        self.outbox.clear_chunks();
+        self.outbox.init = true;
+        self.timers.set(Timer::T1Init, now + self.path.rto.current());
+    }
+
+    /// The TSN of the first DATA is the one that the peer was told, not the one that was drawn at the start. Nothing has
+    /// been sent yet, so what waits in the queues is kept.
+    fn begin_sending_at(&mut self, initial_tsn: Tsn) {
+        if initial_tsn != self.handshake.local_initial_tsn {
+            self.handshake.local_initial_tsn = initial_tsn;
+            self.sender.begin_at(initial_tsn);
+        }
+        self.outgoing_reset = Self::new_outgoing_reset(&self.config, initial_tsn);
+    }
+
+    /// What the peer said of itself in its INIT or INIT ACK.
+    pub(super) fn take_peer_side(&mut self, agreed: Agreed, initial_tsn: Tsn, peer_rwnd: u32) {
+        self.handshake.peer_initial_tsn = initial_tsn;
+        self.agreed = Some(agreed);
+        match &mut self.receiver {
+            Some(receiver) => receiver.restart(initial_tsn, &self.config, agreed.inbound_streams),
+            None => self.receiver = Some(Box::new(Receiver::new(initial_tsn, &self.config, agreed.inbound_streams))),
+        }
+        self.incoming_reset = IncomingReset::new(RequestSn(initial_tsn.0));
+        self.sender.on_established(peer_rwnd, agreed.extensions.contains(Extensions::FORWARD_TSN));
+    }
+
+    pub(super) fn establish(&mut self, now: Instant) {
+        self.timers.stop(Timer::T1Init);
+        self.timers.stop(Timer::T1Cookie);
+        self.outbox.init = false;
+        self.outbox.cookie_echo = false;
+        self.handshake.cookie = Bytes::new();
+        self.set_state(State::Established);
+        self.path.on_sign_of_life();
+        self.events.push_back(Event::Connected);
+        self.schedule_heartbeat(now);
+        self.discard_beyond_agreed_streams(now);
+        if self.is_shutdown_wanted {
+            self.begin_shutdown(now);
+        }
+    }
+
+    /// Everything of the old association is gone; the new one begins with a clean slate (§5.2.4 A).
+    pub(super) fn restart(&mut self, now: Instant, local_tag: u32, peer_tag: u32, local_initial_tsn: Tsn) {
+        // What had arrived whole is still the application's.
+        let mut events = std::collections::VecDeque::new();
+        while let Some(event) = self.poll_event() {
+            events.push_back(event);
+        }
+        self.events = events;
+        self.timers.stop_all();
+        self.outbox.clear_chunks();
+        self.handshake.local_tag = local_tag;
+        self.handshake.peer_tag = peer_tag;
+        self.handshake.local_initial_tsn = local_initial_tsn;
+        self.path = crate::path::Path::new(&self.config);
+        self.sender = Sender::new(&self.config, self.path.mtu, local_initial_tsn);
+        self.outgoing_reset = Self::new_outgoing_reset(&self.config, local_initial_tsn);
+        self.is_shutdown_wanted = false;
+        self.set_state(State::Established);
+        self.events.push_back(Event::Restarted);
+        self.schedule_heartbeat(now);
+    }
+
+    pub(super) fn set_state(&mut self, next: State) {
+        debug_assert!(self.state.can_become(next), "{:?} cannot become {next:?}", self.state);
+        tracing::debug!(from = ?self.state, to = ?next, "association state");
+        self.state = next;
+    }
+}

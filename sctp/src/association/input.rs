@@ -1,0 +1,164 @@
+//! A datagram comes in: which chunks may be believed, and who gets them (RFC 9260 §6.8, §6.10, §8.5).
+
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+
+use super::{Association, State};
+use crate::error::Violation;
+use crate::out_of_the_blue;
+use crate::stats::DropReason;
+use crate::wire::{
+    Cause, ChunkType, Chunks, DataChunk, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction,
+    is_checksum_valid,
+};
+
+/// Whether the chunks behind this one are looked at.
+type Continue = bool;
+
+impl Association {
+    pub(super) fn take_in(&mut self, now: Instant, datagram: Bytes) {
+        self.stats.packets_received += 1;
+        self.stats.bytes_received += datagram.len() as u64;
+        if self.is_over {
+            return self.drop_chunk(DropReason::Closed);
+        }
+        let Ok(header) = PacketHeader::decode(&datagram) else { return self.drop_chunk(DropReason::BadPacket) };
+        if header.destination_port != self.config.local_port || header.source_port != self.config.remote_port {
+            return self.drop_chunk(DropReason::WrongPorts);
+        }
+        if !is_checksum_valid(&datagram) {
+            return self.drop_chunk(DropReason::BadChecksum);
+        }
+        // Erratum 7852: nothing is processed, and nothing changes, before the tag is checked.
+        if !self.is_tag_valid(&header, &datagram) {
+            return self.drop_chunk(DropReason::WrongTag);
+        }
+        self.stats.packets_accepted += 1;
+        let had_data = self.process_chunks(now, &header, datagram);
+        if had_data {
+            self.on_data_packet_end(now);
+        }
+    }
+
+    /// §8.5, §8.5.1.
+    fn is_tag_valid(&self, header: &PacketHeader, datagram: &Bytes) -> bool {
+        let (local, peer) = (self.handshake.local_tag, self.handshake.peer_tag);
+        let Some(Ok(first)) = Chunks::new(datagram).next() else { return header.verification_tag == local };
+        match first.kind {
+            // A: tag 0, and alone in its packet.
+            ChunkType::INIT => header.verification_tag == 0 && is_alone(&first, datagram),
+            ChunkType::INIT_ACK => header.verification_tag == local && is_alone(&first, datagram),
+            // D: the tag is the cookie's, which is checked with it.
+            ChunkType::COOKIE_ECHO => true,
+            // B, C.
+            ChunkType::ABORT | ChunkType::SHUTDOWN_COMPLETE => {
+                out_of_the_blue::is_tag_acceptable(first.flags, header.verification_tag, local, peer)
+            }
+            // E: a peer that is still shutting down an older association with the same ports.
+            ChunkType::SHUTDOWN_ACK if matches!(self.state, State::CookieWait | State::CookieEchoed) => true,
+            _ => header.verification_tag == local,
+        }
+    }
+
+    /// Returns whether there was DATA.
+    fn process_chunks(&mut self, now: Instant, header: &PacketHeader, mut datagram: Bytes) -> bool {
+        let (mut had_data, mut at) = (false, PACKET_HEADER_LEN);
+        let datagram_len = datagram.len();
+        // Chunks are found again for each step: the last payload then takes the datagram itself, without another
+        // reference to it.
+        loop {
+            let mut chunks = Chunks::resume(&datagram, at);
+            let chunk = match chunks.next() {
+                None => break,
+                Some(Ok(chunk)) => chunk,
+                Some(Err(_)) => {
+                    self.drop_chunk(DropReason::BadChunkLength);
+                    break;
+                }
+            };
+            at = chunks.position();
+            if chunk.kind == ChunkType::DATA {
+                had_data = true;
+                let is_last = at >= datagram_len;
+                let value = chunk.value_in(&datagram);
+                let Ok(header) = DataChunk::decode(chunk.flags, value) else {
+                    self.abort_for(Violation::Malformed, Cause::ProtocolViolation(b"DATA too short"));
+                    break;
+                };
+                let payload_at = chunk.start + DataChunk::HEADER_LEN;
+                let payload = if is_last && chunk.value.end == datagram_len {
+                    let mut whole = std::mem::take(&mut datagram);
+                    whole.advance(payload_at);
+                    whole
+                } else {
+                    datagram.slice(payload_at..chunk.value.end)
+                };
+                self.on_data(header, payload, datagram_len);
+                if is_last {
+                    break;
+                }
+            } else if !self.on_chunk(now, header, &chunk, &datagram) {
+                break;
+            }
+            if self.is_over {
+                break;
+            }
+        }
+        had_data && !self.is_over
+    }
+
+    fn on_chunk(&mut self, now: Instant, header: &PacketHeader, chunk: &RawChunk, datagram: &Bytes) -> Continue {
+        let value = chunk.value_in(datagram);
+        match chunk.kind {
+            ChunkType::SACK => self.on_sack(now, value),
+            ChunkType::FORWARD_TSN => self.on_forward_tsn(value),
+            ChunkType::RE_CONFIG => self.on_reconfig(now, value),
+            ChunkType::HEARTBEAT => self.on_heartbeat(datagram, chunk),
+            ChunkType::HEARTBEAT_ACK => self.on_heartbeat_ack(now, value),
+            // INIT, INIT ACK and SHUTDOWN COMPLETE stand alone (§6.10); behind another chunk they mean nothing.
+            ChunkType::INIT | ChunkType::INIT_ACK | ChunkType::SHUTDOWN_COMPLETE if !is_alone(chunk, datagram) => {
+                self.drop_chunk(DropReason::UnexpectedChunk);
+            }
+            ChunkType::INIT => self.on_init(now, value),
+            ChunkType::INIT_ACK => self.on_init_ack(now, value),
+            ChunkType::COOKIE_ECHO if chunk.start != PACKET_HEADER_LEN => {
+                // §5.1: it comes first, or not at all.
+                self.drop_chunk(DropReason::UnexpectedChunk);
+            }
+            ChunkType::COOKIE_ECHO => return self.on_cookie_echo(now, header, value),
+            ChunkType::COOKIE_ACK => self.on_cookie_ack(now),
+            ChunkType::SHUTDOWN => self.on_shutdown(now, value),
+            ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(header),
+            ChunkType::SHUTDOWN_COMPLETE => self.on_shutdown_complete(),
+            ChunkType::ABORT => self.on_abort(value),
+            ChunkType::ERROR => self.on_error(now, value),
+            ChunkType::PAD => {}
+            _ => return self.on_unknown_chunk(chunk, datagram),
+        }
+        true
+    }
+
+    /// §3.2: the two high bits of an unknown type say what to do.
+    fn on_unknown_chunk(&mut self, chunk: &RawChunk, datagram: &[u8]) -> Continue {
+        self.stats.drops.add(DropReason::UnknownChunk);
+        let action = chunk.kind.unrecognized_action();
+        let reports = matches!(action, UnrecognizedAction::StopAndReport | UnrecognizedAction::SkipAndReport);
+        if reports && self.state.is_up() && !self.outbox.push_error(Cause::UnrecognizedChunk(chunk.whole_in(datagram)))
+        {
+            self.drop_chunk(DropReason::AnswerLimit);
+        }
+        matches!(action, UnrecognizedAction::Skip | UnrecognizedAction::SkipAndReport)
+    }
+
+    /// Counts something that was dropped.
+    pub(super) fn drop_chunk(&mut self, reason: DropReason) {
+        tracing::trace!(?reason, "dropped");
+        self.stats.drops.add(reason);
+    }
+}
+
+fn is_alone(chunk: &RawChunk, datagram: &[u8]) -> bool {
+    let mut chunks = Chunks::new(datagram);
+    chunks.next().is_some_and(|first| first.is_ok_and(|first| first.start == chunk.start)) && chunks.next().is_none()
+}

@@ -1,0 +1,173 @@
+//! What two INITs make of each other (RFC 9260 §5.1), without any state: shared by associations and by the endpoint,
+//! which answers an INIT before there is an association.
+
+use std::time::Instant;
+
+use crate::config::Config;
+use crate::cookie::{Binding, Cookie, CookieKeys};
+use crate::serial::Tsn;
+use crate::wire::{
+    Cause, ChunkType, Extensions, Init, PacketHeader, encode_abort, encode_error, encode_unrecognized, seal,
+};
+
+/// Least window that an end may announce (RFC 9260 §3.3.2).
+const A_RWND_MIN: u32 = 1500;
+
+/// What this end offers.
+pub(crate) fn offered_extensions(config: &Config) -> Extensions {
+    let mut extensions = Extensions::NONE;
+    if config.stream_reset {
+        extensions = extensions.union(Extensions::RE_CONFIG);
+    }
+    if config.partial_reliability {
+        extensions = extensions.union(Extensions::FORWARD_TSN);
+    }
+    extensions
+}
+
+/// The INIT of this end.
+pub(crate) fn own_init(config: &Config, tag: u32, initial_tsn: Tsn) -> Init<'static> {
+    let (outbound, inbound) = (config.outbound_streams, config.inbound_streams);
+    let mut init = Init::new(tag, config.receive_window, outbound, inbound, initial_tsn);
+    init.extensions = offered_extensions(config);
+    init
+}
+
+/// Why an INIT or INIT ACK cannot be accepted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// Nothing can be answered (RFC 9260 §3.3.2: Initiate Tag 0).
+    Silent,
+    /// To be answered with an ABORT that carries this cause.
+    Abort(Cause<'static>),
+}
+
+/// Checks what every INIT and INIT ACK must have (RFC 9260 §3.3.2, §3.3.3, erratum 7148).
+pub(crate) fn check(init: &Init<'_>) -> Result<(), Refusal> {
+    if init.initiate_tag == 0 {
+        return Err(Refusal::Silent);
+    }
+    if init.has_host_name {
+        return Err(Refusal::Abort(Cause::UnresolvableAddress(&[])));
+    }
+    if init.a_rwnd < A_RWND_MIN || init.outbound_streams == 0 || init.inbound_streams == 0 {
+        return Err(Refusal::Abort(Cause::InvalidMandatoryParameter));
+    }
+    Ok(())
+}
+
+/// What came of two INITs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Agreed {
+    pub(crate) outbound_streams: u16,
+    pub(crate) inbound_streams: u16,
+    pub(crate) extensions: Extensions,
+}
+
+impl Agreed {
+    pub(crate) fn from_init(config: &Config, init: &Init<'_>) -> Self {
+        Self {
+            // §5.1.1: nobody sends on more streams than the other takes.
+            outbound_streams: config.outbound_streams.min(init.inbound_streams),
+            inbound_streams: config.inbound_streams.min(init.outbound_streams),
+            extensions: offered_extensions(config).intersect(init.extensions),
+        }
+    }
+
+    pub(crate) fn from_cookie(cookie: &Cookie) -> Self {
+        Self {
+            outbound_streams: cookie.outbound_streams,
+            inbound_streams: cookie.inbound_streams,
+            extensions: cookie.extensions,
+        }
+    }
+}
+
+/// This end's share of an INIT ACK.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalSide {
+    pub(crate) tag: u32,
+    pub(crate) initial_tsn: Tsn,
+    /// (local, peer); zeros if there is no association yet.
+    pub(crate) tie_tags: (u32, u32),
+}
+
+/// Writes the packet that answers an INIT that passed [`check`]. All that is remembered of it is in the cookie.
+pub(crate) fn write_init_ack(
+    now: Instant,
+    config: &Config,
+    keys: &CookieKeys,
+    address: &[u8],
+    init: &Init<'_>,
+    local: LocalSide,
+    out: &mut Vec<u8>,
+) {
+    let agreed = Agreed::from_init(config, init);
+    let cookie = Cookie {
+        local_tag: local.tag,
+        peer_tag: init.initiate_tag,
+        local_tie_tag: local.tie_tags.0,
+        peer_tie_tag: local.tie_tags.1,
+        local_initial_tsn: local.initial_tsn,
+        peer_initial_tsn: init.initial_tsn,
+        peer_rwnd: init.a_rwnd,
+        outbound_streams: agreed.outbound_streams,
+        inbound_streams: agreed.inbound_streams,
+        extensions: agreed.extensions,
+    };
+    let cookie = keys.seal(now, config.cookie_lifetime, &cookie, binding(config, address));
+    let mut ack = own_init(config, local.tag, local.initial_tsn);
+    // What the peer did not offer it need not hear of; this also keeps the answer to a small INIT small.
+    ack.extensions = agreed.extensions;
+    ack.cookie = Some(&cookie);
+    let start = out.len();
+    header(config, init.initiate_tag).encode(out);
+    let chunk_start = out.len();
+    ack.encode(ChunkType::INIT_ACK, &[], out);
+    // §3.2.2: report what was not understood, as far as it fits one packet (§12.4).
+    let mut reports = Vec::new();
+    for parameter in init.unrecognized() {
+        let before = reports.len();
+        encode_unrecognized(parameter, &mut reports);
+        if out.len() - start + reports.len() > config.mtu {
+            reports.truncate(before);
+            break;
+        }
+    }
+    if !reports.is_empty() {
+        out.truncate(chunk_start);
+        ack.encode(ChunkType::INIT_ACK, &reports, out);
+    }
+    seal_from(start, out);
+}
+
+/// Writes a packet with an ABORT alone.
+pub(crate) fn write_abort(config: &Config, tag: u32, cause: Option<Cause<'_>>, reflected: bool, out: &mut Vec<u8>) {
+    let start = out.len();
+    header(config, tag).encode(out);
+    let cause = cause.map(|cause| cause.clip(config.mtu / 2));
+    encode_abort(cause.as_slice(), reflected, out);
+    seal_from(start, out);
+}
+
+/// Writes a packet with an ERROR alone.
+pub(crate) fn write_error(config: &Config, tag: u32, cause: Cause<'_>, out: &mut Vec<u8>) {
+    let start = out.len();
+    header(config, tag).encode(out);
+    encode_error(&[cause], out);
+    seal_from(start, out);
+}
+
+pub(crate) fn header(config: &Config, verification_tag: u32) -> PacketHeader {
+    PacketHeader { source_port: config.local_port, destination_port: config.remote_port, verification_tag }
+}
+
+pub(crate) fn binding<'a>(config: &Config, address: &'a [u8]) -> Binding<'a> {
+    Binding { local_port: config.local_port, remote_port: config.remote_port, address }
+}
+
+pub(crate) fn seal_from(start: usize, out: &mut [u8]) {
+    if let Some(packet) = out.get_mut(start..) {
+        seal(packet);
+    }
+}

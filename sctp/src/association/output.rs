@@ -1,0 +1,174 @@
+//! The only place where a packet is put together (RFC 9260 §6.10): control chunks first, then DATA.
+
+use std::time::Instant;
+
+use super::negotiate;
+use super::timer::Timer;
+use super::{Association, State, Transmit};
+use crate::recv::SackDue;
+use crate::wire::{
+    CHUNK_HEADER_LEN, ChunkType, PACKET_HEADER_LEN, ReconfigWriter, Sack, Shutdown, encode_cookie_ack,
+    encode_cookie_echo, encode_heartbeat, encode_shutdown_ack,
+};
+
+/// Bytes of an Outgoing SSN Reset Request before its list of streams, chunk header included.
+const RESET_REQUEST_LEN: usize = CHUNK_HEADER_LEN + 16;
+
+impl Association {
+    /// Datagrams of one call are equal in length, but for the last one, so that they may leave in one system call: the
+    /// first one that is not full is the last.
+    pub(super) fn write_datagrams(
+        &mut self,
+        now: Instant,
+        max_datagrams: usize,
+        buf: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        let start = buf.len();
+        let mut segment_size = 0;
+        for _ in 0..max_datagrams {
+            let len = self.write_packet(now, buf);
+            if len == 0 {
+                break;
+            }
+            segment_size = segment_size.max(len);
+            if len < self.path.mtu {
+                break;
+            }
+        }
+        let len = buf.len() - start;
+        (len > 0).then_some(Transmit { len, segment_size })
+    }
+
+    /// Returns the length of the packet written, or 0 if there was nothing to write.
+    fn write_packet(&mut self, now: Instant, buf: &mut Vec<u8>) -> usize {
+        let start = buf.len();
+        if let Some(packet) = self.outbox.pop_standalone() {
+            buf.extend_from_slice(&packet);
+        } else if self.outbox.init {
+            self.outbox.init = false;
+            negotiate::header(&self.config, 0).encode(buf);
+            let handshake = &self.handshake;
+            negotiate::own_init(&self.config, handshake.local_tag, handshake.local_initial_tsn).encode(
+                ChunkType::INIT,
+                &[],
+                buf,
+            );
+            negotiate::seal_from(start, buf);
+        } else if self.handshake.peer_tag != 0 && !self.is_over {
+            negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
+            self.write_control(now, start + self.path.mtu, buf);
+            self.write_data(now, start, buf);
+            if buf.len() == start + PACKET_HEADER_LEN {
+                buf.truncate(start);
+                return 0;
+            }
+            negotiate::seal_from(start, buf);
+        }
+        let len = buf.len() - start;
+        if len > 0 {
+            self.stats.packets_sent += 1;
+            self.stats.bytes_sent += len as u64;
+        }
+        len
+    }
+
+    /// Control chunks up to the offset `end`. What does not fit waits for the next packet.
+    fn write_control(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
+        if std::mem::take(&mut self.outbox.cookie_echo) {
+            encode_cookie_echo(&self.handshake.cookie, buf);
+        }
+        if std::mem::take(&mut self.outbox.cookie_ack) {
+            encode_cookie_ack(buf);
+        }
+        let fits = |buf: &Vec<u8>, len: usize| buf.len() + len <= end;
+        if !self.outbox.errors.is_empty() && fits(buf, self.outbox.errors.len()) {
+            buf.append(&mut self.outbox.errors);
+            self.outbox.errors = Vec::new();
+        }
+        if let Some(info) = self.outbox.heartbeat_ack.take_if(|info| fits(buf, info.len() + 12)) {
+            encode_heartbeat(ChunkType::HEARTBEAT_ACK, &info, buf);
+        }
+        if let Some(nonce) = self.outbox.heartbeat.take_if(|_| fits(buf, 16)) {
+            encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), buf);
+        }
+        self.write_sack(now, end, buf);
+        self.write_reconfig(now, end, buf);
+        if std::mem::take(&mut self.outbox.shutdown)
+            && let Some(receiver) = &self.receiver
+        {
+            Shutdown { cumulative_tsn_ack: receiver.cumulative_tsn() }.encode(buf);
+        }
+        if std::mem::take(&mut self.outbox.shutdown_ack) {
+            encode_shutdown_ack(buf);
+        }
+    }
+
+    /// A SACK that is due; or one that may wait, if DATA leaves anyway (RFC 9260 §6.2).
+    fn write_sack(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
+        if !self.state.is_up() {
+            return;
+        }
+        let Some(receiver) = &mut self.receiver else { return };
+        let is_due = match receiver.sack_due() {
+            SackDue::Not => false,
+            SackDue::Now => true,
+            SackDue::At(_) => self.state.can_send_data() && self.burst_left > 0 && self.sender.has_sendable(now),
+        };
+        let room = end.saturating_sub(buf.len());
+        if is_due && room >= Sack::HEADER_LEN {
+            let (cumulative, a_rwnd, blocks, duplicates) = receiver.sack_parts(room);
+            Sack::encode(cumulative, a_rwnd, blocks, duplicates, buf);
+            receiver.on_sack_sent();
+        }
+    }
+
+    fn write_reconfig(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
+        if !self.outbox.reconfig_responses.is_empty() && buf.len() + 32 <= end {
+            let mut writer = ReconfigWriter::begin(buf);
+            for (request, result) in self.outbox.reconfig_responses.drain(..) {
+                writer.push_response(request, result, None);
+            }
+            writer.finish();
+        }
+        if !self.outgoing_reset.is_due() || !self.state.is_up() {
+            return;
+        }
+        let room = end.saturating_sub(buf.len() + RESET_REQUEST_LEN);
+        let last_request = self.incoming_reset.last_request();
+        let last_assigned = self.sender.last_assigned();
+        if let Some((number, last_tsn, streams)) = self.outgoing_reset.take_due(now, room / 2, last_assigned) {
+            if streams.len() * 2 > room {
+                // A repeated request that does not fit beside the rest comes in the next packet, alone.
+                self.outgoing_reset.put_off();
+                return;
+            }
+            let mut writer = ReconfigWriter::begin(buf);
+            writer.push_outgoing_reset(number, last_request, last_tsn, streams.iter().copied());
+            writer.finish();
+            if !self.timers.is_armed(Timer::Reconfig) || !self.timers.is_armed(Timer::ResetDeadline) {
+                self.timers.put(Timer::ResetDeadline, self.outgoing_reset.deadline());
+            }
+            self.timers.set(Timer::Reconfig, now + self.path.rto.current());
+        }
+    }
+
+    fn write_data(&mut self, now: Instant, start: usize, buf: &mut Vec<u8>) {
+        if !self.state.can_send_data() || self.burst_left == 0 {
+            return;
+        }
+        let room = (start + self.path.mtu).saturating_sub(buf.len());
+        let before = self.sender.counters().chunks + self.sender.counters().retransmitted;
+        let wrote = self.sender.write(now, room, self.path.mtu - PACKET_HEADER_LEN, &self.path.rto, buf);
+        if wrote {
+            let counters = self.sender.counters();
+            if counters.chunks + counters.retransmitted > before {
+                self.burst_left -= 1;
+                self.schedule_probe(now);
+            }
+        }
+        self.timers.put(Timer::Pacing, self.sender.paced_until());
+        // Writing may also have given messages up, which moves resets and a shutdown on.
+        self.on_send_progress(now);
+        debug_assert!(self.state != State::Closed);
+    }
+}

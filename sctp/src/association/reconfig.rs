@@ -1,0 +1,186 @@
+//! Stream reset as requester and responder (RFC 6525 §5).
+
+use std::time::Instant;
+
+use super::timer::Timer;
+use super::{Association, State};
+use crate::error::{ResetError, ResetFailure};
+use crate::event::{Event, Streams};
+use crate::message::StreamId;
+use crate::recv::ResetProgress;
+use crate::reset::{Answered, Decision};
+use crate::serial::{RequestSn, Tsn};
+use crate::stats::DropReason;
+use crate::wire::{Cause, Extensions, Reconfig, ReconfigParameter, ResetResult, StreamList};
+
+impl Association {
+    pub(super) fn begin_reset(&mut self, now: Instant, streams: &[StreamId]) -> Result<(), ResetError> {
+        if !matches!(self.state, State::Established | State::ShutdownReceived) {
+            return Err(ResetError::NotEstablished);
+        }
+        if !self.peer_supports_stream_reset() {
+            return Err(ResetError::NotSupported);
+        }
+        if let Some(stream) = streams.iter().find(|stream| **stream >= self.outbound_streams()) {
+            return Err(ResetError::NoSuchStream(*stream));
+        }
+        for stream in streams {
+            if !self.sender.is_resetting(*stream) {
+                self.outgoing_reset.want(*stream, self.sender.drains_at(*stream));
+                self.sender.begin_reset(*stream);
+            }
+        }
+        self.on_send_progress(now);
+        Ok(())
+    }
+
+    /// Queues that ran empty wait for their last acknowledgement; those that have it can be reset.
+    pub(super) fn advance_resets(&mut self) {
+        let Self { outgoing_reset, sender, .. } = self;
+        outgoing_reset.on_sent(|stream| sender.drains_at(stream));
+        outgoing_reset.on_acknowledged(sender.acknowledged());
+    }
+
+    pub(super) fn on_reconfig(&mut self, now: Instant, value: &[u8]) {
+        if !self.has_agreed_on(Extensions::RE_CONFIG) {
+            return self.drop_chunk(DropReason::UnknownChunk);
+        }
+        if !self.state.is_up() || self.state == State::ShutdownAckSent {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        let reconfig = match Reconfig::decode(value) {
+            Ok(reconfig) if reconfig.is_allowed_combination() => reconfig,
+            Ok(_) => {
+                // RFC 6525 §3.1: other combinations of parameters do not exist.
+                self.outbox.push_error(Cause::ProtocolViolation(b"RE-CONFIG parameters do not go together"));
+                return self.drop_chunk(DropReason::BadReconfig);
+            }
+            Err(_) => return self.drop_chunk(DropReason::Malformed),
+        };
+        for parameter in reconfig.parameters() {
+            match parameter {
+                ReconfigParameter::OutgoingReset { request, response, last_tsn, streams } => {
+                    // A peer may answer our Incoming SSN Reset Request with this one (§5.2.2 E1); we send none.
+                    let _ = response;
+                    self.on_request(request, |this| this.perform_incoming(last_tsn, &streams));
+                }
+                ReconfigParameter::IncomingReset { request, streams } => {
+                    self.on_request(request, |this| this.reset_for_peer(now, &streams));
+                }
+                // Administrative denials (§5.2.1): nobody resets all TSNs of data channels, and streams are agreed on
+                // when the association is made.
+                ReconfigParameter::SsnTsnReset { request }
+                | ReconfigParameter::AddOutgoing { request, .. }
+                | ReconfigParameter::AddIncoming { request, .. } => self.on_request(request, |_| ResetResult::Denied),
+                ReconfigParameter::Response { response, result, .. } => self.on_response(now, response, result),
+                ReconfigParameter::Unknown(_) => self.drop_chunk(DropReason::BadReconfig),
+            }
+        }
+    }
+
+    /// Every request is executed once, and answered as often as it comes (§5.2.1).
+    fn on_request(&mut self, request: RequestSn, execute: impl FnOnce(&mut Self) -> ResetResult) {
+        let result = match self.incoming_reset.decide(request) {
+            Decision::Execute => {
+                let result = execute(self);
+                self.incoming_reset.answer(request, result);
+                result
+            }
+            Decision::Repeat(result) => {
+                self.stats.drops.add(DropReason::Duplicate);
+                result
+            }
+            Decision::OutOfSequence => {
+                self.stats.drops.add(DropReason::BadReconfig);
+                ResetResult::BadSequenceNumber
+            }
+        };
+        self.outbox.push_reconfig_response(request, result);
+        // §5.2.1: a SACK beside the answer tells the peer what is missing.
+        if let Some(receiver) = &mut self.receiver {
+            receiver.sack_now();
+        }
+    }
+
+    /// The peer has reset its outgoing side (§5.2.2).
+    fn perform_incoming(&mut self, last_tsn: Tsn, streams: &StreamList<'_>) -> ResetResult {
+        let inbound = self.inbound_streams();
+        if streams.iter().any(|stream| stream >= inbound) {
+            return ResetResult::WrongSsn;
+        }
+        let streams = if streams.is_empty() { Streams::All } else { Streams::List(streams.iter().collect()) };
+        let Some(receiver) = &mut self.receiver else { return ResetResult::Denied };
+        match receiver.reset_streams(streams, last_tsn) {
+            ResetProgress::Performed => ResetResult::Performed,
+            ResetProgress::Deferred => ResetResult::InProgress,
+            ResetProgress::Impossible => ResetResult::Denied,
+            // One at a time: the peer may not ask again before the first is answered.
+            ResetProgress::Busy => ResetResult::ErrorInProgress,
+        }
+    }
+
+    /// The peer asks this end to reset its outgoing side (§5.2.3). It is done as soon as the streams are drained, with a
+    /// request of our own; the peer sees that request, so the answer can be given at once.
+    fn reset_for_peer(&mut self, now: Instant, streams: &StreamList<'_>) -> ResetResult {
+        let list: Vec<StreamId> =
+            if streams.is_empty() { self.sender.streams_from(0) } else { streams.iter().collect() };
+        if list.iter().all(|stream| self.sender.is_resetting(*stream)) {
+            return ResetResult::NothingToDo;
+        }
+        match self.begin_reset(now, &list) {
+            Ok(()) => ResetResult::Performed,
+            Err(ResetError::NoSuchStream(_)) => ResetResult::WrongSsn,
+            Err(_) => ResetResult::Denied,
+        }
+    }
+
+    /// The data that a deferred request waited for may have come.
+    pub(super) fn finish_deferred_reset(&mut self) {
+        let is_finished = self.receiver.as_mut().is_some_and(|receiver| receiver.take_finished_reset());
+        if is_finished && let Some(request) = self.incoming_reset.on_deferred_performed() {
+            self.outbox.push_reconfig_response(request, ResetResult::Performed);
+        }
+    }
+
+    /// The peer has answered (§5.2.7).
+    fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
+        let answered = self.outgoing_reset.on_response(response, result);
+        match answered {
+            Answered::Nothing => return self.drop_chunk(DropReason::BadReconfig),
+            Answered::InProgress | Answered::AskAgain => {
+                self.path.on_sign_of_life();
+                self.timers.set(Timer::Reconfig, now + self.path.rto.current());
+                return self.advance_resets();
+            }
+            Answered::Performed(streams) => {
+                self.path.on_sign_of_life();
+                self.end_reset(streams, Ok(()));
+            }
+            Answered::Failed(streams, failure) => self.end_reset(streams, Err(failure)),
+        }
+        self.timers.stop(Timer::Reconfig);
+        self.timers.stop(Timer::ResetDeadline);
+    }
+
+    fn end_reset(&mut self, streams: Vec<StreamId>, outcome: Result<(), ResetFailure>) {
+        for stream in streams {
+            self.sender.finish_reset(stream, outcome.is_ok());
+            self.events.push_back(Event::OutgoingReset { stream, outcome });
+        }
+    }
+
+    pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
+        let counts = self.outgoing_reset.on_timeout();
+        self.path.rto.back_off();
+        if counts && self.path.on_error() {
+            return self.close(crate::error::CloseReason::PeerUnreachable);
+        }
+        self.timers.set(Timer::Reconfig, now + self.path.rto.current());
+    }
+
+    pub(super) fn on_reset_deadline(&mut self) {
+        let streams = self.outgoing_reset.on_deadline();
+        self.timers.stop(Timer::Reconfig);
+        self.end_reset(streams, Err(ResetFailure::TimedOut));
+    }
+}

@@ -1,0 +1,148 @@
+//! Graceful shutdown (RFC 9260 §9.2).
+
+use std::time::Instant;
+
+use super::negotiate;
+use super::timer::Timer;
+use super::{Association, State};
+use crate::error::{CloseReason, Violation};
+use crate::stats::DropReason;
+use crate::wire::{Cause, PacketHeader, Shutdown, encode_shutdown_complete};
+
+impl Association {
+    pub(super) fn begin_shutdown(&mut self, now: Instant) {
+        match self.state {
+            State::Closed => {
+                if !self.is_over {
+                    self.close(CloseReason::Shutdown);
+                }
+            }
+            // What was accepted is delivered first, so the handshake goes on.
+            State::CookieWait | State::CookieEchoed => {
+                self.is_shutdown_wanted = true;
+                if self.sender.is_drained() {
+                    self.abort_locally(now, "shut down");
+                }
+            }
+            State::Established => {
+                self.set_state(State::ShutdownPending);
+                self.guard_shutdown(now);
+                self.advance_shutdown(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Goes on once everything is sent and acknowledged.
+    pub(super) fn advance_shutdown(&mut self, now: Instant) {
+        if !matches!(self.state, State::ShutdownPending | State::ShutdownReceived) || !self.sender.is_drained() {
+            return;
+        }
+        if self.state == State::ShutdownPending {
+            self.set_state(State::ShutdownSent);
+            self.outbox.shutdown = true;
+        } else {
+            self.set_state(State::ShutdownAckSent);
+            self.outbox.shutdown_ack = true;
+        }
+        // §8.3: no HEARTBEAT after SHUTDOWN or SHUTDOWN ACK.
+        self.timers.stop(Timer::Heartbeat);
+        self.path.forget_heartbeat();
+        self.outbox.heartbeat = None;
+        self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+        self.guard_shutdown(now);
+    }
+
+    /// T5 runs from the last progress on: a long queue may take its time, a peer that takes nothing may not.
+    fn guard_shutdown(&mut self, now: Instant) {
+        self.timers.set(Timer::T5ShutdownGuard, now + self.config.shutdown_guard);
+    }
+
+    pub(super) fn on_shutdown_progress(&mut self, now: Instant) {
+        if matches!(self.state, State::ShutdownPending | State::ShutdownReceived) {
+            self.guard_shutdown(now);
+        }
+    }
+
+    pub(super) fn on_shutdown(&mut self, now: Instant, value: &[u8]) {
+        if !self.state.is_up() || self.state == State::ShutdownAckSent {
+            // §9.2: also H05, in COOKIE-WAIT and COOKIE-ECHOED.
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        let Ok(shutdown) = Shutdown::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let advanced = match self.sender.on_shutdown_ack_point(now, shutdown.cumulative_tsn_ack, &self.path.rto) {
+            Ok(advanced) => advanced,
+            Err(violation) => {
+                debug_assert_eq!(violation, Violation::AckOfUnsentTsn);
+                return self.abort_for(violation, Cause::ProtocolViolation(b"SHUTDOWN acknowledges too much"));
+            }
+        };
+        match self.state {
+            State::Established | State::ShutdownPending => {
+                self.set_state(State::ShutdownReceived);
+                self.guard_shutdown(now);
+            }
+            // Both ends at once: the SHUTDOWN is answered without further ado.
+            State::ShutdownSent => {
+                self.set_state(State::ShutdownAckSent);
+                self.outbox.shutdown = false;
+                self.outbox.shutdown_ack = true;
+                self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+            }
+            _ => {}
+        }
+        self.path.on_sign_of_life();
+        self.on_acknowledged(now, advanced);
+    }
+
+    pub(super) fn on_shutdown_ack(&mut self, header: &PacketHeader) {
+        match self.state {
+            State::ShutdownSent | State::ShutdownAckSent => {
+                let mut packet = Vec::new();
+                negotiate::header(&self.config, self.handshake.peer_tag).encode(&mut packet);
+                encode_shutdown_complete(false, &mut packet);
+                negotiate::seal_from(0, &mut packet);
+                self.outbox.push_last(packet);
+                self.close(CloseReason::Shutdown);
+            }
+            // §8.5.1 E: it belongs to an older association; answered as if it came out of the blue.
+            State::CookieWait | State::CookieEchoed => {
+                self.stats.drops.add(DropReason::OutOfTheBlue);
+                let mut packet = Vec::new();
+                negotiate::header(&self.config, header.verification_tag).encode(&mut packet);
+                encode_shutdown_complete(true, &mut packet);
+                negotiate::seal_from(0, &mut packet);
+                if !self.outbox.push_standalone(packet) {
+                    self.drop_chunk(DropReason::AnswerLimit);
+                }
+            }
+            _ => self.drop_chunk(DropReason::UnexpectedChunk),
+        }
+    }
+
+    pub(super) fn on_shutdown_complete(&mut self) {
+        if self.state == State::ShutdownAckSent {
+            self.close(CloseReason::Shutdown);
+        } else {
+            self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+    }
+
+    pub(super) fn on_t2_timeout(&mut self, now: Instant) {
+        self.path.rto.back_off();
+        if self.path.on_error() {
+            return self.close(CloseReason::PeerUnreachable);
+        }
+        match self.state {
+            State::ShutdownSent => self.outbox.shutdown = true,
+            State::ShutdownAckSent => self.outbox.shutdown_ack = true,
+            _ => return,
+        }
+        self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+    }
+
+    pub(super) fn on_t5_timeout(&mut self) {
+        self.push_abort(Cause::UserInitiatedAbort(b"the shutdown took too long"));
+        self.close(CloseReason::ShutdownTimedOut);
+    }
+}

@@ -1,0 +1,91 @@
+//! Timers fire.
+
+use std::time::Instant;
+
+use super::timer::Timer;
+use super::{Association, State};
+use crate::error::CloseReason;
+use crate::recv::SackDue;
+
+impl Association {
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let sack = self.receiver.as_ref().and_then(|receiver| match receiver.sack_due() {
+            SackDue::At(deadline) => Some(deadline),
+            SackDue::Not | SackDue::Now => None,
+        });
+        [self.timers.next(), sack].into_iter().flatten().min()
+    }
+
+    pub(super) fn fire_timers(&mut self, now: Instant) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.on_sack_timeout(now);
+        }
+        // A timer that re-arms itself does so for later than now, so this ends.
+        while let Some(timer) = self.timers.take_expired(now) {
+            tracing::trace!(?timer, "expired");
+            match timer {
+                Timer::T1Init | Timer::T1Cookie => self.on_t1_timeout(now, timer),
+                Timer::T2Shutdown => self.on_t2_timeout(now),
+                Timer::T3Rtx => self.on_t3_timeout(now),
+                Timer::T5ShutdownGuard => self.on_t5_timeout(),
+                Timer::Rack => self.on_rack_timeout(now),
+                Timer::TailLossProbe => self.sender.on_probe_timeout(now),
+                // What waited for its time is written when packets are polled next.
+                Timer::Pacing => {}
+                Timer::Heartbeat => self.on_heartbeat_timeout(now),
+                Timer::Reconfig => self.on_reconfig_timeout(now),
+                Timer::ResetDeadline => self.on_reset_deadline(),
+            }
+        }
+    }
+
+    /// RFC 9260 §5.1.6, errata 7387 and 8402: each chunk has its own timer.
+    fn on_t1_timeout(&mut self, now: Instant, timer: Timer) {
+        self.handshake.attempts += 1;
+        if self.handshake.attempts > self.config.init_max_retransmits {
+            return self.close(CloseReason::HandshakeTimedOut);
+        }
+        match self.state {
+            State::CookieWait => self.outbox.init = true,
+            State::CookieEchoed => self.outbox.cookie_echo = true,
+            _ => return,
+        }
+        self.path.rto.back_off();
+        self.timers.set(timer, now + self.path.rto.current());
+    }
+
+    /// RFC 9260 §6.3.3.
+    fn on_t3_timeout(&mut self, now: Instant) {
+        self.stats.t3_expirations += 1;
+        let is_window_probe = self.sender.is_probing_window();
+        self.path.rto.back_off();
+        // An unanswered probe of a closed window counts like anything unanswered; every SACK clears the count (§6.1 A).
+        if self.path.on_error() {
+            return self.close(CloseReason::PeerUnreachable);
+        }
+        self.sender.on_t3_timeout(now, is_window_probe);
+        self.timers.stop(Timer::Rack);
+        self.timers.stop(Timer::TailLossProbe);
+        if self.sender.has_outstanding() {
+            self.timers.set(Timer::T3Rtx, now + self.path.rto.current());
+        }
+    }
+
+    fn on_rack_timeout(&mut self, now: Instant) {
+        let look_again = self.sender.on_rack_timeout(now, &self.path.rto);
+        self.timers.put(Timer::Rack, look_again);
+    }
+
+    /// Timers belong to states (RFC 9260 §5.1, §6.3.2, §9.2).
+    pub(super) fn check_timers(&self) {
+        let state = self.state;
+        let is_armed = |timer| self.timers.is_armed(timer);
+        assert_eq!(is_armed(Timer::T1Init), state == State::CookieWait, "T1-init in {state:?}");
+        assert_eq!(is_armed(Timer::T1Cookie), state == State::CookieEchoed, "T1-cookie in {state:?}");
+        let is_ending = matches!(state, State::ShutdownSent | State::ShutdownAckSent);
+        assert_eq!(is_armed(Timer::T2Shutdown), is_ending, "T2-shutdown in {state:?}");
+        assert_eq!(is_armed(Timer::T3Rtx), self.sender.has_outstanding(), "T3-rtx in {state:?}");
+        assert!(!is_armed(Timer::Reconfig) || self.outgoing_reset.is_outstanding());
+        assert!(state != State::Closed || self.timers.next().is_none(), "a timer runs in CLOSED");
+    }
+}

@@ -1,0 +1,108 @@
+//! A COOKIE ECHO when there is an association already (RFC 9260 §5.2.4).
+
+use std::time::Instant;
+
+use super::negotiate::{self, Agreed};
+use super::{Association, State};
+use crate::cookie::{Cookie, Opened};
+use crate::stats::DropReason;
+use crate::wire::{Cause, PacketHeader};
+
+/// The rows of RFC 9260's Table 12.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Action {
+    /// A: the peer has restarted.
+    Restart,
+    /// B: both ends began at the same time.
+    Collision,
+    /// C: our own cookie, late.
+    Late,
+    /// D: the peer has not heard our COOKIE ACK.
+    Duplicate,
+    /// No row.
+    Discard,
+}
+
+impl Association {
+    /// Returns whether the rest of the packet may be processed.
+    pub(super) fn on_cookie_echo(&mut self, now: Instant, header: &PacketHeader, value: &[u8]) -> bool {
+        let binding = negotiate::binding(&self.config, &self.address);
+        let Some(opened) = self.keys.open(now, self.config.cookie_lifetime, value, binding) else {
+            self.drop_chunk(DropReason::BadCookie);
+            return false;
+        };
+        if self.state == State::Closed {
+            return self.accept_cookie(now, header, opened);
+        }
+        let Opened { cookie, staleness } = opened;
+        // §8.5.1 D: the tag is the one that our INIT ACK named.
+        if header.verification_tag != cookie.local_tag {
+            self.drop_chunk(DropReason::WrongTag);
+            return false;
+        }
+        let action = self.action_for(&cookie);
+        // Step 3: a cookie of this very association is good however old.
+        if let Some(staleness) = staleness.filter(|_| action != Action::Duplicate) {
+            self.report_stale_cookie(cookie.peer_tag, staleness);
+            return false;
+        }
+        match action {
+            Action::Restart => self.on_restart(now, &cookie),
+            Action::Collision => self.on_collision(now, &cookie),
+            Action::Duplicate => {
+                if self.state == State::CookieEchoed {
+                    self.establish(now);
+                }
+                self.outbox.cookie_ack = true;
+                true
+            }
+            Action::Late | Action::Discard => {
+                self.drop_chunk(DropReason::BadCookie);
+                false
+            }
+        }
+    }
+
+    fn action_for(&self, cookie: &Cookie) -> Action {
+        let handshake = &self.handshake;
+        let is_local = cookie.local_tag == handshake.local_tag;
+        let is_peer = handshake.peer_tag != 0 && cookie.peer_tag == handshake.peer_tag;
+        let tie_tags = (cookie.local_tie_tag, cookie.peer_tie_tag);
+        match (is_local, is_peer) {
+            (true, true) => Action::Duplicate,
+            (true, false) => Action::Collision,
+            (false, true) if tie_tags == (0, 0) => Action::Late,
+            (false, false) if tie_tags == handshake.tie_tags => Action::Restart,
+            _ => Action::Discard,
+        }
+    }
+
+    fn on_restart(&mut self, now: Instant, cookie: &Cookie) -> bool {
+        if self.state == State::ShutdownAckSent {
+            // §5.2.4 A, last paragraph: finish what was begun.
+            self.outbox.shutdown_ack = true;
+            self.outbox.push_error(Cause::CookieWhileShuttingDown);
+            return false;
+        }
+        self.restart(now, cookie.local_tag, cookie.peer_tag, cookie.local_initial_tsn);
+        self.take_peer_side(Agreed::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+        self.outbox.cookie_ack = true;
+        true
+    }
+
+    fn on_collision(&mut self, now: Instant, cookie: &Cookie) -> bool {
+        // Once data flows, the peer's tag and TSNs are settled: another handshake cannot change them any more.
+        let is_settled = self.state.is_up();
+        if is_settled && (cookie.peer_initial_tsn != self.handshake.peer_initial_tsn || !self.state.can_send_data()) {
+            self.drop_chunk(DropReason::BadCookie);
+            return false;
+        }
+        self.handshake.peer_tag = cookie.peer_tag;
+        if !is_settled {
+            self.take_peer_side(Agreed::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+            self.establish(now);
+        }
+        self.outbox.cookie_ack = true;
+        true
+    }
+}

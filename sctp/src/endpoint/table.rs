@@ -1,0 +1,149 @@
+//! Who is at which address.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, SocketAddr};
+
+/// Names an association within its endpoint; never used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct AssociationHandle(pub u64);
+
+/// What tells peers apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Peer {
+    pub(super) address: SocketAddr,
+    pub(super) sctp_port: u16,
+}
+
+impl Peer {
+    /// The UDP address as State Cookies are bound to it.
+    pub(super) fn binding(&self) -> [u8; 18] {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let mut bytes = [0; 18];
+        for (byte, value) in bytes.iter_mut().zip(ip.octets().into_iter().chain(self.address.port().to_be_bytes())) {
+            *byte = value;
+        }
+        bytes
+    }
+}
+
+/// Hashes with a secret, so that nobody can choose addresses that collide; the same seed gives the same table.
+#[derive(Clone, Copy, Debug)]
+struct Salted(u64);
+
+impl BuildHasher for Salted {
+    type Hasher = DefaultHasher;
+
+    fn build_hasher(&self) -> DefaultHasher {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(self.0);
+        hasher
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Table {
+    by_peer: HashMap<Peer, AssociationHandle, Salted>,
+    by_handle: HashMap<AssociationHandle, Peer, Salted>,
+    by_ip: HashMap<IpAddr, usize, Salted>,
+    next: u64,
+}
+
+impl Table {
+    pub(super) fn new(salt: u64) -> Self {
+        Self {
+            by_peer: HashMap::with_hasher(Salted(salt)),
+            by_handle: HashMap::with_hasher(Salted(salt)),
+            by_ip: HashMap::with_hasher(Salted(salt)),
+            next: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_handle.len()
+    }
+
+    pub(super) fn find(&self, peer: &Peer) -> Option<AssociationHandle> {
+        self.by_peer.get(peer).copied()
+    }
+
+    pub(super) fn peer(&self, handle: AssociationHandle) -> Option<&Peer> {
+        self.by_handle.get(&handle)
+    }
+
+    pub(super) fn count_at(&self, ip: IpAddr) -> usize {
+        self.by_ip.get(&ip).copied().unwrap_or(0)
+    }
+
+    /// `None` if the peer is in the table already.
+    pub(super) fn insert(&mut self, peer: Peer) -> Option<AssociationHandle> {
+        if self.by_peer.contains_key(&peer) {
+            return None;
+        }
+        let handle = AssociationHandle(self.next);
+        self.next += 1;
+        self.by_peer.insert(peer, handle);
+        self.by_handle.insert(handle, peer);
+        *self.by_ip.entry(peer.address.ip()).or_insert(0) += 1;
+        Some(handle)
+    }
+
+    pub(super) fn remove(&mut self, handle: AssociationHandle) {
+        let Some(peer) = self.by_handle.remove(&handle) else { return };
+        self.by_peer.remove(&peer);
+        if let Some(count) = self.by_ip.get_mut(&peer.address.ip()) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_ip.remove(&peer.address.ip());
+            }
+        }
+        if self.by_handle.capacity() > 64 && self.by_handle.len() * 4 < self.by_handle.capacity() {
+            self.by_handle.shrink_to_fit();
+            self.by_peer.shrink_to_fit();
+            self.by_ip.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn check_consistency(&self) {
+        assert_eq!(self.by_peer.len(), self.by_handle.len());
+        for (handle, peer) in &self.by_handle {
+            assert_eq!(self.by_peer.get(peer), Some(handle));
+        }
+        assert_eq!(self.by_ip.values().sum::<usize>(), self.by_handle.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_behind_one_address_are_told_apart_and_counted() {
+        let mut table = Table::new(7);
+        let peer = |port, sctp_port| Peer { address: SocketAddr::from(([192, 0, 2, 1], port)), sctp_port };
+        let first = table.insert(peer(1, 5000)).unwrap();
+        let second = table.insert(peer(2, 5000)).unwrap();
+        let third = table.insert(peer(1, 5001)).unwrap();
+        assert_eq!(table.insert(peer(1, 5000)), None);
+        assert_eq!(table.count_at(peer(9, 1).address.ip()), 3);
+        assert_eq!(table.find(&peer(2, 5000)), Some(second));
+        table.check_consistency();
+        for handle in [first, third, second] {
+            table.remove(handle);
+            table.remove(handle);
+            table.check_consistency();
+        }
+        assert_eq!((table.len(), table.count_at(peer(9, 1).address.ip())), (0, 0));
+        assert_ne!(table.insert(peer(1, 5000)), Some(first), "handles are not used again");
+    }
+
+    #[test]
+    fn ipv4_is_bound_like_its_mapped_form_with_the_port() {
+        let peer = Peer { address: SocketAddr::from(([192, 0, 2, 1], 0x1234)), sctp_port: 5000 };
+        assert_eq!(peer.binding(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1, 0x12, 0x34]);
+    }
+}

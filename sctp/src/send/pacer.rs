@@ -1,0 +1,139 @@
+//! Spreading what the congestion window lets out over the round trip (RFC 9002 §7.7).
+//!
+//! A window that opens at once, after a loss was repaired or an application was idle, would otherwise leave as one burst and
+//! overflow the next queue.
+
+use std::time::{Duration, Instant};
+
+/// Below this round-trip time nothing is spread: timers are coarser than the gaps would be.
+const RTT_MIN: Duration = Duration::from_millis(1);
+
+/// Packets that may always leave at once, like an initial window.
+const BURST_PACKETS_MIN: usize = 10;
+
+/// What a timer of a millisecond must be able to catch up with.
+const BURST_TIME: Duration = Duration::from_millis(2);
+
+/// A token bucket that fills at a rate a bit above one window per round trip.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    mtu: usize,
+    tokens: usize,
+    filled_at: Option<Instant>,
+}
+
+/// What the rate follows from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    pub(crate) cwnd: usize,
+    pub(crate) srtt: Duration,
+    /// In slow start the window doubles each round trip, and so must the rate.
+    pub(crate) is_slow_start: bool,
+}
+
+impl Rate {
+    /// Bytes that leave in this time, in nanoseconds of 128 bits so that nothing overflows.
+    fn bytes_in(&self, time: Duration) -> usize {
+        let (numerator, denominator) = if self.is_slow_start { (2, 1) } else { (5, 4) };
+        let window = self.cwnd as u128 * numerator;
+        let bytes = window * time.as_nanos() / (self.srtt.as_nanos().max(1) * denominator);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    fn time_for(&self, bytes: usize) -> Duration {
+        let per_millisecond = self.bytes_in(Duration::from_millis(1)).max(1);
+        let nanoseconds = bytes as u128 * 1_000_000 / per_millisecond as u128;
+        Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+    }
+}
+
+impl Pacer {
+    pub(crate) fn new(mtu: usize) -> Self {
+        Self { mtu, tokens: BURST_PACKETS_MIN * mtu, filled_at: None }
+    }
+
+    /// Fills the bucket. Returns when the next packet may leave, if not now.
+    pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<Rate>) -> Option<Instant> {
+        let Some(rate) = rate.filter(|rate| rate.srtt >= RTT_MIN) else {
+            self.tokens = BURST_PACKETS_MIN * self.mtu;
+            self.filled_at = Some(now);
+            return None;
+        };
+        let capacity = rate.bytes_in(BURST_TIME).max(BURST_PACKETS_MIN * self.mtu);
+        let since = self.filled_at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        let fresh = rate.bytes_in(since.min(Duration::from_secs(1)));
+        // A remainder below one byte is not lost: the bucket is only taken as filled when something came in.
+        if fresh > 0 {
+            self.tokens = self.tokens.saturating_add(fresh).min(capacity);
+            self.filled_at = Some(now);
+        }
+        if self.tokens >= self.mtu {
+            return None;
+        }
+        // Several packets at a time, so that they can leave in one system call.
+        let wanted = capacity / 2 - self.tokens;
+        Some(now + rate.time_for(wanted).max(Duration::from_micros(10)))
+    }
+
+    pub(crate) fn on_sent(&mut self, bytes: usize) {
+        self.tokens = self.tokens.saturating_sub(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MTU: usize = 1200;
+    const RATE: Rate = Rate { cwnd: 100 * MTU, srtt: Duration::from_millis(100), is_slow_start: false };
+
+    /// Packets that leave within `time` if there is always more to send.
+    fn sent_within(time: Duration, rate: Rate) -> (usize, usize) {
+        let (mut pacer, start) = (Pacer::new(MTU), Instant::now());
+        let (mut now, mut sent, mut burst_max) = (start, 0, 0);
+        while now < start + time {
+            let mut burst = 0;
+            let next = loop {
+                match pacer.delay_until(now, Some(rate)) {
+                    Some(next) => break next,
+                    None => {
+                        pacer.on_sent(MTU);
+                        burst += 1;
+                    }
+                }
+            };
+            assert!(next > now);
+            sent += burst;
+            burst_max = burst_max.max(burst);
+            now = next;
+        }
+        (sent, burst_max)
+    }
+
+    #[test]
+    fn a_window_and_a_quarter_leaves_in_a_round_trip_and_never_in_one_burst() {
+        let (sent, burst) = sent_within(Duration::from_secs(1), RATE);
+        assert!((1230..=1275).contains(&sent), "{sent} packets where 1,250 are due");
+        assert!(burst <= 11, "{burst}");
+        let (sent, _) = sent_within(Duration::from_secs(1), Rate { is_slow_start: true, ..RATE });
+        assert!((1980..=2025).contains(&sent), "{sent} packets where 2,000 are due");
+    }
+
+    #[test]
+    fn a_fast_path_has_bursts_that_a_coarse_timer_can_keep_up_with() {
+        let rate = Rate { cwnd: 20_000 * MTU, ..RATE };
+        let (_, burst) = sent_within(Duration::from_millis(200), rate);
+        assert!((200..=600).contains(&burst), "{burst}");
+    }
+
+    #[test]
+    fn a_short_path_and_an_unknown_one_are_not_paced() {
+        let (mut pacer, now) = (Pacer::new(MTU), Instant::now());
+        for rate in [None, Some(Rate { srtt: Duration::from_micros(300), ..RATE })] {
+            for _ in 0..1000 {
+                assert_eq!(pacer.delay_until(now, rate), None);
+                pacer.on_sent(MTU);
+            }
+        }
+    }
+}

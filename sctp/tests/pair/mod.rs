@@ -1,0 +1,236 @@
+//! Two associations on a virtual clock, joined by a link whose packets a test may look at, drop, delay or repeat.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use narrowboat_sctp::wire::{ChunkType, Chunks};
+use narrowboat_sctp::{Association, Config, CookieKeys, Ecn, Event, Message, Ppid, SendOptions, State, StreamId};
+
+pub const MS: Duration = Duration::from_millis(1);
+
+/// What the link does with a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Pass,
+    Drop,
+    /// Arrives this much later than it would.
+    Delay(Duration),
+    /// Arrives twice, the second time this much later.
+    Repeat(Duration),
+}
+
+/// A packet on its way.
+#[derive(Clone, Debug)]
+pub struct Packet {
+    /// Which end sent it.
+    pub from: usize,
+    pub at: Duration,
+    pub bytes: Bytes,
+}
+
+impl Packet {
+    pub fn kinds(&self) -> Vec<ChunkType> {
+        Chunks::new(&self.bytes).map_while(Result::ok).map(|chunk| chunk.kind).collect()
+    }
+
+    pub fn has(&self, kind: ChunkType) -> bool {
+        self.kinds().contains(&kind)
+    }
+}
+
+type Rule = Box<dyn FnMut(&Packet) -> Verdict>;
+
+pub struct Pair {
+    pub ends: [Association; 2],
+    pub events: [Vec<Event>; 2],
+    pub start: Instant,
+    pub now: Instant,
+    pub one_way: Duration,
+    /// Bytes a second, and bytes that wait at most in front of the link.
+    pub bottleneck: Option<(u64, usize)>,
+    pub rule: Rule,
+    pub trace: Vec<Packet>,
+    pub keeps_trace: bool,
+    /// Whether messages are released as soon as they are polled.
+    pub reads: [bool; 2],
+    pub received: [Vec<(StreamId, Ppid, Bytes)>; 2],
+    wire: BinaryHeap<Reverse<(Instant, u64, usize, Bytes)>>,
+    free_at: [Instant; 2],
+    sequence: u64,
+}
+
+impl Pair {
+    pub fn new() -> Self {
+        Self::with_config(Config::default())
+    }
+
+    pub fn with_config(config: Config) -> Self {
+        Self::with_configs([config.clone(), config], 1)
+    }
+
+    pub fn with_configs(configs: [Config; 2], seed: u8) -> Self {
+        let start = Instant::now();
+        let mut index = 0;
+        let ends = configs.map(|config| {
+            config.validate().unwrap();
+            index += 1;
+            let keys = CookieKeys::new(start, [index; 32]);
+            Association::new(start, Arc::new(config), keys, &[], [seed.wrapping_mul(2).wrapping_add(index); 32])
+        });
+        Self {
+            ends,
+            events: Default::default(),
+            start,
+            now: start,
+            one_way: 10 * MS,
+            bottleneck: None,
+            rule: Box::new(|_| Verdict::Pass),
+            trace: Vec::new(),
+            keeps_trace: true,
+            reads: [true; 2],
+            received: Default::default(),
+            wire: BinaryHeap::new(),
+            free_at: [start; 2],
+            sequence: 0,
+        }
+    }
+
+    /// A pair that is established, with its trace cleared.
+    pub fn connected(config: Config) -> Self {
+        let mut pair = Self::with_config(config);
+        pair.connect();
+        pair
+    }
+
+    pub fn connect(&mut self) {
+        self.ends[0].connect(self.now);
+        self.run_for(100 * MS);
+        assert_eq!([self.ends[0].state(), self.ends[1].state()], [State::Established; 2]);
+        self.events = Default::default();
+        self.trace.clear();
+    }
+
+    pub fn send(&mut self, end: usize, stream: StreamId, payload: impl Into<Bytes>) {
+        self.send_with(end, stream, payload, SendOptions::default());
+    }
+
+    pub fn send_with(&mut self, end: usize, stream: StreamId, payload: impl Into<Bytes>, options: SendOptions) {
+        let payload = payload.into();
+        self.ends[end].send(self.now, stream, Ppid(53), payload, options).unwrap();
+        self.flush();
+    }
+
+    /// Everything that the ends want to send or say now.
+    pub fn flush(&mut self) {
+        for end in 0..2 {
+            self.take_events(end);
+            let mut buffer = Vec::new();
+            while let Some(transmit) = self.ends[end].poll_transmit(self.now, 16, &mut buffer) {
+                for datagram in buffer.chunks(transmit.segment_size) {
+                    assert!(datagram.len() <= 1500);
+                    self.put_on_wire(end, Bytes::copy_from_slice(datagram));
+                }
+                buffer.clear();
+            }
+        }
+    }
+
+    pub fn take_events(&mut self, end: usize) {
+        while let Some(event) = self.ends[end].poll_event() {
+            match event {
+                Event::Message(Message { stream, ppid, payload, credit, .. }) if self.reads[end] => {
+                    self.received[end].push((stream, ppid, payload.into_bytes()));
+                    self.ends[end].release(self.now, credit);
+                }
+                event => self.events[end].push(event),
+            }
+        }
+    }
+
+    /// Puts a packet on the wire that `from` is taken to have sent.
+    pub fn put_on_wire(&mut self, from: usize, bytes: Bytes) {
+        let packet = Packet { from, at: self.now - self.start, bytes };
+        let verdict = (self.rule)(&packet);
+        let Packet { bytes, .. } = packet.clone();
+        if self.keeps_trace {
+            self.trace.push(packet);
+        }
+        let mut arrival = self.now + self.one_way;
+        if let Some((rate, queue)) = self.bottleneck {
+            let waiting = self.free_at[from].saturating_duration_since(self.now);
+            if waiting.as_secs_f64() * rate as f64 > queue as f64 {
+                return;
+            }
+            let sent = self.free_at[from].max(self.now) + Duration::from_secs_f64(bytes.len() as f64 / rate as f64);
+            self.free_at[from] = sent;
+            arrival = sent + self.one_way;
+        }
+        match verdict {
+            Verdict::Drop => return,
+            Verdict::Pass => {}
+            Verdict::Delay(delay) => arrival += delay,
+            Verdict::Repeat(delay) => self.enqueue(arrival + delay, 1 - from, bytes.clone()),
+        }
+        self.enqueue(arrival, 1 - from, bytes);
+    }
+
+    fn enqueue(&mut self, arrival: Instant, to: usize, bytes: Bytes) {
+        self.sequence += 1;
+        self.wire.push(Reverse((arrival, self.sequence, to, bytes)));
+    }
+
+    /// One step: the next arrival or deadline, if it comes before `until`.
+    pub fn step(&mut self, until: Instant) -> bool {
+        self.flush();
+        let arrival = self.wire.peek().map(|Reverse(packet)| packet.0);
+        let deadlines = [0, 1].map(|end| self.ends[end].poll_timeout());
+        let Some(next) =
+            [arrival, deadlines[0], deadlines[1]].into_iter().flatten().min().filter(|next| *next <= until)
+        else {
+            self.now = until;
+            return false;
+        };
+        self.now = self.now.max(next);
+        for end in 0..2 {
+            if deadlines[end].is_some_and(|deadline| deadline <= self.now) {
+                self.ends[end].handle_timeout(self.now);
+                assert!(self.ends[end].poll_timeout().is_none_or(|again| again > self.now), "a timer does not move on");
+            }
+        }
+        while self.wire.peek().is_some_and(|Reverse(packet)| packet.0 <= self.now) {
+            let Some(Reverse((_, _, to, bytes))) = self.wire.pop() else { break };
+            self.ends[to].handle_datagram(self.now, Ecn::NotCe, bytes);
+        }
+        self.flush();
+        true
+    }
+
+    pub fn run_for(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.step(until) {}
+    }
+
+    /// Runs until `done`, or panics after `limit` of virtual time.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) {
+        let until = self.now + limit;
+        self.flush();
+        while !done(self) {
+            let step = self.step(until);
+            let ends = self.ends.each_ref().map(|end| (end.state(), end.stats()));
+            assert!(step, "not done after {limit:?}: {ends:#?} {:?}", self.events);
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// Packets with this chunk that an end has sent, in order.
+    pub fn sent(&self, from: usize, kind: ChunkType) -> Vec<&Packet> {
+        self.trace.iter().filter(|packet| packet.from == from && packet.has(kind)).collect()
+    }
+}
