@@ -1,6 +1,6 @@
 //! The four-way handshake (RFC 9260 §5.1).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
@@ -177,11 +177,10 @@ impl Association {
     }
 
     /// §5.1.5 step 4: the peer learns why its cookie was not taken, and by how much it was late.
-    pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: std::time::Duration) {
+    pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: Duration) {
         self.stats.drops.add(DropReason::StaleCookie);
-        let staleness = u32::try_from(staleness.as_micros()).unwrap_or(u32::MAX);
         let mut packet = Vec::new();
-        negotiate::write_error(&self.config, peer_tag, Cause::StaleCookie(staleness), &mut packet);
+        negotiate::write_stale_cookie(&self.config, peer_tag, staleness, &mut packet);
         if !self.outbox.push_standalone(packet) {
             self.drop_chunk(DropReason::AnswerLimit);
         }

@@ -21,7 +21,10 @@ impl Association {
             State::CookieWait | State::CookieEchoed => {
                 self.is_shutdown_wanted = true;
                 if self.sender.is_drained() {
-                    self.abort_locally(now, "shut down");
+                    if self.handshake.peer_tag != 0 {
+                        self.push_abort(Cause::UserInitiatedAbort(b"shut down"));
+                    }
+                    self.close(CloseReason::Shutdown);
                 }
             }
             State::Established => {
