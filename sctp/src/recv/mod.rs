@@ -18,7 +18,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -142,6 +142,16 @@ impl Receiver {
     pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &Config, inbound_streams: u16) {
         let inbox = std::mem::take(&mut self.inbox);
         *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
+    }
+
+    /// The association is over: only what is in the inbox is still wanted.
+    pub(crate) fn clear(&mut self) {
+        self.tracker = Tracker::new(self.tracker.cumulative_tsn().next(), 0);
+        self.policy = SackPolicy::new(Duration::ZERO);
+        self.reassembly = Reassembly::new(0);
+        self.ordered = Ordered::default();
+        self.deferred = None;
+        self.skipped_to = None;
     }
 
     pub(crate) fn cumulative_tsn(&self) -> Tsn {
