@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelId, ChannelOptions, Config as ChannelsConfig, DataChannels, Event as ChannelEvent, Message as ChannelMessage,
+    ChannelId, ChannelOptions, Config as ChannelsConfig, DataChannels, Event as ChannelEvent,
+    Message as ChannelMessage, SendError,
 };
 use narrowboat_sctp::{Association, CookieKeys, Ecn};
 
@@ -34,7 +35,6 @@ impl NarrowboatChannels {
     #[must_use]
     pub fn new(now: Instant, settings: &Settings, role: Role, seed: [u8; 32]) -> Self {
         let limits = ChannelsConfig {
-            channels_max: usize::from(u16::MAX),
             peer_message_size_max: settings.message_size_max,
             message_size_max: settings.message_size_max,
             ..ChannelsConfig::default()
@@ -132,7 +132,10 @@ impl Peer for NarrowboatChannels {
     fn send(&mut self, now: Instant, stream: StreamId, payload: &Bytes, options: SendOptions) -> Result<(), Refusal> {
         let id = self.channel(now, stream, options)?;
         let message = ChannelMessage::Binary(payload.clone());
-        self.channels.send(now, &mut self.association, id, message).map_err(Refusal::failed)
+        self.channels.send(now, &mut self.association, id, message).map_err(|error| match error {
+            SendError::Full => Refusal::Full,
+            other => Refusal::failed(other),
+        })
     }
 
     fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
