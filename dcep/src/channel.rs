@@ -11,8 +11,8 @@ use crate::message::Message;
 use crate::options::ChannelOptions;
 use crate::queue::SendQueue;
 
-/// Room for so many messages is kept in an empty inbox, so that a trickle of messages allocates nothing, and a channel that had
-/// a burst does not hold it for ever.
+/// Room for so many messages is kept in an empty inbox, so that a trickle of messages allocates nothing, and a channel
+/// that had a burst does not hold it for ever.
 const INBOX_KEPT: usize = 16;
 
 /// How a channel came to be.
@@ -132,8 +132,8 @@ impl Channel {
         self.origin == Origin::Local && !self.heard
     }
 
-    /// How the next message is to be sent. Until something has come from the peer, a channel that was opened here sends in
-    /// order, so that nothing overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
+    /// How the next message is to be sent. Until something has come from the peer, a channel that was opened here
+    /// sends in order, so that nothing overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
     pub(crate) fn send_options(&self) -> SendOptions {
         SendOptions {
             unordered: !self.options.ordered && !self.awaits_ack(),

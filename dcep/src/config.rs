@@ -34,16 +34,17 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Channels at most, of both ends together, closed ones that the application has not let go of included. The peer's
-    /// are refused above it. Default 4,096, some 2 MiB: what a peer can make a service hold. 65,535 is all that there can be.
+    /// are refused above it. Default 4,096, some 2 MiB: what a peer can make a service hold. 65,535 is all that there
+    /// can be.
     pub channels_max: usize,
-    /// Largest message that the peer takes (`a=max-message-size`, RFC 8841 §6), in bytes; 0 is no limit. Default 64 MiB,
-    /// what this crate takes by default.
+    /// Largest message that the peer takes (`a=max-message-size`, RFC 8841 §6), in bytes; 0 is no limit. Default 64
+    /// MiB, what this crate takes by default.
     pub peer_message_size_max: usize,
     /// Largest message that this end takes, in bytes; a larger one closes its channel. The association's
     /// `receive_message_size_max`, which ends the association, should be above it. Default 64 MiB.
     pub message_size_max: usize,
-    /// Bytes of labels and protocols of the peer's channels at most, as one can have 131,070. Channels are refused above
-    /// it. Default 1 MiB.
+    /// Bytes of labels and protocols of the peer's channels at most, as one can have 131,070. Channels are refused
+    /// above it. Default 1 MiB.
     pub peer_label_bytes_max: usize,
     /// Bytes, as charged to the receive window, that may be held on streams without a channel until the application
     /// makes a negotiated one; the stream whose message goes above it is reset. Keep it well below the receive window.

@@ -84,7 +84,8 @@ pub enum ChannelError {
     /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6).
     #[error("the peer refused the channel")]
     Refused,
-    /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them.
+    /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them. Only
+    /// of reliable channels; the others have promised nothing.
     #[error("the peer closed the channel before {discarded} bytes were sent")]
     PeerClosed {
         /// Application bytes that were accepted and never sent whole.
@@ -93,8 +94,8 @@ pub enum ChannelError {
     /// The peer did not reset the stream that it was asked to. The id is not used again in this association.
     #[error("{0}")]
     Reset(ResetFailure),
-    /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent; the
-    /// id is not used again.
+    /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
+    /// the id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
     ResetNotSupported,
     /// The peer took part in closing, but did not reset its own side within `close_timeout`.

@@ -6,8 +6,8 @@ use narrowboat_sctp::StreamId;
 
 use crate::config::Role;
 
-/// Freed ids that are held back: the lowest free id is taken first, but an id rests until so many others have been freed
-/// after it, or nothing else is left. A packet that comes far too late then finds no new channel to confuse.
+/// Freed ids that are held back: the lowest free id is taken first, but an id rests until so many others have been
+/// freed after it, or nothing else is left. A packet that comes far too late then finds no new channel to confuse.
 const RESTING_MAX: usize = 64;
 
 /// The ids of one parity: which are free.

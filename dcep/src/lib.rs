@@ -5,15 +5,53 @@
 //! time and borrows the association in each call; what the application should know it says in
 //! [`Event`]s.
 //!
+//! ```
+//! # use std::{sync::Arc, time::Instant};
+//! # use narrowboat_sctp::{Association, CookieKeys, Ecn};
+//! # use narrowboat_dcep::*;
+//! let now = Instant::now();
+//! let config = Arc::new(narrowboat_sctp::Config::default());
+//! let mut ends = [(1, Role::Client), (2, Role::Server)].map(|(seed, role)| {
+//!     let association = Association::new(now, config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]);
+//!     (association, DataChannels::new(Config::default(), role))
+//! });
+//! let (association, channels) = &mut ends[0];
+//! association.connect(now);
+//! let id = channels.open(now, association, ChannelOptions::new("chat"))?;
+//! channels.send(now, association, id, "hello".into())?;
+//! channels.close(now, association, id);
+//!
+//! // A perfect network, and at the other end an application that prints.
+//! let mut printed = Vec::new();
+//! for turn in 0..20 {
+//!     let mut buffer = Vec::new();
+//!     let (association, channels) = &mut ends[turn % 2];
+//!     while let Some(event) = channels.poll_event(now, association) {
+//!         match event {
+//!             Event::Readable(id) => printed.push(channels.recv(now, association, id)),
+//!             Event::Closed(_, error) => assert_eq!(error, None),
+//!             _ => {}
+//!         }
+//!     }
+//!     while let Some(transmit) = ends[turn % 2].0.poll_transmit(now, 1, &mut buffer) {
+//!         let datagram = buffer.split_off(buffer.len() - transmit.len);
+//!         ends[(turn + 1) % 2].0.handle_datagram(now, Ecn::NotCe, datagram.into());
+//!     }
+//! }
+//! assert_eq!(printed, [Some(Message::text("hello"))]);
+//! assert_eq!(ends[0].1.ready_state(id), Some(ReadyState::Closed));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Closing
 //!
 //! A channel that was closed by [`close`](DataChannels::close) sends what it has accepted, then resets its stream. The
-//! peer answers with its own reset. The channel is [`Closed`](Event::Closed) when ours is performed *and* the peer's has
-//! arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
+//! peer answers with its own reset. The channel is [`Closed`](Event::Closed) when ours is performed *and* the peer's
+//! has arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
 //!
 //! | what happens | what follows |
 //! | --- | --- |
-//! | the peer resets an open channel | [`Closing`](Event::Closing); what was not sent is thrown away, our reset follows by itself; [`Closed`](Event::Closed), with [`PeerClosed`](ChannelError::PeerClosed) if something was thrown away |
+//! | the peer resets an open channel | [`Closing`](Event::Closing); what was not sent is thrown away, our reset follows by itself; [`Closed`](Event::Closed), with [`PeerClosed`](ChannelError::PeerClosed) if something reliable was thrown away |
 //! | both close at once | each sends what it has accepted; one `Closed` at each end |
 //! | closed before DATA_CHANNEL_ACK | as any other; if the peer resets a channel that it has not acknowledged: [`Refused`](ChannelError::Refused) |
 //! | closed before the association is up | if no message waits: nothing goes out, `Closed` at once. Otherwise the channel is opened, the messages are sent, and it is closed |
@@ -31,9 +69,9 @@
 //!
 //! Data on a stream without a channel is an error (RFC 8832 §6), unless the application is only late in making a
 //! negotiated channel. It is therefore held, up to `unclaimed_bytes_max` bytes and on 8 streams at most, until
-//! [`open`](DataChannels::open) with that id claims it. If there is more, if a DATA_CHANNEL_OPEN follows (which should have come first: senders
-//! keep order until they hear from the peer), or if the peer resets the stream, it is thrown away and counted, and the
-//! stream is reset.
+//! [`open`](DataChannels::open) with that id claims it. If there is more, if a DATA_CHANNEL_OPEN follows (which should
+//! have come first: senders keep order until they hear from the peer), or if the peer resets the stream, it is thrown
+//! away and counted, and the stream is reset.
 
 mod channel;
 mod channels;
@@ -59,3 +97,13 @@ pub use message::Message;
 pub use narrowboat_sctp::Reliability;
 pub use options::ChannelOptions;
 pub use stats::{DropReason, Drops, Stats};
+
+#[cfg(test)]
+mod tests {
+    /// An association's task may move between threads.
+    #[test]
+    fn channels_can_be_sent_to_another_thread() {
+        fn assert_send<T: Send>() {}
+        assert_send::<super::DataChannels>();
+    }
+}

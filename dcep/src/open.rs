@@ -80,7 +80,8 @@ pub(crate) fn decode(mut body: &[u8]) -> Result<ChannelOptions, ControlError> {
     })
 }
 
-/// A lifetime as the wire has it: whole milliseconds, rounded up so that a short one does not become none, 2³²−1 at most.
+/// A lifetime as the wire has it: whole milliseconds, rounded up so that a short one does not become none, 2³²−1 at
+/// most.
 pub(crate) fn milliseconds(lifetime: Duration) -> u32 {
     u32::try_from(lifetime.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

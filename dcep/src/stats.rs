@@ -27,8 +27,8 @@ drop_reasons! {
     UnexpectedAck,
     /// DATA_CHANNEL_OPEN on a stream id of this end (RFC 8832 §6). The stream is reset.
     WrongParity,
-    /// DATA_CHANNEL_OPEN on a stream id of this end that this end has opened a channel on: both believe to have the same role.
-    /// The channel is closed.
+    /// DATA_CHANNEL_OPEN on a stream id of this end that this end has opened a channel on: both believe to have the
+    /// same role. The channel is closed.
     RoleConflict,
     /// DATA_CHANNEL_OPEN on a stream in use. The channel is closed.
     StreamInUse,

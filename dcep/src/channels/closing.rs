@@ -1,8 +1,9 @@
 //! The closing procedure (RFC 8831 §6.7, W3C §6.2.4), and everything else that ends a channel.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, CloseReason, ResetError, ResetFailure, StreamId, Streams};
+use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, ResetFailure, StreamId, Streams};
 
 use super::{DataChannels, Phase};
 use crate::channel::{Cause, Origin};
@@ -23,13 +24,15 @@ impl DataChannels {
         self.refused.remove(&id);
         let (stream, has_control) = (channel.stream, channel.control.is_some());
         if unsent_open || is_idle {
-            // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out, and
-            // the id was never used. (Messages that the application did send go out first, as after open.)
+            // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
+            // and the id was never used. (Messages that the application did send go out first, as after open.)
             self.discard(now, association, id);
             if association.is_drained(stream) {
+                // A reset would have done that.
+                association.set_buffered_amount_low_threshold(stream, 0);
                 self.remove_stream(stream);
                 self.ids.release_unused(stream);
-                self.finish(association, id, None);
+                self.finish(id, None);
                 return;
             }
         }
@@ -81,19 +84,14 @@ impl DataChannels {
     }
 
     pub(super) fn on_incoming_reset(&mut self, now: Instant, association: &mut Association, streams: &Streams) {
-        match streams {
-            Streams::List(list) => {
-                for &stream in list {
-                    self.on_stream_reset(now, association, stream);
-                }
-            }
+        let streams: BTreeSet<StreamId> = match streams {
+            // A stream named twice is still reset once.
+            Streams::List(list) => list.iter().copied().collect(),
             // RFC 6525 §4.1: every stream. Those that nobody uses need no answer.
-            Streams::All => {
-                let in_use: Vec<StreamId> = self.streams.keys().copied().collect();
-                for stream in in_use {
-                    self.on_stream_reset(now, association, stream);
-                }
-            }
+            Streams::All => self.streams.keys().copied().collect(),
+        };
+        for stream in streams {
+            self.on_stream_reset(now, association, stream);
         }
     }
 
@@ -116,8 +114,6 @@ impl DataChannels {
         stream.on_reset_performed(now);
         if stream.is_done() {
             self.on_both_reset(now, association, id);
-        } else {
-            self.watch(now, id);
         }
     }
 
@@ -139,7 +135,7 @@ impl DataChannels {
             } else if stalled && outgoing == Outgoing::Reset {
                 // The stream stays until the peer's reset comes after all; it may still send on it.
                 self.abandon_stream(id);
-                self.finish(association, channel_id, Some(ChannelError::PeerDidNotReset));
+                self.finish(channel_id, Some(ChannelError::PeerDidNotReset));
                 continue;
             }
             if let Some(stream) = self.streams.get_mut(&id)
@@ -165,11 +161,8 @@ impl DataChannels {
     }
 
     /// The channel is closed; its stream is somebody else's business by now.
-    pub(super) fn finish(&mut self, association: &mut Association, id: ChannelId, error: Option<ChannelError>) {
+    pub(super) fn finish(&mut self, id: ChannelId, error: Option<ChannelError>) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        if channel.low_threshold != 0 {
-            association.set_buffered_amount_low_threshold(channel.stream, 0);
-        }
         let Some(error) = channel.on_closed(error) else { return };
         self.refused.remove(&id);
         self.stats.channels_closed += 1;
@@ -224,6 +217,7 @@ impl DataChannels {
             self.discard(now, association, id);
             if let Some(channel) = self.channels.get_mut(&id)
                 && channel.discarded() > 0
+                && channel.options.reliability == Reliability::Reliable
             {
                 channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });
             }
@@ -238,7 +232,7 @@ impl DataChannels {
         let Some(mut stream) = self.remove_stream(id) else { return };
         self.ids.release(id);
         if let Some(channel) = stream.channel() {
-            self.finish(association, channel, None);
+            self.finish(channel, None);
         }
         for arrival in stream.take_held() {
             match arrival {
@@ -262,7 +256,7 @@ impl DataChannels {
             }
         }
         if let Some(channel) = channel {
-            self.finish(association, channel, Some(error));
+            self.finish(channel, Some(error));
         }
     }
 
@@ -282,7 +276,8 @@ impl DataChannels {
         if stream.channel().is_none() || stream.is_incoming_reset() || stream.deadline.is_some() {
             return;
         }
-        // Progress puts off what is done at the deadline, and not the deadline, which would cost every message something.
+        // Progress puts off what is done at the deadline, and not the deadline, which would cost every message
+        // something.
         let due = stream.progress() + self.config.close_timeout;
         let deadline = if due > now { due } else { now + self.config.close_timeout };
         stream.deadline = Some(deadline);
@@ -334,7 +329,7 @@ impl DataChannels {
         for id in open {
             // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2).
             let delivered = *error == ChannelError::Association(CloseReason::Shutdown);
-            self.finish(association, id, (!delivered).then(|| error.clone()));
+            self.finish(id, (!delivered).then(|| error.clone()));
         }
     }
 

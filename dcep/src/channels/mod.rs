@@ -19,7 +19,7 @@ use crate::ids::StreamIds;
 use crate::message::Message;
 use crate::options::ChannelOptions;
 use crate::stats::{DropReason, Stats};
-use crate::stream::{Owner, Stream};
+use crate::stream::{Outgoing, Owner, Stream};
 
 /// Room for so many events is kept in an empty queue; all channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
@@ -32,13 +32,14 @@ enum Phase {
     Ended,
 }
 
-/// The data channels of one association. Borrows the association in each call, always the same one, and owns no part of it.
+/// The data channels of one association. Borrows the association in each call, always the same one, and owns no part
+/// of it.
 ///
 /// There are four kinds of method. *Getters* change nothing. *Commands* ([`open`](Self::open) to
 /// [`set_buffered_amount_low_threshold`](Self::set_buffered_amount_low_threshold)) come from the application.
 /// *Inputs*: [`handle_timeout`](Self::handle_timeout), when the time of [`poll_timeout`](Self::poll_timeout) has come.
-/// *Outputs*: after any command or input, of this or of the association, first [`poll_event`](Self::poll_event) until it
-/// says `None`, which also answers what the association reports, then the association's `poll_transmit`, then both
+/// *Outputs*: after any command or input, of this or of the association, first [`poll_event`](Self::poll_event) until
+/// it says `None`, which also answers what the association reports, then the association's `poll_transmit`, then both
 /// `poll_timeout`s. Nobody else may poll the association's events.
 #[derive(Debug)]
 pub struct DataChannels {
@@ -144,7 +145,8 @@ impl DataChannels {
         self.channels.get(&id).map(|channel| &channel.options)
     }
 
-    /// The channel's stream id (W3C id), which it has from the start. Once it is closed the id may serve another channel.
+    /// The channel's stream id (W3C id), which it has from the start. Once it is closed the id may serve another
+    /// channel.
     #[must_use]
     pub fn stream(&self, id: ChannelId) -> Option<StreamId> {
         self.channels.get(&id).map(|channel| channel.stream)
@@ -226,8 +228,8 @@ impl DataChannels {
     /// reset. What it sent before that can be read, whether [`Event::Closed`] has come or not. What is left unread for
     /// `close_timeout` while the peer has not reset its side is thrown away, lest it keep the receive window closed.
     ///
-    /// Before the association is up, a channel on which nothing was sent ends at once: nothing of it goes out, and no id is
-    /// used. One with messages waiting delivers them first. A peer without RE-CONFIG ends it at once too, with
+    /// Before the association is up, a channel on which nothing was sent ends at once: nothing of it goes out, and no
+    /// id is used. One with messages waiting delivers them first. A peer without RE-CONFIG ends it at once too, with
     /// [`ChannelError::ResetNotSupported`](crate::ChannelError::ResetNotSupported).
     pub fn close(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         self.close_channel(now, association, id);
@@ -241,8 +243,8 @@ impl DataChannels {
         self.recount();
     }
 
-    /// Throws away what was accepted on a channel that is closing and has not been sent, so that it closes at once even if
-    /// the peer does not read. Returns the bytes. Nothing happens in any other state.
+    /// Throws away what was accepted on a channel that is closing and has not been sent, so that it closes at once
+    /// even if the peer does not read. Returns the bytes. Nothing happens in any other state.
     pub fn discard_unsent(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
         let discarded = self.hurry_close(now, association, id);
         self.recount();
@@ -262,7 +264,11 @@ impl DataChannels {
         {
             channel.low_threshold = threshold;
             channel.was_above_threshold = buffered_amount > threshold;
-            association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            // Once the stream is reset, nothing waits on it, and what is set is for its next use.
+            let stream = self.streams.get(&channel.stream).map(Stream::outgoing);
+            if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
+                association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            }
         }
     }
 

@@ -155,7 +155,7 @@ impl DataChannels {
                 self.discard(now, association, id);
                 self.remove_stream(stream);
                 self.ids.release_unused(stream);
-                self.finish(association, id, Some(ChannelError::NoSuchStream { stream, streams }));
+                self.finish(id, Some(ChannelError::NoSuchStream { stream, streams }));
             } else if state == ReadyState::Connecting {
                 self.announce(id);
             } else if state == ReadyState::Closing && !has_control {

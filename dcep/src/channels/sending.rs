@@ -46,8 +46,8 @@ impl DataChannels {
             }
             Err(AssociationSendError::TooLarge { len, max }) => return Err(SendError::TooLarge { len, max }),
             Err(AssociationSendError::Closed) => return Err(SendError::AssociationClosed),
-            // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes the
-            // channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
+            // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes
+            // the channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
             Err(
                 AssociationSendError::NoSuchStream { .. }
                 | AssociationSendError::Resetting(_)

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use crate::config::Config;
 
-/// Granularity of the clock that RFC 9260 §6.3.1 calls G.
-const GRANULARITY: Duration = Duration::from_millis(1);
+/// Least share of the variance in the time-out. RFC 9260 §6.3.1 has the granularity of the clock here; but a path whose RTT
+/// is steady, however long, would then have a time-out just above it, and the 200 ms for which a peer may delay a SACK
+/// would fire it.
+const VARIANCE_MIN: Duration = Duration::from_millis(200);
 
 /// The estimator and the time-out that it yields.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Rto {
             }
         };
         self.srtt = Some(srtt);
-        self.current = (srtt + (4 * self.rttvar).max(GRANULARITY)).clamp(self.min, self.max);
+        self.current = (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max);
     }
 
     /// E2: a timer expired, so the next waits twice as long.
@@ -71,7 +73,7 @@ impl Rto {
     /// New data was acknowledged: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its note).
     pub(crate) fn on_progress(&mut self) {
         if let Some(srtt) = self.srtt {
-            self.current = (srtt + (4 * self.rttvar).max(GRANULARITY)).clamp(self.min, self.max);
+            self.current = (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max);
         }
     }
 

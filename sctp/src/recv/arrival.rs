@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use super::reassembly::Spot;
 use super::run::{Run, Waiting};
-use super::tracker::Position;
+use super::tracker::{Position, tsn_at};
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use super::{DataChunk, Received, Receiver};
+use super::{Received, Receiver};
 use crate::error::Violation;
 use crate::message::StreamId;
+use crate::serial::Ssn;
+use crate::wire::DataChunk;
 
 impl Receiver {
     /// A chunk with a TSN that is new and within reach.
@@ -22,23 +24,16 @@ impl Receiver {
         if !self.tracker.can_record(position) {
             return Ok(Received::Dropped);
         }
-        let in_sequence = position == self.tracker.cumulative() + 1;
-        let has_gaps = self.tracker.has_gaps();
-        let spot = Spot {
-            position,
-            in_sequence,
-            has_previous: in_sequence || self.tracker.contains(position - 1),
-            has_next: has_gaps && self.tracker.contains(position + 1),
-        };
         if chunk.stream >= self.inbound_streams {
             // Without storing it, it still must not lie in the middle of a message of another stream.
-            self.reassembly.check_fit(spot, &DataChunk { beginning: true, ending: true, ..*chunk })?;
+            self.reassembly.check_fit(self.spot(position), &DataChunk { beginning: true, ending: true, ..*chunk })?;
             self.tracker.record(position);
             self.after_arrival();
             return Ok(Received::BadStream);
         }
+        let in_sequence = position == self.tracker.cumulative() + 1;
         if !(in_sequence && self.reassembly.has_head())
-            && let Some(received) = self.on_straggler(spot, chunk)?
+            && let Some(received) = self.on_straggler(position, in_sequence, chunk)?
         {
             return Ok(received);
         }
@@ -48,6 +43,8 @@ impl Receiver {
         }
         let should_copy = self.window.should_copy(self.held(), payload.len(), datagram_len);
         let payload = if should_copy { Bytes::copy_from_slice(&payload) } else { payload };
+        // Room may have been made next to it.
+        let spot = self.spot(position);
         self.tracker.record(position);
         if let Some((first, run)) = self.reassembly.add(spot, chunk, payload)? {
             self.on_whole(first, run);
@@ -61,18 +58,31 @@ impl Receiver {
         self.violation.map_or(Ok(Received::New), Err)
     }
 
-    /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that waited.
+    /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that
+    /// waited.
     pub(super) fn after_arrival(&mut self) {
-        self.reassembly.promote(self.tracker.cumulative());
-        if self.perform_if_due() {
+        let cumulative = self.tracker.cumulative();
+        self.reassembly.promote(cumulative);
+        if let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= cumulative) {
+            self.repeatable = Some((deferred.streams().clone(), tsn_at(deferred.last())));
+            self.perform(deferred);
             self.finished_reset = true;
+        }
+        // A FORWARD-TSN that passed this message's SSN has said that its end will never come.
+        if self.has_skipped
+            && let Some((_, run)) = self.reassembly.head()
+            && self.is_stale(run.stream, run.ssn, run.unordered)
+        {
+            self.reassembly.drop_head();
+            self.skipped_to = Some(cumulative);
         }
     }
 
     /// A message is whole: delivers it, and those that waited for it, or keeps it until its turn.
     pub(super) fn on_whole(&mut self, first: Position, run: Run) {
         let (stream, ssn) = (run.stream, run.ssn);
-        if self.deferred.as_ref().is_some_and(|deferred| deferred.holds(stream, first)) {
+        if let Some(deferred) = self.deferred.as_mut().filter(|deferred| deferred.holds(stream, first)) {
+            deferred.on_held(first);
             self.reassembly.hold(first, run, Waiting::Reset);
         } else if run.unordered {
             self.inbox.push_message(run.into_message());
@@ -103,49 +113,67 @@ impl Receiver {
         }
     }
 
+    /// What has arrived around a new TSN.
+    fn spot(&self, position: Position) -> Spot {
+        let in_sequence = position == self.tracker.cumulative() + 1;
+        Spot {
+            position,
+            in_sequence,
+            has_previous: in_sequence || self.tracker.contains(position - 1),
+            has_next: self.tracker.has_gaps() && self.tracker.contains(position + 1),
+        }
+    }
+
     /// A chunk of a message that can no longer become whole, or whose SSN says that the message was delivered before.
-    fn on_straggler(&mut self, spot: Spot, chunk: &DataChunk) -> Result<Option<Received>, Violation> {
-        if !chunk.beginning && self.skipped_to == Some(spot.position - 1) {
-            self.discard(spot, chunk)?;
+    fn on_straggler(
+        &mut self,
+        position: Position,
+        in_sequence: bool,
+        chunk: &DataChunk,
+    ) -> Result<Option<Received>, Violation> {
+        if !chunk.beginning && self.skipped_to == Some(position - 1) {
+            self.discard(position, chunk)?;
             return Ok(Some(Received::New));
         }
-        let is_stale = !chunk.unordered && chunk.ssn.is_before(self.ordered.next_ssn(chunk.stream));
-        if !is_stale || self.deferred.as_ref().is_some_and(|deferred| deferred.holds(chunk.stream, spot.position)) {
+        let is_stale = self.is_stale(chunk.stream, chunk.ssn, chunk.unordered);
+        if !is_stale || self.deferred.as_ref().is_some_and(|deferred| deferred.holds(chunk.stream, position)) {
             return Ok(None);
         }
-        if !spot.in_sequence {
+        if !in_sequence {
             // It may also be more than half the circle ahead. When all before it has come, this is clear.
             return Ok(Some(Received::Dropped));
         }
         if !self.has_skipped {
             return Err(Violation::BadFragment);
         }
-        self.discard(spot, chunk)?;
+        self.discard(position, chunk)?;
         Ok(Some(Received::New))
     }
 
+    /// Whether the messages of the stream have gone on past an SSN.
+    fn is_stale(&self, stream: StreamId, ssn: Ssn, unordered: bool) -> bool {
+        !unordered && ssn.is_before(self.ordered.next_ssn(stream))
+    }
+
     /// Acknowledges a chunk in sequence without keeping it, and throws away what continues it.
-    fn discard(&mut self, spot: Spot, chunk: &DataChunk) -> Result<(), Violation> {
-        self.tracker.record(spot.position);
-        self.skipped_to = (!chunk.ending).then_some(spot.position);
-        let next = spot.position + 1;
+    fn discard(&mut self, position: Position, chunk: &DataChunk) -> Result<(), Violation> {
+        self.tracker.record(position);
+        self.skipped_to = (!chunk.ending).then_some(position);
+        let next = position + 1;
         if self.reassembly.at(next).is_some_and(|run| !run.beginning) {
             if chunk.ending {
                 return Err(Violation::BadFragment);
             }
             if let Some(run) = self.reassembly.take(next) {
-                self.skipped_to = (!run.ending).then_some(spot.position + run.len() as Position);
+                self.skipped_to = (!run.ending).then_some(position + run.len() as Position);
             }
-        }
-        if !chunk.unordered {
-            self.skip_through(chunk.stream, chunk.ssn);
         }
         self.after_arrival();
         Ok(())
     }
 
-    /// Makes sure that something can be held, giving up what has higher TSNs if necessary (RFC 9260 §6.2): what comes before it
-    /// is what they wait for.
+    /// Makes sure that something can be held, giving up what has higher TSNs if necessary (RFC 9260 §6.2): what comes
+    /// before it is what they wait for.
     fn make_room(&mut self, position: Position, cost: usize) -> bool {
         while !self.window.fits(self.held(), cost) {
             if self.reassembly.highest().is_none_or(|highest| highest <= position || !self.tracker.can_forget(highest))
@@ -153,11 +181,13 @@ impl Receiver {
                 return false;
             }
             let Some(evicted) = self.reassembly.evict_highest() else { return false };
-            if let Some((stream, ssn)) = evicted.parked {
-                self.ordered.unpark(stream, ssn);
+            match (evicted.waiting, &mut self.deferred) {
+                (Waiting::Order, _) => self.ordered.unpark(evicted.stream, evicted.ssn),
+                (Waiting::Reset, Some(deferred)) => deferred.on_evicted(evicted.first),
+                _ => {}
             }
             self.tracker.forget(evicted.position);
-            self.policy.on_urgent_chunk();
+            self.policy.make_urgent();
         }
         true
     }

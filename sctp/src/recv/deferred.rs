@@ -1,10 +1,12 @@
 //! An incoming stream reset that waits for data sent before it (RFC 6525 §5.2.2 E2).
 
+use std::collections::BTreeSet;
+
 use super::Receiver;
-use super::run::Waiting;
-use super::tracker::Position;
+use super::tracker::{Position, tsn_at};
 use crate::event::Streams;
 use crate::message::StreamId;
+use crate::serial::Tsn;
 
 /// The reset: it is performed when the Cumulative TSN Ack Point reaches the sender's last assigned TSN. Until then,
 /// messages that its streams carried after that TSN are held: they belong to the streams' next use.
@@ -14,6 +16,8 @@ pub(super) struct Deferred {
     /// Sorted, so that asking for a stream costs little however long the peer's list is; `None` is every stream.
     sorted: Option<Vec<StreamId>>,
     last: Position,
+    /// First TSNs of the whole messages that are held.
+    held: BTreeSet<Position>,
 }
 
 impl Deferred {
@@ -27,15 +31,15 @@ impl Deferred {
                 Some(sorted)
             }
         };
-        Self { streams, sorted, last }
+        Self { streams, sorted, last, held: BTreeSet::new() }
     }
 
     pub(super) fn streams(&self) -> &Streams {
         &self.streams
     }
 
-    pub(super) fn into_streams(self) -> Streams {
-        self.streams
+    pub(super) fn is_for(&self, streams: &Streams, last_tsn: Tsn) -> bool {
+        self.streams == *streams && tsn_at(self.last) == last_tsn
     }
 
     /// The sender's last assigned TSN.
@@ -47,6 +51,18 @@ impl Deferred {
         self.sorted.as_ref().is_none_or(|sorted| sorted.binary_search(&stream).is_ok())
     }
 
+    pub(super) fn on_held(&mut self, first: Position) {
+        self.held.insert(first);
+    }
+
+    pub(super) fn on_evicted(&mut self, first: Position) {
+        self.held.remove(&first);
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = Position> {
+        self.held.iter().copied()
+    }
+
     /// Whether a message that begins at `first` has to wait for the reset.
     pub(super) fn holds(&self, stream: StreamId, first: Position) -> bool {
         first > self.last && self.affects(stream)
@@ -54,33 +70,20 @@ impl Deferred {
 }
 
 impl Receiver {
-    /// Starts to wait. Whole messages that came too early, and belong after the reset, wait with it.
-    pub(super) fn defer(&mut self, deferred: Deferred) {
-        for (_, run) in self.reassembly.whole_above(deferred.last(), |run| deferred.affects(run.stream)) {
-            self.ordered.unpark(run.stream, run.ssn);
-            run.waiting = Waiting::Reset;
-        }
-        self.deferred = Some(deferred);
-    }
-
-    /// Performs the reset once all up to the sender's last assigned TSN has come or was skipped (RFC 6525 §5.2.2 E3, E4).
-    pub(super) fn perform_if_due(&mut self) -> bool {
-        let cumulative = self.tracker.cumulative();
-        let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= cumulative) else { return false };
+    /// Performs the reset: all up to the sender's last assigned TSN has come or was skipped (RFC 6525 §5.2.2 E3, E4).
+    pub(super) fn perform(&mut self, deferred: Deferred) {
         self.finish_old_use(&deferred);
-        let held = self.reassembly.whole_above(deferred.last(), |run| run.waiting == Waiting::Reset);
-        let held: Vec<_> = held.map(|(first, _)| first).collect();
-        self.inbox.push_reset(deferred.into_streams());
+        let Deferred { streams, held, .. } = deferred;
+        self.inbox.push_reset(streams);
         for first in held {
             if let Some(run) = self.reassembly.take(first) {
                 self.on_whole(first, run);
             }
         }
-        true
     }
 
-    /// Nothing more can come on the streams as they were: delivers what waited for messages that the sender never sent, and gives
-    /// up a message that it has not finished.
+    /// Nothing more can come on the streams as they were: delivers what waited for messages that the sender never sent,
+    /// and gives up a message that it has not finished.
     fn finish_old_use(&mut self, deferred: &Deferred) {
         let is_unfinished = |(first, stream)| first <= deferred.last() && deferred.affects(stream);
         if self.reassembly.head().map(|(first, run)| (first, run.stream)).is_some_and(is_unfinished) {
@@ -104,8 +107,7 @@ impl Receiver {
     }
 
     fn deliver_all(&mut self, stream: StreamId) {
-        let last = self.ordered.next_ssn(stream).prev();
-        while let Some((ssn, first)) = self.ordered.take_through(stream, last) {
+        while let Some((ssn, first)) = self.ordered.take_first(stream) {
             self.deliver(first);
             self.ordered.on_passed(stream, ssn);
         }

@@ -28,7 +28,8 @@ impl Inbox {
         self.events.push_back(ReceiverEvent::Message(message));
     }
 
-    /// Resets with no message in between are one: a reset that follows another changes nothing on streams that they share.
+    /// Resets with no message in between are one: a reset that follows another changes nothing on streams that they
+    /// share.
     pub(super) fn push_reset(&mut self, streams: Streams) {
         if let Some(ReceiverEvent::Reset(last)) = self.events.back_mut() {
             self.queued -= charge_of(last);
@@ -99,5 +100,17 @@ fn merge(into: &mut Streams, other: Streams) {
                 list.dedup();
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Inbox {
+    /// Heap in use; `block` gives the size of an allocation.
+    pub(super) fn heap(&self, block: impl Fn(usize) -> usize) -> usize {
+        let payloads = self.events.iter().map(|event| match event {
+            ReceiverEvent::Message(message) => block(message.payload.len()),
+            ReceiverEvent::Reset(streams) => block(charge_of(streams)),
+        });
+        payloads.sum::<usize>() + self.events.capacity() * size_of::<ReceiverEvent>()
     }
 }

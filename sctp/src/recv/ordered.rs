@@ -43,15 +43,19 @@ impl Ordered {
         self.parked.remove(&(stream, self.next_ssn(stream).0))
     }
 
-    /// Takes the first message of the stream with an SSN from the next one to `last`.
+    /// Takes the first of the stream's messages that wait, if its SSN is not beyond `last`.
     pub(super) fn take_through(&mut self, stream: StreamId, last: Ssn) -> Option<(Ssn, Position)> {
         let next = self.next_ssn(stream);
-        let above = |from: u16, to: u16| self.parked.range((stream, from)..=(stream, to)).next();
-        let found =
-            if next.0 <= last.0 { above(next.0, last.0) } else { above(next.0, u16::MAX).or_else(|| above(0, last.0)) };
-        let (key, first) = found.map(|(&key, &first)| (key, first))?;
-        self.parked.remove(&key);
-        Some((Ssn(key.1), first))
+        let (ssn, _) = self.first_parked(stream)?;
+        let is_within = !last.is_before(next) && ssn.distance_from(next) <= last.distance_from(next);
+        if is_within { self.take_first(stream) } else { None }
+    }
+
+    /// Takes the first of the stream's messages that wait.
+    pub(super) fn take_first(&mut self, stream: StreamId) -> Option<(Ssn, Position)> {
+        let (ssn, first) = self.first_parked(stream)?;
+        self.unpark(stream, ssn);
+        Some((ssn, first))
     }
 
     /// A stream that has parked messages.
@@ -77,6 +81,11 @@ impl Ordered {
         self.parked.len()
     }
 
+    /// Pages of the table of streams.
+    pub(super) fn pages_len(&self) -> usize {
+        self.next.pages.len()
+    }
+
     #[cfg(test)]
     pub(super) fn streams_len(&self) -> usize {
         self.next.pages.iter().flatten().map(|page| page.used).sum()
@@ -91,6 +100,13 @@ impl Ordered {
             assert!(used.is_none_or(|(used, counted)| used == counted && used > 0));
         }
         assert!(self.next.pages.last().is_none_or(Option::is_some));
+    }
+
+    fn first_parked(&self, stream: StreamId) -> Option<(Ssn, Position)> {
+        let next = self.next_ssn(stream).0;
+        let mut above = self.parked.range((stream, next)..=(stream, u16::MAX));
+        let mut below = self.parked.range((stream, 0)..(stream, next));
+        above.next().or_else(|| below.next()).map(|(&(_, ssn), &first)| (Ssn(ssn), first))
     }
 }
 

@@ -102,6 +102,11 @@ impl Sender {
         }
     }
 
+    /// A new sender for an association that the peer has restarted; only the counters go on.
+    pub(crate) fn restarted(&mut self, config: &Config, mtu: usize, initial_tsn: Tsn) -> Self {
+        Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, mtu, initial_tsn) }
+    }
+
     /// The first TSN is another one than thought; nothing has been sent yet.
     pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
         debug_assert!(self.outstanding.is_empty());
@@ -406,8 +411,15 @@ impl Sender {
         self.paced_until.is_some()
     }
 
-    /// Whether congestion control lets another chunk out.
-    fn may_send(&self) -> bool {
+    /// Whether congestion control lets a lost chunk out. While a loss is repaired the window is being approached from
+    /// above, at the pace that [`Recovery`] sets.
+    fn may_repeat(&self) -> bool {
+        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
+        self.has_allowance || self.recovery.as_ref().map_or(has_window, Recovery::may_send)
+    }
+
+    /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
+    fn may_send_new(&self) -> bool {
         let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
         self.has_allowance || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
     }
@@ -468,7 +480,7 @@ impl Sender {
     fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         while let Some(position) = self.outstanding.first_lost() {
-            if !self.may_send() {
+            if !self.may_repeat() {
                 break;
             }
             let Some(chunk) = self.outstanding.chunk(position) else { break };
@@ -501,7 +513,7 @@ impl Sender {
         let mut wrote = false;
         // What is lost goes first: new data would only lengthen the repair.
         while !self.outstanding.has_lost() {
-            if !self.may_send() {
+            if !self.may_send_new() {
                 break;
             }
             let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
@@ -549,11 +561,11 @@ impl Sender {
         if self.is_forward_tsn_due {
             return true;
         }
-        if !self.may_send() {
-            return false;
+        if self.outstanding.has_lost() {
+            return self.may_repeat();
         }
-        self.outstanding.has_lost()
-            || self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+        self.may_send_new()
+            && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
     }
 
     /// Chunks and messages held, which is what a recount costs.

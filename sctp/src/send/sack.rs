@@ -94,9 +94,9 @@ impl Sender {
             self.congestion.on_all_acked();
         }
         self.is_forward_tsn_due = self.can_abandon && self.outstanding.has_abandoned_front();
-        // RFC 9260 §6.3.1 C: one measurement a round trip.
-        let rtt = learned.rtt.filter(|_| is_new_round || rto.srtt().is_none());
-        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt, look_again })
+        // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
+        // queue that builds only when the time-out has fired.
+        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt: learned.rtt, look_again })
     }
 
     /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns whether the point moved.

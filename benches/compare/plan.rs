@@ -1,0 +1,66 @@
+//! What to measure, and how long.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use narrowboat_peers::Stack;
+
+/// What to measure, and how long.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The columns.
+    pub(crate) stacks: Vec<Stack>,
+    /// Measurements of each stack, in turns.
+    pub(crate) rounds: usize,
+    /// Time that one measurement takes at least.
+    pub(crate) slice: Duration,
+    /// Time that one measurement, or the preparation of it, takes at most.
+    pub(crate) wall_max: Duration,
+    /// Time that one transfer over a simulated link takes at most.
+    pub(crate) goodput_wall_max: Duration,
+    /// Virtual time of a transfer over a simulated link.
+    pub(crate) goodput_time: Duration,
+    /// Channels that are opened and closed.
+    pub(crate) cycles: usize,
+}
+
+impl Plan {
+    /// All that there is time for.
+    pub(crate) fn full() -> Self {
+        Self {
+            stacks: Stack::ALL.to_vec(),
+            rounds: 9,
+            slice: Duration::from_millis(200),
+            wall_max: Duration::from_secs(10),
+            goodput_wall_max: Duration::from_secs(15),
+            goodput_time: Duration::from_secs(30),
+            cycles: 10_000,
+        }
+    }
+
+    /// A look, while one works on something.
+    pub(crate) fn quick() -> Self {
+        Self {
+            rounds: 3,
+            slice: Duration::from_millis(60),
+            wall_max: Duration::from_secs(2),
+            goodput_wall_max: Duration::from_secs(2),
+            cycles: 1_000,
+            ..Self::full()
+        }
+    }
+
+    /// Where a stack is in the table.
+    pub(crate) fn column(&self, stack: Stack) -> Option<usize> {
+        self.stacks.iter().position(|other| *other == stack)
+    }
+}
+
+/// Turns a panic inside a stack into a reason for the table.
+pub(crate) fn guard<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(format!("panicked: {text}"))
+    })
+}

@@ -1,0 +1,202 @@
+//! Bulk, small messages and large windows: processor time and allocations of both ends on a clean path.
+
+use std::time::Duration;
+
+use narrowboat_peers::{LinkConfig, Settings, Stack};
+
+use crate::measure::{Cost, Summary};
+use crate::plan::{Plan, guard};
+use crate::table::{Cell, Row};
+use crate::transfer::{Cut, Load, Transfer};
+use crate::verdict::Verdict;
+
+/// One way; far above the time that a stack needs for a window, so that windows fill.
+const DELAY: Duration = Duration::from_millis(5);
+
+const BULK_MESSAGE: usize = 64 << 10;
+const SMALL_MESSAGE: usize = 64;
+
+const WINDOWS: [u32; 4] = [256 << 10, 1 << 20, 4 << 20, 16 << 20];
+
+/// How far the cost of a packet may lie apart over the windows and still count as flat.
+const FLAT: f64 = 1.25;
+
+/// What is sent through which window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// Bytes in a message.
+    pub(crate) message: usize,
+    /// Receive window, in bytes.
+    pub(crate) window: u32,
+}
+
+/// 64 KiB messages, 1 MiB window.
+pub(crate) const BULK: Case = Case { message: BULK_MESSAGE, window: 1 << 20 };
+
+/// 64-byte messages, 1 MiB window.
+pub(crate) const SMALL: Case = Case { message: SMALL_MESSAGE, window: 1 << 20 };
+
+impl Case {
+    /// Two connected ends whose window has had time to open.
+    pub(crate) fn start(self, stack: Stack, wall_max: Duration) -> Result<(Transfer, Option<Cut>), String> {
+        let settings = Settings {
+            receive_window: self.window,
+            send_buffer: 4 * self.window as usize + (1 << 20),
+            ..Settings::default()
+        };
+        let load = Load { message: self.message, backlog: 2 * self.window as usize + self.message };
+        let mut transfer = Transfer::new(stack, &settings, LinkConfig::clean(DELAY), load, 1)?;
+        let goal = 8 * u64::from(self.window);
+        let cut = transfer.run(wall_max, |transfer| transfer.received() >= goal)?;
+        Ok((transfer, cut))
+    }
+}
+
+/// All measurements of one stack in one case.
+struct Series {
+    costs: Vec<Cost>,
+    note: Option<String>,
+    failure: Option<String>,
+}
+
+impl Series {
+    fn cell(&self, value: impl Fn(&Cost) -> f64, decimals: usize) -> Cell {
+        match &self.failure {
+            Some(reason) => Cell::Failed(reason.clone()),
+            None => Cell::measured(self.costs.iter().map(value), decimals, self.note.clone()),
+        }
+    }
+}
+
+/// Measures the stacks in turns, so that what the machine does meanwhile falls on all of them.
+fn interleave(plan: &Plan, case: Case) -> Vec<Series> {
+    let mut running: Vec<_> = plan
+        .stacks
+        .iter()
+        .map(|&stack| {
+            let started = guard(|| case.start(stack, plan.wall_max));
+            let mut series = Series { costs: Vec::new(), note: None, failure: None };
+            let transfer = started.map_err(|reason| series.failure = Some(reason)).ok();
+            if matches!(transfer, Some((_, Some(Cut)))) {
+                series.note = Some("measured before its window was open: the warm-up took too long".into());
+            }
+            (transfer.map(|(transfer, _)| transfer), series)
+        })
+        .collect();
+    let goal = 2 * u64::from(case.window);
+    for _ in 0..plan.rounds {
+        for (transfer, series) in &mut running {
+            let Some(transfer) = transfer.as_mut().filter(|_| series.failure.is_none()) else { continue };
+            let from = transfer.received();
+            let slice = plan.slice;
+            let started = std::time::Instant::now();
+            let is_done = |transfer: &Transfer| transfer.received() - from >= goal && started.elapsed() >= slice;
+            match guard(|| transfer.measure(plan.wall_max, is_done)) {
+                Ok((cost, _)) => series.costs.push(cost),
+                Err(reason) => series.failure = Some(reason),
+            }
+        }
+    }
+    running
+        .into_iter()
+        .map(|(transfer, mut series)| {
+            let flight = transfer.map_or(0, |transfer| transfer.flight_max());
+            if series.failure.is_none() && series.note.is_none() && flight < case.window as usize / 2 {
+                let (flight, window) = (flight >> 10, case.window >> 10);
+                series.note = Some(format!("never had more than {flight} KiB of its {window} KiB window under way"));
+            }
+            series
+        })
+        .collect()
+}
+
+fn row(title: impl Into<String>, series: &[Series], value: impl Fn(&Cost) -> f64 + Copy, decimals: usize) -> Row {
+    Row { title: title.into(), cells: series.iter().map(|series| series.cell(value, decimals)).collect() }
+}
+
+/// The ratio of this project's cost to another's in the same rounds.
+fn ratio(plan: &Plan, series: &[Series], to: Stack, value: impl Fn(&Cost) -> f64) -> Option<Summary> {
+    let costs = |stack| plan.column(stack).and_then(|column| series.get(column)).map(|series| &series.costs);
+    let (ours, theirs) = (costs(Stack::Narrowboat)?, costs(to)?);
+    Summary::of(ours.iter().zip(theirs).map(|(ours, theirs)| value(ours) / value(theirs)))
+}
+
+/// 64 KiB messages.
+pub(crate) fn bulk(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
+    let series = interleave(plan, BULK);
+    let rows = vec![
+        row("bulk, 64 KiB messages: Gbit/s a core", &series, Cost::gigabits_a_core, 2),
+        row("bulk: ns a packet", &series, Cost::nanoseconds_a_packet, 0),
+        row("bulk: allocations a packet", &series, Cost::allocations_a_packet, 2),
+    ];
+    let mut verdicts = Vec::new();
+    for peer in [Stack::RtcSctp, Stack::SctpProto, Stack::Dcsctp] {
+        if let Some(Summary { median, spread }) = ratio(plan, &series, peer, Cost::nanoseconds_a_packet) {
+            let text = format!("bulk: cost a packet is {median:.2} (±{:.0}%) of {peer}'s", spread * 100.0);
+            verdicts.push(Verdict::new(text, median <= 1.0, "at most 1.00"));
+        }
+    }
+    if let Some(cell) = plan.column(Stack::Narrowboat).and_then(|column| series.get(column))
+        && let Some(Summary { median, .. }) = Summary::of(cell.costs.iter().map(Cost::allocations_a_packet))
+    {
+        let text = format!("bulk: {median:.3} allocations a packet");
+        verdicts.push(Verdict::new(text, median <= 1.0, "at most 1"));
+    }
+    (rows, verdicts)
+}
+
+/// 64-byte messages.
+pub(crate) fn small(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
+    let series = interleave(plan, SMALL);
+    let rows = vec![
+        row("small, 64 B messages: ns a message", &series, Cost::nanoseconds_a_message, 0),
+        row("small: allocations a message", &series, |cost| cost.allocations as f64 / cost.messages.max(1) as f64, 2),
+    ];
+    let mut verdicts = Vec::new();
+    if let Some(Summary { median, spread }) = ratio(plan, &series, Stack::RtcSctp, Cost::nanoseconds_a_message) {
+        let text = format!("small: cost a message is {median:.2} (±{:.0}%) of rtc-sctp's", spread * 100.0);
+        verdicts.push(Verdict::new(text, median <= 1.0, "at most 1.00"));
+    }
+    (rows, verdicts)
+}
+
+/// The cost of a packet at windows from 256 KiB to 16 MiB.
+pub(crate) fn window(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
+    let by_window: Vec<Vec<Series>> =
+        WINDOWS.iter().map(|&window| interleave(plan, Case { message: BULK_MESSAGE, window })).collect();
+    let mut rows: Vec<Row> = WINDOWS
+        .iter()
+        .zip(&by_window)
+        .map(|(window, series)| {
+            row(format!("window {} KiB: ns a packet", window >> 10), series, Cost::nanoseconds_a_packet, 0)
+        })
+        .collect();
+    let flatness: Vec<Option<f64>> = (0..plan.stacks.len())
+        .map(|column| {
+            let medians: Option<Vec<f64>> = by_window
+                .iter()
+                .map(|series| {
+                    let series = series.get(column).filter(|series| series.failure.is_none())?;
+                    Summary::of(series.costs.iter().map(Cost::nanoseconds_a_packet)).map(|summary| summary.median)
+                })
+                .collect();
+            let medians = medians?;
+            let least = medians.iter().copied().min_by(f64::total_cmp)?;
+            Some(medians.iter().copied().max_by(f64::total_cmp)? / least)
+        })
+        .collect();
+    let cell = |ratio: &Option<f64>| match ratio {
+        Some(ratio) => Cell::plain(format!("{ratio:.2}")),
+        None => Cell::Failed("not measured at every window".into()),
+    };
+    rows.push(Row { title: "window: dearest to cheapest".into(), cells: flatness.iter().map(cell).collect() });
+    let ours = plan.column(Stack::Narrowboat).and_then(|column| flatness.get(column).copied().flatten());
+    let verdicts = ours
+        .map(|ratio| {
+            let text = format!("window: the dearest packet costs {ratio:.2} times the cheapest, 256 KiB to 16 MiB");
+            Verdict::new(text, ratio <= FLAT, "at most 1.25")
+        })
+        .into_iter()
+        .collect();
+    (rows, verdicts)
+}

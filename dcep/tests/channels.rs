@@ -1,0 +1,447 @@
+//! Opening channels and exchanging messages (RFC 8831 §6.5, §6.6, RFC 8832 §6).
+
+mod pair;
+
+use std::time::Duration;
+
+use narrowboat_dcep::{
+    ChannelError, ChannelOptions, Event, Message, OpenError, ReadyState, Reliability, Role, SendError,
+};
+use pair::packet::{COOKIE_ECHO, DATA};
+use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, partially_reliable, texts, unordered};
+
+#[test]
+fn a_channel_opened_here_comes_in_there_with_the_same_options() {
+    let reliabilities = [
+        Reliability::Reliable,
+        Reliability::MaxRetransmits(0),
+        Reliability::MaxRetransmits(u32::MAX),
+        Reliability::MaxLifetime(Duration::from_millis(1)),
+        Reliability::MaxLifetime(Duration::from_micros(1_500)),
+        Reliability::MaxLifetime(Duration::MAX),
+    ];
+    let mut pair = Pair::connected();
+    for reliability in reliabilities {
+        for ordered in [true, false] {
+            let options = ChannelOptions {
+                label: "naïve".into(),
+                protocol: "chat.v2".into(),
+                ordered,
+                reliability,
+                priority: 1024,
+                negotiated: None,
+            };
+            let (a, b) = pair.channel_with(options.clone());
+            let expected = match reliability {
+                Reliability::MaxLifetime(Duration::MAX) => {
+                    Reliability::MaxLifetime(Duration::from_millis(u64::from(u32::MAX)))
+                }
+                Reliability::MaxLifetime(lifetime) if lifetime > Duration::from_millis(1) => {
+                    Reliability::MaxLifetime(Duration::from_millis(2))
+                }
+                other => other,
+            };
+            let options = ChannelOptions { reliability: expected, ..options };
+            assert_eq!(pair[A].channels.options(a), Some(&options));
+            assert_eq!(pair[B].channels.options(b), Some(&options));
+            assert_eq!(pair.stream(A, a), pair.stream(B, b));
+        }
+    }
+}
+
+#[test]
+fn each_end_uses_its_own_ids_and_both_may_use_the_same_label() {
+    let mut pair = Pair::connected();
+    let ids: Vec<_> = [A, B, A, B].into_iter().map(|side| (side, pair.open(side, ChannelOptions::new("x")))).collect();
+    pair.run();
+    let streams: Vec<_> = ids.iter().map(|(side, id)| pair.stream(*side, *id)).collect();
+    assert_eq!(streams, [0, 1, 2, 3]);
+    assert_eq!([pair[A].channels.len(), pair[B].channels.len()], [4, 4]);
+}
+
+#[test]
+fn a_channel_is_open_as_soon_as_the_association_is_up() {
+    let mut pair = Pair::new(Setup::default());
+    let a = pair.open(A, ChannelOptions::new("early"));
+    assert_eq!(pair.state(A, a), Some(ReadyState::Connecting));
+    pair.connect();
+    pair.run_until(Duration::from_secs(1), |pair| pair.state(A, a) == Some(ReadyState::Open));
+    assert_eq!(pair.take_events(A), [Event::Connected, Event::Open(a)]);
+    let late = pair.open(A, ChannelOptions::new("late"));
+    assert_eq!(pair.state(A, late), Some(ReadyState::Open), "the ACK is not waited for");
+    assert_eq!(pair.take_events(A), [Event::Open(late)]);
+    pair.run();
+    assert_eq!(pair.take_events(A), [], "open is said once");
+}
+
+#[test]
+fn messages_sent_before_the_association_is_up_arrive_after_the_channel() {
+    let mut pair = Pair::new(Setup::default());
+    let a = pair.open(A, ChannelOptions::new("early"));
+    for text in ["1", "", "3"] {
+        pair.send(A, a, text);
+    }
+    let from_b = pair.open(B, ChannelOptions::new("from B"));
+    pair.send(B, from_b, "b");
+    pair.connect();
+    pair.run();
+    let events = pair.take_events(B);
+    let [Event::Connected, Event::Open(open), Event::Incoming(b), Event::Readable(readable)] = events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((open, readable), (from_b, b));
+    assert_eq!(texts(&pair.recv_all(B, b)), ["1", "", "3"]);
+    let at_a = pair.incoming(A);
+    assert_eq!(texts(&pair.recv_all(A, at_a)), ["b"]);
+}
+
+#[test]
+fn data_follows_open_at_once_in_order_and_unordered_only_once_the_peer_was_heard_j12() {
+    let mut pair = Pair::connected();
+    pair.log = Some(Vec::new());
+    let a = pair.open(A, unordered());
+    pair.send(A, a, "before the ACK");
+    pair.run();
+    let b = pair.incoming(B);
+    pair.send(A, a, "after the ACK");
+    pair.send(B, b, "the receiver's");
+    pair.run();
+    let log = pair.log.take().unwrap();
+    let data: Vec<_> = log
+        .iter()
+        .flat_map(|packet| packet.data().into_iter().map(|(_, ppid, unordered, _)| (packet.from, ppid, unordered)))
+        .collect();
+    let expected = [(A, 50, false), (A, 51, false), (B, 50, false), (A, 51, true), (B, 51, true)];
+    assert_eq!(data, expected);
+    assert_eq!(texts(&pair.recv_all(B, b)), ["before the ACK", "after the ACK"]);
+}
+
+#[test]
+fn a_message_is_sign_enough_of_life_if_it_overtakes_the_ack() {
+    let mut pair = Pair::connected();
+    let a = pair.open(A, unordered());
+    pair.run_until(Duration::from_secs(1), |pair| !pair[B].events.is_empty());
+    let b = pair.incoming(B);
+    // The ACK has left already; another is not needed once the message is there.
+    pair.lose_what_is_on_the_way();
+    pair.send(B, b, "overtakes");
+    pair.run_until(Duration::from_secs(1), |pair| pair[A].channels.is_readable(a));
+    pair.log = Some(Vec::new());
+    pair.send(A, a, "unordered");
+    pair.run();
+    let log = pair.log.take().unwrap();
+    assert!(log.iter().flat_map(Packet::data).any(|data| data.1 == 51 && data.2));
+    assert_eq!(pair[A].channels.stats().drops.total(), 1, "the ACK that came late is only counted");
+    assert_eq!(pair.state(A, a), Some(ReadyState::Open));
+}
+
+#[test]
+fn j15_the_receiver_replies_with_the_reliability_that_the_opener_chose() {
+    let mut pair = Pair::connected();
+    let options = ChannelOptions { ordered: false, ..partially_reliable(Reliability::MaxRetransmits(0)) };
+    let (a, b) = pair.channel_with(options);
+    let mut lost = 0;
+    pair.network(move |packet| {
+        let lose = packet.data().iter().any(|data| data.3 == b"lost") && packet.from == B;
+        lost += usize::from(lose);
+        assert!(lost <= 1, "sent once and never again");
+        if lose { Fate::Drop } else { Fate::Deliver }
+    });
+    pair.send(B, b, "lost");
+    pair.run();
+    pair.send(B, b, "kept");
+    pair.run();
+    assert_eq!(texts(&pair.recv_all(A, a)), ["kept"]);
+    assert_eq!(pair[B].channels.stats().messages_abandoned, 1);
+}
+
+#[test]
+fn j14_text_binary_and_empty_messages_arrive_as_what_they_are() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    let messages = [
+        Message::text("hé"),
+        Message::binary(vec![0]),
+        Message::text(""),
+        Message::binary(vec![]),
+        Message::text("\0"),
+    ];
+    for message in &messages {
+        pair.send(A, a, message.clone());
+    }
+    pair.run();
+    assert_eq!(pair.recv_all(B, b), messages);
+    assert_eq!(pair[B].channels.stats().bytes_received, 3 + 1 + 1);
+}
+
+#[test]
+fn j17_too_large_is_an_error_of_the_call_and_the_channel_lives_on() {
+    let mut pair = Pair::connected_with(Setup::default().channels(|config| config.peer_message_size_max = 10));
+    let (a, b) = pair.channel();
+    assert_eq!(pair.try_send(A, a, "12345678901"), Err(SendError::TooLarge { len: 11, max: 10 }));
+    assert_eq!(pair.try_send(A, a, Message::Text(vec![0xff].into())), Err(SendError::InvalidText));
+    pair.send(A, a, "1234567890");
+    pair.run();
+    assert_eq!(texts(&pair.recv_all(B, b)), ["1234567890"]);
+    assert_eq!(pair.buffered_amount(A, a), 0);
+}
+
+#[test]
+fn a_limit_of_zero_is_none_and_then_the_association_has_the_last_word() {
+    let setup = Setup::default().channels(|config| config.peer_message_size_max = 0);
+    let mut pair = Pair::connected_with(setup.sctp(|config| config.send_message_size_max = 100));
+    let (a, _) = pair.channel();
+    let error = SendError::TooLarge { len: 101, max: 100 };
+    assert_eq!(pair.try_send(A, a, vec![0; 101]), Err(error));
+    let options = ChannelOptions::new("l".repeat(100));
+    assert_eq!(pair.try_open(A, options), Err(OpenError::TooLarge { len: 112, max: 100 }));
+    assert_eq!(pair[A].channels.len(), 1, "nothing is left of it");
+}
+
+#[test]
+fn negotiated_channels_exchange_no_dcep_and_may_have_any_id() {
+    let mut pair = Pair::connected();
+    pair.log = Some(Vec::new());
+    for id in [0, 1, 500, 65_534] {
+        let a = pair.open(A, negotiated(id));
+        let b = pair.open(B, negotiated(id));
+        assert_eq!(pair.take_events(A), [Event::Open(a)]);
+        pair.send(A, a, "to B");
+        pair.send(B, b, "to A");
+        pair.run();
+        assert_eq!(texts(&pair.recv_all(B, b)), ["to B"]);
+        assert_eq!(texts(&pair.recv_all(A, a)), ["to A"]);
+        pair.clear_events();
+    }
+    let in_band = pair.open(A, ChannelOptions::new("in band"));
+    assert_eq!(pair.stream(A, in_band), 2, "0 is taken");
+    let log = pair.log.take().unwrap();
+    assert_eq!(log.iter().flat_map(Packet::data).filter(|data| data.1 == 50).count(), 1);
+}
+
+#[test]
+fn negotiated_channels_made_before_the_association_is_up_work() {
+    let mut pair = Pair::new(Setup::default());
+    let (a, b) = (pair.open(A, negotiated(3)), pair.open(B, negotiated(3)));
+    pair.send(A, a, "early");
+    pair.connect();
+    pair.run();
+    assert_eq!(pair.take_events(B), [Event::Connected, Event::Open(b), Event::Readable(b)]);
+    assert_eq!(texts(&pair.recv_all(B, b)), ["early"]);
+}
+
+#[test]
+fn j13_ids_that_do_not_exist_or_are_taken_are_refused() {
+    let setup = Setup::default().sctp(|config| (config.inbound_streams, config.outbound_streams) = (6, 10));
+    let mut pair = Pair::connected_with(setup);
+    for id in [6, 9, 10, 65_535] {
+        assert_eq!(pair.try_open(A, negotiated(id)), Err(OpenError::InvalidId { id, streams: 6 }));
+    }
+    let (a, _) = (pair.open(A, negotiated(4)), pair.open(A, ChannelOptions::new("0")));
+    assert_eq!(pair.try_open(A, negotiated(4)), Err(OpenError::IdInUse(4)));
+    assert_eq!(pair.try_open(A, negotiated(0)), Err(OpenError::IdInUse(0)));
+    let last = pair.open(A, ChannelOptions::new("2"));
+    assert_eq!(pair.stream(A, last), 2);
+    assert_eq!(pair.try_open(A, ChannelOptions::new("none")), Err(OpenError::NoFreeId));
+    assert_eq!(pair.state(A, a), Some(ReadyState::Open));
+}
+
+#[test]
+fn j13_channels_beyond_the_streams_that_the_handshake_leaves_end_with_an_error() {
+    let mut setup = Setup::default();
+    setup.sctp[1].inbound_streams = 3;
+    let mut pair = Pair::new(setup);
+    let ids = [0, 1, 2].map(|_| pair.open(A, ChannelOptions::new("x")));
+    pair.send(A, ids[2], "never sent");
+    pair.connect();
+    pair.run();
+    let error = ChannelError::NoSuchStream { stream: 4, streams: 3 };
+    let events = [Event::Connected, Event::Open(ids[0]), Event::Open(ids[1]), Event::Closed(ids[2], Some(error))];
+    assert_eq!(pair.take_events(A), events);
+    assert_eq!(pair[B].channels.len(), 2);
+    assert_eq!(pair.try_open(A, ChannelOptions::new("x")), Err(OpenError::NoFreeId));
+}
+
+#[test]
+fn labels_have_a_limit_of_65535_bytes_and_are_counted_in_bytes_j02() {
+    let mut pair = Pair::connected();
+    let longest = ChannelOptions { protocol: "é".repeat(32_767), ..ChannelOptions::new("l".repeat(65_535)) };
+    let (_, b) = pair.channel_with(longest.clone());
+    assert_eq!(pair[B].channels.options(b), Some(&longest));
+    let label = ChannelOptions::new("é".repeat(32_768));
+    assert_eq!(pair.try_open(A, label), Err(OpenError::LabelTooLong(65_536)));
+    let protocol = ChannelOptions { protocol: "p".repeat(65_536), ..ChannelOptions::default() };
+    assert_eq!(pair.try_open(A, protocol), Err(OpenError::ProtocolTooLong(65_536)));
+}
+
+#[test]
+fn a_negotiated_channel_made_late_gets_what_the_peer_sent_before() {
+    let mut pair = Pair::connected();
+    let a = pair.open(A, negotiated(7));
+    pair.send(A, a, "first");
+    pair.send(A, a, "second");
+    pair.run();
+    assert_eq!(pair.take_events(B), [], "nobody has made it yet");
+    let b = pair.open(B, negotiated(7));
+    assert_eq!(pair.take_events(B), [Event::Open(b), Event::Readable(b)]);
+    pair.send(A, a, "third");
+    pair.run();
+    assert_eq!(texts(&pair.recv_all(B, b)), ["first", "second", "third"]);
+    assert_eq!(pair[B].channels.stats().drops.total(), 0);
+}
+
+#[test]
+fn buffered_amount_counts_the_applications_bytes_only_and_low_is_told_once() {
+    let mut pair = Pair::new(Setup::default());
+    let a = pair.open(A, ChannelOptions::new("a label of some length"));
+    assert_eq!(pair.buffered_amount(A, a), 0);
+    for message in [vec![0; 1000], vec![], vec![0; 500], vec![]] {
+        pair.send(A, a, message);
+    }
+    assert_eq!(pair.buffered_amount(A, a), 1500);
+    pair.connect();
+    pair.run();
+    assert_eq!(pair.buffered_amount(A, a), 0);
+    assert_eq!(pair[A].events, [Event::Connected, Event::Open(a), Event::BufferedAmountLow(a)]);
+    pair.send(A, a, "");
+    pair.run();
+    assert_eq!(pair[A].events.len(), 3, "an empty message was never above the threshold");
+}
+
+#[test]
+fn the_threshold_may_be_raised_and_starts_at_zero_on_the_next_channel() {
+    let mut pair = Pair::connected();
+    let (a, _) = pair.channel();
+    let end = &mut pair[A];
+    end.channels.set_buffered_amount_low_threshold(&mut end.association, a, 50_000);
+    pair.send(A, a, vec![0; 100_000]);
+    pair.run_until(Duration::from_secs(5), |pair| pair[A].events.contains(&Event::BufferedAmountLow(a)));
+    assert!(pair.buffered_amount(A, a) > 0, "it is told above zero");
+    pair.run();
+    assert_eq!(pair[A].events, [Event::BufferedAmountLow(a)]);
+    pair.close(A, a);
+    pair.run();
+    let next = pair.open(A, negotiated(pair.stream(A, a)));
+    pair.clear_events();
+    pair.send(A, next, vec![0; 100_000]);
+    pair.run_until(Duration::from_secs(5), |pair| pair[A].events.contains(&Event::BufferedAmountLow(next)));
+    assert_eq!(pair.buffered_amount(A, next), 0);
+}
+
+#[test]
+fn a_full_buffer_refuses_and_says_when_there_is_room() {
+    let setup = Setup::default().sctp(|config| (config.send_buffer, config.stream_send_buffer) = (20_000, 20_000));
+    let mut pair = Pair::connected_with(setup);
+    let (a, b) = pair.channel();
+    let (other, _) = pair.channel();
+    pair.clear_events();
+    pair.network(|packet| if packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    let mut accepted = 0;
+    let error = loop {
+        match pair.try_send(A, a, vec![0; 1000]) {
+            Ok(()) => accepted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, SendError::Full);
+    assert_eq!(pair.try_send(A, other, "x"), Err(SendError::Full));
+    pair.heal();
+    pair.run();
+    for id in [a, other] {
+        assert_eq!(pair[A].events.iter().filter(|event| **event == Event::Writable(id)).count(), 1);
+        pair.send(A, id, "room");
+    }
+    pair.run();
+    assert_eq!(pair.recv_all(B, b).len(), accepted + 1);
+}
+
+#[test]
+fn a_channel_opened_on_a_full_buffer_opens_when_there_is_room() {
+    let setup = Setup::default().sctp(|config| (config.send_buffer, config.stream_send_buffer) = (20_000, 20_000));
+    let mut pair = Pair::connected_with(setup);
+    let (a, _) = pair.channel();
+    pair.clear_events();
+    pair.network(|packet| if packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    while pair.try_send(A, a, vec![0; 1000]).is_ok() {}
+    let late = [0, 1, 2].map(|_| pair.open(A, ChannelOptions::new("late")));
+    assert_eq!(pair.state(A, late[0]), Some(ReadyState::Connecting));
+    assert_eq!(pair.try_send(A, late[0], "x"), Err(SendError::Full), "nothing overtakes DATA_CHANNEL_OPEN");
+    pair.close(A, late[1]);
+    assert_eq!(pair.closed(A, late[1]), Some(None), "nothing of it was sent");
+    pair.heal();
+    pair.run();
+    assert!(pair[A].events.contains(&Event::Open(late[0])) && pair[A].events.contains(&Event::Open(late[2])));
+    assert!(!pair[A].events.contains(&Event::Open(late[1])));
+    assert!(pair[A].events.contains(&Event::Writable(late[0])));
+    pair.send(A, late[0], "now");
+    pair.run();
+    assert_eq!(pair[B].channels.len(), 3);
+}
+
+#[test]
+fn readable_is_told_when_there_was_nothing_before() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.clear_events();
+    pair.send(A, a, "1");
+    pair.send(A, a, "2");
+    pair.run();
+    assert_eq!(pair.take_events(B), [Event::Readable(b)]);
+    assert_eq!(pair[B].channels.unread(b), 2);
+    pair.recv_all(B, b);
+    pair.send(A, a, "3");
+    pair.run();
+    assert_eq!(pair.take_events(B), [Event::Readable(b)]);
+}
+
+#[test]
+fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
+    let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.receive_window = 100_000));
+    let (a, b) = pair.channel();
+    for _ in 0..300 {
+        pair.send(A, a, vec![7; 1000]);
+    }
+    pair.run();
+    let unread = pair[B].channels.unread(b);
+    assert!((20..120).contains(&unread), "{unread} messages of 1000 bytes in a window of 100,000");
+    let mut received = 0;
+    pair.run_until(Duration::from_secs(60), |pair| {
+        received += pair.recv_all(B, b).len();
+        received == 300
+    });
+}
+
+#[test]
+fn both_ends_dialling_at_once_is_no_problem() {
+    let mut pair = Pair::new(Setup::default());
+    let (a, b) = (pair.open(A, ChannelOptions::new("a")), pair.open(B, ChannelOptions::new("b")));
+    let now = pair.now;
+    pair[B].association.connect(now);
+    pair.turn(B);
+    pair.connect();
+    pair.run();
+    assert_eq!([pair.state(A, a), pair.state(B, b)], [Some(ReadyState::Open); 2]);
+    assert_eq!([pair[A].channels.len(), pair[B].channels.len()], [2, 2]);
+    assert_eq!([pair[A].channels.role(), pair[B].channels.role()], [Role::Client, Role::Server]);
+}
+
+#[test]
+fn the_handshake_may_lose_and_repeat_packets_without_harm_to_what_waits() {
+    let mut pair = Pair::new(Setup::default());
+    let a = pair.open(A, ChannelOptions::new("x"));
+    pair.send(A, a, "waits");
+    let mut seen = 0;
+    pair.network(move |packet| {
+        seen += 1;
+        match (seen % 3, packet.has(COOKIE_ECHO)) {
+            (1, _) => Fate::Drop,
+            (_, true) => Fate::Duplicate,
+            _ => Fate::Deliver,
+        }
+    });
+    pair.connect();
+    pair.run_for(Duration::from_secs(60));
+    let b = pair.incoming(B);
+    assert_eq!(texts(&pair.recv_all(B, b)), ["waits"]);
+    assert_eq!(pair[A].events.iter().filter(|event| **event == Event::Open(a)).count(), 1);
+}

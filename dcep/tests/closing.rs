@@ -1,0 +1,471 @@
+//! The closing procedure (RFC 8831 §6.7, W3C §6.2.4), case by case.
+
+mod pair;
+
+use std::time::Duration;
+
+use narrowboat_dcep::{ChannelError, ChannelOptions, Event, Message, ReadyState, Reliability, SendError};
+use narrowboat_sctp::{CloseReason, ResetFailure};
+use pair::packet::{DATA, RE_CONFIG};
+use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, partially_reliable, texts};
+
+#[test]
+fn closing_an_idle_channel_takes_both_resets_and_tells_each_end_once() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.log = Some(Vec::new());
+    pair.close(A, a);
+    assert_eq!(pair.state(A, a), Some(ReadyState::Closing), "at once");
+    assert_eq!(pair.try_send(A, a, "late"), Err(SendError::NotOpen(ReadyState::Closing)));
+    pair.close(A, a);
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Closed(a, None)]);
+    assert_eq!(pair.take_events(B), [Event::Closing(b), Event::Closed(b, None)]);
+    assert_eq!(pair.try_send(A, a, "late"), Err(SendError::NotOpen(ReadyState::Closed)));
+    pair.close(A, a);
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+    let log = pair.log.take().unwrap();
+    let requests: Vec<_> = log.iter().filter(|packet| packet.has_reset_request()).map(|packet| packet.from).collect();
+    assert_eq!(requests, [A, B], "one request each");
+    assert_eq!(pair.try_send(A, a, "late"), Err(SendError::NoSuchChannel));
+    assert_eq!(pair.state(A, a), None);
+}
+
+#[test]
+fn closed_waits_for_both_directions() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    // Our reset is answered, but the peer's does not come through.
+    pair.network(|packet| if packet.from == B && packet.has_reset_request() { Fate::Drop } else { Fate::Deliver });
+    pair.close(A, a);
+    pair.run();
+    assert_eq!(pair.state(A, a), Some(ReadyState::Closing));
+    assert_eq!(pair.state(B, b), Some(ReadyState::Closing));
+    pair.heal();
+    pair.run_for(Duration::from_secs(15));
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+}
+
+#[test]
+fn what_was_queued_before_close_is_delivered_first() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    let mut sent = 0;
+    while sent < 4 << 20 {
+        pair.send(A, a, vec![1; 64 << 10]);
+        sent += 64 << 10;
+    }
+    pair.close(A, a);
+    assert!(pair.buffered_amount(A, a) > 0);
+    let mut received = 0;
+    pair.run_until(Duration::from_secs(60), |pair| {
+        received += pair.recv_all(B, b).iter().map(Message::len).sum::<usize>();
+        pair.closed(A, a).is_some() && pair.closed(B, b).is_some()
+    });
+    received += pair.recv_all(B, b).iter().map(Message::len).sum::<usize>();
+    assert_eq!(received, sent);
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+    assert_eq!(pair.buffered_amount(A, a), 0);
+    assert!(pair[A].events.contains(&Event::BufferedAmountLow(a)), "also while closing");
+}
+
+#[test]
+fn what_the_peer_sent_before_its_reset_can_be_read_also_after_closed() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    for text in ["1", "2", "3"] {
+        pair.send(B, b, text);
+    }
+    pair.close(B, b);
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Readable(a), Event::Closing(a), Event::Closed(a, None)]);
+    assert_eq!(texts(&pair.recv_all(A, a)), ["1", "2", "3"]);
+}
+
+#[test]
+fn what_the_peer_sends_while_we_are_closing_is_delivered() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.close(A, a);
+    pair.send(B, b, "crosses the close");
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Readable(a), Event::Closed(a, None)]);
+    assert_eq!(texts(&pair.recv_all(A, a)), ["crosses the close"]);
+}
+
+#[test]
+fn both_ends_closing_at_once_deliver_what_they_had_and_close_once() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.send(A, a, "from A");
+    pair.send(B, b, "from B");
+    pair.close(A, a);
+    pair.close(B, b);
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Readable(a), Event::Closed(a, None)]);
+    assert_eq!(pair.take_events(B), [Event::Readable(b), Event::Closed(b, None)]);
+    assert_eq!([texts(&pair.recv_all(A, a)), texts(&pair.recv_all(B, b))], [["from B"], ["from A"]]);
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn what_waits_here_when_the_peer_closes_is_thrown_away_and_counted() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    for _ in 0..64 {
+        pair.send(A, a, vec![0; 64 << 10]);
+    }
+    pair.close(B, b);
+    pair.run();
+    let Some(Some(ChannelError::PeerClosed { discarded })) = pair.closed(A, a) else {
+        panic!("{:?}", pair.closed(A, a))
+    };
+    assert!((1 << 20..=4 << 20).contains(&discarded), "{discarded}");
+    assert_eq!(pair.buffered_amount(A, a), discarded, "what never left stays visible");
+    assert_eq!(pair[A].channels.stats().bytes_discarded, discarded as u64);
+    assert_eq!(pair.closed(B, b), Some(None));
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+    pair.channel();
+}
+
+#[test]
+fn closed_before_the_ack_is_no_error() {
+    let mut pair = Pair::connected();
+    let a = pair.open(A, ChannelOptions::new("short"));
+    pair.send(A, a, "only this");
+    pair.close(A, a);
+    pair.run();
+    let b = pair.incoming(B);
+    assert_eq!(pair.take_events(A), [Event::Open(a), Event::Closed(a, None)]);
+    let expected = [Event::Incoming(b), Event::Readable(b), Event::Closing(b), Event::Closed(b, None)];
+    assert_eq!(pair.take_events(B), expected);
+    assert_eq!(texts(&pair.recv_all(B, b)), ["only this"]);
+}
+
+#[test]
+fn closed_by_the_receiver_at_once_is_no_error_either() {
+    let mut pair = Pair::connected();
+    let a = pair.open(A, ChannelOptions::new("unwanted"));
+    pair.run_until(Duration::from_secs(1), |pair| !pair[B].events.is_empty());
+    let b = pair.incoming(B);
+    pair.close(B, b);
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Open(a), Event::Closing(a), Event::Closed(a, None)]);
+    assert_eq!(pair.closed(B, b), Some(None));
+}
+
+#[test]
+fn closed_before_the_association_is_up_leaves_no_trace() {
+    let mut pair = Pair::new(Setup::default());
+    pair.log = Some(Vec::new());
+    let (a, n) = (pair.open(A, ChannelOptions::new("never")), pair.open(A, negotiated(4)));
+    pair.close(A, a);
+    pair.close(A, n);
+    assert_eq!(pair.take_events(A), [Event::Closed(a, None), Event::Closed(n, None)]);
+    pair.connect();
+    pair.run();
+    let next = pair.open(A, ChannelOptions::new("next"));
+    assert_eq!(pair.stream(A, next), 0, "no id was used");
+    let log = pair.log.take().unwrap();
+    assert!(log.iter().all(|packet| !packet.has(RE_CONFIG)));
+    assert_eq!(log.iter().flat_map(Packet::data).count(), 1, "only the last one's OPEN");
+}
+
+#[test]
+fn closed_before_the_association_is_up_with_messages_waiting_delivers_them() {
+    let mut pair = Pair::new(Setup::default());
+    let (a, n) = (pair.open(A, ChannelOptions::new("brief")), pair.open(A, negotiated(4)));
+    let at_b = pair.open(B, negotiated(4));
+    pair.send(A, a, "");
+    pair.send(A, n, "word");
+    pair.close(A, a);
+    pair.close(A, n);
+    assert_eq!(pair.take_events(A), []);
+    pair.connect();
+    pair.run();
+    assert_eq!([pair.closed(A, a), pair.closed(A, n)], [Some(None), Some(None)]);
+    assert_eq!(pair.take_events(A).len(), 3, "closing channels are not announced as open");
+    let b = pair.incoming(B);
+    assert_eq!(texts(&pair.recv_all(B, b)), [""]);
+    assert_eq!(texts(&pair.recv_all(B, at_b)), ["word"]);
+    pair.forget_all(&[(A, a), (A, n), (B, b), (B, at_b)]);
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn a_partially_reliable_channel_abandons_rather_than_hang() {
+    for reliability in [Reliability::MaxRetransmits(0), Reliability::MaxLifetime(Duration::from_millis(50))] {
+        let mut pair = Pair::connected();
+        let (a, b) = pair.channel_with(partially_reliable(reliability));
+        // No data gets through, but FORWARD-TSN does.
+        pair.network(|packet| match (packet.from, packet.without(DATA)) {
+            (B, _) => Fate::Deliver,
+            (A, Some(rest)) => Fate::Replace(rest),
+            (A, None) => Fate::Drop,
+        });
+        for _ in 0..10 {
+            pair.send(A, a, vec![0; 2_000]);
+        }
+        pair.close(A, a);
+        pair.run_for(Duration::from_secs(60));
+        assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)], "{reliability:?}");
+        assert_eq!(pair[A].channels.stats().messages_abandoned, 10);
+    }
+}
+
+#[test]
+fn negotiated_channels_close_by_the_same_procedure() {
+    let mut pair = Pair::connected();
+    let (a, b) = (pair.open(A, negotiated(9)), pair.open(B, negotiated(9)));
+    pair.run();
+    pair.clear_events();
+    pair.send(A, a, "bye");
+    pair.close(A, a);
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Closed(a, None)]);
+    assert_eq!(pair.take_events(B), [Event::Readable(b), Event::Closing(b), Event::Closed(b, None)]);
+    let (again, _) = (pair.open(A, negotiated(9)), pair.open(B, negotiated(9)));
+    assert_eq!(pair.state(A, again), Some(ReadyState::Open));
+}
+
+#[test]
+fn a_negotiated_channel_that_only_one_end_has_made_closes_too() {
+    let mut pair = Pair::connected();
+    let a = pair.open(A, negotiated(9));
+    let talkative = pair.open(A, negotiated(11));
+    pair.send(A, talkative, "is anybody there?");
+    pair.close(A, a);
+    pair.close(A, talkative);
+    pair.run();
+    assert_eq!([pair.closed(A, a), pair.closed(A, talkative)], [Some(None), Some(None)]);
+    pair.forget_all(&[(A, a), (A, talkative)]);
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn a_peer_without_re_config_ends_the_channel_with_an_error_and_still_gets_the_data() {
+    let mut setup = Setup::default();
+    setup.sctp[1].stream_reset = false;
+    let mut pair = Pair::connected_with(setup);
+    let (a, b) = pair.channel();
+    for _ in 0..50 {
+        pair.send(A, a, vec![0; 10_000]);
+    }
+    pair.close(A, a);
+    assert_eq!(pair.take_events(A), [Event::Closed(a, Some(ChannelError::ResetNotSupported))]);
+    pair.run();
+    assert_eq!(pair.recv_all(B, b).len(), 50);
+    pair.send(B, b, "into the void");
+    pair.run();
+    assert_eq!(pair.recv(A, a), None);
+    let next = pair.open(A, ChannelOptions::new("next"));
+    assert_eq!(pair.stream(A, next), 2, "the id is of no use any more");
+}
+
+#[test]
+fn a_refused_reset_ends_with_an_error_and_its_id_is_not_used_again() {
+    let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.reset_attempts_max = 3));
+    let (a, b) = pair.channel();
+    // 2 is "denied" (RFC 6525 §4.4).
+    pair.network(|packet| match packet.from == B && packet.has_reset_answer() {
+        true => Fate::Replace(packet.with_reset_result(2)),
+        false => Fate::Deliver,
+    });
+    pair.close(A, a);
+    pair.run_for(Duration::from_secs(60));
+    let Some(Some(ChannelError::Reset(ResetFailure::Refused(_)))) = pair.closed(A, a) else {
+        panic!("{:?}", pair.closed(A, a))
+    };
+    pair.heal();
+    let next = pair.open(A, ChannelOptions::new("next"));
+    assert_eq!(pair.stream(A, next), 2);
+    let _ = b;
+}
+
+#[test]
+fn a_reset_that_is_never_answered_ends_with_an_error() {
+    let mut pair = Pair::connected();
+    let (a, _) = pair.channel();
+    let (other, at_b) = pair.channel();
+    pair.network(|packet| if packet.from == B && packet.has(RE_CONFIG) { Fate::Drop } else { Fate::Deliver });
+    pair.close(A, a);
+    // The association lives by other traffic: what is lost is the answer and nothing else.
+    for _ in 0..80 {
+        pair.send(A, other, "alive");
+        pair.run_for(Duration::from_millis(500));
+    }
+    assert_eq!(pair.closed(A, a), Some(Some(ChannelError::Reset(ResetFailure::TimedOut))));
+    assert_eq!(pair.state(A, other), Some(ReadyState::Open));
+    assert_eq!(pair.recv_all(B, at_b).len(), 80);
+}
+
+#[test]
+fn a_peer_that_never_resets_its_side_is_waited_for_and_not_for_ever() {
+    let mut pair = Pair::connected_with(Setup::default().channels(|config| {
+        config.close_timeout = Duration::from_secs(7);
+    }));
+    let (a, _) = pair.channel();
+    // B has no channels: a bare association answers our reset, and does no more.
+    let association = mute(&mut pair);
+    pair.close(A, a);
+    pair.run_for(Duration::from_secs(6));
+    assert_eq!(pair.state(A, a), Some(ReadyState::Closing));
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.closed(A, a), Some(Some(ChannelError::PeerDidNotReset)));
+    let next = pair.open(A, ChannelOptions::new("next"));
+    assert_eq!(pair.stream(A, next), 2, "it may still send on 0");
+    // At last.
+    association(&mut pair);
+    pair.run();
+    let last = pair.open(A, negotiated(0));
+    assert_eq!(pair.state(A, last), Some(ReadyState::Open));
+}
+
+/// B answers nothing from now on, until what is returned is called: then it resets stream 0.
+fn mute(pair: &mut Pair) -> impl FnOnce(&mut Pair) + use<> {
+    use narrowboat_dcep::{Config, DataChannels, Role};
+    pair[B].channels = DataChannels::new(Config::default(), Role::Server);
+    pair.network(|packet| match packet.from == B && packet.has_reset_request() {
+        true => Fate::Drop,
+        false => Fate::Deliver,
+    });
+    |pair| {
+        pair.heal();
+        pair.run_for(Duration::from_secs(20));
+    }
+}
+
+#[test]
+fn a_shutdown_closes_channels_without_error_and_an_abort_with_one() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.send(A, a, vec![0; 500_000]);
+    let now = pair.now;
+    pair[A].association.shutdown(now);
+    pair.turn(A);
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Closed(a, None), Event::AssociationClosed(CloseReason::Shutdown)]);
+    assert_eq!(pair.closed(B, b), Some(None));
+    assert_eq!(pair.recv_all(B, b).len(), 1, "still there to read");
+
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.send(A, a, vec![0; 500_000]);
+    let now = pair.now;
+    pair[A].association.abort(now, "enough");
+    pair.turn(A);
+    pair.run();
+    let local = Some(ChannelError::Association(CloseReason::LocalAbort));
+    assert_eq!(pair.take_events(A), [Event::Closed(a, local), Event::AssociationClosed(CloseReason::LocalAbort)]);
+    let Some(Some(ChannelError::Association(CloseReason::PeerAbort { .. }))) = pair.closed(B, b) else {
+        panic!("{:?}", pair.closed(B, b))
+    };
+    pair.close(A, a);
+    assert_eq!(pair.take_events(A), [], "nothing follows");
+    assert!(pair.try_open(A, ChannelOptions::new("late")).is_err());
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn an_abort_in_the_middle_of_closing_ends_it_with_an_error() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.network(|packet| if packet.has(RE_CONFIG) { Fate::Drop } else { Fate::Deliver });
+    pair.close(A, a);
+    pair.run_for(Duration::from_millis(100));
+    let now = pair.now;
+    pair[B].association.abort(now, "enough");
+    pair.turn(B);
+    pair.run();
+    assert!(matches!(pair.closed(A, a), Some(Some(ChannelError::Association(CloseReason::PeerAbort { .. })))));
+    assert_eq!(pair.closed(B, b), Some(Some(ChannelError::Association(CloseReason::LocalAbort))));
+}
+
+#[test]
+fn forgetting_closes_throws_away_what_was_not_read_and_still_sends_what_was_accepted() {
+    let mut pair = Pair::connected_with(Setup::default().sctp(|config| config.receive_window = 200_000));
+    let (a, b) = pair.channel();
+    pair.send(A, a, "kept");
+    for _ in 0..100 {
+        pair.send(B, b, vec![0; 10_000]);
+    }
+    pair.run();
+    assert!(pair[A].channels.unread(a) > 10);
+    pair.forget(A, a);
+    pair.run();
+    assert_eq!(pair.state(A, a), None);
+    assert_eq!(texts(&pair.recv_all(B, b)), ["kept"]);
+    // Had a credit been lost, this would get stuck.
+    let (c, d) = pair.channel();
+    for _ in 0..100 {
+        pair.send(B, d, vec![0; 10_000]);
+        pair.run_for(Duration::from_millis(200));
+        pair.recv_all(A, c);
+    }
+    assert_eq!(pair.buffered_amount(B, d), 0);
+}
+
+#[test]
+fn a_handshake_that_nobody_answers_closes_what_was_opened() {
+    let mut pair = Pair::new(Setup::default().sctp(|config| config.init_max_retransmits = 2));
+    pair.network(|_| Fate::Drop);
+    let (a, closing) = (pair.open(A, ChannelOptions::new("never")), pair.open(A, ChannelOptions::new("closed")));
+    pair.send(A, closing, "waits for ever");
+    pair.connect();
+    pair.close(A, closing);
+    pair.run_for(Duration::from_secs(60));
+    let error = Some(ChannelError::Association(CloseReason::HandshakeTimedOut));
+    let end = Event::AssociationClosed(CloseReason::HandshakeTimedOut);
+    assert_eq!(pair.take_events(A), [Event::Closed(a, error.clone()), Event::Closed(closing, error), end]);
+    pair.forget_all(&[(A, a), (A, closing)]);
+    assert!(pair[A].channels.is_empty());
+}
+
+#[test]
+fn a_reset_of_all_streams_closes_all_channels_and_one_named_twice_closes_once() {
+    for streams in [&[][..], &[0, 1, 5, 5, 1, 0]] {
+        let mut pair = Pair::connected();
+        let a = [pair.open(A, ChannelOptions::new("a")), pair.open(A, negotiated(5))];
+        let b = [pair.open(B, ChannelOptions::new("b")), pair.open(B, negotiated(5))];
+        pair.run();
+        let all = [(A, a[0]), (A, a[1]), (A, pair.incoming(A)), (B, b[0]), (B, b[1]), (B, pair.incoming(B))];
+        pair.clear_events();
+        pair.log = Some(Vec::new());
+        pair.network(move |packet| match packet.from == B && packet.has_reset_request() {
+            true => Fate::Replace(packet.with_reset_streams(streams)),
+            false => Fate::Deliver,
+        });
+        // One request for all that B has.
+        let now = pair.now;
+        for (_, id) in &all[3..] {
+            let end = &mut pair[B];
+            end.channels.close(now, &mut end.association, *id);
+        }
+        pair.turn(B);
+        pair.run();
+        for (side, id) in all {
+            assert_eq!(pair.closed(side, id), Some(None), "{side:?} {streams:?}");
+        }
+        let log = pair.log.take().unwrap();
+        let mut reset: Vec<u16> = log.iter().filter(|packet| packet.from == A).flat_map(Packet::resets).collect();
+        reset.sort_unstable();
+        assert_eq!(reset, [0, 1, 5], "each is answered once");
+        pair.forget_all(&all);
+        pair.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_last_stream_closes_like_the_first() {
+    let mut pair = Pair::connected();
+    let (a, b) = (pair.open(A, negotiated(65_534)), pair.open(B, negotiated(65_534)));
+    pair.close(A, a);
+    pair.run();
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+}

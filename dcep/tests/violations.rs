@@ -1,0 +1,336 @@
+//! What a peer may not do: rows J01 to J16 of the list of attacks, with a peer that sends whatever the test says.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
+
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use narrowboat_dcep::{
+    ChannelError, ChannelId, ChannelOptions, ControlError, DropReason, Event, ReadyState, Role, SendError,
+};
+use narrowboat_sctp::{Ppid, SendOptions, StreamId};
+use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, texts};
+
+/// DATA_CHANNEL_OPEN for a reliable channel with the label "x".
+const OPEN: &[u8] = &[3, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, b'x'];
+const ACK: &[u8] = &[2];
+
+/// The peer's application puts a message on the wire that its channels know nothing of.
+fn raw(pair: &mut Pair, stream: StreamId, ppid: u32, payload: &[u8]) {
+    raw_with(pair, stream, ppid, payload, false);
+}
+
+fn raw_with(pair: &mut Pair, stream: StreamId, ppid: u32, payload: &[u8], unordered: bool) {
+    let now = pair.now;
+    let options = SendOptions { unordered, ..SendOptions::default() };
+    let payload = Bytes::copy_from_slice(payload);
+    pair[B].association.send(now, stream, Ppid(ppid), payload, options).unwrap();
+    pair.turn(B);
+}
+
+fn drops(pair: &Pair, reason: DropReason) -> u64 {
+    pair[A].channels.stats().drops.count(reason)
+}
+
+/// The peer is refused a channel on a stream: its reset is asked for, no ACK is sent, the application hears nothing.
+fn assert_refused(pair: &mut Pair, stream: StreamId, reason: DropReason, send: impl FnOnce(&mut Pair)) {
+    pair.clear_events();
+    let before = drops(pair, reason);
+    pair.log = Some(Vec::new());
+    send(pair);
+    pair.run();
+    let log = pair.log.take().unwrap();
+    assert!(log.iter().any(|packet| packet.from == A && packet.resets().contains(&stream)), "{stream} is reset");
+    assert!(log.iter().filter(|packet| packet.from == A).all(|packet| packet.data().is_empty()), "and no ACK is sent");
+    assert_eq!(pair.take_events(A), []);
+    assert_eq!(drops(pair, reason), before + 1);
+    assert_eq!(pair[A].channels.streams_in_use(), 0, "the peer's reset ends it");
+    pair.assert_windows_are_whole(8 << 20);
+}
+
+/// A channel ends with this error when the peer does this, and another can be had.
+fn assert_closed(error: &ChannelError, reason: DropReason, act: impl FnOnce(&mut Pair, StreamId)) {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.send(B, b, "good");
+    pair.run();
+    pair.clear_events();
+    let stream = pair.stream(A, a);
+    act(&mut pair, stream);
+    raw(&mut pair, stream, 51, b"after");
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Closing(a), Event::Closed(a, Some(error.clone()))], "{error}");
+    assert_eq!(drops(&pair, reason), 1, "{error}");
+    assert_eq!(drops(&pair, DropReason::AfterClose), 1, "{error}");
+    assert_eq!(texts(&pair.recv_all(A, a)), ["good"], "what came before is still there");
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+    pair.assert_windows_are_whole(8 << 20);
+}
+
+#[test]
+fn j01_j03_j04_an_open_that_does_not_parse_is_refused() {
+    let mut pair = Pair::connected();
+    let mut bad: Vec<Vec<u8>> = (1..OPEN.len()).map(|len| OPEN[..len].to_vec()).collect();
+    bad.push([OPEN, b"y"].concat());
+    for (index, value) in [(1, 0x03), (1, 0x7f), (1, 0xff), (8, 1), (9, 0), (11, 1), (12, 0xff)] {
+        let mut open = OPEN.to_vec();
+        open[index] = value;
+        bad.push(open);
+    }
+    for open in bad {
+        assert_refused(&mut pair, 1, DropReason::BadControl, |pair| raw(pair, 1, 50, &open));
+    }
+    raw(&mut pair, 1, 50, OPEN);
+    pair.run();
+    let id = pair.incoming(A);
+    assert_eq!(pair[A].channels.options(id).unwrap().label, "x", "the stream is as good as new");
+}
+
+#[test]
+fn j05_a_second_open_on_a_channel_closes_it_and_brings_no_other() {
+    let mut pair = Pair::connected();
+    let b = pair.open(B, ChannelOptions::new("x"));
+    pair.run();
+    let a = pair.incoming(A);
+    pair.clear_events();
+    raw(&mut pair, 1, 50, OPEN);
+    pair.run();
+    let error = Some(ChannelError::StreamInUse);
+    assert_eq!(pair.take_events(A), [Event::Closing(a), Event::Closed(a, error)]);
+    assert_eq!(drops(&pair, DropReason::StreamInUse), 1);
+    assert_eq!(pair.closed(B, b), Some(None));
+
+    let a = pair.open(A, negotiated(3));
+    raw(&mut pair, 3, 50, OPEN);
+    pair.run();
+    assert_eq!(pair.closed(A, a), Some(Some(ChannelError::StreamInUse)), "a negotiated channel has no OPEN");
+}
+
+#[test]
+fn j06_an_open_on_our_parity_is_refused() {
+    let mut pair = Pair::connected();
+    assert_refused(&mut pair, 6, DropReason::WrongParity, |pair| raw(pair, 6, 50, OPEN));
+    let ids: Vec<_> = (0..4).map(|_| pair.open(A, ChannelOptions::new("x"))).collect();
+    pair.run();
+    let streams: Vec<_> = ids.iter().map(|id| pair.stream(A, *id)).collect();
+    assert_eq!(streams, [2, 4, 8, 10], "0 and 6 rest");
+    assert_eq!(pair.state(A, ids[3]), Some(ReadyState::Open));
+}
+
+#[test]
+fn j07_two_ends_of_the_same_role_find_out_without_cross_talk() {
+    let mut pair = Pair::connected_with(Setup { roles: [Role::Client; 2], ..Setup::default() });
+    let (a, b) = (pair.open(A, ChannelOptions::new("a")), pair.open(B, ChannelOptions::new("b")));
+    pair.send(A, a, "secret of A");
+    pair.send(B, b, "secret of B");
+    pair.run();
+    for (side, id) in [(A, a), (B, b)] {
+        assert_eq!(pair.closed(side, id), Some(Some(ChannelError::RoleConflict)));
+        assert!(!pair[side].channels.is_readable(id));
+        assert_eq!(pair[side].channels.stats().drops.count(DropReason::RoleConflict), 1);
+    }
+    // Alone, one end's channel is refused, and it is told so.
+    pair.clear_events();
+    let a = pair.open(A, ChannelOptions::new("alone"));
+    pair.run();
+    assert_eq!(pair.take_events(A), [Event::Open(a), Event::Closing(a), Event::Closed(a, Some(ChannelError::Refused))]);
+    assert_eq!(pair.take_events(B), []);
+    assert_eq!(pair[B].channels.stats().drops.count(DropReason::WrongParity), 1);
+}
+
+#[test]
+fn j08_channels_and_labels_above_the_limit_are_refused() {
+    let limits = Setup::default().channels(|config| (config.channels_max, config.peer_label_bytes_max) = (3, 100));
+    let mut pair = Pair::connected_with(limits);
+    let ids: Vec<_> = (0..2).map(|_| pair.open(B, ChannelOptions::new("l".repeat(50)))).collect();
+    pair.run();
+    let events = pair.take_events(A);
+    let [Event::Incoming(first), Event::Incoming(second)] = events[..] else { panic!("{events:?}") };
+    pair.clear_events();
+    let long = pair.open(B, ChannelOptions::new("l"));
+    pair.run();
+    assert_eq!(pair.closed(B, long), Some(Some(ChannelError::Refused)), "the labels' limit");
+    pair.forget(B, long);
+    let third = pair.open(B, ChannelOptions::default());
+    pair.run();
+    assert_eq!(pair.state(B, third), Some(ReadyState::Open));
+    pair.close(B, third);
+    pair.run();
+    pair.forget(B, third);
+    let fourth = pair.open(B, ChannelOptions::default());
+    pair.run();
+    let refused = Some(Some(ChannelError::Refused));
+    assert_eq!(pair.closed(B, fourth), refused, "a closed one counts until the application lets go of it");
+    assert_eq!(drops(&pair, DropReason::LimitReached), 2);
+    // Letting go makes room for both.
+    pair.forget(A, first);
+    pair.forget(A, second);
+    pair.run();
+    assert_eq!(pair.closed(B, ids[0]), Some(None));
+    pair.forget(B, fourth);
+    let fifth = pair.open(B, ChannelOptions::new("l".repeat(100)));
+    pair.run();
+    assert_eq!(pair.state(B, fifth), Some(ReadyState::Open));
+}
+
+#[test]
+fn j09_labels_decide_what_is_data_and_unknown_dcep_closes() {
+    let mut pair = Pair::connected();
+    let (a, _) = pair.channel();
+    raw(&mut pair, 0, 51, &OPEN[..11]);
+    raw(&mut pair, 0, 53, OPEN);
+    pair.run();
+    assert_eq!(pair.recv(A, a).unwrap().as_bytes(), &OPEN[..11]);
+    assert_eq!(pair.recv(A, a).unwrap().as_bytes(), OPEN);
+    let unknown = ChannelError::BadControl(ControlError::UnknownType(b'h'));
+    assert_closed(&unknown, DropReason::BadControl, |pair, stream| raw(pair, stream, 50, b"hello"));
+    let draft = ChannelError::BadControl(ControlError::UnknownType(1));
+    assert_closed(&draft, DropReason::BadControl, |pair, stream| raw(pair, stream, 50, &[1]));
+    assert_refused(&mut Pair::connected(), 1, DropReason::BadControl, |pair| raw(pair, 1, 50, b"hello"));
+}
+
+#[test]
+fn j10_an_ack_that_nobody_waits_for_is_ignored_and_counted() {
+    let mut pair = Pair::connected();
+    raw(&mut pair, 1, 50, ACK);
+    raw(&mut pair, 2, 50, ACK);
+    pair.run();
+    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 2, "without a channel");
+    assert_eq!(pair[A].channels.streams_in_use(), 0);
+    let (a, _) = pair.channel();
+    raw(&mut pair, 0, 50, ACK);
+    pair.run();
+    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 3, "a second time");
+    raw(&mut pair, 0, 50, ACK);
+    pair.close(A, a);
+    pair.run();
+    assert_eq!(pair.closed(A, a), Some(None));
+    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 4, "after close");
+    let too_long = ChannelError::BadControl(ControlError::AckTooLong);
+    assert_closed(&too_long, DropReason::BadControl, |pair, stream| raw(pair, stream, 50, &[2, 0]));
+}
+
+#[test]
+fn j11_data_before_its_open_is_thrown_away_and_the_stream_reset() {
+    let mut pair = Pair::connected();
+    raw_with(&mut pair, 1, 51, b"too early", true);
+    raw_with(&mut pair, 1, 51, b"too early as well", true);
+    pair.run();
+    assert_eq!(pair[A].channels.streams_in_use(), 1, "a negotiated channel might follow");
+    pair.log = Some(Vec::new());
+    raw(&mut pair, 1, 50, OPEN);
+    pair.run();
+    let log = pair.log.take().unwrap();
+    assert!(log.iter().any(|packet| packet.from == A && packet.resets() == [1]));
+    assert!(log.iter().filter(|packet| packet.from == A).all(|packet| packet.data().is_empty()), "no ACK");
+    assert_eq!(pair.take_events(A), []);
+    assert_eq!(drops(&pair, DropReason::Unclaimed), 3, "the two messages and the OPEN that came too late");
+    assert_eq!(pair[A].channels.streams_in_use(), 0);
+}
+
+#[test]
+fn j11_data_that_nobody_claims_is_bounded() {
+    let mut pair = Pair::connected_with(Setup::default().channels(|config| config.unclaimed_bytes_max = 10_000));
+    for stream in 20..28 {
+        raw(&mut pair, stream, 51, b"held");
+    }
+    pair.run();
+    assert_eq!(pair[A].channels.streams_in_use(), 8);
+    raw(&mut pair, 30, 51, b"one stream too many");
+    pair.run();
+    assert_eq!((drops(&pair, DropReason::Unclaimed), pair[A].channels.streams_in_use()), (1, 8));
+    raw(&mut pair, 20, 53, &[0; 10_000]);
+    pair.run();
+    assert_eq!((drops(&pair, DropReason::Unclaimed), pair[A].channels.streams_in_use()), (3, 7), "too many bytes");
+    let claimed = pair.open(A, negotiated(21));
+    assert_eq!(texts(&pair.recv_all(A, claimed)), ["held"]);
+    assert_refused_label(&mut pair);
+    pair.forget(A, claimed);
+    for stream in 22..28 {
+        let id = pair.open(A, negotiated(stream));
+        pair.forget(A, id);
+    }
+    pair.run();
+    pair.assert_windows_are_whole(8 << 20);
+}
+
+/// A message on a free stream with a label that data channels do not have is nothing to hold.
+fn assert_refused_label(pair: &mut Pair) {
+    let before = pair[A].channels.streams_in_use();
+    raw(pair, 40, 52, b"partial");
+    pair.run();
+    assert_eq!(drops(pair, DropReason::UnsupportedPpid), 1);
+    assert_eq!(pair[A].channels.streams_in_use(), before);
+}
+
+#[test]
+fn j13_messages_on_streams_that_lack_a_way_back_are_thrown_away() {
+    let mut setup = Setup::default();
+    setup.sctp[0].outbound_streams = 4;
+    let mut pair = Pair::connected_with(setup);
+    raw(&mut pair, 5, 50, OPEN);
+    raw(&mut pair, 7, 51, b"data");
+    pair.run();
+    assert_eq!(drops(&pair, DropReason::NoSuchStream), 2);
+    assert_eq!((pair.take_events(A), pair[A].channels.streams_in_use()), (vec![], 0));
+    raw(&mut pair, 3, 50, OPEN);
+    pair.run();
+    pair.incoming(A);
+}
+
+#[test]
+fn j14_messages_that_no_channel_may_carry_close_it() {
+    assert_closed(&ChannelError::BadText, DropReason::BadText, |pair, stream| raw(pair, stream, 51, &[b'a', 0xff]));
+    for ppid in [0, 49, 52, 54, 55, 58, u32::MAX] {
+        let error = ChannelError::UnsupportedPpid(ppid);
+        assert_closed(&error, DropReason::UnsupportedPpid, |pair, stream| raw(pair, stream, ppid, b"x"));
+    }
+    let mut pair = Pair::connected();
+    let (a, _) = pair.channel();
+    raw(&mut pair, 0, 56, b"ignored \xff");
+    raw(&mut pair, 0, 57, &[0; 5000]);
+    pair.run();
+    assert_eq!(pair.recv_all(A, a), ["".into(), vec![].into()], "empty whatever the payload");
+}
+
+#[test]
+fn a_message_above_our_limit_closes_its_channel_and_no_other() {
+    let mut pair = Pair::connected_with(Setup::default().channels(|config| config.message_size_max = 100));
+    let (a, _) = pair.channel();
+    let (other, at_b) = pair.channel();
+    raw(&mut pair, 0, 53, &[0; 101]);
+    pair.run();
+    assert_eq!(pair.closed(A, a), Some(Some(ChannelError::MessageTooLarge { len: 101, max: 100 })));
+    pair.send(B, at_b, vec![0; 100]);
+    pair.run();
+    assert_eq!(pair.recv(A, other).unwrap().len(), 100);
+}
+
+#[test]
+fn j16_what_the_peer_sends_on_after_it_was_closed_is_thrown_away() {
+    let mut pair =
+        Pair::connected_with(Setup::default().channels(|config| config.close_timeout = Duration::from_secs(1)));
+    let (a, _) = pair.channel();
+    // B's own reset is lost for long, and its application goes on.
+    pair.network(
+        |packet: &Packet| if packet.from == A && packet.has_reset_request() { Fate::Deliver } else { keep(packet) },
+    );
+    pair.close(A, a);
+    pair.run_for(Duration::from_millis(1900));
+    assert_eq!(pair.closed(A, a), Some(Some(ChannelError::PeerDidNotReset)));
+    assert_eq!(pair.try_send(A, a, "x"), Err(SendError::NotOpen(ReadyState::Closed)));
+    pair.forget(A, a);
+    assert_eq!(pair[A].channels.streams_in_use(), 1);
+    pair.heal();
+    pair.run_for(Duration::from_secs(20));
+    assert_eq!(pair[A].channels.streams_in_use(), 0, "the reset came after all");
+    assert_eq!(pair[A].events.iter().filter(|event| matches!(event, Event::Closed(ChannelId(0), _))).count(), 1);
+}
+
+/// Loses the peer's reset requests.
+fn keep(packet: &Packet) -> Fate {
+    if packet.has_reset_request() { Fate::Drop } else { Fate::Deliver }
+}

@@ -1,0 +1,433 @@
+//! Random histories against a model that is too simple to be wrong: it knows every message that the sender made, and
+//! after each step works out from the whole set of received TSNs what has to have been delivered.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::*;
+
+const MESSAGES: usize = 40;
+const RUNS: u64 = 3000;
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+}
+
+/// A message of the sender; TSNs count from 0 here.
+#[derive(Debug)]
+struct Sent {
+    stream: StreamId,
+    ssn: u16,
+    unordered: bool,
+    generation: usize,
+    first: u64,
+    fragments: u64,
+    filler: u64,
+    abandoned: bool,
+    skipped: bool,
+    delivered: bool,
+}
+
+impl Sent {
+    fn tsns(&self) -> std::ops::Range<u64> {
+        self.first..self.first + self.fragments
+    }
+
+    /// What the receiver should see of one fragment.
+    fn fragment(&self, id: usize, n: u64) -> Vec<u8> {
+        let mut bytes = vec![id as u8, n as u8];
+        bytes.resize(2 + (self.filler * (n + 1) % 97) as usize, id as u8);
+        bytes
+    }
+
+    fn payload(&self, id: usize) -> Vec<u8> {
+        (0..self.fragments).flat_map(|n| self.fragment(id, n)).collect()
+    }
+}
+
+#[derive(PartialEq, Eq, Debug)]
+enum Expected {
+    Message(usize),
+    Reset,
+}
+
+struct History {
+    random: Random,
+    receiver: Receiver,
+    initial: u32,
+    streams: u16,
+    is_roomy: bool,
+    sent: Vec<Sent>,
+    next: u64,
+    /// Of each stream: SSN, and how often it was reset by the sender and, in the model, by the receiver.
+    ssns: Vec<u16>,
+    generations: Vec<usize>,
+    performed: Vec<usize>,
+    /// The reset under way and its last TSN.
+    reset: Option<(Vec<StreamId>, u64)>,
+    /// TSNs that the receiver has, from its SACK; all below `cumulative` too.
+    received: BTreeSet<u64>,
+    cumulative: u64,
+    expected: Vec<VecDeque<Expected>>,
+    /// The last event of each stream was a reset.
+    was_reset: Vec<bool>,
+    lent: Vec<Credit>,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let is_roomy = random.percent(50);
+        let streams = 1 + random.below(5) as u16;
+        let config = if is_roomy { config() } else { small_window(4096 + random.below(3000) as u32) };
+        let initial = 0u32.wrapping_sub(random.below(80) as u32);
+        let receiver = Receiver::new(Tsn(initial), &config, streams);
+        let per_stream = usize::from(streams);
+        Self {
+            random,
+            receiver,
+            initial,
+            streams,
+            is_roomy,
+            sent: Vec::new(),
+            next: 0,
+            ssns: vec![0; per_stream],
+            generations: vec![0; per_stream],
+            performed: vec![0; per_stream],
+            reset: None,
+            received: BTreeSet::new(),
+            cumulative: 0,
+            expected: std::iter::repeat_with(VecDeque::new).take(per_stream).collect(),
+            was_reset: vec![false; per_stream],
+            lent: Vec::new(),
+        }
+    }
+
+    fn run(mut self) {
+        for _ in 0..200 {
+            match self.random.below(100) {
+                0..25 => self.send(),
+                25..28 => self.reset(),
+                28..33 => self.abandon(),
+                33..40 => self.forward(),
+                40..52 => self.read_some(),
+                52..60 => self.deliver_again(),
+                _ => self.deliver_one(),
+            }
+        }
+        // The faults are over: the sender repeats what is missing from the lowest up, and the application reads.
+        let mut rounds = 0;
+        while self.cumulative < self.next {
+            for tsn in self.cumulative..self.next {
+                if !self.received.contains(&tsn) && self.sent.iter().any(|m| m.tsns().contains(&tsn) && !m.abandoned) {
+                    self.deliver(tsn);
+                }
+                self.read_all();
+            }
+            self.forward();
+            self.read_all();
+            rounds += 1;
+            assert!(rounds < 10, "no progress at {} of {}", self.cumulative, self.next);
+        }
+        self.read_all();
+        assert_eq!(self.receiver.charged(), 0);
+        assert_eq!(self.receiver.deferred(), None);
+        assert!(self.sent.iter().all(|m| m.delivered || m.abandoned || m.stream >= self.streams));
+    }
+
+    fn send(&mut self) {
+        if self.sent.len() == MESSAGES {
+            return;
+        }
+        let stream = self.random.below(u64::from(self.streams)) as u16;
+        let stream = if self.random.percent(3) { self.streams + stream } else { stream };
+        let unordered = self.random.percent(30);
+        let at = usize::from(stream);
+        let message = Sent {
+            stream,
+            ssn: self.ssns.get(at).copied().unwrap_or(7),
+            unordered,
+            generation: self.generations.get(at).copied().unwrap_or(0),
+            first: self.next,
+            fragments: 1 + self.random.below(5) * self.random.below(2),
+            filler: self.random.below(97),
+            abandoned: false,
+            skipped: false,
+            delivered: false,
+        };
+        self.next += message.fragments;
+        if let Some(ssn) = self.ssns.get_mut(at)
+            && !unordered
+        {
+            *ssn += 1;
+        }
+        self.sent.push(message);
+    }
+
+    /// The sender goes on with the streams' next use at once, which it should not: then what it sends has to wait.
+    fn reset(&mut self) {
+        if self.reset.is_some() || self.next == 0 {
+            return;
+        }
+        let all = self.random.percent(20);
+        let list: Vec<_> = (0..self.streams).filter(|_| all || self.random.percent(40)).collect();
+        if list.is_empty() {
+            return;
+        }
+        for &stream in &list {
+            self.ssns[usize::from(stream)] = 0;
+            self.generations[usize::from(stream)] += 1;
+        }
+        let streams = if all { Streams::All } else { Streams::List(list.clone()) };
+        let last = self.next - 1;
+        let progress = self.receiver.reset_streams(streams.clone(), self.tsn(last));
+        assert_eq!(progress == ResetProgress::Performed, last < self.cumulative, "{progress:?}");
+        if progress == ResetProgress::Deferred {
+            assert_eq!(self.receiver.reset_streams(streams, self.tsn(last)), ResetProgress::Deferred);
+        }
+        self.reset = Some((list, last));
+        self.settle(&[], false);
+    }
+
+    /// Gives a message up, unless it was acknowledged or belongs to a use of its stream that the receiver does not know
+    /// yet.
+    fn abandon(&mut self) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let id = self.random.below(self.sent.len() as u64) as usize;
+        let message = &mut self.sent[id];
+        let known = self.performed.get(usize::from(message.stream)).is_none_or(|at| *at == message.generation);
+        let acked = message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn));
+        message.abandoned |= known && !acked;
+    }
+
+    fn forward(&mut self) {
+        let mut to = self.cumulative;
+        let mut entries = Vec::new();
+        let mut skipped = Vec::new();
+        for (id, message) in self.sent.iter().enumerate() {
+            if !message.tsns().contains(&to) || !message.abandoned {
+                continue;
+            }
+            to = message.tsns().end;
+            // One that came whole all the same is delivered.
+            if !message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn)) {
+                skipped.push(id);
+            }
+            if !message.unordered {
+                entries.retain(|&(stream, _)| stream != message.stream);
+                entries.push((message.stream, Ssn(message.ssn)));
+            }
+        }
+        if self.random.percent(20) {
+            entries.push((self.random.below(9) as u16, Ssn(self.random.below(65_536) as u16 | 1024)));
+        }
+        let tsn = self.tsn(to).prev();
+        let forwarded = self.receiver.on_forward_tsn(tsn, entries.into_iter());
+        assert_eq!(forwarded, if to == self.cumulative { Forwarded::Old } else { Forwarded::Advanced });
+        self.receiver.on_packet_end(at(0));
+        for id in skipped {
+            self.sent[id].skipped = true;
+        }
+        let skipped: Vec<_> = (self.cumulative..to).collect();
+        self.settle(&skipped, false);
+    }
+
+    /// One that is missing; more often one of the first.
+    fn deliver_one(&mut self) {
+        let end = self.next.min(self.cumulative + 40);
+        let missing: Vec<_> = (self.cumulative..end).filter(|tsn| !self.received.contains(tsn)).collect();
+        if !missing.is_empty() {
+            let bound = 1 + self.random.below(missing.len() as u64);
+            let tsn = missing[self.random.below(bound) as usize];
+            self.deliver(tsn);
+        }
+    }
+
+    fn deliver_again(&mut self) {
+        let received: Vec<_> = (0..self.cumulative).chain(self.received.iter().copied()).collect();
+        if !received.is_empty() {
+            let tsn = received[self.random.below(received.len() as u64) as usize];
+            self.deliver(tsn);
+        }
+    }
+
+    fn deliver(&mut self, tsn: u64) {
+        let (id, message) = self.sent.iter().enumerate().find(|(_, m)| m.tsns().contains(&tsn)).unwrap();
+        let n = tsn - message.first;
+        let chunk = DataChunk {
+            tsn: self.tsn(tsn),
+            stream: message.stream,
+            ssn: Ssn(message.ssn),
+            ppid: Ppid(id as u32),
+            unordered: message.unordered,
+            beginning: n == 0,
+            ending: n + 1 == message.fragments,
+            immediate: false,
+        };
+        let payload = Bytes::from(message.fragment(id, n));
+        let is_old = tsn < self.cumulative || self.received.contains(&tsn);
+        let is_bad = message.stream >= self.streams;
+        let received = self.receiver.on_data(chunk, payload, 100).unwrap();
+        self.receiver.on_packet_end(at(0));
+        match received {
+            Received::Duplicate => assert!(is_old),
+            Received::BadStream => assert!(is_bad && !is_old),
+            Received::New => assert!(!is_bad && !is_old),
+            Received::Dropped => assert!(!self.is_roomy && !is_old),
+        }
+        let is_new = matches!(received, Received::New | Received::BadStream);
+        self.settle(if is_new { std::slice::from_ref(&tsn) } else { &[] }, true);
+    }
+
+    /// After a step that should have added these TSNs: compares the SACK, and finds what should have been delivered.
+    fn settle(&mut self, added: &[u64], may_evict: bool) {
+        let mut should: BTreeSet<u64> = self.received.iter().chain(added).copied().collect();
+        let (cumulative, a_rwnd, gaps, _) = self.receiver.sack_parts(usize::MAX);
+        let cumulative = u64::from(cumulative.next().distance_from(Tsn(self.initial)));
+        let mut received = BTreeSet::new();
+        for gap in gaps {
+            received.extend((cumulative + u64::from(gap.start) - 1)..(cumulative + u64::from(gap.end)));
+        }
+        let mut end = self.cumulative;
+        while should.remove(&end) {
+            end += 1;
+        }
+        if self.is_roomy || !may_evict {
+            assert_eq!(cumulative, end, "the Cumulative TSN Ack");
+            assert_eq!(received, should, "the Gap Ack Blocks");
+        } else {
+            // What has just come is not what is given up for it.
+            assert!(added.iter().all(|tsn| *tsn < cumulative || received.contains(tsn)));
+            assert!((self.cumulative..=end).contains(&cumulative));
+            assert!(received.iter().all(|tsn| *tsn < end || should.contains(tsn)), "{received:?} of {should:?}");
+        }
+        if self.is_roomy {
+            let charged = u32::try_from(self.receiver.charged()).unwrap();
+            assert!(a_rwnd >= config().receive_window - charged);
+        } else {
+            // The message in sequence may exceed the limit, and then it is whole.
+            let message = 5 * (97 + FRAGMENT_OVERHEAD) + MESSAGE_OVERHEAD;
+            assert!(self.receiver.charged() <= 7100 * 5 / 4 + message);
+        }
+        (self.received, self.cumulative) = (received, cumulative);
+        self.expect_from_streams();
+        if let Some((list, _)) = self.reset.take_if(|(_, last)| *last < self.cumulative) {
+            for &stream in &list {
+                self.performed[usize::from(stream)] += 1;
+                self.expected[usize::from(stream)].push_back(Expected::Reset);
+            }
+            self.expect_from_streams();
+        }
+    }
+
+    fn expect_from_streams(&mut self) {
+        for stream in 0..self.streams {
+            let at = usize::from(stream);
+            let mut is_blocked = false;
+            for (id, message) in self.sent.iter_mut().enumerate() {
+                if message.stream != stream || message.generation != self.performed[at] || message.delivered {
+                    continue;
+                }
+                let skipped = message.skipped;
+                let is_whole =
+                    !skipped && message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn));
+                if is_whole && (message.unordered || !is_blocked) {
+                    message.delivered = true;
+                    self.expected[at].push_back(Expected::Message(id));
+                }
+                is_blocked |= !message.unordered && !is_whole && !skipped;
+            }
+        }
+    }
+
+    fn read_some(&mut self) {
+        if self.random.percent(50) {
+            if let Some(credit) = self.lent.pop() {
+                self.receiver.release(credit);
+            }
+        } else if !self.read_one() {
+            self.expect_nothing();
+        }
+    }
+
+    fn read_all(&mut self) {
+        while self.read_one() {}
+        self.expect_nothing();
+        for credit in self.lent.drain(..) {
+            self.receiver.release(credit);
+        }
+    }
+
+    fn read_one(&mut self) -> bool {
+        match self.receiver.poll() {
+            Some(ReceiverEvent::Message(message)) => {
+                let id = message.ppid.0 as usize;
+                self.was_reset[usize::from(message.stream)] = false;
+                let queue = &mut self.expected[usize::from(message.stream)];
+                // Within one step, unordered messages have no order among the others.
+                let position = queue.iter().position(|expected| *expected == Expected::Message(id)).unwrap();
+                let overtaken = queue.iter().take(position);
+                let is_ordered =
+                    |expected: &Expected| !matches!(*expected, Expected::Message(id) if self.sent[id].unordered);
+                assert!(self.sent[id].unordered || !overtaken.into_iter().any(is_ordered), "out of order");
+                queue.remove(position);
+                assert_eq!(message.payload.into_bytes(), self.sent[id].payload(id));
+                assert_eq!(message.unordered, self.sent[id].unordered);
+                self.lent.push(message.credit);
+            }
+            Some(ReceiverEvent::Reset(streams)) => {
+                for stream in (0..self.streams).filter(|&stream| streams.contains(stream)) {
+                    // Two resets of a stream come as one if there was no message, on any stream, in between.
+                    let queue = &mut self.expected[usize::from(stream)];
+                    let mut resets = 0;
+                    while queue.front() == Some(&Expected::Reset) {
+                        queue.pop_front();
+                        resets += 1;
+                    }
+                    assert!(resets > 0 || self.was_reset[usize::from(stream)]);
+                    self.was_reset[usize::from(stream)] = true;
+                }
+            }
+            None => return false,
+        }
+        true
+    }
+
+    fn expect_nothing(&self) {
+        assert!(self.expected.iter().all(VecDeque::is_empty), "not delivered: {:?}", self.expected);
+    }
+
+    fn tsn(&self, tsn: u64) -> Tsn {
+        Tsn(self.initial.wrapping_add(tsn as u32))
+    }
+}
+
+#[test]
+fn random_histories_agree_with_the_model() {
+    struct OnPanic(u64);
+    impl Drop for OnPanic {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("seed {}", self.0);
+            }
+        }
+    }
+    for seed in 0..RUNS {
+        let _print = OnPanic(seed);
+        History::new(seed).run();
+    }
+}

@@ -1,0 +1,279 @@
+//! The receive window.
+
+use super::*;
+
+const WINDOW: u32 = 64 << 10;
+
+fn limited() -> Receiver {
+    Receiver::new(Tsn(1), &small_window(WINDOW), STREAMS)
+}
+
+/// Takes messages of this size in sequence, unread, until one is dropped. Returns how many were taken.
+fn fill(receiver: &mut Receiver, size: usize) -> u32 {
+    let start = receiver.cumulative_tsn().0;
+    for tsn in start + 1.. {
+        if receiver.take(data(tsn, 1, tsn as u16, "BEU"), &vec![0; size]) != Ok(Received::New) {
+            return tsn - 1 - start;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn the_window_closes_with_what_is_unread_and_opens_as_it_is_read() {
+    let mut receiver = limited();
+    assert_eq!(receiver.a_rwnd(), WINDOW);
+    receiver.take_new(data(1, 1, 0, "BE"), &[0; 1000]);
+    let charge = (1000 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD) as u32;
+    assert_eq!(receiver.a_rwnd(), WINDOW - charge);
+    let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
+    assert_eq!(message.credit.bytes(), charge);
+    assert_eq!(receiver.a_rwnd(), WINDOW - charge, "taken is not read");
+    receiver.release(message.credit);
+    assert_eq!(receiver.a_rwnd(), WINDOW);
+}
+
+#[test]
+fn a_window_of_less_than_a_packet_is_said_to_be_closed() {
+    let mut receiver = limited();
+    let mut last = WINDOW;
+    for tsn in 1.. {
+        if receiver.take(data(tsn, 1, 0, "BEU"), &[0; 500]) != Ok(Received::New) {
+            break;
+        }
+        let now = receiver.a_rwnd();
+        assert!(now == 0 || now >= 1200, "{now}");
+        assert!(now <= last);
+        last = now;
+    }
+    assert_eq!(last, 0);
+}
+
+#[test]
+fn d09_one_byte_messages_that_nobody_reads_take_at_most_twice_the_window() {
+    for flags in ["BE", "BEU"] {
+        let mut receiver = limited();
+        let mut tsn = 1;
+        // In sequence, then behind gaps.
+        while receiver.take(data(tsn, 1, (tsn - 1) as u16, flags), b"x") == Ok(Received::New) {
+            tsn += 1;
+        }
+        assert!(tsn > 200);
+        assert!(receiver.heap() <= 2 * WINDOW as usize, "{}", receiver.heap());
+        let mut receiver = limited();
+        for n in 0..1000u32 {
+            assert_ne!(receiver.take_quickly(data(2 + 2 * n, 1, n as u16 + 1, flags), b"x"), Received::Duplicate);
+        }
+        assert!(receiver.charged() <= WINDOW as usize * 5 / 4);
+        assert!(receiver.heap() <= 2 * WINDOW as usize, "{}", receiver.heap());
+    }
+}
+
+#[test]
+fn d08_many_messages_each_begun_and_none_finished_are_charged_each() {
+    let mut receiver = limited();
+    let mut taken = 0;
+    for n in 0..65_000u32 {
+        taken += u32::from(receiver.take_quickly(data(2 + 2 * n, (n % 16) as u16, 0, "BU"), b"x") == Received::New);
+    }
+    assert!(taken > 100 && receiver.charged() <= WINDOW as usize * 5 / 4, "{taken}");
+    assert!(receiver.heap() <= 2 * WINDOW as usize, "{}", receiver.heap());
+}
+
+#[test]
+fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_honest() {
+    let config = Config { receive_window: WINDOW, receive_message_size_max: 1 << 20, ..config() };
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    receiver.take_new(data(1, 1, 0, "B"), &[0; 1024]);
+    for tsn in 2..=1024 {
+        assert!(receiver.a_rwnd() >= 1200);
+        receiver.take_new(data(tsn, 1, 0, ""), &[0; 1024]);
+    }
+    assert_eq!(receiver.take(data(1025, 1, 0, ""), b"x"), Err(Violation::MessageTooLarge));
+    // In crumbs, it ends before it has taken more memory than that.
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let mut result = receiver.take(data(1, 1, 0, "B"), b"x");
+    let mut tsn = 1;
+    while result == Ok(Received::New) {
+        tsn += 1;
+        result = receiver.on_data(data(tsn, 1, 0, ""), Bytes::from_static(b"x"), 29);
+        assert!(receiver.charged() <= (2 << 20) + WINDOW as usize);
+    }
+    assert_eq!(result, Err(Violation::MessageTooLarge));
+}
+
+#[test]
+fn a_message_larger_than_the_window_gets_through() {
+    let config = Config { receive_window: 4096, mtu: 1200, receive_message_size_max: 1 << 20, ..config() };
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let count = 1024;
+    let mut expected = Vec::new();
+    // The sender keeps to the window: what it may have on its way, in the wrong order.
+    let mut tsn = 1;
+    while tsn <= count {
+        let flight = (receiver.a_rwnd() / 1024).clamp(1, count + 1 - tsn);
+        for tsn in (tsn..tsn + flight).rev() {
+            let flags = [if tsn == 1 { "B" } else { "" }, if tsn == count { "E" } else { "" }].concat();
+            let received = receiver.take_quickly(data(tsn, 1, 0, &flags), &[tsn as u8; 1024]);
+            assert_ne!(received, Received::Duplicate);
+        }
+        while tsn <= receiver.cumulative_tsn().0 {
+            expected.extend([tsn as u8; 1024]);
+            tsn += 1;
+        }
+    }
+    let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
+    assert!(message.payload.into_bytes() == expected);
+    assert_eq!(receiver.a_rwnd(), 0);
+    receiver.on_sack_sent();
+    assert!(receiver.release(message.credit));
+    assert_eq!(receiver.a_rwnd(), 4096);
+}
+
+#[test]
+fn d13_when_full_a_filler_is_taken_and_the_highest_are_given_up() {
+    let mut receiver = limited();
+    let mut tsn = 3;
+    while receiver.take(data(tsn, 1, (tsn - 1) as u16, "BE"), &[tsn as u8; 1000]) == Ok(Received::New) {
+        tsn += 1;
+    }
+    assert_eq!(receiver.a_rwnd(), 0);
+    receiver.on_packet_end(at(0));
+    assert_eq!(receiver.sack_due(), SackDue::Now);
+    let highest = receiver.gaps()[0].1;
+    // A filler that is not next in sequence, then the next.
+    receiver.take_new(data(2, 1, 1, "BE"), &[2; 1000]);
+    receiver.on_packet_end(at(0));
+    assert_eq!(receiver.sack_due(), SackDue::Now);
+    assert_eq!(receiver.gaps(), [(2, highest - 1)], "the one given up is no longer reported");
+    receiver.take_new(data(1, 1, 0, "BE"), &[1; 1000]);
+    assert_eq!(receiver.read().len(), usize::from(highest) - 2);
+    assert_eq!(receiver.cumulative_tsn(), Tsn(u32::from(highest) - 2));
+    // What was given up comes again.
+    for tsn in u32::from(highest) - 1..=tsn {
+        receiver.take_new(data(tsn, 1, (tsn - 1) as u16, "BE"), &[tsn as u8; 1000]);
+    }
+    assert_eq!(receiver.charged() > 0, receiver.has_unread());
+}
+
+#[test]
+fn d13_full_of_fragments_the_next_in_sequence_is_always_taken() {
+    // A message with a hole fills the window. Nothing can be read, and only what comes can finish it.
+    let config = Config { receive_window: WINDOW, ..config() };
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let of = |tsn: u32| data(tsn, 1, 0, ["", "B", "E"][usize::from(tsn == 1) + 2 * usize::from(tsn == 200)]);
+    receiver.take_new(of(1), &[1; 1000]);
+    let mut tsn = 3;
+    while receiver.take(of(tsn), &[tsn as u8; 1000]) == Ok(Received::New) {
+        tsn += 1;
+    }
+    let full = tsn;
+    assert!(full > 60 && full < 100);
+    assert_eq!(receiver.gaps(), [(2, full as u16 - 2)]);
+    for tsn in 2..=200 {
+        let received = receiver.take(of(tsn), &[tsn as u8; 1000]).unwrap();
+        let is_kept_from_before = tsn > 2 && tsn < full - 1;
+        assert_eq!(received, if is_kept_from_before { Received::Duplicate } else { Received::New }, "{tsn} of {full}");
+    }
+    let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
+    let expected: Vec<u8> = (1..=200).flat_map(|tsn| [tsn as u8; 1000]).collect();
+    assert!(message.payload.into_bytes() == expected);
+}
+
+#[test]
+fn d13_a_whole_message_that_is_given_up_in_part_is_whole_again_later() {
+    let mut receiver = limited();
+    // The highest message is whole and waits for its turn.
+    receiver.take_new(data(40, 1, 1, "B"), &[1; 9000]);
+    receiver.take_new(data(41, 1, 1, "E"), &[2; 9000]);
+    receiver.take_new(data(2, 2, 0, "BE"), &[3; 40_000]);
+    assert_eq!(receiver.ordered.parked_len(), 1);
+    receiver.take_new(data(1, 2, 1, "BE"), &[4; 18_000]);
+    assert_eq!(receiver.ordered.parked_len(), 1, "{:?}", receiver.gaps());
+    receiver.take_new(data(3, 2, 2, "BE"), &[5; 9000]);
+    assert_eq!(receiver.ordered.parked_len(), 0);
+    assert_eq!(receiver.gaps(), [(37, 37)]);
+    receiver.read();
+    receiver.take_new(data(41, 1, 1, "E"), &[2; 9000]);
+    assert_eq!(receiver.forward(39, &[(1, 0)]), Forwarded::Advanced);
+    let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
+    assert_eq!(message.payload.into_bytes(), [[1; 9000], [2; 9000]].concat());
+}
+
+#[test]
+fn beyond_the_hard_limit_data_is_dropped_until_the_application_reads() {
+    let mut receiver = limited();
+    let count = fill(&mut receiver, 1000);
+    assert!(receiver.charged() <= WINDOW as usize * 5 / 4);
+    assert!(receiver.charged() > WINDOW as usize);
+    let next = count + 1;
+    assert_eq!(receiver.take(data(next, 1, 0, "BEU"), &[0; 1000]), Ok(Received::Dropped));
+    receiver.on_packet_end(at(0));
+    assert_eq!(receiver.sack_due(), SackDue::Now);
+    assert_eq!(receiver.read().len(), count as usize);
+    receiver.take_new(data(next, 1, 0, "BEU"), &[0; 1000]);
+}
+
+#[test]
+fn reading_sends_few_window_updates() {
+    let mut receiver = limited();
+    let count = fill(&mut receiver, 1000);
+    receiver.on_packet_end(at(0));
+    receiver.on_sack_sent();
+    assert_eq!(receiver.a_rwnd(), 0);
+    let mut updates = Vec::new();
+    for _ in 0..count {
+        let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
+        if receiver.release(message.credit) {
+            assert_eq!(receiver.sack_due(), SackDue::Now);
+            updates.push(receiver.a_rwnd());
+            receiver.on_sack_sent();
+        }
+    }
+    // From closed to two packets, then by quarters.
+    assert!((3..=5).contains(&updates.len()), "{updates:?}");
+    assert!((2400..4000).contains(&updates[0]), "{updates:?}");
+    assert!(updates[1..].windows(2).all(|pair| pair[1] >= pair[0] + WINDOW / 4), "{updates:?}");
+}
+
+#[test]
+fn a_window_that_was_never_short_needs_no_updates() {
+    let mut receiver = receiver();
+    for tsn in 1..1000u32 {
+        receiver.take_new(data(tsn, 1, 0, "BEU"), &[0; 1000]);
+        receiver.on_packet_end(at(0));
+        receiver.on_sack_sent();
+        let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
+        assert!(!receiver.release(message.credit));
+    }
+}
+
+#[test]
+fn the_overheads_cover_what_is_really_held() {
+    // While it grows, a list is there twice: once with its length, once with double that.
+    assert!(3 * size_of::<ReceiverEvent>() <= MESSAGE_OVERHEAD, "{}", size_of::<ReceiverEvent>());
+    // Nodes of a B-tree hold 5 to 11 entries.
+    let held = (size_of::<Position>() + size_of::<Run>()) * 11 / 5;
+    let parked = (size_of::<(StreamId, u16)>() + size_of::<Position>()) * 11 / 5;
+    assert!(held + parked <= MESSAGE_OVERHEAD, "{held} + {parked}");
+    assert!(2 * size_of::<Bytes>() <= FRAGMENT_OVERHEAD);
+}
+
+impl Receiver {
+    fn take_quickly(&mut self, chunk: DataChunk, payload: &[u8]) -> Received {
+        self.on_data(chunk, Bytes::copy_from_slice(payload), payload.len() + HEADERS).unwrap()
+    }
+
+    /// An upper bound of the heap that is in use, from capacities; tree nodes count as less than half full, and each
+    /// small block as the allocator rounds it up.
+    fn heap(&self) -> usize {
+        let tree = |len: usize, entry: usize| len * entry * 11 / 5;
+        let block = |len: usize| len.next_multiple_of(16) + 16;
+        let held: usize = self.reassembly.held().map(|(_, run)| run.bytes() + run.len() * block(0)).sum();
+        self.inbox.heap(block)
+            + held
+            + tree(self.reassembly.held_len(), size_of::<(Position, Run)>())
+            + tree(self.ordered.parked_len(), size_of::<((StreamId, u16), Position)>())
+            + self.tracker.heap()
+    }
+}

@@ -1,0 +1,107 @@
+//! Every row of `attacks.toml` has a test named after it, or a reason why not.
+
+#![expect(clippy::panic, reason = "this is how a test fails, also outside of its function")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[test]
+fn every_attack_has_a_test_or_a_reason() {
+    let rows = rows();
+    let tests = tests_by_id();
+    let missing: Vec<&String> = rows
+        .iter()
+        .filter(|(id, row)| !row.contains_key("not_applicable") && !tests.contains_key(*id))
+        .map(|(id, _)| id)
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{} of {} rows of tests/attacks.toml have no test: {missing:?}",
+        missing.len(),
+        rows.len()
+    );
+}
+
+#[test]
+fn no_row_has_both_a_test_and_a_reason_to_have_none() {
+    let (rows, tests) = (rows(), tests_by_id());
+    let both: Vec<&String> = rows
+        .iter()
+        .filter(|(id, row)| row.contains_key("not_applicable") && tests.contains_key(*id))
+        .map(|(id, _)| id)
+        .collect();
+    assert!(both.is_empty(), "not applicable, but there are tests: {both:?}");
+}
+
+#[test]
+fn every_row_is_complete_and_the_ids_have_no_gaps() {
+    let rows = rows();
+    for (id, row) in &rows {
+        for field in ["input", "outcome", "section"] {
+            assert!(row.get(field).is_some_and(|text| !text.is_empty()), "{id} lacks {field}");
+        }
+        assert!(row["section"].starts_with("RFC "), "{id} cites {}", row["section"]);
+    }
+    let sections: BTreeSet<&str> = rows.keys().map(|id| &id[..1]).collect();
+    assert_eq!(sections.into_iter().collect::<String>(), "ABCDEFGHIJK");
+    for (id, before) in rows.keys().skip(1).zip(rows.keys()) {
+        let next: u32 = before[1..].parse::<u32>().expect("a number") + 1;
+        assert!(id.ends_with("01") || *id == format!("{}{next:02}", &before[..1]), "{id} follows {before}");
+    }
+}
+
+/// The file, read by the few rules that it keeps: `[id]` lines and `name = "text"` lines.
+fn rows() -> BTreeMap<String, BTreeMap<String, String>> {
+    let text = include_str!("attacks.toml");
+    let mut rows: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut id = String::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(header) = line.strip_prefix('[') {
+            id = header.trim_end_matches(']').to_owned();
+            assert!(rows.insert(id.clone(), BTreeMap::new()).is_none(), "{id} is listed twice");
+        } else {
+            let (name, value) = line.split_once(" = ").unwrap_or_else(|| panic!("not a field: {line}"));
+            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            let value = value.unwrap_or_else(|| panic!("not a string: {line}"));
+            let row = rows.get_mut(&id).unwrap_or_else(|| panic!("a field before the first row: {line}"));
+            assert!(row.insert(name.to_owned(), value.to_owned()).is_none(), "{id} has {name} twice");
+        }
+    }
+    rows
+}
+
+/// Names of test functions that begin with a row's id, by id.
+fn tests_by_id() -> BTreeMap<String, Vec<String>> {
+    let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in rust_files(Path::new(env!("CARGO_MANIFEST_DIR"))) {
+        let text = fs::read_to_string(&file).expect("a source file");
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
+            } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ") {
+                let name = name.split(['(', '<']).next().unwrap_or_default();
+                let id = name.split('_').next().unwrap_or_default().to_uppercase();
+                if std::mem::take(&mut is_test) && id.len() == 3 && id[1..].bytes().all(|b| b.is_ascii_digit()) {
+                    tests.entry(id).or_default().push(name.to_owned());
+                }
+            }
+        }
+    }
+    tests
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder of the project") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}

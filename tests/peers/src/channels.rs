@@ -1,0 +1,188 @@
+//! This project's association with data channels on top: a stream in use is an open channel, a reset is its close.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use narrowboat_dcep::{
+    ChannelId, ChannelOptions, Config as ChannelsConfig, DataChannels, Event as ChannelEvent,
+    Message as ChannelMessage, SendError,
+};
+use narrowboat_sctp::{Association, CookieKeys, Ecn};
+
+use crate::narrowboat::{closed, config, transmit};
+use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
+use crate::stack::Role;
+
+/// RFC 8831 §6.4's normal priority.
+const PRIORITY_NORMAL: u16 = 256;
+
+/// One end made of an `Association` and its `DataChannels`.
+pub struct NarrowboatChannels {
+    association: Association,
+    channels: DataChannels,
+    /// The channel on each stream, from its first use to its `closed`.
+    by_stream: HashMap<StreamId, ChannelId>,
+    by_channel: HashMap<ChannelId, StreamId>,
+    readable: VecDeque<ChannelId>,
+    events: VecDeque<Event>,
+    transmit: Vec<u8>,
+}
+
+impl NarrowboatChannels {
+    /// A closed association without channels.
+    #[must_use]
+    pub fn new(now: Instant, settings: &Settings, role: Role, seed: [u8; 32]) -> Self {
+        let limits = ChannelsConfig {
+            peer_message_size_max: settings.message_size_max,
+            message_size_max: settings.message_size_max,
+            ..ChannelsConfig::default()
+        };
+        let role = match role {
+            Role::Client => narrowboat_dcep::Role::Client,
+            Role::Server => narrowboat_dcep::Role::Server,
+        };
+        Self {
+            association: Association::new(now, Arc::new(config(settings)), CookieKeys::new(now, seed), &[], seed),
+            channels: DataChannels::new(limits, role),
+            by_stream: HashMap::new(),
+            by_channel: HashMap::new(),
+            readable: VecDeque::new(),
+            events: VecDeque::new(),
+            transmit: Vec::new(),
+        }
+    }
+
+    /// The channel on a stream; opened if there is none. Channels pick their streams by themselves, so a caller that counts
+    /// on one says so, and is told if it got another.
+    fn channel(&mut self, now: Instant, stream: StreamId, options: SendOptions) -> Result<ChannelId, Refusal> {
+        if let Some(&id) = self.by_stream.get(&stream) {
+            return Ok(id);
+        }
+        let options = ChannelOptions {
+            label: String::new(),
+            protocol: String::new(),
+            ordered: !options.unordered,
+            reliability: match options.reliability {
+                Reliability::Reliable => narrowboat_dcep::Reliability::Reliable,
+                Reliability::MaxRetransmits(times) => narrowboat_dcep::Reliability::MaxRetransmits(u32::from(times)),
+                Reliability::MaxLifetime(lifetime) => narrowboat_dcep::Reliability::MaxLifetime(lifetime),
+            },
+            priority: PRIORITY_NORMAL,
+            negotiated: None,
+        };
+        let id = self.channels.open(now, &mut self.association, options).map_err(Refusal::failed)?;
+        let got = self.channels.stream(id);
+        if got != Some(stream) {
+            return Err(Refusal::Failed(format!("wanted a channel on stream {stream}, got {got:?}")));
+        }
+        self.by_stream.insert(stream, id);
+        self.by_channel.insert(id, stream);
+        Ok(id)
+    }
+
+    fn read(&mut self, now: Instant) -> Option<Event> {
+        while let Some(&id) = self.readable.front() {
+            if let Some(ChannelMessage::Binary(bytes) | ChannelMessage::Text(bytes)) =
+                self.channels.recv(now, &mut self.association, id)
+            {
+                let stream = self.by_channel.get(&id).copied()?;
+                return Some(Event::Message(Message { stream, payload: Payload::Channel(bytes) }));
+            }
+            self.readable.pop_front();
+        }
+        None
+    }
+
+    fn on_event(&mut self, now: Instant, event: ChannelEvent) {
+        match event {
+            ChannelEvent::Connected => self.events.push_back(Event::Connected),
+            ChannelEvent::Incoming(id) => {
+                if let Some(stream) = self.channels.stream(id) {
+                    self.by_stream.insert(stream, id);
+                    self.by_channel.insert(id, stream);
+                }
+            }
+            ChannelEvent::Readable(id) => self.readable.push_back(id),
+            ChannelEvent::Closing(id) => {
+                self.events.extend(self.by_channel.get(&id).map(|&stream| Event::IncomingReset(stream)));
+            }
+            // Both directions are over, whoever began.
+            ChannelEvent::Closed(id, error) => {
+                self.channels.forget(now, &mut self.association, id);
+                if let Some(stream) = self.by_channel.remove(&id) {
+                    self.by_stream.remove(&stream);
+                    self.events.push_back(Event::IncomingReset(stream));
+                    let error = error.map(|error| error.to_string());
+                    self.events.push_back(Event::OutgoingReset { stream, error });
+                }
+            }
+            ChannelEvent::AssociationClosed(reason) => self.events.push_back(closed(&reason)),
+            _ => {}
+        }
+    }
+}
+
+impl Peer for NarrowboatChannels {
+    fn connect(&mut self, now: Instant) {
+        self.association.connect(now);
+    }
+
+    fn send(&mut self, now: Instant, stream: StreamId, payload: &Bytes, options: SendOptions) -> Result<(), Refusal> {
+        let id = self.channel(now, stream, options)?;
+        let message = ChannelMessage::Binary(payload.clone());
+        self.channels.send(now, &mut self.association, id, message).map_err(|error| match error {
+            SendError::Full => Refusal::Full,
+            other => Refusal::failed(other),
+        })
+    }
+
+    fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
+        if let Some(&id) = self.by_stream.get(&stream) {
+            self.channels.close(now, &mut self.association, id);
+        }
+        Ok(())
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        self.association.shutdown(now);
+    }
+
+    fn abort(&mut self, now: Instant) {
+        self.association.abort(now, "told to");
+    }
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
+        self.association.handle_datagram(now, Ecn::default(), datagram);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.association.handle_timeout(now);
+    }
+
+    fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        loop {
+            if let Some(message) = self.read(now) {
+                return Some(message);
+            }
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let event = self.channels.poll_event(now, &mut self.association)?;
+            self.on_event(now, event);
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
+        transmit(&mut self.association, now, &mut self.transmit, wire);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.association.poll_timeout()
+    }
+
+    fn opens_channels(&self) -> bool {
+        true
+    }
+}

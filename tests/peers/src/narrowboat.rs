@@ -1,0 +1,141 @@
+//! This project's association.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use narrowboat_sctp::{
+    Association, CloseReason, Config, CookieKeys, Ecn, Event as AssociationEvent, Ppid, SendError, Streams,
+};
+
+use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
+
+const PPID_BINARY: Ppid = Ppid(53);
+
+/// Datagrams asked for at a time: what one UDP send with segmentation offload takes.
+const DATAGRAMS_MAX: usize = 54;
+
+/// One end made of an `Association`.
+pub struct Narrowboat {
+    /// The association itself.
+    pub association: Association,
+    /// Streams of resets that are yet to be reported one by one.
+    incoming_resets: VecDeque<StreamId>,
+    transmit: Vec<u8>,
+}
+
+impl Narrowboat {
+    /// A closed association.
+    #[must_use]
+    pub fn new(now: Instant, settings: &Settings, seed: [u8; 32]) -> Self {
+        Self::with_config(now, config(settings), seed)
+    }
+
+    /// A closed association with a configuration of its own.
+    #[must_use]
+    pub fn with_config(now: Instant, config: Config, seed: [u8; 32]) -> Self {
+        let association = Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed);
+        Self { association, incoming_resets: VecDeque::new(), transmit: Vec::new() }
+    }
+}
+
+/// The settings in this project's words.
+pub(crate) fn config(settings: &Settings) -> Config {
+    Config {
+        mtu: settings.mtu,
+        receive_window: settings.receive_window,
+        receive_message_size_max: settings.message_size_max,
+        send_message_size_max: settings.message_size_max,
+        send_buffer: settings.send_buffer,
+        stream_send_buffer: settings.send_buffer,
+        ..Config::default()
+    }
+}
+
+pub(crate) fn closed(reason: &CloseReason) -> Event {
+    Event::Closed { graceful: *reason == CloseReason::Shutdown, reason: reason.to_string() }
+}
+
+/// Writes all that an association has to say to the wire.
+pub(crate) fn transmit(association: &mut Association, now: Instant, buf: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
+    loop {
+        buf.clear();
+        let Some(transmit) = association.poll_transmit(now, DATAGRAMS_MAX, buf) else { return };
+        buf.chunks(transmit.segment_size).for_each(&mut *wire);
+    }
+}
+
+impl Peer for Narrowboat {
+    fn connect(&mut self, now: Instant) {
+        self.association.connect(now);
+    }
+
+    fn send(&mut self, now: Instant, stream: StreamId, payload: &Bytes, options: SendOptions) -> Result<(), Refusal> {
+        let options = narrowboat_sctp::SendOptions {
+            unordered: options.unordered,
+            reliability: match options.reliability {
+                Reliability::Reliable => narrowboat_sctp::Reliability::Reliable,
+                Reliability::MaxRetransmits(times) => narrowboat_sctp::Reliability::MaxRetransmits(u32::from(times)),
+                Reliability::MaxLifetime(lifetime) => narrowboat_sctp::Reliability::MaxLifetime(lifetime),
+            },
+            ..Default::default()
+        };
+        self.association.send(now, stream, PPID_BINARY, payload.clone(), options).map_err(|error| match error {
+            SendError::Full => Refusal::Full,
+            other => Refusal::failed(other),
+        })
+    }
+
+    fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
+        self.association.reset_streams(now, &[stream]).map_err(Refusal::failed)
+    }
+
+    fn shutdown(&mut self, now: Instant) {
+        self.association.shutdown(now);
+    }
+
+    fn abort(&mut self, now: Instant) {
+        self.association.abort(now, "told to");
+    }
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
+        self.association.handle_datagram(now, Ecn::default(), datagram);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.association.handle_timeout(now);
+    }
+
+    fn poll_event(&mut self, now: Instant) -> Option<Event> {
+        loop {
+            if let Some(stream) = self.incoming_resets.pop_front() {
+                return Some(Event::IncomingReset(stream));
+            }
+            return Some(match self.association.poll_event()? {
+                AssociationEvent::Connected => Event::Connected,
+                AssociationEvent::Message(message) => {
+                    self.association.release(now, message.credit);
+                    Event::Message(Message { stream: message.stream, payload: Payload::Narrowboat(message.payload) })
+                }
+                AssociationEvent::IncomingReset(Streams::List(streams)) => {
+                    self.incoming_resets.extend(streams);
+                    continue;
+                }
+                AssociationEvent::OutgoingReset { stream, outcome } => {
+                    Event::OutgoingReset { stream, error: outcome.err().map(|failure| failure.to_string()) }
+                }
+                AssociationEvent::Closed(reason) => closed(&reason),
+                _ => continue,
+            });
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
+        transmit(&mut self.association, now, &mut self.transmit, wire);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.association.poll_timeout()
+    }
+}

@@ -1,0 +1,201 @@
+//! `rtc-sctp`: the stack of webrtc-rs.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::rtc_sctp::{
+    Association, AssociationError, AssociationHandle, ClientConfig, DatagramEvent, Endpoint, EndpointConfig,
+    Event as AssociationEvent, Payload as Transmit, PayloadProtocolIdentifier, ReliabilityType, ServerConfig,
+    StreamEvent, TransportConfig, max_payload_size_for_mtu,
+};
+use bytes::Bytes;
+
+use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
+
+const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5000);
+const REMOTE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)), 5000);
+
+/// One end made of an `rtc-sctp` endpoint and its only association.
+pub struct RtcSctp {
+    endpoint: Endpoint,
+    transport: TransportConfig,
+    association: Option<(AssociationHandle, Association)>,
+    /// What each stream is set to, as the crate keeps reliability by stream and not by message.
+    options: HashMap<StreamId, SendOptions>,
+    readable: VecDeque<StreamId>,
+    events: VecDeque<Event>,
+}
+
+impl RtcSctp {
+    /// An endpoint that connects or answers.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let mut config = EndpointConfig::new();
+        let mtu = u32::try_from(settings.mtu).unwrap_or(u32::MAX);
+        config.max_payload_size(max_payload_size_for_mtu(mtu));
+        let transport = TransportConfig::default()
+            .with_max_receive_buffer_size(settings.receive_window)
+            .with_max_message_size(u32::try_from(settings.message_size_max).unwrap_or(u32::MAX));
+        let server = Arc::new(ServerConfig::new(transport.clone()));
+        Self {
+            endpoint: Endpoint::new(LOCAL, Default::default(), Arc::new(config), Some(server)),
+            transport,
+            association: None,
+            options: HashMap::new(),
+            readable: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    fn association(&mut self) -> Result<&mut Association, Refusal> {
+        self.association
+            .as_mut()
+            .map(|(_, association)| association)
+            .ok_or_else(|| Refusal::Failed("no association".into()))
+    }
+
+    /// Sorts the association's events: what is readable is read when it is polled for.
+    fn drain(&mut self) {
+        let Some((_, association)) = &mut self.association else { return };
+        while let Some(event) = association.poll() {
+            match event {
+                AssociationEvent::Connected => self.events.push_back(Event::Connected),
+                AssociationEvent::HandshakeFailed { reason } => {
+                    self.events.push_back(Event::Closed { graceful: false, reason: reason.to_string() });
+                }
+                // What the crate calls a lost association is one lost stream: the peer has reset it, and the crate has
+                // answered with its own reset. It never says that its own was performed.
+                AssociationEvent::AssociationLost { reason: AssociationError::Reset, id } => {
+                    self.options.remove(&id);
+                    self.events.push_back(Event::IncomingReset(id));
+                    self.events.push_back(Event::OutgoingReset { stream: id, error: None });
+                }
+                AssociationEvent::AssociationLost { reason, .. } => {
+                    self.events.push_back(Event::Closed { graceful: false, reason: reason.to_string() });
+                }
+                AssociationEvent::Stream(StreamEvent::Readable { id }) => self.readable.push_back(id),
+                _ => {}
+            }
+        }
+        while association.poll_endpoint_event().is_some() {}
+    }
+
+    fn read(&mut self) -> Option<Message> {
+        let (_, association) = self.association.as_mut()?;
+        while let Some(&stream) = self.readable.front() {
+            match association.stream(stream).and_then(|mut stream| stream.read()) {
+                Ok(Some(chunks)) => return Some(Message { stream, payload: Payload::RtcSctp(chunks) }),
+                Ok(None) | Err(_) => {
+                    self.readable.pop_front();
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Peer for RtcSctp {
+    fn connect(&mut self, now: Instant) {
+        match self.endpoint.connect(now, ClientConfig::new(self.transport.clone()), REMOTE) {
+            Ok(association) => self.association = Some(association),
+            Err(error) => self.events.push_back(Event::Closed { graceful: false, reason: error.to_string() }),
+        }
+    }
+
+    fn send(&mut self, now: Instant, id: StreamId, payload: &Bytes, options: SendOptions) -> Result<(), Refusal> {
+        let before = self.options.insert(id, options);
+        let association = self.association()?;
+        let mut stream = match association.stream(id) {
+            Ok(stream) => stream,
+            Err(_) => association.open_stream(id, PayloadProtocolIdentifier::Binary).map_err(Refusal::failed)?,
+        };
+        if before.unwrap_or_default() != options {
+            let (reliability, value) = match options.reliability {
+                Reliability::Reliable => (ReliabilityType::Reliable, 0),
+                Reliability::MaxRetransmits(times) => (ReliabilityType::Rexmit, u32::from(times)),
+                Reliability::MaxLifetime(lifetime) => {
+                    (ReliabilityType::Timed, u32::try_from(lifetime.as_millis()).unwrap_or(u32::MAX))
+                }
+            };
+            stream.set_reliability_params(options.unordered, reliability, value).map_err(Refusal::failed)?;
+        }
+        stream
+            .write_chunk_with_ppi(now, payload, PayloadProtocolIdentifier::Binary)
+            .map(|_| ())
+            .map_err(Refusal::failed)
+    }
+
+    fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
+        match self.association()?.stream(stream) {
+            Ok(mut stream) => stream.close(now).map_err(Refusal::failed),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn shutdown(&mut self, _now: Instant) {
+        if let Err(Refusal::Failed(reason)) =
+            self.association().and_then(|association| association.shutdown().map_err(Refusal::failed))
+        {
+            self.events.push_back(Event::Closed { graceful: false, reason });
+        }
+    }
+
+    fn abort(&mut self, _now: Instant) {
+        if let Err(Refusal::Failed(reason)) =
+            self.association().and_then(|association| association.abort().map_err(Refusal::failed))
+        {
+            self.events.push_back(Event::Closed { graceful: false, reason });
+        }
+    }
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
+        match self.endpoint.handle(now, REMOTE, None, datagram) {
+            Some((_, DatagramEvent::AssociationEvent(event))) => {
+                if let Some((_, association)) = &mut self.association {
+                    association.handle_event(event);
+                }
+            }
+            // A repeated INIT makes another association in the crate; the first one is the one that is used.
+            Some((handle, DatagramEvent::NewAssociation(association))) if self.association.is_none() => {
+                self.association = Some((handle, association));
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if let Some((_, association)) = &mut self.association {
+            association.handle_timeout(now);
+        }
+    }
+
+    fn poll_event(&mut self, _now: Instant) -> Option<Event> {
+        if let Some(message) = self.read() {
+            return Some(Event::Message(message));
+        }
+        if self.events.is_empty() {
+            self.drain();
+            if let Some(message) = self.read() {
+                return Some(Event::Message(message));
+            }
+        }
+        self.events.pop_front()
+    }
+
+    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
+        let Some((_, association)) = &mut self.association else { return };
+        while let Some(transmit) = association.poll_transmit(now) {
+            if let Transmit::RawEncode(datagrams) = transmit.message {
+                for datagram in datagrams {
+                    wire(&datagram);
+                }
+            }
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.association.as_ref().and_then(|(_, association)| association.poll_timeout())
+    }
+}
