@@ -1,1 +1,23 @@
 //! narrowboat
+
+mod association;
+mod channel;
+mod config;
+mod endpoint;
+pub mod error;
+mod message;
+mod options;
+mod socket;
+mod waiters;
+
+pub use association::{Association, ShuttingDown};
+pub use bytes::Bytes;
+pub use bytestring::ByteString;
+pub use channel::{ByteStream, ChannelEvent, Closing, DataChannel, RecvHalf, SendHalf};
+pub use config::Config;
+pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats};
+pub use error::Error;
+pub use message::Message;
+pub use narrowboat_dcep::ReadyState;
+pub use narrowboat_sctp::{Reliability, Stats};
+pub use options::ChannelOptions;

@@ -77,9 +77,10 @@ impl CookieKeys {
 
     /// Makes a cookie.
     pub(crate) fn seal(&self, now: Instant, lifetime: Duration, cookie: &Cookie, binding: Binding<'_>) -> Vec<u8> {
-        let created = u32::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u32::MAX);
+        let created = u64::try_from(now.saturating_duration_since(self.epoch).as_millis()).unwrap_or(u64::MAX);
+        let [_, _, _, c0, c1, c2, c3, c4] = created.to_be_bytes();
         let mut out = Vec::with_capacity(COOKIE_LEN);
-        out.extend(created.to_be_bytes());
+        out.extend([c1, c2, c3, c4]);
         out.extend(cookie.local_tag.to_be_bytes());
         out.extend(cookie.peer_tag.to_be_bytes());
         out.extend(cookie.local_tie_tag.to_be_bytes());
@@ -89,7 +90,8 @@ impl CookieKeys {
         out.extend(cookie.peer_rwnd.to_be_bytes());
         out.extend(cookie.outbound_streams.to_be_bytes());
         out.extend(cookie.inbound_streams.to_be_bytes());
-        out.extend([cookie.extensions.to_bits(), 0, 0, 0]);
+        // Milliseconds need more than 32 bits: an endpoint may run for longer than 49 days.
+        out.extend([cookie.extensions.to_bits(), 0, 0, c0]);
         let mac = self.mac(created, lifetime, &out, binding).finalize().into_bytes();
         out.extend(mac.iter().take(MAC_LEN));
         out
@@ -100,7 +102,7 @@ impl CookieKeys {
     pub(crate) fn open(&self, now: Instant, lifetime: Duration, bytes: &[u8], binding: Binding<'_>) -> Option<Opened> {
         let (body, mac) = bytes.split_at_checked(BODY_LEN).filter(|_| bytes.len() == COOKIE_LEN)?;
         let mut fields = body.chunks_exact(4).filter_map(|field| field.try_into().ok().map(u32::from_be_bytes));
-        let created = fields.next()?;
+        let created = u64::from(*body.last()?) << 32 | u64::from(fields.next()?);
         self.mac(created, lifetime, body, binding).verify_truncated_left(mac).ok()?;
         let mut field = || fields.next();
         let cookie = Cookie {
@@ -115,12 +117,12 @@ impl CookieKeys {
             inbound_streams: u16::from_be_bytes(body.get(34..36)?.try_into().ok()?),
             extensions: Extensions::from_bits(*body.get(36)?),
         };
-        let created = self.epoch + Duration::from_millis(u64::from(created));
+        let created = self.epoch + Duration::from_millis(created);
         let age = now.saturating_duration_since(created);
         Some(Opened { cookie, staleness: age.checked_sub(lifetime).filter(|over| !over.is_zero()) })
     }
 
-    fn mac(&self, created: u32, lifetime: Duration, body: &[u8], binding: Binding<'_>) -> HmacSha256 {
+    fn mac(&self, created: u64, lifetime: Duration, body: &[u8], binding: Binding<'_>) -> HmacSha256 {
         let rotation = u128::from(created) / lifetime.as_millis().max(1);
         let key = new_mac(&self.master).chain_update(rotation.to_be_bytes()).finalize().into_bytes();
         new_mac(&key)
@@ -214,6 +216,18 @@ mod tests {
         let late = next_rotation + Duration::from_millis(7);
         let staleness = keys.open(late, LIFETIME, &bytes, HERE).unwrap().staleness;
         assert_eq!(staleness, Some(Duration::from_millis(7)));
+    }
+
+    #[test]
+    fn cookies_are_fresh_however_long_the_endpoint_has_run() {
+        let (keys, _) = keys();
+        for days in [0, 49, 50, 100, 1000, 10_000] {
+            let now = keys.epoch + Duration::from_secs(days * 24 * 3600);
+            let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
+            let staleness = |later| keys.open(now + later, LIFETIME, &bytes, HERE).unwrap().staleness;
+            assert_eq!(staleness(LIFETIME), None, "after {days} days");
+            assert_eq!(staleness(LIFETIME + Duration::from_secs(1)), Some(Duration::from_secs(1)), "after {days} days");
+        }
     }
 
     #[test]

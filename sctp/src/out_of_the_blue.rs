@@ -7,6 +7,10 @@ use crate::wire::{
 /// Appends the answer to such a packet, if it has one. INIT and COOKIE ECHO are not answered here: they are how an
 /// association begins.
 pub(crate) fn answer(header: &PacketHeader, datagram: &[u8], out: &mut Vec<u8>) -> bool {
+    // §8.5.1 A: only an INIT may have no tag, and what has none has nothing to reflect.
+    if header.verification_tag == 0 {
+        return false;
+    }
     let mut is_shutdown_ack = false;
     for chunk in Chunks::new(datagram) {
         let Ok(chunk) = chunk else { return false };
@@ -14,7 +18,8 @@ pub(crate) fn answer(header: &PacketHeader, datagram: &[u8], out: &mut Vec<u8>) 
             // Rules 2, 6, 7: never an answer to these, so that two ends cannot keep each other busy.
             ChunkType::ABORT | ChunkType::SHUTDOWN_COMPLETE | ChunkType::COOKIE_ACK => return false,
             ChunkType::ERROR if has_stale_cookie(chunk.value_in(datagram)) => return false,
-            // Rule 3 and 4 are not for here, and an INIT or a COOKIE ECHO behind another chunk is no INIT at all.
+            // Rules 3 and 4 are not for here, and an INIT or a COOKIE ECHO behind another chunk is no INIT at all. Whoever
+            // sends an INIT ACK has no state that an ABORT could end.
             ChunkType::INIT | ChunkType::INIT_ACK | ChunkType::COOKIE_ECHO => return false,
             ChunkType::SHUTDOWN_ACK => is_shutdown_ack = true,
             _ => {}
@@ -65,6 +70,15 @@ mod tests {
             let chunk = Chunks::new(&out).next().unwrap().unwrap();
             (PacketHeader::decode(&out).unwrap(), chunk.kind, chunk.flags)
         })
+    }
+
+    #[test]
+    fn a_packet_without_a_tag_gets_no_answer() {
+        let (mut packet, mut out) = (Vec::new(), Vec::new());
+        let header = PacketHeader { verification_tag: 0, ..HEADER };
+        header.encode(&mut packet);
+        bare(ChunkType::SHUTDOWN_ACK)(&mut packet);
+        assert!(!answer(&header, &packet, &mut out));
     }
 
     fn bare(kind: ChunkType) -> impl FnOnce(&mut Vec<u8>) {

@@ -78,13 +78,22 @@ impl Association {
         }
     }
 
+    /// A DATA chunk that is too short for its own fields.
+    pub(super) fn on_short_data(&mut self) {
+        if !self.state.can_receive_data() {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        self.abort_for(Violation::Malformed, Cause::ProtocolViolation(violation_text(Violation::Malformed)));
+    }
+
     /// All chunks of a packet that had DATA are processed.
     pub(super) fn on_data_packet_end(&mut self, now: Instant) {
         if let Some(receiver) = &mut self.receiver {
             receiver.on_packet_end(now);
             if self.state == State::ShutdownSent {
-                // §9.2: each such packet is answered with SACK and SHUTDOWN.
+                // §9.2: each such packet is answered with SACK and SHUTDOWN, and shows that the peer is there.
                 receiver.sack_now();
+                self.path.on_sign_of_life();
                 self.outbox.shutdown = true;
                 self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
             }

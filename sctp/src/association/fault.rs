@@ -22,9 +22,11 @@ impl Association {
         if !can_answer {
             return self.drop_chunk(DropReason::UnexpectedChunk);
         }
-        match decode_heartbeat(chunk.value_in(datagram)) {
-            Ok(info) if info.len() + 64 <= self.path.mtu => {
-                if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(info)).is_some() {
+        let value = chunk.value_in(datagram);
+        match decode_heartbeat(value) {
+            Ok(_) if value.len() + 64 <= self.path.mtu => {
+                // §8.3: whatever else came with the Heartbeat Info goes back, too.
+                if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
                     self.drop_chunk(DropReason::AnswerLimit);
                 }
             }
@@ -111,6 +113,7 @@ impl Association {
     }
 
     pub(super) fn push_abort(&mut self, cause: Cause<'_>) {
+        debug_assert_ne!(self.handshake.peer_tag, 0, "an ABORT for nobody");
         let mut packet = Vec::new();
         negotiate::write_abort(&self.config, self.handshake.peer_tag, Some(cause), false, &mut packet);
         self.outbox.push_last(packet);
@@ -129,5 +132,8 @@ impl Association {
         self.outbox.clear_chunks();
         self.sender.clear();
         self.outgoing_reset.clear();
+        if let Some(receiver) = &mut self.receiver {
+            receiver.clear();
+        }
     }
 }

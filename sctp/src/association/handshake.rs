@@ -1,6 +1,6 @@
 //! The four-way handshake (RFC 9260 §5.1).
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
@@ -14,7 +14,6 @@ use crate::error::{CloseReason, Violation};
 use crate::event::Event;
 use crate::recv::Receiver;
 use crate::reset::IncomingReset;
-use crate::send::Sender;
 use crate::serial::{RequestSn, Tsn};
 use crate::stats::DropReason;
 use crate::wire::{Cause, Extensions, Init, PacketHeader};
@@ -47,12 +46,16 @@ impl Handshake {
             peer_tag: 0,
             local_initial_tsn: Tsn(rng.next_u32()),
             peer_initial_tsn: Tsn(0),
-            tie_tags: (rng.next_u32().max(1), rng.next_u32().max(1)),
+            tie_tags: draw_tie_tags(rng),
             cookie: Bytes::new(),
             attempts: 0,
             stale_cookies: 0,
         }
     }
+}
+
+fn draw_tie_tags(rng: &mut StdRng) -> (u32, u32) {
+    (rng.next_u32().max(1), rng.next_u32().max(1))
 }
 
 impl Association {
@@ -112,8 +115,14 @@ impl Association {
         }
         let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
         let refusal = match (negotiate::check(&init), init.cookie) {
-            // §3.3.3: the TCB is destroyed for a tag of 0 too, but there is nobody to tell.
-            (Err(Refusal::Silent), _) => return self.close(CloseReason::PeerViolation(Violation::BadHandshake)),
+            // §3.3.3: the peer has no tag to be told with, so its packet's is reflected.
+            (Err(Refusal::Silent), _) => {
+                let (config, tag) = (&self.config, self.handshake.local_tag);
+                let mut packet = Vec::new();
+                negotiate::write_abort(config, tag, Some(Cause::InvalidMandatoryParameter), true, &mut packet);
+                self.outbox.push_last(packet);
+                return self.close(CloseReason::PeerViolation(Violation::BadHandshake));
+            }
             (Err(Refusal::Abort(cause)), _) => Some(cause),
             (Ok(()), None) => Some(Cause::MissingParameter(7)),
             (Ok(()), Some(_)) => None,
@@ -168,11 +177,10 @@ impl Association {
     }
 
     /// §5.1.5 step 4: the peer learns why its cookie was not taken, and by how much it was late.
-    pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: std::time::Duration) {
+    pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: Duration) {
         self.stats.drops.add(DropReason::StaleCookie);
-        let staleness = u32::try_from(staleness.as_micros()).unwrap_or(u32::MAX);
         let mut packet = Vec::new();
-        negotiate::write_error(&self.config, peer_tag, Cause::StaleCookie(staleness), &mut packet);
+        negotiate::write_stale_cookie(&self.config, peer_tag, staleness, &mut packet);
         if !self.outbox.push_standalone(packet) {
             self.drop_chunk(DropReason::AnswerLimit);
         }
@@ -249,8 +257,10 @@ impl Association {
         self.handshake.local_tag = local_tag;
         self.handshake.peer_tag = peer_tag;
         self.handshake.local_initial_tsn = local_initial_tsn;
+        // A cookie that was made for the old association must not restart the new one.
+        self.handshake.tie_tags = draw_tie_tags(&mut self.rng);
         self.path = crate::path::Path::new(&self.config);
-        self.sender = Sender::new(&self.config, self.path.mtu, local_initial_tsn);
+        self.sender = self.sender.restarted(&self.config, self.path.mtu, local_initial_tsn);
         self.outgoing_reset = Self::new_outgoing_reset(&self.config, local_initial_tsn);
         self.is_shutdown_wanted = false;
         self.set_state(State::Established);

@@ -5,7 +5,6 @@ use std::time::Instant;
 use bytes::{Buf, Bytes};
 
 use super::{Association, State};
-use crate::error::Violation;
 use crate::out_of_the_blue;
 use crate::stats::DropReason;
 use crate::wire::{
@@ -20,15 +19,22 @@ impl Association {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Bytes) {
         self.stats.packets_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
-        if self.is_over {
-            return self.drop_chunk(DropReason::Closed);
-        }
         let Ok(header) = PacketHeader::decode(&datagram) else { return self.drop_chunk(DropReason::BadPacket) };
         if header.destination_port != self.config.local_port || header.source_port != self.config.remote_port {
             return self.drop_chunk(DropReason::WrongPorts);
         }
         if !is_checksum_valid(&datagram) {
             return self.drop_chunk(DropReason::BadChecksum);
+        }
+        if self.is_over {
+            // As if it had been forgotten already: a peer that has not heard the end hears of it.
+            self.drop_chunk(DropReason::Closed);
+            return self.answer_out_of_the_blue(&header, &datagram);
+        }
+        if matches!(self.state, State::CookieWait | State::CookieEchoed) && has(ChunkType::SHUTDOWN_ACK, &datagram) {
+            // §8.5.1 E, §9.2: the peer is still ending an association with the same ports that this end has forgotten.
+            self.drop_chunk(DropReason::OutOfTheBlue);
+            return self.answer_out_of_the_blue(&header, &datagram);
         }
         // Erratum 7852: nothing is processed, and nothing changes, before the tag is checked.
         if !self.is_tag_valid(&header, &datagram) {
@@ -51,13 +57,21 @@ impl Association {
             ChunkType::INIT_ACK => header.verification_tag == local && is_alone(&first, datagram),
             // D: the tag is the cookie's, which is checked with it.
             ChunkType::COOKIE_ECHO => true,
-            // B, C.
-            ChunkType::ABORT | ChunkType::SHUTDOWN_COMPLETE => {
+            // B, C. The peer's own tag vouches for this chunk only, which then has to be the last one that counts.
+            ChunkType::ABORT => out_of_the_blue::is_tag_acceptable(first.flags, header.verification_tag, local, peer),
+            ChunkType::SHUTDOWN_COMPLETE => {
                 out_of_the_blue::is_tag_acceptable(first.flags, header.verification_tag, local, peer)
+                    && is_alone(&first, datagram)
             }
-            // E: a peer that is still shutting down an older association with the same ports.
-            ChunkType::SHUTDOWN_ACK if matches!(self.state, State::CookieWait | State::CookieEchoed) => true,
             _ => header.verification_tag == local,
+        }
+    }
+
+    /// §8.4.
+    fn answer_out_of_the_blue(&mut self, header: &PacketHeader, datagram: &[u8]) {
+        let mut answer = Vec::new();
+        if out_of_the_blue::answer(header, datagram, &mut answer) && !self.outbox.push_standalone(answer) {
+            self.drop_chunk(DropReason::AnswerLimit);
         }
     }
 
@@ -83,7 +97,7 @@ impl Association {
                 let is_last = at >= datagram_len;
                 let value = chunk.value_in(&datagram);
                 let Ok(header) = DataChunk::decode(chunk.flags, value) else {
-                    self.abort_for(Violation::Malformed, Cause::ProtocolViolation(b"DATA too short"));
+                    self.on_short_data();
                     break;
                 };
                 let payload_at = chunk.start + DataChunk::HEADER_LEN;
@@ -129,9 +143,13 @@ impl Association {
             ChunkType::COOKIE_ECHO => return self.on_cookie_echo(now, header, value),
             ChunkType::COOKIE_ACK => self.on_cookie_ack(now),
             ChunkType::SHUTDOWN => self.on_shutdown(now, value),
-            ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(header),
+            ChunkType::SHUTDOWN_ACK => self.on_shutdown_ack(),
             ChunkType::SHUTDOWN_COMPLETE => self.on_shutdown_complete(),
-            ChunkType::ABORT => self.on_abort(value),
+            ChunkType::ABORT => {
+                // §3.3.7: nothing behind it counts, not even if it is malformed.
+                self.on_abort(value);
+                return false;
+            }
             ChunkType::ERROR => self.on_error(now, value),
             ChunkType::PAD => {}
             _ => return self.on_unknown_chunk(chunk, datagram),
@@ -156,6 +174,10 @@ impl Association {
         tracing::trace!(?reason, "dropped");
         self.stats.drops.add(reason);
     }
+}
+
+fn has(kind: ChunkType, datagram: &[u8]) -> bool {
+    Chunks::new(datagram).map_while(Result::ok).any(|chunk| chunk.kind == kind)
 }
 
 fn is_alone(chunk: &RawChunk, datagram: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! What two INITs make of each other (RFC 9260 §5.1), without any state: shared by associations and by the endpoint,
 //! which answers an INIT before there is an association.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::cookie::{Binding, Cookie, CookieKeys};
@@ -150,11 +150,12 @@ pub(crate) fn write_abort(config: &Config, tag: u32, cause: Option<Cause<'_>>, r
     seal_from(start, out);
 }
 
-/// Writes a packet with an ERROR alone.
-pub(crate) fn write_error(config: &Config, tag: u32, cause: Cause<'_>, out: &mut Vec<u8>) {
+/// Writes a packet that says by how much a cookie was too old (RFC 9260 §5.1.5 step 4).
+pub(crate) fn write_stale_cookie(config: &Config, tag: u32, staleness: Duration, out: &mut Vec<u8>) {
     let start = out.len();
     header(config, tag).encode(out);
-    encode_error(&[cause], out);
+    let microseconds = u32::try_from(staleness.as_micros()).unwrap_or(u32::MAX);
+    encode_error(&[Cause::StaleCookie(microseconds)], out);
     seal_from(start, out);
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Outbox {
     pub(crate) shutdown_ack: bool,
     /// Nonce of the HEARTBEAT to send.
     pub(crate) heartbeat: Option<u64>,
-    /// What the last HEARTBEAT of the peer carried.
+    /// The value of the peer's last HEARTBEAT.
     pub(crate) heartbeat_ack: Option<Bytes>,
     /// Answers to the peer's re-configuration requests; a chunk holds at most two (RFC 6525 §3.1).
     pub(crate) reconfig_responses: Vec<(RequestSn, ResetResult)>,

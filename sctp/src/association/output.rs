@@ -7,8 +7,8 @@ use super::timer::Timer;
 use super::{Association, State, Transmit};
 use crate::recv::SackDue;
 use crate::wire::{
-    CHUNK_HEADER_LEN, ChunkType, PACKET_HEADER_LEN, ReconfigWriter, Sack, Shutdown, encode_cookie_ack,
-    encode_cookie_echo, encode_heartbeat, encode_shutdown_ack,
+    CHUNK_HEADER_LEN, ChunkType, PACKET_HEADER_LEN, ReconfigWriter, Sack, Shutdown, begin_chunk, encode_cookie_ack,
+    encode_cookie_echo, encode_heartbeat, encode_shutdown_ack, end_chunk, padded,
 };
 
 /// Bytes of an Outgoing SSN Reset Request before its list of streams, chunk header included.
@@ -26,12 +26,16 @@ impl Association {
         let start = buf.len();
         let mut segment_size = 0;
         for _ in 0..max_datagrams {
+            if segment_size > 0 && self.outbox.cookie_echo {
+                // The peer's cookie may be longer than a packet should be.
+                break;
+            }
             let len = self.write_packet(now, buf);
             if len == 0 {
                 break;
             }
             segment_size = segment_size.max(len);
-            if len < self.path.mtu {
+            if len != self.path.mtu {
                 break;
             }
         }
@@ -80,13 +84,22 @@ impl Association {
         if std::mem::take(&mut self.outbox.cookie_ack) {
             encode_cookie_ack(buf);
         }
+        // In front of an ERROR that may go with it: a peer that knows nothing of this association any more looks at the
+        // first chunk to see that it has to answer (§5.2.4 A, §8.4).
+        if std::mem::take(&mut self.outbox.shutdown_ack) {
+            encode_shutdown_ack(buf);
+        }
         let fits = |buf: &Vec<u8>, len: usize| buf.len() + len <= end;
         if !self.outbox.errors.is_empty() && fits(buf, self.outbox.errors.len()) {
             buf.append(&mut self.outbox.errors);
             self.outbox.errors = Vec::new();
         }
-        if let Some(info) = self.outbox.heartbeat_ack.take_if(|info| fits(buf, info.len() + 12)) {
-            encode_heartbeat(ChunkType::HEARTBEAT_ACK, &info, buf);
+        if let Some(value) =
+            self.outbox.heartbeat_ack.take_if(|value| fits(buf, CHUNK_HEADER_LEN + padded(value.len())))
+        {
+            let at = begin_chunk(buf, ChunkType::HEARTBEAT_ACK, 0);
+            buf.extend_from_slice(&value);
+            end_chunk(buf, at);
         }
         if let Some(nonce) = self.outbox.heartbeat.take_if(|_| fits(buf, 16)) {
             encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), buf);
@@ -97,9 +110,6 @@ impl Association {
             && let Some(receiver) = &self.receiver
         {
             Shutdown { cumulative_tsn_ack: receiver.cumulative_tsn() }.encode(buf);
-        }
-        if std::mem::take(&mut self.outbox.shutdown_ack) {
-            encode_shutdown_ack(buf);
         }
     }
 

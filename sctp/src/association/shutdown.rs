@@ -7,7 +7,7 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
 use crate::stats::DropReason;
-use crate::wire::{Cause, PacketHeader, Shutdown, encode_shutdown_complete};
+use crate::wire::{Cause, Shutdown, encode_shutdown_complete};
 
 impl Association {
     pub(super) fn begin_shutdown(&mut self, now: Instant) {
@@ -21,7 +21,10 @@ impl Association {
             State::CookieWait | State::CookieEchoed => {
                 self.is_shutdown_wanted = true;
                 if self.sender.is_drained() {
-                    self.abort_locally(now, "shut down");
+                    if self.handshake.peer_tag != 0 {
+                        self.push_abort(Cause::UserInitiatedAbort(b"shut down"));
+                    }
+                    self.close(CloseReason::Shutdown);
                 }
             }
             State::Established => {
@@ -95,7 +98,7 @@ impl Association {
         self.on_acknowledged(now, advanced);
     }
 
-    pub(super) fn on_shutdown_ack(&mut self, header: &PacketHeader) {
+    pub(super) fn on_shutdown_ack(&mut self) {
         match self.state {
             State::ShutdownSent | State::ShutdownAckSent => {
                 let mut packet = Vec::new();
@@ -104,17 +107,6 @@ impl Association {
                 negotiate::seal_from(0, &mut packet);
                 self.outbox.push_last(packet);
                 self.close(CloseReason::Shutdown);
-            }
-            // §8.5.1 E: it belongs to an older association; answered as if it came out of the blue.
-            State::CookieWait | State::CookieEchoed => {
-                self.stats.drops.add(DropReason::OutOfTheBlue);
-                let mut packet = Vec::new();
-                negotiate::header(&self.config, header.verification_tag).encode(&mut packet);
-                encode_shutdown_complete(true, &mut packet);
-                negotiate::seal_from(0, &mut packet);
-                if !self.outbox.push_standalone(packet) {
-                    self.drop_chunk(DropReason::AnswerLimit);
-                }
             }
             _ => self.drop_chunk(DropReason::UnexpectedChunk),
         }

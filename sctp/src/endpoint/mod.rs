@@ -4,7 +4,7 @@
 mod limits;
 mod table;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -142,6 +142,10 @@ impl Endpoint {
         if let Some(handle) = self.table.find(&peer) {
             return DatagramEvent::Existing(handle, datagram);
         }
+        // §8.4 rule 1.
+        if !is_unicast(remote) {
+            return self.drop_datagram(DropReason::OutOfTheBlue);
+        }
         if !is_checksum_valid(&datagram) {
             return self.drop_datagram(DropReason::BadChecksum);
         }
@@ -153,7 +157,7 @@ impl Endpoint {
                 self.on_init(now, &peer, &header, &chunk, &datagram, answer)
             }
             Some(Ok(chunk)) if chunk.kind == ChunkType::COOKIE_ECHO => {
-                self.on_cookie_echo(now, &peer, &chunk, datagram, answer)
+                self.on_cookie_echo(now, &peer, &header, &chunk, datagram, answer)
             }
             Some(Ok(_)) if out_of_the_blue::answer(&header, &datagram, answer) => {
                 self.drops.add(DropReason::OutOfTheBlue);
@@ -238,6 +242,7 @@ impl Endpoint {
         &mut self,
         now: Instant,
         peer: &Peer,
+        header: &PacketHeader,
         chunk: &RawChunk,
         datagram: Bytes,
         answer: &mut Vec<u8>,
@@ -248,6 +253,14 @@ impl Endpoint {
         let Some(opened) = self.keys.open(now, lifetime, chunk.value_in(&datagram), binding) else {
             return self.drop_datagram(DropReason::BadCookie);
         };
+        if header.verification_tag != opened.cookie.local_tag {
+            return self.drop_datagram(DropReason::WrongTag);
+        }
+        if let Some(staleness) = opened.staleness {
+            self.drops.add(DropReason::StaleCookie);
+            negotiate::write_stale_cookie(&config, opened.cookie.peer_tag, staleness, answer);
+            return DatagramEvent::Answer;
+        }
         if !self.config.accept || !self.has_room(peer) {
             self.drops.add(DropReason::LimitReached);
             negotiate::write_abort(&config, opened.cookie.peer_tag, Some(Cause::OutOfResource), false, answer);
@@ -256,8 +269,8 @@ impl Endpoint {
         let mut association = self.association(now, peer, config);
         association.handle_datagram(now, Ecn::NotCe, datagram);
         if !association.state().is_up() {
-            // The cookie was stale, or the tag wrong: the association may have a word to say, and is not kept.
-            self.drops.add(DropReason::BadCookie);
+            // The packet itself has ended it: the association may have a word to say, and is not kept.
+            self.drops.add(DropReason::Closed);
             return match association.poll_transmit(now, 1, answer) {
                 Some(_) => DatagramEvent::Answer,
                 None => DatagramEvent::Dropped,
@@ -298,6 +311,13 @@ impl Endpoint {
     pub fn check_consistency(&self) {
         self.table.check_consistency();
     }
+}
+
+/// Whether there is one host at the address.
+fn is_unicast(address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_multicast() || ip.is_unspecified() || is_broadcast) && address.port() != 0
 }
 
 fn draw(rng: &mut StdRng) -> [u8; 32] {

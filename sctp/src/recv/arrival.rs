@@ -9,6 +9,7 @@ use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use super::{Received, Receiver};
 use crate::error::Violation;
 use crate::message::StreamId;
+use crate::serial::Ssn;
 use crate::wire::DataChunk;
 
 impl Receiver {
@@ -57,20 +58,31 @@ impl Receiver {
         self.violation.map_or(Ok(Received::New), Err)
     }
 
-    /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that waited.
+    /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that
+    /// waited.
     pub(super) fn after_arrival(&mut self) {
-        self.reassembly.promote(self.tracker.cumulative());
-        if let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= self.tracker.cumulative()) {
+        let cumulative = self.tracker.cumulative();
+        self.reassembly.promote(cumulative);
+        if let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= cumulative) {
             self.repeatable = Some((deferred.streams().clone(), tsn_at(deferred.last())));
             self.perform(deferred);
             self.finished_reset = true;
+        }
+        // A FORWARD-TSN that passed this message's SSN has said that its end will never come.
+        if self.has_skipped
+            && let Some((_, run)) = self.reassembly.head()
+            && self.is_stale(run.stream, run.ssn, run.unordered)
+        {
+            self.reassembly.drop_head();
+            self.skipped_to = Some(cumulative);
         }
     }
 
     /// A message is whole: delivers it, and those that waited for it, or keeps it until its turn.
     pub(super) fn on_whole(&mut self, first: Position, run: Run) {
         let (stream, ssn) = (run.stream, run.ssn);
-        if self.deferred.as_ref().is_some_and(|deferred| deferred.holds(stream, first)) {
+        if let Some(deferred) = self.deferred.as_mut().filter(|deferred| deferred.holds(stream, first)) {
+            deferred.on_held(first);
             self.reassembly.hold(first, run, Waiting::Reset);
         } else if run.unordered {
             self.inbox.push_message(run.into_message());
@@ -123,7 +135,7 @@ impl Receiver {
             self.discard(position, chunk)?;
             return Ok(Some(Received::New));
         }
-        let is_stale = !chunk.unordered && chunk.ssn.is_before(self.ordered.next_ssn(chunk.stream));
+        let is_stale = self.is_stale(chunk.stream, chunk.ssn, chunk.unordered);
         if !is_stale || self.deferred.as_ref().is_some_and(|deferred| deferred.holds(chunk.stream, position)) {
             return Ok(None);
         }
@@ -136,6 +148,11 @@ impl Receiver {
         }
         self.discard(position, chunk)?;
         Ok(Some(Received::New))
+    }
+
+    /// Whether the messages of the stream have gone on past an SSN.
+    fn is_stale(&self, stream: StreamId, ssn: Ssn, unordered: bool) -> bool {
+        !unordered && ssn.is_before(self.ordered.next_ssn(stream))
     }
 
     /// Acknowledges a chunk in sequence without keeping it, and throws away what continues it.
@@ -155,8 +172,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Makes sure that something can be held, giving up what has higher TSNs if necessary (RFC 9260 §6.2): what comes before it
-    /// is what they wait for.
+    /// Makes sure that something can be held, giving up what has higher TSNs if necessary (RFC 9260 §6.2): what comes
+    /// before it is what they wait for.
     fn make_room(&mut self, position: Position, cost: usize) -> bool {
         while !self.window.fits(self.held(), cost) {
             if self.reassembly.highest().is_none_or(|highest| highest <= position || !self.tracker.can_forget(highest))
@@ -164,11 +181,13 @@ impl Receiver {
                 return false;
             }
             let Some(evicted) = self.reassembly.evict_highest() else { return false };
-            if let Some((stream, ssn)) = evicted.parked {
-                self.ordered.unpark(stream, ssn);
+            match (evicted.waiting, &mut self.deferred) {
+                (Waiting::Order, _) => self.ordered.unpark(evicted.stream, evicted.ssn),
+                (Waiting::Reset, Some(deferred)) => deferred.on_evicted(evicted.first),
+                _ => {}
             }
             self.tracker.forget(evicted.position);
-            self.policy.on_urgent_chunk();
+            self.policy.make_urgent();
         }
         true
     }

@@ -1,7 +1,8 @@
 //! An incoming stream reset that waits for data sent before it (RFC 6525 §5.2.2 E2).
 
+use std::collections::BTreeSet;
+
 use super::Receiver;
-use super::run::Waiting;
 use super::tracker::{Position, tsn_at};
 use crate::event::Streams;
 use crate::message::StreamId;
@@ -15,6 +16,8 @@ pub(super) struct Deferred {
     /// Sorted, so that asking for a stream costs little however long the peer's list is; `None` is every stream.
     sorted: Option<Vec<StreamId>>,
     last: Position,
+    /// First TSNs of the whole messages that are held.
+    held: BTreeSet<Position>,
 }
 
 impl Deferred {
@@ -28,7 +31,7 @@ impl Deferred {
                 Some(sorted)
             }
         };
-        Self { streams, sorted, last }
+        Self { streams, sorted, last, held: BTreeSet::new() }
     }
 
     pub(super) fn streams(&self) -> &Streams {
@@ -37,10 +40,6 @@ impl Deferred {
 
     pub(super) fn is_for(&self, streams: &Streams, last_tsn: Tsn) -> bool {
         self.streams == *streams && tsn_at(self.last) == last_tsn
-    }
-
-    pub(super) fn into_streams(self) -> Streams {
-        self.streams
     }
 
     /// The sender's last assigned TSN.
@@ -52,6 +51,18 @@ impl Deferred {
         self.sorted.as_ref().is_none_or(|sorted| sorted.binary_search(&stream).is_ok())
     }
 
+    pub(super) fn on_held(&mut self, first: Position) {
+        self.held.insert(first);
+    }
+
+    pub(super) fn on_evicted(&mut self, first: Position) {
+        self.held.remove(&first);
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = Position> {
+        self.held.iter().copied()
+    }
+
     /// Whether a message that begins at `first` has to wait for the reset.
     pub(super) fn holds(&self, stream: StreamId, first: Position) -> bool {
         first > self.last && self.affects(stream)
@@ -59,20 +70,11 @@ impl Deferred {
 }
 
 impl Receiver {
-    /// Whole messages that came before the request, but belong after the reset, wait with it.
-    pub(super) fn hold_early(&mut self, deferred: &Deferred) {
-        for (_, run) in self.reassembly.whole_above(deferred.last(), |run| deferred.affects(run.stream)) {
-            self.ordered.unpark(run.stream, run.ssn);
-            run.waiting = Waiting::Reset;
-        }
-    }
-
     /// Performs the reset: all up to the sender's last assigned TSN has come or was skipped (RFC 6525 §5.2.2 E3, E4).
     pub(super) fn perform(&mut self, deferred: Deferred) {
         self.finish_old_use(&deferred);
-        let held = self.reassembly.whole_above(deferred.last(), |run| run.waiting == Waiting::Reset);
-        let held: Vec<_> = held.map(|(first, _)| first).collect();
-        self.inbox.push_reset(deferred.into_streams());
+        let Deferred { streams, held, .. } = deferred;
+        self.inbox.push_reset(streams);
         for first in held {
             if let Some(run) = self.reassembly.take(first) {
                 self.on_whole(first, run);
@@ -80,8 +82,8 @@ impl Receiver {
         }
     }
 
-    /// Nothing more can come on the streams as they were: delivers what waited for messages that the sender never sent, and gives
-    /// up a message that it has not finished.
+    /// Nothing more can come on the streams as they were: delivers what waited for messages that the sender never sent,
+    /// and gives up a message that it has not finished.
     fn finish_old_use(&mut self, deferred: &Deferred) {
         let is_unfinished = |(first, stream)| first <= deferred.last() && deferred.affects(stream);
         if self.reassembly.head().map(|(first, run)| (first, run.stream)).is_some_and(is_unfinished) {

@@ -6,9 +6,10 @@ use crate::message::StreamId;
 use crate::serial::Ssn;
 
 impl Receiver {
-    /// Moves the Cumulative TSN Ack Point up to `position` at least. The cost is that of what is stored, not of the distance.
+    /// Moves the Cumulative TSN Ack Point up to `position` at least. The cost is that of what is stored on the way, not
+    /// of the distance.
     pub(super) fn skip_to(&mut self, position: Position, streams: impl Iterator<Item = (StreamId, Ssn)>) {
-        let distance = position - self.tracker.cumulative();
+        let old = self.tracker.cumulative();
         self.has_skipped = true;
         self.tracker.advance_to(position);
         let cumulative = self.tracker.cumulative();
@@ -16,7 +17,7 @@ impl Receiver {
 
         let mut skipped = Vec::new();
         let deferred = self.deferred.as_ref();
-        self.reassembly.remove_skipped(position, |first, run| {
+        self.reassembly.remove_skipped(old, position, |first, run| {
             let end = first + run.len() as Position - 1;
             if end == cumulative && !run.ending {
                 self.skipped_to = Some(end);
@@ -26,10 +27,10 @@ impl Receiver {
             }
         });
         for (stream, ssn) in streams {
-            // Each message has a TSN of its own, so no more of them can have been skipped than TSNs. Whatever else is listed is
-            // old, of a stream that was reset since, or nonsense.
+            // Each message has a TSN of its own, so no more of them can have been skipped than TSNs. Whatever else is
+            // listed is old, of a stream that was reset since, or nonsense.
             let messages = Position::from(ssn.distance_from(self.ordered.next_ssn(stream))) + 1;
-            if stream < self.inbound_streams && messages <= distance {
+            if stream < self.inbound_streams && messages <= position - old {
                 self.skip_through(stream, ssn);
             }
         }
@@ -37,7 +38,6 @@ impl Receiver {
         for (stream, ssn) in skipped {
             self.skip_through(stream, ssn);
         }
-        self.remove_stale();
         self.after_arrival();
     }
 
@@ -52,25 +52,5 @@ impl Receiver {
         }
         self.ordered.on_passed(stream, last);
         self.deliver_waiting(stream);
-    }
-
-    /// Throws away parts of messages whose SSNs were skipped.
-    fn remove_stale(&mut self) {
-        let (ordered, deferred) = (&self.ordered, self.deferred.as_ref());
-        let cumulative = self.tracker.cumulative();
-        self.reassembly.remove_partials(
-            ..,
-            |first, run| {
-                !run.unordered
-                    && run.ssn.is_before(ordered.next_ssn(run.stream))
-                    && deferred.is_none_or(|deferred| !deferred.holds(run.stream, first))
-            },
-            |first, run| {
-                let end = first + run.len() as Position - 1;
-                if end == cumulative && !run.ending {
-                    self.skipped_to = Some(end);
-                }
-            },
-        );
     }
 }

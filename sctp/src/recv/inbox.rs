@@ -28,7 +28,8 @@ impl Inbox {
         self.events.push_back(ReceiverEvent::Message(message));
     }
 
-    /// Resets with no message in between are one: a reset that follows another changes nothing on streams that they share.
+    /// Resets with no message in between are one: a reset that follows another changes nothing on streams that they
+    /// share.
     pub(super) fn push_reset(&mut self, streams: Streams) {
         if let Some(ReceiverEvent::Reset(last)) = self.events.back_mut() {
             self.queued -= charge_of(last);

@@ -1,7 +1,8 @@
 //! Receiving user data: from DATA chunks to messages in order, and the SACKs that answer them.
 //!
-//! Values pass one way: the tracker says whether a TSN is new, reassembly joins fragments to messages, the order of each stream and a
-//! deferred reset decide when a message goes to the inbox. What these hold is charged to the receive window.
+//! Values pass one way: the tracker says whether a TSN is new, reassembly joins fragments to messages, the order of
+//! each stream and a deferred reset decide when a message goes to the inbox. What these hold is charged to the receive
+//! window.
 
 mod arrival;
 mod deferred;
@@ -17,7 +18,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -51,7 +52,8 @@ pub(crate) enum Received {
     Duplicate,
     /// It was not accepted and will not be acknowledged: the window is full, or its TSN is out of reach.
     Dropped,
-    /// Its stream does not exist: acknowledged and discarded; an ERROR "Invalid Stream Identifier" is due (RFC 9260 §6.5).
+    /// Its stream does not exist: acknowledged and discarded; an ERROR "Invalid Stream Identifier" is due (RFC 9260
+    /// §6.5).
     BadStream,
 }
 
@@ -135,11 +137,21 @@ impl Receiver {
         }
     }
 
-    /// The peer restarted (RFC 9260 §5.2.4 A): everything starts again, but for whole messages that are already in the inbox and
-    /// those whose credits are still to come back.
+    /// The peer restarted (RFC 9260 §5.2.4 A): everything starts again, but for whole messages that are already in the
+    /// inbox and those whose credits are still to come back.
     pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &Config, inbound_streams: u16) {
         let inbox = std::mem::take(&mut self.inbox);
         *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
+    }
+
+    /// The association is over: only what is in the inbox is still wanted.
+    pub(crate) fn clear(&mut self) {
+        self.tracker = Tracker::new(self.tracker.cumulative_tsn().next(), 0);
+        self.policy = SackPolicy::new(Duration::ZERO);
+        self.reassembly = Reassembly::new(0);
+        self.ordered = Ordered::default();
+        self.deferred = None;
+        self.skipped_to = None;
     }
 
     pub(crate) fn cumulative_tsn(&self) -> Tsn {
@@ -165,8 +177,8 @@ impl Receiver {
         self.deferred.as_ref().map(Deferred::streams)
     }
 
-    /// What a SACK has to say: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is room
-    /// left. `room` is for the whole chunk.
+    /// What a SACK has to say: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is
+    /// room left. `room` is for the whole chunk.
     pub(crate) fn sack_parts(
         &self,
         room: usize,
@@ -189,8 +201,8 @@ impl Receiver {
         self.inbox.pop()
     }
 
-    /// The application has read a message. True if the window opened enough that the peer should hear of it now; a SACK is then
-    /// due.
+    /// The application has read a message. True if the window opened enough that the peer should hear of it now; a SACK
+    /// is then due.
     pub(crate) fn release(&mut self, credit: Credit) -> bool {
         self.inbox.on_released(credit);
         let is_due = self.window.is_update_due(self.held());
@@ -210,7 +222,8 @@ impl Receiver {
         std::mem::take(&mut self.finished_reset)
     }
 
-    /// One DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a slice of.
+    /// One DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a slice
+    /// of.
     pub(crate) fn on_data(
         &mut self,
         chunk: DataChunk,
@@ -222,7 +235,7 @@ impl Receiver {
             Place::New(position) => position,
             Place::Duplicate => {
                 self.tracker.note_duplicate(chunk.tsn);
-                self.policy.on_urgent_chunk();
+                self.policy.make_urgent();
                 return Ok(Received::Duplicate);
             }
             Place::TooFar => return Ok(Received::Dropped),
@@ -230,14 +243,14 @@ impl Receiver {
         let received = self.on_new_data(position, &chunk, payload, datagram_len)?;
         // RFC 7053 §5.2: the I bit. RFC 9260 §6.2: what was dropped is answered at once with what has arrived.
         if chunk.immediate || received == Received::Dropped {
-            self.policy.on_urgent_chunk();
+            self.policy.make_urgent();
         }
         self.check_in_debug();
         Ok(received)
     }
 
-    /// FORWARD-TSN (RFC 3758 §3.6): the sender has given up what it sent up to `new_cumulative`, and on these streams ordered
-    /// messages up to the SSN given with each.
+    /// FORWARD-TSN (RFC 3758 §3.6): the sender has given up what it sent up to `new_cumulative`, and on these streams
+    /// ordered messages up to the SSN given with each.
     pub(crate) fn on_forward_tsn(
         &mut self,
         new_cumulative: Tsn,
@@ -246,7 +259,8 @@ impl Receiver {
         let position = match self.tracker.ahead(new_cumulative) {
             Place::New(position) => position,
             Place::Duplicate => {
-                self.policy.on_urgent_chunk();
+                self.policy.on_chunk();
+                self.policy.make_urgent();
                 return Forwarded::Old;
             }
             Place::TooFar => return Forwarded::TooFar,
@@ -259,6 +273,9 @@ impl Receiver {
 
     /// The packet whose chunks were passed in is done: decides about a SACK.
     pub(crate) fn on_packet_end(&mut self, now: Instant) {
+        if self.window.has_closed(self.held()) {
+            self.policy.make_urgent();
+        }
         self.policy.on_packet_end(now, self.tracker.has_gaps());
     }
 
@@ -268,8 +285,8 @@ impl Receiver {
 
     /// The peer resets its outgoing side of these streams, having sent up to `last_tsn` on them (RFC 6525 §5.2.2).
     ///
-    /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. It is then the same reset if it
-    /// names the same streams and the same TSN, for nothing was sent in between, and is performed once.
+    /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. It is then the same
+    /// reset if it names the same streams and the same TSN, for nothing was sent in between, and is performed once.
     pub(crate) fn reset_streams(&mut self, streams: Streams, last_tsn: Tsn) -> ResetProgress {
         if let Some(deferred) = &self.deferred {
             let is_same = deferred.is_for(&streams, last_tsn);
@@ -284,7 +301,6 @@ impl Receiver {
             Place::TooFar => return ResetProgress::Impossible,
         };
         let deferred = Deferred::new(streams, last);
-        self.hold_early(&deferred);
         if is_past {
             self.perform(deferred);
         } else {
@@ -304,25 +320,31 @@ impl Receiver {
         for (first, run) in self.reassembly.held() {
             let last = first + run.len() as Position - 1;
             assert!((first..=last).all(|position| self.tracker.contains(position)), "held but not received");
-            let is_held_back = self.deferred.as_ref().is_some_and(|deferred| deferred.holds(run.stream, first));
-            assert_eq!(run.waiting == Waiting::Reset, run.is_whole() && is_held_back);
         }
-        let mut parked = 0;
+        let (mut parked, mut held) = (0, 0);
         for (stream, ssn, first) in self.ordered.parked() {
             let is_same = |run: &Run| run.waiting == Waiting::Order && (run.stream, run.ssn) == (stream, ssn);
             assert!(self.reassembly.at(first).is_some_and(is_same), "a parked message is not held");
             parked += 1;
         }
-        let waiting = self.reassembly.held().filter(|(_, run)| run.waiting == Waiting::Order).count();
-        assert_eq!(waiting, parked);
-        assert!(self.deferred.as_ref().is_none_or(|deferred| deferred.last() > cumulative), "a reset is overdue");
+        if let Some(deferred) = &self.deferred {
+            assert!(deferred.last() > cumulative, "a reset is overdue");
+            for first in deferred.held() {
+                let is_held = |run: &Run| run.waiting == Waiting::Reset && deferred.holds(run.stream, first);
+                assert!(self.reassembly.at(first).is_some_and(is_held), "a message that waits for a reset is not held");
+                held += 1;
+            }
+        }
+        let waiting = |waiting| self.reassembly.held().filter(|(_, run)| run.waiting == waiting).count();
+        assert_eq!((waiting(Waiting::Order), waiting(Waiting::Reset)), (parked, held));
     }
 
     fn held(&self) -> Held {
         Held { head: self.reassembly.head_charge(), waiting: self.reassembly.charge(), unread: self.inbox.unread() }
     }
 
-    /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by it.
+    /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by
+    /// it.
     fn check_in_debug(&mut self) {
         if cfg!(debug_assertions) {
             self.unchecked += 1;

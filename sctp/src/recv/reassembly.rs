@@ -1,10 +1,9 @@
 //! Fragments into messages (RFC 9260 §6.9).
 //!
-//! Without interleaving, a message's fragments have consecutive TSNs. Fragments are joined to *runs* as they come, whatever their
-//! streams; whole runs go out, and come back only if they have to wait for something else.
+//! Without interleaving, a message's fragments have consecutive TSNs. Fragments are joined to *runs* as they come,
+//! whatever their streams; whole runs go out, and come back only if they have to wait for something else.
 
 use std::collections::BTreeMap;
-use std::ops::RangeBounds;
 
 use bytes::Bytes;
 
@@ -34,8 +33,12 @@ pub(super) struct Spot {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Evicted {
     pub(super) position: Position,
-    /// The ordered message that was whole until now.
-    pub(super) parked: Option<(StreamId, Ssn)>,
+    /// The message that it belongs to begins there.
+    pub(super) first: Position,
+    pub(super) stream: StreamId,
+    pub(super) ssn: Ssn,
+    /// What the message was waiting for, and if it was whole is not any more.
+    pub(super) waiting: Waiting,
 }
 
 /// All that has arrived and cannot be delivered yet.
@@ -43,8 +46,8 @@ pub(super) struct Evicted {
 pub(super) struct Reassembly {
     /// The message in sequence: it ends, for now, at the Cumulative TSN Ack Point.
     head: Option<(Position, Run)>,
-    /// All other runs by first TSN: parts of messages above the Cumulative TSN Ack Point, and whole messages that wait for
-    /// their turn.
+    /// All other runs by first TSN: parts of messages above the Cumulative TSN Ack Point, and whole messages that wait
+    /// for their turn.
     held: BTreeMap<Position, Run>,
     /// Charge of `held`.
     held_charge: usize,
@@ -80,6 +83,9 @@ impl Reassembly {
     ) -> Result<Option<(Position, Run)>, Violation> {
         if payload.len() > self.message_size_max {
             return Err(Violation::MessageTooLarge);
+        }
+        if spot.in_sequence && !spot.has_next && chunk.beginning && chunk.ending && self.head.is_none() {
+            return Ok(Some((spot.position, Run::new(chunk, payload))));
         }
         self.check_fit(spot, chunk)?;
         let next = if spot.has_next && !chunk.ending { self.take(spot.position + 1) } else { None };
@@ -150,41 +156,23 @@ impl Reassembly {
         self.head.as_ref().map(|(first, run)| (*first, run))
     }
 
-    /// Removes parts of messages that can no longer become whole because `cumulative` has been skipped to: those that lack a
-    /// TSN at or below it (RFC 3758 §3.6). Each is passed to `removed` with the TSN that it begins at.
-    pub(super) fn remove_skipped(&mut self, cumulative: Position, mut removed: impl FnMut(Position, Run)) {
-        // The message in sequence lacks the TSN after the old Cumulative TSN Ack Point.
+    /// Removes parts of messages that can no longer become whole because what was missing between two Cumulative TSN
+    /// Ack Points has been skipped: those that lack a TSN at or below the new one (RFC 3758 §3.6). Each is passed to
+    /// `removed` with the TSN that it begins at.
+    pub(super) fn remove_skipped(&mut self, old: Position, new: Position, mut removed: impl FnMut(Position, Run)) {
+        // The message in sequence lacks the TSN after the old one.
         if let Some((first, run)) = self.head.take() {
             removed(first, run);
         }
-        let lacks_one = |first: Position, run: &Run| !run.beginning || first + run.len() as Position <= cumulative;
-        self.remove_partials(..=cumulative + 1, lacks_one, removed);
-    }
-
-    /// Removes parts of messages within a range of first TSNs, passing each to `removed`.
-    pub(super) fn remove_partials(
-        &mut self,
-        range: impl RangeBounds<Position>,
-        matches: impl Fn(Position, &Run) -> bool,
-        mut removed: impl FnMut(Position, Run),
-    ) {
-        let partials = self.held.range(range).filter(|(first, run)| !run.is_whole() && matches(**first, run));
+        let lacks_one = |first: Position, run: &Run| !run.beginning || first + run.len() as Position <= new;
+        let partials =
+            self.held.range(old + 1..=new + 1).filter(|(first, run)| !run.is_whole() && lacks_one(**first, run));
         let firsts: Vec<_> = partials.map(|(&first, _)| first).collect();
         for first in firsts {
             if let Some(run) = self.take(first) {
                 removed(first, run);
             }
         }
-    }
-
-    /// Whole messages that begin above a TSN and that `matches` names.
-    pub(super) fn whole_above(
-        &mut self,
-        above: Position,
-        matches: impl Fn(&Run) -> bool,
-    ) -> impl Iterator<Item = (Position, &mut Run)> {
-        let runs = self.held.range_mut(above + 1..);
-        runs.filter(move |(_, run)| run.is_whole() && matches(run)).map(|(&first, run)| (first, run))
     }
 
     /// The highest TSN held out of sequence.
@@ -195,9 +183,10 @@ impl Reassembly {
     /// Gives up the fragment with the highest TSN.
     pub(super) fn evict_highest(&mut self) -> Option<Evicted> {
         let mut entry = self.held.last_entry()?;
-        let position = entry.key() + entry.get().len() as Position - 1;
+        let first = *entry.key();
         let run = entry.get_mut();
-        let parked = (run.waiting == Waiting::Order).then_some((run.stream, run.ssn));
+        let &mut Run { stream, ssn, waiting, .. } = run;
+        let position = first + run.len() as Position - 1;
         self.held_charge -= run.charge();
         if run.len() == 1 {
             entry.remove();
@@ -205,7 +194,7 @@ impl Reassembly {
             run.pop();
             self.held_charge += run.charge();
         }
-        Some(Evicted { position, parked })
+        Some(Evicted { position, first, stream, ssn, waiting })
     }
 
     /// Runs out of sequence, by first TSN.
@@ -249,9 +238,6 @@ impl Reassembly {
             let mut run = Run::new(chunk, payload);
             if let Some(next) = next {
                 run.append(next);
-            }
-            if run.is_whole() && run.len() == 1 {
-                return Ok(Some((position, run)));
             }
             self.head = Some((position, run));
         }
@@ -313,7 +299,11 @@ impl Reassembly {
 
     /// The message that goes on after a TSN.
     fn open_run_that_ends_at(&self, position: Position) -> Option<(Position, &Run)> {
-        let (&first, run) = self.held.range(..=position).next_back()?;
+        // The last of all is the usual answer, and found faster.
+        let (&first, run) = match self.held.last_key_value()? {
+            last if *last.0 <= position => last,
+            _ => self.held.range(..=position).next_back()?,
+        };
         (!run.ending && first + run.len() as Position == position + 1).then_some((first, run))
     }
 }

@@ -59,22 +59,23 @@ impl SackPolicy {
         self.packet_counts = true;
     }
 
-    /// The packet being taken in is to be acknowledged without delay.
-    pub(super) fn on_urgent_chunk(&mut self) {
-        self.packet_counts = true;
+    /// If the packet being taken in counts, it is to be acknowledged without delay.
+    pub(super) fn make_urgent(&mut self) {
         self.urgent = true;
     }
 
     pub(super) fn on_packet_end(&mut self, now: Instant, has_gaps: bool) {
+        let is_urgent = std::mem::take(&mut self.urgent);
         if !std::mem::take(&mut self.packet_counts) {
             return;
         }
         self.packets = self.packets.saturating_add(1);
         let quick = self.quick > 0;
         self.quick = self.quick.saturating_sub(1);
-        // RFC 9260 §6.7: at once while there is a gap, and also when one has closed, so that the sender stops repairing.
+        // RFC 9260 §6.7: at once while there is a gap, and also when one has closed, so that the sender stops
+        // repairing.
         let gaps = std::mem::replace(&mut self.had_gaps, has_gaps) || has_gaps;
-        if std::mem::take(&mut self.urgent) || gaps || quick || self.packets >= PACKETS_PER_SACK {
+        if is_urgent || gaps || quick || self.packets >= PACKETS_PER_SACK {
             self.due = SackDue::Now;
         } else if self.due == SackDue::Not {
             self.due = SackDue::At(now + self.delay);

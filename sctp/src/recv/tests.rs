@@ -1,5 +1,7 @@
 //! The receiver as a whole, fed with chunks. Tests named after rows of the table of attacks prove those rows.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small, or meant to wrap")]
+
 mod model;
 mod ordering;
 mod reassembling;

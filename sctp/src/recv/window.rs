@@ -1,14 +1,14 @@
 //! How much may be held for the peer, and how much of that it is told (RFC 9260 §6.2).
 //!
-//! What is held is charged with its payload and the overheads below, so that the bound holds for real memory. A peer counts
-//! payload only: with small messages it overshoots what it was told by what is on its way. A quarter of the window is
-//! kept for that; what comes beyond is dropped, and comes again.
+//! What is held is charged with its payload and the overheads below, so that the bound holds for real memory. A peer
+//! counts payload only: with small messages it overshoots what it was told by what is on its way. A quarter of the
+//! window is kept for that; what comes beyond is dropped, and comes again.
 
 use crate::config::Config;
 
-/// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose capacity
-/// may be twice its use and three times while it grows, and of an entry in each of the two trees that hold what came out of order,
-/// whose nodes may be half empty.
+/// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose
+/// capacity may be twice its use and three times while it grows, and of an entry in each of the two trees that hold
+/// what came out of order, whose nodes may be half empty.
 pub(super) const MESSAGE_OVERHEAD: usize = 288;
 
 /// Charged for each fragment beside its payload: a slot in its message's list, whose capacity may be twice its use.
@@ -30,8 +30,9 @@ impl Held {
         self.waiting + self.unread
     }
 
-    /// What the partial message in sequence holds beyond the window's share. A message larger than the window can only be
-    /// finished by what comes next, so it does not count, as long as there is nothing that the application could read to make room.
+    /// What the partial message in sequence holds beyond the window's share. A message larger than the window can only
+    /// be finished by what comes next, so it does not count, as long as there is nothing that the application could
+    /// read to make room.
     fn excused(self) -> usize {
         self.head.saturating_sub(self.unread)
     }
@@ -73,8 +74,9 @@ impl Window {
         held.head > self.head_max
     }
 
-    /// Whether a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the payload is fine
-    /// while little is held; above an eighth of the window a third on top is, so that all together stays below twice the window.
+    /// Whether a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the
+    /// payload is fine while little is held; above an eighth of the window a third on top is, so that all together
+    /// stays below twice the window.
     pub(super) fn should_copy(&self, held: Held, payload: usize, datagram: usize) -> bool {
         let is_crowded = held.total() > self.size / 8;
         if is_crowded { payload * 4 < datagram * 3 } else { payload * 4 < datagram }
@@ -86,6 +88,11 @@ impl Window {
         let now = self.a_rwnd(held) as usize;
         let two_packets = (2 * self.mtu).min(self.size / 2);
         now >= self.advertised + self.size / 4 || (self.advertised < two_packets && now >= two_packets)
+    }
+
+    /// Whether the window has closed since the last SACK: the sender should hear of it before it sends more.
+    pub(super) fn has_closed(&self, held: Held) -> bool {
+        self.advertised > 0 && self.a_rwnd(held) == 0
     }
 
     pub(super) fn on_advertised(&mut self, a_rwnd: u32) {

@@ -102,6 +102,11 @@ impl Sender {
         }
     }
 
+    /// A new sender for an association that the peer has restarted; only the counters go on.
+    pub(crate) fn restarted(&mut self, config: &Config, mtu: usize, initial_tsn: Tsn) -> Self {
+        Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, mtu, initial_tsn) }
+    }
+
     /// The first TSN is another one than thought; nothing has been sent yet.
     pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
         debug_assert!(self.outstanding.is_empty());

@@ -58,7 +58,10 @@ impl Chunk {
     }
 }
 
-/// The ring. A *position* is a TSN that does not wrap: 1 is the initial TSN, 0 the one before it.
+/// Position of the initial TSN. A turn of the circle lies below it, so that every TSN that a peer may name has a position.
+const FIRST: u64 = 1 + (1 << 32);
+
+/// The ring. A *position* is a TSN that does not wrap.
 #[derive(Debug)]
 pub(crate) struct Outstanding {
     initial: Tsn,
@@ -80,7 +83,7 @@ impl Outstanding {
         Self {
             initial,
             ring: VecDeque::new(),
-            base: 1,
+            base: FIRST,
             flight_size: 0,
             payload_in_flight: 0,
             payload_held: 0,
@@ -122,10 +125,10 @@ impl Outstanding {
     pub(crate) fn tsn(&self, position: u64) -> Tsn {
         // Positions count TSNs, which wrap at 32 bits: the low bits are what is wanted.
         #[expect(clippy::cast_possible_truncation, reason = "serial arithmetic wants the low 32 bits")]
-        self.initial.add((position - 1) as u32)
+        self.initial.add(position.wrapping_sub(FIRST) as u32)
     }
 
-    /// The position of a TSN near the cumulative point; negative distances saturate at 0.
+    /// The position of a TSN, by the shorter way from the cumulative point.
     pub(crate) fn position(&self, tsn: Tsn) -> u64 {
         let distance = tsn.distance_from(self.tsn(self.base)).cast_signed();
         self.base.saturating_add_signed(i64::from(distance))

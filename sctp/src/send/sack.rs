@@ -76,6 +76,11 @@ impl Sender {
         }
         if self.outstanding.has_reneged() {
             self.outstanding.forget_gap_reports();
+            // What this very SACK reports is there, and need not be sent again.
+            for block in sack.gap_blocks() {
+                let (start, end) = (cumulative + u64::from(block.start), cumulative + u64::from(block.end));
+                self.outstanding.acknowledge_gap(start, end, |_, _| {});
+            }
         }
         let look_again = self.detect_losses(now, rto);
         if let Some(recovery) = &mut self.recovery {

@@ -56,18 +56,6 @@ fn a_fragmented_message_of_the_next_use_waits_as_well() {
 }
 
 #[test]
-fn messages_that_came_before_the_request_but_belong_after_it_wait_too() {
-    let mut receiver = receiver();
-    receiver.take_new(data(3, 1, 1, "BE"), b"new");
-    assert_eq!(receiver.reset_streams(Streams::All, Tsn(2)), ResetProgress::Deferred);
-    receiver.take_new(data(4, 1, 0, "BE"), b"newest");
-    receiver.take_new(data(1, 1, 0, "BE"), b"old");
-    assert_eq!(receiver.read(), ["1:old"]);
-    receiver.take_new(data(2, 1, 1, "BE"), b"older");
-    assert_eq!(receiver.read(), ["1:older", "reset all", "1:newest", "1:new"]);
-}
-
-#[test]
 fn a_request_that_is_repeated_under_a_new_number_is_performed_once() {
     let mut receiver = receiver();
     assert_eq!(receiver.reset_streams(streams(&[1, 2]), Tsn(1)), ResetProgress::Deferred);

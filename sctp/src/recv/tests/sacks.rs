@@ -110,13 +110,35 @@ fn d16_the_i_bit_gets_one_sack_for_a_packet() {
 }
 
 #[test]
+fn the_closing_of_the_window_is_told_at_once() {
+    let mut receiver = Receiver::new(Tsn(1), &small_window(4096), STREAMS);
+    for tsn in 1..=17 {
+        receiver.take_new(data(tsn, 1, 0, "BEU"), b"x");
+        receiver.read();
+        receiver.on_packet_end(at(0));
+        receiver.on_sack_sent();
+    }
+    receiver.take_new(data(18, 1, 0, "BEU"), &[0; 1000]);
+    receiver.on_packet_end(at(0));
+    assert_eq!(receiver.sack_due(), SackDue::At(at(20)));
+    receiver.on_sack_sent();
+    receiver.take_new(data(19, 1, 0, "BEU"), &[0; 2000]);
+    receiver.on_packet_end(at(0));
+    assert_eq!((receiver.a_rwnd(), receiver.sack_due()), (0, SackDue::Now));
+    receiver.on_sack_sent();
+    // A packet without DATA changes nothing.
+    receiver.on_packet_end(at(0));
+    assert_eq!(receiver.sack_due(), SackDue::Not);
+}
+
+#[test]
 fn gap_blocks_come_from_the_lowest_up_as_many_as_fit() {
     let (mut receiver, tsn) = settled();
     for n in 0..100 {
         packet(&mut receiver, tsn + 1 + 3 * n, "", at(0));
         packet(&mut receiver, tsn + 2 + 3 * n, "", at(0));
     }
-    receiver.take(data(1, 1, 0, "BE"), b"x").unwrap();
+    assert_eq!(receiver.take(data(1, 1, 0, "BE"), b"x"), Ok(Received::Duplicate));
     let all: Vec<_> = (0..100u16).map(|n| (2 + 3 * n, 3 + 3 * n)).collect();
     assert_eq!(receiver.gaps(), all);
     for (room, blocks, duplicates) in

@@ -111,7 +111,7 @@ fn f06_half_a_message_is_removed_and_what_is_left_of_it_is_a_duplicate() {
         // The message in sequence, one behind a gap, and another in pieces.
         receiver.take_new(of(1, "B"), &[0; 1000]);
         receiver.take_new(of(3, "E"), &[0; 1000]);
-        receiver.take_new(data(5, 1, 1, &format!("{flags}")), &[0; 1000]);
+        receiver.take_new(data(5, 1, 1, flags), &[0; 1000]);
         receiver.take_new(data(8, 1, 2, &format!("BE{flags}")), b"whole");
         receiver.take_new(data(10, 1, 3, &format!("E{flags}")), b"tail");
         receiver.read();

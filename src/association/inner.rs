@@ -1,0 +1,383 @@
+//! What an association's lock protects: the core, its channels, and who waits for what.
+
+use std::collections::{HashMap, VecDeque};
+use std::task::{Poll, Waker};
+use std::time::Instant;
+
+use narrowboat_dcep::{ChannelId, DataChannels, Event, ReadyState, Role};
+use narrowboat_sctp::StreamId;
+
+use super::shared::Place;
+use super::slot::{EventKind, Slot};
+use crate::config::Config;
+use crate::error::{ChannelError, CloseReason, OpenError, SendError};
+use crate::message::Message;
+use crate::options::ChannelOptions;
+use crate::waiters::{Interest, Waiters};
+
+/// Up to this many channels, debug builds recount after each call.
+const CHECKED_CHANNELS_MAX: usize = 64;
+
+/// A channel that was just made, for its first handle.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: ChannelId,
+    pub(crate) stream: StreamId,
+    pub(crate) options: ChannelOptions,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) core: narrowboat_sctp::Association,
+    pub(crate) channels: DataChannels,
+    slots: HashMap<ChannelId, Slot>,
+    /// Channels of the peer that the application has not taken yet.
+    incoming: VecDeque<ChannelId>,
+    waiters: Waiters,
+    /// Handles of the association and of its channels.
+    handles: usize,
+    /// Channels that are not closed.
+    channels_alive: usize,
+    pub(crate) is_connected: bool,
+    pub(crate) closed: Option<CloseReason>,
+    /// The association ends, because this end said so.
+    is_ending: bool,
+    /// Why the system has no way to the peer, if that is why the association ended.
+    pub(crate) unreachable: Option<String>,
+    /// The driver has something to look at.
+    pub(crate) has_work: bool,
+}
+
+impl Inner {
+    pub(super) fn new(core: narrowboat_sctp::Association, role: Role, config: &Config) -> Self {
+        Self {
+            core,
+            channels: DataChannels::new(config.channels.clone(), role),
+            slots: HashMap::new(),
+            incoming: VecDeque::new(),
+            waiters: Waiters::default(),
+            handles: 0,
+            channels_alive: 0,
+            is_connected: false,
+            closed: None,
+            is_ending: false,
+            unreachable: None,
+            has_work: false,
+        }
+    }
+
+    pub(crate) fn slot(&mut self, id: ChannelId) -> Option<&mut Slot> {
+        self.slots.get_mut(&id)
+    }
+
+    pub(crate) fn ready_state(&self, id: ChannelId) -> ReadyState {
+        match self.slots.get(&id) {
+            Some(slot) if slot.end.is_none() => self.channels.ready_state(id).unwrap_or(ReadyState::Closed),
+            _ => ReadyState::Closed,
+        }
+    }
+
+    /// Whether the association ends or has ended.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending || self.closed.is_some()
+    }
+
+    /// A new channel, held once.
+    pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<Opened, OpenError> {
+        if self.is_ending() {
+            return Err(OpenError::Closed);
+        }
+        let id = self.channels.open(now, &mut self.core, options.into_core())?;
+        self.insert(id, Slot::default());
+        self.hold_channel(id);
+        self.has_work = true;
+        Ok(self.opened(id))
+    }
+
+    /// The next channel that the peer has opened, held once; `Ready(None)` when there will be no more.
+    pub(crate) fn poll_incoming(&mut self) -> Poll<Option<Opened>> {
+        match self.incoming.pop_front() {
+            Some(id) => {
+                self.hold_channel(id);
+                self.release_reference(id);
+                Poll::Ready(Some(self.opened(id)))
+            }
+            None if self.is_ending() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Hands a message to the core; `Pending` when it is full. Nothing of it was queued unless this is `Ready(Ok)`.
+    pub(crate) fn poll_send(
+        &mut self,
+        now: Instant,
+        id: ChannelId,
+        message: impl FnOnce() -> narrowboat_dcep::Message,
+    ) -> Poll<Result<(), SendError>> {
+        let state = self.ready_state(id);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed)));
+        };
+        if matches!(state, ReadyState::Closing | ReadyState::Closed) {
+            return Poll::Ready(Err(slot.send_error(state)));
+        }
+        if slot.is_full {
+            return Poll::Pending;
+        }
+        match self.channels.send(now, &mut self.core, id, message()) {
+            Ok(()) => {
+                self.has_work = true;
+                Poll::Ready(Ok(()))
+            }
+            Err(narrowboat_dcep::SendError::Full) => {
+                slot.is_full = true;
+                Poll::Pending
+            }
+            Err(narrowboat_dcep::SendError::TooLarge { len, max }) => {
+                Poll::Ready(Err(SendError::TooLarge { len, max }))
+            }
+            Err(narrowboat_dcep::SendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
+            Err(narrowboat_dcep::SendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
+            // Not reached: the channel is there as long as its handles, and a `ByteString` is UTF-8.
+            Err(narrowboat_dcep::SendError::NoSuchChannel | narrowboat_dcep::SendError::InvalidText) => {
+                Poll::Ready(Err(slot.send_error(ReadyState::Closed)))
+            }
+        }
+    }
+
+    /// The next message; then, once, the error that the channel ended with; then `Ready(None)`.
+    pub(crate) fn poll_recv(&mut self, now: Instant, id: ChannelId) -> Poll<Option<Result<Message, ChannelError>>> {
+        if let Some(message) = self.channels.recv(now, &mut self.core, id) {
+            // Reading opens the receive window, which the peer may have to be told.
+            self.has_work = true;
+            return Poll::Ready(Some(Ok(Message::from_core(message))));
+        }
+        let Some(slot) = self.slots.get_mut(&id) else { return Poll::Ready(None) };
+        match &slot.end {
+            None => Poll::Pending,
+            Some(Err(error)) if !slot.is_end_given => {
+                slot.is_end_given = true;
+                Poll::Ready(Some(Err(error.clone())))
+            }
+            Some(_) => Poll::Ready(None),
+        }
+    }
+
+    /// How the channel ended, once it has.
+    pub(crate) fn poll_end(&self, id: ChannelId) -> Poll<Result<(), ChannelError>> {
+        match self.slots.get(&id) {
+            Some(slot) => slot.end.clone().map_or(Poll::Pending, Poll::Ready),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
+        self.channels.close(now, &mut self.core, id);
+        self.has_work = true;
+    }
+
+    /// Throws away what waits on a closing channel. Returns the bytes.
+    pub(crate) fn discard_unsent(&mut self, now: Instant, id: ChannelId) -> usize {
+        self.has_work = true;
+        self.channels.discard_unsent(now, &mut self.core, id)
+    }
+
+    pub(crate) fn hold_association(&mut self) {
+        self.handles += 1;
+    }
+
+    /// One handle less; the last one begins the graceful end.
+    pub(crate) fn release_association(&mut self, now: Instant) {
+        self.handles -= 1;
+        if self.handles == 0 {
+            self.begin_shutdown(now);
+        }
+    }
+
+    pub(crate) fn hold_channel(&mut self, id: ChannelId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.handles += 1;
+            slot.references += 1;
+        }
+        self.handles += 1;
+    }
+
+    /// One handle less; the last one of a channel closes it.
+    pub(crate) fn release_channel(&mut self, now: Instant, id: ChannelId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.handles -= 1;
+            if slot.handles == 0 {
+                self.channels.forget(now, &mut self.core, id);
+                self.has_work = true;
+            }
+        }
+        self.release_reference(id);
+        self.release_association(now);
+    }
+
+    pub(crate) fn hold_reference(&mut self, id: ChannelId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.references += 1;
+        }
+    }
+
+    pub(crate) fn release_reference(&mut self, id: ChannelId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.references -= 1;
+        }
+        self.remove_if_unused(id);
+    }
+
+    /// Ends the association gracefully. One that is not established, and has nothing to deliver, is given up.
+    pub(crate) fn begin_shutdown(&mut self, now: Instant) {
+        if self.is_ending() {
+            return;
+        }
+        self.is_ending = true;
+        self.has_work = true;
+        if self.is_connected || !self.channels.is_empty() {
+            self.core.shutdown(now);
+        } else {
+            self.core.abort(now, "given up before it was established");
+        }
+        // Nobody will take these.
+        for id in std::mem::take(&mut self.incoming) {
+            self.channels.forget(now, &mut self.core, id);
+            self.release_reference(id);
+        }
+    }
+
+    pub(crate) fn abort(&mut self, now: Instant, reason: &str) {
+        self.is_ending = true;
+        self.core.abort(now, reason);
+        self.has_work = true;
+    }
+
+    pub(super) fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {
+        match place.channel {
+            Some(id) => self.slots.get_mut(&id).map(|slot| &mut slot.waiters),
+            None => Some(&mut self.waiters),
+        }
+    }
+
+    /// Fires what is due.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.core.handle_timeout(now);
+        }
+        if self.channels.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.channels.handle_timeout(now, &mut self.core);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.core.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Passes on all that has happened. Returns whether anything has.
+    pub(super) fn settle(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
+        let mut has_changed = false;
+        while let Some(event) = self.channels.poll_event(now, &mut self.core) {
+            self.on_event(now, event, wakers);
+            has_changed = true;
+        }
+        if self.is_ending() {
+            self.waiters.wake(Interest::Accept, wakers);
+        }
+        if cfg!(debug_assertions) && self.slots.len() <= CHECKED_CHANNELS_MAX {
+            self.check_consistency();
+        }
+        has_changed
+    }
+
+    fn on_event(&mut self, now: Instant, event: Event, wakers: &mut Vec<Waker>) {
+        match event {
+            Event::Connected => {
+                self.is_connected = true;
+                self.waiters.wake(Interest::Progress, wakers);
+            }
+            Event::Restarted => tracing::debug!("the peer restarted the association"),
+            Event::Incoming(id) => self.on_incoming(now, id, wakers),
+            Event::Open(id) => self.on_channel(id, |slot| {
+                slot.was_open = true;
+                slot.events.push(EventKind::Open);
+                slot.waiters.wake(Interest::Life, wakers);
+            }),
+            Event::Readable(id) => self.on_channel(id, |slot| slot.waiters.wake(Interest::Receive, wakers)),
+            Event::Writable(id) => self.on_channel(id, |slot| {
+                slot.is_full = false;
+                slot.waiters.wake(Interest::Send, wakers);
+            }),
+            Event::BufferedAmountLow(id) => self.on_channel(id, |slot| {
+                slot.events.push(EventKind::BufferedAmountLow);
+                slot.waiters.wake(Interest::Low, wakers);
+                slot.waiters.wake(Interest::Life, wakers);
+            }),
+            Event::Closing(id) => self.on_channel(id, |slot| {
+                slot.events.push(EventKind::Closing);
+                slot.waiters.wake_all(wakers);
+            }),
+            Event::Closed(id, error) => {
+                self.channels_alive -= 1;
+                self.on_channel(id, |slot| {
+                    if error.is_some() {
+                        slot.events.push(EventKind::Error);
+                    }
+                    slot.events.push(EventKind::Close);
+                    slot.end = Some(error.map_or(Ok(()), Err));
+                    slot.waiters.wake_all(wakers);
+                });
+                self.remove_if_unused(id);
+            }
+            Event::AssociationClosed(reason) => {
+                self.closed = Some(reason);
+                self.waiters.wake_all(wakers);
+            }
+        }
+    }
+
+    fn on_incoming(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
+        self.insert(id, Slot::open());
+        self.on_channel(id, |slot| slot.events.push(EventKind::Open));
+        if self.is_ending() {
+            self.channels.forget(now, &mut self.core, id);
+        } else {
+            self.hold_reference(id);
+            self.incoming.push_back(id);
+            self.waiters.wake(Interest::Accept, wakers);
+        }
+    }
+
+    fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut Slot)) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            change(slot);
+        }
+    }
+
+    fn opened(&self, id: ChannelId) -> Opened {
+        let stream = self.channels.stream(id).unwrap_or_default();
+        let options = self.channels.options(id).map(ChannelOptions::from_core).unwrap_or_default();
+        Opened { id, stream, options }
+    }
+
+    fn insert(&mut self, id: ChannelId, slot: Slot) {
+        self.slots.insert(id, slot);
+        self.channels_alive += 1;
+    }
+
+    fn remove_if_unused(&mut self, id: ChannelId) {
+        if self.slots.get(&id).is_some_and(|slot| slot.references == 0 && slot.end.is_some()) {
+            self.slots.remove(&id);
+        }
+    }
+
+    /// Recounts what is counted.
+    fn check_consistency(&self) {
+        assert_eq!(self.channels_alive, self.slots.values().filter(|slot| slot.end.is_none()).count());
+        assert!(self.handles >= self.slots.values().map(|slot| slot.handles).sum());
+        assert!(self.slots.values().all(|slot| slot.references >= slot.handles));
+        assert!(self.slots.values().all(|slot| slot.references > 0 || slot.waiters.is_empty()));
+        assert!(self.incoming.iter().all(|id| self.slots.contains_key(id)));
+    }
+}

@@ -1,0 +1,221 @@
+//! The handle of an association.
+
+mod driver;
+mod inner;
+mod shared;
+mod slot;
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pub(crate) use driver::drive;
+pub(crate) use inner::{Inner, Opened};
+pub(crate) use shared::{Place, Shared, now, wake};
+
+use crate::channel::DataChannel;
+use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
+use crate::options::ChannelOptions;
+use crate::waiters::{Interest, WaiterKey};
+
+const PROGRESS: Place = Place { channel: None, interest: Interest::Progress };
+const ACCEPT: Place = Place { channel: None, interest: Interest::Accept };
+
+/// An association with one peer: channels are opened on it from both ends.
+///
+/// A clone is another handle of the same association. When the last handle of the association and of all its channels
+/// is dropped, the association ends gracefully in the background, as by [`shutdown`](Self::shutdown).
+#[derive(Debug)]
+pub struct Association {
+    shared: Arc<Shared>,
+}
+
+impl Association {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        shared.read(|inner| inner.hold_association());
+        Self { shared }
+    }
+
+    /// Waits until the association is established; at once, if it has ever been.
+    ///
+    /// # Errors
+    ///
+    /// There is no way to the peer, it does not answer or refuses, or the association has ended since.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing.
+    pub async fn connected(&self) -> Result<(), ConnectError> {
+        let address = self.remote_address();
+        Waiter::new(&self.shared, PROGRESS)
+            .wait(|inner, _| match (&inner.closed, &inner.unreachable) {
+                (Some(_), Some(why)) => Poll::Ready(Err(ConnectError::NoRoute { address, why: why.clone() })),
+                (Some(reason), None) => Poll::Ready(Err(ConnectError::Closed { address, reason: reason.clone() })),
+                (None, _) if inner.is_connected => Poll::Ready(Ok(())),
+                (None, _) => Poll::Pending,
+            })
+            .await
+    }
+
+    /// Makes a channel and returns it at once, as W3C's `createDataChannel` does. What is sent before it is open is
+    /// queued; [`DataChannel::opened`] waits for that. As in W3C's text, a channel is open when the peer has been told of
+    /// it, whether it has answered or not.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the options; that every stream id is in use; or that the association is closed or closing.
+    pub fn create_channel(&self, options: impl Into<ChannelOptions>) -> Result<DataChannel, OpenError> {
+        let options = options.into();
+        let opened = self.shared.command(|inner, now| inner.open(now, options))?;
+        Ok(DataChannel::held(Arc::clone(&self.shared), opened))
+    }
+
+    /// Makes a channel, and waits until it is open: [`create_channel`](Self::create_channel) and
+    /// [`DataChannel::opened`] in one.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_channel`](Self::create_channel); and that the channel ended before it was open.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future closes the channel again.
+    pub async fn open_channel(&self, options: impl Into<ChannelOptions>) -> Result<DataChannel, OpenChannelError> {
+        let channel = self.create_channel(options)?;
+        match channel.opened().await {
+            Ok(()) => Ok(channel),
+            Err(SendError::Failed(error)) => Err(OpenChannelError::Failed(error)),
+            Err(_) => Err(OpenChannelError::Closed),
+        }
+    }
+
+    /// Waits for a channel that the peer opens. It is open, and what the peer sent on it since waits in it. `None` when
+    /// the association is closing or closed; [`closed`](Self::closed) says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken no channel. Several tasks may wait; each channel goes to one of them.
+    pub async fn accept_channel(&self) -> Option<DataChannel> {
+        let opened = Waiter::new(&self.shared, ACCEPT).wait(|inner, _| inner.poll_incoming()).await?;
+        Some(DataChannel::held(Arc::clone(&self.shared), opened))
+    }
+
+    /// Ends the association gracefully, from now on (RFC 9260 §9.2): nothing more can be sent, and all that either end
+    /// had accepted for sending is delivered, for which the applications of both ends have to go on reading. Then every
+    /// channel ends without an error. The future says when, and need not be kept: it ends with the association, at most
+    /// [`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard) from now.
+    ///
+    /// # Errors
+    ///
+    /// Of the future: why the association ended otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the shutdown.
+    pub fn shutdown(&self) -> ShuttingDown {
+        self.shared.command(|inner, now| inner.begin_shutdown(now));
+        ShuttingDown { shared: Arc::clone(&self.shared), key: WaiterKey::default() }
+    }
+
+    /// Ends the association at once. The peer is told the reason; what is not delivered yet is lost, and every channel
+    /// ends with an error, here and there (RFC 9260 §9.1).
+    pub fn abort(&self, reason: &str) {
+        self.shared.command(|inner, now| inner.abort(now, reason));
+    }
+
+    /// Waits until the association has ended, and says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing.
+    pub async fn closed(&self) -> CloseReason {
+        Waiter::new(&self.shared, PROGRESS).wait(|inner, _| poll_closed(inner)).await
+    }
+
+    /// The peer's address and port.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        let remote = self.shared.route.remote;
+        SocketAddr::new(remote.ip().to_canonical(), remote.port())
+    }
+
+    /// Largest message that [`DataChannel::send`] accepts, in bytes.
+    #[must_use]
+    pub fn max_message_size(&self) -> usize {
+        self.shared.send_size_max
+    }
+
+    /// Counters and gauges: what was sent, received, retransmitted, dropped; windows and round-trip time.
+    #[must_use]
+    pub fn stats(&self) -> narrowboat_sctp::Stats {
+        self.shared.read(|inner| inner.core.stats())
+    }
+}
+
+impl Clone for Association {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.shared))
+    }
+}
+
+impl Drop for Association {
+    fn drop(&mut self) {
+        self.shared.command(|inner, now| inner.release_association(now));
+    }
+}
+
+/// The end of an association that is shutting down; see [`Association::shutdown`]. It may be dropped.
+#[derive(Debug)]
+pub struct ShuttingDown {
+    shared: Arc<Shared>,
+    key: WaiterKey,
+}
+
+impl Future for ShuttingDown {
+    type Output = Result<(), CloseReason>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, key } = self.get_mut();
+        shared.poll(cx, PROGRESS, key, |inner, _| poll_closed(inner)).map(|reason| match reason {
+            CloseReason::Shutdown => Ok(()),
+            reason => Err(reason),
+        })
+    }
+}
+
+impl Drop for ShuttingDown {
+    fn drop(&mut self) {
+        self.shared.unregister(None, &self.key);
+    }
+}
+
+/// Waits in one place, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Waiter<'a> {
+    shared: &'a Shared,
+    place: Place,
+    key: WaiterKey,
+}
+
+impl<'a> Waiter<'a> {
+    pub(crate) fn new(shared: &'a Shared, place: Place) -> Self {
+        Self { shared, place, key: WaiterKey::default() }
+    }
+
+    /// Tries something now, and again each time that what it waits for happens, until it can be done.
+    pub(crate) async fn wait<R>(&mut self, mut attempt: impl FnMut(&mut Inner, std::time::Instant) -> Poll<R>) -> R {
+        poll_fn(|cx| self.shared.poll(cx, self.place, &mut self.key, &mut attempt)).await
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.shared.unregister(self.place.channel, &self.key);
+    }
+}
+
+fn poll_closed(inner: &mut Inner) -> Poll<CloseReason> {
+    inner.closed.clone().map_or(Poll::Pending, Poll::Ready)
+}

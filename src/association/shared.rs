@@ -1,0 +1,176 @@
+//! An association and its channels under one lock, shared by handles, the receiver and the driver.
+//!
+//! Handles lock, call the core, and tell the driver: there is no command channel, so a call has happened when it
+//! returns, and a future that is dropped has either done all of its work or none. Nothing of the application runs under
+//! the lock: its wakers are collected, and woken (or dropped) after it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use narrowboat_dcep::{ChannelId, Role};
+use narrowboat_sctp::{Ecn, Transmit};
+use tokio::sync::Notify;
+use tokio::task::coop;
+
+use super::inner::Inner;
+use crate::config::Config;
+use crate::socket::Route;
+use crate::waiters::{Interest, WaiterKey};
+
+/// The time that every layer below is told: tokio's, so that a paused clock pauses the protocol too.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Wakes what was collected under a lock, after it.
+pub(crate) fn wake(wakers: &mut Vec<Waker>) {
+    wakers.drain(..).for_each(Waker::wake);
+}
+
+/// One association, as everyone who has to do with it sees it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    inner: Mutex<Inner>,
+    /// Tells the driver that there may be something to send, or an earlier deadline.
+    pub(crate) work: Notify,
+    pub(crate) route: Route,
+    pub(crate) send_size_max: usize,
+}
+
+/// What a task waits on: a channel or the association, and what for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) channel: Option<ChannelId>,
+    pub(crate) interest: Interest,
+}
+
+/// What the driver has to do next.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    /// Datagrams to send.
+    pub(crate) transmit: Option<Transmit>,
+    /// Whether something happened after the last look for datagrams, so that it takes another one.
+    pub(crate) has_more: bool,
+    /// When to come back at the latest.
+    pub(crate) deadline: Option<Instant>,
+    /// Whether the association has ended, so that nothing follows what is to be sent now.
+    pub(crate) is_closed: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(core: narrowboat_sctp::Association, role: Role, route: Route, config: &Config) -> Arc<Self> {
+        let inner = Inner::new(core, role, config);
+        Arc::new(Self { inner: Mutex::new(inner), work: Notify::new(), route, send_size_max: config.send_size_max() })
+    }
+
+    /// Looks at the association.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&mut Inner) -> R) -> R {
+        look(&mut self.lock())
+    }
+
+    /// Does something to the association, then passes on what came of it.
+    pub(crate) fn command<R>(&self, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
+        let now = now();
+        let mut wakers = Vec::new();
+        let mut inner = self.lock();
+        let result = act(&mut inner, now);
+        inner.settle(now, &mut wakers);
+        self.unlock(inner);
+        wake(&mut wakers);
+        result
+    }
+
+    /// Tries something, and enters the task among those that wait for it if it cannot be done yet.
+    pub(crate) fn poll<R>(
+        &self,
+        cx: &mut Context<'_>,
+        place: Place,
+        key: &mut WaiterKey,
+        attempt: impl FnOnce(&mut Inner, Instant) -> Poll<R>,
+    ) -> Poll<R> {
+        // A task that always finds something to do still lets others run.
+        let budget = ready!(coop::poll_proceed(cx));
+        let now = now();
+        let mut wakers = Vec::new();
+        let mut inner = self.lock();
+        let outcome = attempt(&mut inner, now);
+        let replaced = match &outcome {
+            Poll::Ready(_) => {
+                inner.settle(now, &mut wakers);
+                None
+            }
+            Poll::Pending => inner.waiters(place).and_then(|waiters| waiters.register(key, place.interest, cx.waker())),
+        };
+        self.unlock(inner);
+        drop(replaced);
+        wake(&mut wakers);
+        if outcome.is_ready() {
+            budget.made_progress();
+        }
+        outcome
+    }
+
+    /// Forgets a task that waits no longer.
+    pub(crate) fn unregister(&self, channel: Option<ChannelId>, key: &WaiterKey) {
+        if key.is_used() {
+            let place = Place { channel, interest: Interest::Progress };
+            drop(self.read(|inner| inner.waiters(place).and_then(|waiters| waiters.remove(key))));
+        }
+    }
+
+    /// Hands over what arrived, in order.
+    pub(crate) fn receive(&self, datagrams: impl Iterator<Item = (Ecn, Bytes)>, wakers: &mut Vec<Waker>) {
+        let now = now();
+        let mut inner = self.lock();
+        for (ecn, bytes) in datagrams {
+            inner.core.handle_datagram(now, ecn, bytes);
+        }
+        inner.has_work = true;
+        inner.settle(now, wakers);
+        self.unlock(inner);
+        wake(wakers);
+    }
+
+    /// One step of the driver: timers, then events, then up to `max_datagrams` datagrams appended to `buffer`.
+    pub(crate) fn turn(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> Turn {
+        let now = now();
+        let mut wakers = Vec::new();
+        let mut inner = self.lock();
+        inner.handle_timeout(now);
+        inner.settle(now, &mut wakers);
+        let transmit = inner.core.poll_transmit(now, max_datagrams, buffer);
+        // Sending makes room; the application can fill it while the system takes the datagrams.
+        let has_more = inner.settle(now, &mut wakers);
+        let turn = Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
+        // This is the driver, about to look again or to wait until the deadline: what it did itself is no news to it.
+        inner.has_work = false;
+        drop(inner);
+        wake(&mut wakers);
+        turn
+    }
+
+    /// The system knows no way to the peer. Before the association is established that is its end, because someone is
+    /// waiting for the answer; later it may pass.
+    pub(crate) fn on_unreachable(&self, error: &io::Error) {
+        self.command(|inner, now| {
+            if !inner.is_connected && inner.closed.is_none() {
+                inner.unreachable = Some(error.to_string());
+                inner.core.abort(now, "");
+            }
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unlock(&self, mut inner: MutexGuard<'_, Inner>) {
+        if std::mem::take(&mut inner.has_work) {
+            drop(inner);
+            self.work.notify_one();
+        }
+    }
+}

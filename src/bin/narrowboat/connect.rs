@@ -1,0 +1,107 @@
+//! `narrowboat connect`.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use narrowboat::error::SendError;
+use narrowboat::{DataChannel, Message};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Stdin};
+use tokio::time::Instant;
+
+use crate::arguments::Connect;
+use crate::{Failure, dial, hang_up, report};
+
+/// Longest piece of the input in one message with --bytes.
+const BLOCK_SIZE: usize = 64 << 10;
+/// How long both ends may take to close the channel.
+const CLOSE_TIME_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
+    let association = dial(&arguments.address).await?;
+    let channel = association.open_channel(arguments.options()).await?;
+    report::print(&format!("connected to {} by channel {}", arguments.address, channel.id()));
+    let outcome = talk(&channel, &arguments, association.max_message_size()).await;
+    let closed = tokio::time::timeout(CLOSE_TIME_MAX, channel.close()).await;
+    hang_up(&association).await;
+    outcome?;
+    Ok(closed.map_err(|_| "the other end did not close the channel in time")??)
+}
+
+/// Both directions at once, until the other end closes, or this one has had no input and nothing to output for a while.
+/// Neither direction waits for the other: two ends that each wait to be read from before they read would wait for ever.
+async fn talk(channel: &DataChannel, arguments: &Connect, message_size_max: usize) -> Result<(), Failure> {
+    let linger = Duration::from_secs_f64(arguments.linger);
+    let last_received = Cell::new(Instant::now());
+    let send = async {
+        send_input(channel, arguments.bytes, message_size_max).await?;
+        let mut quiet_since = Instant::now();
+        loop {
+            quiet_since = quiet_since.max(last_received.get());
+            if quiet_since.elapsed() >= linger {
+                return Ok(());
+            }
+            tokio::time::sleep_until(quiet_since + linger).await;
+        }
+    };
+    tokio::select! {
+        outcome = send => outcome,
+        outcome = write_output(channel, arguments.bytes, &last_received) => outcome,
+    }
+}
+
+/// Until the end of the input.
+async fn send_input(channel: &DataChannel, bytes: bool, message_size_max: usize) -> Result<(), Failure> {
+    let mut stdin = BufReader::with_capacity(BLOCK_SIZE, tokio::io::stdin());
+    let size_max = if bytes { BLOCK_SIZE.min(message_size_max) } else { message_size_max };
+    loop {
+        let mut piece = Vec::new();
+        // One byte more than allowed, for the end of the line, and to tell a line that is too long.
+        let read = match bytes {
+            true => read_some(&mut stdin, size_max, &mut piece).await,
+            false => (&mut stdin).take(size_max as u64 + 1).read_until(b'\n', &mut piece).await,
+        };
+        if read.map_err(|error| format!("cannot read the input: {error}"))? == 0 {
+            return Ok(());
+        }
+        let message = if bytes { Message::from(piece) } else { line(piece) };
+        if message.len() > size_max {
+            return Err(format!("a line is longer than a message may be, {size_max} bytes: use --bytes").into());
+        }
+        match channel.send(message).await {
+            Ok(()) => {}
+            // The other end closes; the other direction says how that went.
+            Err(SendError::NotOpen(_)) => std::future::pending().await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What there is, without waiting for more.
+async fn read_some(stdin: &mut BufReader<Stdin>, size_max: usize, piece: &mut Vec<u8>) -> std::io::Result<usize> {
+    let available = stdin.fill_buf().await?;
+    piece.extend_from_slice(available.get(..size_max).unwrap_or(available));
+    stdin.consume(piece.len());
+    Ok(piece.len())
+}
+
+/// A line without its end; text, if it is.
+fn line(mut line: Vec<u8>) -> Message {
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    String::from_utf8(line).map_or_else(|error| error.into_bytes().into(), Message::from)
+}
+
+/// Until the channel is closed.
+async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Cell<Instant>) -> Result<(), Failure> {
+    let mut stdout = tokio::io::stdout();
+    while let Some(message) = channel.recv().await {
+        let mut written = stdout.write_all(message?.as_bytes()).await;
+        if !bytes {
+            written = written.and(stdout.write_all(b"\n").await);
+        }
+        written.and(stdout.flush().await).map_err(|error| format!("cannot write the output: {error}"))?;
+        last_received.set(Instant::now());
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! `narrowboat send`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::{MultiProgress, ProgressBar};
+use narrowboat::{Bytes, ChannelOptions, DataChannel};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use crate::arguments::Send;
+use crate::file::{Answer, BLOCK_SIZE, BLOCKS_MAX, Header, PROTOCOL, encode_hash, hex, joined};
+use crate::{Failure, dial, hang_up, report};
+
+pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
+    let path = &arguments.file;
+    let file = File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let metadata = file.metadata().map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    if !metadata.is_file() {
+        return Err(format!("{} is not a file: pack it into one first", path.display()).into());
+    }
+    let header = Header { size: metadata.len(), name: name(path) };
+
+    let association = dial(&arguments.address).await?;
+    let channel = association.open_channel(ChannelOptions::new(&header.name).protocol(PROTOCOL)).await?;
+    let outcome = send(&channel, file, &header).await;
+    if outcome.is_err() {
+        // Nobody wants the rest.
+        drop(channel.close());
+        channel.discard_unsent();
+    } else {
+        channel.close().await?;
+    }
+    hang_up(&association).await;
+    outcome
+}
+
+/// Sends the file, until the receiver has said what it thinks of it.
+async fn send(channel: &DataChannel, file: File, header: &Header) -> Result<(), Failure> {
+    let start = Instant::now();
+    let bars = MultiProgress::new();
+    let bar = report::bar(&bars, &report::printable(&header.name), header.size);
+    let answer = receive_answer(channel);
+    tokio::pin!(answer);
+    let hash = tokio::select! {
+        hash = send_file(channel, file, header, &bar) => hash?,
+        // Only bad news comes before the end.
+        answer = &mut answer => return match answer? {
+            Answer::Error(why) => Err(refused(&why)),
+            Answer::Ok(_) => Err("the receiver confirmed a file that it cannot have".into()),
+        },
+    };
+    let answer = answer.await?;
+    bar.finish_and_clear();
+    match answer {
+        Answer::Ok(theirs) if theirs == hash => {
+            let rate = report::rate(header.size, start.elapsed());
+            report::print(&format!("sent {}, {rate}\nSHA-256 {hash}, the same at both ends", header.name));
+            Ok(())
+        }
+        Answer::Ok(theirs) => Err(format!("the file arrived damaged: SHA-256 {hash} here, {theirs} there").into()),
+        Answer::Error(why) => Err(refused(&why)),
+    }
+}
+
+async fn send_file(channel: &DataChannel, file: File, header: &Header, bar: &ProgressBar) -> Result<String, Failure> {
+    channel.send(header.encode()).await?;
+    let (blocks, mut read) = mpsc::channel(BLOCKS_MAX);
+    let size = header.size;
+    let reader = tokio::task::spawn_blocking(move || read_file(&file, size, &blocks));
+    let mut accepted = 0;
+    while let Some(block) = read.recv().await {
+        accepted += block.len() as u64;
+        channel.send(block).await?;
+        bar.set_position(accepted.saturating_sub(channel.buffered_amount() as u64));
+    }
+    let hash = joined(reader.await)?;
+    channel.send(encode_hash(&hash)).await?;
+    Ok(hash)
+}
+
+/// Reads and hashes; the only work that may block.
+fn read_file(mut file: &File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result<String, Failure> {
+    let mut hash = Sha256::new();
+    let mut left = size;
+    while left > 0 {
+        let mut block = Vec::with_capacity(BLOCK_SIZE);
+        let read = Read::by_ref(&mut file).take(left.min(BLOCK_SIZE as u64)).read_to_end(&mut block);
+        let read = read.map_err(|error| format!("cannot read the file: {error}"))?;
+        if read == 0 {
+            return Err("the file became shorter while it was sent: try again".into());
+        }
+        hash.update(&block);
+        left -= read as u64;
+        if blocks.blocking_send(block.into()).is_err() {
+            break;
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
+    let message = match channel.recv().await {
+        Some(message) => message?,
+        None => return Err("the receiver closed the channel without an answer".into()),
+    };
+    message
+        .as_text()
+        .and_then(Answer::decode)
+        .ok_or_else(|| "the other end is not `narrowboat receive`: its answer makes no sense".into())
+}
+
+fn refused(why: &str) -> Failure {
+    format!("the receiver does not have the file: {}", report::printable(why)).into()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,365 @@
+//! The handle of a channel.
+
+mod byte_stream;
+mod closing;
+mod event;
+mod sink;
+mod split;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use narrowboat_dcep::ChannelId;
+use narrowboat_sctp::Reliability;
+
+pub use byte_stream::ByteStream;
+pub use closing::Closing;
+pub use event::ChannelEvent;
+pub use split::{RecvHalf, SendHalf};
+
+use crate::ReadyState;
+use crate::association::{Opened, Place, Shared, Waiter};
+use crate::error::{ChannelError, SendError, TryRecvError, TrySendError};
+use crate::message::Message;
+use crate::options::ChannelOptions;
+use crate::waiters::{Interest, WaiterKey};
+
+/// A data channel: messages in both directions, as W3C's `RTCDataChannel`.
+///
+/// A clone is another handle of the same channel; several tasks may send and receive on it at the same time, and each
+/// message goes to one of them. Dropping the last handle [closes](Self::close) the channel; what it had accepted is
+/// still sent.
+///
+/// It is a [`Stream`](futures_core::Stream) and a [`Sink`](futures_sink::Sink) of messages,
+/// [splits](Self::split) into a half for each, and [becomes](Self::into_byte_stream) a stream of bytes.
+#[derive(Debug)]
+pub struct DataChannel {
+    handle: Handle,
+    stream: u16,
+    options: Arc<ChannelOptions>,
+    /// Of the `Stream` and the `Sink`: their places among the waiting, and a message accepted by the sink for which
+    /// the channel had no room.
+    stream_key: WaiterKey,
+    sink_key: WaiterKey,
+    sink_message: Option<Message>,
+}
+
+impl DataChannel {
+    /// A channel whose handle has been counted already.
+    pub(crate) fn held(shared: Arc<Shared>, opened: Opened) -> Self {
+        let Opened { id, stream, options } = opened;
+        Self::from_handle(Handle { shared, id }, stream, Arc::new(options))
+    }
+
+    fn from_handle(handle: Handle, stream: u16, options: Arc<ChannelOptions>) -> Self {
+        Self {
+            handle,
+            stream,
+            options,
+            stream_key: WaiterKey::default(),
+            sink_key: WaiterKey::default(),
+            sink_message: None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.options.label
+    }
+
+    /// What is spoken on it.
+    #[must_use]
+    pub fn protocol(&self) -> &str {
+        &self.options.protocol
+    }
+
+    /// Its stream id. Once the channel is closed, another may have it.
+    #[must_use]
+    pub fn id(&self) -> u16 {
+        self.stream
+    }
+
+    /// Whether messages arrive in the order in which they were sent.
+    #[must_use]
+    pub fn ordered(&self) -> bool {
+        self.options.ordered
+    }
+
+    /// How hard each message is tried.
+    #[must_use]
+    pub fn reliability(&self) -> Reliability {
+        self.options.reliability
+    }
+
+    /// Whether both ends made the channel, instead of one telling the other.
+    #[must_use]
+    pub fn negotiated(&self) -> bool {
+        self.options.negotiated.is_some()
+    }
+
+    /// Where it is in its life.
+    #[must_use]
+    pub fn ready_state(&self) -> ReadyState {
+        self.handle.shared.read(|inner| inner.ready_state(self.handle.id))
+    }
+
+    /// Bytes accepted by `send` and not yet sent for the first time.
+    #[must_use]
+    pub fn buffered_amount(&self) -> usize {
+        self.handle.shared.read(|inner| inner.channels.buffered_amount(&inner.core, self.handle.id))
+    }
+
+    /// The buffered amount at which it counts as low. 0 at first.
+    #[must_use]
+    pub fn buffered_amount_low_threshold(&self) -> usize {
+        self.handle.shared.read(|inner| inner.slot(self.handle.id).map_or(0, |slot| slot.buffered_amount_low_threshold))
+    }
+
+    /// Sets the buffered amount at which it counts as low.
+    pub fn set_buffered_amount_low_threshold(&self, threshold: usize) {
+        let id = self.handle.id;
+        self.handle.shared.command(|inner, _| {
+            if let Some(slot) = inner.slot(id) {
+                slot.buffered_amount_low_threshold = threshold;
+            }
+            inner.channels.set_buffered_amount_low_threshold(&mut inner.core, id, threshold);
+        });
+    }
+
+    /// Waits until the buffered amount is at its threshold or below, or nothing more can be sent anyway.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing.
+    pub async fn buffered_amount_low(&self) {
+        let id = self.handle.id;
+        self.wait(Interest::Low, |inner, _| {
+            let amount = inner.channels.buffered_amount(&inner.core, id);
+            let is_low = inner.slot(id).is_none_or(|slot| amount <= slot.buffered_amount_low_threshold);
+            if is_low || matches!(inner.ready_state(id), ReadyState::Closing | ReadyState::Closed) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Sends a message; waits while as much is waiting already as the configuration allows. The message is on its way
+    /// when this returns, not at the peer. Before the channel is open, it is queued.
+    ///
+    /// # Errors
+    ///
+    /// The message is above [`max_message_size`](crate::Association::max_message_size), or the channel is no longer
+    /// open. Nothing was queued.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has queued the whole message or nothing: it has, if and only if it had returned.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        let message = message.into();
+        let id = self.handle.id;
+        self.wait(Interest::Send, |inner, now| inner.poll_send(now, id, || message.to_core())).await
+    }
+
+    /// Sends a message if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// [`TrySendError::Full`] gives the message back; the rest as [`send`](Self::send).
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        let message = message.into();
+        let id = self.handle.id;
+        match self.handle.shared.command(|inner, now| inner.poll_send(now, id, || message.to_core())) {
+            Poll::Ready(Ok(())) => Ok(()),
+            Poll::Ready(Err(error)) => Err(error.into()),
+            Poll::Pending => Err(TrySendError::Full(message)),
+        }
+    }
+
+    /// Waits for the next message. All that came before the end are given; then, once, the error, if it did not end
+    /// by a close of either end; then `None`, for ever.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken no message.
+    pub async fn recv(&self) -> Option<Result<Message, ChannelError>> {
+        let id = self.handle.id;
+        self.wait(Interest::Receive, |inner, now| inner.poll_recv(now, id)).await
+    }
+
+    /// Takes the next message if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`TryRecvError::Empty`] if none has arrived yet; else how the channel ended.
+    pub fn try_recv(&self) -> Result<Message, TryRecvError> {
+        match self.handle.shared.command(|inner, now| inner.poll_recv(now, self.handle.id)) {
+            Poll::Ready(Some(Ok(message))) => Ok(message),
+            Poll::Ready(Some(Err(error))) => Err(error.into()),
+            Poll::Ready(None) => Err(TryRecvError::Closed),
+            Poll::Pending => Err(TryRecvError::Empty),
+        }
+    }
+
+    /// Waits until the channel is open. At once, if it has ever been.
+    ///
+    /// # Errors
+    ///
+    /// The channel was closed before it was open; [`SendError::Failed`] says why, if it failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing.
+    pub async fn opened(&self) -> Result<(), SendError> {
+        let id = self.handle.id;
+        self.wait(Interest::Life, |inner, _| {
+            let state = inner.ready_state(id);
+            match inner.slot(id) {
+                Some(slot) if slot.was_open || state == ReadyState::Open => Poll::Ready(Ok(())),
+                Some(slot) if matches!(state, ReadyState::Closing | ReadyState::Closed) => {
+                    Poll::Ready(Err(slot.send_error(state)))
+                }
+                Some(_) => Poll::Pending,
+                None => Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed))),
+            }
+        })
+        .await
+    }
+
+    /// Closes the channel, from now on: its state is [`Closing`](ReadyState::Closing), and `send` is refused. What was
+    /// accepted before is still sent, then this direction is reset, and the peer resets the other (RFC 8831 §6.7). The
+    /// future says when both are done, and need not be kept. What the peer sent before that can still be received.
+    ///
+    /// Closing twice does nothing more.
+    ///
+    /// # Errors
+    ///
+    /// Of the future: why the channel ended without both resets.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the close.
+    pub fn close(&self) -> Closing {
+        self.handle.shared.command(|inner, now| inner.close_channel(now, self.handle.id));
+        Closing::new(Arc::clone(&self.handle.shared), self.handle.id)
+    }
+
+    /// Throws away what a channel that is [closing](Self::close) has accepted and not sent, so that it closes even if
+    /// the peer does not read. Returns the bytes; the channel then ends with an error that says so. Does nothing in any
+    /// other state.
+    pub fn discard_unsent(&self) -> usize {
+        self.handle.shared.command(|inner, now| inner.discard_unsent(now, self.handle.id))
+    }
+
+    /// Waits until the channel is closed, whoever closes it.
+    ///
+    /// # Errors
+    ///
+    /// Why it ended otherwise than by a close of either end.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future changes nothing.
+    pub async fn closed(&self) -> Result<(), ChannelError> {
+        let id = self.handle.id;
+        self.wait(Interest::Life, |inner, _| inner.poll_end(id)).await
+    }
+
+    /// Waits for the next event; `None` after [`ChannelEvent::Close`]. Events wait here from the beginning; repeated
+    /// [`BufferedAmountLow`](ChannelEvent::BufferedAmountLow) are one. Several tasks share them.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken no event.
+    pub async fn next_event(&self) -> Option<ChannelEvent> {
+        let id = self.handle.id;
+        self.wait(Interest::Life, |inner, _| match inner.slot(id) {
+            None => Poll::Ready(None),
+            Some(slot) => match slot.next_event() {
+                None if slot.end.is_none() => Poll::Pending,
+                event => Poll::Ready(event),
+            },
+        })
+        .await
+    }
+
+    /// A half that sends and a half that receives, for two tasks. The channel is closed when both are dropped.
+    #[must_use]
+    pub fn split(self) -> (SendHalf, RecvHalf) {
+        (SendHalf::new(self.clone()), RecvHalf::new(self))
+    }
+
+    /// Reads and writes as a stream of bytes.
+    #[must_use]
+    pub fn into_byte_stream(self) -> ByteStream {
+        ByteStream::new(self)
+    }
+
+    async fn wait<R>(
+        &self,
+        interest: Interest,
+        attempt: impl FnMut(&mut crate::association::Inner, std::time::Instant) -> Poll<R>,
+    ) -> R {
+        Waiter::new(&self.handle.shared, self.place(interest)).wait(attempt).await
+    }
+
+    fn place(&self, interest: Interest) -> Place {
+        Place { channel: Some(self.handle.id), interest }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, ChannelError>>> {
+        let (place, id) = (self.place(Interest::Receive), self.handle.id);
+        self.handle.shared.poll(cx, place, &mut self.stream_key, |inner, now| inner.poll_recv(now, id))
+    }
+
+    /// Sends what `message` makes, which is only asked if there may be room.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: impl FnOnce() -> narrowboat_dcep::Message,
+    ) -> Poll<Result<(), SendError>> {
+        let (place, id) = (self.place(Interest::Send), self.handle.id);
+        self.handle.shared.poll(cx, place, &mut self.sink_key, |inner, now| inner.poll_send(now, id, message))
+    }
+
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {
+        let (place, id) = (self.place(Interest::Life), self.handle.id);
+        self.handle.shared.poll(cx, place, &mut self.sink_key, |inner, _| inner.poll_end(id))
+    }
+}
+
+impl Clone for DataChannel {
+    fn clone(&self) -> Self {
+        Self::from_handle(self.handle.clone(), self.stream, Arc::clone(&self.options))
+    }
+}
+
+impl Drop for DataChannel {
+    fn drop(&mut self) {
+        for key in [&self.stream_key, &self.sink_key] {
+            self.handle.shared.unregister(Some(self.handle.id), key);
+        }
+    }
+}
+
+/// One counted reference to a channel.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    id: ChannelId,
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        self.shared.read(|inner| inner.hold_channel(self.id));
+        Self { shared: Arc::clone(&self.shared), id: self.id }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.command(|inner, now| inner.release_channel(now, self.id));
+    }
+}

@@ -1,0 +1,86 @@
+//! A channel in two halves.
+
+use super::{Closing, DataChannel};
+use crate::error::{ChannelError, SendError, TryRecvError, TrySendError};
+use crate::message::Message;
+
+/// The half of a channel that sends; see [`DataChannel::split`].
+#[derive(Debug)]
+pub struct SendHalf {
+    pub(super) channel: DataChannel,
+}
+
+impl SendHalf {
+    pub(super) fn new(channel: DataChannel) -> Self {
+        Self { channel }
+    }
+
+    /// See [`DataChannel::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there: the whole message or nothing.
+    pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
+        self.channel.send(message).await
+    }
+
+    /// See [`DataChannel::try_send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
+        self.channel.try_send(message)
+    }
+
+    /// Closes the whole channel; see [`DataChannel::close`].
+    pub fn close(&self) -> Closing {
+        self.channel.close()
+    }
+
+    /// The channel itself, for everything else.
+    #[must_use]
+    pub fn channel(&self) -> &DataChannel {
+        &self.channel
+    }
+}
+
+/// The half of a channel that receives; see [`DataChannel::split`].
+#[derive(Debug)]
+pub struct RecvHalf {
+    pub(super) channel: DataChannel,
+}
+
+impl RecvHalf {
+    pub(super) fn new(channel: DataChannel) -> Self {
+        Self { channel }
+    }
+
+    /// See [`DataChannel::recv`].
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken no message.
+    pub async fn recv(&self) -> Option<Result<Message, ChannelError>> {
+        self.channel.recv().await
+    }
+
+    /// See [`DataChannel::try_recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_recv(&self) -> Result<Message, TryRecvError> {
+        self.channel.try_recv()
+    }
+
+    /// The channel itself, for everything else.
+    #[must_use]
+    pub fn channel(&self) -> &DataChannel {
+        &self.channel
+    }
+}

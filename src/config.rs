@@ -1,0 +1,154 @@
+//! Limits of an endpoint, all in one place.
+
+use std::sync::Arc;
+
+use narrowboat_sctp::ConfigError;
+
+/// Longest DATA_CHANNEL_OPEN: label and protocol of 65,535 bytes each (RFC 8832 §5.1). A peer may always send one,
+/// however small the messages that this end takes.
+const OPEN_SIZE_MAX: usize = 12 + 2 * 65_535;
+
+/// What an endpoint, its associations and their channels may use. Every limit has a default and a reason; the ranges
+/// are checked when the endpoint is made.
+///
+/// ```
+/// # use narrowboat::Config;
+/// let mut config = Config { associations_max: 100, ..Config::default() };
+/// config.channels.message_size_max = 256 << 10;
+/// config.validate()?;
+/// # Ok::<_, narrowboat::error::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is raised so far that
+    /// a message that is too large for [`channels`](Self::channels) costs its channel, not the association.
+    pub association: narrowboat_sctp::Config,
+    /// The channels of each association: how many, how large their messages, how long a close may take.
+    pub channels: narrowboat_dcep::Config,
+    /// Whether peers may open associations to this endpoint. Default true.
+    pub accept: bool,
+    /// Associations at the same time. Default 65,536.
+    pub associations_max: usize,
+    /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
+    /// table.
+    pub associations_per_address_max: usize,
+    /// Handshakes and packets of unknown associations that are answered each second. Default 10,000: a flood with
+    /// forged sources costs a bounded share of one core and of the uplink.
+    pub answers_per_second_max: u32,
+    /// Associations that peers have made and [`Endpoint::accept`](crate::Endpoint::accept) has not taken yet. One more
+    /// is refused with an ABORT. Default 1,024.
+    pub accept_queue_max: usize,
+    /// Bytes that the system is asked to keep for the socket's arriving datagrams; it may grant less (Linux:
+    /// `net.core.rmem_max`). Default 4 MiB, 30 ms at 1 Gbit/s.
+    pub socket_receive_buffer: usize,
+    /// The same for leaving datagrams (Linux: `net.core.wmem_max`). Default 4 MiB.
+    pub socket_send_buffer: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            association: narrowboat_sctp::Config::default(),
+            channels: narrowboat_dcep::Config::default(),
+            accept: true,
+            associations_max: 65_536,
+            associations_per_address_max: 1024,
+            answers_per_second_max: 10_000,
+            accept_queue_max: 1024,
+            socket_receive_buffer: 4 << 20,
+            socket_send_buffer: 4 << 20,
+        }
+    }
+}
+
+impl Config {
+    /// Checks every range.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is outside its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        fn check(ok: bool, field: &'static str, value: usize, range: &'static str) -> Result<(), ConfigError> {
+            if ok { Ok(()) } else { Err(ConfigError { field, value: value.to_string(), range }) }
+        }
+        check(self.associations_max != 0, "associations_max", self.associations_max, "1 or more")?;
+        let per_address = self.associations_per_address_max;
+        check(per_address != 0, "associations_per_address_max", per_address, "1 or more")?;
+        let answers = self.answers_per_second_max;
+        check(answers != 0, "answers_per_second_max", answers as usize, "1 or more")?;
+        check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
+        for (size, field) in
+            [(self.socket_receive_buffer, "socket_receive_buffer"), (self.socket_send_buffer, "socket_send_buffer")]
+        {
+            check((65_536..=1 << 30).contains(&size), field, size, "64 KiB to 1 GiB")?;
+        }
+        self.channels.validate()?;
+        self.association().validate()
+    }
+
+    /// What the association layer is given.
+    pub(crate) fn association(&self) -> narrowboat_sctp::Config {
+        let association = &self.association;
+        narrowboat_sctp::Config {
+            receive_message_size_max: association
+                .receive_message_size_max
+                .max(self.channels.message_size_max.saturating_add(1).min(1 << 30))
+                .max(OPEN_SIZE_MAX),
+            ..association.clone()
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> narrowboat_sctp::EndpointConfig {
+        narrowboat_sctp::EndpointConfig {
+            association: Arc::new(self.association()),
+            accept: self.accept,
+            associations_max: self.associations_max,
+            associations_per_address_max: self.associations_per_address_max,
+            answers_per_second_max: self.answers_per_second_max,
+        }
+    }
+
+    /// Largest message that may be sent.
+    pub(crate) fn send_size_max(&self) -> usize {
+        let local = self.association.send_message_size_max;
+        match self.channels.peer_message_size_max {
+            0 => local,
+            peer => local.min(peer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_every_range_has_two_sides() {
+        Config::default().validate().unwrap();
+        let refused: [(&str, fn(&mut Config)); 8] = [
+            ("message_size_max", |c| c.channels.message_size_max = 0),
+            ("associations_max", |c| c.associations_max = 0),
+            ("associations_per_address_max", |c| c.associations_per_address_max = 0),
+            ("answers_per_second_max", |c| c.answers_per_second_max = 0),
+            ("accept_queue_max", |c| c.accept_queue_max = 0),
+            ("socket_receive_buffer", |c| c.socket_receive_buffer = 65_535),
+            ("socket_send_buffer", |c| c.socket_send_buffer = (1 << 30) + 1),
+            ("mtu", |c| c.association.mtu = 0),
+        ];
+        for (field, set) in refused {
+            let mut config = Config::default();
+            set(&mut config);
+            assert_eq!(config.validate().unwrap_err().field, field);
+        }
+    }
+
+    #[test]
+    fn a_message_above_the_channels_limit_is_below_the_associations() {
+        for size in [1, 64 << 20, (1 << 30) - 1] {
+            let mut config = Config::default();
+            config.channels.message_size_max = size;
+            config.validate().unwrap();
+            assert!(config.association().receive_message_size_max > size);
+        }
+    }
+}

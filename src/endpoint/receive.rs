@@ -1,0 +1,91 @@
+//! The task that receives for an endpoint.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::table::{Core, Routed};
+use crate::association::now;
+use crate::socket::{Datagram, ReceiveBatch};
+
+/// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
+const DATAGRAMS_PER_TURN_MAX: usize = 128;
+/// How long to wait after the system could not give a datagram, so that a broken socket does not take a whole core.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// Receives until nobody can use the endpoint any more.
+///
+/// One turn is: a batch from the system; each datagram to its own memory; all of them routed under the endpoint's lock;
+/// then, association by association, handed over under that association's lock. No two locks are held at once, and
+/// answers are sent and tasks woken after them.
+pub(super) async fn receive(core: Arc<Core>) {
+    let is_wildcard = core.socket.local_address().ip().is_unspecified();
+    let mut batch = ReceiveBatch::new();
+    let mut datagrams: Vec<Datagram> = Vec::new();
+    let mut routed = Routed::default();
+    let mut wakers = Vec::new();
+    let mut since_yield = 0;
+    while !core.is_unused() {
+        let Some(received) = next_batch(&core, &mut batch).await else { continue };
+        if let Err(error) = received {
+            tracing::debug!(%error, "receiving failed");
+            tokio::time::sleep(ERROR_PAUSE).await;
+            continue;
+        }
+        batch.take(is_wildcard, &mut datagrams);
+        core.socket.count_received(&datagrams);
+        since_yield += datagrams.len();
+
+        core.route(now(), &mut datagrams, &mut routed);
+        start_made(&core, &mut routed);
+        let mut arrived = routed.datagrams.drain(..);
+        for (shared, count) in routed.runs.drain(..) {
+            shared.receive(arrived.by_ref().take(count), &mut wakers);
+        }
+        drop(arrived);
+        send_answers(&core, &mut routed);
+
+        if since_yield >= DATAGRAMS_PER_TURN_MAX {
+            since_yield = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The next batch; `None` when it is time to see whether anyone still needs the endpoint.
+async fn next_batch(core: &Core, batch: &mut ReceiveBatch) -> Option<std::io::Result<()>> {
+    let mut look = pin!(core.look.notified());
+    let mut received = pin!(core.socket.receive(batch));
+    poll_fn(|cx| {
+        if look.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        received.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Gives each new association its driver, and refuses those that there is no room for.
+fn start_made(core: &Arc<Core>, routed: &mut Routed) {
+    for (handle, shared) in routed.made.drain(..) {
+        tracing::debug!(remote = %shared.route.remote, "association made by the peer");
+        core.spawn_driver(handle, shared);
+    }
+    for incoming in routed.refused.drain(..) {
+        core.count_refused();
+        incoming.refuse();
+    }
+}
+
+fn send_answers(core: &Core, routed: &mut Routed) {
+    let mut start = 0;
+    for (route, end) in routed.answers.drain(..) {
+        if let Some(answer) = routed.answer_bytes.get(start..end) {
+            core.socket.send_answer(route, answer);
+        }
+        start = end;
+    }
+    routed.answer_bytes.clear();
+}

@@ -1,0 +1,280 @@
+//! What the handles of an endpoint and its receiver share: the socket, and the table of associations under one lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use narrowboat_dcep::Role;
+use narrowboat_sctp::{AssociationHandle, DatagramEvent, Ecn};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tracing::Instrument;
+
+use super::Incoming;
+use crate::association::{Shared, drive, now, wake};
+use crate::config::Config;
+use crate::error::ConnectError;
+use crate::socket::{Datagram, Route, Socket};
+use crate::waiters::{Interest, WaiterKey, Waiters};
+
+/// An endpoint, as its handles, its receiver and its associations' drivers see it.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) socket: Socket,
+    pub(crate) config: Config,
+    runtime: Handle,
+    table: Mutex<Table>,
+    /// Tells the receiver to see whether anyone still needs it.
+    pub(crate) look: Notify,
+    refused: AtomicU64,
+}
+
+/// What the lock protects.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) core: narrowboat_sctp::Endpoint,
+    associations: HashMap<AssociationHandle, Arc<Shared>>,
+    incoming: VecDeque<Incoming>,
+    waiters: Waiters,
+    handles: usize,
+    is_closed: bool,
+}
+
+/// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct Routed {
+    /// Datagrams of known associations, in the order in which they came.
+    pub(crate) datagrams: Vec<(Ecn, Bytes)>,
+    /// Whom they are for: so many in a row for this one.
+    pub(crate) runs: Vec<(Arc<Shared>, usize)>,
+    /// Stateless answers, one after another, and where each ends.
+    pub(crate) answer_bytes: Vec<u8>,
+    pub(crate) answers: Vec<(Route, usize)>,
+    /// Associations that a peer has just made.
+    pub(crate) made: Vec<(AssociationHandle, Arc<Shared>)>,
+    /// Of those, the ones that there is no room for; to be dropped after the lock.
+    pub(crate) refused: Vec<Incoming>,
+}
+
+impl Core {
+    /// An endpoint with one handle.
+    pub(crate) fn new(socket: Socket, config: Config, runtime: Handle) -> io::Result<Arc<Self>> {
+        // Everything secret below comes from this seed: cookie keys, verification tags, initial TSNs.
+        let mut seed = [0; 32];
+        SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+        let table = Table {
+            core: narrowboat_sctp::Endpoint::new(now(), config.endpoint(), seed),
+            associations: HashMap::new(),
+            incoming: VecDeque::new(),
+            waiters: Waiters::default(),
+            handles: 1,
+            is_closed: false,
+        };
+        let table = Mutex::new(table);
+        Ok(Arc::new(Self { socket, config, runtime, table, look: Notify::new(), refused: AtomicU64::new(0) }))
+    }
+
+    /// Starts an association.
+    pub(crate) fn connect(self: &Arc<Self>, remote: SocketAddr) -> Result<Arc<Shared>, ConnectError> {
+        let mut table = self.lock();
+        if table.is_closed {
+            return Err(ConnectError::EndpointClosed);
+        }
+        let (handle, association) = table.core.connect(now(), remote).map_err(|error| match error {
+            narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
+            narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
+        })?;
+        let shared = Shared::new(association, Role::Client, Route { remote, local: None }, &self.config);
+        table.associations.insert(handle, Arc::clone(&shared));
+        drop(table);
+        self.spawn_driver(handle, Arc::clone(&shared));
+        Ok(shared)
+    }
+
+    /// Sorts a batch by whom it is for; makes the associations that it brings.
+    pub(crate) fn route(&self, now: Instant, batch: &mut Vec<Datagram>, routed: &mut Routed) {
+        let mut table = self.lock();
+        let mut last = None;
+        for Datagram { route, ecn, bytes } in batch.drain(..) {
+            match table.core.handle_datagram(now, route.remote, bytes, &mut routed.answer_bytes) {
+                DatagramEvent::Existing(handle, bytes) => {
+                    match routed.runs.last_mut() {
+                        Some((_, count)) if last == Some(handle) => *count += 1,
+                        _ => {
+                            let Some(shared) = table.associations.get(&handle) else { continue };
+                            routed.runs.push((Arc::clone(shared), 1));
+                            last = Some(handle);
+                        }
+                    }
+                    routed.datagrams.push((ecn, bytes));
+                }
+                DatagramEvent::New(handle, association) => {
+                    let shared = Shared::new(*association, Role::Server, route, &self.config);
+                    table.associations.insert(handle, Arc::clone(&shared));
+                    let incoming = Incoming::new(Arc::clone(&shared));
+                    if table.is_closed || table.incoming.len() >= self.config.accept_queue_max {
+                        routed.refused.push(incoming);
+                    } else {
+                        table.incoming.push_back(incoming);
+                    }
+                    routed.made.push((handle, shared));
+                }
+                DatagramEvent::Answer => routed.answers.push((route, routed.answer_bytes.len())),
+                DatagramEvent::Dropped => {}
+            }
+        }
+        if routed.made.is_empty() {
+            return;
+        }
+        let mut wakers = Vec::new();
+        table.waiters.wake(Interest::Accept, &mut wakers);
+        drop(table);
+        wake(&mut wakers);
+    }
+
+    /// Starts the task that runs an association, and forgets the association when it ends.
+    pub(crate) fn spawn_driver(self: &Arc<Self>, handle: AssociationHandle, shared: Arc<Shared>) {
+        let span = tracing::debug_span!("association", remote = %shared.route.remote);
+        let entry = Entry { core: Arc::clone(self), handle };
+        let run = async move {
+            drive(&shared, &entry.core.socket, entry.core.config.association.mtu).await;
+            drop(entry);
+        };
+        self.runtime.spawn(run.instrument(span));
+    }
+
+    /// The next association that a peer has made; `Ready(None)` when there will be no more.
+    pub(crate) fn poll_incoming(&self, cx: &mut Context<'_>, key: &mut WaiterKey) -> Poll<Option<Incoming>> {
+        let mut table = self.lock();
+        if let Some(incoming) = table.incoming.pop_front() {
+            return Poll::Ready(Some(incoming));
+        }
+        if table.is_closed {
+            return Poll::Ready(None);
+        }
+        let replaced = table.waiters.register(key, Interest::Accept, cx.waker());
+        drop(table);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    pub(crate) fn poll_idle(&self, cx: &mut Context<'_>, key: &mut WaiterKey) -> Poll<()> {
+        let mut table = self.lock();
+        if table.associations.is_empty() {
+            return Poll::Ready(());
+        }
+        let replaced = table.waiters.register(key, Interest::Progress, cx.waker());
+        drop(table);
+        drop(replaced);
+        Poll::Pending
+    }
+
+    pub(crate) fn unregister(&self, key: &WaiterKey) {
+        if key.is_used() {
+            let removed = self.lock().waiters.remove(key);
+            drop(removed);
+        }
+    }
+
+    /// Takes no more associations, and ends those that there are gracefully.
+    pub(crate) fn close(&self) {
+        for shared in self.stop_accepting() {
+            shared.command(|inner, now| inner.begin_shutdown(now));
+        }
+    }
+
+    /// Takes no more associations, and ends those that there are at once.
+    pub(crate) fn abort(&self, reason: &str) {
+        for shared in self.stop_accepting() {
+            shared.command(|inner, now| inner.abort(now, reason));
+        }
+    }
+
+    pub(crate) fn hold(&self) {
+        self.lock().handles += 1;
+    }
+
+    /// One handle less. After the last one nobody can accept; associations go on until their own handles are gone.
+    pub(crate) fn release(&self) {
+        let is_last = {
+            let mut table = self.lock();
+            table.handles -= 1;
+            table.handles == 0
+        };
+        if is_last {
+            self.stop_accepting();
+            self.look.notify_one();
+        }
+    }
+
+    /// Whether nobody can use the endpoint any more.
+    pub(crate) fn is_unused(&self) -> bool {
+        let table = self.lock();
+        table.handles == 0 && table.associations.is_empty()
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stats(&self) -> super::EndpointStats {
+        let table = self.lock();
+        super::EndpointStats {
+            associations: table.associations.len(),
+            refused: self.refused.load(Ordering::Relaxed),
+            drops: table.core.drops().clone(),
+            socket: self.socket.stats(),
+        }
+    }
+
+    /// Refuses whoever waits to be accepted, and returns the associations.
+    fn stop_accepting(&self) -> Vec<Arc<Shared>> {
+        let mut wakers = Vec::new();
+        let mut table = self.lock();
+        table.is_closed = true;
+        let refused = std::mem::take(&mut table.incoming);
+        let associations = table.associations.values().cloned().collect();
+        table.waiters.wake(Interest::Accept, &mut wakers);
+        drop(table);
+        drop(refused);
+        wake(&mut wakers);
+        associations
+    }
+
+    fn remove(&self, handle: AssociationHandle) {
+        let mut wakers = Vec::new();
+        let mut table = self.lock();
+        table.core.remove(handle);
+        let removed = table.associations.remove(&handle);
+        if table.associations.is_empty() {
+            table.waiters.wake(Interest::Progress, &mut wakers);
+            self.look.notify_one();
+        }
+        drop(table);
+        drop(removed);
+        wake(&mut wakers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An association's place in the table; given up with its driver, however that ends.
+struct Entry {
+    core: Arc<Core>,
+    handle: AssociationHandle,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.core.remove(self.handle);
+    }
+}

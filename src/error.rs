@@ -1,0 +1,193 @@
+//! What can go wrong, one narrow type for each kind of call; every one converts into [`Error`].
+
+use std::io;
+use std::net::SocketAddr;
+
+pub use narrowboat_dcep::{ChannelError, OpenError};
+pub use narrowboat_sctp::{CloseReason, ConfigError};
+
+use crate::{Message, ReadyState};
+
+/// Any error of this crate, for applications that pass them all on with `?`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An endpoint could not be made.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An association was not established.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A channel was not opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A channel ended before it was open.
+    #[error(transparent)]
+    OpenChannel(#[from] OpenChannelError),
+    /// A message was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// A channel ended otherwise than by a close.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// An association ended.
+    #[error(transparent)]
+    Closed(#[from] CloseReason),
+}
+
+/// Why an endpoint could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The address is not an IP address and port, or its name was not found.
+    #[error("cannot tell which address to listen on: write an IP address and a port, like 0.0.0.0:4433 ({0})")]
+    Address(#[source] io::Error),
+    /// Another program has the port.
+    #[error("UDP port {0} is in use: stop the program that has it, or choose another port (0 takes any free one)")]
+    PortTaken(SocketAddr),
+    /// The address is not one of this machine's.
+    #[error("{0} is not an address of this machine: use one that is, or 0.0.0.0 or [::] for all of them")]
+    NotLocal(SocketAddr),
+    /// The system does not let this user have the port.
+    #[error("this user may not bind {0}: choose a port of 1024 or above, or ask for the permission")]
+    Forbidden(SocketAddr),
+    /// Anything else that the system said.
+    #[error("cannot bind {address}: {source}")]
+    Io {
+        /// What was to be bound.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A limit is out of its range.
+    #[error("bad configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// There is no tokio runtime here to run the endpoint.
+    #[error("no tokio runtime: call this from within one, in an async function or with Runtime::enter")]
+    NoRuntime,
+}
+
+impl BindError {
+    pub(crate) fn from_io(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::PortTaken(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotLocal(address),
+            io::ErrorKind::PermissionDenied => Self::Forbidden(address),
+            _ => Self::Io { address, source },
+        }
+    }
+}
+
+/// Why an association was not established.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is not an IP address and port, or its name was not found.
+    #[error("cannot tell whom to connect to: write an IP address and a port, like 192.0.2.1:4433 ({0})")]
+    Address(#[source] io::Error),
+    /// The endpoint's socket speaks the other version of IP only.
+    #[error("{0} cannot be reached from an IPv4 socket: bind the endpoint to [::]:0, which speaks IPv4 and IPv6")]
+    AddressFamily(SocketAddr),
+    /// The system knows no way to the peer.
+    #[error("no route to {address}: check the address and this machine's network ({why})")]
+    NoRoute {
+        /// The peer.
+        address: SocketAddr,
+        /// What the system said.
+        why: String,
+    },
+    /// The endpoint holds as many associations as it may.
+    #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
+    TooManyAssociations,
+    /// Plain UDP has one association for each pair of addresses.
+    #[error("there is an association with {0} already: open another channel on it, or use another endpoint")]
+    AlreadyConnected(SocketAddr),
+    /// [`Endpoint::close`](crate::Endpoint::close) was called.
+    #[error("the endpoint is closed")]
+    EndpointClosed,
+    /// The handshake failed, or the association ended before it was taken.
+    #[error("no association with {address}: {reason}")]
+    Closed {
+        /// The peer.
+        address: SocketAddr,
+        /// Why it ended.
+        reason: CloseReason,
+    },
+}
+
+/// Why [`open_channel`](crate::Association::open_channel) has no open channel to give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenChannelError {
+    /// It could not even be made.
+    #[error(transparent)]
+    Refused(#[from] OpenError),
+    /// It failed before the peer had acknowledged it.
+    #[error("the channel failed before it was open: {0}")]
+    Failed(#[from] ChannelError),
+    /// The peer closed it before it was open.
+    #[error("the channel was closed before it was open")]
+    Closed,
+}
+
+/// Why a message was not sent. Nothing of it was queued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The message is longer than the peer takes. The channel lives on.
+    #[error("a message of {len} bytes is above the peer's limit of {max}: send it in smaller ones")]
+    TooLarge {
+        /// Bytes in the message.
+        len: usize,
+        /// Bytes allowed; see [`Association::max_message_size`](crate::Association::max_message_size).
+        max: usize,
+    },
+    /// The channel is closing or closed, by this end or by the peer.
+    #[error("the channel is {}: nothing more can be sent on it", format!("{_0:?}").to_lowercase())]
+    NotOpen(ReadyState),
+    /// The association is shutting down, which ends the channel too.
+    #[error("the association is shutting down: nothing more can be sent on it")]
+    AssociationClosed,
+    /// The channel has failed.
+    #[error("the channel failed: {0}")]
+    Failed(#[from] ChannelError),
+}
+
+/// Why [`try_send`](crate::DataChannel::try_send) did not send. Nothing of the message was queued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// As much is waiting as the configuration allows; here is the message back.
+    #[error("the send buffer is full")]
+    Full(Message),
+    /// It will not be sent later either.
+    #[error(transparent)]
+    Refused(#[from] SendError),
+}
+
+/// Why [`try_recv`](crate::DataChannel::try_recv) had no message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// None has arrived yet.
+    #[error("no message has arrived")]
+    Empty,
+    /// The channel is closed, and every message was taken.
+    #[error("the channel is closed")]
+    Closed,
+    /// The channel failed, and every message was taken. Given once, then [`Closed`](Self::Closed).
+    #[error("the channel failed: {0}")]
+    Failed(#[from] ChannelError),
+}
+
+/// What a byte stream makes of a channel's end.
+pub(crate) fn io_error(error: impl Into<Error>) -> io::Error {
+    let error = error.into();
+    let kind = match &error {
+        Error::Send(SendError::NotOpen(_) | SendError::AssociationClosed) => io::ErrorKind::BrokenPipe,
+        Error::Send(SendError::TooLarge { .. }) => io::ErrorKind::InvalidInput,
+        Error::Send(SendError::Failed(_)) | Error::Channel(_) | Error::Closed(_) => io::ErrorKind::ConnectionAborted,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}

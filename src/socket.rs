@@ -1,0 +1,286 @@
+//! One UDP socket: batches, segmentation offload both ways where the system has it, and every failure counted.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use narrowboat_sctp::Ecn;
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use tokio::io::Interest;
+
+/// The largest datagram, and the most that the system joins into one by receive offload.
+const DATAGRAM_SIZE_MAX: usize = 65_535;
+/// What fits into one UDP datagram after IPv4 and UDP headers: the most that one call may send, in however many
+/// segments.
+pub(crate) const SEND_SIZE_MAX: usize = 65_507;
+/// Send buffers kept for the next turn: about one for each core that may run a driver.
+const SPARE_BUFFERS_MAX: usize = 16;
+
+/// Where datagrams go, and from which of this machine's addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub(crate) remote: SocketAddr,
+    /// The address that the peer uses for this end; `None` leaves the choice to the system.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// A datagram that has arrived. It owns memory of exactly its size, so that a part of it that is kept for long, such as
+/// a fragment of an unfinished message, does not keep a whole batch in memory.
+#[derive(Debug)]
+pub(crate) struct Datagram {
+    pub(crate) route: Route,
+    pub(crate) ecn: Ecn,
+    pub(crate) bytes: Bytes,
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// What a socket has done so far.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct SocketStats { $($(#[$doc])* pub $name: u64),* }
+
+        #[derive(Debug, Default)]
+        struct Counters { $($name: AtomicU64),* }
+
+        impl Counters {
+            fn stats(&self) -> SocketStats {
+                SocketStats { $($name: self.$name.load(Ordering::Relaxed)),* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams that arrived.
+    datagrams_received,
+    /// Bytes of those datagrams.
+    bytes_received,
+    /// Calls that took them from the system; far fewer than datagrams where batches and receive offload work.
+    receive_calls,
+    /// Receiving failed, for a datagram sent earlier that nobody took (ECONNREFUSED) or otherwise.
+    receive_errors,
+    /// Datagrams handed to the system.
+    datagrams_sent,
+    /// Bytes of those datagrams.
+    bytes_sent,
+    /// Calls that handed them over.
+    send_calls,
+    /// Datagrams dropped because they are larger than the path or its first hop takes (EMSGSIZE).
+    send_errors_too_large,
+    /// Datagrams dropped because the system says that nobody takes them (ECONNREFUSED).
+    send_errors_refused,
+    /// Datagrams dropped because the system ran out of buffers (ENOBUFS).
+    send_errors_no_buffers,
+    /// Datagrams dropped because there is no way to the peer, or none that is allowed.
+    send_errors_unreachable,
+    /// Datagrams dropped for another reason.
+    send_errors_other,
+    /// Stateless answers dropped because the system's buffer was full; the peer will ask again.
+    answers_dropped,
+}
+
+/// A UDP socket.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    local_address: SocketAddr,
+    counters: Counters,
+    spare_buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Socket {
+    /// Binds `address` and asks for buffers of these sizes. Needs a tokio runtime.
+    pub(crate) fn bind(address: SocketAddr, receive_buffer: usize, send_buffer: usize) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // The system caps both silently; a refusal costs speed, not function.
+        if let Err(error) = state.set_recv_buffer_size(UdpSockRef::from(&socket), receive_buffer) {
+            tracing::debug!(%error, "cannot set the socket's receive buffer");
+        }
+        if let Err(error) = state.set_send_buffer_size(UdpSockRef::from(&socket), send_buffer) {
+            tracing::debug!(%error, "cannot set the socket's send buffer");
+        }
+        let local_address = socket.local_addr()?;
+        let io = tokio::net::UdpSocket::from_std(socket)?;
+        Ok(Self { io, state, local_address, counters: Counters::default(), spare_buffers: Mutex::default() })
+    }
+
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+
+    pub(crate) fn stats(&self) -> SocketStats {
+        self.counters.stats()
+    }
+
+    /// An empty buffer to write datagrams into. Buffers belong to whoever has a turn, not to associations, so that an
+    /// idle association holds none.
+    pub(crate) fn take_buffer(&self) -> Vec<u8> {
+        self.spare_buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put_buffer(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.spare_buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_BUFFERS_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    /// Sends datagrams of `segment_size` bytes, the last one perhaps shorter, in as few calls as the system allows.
+    /// Waits while the system's buffer is full. What the system refuses is counted and gone, like a datagram lost on
+    /// its way; if it refused the last one because there is no way to the peer, that is the error.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future leaves the rest unsent.
+    pub(crate) async fn send(&self, route: Route, contents: &[u8], segment_size: usize) -> io::Result<()> {
+        let mut rest = contents;
+        let mut unreachable = None;
+        while !rest.is_empty() {
+            let segments = self.state.max_gso_segments().max(1);
+            let len = rest.len().min(segments.saturating_mul(segment_size));
+            let (batch, later) = rest.split_at(len);
+            match self.try_send(route, batch, segment_size) {
+                Ok(()) => {
+                    rest = later;
+                    unreachable = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.writable().await?,
+                // The system has just refused to cut segments, and is not asked again: the same bytes, one by one.
+                Err(_) if segments > 1 && self.state.max_gso_segments() < segments => {}
+                Err(error) => {
+                    rest = later;
+                    unreachable = self.count_send_error(error, batch.len().div_ceil(segment_size));
+                }
+            }
+        }
+        unreachable.map_or(Ok(()), Err)
+    }
+
+    /// Sends one stateless answer, or drops it: whoever asked will ask again.
+    pub(crate) fn send_answer(&self, route: Route, answer: &[u8]) {
+        if let Err(error) = self.try_send(route, answer, answer.len()) {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.counters.answers_dropped.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.count_send_error(error, 1);
+            }
+        }
+    }
+
+    /// Waits for datagrams and takes all that are there, up to a batch.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future has taken none.
+    pub(crate) async fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
+        batch.filled = 0;
+        let received = self.io.async_io(Interest::READABLE, || batch.fill(&self.io, &self.state)).await;
+        match &received {
+            Ok(()) => self.counters.receive_calls.fetch_add(1, Ordering::Relaxed),
+            Err(_) => self.counters.receive_errors.fetch_add(1, Ordering::Relaxed),
+        };
+        received
+    }
+
+    pub(crate) fn count_received(&self, datagrams: &[Datagram]) {
+        let bytes = datagrams.iter().map(|datagram| datagram.bytes.len() as u64).sum();
+        self.counters.datagrams_received.fetch_add(datagrams.len() as u64, Ordering::Relaxed);
+        self.counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn try_send(&self, route: Route, contents: &[u8], segment_size: usize) -> io::Result<()> {
+        let segment_size_if_many = (contents.len() > segment_size).then_some(segment_size);
+        let transmit = Transmit {
+            destination: route.remote,
+            ecn: None,
+            contents,
+            segment_size: segment_size_if_many,
+            src_ip: route.local,
+        };
+        self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit))?;
+        let datagrams = contents.len().div_ceil(segment_size.max(1)) as u64;
+        self.counters.send_calls.fetch_add(1, Ordering::Relaxed);
+        self.counters.datagrams_sent.fetch_add(datagrams, Ordering::Relaxed);
+        self.counters.bytes_sent.fetch_add(contents.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Counts datagrams that the system refused. Returns the error if there is no way to the peer.
+    fn count_send_error(&self, error: io::Error, datagrams: usize) -> Option<io::Error> {
+        use io::ErrorKind::{
+            AddrNotAvailable, ConnectionRefused, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable,
+            PermissionDenied, Unsupported,
+        };
+        tracing::trace!(%error, datagrams, "the system refused datagrams");
+        let (counter, unreachable) = match error.kind() {
+            _ if quinn_udp::is_msg_size_err(&error) => (&self.counters.send_errors_too_large, false),
+            ConnectionRefused => (&self.counters.send_errors_refused, false),
+            HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable | PermissionDenied | InvalidInput
+            | Unsupported => (&self.counters.send_errors_unreachable, true),
+            _ if is_no_buffers(&error) => (&self.counters.send_errors_no_buffers, false),
+            _ => (&self.counters.send_errors_other, false),
+        };
+        counter.fetch_add(datagrams as u64, Ordering::Relaxed);
+        unreachable.then_some(error)
+    }
+}
+
+/// Room for one batch of arriving datagrams: as many calls' worth as the system hands over at once, each large enough
+/// for what receive offload joins. 2 MiB of address space for each endpoint, of which only what gets filled is memory.
+pub(crate) struct ReceiveBatch {
+    buffer: Box<[u8]>,
+    metas: [RecvMeta; BATCH_SIZE],
+    filled: usize,
+}
+
+impl ReceiveBatch {
+    pub(crate) fn new() -> Self {
+        Self {
+            buffer: vec![0; DATAGRAM_SIZE_MAX * BATCH_SIZE].into_boxed_slice(),
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            filled: 0,
+        }
+    }
+
+    /// Copies the batch into datagrams of their own. `is_wildcard` says that the local address has to be remembered.
+    pub(crate) fn take(&self, is_wildcard: bool, datagrams: &mut Vec<Datagram>) {
+        let buffers = self.buffer.chunks_exact(DATAGRAM_SIZE_MAX);
+        for (meta, buffer) in self.metas.iter().zip(buffers).take(self.filled) {
+            let route = Route { remote: meta.addr, local: meta.dst_ip.filter(|_| is_wildcard) };
+            let ecn = if meta.ecn == Some(EcnCodepoint::Ce) { Ecn::Ce } else { Ecn::NotCe };
+            let joined = buffer.get(..meta.len).unwrap_or_default();
+            datagrams.extend(joined.chunks(meta.stride.max(1)).map(|bytes| {
+                let bytes = Bytes::copy_from_slice(bytes);
+                Datagram { route, ecn, bytes }
+            }));
+        }
+    }
+
+    fn fill(&mut self, io: &tokio::net::UdpSocket, state: &UdpSocketState) -> io::Result<()> {
+        let mut chunks = self.buffer.chunks_exact_mut(DATAGRAM_SIZE_MAX);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        self.filled = state.recv(UdpSockRef::from(io), &mut buffers, &mut self.metas)?;
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn is_no_buffers(error: &io::Error) -> bool {
+    /// ENOBUFS, which has no [`io::ErrorKind`], where it has this number.
+    const ENOBUFS: i32 = if cfg!(any(target_os = "linux", target_os = "android")) { 105 } else { 55 };
+    error.raw_os_error() == Some(ENOBUFS) || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+#[cfg(not(unix))]
+fn is_no_buffers(error: &io::Error) -> bool {
+    /// WSAENOBUFS.
+    const WSAENOBUFS: i32 = 10_055;
+    error.raw_os_error() == Some(WSAENOBUFS)
+}

@@ -1,0 +1,114 @@
+//! Tasks that wait for something to happen.
+//!
+//! Every waiter of a kind is woken, and looks again under the lock whether there is something for it. So no wake-up is
+//! lost when the task that got it is dropped before it ran, and a budget that many tasks share starves none of them.
+
+use std::task::Waker;
+
+/// What a task waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interest {
+    /// Room to send on a channel.
+    Send,
+    /// A message on a channel.
+    Receive,
+    /// A channel's buffered amount to fall.
+    Low,
+    /// An event of a channel, a change of its state among them.
+    Life,
+    /// A channel that the peer opens, or an association that a peer opens.
+    Accept,
+    /// The association to be established, or to end; an endpoint to be idle.
+    Progress,
+}
+
+/// A waiter's place, kept by its future or handle. Zero until it first waits.
+#[derive(Debug, Default)]
+pub(crate) struct WaiterKey(u64);
+
+#[derive(Debug)]
+struct Waiter {
+    key: u64,
+    interest: Interest,
+    waker: Waker,
+}
+
+/// The waiting tasks, in the order in which they came.
+///
+/// Wakers are handed out for waking and for dropping, never woken or dropped in here: both may run code of the
+/// application, which must not happen under a lock that the application's next call takes.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    keys: u64,
+    waiting: Vec<Waiter>,
+}
+
+impl Waiters {
+    /// Enters a task, or updates its waker. Returns the waker that this replaces.
+    #[must_use = "drop it after the lock"]
+    pub(crate) fn register(&mut self, key: &mut WaiterKey, interest: Interest, waker: &Waker) -> Option<Waker> {
+        if key.0 == 0 {
+            self.keys += 1;
+            key.0 = self.keys;
+        } else if let Some(waiter) = self.waiting.iter_mut().find(|waiter| waiter.key == key.0) {
+            waiter.interest = interest;
+            let same = waiter.waker.will_wake(waker);
+            return (!same).then(|| std::mem::replace(&mut waiter.waker, waker.clone()));
+        }
+        self.waiting.push(Waiter { key: key.0, interest, waker: waker.clone() });
+        None
+    }
+
+    /// Forgets a task that waits no longer. Returns its waker.
+    #[must_use = "drop it after the lock"]
+    pub(crate) fn remove(&mut self, key: &WaiterKey) -> Option<Waker> {
+        let at = self.waiting.iter().position(|waiter| waiter.key == key.0)?;
+        Some(self.waiting.remove(at).waker)
+    }
+
+    /// Moves the wakers of everyone who waits for `interest` to `wakers`.
+    pub(crate) fn wake(&mut self, interest: Interest, wakers: &mut Vec<Waker>) {
+        if self.waiting.iter().any(|waiter| waiter.interest == interest) {
+            wakers.extend(self.waiting.extract_if(.., |waiter| waiter.interest == interest).map(|waiter| waiter.waker));
+        }
+    }
+
+    /// Moves every waker to `wakers`.
+    pub(crate) fn wake_all(&mut self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.waiting.drain(..).map(|waiter| waiter.waker));
+    }
+
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+impl WaiterKey {
+    /// Whether a task has ever waited with this key, and may have to be removed.
+    pub(crate) fn is_used(&self) -> bool {
+        self.0 != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everyone_who_waits_for_a_thing_is_woken_in_order_and_nobody_else() {
+        let (mut waiters, mut wakers) = (Waiters::default(), Vec::new());
+        let mut keys = [(); 4].map(|()| WaiterKey::default());
+        for (key, interest) in keys.iter_mut().zip([Interest::Send, Interest::Receive, Interest::Send, Interest::Low]) {
+            assert!(waiters.register(key, interest, Waker::noop()).is_none());
+            // Polled again without having been woken: still one entry.
+            assert!(waiters.register(key, interest, Waker::noop()).is_none());
+        }
+        waiters.wake(Interest::Send, &mut wakers);
+        assert_eq!((wakers.len(), waiters.waiting.len()), (2, 2));
+        assert!(waiters.remove(&keys[1]).is_some());
+        assert!(waiters.remove(&keys[1]).is_none());
+        waiters.wake_all(&mut wakers);
+        assert_eq!((wakers.len(), waiters.is_empty()), (3, true));
+    }
+}

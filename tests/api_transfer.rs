@@ -1,0 +1,64 @@
+//! The async API over loopback: channels open, carry messages both ways, and close.
+
+use std::time::Duration;
+
+use narrowboat::{Association, Bytes, ChannelOptions, Endpoint, Message, ReadyState, Reliability};
+
+/// Two associated endpoints: who dialled, and who accepted.
+async fn pair() -> (Association, Association) {
+    let server = Endpoint::bind("127.0.0.1:0").unwrap();
+    let client = Endpoint::bind("127.0.0.1:0").unwrap();
+    let (dialled, incoming) = tokio::join!(client.connect(server.local_address()), server.accept());
+    let incoming = incoming.unwrap();
+    assert_eq!(incoming.remote_address(), client.local_address());
+    (dialled.unwrap(), incoming.await.unwrap())
+}
+
+#[tokio::test]
+async fn a_channel_lives_from_connecting_to_closed_at_both_ends() {
+    let (a, b) = pair().await;
+    let options = ChannelOptions::new("chat").protocol("v1").unordered().max_retransmits(0).priority(512);
+    let near = a.open_channel(options).await.unwrap();
+    assert_eq!(near.ready_state(), ReadyState::Open);
+    let far = b.accept_channel().await.unwrap();
+    assert_eq!((far.label(), far.protocol(), far.ordered(), far.negotiated()), ("chat", "v1", false, false));
+    assert_eq!((far.reliability(), far.id()), (Reliability::MaxRetransmits(0), near.id()));
+
+    near.send("häuser").await.unwrap();
+    assert_eq!(far.recv().await.unwrap().unwrap(), Message::from("häuser"));
+    far.send(Bytes::new()).await.unwrap();
+    assert_eq!(near.recv().await.unwrap().unwrap(), Message::Binary(Bytes::new()));
+
+    let closing = near.close();
+    assert_eq!(near.ready_state(), ReadyState::Closing);
+    closing.await.unwrap();
+    assert_eq!(near.ready_state(), ReadyState::Closed);
+    assert_eq!(near.recv().await, None);
+    assert_eq!(far.recv().await, None);
+    far.closed().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_every_size_arrive_both_ways_at_once() {
+    let (a, b) = pair().await;
+    let near = a.create_channel("bulk").unwrap();
+    let far = b.accept_channel().await.unwrap();
+    let sizes = [0, 1, 1000, 1200, 65_535, 65_536, 1 << 20, 64 << 20];
+    let message = |size: usize| Bytes::from((0..size).map(|i| (i * 31 % 251) as u8).collect::<Vec<_>>());
+    let one_way = async |from: &narrowboat::DataChannel, to: &narrowboat::DataChannel| {
+        tokio::join!(
+            async {
+                for size in sizes {
+                    from.send(message(size)).await.unwrap();
+                }
+            },
+            async {
+                for size in sizes {
+                    assert_eq!(to.recv().await.unwrap().unwrap(), Message::Binary(message(size)));
+                }
+            }
+        )
+    };
+    tokio::join!(one_way(&near, &far), one_way(&far, &near));
+    tokio::time::timeout(Duration::from_secs(10), near.close()).await.unwrap().unwrap();
+}

@@ -1,0 +1,563 @@
+//! The application on one end of an association: opens, sends, reads, closes at random, and holds the data channels to
+//! what they promise (I14, I21, I32, I34).
+
+use narrowboat_dcep::{ChannelError, ChannelId, ChannelOptions, Event, OpenError, ReadyState, Reliability, SendError};
+use narrowboat_sctp::{CloseReason, State};
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::clock::Nanos;
+use crate::model::{ChannelModel, End, Model, Side};
+use crate::options::AppOptions;
+use crate::prng::Prng;
+use crate::stack::Stack;
+use crate::trace::Trace;
+
+/// Stream ids of negotiated channels, out of the way of those that DCEP allots.
+const NEGOTIATED: std::ops::Range<u16> = 20_000..20_004;
+
+#[derive(Debug)]
+pub(crate) struct App {
+    side: Side,
+    pub(crate) pair: (usize, usize),
+    options: AppOptions,
+    message_size_max: usize,
+    prng: Prng,
+    pub(crate) channels: Vec<AppChannel>,
+    /// When it acts next, as long as it does.
+    pub(crate) next_at: Option<Nanos>,
+    pub(crate) connected: bool,
+    pub(crate) ended: Option<CloseReason>,
+    pub(crate) shutting_down: bool,
+    /// Resets may fail, so a channel may end with an error.
+    lenient: bool,
+    /// Let go of: what is still said about them does not matter.
+    forgotten: BTreeSet<ChannelId>,
+    trace: Trace,
+}
+
+#[derive(Debug)]
+pub(crate) struct AppChannel {
+    pub(crate) id: ChannelId,
+    pub(crate) uid: u32,
+    reader: Reader,
+    /// `send` said so, and `Writable` has not come since.
+    pub(crate) full: bool,
+    threshold: usize,
+    /// The buffered amount has been above the threshold since the last event.
+    armed: bool,
+    state: ReadyState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reader {
+    /// Reads what there is.
+    Prompt,
+    /// Reads one message each time the application acts.
+    Slow,
+    /// Reads nothing until the network has healed.
+    Stopped,
+}
+
+impl App {
+    pub(crate) fn new(
+        side: Side,
+        pair: (usize, usize),
+        options: AppOptions,
+        message_size_max: usize,
+        lenient: bool,
+        prng: Prng,
+        trace: Trace,
+    ) -> Self {
+        Self {
+            side,
+            pair,
+            options,
+            message_size_max,
+            prng,
+            channels: Vec::new(),
+            next_at: None,
+            connected: false,
+            ended: None,
+            shutting_down: false,
+            lenient,
+            forgotten: BTreeSet::new(),
+            trace,
+        }
+    }
+
+    pub(crate) fn start(&mut self, now: Nanos) {
+        self.next_at = Some(now + self.prng.below(2 * self.options.pace + 1));
+    }
+
+    /// The network has healed: no new ideas, and everything is read.
+    pub(crate) fn settle(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        self.next_at = None;
+        for channel in &mut self.channels {
+            channel.reader = Reader::Prompt;
+        }
+        self.join_negotiated(now, stack, model, true);
+        self.read(now, stack, model);
+    }
+
+    /// One act of free will.
+    pub(crate) fn act(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        self.next_at = Some(now + 1 + self.prng.below(2 * self.options.pace + 1));
+        if self.ended.is_some() || (!self.connected && !self.options.eager) {
+            return;
+        }
+        self.read_slowly(now, stack, model);
+        if !self.shutting_down && self.options.shutdown_at.is_some_and(|at| now >= at) && self.connected {
+            return self.shutdown(now, stack);
+        }
+        if self.options.abort_at.is_some_and(|at| now >= at) {
+            return stack.abort(now, "the simulation wants it so");
+        }
+        self.join_negotiated(now, stack, model, false);
+        let open = if self.channels.len() < self.options.live_max && self.options.opens > 0 { 4 } else { 0 };
+        let AppOptions { sends, closes, forgets, .. } = self.options;
+        let choice = self.prng.below(open + sends + closes + forgets + 1);
+        if choice < open {
+            self.open(now, stack, model);
+            return;
+        }
+        let Some(channel) = self.pick(stack, model) else { return };
+        match choice - open {
+            n if n < sends => self.send(now, stack, model, channel),
+            n if n < sends + closes => self.close(now, stack, model, channel),
+            n if n < sends + closes + forgets => self.forget(now, stack, model, channel),
+            _ => self.set_threshold(stack, channel),
+        }
+    }
+
+    pub(crate) fn shutdown(&mut self, now: Nanos, stack: &mut Stack) {
+        self.shutting_down = true;
+        stack.shutdown(now);
+    }
+
+    /// Opens a reliable channel, sends one message on it: the probe of the liveness phase.
+    pub(crate) fn probe(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) -> Option<u32> {
+        let uid = self.open_as(now, stack, model, Reliability::Reliable, true, None)?;
+        let channel = self.channels.len() - 1;
+        self.send_sized(now, stack, model, channel, 2_000);
+        Some(uid)
+    }
+
+    pub(crate) fn close_all(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        for channel in 0..self.channels.len() {
+            self.close(now, stack, model, channel);
+        }
+    }
+
+    pub(crate) fn on_event(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, event: &Event) {
+        assert!(self.ended.is_none(), "I23: {event:?} after the end");
+        if subject(event).is_some_and(|id| self.forgotten.contains(&id)) {
+            return;
+        }
+        match event {
+            Event::Connected => {
+                assert!(!self.connected, "I23: connected twice");
+                self.connected = true;
+            }
+            Event::Incoming(id) => self.on_incoming(stack, model, *id),
+            Event::Open(id) => {
+                let end = self.end(model, *id, "Open");
+                assert!(!end.opened && !end.closed && !end.closed_by_peer, "I34: Open came late or twice");
+                end.opened = true;
+            }
+            Event::Readable(id) => {
+                let end = self.end(model, *id, "Readable");
+                assert!(end.opened || end.closed_locally, "I34: a message before Open");
+            }
+            Event::Writable(id) => {
+                self.end(model, *id, "Writable");
+                self.channel(*id).full = false;
+            }
+            Event::BufferedAmountLow(id) => {
+                self.end(model, *id, "BufferedAmountLow");
+                let channel = self.channel(*id);
+                assert!(channel.armed, "I14: BufferedAmountLow without having been above the threshold");
+                channel.armed = stack.buffered_amount(*id) > channel.threshold;
+            }
+            Event::Closing(id) => {
+                let end = self.end(model, *id, "Closing");
+                assert!(!end.closed_by_peer && !end.closed_locally && !end.closed, "I34: Closing came late or twice");
+                end.closed_by_peer = true;
+            }
+            Event::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
+            Event::Restarted => {
+                assert!(
+                    model.hostile || model.lost.contains(&self.pair),
+                    "I37: a restart, but the peer has lost nothing"
+                );
+                let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
+                assert!(open.is_none(), "I37: {open:?} outlives a restart");
+                // What was asked of the old association is gone with it.
+                self.shutting_down = false;
+            }
+            Event::AssociationClosed(reason) => {
+                self.ended = Some(reason.clone());
+                self.next_at = None;
+                let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
+                assert!(open.is_none(), "I34: the association ended before {open:?}");
+            }
+        }
+        self.read(now, stack, model);
+    }
+
+    /// What must be true of the channels whenever nothing is left to poll.
+    pub(crate) fn check(&mut self, stack: &Stack, model: &mut Model, is_client: bool) {
+        let mut streams = BTreeSet::new();
+        for channel in &mut self.channels {
+            let state = stack.ready_state(channel.id).expect("I35: a channel that was not forgotten is known");
+            assert!(
+                order(state) >= order(channel.state),
+                "I34: {:?} went from {:?} to {state:?}",
+                channel,
+                channel.state
+            );
+            channel.state = state;
+            let uid = channel.uid;
+            let ChannelModel { ends, options, opener, .. } = model.channel(uid);
+            let end = &ends[self.side];
+            assert_eq!(state == ReadyState::Closed, end.closed, "I34: {state:?} without its event on channel {uid}");
+            if state == ReadyState::Closed {
+                continue;
+            }
+            if let Some(stream) = stack.stream(channel.id) {
+                assert!(streams.insert(stream), "I32: two live channels have stream {stream}");
+                let ours = options.negotiated.is_none() && *opener == self.side;
+                assert!(!ours || (stream % 2 == 0) == is_client, "I32: stream {stream} has the peer's parity");
+            }
+            let buffered = stack.buffered_amount(channel.id);
+            // An empty message is a byte on the wire: the association's own queue decides when the event comes.
+            let waiting = stack.stream(channel.id).map_or(0, |stream| stack.association().buffered_amount(stream));
+            let low = channel.armed && buffered.max(waiting) <= channel.threshold;
+            assert!(!low || state != ReadyState::Open, "I14: no BufferedAmountLow at {buffered}: {channel:?}");
+        }
+    }
+
+    /// Whether nothing is under way that should still end.
+    pub(crate) fn is_settled(&self, stack: &Stack) -> bool {
+        self.ended.is_some()
+            || (self.connected
+                && self.channels.iter().all(|channel| {
+                    !channel.full
+                        && matches!(stack.ready_state(channel.id), Some(ReadyState::Open))
+                        && stack.buffered_amount(channel.id) == 0
+                        && stack.stream(channel.id).is_some_and(|stream| stack.association().is_drained(stream))
+                }))
+    }
+
+    /// The channel that now owns a stream id, if one does.
+    pub(crate) fn owner_of(&self, stack: &Stack, stream: u16) -> Option<u32> {
+        let owns = |channel: &&AppChannel| stack.stream(channel.id) == Some(stream);
+        // The last one: earlier ones on the same id are closed, and wait for their last messages to be read.
+        self.channels.iter().rev().find(owns).map(|channel| channel.uid)
+    }
+
+    pub(crate) fn read(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        for index in 0..self.channels.len() {
+            while self.channels[index].reader == Reader::Prompt && self.read_one(now, stack, model, index) {}
+        }
+        self.bury(now, stack, model);
+    }
+
+    fn read_slowly(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        for index in 0..self.channels.len() {
+            if self.channels[index].reader == Reader::Slow {
+                self.read_one(now, stack, model, index);
+            }
+        }
+        self.bury(now, stack, model);
+    }
+
+    fn read_one(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) -> bool {
+        let AppChannel { id, uid, .. } = self.channels[index];
+        let readable = stack.is_readable(id);
+        let peer = 1 - self.side;
+        let hostile = model.hostile;
+        let channel = model.channel(uid);
+        let read = stack.recv(now, id, |payload, text| {
+            if !hostile {
+                channel.on_delivered(peer, payload, text);
+            }
+        });
+        assert_eq!(read, readable, "I34: is_readable is wrong about channel {uid}");
+        let end = &channel.ends[self.side];
+        assert!(!read || end.opened || end.closed_locally, "I34: a message before the channel was open");
+        read
+    }
+
+    /// Lets go of channels that are closed and read.
+    fn bury(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        let side = self.side;
+        self.channels.retain(|channel| {
+            let done = model.channel(channel.uid).ends[side].closed && !stack.is_readable(channel.id);
+            if done {
+                stack.forget(now, channel.id);
+                assert_eq!(stack.ready_state(channel.id), None, "I35: a channel outlived its end");
+            }
+            !done
+        });
+    }
+
+    fn open(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        self.options.opens -= 1;
+        let reliability = match self.prng.below(4) {
+            0 if self.options.partial => Reliability::MaxRetransmits(self.prng.pick(&[0, 1, 5])),
+            1 if self.options.partial => {
+                Reliability::MaxLifetime(Duration::from_millis(self.prng.log_range(1..=2_000)))
+            }
+            _ => Reliability::Reliable,
+        };
+        let ordered = !self.options.unordered || self.prng.coin();
+        let negotiated = (self.options.negotiated && self.connected && self.prng.coin())
+            .then(|| NEGOTIATED.start + self.prng.below(NEGOTIATED.len() as u64) as u16)
+            .filter(|&stream| stream < stack.association().outbound_streams())
+            .filter(|&stream| stream < stack.association().inbound_streams())
+            .filter(|&stream| {
+                let mut rivals = model
+                    .channels
+                    .iter()
+                    .filter(|channel| channel.pair == self.pair && channel.options.negotiated == Some(stream));
+                rivals.all(|channel| channel.ends.iter().all(|end| end.closed || end.failed))
+            });
+        self.open_as(now, stack, model, reliability, ordered, negotiated);
+    }
+
+    fn open_as(
+        &mut self,
+        now: Nanos,
+        stack: &mut Stack,
+        model: &mut Model,
+        reliability: Reliability,
+        ordered: bool,
+        negotiated: Option<u16>,
+    ) -> Option<u32> {
+        let padding = if self.prng.chance(100_000) { self.prng.log_range(1..=3_000) as usize } else { 0 };
+        let options = ChannelOptions {
+            label: format!("{}|{}", model.next_uid(), "é".repeat(padding)),
+            protocol: self.prng.pick(&["", "chat", "a protocol"]).into(),
+            ordered,
+            reliability,
+            priority: self.prng.pick(&[128, 256, 1024]),
+            negotiated,
+        };
+        let result = stack.open(now, &options);
+        let (side, uid) = (self.side, model.next_uid());
+        self.trace.note(now, &[10, u64::from(uid)], || {
+            let ChannelOptions { ordered, reliability, negotiated, .. } = &options;
+            let kind = format!("ordered {ordered}, {reliability:?}, negotiated {negotiated:?}");
+            format!("side {side} opens channel {uid}, {kind}: {result:?}")
+        });
+        match result {
+            Ok(id) => {
+                let uid = model.add(self.pair, self.side, options);
+                self.adopt(model, id, uid);
+                Some(uid)
+            }
+            Err(error) => {
+                let ended = self.shutting_down || !matches!(stack.state(), State::Established);
+                let allowed = match error {
+                    OpenError::Closed => ended,
+                    OpenError::NoFreeId | OpenError::TooManyChannels(_) => true,
+                    // A reset that failed, or one that nobody watches, leaves the id in use.
+                    OpenError::IdInUse(stream) => model.channels.iter().any(|channel| {
+                        channel.options.negotiated == Some(stream)
+                            && channel.ends.iter().any(|end| end.failed || end.deaf)
+                    }),
+                    _ => false,
+                };
+                assert!(allowed, "I39: open said {error:?} in {:?}", stack.state());
+                None
+            }
+        }
+    }
+
+    /// Makes this end of negotiated channels that the other side has made.
+    fn join_negotiated(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, all: bool) {
+        if self.ended.is_some() || self.shutting_down || stack.state() != State::Established {
+            return;
+        }
+        for uid in 0..model.next_uid() {
+            let ChannelModel { pair, options, ends, .. } = model.channel(uid);
+            let pending = options.negotiated.is_some() && *pair == self.pair && !ends[self.side].known;
+            if !pending || ends[1 - self.side].failed || (!all && self.prng.coin()) {
+                continue;
+            }
+            let options = options.clone();
+            let id = stack.open(now, &options).unwrap_or_else(|error| panic!("I32: negotiated channel: {error:?}"));
+            self.adopt(model, id, uid);
+        }
+    }
+
+    fn adopt(&mut self, model: &mut Model, id: ChannelId, uid: u32) {
+        assert!(self.channels.iter().all(|channel| channel.id != id), "I32: {id:?} names two channels");
+        model.channel(uid).ends[self.side].known = true;
+        let reader = match () {
+            () if self.next_at.is_none() => Reader::Prompt,
+            () if self.prng.chance(self.options.slow) => Reader::Slow,
+            () if self.prng.chance(self.options.stopped) => Reader::Stopped,
+            () => Reader::Prompt,
+        };
+        let state = ReadyState::Connecting;
+        self.channels.push(AppChannel { id, uid, reader, full: false, threshold: 0, armed: false, state });
+    }
+
+    /// A channel that may be sent on, and closed.
+    fn pick(&mut self, stack: &Stack, model: &mut Model) -> Option<usize> {
+        let usable = |index: &usize| {
+            let channel = &self.channels[*index];
+            let ChannelModel { options, ends, .. } = model.channel(channel.uid);
+            let is_made = options.negotiated.is_none() || ends.iter().all(|end| end.known);
+            is_made && matches!(stack.ready_state(channel.id), Some(ReadyState::Connecting | ReadyState::Open))
+        };
+        let usable: Vec<_> = (0..self.channels.len()).filter(usable).collect();
+        (!usable.is_empty()).then(|| self.prng.pick(&usable))
+    }
+
+    fn send(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, channel: usize) {
+        let max = self.options.message_max.min(self.options.bytes);
+        let len = match self.prng.below(10) {
+            0 => 0,
+            1 => self.prng.range(1..=15),
+            2..5 => self.prng.range(16..=200),
+            5 => 1_100 * self.prng.range(1..=3) + self.prng.below(150),
+            6..9 => self.prng.log_range(200..=16_384),
+            _ => self.prng.log_range(16_384..=300 << 10),
+        };
+        let len = if self.prng.chance(5_000) { self.message_size_max as u64 + 1 } else { len.min(max) };
+        self.send_sized(now, stack, model, channel, len as usize);
+    }
+
+    fn send_sized(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize, len: usize) {
+        let channel = &mut self.channels[index];
+        let text = self.prng.coin();
+        let record = model.channel(channel.uid);
+        let token = record.next_token(self.side, len);
+        let result = stack.send(now, channel.id, text, || token.payload());
+        let (side, id, uid) = (self.side, channel.id, channel.uid);
+        self.trace.note(now, &[8, u64::from(uid), len as u64], || {
+            format!("side {side} sends {len} B, number {} of channel {uid} {id:?}: {result:?}", token.index)
+        });
+        match result {
+            Ok(()) => {
+                assert!(len <= self.message_size_max, "a message above the peer's limit was accepted");
+                record.on_accepted(self.side, len, text, now);
+                self.options.bytes = self.options.bytes.saturating_sub(len as u64);
+                channel.armed |= stack.buffered_amount(channel.id) > channel.threshold;
+            }
+            Err(error) => {
+                let established = stack.state() == State::Established && !self.shutting_down;
+                match error {
+                    SendError::Full => channel.full = true,
+                    SendError::TooLarge { .. } => assert!(len > self.message_size_max, "{error}, of {len} bytes"),
+                    SendError::AssociationClosed if !established => {}
+                    _ => panic!("I19: send said {error:?} in {:?}", stack.state()),
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
+        let AppChannel { id, uid, .. } = self.channels[index];
+        self.mark_closed(now, model, uid);
+        stack.close(now, id);
+        let state = stack.ready_state(id);
+        let gone = matches!(state, Some(ReadyState::Closing | ReadyState::Closed));
+        assert!(gone, "I34: {state:?} after close of channel {uid}");
+    }
+
+    /// Drops the handle, unread messages included.
+    fn forget(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
+        let AppChannel { id, uid, .. } = self.channels.remove(index);
+        self.forgotten.insert(id);
+        self.mark_closed(now, model, uid);
+        let end = &mut model.channel(uid).ends[self.side];
+        (end.deaf, end.closed, end.opened) = (true, true, true);
+        stack.forget(now, id);
+    }
+
+    fn mark_closed(&self, now: Nanos, model: &mut Model, uid: u32) {
+        let side = self.side;
+        self.trace.note(now, &[9, u64::from(uid)], || format!("side {side} closes channel {uid}"));
+        let end = &mut model.channel(uid).ends[self.side];
+        end.closed_locally = true;
+    }
+
+    fn set_threshold(&mut self, stack: &mut Stack, index: usize) {
+        let channel = &mut self.channels[index];
+        channel.threshold = self.prng.log_range(1..=20_000) as usize;
+        stack.set_buffered_amount_low_threshold(channel.id, channel.threshold);
+        channel.armed = stack.buffered_amount(channel.id) > channel.threshold;
+    }
+
+    fn on_incoming(&mut self, stack: &Stack, model: &mut Model, id: ChannelId) {
+        let options = stack.channel_options(id).expect("I34: an incoming channel has options").clone();
+        if model.hostile {
+            // The peer is not to blame for what its label says.
+            let uid = model.add(self.pair, 1 - self.side, options);
+            model.channel(uid).ends[self.side].opened = true;
+            return self.adopt(model, id, uid);
+        }
+        let uid = options.label.split('|').next().and_then(|uid| uid.parse().ok());
+        let uid: u32 = uid.unwrap_or_else(|| panic!("I34: label {:?} is nobody's", options.label));
+        let channel = model.channel(uid);
+        assert_eq!(channel.options, options, "I34: the options of channel {uid} differ between its ends");
+        assert_eq!((channel.pair, channel.opener), (self.pair, 1 - self.side), "I21: a channel from elsewhere");
+        let end = &mut channel.ends[self.side];
+        assert!(!end.known, "I34: channel {uid} came twice");
+        end.opened = true;
+        self.adopt(model, id, uid);
+    }
+
+    fn on_closed(&mut self, stack: &Stack, model: &mut Model, id: ChannelId, error: Option<&ChannelError>) {
+        let end = self.end(model, id, "Closed");
+        assert!(!end.closed, "I34: closed twice");
+        end.closed = true;
+        end.opened = true;
+        let Some(error) = error else { return };
+        if matches!(error, ChannelError::PeerClosed { .. }) {
+            assert!(end.closed_by_peer, "I34: {error} without Closing");
+            end.lossy = true;
+            return;
+        }
+        end.failed = true;
+        let excused = matches!(error, ChannelError::Association(_) | ChannelError::PeerRestarted)
+            || self.lenient
+            || stack.state() == State::Closed;
+        assert!(excused, "I39: channel {id:?} was closed with {error:?}");
+    }
+
+    fn channel(&mut self, id: ChannelId) -> &mut AppChannel {
+        self.channels.iter_mut().find(|channel| channel.id == id).expect("looked up before")
+    }
+
+    fn end<'a>(&self, model: &'a mut Model, id: ChannelId, what: &str) -> &'a mut End {
+        let channel = self.channels.iter().find(|channel| channel.id == id);
+        let uid = channel.unwrap_or_else(|| panic!("I34: {what} for {id:?}, which is over or never was")).uid;
+        let end = &mut model.channel(uid).ends[self.side];
+        assert!(!end.closed, "I34: {what} for channel {uid}, which is closed");
+        end
+    }
+}
+
+/// The channel that an event is about.
+fn subject(event: &Event) -> Option<ChannelId> {
+    match event {
+        Event::Incoming(id) | Event::Open(id) | Event::Readable(id) | Event::Writable(id) => Some(*id),
+        Event::BufferedAmountLow(id) | Event::Closing(id) | Event::Closed(id, _) => Some(*id),
+        Event::Connected | Event::Restarted | Event::AssociationClosed(_) => None,
+    }
+}
+
+fn order(state: ReadyState) -> u8 {
+    match state {
+        ReadyState::Connecting => 0,
+        ReadyState::Open => 1,
+        ReadyState::Closing => 2,
+        ReadyState::Closed => 3,
+    }
+}

@@ -1,0 +1,184 @@
+//! What must be true of an association after every step, seen through its public surface and its packets.
+
+use narrowboat_sctp::{State, Stats};
+
+use crate::clock::{Nanos, nanos};
+use crate::observer::Observer;
+use crate::packet::{Packet, kind};
+use crate::session::{Session, Turn};
+use crate::stack::Stack;
+
+/// G6: what an association may hold beyond its caps.
+const OVERHEAD_MAX: i64 = 64 << 10;
+
+/// I23: the arrows of RFC 9260 §4, and those that one call may pass at once.
+pub(crate) fn check_transition(from: State, to: State) {
+    use State::{
+        Closed, CookieEchoed, CookieWait, Established, ShutdownAckSent, ShutdownPending, ShutdownReceived, ShutdownSent,
+    };
+    let allowed = match (from, to) {
+        (_, Closed) => true,
+        (Closed, CookieWait | Established | ShutdownPending | ShutdownSent | ShutdownAckSent) => true,
+        (CookieWait, CookieEchoed | Established | ShutdownPending | ShutdownSent | ShutdownAckSent) => true,
+        // Back after a stale cookie (§5.2.6).
+        (CookieEchoed, CookieWait | Established | ShutdownPending | ShutdownSent | ShutdownAckSent) => true,
+        (Established, ShutdownPending | ShutdownSent | ShutdownReceived | ShutdownAckSent) => true,
+        (ShutdownPending, ShutdownSent | ShutdownReceived | ShutdownAckSent) => true,
+        (ShutdownSent | ShutdownReceived, ShutdownAckSent) => true,
+        // The peer restarted (§5.2.4 A).
+        (ShutdownPending | ShutdownSent | ShutdownReceived, Established) => true,
+        _ => false,
+    };
+    assert!(allowed, "I23: from {from:?} to {to:?}");
+}
+
+pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
+    let (stack, state) = (&session.stack, session.state);
+    let config = turn.options.config_of(session.node);
+    let timeout = stack.poll_timeout();
+    if session.app.ended.is_some() {
+        assert_eq!(state, State::Closed, "I23: the last event came in {state:?}");
+        assert_eq!(timeout, None, "I28: a timer runs in CLOSED");
+        return;
+    }
+    if state == State::Closed {
+        return;
+    }
+    let stats = stack.stats();
+    assert!(timeout.is_some() || config.heartbeat_interval.is_none(), "I28: no timer runs in {state:?}");
+    assert!((config.rto_min..=config.rto_max).contains(&stats.rto), "I11: an RTO of {:?}", stats.rto);
+    assert!(stats.cwnd >= config.mtu - 40, "I09: cwnd is {}", stats.cwnd);
+    let peer_window = turn.options.config_of(1 - session.node.min(1)).receive_window as usize;
+    assert!(turn.observer.form_only || stats.peer_rwnd <= peer_window, "I10: peer_rwnd is {}", stats.peer_rwnd);
+    if let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) {
+        let outstanding = flows.outgoing.outstanding_bytes();
+        let flight = stats.flight_size;
+        assert!(flight <= outstanding, "I06: flight size {flight}, but {outstanding} bytes are outstanding");
+        let waits = flows.outgoing.has_outstanding();
+        assert!(!waits || timeout.is_some(), "I11: no timer runs while {outstanding} bytes are outstanding");
+    }
+    let held = stats.buffered_amount + stats.flight_size;
+    let sendable = config.send_buffer + turn.options.message_size_max + held;
+    assert!(stats.buffered_amount <= sendable, "I14: {} bytes are buffered", stats.buffered_amount);
+}
+
+/// I09 and I10, around one `poll_transmit`.
+pub(crate) fn check_window(before: &Stats, after: &Stats, new_data: u32, mtu: usize, packets: usize) {
+    if new_data == 0 {
+        return;
+    }
+    let (flight, cwnd) = (before.flight_size, before.cwnd);
+    // Several packets at once: only the state before the first is known, so only the end is held to the rule.
+    assert!(packets > 1 || flight < cwnd || flight == 0, "I09: new data with {flight} of {cwnd} bytes in flight");
+    let limit = after.cwnd.max(cwnd).max(flight) + mtu;
+    assert!(after.flight_size <= limit, "I09: {} bytes in flight, cwnd {cwnd}", after.flight_size);
+    let probe = before.peer_rwnd > 0 || flight == 0;
+    assert!(probe, "I10: new data into a closed window with {flight} bytes in flight");
+    assert!(before.peer_rwnd > 0 || new_data == 1, "I10: {new_data} chunks into a closed window");
+}
+
+/// I17 and G6: heap of one node with so many associations.
+pub(crate) fn check_heap(held: i64, associations: usize, config: &narrowboat_sctp::Config, message_max: usize) {
+    let message = message_max as i64;
+    // The message that crosses the line of a cap is still accepted, on either side. What is in flight counts as sent, and
+    // is held until it is acknowledged: at most the peer's window.
+    let caps = i64::from(config.receive_window) + config.send_buffer as i64 + 3 * message;
+    let bound = associations.max(1) as i64 * (caps + OVERHEAD_MAX);
+    assert!(held <= bound, "I17: {held} bytes of heap are held for {associations} associations, bound {bound}");
+}
+
+/// State that a packet without meaning must not touch (I25): all but the counters.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Snapshot {
+    state: State,
+    timeout: Option<Nanos>,
+    stats: Stats,
+    internals: String,
+}
+
+impl Snapshot {
+    /// With everything that the association holds.
+    pub(crate) fn whole(stack: &Stack) -> Self {
+        Self { internals: without_stats(&format!("{:?}", stack.association())), ..Self::outside(stack) }
+    }
+
+    /// What is seen from outside.
+    pub(crate) fn outside(stack: &Stack) -> Self {
+        let mut stats = stack.stats();
+        // Counters of what came in are allowed to grow.
+        (stats.packets_received, stats.bytes_received, stats.packets_accepted) = (0, 0, 0);
+        stats.drops = Default::default();
+        Self { state: stack.state(), timeout: stack.poll_timeout(), stats, internals: String::new() }
+    }
+}
+
+/// Whether a packet means nothing to this end: wrong checksum, or the tag of nobody.
+pub(crate) fn is_void(observer: &Observer, packet: &[u8]) -> bool {
+    let Some((ours, peers)) = observer.tags() else { return false };
+    match Packet::parse(packet) {
+        Err(_) => packet.len() < 16,
+        Ok(parsed) => {
+            let reflected = parsed.has(kind::ABORT) || parsed.has(kind::SHUTDOWN_COMPLETE);
+            let tagged = parsed.tag == ours || (reflected && parsed.tag == peers);
+            // INIT has no tag, COOKIE ECHO brings its own, and SHUTDOWN ACK may be of an older association (RFC 9260 §8.5.1 E).
+            let kinds = [kind::INIT, kind::COOKIE_ECHO, kind::SHUTDOWN_ACK];
+            let handshake = kinds.iter().any(|&kind| parsed.has(kind));
+            !parsed.crc_is_right || (!tagged && !handshake)
+        }
+    }
+}
+
+pub(crate) fn check_void(before: &Snapshot, stack: &Stack, packet: &[u8]) {
+    let after = Snapshot::whole(stack);
+    assert!(
+        *before == after,
+        "I25: a void packet changed the state: {}\n{}",
+        Packet::words(packet),
+        difference(before, &after)
+    );
+}
+
+pub(crate) fn check_early_timeout(before: &Snapshot, stack: &Stack, now: Nanos) {
+    let after = Snapshot::outside(stack);
+    assert!(*before == after, "I28: a timer fired before its time at {now}\n{}", difference(before, &after));
+}
+
+/// Upper bound of the time in which a peer that has vanished is noticed.
+pub(crate) fn detection_bound(config: &narrowboat_sctp::Config) -> Nanos {
+    let attempts = u64::from(config.association_max_retransmits) + 2;
+    attempts * (nanos(config.rto_max) + config.heartbeat_interval.map_or(0, nanos)) + 2 * nanos(config.rto_max)
+}
+
+/// The first place where two states differ.
+fn difference(before: &Snapshot, after: &Snapshot) -> String {
+    let (old, new) = (format!("{before:?}"), format!("{after:?}"));
+    let same = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+    let around = |text: &str| text.bytes().skip(same.saturating_sub(80)).take(200).map(char::from).collect::<String>();
+    format!("  before: …{}\n  after:  …{}", around(&old), around(&new))
+}
+
+/// Cuts the counters out of a `Debug` text: they may count.
+fn without_stats(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::with_capacity(text.len());
+    while let Some(start) = ["Stats {", "Drops("].iter().filter_map(|name| rest.find(name)).min() {
+        kept.push_str(&rest[..start]);
+        let mut depth = 0;
+        let end = rest[start..].find(|c| {
+            depth += i32::from(matches!(c, '{' | '(')) - i32::from(matches!(c, '}' | ')'));
+            depth == 0 && matches!(c, '}' | ')')
+        });
+        rest = end.map_or("", |end| &rest[start + end + 1..]);
+    }
+    // So may what is counted down again from each input on.
+    kept += rest;
+    let counters = ["burst_left: ", "unchecked: "];
+    for name in counters {
+        if let Some(at) = kept.find(name) {
+            let from = at + name.len();
+            let digits = kept[from..].bytes().take_while(u8::is_ascii_digit).count();
+            kept.replace_range(from..from + digits, "");
+        }
+    }
+    kept
+}

@@ -1,0 +1,210 @@
+//! What must come out: every channel of a conversation, every message accepted on it, and what became of each.
+//! Invariants I18 to I22 are checked here, at each delivery and, for what must have arrived, once the run has settled.
+
+use std::collections::BTreeSet;
+
+use narrowboat_dcep::{ChannelOptions, Reliability};
+
+use crate::clock::Nanos;
+use crate::payload::{TOKEN_LEN, Token};
+
+/// One end of a conversation: 0 is the node with the lower number.
+pub(crate) type Side = usize;
+
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) channels: Vec<ChannelModel>,
+    /// Pairs whose association one end has lost: the only ones on which a restart may be seen.
+    pub(crate) lost: BTreeSet<(usize, usize)>,
+    /// Contents are altered on the way: what comes out is nobody's fault.
+    pub(crate) hostile: bool,
+}
+
+/// A channel: one generation of a stream id.
+#[derive(Debug)]
+pub(crate) struct ChannelModel {
+    pub(crate) uid: u32,
+    pub(crate) options: ChannelOptions,
+    /// The pair of nodes that it connects.
+    pub(crate) pair: (usize, usize),
+    pub(crate) opener: Side,
+    /// By the side that sends.
+    pub(crate) lanes: [Lane; 2],
+    pub(crate) ends: [End; 2],
+}
+
+/// One direction of a channel.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    pub(crate) sent: Vec<Sent>,
+    /// Number of the first message that an ordered lane may still deliver.
+    next: usize,
+    pub(crate) delivered: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Sent {
+    len: usize,
+    text: bool,
+    pub(crate) accepted_at: Nanos,
+    delivered: bool,
+}
+
+/// What one side has done with, and seen of, a channel.
+#[derive(Debug, Default)]
+pub(crate) struct End {
+    pub(crate) known: bool,
+    pub(crate) opened: bool,
+    /// Called `close`, or let go of the channel.
+    pub(crate) closed_locally: bool,
+    /// The peer's reset came first.
+    pub(crate) closed_by_peer: bool,
+    pub(crate) closed: bool,
+    /// Closed with an error, or with the association under it.
+    pub(crate) failed: bool,
+    /// Let go of with unread messages.
+    pub(crate) deaf: bool,
+    /// Told that something was thrown away unsent.
+    pub(crate) lossy: bool,
+}
+
+impl Model {
+    pub(crate) fn add(&mut self, pair: (usize, usize), opener: Side, options: ChannelOptions) -> u32 {
+        let uid = self.next_uid();
+        self.channels.push(ChannelModel {
+            uid,
+            options,
+            pair,
+            opener,
+            lanes: Default::default(),
+            ends: Default::default(),
+        });
+        uid
+    }
+
+    /// The number that the next channel gets, for its label.
+    pub(crate) fn next_uid(&self) -> u32 {
+        self.channels.len() as u32
+    }
+
+    pub(crate) fn channel(&mut self, uid: u32) -> &mut ChannelModel {
+        &mut self.channels[uid as usize]
+    }
+
+    /// The association under these channels has ended: nothing more is owed on either side.
+    pub(crate) fn on_association_lost(&mut self, pair: (usize, usize)) {
+        self.lost.insert(pair);
+        for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
+            for end in &mut channel.ends {
+                end.failed |= end.known && !end.closed;
+            }
+        }
+    }
+
+    /// The process of one side has died: what it had not read is gone, too.
+    pub(crate) fn on_killed(&mut self, pair: (usize, usize), side: Side) {
+        self.on_association_lost(pair);
+        for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
+            channel.ends[side].deaf = true;
+        }
+    }
+
+    /// I19 at the end: what was accepted has been delivered, unless something excuses it.
+    pub(crate) fn check_delivered(&self) {
+        for channel in &self.channels {
+            for side in 0..2 {
+                let missing = channel.missing(side);
+                assert!(
+                    missing == 0,
+                    "I19: channel {} lost {missing} messages of side {side}, the first is number {:?}: {:?} {:?}",
+                    channel.uid,
+                    channel.lanes[side].sent.iter().position(|sent| !sent.delivered),
+                    channel.options,
+                    channel.ends,
+                );
+            }
+        }
+    }
+
+    /// Whether all that is owed has been delivered.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.channels.iter().all(|channel| channel.missing(0) == 0 && channel.missing(1) == 0)
+    }
+}
+
+impl Lane {
+    /// Number and length of the messages that have not come.
+    pub(crate) fn undelivered(&self) -> Vec<(usize, usize)> {
+        let missing = self.sent.iter().enumerate().filter(|(_, sent)| !sent.delivered);
+        missing.map(|(index, sent)| (index, sent.len)).collect()
+    }
+}
+
+impl ChannelModel {
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.options.reliability == Reliability::Reliable
+    }
+
+    pub(crate) fn next_token(&self, side: Side, len: usize) -> Token {
+        Token { uid: self.uid, side, index: self.lanes[side].sent.len(), len }
+    }
+
+    pub(crate) fn on_accepted(&mut self, side: Side, len: usize, text: bool, now: Nanos) {
+        self.lanes[side].sent.push(Sent { len, text, accepted_at: now, delivered: false });
+    }
+
+    /// A message of `side` has come out at the other end: I18, I19's "at most once", I20, I21.
+    pub(crate) fn on_delivered(&mut self, side: Side, payload: &[u8], text: bool) {
+        let uid = self.uid;
+        let ordered = self.options.ordered;
+        let reliable = self.is_reliable();
+        let lane = &mut self.lanes[side];
+        let index = match Token::claimed_by(payload) {
+            Some(token) => {
+                assert_eq!((token.uid, token.side), (uid, side), "I21: a message of another channel or direction");
+                assert_eq!(token.len, payload.len(), "I22: a part of a message, or more than one");
+                token.index
+            }
+            None => {
+                assert!(payload.len() < TOKEN_LEN, "I18: a payload without token on channel {uid}");
+                let from = if ordered { lane.next } else { 0 };
+                let same = |&index: &usize| {
+                    let sent = &lane.sent[index];
+                    !sent.delivered
+                        && (sent.len, sent.text) == (payload.len(), text)
+                        && Token { uid, side, index, len: sent.len }.payload() == payload
+                };
+                let found = (from..lane.sent.len()).find(same);
+                found.unwrap_or_else(|| panic!("I18: nobody sent {payload:?} on channel {uid}, or it came before"))
+            }
+        };
+        let sent = lane.sent.get_mut(index).unwrap_or_else(|| panic!("I18: message {index} was never sent"));
+        assert!(!sent.delivered, "I19: message {index} of channel {uid} was delivered twice");
+        assert_eq!(
+            (sent.len, sent.text),
+            (payload.len(), text),
+            "I18: message {index} of channel {uid} changed its kind"
+        );
+        assert!(Token { uid, side, index, len: sent.len }.payload() == payload, "I18: message {index} has wrong bytes");
+        sent.delivered = true;
+        lane.delivered += 1;
+        if ordered {
+            assert!(index >= lane.next, "I20: message {index} of channel {uid} after message {}", lane.next);
+            assert!(!reliable || index == lane.next, "I20: message {} of channel {uid} was left out", lane.next);
+            lane.next = index + 1;
+        }
+    }
+
+    /// Messages of `side` that should have come and have not.
+    pub(crate) fn missing(&self, side: Side) -> usize {
+        let (ours, theirs) = (&self.ends[side], &self.ends[1 - side]);
+        let excused = !self.is_reliable()
+            || ours.failed
+            || theirs.failed
+            || theirs.deaf
+            || ours.lossy
+            // Let go of here, and closed there: nobody was left to be told what was thrown away.
+            || (ours.deaf && theirs.closed_locally);
+        if excused { 0 } else { self.lanes[side].sent.len() - self.lanes[side].delivered }
+    }
+}

@@ -1,0 +1,123 @@
+//! The links between nodes, and the packets on their way.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use bytes::Bytes;
+
+use crate::clock::Nanos;
+use crate::faults::{FaultOptions, Faults};
+use crate::packet::Packet;
+use crate::pipe::{Pipe, PipeOptions};
+use crate::prng::{Ppm, Prng};
+use crate::trace::{Trace, fingerprint};
+
+/// A node's number; its address is made of it.
+pub(crate) type NodeId = usize;
+
+/// A packet that has come through.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Arrival {
+    pub(crate) at: Nanos,
+    /// Keeps arrivals of one instant in the order in which they were sent.
+    sequence: u64,
+    pub(crate) to: NodeId,
+    /// The source address says so; a spoofer lies.
+    pub(crate) from: NodeId,
+    pub(crate) packet: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LinkOptions {
+    pub(crate) pipe: PipeOptions,
+    pub(crate) faults: FaultOptions,
+    /// Packets that arrive with another node's source address.
+    pub(crate) spoof: Ppm,
+}
+
+#[derive(Debug)]
+struct Link {
+    pipe: Pipe,
+    faults: Faults,
+    spoof: Ppm,
+}
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    links: BTreeMap<(NodeId, NodeId), Link>,
+    under_way: BinaryHeap<Reverse<Arrival>>,
+    sequence: u64,
+    prng: Prng,
+    pub(crate) packets: u64,
+}
+
+impl Network {
+    pub(crate) fn new(prng: Prng) -> Self {
+        Self { links: BTreeMap::new(), under_way: BinaryHeap::new(), sequence: 0, prng, packets: 0 }
+    }
+
+    pub(crate) fn connect(&mut self, from: NodeId, to: NodeId, options: LinkOptions) {
+        let faults = Faults::new(options.faults, self.prng.fork());
+        self.links.insert((from, to), Link { pipe: Pipe::new(options.pipe), faults, spoof: options.spoof });
+    }
+
+    pub(crate) fn send(&mut self, now: Nanos, from: NodeId, to: NodeId, packet: &Bytes, trace: &Trace) {
+        self.packets += 1;
+        let Some(link) = self.links.get_mut(&(from, to)) else {
+            trace
+                .note(now, &[1, from as u64, to as u64], || format!("{from}->{to} nowhere: {}", Packet::words(packet)));
+            return;
+        };
+        if let Some((_, rate)) = link.faults.options.cliff.filter(|&(at, _)| now >= at) {
+            link.pipe.options.rate = rate;
+        }
+        let fate = link.faults.apply(now, packet);
+        let mut passed = 0;
+        for (packet, extra, in_order) in fate {
+            let Some(at) = link.pipe.enter(now, packet.len(), extra, in_order) else { continue };
+            passed += 1;
+            let spoofed = self.prng.chance(link.spoof);
+            let from = if spoofed { from + 100 } else { from };
+            self.sequence += 1;
+            self.under_way.push(Reverse(Arrival { at, sequence: self.sequence, to, from, packet }));
+        }
+        trace.note(now, &[2, from as u64, to as u64, passed, fingerprint(packet)], || {
+            let fate = if passed == 0 { " LOST" } else { "" };
+            format!("{from}->{to}{fate} {}", Packet::words(packet))
+        });
+    }
+
+    /// Puts a packet before a node, whatever its source and however it came to be.
+    pub(crate) fn inject(&mut self, at: Nanos, from: NodeId, to: NodeId, packet: Bytes) {
+        self.sequence += 1;
+        self.under_way.push(Reverse(Arrival { at, sequence: self.sequence, to, from, packet }));
+    }
+
+    pub(crate) fn next_arrival(&self) -> Option<Nanos> {
+        self.under_way.peek().map(|Reverse(arrival)| arrival.at)
+    }
+
+    pub(crate) fn arrive(&mut self, now: Nanos) -> Option<Arrival> {
+        if self.next_arrival()? > now {
+            return None;
+        }
+        self.under_way.pop().map(|Reverse(arrival)| arrival)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// Ends all faults; delay and rate stay.
+    pub(crate) fn heal(&mut self) {
+        for link in self.links.values_mut() {
+            link.faults.options = FaultOptions::default();
+            link.spoof = 0;
+        }
+    }
+
+    /// The faults of one direction, for a scenario to change in mid-run.
+    pub(crate) fn faults(&mut self, from: NodeId, to: NodeId) -> &mut Faults {
+        &mut self.links.get_mut(&(from, to)).expect("the link was made").faults
+    }
+}

@@ -1,0 +1,212 @@
+//! One node: an endpoint with its associations, or one association without an endpoint.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use narrowboat_dcep::{Config as ChannelConfig, Role};
+use narrowboat_sctp::{Association, AssociationHandle, CookieKeys, DatagramEvent, Endpoint, EndpointConfig};
+
+use crate::alloc::Gauge;
+use crate::app::App;
+use crate::clock::{Clock, Nanos, START};
+use crate::network::NodeId;
+use crate::observer::Observer;
+use crate::options::{Options, Topology};
+use crate::packet::{Packet, kind};
+use crate::prng::Prng;
+use crate::session::Session;
+use crate::stack::Stack;
+use crate::trace::Trace;
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) gauge: Gauge,
+    /// By the peer's node.
+    pub(crate) sessions: BTreeMap<NodeId, Session>,
+    pub(crate) observers: BTreeMap<NodeId, Observer>,
+    clock: Clock,
+    prng: Prng,
+    trace: Trace,
+}
+
+/// What became of a datagram that a node was given.
+#[derive(Debug)]
+pub(crate) enum Routed {
+    /// For the session with that peer, which is not behind an endpoint.
+    Bare,
+    /// For the session with that peer.
+    Existing(Bytes),
+    /// The session with that peer was made of it.
+    New,
+    /// Answered without an association.
+    Answer(Vec<u8>),
+    Nothing,
+}
+
+impl Node {
+    pub(crate) fn new(id: NodeId, options: &Options, clock: Clock, now: Nanos, mut prng: Prng, trace: Trace) -> Self {
+        let gauge = Gauge::default();
+        let endpoint = matches!(options.topology, Topology::Endpoints { .. }).then(|| {
+            let association = Arc::new(options.config_of(id).clone());
+            let seed = prng.seed();
+            gauge.charge(|| {
+                let config = EndpointConfig {
+                    association: Arc::new((*association).clone()),
+                    accept: id == 0,
+                    associations_max: 10,
+                    associations_per_address_max: 10,
+                    answers_per_second_max: 1_000,
+                };
+                Endpoint::new(clock.instant(now), config, seed)
+            })
+        });
+        Self { id, endpoint, gauge, sessions: BTreeMap::new(), observers: BTreeMap::new(), clock, prng, trace }
+    }
+
+    /// A bare association, dialling or waiting.
+    pub(crate) fn start_bare(&mut self, now: Nanos, peer: NodeId, options: &Options, dial: bool) {
+        let (keys, seed) = (self.prng.seed(), self.prng.seed());
+        let instant = self.clock.instant(now);
+        let association = self.gauge.charge(|| {
+            let config = Arc::new(options.config_of(self.id).clone());
+            Association::new(instant, config, CookieKeys::new(instant, keys), &[], seed)
+        });
+        self.adopt(now, peer, association, None, options);
+        if dial && let Some(session) = self.sessions.get_mut(&peer) {
+            session.stack.connect(now);
+        }
+    }
+
+    /// Dials through the endpoint.
+    pub(crate) fn dial(&mut self, now: Nanos, peer: NodeId, options: &Options) {
+        let instant = self.clock.instant(now);
+        let endpoint = self.endpoint.as_mut().expect("dials through an endpoint");
+        let dialled = self.gauge.charge(|| endpoint.connect(instant, address(peer)));
+        let (handle, association) = dialled.unwrap_or_else(|error| panic!("I36: {error}"));
+        self.adopt(now, peer, association, Some(handle), options);
+    }
+
+    fn adopt(
+        &mut self,
+        now: Nanos,
+        peer: NodeId,
+        association: Association,
+        handle: Option<AssociationHandle>,
+        options: &Options,
+    ) {
+        let is_client = self.id > 0;
+        let role = if is_client { Role::Client } else { Role::Server };
+        let channels = ChannelConfig {
+            channels_max: 100,
+            peer_message_size_max: options.message_size_max,
+            message_size_max: options.message_size_max,
+            close_timeout: options.close_timeout,
+            ..ChannelConfig::default()
+        };
+        let stack = Stack::new(association, channels, role, self.clock, self.gauge.clone());
+        let pair = (self.id.min(peer), self.id.max(peer));
+        let app_options = options.app[self.id.min(1)].clone();
+        let lenient = options.hostile || options.resets_may_fail() || options.streams_are_few();
+        let prng = self.prng.fork();
+        let mut app =
+            App::new(self.id.min(1), pair, app_options, options.message_size_max, lenient, prng, self.trace.clone());
+        if now < START + options.chaos {
+            app.start(now);
+        }
+        let observer = self.observers.entry(peer).or_default();
+        observer.form_only = options.hostile;
+        if is_client {
+            observer.on_dial();
+        }
+        let before = self.sessions.insert(peer, Session::new(stack, app, handle, is_client, self.id));
+        assert!(before.is_none(), "I27: two associations with node {peer}");
+    }
+
+    /// Finds out for whom a datagram is.
+    pub(crate) fn route(&mut self, now: Nanos, from: NodeId, packet: &Bytes, options: &Options) -> Routed {
+        let Some(endpoint) = &mut self.endpoint else {
+            return if self.sessions.contains_key(&from) { Routed::Bare } else { Routed::Nothing };
+        };
+        let instant = self.clock.instant(now);
+        let mut answer = Vec::with_capacity(65_536);
+        let before = self.gauge.held().bytes;
+        let routed = self
+            .gauge
+            .charge(|| endpoint.handle_datagram(instant, address(from), Bytes::copy_from_slice(packet), &mut answer));
+        match routed {
+            DatagramEvent::Existing(handle, datagram) => {
+                let session = self.sessions.get(&from);
+                let known = session.and_then(|session| session.handle);
+                assert_eq!(known, Some(handle), "I36: a datagram from node {from} was given to another association");
+                Routed::Existing(datagram)
+            }
+            DatagramEvent::New(handle, association) => {
+                assert!(
+                    Packet::parse(packet).is_ok_and(|p| p.has(kind::COOKIE_ECHO)),
+                    "I24: an association without cookie"
+                );
+                let association = self.gauge.charge(|| *association);
+                self.adopt(now, from, association, Some(handle), options);
+                Routed::New
+            }
+            DatagramEvent::Answer => {
+                self.check_stateless(before);
+                assert!(!answer.is_empty(), "I05: an empty answer");
+                assert!(answer.len() <= 3 * packet.len(), "I05: {} bytes answer {}", answer.len(), packet.len());
+                Routed::Answer(answer)
+            }
+            DatagramEvent::Dropped => {
+                self.check_stateless(before);
+                assert!(answer.is_empty(), "I05: an answer beside a drop");
+                Routed::Nothing
+            }
+        }
+    }
+
+    /// I24: an answer without an association keeps nothing.
+    fn check_stateless(&self, before: i64) {
+        let held = self.gauge.held().bytes;
+        assert!(held <= before, "I24: {} bytes are kept for a peer without association", held - before);
+    }
+
+    /// The association with this peer has ended, and its channels have been read.
+    pub(crate) fn retire(&mut self, peer: NodeId) {
+        let Some(session) = self.sessions.remove(&peer) else { return };
+        if let (Some(endpoint), Some(handle)) = (&mut self.endpoint, session.handle) {
+            self.gauge.charge(|| endpoint.remove(handle));
+        }
+        session.stack.dispose();
+    }
+
+    /// The process dies, with all that it knew.
+    pub(crate) fn kill(&mut self) {
+        for (_, session) in std::mem::take(&mut self.sessions) {
+            session.stack.dispose();
+        }
+        let endpoint = self.endpoint.take();
+        self.gauge.charge(|| drop(endpoint));
+        self.observers.clear();
+        let held = self.gauge.held().bytes;
+        assert_eq!(held, 0, "I43: node {} has leaked {held} bytes", self.id);
+    }
+
+    /// I36: the endpoint knows live associations only.
+    pub(crate) fn check(&self) {
+        if let Some(endpoint) = &self.endpoint {
+            assert_eq!(endpoint.len(), self.sessions.len(), "I36: the endpoint counts other associations");
+            assert_eq!(endpoint.is_empty(), self.sessions.is_empty());
+            for (&peer, session) in &self.sessions {
+                let remote = session.handle.and_then(|handle| endpoint.remote_address(handle));
+                assert_eq!(remote, Some(address(peer)), "I36: an association has another peer");
+            }
+        }
+    }
+}
+
+pub(crate) fn address(node: NodeId) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(10, 0, 0, node as u8), 9899))
+}

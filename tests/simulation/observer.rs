@@ -1,0 +1,275 @@
+//! An eavesdropper beside one end of an association: sees what it sends and what it gets, and knows the rules (I04, and
+//! through its parts I07, I12, I13, I15, I16, I30, I31, I33). It knows nothing of the code under test but its packets.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Nanos;
+use crate::incoming::Incoming;
+use crate::outgoing::{Outgoing, Promise};
+use crate::packet::{Chunk, Data, Init, Packet, kind};
+use crate::resets::Resets;
+
+/// What the eavesdropper is told about the end besides its packets.
+pub(crate) struct Situation<'a> {
+    pub(crate) now: Nanos,
+    pub(crate) mtu: usize,
+    pub(crate) window: u32,
+    /// Whether DATA may be taken in the state that the end is in.
+    pub(crate) takes_data: bool,
+    /// Things that were refused for want of room, so far.
+    pub(crate) refusals: u64,
+    /// Within which a reset is answered, or given up.
+    pub(crate) reset_timeout: Nanos,
+    /// What the application was promised about the message that begins with this chunk.
+    pub(crate) promise: &'a dyn Fn(&Data<'_>) -> Promise,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Observer {
+    /// What each State Cookie that was seen stands for.
+    cookies: BTreeMap<Vec<u8>, Agreement>,
+    agreement: Option<Agreement>,
+    flows: Option<Flows>,
+    init_sent: Option<Init>,
+    last_init: Option<Init>,
+    last_cookie: Option<Vec<u8>>,
+    last_tag: u32,
+    /// An attacker changes contents behind the checksum: then only the form of packets is held to the rules.
+    pub(crate) form_only: bool,
+}
+
+/// Tags and first TSNs of both ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Agreement {
+    our_tag: u32,
+    our_tsn: u32,
+    peer_tag: u32,
+    peer_tsn: u32,
+}
+
+/// What has flowed under an agreement.
+#[derive(Debug)]
+pub(crate) struct Flows {
+    pub(crate) outgoing: Outgoing,
+    pub(crate) incoming: Incoming,
+    pub(crate) resets: Resets,
+}
+
+/// What a packet that was sent held.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) has_data: bool,
+    /// DATA sent for the first time.
+    pub(crate) new_data: u32,
+    pub(crate) only_heartbeat: bool,
+}
+
+impl Observer {
+    pub(crate) fn flows(&self) -> Option<&Flows> {
+        self.flows.as_ref()
+    }
+
+    /// Tags of this end and its peer, once agreed on.
+    pub(crate) fn tags(&self) -> Option<(u32, u32)> {
+        self.agreement.map(|agreement| (agreement.our_tag, agreement.peer_tag))
+    }
+
+    /// The end dials anew: what was agreed on before is over.
+    pub(crate) fn on_dial(&mut self) {
+        (self.agreement, self.flows) = (None, None);
+    }
+
+    pub(crate) fn on_sent(&mut self, bytes: &[u8], situation: &Situation<'_>) -> Contents {
+        assert!(bytes.len() <= situation.mtu, "I04: a packet of {} bytes, MTU {}", bytes.len(), situation.mtu);
+        let packet = Packet::parse(bytes).unwrap_or_else(|reason| panic!("I04: {reason}"));
+        assert!(packet.crc_is_right, "I04: wrong checksum");
+        check_form(&packet);
+        if self.form_only {
+            return Contents { has_data: packet.has(kind::DATA), ..Contents::default() };
+        }
+        for chunk in &packet.chunks {
+            self.on_handshake_sent(chunk, situation.window);
+        }
+        self.check_tag(&packet);
+        let before = self.flows.as_ref().map_or(0, |flows| flows.outgoing.assigned());
+        for chunk in &packet.chunks {
+            self.on_chunk_sent(chunk, bytes.len(), situation);
+        }
+        let assigned = self.flows.as_ref().map_or(0, |flows| flows.outgoing.assigned());
+        Contents {
+            has_data: packet.has(kind::DATA),
+            new_data: (assigned - before) as u32,
+            only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
+        }
+    }
+
+    /// Called before the end sees the packet. Whatever would be dropped is ignored here, too.
+    pub(crate) fn on_arrival(&mut self, bytes: &[u8], situation: &Situation<'_>) {
+        let Ok(packet) = Packet::parse(bytes) else { return };
+        self.last_tag = packet.tag;
+        if self.form_only || !packet.crc_is_right {
+            return;
+        }
+        for chunk in &packet.chunks {
+            self.on_handshake_arrival(chunk);
+        }
+        if self.agreement.is_some_and(|agreement| agreement.our_tag == packet.tag) {
+            for chunk in &packet.chunks {
+                self.on_chunk_arrival(chunk, situation);
+            }
+        }
+    }
+
+    fn on_handshake_sent(&mut self, chunk: &Chunk<'_>, window: u32) {
+        match chunk.kind {
+            kind::INIT => self.init_sent = chunk.init().ok(),
+            kind::INIT_ACK => {
+                let (ours, cookie) = (chunk.init().expect("I04: INIT ACK"), chunk.state_cookie());
+                let theirs = self.last_init.expect("I05: INIT ACK without INIT");
+                self.learn(cookie.expect("I04: INIT ACK without cookie"), ours, theirs);
+            }
+            kind::COOKIE_ECHO => {
+                let agreement = self.cookies.get(chunk.body).copied();
+                self.agree(agreement.expect("I04: COOKIE ECHO with a cookie that never came"), window);
+            }
+            kind::COOKIE_ACK => {
+                let cookie = self.last_cookie.clone().expect("I05: COOKIE ACK without COOKIE ECHO");
+                let agreement = self.cookies.get(&cookie).copied();
+                self.agree(agreement.expect("I24: COOKIE ACK for a cookie that is not ours"), window);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_handshake_arrival(&mut self, chunk: &Chunk<'_>) {
+        match chunk.kind {
+            kind::INIT => self.last_init = chunk.init().ok(),
+            kind::INIT_ACK => {
+                if let (Ok(theirs), Some(ours), Some(cookie)) = (chunk.init(), self.init_sent, chunk.state_cookie())
+                    && self.last_tag == ours.tag
+                {
+                    self.learn(cookie, ours, theirs);
+                }
+            }
+            kind::COOKIE_ECHO => self.last_cookie = Some(chunk.body.to_vec()),
+            _ => {}
+        }
+    }
+
+    fn learn(&mut self, cookie: &[u8], ours: Init, theirs: Init) {
+        let agreement = Agreement { our_tag: ours.tag, our_tsn: ours.tsn, peer_tag: theirs.tag, peer_tsn: theirs.tsn };
+        self.cookies.insert(cookie.to_vec(), agreement);
+    }
+
+    /// The same agreement again is a repeated COOKIE ECHO; another one is a collision, or a restart.
+    fn agree(&mut self, agreement: Agreement, window: u32) {
+        if self.agreement == Some(agreement) {
+            return;
+        }
+        self.agreement = Some(agreement);
+        self.flows = Some(Flows {
+            outgoing: Outgoing::new(agreement.our_tsn),
+            incoming: Incoming::new(agreement.peer_tsn, window),
+            resets: Resets::new(agreement.our_tsn),
+        });
+    }
+
+    /// RFC 9260 §8.5, and §8.4 for answers to what came out of the blue.
+    fn check_tag(&self, packet: &Packet<'_>) {
+        let agreed = self.agreement.is_some_and(|agreement| agreement.peer_tag == packet.tag);
+        let of_init = self.last_init.is_some_and(|init| init.tag == packet.tag);
+        let of_cookie = self.last_cookie.as_ref().and_then(|cookie| self.cookies.get(cookie));
+        let reflected = packet.tag == self.last_tag;
+        let first = packet.chunks[0];
+        let right = match first.kind {
+            kind::INIT => packet.tag == 0,
+            kind::INIT_ACK => of_init,
+            kind::ABORT | kind::SHUTDOWN_COMPLETE if first.flags & 1 == 1 => reflected,
+            kind::ABORT => agreed || of_init,
+            kind::ERROR => agreed || of_cookie.is_some_and(|agreement| agreement.peer_tag == packet.tag),
+            _ => agreed,
+        };
+        assert!(right, "I04: wrong tag {:08x} in {:?}; agreed: {:08x?}", packet.tag, packet.chunks, self.agreement);
+    }
+
+    fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, packet_len: usize, situation: &Situation<'_>) {
+        let Some(flows) = &mut self.flows else { return };
+        if situation.refusals > 0 {
+            flows.incoming.on_refusal();
+        }
+        match chunk.kind {
+            kind::DATA => {
+                let data = chunk.data().expect("I04: DATA");
+                flows.outgoing.on_data(situation.now, &data, || (situation.promise)(&data));
+            }
+            kind::SACK => {
+                let sack = chunk.sack().expect("I04: SACK");
+                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu);
+            }
+            kind::SHUTDOWN => {
+                flows.incoming.report(chunk.shutdown().expect("I04: SHUTDOWN"));
+            }
+            kind::FORWARD_TSN => flows.outgoing.on_forward_tsn(&chunk.forward_tsn().expect("I04: FORWARD-TSN")),
+            kind::RE_CONFIG => {
+                for parameter in chunk.reconfig().expect("I04: RE-CONFIG") {
+                    flows.resets.on_sent(situation, &parameter, &mut flows.outgoing, &flows.incoming);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_chunk_arrival(&mut self, chunk: &Chunk<'_>, situation: &Situation<'_>) {
+        let Some(flows) = &mut self.flows else { return };
+        match chunk.kind {
+            kind::DATA => {
+                let Ok(data) = chunk.data() else { return };
+                if !situation.takes_data {
+                    flows.incoming.on_refusal();
+                }
+                flows.incoming.on_data(data.tsn);
+                flows.outgoing.on_heard(&data);
+            }
+            kind::SACK => {
+                if let Ok(sack) = chunk.sack() {
+                    flows.outgoing.on_ack(sack.cumulative, Some(&sack.gaps));
+                }
+            }
+            kind::SHUTDOWN => {
+                if let Ok(cumulative) = chunk.shutdown() {
+                    flows.outgoing.on_ack(cumulative, None);
+                }
+            }
+            kind::FORWARD_TSN => {
+                if let Ok(forward) = chunk.forward_tsn() {
+                    flows.incoming.on_forward_tsn(forward.cumulative);
+                }
+            }
+            kind::RE_CONFIG => {
+                for parameter in chunk.reconfig().unwrap_or_default() {
+                    flows.resets.on_received(&parameter, &mut flows.outgoing);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// I04: what stands alone, what comes first, what has a flag.
+fn check_form(packet: &Packet<'_>) {
+    let lonely = [kind::INIT, kind::INIT_ACK, kind::SHUTDOWN_COMPLETE];
+    let mut data_seen = false;
+    for (index, chunk) in packet.chunks.iter().enumerate() {
+        assert!(kind::ALL.contains(&chunk.kind), "I04: a chunk of type {}", chunk.kind);
+        assert!(packet.chunks.len() == 1 || !lonely.contains(&chunk.kind), "I04: {:?} is not alone", chunk.kind);
+        assert!((packet.tag == 0) == (chunk.kind == kind::INIT), "I04: tag {} on type {}", packet.tag, chunk.kind);
+        assert!(!data_seen || chunk.kind == kind::DATA, "I04: a control chunk after DATA");
+        assert!(chunk.kind != kind::COOKIE_ECHO || index == 0, "I04: COOKIE ECHO is not first");
+        let t_bit = chunk.kind == kind::ABORT || chunk.kind == kind::SHUTDOWN_COMPLETE;
+        let flags = if chunk.kind == kind::DATA { 15 } else { u8::from(t_bit) };
+        assert_eq!(chunk.flags & !flags, 0, "I04: reserved flags are set on type {}", chunk.kind);
+        data_seen |= chunk.kind == kind::DATA;
+    }
+    assert!(!packet.chunks.is_empty(), "I04: a packet without chunks");
+    assert!(!(packet.has(kind::ABORT) && packet.has(kind::DATA)), "I04: DATA bundled with ABORT");
+}

@@ -1,0 +1,337 @@
+//! Everything that a run depends on, drawn from its seed. Each feature is on in some runs only (swarm testing), so that
+//! none hides what another would show; the whole set is printed with a failure.
+
+use std::time::Duration;
+
+use narrowboat_sctp::Config;
+
+use crate::clock::{MILLISECOND, Nanos, SECOND, START};
+use crate::faults::{FaultOptions, GilbertElliott};
+use crate::network::LinkOptions;
+use crate::packet::kind;
+use crate::pipe::PipeOptions;
+use crate::prng::{Ppm, Prng};
+
+const PERCENT: Ppm = 10_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    pub(crate) topology: Topology,
+    /// Of node 0, then of all others.
+    pub(crate) config: [Config; 2],
+    /// Largest message that either side announces to take.
+    pub(crate) message_size_max: usize,
+    /// How long a closing channel waits for its reader or its peer.
+    pub(crate) close_timeout: Duration,
+    /// From node 0 to the others, and back.
+    pub(crate) links: [LinkOptions; 2],
+    pub(crate) app: [AppOptions; 2],
+    /// Datagrams asked of `poll_transmit` at once.
+    pub(crate) max_datagrams: usize,
+    pub(crate) chaos: Nanos,
+    /// Idle time before the end, in which nothing but heartbeats may move.
+    pub(crate) idle: Nanos,
+    pub(crate) teardown: Teardown,
+    /// Timers are polled up to this much too late.
+    pub(crate) late: Nanos,
+    /// Chance of a `handle_timeout` that nobody asked for, at each step.
+    pub(crate) early_timeouts: Ppm,
+    /// Chance of a packet from an attacker who knows addresses and ports only, at each step.
+    pub(crate) off_path: Ppm,
+    /// Spans in which a node's process is stopped; its packets wait, or are lost if too many.
+    pub(crate) pauses: Vec<(usize, Nanos, Nanos)>,
+    /// A client loses all state at this time, and dials again after the second.
+    pub(crate) restart: Option<(Nanos, Nanos)>,
+    /// Someone on the path alters packets behind the checksum: contents are then nobody's fault.
+    pub(crate) hostile: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Topology {
+    /// Two associations without endpoints, under DTLS for example; both dial if `collision`.
+    Bare { collision: bool },
+    /// Node 0 accepts, the others dial it.
+    Endpoints { clients: usize },
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Teardown {
+    /// All channels are closed first, then this side shuts down.
+    CloseThenShutdown(usize),
+    /// Shut down with channels open.
+    Shutdown(usize),
+    ShutdownBoth,
+    Abort(usize),
+    /// This side falls silent for good.
+    Vanish(usize),
+}
+
+/// What the application of one side does.
+#[derive(Clone, Debug)]
+pub(crate) struct AppOptions {
+    /// Mean time between two acts.
+    pub(crate) pace: Nanos,
+    pub(crate) opens: u32,
+    pub(crate) live_max: usize,
+    pub(crate) bytes: u64,
+    pub(crate) message_max: u64,
+    pub(crate) negotiated: bool,
+    pub(crate) partial: bool,
+    pub(crate) unordered: bool,
+    /// Relative weights of the acts.
+    pub(crate) sends: u64,
+    pub(crate) closes: u64,
+    pub(crate) forgets: u64,
+    /// Chance that a channel is read slowly, and that it is not read at all until the network heals.
+    pub(crate) slow: Ppm,
+    pub(crate) stopped: Ppm,
+    /// Acts before the association is up.
+    pub(crate) eager: bool,
+    pub(crate) shutdown_at: Option<Nanos>,
+    pub(crate) abort_at: Option<Nanos>,
+}
+
+impl Options {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let prng = &mut Prng::new(seed);
+        let chaos = prng.log_range(500 * MILLISECOND..=20 * SECOND);
+        let topology = match prng.below(4) {
+            0 => Topology::Bare { collision: true },
+            1 => Topology::Bare { collision: false },
+            _ => Topology::Endpoints { clients: if prng.chance(25 * PERCENT) { 3 } else { 1 } },
+        };
+        let is_bare = matches!(topology, Topology::Bare { .. });
+        let hostile = prng.chance(5 * PERCENT);
+        let pipe = pipe(prng);
+        let links = [0, 1].map(|_| LinkOptions {
+            pipe: PipeOptions { queue: pipe.queue, ..pipe.clone() },
+            faults: faults(prng, chaos, hostile),
+            spoof: if !is_bare && prng.chance(10 * PERCENT) { PERCENT } else { 0 },
+        });
+        let config = [config(prng), config(prng)];
+        let budget = if pipe.rate == 0 { 1 << 20 } else { (pipe.rate / 8 * 10).min(1 << 20) };
+        let budget = prng.log_range(1_000..=budget.max(2_000)) / topology.clients() as u64;
+        let app = [app(prng, chaos, budget), app(prng, chaos, budget)];
+        let restart = (!is_bare && prng.chance(15 * PERCENT))
+            .then(|| (START + prng.below(chaos), prng.log_range(MILLISECOND..=10 * SECOND)));
+        Self {
+            seed,
+            topology,
+            message_size_max: prng.pick(&[300 << 10, 300 << 10, 1 << 20, 4000]),
+            close_timeout: Duration::from_secs(if prng.chance(10 * PERCENT) { prng.range(1..=10) } else { 200 }),
+            config,
+            links,
+            app,
+            max_datagrams: prng.pick(&[1, 1, 2, 10, 64]),
+            chaos,
+            idle: if prng.chance(15 * PERCENT) { 600 * SECOND } else { 0 },
+            teardown: teardown(prng),
+            late: if prng.chance(20 * PERCENT) { prng.log_range(1000..=300 * MILLISECOND) } else { 0 },
+            early_timeouts: if prng.chance(20 * PERCENT) { 2 * PERCENT } else { 0 },
+            off_path: if prng.chance(15 * PERCENT) { 2 * PERCENT } else { 0 },
+            pauses: pauses(prng, chaos),
+            restart,
+            hostile,
+        }
+    }
+
+    /// A quiet run, for scenarios to build on: no faults, default parameters, one message size for all.
+    pub(crate) fn calm(seed: u64) -> Self {
+        let link = LinkOptions {
+            pipe: PipeOptions { rate: 10_000_000, queue: 100_000, delay: 10 * MILLISECOND, overhead: 28 },
+            faults: FaultOptions::default(),
+            spoof: 0,
+        };
+        let app = AppOptions {
+            pace: 10 * MILLISECOND,
+            opens: 4,
+            live_max: 4,
+            bytes: 60_000,
+            message_max: 10_000,
+            negotiated: false,
+            partial: false,
+            unordered: true,
+            sends: 8,
+            closes: 1,
+            forgets: 0,
+            slow: 0,
+            stopped: 0,
+            eager: true,
+            shutdown_at: None,
+            abort_at: None,
+        };
+        Self {
+            seed,
+            topology: Topology::Endpoints { clients: 1 },
+            config: [Config::default(), Config::default()],
+            message_size_max: 300 << 10,
+            close_timeout: Duration::from_secs(200),
+            links: [link.clone(), link],
+            app: [app.clone(), app],
+            max_datagrams: 10,
+            chaos: SECOND,
+            idle: 0,
+            teardown: Teardown::CloseThenShutdown(1),
+            late: 0,
+            early_timeouts: 0,
+            off_path: 0,
+            pauses: Vec::new(),
+            restart: None,
+            hostile: false,
+        }
+    }
+
+    pub(crate) fn config_of(&self, node: usize) -> &Config {
+        &self.config[node.min(1)]
+    }
+
+    /// Whether a reset may legally end in a time-out.
+    pub(crate) fn resets_may_fail(&self) -> bool {
+        let patience = Duration::from_secs(120);
+        self.close_timeout < patience
+            || self.config.iter().any(|config| !config.stream_reset || config.reset_timeout < patience)
+    }
+
+    /// Whether a stream id may be out of the peer's range.
+    pub(crate) fn streams_are_few(&self) -> bool {
+        self.config.iter().any(|config| config.outbound_streams.min(config.inbound_streams) < 1_000)
+    }
+}
+
+impl Topology {
+    pub(crate) fn clients(&self) -> usize {
+        match self {
+            Self::Bare { .. } => 1,
+            Self::Endpoints { clients } => *clients,
+        }
+    }
+}
+
+fn sometimes<T: Default>(prng: &mut Prng, chance: Ppm, draw: impl FnOnce(&mut Prng) -> T) -> T {
+    if prng.chance(chance) { draw(prng) } else { T::default() }
+}
+
+fn pipe(prng: &mut Prng) -> PipeOptions {
+    let delay = if prng.chance(10 * PERCENT) { 0 } else { prng.log_range(50_000..=300 * MILLISECOND) };
+    let rate = if prng.chance(30 * PERCENT) { 0 } else { prng.log_range(200_000..=1_000_000_000) };
+    PipeOptions { rate, queue: prng.log_range(3_000..=1_000_000), delay, overhead: 28 }
+}
+
+fn faults(prng: &mut Prng, chaos: Nanos, hostile: bool) -> FaultOptions {
+    if prng.chance(15 * PERCENT) {
+        return FaultOptions::default();
+    }
+    let rare = |prng: &mut Prng| prng.log_range(100..=150_000) as Ppm;
+    let span = |prng: &mut Prng| {
+        let from = START + prng.below(chaos);
+        (from, from + prng.log_range(MILLISECOND..=8 * SECOND))
+    };
+    let kind = |prng: &mut Prng| Some((prng.pick(&kind::ALL), prng.pick(&[30 * PERCENT, 90 * PERCENT])));
+    FaultOptions {
+        loss: sometimes(prng, 50 * PERCENT, |prng| prng.log_range(100..=300_000) as Ppm),
+        bursts: sometimes(prng, 20 * PERCENT, |prng| {
+            let to_good = prng.log_range(20_000..=500_000) as Ppm;
+            Some(GilbertElliott { to_bad: rare(prng), to_good, loss_in_bad: prng.pick(&[50 * PERCENT, 100 * PERCENT]) })
+        }),
+        drop_first: sometimes(prng, 10 * PERCENT, |prng| prng.range(1..=5)),
+        drop_nth: Default::default(),
+        drop_from: None,
+        drop_kind: sometimes(prng, 20 * PERCENT, kind),
+        duplicate: sometimes(prng, 30 * PERCENT, rare),
+        jitter: sometimes(prng, 40 * PERCENT, |prng| prng.log_range(1000..=100 * MILLISECOND)),
+        reorder: sometimes(prng, 40 * PERCENT, rare),
+        reorder_by: prng.log_range(10_000..=500 * MILLISECOND),
+        corrupt: sometimes(prng, 20 * PERCENT, rare),
+        forge: if hostile { rare(prng) } else { 0 },
+        truncate: sometimes(prng, 15 * PERCENT, rare),
+        replay: sometimes(prng, 25 * PERCENT, rare),
+        blackholes: sometimes(prng, 20 * PERCENT, |prng| vec![span(prng)]),
+        mtu: None,
+        cliff: sometimes(prng, 10 * PERCENT, |prng| {
+            Some((START + prng.below(chaos), prng.log_range(200_000..=10_000_000)))
+        }),
+    }
+}
+
+fn config(prng: &mut Prng) -> Config {
+    let mtu = prng.pick(&[576, 1200, 1200, 1280, 1500, 9000]);
+    let mut config = Config { mtu, reset_timeout: Duration::from_secs(120), ..Config::default() };
+    if prng.coin() {
+        config.receive_window = prng.log_range(4096.max(mtu as u64)..=1 << 20) as u32;
+    }
+    if prng.chance(30 * PERCENT) {
+        config.send_buffer = prng.log_range(1_000..=100_000) as usize;
+    }
+    if prng.chance(30 * PERCENT) {
+        config.stream_send_buffer = prng.log_range(1_000..=100_000) as usize;
+    }
+    if prng.chance(30 * PERCENT) {
+        config.sack_delay_max = Duration::from_millis(prng.pick(&[0, 5, 200]));
+    }
+    if prng.chance(30 * PERCENT) {
+        config.rto_min = Duration::from_millis(prng.pick(&[50, 200, 1000]));
+        config.rto_initial = Duration::from_millis(prng.pick(&[1000, 3000]));
+        config.rto_max = Duration::from_millis(prng.pick(&[3000, 10_000, 60_000]));
+    }
+    if prng.chance(20 * PERCENT) {
+        config.max_burst = prng.pick(&[4, 8, 1024]) as u32;
+    }
+    if prng.chance(20 * PERCENT) {
+        config.heartbeat_interval = prng.pick(&[None, Some(Duration::from_millis(300)), Some(Duration::from_secs(30))]);
+    }
+    if prng.chance(10 * PERCENT) {
+        config.association_max_retransmits = prng.range(1..=5) as u32;
+    }
+    if prng.chance(10 * PERCENT) {
+        config.reset_timeout = Duration::from_secs(prng.range(1..=10));
+    }
+    config.partial_reliability = !prng.chance(10 * PERCENT);
+    config.stream_reset = !prng.chance(5 * PERCENT);
+    if prng.chance(10 * PERCENT) {
+        (config.outbound_streams, config.inbound_streams) = (prng.range(4..=40) as u16, prng.range(4..=40) as u16);
+    }
+    config.validate().expect("drawn from the allowed ranges");
+    config
+}
+
+fn app(prng: &mut Prng, chaos: Nanos, bytes: u64) -> AppOptions {
+    let at = |prng: &mut Prng| Some(START + prng.below(chaos));
+    AppOptions {
+        pace: chaos / prng.log_range(5..=400),
+        opens: prng.log_range(1..=60) as u32,
+        live_max: prng.range(1..=8) as usize,
+        bytes,
+        message_max: prng.pick(&[20, 1_000, 10_000, 70_000, 300 << 10]),
+        negotiated: prng.chance(30 * PERCENT),
+        partial: prng.coin(),
+        unordered: prng.coin(),
+        sends: prng.range(1..=20),
+        closes: prng.below(8),
+        forgets: sometimes(prng, 25 * PERCENT, |_| 1),
+        slow: sometimes(prng, 30 * PERCENT, |prng| prng.log_range(10_000..=1_000_000) as Ppm),
+        stopped: sometimes(prng, 20 * PERCENT, |prng| prng.log_range(10_000..=1_000_000) as Ppm),
+        eager: prng.coin(),
+        shutdown_at: sometimes(prng, 5 * PERCENT, at),
+        abort_at: sometimes(prng, 3 * PERCENT, at),
+    }
+}
+
+fn teardown(prng: &mut Prng) -> Teardown {
+    let side = prng.below(2) as usize;
+    match prng.below(10) {
+        0..4 => Teardown::CloseThenShutdown(side),
+        4..6 => Teardown::Shutdown(side),
+        6..8 => Teardown::ShutdownBoth,
+        8 => Teardown::Abort(side),
+        _ => Teardown::Vanish(side),
+    }
+}
+
+fn pauses(prng: &mut Prng, chaos: Nanos) -> Vec<(usize, Nanos, Nanos)> {
+    sometimes(prng, 15 * PERCENT, |prng| {
+        let from = START + prng.below(chaos);
+        vec![(prng.below(2) as usize, from, from + prng.log_range(10 * MILLISECOND..=5 * SECOND))]
+    })
+}

@@ -1,0 +1,315 @@
+//! One direction of an association as its sender puts it on the wire: I07, I08, I12, I13, I15, I33 for every DATA and
+//! FORWARD-TSN that leaves, against every SACK that came in.
+
+use std::collections::BTreeMap;
+
+use narrowboat_dcep::Reliability;
+
+use crate::clock::{Nanos, nanos};
+use crate::packet::{Data, ForwardTsn};
+use crate::trace::fingerprint;
+
+/// PPID of DATA_CHANNEL_OPEN and DATA_CHANNEL_ACK (RFC 8832 §8.1).
+const DCEP: u32 = 50;
+
+/// TSNs are counted from the first one, so that the wrap is the parser's concern only.
+pub(crate) type Offset = i64;
+
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    initial: u32,
+    next: Offset,
+    cumulative: Offset,
+    chunks: BTreeMap<Offset, Sent>,
+    /// The message that is being fragmented.
+    open: Option<Offset>,
+    streams: BTreeMap<u16, Stream>,
+}
+
+#[derive(Clone, Debug)]
+struct Sent {
+    fingerprint: u64,
+    stream: u16,
+    ssn: u16,
+    ppid: u32,
+    unordered: bool,
+    len: usize,
+    transmissions: u32,
+    gap_acked: bool,
+    abandoned: bool,
+    promise: Promise,
+}
+
+/// What the application was promised about a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Promise {
+    /// `None` if the message is nobody's, as when the channel was let go of.
+    pub(crate) reliability: Option<Reliability>,
+    /// When it was accepted, if known.
+    pub(crate) accepted_at: Option<Nanos>,
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    next_ssn: u16,
+    /// A reset was asked for and not answered.
+    resetting: bool,
+    /// The peer has reset its side.
+    peer_has_reset: bool,
+    opens_sent: u32,
+    acks_sent: u32,
+    opens_heard: u32,
+    /// Something came since the last OPEN was sent.
+    heard: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new(initial: u32) -> Self {
+        Self { initial, next: 0, cumulative: -1, chunks: BTreeMap::new(), open: None, streams: BTreeMap::new() }
+    }
+
+    /// Bytes of the chunks sent, headers and padding included, and neither acknowledged nor given up.
+    pub(crate) fn outstanding_bytes(&self) -> usize {
+        self.outstanding().map(|(_, sent)| (16 + sent.len).next_multiple_of(4)).sum()
+    }
+
+    pub(crate) fn has_outstanding(&self) -> bool {
+        self.outstanding().next().is_some()
+    }
+
+    /// First transmissions so far.
+    pub(crate) fn assigned(&self) -> Offset {
+        self.next
+    }
+
+    pub(crate) fn last_assigned(&self) -> u32 {
+        self.initial.wrapping_add(self.next as u32).wrapping_sub(1)
+    }
+
+    pub(crate) fn on_data(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) {
+        let offset = self.offset(data.tsn);
+        if offset == self.next + 1 && data.beginning {
+            self.assume_placeholder();
+        }
+        assert!(offset <= self.next, "I07: TSN {} leaves a gap after {}", data.tsn, self.last_assigned());
+        assert!(offset - self.cumulative < 1 << 31, "I07: the span of TSNs is too large");
+        if offset == self.next {
+            self.on_new(now, data, promise);
+            return;
+        }
+        assert!(offset > self.cumulative, "I08: TSN {} was acknowledged, and is sent again", data.tsn);
+        let sent = self.chunks.get_mut(&offset).expect("kept until acknowledged");
+        assert!(!sent.gap_acked, "I08: TSN {} is reported as received, and is sent again", data.tsn);
+        assert!(!sent.abandoned, "I12: TSN {} was given up, and is sent again", data.tsn);
+        assert_eq!(sent.fingerprint, fingerprint_of(data), "I13: TSN {} changed between transmissions", data.tsn);
+        sent.transmissions += 1;
+        check_promise(now, data, sent.transmissions, sent.promise);
+    }
+
+    fn on_new(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) {
+        let offset = self.next;
+        self.next += 1;
+        let (stream, ssn) = (data.stream, data.ssn);
+        let mut promise = if data.ppid == DCEP {
+            Promise { reliability: Some(Reliability::Reliable), accepted_at: None }
+        } else if data.beginning {
+            promise()
+        } else {
+            Promise::default()
+        };
+        let state = self.streams.entry(stream).or_default();
+        assert!(!state.resetting, "I30: new DATA on stream {stream}, whose reset is not answered");
+        if let Some(first) = self.open.map(|open| &self.chunks[&open]) {
+            if data.beginning {
+                panic!("I13: a message begins within another one: {first:?}");
+            }
+            let same = (first.stream, first.ppid, first.unordered) == (stream, data.ppid, data.unordered);
+            assert!(same && (first.unordered || first.ssn == ssn), "I13: fragments of two messages are mixed");
+            promise = first.promise;
+        } else {
+            assert!(data.beginning, "I13: TSN {} continues no message", data.tsn);
+        }
+        if data.beginning && !data.unordered {
+            assert_eq!(ssn, state.next_ssn, "I13: stream {stream} went on with the wrong SSN");
+            state.next_ssn = ssn.wrapping_add(1);
+        }
+        if data.beginning {
+            state.on_message(data);
+        }
+        self.open = if data.end { None } else { self.open.or(Some(offset)) };
+        check_promise(now, data, 1, promise);
+        let sent = Sent {
+            fingerprint: fingerprint_of(data),
+            stream,
+            ssn,
+            ppid: data.ppid,
+            unordered: data.unordered,
+            len: data.payload.len(),
+            transmissions: 1,
+            gap_acked: false,
+            abandoned: false,
+            promise,
+        };
+        self.chunks.insert(offset, sent);
+    }
+
+    /// A TSN is passed over: it stands for the unsent rest of a message that is given up, so that the peer learns of it
+    /// (RFC 3758 §3.5 A5).
+    fn assume_placeholder(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let mut sent = self.chunks[&open].clone();
+        self.check_abandonable(&sent);
+        (sent.len, sent.abandoned, sent.gap_acked) = (0, true, false);
+        self.chunks.insert(self.next, sent);
+        self.next += 1;
+    }
+
+    /// I12, I33: what may be given up. Any message may once the peer has closed the channel: it reads no more.
+    fn check_abandonable(&self, sent: &Sent) {
+        let closed = self.streams.get(&sent.stream).is_some_and(|stream| stream.peer_has_reset);
+        let reliable = matches!(sent.promise.reliability, Some(Reliability::Reliable));
+        assert!(!reliable || closed, "I12: a reliable message is given up: {sent:?}");
+        assert!(sent.ppid != DCEP || closed, "I33: a DCEP message is given up");
+    }
+
+    pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn) {
+        let to = self.offset(forward.cumulative);
+        if to == self.next {
+            self.assume_placeholder();
+        }
+        assert!(to >= self.cumulative, "I12: FORWARD-TSN points behind the cumulative TSN ack");
+        assert!(to < self.next, "I12: FORWARD-TSN points beyond what was sent");
+        let mut skipped = BTreeMap::new();
+        for (_, sent) in self.chunks.range(self.cumulative + 1..=to).filter(|(_, sent)| !sent.gap_acked) {
+            self.check_abandonable(sent);
+            if !sent.unordered {
+                skipped.insert(sent.stream, sent.ssn);
+            }
+        }
+        for (_, sent) in self.chunks.range_mut(self.cumulative + 1..=to) {
+            sent.abandoned |= !sent.gap_acked;
+        }
+        for &(stream, ssn) in &forward.streams {
+            let known = self.streams.get(&stream);
+            let used = known.is_some_and(|state| state.next_ssn.wrapping_sub(ssn).wrapping_sub(1) < 1 << 15);
+            assert!(used, "I12: FORWARD-TSN skips SSN {ssn} of stream {stream}, which was never used");
+        }
+        for (stream, ssn) in skipped {
+            let listed = forward.streams.iter().any(|&(s, n)| s == stream && n.wrapping_sub(ssn) < 1 << 15);
+            assert!(listed, "I12: FORWARD-TSN skips SSN {ssn} of stream {stream} without saying so");
+        }
+    }
+
+    /// A SACK, or with no blocks a SHUTDOWN, has come in.
+    pub(crate) fn on_ack(&mut self, cumulative: u32, gaps: Option<&[(u16, u16)]>) {
+        let cumulative = self.offset(cumulative);
+        if cumulative < self.cumulative || cumulative >= self.next {
+            return;
+        }
+        self.cumulative = cumulative;
+        self.chunks = self.chunks.split_off(&(cumulative + 1).min(self.open.unwrap_or(Offset::MAX)));
+        let Some(gaps) = gaps else { return };
+        for (&offset, sent) in &mut self.chunks {
+            let covered = |&(start, end): &(u16, u16)| {
+                (cumulative + i64::from(start)..=cumulative + i64::from(end)).contains(&offset)
+            };
+            sent.gap_acked = gaps.iter().any(covered);
+        }
+    }
+
+    /// The peer has sent something on the stream; `opens` if it was an OPEN.
+    pub(crate) fn on_heard(&mut self, data: &Data<'_>) {
+        let state = self.streams.entry(data.stream).or_default();
+        state.heard = true;
+        if data.ppid == DCEP && data.payload[0] == 3 {
+            state.opens_heard += 1;
+        }
+    }
+
+    pub(crate) fn on_peer_reset(&mut self, streams: &[u16]) {
+        for stream in streams {
+            self.streams.entry(*stream).or_default().peer_has_reset = true;
+        }
+    }
+
+    pub(crate) fn on_reset_requested(&mut self, last_tsn: u32, streams: &[u16]) {
+        if self.offset(last_tsn) == self.next {
+            self.assume_placeholder();
+        }
+        assert_eq!(last_tsn, self.last_assigned(), "I30: the last TSN of the reset of {streams:?} is wrong");
+        for stream in streams {
+            self.streams.entry(*stream).or_default().resetting = true;
+            let waiting = self.outstanding().find(|(_, sent)| sent.stream == *stream);
+            assert!(waiting.is_none(), "I30: stream {stream} is reset with {waiting:?} not acknowledged");
+        }
+    }
+
+    pub(crate) fn on_reset_answered(&mut self, streams: &[u16], performed: bool) {
+        for stream in streams {
+            let state = self.streams.entry(*stream).or_default();
+            state.resetting = false;
+            if performed {
+                state.next_ssn = 0;
+                (state.opens_sent, state.heard, state.peer_has_reset) = (0, false, false);
+            }
+        }
+    }
+
+    fn outstanding(&self) -> impl Iterator<Item = (&Offset, &Sent)> {
+        let from = self.cumulative + 1;
+        self.chunks.range(from..).filter(|(_, sent)| !sent.gap_acked && !sent.abandoned)
+    }
+
+    fn offset(&self, tsn: u32) -> Offset {
+        let base = self.cumulative.max(0);
+        let near = self.initial.wrapping_add(base as u32);
+        base + i64::from(tsn.wrapping_sub(near) as i32)
+    }
+}
+
+impl Stream {
+    /// I33: what the first fragment of a message shows.
+    fn on_message(&mut self, data: &Data<'_>) {
+        let stream = data.stream;
+        if data.ppid == DCEP {
+            assert!(!data.unordered, "I33: a DCEP message was sent unordered");
+            match data.payload[0] {
+                3 => {
+                    self.opens_sent += 1;
+                    self.heard = false;
+                    assert_eq!(self.opens_sent, 1, "I32: stream {stream} was opened again before it was reset");
+                }
+                2 => {
+                    self.acks_sent += 1;
+                    assert!(self.acks_sent <= self.opens_heard, "I33: more ACKs than OPENs on stream {stream}");
+                }
+                kind => panic!("I33: DCEP message of type {kind}"),
+            }
+            return;
+        }
+        assert!([51, 53, 56, 57].contains(&data.ppid), "I33: PPID {}", data.ppid);
+        let early = self.opens_sent > 0 && !self.heard && data.unordered;
+        assert!(!early, "I33: unordered data on stream {stream} could overtake its OPEN");
+    }
+}
+
+/// I15: how often, and how late, a partially reliable message may be sent.
+fn check_promise(now: Nanos, data: &Data<'_>, transmissions: u32, promise: Promise) {
+    match promise.reliability {
+        Some(Reliability::MaxRetransmits(max)) => {
+            assert!(transmissions <= max.saturating_add(1), "I15: TSN {} was sent {transmissions} times", data.tsn);
+        }
+        Some(Reliability::MaxLifetime(lifetime)) => {
+            let late = promise.accepted_at.is_some_and(|at| now > at + nanos(lifetime));
+            assert!(!late, "I15: TSN {} was sent after its lifetime of {lifetime:?}", data.tsn);
+        }
+        Some(Reliability::Reliable) | None => {}
+    }
+}
+
+/// All that may not change when a chunk is sent again; the I bit may.
+fn fingerprint_of(data: &Data<'_>) -> u64 {
+    let flags = u64::from(data.unordered) << 2 | u64::from(data.beginning) << 1 | u64::from(data.end);
+    let head = u64::from(data.stream) << 48 | u64::from(data.ssn) << 32 | u64::from(data.ppid) << 3 | flags;
+    fingerprint(data.payload) ^ head.rotate_left(17)
+}

@@ -1,0 +1,132 @@
+//! RE-CONFIG as one end speaks it: I30 for its requests, I30 and I31 for its answers.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Nanos;
+use crate::incoming::Incoming;
+use crate::observer::Situation;
+use crate::outgoing::Outgoing;
+use crate::packet::Reconfig;
+
+/// Results of RFC 6525 §4.4.
+const NOTHING_TO_DO: u32 = 0;
+const PERFORMED: u32 = 1;
+const BAD_SEQUENCE_NUMBER: u32 = 5;
+const IN_PROGRESS: u32 = 6;
+
+#[derive(Debug)]
+pub(crate) struct Resets {
+    next_request: u32,
+    request: Option<Request>,
+    /// Last TSN and streams of the peer's requests.
+    asked: BTreeMap<u32, (u32, Vec<u16>)>,
+    answered: BTreeMap<u32, u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Request {
+    number: u32,
+    last_tsn: u32,
+    streams: Vec<u16>,
+    in_progress: bool,
+    at: Nanos,
+}
+
+impl Resets {
+    /// RFC 6525 §4.1: request numbers start at the initial TSN.
+    pub(crate) fn new(initial: u32) -> Self {
+        Self { next_request: initial, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
+    }
+
+    pub(crate) fn on_sent(
+        &mut self,
+        situation: &Situation<'_>,
+        parameter: &Reconfig,
+        outgoing: &mut Outgoing,
+        incoming: &Incoming,
+    ) {
+        match parameter {
+            Reconfig::Outgoing { request, last_tsn, streams, .. } => {
+                self.on_request(situation, *request, *last_tsn, streams, outgoing);
+            }
+            Reconfig::Response { request, result } => self.on_answer(*request, *result, incoming),
+            other => panic!("I30: {other:?} is nothing that we send"),
+        }
+    }
+
+    fn on_request(
+        &mut self,
+        situation: &Situation<'_>,
+        number: u32,
+        last_tsn: u32,
+        streams: &[u16],
+        outgoing: &mut Outgoing,
+    ) {
+        let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false, at: situation.now };
+        // Given up, for want of an answer: its streams stay as they are.
+        let gave_up = |old: &mut Request| old.number != number && situation.now >= old.at + situation.reset_timeout;
+        if let Some(old) = self.request.take_if(gave_up) {
+            outgoing.on_reset_answered(&old.streams, false);
+        }
+        if let Some(old) = &self.request {
+            if old.number == number {
+                assert_eq!((old.last_tsn, &old.streams), (last_tsn, &new.streams), "I30: request {number} changed");
+                return;
+            }
+            // After "in progress", a repetition may carry a new number.
+            assert!(old.in_progress, "I30: request {number} while {} is not answered", old.number);
+            assert_eq!(old.streams, new.streams, "I30: another reset while one is in progress");
+        }
+        assert_eq!(number, self.next_request, "I30: request numbers must follow each other");
+        self.next_request = number.wrapping_add(1);
+        if self.request.is_none() {
+            outgoing.on_reset_requested(last_tsn, streams);
+        }
+        self.request = Some(new);
+    }
+
+    fn on_answer(&mut self, number: u32, result: u32, incoming: &Incoming) {
+        if result == PERFORMED || result == NOTHING_TO_DO {
+            let asked = self.asked.get(&number);
+            let (last_tsn, _) = asked.unwrap_or_else(|| panic!("I30: request {number} was never made"));
+            // RFC 6525 §5.2.2 E2: only once all that was sent before has come.
+            let complete = result == NOTHING_TO_DO || incoming.has_all_to(*last_tsn);
+            assert!(complete, "I31: request {number} was performed before TSN {last_tsn} had come");
+        }
+        // RFC 6525 §5.2.1: only the last two answers need be remembered.
+        let newer = self.answered.keys().filter(|&&other| (other.wrapping_sub(number) as i32) > 0).count();
+        if newer >= 2 && result == BAD_SEQUENCE_NUMBER {
+            return;
+        }
+        let before = self.answered.insert(number, result).filter(|&before| before != IN_PROGRESS);
+        assert!(before.is_none_or(|before| before == result), "I30: request {number}: {before:?}, then {result}");
+    }
+
+    pub(crate) fn on_received(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing) {
+        match parameter {
+            Reconfig::Outgoing { request, last_tsn, streams, .. } => {
+                outgoing.on_peer_reset(streams);
+                self.asked.insert(*request, (*last_tsn, streams.clone()));
+            }
+            Reconfig::Incoming { request, streams } => {
+                self.asked.insert(*request, (0, streams.clone()));
+            }
+            Reconfig::Response { request, result } => {
+                let Some(ours) = self.request.as_mut().filter(|ours| ours.number == *request) else { return };
+                if *result == IN_PROGRESS {
+                    ours.in_progress = true;
+                    return;
+                }
+                let performed = *result == PERFORMED || *result == NOTHING_TO_DO;
+                let streams = std::mem::take(&mut ours.streams);
+                outgoing.on_reset_answered(&streams, performed);
+                self.request = None;
+            }
+            Reconfig::Other(_) => {}
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.request.is_none()
+    }
+}

@@ -1,0 +1,216 @@
+//! One association of a node: the stack, its application, and what is checked at every step of theirs.
+
+use narrowboat_dcep::Event;
+use narrowboat_sctp::{AssociationHandle, CloseReason, DropReason, State, Stats};
+
+use crate::app::App;
+use crate::clock::{Nanos, nanos};
+use crate::invariants;
+use crate::model::Model;
+use crate::observer::{Contents, Observer, Situation};
+use crate::options::Options;
+use crate::outgoing::Promise;
+use crate::packet::Data;
+use crate::payload::Token;
+use crate::stack::Stack;
+use crate::trace::Trace;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) stack: Stack,
+    pub(crate) app: App,
+    /// Its name in the endpoint, if there is one.
+    pub(crate) handle: Option<AssociationHandle>,
+    pub(crate) is_client: bool,
+    /// Number of its node, for the configuration.
+    pub(crate) node: usize,
+    pub(crate) state: State,
+    /// When its owner will see the deadline that it waits for: later than the deadline if polls are late.
+    pub(crate) wake_at: Option<(Nanos, Nanos)>,
+}
+
+/// What the parts of a turn have in common.
+pub(crate) struct Turn<'a> {
+    pub(crate) now: Nanos,
+    pub(crate) model: &'a mut Model,
+    pub(crate) observer: &'a mut Observer,
+    pub(crate) options: &'a Options,
+    pub(crate) trace: &'a Trace,
+    /// In which packets are written; its room was reserved before.
+    pub(crate) buf: &'a mut Vec<u8>,
+    pub(crate) sent: Vec<(bytes::Bytes, Contents)>,
+    /// One packet may leave whatever the congestion window: a timer has expired, so that it probes for a lost tail (RFC
+    /// 8985 §7.3), or a loss was found, so that it begins the repair (RFC 9260 §7.2.4).
+    pub(crate) may_exceed: bool,
+    pub(crate) timed_out: bool,
+}
+
+impl Session {
+    pub(crate) fn new(stack: Stack, app: App, handle: Option<AssociationHandle>, is_client: bool, node: usize) -> Self {
+        let state = stack.state();
+        Self { stack, app, handle, is_client, node, state, wake_at: None }
+    }
+
+    /// A packet goes in.
+    pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, packet: &[u8], routed: Option<bytes::Bytes>) {
+        let losses = self.stack.stats().congestion_events;
+        let before = invariants::is_void(turn.observer, packet).then(|| invariants::Snapshot::whole(&self.stack));
+        match routed {
+            Some(datagram) => self.stack.handle_routed(turn.now, datagram),
+            None => self.stack.handle_datagram(turn.now, packet),
+        }
+        turn.may_exceed = self.stack.stats().congestion_events > losses;
+        if let Some(before) = before {
+            invariants::check_void(&before, &self.stack, packet);
+        }
+        self.check_transition(turn);
+    }
+
+    pub(crate) fn on_timeout(&mut self, turn: &mut Turn<'_>) {
+        let deadline = self.stack.poll_timeout();
+        let early = deadline.is_none_or(|at| at > turn.now);
+        let before = early.then(|| invariants::Snapshot::outside(&self.stack));
+        self.stack.handle_timeout(turn.now);
+        (turn.may_exceed, turn.timed_out) = (!early, true);
+        if let Some(before) = before {
+            invariants::check_early_timeout(&before, &self.stack, turn.now);
+        }
+        self.check_transition(turn);
+    }
+
+    pub(crate) fn act(&mut self, turn: &mut Turn<'_>) {
+        self.app.act(turn.now, &mut self.stack, turn.model);
+        self.check_transition(turn);
+    }
+
+    /// Polls everything that there is to poll after an input, and holds the result to the invariants.
+    pub(crate) fn finish(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            let mut moved = false;
+            while let Some(event) = self.stack.poll_event(turn.now) {
+                moved = true;
+                self.on_event(turn, &event);
+            }
+            self.app.read(turn.now, &mut self.stack, turn.model);
+            let transmitted = self.transmit(turn);
+            self.check_transition(turn);
+            // Writing finds out what has expired meanwhile, so that there may be events even if nothing was written.
+            if !moved && !transmitted && !self.poll_once(turn) {
+                break;
+            }
+        }
+        let deadline = self.stack.poll_timeout();
+        let in_future = deadline.is_none_or(|at| at > turn.now);
+        assert!(in_future || !turn.timed_out, "I01: the next timeout is not in the future");
+        self.app.check(&self.stack, turn.model, self.is_client);
+        invariants::check_step(self, turn);
+    }
+
+    fn poll_once(&mut self, turn: &mut Turn<'_>) -> bool {
+        let event = self.stack.poll_event(turn.now);
+        event.inspect(|event| self.on_event(turn, event)).is_some()
+    }
+
+    fn on_event(&mut self, turn: &mut Turn<'_>, event: &Event) {
+        turn.trace.note(turn.now, &[3, self.node as u64], || format!("node {}: {event:?}", self.node));
+        if let Event::AssociationClosed(reason) = event
+            && *reason != CloseReason::Shutdown
+        {
+            turn.model.on_association_lost(self.app.pair);
+        }
+        self.app.on_event(turn.now, &mut self.stack, turn.model, event);
+        self.check_transition(turn);
+    }
+
+    fn transmit(&mut self, turn: &mut Turn<'_>) -> bool {
+        let config = turn.options.config_of(self.node);
+        let (mut bursts, mut control) = (0, 0);
+        let mut moved = false;
+        loop {
+            let before = self.stack.stats();
+            turn.buf.clear();
+            let Some(transmit) = self.stack.poll_transmit(turn.now, turn.options.max_datagrams, turn.buf) else {
+                break;
+            };
+            moved = true;
+            assert_eq!(transmit.len, turn.buf.len(), "I04: Transmit tells another length than was written");
+            assert!(transmit.segment_size > 0, "I04: an empty transmit");
+            let packets = turn.buf.len().div_ceil(transmit.segment_size);
+            assert!(packets <= turn.options.max_datagrams, "I04: {packets} datagrams at once");
+            let mut all = Contents::default();
+            for packet in turn.buf.chunks(transmit.segment_size) {
+                let contents = self.observe_sent(turn.now, turn.model, turn.observer, turn.options, &before, packet);
+                turn.sent.push((bytes::Bytes::copy_from_slice(packet), contents));
+                all.new_data += contents.new_data;
+                bursts += u32::from(contents.new_data > 0);
+                control += u32::from(!contents.has_data);
+            }
+            if before.flight_size >= before.cwnd && turn.may_exceed && packets == 1 && all.new_data > 0 {
+                turn.may_exceed = false;
+                continue;
+            }
+            invariants::check_window(&before, &self.stack.stats(), all.new_data, config.mtu, packets);
+        }
+        assert!(bursts <= config.max_burst, "I09: {bursts} packets of new data in one burst");
+        assert!(control <= 1 || turn.observer.form_only, "I05: {control} packets without DATA after one input");
+        moved
+    }
+
+    fn observe_sent(
+        &self,
+        now: Nanos,
+        model: &Model,
+        observer: &mut Observer,
+        options: &Options,
+        stats: &Stats,
+        packet: &[u8],
+    ) -> Contents {
+        let promise = |data: &Data<'_>| self.promise(model, data);
+        observer.on_sent(packet, &self.situation(now, options, stats, &promise))
+    }
+
+    pub(crate) fn situation<'a>(
+        &self,
+        now: Nanos,
+        options: &Options,
+        stats: &Stats,
+        promise: &'a dyn Fn(&Data<'_>) -> Promise,
+    ) -> Situation<'a> {
+        let config = options.config_of(self.node);
+        let takes_data = matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownSent);
+        let refusals = [DropReason::WindowOverrun, DropReason::BadStream, DropReason::BadForwardTsn];
+        let refusals = refusals.into_iter().map(|reason| stats.drops.count(reason)).sum();
+        Situation {
+            now,
+            mtu: config.mtu,
+            window: config.receive_window,
+            takes_data,
+            refusals,
+            reset_timeout: nanos(config.reset_timeout),
+            promise,
+        }
+    }
+
+    /// What the application was promised about a message whose first fragment is this.
+    fn promise(&self, model: &Model, data: &Data<'_>) -> Promise {
+        let Some(uid) = self.app.owner_of(&self.stack, data.stream) else { return Promise::default() };
+        let channel = &model.channels[uid as usize];
+        if !self.stack.association().peer_supports_partial_reliability() {
+            return Promise { reliability: Some(narrowboat_dcep::Reliability::Reliable), accepted_at: None };
+        }
+        let token = Token::claimed_by(data.payload).filter(|token| token.uid == uid);
+        let sent = token.and_then(|token| channel.lanes[token.side].sent.get(token.index));
+        Promise { reliability: Some(channel.options.reliability), accepted_at: sent.map(|sent| sent.accepted_at) }
+    }
+
+    fn check_transition(&mut self, turn: &Turn<'_>) {
+        let state = self.stack.state();
+        if state != self.state {
+            invariants::check_transition(self.state, state);
+            let (node, from) = (self.node, self.state);
+            turn.trace
+                .note(turn.now, &[4, node as u64, state as u64], || format!("node {node}: {from:?} -> {state:?}"));
+            self.state = state;
+        }
+    }
+}

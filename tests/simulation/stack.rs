@@ -1,0 +1,169 @@
+//! The code under test as one object: an association with its data channels, on virtual time, its heap accounted for.
+
+use bytes::Bytes;
+use narrowboat_dcep::{
+    ChannelId, ChannelOptions, Config, DataChannels, Event, Message, OpenError, ReadyState, Role, SendError,
+};
+use narrowboat_sctp::{Association, Ecn, State, Stats, StreamId, Transmit};
+
+use crate::alloc::{Gauge, uncharged};
+use crate::clock::{Clock, Nanos};
+
+#[derive(Debug)]
+pub(crate) struct Stack {
+    association: Association,
+    channels: DataChannels,
+    clock: Clock,
+    gauge: Gauge,
+}
+
+impl Stack {
+    pub(crate) fn new(association: Association, config: Config, role: Role, clock: Clock, gauge: Gauge) -> Self {
+        let channels = gauge.charge(|| DataChannels::new(config, role));
+        Self { association, channels, clock, gauge }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.association.state()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.association.stats()
+    }
+
+    pub(crate) fn association(&self) -> &Association {
+        &self.association
+    }
+
+    pub(crate) fn ready_state(&self, id: ChannelId) -> Option<ReadyState> {
+        self.channels.ready_state(id)
+    }
+
+    pub(crate) fn channel_options(&self, id: ChannelId) -> Option<&ChannelOptions> {
+        self.channels.options(id)
+    }
+
+    pub(crate) fn stream(&self, id: ChannelId) -> Option<StreamId> {
+        self.channels.stream(id)
+    }
+
+    pub(crate) fn buffered_amount(&self, id: ChannelId) -> usize {
+        self.channels.buffered_amount(&self.association, id)
+    }
+
+    pub(crate) fn is_readable(&self, id: ChannelId) -> bool {
+        self.channels.is_readable(id)
+    }
+
+    pub(crate) fn connect(&mut self, now: Nanos) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.association.connect(now));
+    }
+
+    pub(crate) fn open(&mut self, now: Nanos, options: &ChannelOptions) -> Result<ChannelId, OpenError> {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.channels.open(now, &mut self.association, options.clone()))
+    }
+
+    /// `payload` is made where it is charged, because the association keeps it.
+    pub(crate) fn send(
+        &mut self,
+        now: Nanos,
+        id: ChannelId,
+        text: bool,
+        payload: impl FnOnce() -> Bytes,
+    ) -> Result<(), SendError> {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| {
+            let payload = payload();
+            let message = if text { Message::Text(payload) } else { Message::Binary(payload) };
+            self.channels.send(now, &mut self.association, id, message)
+        })
+    }
+
+    /// Hands the next message's bytes, and whether they are text, to `reader`. `false` if there is none.
+    pub(crate) fn recv(&mut self, now: Nanos, id: ChannelId, reader: impl FnOnce(&[u8], bool)) -> bool {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| match self.channels.recv(now, &mut self.association, id) {
+            Some(message) => {
+                uncharged(|| match &message {
+                    Message::Text(bytes) => reader(bytes, true),
+                    Message::Binary(bytes) => reader(bytes, false),
+                });
+                true
+            }
+            None => false,
+        })
+    }
+
+    pub(crate) fn close(&mut self, now: Nanos, id: ChannelId) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.channels.close(now, &mut self.association, id));
+    }
+
+    pub(crate) fn forget(&mut self, now: Nanos, id: ChannelId) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.channels.forget(now, &mut self.association, id));
+    }
+
+    pub(crate) fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, threshold: usize) {
+        self.gauge.charge(|| self.channels.set_buffered_amount_low_threshold(&mut self.association, id, threshold));
+    }
+
+    pub(crate) fn shutdown(&mut self, now: Nanos) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.association.shutdown(now));
+    }
+
+    pub(crate) fn abort(&mut self, now: Nanos, reason: &str) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.association.abort(now, reason));
+    }
+
+    pub(crate) fn handle_datagram(&mut self, now: Nanos, packet: &[u8]) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, Bytes::copy_from_slice(packet)));
+    }
+
+    /// A datagram that the endpoint has looked at already, and whose bytes are charged.
+    pub(crate) fn handle_routed(&mut self, now: Nanos, datagram: Bytes) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, datagram));
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Nanos) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| {
+            self.association.handle_timeout(now);
+            self.channels.handle_timeout(now, &mut self.association);
+        });
+    }
+
+    pub(crate) fn poll_event(&mut self, now: Nanos) -> Option<Event> {
+        let now = self.clock.instant(now);
+        let event = self.gauge.charge(|| self.channels.poll_event(now, &mut self.association));
+        let copy = event.clone();
+        self.gauge.charge(|| drop(event));
+        copy
+    }
+
+    /// `buf` has room enough, so that what it holds is never charged.
+    pub(crate) fn poll_transmit(&mut self, now: Nanos, max_datagrams: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
+        let now = self.clock.instant(now);
+        let capacity = buf.capacity();
+        let transmit = self.gauge.charge(|| self.association.poll_transmit(now, max_datagrams, buf));
+        assert_eq!(buf.capacity(), capacity, "I04: more was written than max_datagrams packets of the MTU");
+        transmit
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Nanos> {
+        let deadlines = [self.association.poll_timeout(), self.channels.poll_timeout()];
+        deadlines.into_iter().flatten().min().map(|at| self.clock.nanos(at))
+    }
+
+    /// The end: gives all memory back.
+    pub(crate) fn dispose(self) {
+        let Self { association, channels, gauge, .. } = self;
+        gauge.charge(|| drop((association, channels)));
+    }
+}
