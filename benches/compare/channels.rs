@@ -1,4 +1,4 @@
-//! Channels that are opened, used and closed one after another on the same stream.
+//! Channels that are opened, used and closed one after another, on a stream or a few streams that serve again and again.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use crate::plan::{Plan, guard};
 use crate::table::{Cell, Row};
 use crate::verdict::Verdict;
 
+/// The stream, as `A` knows it.
 const STREAM: u16 = 0;
 const DELAY: Duration = Duration::from_millis(5);
 
@@ -58,9 +59,9 @@ impl Channels {
     fn cycle(&mut self) -> Result<(), String> {
         let deadline = self.pair.now() + CYCLE_MAX;
         if self.bare {
-            self.send(End::A, &self.open.clone())?;
+            self.send(End::A, STREAM, &self.open.clone())?;
         }
-        self.send(End::A, &self.request.clone())?;
+        self.send(End::A, STREAM, &self.request.clone())?;
         let mut seen = [Seen::default(); 2];
         let mut replied = false;
         loop {
@@ -88,20 +89,20 @@ impl Channels {
             (_, Event::OutgoingReset { error: None, .. }) => seen.outgoing = true,
             (End::A, Event::IncomingReset(_)) => seen.incoming = true,
             (End::B, Event::IncomingReset(_)) if seen.incoming => {}
-            (End::B, Event::IncomingReset(_)) => {
+            (End::B, Event::IncomingReset(stream)) => {
                 seen.incoming = true;
-                self.reset(End::B)?;
+                self.reset(End::B, stream)?;
             }
             (End::A, Event::Message(message)) if message.payload.size() == self.reply.len() => {
-                self.reset(End::A)?;
+                self.reset(End::A, STREAM)?;
                 return Ok(true);
             }
             (End::B, Event::Message(message)) => {
                 let size = message.payload.size();
                 if size == self.request.len() {
-                    self.send(End::B, &self.reply.clone())?;
+                    self.send(End::B, message.stream, &self.reply.clone())?;
                 } else if size == self.open.len() {
-                    self.send(End::B, &self.acknowledgement.clone())?;
+                    self.send(End::B, message.stream, &self.acknowledgement.clone())?;
                 }
             }
             _ => {}
@@ -109,13 +110,13 @@ impl Channels {
         Ok(false)
     }
 
-    fn send(&mut self, end: End, payload: &Bytes) -> Result<(), String> {
-        let sent = self.pair.send(end, STREAM, payload, SendOptions::default());
+    fn send(&mut self, end: End, stream: u16, payload: &Bytes) -> Result<(), String> {
+        let sent = self.pair.send(end, stream, payload, SendOptions::default());
         sent.map_err(|refusal| format!("send: {refusal:?}"))
     }
 
-    fn reset(&mut self, end: End) -> Result<(), String> {
-        self.pair.reset(end, STREAM).map_err(|refusal| format!("reset: {refusal:?}"))
+    fn reset(&mut self, end: End, stream: u16) -> Result<(), String> {
+        self.pair.reset(end, stream).map_err(|refusal| format!("reset: {refusal:?}"))
     }
 }
 
@@ -176,7 +177,7 @@ impl Series {
 /// Slices that the cycles are cut into, so that the stacks take turns.
 const SLICES: usize = 10;
 
-/// Channels one after another on the same stream.
+/// Channels one after another.
 pub(crate) fn channels(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
     let mut all: Vec<Series> = plan.stacks.iter().map(|&stack| Series::new(stack)).collect();
     for slice in 0..SLICES {

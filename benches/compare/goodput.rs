@@ -73,17 +73,14 @@ fn transfer(plan: &Plan, stack: Stack, rate: u64, round_trip: u64) -> Result<Out
 
 impl Outcome {
     fn cell(&self) -> Cell {
-        let mean = self.mean * 100.0;
-        let text = match self.worst {
-            Some(worst) => format!("{mean:.0} ({:.0})", worst * 100.0),
-            None => format!("{mean:.0}"),
-        };
-        let note = self.cut.map(|at| {
-            let at = at.as_secs_f64();
-            let step = if at < 1.0 { 0.1 } else { 1.0 };
-            format!("cut at about {:.1} s of virtual time: it took too long", (at / step).round() * step)
-        });
-        Cell::Plain { text, note }
+        let mut text = format!("{:.0}", self.mean * 100.0);
+        if let Some(worst) = self.worst {
+            text += &format!(" ({:.0})", worst * 100.0);
+        }
+        if let Some(at) = self.cut {
+            text += &format!(" to {:.0} s", at.as_secs_f64());
+        }
+        Cell::plain(text)
     }
 }
 
@@ -104,8 +101,11 @@ pub(crate) fn goodput(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
                 }
                 cells.push(outcome.map_or_else(Cell::Failed, |outcome| outcome.cell()));
             }
-            rows.push(Row { title: format!("{name}: % of link (worst 5 s)"), cells });
+            rows.push(Row { title: format!("{name}: %"), cells });
         }
+    }
+    if let Some(first) = rows.first_mut() {
+        first.title += " of link (worst 5 s; \"to\": cut short, it took too long)";
     }
     (rows, verdicts)
 }

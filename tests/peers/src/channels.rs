@@ -9,7 +9,7 @@ use narrowboat_dcep::{
     ChannelId, ChannelOptions, Config as ChannelsConfig, DataChannels, Event as ChannelEvent,
     Message as ChannelMessage, SendError,
 };
-use narrowboat_sctp::{Association, CookieKeys, Ecn};
+use narrowboat_sctp::{Association, Config, CookieKeys, Ecn};
 
 use crate::narrowboat::{closed, config, transmit};
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
@@ -17,6 +17,9 @@ use crate::stack::Role;
 
 /// RFC 8831 §6.4's normal priority.
 const PRIORITY_NORMAL: u16 = 256;
+
+/// So few that their ids serve again and again.
+const STREAMS: u16 = 16;
 
 /// One end made of an `Association` and its `DataChannels`.
 pub struct NarrowboatChannels {
@@ -27,7 +30,6 @@ pub struct NarrowboatChannels {
     by_channel: HashMap<ChannelId, StreamId>,
     readable: VecDeque<ChannelId>,
     events: VecDeque<Event>,
-    transmit: Vec<u8>,
 }
 
 impl NarrowboatChannels {
@@ -39,23 +41,23 @@ impl NarrowboatChannels {
             message_size_max: settings.message_size_max,
             ..ChannelsConfig::default()
         };
+        let config = Config { outbound_streams: STREAMS, inbound_streams: STREAMS, ..config(settings) };
         let role = match role {
             Role::Client => narrowboat_dcep::Role::Client,
             Role::Server => narrowboat_dcep::Role::Server,
         };
         Self {
-            association: Association::new(now, Arc::new(config(settings)), CookieKeys::new(now, seed), &[], seed),
+            association: Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed),
             channels: DataChannels::new(limits, role),
             by_stream: HashMap::new(),
             by_channel: HashMap::new(),
             readable: VecDeque::new(),
             events: VecDeque::new(),
-            transmit: Vec::new(),
         }
     }
 
-    /// The channel on a stream; opened if there is none. Channels pick their streams by themselves, so a caller that counts
-    /// on one says so, and is told if it got another.
+    /// The channel that the caller knows as this stream; opened if there is none. Channels pick their streams by themselves:
+    /// what is opened here keeps the caller's number at this end, and has its real one at the other.
     fn channel(&mut self, now: Instant, stream: StreamId, options: SendOptions) -> Result<ChannelId, Refusal> {
         if let Some(&id) = self.by_stream.get(&stream) {
             return Ok(id);
@@ -73,10 +75,6 @@ impl NarrowboatChannels {
             negotiated: None,
         };
         let id = self.channels.open(now, &mut self.association, options).map_err(Refusal::failed)?;
-        let got = self.channels.stream(id);
-        if got != Some(stream) {
-            return Err(Refusal::Failed(format!("wanted a channel on stream {stream}, got {got:?}")));
-        }
         self.by_stream.insert(stream, id);
         self.by_channel.insert(id, stream);
         Ok(id)
@@ -174,8 +172,8 @@ impl Peer for NarrowboatChannels {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
-        transmit(&mut self.association, now, &mut self.transmit, wire);
+    fn poll_transmit(&mut self, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
+        transmit(&mut self.association, now, room, wire);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

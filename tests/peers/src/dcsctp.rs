@@ -144,7 +144,7 @@ impl Peer for Dcsctp {
         self.events.pop_front()
     }
 
-    fn poll_transmit(&mut self, _now: Instant, wire: &mut dyn FnMut(&[u8])) {
+    fn poll_transmit(&mut self, _now: Instant, _room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
         self.drain();
         for datagram in self.datagrams.drain(..) {
             wire(&datagram);

@@ -22,7 +22,6 @@ pub struct Narrowboat {
     pub association: Association,
     /// Streams of resets that are yet to be reported one by one.
     incoming_resets: VecDeque<StreamId>,
-    transmit: Vec<u8>,
 }
 
 impl Narrowboat {
@@ -36,7 +35,7 @@ impl Narrowboat {
     #[must_use]
     pub fn with_config(now: Instant, config: Config, seed: [u8; 32]) -> Self {
         let association = Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed);
-        Self { association, incoming_resets: VecDeque::new(), transmit: Vec::new() }
+        Self { association, incoming_resets: VecDeque::new() }
     }
 }
 
@@ -58,11 +57,11 @@ pub(crate) fn closed(reason: &CloseReason) -> Event {
 }
 
 /// Writes all that an association has to say to the wire.
-pub(crate) fn transmit(association: &mut Association, now: Instant, buf: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
+pub(crate) fn transmit(association: &mut Association, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
     loop {
-        buf.clear();
-        let Some(transmit) = association.poll_transmit(now, DATAGRAMS_MAX, buf) else { return };
-        buf.chunks(transmit.segment_size).for_each(&mut *wire);
+        room.clear();
+        let Some(transmit) = association.poll_transmit(now, DATAGRAMS_MAX, room) else { return };
+        room.chunks(transmit.segment_size).for_each(&mut *wire);
     }
 }
 
@@ -131,8 +130,8 @@ impl Peer for Narrowboat {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
-        transmit(&mut self.association, now, &mut self.transmit, wire);
+    fn poll_transmit(&mut self, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
+        transmit(&mut self.association, now, room, wire);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

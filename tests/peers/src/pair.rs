@@ -61,6 +61,8 @@ pub struct Pair {
     now: Instant,
     sides: [Side; 2],
     batch: usize,
+    /// Lent to an end that has something to send.
+    room: Vec<u8>,
 }
 
 impl Pair {
@@ -73,7 +75,7 @@ impl Pair {
             let link = Link::new(now, path, seed);
             Side { peer, link, sent: Traffic::default(), is_touched: true, deadline: None, events_left: true }
         });
-        Self { now, sides, batch: BATCH }
+        Self { now, sides, batch: BATCH, room: Vec::new() }
     }
 
     /// Sets how many datagrams an end takes in before its outputs are polled.
@@ -198,12 +200,14 @@ impl Pair {
     /// Sends what an end has to send.
     fn flush(&mut self, end: End) {
         let now = self.now;
-        let side = self.side_mut(end);
+        let [a, b] = &mut self.sides;
+        let side = if end == End::A { a } else { b };
         if !std::mem::take(&mut side.is_touched) {
             return;
         }
-        let Side { peer, link, sent, .. } = side;
-        peer.poll_transmit(now, &mut |datagram| {
+        let Side { peer, link, sent, .. } = &mut *side;
+        self.room.clear();
+        peer.poll_transmit(now, &mut self.room, &mut |datagram| {
             sent.datagrams += 1;
             sent.bytes += datagram.len() as u64;
             link.send(now, datagram);

@@ -175,8 +175,8 @@ pub trait Peer {
     fn handle_timeout(&mut self, now: Instant);
     /// The next event.
     fn poll_event(&mut self, now: Instant) -> Option<Event>;
-    /// Hands each datagram that is due to `wire`.
-    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8]));
+    /// Hands each datagram that is due to `wire`. `room` is an empty buffer of the driver's, for a stack that writes into one.
+    fn poll_transmit(&mut self, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8]));
     /// When the next timer is due.
     fn poll_timeout(&self) -> Option<Instant>;
     /// Whether the stack opens streams as data channels by itself (DCEP), so that the application need not.

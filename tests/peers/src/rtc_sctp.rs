@@ -184,7 +184,7 @@ impl Peer for RtcSctp {
         self.events.pop_front()
     }
 
-    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
+    fn poll_transmit(&mut self, now: Instant, _room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
         let Some((_, association)) = &mut self.association else { return };
         while let Some(transmit) = association.poll_transmit(now) {
             if let Transmit::RawEncode(datagrams) = transmit.message {

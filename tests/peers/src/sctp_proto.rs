@@ -190,7 +190,7 @@ impl Peer for SctpProto {
         self.events.pop_front()
     }
 
-    fn poll_transmit(&mut self, now: Instant, wire: &mut dyn FnMut(&[u8])) {
+    fn poll_transmit(&mut self, now: Instant, _room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8])) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
             if let Transmit::RawEncode(datagrams) = transmit.payload {
                 datagrams.iter().for_each(|datagram| wire(datagram));
