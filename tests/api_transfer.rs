@@ -1,4 +1,5 @@
 //! The async API over loopback: channels open, carry messages both ways, and close.
+#![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

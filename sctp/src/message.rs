@@ -135,6 +135,7 @@ impl Credit {
     }
 
     /// Joins another credit of the same association to this one.
+    #[expect(clippy::needless_pass_by_value, reason = "the other credit is used up")]
     pub fn merge(&mut self, other: Self) {
         self.0 = self.0.saturating_add(other.0);
     }

@@ -12,11 +12,8 @@ use crate::wire::{Cause, Shutdown, encode_shutdown_complete};
 impl Association {
     pub(super) fn begin_shutdown(&mut self, now: Instant) {
         match self.state {
-            State::Closed => {
-                if !self.is_over {
-                    self.close(CloseReason::Shutdown);
-                }
-            }
+            // Nothing was begun, so nothing is to be ended; an association that is over stays as it is.
+            State::Closed => self.close(CloseReason::Shutdown),
             // What was accepted is delivered first, so the handshake goes on.
             State::CookieWait | State::CookieEchoed => {
                 self.is_shutdown_wanted = true;

@@ -68,10 +68,6 @@ impl Inbox {
         self.queued + self.lent
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
     pub(super) fn check_consistency(&self) {
         let counted = self.events.iter().map(|event| match event {
             ReceiverEvent::Message(message) => message.credit.bytes() as usize,

@@ -164,17 +164,19 @@ impl Receiver {
     }
 
     /// Whether there is something to [`poll`](Self::poll).
+    #[cfg(test)]
     pub(crate) fn has_unread(&self) -> bool {
-        !self.inbox.is_empty()
+        self.inbox.unread() > 0
+    }
+
+    /// The streams of the reset that waits for data sent before it.
+    #[cfg(test)]
+    pub(crate) fn deferred(&self) -> Option<&Streams> {
+        self.deferred.as_ref().map(Deferred::streams)
     }
 
     pub(crate) fn sack_due(&self) -> SackDue {
         self.policy.due()
-    }
-
-    /// The streams of the reset that waits for data sent before it.
-    pub(crate) fn deferred(&self) -> Option<&Streams> {
-        self.deferred.as_ref().map(Deferred::streams)
     }
 
     /// What a SACK has to say: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is

@@ -77,6 +77,7 @@ impl Ordered {
         self.parked.iter().map(|(&(stream, ssn), &first)| (stream, Ssn(ssn), first))
     }
 
+    #[cfg(test)]
     pub(super) fn parked_len(&self) -> usize {
         self.parked.len()
     }
