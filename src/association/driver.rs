@@ -50,7 +50,7 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize) -> Nex
         buffer.clear();
         let turn = shared.turn(max_datagrams, &mut buffer);
         if let Some(transmit) = turn.transmit {
-            if let Err(error) = socket.send(shared.route, &buffer, transmit.segment_size).await {
+            if let Err(error) = socket.send(shared.transport.route(), &buffer, transmit.segment_size).await {
                 shared.on_unreachable(&error);
             }
             batches += 1;

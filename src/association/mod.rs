@@ -4,6 +4,7 @@ mod driver;
 mod inner;
 mod shared;
 mod slot;
+mod transport;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::task::{Context, Poll};
 pub(crate) use driver::drive;
 pub(crate) use inner::{Inner, Opened};
 pub(crate) use shared::{Place, Shared, now, wake};
+pub(crate) use transport::Transport;
 
 use crate::channel::DataChannel;
 use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
@@ -137,8 +139,7 @@ impl Association {
     /// The peer's address and port.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
-        let remote = self.shared.route.remote;
-        SocketAddr::new(remote.ip().to_canonical(), remote.port())
+        self.shared.remote_address()
     }
 
     /// Largest message that [`DataChannel::send`] accepts, in bytes.

@@ -5,6 +5,7 @@
 //! the lock: its wakers are collected, and woken (or dropped) after it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -16,8 +17,8 @@ use tokio::sync::Notify;
 use tokio::task::coop;
 
 use super::inner::Inner;
+use super::transport::Transport;
 use crate::config::Config;
-use crate::socket::Route;
 use crate::waiters::{Interest, WaiterKey};
 
 /// The time that every layer below is told: tokio's, so that a paused clock pauses the protocol too.
@@ -36,7 +37,8 @@ pub(crate) struct Shared {
     inner: Mutex<Inner>,
     /// Tells the driver that there may be something to send, or an earlier deadline.
     pub(crate) work: Notify,
-    pub(crate) route: Route,
+    /// What carries the packets.
+    pub(crate) transport: Transport,
     pub(crate) send_size_max: usize,
 }
 
@@ -61,9 +63,25 @@ pub(crate) struct Turn {
 }
 
 impl Shared {
-    pub(crate) fn new(core: narrowboat_sctp::Association, role: Role, route: Route, config: &Config) -> Arc<Self> {
+    pub(crate) fn new(
+        core: narrowboat_sctp::Association,
+        role: Role,
+        transport: Transport,
+        config: &Config,
+    ) -> Arc<Self> {
         let inner = Inner::new(core, role, config);
-        Arc::new(Self { inner: Mutex::new(inner), work: Notify::new(), route, send_size_max: config.send_size_max() })
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            work: Notify::new(),
+            transport,
+            send_size_max: config.send_size_max(),
+        })
+    }
+
+    /// The peer's address and port, as applications write them.
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        let remote = self.transport.route().remote;
+        SocketAddr::new(remote.ip().to_canonical(), remote.port())
     }
 
     /// Looks at the association.

@@ -24,8 +24,7 @@ impl Incoming {
     /// The peer's address and port. The handshake has shown that the peer receives there.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
-        let remote = self.shared.route.remote;
-        SocketAddr::new(remote.ip().to_canonical(), remote.port())
+        self.shared.remote_address()
     }
 
     /// Ends the association with an ABORT.

@@ -70,7 +70,7 @@ async fn next_batch(core: &Core, batch: &mut ReceiveBatch) -> Option<std::io::Re
 /// Gives each new association its driver, and refuses those that there is no room for.
 fn start_made(core: &Arc<Core>, routed: &mut Routed) {
     for (handle, shared) in routed.made.drain(..) {
-        tracing::debug!(remote = %shared.route.remote, "association made by the peer");
+        tracing::debug!(remote = %shared.remote_address(), "association made by the peer");
         core.spawn_driver(handle, shared);
     }
     for incoming in routed.refused.drain(..) {

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::Incoming;
-use crate::association::{Shared, drive, now, wake};
+use crate::association::{Shared, Transport, drive, now, wake};
 use crate::config::Config;
 use crate::error::ConnectError;
 use crate::socket::{Datagram, Route, Socket};
@@ -91,7 +91,8 @@ impl Core {
             narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
             narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
         })?;
-        let shared = Shared::new(association, Role::Client, Route { remote, local: None }, &self.config);
+        let shared =
+            Shared::new(association, Role::Client, Transport::Plain(Route { remote, local: None }), &self.config);
         table.associations.insert(handle, Arc::clone(&shared));
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
@@ -116,7 +117,7 @@ impl Core {
                     routed.datagrams.push((ecn, bytes));
                 }
                 DatagramEvent::New(handle, association) => {
-                    let shared = Shared::new(*association, Role::Server, route, &self.config);
+                    let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
                     table.associations.insert(handle, Arc::clone(&shared));
                     let incoming = Incoming::new(Arc::clone(&shared));
                     if table.is_closed || table.incoming.len() >= self.config.accept_queue_max {
@@ -141,7 +142,7 @@ impl Core {
 
     /// Starts the task that runs an association, and forgets the association when it ends.
     pub(crate) fn spawn_driver(self: &Arc<Self>, handle: AssociationHandle, shared: Arc<Shared>) {
-        let span = tracing::debug_span!("association", remote = %shared.route.remote);
+        let span = tracing::debug_span!("association", remote = %shared.remote_address());
         let entry = Entry { core: Arc::clone(self), handle };
         let run = async move {
             drive(&shared, &entry.core.socket, entry.core.config.association.mtu).await;
