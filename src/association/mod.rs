@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 pub(crate) use driver::drive;
 pub(crate) use inner::{Inner, Opened};
 pub(crate) use shared::{Place, Shared, now, wake};
-pub(crate) use transport::Transport;
+pub(crate) use transport::{Input, Transport};
 
 use crate::channel::DataChannel;
 use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};

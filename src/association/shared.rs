@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::{Ecn, Transmit};
+use narrowboat_sctp::Transmit;
 use tokio::sync::Notify;
 use tokio::task::coop;
 
 use super::inner::Inner;
-use super::transport::Transport;
+use super::transport::{Input, Transport};
 use crate::config::Config;
+use crate::socket::Datagram;
 use crate::waiters::{Interest, WaiterKey};
 
 /// The time that every layer below is told: tokio's, so that a paused clock pauses the protocol too.
@@ -140,10 +140,11 @@ impl Shared {
     }
 
     /// Hands over what arrived, in order.
-    pub(crate) fn receive(&self, datagrams: impl Iterator<Item = (Ecn, Bytes)>, wakers: &mut Vec<Waker>) {
+    pub(crate) fn receive(&self, inputs: impl Iterator<Item = Input>, wakers: &mut Vec<Waker>) {
         let now = now();
         let mut inner = self.lock();
-        for (ecn, bytes) in datagrams {
+        for input in inputs {
+            let Input::Datagram(Datagram { ecn, bytes, .. }) = input;
             inner.core.handle_datagram(now, ecn, bytes);
         }
         inner.has_work = true;

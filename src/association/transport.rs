@@ -1,6 +1,13 @@
 //! What carries an association's packets. The association itself knows nothing of it.
 
-use crate::socket::Route;
+use crate::socket::{Datagram, Route};
+
+/// What has arrived for an association.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A datagram with an SCTP packet.
+    Datagram(Datagram),
+}
 
 /// The layer below an association.
 #[derive(Debug)]

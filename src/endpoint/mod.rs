@@ -3,6 +3,7 @@
 mod builder;
 mod incoming;
 mod receive;
+mod router;
 mod table;
 
 use std::future::poll_fn;

@@ -40,7 +40,7 @@ pub(super) async fn receive(core: Arc<Core>) {
 
         core.route(now(), &mut datagrams, &mut routed);
         start_made(&core, &mut routed);
-        let mut arrived = routed.datagrams.drain(..);
+        let mut arrived = routed.inputs.drain(..);
         for (shared, count) in routed.runs.drain(..) {
             shared.receive(arrived.by_ref().take(count), &mut wakers);
         }

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use narrowboat_dcep::Role;
-use narrowboat_sctp::{AssociationHandle, DatagramEvent, Ecn};
+use narrowboat_sctp::AssociationHandle;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
@@ -18,7 +17,8 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::Incoming;
-use crate::association::{Shared, Transport, drive, now, wake};
+use super::router::{Router, Verdict};
+use crate::association::{Input, Shared, Transport, drive, now, wake};
 use crate::config::Config;
 use crate::error::ConnectError;
 use crate::socket::{Datagram, Route, Socket};
@@ -39,7 +39,7 @@ pub(crate) struct Core {
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(crate) core: narrowboat_sctp::Endpoint,
+    router: Router,
     associations: HashMap<AssociationHandle, Arc<Shared>>,
     incoming: VecDeque<Incoming>,
     waiters: Waiters,
@@ -50,8 +50,8 @@ pub(crate) struct Table {
 /// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
 #[derive(Debug, Default)]
 pub(crate) struct Routed {
-    /// Datagrams of known associations, in the order in which they came.
-    pub(crate) datagrams: Vec<(Ecn, Bytes)>,
+    /// What came for known associations, in the order in which it came.
+    pub(crate) inputs: Vec<Input>,
     /// Whom they are for: so many in a row for this one.
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
     /// Stateless answers, one after another, and where each ends.
@@ -70,7 +70,7 @@ impl Core {
         let mut seed = [0; 32];
         SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
         let table = Table {
-            core: narrowboat_sctp::Endpoint::new(now(), config.endpoint(), seed),
+            router: Router::Plain(Box::new(narrowboat_sctp::Endpoint::new(now(), config.endpoint(), seed))),
             associations: HashMap::new(),
             incoming: VecDeque::new(),
             waiters: Waiters::default(),
@@ -87,7 +87,8 @@ impl Core {
         if table.is_closed {
             return Err(ConnectError::EndpointClosed);
         }
-        let (handle, association) = table.core.connect(now(), remote).map_err(|error| match error {
+        let Router::Plain(endpoint) = &mut table.router;
+        let (handle, association) = endpoint.connect(now(), remote).map_err(|error| match error {
             narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
             narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
         })?;
@@ -103,9 +104,9 @@ impl Core {
     pub(crate) fn route(&self, now: Instant, batch: &mut Vec<Datagram>, routed: &mut Routed) {
         let mut table = self.lock();
         let mut last = None;
-        for Datagram { route, ecn, bytes } in batch.drain(..) {
-            match table.core.handle_datagram(now, route.remote, bytes, &mut routed.answer_bytes) {
-                DatagramEvent::Existing(handle, bytes) => {
+        for datagram in batch.drain(..) {
+            match table.router.route(now, datagram, &mut routed.answer_bytes) {
+                Verdict::Existing(handle, input) => {
                     match routed.runs.last_mut() {
                         Some((_, count)) if last == Some(handle) => *count += 1,
                         _ => {
@@ -114,9 +115,9 @@ impl Core {
                             last = Some(handle);
                         }
                     }
-                    routed.datagrams.push((ecn, bytes));
+                    routed.inputs.push(input);
                 }
-                DatagramEvent::New(handle, association) => {
+                Verdict::New(handle, association, route) => {
                     let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
                     table.associations.insert(handle, Arc::clone(&shared));
                     let incoming = Incoming::new(Arc::clone(&shared));
@@ -127,8 +128,8 @@ impl Core {
                     }
                     routed.made.push((handle, shared));
                 }
-                DatagramEvent::Answer => routed.answers.push((route, routed.answer_bytes.len())),
-                DatagramEvent::Dropped => {}
+                Verdict::Answer(route) => routed.answers.push((route, routed.answer_bytes.len())),
+                Verdict::Dropped => {}
             }
         }
         if routed.made.is_empty() {
@@ -230,7 +231,7 @@ impl Core {
         super::EndpointStats {
             associations: table.associations.len(),
             refused: self.refused.load(Ordering::Relaxed),
-            drops: table.core.drops().clone(),
+            drops: table.router.drops(),
             socket: self.socket.stats(),
         }
     }
@@ -252,7 +253,7 @@ impl Core {
     fn remove(&self, handle: AssociationHandle) {
         let mut wakers = Vec::new();
         let mut table = self.lock();
-        table.core.remove(handle);
+        table.router.remove(handle);
         let removed = table.associations.remove(&handle);
         if table.associations.is_empty() {
             table.waiters.wake(Interest::Progress, &mut wakers);

@@ -1,0 +1,63 @@
+//! Whom a datagram is for.
+
+use std::time::Instant;
+
+use narrowboat_sctp::{AssociationHandle, DatagramEvent, Drops, Endpoint};
+
+use crate::association::Input;
+use crate::socket::{Datagram, Route};
+
+/// Finds the association of a datagram, at a cost that does not depend on how many there are.
+#[derive(Debug)]
+pub(crate) enum Router {
+    /// SCTP packets in UDP datagrams as they are (RFC 6951).
+    Plain(Box<Endpoint>),
+}
+
+/// What becomes of a datagram.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    /// It is for this association.
+    Existing(AssociationHandle, Input),
+    /// It has made a new association, which has taken it in.
+    New(AssociationHandle, Box<narrowboat_sctp::Association>, Route),
+    /// It is answered by what was appended to `answer`, and forgotten.
+    Answer(Route),
+    /// It was dropped, and counted.
+    Dropped,
+}
+
+impl Router {
+    /// Says what becomes of a datagram.
+    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answer: &mut Vec<u8>) -> Verdict {
+        match self {
+            Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answer),
+        }
+    }
+
+    /// Forgets an association that is over.
+    pub(crate) fn remove(&mut self, handle: AssociationHandle) {
+        match self {
+            Self::Plain(endpoint) => endpoint.remove(handle),
+        }
+    }
+
+    /// Datagrams dropped before they reached an association.
+    pub(crate) fn drops(&self) -> Drops {
+        match self {
+            Self::Plain(endpoint) => endpoint.drops().clone(),
+        }
+    }
+}
+
+fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answer: &mut Vec<u8>) -> Verdict {
+    let Datagram { route, ecn, bytes } = datagram;
+    match endpoint.handle_datagram(now, route.remote, bytes, answer) {
+        DatagramEvent::Existing(handle, bytes) => {
+            Verdict::Existing(handle, Input::Datagram(Datagram { route, ecn, bytes }))
+        }
+        DatagramEvent::New(handle, association) => Verdict::New(handle, association, route),
+        DatagramEvent::Answer => Verdict::Answer(route),
+        DatagramEvent::Dropped => Verdict::Dropped,
+    }
+}
