@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use narrowboat_dcep::{ChannelError, OpenError};
-pub use narrowboat_sctp::{CloseReason, ConfigError};
+pub use narrowboat_sctp::{CloseReason, ConfigError, TransportFailure};
 
 use crate::{Message, ReadyState};
 

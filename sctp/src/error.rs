@@ -89,6 +89,49 @@ pub enum CloseReason {
     /// The peer broke a rule that the association cannot survive; it has been sent an ABORT.
     #[error("the peer violated the protocol: {0}")]
     PeerViolation(#[from] Violation),
+    /// The transport below ended, so nothing could be said any more; see
+    /// [`Association::transport_failed`](crate::Association::transport_failed).
+    #[error(transparent)]
+    Transport(#[from] TransportFailure),
+}
+
+/// Why the transport below an association ended, where there is one with a life of its own (RFC 8261).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransportFailure {
+    /// The peer closed it in due form (RFC 6347 §4.1.2.7: close_notify).
+    #[error("the peer closed the connection")]
+    ClosedByPeer,
+    /// The peer closed it before a single packet had come, which is what a peer does that does not accept this end's
+    /// certificate.
+    #[error(
+        "the peer closed the connection before using it: it expects another certificate, so give it this endpoint's \
+         current ticket"
+    )]
+    RefusedByPeer,
+    /// The peer ended it with a fatal alert.
+    #[error("the peer ended the connection: {0}")]
+    Alert(String),
+    /// The peer's certificate is not the one that was asked for (RFC 8122 §5). Nothing that it sent was taken.
+    #[error(
+        "the peer's certificate is not the one that was asked for: get its current ticket or description; \
+         if it was current, someone is in between"
+    )]
+    WrongCertificate,
+    /// No answer to the first checks of connectivity (RFC 8445 §7).
+    #[error(
+        "the peer does not answer: see that it runs, that its address is right, and that nothing between blocks UDP"
+    )]
+    NoAnswer,
+    /// The peer answered, but the secure handshake did not end in time.
+    #[error("the secure handshake did not end in time: see that nothing between blocks larger UDP datagrams")]
+    HandshakeTimedOut,
+    /// The secure handshake, or the connection after it, failed for this reason.
+    #[error("the secure connection failed: {0}")]
+    Broken(String),
+    /// The peer has not consented to receive for thirty seconds (RFC 7675 §5.1): it is gone, or its network is.
+    #[error("the peer has not been heard of for thirty seconds")]
+    ConsentExpired,
 }
 
 /// A rule that the peer broke. Each ends the association with an ABORT that carries the RFC's cause.

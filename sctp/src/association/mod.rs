@@ -13,6 +13,7 @@ mod shutdown;
 mod state;
 mod timeout;
 mod timer;
+mod transport;
 mod unexpected;
 
 pub use state::State;
@@ -31,7 +32,7 @@ use self::outbox::Outbox;
 use self::timer::TimerTable;
 use crate::config::Config;
 use crate::cookie::CookieKeys;
-use crate::error::{CloseReason, ResetError, SendError};
+use crate::error::{CloseReason, ResetError, SendError, TransportFailure};
 use crate::event::Event;
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
@@ -329,6 +330,19 @@ impl Association {
         let _ = ecn;
         self.burst_left = self.config.max_burst;
         self.take_in(now, datagram);
+        self.check_consistency();
+    }
+
+    /// The transport below has ended, for good: so has the association. Nothing is sent.
+    pub fn transport_failed(&mut self, failure: TransportFailure) {
+        self.end_with_transport(failure);
+        self.check_consistency();
+    }
+
+    /// The transport below sends by another path from now on: packet size, round-trip time and congestion window are
+    /// learned anew. What is on its way still counts.
+    pub fn path_changed(&mut self, now: Instant) {
+        self.begin_anew_on_path(now);
         self.check_consistency();
     }
 

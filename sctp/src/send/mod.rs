@@ -107,6 +107,14 @@ impl Sender {
         Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, mtu, initial_tsn) }
     }
 
+    /// Another path, of which nothing is known yet.
+    pub(crate) fn on_path_changed(&mut self, mtu: usize) {
+        self.mtu = mtu;
+        self.congestion = Box::new(NewReno::new(mtu - PACKET_HEADER_LEN));
+        self.pacer = Pacer::new(mtu);
+        self.paced_until = None;
+    }
+
     /// The first TSN is another one than thought; nothing has been sent yet.
     pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
         debug_assert!(self.outstanding.is_empty());

@@ -1,0 +1,76 @@
+//! What an association makes of a transport below it that ends or moves (RFC 8261).
+
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::{CloseReason, Config, Event, State, TransportFailure};
+use pair::{MS, Pair, Verdict};
+
+fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
+    pair.events[end].iter().find_map(|event| match event {
+        Event::Closed(reason) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_transport_that_ends_takes_the_association_with_it_and_nothing_more_is_sent() {
+    for begin in [false, true] {
+        let mut pair = if begin { Pair::connected(Config::default()) } else { Pair::new() };
+        if begin {
+            pair.send(0, 1, "never to arrive");
+        }
+        let sent = pair.trace.len();
+        pair.ends[0].transport_failed(TransportFailure::ConsentExpired);
+        pair.run_for(5 * MS);
+        assert_eq!(closed(&pair, 0), Some(CloseReason::Transport(TransportFailure::ConsentExpired)));
+        assert_eq!(pair.trace.len(), sent);
+        assert!(pair.ends[0].poll_timeout().is_none());
+    }
+}
+
+#[test]
+fn a_transport_closed_instead_of_the_last_packet_of_a_shutdown_is_a_shutdown() {
+    let mut pair = Pair::connected(Config::default());
+    pair.rule = Box::new(|packet| if packet.has(ChunkType::SHUTDOWN_COMPLETE) { Verdict::Drop } else { Verdict::Pass });
+    let now = pair.now;
+    pair.ends[0].shutdown(now);
+    pair.run_for(100 * MS);
+    assert_eq!(closed(&pair, 0), Some(CloseReason::Shutdown));
+    assert_eq!(pair.ends[1].state(), State::ShutdownAckSent);
+    pair.ends[1].transport_failed(TransportFailure::ClosedByPeer);
+    pair.run_for(MS);
+    assert_eq!(closed(&pair, 1), Some(CloseReason::Shutdown));
+}
+
+#[test]
+fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_loses_nothing() {
+    let mut pair = Pair::connected(Config::default());
+    let message = Bytes::from(vec![7; 300_000]);
+    pair.send(0, 1, message.clone());
+    pair.run_until(Duration::from_secs(10), |pair| !pair.received[1].is_empty());
+    let initial = 10 * (1200 - 12);
+    let learned = pair.ends[0].stats();
+    assert!(learned.cwnd > initial && learned.srtt.is_some());
+
+    pair.send(0, 1, message.clone());
+    pair.run_for(MS);
+    let now = pair.now;
+    pair.ends[0].path_changed(now);
+    let stats = pair.ends[0].stats();
+    assert_eq!((stats.cwnd, stats.srtt, stats.rto), (initial, None, Config::default().rto_initial));
+    pair.run_until(Duration::from_secs(10), |pair| pair.received[1].len() == 2);
+    assert_eq!(pair.received[1][1].2, message);
+}
+
+#[test]
+fn k11_an_idle_association_measures_its_new_path_at_once() {
+    let mut pair = Pair::connected(Config::default());
+    let now = pair.now;
+    pair.ends[0].path_changed(now);
+    pair.run_for(50 * MS);
+    assert_eq!(pair.ends[0].stats().srtt, Some(2 * pair.one_way));
+}
