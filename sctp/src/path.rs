@@ -19,6 +19,10 @@ pub(crate) struct Path {
     error_count_max: u32,
     /// The HEARTBEAT that waits for its answer.
     heartbeat: Option<Heartbeat>,
+    /// What the last probe of another path asked.
+    probe: Option<u64>,
+    /// Whether it was answered.
+    is_proven: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,24 @@ impl Path {
             error_count: 0,
             error_count_max: config.association_max_retransmits,
             heartbeat: None,
+            probe: None,
+            is_proven: false,
         }
+    }
+
+    pub(crate) fn on_probe_sent(&mut self, nonce: u64) {
+        self.probe = Some(nonce);
+    }
+
+    /// Whether this answers the last probe.
+    pub(crate) fn on_probe_ack(&mut self, nonce: u64) -> bool {
+        let is_answer = self.probe.take_if(|probe| *probe == nonce).is_some();
+        self.is_proven |= is_answer;
+        is_answer
+    }
+
+    pub(crate) fn take_proof(&mut self) -> bool {
+        std::mem::take(&mut self.is_proven)
     }
 
     /// The peer has shown that it is there (RFC 9260 §8.1).

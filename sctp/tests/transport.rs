@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::ChunkType;
-use narrowboat_sctp::{CloseReason, Config, Event, State, TransportFailure};
+use narrowboat_sctp::{CloseReason, Config, Ecn, Event, State, TransportFailure};
 use pair::{MS, Pair, Verdict};
 
 fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
@@ -73,4 +73,29 @@ fn k11_an_idle_association_measures_its_new_path_at_once() {
     pair.ends[0].path_changed(now);
     pair.run_for(50 * MS);
     assert_eq!(pair.ends[0].stats().srtt, Some(2 * pair.one_way));
+}
+
+#[test]
+fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
+    let mut pair = Pair::new();
+    let mut probe = Vec::new();
+    assert!(!pair.ends[0].probe_path(&mut probe), "nothing is established that could move");
+    pair.connect();
+    assert!(pair.ends[0].probe_path(&mut probe));
+    let old = Bytes::from(std::mem::take(&mut probe));
+    assert!(pair.ends[0].probe_path(&mut probe));
+    let now = pair.now;
+    let answer_to = |pair: &mut Pair, packet: Bytes| {
+        pair.ends[1].handle_datagram(now, Ecn::NotCe, packet);
+        let mut answer = Vec::new();
+        assert!(pair.ends[1].poll_transmit(now, 1, &mut answer).is_some());
+        Bytes::from(answer)
+    };
+    let late = answer_to(&mut pair, old);
+    let answer = answer_to(&mut pair, probe.into());
+    for (packet, proves) in [(late, false), (answer.clone(), true), (answer, false)] {
+        pair.ends[0].handle_datagram(now, Ecn::NotCe, packet);
+        assert_eq!(pair.ends[0].take_path_proof(), proves);
+        assert!(!pair.ends[0].take_path_proof(), "it is told once");
+    }
 }

@@ -37,6 +37,9 @@ impl Association {
 
     pub(super) fn on_heartbeat_ack(&mut self, now: Instant, value: &[u8]) {
         let nonce = decode_heartbeat(value).ok().and_then(|info| info.try_into().ok()).map(u64::from_be_bytes);
+        if nonce.is_some_and(|nonce| self.path.on_probe_ack(nonce)) {
+            return;
+        }
         match nonce.and_then(|nonce| self.path.on_heartbeat_ack(now, nonce)) {
             Some(rtt) => {
                 self.path.rto.on_sample(rtt);

@@ -346,6 +346,21 @@ impl Association {
         self.check_consistency();
     }
 
+    /// Appends a packet for another path to the peer than the one in use: a HEARTBEAT, which is all that may be sent there
+    /// before the peer has shown that it receives there. Returns whether there was one to write: not before the
+    /// association is established, nor after SHUTDOWN.
+    pub fn probe_path(&mut self, buf: &mut Vec<u8>) -> bool {
+        let wrote = self.write_probe(buf);
+        self.check_consistency();
+        wrote
+    }
+
+    /// Whether the last [`probe_path`](Self::probe_path) has been answered since this was last asked: the peer receives
+    /// where it was sent.
+    pub fn take_path_proof(&mut self) -> bool {
+        self.path.take_proof()
+    }
+
     /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come; calls at
     /// other times do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {

@@ -2,10 +2,14 @@
 
 use std::time::Instant;
 
+use rand::Rng;
+
+use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, TransportFailure};
 use crate::path::Path;
+use crate::wire::{ChunkType, encode_heartbeat};
 
 impl Association {
     /// Nothing can be sent any more. A peer that closes its transport while it waits for nothing but SHUTDOWN COMPLETE
@@ -15,6 +19,23 @@ impl Association {
             TransportFailure::ClosedByPeer if self.state == State::ShutdownAckSent => CloseReason::Shutdown,
             failure => CloseReason::Transport(failure),
         });
+    }
+
+    /// Whoever answers with the nonce receives where this packet was sent, and is the peer: nobody else can read it. As
+    /// QUIC's PATH_CHALLENGE (RFC 9000 §8.2), with the means of RFC 9260 §5.4.
+    pub(super) fn write_probe(&mut self, buf: &mut Vec<u8>) -> bool {
+        if !matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
+            return false;
+        }
+        let nonce = self.rng.next_u64();
+        self.path.on_probe_sent(nonce);
+        let start = buf.len();
+        negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
+        encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), buf);
+        negotiate::seal_from(start, buf);
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += (buf.len() - start) as u64;
+        true
     }
 
     /// What was measured is of no use on another path. A HEARTBEAT measures the new one, unless data does.
