@@ -3,6 +3,7 @@
 mod association;
 mod channel;
 mod config;
+mod counters;
 mod endpoint;
 pub mod error;
 mod message;

@@ -2,13 +2,15 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use narrowboat_sctp::Ecn;
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
+
+use crate::counters::counters;
 
 /// The largest datagram, and the most that the system joins into one by receive offload.
 const DATAGRAM_SIZE_MAX: usize = 65_535;
@@ -35,25 +37,10 @@ pub(crate) struct Datagram {
     pub(crate) bytes: Bytes,
 }
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// What a socket has done so far.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        #[non_exhaustive]
-        pub struct SocketStats { $($(#[$doc])* pub $name: u64),* }
-
-        #[derive(Debug, Default)]
-        struct Counters { $($name: AtomicU64),* }
-
-        impl Counters {
-            fn stats(&self) -> SocketStats {
-                SocketStats { $($name: self.$name.load(Ordering::Relaxed)),* }
-            }
-        }
-    };
-}
-
 counters! {
+    /// What a socket has done so far.
+    pub struct SocketStats;
+    struct Counters;
     /// Datagrams that arrived.
     datagrams_received,
     /// Bytes of those datagrams.

@@ -1,5 +1,6 @@
 //! The handle of an endpoint.
 
+mod answers;
 mod builder;
 mod incoming;
 mod receive;

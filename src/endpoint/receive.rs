@@ -45,7 +45,7 @@ pub(super) async fn receive(core: Arc<Core>) {
             shared.receive(arrived.by_ref().take(count), &mut wakers);
         }
         drop(arrived);
-        send_answers(&core, &mut routed);
+        routed.answers.send(&core.socket);
 
         if since_yield >= DATAGRAMS_PER_TURN_MAX {
             since_yield = 0;
@@ -77,15 +77,4 @@ fn start_made(core: &Arc<Core>, routed: &mut Routed) {
         core.count_refused();
         incoming.refuse();
     }
-}
-
-fn send_answers(core: &Core, routed: &mut Routed) {
-    let mut start = 0;
-    for (route, end) in routed.answers.drain(..) {
-        if let Some(answer) = routed.answer_bytes.get(start..end) {
-            core.socket.send_answer(route, answer);
-        }
-        start = end;
-    }
-    routed.answer_bytes.clear();
 }

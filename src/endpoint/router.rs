@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use narrowboat_sctp::{AssociationHandle, DatagramEvent, Drops, Endpoint};
 
+use super::answers::Answers;
 use crate::association::Input;
 use crate::socket::{Datagram, Route};
 
@@ -21,17 +22,15 @@ pub(crate) enum Verdict {
     Existing(AssociationHandle, Input),
     /// It has made a new association, which has taken it in.
     New(AssociationHandle, Box<narrowboat_sctp::Association>, Route),
-    /// It is answered by what was appended to `answer`, and forgotten.
-    Answer(Route),
-    /// It was dropped, and counted.
-    Dropped,
+    /// Nothing more: it was answered, or dropped and counted.
+    Done,
 }
 
 impl Router {
     /// Says what becomes of a datagram.
-    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answer: &mut Vec<u8>) -> Verdict {
+    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> Verdict {
         match self {
-            Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answer),
+            Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answers),
         }
     }
 
@@ -50,14 +49,17 @@ impl Router {
     }
 }
 
-fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answer: &mut Vec<u8>) -> Verdict {
+fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answers: &mut Answers) -> Verdict {
     let Datagram { route, ecn, bytes } = datagram;
-    match endpoint.handle_datagram(now, route.remote, bytes, answer) {
+    match endpoint.handle_datagram(now, route.remote, bytes, answers.buffer()) {
         DatagramEvent::Existing(handle, bytes) => {
             Verdict::Existing(handle, Input::Datagram(Datagram { route, ecn, bytes }))
         }
         DatagramEvent::New(handle, association) => Verdict::New(handle, association, route),
-        DatagramEvent::Answer => Verdict::Answer(route),
-        DatagramEvent::Dropped => Verdict::Dropped,
+        DatagramEvent::Answer => {
+            answers.push(route);
+            Verdict::Done
+        }
+        DatagramEvent::Dropped => Verdict::Done,
     }
 }

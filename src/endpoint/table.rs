@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::Incoming;
+use super::answers::Answers;
 use super::router::{Router, Verdict};
 use crate::association::{Input, Shared, Transport, drive, now, wake};
 use crate::config::Config;
@@ -54,9 +55,8 @@ pub(crate) struct Routed {
     pub(crate) inputs: Vec<Input>,
     /// Whom they are for: so many in a row for this one.
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
-    /// Stateless answers, one after another, and where each ends.
-    pub(crate) answer_bytes: Vec<u8>,
-    pub(crate) answers: Vec<(Route, usize)>,
+    /// Stateless answers.
+    pub(crate) answers: Answers,
     /// Associations that a peer has just made.
     pub(crate) made: Vec<(AssociationHandle, Arc<Shared>)>,
     /// Of those, the ones that there is no room for; to be dropped after the lock.
@@ -105,7 +105,7 @@ impl Core {
         let mut table = self.lock();
         let mut last = None;
         for datagram in batch.drain(..) {
-            match table.router.route(now, datagram, &mut routed.answer_bytes) {
+            match table.router.route(now, datagram, &mut routed.answers) {
                 Verdict::Existing(handle, input) => {
                     match routed.runs.last_mut() {
                         Some((_, count)) if last == Some(handle) => *count += 1,
@@ -128,8 +128,7 @@ impl Core {
                     }
                     routed.made.push((handle, shared));
                 }
-                Verdict::Answer(route) => routed.answers.push((route, routed.answer_bytes.len())),
-                Verdict::Dropped => {}
+                Verdict::Done => {}
             }
         }
         if routed.made.is_empty() {
