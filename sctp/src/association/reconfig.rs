@@ -26,7 +26,9 @@ impl Association {
         }
         for stream in streams {
             if !self.sender.is_resetting(*stream) {
-                self.outgoing_reset.want(*stream, self.sender.drains_at(*stream));
+                if let Some(position) = self.sender.drains_at(*stream) {
+                    self.outgoing_reset.want(*stream, position);
+                }
                 self.sender.begin_reset(*stream);
             }
         }
@@ -36,9 +38,10 @@ impl Association {
 
     /// Queues that ran empty wait for their last acknowledgement; those that have it can be reset.
     pub(super) fn advance_resets(&mut self) {
-        let Self { outgoing_reset, sender, .. } = self;
-        outgoing_reset.on_sent(|stream| sender.drains_at(stream));
-        outgoing_reset.on_acknowledged(sender.acknowledged());
+        while let Some((stream, position)) = self.sender.poll_drained() {
+            self.outgoing_reset.want(stream, position);
+        }
+        self.outgoing_reset.on_acknowledged(self.sender.acknowledged());
     }
 
     pub(super) fn on_reconfig(&mut self, now: Instant, value: &[u8]) {

@@ -48,8 +48,6 @@ pub(crate) struct OutgoingReset {
     next: RequestSn,
     /// Streams that are reset once the chunk at that position is acknowledged; soonest first.
     draining: BinaryHeap<Reverse<(u64, StreamId)>>,
-    /// Streams that still have messages in their queue.
-    queued: Vec<StreamId>,
     ready: VecDeque<StreamId>,
     request: Option<Request>,
     attempts_max: u32,
@@ -59,35 +57,12 @@ pub(crate) struct OutgoingReset {
 impl OutgoingReset {
     /// Requests count from the initial TSN (RFC 6525 §4.1).
     pub(crate) fn new(first: RequestSn, attempts_max: u32, timeout: Duration) -> Self {
-        Self {
-            next: first,
-            draining: BinaryHeap::new(),
-            queued: Vec::new(),
-            ready: VecDeque::new(),
-            request: None,
-            attempts_max,
-            timeout,
-        }
+        Self { next: first, draining: BinaryHeap::new(), ready: VecDeque::new(), request: None, attempts_max, timeout }
     }
 
-    /// The stream is to be reset. `drains_at`: where its last chunk went, or `None` while messages still wait.
-    pub(crate) fn want(&mut self, stream: StreamId, drains_at: Option<u64>) {
-        match drains_at {
-            Some(position) => self.draining.push(Reverse((position, stream))),
-            None => self.queued.push(stream),
-        }
-    }
-
-    /// The queues have moved on: streams that have sent their last message wait for its acknowledgement from now on.
-    pub(crate) fn on_sent(&mut self, drains_at: impl Fn(StreamId) -> Option<u64>) {
-        let draining = &mut self.draining;
-        self.queued.retain(|stream| match drains_at(*stream) {
-            Some(position) => {
-                draining.push(Reverse((position, *stream)));
-                false
-            }
-            None => true,
-        });
+    /// The stream, whose queue is empty, is to be reset; its last chunk went to position `drains_at`.
+    pub(crate) fn want(&mut self, stream: StreamId, drains_at: u64) {
+        self.draining.push(Reverse((drains_at, stream)));
     }
 
     /// Everything up to this position has been acknowledged or given up. All data of a stream arrives before its reset is
@@ -99,6 +74,9 @@ impl OutgoingReset {
             }
             self.draining.pop();
             self.ready.push_back(stream);
+            if self.draining.is_empty() {
+                self.draining.shrink_to(64);
+            }
         }
         // A peer that said "in progress" and waits to be asked again can perform the reset now: dcSCTP does so. Asking
         // at once saves the time-out.
@@ -231,11 +209,10 @@ mod tests {
     #[test]
     fn a_stream_is_reset_only_after_its_last_chunk_is_acknowledged() {
         let (mut reset, now) = outgoing();
-        reset.want(4, None);
-        reset.want(6, Some(9));
+        reset.want(6, 9);
         reset.on_acknowledged(8);
         assert!(!reset.is_due());
-        reset.on_sent(|_| Some(12));
+        reset.want(4, 12);
         reset.on_acknowledged(11);
         let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 11)).unwrap();
         assert_eq!((number, streams), (RequestSn(u32::MAX), &[6][..]));
@@ -251,7 +228,7 @@ mod tests {
     #[test]
     fn in_progress_is_asked_again_as_soon_as_the_data_is_acknowledged_and_only_once() {
         let (mut reset, now) = outgoing();
-        reset.want(2, Some(5));
+        reset.want(2, 5);
         reset.on_acknowledged(5);
         let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
         assert_eq!(reset.on_response(number, ResetResult::InProgress), Answered::InProgress);
@@ -271,7 +248,7 @@ mod tests {
     fn refusals_end_and_g07_answers_to_nothing_are_ignored() {
         let (mut reset, now) = outgoing();
         assert_eq!(reset.on_response(RequestSn(u32::MAX), ResetResult::Performed), Answered::Nothing);
-        reset.want(2, Some(0));
+        reset.want(2, 0);
         reset.on_acknowledged(0);
         for attempt in 0..3 {
             let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();

@@ -187,6 +187,11 @@ impl Sender {
         self.queues.drains_at(stream)
     }
 
+    /// A stream under reset whose queue has run empty, and where it drains; each is told once.
+    pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, u64)> {
+        self.queues.poll_drained()
+    }
+
     /// Position of the Cumulative TSN Ack Point.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.outstanding.cumulative()
@@ -345,7 +350,7 @@ impl Sender {
 
     /// Whether what is in flight is only the probe of a closed window (RFC 9260 §6.1 A).
     pub(crate) fn is_probing_window(&self) -> bool {
-        self.peer_rwnd == 0 && self.outstanding.in_flight().nth(1).is_none()
+        self.peer_rwnd == 0 && self.outstanding.chunks_in_flight() <= 1
     }
 
     /// The reordering timer expired.
@@ -378,7 +383,7 @@ impl Sender {
         if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
             return None;
         }
-        let is_single_packet = self.outstanding.in_flight().nth(1).is_none();
+        let is_single_packet = self.outstanding.chunks_in_flight() == 1;
         self.loss.probe_delay(rto, is_single_packet)
     }
 
@@ -535,13 +540,12 @@ impl Sender {
                 break;
             }
             let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
-            let Some(fragment) = self.queues.cut(now, room & !3, payload_max, &mut self.notices) else { break };
-            let stream = fragment.message.stream;
+            let position = self.outstanding.next();
+            let Some(fragment) = self.queues.cut(position, room & !3, payload_max, &mut self.notices) else { break };
             self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
             let transmission = self.loss.next_transmission();
-            let position = self.outstanding.push(now, fragment, transmission);
+            self.outstanding.push(now, fragment, transmission);
             self.loss.on_sent(now, position, false);
-            self.queues.on_sent(stream, position);
             if let Some(chunk) = self.outstanding.chunk(position) {
                 chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
                 if let Some(recovery) = &mut self.recovery {

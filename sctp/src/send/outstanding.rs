@@ -58,6 +58,30 @@ impl Chunk {
     }
 }
 
+/// Sums over the chunks in flight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Flight {
+    chunks: usize,
+    /// Bytes that they take in packets.
+    bytes: usize,
+    /// Bytes of user data, which the peer's window counts.
+    payload: usize,
+}
+
+impl Flight {
+    fn add(&mut self, chunk: &Chunk) {
+        self.chunks += 1;
+        self.bytes += chunk.wire_len();
+        self.payload += chunk.payload.len();
+    }
+
+    fn remove(&mut self, chunk: &Chunk) {
+        self.chunks -= 1;
+        self.bytes -= chunk.wire_len();
+        self.payload -= chunk.payload.len();
+    }
+}
+
 /// Position of the initial TSN. A turn of the circle lies below it, so that every TSN that a peer may name has a position.
 const FIRST: u64 = 1 + (1 << 32);
 
@@ -68,10 +92,7 @@ pub(crate) struct Outstanding {
     ring: VecDeque<Chunk>,
     /// Position of the first chunk in the ring: one after the Cumulative TSN Ack Point.
     base: u64,
-    /// Bytes of chunks in flight.
-    flight_size: usize,
-    /// Bytes of user data in flight, which the peer's window counts.
-    payload_in_flight: usize,
+    flight: Flight,
     /// Bytes of user data held, whatever their fate.
     payload_held: usize,
     lost: BTreeSet<u64>,
@@ -84,8 +105,7 @@ impl Outstanding {
             initial,
             ring: VecDeque::new(),
             base: FIRST,
-            flight_size: 0,
-            payload_in_flight: 0,
+            flight: Flight::default(),
             payload_held: 0,
             lost: BTreeSet::new(),
             gap_acked: Ranges::default(),
@@ -111,11 +131,15 @@ impl Outstanding {
     }
 
     pub(crate) fn flight_size(&self) -> usize {
-        self.flight_size
+        self.flight.bytes
     }
 
     pub(crate) fn payload_in_flight(&self) -> usize {
-        self.payload_in_flight
+        self.flight.payload
+    }
+
+    pub(crate) fn chunks_in_flight(&self) -> usize {
+        self.flight.chunks
     }
 
     pub(crate) fn payload_held(&self) -> usize {
@@ -142,16 +166,10 @@ impl Outstanding {
         usize::try_from(position.checked_sub(self.base)?).ok()
     }
 
-    fn chunk_mut(&mut self, position: u64) -> Option<&mut Chunk> {
-        let index = self.index(position)?;
-        self.ring.get_mut(index)
-    }
-
     /// A new chunk, on its way. Returns its position.
     pub(crate) fn push(&mut self, now: Instant, fragment: Fragment, transmission: u64) -> u64 {
         let position = self.next();
         let Fragment { message, payload, beginning, ending } = fragment;
-        self.payload_in_flight += payload.len();
         self.payload_held += payload.len();
         let chunk = Chunk {
             message,
@@ -163,7 +181,7 @@ impl Outstanding {
             transmission,
             sent_at: now,
         };
-        self.flight_size += chunk.wire_len();
+        self.flight.add(&chunk);
         self.ring.push_back(chunk);
         position
     }
@@ -190,8 +208,7 @@ impl Outstanding {
             self.payload_held -= chunk.payload.len();
             match chunk.fate {
                 Fate::InFlight => {
-                    self.flight_size -= chunk.wire_len();
-                    self.payload_in_flight -= chunk.payload.len();
+                    self.flight.remove(&chunk);
                     on_acked(self.base, &chunk);
                 }
                 Fate::Lost => {
@@ -212,16 +229,13 @@ impl Outstanding {
     /// Takes in one gap block, both ends inclusive, and hands `on_acked` each chunk that it acknowledges for the first
     /// time. Costs what is new, not what the block spans.
     pub(crate) fn acknowledge_gap(&mut self, start: u64, end: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
-        let Self { ring, base, gap_acked, lost, flight_size, payload_in_flight, .. } = self;
+        let Self { ring, base, gap_acked, lost, flight, .. } = self;
         gap_acked.insert(start, end, |from, to| {
             let first = usize::try_from(from - *base).unwrap_or(usize::MAX);
             let count = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
             for (position, chunk) in (from..).zip(ring.iter_mut().skip(first).take(count)) {
                 match chunk.fate {
-                    Fate::InFlight => {
-                        *flight_size -= chunk.wire_len();
-                        *payload_in_flight -= chunk.payload.len();
-                    }
+                    Fate::InFlight => flight.remove(chunk),
                     Fate::Lost => {
                         lost.remove(&position);
                     }
@@ -258,12 +272,10 @@ impl Outstanding {
 
     /// Takes a chunk in flight as lost.
     pub(crate) fn mark_lost(&mut self, position: u64) {
-        let Some(chunk) = self.chunk_mut(position) else { return };
+        let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) else { return };
         if chunk.fate == Fate::InFlight {
             chunk.fate = Fate::Lost;
-            let (wire_len, len) = (chunk.wire_len(), chunk.payload.len());
-            self.flight_size -= wire_len;
-            self.payload_in_flight -= len;
+            self.flight.remove(chunk);
             self.lost.insert(position);
         }
     }
@@ -288,14 +300,12 @@ impl Outstanding {
         if !self.lost.remove(&position) {
             return;
         }
-        let Some(chunk) = self.chunk_mut(position) else { return };
+        let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) else { return };
         chunk.fate = Fate::InFlight;
         chunk.transmissions = chunk.transmissions.saturating_add(1);
         chunk.transmission = transmission;
         chunk.sent_at = now;
-        let (wire_len, len) = (chunk.wire_len(), chunk.payload.len());
-        self.flight_size += wire_len;
-        self.payload_in_flight += len;
+        self.flight.add(chunk);
     }
 
     /// Gives up every fragment of the message that the chunk at `position` belongs to (RFC 3758 §3.5 A3). Fragments of a
@@ -307,22 +317,20 @@ impl Outstanding {
             first -= 1;
         }
         let mut at = first;
-        while let Some(chunk) = self.chunk_mut(at).filter(|chunk| chunk.message.key == key) {
-            let (fate, wire_len, len) = (chunk.fate, chunk.wire_len(), chunk.payload.len());
-            chunk.fate = Fate::Abandoned;
-            // Nothing of it is sent again, so its bytes need not be kept.
-            chunk.payload = Bytes::new();
-            self.payload_held -= len;
-            match fate {
-                Fate::InFlight => {
-                    self.flight_size -= wire_len;
-                    self.payload_in_flight -= len;
-                }
+        while let Some(index) = self.index(at)
+            && let Some(chunk) = self.ring.get_mut(index).filter(|chunk| chunk.message.key == key)
+        {
+            match chunk.fate {
+                Fate::InFlight => self.flight.remove(chunk),
                 Fate::Lost => {
                     self.lost.remove(&at);
                 }
                 Fate::GapAcked | Fate::Abandoned => {}
             }
+            self.payload_held -= chunk.payload.len();
+            chunk.fate = Fate::Abandoned;
+            // Nothing of it is sent again, so its bytes need not be kept.
+            chunk.payload = Bytes::new();
             at += 1;
         }
     }
@@ -345,11 +353,9 @@ impl Outstanding {
     }
 
     pub(crate) fn check_consistency(&self) {
-        let sums = |fate: Fate| {
-            let chunks = self.ring.iter().filter(move |chunk| chunk.fate == fate);
-            chunks.fold((0, 0), |sum, chunk| (sum.0 + chunk.wire_len(), sum.1 + chunk.payload.len()))
-        };
-        assert_eq!(sums(Fate::InFlight), (self.flight_size, self.payload_in_flight), "flight size");
+        let mut flight = Flight::default();
+        self.ring.iter().filter(|chunk| chunk.fate == Fate::InFlight).for_each(|chunk| flight.add(chunk));
+        assert_eq!(flight, self.flight, "flight size");
         assert_eq!(self.ring.iter().map(|chunk| chunk.payload.len()).sum::<usize>(), self.payload_held);
         self.gap_acked.check_consistency();
         let positions = (self.base..).zip(&self.ring);

@@ -1,8 +1,8 @@
 //! What waits for sending: a queue per stream, cut into fragments when a packet is written.
 
-use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -16,8 +16,31 @@ use crate::serial::Ssn;
 /// more than the filled packet gains.
 const FRAGMENT_LEN_MIN: usize = 256;
 
-/// Streams keyed by id, with a hasher that is the same in every run: a simulation replays from its seed.
-type Streams = HashMap<StreamId, OutgoingStream, BuildHasherDefault<DefaultHasher>>;
+/// Streams keyed by id. The hasher is the same in every run, so that a simulation replays from its seed, and cheap, for
+/// each chunk takes look-ups.
+type Streams = HashMap<StreamId, OutgoingStream, BuildHasherDefault<StreamIdHasher>>;
+
+/// Spreads 16 bits over 64. No two ids have the same hash, so nobody gains by choosing them.
+#[derive(Default)]
+struct StreamIdHasher(u64);
+
+impl Hasher for StreamIdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u16(u16::from(*byte));
+        }
+    }
+
+    fn write_u16(&mut self, id: u16) {
+        // An odd number near 2^64 over the golden ratio; the table looks at the lowest bits and the highest seven.
+        let spread = (self.0.rotate_left(16) ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = spread ^ (spread >> 32);
+    }
+}
 
 /// When a message is given up (RFC 3758 §4.1, RFC 7496 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,18 +120,52 @@ struct OutgoingStream {
 pub(crate) struct StreamQueues {
     streams: Streams,
     scheduler: Box<dyn Scheduler>,
-    buffered: usize,
+    totals: Totals,
     next_key: u64,
+}
+
+/// What all streams together come to.
+#[derive(Debug, Default)]
+struct Totals {
+    buffered: usize,
+    /// Streams under reset whose queue has run empty, until someone asks.
+    drained: Vec<StreamId>,
+}
+
+impl Totals {
+    /// Keeps the sums, and reports a crossing of the threshold (W3C `bufferedamountlow`).
+    fn on_left_queue(
+        &mut self,
+        stream: StreamId,
+        queue: &mut OutgoingStream,
+        bytes: usize,
+        notices: &mut VecDeque<Event>,
+    ) {
+        let was_above = queue.buffered > queue.low_threshold;
+        queue.buffered -= bytes;
+        self.buffered -= bytes;
+        if was_above && queue.buffered <= queue.low_threshold {
+            notices.push_back(Event::BufferedAmountLow(stream));
+        }
+        if queue.resetting && bytes > 0 && queue.messages.is_empty() {
+            self.drained.push(stream);
+        }
+    }
 }
 
 impl StreamQueues {
     pub(crate) fn new() -> Self {
-        Self { streams: Streams::default(), scheduler: Box::<RoundRobin>::default(), buffered: 0, next_key: 0 }
+        Self {
+            streams: Streams::default(),
+            scheduler: Box::<RoundRobin>::default(),
+            totals: Totals::default(),
+            next_key: 0,
+        }
     }
 
     /// Bytes waiting on all streams.
     pub(crate) fn buffered(&self) -> usize {
-        self.buffered
+        self.totals.buffered
     }
 
     /// Bytes waiting on one stream.
@@ -122,7 +179,7 @@ impl StreamQueues {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffered == 0
+        self.totals.buffered == 0
     }
 
     pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {
@@ -165,6 +222,15 @@ impl StreamQueues {
         }
     }
 
+    /// A stream under reset whose queue has run empty, and where it drains; each is told once.
+    pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, u64)> {
+        let stream = self.totals.drained.pop()?;
+        if self.totals.drained.is_empty() {
+            self.totals.drained.shrink_to(16);
+        }
+        Some((stream, self.drains_at(stream)?))
+    }
+
     pub(crate) fn set_low_threshold(&mut self, stream: StreamId, threshold: usize) {
         self.streams.entry(stream).or_default().low_threshold = threshold;
     }
@@ -193,7 +259,7 @@ impl StreamQueues {
             self.scheduler.activate(stream);
         }
         queue.buffered += payload.len();
-        self.buffered += payload.len();
+        self.totals.buffered += payload.len();
         queue.messages.push_back(QueuedMessage { header, rest: payload });
     }
 
@@ -216,20 +282,21 @@ impl StreamQueues {
         }
     }
 
-    /// Cuts the next piece for a packet that has `room` bytes left for payload, where an empty one has `room_max`.
-    /// A message that fits a packet is never cut; a longer one fills the packet that it starts in.
+    /// Cuts the next piece of the message that [`peek`](Self::peek) has just returned, for a packet that has `room`
+    /// bytes left for payload, where an empty one has `room_max`. A message that fits a packet is never cut; a longer
+    /// one fills the packet that it starts in. The piece goes to `position`.
     pub(crate) fn cut(
         &mut self,
-        now: Instant,
+        position: u64,
         room: usize,
         room_max: usize,
         notices: &mut VecDeque<Event>,
     ) -> Option<Fragment> {
-        let Next { left, .. } = self.peek(now, notices)?;
         let stream = self.scheduler.current()?;
         let queue = self.streams.get_mut(&stream)?;
         let message = queue.messages.front_mut()?;
         let beginning = !message.is_begun();
+        let left = message.rest.len();
         let len = if left <= room {
             left
         } else if room >= FRAGMENT_LEN_MIN.min(room_max) && (left > room_max || !beginning) {
@@ -242,21 +309,24 @@ impl StreamQueues {
             message.header.ssn = queue.next_ssn;
             queue.next_ssn = queue.next_ssn.next();
         }
-        let payload = message.rest.split_to(len);
-        let ending = message.rest.is_empty();
-        let fragment = Fragment { message: message.header, payload, beginning, ending };
-        if ending {
-            queue.messages.pop_front();
+        let header = message.header;
+        let (payload, ending) = if len == left {
+            // The last piece takes the message itself, without another reference to it.
+            let rest = queue.messages.pop_front()?.rest;
             if queue.messages.is_empty() {
                 queue.messages.shrink_to(8);
             }
             self.scheduler.advance(!queue.messages.is_empty());
-        }
-        self.on_left_queue(stream, len, notices);
-        Some(fragment)
+            (rest, true)
+        } else {
+            (message.rest.split_to(len), false)
+        };
+        queue.last_position = Some(position);
+        self.totals.on_left_queue(stream, queue, len, notices);
+        Some(Fragment { message: header, payload, beginning, ending })
     }
 
-    /// The chunk just cut got this position.
+    /// The chunk that stands for the rest of a message that was dropped got this position.
     pub(crate) fn on_sent(&mut self, stream: StreamId, position: u64) {
         if let Some(queue) = self.streams.get_mut(&stream) {
             queue.last_position = Some(position);
@@ -278,7 +348,7 @@ impl StreamQueues {
         let rest = queue.messages.pop_front()?.rest.len();
         // A message that was begun is the scheduler's current one.
         self.scheduler.advance(!queue.messages.is_empty());
-        self.on_left_queue(stream, rest, notices);
+        self.totals.on_left_queue(stream, queue, rest, notices);
         Some(header)
     }
 
@@ -298,7 +368,9 @@ impl StreamQueues {
         if keep == 0 && dropped > 0 {
             self.remove_turn(stream);
         }
-        self.on_left_queue(stream, dropped, notices);
+        if let Some(queue) = self.streams.get_mut(&stream) {
+            self.totals.on_left_queue(stream, queue, dropped, notices);
+        }
         (dropped, begun)
     }
 
@@ -319,18 +391,7 @@ impl StreamQueues {
         if let Some(message) = queue.messages.pop_front() {
             self.scheduler.advance(!queue.messages.is_empty());
             notices.push_back(Event::Abandoned { stream, len: message.header.len });
-            self.on_left_queue(stream, message.rest.len(), notices);
-        }
-    }
-
-    /// Keeps the sums, and reports a crossing of the threshold (W3C `bufferedamountlow`).
-    fn on_left_queue(&mut self, stream: StreamId, bytes: usize, notices: &mut VecDeque<Event>) {
-        let Some(queue) = self.streams.get_mut(&stream) else { return };
-        let was_above = queue.buffered > queue.low_threshold;
-        queue.buffered -= bytes;
-        self.buffered -= bytes;
-        if was_above && queue.buffered <= queue.low_threshold {
-            notices.push_back(Event::BufferedAmountLow(stream));
+            self.totals.on_left_queue(stream, queue, message.rest.len(), notices);
         }
     }
 
@@ -346,7 +407,7 @@ impl StreamQueues {
             total += buffered;
             active += usize::from(!stream.messages.is_empty());
         }
-        assert_eq!(total, self.buffered, "buffered amount of all streams");
+        assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
         assert_eq!(active, self.scheduler.len(), "a stream waits for its turn exactly if it has something to send");
     }
 }
