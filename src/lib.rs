@@ -10,6 +10,9 @@ mod message;
 mod options;
 mod socket;
 mod waiters;
+#[cfg(feature = "webrtc")]
+#[expect(dead_code, unused_imports, reason = "built before the endpoint that uses it")]
+mod webrtc;
 
 pub use association::{Association, ShuttingDown};
 pub use bytes::Bytes;

@@ -1,0 +1,342 @@
+//! The controlling agent of who connects with a ticket (RFC 8445 §7.2, §8.1.1; RFC 7675 §5.1). The peer is lite and public,
+//! so there is nothing to gather, to pair or to answer: each address is checked, and the first that answers is nominated.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::{CONSENT_LIFETIME, Credentials};
+use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
+
+/// How many addresses of the peer are tried. More than that is no machine's list of interfaces.
+pub(crate) const ADDRESSES_MAX: usize = 8;
+
+/// Time between the first checks of two addresses (Ta, RFC 8445 §14.2).
+const PACING: Duration = Duration::from_millis(50);
+
+/// Time until a check is repeated, doubled each time (RFC 8445 §14.3, RFC 8489 §6.2.1).
+const RTO_INITIAL: Duration = Duration::from_millis(500);
+
+/// How often a check is sent (Rc, RFC 8489 §6.2.1).
+const TRANSMISSIONS_MAX: u32 = 7;
+
+/// How long the last one is waited for, in initial RTOs (Rm, RFC 8489 §6.2.1).
+const LAST_WAIT: u32 = 16;
+
+/// Basic time between checks of consent; each is 0.8 to 1.2 times that (RFC 7675 §5.1).
+const CONSENT_PERIOD: Duration = Duration::from_secs(5);
+
+/// Checks of consent whose answer still counts: as many as are sent within a consent's lifetime.
+const OUTSTANDING_MAX: usize = 8;
+
+/// What a peer would rank us by if it knew no better: type preference of a peer-reflexive candidate, first interface, first
+/// component (RFC 8445 §5.1.2.1, §7.1.1).
+const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
+
+/// Finds out which address of a peer answers, and whether it keeps consenting.
+///
+/// After any input, and when [`poll_timeout`](Self::poll_timeout) is due: [`handle_timeout`](Self::handle_timeout) says
+/// whether it failed, then [`poll_transmit`](Self::poll_transmit) until it has no more.
+#[derive(Debug)]
+pub(crate) struct ControllingAgent {
+    local: Credentials,
+    remote: Credentials,
+    key: Key,
+    tiebreaker: u64,
+    rng: StdRng,
+    phase: Phase,
+    /// A response came that the password has not signed (RFC 8489 §9.1.4).
+    is_integrity_violated: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Checking(Vec<Pair>),
+    Selected(Consent),
+    Failed(Failure),
+}
+
+/// An address that has not answered yet.
+#[derive(Debug)]
+struct Pair {
+    address: SocketAddr,
+    transaction_id: TransactionId,
+    transmissions: u32,
+    /// When the check is sent again, or given up after the last time.
+    due: Instant,
+    refused: Option<u16>,
+}
+
+/// The nominated pair.
+#[derive(Debug)]
+struct Consent {
+    address: SocketAddr,
+    /// Whether the peer has answered a check with USE-CANDIDATE.
+    is_nominated: bool,
+    /// Until then, checks repeat after this.
+    rto: Duration,
+    outstanding: VecDeque<TransactionId>,
+    next_check: Instant,
+    expires: Instant,
+}
+
+/// What an accepted response means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Answered {
+    /// The first one: this address works, and DTLS may begin (RFC 8445 §12.1).
+    Selected(SocketAddr),
+    /// The peer consents for another 30 seconds.
+    Consent,
+    /// The peer refused a check; unless another address answers, that is how it ends.
+    Refused(u16),
+}
+
+/// Why a response was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub(crate) enum Ignored {
+    #[error("no response")]
+    NotAResponse,
+    #[error("response to nothing")]
+    UnknownTransaction,
+    #[error("response from another address than was asked")]
+    WrongSource,
+    #[error("response with wrong integrity")]
+    Integrity,
+    #[error("response without the address that it saw, or with attributes that nobody knows")]
+    Malformed,
+}
+
+/// Why there is nobody to send to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("no answer from any of its addresses: check that the service runs and that UDP reaches its port")]
+    NoAnswer,
+    #[error(
+        "the service refused the ICE check (error {0}): it does not take connections by ticket, or is none of ours"
+    )]
+    Refused(u16),
+    #[error("something else answers at that address: its responses are not signed with our password")]
+    Integrity,
+    #[error("no consent for 30 seconds: the service is gone, or the network between")]
+    ConsentExpired,
+}
+
+impl ControllingAgent {
+    /// An agent that checks these addresses, the first of them at once. The seed must be unpredictable: transaction ids come
+    /// from it, which keep off-path attackers from answering.
+    pub(crate) fn new(
+        now: Instant,
+        local: Credentials,
+        remote: Credentials,
+        addresses: &[SocketAddr],
+        seed: [u8; 32],
+    ) -> Self {
+        let mut rng = StdRng::from_seed(seed);
+        let mut pairs: Vec<Pair> = Vec::new();
+        let mut due = now;
+        for address in addresses {
+            if pairs.len() < ADDRESSES_MAX && pairs.iter().all(|pair| pair.address != *address) {
+                let transaction_id = transaction_id(&mut rng);
+                pairs.push(Pair { address: *address, transaction_id, transmissions: 0, due, refused: None });
+                due += PACING;
+            }
+        }
+        let tiebreaker = rng.next_u64();
+        let key = Key::new(remote.pwd());
+        Self { local, remote, key, tiebreaker, rng, phase: Phase::Checking(pairs), is_integrity_violated: false }
+    }
+
+    /// The address that answered first, if one has.
+    pub(crate) fn selected(&self) -> Option<SocketAddr> {
+        match &self.phase {
+            Phase::Selected(consent) => Some(consent.address),
+            Phase::Checking(_) | Phase::Failed(_) => None,
+        }
+    }
+
+    /// The addresses that answers may come from.
+    pub(crate) fn is_asked(&self, address: SocketAddr) -> bool {
+        match &self.phase {
+            Phase::Checking(pairs) => pairs.iter().any(|pair| pair.address == address),
+            Phase::Selected(consent) => consent.address == address,
+            Phase::Failed(_) => false,
+        }
+    }
+
+    /// Takes a response that came from `source`.
+    pub(crate) fn handle_response(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        response: &Message<'_>,
+    ) -> Result<Answered, Ignored> {
+        let error_code = match response.class {
+            Class::Success => None,
+            Class::Error => Some(response.error_code.ok_or(Ignored::Malformed)?),
+            Class::Request | Class::Indication => return Err(Ignored::NotAResponse),
+        };
+        let asked = self.asked(response.transaction_id).ok_or(Ignored::UnknownTransaction)?;
+        // RFC 8445 §7.2.5.2.1: an answer from elsewhere shows that the way back is another one.
+        if asked != source {
+            return Err(Ignored::WrongSource);
+        }
+        // Some refusals cannot be signed (RFC 8489 §9.1.3). Whoever sends one has seen the transaction id.
+        let is_signed = self.key.has_signed(response);
+        let may_be_unsigned = matches!(error_code, Some(400 | 401)) && !response.has_integrity();
+        if !is_signed && !may_be_unsigned {
+            self.is_integrity_violated = true;
+            return Err(Ignored::Integrity);
+        }
+        if let Some(code) = error_code {
+            self.refused(now, source, code);
+            return Ok(Answered::Refused(code));
+        }
+        if response.xor_mapped_address.is_none() || !response.unknown_attributes().is_empty() {
+            return Err(Ignored::Malformed);
+        }
+        Ok(self.answered(now, source, response.transaction_id))
+    }
+
+    /// When the next check is due, or the answer to the last one overdue; `None` after a failure.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Checking(pairs) => pairs.iter().filter(|pair| pair.refused.is_none()).map(|pair| pair.due).min(),
+            Phase::Selected(consent) => Some(consent.next_check.min(consent.expires)),
+            Phase::Failed(_) => None,
+        }
+    }
+
+    /// Says whether it failed. Nothing may be sent from then on, and these credentials are dead (RFC 7675 §5.1).
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Failure> {
+        let failure = match &self.phase {
+            Phase::Checking(pairs) if pairs.iter().all(|pair| pair.is_over(now)) => {
+                let refused = pairs.iter().find_map(|pair| pair.refused).map(Failure::Refused);
+                let unsigned = self.is_integrity_violated.then_some(Failure::Integrity);
+                Some(refused.or(unsigned).unwrap_or(Failure::NoAnswer))
+            }
+            Phase::Selected(consent) if now >= consent.expires => Some(Failure::ConsentExpired),
+            Phase::Checking(_) | Phase::Selected(_) => None,
+            Phase::Failed(failure) => return Err(*failure),
+        };
+        failure.map_or(Ok(()), |failure| {
+            self.phase = Phase::Failed(failure);
+            Err(failure)
+        })
+    }
+
+    /// Appends the next check that is due to `out` and says where it goes.
+    pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        let (address, transaction_id, nominate) = match &mut self.phase {
+            Phase::Checking(pairs) => {
+                let pair = pairs.iter_mut().find(|pair| pair.is_due(now))?;
+                (pair.address, pair.on_transmit(now), false)
+            }
+            Phase::Selected(consent) if consent.next_check <= now && now < consent.expires => {
+                (consent.address, consent.on_transmit(now, &mut self.rng), true)
+            }
+            Phase::Selected(_) | Phase::Failed(_) => return None,
+        };
+        let username = Username { to: self.remote.ufrag(), from: self.local.ufrag() };
+        let mut check = Writer::new(out, Class::Request, transaction_id).username(username).priority(PRIORITY);
+        // In each check of consent too: should a NAT give us another port, the peer follows at the next one.
+        if nominate {
+            check = check.use_candidate();
+        }
+        check.controlling(self.tiebreaker).finish(Some(&self.key));
+        Some(address)
+    }
+
+    /// Which address a transaction was begun with.
+    fn asked(&self, id: TransactionId) -> Option<SocketAddr> {
+        match &self.phase {
+            Phase::Checking(pairs) => {
+                pairs.iter().find(|pair| pair.transmissions > 0 && pair.transaction_id == id).map(|pair| pair.address)
+            }
+            Phase::Selected(consent) => consent.outstanding.contains(&id).then_some(consent.address),
+            Phase::Failed(_) => None,
+        }
+    }
+
+    fn answered(&mut self, now: Instant, source: SocketAddr, id: TransactionId) -> Answered {
+        if let Phase::Selected(consent) = &mut self.phase {
+            consent.on_answer(now, id, &mut self.rng);
+            return Answered::Consent;
+        }
+        self.phase = Phase::Selected(Consent {
+            address: source,
+            is_nominated: false,
+            rto: RTO_INITIAL,
+            outstanding: VecDeque::new(),
+            next_check: now,
+            expires: now + CONSENT_LIFETIME,
+        });
+        Answered::Selected(source)
+    }
+
+    /// A refusal ends a check (RFC 8489 §6.3.4), but not a consent, which the next check may renew.
+    fn refused(&mut self, now: Instant, source: SocketAddr, code: u16) {
+        if let Phase::Checking(pairs) = &mut self.phase {
+            for pair in pairs.iter_mut().filter(|pair| pair.address == source) {
+                pair.refused = Some(code);
+                pair.due = now;
+            }
+        }
+    }
+}
+
+impl Pair {
+    fn is_due(&self, now: Instant) -> bool {
+        self.refused.is_none() && self.transmissions < TRANSMISSIONS_MAX && self.due <= now
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.refused.is_some() || (self.transmissions >= TRANSMISSIONS_MAX && self.due <= now)
+    }
+
+    fn on_transmit(&mut self, now: Instant) -> TransactionId {
+        self.transmissions += 1;
+        let is_last = self.transmissions >= TRANSMISSIONS_MAX;
+        let wait = if is_last { LAST_WAIT } else { 1 << (self.transmissions - 1) };
+        self.due = now + RTO_INITIAL * wait;
+        self.transaction_id
+    }
+}
+
+impl Consent {
+    fn on_transmit(&mut self, now: Instant, rng: &mut StdRng) -> TransactionId {
+        let id = transaction_id(rng);
+        if self.outstanding.len() >= OUTSTANDING_MAX {
+            self.outstanding.pop_front();
+        }
+        self.outstanding.push_back(id);
+        self.next_check = now + if self.is_nominated { consent_interval(rng) } else { self.rto };
+        self.rto = (self.rto * 2).min(CONSENT_PERIOD);
+        id
+    }
+
+    fn on_answer(&mut self, now: Instant, id: TransactionId, rng: &mut StdRng) {
+        self.outstanding.retain(|outstanding| *outstanding != id);
+        self.expires = self.expires.max(now + CONSENT_LIFETIME);
+        if !self.is_nominated {
+            self.is_nominated = true;
+            self.next_check = now + consent_interval(rng);
+        }
+    }
+}
+
+/// RFC 7675 §5.1: 0.8 to 1.2 times the period, so that the checks of many clients spread out.
+fn consent_interval(rng: &mut StdRng) -> Duration {
+    CONSENT_PERIOD.mul_f64(0.8 + 0.4 * f64::from(rng.next_u32()) / f64::from(u32::MAX))
+}
+
+fn transaction_id(rng: &mut StdRng) -> TransactionId {
+    let mut id = [0; 12];
+    rng.fill_bytes(&mut id);
+    TransactionId(id)
+}
+
+#[cfg(test)]
+mod tests;

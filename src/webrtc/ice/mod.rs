@@ -1,0 +1,23 @@
+//! As much of ICE as one public port needs (RFC 8445).
+//!
+//! Who is asked is *lite* (§2.5): it answers checks, remembers the addresses that passed one, and sends to the pair that
+//! the other end nominates. Who asks, a Rust client with a ticket, is a small controlling agent that checks a handful of
+//! addresses, nominates the first one that answers, and keeps asking for consent (RFC 7675).
+
+mod answer;
+mod controlling;
+mod credentials;
+mod lite;
+
+pub(crate) use answer::{Refusal, accept, check, refuse};
+pub(crate) use controlling::{Answered, ControllingAgent, Failure, Ignored};
+pub(crate) use credentials::{Credentials, CredentialsError, is_pwd};
+pub(crate) use lite::{Checked, LiteAgent, Loss};
+
+use std::time::Duration;
+
+/// How long one answered check allows sending (RFC 7675 §5.1).
+pub(crate) const CONSENT_LIFETIME: Duration = Duration::from_secs(30);
+
+/// How long to wait for the first check before giving up: what a check's seven transmissions take (RFC 8863 §4).
+pub(crate) const PATIENCE: Duration = Duration::from_millis(39_500);

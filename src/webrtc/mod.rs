@@ -1,0 +1,15 @@
+//! Browsers, and Rust services that want encryption: SCTP over DTLS over ICE over UDP (RFC 8261), without I/O.
+//!
+//! As below this crate, time and randomness are arguments here; sockets and tasks are the endpoint's.
+//!
+//! | module | owns |
+//! | --- | --- |
+//! | `demux` | which protocol a datagram belongs to (RFC 7983) |
+//! | `stun` | STUN messages (RFC 8489) |
+//! | `ice` | ICE-lite for who is asked, a small controlling agent for who asks (RFC 8445, RFC 7675) |
+//! | `direct` | the way in without signalling: credentials that travel inside the user name |
+
+pub(crate) mod demux;
+pub(crate) mod direct;
+pub(crate) mod ice;
+pub(crate) mod stun;
