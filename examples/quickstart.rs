@@ -6,6 +6,8 @@
 //!
 //! Without a file, 256 MiB of noise are sent.
 
+#![expect(clippy::print_stdout, reason = "it tells what happens")]
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;

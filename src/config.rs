@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
-        let refused: [(&str, fn(&mut Config)); 8] = [
+        type Spoil = fn(&mut Config);
+        let refused: [(&str, Spoil); 8] = [
             ("message_size_max", |c| c.channels.message_size_max = 0),
             ("associations_max", |c| c.associations_max = 0),
             ("associations_per_address_max", |c| c.associations_per_address_max = 0),

@@ -10,7 +10,7 @@ use narrowboat::error::{BindError, CloseReason, ConnectError};
 use narrowboat::{Config, Endpoint, Message};
 
 fn bind() -> Endpoint {
-    Endpoint::bind("127.0.0.1:0").unwrap()
+    Endpoint::bind("127.0.0.1:0").expect("a port on loopback")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

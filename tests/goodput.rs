@@ -6,7 +6,8 @@
 
 #![expect(
     clippy::cast_possible_truncation,
-    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test harness: it panics when something is wrong"
 )]

@@ -193,9 +193,10 @@ fn product() -> Vec<Source> {
     everything().into_iter().filter(|source| layers.iter().any(|layer| source.name.starts_with(layer))).collect()
 }
 
-/// The same without files of unit tests; see also [`before_unit_tests`].
+/// The same without files that hold only unit tests, or what they share; see also [`before_unit_tests`].
 fn product_without_tests() -> Vec<Source> {
-    product().into_iter().filter(|source| !source.name.ends_with("/tests.rs")).collect()
+    let is_test = |name: &str| name.contains("/tests/") || name.ends_with("/tests.rs") || name.ends_with("/testing.rs");
+    product().into_iter().filter(|source| !is_test(&source.name)).collect()
 }
 
 fn everything() -> Vec<Source> {

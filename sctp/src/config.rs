@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
-        let refused: [(&str, fn(&mut Config)); 9] = [
+        type Spoil = fn(&mut Config);
+        let refused: [(&str, Spoil); 9] = [
             ("local_port", |c| c.local_port = 0),
             ("mtu", |c| c.mtu = 575),
             ("mtu", |c| c.mtu = 65_488),

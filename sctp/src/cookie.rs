@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn keys() -> (CookieKeys, Instant) {
-        let now = Instant::now();
+        let now = crate::testing::some_time();
         (CookieKeys::new(now, [9; 32]), now + Duration::from_secs(1000))
     }
 

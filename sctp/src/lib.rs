@@ -20,6 +20,8 @@ mod reset;
 mod send;
 mod serial;
 mod stats;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use association::{Association, Ecn, State, Transmit};

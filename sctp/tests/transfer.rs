@@ -1,5 +1,7 @@
 //! User data gets through, in order and whole, whatever the link does.
 
+#![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small, or meant to wrap")]
+
 mod pair;
 
 use std::time::Duration;
@@ -17,7 +19,7 @@ fn coin(seed: u64) -> impl FnMut(u64) -> bool {
     let mut state = seed;
     move |one_in| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % one_in == 0
+        (state >> 33).is_multiple_of(one_in)
     }
 }
 
@@ -47,14 +49,15 @@ fn losses_reordering_and_repetition_change_nothing_for_reliable_messages() {
             _ => Verdict::Pass,
         });
         for index in 0..60u32 {
-            let options = SendOptions { unordered: index % 3 == 0, ..SendOptions::default() };
+            let options = SendOptions { unordered: index.is_multiple_of(3), ..SendOptions::default() };
             let size = (index as usize * 977) % 20_000 + 1;
             pair.send_with(index as usize % 2, index as u16 % 5, pattern(size, index), options);
         }
         pair.run_until(Duration::from_secs(120), |pair| pair.received.iter().all(|received| received.len() == 30));
         for end in 0..2 {
             for stream in 0..5u16 {
-                let ordered = |index: &u32| index % 3 != 0 && *index as usize % 2 != end && *index as u16 % 5 == stream;
+                let ordered =
+                    |index: &u32| !index.is_multiple_of(3) && *index as usize % 2 != end && *index as u16 % 5 == stream;
                 let expected: Vec<Bytes> = (0..60u32)
                     .filter(ordered)
                     .map(|index| pattern((index as usize * 977) % 20_000 + 1, index))

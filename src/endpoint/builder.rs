@@ -31,7 +31,7 @@ impl Default for EndpointBuilder {
 }
 
 impl EndpointBuilder {
-    /// Where to listen: an address and port of this machine; 0.0.0.0 is all of its IPv4 addresses, [::] is all of its
+    /// Where to listen: an address and port of this machine; 0.0.0.0 is all of its IPv4 addresses, `[::]` is all of its
     /// addresses. Port 0 is any free one. Of several addresses of a name, the first one that can be bound.
     pub fn bind(mut self, address: impl ToSocketAddrs) -> Self {
         self.addresses = address.to_socket_addrs().map(Iterator::collect);

@@ -22,17 +22,18 @@ impl Pair {
     }
 
     pub async fn with(config: Config) -> Self {
-        let bind = || Endpoint::builder().bind("127.0.0.1:0").config(config.clone()).build().unwrap();
+        let bind =
+            || Endpoint::builder().bind("127.0.0.1:0").config(config.clone()).build().expect("a port on loopback");
         let (client, server) = (bind(), bind());
         let (a, incoming) = tokio::join!(client.connect(server.local_address()), server.accept());
-        let b = incoming.unwrap().await.unwrap();
-        Self { client, server, a: a.unwrap(), b }
+        let b = incoming.expect("the endpoint accepts").await.expect("a handshake on loopback");
+        Self { client, server, a: a.expect("a handshake on loopback"), b }
     }
 
     /// A channel, seen from both ends.
     pub async fn channel(&self, label: &str) -> (DataChannel, DataChannel) {
-        let near = self.a.create_channel(label).unwrap();
-        let far = self.b.accept_channel().await.unwrap();
+        let near = self.a.create_channel(label).expect("a free id");
+        let far = self.b.accept_channel().await.expect("a channel of the peer");
         assert_eq!(far.label(), label);
         (near, far)
     }
@@ -59,13 +60,11 @@ pub fn poll_once<T>(future: impl Future<Output = T>) -> Poll<T> {
 
 /// Message number `n`, of some length.
 pub fn numbered(n: u32, len: usize) -> Bytes {
-    let mut bytes = vec![n as u8; len.max(4)];
-    bytes[..4].copy_from_slice(&n.to_be_bytes());
-    bytes.into()
+    n.to_be_bytes().into_iter().chain(std::iter::repeat(n.to_be_bytes()[3])).take(len.max(4)).collect()
 }
 
 pub fn number(message: &narrowboat::Message) -> u32 {
-    u32::from_be_bytes(message.as_bytes()[..4].try_into().unwrap())
+    u32::from_be_bytes(*message.as_bytes().first_chunk().expect("a message of `numbered`"))
 }
 
 /// Polls a future, and drops it when it has been pending more than `polls` times.

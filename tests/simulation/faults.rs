@@ -66,16 +66,6 @@ impl Faults {
         Self { options, prng, in_burst: false, count: 0, history: Vec::new() }
     }
 
-    /// Packets that have entered the link so far.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Earlier packets, for whoever wants to replay one elsewhere.
-    pub(crate) fn history(&self) -> &[Bytes] {
-        &self.history
-    }
-
     pub(crate) fn apply(&mut self, now: Nanos, packet: &Bytes) -> Fate {
         let number = self.count;
         self.count += 1;

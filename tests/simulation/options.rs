@@ -137,52 +137,6 @@ impl Options {
         }
     }
 
-    /// A quiet run, for scenarios to build on: no faults, default parameters, one message size for all.
-    pub(crate) fn calm(seed: u64) -> Self {
-        let link = LinkOptions {
-            pipe: PipeOptions { rate: 10_000_000, queue: 100_000, delay: 10 * MILLISECOND, overhead: 28 },
-            faults: FaultOptions::default(),
-            spoof: 0,
-        };
-        let app = AppOptions {
-            pace: 10 * MILLISECOND,
-            opens: 4,
-            live_max: 4,
-            bytes: 60_000,
-            message_max: 10_000,
-            negotiated: false,
-            partial: false,
-            unordered: true,
-            sends: 8,
-            closes: 1,
-            forgets: 0,
-            slow: 0,
-            stopped: 0,
-            eager: true,
-            shutdown_at: None,
-            abort_at: None,
-        };
-        Self {
-            seed,
-            topology: Topology::Endpoints { clients: 1 },
-            config: [Config::default(), Config::default()],
-            message_size_max: 300 << 10,
-            close_timeout: Duration::from_secs(200),
-            links: [link.clone(), link],
-            app: [app.clone(), app],
-            max_datagrams: 10,
-            chaos: SECOND,
-            idle: 0,
-            teardown: Teardown::CloseThenShutdown(1),
-            late: 0,
-            early_timeouts: 0,
-            off_path: 0,
-            pauses: Vec::new(),
-            restart: None,
-            hostile: false,
-        }
-    }
-
     pub(crate) fn config_of(&self, node: usize) -> &Config {
         &self.config[node.min(1)]
     }

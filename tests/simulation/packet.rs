@@ -127,10 +127,6 @@ impl<'a> Packet<'a> {
         self.chunks.iter().any(|chunk| chunk.kind == kind)
     }
 
-    pub(crate) fn find(&self, kind: u8) -> Option<&Chunk<'a>> {
-        self.chunks.iter().find(|chunk| chunk.kind == kind)
-    }
-
     /// In a few words, for the trace.
     pub(crate) fn words(bytes: &'a [u8]) -> String {
         match Self::parse(bytes) {
@@ -203,7 +199,7 @@ impl<'a> Chunk<'a> {
     }
 
     pub(crate) fn forward_tsn(&self) -> Result<ForwardTsn, String> {
-        if self.body.len() % 4 != 0 || self.body.is_empty() {
+        if !self.body.len().is_multiple_of(4) || self.body.is_empty() {
             return Err("a FORWARD-TSN of odd length".into());
         }
         let streams = self.body[4..].chunks_exact(4).map(|pair| (u16_at(pair, 0), u16_at(pair, 2))).collect();

@@ -125,8 +125,4 @@ impl Resets {
             Reconfig::Other(_) => {}
         }
     }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.request.is_none()
-    }
 }

@@ -62,10 +62,6 @@ impl Trace {
         self.inner.borrow().hash
     }
 
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.verbosity != Verbosity::Hash
-    }
-
     pub(crate) fn tail(&self) -> String {
         self.inner.borrow().lines.iter().map(|line| format!("{line}\n")).collect()
     }

@@ -11,7 +11,7 @@ use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::recv::{Forwarded, Received};
 use crate::send::SackOutcome;
 use crate::stats::DropReason;
-use crate::wire::{Cause, DataChunk, Extensions, ForwardTsn, Sack};
+use crate::wire::{Cause, DataChunk, ForwardTsn, Sack};
 
 impl Association {
     pub(super) fn accept_message(
@@ -161,7 +161,7 @@ impl Association {
     }
 
     pub(super) fn on_forward_tsn(&mut self, value: &[u8]) {
-        if !self.has_agreed_on(Extensions::FORWARD_TSN) {
+        if !self.peer_supports_partial_reliability() {
             // RFC 3758 §3.3.1: without both ends' agreement the chunk is as good as unknown.
             return self.drop_chunk(DropReason::UnknownChunk);
         }

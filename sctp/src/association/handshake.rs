@@ -16,7 +16,7 @@ use crate::recv::Receiver;
 use crate::reset::IncomingReset;
 use crate::serial::{RequestSn, Tsn};
 use crate::stats::DropReason;
-use crate::wire::{Cause, Extensions, Init, PacketHeader};
+use crate::wire::{Cause, Init, PacketHeader};
 
 /// New INITs after a Stale Cookie error, at most (RFC 9260 §5.2.6).
 const STALE_COOKIE_RETRIES_MAX: u32 = 3;
@@ -225,7 +225,7 @@ impl Association {
             None => self.receiver = Some(Box::new(Receiver::new(initial_tsn, &self.config, agreed.inbound_streams))),
         }
         self.incoming_reset = IncomingReset::new(RequestSn(initial_tsn.0));
-        self.sender.on_established(peer_rwnd, agreed.extensions.contains(Extensions::FORWARD_TSN));
+        self.sender.on_established(peer_rwnd, agreed.has_partial_reliability());
     }
 
     pub(super) fn establish(&mut self, now: Instant) {

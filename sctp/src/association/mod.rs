@@ -1,6 +1,7 @@
 //! One SCTP association with one path, without I/O: the public surface. The rules live in the files beside this one,
 //! one per chapter of RFC 9260.
 
+mod beginning;
 mod data;
 mod fault;
 mod handshake;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 use self::handshake::Handshake;
 use self::negotiate::Agreed;
@@ -39,9 +40,7 @@ use crate::path::Path;
 use crate::recv::{Receiver, ReceiverEvent};
 use crate::reset::{IncomingReset, OutgoingReset};
 use crate::send::Sender;
-use crate::serial::Tsn;
 use crate::stats::Stats;
-use crate::wire::Extensions;
 
 /// Datagrams that [`Association::poll_transmit`] wrote, one after another, all for the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,34 +136,8 @@ impl Association {
     /// source of randomness: tags and initial TSNs are drawn from it.
     #[must_use]
     pub fn new(now: Instant, config: Arc<Config>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
-        let mut rng = StdRng::from_seed(seed);
-        let handshake = Handshake::new(&mut rng);
-        let path = Path::new(&config);
-        let initial_tsn = handshake.local_initial_tsn;
         let _ = now;
-        Self {
-            sender: Sender::new(&config, path.mtu, initial_tsn),
-            outgoing_reset: Self::new_outgoing_reset(&config, initial_tsn),
-            incoming_reset: IncomingReset::new(crate::serial::RequestSn(0)),
-            outbox: Outbox::default(),
-            config,
-            keys,
-            address: address.into(),
-            rng,
-            state: State::Closed,
-            handshake,
-            agreed: None,
-            timers: TimerTable::default(),
-            path,
-            receiver: None,
-            events: VecDeque::new(),
-            closing: None,
-            is_over: false,
-            is_shutdown_wanted: false,
-            burst_left: 0,
-            stats: Stats::default(),
-            unchecked: 0,
-        }
+        Self::before_handshake(config, keys, address, StdRng::from_seed(seed))
     }
 
     // Getters
@@ -223,17 +196,13 @@ impl Association {
     /// Whether both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_stream_reset(&self) -> bool {
-        self.has_agreed_on(Extensions::RE_CONFIG)
+        self.agreed.is_some_and(Agreed::has_stream_reset)
     }
 
     /// Whether both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_partial_reliability(&self) -> bool {
-        self.has_agreed_on(Extensions::FORWARD_TSN)
-    }
-
-    fn has_agreed_on(&self, extensions: Extensions) -> bool {
-        self.agreed.is_some_and(|agreed| agreed.extensions.contains(extensions))
+        self.agreed.is_some_and(Agreed::has_partial_reliability)
     }
 
     /// Whether all that was accepted by [`send`](Self::send) on this stream has been acknowledged or given up.
@@ -401,14 +370,6 @@ impl Association {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_deadline()
-    }
-
-    fn new_outgoing_reset(config: &Config, initial_tsn: Tsn) -> OutgoingReset {
-        OutgoingReset::new(crate::serial::RequestSn(initial_tsn.0), config.reset_attempts_max, config.reset_timeout)
-    }
-
-    fn draw_nonzero(&mut self) -> u32 {
-        self.rng.next_u32().max(1)
     }
 
     /// Recounts what the parts keep, in debug builds. With much in store only some mutations are followed by it, since

@@ -81,6 +81,14 @@ impl Agreed {
             extensions: cookie.extensions,
         }
     }
+
+    pub(crate) fn has_stream_reset(self) -> bool {
+        self.extensions.contains(Extensions::RE_CONFIG)
+    }
+
+    pub(crate) fn has_partial_reliability(self) -> bool {
+        self.extensions.contains(Extensions::FORWARD_TSN)
+    }
 }
 
 /// This end's share of an INIT ACK.

@@ -11,7 +11,7 @@ use crate::recv::ResetProgress;
 use crate::reset::{Answered, Decision};
 use crate::serial::{RequestSn, Tsn};
 use crate::stats::DropReason;
-use crate::wire::{Cause, Extensions, Reconfig, ReconfigParameter, ResetResult, StreamList};
+use crate::wire::{Cause, Reconfig, ReconfigParameter, ResetResult, StreamList};
 
 impl Association {
     pub(super) fn begin_reset(&mut self, now: Instant, streams: &[StreamId]) -> Result<(), ResetError> {
@@ -45,7 +45,7 @@ impl Association {
     }
 
     pub(super) fn on_reconfig(&mut self, now: Instant, value: &[u8]) {
-        if !self.has_agreed_on(Extensions::RE_CONFIG) {
+        if !self.peer_supports_stream_reset() {
             return self.drop_chunk(DropReason::UnknownChunk);
         }
         if !self.state.is_up() || self.state == State::ShutdownAckSent {

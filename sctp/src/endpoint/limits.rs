@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_second_has_so_many_answers_and_the_next_as_many_again() {
-        let start = Instant::now();
+        let start = crate::testing::some_time();
         let mut limit = AnswerLimit::new(start, 3);
         let taken = |limit: &mut AnswerLimit, at| (0..10).filter(|_| limit.take(at)).count();
         assert_eq!(taken(&mut limit, start), 3);

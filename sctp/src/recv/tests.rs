@@ -104,10 +104,6 @@ impl Receiver {
 }
 
 fn at(milliseconds: u64) -> Instant {
-    // Tests only ever compare instants with each other.
-    use std::sync::OnceLock;
-    static START: OnceLock<Instant> = OnceLock::new();
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    let start = *START.get_or_init(Instant::now);
-    start + Duration::from_millis(milliseconds)
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *START.get_or_init(crate::testing::some_time) + Duration::from_millis(milliseconds)
 }

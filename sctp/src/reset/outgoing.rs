@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     fn outgoing() -> (OutgoingReset, Instant) {
-        (OutgoingReset::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), Instant::now())
+        (OutgoingReset::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), crate::testing::some_time())
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod recovery;
 mod sack;
 mod scheduler;
 mod stream;
+mod write;
 
 pub(crate) use sack::SackOutcome;
 
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use self::congestion::{Controller, NewReno};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
-use self::pacer::{Pacer, Rate};
+use self::pacer::Pacer;
 use self::recovery::Recovery;
 use self::stream::{Limit, StreamQueues};
 use crate::config::Config;
@@ -28,8 +29,8 @@ use crate::error::SendError;
 use crate::event::Event;
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Rto;
-use crate::serial::{Ssn, Tsn};
-use crate::wire::{DataChunk, ForwardTsn, PACKET_HEADER_LEN};
+use crate::serial::Tsn;
+use crate::wire::PACKET_HEADER_LEN;
 
 /// Counters that the sender keeps for [`Stats`](crate::Stats).
 #[derive(Debug, Default)]
@@ -409,175 +410,6 @@ impl Sender {
             self.has_allowance = true;
         }
         next_look
-    }
-
-    /// When there will be something to send that waits for its time only.
-    pub(crate) fn paced_until(&self) -> Option<Instant> {
-        self.paced_until
-    }
-
-    /// Whether a packet has to wait for its time.
-    fn is_paced(&mut self, now: Instant, rto: &Rto) -> bool {
-        let (cwnd, is_slow_start) = (self.congestion.cwnd(), self.congestion.is_in_slow_start());
-        let rate = rto.srtt().map(|srtt| Rate { cwnd, srtt, is_slow_start });
-        self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance);
-        self.paced_until.is_some()
-    }
-
-    /// Whether congestion control lets a lost chunk out. While a loss is repaired the window is being approached from
-    /// above, at the pace that [`Recovery`] sets.
-    fn may_repeat(&self) -> bool {
-        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
-        self.has_allowance || self.recovery.as_ref().map_or(has_window, Recovery::may_send)
-    }
-
-    /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
-    fn may_send_new(&self) -> bool {
-        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
-        self.has_allowance || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
-    }
-
-    /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
-    /// then retransmissions, then new data. Returns whether anything was written.
-    pub(crate) fn write(&mut self, now: Instant, room: usize, room_max: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
-        let end = out.len() + room;
-        let start = out.len();
-        if self.is_forward_tsn_due {
-            self.write_forward_tsn(room, out);
-        }
-        if let Some(last_sent) = self.last_sent.filter(|_| self.outstanding.is_empty()) {
-            self.congestion.on_idle(last_sent, now, rto.current());
-        }
-        self.paced_until = None;
-        if !self.has_sendable(now) || self.is_paced(now, rto) {
-            return out.len() > start;
-        }
-        let mut has_data = self.write_lost(now, end, out);
-        has_data |= self.write_new(now, end, room_max, out);
-        if has_data {
-            self.pacer.on_sent(out.len() - start);
-            self.has_allowance = false;
-            self.last_sent = Some(now);
-            self.check_refused();
-        }
-        out.len() > start
-    }
-
-    /// RFC 3758 §3.5 C3 to C5. What does not fit the packet follows when the peer has taken the first part.
-    fn write_forward_tsn(&mut self, room: usize, out: &mut Vec<u8>) {
-        let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
-        let mut position = self.outstanding.cumulative();
-        for chunk in self.outstanding.abandoned_front() {
-            if !chunk.message.unordered {
-                let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
-                let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;
-                match skipped.iter_mut().find(|entry| entry.0 == stream) {
-                    Some(entry) => entry.1 = ssn,
-                    None if !has_room => break,
-                    None => skipped.push((stream, ssn)),
-                }
-            }
-            position += 1;
-        }
-        if ForwardTsn::encoded_len(skipped.len()) > room {
-            return;
-        }
-        self.is_forward_tsn_due = false;
-        if position > self.outstanding.cumulative() {
-            ForwardTsn::encode(self.outstanding.tsn(position), skipped.into_iter(), out);
-        }
-    }
-
-    /// Retransmissions leave in TSN order, within the congestion window but for one packet when a loss is found
-    /// (RFC 9260 §7.2.4 step 3).
-    fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
-        let mut wrote = false;
-        while let Some(position) = self.outstanding.first_lost() {
-            if !self.may_repeat() {
-                break;
-            }
-            let Some(chunk) = self.outstanding.chunk(position) else { break };
-            let message = chunk.message;
-            if message.limit.is_expired(now) && self.can_abandon {
-                self.abandon(now, position, message.stream, message.key);
-                continue;
-            }
-            if out.len() + chunk.wire_len() > end {
-                break;
-            }
-            chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
-            let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
-            let transmission = self.loss.next_transmission();
-            self.loss.on_sent(now, position, true);
-            self.outstanding.on_retransmitted(now, position, transmission);
-            self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
-            if let Some(recovery) = &mut self.recovery {
-                recovery.on_sent(wire_len);
-            }
-            self.counters.retransmitted += 1;
-            // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
-            self.restarts_t3 |= position == self.outstanding.cumulative() + 1;
-            wrote = true;
-        }
-        wrote
-    }
-
-    fn write_new(&mut self, now: Instant, end: usize, room_max: usize, out: &mut Vec<u8>) -> bool {
-        let mut wrote = false;
-        // What is lost goes first: new data would only lengthen the repair.
-        while !self.outstanding.has_lost() {
-            if !self.may_send_new() {
-                break;
-            }
-            let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
-            if next.is_begun && next.message.limit.is_expired(now) && self.can_abandon {
-                let last = self.outstanding.next() - 1;
-                self.abandon(now, last, next.message.stream, next.message.key);
-                continue;
-            }
-            let payload_max = room_max - DataChunk::HEADER_LEN;
-            if !self.has_window(next.left.min(payload_max)) {
-                break;
-            }
-            let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
-            let position = self.outstanding.next();
-            let Some(fragment) = self.queues.cut(position, room & !3, payload_max, &mut self.notices) else { break };
-            self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
-            let transmission = self.loss.next_transmission();
-            self.outstanding.push(now, fragment, transmission);
-            self.loss.on_sent(now, position, false);
-            if let Some(chunk) = self.outstanding.chunk(position) {
-                chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
-                if let Some(recovery) = &mut self.recovery {
-                    recovery.on_sent(chunk.wire_len());
-                }
-            }
-            self.counters.chunks += 1;
-            wrote = true;
-        }
-        wrote
-    }
-
-    /// Whether the peer, and this end's own limit, have room for a chunk. With nothing on its way one chunk may always
-    /// go, as the probe of a closed window (RFC 9260 §6.1 A). Small openings are not worth a fragment: a chunk goes
-    /// whole or waits.
-    fn has_window(&self, len: usize) -> bool {
-        if self.outstanding.is_empty() {
-            return true;
-        }
-        self.peer_rwnd >= len && self.outstanding.payload_held() < self.send_buffer
-    }
-
-    /// Whether `write` would put something into an empty packet.
-    pub(crate) fn has_sendable(&mut self, now: Instant) -> bool {
-        if self.is_forward_tsn_due {
-            return true;
-        }
-        if self.outstanding.has_lost() {
-            return self.may_repeat();
-        }
-        self.may_send_new()
-            && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
     }
 
     /// Chunks and messages held, which is what a recount costs.

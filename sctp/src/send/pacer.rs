@@ -89,7 +89,7 @@ mod tests {
 
     /// Packets that leave within `time` if there is always more to send.
     fn sent_within(time: Duration, rate: Rate) -> (usize, usize) {
-        let (mut pacer, start) = (Pacer::new(MTU), Instant::now());
+        let (mut pacer, start) = (Pacer::new(MTU), crate::testing::some_time());
         let (mut now, mut sent, mut burst_max) = (start, 0, 0);
         while now < start + time {
             let mut burst = 0;
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_short_path_and_an_unknown_one_are_not_paced() {
-        let (mut pacer, now) = (Pacer::new(MTU), Instant::now());
+        let (mut pacer, now) = (Pacer::new(MTU), crate::testing::some_time());
         for rate in [None, Some(Rate { srtt: Duration::from_micros(300), ..RATE })] {
             for _ in 0..1000 {
                 assert_eq!(pacer.delay_until(now, rate), None);

@@ -1,5 +1,6 @@
 //! Two associations on a virtual clock, joined by a link whose packets a test may look at, drop, delay or repeat.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,11 +11,11 @@ use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Chunks};
 use narrowboat_sctp::{Association, Config, CookieKeys, Ecn, Event, Message, Ppid, SendOptions, State, StreamId};
 
-pub const MS: Duration = Duration::from_millis(1);
+pub(crate) const MS: Duration = Duration::from_millis(1);
 
 /// What the link does with a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Pass,
     Drop,
     /// Arrives this much later than it would.
@@ -25,54 +26,55 @@ pub enum Verdict {
 
 /// A packet on its way.
 #[derive(Clone, Debug)]
-pub struct Packet {
+pub(crate) struct Packet {
     /// Which end sent it.
-    pub from: usize,
-    pub at: Duration,
-    pub bytes: Bytes,
+    pub(crate) from: usize,
+    pub(crate) at: Duration,
+    pub(crate) bytes: Bytes,
 }
 
 impl Packet {
-    pub fn kinds(&self) -> Vec<ChunkType> {
+    pub(crate) fn kinds(&self) -> Vec<ChunkType> {
         Chunks::new(&self.bytes).map_while(Result::ok).map(|chunk| chunk.kind).collect()
     }
 
-    pub fn has(&self, kind: ChunkType) -> bool {
+    pub(crate) fn has(&self, kind: ChunkType) -> bool {
         self.kinds().contains(&kind)
     }
 }
 
 type Rule = Box<dyn FnMut(&Packet) -> Verdict>;
 
-pub struct Pair {
-    pub ends: [Association; 2],
-    pub events: [Vec<Event>; 2],
-    pub start: Instant,
-    pub now: Instant,
-    pub one_way: Duration,
+pub(crate) struct Pair {
+    pub(crate) ends: [Association; 2],
+    pub(crate) events: [Vec<Event>; 2],
+    pub(crate) start: Instant,
+    pub(crate) now: Instant,
+    pub(crate) one_way: Duration,
     /// Bytes a second, and bytes that wait at most in front of the link.
-    pub bottleneck: Option<(u64, usize)>,
-    pub rule: Rule,
-    pub trace: Vec<Packet>,
-    pub keeps_trace: bool,
+    pub(crate) bottleneck: Option<(u64, usize)>,
+    pub(crate) rule: Rule,
+    pub(crate) trace: Vec<Packet>,
+    pub(crate) keeps_trace: bool,
     /// Whether messages are released as soon as they are polled.
-    pub reads: [bool; 2],
-    pub received: [Vec<(StreamId, Ppid, Bytes)>; 2],
+    pub(crate) reads: [bool; 2],
+    pub(crate) received: [Vec<(StreamId, Ppid, Bytes)>; 2],
     wire: BinaryHeap<Reverse<(Instant, u64, usize, Bytes)>>,
     free_at: [Instant; 2],
     sequence: u64,
 }
 
 impl Pair {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_config(Config::default())
     }
 
-    pub fn with_config(config: Config) -> Self {
+    pub(crate) fn with_config(config: Config) -> Self {
         Self::with_configs([config.clone(), config], 1)
     }
 
-    pub fn with_configs(configs: [Config; 2], seed: u8) -> Self {
+    pub(crate) fn with_configs(configs: [Config; 2], seed: u8) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
         let start = Instant::now();
         let mut index = 0;
         let ends = configs.map(|config| {
@@ -100,13 +102,13 @@ impl Pair {
     }
 
     /// A pair that is established, with its trace cleared.
-    pub fn connected(config: Config) -> Self {
+    pub(crate) fn connected(config: Config) -> Self {
         let mut pair = Self::with_config(config);
         pair.connect();
         pair
     }
 
-    pub fn connect(&mut self) {
+    pub(crate) fn connect(&mut self) {
         self.ends[0].connect(self.now);
         self.run_for(100 * MS);
         assert_eq!([self.ends[0].state(), self.ends[1].state()], [State::Established; 2]);
@@ -114,18 +116,18 @@ impl Pair {
         self.trace.clear();
     }
 
-    pub fn send(&mut self, end: usize, stream: StreamId, payload: impl Into<Bytes>) {
+    pub(crate) fn send(&mut self, end: usize, stream: StreamId, payload: impl Into<Bytes>) {
         self.send_with(end, stream, payload, SendOptions::default());
     }
 
-    pub fn send_with(&mut self, end: usize, stream: StreamId, payload: impl Into<Bytes>, options: SendOptions) {
+    pub(crate) fn send_with(&mut self, end: usize, stream: StreamId, payload: impl Into<Bytes>, options: SendOptions) {
         let payload = payload.into();
         self.ends[end].send(self.now, stream, Ppid(53), payload, options).unwrap();
         self.flush();
     }
 
     /// Everything that the ends want to send or say now.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         for end in 0..2 {
             self.take_events(end);
             let mut buffer = Vec::new();
@@ -139,7 +141,7 @@ impl Pair {
         }
     }
 
-    pub fn take_events(&mut self, end: usize) {
+    pub(crate) fn take_events(&mut self, end: usize) {
         while let Some(event) = self.ends[end].poll_event() {
             match event {
                 Event::Message(Message { stream, ppid, payload, credit, .. }) if self.reads[end] => {
@@ -152,7 +154,7 @@ impl Pair {
     }
 
     /// Puts a packet on the wire that `from` is taken to have sent.
-    pub fn put_on_wire(&mut self, from: usize, bytes: Bytes) {
+    pub(crate) fn put_on_wire(&mut self, from: usize, bytes: Bytes) {
         let packet = Packet { from, at: self.now - self.start, bytes };
         let verdict = (self.rule)(&packet);
         let Packet { bytes, .. } = packet.clone();
@@ -184,7 +186,7 @@ impl Pair {
     }
 
     /// One step: the next arrival or deadline, if it comes before `until`.
-    pub fn step(&mut self, until: Instant) -> bool {
+    pub(crate) fn step(&mut self, until: Instant) -> bool {
         self.flush();
         let arrival = self.wire.peek().map(|Reverse(packet)| packet.0);
         let deadlines = [0, 1].map(|end| self.ends[end].poll_timeout());
@@ -195,10 +197,10 @@ impl Pair {
             return false;
         };
         self.now = self.now.max(next);
-        for end in 0..2 {
-            if deadlines[end].is_some_and(|deadline| deadline <= self.now) {
-                self.ends[end].handle_timeout(self.now);
-                assert!(self.ends[end].poll_timeout().is_none_or(|again| again > self.now), "a timer does not move on");
+        for (end, deadline) in self.ends.iter_mut().zip(deadlines) {
+            if deadline.is_some_and(|deadline| deadline <= self.now) {
+                end.handle_timeout(self.now);
+                assert!(end.poll_timeout().is_none_or(|again| again > self.now), "a timer does not move on");
             }
         }
         while self.wire.peek().is_some_and(|Reverse(packet)| packet.0 <= self.now) {
@@ -209,13 +211,13 @@ impl Pair {
         true
     }
 
-    pub fn run_for(&mut self, duration: Duration) {
+    pub(crate) fn run_for(&mut self, duration: Duration) {
         let until = self.now + duration;
         while self.step(until) {}
     }
 
     /// Runs until `done`, or panics after `limit` of virtual time.
-    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) {
+    pub(crate) fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) {
         let until = self.now + limit;
         self.flush();
         while !done(self) {
@@ -225,12 +227,12 @@ impl Pair {
         }
     }
 
-    pub fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.now - self.start
     }
 
     /// Packets with this chunk that an end has sent, in order.
-    pub fn sent(&self, from: usize, kind: ChunkType) -> Vec<&Packet> {
+    pub(crate) fn sent(&self, from: usize, kind: ChunkType) -> Vec<&Packet> {
         self.trace.iter().filter(|packet| packet.from == from && packet.has(kind)).collect()
     }
 }

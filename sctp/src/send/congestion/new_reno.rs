@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_idle_window_shrinks_once_per_rto_to_the_initial_one() {
-        let (mut reno, start, rto) = (NewReno::new(MTU), Instant::now(), Duration::from_secs(1));
+        let (mut reno, start, rto) = (NewReno::new(MTU), crate::testing::some_time(), Duration::from_secs(1));
         reno.cwnd = 160 * MTU;
         reno.on_idle(start, start + rto / 2, rto);
         assert_eq!(reno.cwnd(), 160 * MTU);

@@ -7,8 +7,8 @@ const NAME_SIZE_MAX: usize = 240;
 pub(crate) fn safe_name(name: &str) -> String {
     let mut safe = String::new();
     for c in name.chars() {
-        let is_unsafe = c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
-        let c = if is_unsafe { '_' } else { c };
+        let is_special = c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+        let c = if is_special { '_' } else { c };
         if safe.len() + c.len_utf8() > NAME_SIZE_MAX {
             break;
         }
