@@ -1,5 +1,7 @@
 //! What an association makes of a transport below it that ends or moves (RFC 8261).
 
+#![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
+
 mod pair;
 
 use std::time::Duration;
