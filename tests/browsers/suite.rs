@@ -1,0 +1,145 @@
+//! Cases, the columns in which they run, and the table of how it went.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::browser::{Browser, Kind};
+use crate::page::Page;
+use crate::{Failure, Result};
+
+/// No case takes longer, on a machine that is busy too.
+const CASE_MAX: Duration = Duration::from_secs(240);
+
+/// How a browser finds the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Offer and answer are carried from one to the other.
+    Signalled,
+    /// The page makes the answer itself, from a ticket.
+    Direct,
+}
+
+/// Where a case runs: a browser, a way, and what is there to be used.
+#[derive(Clone)]
+pub struct Setting {
+    pub browser: Arc<Browser>,
+    /// The browser of the other kind.
+    pub other: Arc<Browser>,
+    pub way: Way,
+    /// The address of the page.
+    pub url: String,
+}
+
+impl Setting {
+    pub fn kind(&self) -> Kind {
+        self.browser.kind
+    }
+
+    /// A new tab.
+    pub async fn page(&self) -> Result<Page> {
+        self.browser.open(&self.url).await
+    }
+}
+
+pub type Run = fn(Setting) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// A behaviour, and the ways in which it can be looked at.
+pub struct Case {
+    pub name: &'static str,
+    pub ways: &'static [Way],
+    pub run: Run,
+}
+
+pub const BOTH: &[Way] = &[Way::Signalled, Way::Direct];
+pub const SIGNALLED: &[Way] = &[Way::Signalled];
+pub const DIRECT: &[Way] = &[Way::Direct];
+
+/// `case!("a sentence", BOTH, function)`
+macro_rules! case {
+    ($name:expr, $ways:expr, $run:expr) => {
+        $crate::suite::Case { name: $name, ways: $ways, run: |setting| Box::pin($run(setting)) }
+    };
+}
+pub(crate) use case;
+
+enum Outcome {
+    Passed(Duration),
+    Failed(Failure),
+    /// The case has no meaning in this column.
+    Elsewhere,
+}
+
+/// Runs the cases, one at a time: a browser needs the machine for itself. Returns whether all passed.
+pub async fn run(cases: &[Case], columns: &[Setting]) -> bool {
+    let mut table = Vec::new();
+    for case in cases {
+        let mut row = Vec::new();
+        for setting in columns {
+            row.push(run_one(case, setting).await);
+        }
+        table.push((case.name, row));
+    }
+    print(&table, columns);
+    table.iter().all(|(_, row)| row.iter().all(|outcome| !matches!(outcome, Outcome::Failed(_))))
+}
+
+async fn run_one(case: &Case, setting: &Setting) -> Outcome {
+    if !case.ways.contains(&setting.way) {
+        return Outcome::Elsewhere;
+    }
+    let began = Instant::now();
+    println!("{} · {:?} {:?}", case.name, setting.kind(), setting.way);
+    // A task of its own: what panics in it fails the case, not the suite.
+    let mut task = tokio::spawn((case.run)(setting.clone()));
+    let result = match tokio::time::timeout(CASE_MAX, &mut task).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => {
+            task.abort();
+            Err(format!("not done within {CASE_MAX:?}").into())
+        }
+    };
+    match result {
+        Ok(()) => Outcome::Passed(began.elapsed()),
+        Err(error) => {
+            println!("    FAILED: {error}\n    the browser says:\n{}", setting.browser.complaints());
+            Outcome::Failed(error)
+        }
+    }
+}
+
+fn print(table: &[(&str, Vec<Outcome>)], columns: &[Setting]) {
+    let width = table.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let cells = |cells: Vec<String>| cells.iter().map(|cell| format!("  {cell:<10}")).collect::<String>();
+    println!("\n{:width$}{}", "", cells(columns.iter().map(|setting| format!("{:?}", setting.kind())).collect()));
+    println!("{:width$}{}", "", cells(columns.iter().map(|setting| format!("{:?}", setting.way)).collect()));
+    for (name, row) in table {
+        println!("{name:width$}{}", cells(row.iter().map(ToString::to_string).collect()));
+    }
+    let count = |is_it: fn(&Outcome) -> bool| table.iter().flat_map(|(_, row)| row).filter(|o| is_it(o)).count();
+    println!(
+        "\n{} passed, {} failed (·: not a question there)",
+        count(|outcome| matches!(outcome, Outcome::Passed(_))),
+        count(|outcome| matches!(outcome, Outcome::Failed(_))),
+    );
+    for (name, row) in table {
+        for (outcome, setting) in row.iter().zip(columns) {
+            if let Outcome::Failed(error) = outcome {
+                println!("FAILED: {name} · {:?} {:?}\n    {error}", setting.kind(), setting.way);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed(time) => write!(f, "ok {:.1} s", time.as_secs_f64()),
+            Self::Failed(_) => write!(f, "FAILED"),
+            Self::Elsewhere => write!(f, "·"),
+        }
+    }
+}
