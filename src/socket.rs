@@ -242,10 +242,12 @@ impl ReceiveBatch {
             let route = Route { remote: meta.addr, local: meta.dst_ip.filter(|_| is_wildcard) };
             let ecn = if meta.ecn == Some(EcnCodepoint::Ce) { Ecn::Ce } else { Ecn::NotCe };
             let joined = buffer.get(..meta.len).unwrap_or_default();
-            datagrams.extend(joined.chunks(meta.stride.max(1)).map(|bytes| {
-                let bytes = Bytes::copy_from_slice(bytes);
-                Datagram { route, ecn, bytes }
-            }));
+            let mut add = |bytes| datagrams.push(Datagram { route, ecn, bytes: Bytes::copy_from_slice(bytes) });
+            match joined {
+                // `chunks` has nothing to give of it, but it came, and counts.
+                [] => add(joined),
+                _ => joined.chunks(meta.stride.max(1)).for_each(add),
+            }
         }
     }
 

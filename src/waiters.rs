@@ -93,6 +93,10 @@ impl WaiterKey {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
 
     #[test]
@@ -101,8 +105,9 @@ mod tests {
         let mut keys = [(); 4].map(|()| WaiterKey::default());
         for (key, interest) in keys.iter_mut().zip([Interest::Send, Interest::Receive, Interest::Send, Interest::Low]) {
             assert!(waiters.register(key, interest, Waker::noop()).is_none());
-            // Polled again without having been woken: still one entry.
-            assert!(waiters.register(key, interest, Waker::noop()).is_none());
+            // Polled again without having been woken: still one entry. `will_wake` may fail to recognise a waker, so it
+            // may be replaced by itself.
+            drop(waiters.register(key, interest, Waker::noop()));
         }
         waiters.wake(Interest::Send, &mut wakers);
         assert_eq!((wakers.len(), waiters.waiting.len()), (2, 2));
@@ -110,5 +115,26 @@ mod tests {
         assert!(waiters.remove(&keys[1]).is_none());
         waiters.wake_all(&mut wakers);
         assert_eq!((wakers.len(), waiters.is_empty()), (3, true));
+    }
+
+    #[test]
+    fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let counts = [(); 2].map(|()| Arc::new(Count(AtomicUsize::new(0))));
+        let [first, second] = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
+        let (mut waiters, mut wakers, mut key) = (Waiters::default(), Vec::new(), WaiterKey::default());
+        assert!(waiters.register(&mut key, Interest::Low, &first).is_none());
+        assert!(waiters.register(&mut key, Interest::Low, &second).is_some());
+        waiters.wake(Interest::Low, &mut wakers);
+        wakers.drain(..).for_each(Waker::wake);
+        assert_eq!(counts.map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
+        // Woken, and polled again: it waits again under its key.
+        assert!(waiters.register(&mut key, Interest::Low, &first).is_none());
+        assert!(waiters.remove(&key).is_some());
     }
 }

@@ -85,10 +85,13 @@ async fn a_wake_up_is_not_lost_with_the_task_that_got_it() {
     let pair = Pair::with(small()).await;
     let (near, far) = pair.channel("gone").await;
     let mut sent = 0;
-    // Full, and nothing on its way: the peer's window is closed, and only its reader can open it.
-    while near.try_send(numbered(sent, 1000)).map(|()| sent += 1).is_ok() || pair.a.stats().flight_size > 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    // Full, and only the probe of the closed window is on its way: the peer's reader alone can make room.
+    soon(async {
+        while near.try_send(numbered(sent, 1000)).map(|()| sent += 1).is_ok() || pair.a.stats().peer_rwnd > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
     let wait = |n| {
         let near = near.clone();
         tokio::spawn(async move { near.send(numbered(n, 1000)).await.unwrap() })
