@@ -125,19 +125,23 @@ impl Buf for Payload {
 /// shrinks the window for the rest of the association's life.
 #[must_use = "hand the credit back with `Association::release`, or the receive window stays smaller for good"]
 #[derive(Debug, PartialEq, Eq)]
-pub struct Credit(pub(crate) u32);
+pub struct Credit {
+    pub(crate) payload: u32,
+    pub(crate) overhead: u32,
+}
 
 impl Credit {
     /// Bytes of the window that this credit stands for: the payload and a fixed overhead per fragment.
     #[must_use]
     pub fn bytes(&self) -> u32 {
-        self.0
+        self.payload.saturating_add(self.overhead)
     }
 
     /// Joins another credit of the same association to this one.
     #[expect(clippy::needless_pass_by_value, reason = "the other credit is used up")]
     pub fn merge(&mut self, other: Self) {
-        self.0 = self.0.saturating_add(other.0);
+        self.payload = self.payload.saturating_add(other.payload);
+        self.overhead = self.overhead.saturating_add(other.overhead);
     }
 }
 

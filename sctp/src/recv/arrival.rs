@@ -37,6 +37,10 @@ impl Receiver {
         {
             return Ok(received);
         }
+        // RFC 9260 §6.2: no probe of a closed window is taken, but what others wait for is.
+        if self.window.is_closed(self.held()) && position > self.tracker.highest() {
+            return Ok(Received::Dropped);
+        }
         let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD;
         if !self.make_room(position, cost) {
             return Ok(Received::Dropped);

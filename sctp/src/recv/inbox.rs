@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::ReceiverEvent;
+use super::charge::Charge;
 use crate::event::Streams;
 use crate::message::{Credit, Message, StreamId};
 
@@ -17,14 +18,14 @@ const RESET_IDS_MAX: usize = 2 << 16;
 pub(super) struct Inbox {
     events: VecDeque<ReceiverEvent>,
     /// Charge of what is in `events`.
-    queued: usize,
+    queued: Charge,
     /// Charge of messages that were taken and whose credits have not come back.
-    lent: usize,
+    lent: Charge,
 }
 
 impl Inbox {
     pub(super) fn push_message(&mut self, message: Message) {
-        self.queued += message.credit.bytes() as usize;
+        self.queued += Charge::of(&message.credit);
         self.events.push_back(ReceiverEvent::Message(message));
     }
 
@@ -45,7 +46,7 @@ impl Inbox {
         let event = self.events.pop_front()?;
         match &event {
             ReceiverEvent::Message(message) => {
-                let charge = message.credit.bytes() as usize;
+                let charge = Charge::of(&message.credit);
                 self.queued -= charge;
                 self.lent += charge;
             }
@@ -60,29 +61,33 @@ impl Inbox {
 
     #[expect(clippy::needless_pass_by_value, reason = "a credit is handed back once")]
     pub(super) fn on_released(&mut self, credit: Credit) {
-        self.lent = self.lent.saturating_sub(credit.bytes() as usize);
+        // A credit of another association cannot make more room than was taken.
+        let credit = Charge::of(&credit);
+        self.lent.payload = self.lent.payload.saturating_sub(credit.payload);
+        self.lent.overhead = self.lent.overhead.saturating_sub(credit.overhead);
     }
 
     /// Charge of all that the application has not yet read.
-    pub(super) fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> Charge {
         self.queued + self.lent
     }
 
     pub(super) fn check_consistency(&self) {
         let counted = self.events.iter().map(|event| match event {
-            ReceiverEvent::Message(message) => message.credit.bytes() as usize,
+            ReceiverEvent::Message(message) => Charge::of(&message.credit),
             ReceiverEvent::Reset(streams) => charge_of(streams),
         });
-        assert_eq!(self.queued, counted.sum::<usize>());
+        assert_eq!(self.queued, counted.sum::<Charge>());
     }
 }
 
 /// A queued list of streams takes room that the peer can make us use, so it counts as well.
-fn charge_of(streams: &Streams) -> usize {
-    match streams {
+fn charge_of(streams: &Streams) -> Charge {
+    let overhead = match streams {
         Streams::All => 0,
         Streams::List(list) => list.len() * size_of::<StreamId>(),
-    }
+    };
+    Charge { payload: 0, overhead }
 }
 
 fn merge(into: &mut Streams, other: Streams) {
@@ -105,7 +110,7 @@ impl Inbox {
     pub(super) fn heap(&self, block: impl Fn(usize) -> usize) -> usize {
         let payloads = self.events.iter().map(|event| match event {
             ReceiverEvent::Message(message) => block(message.payload.len()),
-            ReceiverEvent::Reset(streams) => block(charge_of(streams)),
+            ReceiverEvent::Reset(streams) => block(charge_of(streams).total()),
         });
         payloads.sum::<usize>() + self.events.capacity() * size_of::<ReceiverEvent>()
     }

@@ -5,6 +5,7 @@
 //! window.
 
 mod arrival;
+mod charge;
 mod deferred;
 mod forward;
 mod inbox;
@@ -166,7 +167,7 @@ impl Receiver {
     /// Whether there is something to [`poll`](Self::poll).
     #[cfg(test)]
     pub(crate) fn has_unread(&self) -> bool {
-        self.inbox.unread() > 0
+        self.inbox.unread().total() > 0
     }
 
     /// The streams of the reset that waits for data sent before it.

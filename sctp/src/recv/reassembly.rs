@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::charge::Charge;
 use super::run::{Run, Waiting};
 use super::tracker::Position;
 use crate::error::Violation;
@@ -50,7 +51,7 @@ pub(super) struct Reassembly {
     /// for their turn.
     held: BTreeMap<Position, Run>,
     /// Charge of `held`.
-    held_charge: usize,
+    held_charge: Charge,
     message_size_max: usize,
     /// Fragments of the last long message.
     expected: usize,
@@ -58,15 +59,15 @@ pub(super) struct Reassembly {
 
 impl Reassembly {
     pub(super) fn new(message_size_max: usize) -> Self {
-        Self { head: None, held: BTreeMap::new(), held_charge: 0, message_size_max, expected: 0 }
+        Self { head: None, held: BTreeMap::new(), held_charge: Charge::default(), message_size_max, expected: 0 }
     }
 
-    pub(super) fn head_charge(&self) -> usize {
-        self.head.as_ref().map_or(0, |(_, run)| run.charge())
+    pub(super) fn head_charge(&self) -> Charge {
+        self.head.as_ref().map(|(_, run)| run.charge()).unwrap_or_default()
     }
 
     /// Charge of all that is held.
-    pub(super) fn charge(&self) -> usize {
+    pub(super) fn charge(&self) -> Charge {
         self.head_charge() + self.held_charge
     }
 
@@ -207,7 +208,7 @@ impl Reassembly {
     }
 
     pub(super) fn check_consistency(&self, cumulative: Position) {
-        assert_eq!(self.held_charge, self.held.values().map(Run::charge).sum::<usize>());
+        assert_eq!(self.held_charge, self.held.values().map(Run::charge).sum::<Charge>());
         if let Some((first, run)) = &self.head {
             assert_eq!(first + run.len() as Position - 1, cumulative, "the head does not end in sequence");
             assert!(run.beginning && !run.ending && run.waiting == Waiting::Fragments);

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::charge::Charge;
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use crate::message::{Credit, Message, Payload, Ppid, StreamId};
+use crate::message::{Message, Payload, Ppid, StreamId};
 use crate::serial::Ssn;
 use crate::wire::DataChunk;
 
@@ -65,8 +66,8 @@ impl Run {
     }
 
     /// What it takes of the receive window.
-    pub(super) fn charge(&self) -> usize {
-        self.bytes + self.len() * FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD
+    pub(super) fn charge(&self) -> Charge {
+        Charge { payload: self.bytes, overhead: self.len() * FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD }
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -102,7 +103,7 @@ impl Run {
 
     /// The message, once whole.
     pub(super) fn into_message(self) -> Message {
-        let credit = Credit(u32::try_from(self.charge()).unwrap_or(u32::MAX));
+        let credit = self.charge().into_credit();
         let Self { stream, ppid, unordered, fragments, .. } = self;
         Message { stream, ppid, unordered, payload: fragments.into_payload(), credit }
     }

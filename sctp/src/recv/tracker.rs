@@ -63,6 +63,11 @@ impl Tracker {
         tsn_at(self.cumulative)
     }
 
+    /// The highest TSN that has arrived.
+    pub(super) fn highest(&self) -> Position {
+        self.ranges.back().map_or(self.cumulative, |range| range.last)
+    }
+
     pub(super) fn has_gaps(&self) -> bool {
         !self.ranges.is_empty()
     }

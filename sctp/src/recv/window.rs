@@ -1,9 +1,11 @@
 //! How much may be held for the peer, and how much of that it is told (RFC 9260 §6.2).
 //!
 //! What is held is charged with its payload and the overheads below, so that the bound holds for real memory. A peer
-//! counts payload only: with small messages it overshoots what it was told by what is on its way. A quarter of the
-//! window is kept for that; what comes beyond is dropped, and comes again.
+//! counts payload only, and is told what is left in that measure: then what it has sent when the window closes has its
+//! place. A quarter of the window is kept for the overheads; where that is not enough, as with many small messages, the
+//! window closes earlier, what was on its way then is dropped, and comes again.
 
+use super::charge::Charge;
 use crate::config::Config;
 
 /// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose
@@ -18,23 +20,27 @@ pub(super) const FRAGMENT_OVERHEAD: usize = 64;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Held {
     /// The partial message that ends at the Cumulative TSN Ack Point, if there is one.
-    pub(super) head: usize,
+    pub(super) head: Charge,
     /// All fragments and messages that wait for others, `head` included.
-    pub(super) waiting: usize,
+    pub(super) waiting: Charge,
     /// What the application has not yet read.
-    pub(super) unread: usize,
+    pub(super) unread: Charge,
 }
 
 impl Held {
-    fn total(self) -> usize {
+    fn all(self) -> Charge {
         self.waiting + self.unread
+    }
+
+    fn total(self) -> usize {
+        self.all().total()
     }
 
     /// What the partial message in sequence holds beyond the window's share. A message larger than the window can only
     /// be finished by what comes next, so it does not count, as long as there is nothing that the application could
     /// read to make room.
     fn excused(self) -> usize {
-        self.head.saturating_sub(self.unread)
+        self.head.total().saturating_sub(self.unread.total())
     }
 }
 
@@ -60,18 +66,27 @@ impl Window {
     /// What a SACK says now. Less than a packet is said to be nothing, or the sender would fill it with crumbs
     /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: Held) -> u32 {
-        let free = (self.size + held.excused()).saturating_sub(held.total());
+        let excused = held.head.payload.saturating_sub(held.unread.payload);
+        let untold = (self.size + excused).saturating_sub(held.all().payload);
+        // What is offered can be taken, at least as one chunk.
+        let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
+        let free = untold.min(room);
         if free < self.mtu.min(self.size / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
     /// Whether something more can be held.
     pub(super) fn fits(&self, held: Held, cost: usize) -> bool {
-        held.total() + cost <= self.size + self.size / 4 + held.excused()
+        held.total() + cost <= self.limit(held)
+    }
+
+    /// Whether the peer was told that the window is closed, and it still is: what it sends now is a probe.
+    pub(super) fn is_closed(&self, held: Held) -> bool {
+        self.advertised == 0 && self.a_rwnd(held) == 0
     }
 
     /// Whether the partial message in sequence costs more than any message within the limit may: it consists of crumbs.
     pub(super) fn is_above_head_max(&self, held: Held) -> bool {
-        held.head > self.head_max
+        held.head.total() > self.head_max
     }
 
     /// Whether a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the
@@ -97,5 +112,10 @@ impl Window {
 
     pub(super) fn on_advertised(&mut self, a_rwnd: u32) {
         self.advertised = a_rwnd as usize;
+    }
+
+    /// What may be held, overheads included.
+    fn limit(&self, held: Held) -> usize {
+        self.size + self.size / 4 + held.excused()
     }
 }

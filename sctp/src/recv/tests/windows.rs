@@ -25,12 +25,55 @@ fn the_window_closes_with_what_is_unread_and_opens_as_it_is_read() {
     assert_eq!(receiver.a_rwnd(), WINDOW);
     receiver.take_new(data(1, 1, 0, "BE"), &[0; 1000]);
     let charge = (1000 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD) as u32;
-    assert_eq!(receiver.a_rwnd(), WINDOW - charge);
+    assert_eq!(receiver.a_rwnd(), WINDOW - 1000, "as the peer counts");
     let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
     assert_eq!(message.credit.bytes(), charge);
-    assert_eq!(receiver.a_rwnd(), WINDOW - charge, "taken is not read");
+    assert_eq!(receiver.a_rwnd(), WINDOW - 1000, "taken is not read");
     receiver.release(message.credit);
     assert_eq!(receiver.a_rwnd(), WINDOW);
+}
+
+/// The SACKs say nothing else than what the peer can reckon itself, so all that it has on its way is taken.
+#[test]
+fn what_a_peer_may_send_is_taken_to_the_last_byte() {
+    let mut receiver = limited();
+    for message in 1..=WINDOW / 4000 {
+        for (chunk, flags) in (1..).zip(["BU", "U", "U", "EU"]) {
+            receiver.take_new(data(4 * (message - 1) + chunk, 1, 0, flags), &[0; 1000]);
+        }
+        assert_eq!(receiver.a_rwnd(), WINDOW - 4000 * message);
+        receiver.on_sack_sent();
+    }
+    let last = receiver.cumulative_tsn().0 + 1;
+    receiver.take_new(data(last, 1, 0, "BEU"), &vec![0; receiver.a_rwnd() as usize]);
+    assert_eq!(receiver.a_rwnd(), 0);
+}
+
+/// RFC 9260 §6.2: "When the receiver's advertised window is 0, the receiver MUST drop any new incoming DATA chunk with a
+/// TSN larger than the largest TSN received so far."
+#[test]
+fn a_probe_of_a_closed_window_is_not_taken_but_answered_and_a_filler_is_taken() {
+    let mut receiver = limited();
+    receiver.take_new(data(1, 1, 0, "BEU"), &[0; 1000]);
+    let mut tsn = 3;
+    while receiver.a_rwnd() > 0 {
+        receiver.take_new(data(tsn, 1, 0, "BEU"), &[0; 1200]);
+        tsn += 1;
+    }
+    // What was sent before the peer could know is still taken.
+    receiver.take_new(data(tsn, 1, 0, "BEU"), &[0; 10]);
+    receiver.on_sack_sent();
+    let probe = tsn + 1;
+    for _ in 0..3 {
+        assert_eq!(receiver.take(data(probe, 1, 0, "BEU"), &[0; 10]), Ok(Received::Dropped));
+        receiver.on_packet_end(at(0));
+        assert_eq!(receiver.sack_due(), SackDue::Now);
+        receiver.on_sack_sent();
+    }
+    receiver.take_new(data(2, 1, 0, "BEU"), &[0; 10]);
+    assert_eq!(receiver.read().len() as u32, probe - 1);
+    // It was not told yet, but it is open: the probe gets in, and the answer says so.
+    receiver.take_new(data(probe, 1, 0, "BEU"), &[0; 10]);
 }
 
 #[test]

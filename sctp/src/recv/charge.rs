@@ -1,0 +1,57 @@
+//! What something that is held takes of the receive window.
+
+use std::iter::Sum;
+use std::ops::{Add, AddAssign, SubAssign};
+
+use crate::message::Credit;
+
+/// Payload, which the peer counts as well, and what keeping it costs beside that, which it does not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Charge {
+    pub(super) payload: usize,
+    pub(super) overhead: usize,
+}
+
+impl Charge {
+    pub(super) fn total(self) -> usize {
+        self.payload + self.overhead
+    }
+
+    /// For a message to take along. Both parts are bounded by the largest message, far below 4 GiB.
+    pub(super) fn into_credit(self) -> Credit {
+        let bounded = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
+        Credit { payload: bounded(self.payload), overhead: bounded(self.overhead) }
+    }
+
+    /// What a message has taken along.
+    pub(super) fn of(credit: &Credit) -> Self {
+        Self { payload: credit.payload as usize, overhead: credit.overhead as usize }
+    }
+}
+
+impl Add for Charge {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { payload: self.payload + other.payload, overhead: self.overhead + other.overhead }
+    }
+}
+
+impl AddAssign for Charge {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl SubAssign for Charge {
+    fn sub_assign(&mut self, other: Self) {
+        self.payload -= other.payload;
+        self.overhead -= other.overhead;
+    }
+}
+
+impl Sum for Charge {
+    fn sum<I: Iterator<Item = Self>>(charges: I) -> Self {
+        charges.fold(Self::default(), Self::add)
+    }
+}
