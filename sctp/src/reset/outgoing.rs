@@ -9,6 +9,10 @@ use crate::message::StreamId;
 use crate::serial::{RequestSn, Tsn};
 use crate::wire::ResetResult;
 
+/// Streams in one request. RFC 6525 sets no limit but the packet; usrsctp takes no more than 248, which it reads into 512
+/// bytes, and denies the request else.
+const REQUEST_STREAMS_MAX: usize = 240;
+
 /// A request on its way.
 #[derive(Debug)]
 struct Request {
@@ -119,7 +123,8 @@ impl OutgoingReset {
             if self.ready.is_empty() || streams_max == 0 {
                 return None;
             }
-            let streams: Vec<StreamId> = self.ready.drain(..self.ready.len().min(streams_max)).collect();
+            let count = self.ready.len().min(streams_max).min(REQUEST_STREAMS_MAX);
+            let streams: Vec<StreamId> = self.ready.drain(..count).collect();
             self.ready.shrink_to(64);
             self.request = Some(Request {
                 number: self.next,
@@ -223,6 +228,20 @@ mod tests {
         let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 12)).unwrap();
         assert_eq!((number, streams), (RequestSn(0), &[4][..]), "the numbers wrap");
         reset.check_consistency();
+    }
+
+    #[test]
+    fn many_streams_are_reset_by_requests_that_every_peer_can_read() {
+        let (mut reset, now) = outgoing();
+        (0..1000).for_each(|stream| reset.want(stream, Some(1)));
+        reset.on_acknowledged(1);
+        let mut performed = Vec::new();
+        while let Some((number, _, streams)) = reset.take_due(now, 10_000, (Tsn(9), 20)) {
+            assert!(16 + 2 * streams.len() <= 512);
+            let Answered::Performed(mut streams) = reset.on_response(number, ResetResult::Performed) else { panic!() };
+            performed.append(&mut streams);
+        }
+        assert_eq!(performed, (0..1000).collect::<Vec<_>>());
     }
 
     #[test]
