@@ -77,7 +77,11 @@ impl Pair {
                 let closed = &self.ours.closed;
                 let events: Vec<_> =
                     self.ours.events.iter().filter(|e| !matches!(e, Event::BufferedAmountLow(_))).collect();
-                panic!("not within {DEADLINE:?}: {what}\nours: {events:?}, {closed:?}\nusrsctp: {reports:?}");
+                let packets: String = self.ours.packets.iter().rev().map(String::as_str).collect();
+                panic!(
+                    "not within {DEADLINE:?}: {what}\nours: {events:?}, {closed:?}\nusrsctp: {reports:?}\n\
+                     last packets: {packets}"
+                );
             }
             self.ours.turn();
         }
