@@ -109,6 +109,27 @@ fn a_closing_channel_can_give_up_what_the_peer_does_not_read() {
 }
 
 #[test]
+fn a_probe_of_the_closed_window_does_not_keep_a_channel_from_closing() {
+    let mut pair = small_windows();
+    let (a, b) = pair.channel();
+    while pair.buffered_amount(A, a) == 0 {
+        pair.send(A, a, vec![0; 1_000]);
+        pair.run();
+    }
+    // The first message of the queue has gone out whole, and is refused.
+    pair.run_for(Duration::from_secs(20));
+    let queued = pair.buffered_amount(A, a);
+    pair.close(A, a);
+    let (now, end) = (pair.now, &mut pair[A]);
+    let discarded = end.channels.discard_unsent(now, &mut end.association, a);
+    assert_eq!(discarded, queued + 1_000);
+    pair.turn(A);
+    pair.run();
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+    assert!(pair.recv_all(B, b).iter().all(|message| message.len() == 1_000));
+}
+
+#[test]
 fn one_channel_that_nobody_reads_is_let_go_of_and_the_others_move_on() {
     let mut pair = small_windows();
     let (a, b) = pair.channel();

@@ -19,7 +19,8 @@ pub struct Config {
     /// Streams that the peer may send on. Default 65,535.
     pub inbound_streams: u16,
     /// Receive window: bytes that the peer may have unread here. An association holds at most a quarter more than that
-    /// for it, all overheads included. At least 4,096 and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay product of 250 Mbit/s at 100 ms.
+    /// for it, all overheads included. At least 4,096 and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay
+    /// product of 250 Mbit/s at 100 ms.
     pub receive_window: u32,
     /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association
     /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only

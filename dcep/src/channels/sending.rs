@@ -94,9 +94,12 @@ impl DataChannels {
         self.drop_control(id);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let before = association.buffered_amount(channel.stream);
-        association.discard_unsent(now, channel.stream);
+        let dropped = association.discard_unsent(now, channel.stream);
         let after = association.buffered_amount(channel.stream);
-        let discarded = channel.queue.application_bytes(before).saturating_sub(channel.queue.application_bytes(after));
+        // What probed a closed window was sent, and is thrown away none the less.
+        let probe = dropped.saturating_sub(before.saturating_sub(after));
+        let queued = channel.queue.application_bytes(before).saturating_sub(channel.queue.application_bytes(after));
+        let discarded = queued + probe;
         channel.on_discarded(before.saturating_sub(after), discarded);
         self.stats.bytes_discarded += discarded as u64;
         if self.refused.remove(&id) {

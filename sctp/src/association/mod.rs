@@ -270,7 +270,8 @@ impl Association {
     }
 
     /// Throws away what was accepted on a stream and not yet sent. A message of which some fragments have been sent is
-    /// given up if the peer knows FORWARD-TSN, else finished. Returns the bytes thrown away.
+    /// given up if the peer knows FORWARD-TSN, else finished, and so is what probes a closed window. Returns the bytes
+    /// thrown away.
     pub fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.discard(now, stream);
         self.check_consistency();

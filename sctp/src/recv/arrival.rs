@@ -38,7 +38,7 @@ impl Receiver {
             return Ok(received);
         }
         // RFC 9260 §6.2: no probe of a closed window is taken, but what others wait for is.
-        if self.window.is_closed(self.held()) && position > self.tracker.highest() {
+        if self.window.is_probe(self.held(), payload.len()) && position > self.tracker.highest() {
             return Ok(Received::Dropped);
         }
         let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD;

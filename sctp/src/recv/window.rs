@@ -66,11 +66,9 @@ impl Window {
     /// What a SACK says now. Less than a packet is said to be nothing, or the sender would fill it with crumbs
     /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: Held) -> u32 {
-        let excused = held.head.payload.saturating_sub(held.unread.payload);
-        let untold = (self.size + excused).saturating_sub(held.all().payload);
         // What is offered can be taken, at least as one chunk.
         let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
-        let free = untold.min(room);
+        let free = self.free(held).min(room);
         if free < self.mtu.min(self.size / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
@@ -79,9 +77,10 @@ impl Window {
         held.total() + cost <= self.limit(held)
     }
 
-    /// Whether the peer was told that the window is closed, and it still is: what it sends now is a probe.
-    pub(super) fn is_closed(&self, held: Held) -> bool {
-        self.advertised == 0 && self.a_rwnd(held) == 0
+    /// Whether the peer was told that the window is closed, and this payload is the probe that it may send of it: beyond
+    /// also what was left when that was too little to be told, and may have been on its way.
+    pub(super) fn is_probe(&self, held: Held, payload: usize) -> bool {
+        self.advertised == 0 && payload > self.free(held)
     }
 
     /// Whether the partial message in sequence costs more than any message within the limit may: it consists of crumbs.
@@ -112,6 +111,12 @@ impl Window {
 
     pub(super) fn on_advertised(&mut self, a_rwnd: u32) {
         self.advertised = a_rwnd as usize;
+    }
+
+    /// What is left of the window, as the peer counts.
+    fn free(&self, held: Held) -> usize {
+        let excused = held.head.payload.saturating_sub(held.unread.payload);
+        (self.size + excused).saturating_sub(held.all().payload)
     }
 
     /// What may be held, overheads included.

@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn many_streams_are_reset_by_requests_that_every_peer_can_read() {
         let (mut reset, now) = outgoing();
-        (0..1000).for_each(|stream| reset.want(stream, Some(1)));
+        (0..1000).for_each(|stream| reset.want(stream, 1));
         reset.on_acknowledged(1);
         let mut performed = Vec::new();
         while let Some((number, _, streams)) = reset.take_due(now, 10_000, (Tsn(9), 20)) {

@@ -256,7 +256,8 @@ impl Sender {
         self.queues.buffered() >= self.send_buffer || self.queues.buffered_on(stream) >= self.stream_send_buffer
     }
 
-    /// Drops what was not sent of a stream. A message that was begun is given up if the peer can skip it, else finished.
+    /// Drops what was not sent of a stream. A message that was begun is given up if the peer can skip it, else finished;
+    /// so is one whose end is the probe of a closed window, for the peer takes that no sooner than the rest.
     pub(crate) fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let (mut dropped, begun) = self.queues.drop_unsent(stream, &mut self.notices);
         if let Some(message) = begun.filter(|_| self.can_abandon) {
@@ -264,9 +265,22 @@ impl Sender {
             let last = self.outstanding.next() - 1;
             self.abandon(now, last, stream, message.key);
             dropped += before - self.queues.buffered_on(stream);
+        } else if let Some((position, key, len)) = self.refused_probe(stream) {
+            self.abandon(now, position, stream, key);
+            dropped += len;
         }
         self.check_refused();
         dropped
+    }
+
+    /// The probe of a closed window, if it can be given up: its position, its message and its length.
+    fn refused_probe(&self, stream: StreamId) -> Option<(u64, u64, usize)> {
+        let position = self.outstanding.cumulative() + 1;
+        let is_probe = self.can_abandon && self.is_probing_window() && self.outstanding.len() == 1;
+        let chunk = self.outstanding.chunk(position).filter(|chunk| {
+            is_probe && chunk.message.stream == stream && matches!(chunk.fate, Fate::InFlight | Fate::Lost)
+        })?;
+        Some((position, chunk.message.key, chunk.payload.len()))
     }
 
     /// The association is over: nothing is kept.
