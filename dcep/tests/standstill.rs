@@ -129,6 +129,25 @@ fn a_probe_of_the_closed_window_does_not_keep_a_channel_from_closing() {
     assert!(pair.recv_all(B, b).iter().all(|message| message.len() == 1_000));
 }
 
+/// Messages so small that what they cost the peer closes its window while many more are on their way.
+#[test]
+fn what_a_full_peer_refuses_does_not_keep_a_channel_from_closing() {
+    let mut pair = small_windows();
+    let (a, b) = pair.channel();
+    for _ in 0..2_000 {
+        pair.send(A, a, vec![0; 100]);
+    }
+    pair.run_for(Duration::from_millis(60));
+    pair.close(A, a);
+    let (now, end) = (pair.now, &mut pair[A]);
+    end.channels.discard_unsent(now, &mut end.association, a);
+    pair.turn(A);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+    let received = pair.recv_all(B, b).len();
+    assert!((100..2_000).contains(&received), "{received}");
+}
+
 #[test]
 fn one_channel_that_nobody_reads_is_let_go_of_and_the_others_move_on() {
     let mut pair = small_windows();

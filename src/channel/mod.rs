@@ -246,9 +246,9 @@ impl DataChannel {
         Closing::new(Arc::clone(&self.handle.shared), self.handle.id)
     }
 
-    /// Throws away what a channel that is [closing](Self::close) has accepted and not sent, so that it closes even if
-    /// the peer does not read. Returns the bytes; the channel then ends with an error that says so. Does nothing in any
-    /// other state.
+    /// Throws away what a channel that is [closing](Self::close) has accepted and not sent, and sends nothing again of
+    /// what it has, so that it closes soon even if the peer does not read. Returns the bytes thrown away; what is on its
+    /// way may arrive or not. Does nothing in any other state.
     pub fn discard_unsent(&self) -> usize {
         self.handle.shared.command(|inner, now| inner.discard_unsent(now, self.handle.id))
     }

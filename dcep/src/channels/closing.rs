@@ -306,7 +306,7 @@ impl DataChannels {
             Some(channel) if channel.state() == ReadyState::Closing => channel.discarded(),
             _ => return 0,
         };
-        self.discard(now, association, id);
+        self.give_up(now, association, id);
         self.channels.get(&id).map_or(0, |channel| channel.discarded() - before)
     }
 

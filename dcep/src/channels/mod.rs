@@ -243,8 +243,9 @@ impl DataChannels {
         self.recount();
     }
 
-    /// Throws away what was accepted on a channel that is closing and has not been sent, so that it closes at once
-    /// even if the peer does not read. Returns the bytes. Nothing happens in any other state.
+    /// Throws away what was accepted on a channel that is closing and has not been sent, and sends nothing again of what
+    /// has, so that it closes soon even if the peer does not read. Returns the bytes thrown away. Nothing happens in any
+    /// other state.
     pub fn discard_unsent(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
         let discarded = self.hurry_close(now, association, id);
         self.recount();

@@ -91,15 +91,28 @@ impl DataChannels {
 
     /// Takes back what was accepted on the channel and not sent: of interest to nobody any more.
     pub(super) fn discard(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        self.take_back(id, association, |association, stream| association.discard_unsent(now, stream));
+    }
+
+    /// As [`discard`](Self::discard), and sends nothing again of what was sent: nobody reads it.
+    pub(super) fn give_up(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        self.take_back(id, association, |association, stream| association.give_up(now, stream));
+    }
+
+    fn take_back(
+        &mut self,
+        id: ChannelId,
+        association: &mut Association,
+        drop: impl FnOnce(&mut Association, StreamId) -> usize,
+    ) {
         self.drop_control(id);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let before = association.buffered_amount(channel.stream);
-        let dropped = association.discard_unsent(now, channel.stream);
+        let dropped = drop(association, channel.stream);
         let after = association.buffered_amount(channel.stream);
-        // What probed a closed window was sent, and is thrown away none the less.
-        let probe = dropped.saturating_sub(before.saturating_sub(after));
         let queued = channel.queue.application_bytes(before).saturating_sub(channel.queue.application_bytes(after));
-        let discarded = queued + probe;
+        // What had been sent, and was thrown away none the less.
+        let discarded = queued + dropped.saturating_sub(before.saturating_sub(after));
         channel.on_discarded(before.saturating_sub(after), discarded);
         self.stats.bytes_discarded += discarded as u64;
         if self.refused.remove(&id) {

@@ -270,10 +270,18 @@ impl Association {
     }
 
     /// Throws away what was accepted on a stream and not yet sent. A message of which some fragments have been sent is
-    /// given up if the peer knows FORWARD-TSN, else finished, and so is what probes a closed window. Returns the bytes
-    /// thrown away.
+    /// given up if the peer knows FORWARD-TSN, else finished. Returns the bytes thrown away.
     pub fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.discard(now, stream);
+        self.check_consistency();
+        dropped
+    }
+
+    /// As [`discard_unsent`](Self::discard_unsent), for a peer that no longer reads: if it knows FORWARD-TSN, what was sent
+    /// on the stream is not sent again either. So all of it comes to an end whether the peer takes it or not.
+    pub fn give_up(&mut self, now: Instant, stream: StreamId) -> usize {
+        let dropped = self.sender.give_up(now, stream);
+        self.on_send_progress(now);
         self.check_consistency();
         dropped
     }

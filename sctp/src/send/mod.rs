@@ -256,8 +256,7 @@ impl Sender {
         self.queues.buffered() >= self.send_buffer || self.queues.buffered_on(stream) >= self.stream_send_buffer
     }
 
-    /// Drops what was not sent of a stream. A message that was begun is given up if the peer can skip it, else finished;
-    /// so is one whose end is the probe of a closed window, for the peer takes that no sooner than the rest.
+    /// Drops what was not sent of a stream. A message that was begun is given up if the peer can skip it, else finished.
     pub(crate) fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let (mut dropped, begun) = self.queues.drop_unsent(stream, &mut self.notices);
         if let Some(message) = begun.filter(|_| self.can_abandon) {
@@ -265,22 +264,26 @@ impl Sender {
             let last = self.outstanding.next() - 1;
             self.abandon(now, last, stream, message.key);
             dropped += before - self.queues.buffered_on(stream);
-        } else if let Some((position, key, len)) = self.refused_probe(stream) {
-            self.abandon(now, position, stream, key);
-            dropped += len;
         }
         self.check_refused();
         dropped
     }
 
-    /// The probe of a closed window, if it can be given up: its position, its message and its length.
-    fn refused_probe(&self, stream: StreamId) -> Option<(u64, u64, usize)> {
-        let position = self.outstanding.cumulative() + 1;
-        let is_probe = self.can_abandon && self.is_probing_window() && self.outstanding.len() == 1;
-        let chunk = self.outstanding.chunk(position).filter(|chunk| {
-            is_probe && chunk.message.stream == stream && matches!(chunk.fate, Fate::InFlight | Fate::Lost)
-        })?;
-        Some((position, chunk.message.key, chunk.payload.len()))
+    /// Drops what was not sent of a stream, and sends nothing of it again, if the peer can skip it. What is on its way
+    /// may still arrive, but for the probe of a closed window, which the peer takes no sooner than the rest.
+    pub(crate) fn give_up(&mut self, now: Instant, stream: StreamId) -> usize {
+        let mut dropped = self.discard_unsent(now, stream);
+        if self.can_abandon {
+            let is_probing = self.is_probing_window();
+            for position in self.outstanding.send_once(stream) {
+                let Some(chunk) = self.outstanding.chunk(position) else { continue };
+                if chunk.fate == Fate::Lost || is_probing && chunk.fate == Fate::InFlight {
+                    dropped += chunk.payload.len();
+                    self.abandon(now, position, stream, chunk.message.key);
+                }
+            }
+        }
+        dropped
     }
 
     /// The association is over: nothing is kept.

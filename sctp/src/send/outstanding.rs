@@ -6,7 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::ranges::Ranges;
-use super::stream::{Fragment, MessageHeader};
+use super::stream::{Fragment, Limit, MessageHeader};
+use crate::message::StreamId;
 use crate::serial::Tsn;
 use crate::wire::DataChunk;
 
@@ -333,6 +334,18 @@ impl Outstanding {
             chunk.payload = Bytes::new();
             at += 1;
         }
+    }
+
+    /// From now on nothing of a stream is sent again. Returns the positions of what is not acknowledged.
+    pub(crate) fn send_once(&mut self, stream: StreamId) -> Vec<u64> {
+        let chunks = (self.base..).zip(&mut self.ring).filter(|(_, chunk)| chunk.message.stream == stream);
+        let unacknowledged = chunks.filter(|(_, chunk)| matches!(chunk.fate, Fate::InFlight | Fate::Lost));
+        unacknowledged
+            .map(|(position, chunk)| {
+                chunk.message.limit = Limit::Retransmits(0);
+                position
+            })
+            .collect()
     }
 
     /// The Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the cumulative
