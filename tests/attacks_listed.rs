@@ -71,6 +71,23 @@ fn rows() -> BTreeMap<String, BTreeMap<String, String>> {
     rows
 }
 
+/// The rows that a test's name begins with: `b10_b11_bound_to_port_and_address` proves two.
+fn ids(name: &str) -> impl Iterator<Item = String> {
+    let is_id = |word: &&str| match word.as_bytes() {
+        [letter, digits @ ..] => {
+            letter.is_ascii_lowercase() && digits.len() == 2 && digits.iter().all(u8::is_ascii_digit)
+        }
+        [] => false,
+    };
+    name.split('_').take_while(is_id).map(str::to_uppercase)
+}
+
+#[test]
+fn ids_are_what_a_name_begins_with() {
+    assert!(ids("b10_b11_a_cookie_is_bound").eq(["B10", "B11"]));
+    assert_eq!(ids("the_a01_row").count() + ids("a1_x").count() + ids("a011_x").count(), 0);
+}
+
 /// Names of test functions that begin with a row's id, by id.
 fn tests_by_id() -> BTreeMap<String, Vec<String>> {
     let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -82,9 +99,10 @@ fn tests_by_id() -> BTreeMap<String, Vec<String>> {
                 is_test = true;
             } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ") {
                 let name = name.split(['(', '<']).next().unwrap_or_default();
-                let id = name.split('_').next().unwrap_or_default().to_uppercase();
-                if std::mem::take(&mut is_test) && id.len() == 3 && id[1..].bytes().all(|b| b.is_ascii_digit()) {
-                    tests.entry(id).or_default().push(name.to_owned());
+                if std::mem::take(&mut is_test) {
+                    for id in ids(name) {
+                        tests.entry(id).or_default().push(name.to_owned());
+                    }
                 }
             }
         }

@@ -78,6 +78,16 @@ impl Association {
         }
     }
 
+    /// I-DATA or I-FORWARD-TSN. Interleaving is never offered, so whoever sends them breaks a rule that it knows
+    /// (RFC 8260 §2.2.3, §2.3.1).
+    pub(super) fn on_interleaved(&mut self) {
+        if !self.state.can_receive_data() {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
+        let violation = Violation::NotNegotiated;
+        self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation)));
+    }
+
     /// A DATA chunk that is too short for its own fields.
     pub(super) fn on_short_data(&mut self) {
         if !self.state.can_receive_data() {
@@ -161,10 +171,6 @@ impl Association {
     }
 
     pub(super) fn on_forward_tsn(&mut self, value: &[u8]) {
-        if !self.peer_supports_partial_reliability() {
-            // RFC 3758 §3.3.1: without both ends' agreement the chunk is as good as unknown.
-            return self.drop_chunk(DropReason::UnknownChunk);
-        }
         if !self.state.can_receive_data() {
             return self.drop_chunk(DropReason::UnexpectedChunk);
         }

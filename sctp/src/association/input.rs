@@ -126,7 +126,12 @@ impl Association {
         let value = chunk.value_in(datagram);
         match chunk.kind {
             ChunkType::SACK => self.on_sack(now, value),
+            ChunkType::FORWARD_TSN if !self.peer_supports_partial_reliability() => {
+                // RFC 3758 §3.3.1: as if it were not known.
+                return self.on_unknown_chunk(chunk, datagram);
+            }
             ChunkType::FORWARD_TSN => self.on_forward_tsn(value),
+            ChunkType::I_DATA | ChunkType::I_FORWARD_TSN => self.on_interleaved(),
             ChunkType::RE_CONFIG => self.on_reconfig(now, value),
             ChunkType::HEARTBEAT => self.on_heartbeat(datagram, chunk),
             ChunkType::HEARTBEAT_ACK => self.on_heartbeat_ack(now, value),
