@@ -229,3 +229,46 @@ fn messages_with_limits_are_given_up_whole_and_the_rest_goes_on() {
         }
     }
 }
+
+/// Polls an end with room for 32 datagrams a call, and returns the lengths of the datagrams of each call.
+fn batches(pair: &mut Pair, end: usize) -> Vec<Vec<usize>> {
+    let (mut batches, mut buffer) = (Vec::new(), Vec::new());
+    while let Some(transmit) = pair.ends[end].poll_transmit(pair.now, 32, &mut buffer) {
+        batches.push(buffer.chunks(transmit.segment_size).map(<[u8]>::len).collect());
+        assert_eq!(transmit.len, buffer.len());
+        buffer.clear();
+    }
+    batches
+}
+
+#[test]
+fn small_messages_leave_many_datagrams_at_a_time() {
+    let mut pair = Pair::connected(Config::default());
+    for index in 0..100 {
+        let now = pair.now;
+        let sent = pair.ends[0].send(now, 1, narrowboat_sctp::Ppid(53), pattern(100, index), SendOptions::default());
+        assert_eq!(sent, Ok(()));
+    }
+    // Ten messages of 116 bytes with their headers fit a packet, and ten packets the initial window.
+    assert_eq!(batches(&mut pair, 0), [vec![12 + 10 * 116; 10]]);
+}
+
+#[test]
+fn datagrams_of_one_call_are_equal_but_for_the_last_and_none_is_above_the_mtu() {
+    for seed in 0..200 {
+        let mut pair = Pair::connected(Config::default());
+        let mut flip = coin(seed);
+        for index in 0..40 {
+            let size = 1 + (0..11).filter(|_| flip(2)).map(|bit| 1 << bit).sum::<usize>();
+            let now = pair.now;
+            let options = SendOptions { unordered: flip(3), ..SendOptions::default() };
+            let sent = pair.ends[0].send(now, 1, narrowboat_sctp::Ppid(53), pattern(size, index), options);
+            assert_eq!(sent, Ok(()));
+        }
+        for batch in batches(&mut pair, 0) {
+            let [others @ .., last] = &batch[..] else { panic!("an empty batch") };
+            let first = batch[0];
+            assert!(others.iter().all(|len| *len == first) && *last <= first && first <= 1200, "{batch:?}");
+        }
+    }
+}

@@ -49,6 +49,11 @@ impl Outbox {
         self.standalone.push_back(packet);
     }
 
+    /// Whether a packet waits that stands alone.
+    pub(crate) fn has_standalone(&self) -> bool {
+        self.init || !self.standalone.is_empty()
+    }
+
     pub(crate) fn pop_standalone(&mut self) -> Option<Vec<u8>> {
         self.standalone.pop_front()
     }

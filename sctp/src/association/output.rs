@@ -15,8 +15,7 @@ use crate::wire::{
 const RESET_REQUEST_LEN: usize = CHUNK_HEADER_LEN + 16;
 
 impl Association {
-    /// Datagrams of one call are equal in length, but for the last one, so that they may leave in one system call: the
-    /// first one that is not full is the last.
+    /// Datagrams of one call are equal in length, but for the last one, so that they may leave in one system call.
     pub(super) fn write_datagrams(
         &mut self,
         now: Instant,
@@ -24,18 +23,23 @@ impl Association {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = buf.len();
-        let mut segment_size = 0;
+        let (mut segment_size, mut len_max) = (0, self.path.mtu);
         for _ in 0..max_datagrams {
-            if segment_size > 0 && self.outbox.cookie_echo {
-                // The peer's cookie may be longer than a packet should be.
+            if segment_size > 0 && (self.outbox.has_standalone() || self.outbox.cookie_echo) {
+                // These have a length of their own: the peer's cookie may be longer than a packet should be.
                 break;
             }
-            let len = self.write_packet(now, buf);
+            let len = self.write_packet(now, len_max, buf);
             if len == 0 {
                 break;
             }
-            segment_size = segment_size.max(len);
-            if len != self.path.mtu {
+            if segment_size == 0 {
+                segment_size = len;
+                // Small messages rarely fill a packet to the last byte. The others are kept to the length of the first:
+                // what does not fit them is first in the next batch. One that is far from full is the last.
+                let is_nearly_full = len > self.path.mtu / 4 * 3 && len <= self.path.mtu;
+                len_max = if is_nearly_full { len } else { break };
+            } else if len != segment_size {
                 break;
             }
         }
@@ -43,8 +47,8 @@ impl Association {
         (len > 0).then_some(Transmit { len, segment_size })
     }
 
-    /// Returns the length of the packet written, or 0 if there was nothing to write.
-    fn write_packet(&mut self, now: Instant, buf: &mut Vec<u8>) -> usize {
+    /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`.
+    fn write_packet(&mut self, now: Instant, len_max: usize, buf: &mut Vec<u8>) -> usize {
         let start = buf.len();
         if let Some(packet) = self.outbox.pop_standalone() {
             buf.extend_from_slice(&packet);
@@ -60,8 +64,8 @@ impl Association {
             negotiate::seal_from(start, buf);
         } else if self.handshake.peer_tag != 0 && !self.is_over {
             negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
-            self.write_control(now, start + self.path.mtu, buf);
-            self.write_data(now, start, buf);
+            self.write_control(now, start + len_max, buf);
+            self.write_data(now, start + len_max, buf);
             if buf.len() == start + PACKET_HEADER_LEN {
                 buf.truncate(start);
                 return 0;
@@ -162,11 +166,12 @@ impl Association {
         }
     }
 
-    fn write_data(&mut self, now: Instant, start: usize, buf: &mut Vec<u8>) {
+    /// DATA up to the offset `end`.
+    fn write_data(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
         if !self.state.can_send_data() || self.burst_left == 0 {
             return;
         }
-        let room = (start + self.path.mtu).saturating_sub(buf.len());
+        let room = end.saturating_sub(buf.len());
         let before = self.sender.counters().chunks + self.sender.counters().retransmitted;
         let wrote = self.sender.write(now, room, self.path.mtu - PACKET_HEADER_LEN, &self.path.rto, buf);
         if wrote {

@@ -54,6 +54,10 @@ impl Pacer {
 
     /// Fills the bucket. Returns when the next packet may leave, if not now.
     pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<Rate>) -> Option<Instant> {
+        // The next packet of the same moment: nothing has come in since.
+        if self.filled_at == Some(now) && self.tokens >= self.mtu {
+            return None;
+        }
         let Some(rate) = rate.filter(|rate| rate.srtt >= RTT_MIN) else {
             self.tokens = BURST_PACKETS_MIN * self.mtu;
             self.filled_at = Some(now);

@@ -75,7 +75,9 @@ pub(crate) struct MessageHeader {
 /// The message whose turn it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next {
-    pub(crate) message: MessageHeader,
+    pub(crate) stream: StreamId,
+    pub(crate) key: u64,
+    pub(crate) limit: Limit,
     /// Bytes that have not been cut.
     pub(crate) left: usize,
     /// Whether some fragments have been sent.
@@ -270,11 +272,9 @@ impl StreamQueues {
             let front = self.streams.get(&stream).and_then(|queue| queue.messages.front());
             match front {
                 Some(message) if message.is_begun() || !message.header.limit.is_expired(now) => {
-                    return Some(Next {
-                        message: message.header,
-                        left: message.rest.len(),
-                        is_begun: message.is_begun(),
-                    });
+                    let QueuedMessage { header: MessageHeader { key, limit, .. }, rest } = message;
+                    let (left, is_begun) = (rest.len(), message.is_begun());
+                    return Some(Next { stream, key: *key, limit: *limit, left, is_begun });
                 }
                 Some(_) => self.drop_front(stream, notices),
                 None => self.scheduler.advance(false),

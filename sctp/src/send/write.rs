@@ -130,9 +130,9 @@ impl Sender {
                 break;
             }
             let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
-            if next.is_begun && next.message.limit.is_expired(now) && self.can_abandon {
+            if next.is_begun && next.limit.is_expired(now) && self.can_abandon {
                 let last = self.outstanding.next() - 1;
-                self.abandon(now, last, next.message.stream, next.message.key);
+                self.abandon(now, last, next.stream, next.key);
                 continue;
             }
             let payload_max = room_max - DataChunk::HEADER_LEN;
