@@ -4,7 +4,7 @@ mod api;
 
 use api::{Pair, number, numbered, poll_once, small, soon};
 use narrowboat::error::{ChannelError, CloseReason, ConnectError, SendError, TryRecvError};
-use narrowboat::{ChannelEvent, Message, ReadyState};
+use narrowboat::{ChannelEvent, Endpoint, Message, ReadyState};
 
 #[tokio::test]
 async fn a_close_is_begun_though_its_future_is_dropped() {
@@ -173,6 +173,48 @@ async fn ids_are_reused_and_each_channel_has_its_own_end() {
         other.unwrap();
     }
     assert!(ids.len() < 200, "no id was used again");
+}
+
+/// Whoever has waited for the end may end the process: the last datagram, SHUTDOWN COMPLETE or ABORT, has left.
+#[tokio::test]
+async fn an_association_has_ended_for_the_peer_too_when_its_runtime_ends_right_after() {
+    for is_graceful in [true, false] {
+        let server = Endpoint::bind("127.0.0.1:0").unwrap();
+        let address = server.local_address();
+        let process = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let association = Endpoint::bind("127.0.0.1:0").unwrap().connect(address).await.unwrap();
+                if is_graceful {
+                    association.shutdown().await.unwrap();
+                } else {
+                    association.abort("enough");
+                    association.closed().await;
+                }
+            });
+        });
+        let b = soon(server.accept()).await.unwrap().await.unwrap();
+        let reason = soon(b.closed()).await;
+        assert_eq!(reason == CloseReason::Shutdown, is_graceful, "{reason}");
+        process.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_peer_can_be_dialled_again_as_soon_as_an_association_has_ended() {
+    let (client, server) = (Endpoint::bind("127.0.0.1:0").unwrap(), Endpoint::bind("127.0.0.1:0").unwrap());
+    let address = server.local_address();
+    for _ in 0..50 {
+        let (a, incoming) = soon(async { tokio::join!(client.connect(address), server.accept()) }).await;
+        let b = incoming.unwrap().await.unwrap();
+        soon(a.unwrap().shutdown()).await.unwrap();
+        soon(b.closed()).await;
+    }
+    let refusing = Endpoint::builder().bind("127.0.0.1:0").accept(false).build().unwrap();
+    for _ in 0..50 {
+        let refused = soon(client.connect(refusing.local_address())).await;
+        assert!(matches!(refused, Err(ConnectError::Closed { .. })), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -18,11 +18,7 @@ const BATCHES_PER_TURN_MAX: u32 = 16;
 /// One turn is: timers that are due, events to whoever waits for them, datagrams out, until nothing is left or the turn
 /// has lasted long enough; then it waits for work or the deadline. The receiver and the handles do the rest themselves,
 /// each under the same lock, which this never holds while it sends.
-///
-/// If it is dropped before the end, because its runtime is shut down, or panics, the association is aborted, so that
-/// nobody waits for ever.
 pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
-    let _abort_if_dropped = AbortIfDropped(shared);
     let max_datagrams = (SEND_SIZE_MAX / mtu).max(1);
     let sleep = pin!(tokio::time::sleep(Duration::ZERO));
     let mut alarm = Alarm { sleep, rings_at: None };
@@ -97,17 +93,5 @@ impl Alarm<'_> {
         ready!(self.sleep.as_mut().poll(cx));
         self.rings_at = None;
         Poll::Ready(())
-    }
-}
-
-struct AbortIfDropped<'a>(&'a Shared);
-
-impl Drop for AbortIfDropped<'_> {
-    fn drop(&mut self) {
-        self.0.command(|inner, now| {
-            if inner.closed.is_none() {
-                inner.abort(now, "its runtime was shut down");
-            }
-        });
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     channels_alive: usize,
     pub(crate) is_connected: bool,
     pub(crate) closed: Option<CloseReason>,
+    /// The last datagram has left too, and the endpoint has forgotten the association.
+    is_finished: bool,
     /// The association ends, because this end said so.
     is_ending: bool,
     /// Why the system has no way to the peer, if that is why the association ended.
@@ -61,6 +63,7 @@ impl Inner {
             channels_alive: 0,
             is_connected: false,
             closed: None,
+            is_finished: false,
             is_ending: false,
             unreachable: None,
             has_work: false,
@@ -252,6 +255,16 @@ impl Inner {
         self.is_ending = true;
         self.core.abort(now, reason);
         self.has_work = true;
+    }
+
+    /// How the association ended, once it has in every respect: whoever waited may end the process.
+    pub(super) fn poll_closed(&self) -> Poll<CloseReason> {
+        self.closed.clone().filter(|_| self.is_finished).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    pub(super) fn finish(&mut self, wakers: &mut Vec<Waker>) {
+        self.is_finished = true;
+        self.waiters.wake(Interest::Progress, wakers);
     }
 
     pub(super) fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {

@@ -52,11 +52,11 @@ impl Association {
     pub async fn connected(&self) -> Result<(), ConnectError> {
         let address = self.remote_address();
         Waiter::new(&self.shared, PROGRESS)
-            .wait(|inner, _| match (&inner.closed, &inner.unreachable) {
-                (Some(_), Some(why)) => Poll::Ready(Err(ConnectError::NoRoute { address, why: why.clone() })),
-                (Some(reason), None) => Poll::Ready(Err(ConnectError::Closed { address, reason: reason.clone() })),
-                (None, _) if inner.is_connected => Poll::Ready(Ok(())),
-                (None, _) => Poll::Pending,
+            .wait(|inner, _| match (inner.poll_closed(), &inner.unreachable) {
+                (Poll::Ready(_), Some(why)) => Poll::Ready(Err(ConnectError::NoRoute { address, why: why.clone() })),
+                (Poll::Ready(reason), None) => Poll::Ready(Err(ConnectError::Closed { address, reason })),
+                (Poll::Pending, _) if inner.is_connected && inner.closed.is_none() => Poll::Ready(Ok(())),
+                (Poll::Pending, _) => Poll::Pending,
             })
             .await
     }
@@ -106,8 +106,8 @@ impl Association {
 
     /// Ends the association gracefully, from now on (RFC 9260 §9.2): nothing more can be sent, and all that either end
     /// had accepted for sending is delivered, for which the applications of both ends have to go on reading. Then every
-    /// channel ends without an error. The future says when, and need not be kept: it ends with the association, at most
-    /// [`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard) from now.
+    /// channel ends without an error. The future says when, as [`closed`](Self::closed) does, and need not be kept: it
+    /// ends at most [`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard) from now.
     ///
     /// # Errors
     ///
@@ -127,13 +127,14 @@ impl Association {
         self.shared.command(|inner, now| inner.abort(now, reason));
     }
 
-    /// Waits until the association has ended, and says why.
+    /// Waits until the association has ended, and says why. Its last datagram has left by then, so that the process may
+    /// end; and the endpoint may dial the same address again.
     ///
     /// # Cancel safety
     ///
     /// A dropped future changes nothing.
     pub async fn closed(&self) -> CloseReason {
-        Waiter::new(&self.shared, PROGRESS).wait(|inner, _| poll_closed(inner)).await
+        Waiter::new(&self.shared, PROGRESS).wait(|inner, _| inner.poll_closed()).await
     }
 
     /// The peer's address and port.
@@ -179,7 +180,7 @@ impl Future for ShuttingDown {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, key } = self.get_mut();
-        shared.poll(cx, PROGRESS, key, |inner, _| poll_closed(inner)).map(|reason| match reason {
+        shared.poll(cx, PROGRESS, key, |inner, _| inner.poll_closed()).map(|reason| match reason {
             CloseReason::Shutdown => Ok(()),
             reason => Err(reason),
         })
@@ -215,8 +216,4 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         self.shared.unregister(self.place.channel, &self.key);
     }
-}
-
-fn poll_closed(inner: &mut Inner) -> Poll<CloseReason> {
-    inner.closed.clone().map_or(Poll::Pending, Poll::Ready)
 }

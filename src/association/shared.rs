@@ -182,6 +182,19 @@ impl Shared {
         });
     }
 
+    /// Nobody drives the association any more: it has ended and its last datagram has left, or its runtime is shut down.
+    /// Then it is aborted, so that nobody waits for ever.
+    pub(crate) fn on_driver_gone(&self) {
+        let mut wakers = Vec::new();
+        self.command(|inner, now| {
+            if inner.closed.is_none() {
+                inner.abort(now, "its runtime was shut down");
+            }
+        });
+        self.read(|inner| inner.finish(&mut wakers));
+        wake(&mut wakers);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -143,9 +143,9 @@ impl Core {
     /// Starts the task that runs an association, and forgets the association when it ends.
     pub(crate) fn spawn_driver(self: &Arc<Self>, handle: AssociationHandle, shared: Arc<Shared>) {
         let span = tracing::debug_span!("association", remote = %shared.remote_address());
-        let entry = Entry { core: Arc::clone(self), handle };
+        let entry = Entry { core: Arc::clone(self), handle, shared };
         let run = async move {
-            drive(&shared, &entry.core.socket, entry.core.config.association.mtu).await;
+            drive(&entry.shared, &entry.core.socket, entry.core.config.association.mtu).await;
             drop(entry);
         };
         self.runtime.spawn(run.instrument(span));
@@ -268,14 +268,16 @@ impl Core {
     }
 }
 
-/// An association's place in the table; given up with its driver, however that ends.
+/// An association's place in the table; given up with its driver, however that ends, be it before it has begun.
 struct Entry {
     core: Arc<Core>,
     handle: AssociationHandle,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         self.core.remove(self.handle);
+        self.shared.on_driver_gone();
     }
 }
