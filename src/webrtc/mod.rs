@@ -7,9 +7,11 @@
 //! | `demux` | which protocol a datagram belongs to (RFC 7983) |
 //! | `stun` | STUN messages (RFC 8489) |
 //! | `ice` | ICE-lite for who is asked, a small controlling agent for who asks (RFC 8445, RFC 7675) |
+//! | `dtls` | one DTLS association: whom to trust, what to let in (RFC 8261, RFC 8842) |
 //! | `direct` | the way in without signalling: credentials that travel inside the user name |
 
 pub(crate) mod demux;
 pub(crate) mod direct;
+pub(crate) mod dtls;
 pub(crate) mod ice;
 pub(crate) mod stun;

@@ -1,0 +1,94 @@
+//! Why a DTLS association could not be, or could not go on.
+
+use std::fmt;
+
+/// Why a DTLS association failed. It is over then, and has nothing more to say.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The peer's certificate is not one of those that were announced (RFC 8122 §5, RFC 8842 §5.1).
+    #[error("the peer's certificate has another fingerprint than it announced ({})", Hex(presented))]
+    WrongCertificate {
+        /// SHA-256 of the certificate that it showed.
+        presented: [u8; 32],
+    },
+    /// The peer has shown no certificate, or nothing that is one.
+    #[error("the peer has shown no certificate")]
+    NoCertificate,
+    /// The peer does not answer. It may have said why in the clear, where nobody proves who speaks.
+    #[error("the DTLS handshake was not finished in time{}", hint(*alert))]
+    TimedOut {
+        /// What an alert in the clear said.
+        alert: Option<Alert>,
+    },
+    /// The peer has ended the association with an alert (RFC 8446 §6.2). A browser that does not find the certificate
+    /// that it was told to expect does so.
+    #[error("the peer ended the DTLS association: {0}")]
+    PeerAlert(Alert),
+    /// The peer broke a rule of DTLS, or offers nothing that is known here.
+    #[error("the DTLS handshake failed: {0}")]
+    Protocol(dimpl::Error),
+}
+
+impl Failure {
+    pub(super) fn from_error(error: dimpl::Error, plaintext_alert: Option<u8>) -> Self {
+        match error {
+            dimpl::Error::Timeout(_) => Self::TimedOut { alert: plaintext_alert.map(Alert) },
+            dimpl::Error::SecurityError(dimpl::SecurityError::FatalAlert { description }) => {
+                Self::PeerAlert(Alert(description))
+            }
+            dimpl::Error::CertificateError(_) => Self::NoCertificate,
+            error => Self::Protocol(error),
+        }
+    }
+}
+
+/// The description in an alert (RFC 8446 §6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Alert(pub(crate) u8);
+
+impl fmt::Display for Alert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            0 => "close_notify",
+            10 => "unexpected_message",
+            20 => "bad_record_mac",
+            40 => "handshake_failure",
+            42 => "bad_certificate",
+            43 => "unsupported_certificate",
+            45 => "certificate_expired",
+            46 => "certificate_unknown",
+            47 => "illegal_parameter",
+            48 => "unknown_ca",
+            49 => "access_denied",
+            50 => "decode_error",
+            51 => "decrypt_error",
+            70 => "protocol_version",
+            71 => "insufficient_security",
+            80 => "internal_error",
+            86 => "inappropriate_fallback",
+            90 => "user_canceled",
+            109 => "missing_extension",
+            110 => "unsupported_extension",
+            116 => "certificate_required",
+            120 => "no_application_protocol",
+            number => return write!(f, "alert {number}"),
+        };
+        f.write_str(name)
+    }
+}
+
+fn hint(alert: Option<Alert>) -> String {
+    alert.map(|alert| format!("; somebody sent an alert in the clear: {alert}")).unwrap_or_default()
+}
+
+/// Upper-case hexadecimal with colons, as in SDP (RFC 8122 §5).
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            write!(f, "{}{byte:02X}", if index == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}

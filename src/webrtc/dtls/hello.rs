@@ -1,0 +1,161 @@
+//! ClientHellos that come in pieces. Browsers offer a post-quantum key share, so theirs has 1.4 KB and arrives in two
+//! datagrams, in any order, from somebody who has proved nothing yet. Here they wait until all is there: raw, at a
+//! fraction of what a half-begun handshake would hold.
+
+use super::record::{CLIENT_HELLO, HANDSHAKE, HandshakeHeader, Record, Records};
+
+/// Bytes of a ClientHello at most. Browsers' have 1,500; a larger post-quantum key share would add 400.
+const HELLO_LEN_MAX: u32 = 4096;
+
+/// Datagrams of one hello at most: pieces of 256 bytes.
+const PIECES_MAX: usize = 16;
+
+/// Bytes held of one hello at most, headers included.
+pub(super) const HELD_MAX: usize = 5120;
+
+/// The pieces of a ClientHello so far. Pieces of another one take their place.
+#[derive(Debug, Default)]
+pub(super) struct HelloPieces {
+    /// Sequence number and length of the message.
+    message: (u16, u32),
+    pieces: Vec<Piece>,
+    held: usize,
+}
+
+#[derive(Debug)]
+struct Piece {
+    start: u32,
+    end: u32,
+    datagram: Box<[u8]>,
+}
+
+impl HelloPieces {
+    /// Takes in a datagram that [`is_client_hello`], and returns the datagrams of the whole hello, in order, once it is
+    /// whole.
+    pub(super) fn add(&mut self, datagram: &[u8]) -> Option<Vec<Box<[u8]>>> {
+        let header = first_header(datagram).filter(|header| header.length <= HELLO_LEN_MAX)?;
+        let message = (header.sequence, header.length);
+        if message != self.message {
+            self.clear();
+            self.message = message;
+        }
+        let (start, end) = (header.offset, header.offset + header.fragment_length);
+        if self.pieces.iter().any(|piece| piece.start <= start && end <= piece.end && end != start) {
+            return None;
+        }
+        if self.pieces.len() >= PIECES_MAX || self.held + datagram.len() > HELD_MAX {
+            // The peer sends all of it again.
+            self.clear();
+        }
+        self.held += datagram.len();
+        self.pieces.push(Piece { start, end, datagram: datagram.into() });
+        if !self.is_whole() {
+            return None;
+        }
+        let mut pieces = std::mem::take(&mut self.pieces);
+        self.clear();
+        pieces.sort_by_key(|piece| piece.start);
+        Some(pieces.into_iter().map(|piece| piece.datagram).collect())
+    }
+
+    /// A piece that covers only what others cover is never kept, so their starts in order are enough.
+    fn is_whole(&self) -> bool {
+        let mut covered = 0;
+        while covered < self.message.1 {
+            let next = self.pieces.iter().filter(|piece| piece.start <= covered).map(|piece| piece.end).max();
+            match next {
+                Some(end) if end > covered => covered = end,
+                _ => return false,
+            }
+        }
+        !self.pieces.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.pieces = Vec::new();
+        self.held = 0;
+    }
+}
+
+/// Whether a datagram begins with a ClientHello, or with a piece of one.
+pub(super) fn is_client_hello(datagram: &[u8]) -> bool {
+    first_header(datagram).is_some_and(|header| header.kind == CLIENT_HELLO)
+}
+
+fn first_header(datagram: &[u8]) -> Option<HandshakeHeader> {
+    match Records::new(datagram).next()?.ok()? {
+        Record::Classic { kind: HANDSHAKE, epoch: 0, fragment } => Some(HandshakeHeader::split(fragment)?.0),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(sequence: u16, length: u32, offset: u32, len: u32) -> Vec<u8> {
+        let mut message = vec![CLIENT_HELLO];
+        message.extend(&length.to_be_bytes()[1..]);
+        message.extend(sequence.to_be_bytes());
+        message.extend(&offset.to_be_bytes()[1..]);
+        message.extend(&len.to_be_bytes()[1..]);
+        message.extend(vec![7; len as usize]);
+        let mut datagram = vec![HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0];
+        datagram.extend(u16::try_from(message.len()).unwrap().to_be_bytes());
+        datagram.extend(message);
+        datagram
+    }
+
+    fn add_all(parts: &[(u32, u32)]) -> Option<Vec<Box<[u8]>>> {
+        let mut pieces = HelloPieces::default();
+        let (last, first) = parts.split_last().unwrap();
+        for &(offset, len) in first {
+            assert_eq!(pieces.add(&piece(0, 1400, offset, len)), None, "{offset} {parts:?}");
+        }
+        pieces.add(&piece(0, 1400, last.0, last.1))
+    }
+
+    #[test]
+    fn a_hello_is_whole_when_its_pieces_cover_it_in_any_order_doubled_or_overlapping() {
+        let orders: [&[(u32, u32)]; 5] = [
+            &[(0, 1400)],
+            &[(0, 1100), (1100, 300)],
+            &[(1100, 300), (1100, 300), (0, 1100)],
+            &[(700, 700), (0, 300), (0, 600), (500, 300)],
+            &[(1399, 1), (0, 1400)],
+        ];
+        for parts in orders {
+            let whole = add_all(parts).unwrap();
+            let starts: Vec<u32> = whole.iter().map(|datagram| first_header(datagram).unwrap().offset).collect();
+            assert!(starts.is_sorted(), "{starts:?}");
+        }
+        assert_eq!(add_all(&[(0, 1100), (1101, 299)]), None, "a byte is missing");
+    }
+
+    #[test]
+    fn pieces_of_another_hello_take_the_place_of_those_before() {
+        let mut pieces = HelloPieces::default();
+        assert_eq!(pieces.add(&piece(0, 1400, 0, 1100)), None);
+        assert_eq!(pieces.add(&piece(1, 1400, 1100, 300)), None, "of the second hello");
+        assert_eq!(pieces.add(&piece(1, 1400, 0, 1100)).map(|whole| whole.len()), Some(2));
+        assert_eq!(pieces.held, 0, "nothing is kept of a hello that was handed on");
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_by_bytes_and_by_pieces() {
+        for len in [1, 30, 256, 1100] {
+            let mut pieces = HelloPieces::default();
+            for round in 0..10_000 {
+                // Never the first byte.
+                let start = 1 + (round * 7919) % (HELLO_LEN_MAX - len - 1);
+                assert_eq!(pieces.add(&piece(0, HELLO_LEN_MAX, start, len)), None);
+                let held: usize = pieces.pieces.iter().map(|piece| piece.datagram.len()).sum();
+                assert_eq!(held, pieces.held);
+                assert!(held <= HELD_MAX && pieces.pieces.len() <= PIECES_MAX);
+            }
+        }
+        let mut pieces = HelloPieces::default();
+        assert_eq!(pieces.add(&piece(0, HELLO_LEN_MAX + 1, 0, 1000)), None);
+        assert_eq!(pieces.held, 0, "longer than any hello");
+    }
+}

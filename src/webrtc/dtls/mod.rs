@@ -1,0 +1,441 @@
+//! DTLS 1.2 and 1.3 with one peer (RFC 8261, RFC 8842), without I/O. The protocol is `dimpl`'s; here is what it leaves to
+//! its user: whom to trust, what to let in, and how packets become datagrams.
+
+mod failure;
+mod gate;
+mod hello;
+mod parameters;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use dimpl::{Output, ProtocolVersion};
+use sha2::{Digest, Sha256};
+
+pub(crate) use self::failure::{Alert, Failure};
+use self::gate::{Gate, Phase, Refusal};
+use self::hello::HelloPieces;
+pub(crate) use self::parameters::{Parameters, Versions};
+
+/// Bytes of a packet at most: what one record carries (RFC 8446 §5.1).
+const PACKET_LEN_MAX: usize = 1 << 14;
+
+/// What `dimpl` puts out at most during a handshake: a certificate that fills its receive queue.
+const HANDSHAKE_OUTPUT_LEN_MAX: usize = gate::QUEUE_MAX * gate::DATAGRAM_LEN_MAX;
+
+/// A deadline as far away as this is none. `dimpl` says "in ten years" when it waits for nothing.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Which side begins (RFC 8842 §5: `a=setup`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Waits for the peer's ClientHello.
+    Passive,
+    /// Sends a ClientHello.
+    Active,
+}
+
+/// Whose certificate the peer must have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ExpectedPeer {
+    /// Anybody's: only the peer learns whom it talks to, as with HTTPS.
+    Anyone,
+    /// One with any of these SHA-256 fingerprints (RFC 8122 §5).
+    Fingerprints(Vec<[u8; 32]>),
+}
+
+/// The negotiated version of DTLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Version {
+    /// RFC 6347.
+    Dtls12,
+    /// RFC 9147.
+    Dtls13,
+}
+
+impl Version {
+    /// Bytes by which a datagram is longer than the packet in it.
+    ///
+    /// 1.3: unified header 5, content type 1, tag 16. 1.2: header 13, explicit nonce 8, tag 16; ChaCha20-Poly1305 has no
+    /// explicit nonce, and its datagrams are 8 bytes shorter than said here.
+    pub(crate) const fn overhead(self) -> usize {
+        match self {
+            Self::Dtls12 => 37,
+            Self::Dtls13 => 22,
+        }
+    }
+
+    /// The longest packet whose record fits a datagram of `datagram_len` bytes.
+    pub(crate) const fn packet_len_max(self, datagram_len: usize) -> usize {
+        datagram_len.saturating_sub(self.overhead())
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Event {
+    /// The handshake is finished, and the peer has the certificate that was expected.
+    Connected(Version),
+    /// An SCTP packet, decrypted. Only after [`Event::Connected`].
+    Packet(Bytes),
+    /// The peer has sent close_notify. The last event.
+    PeerClosed,
+    /// The association could not be, or could not go on. The last event.
+    Failed(Failure),
+}
+
+/// Why a packet was not sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// The handshake is not finished.
+    #[error("the DTLS handshake is not finished")]
+    NotConnected,
+    /// The association is over.
+    #[error("the DTLS association is over")]
+    Closed,
+    /// More than a record holds.
+    #[error("a packet of {0} bytes does not fit a DTLS record")]
+    TooLong(usize),
+}
+
+/// Datagrams that came and brought nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Drops {
+    /// Headers that do not add up, or a datagram that is too long.
+    pub(crate) malformed: u64,
+    /// In the clear where it would have to be authenticated.
+    pub(crate) unauthenticated: u64,
+    /// Nothing that was waited for: not a hello at the beginning, or anything after the end.
+    pub(crate) unexpected: u64,
+    /// Taken in after the handshake without effect: replayed, of an old epoch, not the peer's, or empty.
+    pub(crate) ineffective: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Handshaking,
+    Connected(Version),
+    Over,
+}
+
+/// A DTLS association with one peer.
+///
+/// - *Getters* change nothing.
+/// - *Commands*: [`send`](Self::send), [`close`](Self::close).
+/// - *Inputs*: [`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout).
+/// - *Outputs*, polled after any of the former, each until it has nothing more: [`poll_event`](Self::poll_event),
+///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout).
+///
+/// Keys and nonces are drawn by the cryptographic library, from the operating system: the one thing here that is not an
+/// argument.
+pub(crate) struct Dtls {
+    parameters: Arc<Parameters>,
+    asks_for_cookie: bool,
+    role: Role,
+    /// Made when the handshake begins: a passive one has the peer's whole ClientHello by then.
+    inner: Option<dimpl::Dtls>,
+    hello: HelloPieces,
+    stage: Stage,
+    expected: ExpectedPeer,
+    /// SHA-256 of the certificate that the peer has shown, once it was found to be the expected one.
+    peer_fingerprint: Option<[u8; 32]>,
+    gate: Gate,
+    events: VecDeque<Event>,
+    /// Datagrams of the handshake and of the end.
+    flights: VecDeque<Vec<u8>>,
+    deadline: Option<Instant>,
+    /// When the last input came.
+    now: Instant,
+    drops: Drops,
+}
+
+impl Dtls {
+    /// An association with a peer that is not known yet. An active one has its ClientHello to transmit.
+    ///
+    /// `asks_for_cookie` makes a passive one ask for a proof that the peer receives where it says that it is, before
+    /// anything else: one more round trip (RFC 6347 §4.2.1, RFC 9147 §5.1).
+    pub(crate) fn new(
+        now: Instant,
+        parameters: Arc<Parameters>,
+        role: Role,
+        expected: ExpectedPeer,
+        asks_for_cookie: bool,
+    ) -> Self {
+        let mut dtls = Self {
+            parameters,
+            asks_for_cookie,
+            role,
+            inner: None,
+            hello: HelloPieces::default(),
+            stage: Stage::Handshaking,
+            expected,
+            peer_fingerprint: None,
+            gate: Gate::default(),
+            events: VecDeque::new(),
+            flights: VecDeque::new(),
+            deadline: None,
+            now,
+            drops: Drops::default(),
+        };
+        if role == Role::Active {
+            dtls.begin(now);
+            dtls.handle_timeout(now);
+        }
+        dtls
+    }
+
+    fn begin(&mut self, now: Instant) -> &mut dimpl::Dtls {
+        self.inner.get_or_insert_with(|| self.parameters.association(now, self.role, self.asks_for_cookie))
+    }
+
+    // Getters
+
+    /// SHA-256 of the peer's certificate, once it has been accepted.
+    pub(crate) fn peer_fingerprint(&self) -> Option<&[u8; 32]> {
+        self.peer_fingerprint.as_ref()
+    }
+
+    /// The negotiated version, while connected.
+    pub(crate) fn version(&self) -> Option<Version> {
+        match self.stage {
+            Stage::Connected(version) => Some(version),
+            Stage::Handshaking | Stage::Over => None,
+        }
+    }
+
+    /// Whether the association has ended. There may still be events and a last datagram to poll.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Datagrams that brought nothing, by reason.
+    pub(crate) fn drops(&self) -> Drops {
+        self.drops
+    }
+
+    // Commands
+
+    /// Appends the datagram that carries `packet` to `out`: packets of one length become datagrams of one length.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`]. Nothing was appended then, and nothing is kept.
+    pub(crate) fn send(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
+        let version = match self.stage {
+            Stage::Connected(version) => version,
+            Stage::Handshaking => return Err(SendError::NotConnected),
+            Stage::Over => return Err(SendError::Closed),
+        };
+        if packet.len() > PACKET_LEN_MAX {
+            return Err(SendError::TooLong(packet.len()));
+        }
+        // The queue inside is empty here, since everything is taken out of it at once: nothing is lost to a full one.
+        let Some(inner) = &mut self.inner else { return Err(SendError::NotConnected) };
+        if let Err(error) = inner.send_application_data(packet) {
+            self.fail_with(error);
+            return Err(SendError::Closed);
+        }
+        let start = out.len();
+        out.resize(start + packet.len() + version.overhead(), 0);
+        let end = loop {
+            match inner.poll_output(out.get_mut(start..).unwrap_or_default()) {
+                Output::Packet(datagram) => break start + datagram.len(),
+                Output::BufferTooSmall { needed } => out.resize(start + needed, 0),
+                _ => break start,
+            }
+        };
+        out.truncate(end);
+        self.drain(0);
+        Ok(())
+    }
+
+    /// Ends the association. The peer is told if it is connected: poll [`poll_transmit`](Self::poll_transmit) once more.
+    pub(crate) fn close(&mut self) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        let was_connected = matches!(self.stage, Stage::Connected(_));
+        self.flights.clear();
+        let is_closed = self.inner.as_mut().is_some_and(|inner| inner.close().is_ok());
+        if is_closed && was_connected {
+            self.drain(0);
+        }
+        self.end();
+    }
+
+    // Inputs
+
+    /// Takes in a datagram from the peer.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
+        let Some(phase) = self.phase() else {
+            self.drops.unexpected += 1;
+            return;
+        };
+        if let Err(refusal) = self.gate.check(phase, datagram) {
+            match refusal {
+                Refusal::Malformed => self.drops.malformed += 1,
+                Refusal::Unauthenticated => self.drops.unauthenticated += 1,
+                Refusal::Unexpected => self.drops.unexpected += 1,
+            }
+            return;
+        }
+        self.now = now;
+        if self.role == Role::Passive && hello::is_client_hello(datagram) {
+            for datagram in self.hello.add(datagram).unwrap_or_default() {
+                self.take_in(now, &datagram);
+            }
+            return;
+        }
+        let outputs = self.events.len() + self.flights.len();
+        self.take_in(now, datagram);
+        if phase == Phase::Connected && self.events.len() + self.flights.len() == outputs {
+            self.drops.ineffective += 1;
+        }
+    }
+
+    /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        self.now = now;
+        let Some(inner) = &mut self.inner else { return };
+        match inner.handle_timeout(now) {
+            Ok(()) => self.drain(0),
+            Err(error) => self.fail_with(error),
+        }
+    }
+
+    // Outputs
+
+    /// What happened, in order.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// A datagram of the handshake or of the end. Those of packets are written by [`send`](Self::send).
+    pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
+        self.flights.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        let is_version_known = self.inner.as_ref().is_some_and(|inner| inner.protocol_version().is_some());
+        Some(match (self.stage, self.role) {
+            (Stage::Over, _) => return None,
+            (Stage::Connected(_), _) => Phase::Connected,
+            (Stage::Handshaking, _) if is_version_known => Phase::Handshaking,
+            (Stage::Handshaking, Role::Active) => Phase::AwaitsServerHello,
+            (Stage::Handshaking, Role::Passive) => Phase::AwaitsClientHello,
+        })
+    }
+
+    fn take_in(&mut self, now: Instant, datagram: &[u8]) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        let inner = self.begin(now);
+        match inner.handle_timeout(now).and_then(|()| inner.handle_packet(datagram)) {
+            Ok(()) => self.drain(datagram.len()),
+            Err(error) => self.fail_with(error),
+        }
+    }
+
+    /// Takes out all that the last input or command has brought. `datagram_len` is the length of what came in, if
+    /// something did: what comes out of a datagram that carries one packet is known from it, and becomes the packet's
+    /// memory without being copied again.
+    fn drain(&mut self, datagram_len: usize) {
+        let mut buffer = match self.stage {
+            Stage::Handshaking => vec![0; HANDSHAKE_OUTPUT_LEN_MAX],
+            Stage::Connected(version) => vec![0; version.packet_len_max(datagram_len)],
+            Stage::Over => return,
+        };
+        loop {
+            let Some(inner) = &mut self.inner else { return };
+            match inner.poll_output(&mut buffer) {
+                Output::BufferTooSmall { needed } => buffer = vec![0; needed],
+                Output::Packet(datagram) => self.flights.push_back(datagram.to_vec()),
+                Output::PeerCert(certificate) => {
+                    let presented = Sha256::digest(certificate).into();
+                    if !self.accepts(&presented) {
+                        return self.fail(Failure::WrongCertificate { presented });
+                    }
+                    self.peer_fingerprint = Some(presented);
+                }
+                Output::Connected => {
+                    if self.peer_fingerprint.is_none() {
+                        return self.fail(Failure::NoCertificate);
+                    }
+                    let version = match inner.protocol_version() {
+                        Some(ProtocolVersion::DTLS1_3) => Version::Dtls13,
+                        _ => Version::Dtls12,
+                    };
+                    self.stage = Stage::Connected(version);
+                    self.events.push_back(Event::Connected(version));
+                }
+                Output::ApplicationData(packet) => {
+                    let len = packet.len();
+                    if len != 0 && matches!(self.stage, Stage::Connected(_)) {
+                        buffer.truncate(len);
+                        self.events.push_back(Event::Packet(into_packet(mem::take(&mut buffer))));
+                    }
+                }
+                Output::CloseNotify => {
+                    self.events.push_back(Event::PeerClosed);
+                    return self.close();
+                }
+                Output::Timeout(at) => {
+                    let is_soon = at.saturating_duration_since(self.now) < NEVER;
+                    self.deadline = is_soon.then_some(at);
+                    return;
+                }
+                // Keys for SRTP, which data channels have no use for.
+                _ => {}
+            }
+        }
+    }
+
+    fn accepts(&self, presented: &[u8; 32]) -> bool {
+        match &self.expected {
+            ExpectedPeer::Anyone => true,
+            ExpectedPeer::Fingerprints(announced) => announced.contains(presented),
+        }
+    }
+
+    fn fail_with(&mut self, error: dimpl::Error) {
+        self.flights.clear();
+        if matches!(error, dimpl::Error::CertificateError(_)) {
+            // The one error that leaves an alert for the peer.
+            self.drain(0);
+        }
+        self.events.push_back(Event::Failed(Failure::from_error(error, self.gate.plaintext_alert)));
+        self.end();
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.flights.clear();
+        self.events.push_back(Event::Failed(failure));
+        self.end();
+    }
+
+    fn end(&mut self) {
+        tracing::debug!(from = ?self.stage, "DTLS association over");
+        self.stage = Stage::Over;
+        self.deadline = None;
+    }
+}
+
+/// Memory of just the packet's size: it may be kept for long, and slices of it are.
+fn into_packet(buffer: Vec<u8>) -> Bytes {
+    if buffer.capacity() == buffer.len() { Bytes::from(buffer) } else { Bytes::copy_from_slice(&buffer) }
+}

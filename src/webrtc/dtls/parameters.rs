@@ -1,0 +1,96 @@
+//! What all DTLS associations of an endpoint have in common.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dimpl::{Config, ConfigBuilder, DtlsCertificate};
+
+use super::{Role, gate};
+
+/// Bytes of a handshake datagram at most. The least that every path is expected to carry (RFC 8831 §5, RFC 8085 §3.2).
+const HANDSHAKE_DATAGRAM_LEN_MAX: usize = 1200;
+
+/// Datagrams of ours that wait to be sent at most; all are taken out after every input.
+const TRANSMIT_QUEUE_MAX: usize = 64;
+
+/// First wait for an answer to a flight. RFC 9147 §5.8.2 begins at 1 s, and at less for what is in a hurry: ICE has just
+/// shown that the path works, and a browser's user waits.
+const RETRANSMIT_AFTER: Duration = Duration::from_millis(250);
+
+/// Retransmissions of a flight, with the wait doubled each time: more than fit into [`HANDSHAKE_TIMEOUT`].
+const RETRANSMISSIONS_MAX: usize = 8;
+
+/// A handshake that takes longer has failed. As long as ICE waits for consent (RFC 7675 §5.1).
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The versions of DTLS to offer and accept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Versions {
+    /// 1.3 with who knows it, else 1.2.
+    #[default]
+    Both,
+    /// 1.2 alone.
+    Only12,
+    /// 1.3 alone.
+    Only13,
+}
+
+/// The certificate and the settings of an endpoint's DTLS associations. Made once, lent to each.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters {
+    certificate: DtlsCertificate,
+    versions: Versions,
+    plain: Arc<Config>,
+    with_cookie: Arc<Config>,
+}
+
+impl Parameters {
+    /// `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384.
+    ///
+    /// # Errors
+    ///
+    /// The key cannot be used.
+    pub(crate) fn new(certificate: &[u8], private_key: &[u8], versions: Versions) -> Result<Self, dimpl::Error> {
+        Self::adjusted(certificate, private_key, versions, |builder| builder)
+    }
+
+    /// Likewise, with settings that tests turn.
+    pub(super) fn adjusted(
+        certificate: &[u8],
+        private_key: &[u8],
+        versions: Versions,
+        adjust: impl Fn(ConfigBuilder) -> ConfigBuilder,
+    ) -> Result<Self, dimpl::Error> {
+        let config = |asks_for_cookie| adjust(builder().use_server_cookie(asks_for_cookie)).build();
+        let (plain, with_cookie) = (config(false)?, config(true)?);
+        // An association would panic over a bad key.
+        plain.crypto_provider().key_provider.load_private_key(private_key)?;
+        let certificate = DtlsCertificate { certificate: certificate.to_vec(), private_key: private_key.to_vec() };
+        Ok(Self { certificate, versions, plain: Arc::new(plain), with_cookie: Arc::new(with_cookie) })
+    }
+
+    /// An association of `dimpl`, in its role.
+    pub(super) fn association(&self, now: Instant, role: Role, asks_for_cookie: bool) -> dimpl::Dtls {
+        let config = if asks_for_cookie { self.with_cookie.clone() } else { self.plain.clone() };
+        let certificate = self.certificate.clone();
+        let mut association = match self.versions {
+            Versions::Both => dimpl::Dtls::new_auto(config, certificate, now),
+            Versions::Only12 => dimpl::Dtls::new_12(config, certificate, now),
+            Versions::Only13 => dimpl::Dtls::new_13(config, certificate, now),
+        };
+        association.set_active(role == Role::Active);
+        association
+    }
+}
+
+fn builder() -> ConfigBuilder {
+    Config::builder()
+        .mtu(HANDSHAKE_DATAGRAM_LEN_MAX)
+        .max_queue_rx(gate::QUEUE_MAX)
+        .max_queue_tx(TRANSMIT_QUEUE_MAX)
+        .flight_start_rto(RETRANSMIT_AFTER)
+        .flight_retries(RETRANSMISSIONS_MAX)
+        .handshake_timeout(HANDSHAKE_TIMEOUT)
+        // Whoever speaks WebRTC has a certificate; whether it is the right one is asked afterwards.
+        .require_client_certificate(true)
+}

@@ -1,0 +1,219 @@
+//! Rows K07, K08 and K09 of `tests/attacks.toml`.
+
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use super::super::{Drops, Dtls, Event, ExpectedPeer, Failure, Role, Version, Versions};
+use super::link::{ACTIVE, Link, PASSIVE, expecting, fingerprint, parameters};
+
+const BOTH: [(Versions, Version); 2] = [(Versions::Only12, Version::Dtls12), (Versions::Both, Version::Dtls13)];
+
+fn link(versions: Versions, passive_expects: ExpectedPeer, active_expects: ExpectedPeer) -> Link {
+    let parameters = [parameters(PASSIVE, Versions::Both), parameters(ACTIVE, versions)];
+    Link::with(&parameters, passive_expects, active_expects, false)
+}
+
+/// A record in the clear, as anybody could send it.
+fn plaintext(kind: u8, epoch: u16, fragment: &[u8]) -> Vec<u8> {
+    let mut record = vec![kind, 0xFE, 0xFD];
+    record.extend(epoch.to_be_bytes());
+    record.extend([0, 0, 0, 0, 1, 0]);
+    record.extend(u16::try_from(fragment.len()).unwrap().to_be_bytes());
+    record.extend(fragment);
+    record
+}
+
+#[test]
+fn k07_another_certificate_than_announced_ends_the_association_before_a_packet_is_taken() {
+    for (versions, version) in BOTH {
+        // The passive end is told to expect somebody else.
+        let mut link = link(versions, expecting(PASSIVE), expecting(PASSIVE));
+        link.run_until(|link| !link.events[ACTIVE].is_empty() || !link.events[PASSIVE].is_empty());
+        // In 1.3 a client is done before its certificate has been looked at; nothing that it says is heard.
+        let has_sent = link.ends[ACTIVE].version().is_some();
+        if has_sent {
+            link.send(ACTIVE, b"too early");
+        }
+        link.run();
+        let failure = Failure::WrongCertificate { presented: fingerprint(ACTIVE) };
+        assert_eq!(link.events[PASSIVE], [Event::Failed(failure)], "{version:?}");
+        assert!(link.ends[PASSIVE].is_over() && link.ends[PASSIVE].version().is_none());
+        assert_eq!(has_sent, version == Version::Dtls13);
+
+        // The active end is told to expect somebody else.
+        let mut link = self::link(versions, expecting(ACTIVE), expecting(ACTIVE));
+        link.run();
+        let failure = Failure::WrongCertificate { presented: fingerprint(PASSIVE) };
+        assert_eq!(link.events[ACTIVE], [Event::Failed(failure)], "{version:?}");
+        assert!(matches!(link.events[PASSIVE][..], [Event::Failed(Failure::TimedOut { .. })]), "{:?}", link.events);
+    }
+}
+
+#[test]
+fn k07_anyone_is_taken_where_nobody_was_announced_and_is_known_by_the_fingerprint() {
+    for (versions, version) in BOTH {
+        let mut link = link(versions, ExpectedPeer::Anyone, expecting(PASSIVE));
+        link.connect();
+        assert_eq!(link.events[PASSIVE], [Event::Connected(version)]);
+        assert_eq!(link.ends[PASSIVE].peer_fingerprint(), Some(&fingerprint(ACTIVE)));
+    }
+}
+
+#[test]
+fn k08_replays_old_epochs_and_plaintext_after_the_handshake_change_nothing() {
+    for (versions, version) in BOTH {
+        let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
+        link.connect();
+        link.send(ACTIVE, b"once");
+        link.run();
+        let before = link.events.clone();
+        let recorded = link.sent.clone();
+        for to in [PASSIVE, ACTIVE] {
+            for _ in 0..3 {
+                for datagram in &recorded[1 - to] {
+                    link.ends[to].handle_datagram(link.now, datagram);
+                }
+            }
+            for epoch in 0..4 {
+                for level in 1..=2 {
+                    for description in [0, 20, 40, 42, 80, 116] {
+                        link.ends[to].handle_datagram(link.now, &plaintext(21, epoch, &[level, description]));
+                    }
+                }
+                for kind in [20, 22, 23, 24, 25, 26, 0, 255] {
+                    link.ends[to].handle_datagram(link.now, &plaintext(kind, epoch, b"not for the application"));
+                    link.ends[to].handle_datagram(link.now, &plaintext(kind, epoch, &[]));
+                }
+            }
+            // A record of ours, with one bit flipped, or cut short.
+            let genuine = recorded[1 - to].last().unwrap();
+            for at in 0..genuine.len() {
+                let mut flipped = genuine.clone();
+                flipped[at] ^= 1;
+                link.ends[to].handle_datagram(link.now, &flipped);
+                link.ends[to].handle_datagram(link.now, &genuine[..at]);
+            }
+        }
+        link.run();
+        assert_eq!(link.events, before, "{version:?}");
+        link.send(ACTIVE, b"still there");
+        link.send(PASSIVE, b"still here");
+        link.run();
+        assert_eq!(link.packets(PASSIVE).last().unwrap(), b"still there", "{version:?}");
+        assert_eq!(link.packets(ACTIVE).last().unwrap(), b"still here", "{version:?}");
+        let Drops { malformed, unauthenticated, ineffective, .. } = link.ends[PASSIVE].drops();
+        assert!(malformed > 0 && unauthenticated > 0 && ineffective > 0, "{:?}", link.ends[PASSIVE].drops());
+    }
+}
+
+#[test]
+fn k08_alerts_in_the_clear_do_not_end_a_handshake_and_explain_one_that_is_never_finished() {
+    for (versions, version) in BOTH {
+        let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
+        link.fate =
+            Box::new(|_, datagram| vec![plaintext(21, 0, &[2, 42]), datagram.to_vec(), plaintext(21, 0, &[2, 0])]);
+        link.connect();
+        assert_eq!(link.events[PASSIVE], [Event::Connected(version)]);
+
+        let mut link = self::link(versions, expecting(ACTIVE), expecting(PASSIVE));
+        link.fate = Box::new(|from, datagram| if from == ACTIVE { vec![datagram.to_vec()] } else { vec![] });
+        link.step();
+        link.step();
+        link.ends[PASSIVE].handle_datagram(link.now, &plaintext(21, 0, &[2, 42]));
+        link.run();
+        let [Event::Failed(failure)] = &link.events[PASSIVE][..] else { panic!("{:?}", link.events) };
+        assert!(failure.to_string().contains("bad_certificate"), "{failure}");
+    }
+}
+
+#[test]
+fn k08_a_stranger_cannot_make_us_answer_for_ever() {
+    for (versions, version) in BOTH {
+        let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
+        link.connect();
+        let flight = link.sent[ACTIVE].clone();
+        let before = link.sent[PASSIVE].len();
+        for _ in 0..1000 {
+            for datagram in &flight {
+                link.ends[PASSIVE].handle_datagram(link.now, datagram);
+            }
+            link.flush();
+        }
+        let answers = link.sent[PASSIVE].len() - before;
+        assert!(answers <= 64, "{version:?}: {answers} datagrams in answer to {}", 1000 * flight.len());
+        assert!(link.ends[PASSIVE].version().is_some());
+    }
+}
+
+#[test]
+fn k09_garbage_instead_of_a_hello_is_dropped_and_keeps_nothing() {
+    let now = Instant::now();
+    let mut dtls = Dtls::new(now, parameters(PASSIVE, Versions::Both), Role::Passive, ExpectedPeer::Anyone, false);
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut held = 0;
+    for round in 0..2000 {
+        let mut datagram = vec![0; 1 + round % 300];
+        rng.fill_bytes(&mut datagram);
+        datagram[0] = rng.random_range(20..64);
+        let info = allocation_counter::measure(|| dtls.handle_datagram(now, &datagram));
+        held += info.bytes_current;
+    }
+    assert_eq!(dtls.poll_event(), None);
+    assert_eq!(dtls.poll_transmit(), None);
+    assert_eq!(dtls.drops().malformed + dtls.drops().unauthenticated + dtls.drops().unexpected, 2000);
+    assert_eq!(held, 0, "bytes kept of garbage");
+}
+
+#[test]
+fn k09_fragments_of_a_hello_that_never_ends_are_bounded() {
+    let now = Instant::now();
+    let mut dtls = Dtls::new(now, parameters(PASSIVE, Versions::Both), Role::Passive, ExpectedPeer::Anyone, false);
+    let fragment = |offset: u32| {
+        let mut body = vec![1, 0, 0x3F, 0xFF, 0, 0];
+        body.extend(&offset.to_be_bytes()[1..]);
+        body.extend([0, 0, 200]);
+        body.extend([0; 200]);
+        plaintext(22, 0, &body)
+    };
+    let info = allocation_counter::measure(|| {
+        for offset in 0..5000 {
+            dtls.handle_datagram(now, &fragment(offset * 3));
+        }
+    });
+    assert_eq!(dtls.poll_event(), None, "a stranger's fragments end nothing");
+    assert!(info.bytes_current < 8 * 1024, "{} bytes held", info.bytes_current);
+    // A message that claims to be larger than any hello is not begun.
+    let mut huge = fragment(0);
+    huge[14] = 0x7F;
+    let before = dtls.drops().malformed;
+    dtls.handle_datagram(now, &huge);
+    assert_eq!(dtls.drops().malformed, before + 1);
+}
+
+/// Every datagram of a handshake arrives a few times with a byte changed before it arrives whole.
+#[test]
+fn k09_a_handshake_under_corruption_never_panics() {
+    for (versions, _) in BOTH {
+        for seed in 1..40 {
+            let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
+            let mut rng = StdRng::seed_from_u64(seed);
+            link.fate = Box::new(move |_, datagram| {
+                let mut out = Vec::new();
+                for _ in 0..2 {
+                    let mut copy = datagram.to_vec();
+                    copy[rng.random_range(0..datagram.len())] ^= rng.random_range(1..=255);
+                    out.push(copy);
+                }
+                out.push(datagram.to_vec());
+                out
+            });
+            link.run();
+            for at in [PASSIVE, ACTIVE] {
+                assert!(!link.events[at].is_empty(), "seed {seed}: an end that is neither up nor over");
+                assert!(link.packets(at).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use super::super::{Event, SendError, Version, Versions};
+use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, parameters};
+
+fn connected(version: Version) -> Link {
+    let versions = if version == Version::Dtls12 { Versions::Only12 } else { Versions::Both };
+    let mut link = Link::new(Versions::Both, versions);
+    link.connect();
+    link
+}
+
+#[test]
+fn packets_arrive_as_they_were_both_ways_and_an_empty_one_not_at_all() {
+    for version in [Version::Dtls12, Version::Dtls13] {
+        let mut link = connected(version);
+        let packets: Vec<Vec<u8>> = [1, 12, 1163, 1178, 9000].map(|len: usize| vec![9; len]).to_vec();
+        for packet in &packets {
+            link.send(PASSIVE, packet);
+            link.send(ACTIVE, packet);
+        }
+        link.send(ACTIVE, &[]);
+        link.run();
+        // 9,000 bytes are more than a datagram that is taken in.
+        assert_eq!(link.packets(ACTIVE), packets[..4], "{version:?}");
+        assert_eq!(link.packets(PASSIVE), packets[..4], "{version:?}");
+    }
+}
+
+#[test]
+fn packets_of_one_length_become_datagrams_of_one_length_one_after_another() {
+    for version in [Version::Dtls12, Version::Dtls13] {
+        let mut link = connected(version);
+        let len = version.packet_len_max(1200);
+        let mut out = vec![9; 5];
+        for byte in 0..50 {
+            link.ends[PASSIVE].send(&vec![byte; len], &mut out).unwrap();
+        }
+        assert_eq!(link.ends[PASSIVE].poll_transmit(), None, "nothing beside the caller's buffer");
+        assert_eq!(out.len(), 5 + 50 * 1200, "{version:?}: {len} bytes fill a datagram of 1,200");
+        for datagram in out[5..].chunks(1200) {
+            link.ends[ACTIVE].handle_datagram(link.now, datagram);
+        }
+        link.flush();
+        let expected: Vec<_> = (0..50).map(|byte| vec![byte; len]).collect();
+        assert_eq!(link.packets(ACTIVE), expected);
+    }
+}
+
+#[test]
+fn a_packet_owns_memory_of_its_own_size() {
+    for version in [Version::Dtls12, Version::Dtls13] {
+        let mut link = connected(version);
+        // So that dimpl has its buffers.
+        link.send(ACTIVE, &[7; 1100]);
+        link.run();
+        let mut datagram = Vec::new();
+        link.ends[ACTIVE].send(&[7; 1100], &mut datagram).unwrap();
+        let info = allocation_counter::measure(|| link.ends[PASSIVE].handle_datagram(link.now, &datagram));
+        let Some(Event::Packet(packet)) = link.ends[PASSIVE].poll_event() else { panic!("no packet") };
+        assert_eq!(packet.len(), 1100);
+        // The record's buffer is dimpl's and used again; what stays is the packet, and the queue that it waits in.
+        assert!(info.bytes_current <= 1100 + 512, "{version:?}: {} bytes are held", info.bytes_current);
+    }
+}
+
+#[test]
+fn packets_before_the_handshake_and_after_the_end_are_refused() {
+    let mut link = Link::new(Versions::Both, Versions::Both);
+    let mut out = vec![1];
+    assert_eq!(link.ends[PASSIVE].send(&[1], &mut out), Err(SendError::NotConnected));
+    link.connect();
+    assert_eq!(link.ends[PASSIVE].send(&vec![0; 16_385], &mut out), Err(SendError::TooLong(16_385)));
+    link.ends[PASSIVE].send(&vec![0; 16_384], &mut out).unwrap();
+    out.truncate(1);
+    link.ends[PASSIVE].close();
+    assert_eq!(link.ends[PASSIVE].send(&[1], &mut out), Err(SendError::Closed));
+    assert_eq!(out, [1]);
+}
+
+#[test]
+fn both_ends_learn_that_one_has_closed() {
+    for version in [Version::Dtls12, Version::Dtls13] {
+        for closing in [PASSIVE, ACTIVE] {
+            let mut link = connected(version);
+            link.send(closing, b"last");
+            link.ends[closing].close();
+            link.run();
+            let other = 1 - closing;
+            let expected = [Event::Connected(version), Event::Packet("last".into()), Event::PeerClosed];
+            assert_eq!(link.events[other], expected);
+            assert_eq!(link.events[closing], [Event::Connected(version)]);
+            assert!(link.ends.iter().all(|end| end.is_over() && end.poll_timeout().is_none()));
+        }
+    }
+}
+
+#[test]
+fn keys_change_under_way_and_no_packet_is_lost() {
+    let parameters = [
+        adjusted(PASSIVE, Versions::Both, |builder| builder.aead_encryption_limit(16)),
+        parameters(ACTIVE, Versions::Both),
+    ];
+    let mut link = Link::with(&parameters, expecting(ACTIVE), expecting(PASSIVE), false);
+    link.connect();
+    for byte in 0..200 {
+        link.send(PASSIVE, &[byte]);
+        link.send(ACTIVE, &[byte]);
+        link.step();
+    }
+    link.run();
+    let expected: Vec<_> = (0..200).map(|byte| vec![byte]).collect();
+    assert_eq!(link.packets(ACTIVE), expected);
+    assert_eq!(link.packets(PASSIVE), expected);
+}
