@@ -81,6 +81,8 @@ pub(crate) struct Channel {
     pub(crate) was_above_threshold: bool,
     /// Application bytes that were accepted and never sent.
     discarded: usize,
+    /// Whether a message was accepted and never sent whole; it may have been empty.
+    has_discarded: bool,
     error: Option<ChannelError>,
 }
 
@@ -103,6 +105,7 @@ impl Channel {
             low_threshold: 0,
             was_above_threshold: false,
             discarded: 0,
+            has_discarded: false,
             error: None,
         }
     }
@@ -125,6 +128,11 @@ impl Channel {
 
     pub(crate) fn discarded(&self) -> usize {
         self.discarded
+    }
+
+    /// Whether the application lost a message that it had sent.
+    pub(crate) fn has_discarded(&self) -> bool {
+        self.has_discarded
     }
 
     /// Whether the peer has yet to answer DATA_CHANNEL_OPEN.
@@ -195,7 +203,7 @@ impl Channel {
 
     /// `queued` bytes were taken back unsent, `application` of them the application's.
     pub(crate) fn on_discarded(&mut self, queued: usize, application: usize) {
-        self.queue.on_discarded(queued);
+        self.has_discarded |= self.queue.on_discarded(queued) || application > 0;
         self.discarded += application;
     }
 
@@ -234,7 +242,8 @@ impl Channel {
         assert!(self.control.is_none() || !self.is_closed(), "a closed channel sends nothing");
         assert!(!self.forgotten || (self.deaf && self.inbox.is_empty()), "nobody reads a forgotten channel");
         assert!(self.state != ReadyState::Open || self.error.is_none(), "an open channel has no error");
-        assert!(self.discarded == 0 || !self.can_send(), "only a closing channel throws away");
+        assert!(!self.has_discarded || !self.can_send(), "only a closing channel throws away");
+        assert!(self.discarded == 0 || self.has_discarded);
     }
 }
 

@@ -88,7 +88,7 @@ pub enum ChannelError {
     /// of reliable channels; the others have promised nothing.
     #[error("the peer closed the channel before {discarded} bytes were sent")]
     PeerClosed {
-        /// Application bytes that were accepted and never sent whole.
+        /// Application bytes that were accepted and never sent whole; 0 if only empty messages were.
         discarded: usize,
     },
     /// The peer did not reset the stream that it was asked to. The id is not used again in this association.

@@ -8,8 +8,17 @@ use std::collections::VecDeque;
 pub(crate) struct SendQueue {
     /// Bytes handed over so far, less those thrown away unsent.
     accepted: u64,
-    /// Where framing starts and ends, in order; only what may still be queued. Neither empty nor adjacent.
-    framing: VecDeque<(u64, u64)>,
+    /// Where framing starts and ends, in order; only what may still be queued. Not empty, and what is adjacent is of
+    /// different kinds.
+    framing: VecDeque<Framing>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Framing {
+    start: u64,
+    end: u64,
+    /// Whether it stands for empty messages, which are the application's even if their bytes are not.
+    is_message: bool,
 }
 
 impl SendQueue {
@@ -19,27 +28,38 @@ impl SendQueue {
         self.accepted += len as u64;
     }
 
-    /// Bytes that are not the application's were accepted.
-    pub(crate) fn on_framing(&mut self, len: usize, queued: usize) {
+    /// The byte that stands for an empty message was accepted.
+    pub(crate) fn on_empty_message(&mut self, queued: usize) {
+        self.on_framing(1, queued, true);
+    }
+
+    /// A DCEP message was accepted.
+    pub(crate) fn on_control(&mut self, len: usize, queued: usize) {
+        self.on_framing(len, queued, false);
+    }
+
+    fn on_framing(&mut self, len: usize, queued: usize, is_message: bool) {
         self.forget_sent(queued);
         let (start, end) = (self.accepted, self.accepted + len as u64);
         match self.framing.back_mut() {
-            Some(last) if last.1 == start => last.1 = end,
-            _ => self.framing.push_back((start, end)),
+            Some(last) if last.end == start && last.is_message == is_message => last.end = end,
+            _ => self.framing.push_back(Framing { start, end, is_message }),
         }
         self.accepted = end;
     }
 
-    /// The last `len` bytes were thrown away.
-    pub(crate) fn on_discarded(&mut self, len: usize) {
+    /// The last `len` bytes were thrown away. Returns whether empty messages were among them.
+    pub(crate) fn on_discarded(&mut self, len: usize) -> bool {
+        let mut had_empty_messages = false;
         self.accepted = self.accepted.saturating_sub(len as u64);
-        while let Some(last) = self.framing.back_mut() {
-            if last.0 < self.accepted {
-                last.1 = last.1.min(self.accepted);
-                break;
+        while let Some(last) = self.framing.back_mut().filter(|last| last.end > self.accepted) {
+            had_empty_messages |= last.is_message;
+            last.end = self.accepted;
+            if last.start >= last.end {
+                self.framing.pop_back();
             }
-            self.framing.pop_back();
         }
+        had_empty_messages
     }
 
     /// Of `queued` bytes that wait, those of the application. Messages that were abandoned in the queue count as sent
@@ -50,15 +70,15 @@ impl SendQueue {
             .framing
             .iter()
             .rev()
-            .take_while(|(_, end)| *end > sent)
-            .map(|(start, end)| end - sent.max(*start))
+            .take_while(|framing| framing.end > sent)
+            .map(|framing| framing.end - sent.max(framing.start))
             .sum();
         queued.saturating_sub(usize::try_from(framing).unwrap_or(usize::MAX))
     }
 
     fn forget_sent(&mut self, queued: usize) {
         let sent = self.accepted.saturating_sub(queued as u64);
-        while self.framing.front().is_some_and(|(_, end)| *end <= sent) {
+        while self.framing.front().is_some_and(|framing| framing.end <= sent) {
             self.framing.pop_front();
         }
     }
@@ -71,11 +91,11 @@ mod tests {
     #[test]
     fn dcep_and_placeholders_do_not_count() {
         let mut queue = SendQueue::default();
-        queue.on_framing(20, 0);
+        queue.on_control(20, 0);
         assert_eq!(queue.application_bytes(20), 0);
         queue.on_message(100, 20);
-        queue.on_framing(1, 120);
-        queue.on_framing(1, 121);
+        queue.on_empty_message(120);
+        queue.on_empty_message(121);
         queue.on_message(50, 122);
         assert_eq!(queue.framing.len(), 2, "two placeholders in a row are one stretch");
         assert_eq!(queue.application_bytes(172), 150, "nothing sent");
@@ -92,14 +112,14 @@ mod tests {
     #[test]
     fn what_is_thrown_away_was_the_last() {
         let mut queue = SendQueue::default();
-        queue.on_framing(20, 0);
+        queue.on_control(20, 0);
         queue.on_message(100, 20);
-        queue.on_framing(1, 120);
-        queue.on_discarded(51);
+        queue.on_empty_message(120);
+        assert!(queue.on_discarded(51), "the empty message is lost");
         assert_eq!(queue.application_bytes(70), 50);
-        queue.on_discarded(65);
+        assert!(!queue.on_discarded(65));
         assert_eq!(queue.application_bytes(5), 0);
-        queue.on_discarded(5);
+        assert!(!queue.on_discarded(5), "DATA_CHANNEL_OPEN is not the application's");
         assert_eq!((queue.application_bytes(0), queue.framing.len()), (0, 0));
     }
 }

@@ -132,6 +132,23 @@ fn what_waits_here_when_the_peer_closes_is_thrown_away_and_counted() {
 }
 
 #[test]
+fn empty_messages_that_wait_when_the_peer_closes_are_no_silent_loss() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.network(|packet| if packet.from == A { Fate::Drop } else { Fate::Deliver });
+    // Nothing gets through, so that the congestion window fills, and the last ones are never sent.
+    for _ in 0..2_000 {
+        pair.send(A, a, "");
+    }
+    pair.close(B, b);
+    pair.run_for(Duration::from_millis(500));
+    pair.network(|_| Fate::Deliver);
+    pair.run();
+    assert_eq!(pair.closed(A, a), Some(Some(ChannelError::PeerClosed { discarded: 0 })));
+    assert!(pair.recv_all(B, b).len() < 2_000);
+}
+
+#[test]
 fn closed_before_the_ack_is_no_error() {
     let mut pair = Pair::connected();
     let a = pair.open(A, ChannelOptions::new("short"));

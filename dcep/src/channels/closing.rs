@@ -216,7 +216,7 @@ impl DataChannels {
             // close that ends at once, and an error that says how much was lost, serve the application best.
             self.discard(now, association, id);
             if let Some(channel) = self.channels.get_mut(&id)
-                && channel.discarded() > 0
+                && channel.has_discarded()
                 && channel.options.reliability == Reliability::Reliable
             {
                 channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });

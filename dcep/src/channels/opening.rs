@@ -190,7 +190,7 @@ impl DataChannels {
         let options = SendOptions::default();
         match association.send(now, channel.stream, ppid::DCEP, message.clone(), options) {
             Ok(()) => {
-                channel.queue.on_framing(len, queued);
+                channel.queue.on_control(len, queued);
                 Ok(())
             }
             Err(AssociationSendError::Full) => {

@@ -55,7 +55,7 @@ impl DataChannels {
             ) => return Err(SendError::NotOpen(ReadyState::Closing)),
         }
         match len {
-            0 => channel.queue.on_framing(1, queued),
+            0 => channel.queue.on_empty_message(queued),
             _ => channel.queue.on_message(len, queued),
         }
         channel.has_sent = true;
