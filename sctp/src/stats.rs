@@ -40,6 +40,8 @@ drop_reasons! {
     Duplicate,
     /// DATA beyond what the window can ever hold, or when the window is full.
     WindowOverrun,
+    /// DATA that had been taken out of sequence, given up again to make room for what comes before it (RFC 9260 §6.2).
+    Reneged,
     /// DATA on a stream that does not exist.
     BadStream,
     /// A SACK older than one already seen, or one whose gap blocks contradict themselves.

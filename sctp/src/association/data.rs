@@ -66,7 +66,11 @@ impl Association {
             return self.abort_for(Violation::NoUserData, Cause::NoUserData(chunk.tsn));
         }
         let Some(receiver) = &mut self.receiver else { return };
-        match receiver.on_data(chunk, payload, datagram_len) {
+        let received = receiver.on_data(chunk, payload, datagram_len);
+        for _ in 0..receiver.take_reneged() {
+            self.stats.drops.add(DropReason::Reneged);
+        }
+        match received {
             Ok(Received::New) => self.stats.data_chunks_received += 1,
             Ok(Received::Duplicate) => self.drop_chunk(DropReason::Duplicate),
             Ok(Received::Dropped) => self.drop_chunk(DropReason::WindowOverrun),

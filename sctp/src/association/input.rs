@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
-use super::{Association, State};
+use super::{Association, State, negotiate};
 use crate::out_of_the_blue;
 use crate::stats::DropReason;
 use crate::wire::{
-    Cause, ChunkType, Chunks, DataChunk, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction,
+    Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction,
     is_checksum_valid,
 };
 
@@ -68,11 +68,24 @@ impl Association {
     }
 
     /// §8.4.
-    fn answer_out_of_the_blue(&mut self, header: &PacketHeader, datagram: &[u8]) {
+    fn answer_out_of_the_blue(&mut self, header: &PacketHeader, datagram: &Bytes) {
         let mut answer = Vec::new();
-        if out_of_the_blue::answer(header, datagram, &mut answer) && !self.outbox.push_standalone(answer) {
+        let has_answer =
+            self.refuse_init(header, datagram, &mut answer) || out_of_the_blue::answer(header, datagram, &mut answer);
+        if has_answer && !self.outbox.push_standalone(answer) {
             self.drop_chunk(DropReason::AnswerLimit);
         }
+    }
+
+    /// §8.4 rule 3: who begins an association with an end that is over is told so, and need not find out by itself.
+    fn refuse_init(&self, header: &PacketHeader, datagram: &Bytes, answer: &mut Vec<u8>) -> bool {
+        let Some(Ok(first)) = Chunks::new(datagram).next() else { return false };
+        let is_init = self.is_over && first.kind == ChunkType::INIT && header.verification_tag == 0;
+        let init =
+            if is_init && is_alone(&first, datagram) { Init::decode(first.value_in(datagram)).ok() } else { None };
+        let Some(init) = init.filter(|init| init.initiate_tag != 0) else { return false };
+        negotiate::write_abort(&self.config, init.initiate_tag, None, false, answer);
+        true
     }
 
     /// Returns whether there was DATA.

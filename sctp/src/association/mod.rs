@@ -184,25 +184,31 @@ impl Association {
     /// Streams that may be sent on: as configured until the handshake is done, then what both ends agreed on.
     #[must_use]
     pub fn outbound_streams(&self) -> u16 {
-        self.agreed.map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
+        self.agreed_on().map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
     }
 
     /// Streams that the peer may send on, likewise.
     #[must_use]
     pub fn inbound_streams(&self) -> u16 {
-        self.agreed.map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
+        self.agreed_on().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
     }
 
     /// Whether both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_stream_reset(&self) -> bool {
-        self.agreed.is_some_and(Agreed::has_stream_reset)
+        self.agreed_on().is_some_and(Agreed::has_stream_reset)
     }
 
     /// Whether both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_partial_reliability(&self) -> bool {
-        self.agreed.is_some_and(Agreed::has_partial_reliability)
+        self.agreed_on().is_some_and(Agreed::has_partial_reliability)
+    }
+
+    /// What counts from the end of the handshake on: until then the owner goes by what was configured, and hears of the
+    /// difference with [`Event::Connected`].
+    fn agreed_on(&self) -> Option<Agreed> {
+        self.agreed.filter(|_| self.state != State::CookieEchoed)
     }
 
     /// Whether all that was accepted by [`send`](Self::send) on this stream has been acknowledged or given up.

@@ -173,7 +173,7 @@ impl Association {
         }
         let room = end.saturating_sub(buf.len());
         let before = self.sender.counters().chunks + self.sender.counters().retransmitted;
-        let wrote = self.sender.write(now, room, self.path.mtu - PACKET_HEADER_LEN, &self.path.rto, buf);
+        let wrote = self.sender.write(now, room, &self.path.rto, buf);
         if wrote {
             let counters = self.sender.counters();
             if counters.chunks + counters.retransmitted > before {

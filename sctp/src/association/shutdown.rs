@@ -42,8 +42,7 @@ impl Association {
             self.set_state(State::ShutdownSent);
             self.outbox.shutdown = true;
         } else {
-            self.set_state(State::ShutdownAckSent);
-            self.outbox.shutdown_ack = true;
+            self.acknowledge_shutdown();
         }
         // §8.3: no HEARTBEAT after SHUTDOWN or SHUTDOWN ACK.
         self.timers.stop(Timer::Heartbeat);
@@ -51,6 +50,16 @@ impl Association {
         self.outbox.heartbeat = None;
         self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
         self.guard_shutdown(now);
+    }
+
+    /// Both ends are done with their data. A stream reset under way ends with the association: what it is answered is of no
+    /// interest any more.
+    fn acknowledge_shutdown(&mut self) {
+        self.set_state(State::ShutdownAckSent);
+        self.outbox.shutdown_ack = true;
+        self.outgoing_reset.clear();
+        self.timers.stop(Timer::Reconfig);
+        self.timers.stop(Timer::ResetDeadline);
     }
 
     /// T5 runs from the last progress on: a long queue may take its time, a peer that takes nothing may not.
@@ -84,9 +93,8 @@ impl Association {
             }
             // Both ends at once: the SHUTDOWN is answered without further ado.
             State::ShutdownSent => {
-                self.set_state(State::ShutdownAckSent);
                 self.outbox.shutdown = false;
-                self.outbox.shutdown_ack = true;
+                self.acknowledge_shutdown();
                 self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
             }
             _ => {}

@@ -191,6 +191,7 @@ impl Receiver {
                 _ => {}
             }
             self.tracker.forget(evicted.position);
+            self.reneged += 1;
             self.policy.make_urgent();
         }
         true

@@ -104,7 +104,7 @@ pub(crate) struct Receiver {
     ordered: Ordered,
     inbox: Inbox,
     deferred: Option<Deferred>,
-    /// The deferred reset that was performed last, until the peer has asked for it once more.
+    /// The deferred reset that was performed last, until the next request has come.
     repeatable: Option<(Streams, Tsn)>,
     finished_reset: bool,
     inbound_streams: u16,
@@ -114,6 +114,8 @@ pub(crate) struct Receiver {
     skipped_to: Option<Position>,
     /// Found where no chunk could be blamed; the next one is.
     violation: Option<Violation>,
+    /// Chunks given up again since that was last asked.
+    reneged: u64,
     /// Mutations since the last recount, in debug builds.
     unchecked: usize,
 }
@@ -134,6 +136,7 @@ impl Receiver {
             has_skipped: false,
             skipped_to: None,
             violation: None,
+            reneged: 0,
             unchecked: 0,
         }
     }
@@ -225,6 +228,11 @@ impl Receiver {
         std::mem::take(&mut self.finished_reset)
     }
 
+    /// Chunks that were reported as received and then given up (RFC 9260 §6.2), since the last call.
+    pub(crate) fn take_reneged(&mut self) -> u64 {
+        std::mem::take(&mut self.reneged)
+    }
+
     /// One DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a slice
     /// of.
     pub(crate) fn on_data(
@@ -289,13 +297,14 @@ impl Receiver {
     /// The peer resets its outgoing side of these streams, having sent up to `last_tsn` on them (RFC 6525 §5.2.2).
     ///
     /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. It is then the same
-    /// reset if it names the same streams and the same TSN, for nothing was sent in between, and is performed once.
+    /// reset if it names the same streams and the same TSN, for nothing was sent in between, and is performed once. Only
+    /// the very next request can be such a repetition, since they are made one at a time.
     pub(crate) fn reset_streams(&mut self, streams: Streams, last_tsn: Tsn) -> ResetProgress {
         if let Some(deferred) = &self.deferred {
             let is_same = deferred.is_for(&streams, last_tsn);
             return if is_same { ResetProgress::Deferred } else { ResetProgress::Busy };
         }
-        if self.repeatable.take_if(|performed| performed.1 == last_tsn && performed.0 == streams).is_some() {
+        if self.repeatable.take().is_some_and(|performed| performed.1 == last_tsn && performed.0 == streams) {
             return ResetProgress::Performed;
         }
         let (last, is_past) = match self.tracker.ahead(last_tsn) {

@@ -72,9 +72,10 @@ impl Window {
         if free < self.mtu.min(self.size / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
-    /// Whether something more can be held.
+    /// Whether something more can be held. A chunk that is larger than the window, because the sender's packets are, is
+    /// taken if it is alone: it would never fit better, and nothing would come after it.
     pub(super) fn fits(&self, held: Held, cost: usize) -> bool {
-        held.total() + cost <= self.limit(held)
+        held.total() <= held.excused() || held.total() + cost <= self.limit(held)
     }
 
     /// Whether the peer was told that the window is closed, and this payload is the probe that it may send of it: beyond

@@ -31,6 +31,14 @@ struct Request {
     is_due: bool,
 }
 
+impl Request {
+    /// Each stream once, even if it was named twice.
+    fn into_streams(mut self) -> Vec<StreamId> {
+        self.streams.dedup();
+        self.streams
+    }
+}
+
 /// What an answer meant.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answered {
@@ -54,6 +62,8 @@ pub(crate) struct OutgoingReset {
     draining: BinaryHeap<Reverse<(u64, StreamId)>>,
     ready: VecDeque<StreamId>,
     request: Option<Request>,
+    /// Streams and last TSN of the last request that was performed.
+    performed: Option<(Vec<StreamId>, Tsn)>,
     attempts_max: u32,
     timeout: Duration,
 }
@@ -61,7 +71,15 @@ pub(crate) struct OutgoingReset {
 impl OutgoingReset {
     /// Requests count from the initial TSN (RFC 6525 §4.1).
     pub(crate) fn new(first: RequestSn, attempts_max: u32, timeout: Duration) -> Self {
-        Self { next: first, draining: BinaryHeap::new(), ready: VecDeque::new(), request: None, attempts_max, timeout }
+        Self {
+            next: first,
+            draining: BinaryHeap::new(),
+            ready: VecDeque::new(),
+            request: None,
+            performed: None,
+            attempts_max,
+            timeout,
+        }
     }
 
     /// The stream, whose queue is empty, is to be reset; its last chunk went to position `drains_at`.
@@ -124,8 +142,9 @@ impl OutgoingReset {
                 return None;
             }
             let count = self.ready.len().min(streams_max).min(REQUEST_STREAMS_MAX);
-            let streams: Vec<StreamId> = self.ready.drain(..count).collect();
+            let mut streams: Vec<StreamId> = self.ready.drain(..count).collect();
             self.ready.shrink_to(64);
+            self.distinguish(&mut streams, last_assigned.0);
             self.request = Some(Request {
                 number: self.next,
                 streams,
@@ -144,6 +163,19 @@ impl OutgoingReset {
         Some((request.number, request.last_tsn, &request.streams))
     }
 
+    /// dcSCTP repeats a request that was answered "in progress" under a new number, so a new request that names the same
+    /// streams and the same TSN as such a one may be taken for its repetition. It is another reset if the stream was used
+    /// again without any data. So it names its streams in another order, or the only one twice, which means the same.
+    fn distinguish(&mut self, streams: &mut Vec<StreamId>, last_tsn: Tsn) {
+        let is_ambiguous = self.performed.as_ref().is_some_and(|last| (&last.0, last.1) == (streams, last_tsn));
+        if is_ambiguous {
+            match streams.as_slice() {
+                [only] => streams.push(*only),
+                _ => streams.rotate_left(1),
+            }
+        }
+    }
+
     /// What [`take_due`](Self::take_due) gave did not fit the packet.
     pub(crate) fn put_off(&mut self) {
         if let Some(request) = &mut self.request {
@@ -160,7 +192,7 @@ impl OutgoingReset {
 
     /// The deadline passed.
     pub(crate) fn on_deadline(&mut self) -> Vec<StreamId> {
-        self.request.take().map(|request| request.streams).unwrap_or_default()
+        self.request.take().map(Request::into_streams).unwrap_or_default()
     }
 
     pub(crate) fn on_response(&mut self, number: RequestSn, result: ResetResult) -> Answered {
@@ -168,7 +200,10 @@ impl OutgoingReset {
             return Answered::Nothing;
         };
         match result {
-            ResetResult::Performed | ResetResult::NothingToDo => return Answered::Performed(request.streams),
+            ResetResult::Performed | ResetResult::NothingToDo => {
+                self.performed = Some((request.streams.clone(), request.last_tsn));
+                return Answered::Performed(request.into_streams());
+            }
             ResetResult::InProgress => {
                 request.is_in_progress = true;
                 self.request = Some(request);
@@ -178,7 +213,7 @@ impl OutgoingReset {
         }
         request.refusals += 1;
         if request.refusals >= self.attempts_max {
-            return Answered::Failed(request.streams, ResetFailure::Refused(result));
+            return Answered::Failed(request.into_streams(), ResetFailure::Refused(result));
         }
         // The answer has ended this number; another attempt is a new request.
         request.number = self.next;
@@ -261,6 +296,31 @@ mod tests {
         assert!(!reset.is_due());
         assert!(!reset.on_timeout(), "no error of the path");
         assert!(reset.is_due());
+    }
+
+    #[test]
+    fn a_reset_that_follows_an_equal_one_without_data_between_is_no_repetition_of_it() {
+        let (mut reset, now) = outgoing();
+        let mut request = |streams: &[StreamId], last_tsn: u32| {
+            for stream in streams {
+                reset.want(*stream, 0);
+            }
+            reset.on_acknowledged(0);
+            let (number, _, sent) = reset.take_due(now, 100, (Tsn(last_tsn), 20)).unwrap();
+            let sent = sent.to_vec();
+            assert_eq!(reset.on_response(number, ResetResult::InProgress), Answered::InProgress);
+            assert_eq!(
+                reset.on_response(number, ResetResult::Performed),
+                Answered::Performed(sent[..streams.len()].to_vec())
+            );
+            sent
+        };
+        assert_eq!(request(&[4], 9), [4]);
+        assert_eq!(request(&[4], 9), [4, 4]);
+        assert_eq!(request(&[4], 9), [4], "unlike the one before");
+        assert_eq!(request(&[4], 10), [4], "there was data");
+        assert_eq!(request(&[4, 6, 8], 10), [4, 6, 8]);
+        assert_eq!(request(&[4, 6, 8], 10), [6, 8, 4]);
     }
 
     #[test]

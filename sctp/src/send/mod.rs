@@ -43,6 +43,16 @@ pub(crate) struct SendCounters {
     pub(crate) spurious: u64,
 }
 
+/// One packet may leave whatever the congestion window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Allowance {
+    Nothing,
+    /// What was lost (RFC 9260 §7.2.4 step 3). If it is given up instead, nothing takes its place.
+    Repetition,
+    /// A probe of the tail may consist of new data (RFC 8985 §7.3).
+    Anything,
+}
+
 /// Everything that is on its way out.
 #[derive(Debug)]
 pub(crate) struct Sender {
@@ -52,13 +62,15 @@ pub(crate) struct Sender {
     congestion: Box<dyn Controller>,
     /// Bytes of user data that the peer can take beyond what is in flight.
     peer_rwnd: usize,
+    /// The peer's whole receive window, as its INIT or INIT ACK said.
+    peer_window: usize,
     /// The loss under repair.
     recovery: Option<Recovery>,
     pacer: Pacer,
     /// When the pacer lets the next packet out.
     paced_until: Option<Instant>,
-    /// One packet may be sent whatever the window: a fast retransmission, or a probe.
-    has_allowance: bool,
+    /// What may be sent once whatever the congestion window.
+    allowance: Allowance,
     is_forward_tsn_due: bool,
     /// The first outstanding chunk was sent again since T3 was last looked at.
     restarts_t3: bool,
@@ -84,10 +96,11 @@ impl Sender {
             loss: LossDetection::new(),
             congestion: Box::new(NewReno::new(mtu - PACKET_HEADER_LEN)),
             peer_rwnd: 0,
+            peer_window: 0,
             recovery: None,
             pacer: Pacer::new(mtu),
             paced_until: None,
-            has_allowance: false,
+            allowance: Allowance::Nothing,
             is_forward_tsn_due: false,
             restarts_t3: false,
             can_abandon: false,
@@ -125,6 +138,7 @@ impl Sender {
     /// The handshake is done, or done again: what the peer can take.
     pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool) {
         self.peer_rwnd = peer_rwnd as usize;
+        self.peer_window = peer_rwnd as usize;
         self.can_abandon = can_abandon;
     }
 
@@ -292,7 +306,7 @@ impl Sender {
         self.outstanding = Outstanding::new(self.outstanding.tsn(self.outstanding.next()));
         self.loss = LossDetection::new();
         self.is_forward_tsn_due = false;
-        self.has_allowance = false;
+        self.allowance = Allowance::Nothing;
         self.recovery = None;
     }
 
@@ -358,7 +372,7 @@ impl Sender {
         self.loss.on_timeout();
         // The time-out is a new start: the episode that was being repaired is over.
         self.recovery = None;
-        self.has_allowance = true;
+        self.allowance = Allowance::Repetition;
         let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
         for position in in_flight {
             self.on_lost(now, position);
@@ -382,7 +396,8 @@ impl Sender {
         if self.outstanding.has_lost() || self.outstanding.is_empty() {
             return;
         }
-        let has_new = self.queues.peek(now, &mut self.notices).is_some_and(|next| self.peer_rwnd >= next.left);
+        let next = self.queues.peek(now, &mut self.notices);
+        let has_new = next.is_some_and(|next| self.has_window(self.payload_len(next.left)));
         if !has_new {
             // A probe is a question, not a loss: what may not be sent again is left to T3.
             let last = self.outstanding.in_flight().next_back();
@@ -390,7 +405,7 @@ impl Sender {
             let Some(last) = last else { return };
             self.outstanding.mark_lost(last);
         }
-        self.has_allowance = true;
+        self.allowance = if has_new { Allowance::Anything } else { Allowance::Repetition };
         self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
     }
 
@@ -424,7 +439,7 @@ impl Sender {
             self.congestion.on_loss();
             self.counters.congestion_events += 1;
             self.recovery = Some(Recovery::new(self.outstanding.next() - 1, flight_before));
-            self.has_allowance = true;
+            self.allowance = Allowance::Repetition;
         }
         next_look
     }

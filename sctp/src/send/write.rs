@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::Sender;
 use super::pacer::Rate;
 use super::recovery::Recovery;
+use super::{Allowance, Sender};
 use crate::message::StreamId;
 use crate::path::Rto;
 use crate::serial::Ssn;
-use crate::wire::{DataChunk, ForwardTsn};
+use crate::wire::{DataChunk, ForwardTsn, PACKET_HEADER_LEN};
 
 impl Sender {
     /// When there will be something to send that waits for its time only.
@@ -20,26 +20,35 @@ impl Sender {
     fn is_paced(&mut self, now: Instant, rto: &Rto) -> bool {
         let (cwnd, is_slow_start) = (self.congestion.cwnd(), self.congestion.is_in_slow_start());
         let rate = rto.srtt().map(|srtt| Rate { cwnd, srtt, is_slow_start });
-        self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance);
+        self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance());
         self.paced_until.is_some()
+    }
+
+    /// Whether the next packet may leave whatever the congestion window.
+    fn has_allowance(&self) -> bool {
+        match self.allowance {
+            Allowance::Nothing => false,
+            Allowance::Repetition => self.outstanding.has_lost(),
+            Allowance::Anything => true,
+        }
     }
 
     /// Whether congestion control lets a lost chunk out. While a loss is repaired the window is being approached from
     /// above, at the pace that [`Recovery`] sets.
     fn may_repeat(&self) -> bool {
         let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
-        self.has_allowance || self.recovery.as_ref().map_or(has_window, Recovery::may_send)
+        self.has_allowance() || self.recovery.as_ref().map_or(has_window, Recovery::may_send)
     }
 
     /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
     fn may_send_new(&self) -> bool {
         let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
-        self.has_allowance || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
+        self.allowance == Allowance::Anything || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
     }
 
-    /// Writes what may be sent into a packet that has `room` bytes left, of `room_max` in an empty one: a FORWARD-TSN,
-    /// then retransmissions, then new data. Returns whether anything was written.
-    pub(crate) fn write(&mut self, now: Instant, room: usize, room_max: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
+    /// Writes what may be sent into a packet that has `room` bytes left: a FORWARD-TSN, then retransmissions, then new
+    /// data. Returns whether anything was written.
+    pub(crate) fn write(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let end = out.len() + room;
         let start = out.len();
         if self.is_forward_tsn_due {
@@ -53,10 +62,10 @@ impl Sender {
             return out.len() > start;
         }
         let mut has_data = self.write_lost(now, end, out);
-        has_data |= self.write_new(now, end, room_max, out);
+        has_data |= self.write_new(now, end, out);
         if has_data {
             self.pacer.on_sent(out.len() - start);
-            self.has_allowance = false;
+            self.allowance = Allowance::Nothing;
             self.last_sent = Some(now);
             self.check_refused();
         }
@@ -98,7 +107,9 @@ impl Sender {
             }
             let Some(chunk) = self.outstanding.chunk(position) else { break };
             let message = chunk.message;
-            if message.limit.is_expired(now) && self.can_abandon {
+            // Its time may have run out since it was lost; or it was reported as received, for which its last repetition
+            // was enough, and is not any more.
+            if self.is_over(now, chunk) {
                 self.abandon(now, position, message.stream, message.key);
                 continue;
             }
@@ -122,7 +133,7 @@ impl Sender {
         wrote
     }
 
-    fn write_new(&mut self, now: Instant, end: usize, room_max: usize, out: &mut Vec<u8>) -> bool {
+    fn write_new(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         // What is lost goes first: new data would only lengthen the repair.
         while !self.outstanding.has_lost() {
@@ -135,13 +146,14 @@ impl Sender {
                 self.abandon(now, last, next.stream, next.key);
                 continue;
             }
-            let payload_max = room_max - DataChunk::HEADER_LEN;
-            if !self.has_window(next.left.min(payload_max)) {
+            if !self.has_window(self.payload_len(next.left)) {
                 break;
             }
+            let payload_max = self.payload_len(usize::MAX);
             let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
+            let room = (room & !3).min(payload_max);
             let position = self.outstanding.next();
-            let Some(fragment) = self.queues.cut(position, room & !3, payload_max, &mut self.notices) else { break };
+            let Some(fragment) = self.queues.cut(position, room, payload_max, &mut self.notices) else { break };
             self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
             let transmission = self.loss.next_transmission();
             self.outstanding.push(now, fragment, transmission);
@@ -158,10 +170,16 @@ impl Sender {
         wrote
     }
 
+    /// Bytes of a message with that many left that go into one chunk: what a packet takes, and what the peer's window can
+    /// ever take, which is less if its packets are smaller than ours.
+    pub(super) fn payload_len(&self, left: usize) -> usize {
+        left.min(self.mtu - PACKET_HEADER_LEN - DataChunk::HEADER_LEN).min(self.peer_window)
+    }
+
     /// Whether the peer, and this end's own limit, have room for a chunk. With nothing on its way one chunk may always
     /// go, as the probe of a closed window (RFC 9260 §6.1 A). Small openings are not worth a fragment: a chunk goes
     /// whole or waits.
-    fn has_window(&self, len: usize) -> bool {
+    pub(super) fn has_window(&self, len: usize) -> bool {
         if self.outstanding.is_empty() {
             return true;
         }
@@ -177,6 +195,6 @@ impl Sender {
             return self.may_repeat();
         }
         self.may_send_new()
-            && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(next.left.min(self.mtu)))
+            && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(self.payload_len(next.left)))
     }
 }

@@ -93,6 +93,18 @@ fn a_window_of_less_than_a_packet_is_said_to_be_closed() {
 }
 
 #[test]
+fn a_chunk_larger_than_the_window_is_taken_if_nothing_else_is_held() {
+    let mut receiver = Receiver::new(Tsn(1), &Config { receive_window: 4096, ..config() }, STREAMS);
+    receiver.take_new(data(1, 1, 0, "BE"), &[0; 8_900]);
+    assert_eq!(receiver.a_rwnd(), 0);
+    assert_eq!(receiver.take(data(2, 1, 1, "BE"), &[0; 8_900]), Ok(Received::Dropped), "one at a time");
+    assert_eq!(receiver.read().len(), 1);
+    receiver.take_new(data(3, 1, 2, "BE"), &[0; 100]);
+    receiver.take_new(data(2, 1, 1, "BE"), &[0; 8_900]);
+    assert_eq!(receiver.read().len(), 1, "what came early has made room for what comes first");
+}
+
+#[test]
 fn d09_one_byte_messages_that_nobody_reads_take_at_most_twice_the_window() {
     for flags in ["BE", "BEU"] {
         let mut receiver = limited();
