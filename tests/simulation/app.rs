@@ -7,7 +7,7 @@ use narrowboat_sctp::{CloseReason, State};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::clock::Nanos;
+use crate::clock::{Nanos, nanos};
 use crate::model::{ChannelModel, End, Model, Side};
 use crate::options::AppOptions;
 use crate::prng::Prng;
@@ -32,6 +32,8 @@ pub(crate) struct App {
     pub(crate) shutting_down: bool,
     /// Resets may fail, so a channel may end with an error.
     lenient: bool,
+    /// The peer has made a negotiated channel, and its id was still in use here.
+    has_to_join: bool,
     /// Let go of: what is still said about them does not matter.
     forgotten: BTreeSet<ChannelId>,
     trace: Trace,
@@ -82,6 +84,7 @@ impl App {
             ended: None,
             shutting_down: false,
             lenient,
+            has_to_join: false,
             forgotten: BTreeSet::new(),
             trace,
         }
@@ -242,6 +245,7 @@ impl App {
     pub(crate) fn is_settled(&self, stack: &Stack) -> bool {
         self.ended.is_some()
             || (self.connected
+                && (!self.has_to_join || self.lenient)
                 && self.channels.iter().all(|channel| {
                     !channel.full
                         && matches!(stack.ready_state(channel.id), Some(ReadyState::Open))
@@ -258,6 +262,9 @@ impl App {
     }
 
     pub(crate) fn read(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        if std::mem::take(&mut self.has_to_join) {
+            self.join_negotiated(now, stack, model, true);
+        }
         for index in 0..self.channels.len() {
             while self.channels[index].reader == Reader::Prompt && self.read_one(now, stack, model, index) {}
         }
@@ -301,6 +308,31 @@ impl App {
             }
             !done
         });
+    }
+
+    /// How many messages wait to be read on each channel.
+    pub(crate) fn unread(&self, stack: &Stack) -> Vec<usize> {
+        self.channels.iter().map(|channel| stack.unread(channel.id)).collect()
+    }
+
+    /// What a time-out may throw away: what a channel's reader leaves lying long after it has closed it.
+    pub(crate) fn on_unread_thrown_away(
+        &mut self,
+        now: Nanos,
+        stack: &Stack,
+        model: &mut Model,
+        before: &[usize],
+        close_timeout: Duration,
+    ) {
+        for (channel, &before) in self.channels.iter().zip(before) {
+            if stack.unread(channel.id) == before {
+                continue;
+            }
+            let end = &mut model.channel(channel.uid).ends[self.side];
+            let late = end.closed_locally && now >= end.closed_at + nanos(close_timeout);
+            assert!(late, "I19: messages of channel {} are thrown away unread", channel.uid);
+            end.deaf = true;
+        }
     }
 
     fn open(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
@@ -387,9 +419,15 @@ impl App {
             if !pending || ends[1 - self.side].failed || (!all && self.prng.coin()) {
                 continue;
             }
-            let options = options.clone();
-            let id = stack.open(now, &options).unwrap_or_else(|error| panic!("I32: negotiated channel: {error:?}"));
-            self.adopt(model, id, uid);
+            let (options, stream) = (options.clone(), options.negotiated);
+            match stack.open(now, &options) {
+                Ok(id) => self.adopt(model, id, uid),
+                // A channel that nobody watches any more is still closing on this end; the other end is done with it.
+                Err(OpenError::IdInUse(_)) if model.is_forgotten(self.side, self.pair, stream) => {
+                    self.has_to_join = true
+                }
+                Err(error) => panic!("I32: negotiated channel: {error:?}"),
+            }
         }
     }
 
@@ -484,7 +522,7 @@ impl App {
         let side = self.side;
         self.trace.note(now, &[9, u64::from(uid)], || format!("side {side} closes channel {uid}"));
         let end = &mut model.channel(uid).ends[self.side];
-        end.closed_locally = true;
+        (end.closed_locally, end.closed_at) = (true, now);
     }
 
     fn set_threshold(&mut self, stack: &mut Stack, index: usize) {

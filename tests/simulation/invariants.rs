@@ -97,9 +97,17 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// With everything that the association holds.
+    /// With everything that the association holds. One that is over answers what comes out of the blue (RFC 9260 §8.4), so
+    /// that it may have such packets to send.
     pub(crate) fn whole(stack: &Stack) -> Self {
-        Self { internals: without_stats(&format!("{:?}", stack.association())), ..Self::outside(stack) }
+        let mut internals = without_stats(&format!("{:?}", stack.association()));
+        if stack.association().is_over()
+            && let Some(start) = internals.find("standalone: [")
+            && let Some(end) = internals[start..].find("], init")
+        {
+            internals.replace_range(start..start + end, "");
+        }
+        Self { internals, ..Self::outside(stack) }
     }
 
     /// What is seen from outside.
@@ -170,15 +178,19 @@ fn without_stats(text: &str) -> String {
         });
         rest = end.map_or("", |end| &rest[start + end + 1..]);
     }
-    // So may what is counted down again from each input on.
+    // So may what is counted down again from each input on, and what says when to recount next.
     kept += rest;
-    let counters = ["burst_left: ", "unchecked: "];
-    for name in counters {
-        if let Some(at) = kept.find(name) {
-            let from = at + name.len();
-            let digits = kept[from..].bytes().take_while(u8::is_ascii_digit).count();
-            kept.replace_range(from..from + digits, "");
-        }
+    for name in ["burst_left: ", "unchecked: "] {
+        kept = without_digits_after(name, &kept);
+    }
+    kept
+}
+
+fn without_digits_after(name: &str, text: &str) -> String {
+    let mut parts = text.split(name);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept += part.trim_start_matches(|c: char| c.is_ascii_digit());
     }
     kept
 }

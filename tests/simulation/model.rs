@@ -57,6 +57,7 @@ pub(crate) struct End {
     pub(crate) opened: bool,
     /// Called `close`, or let go of the channel.
     pub(crate) closed_locally: bool,
+    pub(crate) closed_at: Nanos,
     /// The peer's reset came first.
     pub(crate) closed_by_peer: bool,
     pub(crate) closed: bool,
@@ -96,7 +97,8 @@ impl Model {
         self.lost.insert(pair);
         for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
             for end in &mut channel.ends {
-                end.failed |= end.known && !end.closed;
+                // One that was let go of may have been closing still.
+                end.failed |= end.known && (!end.closed || end.deaf);
             }
         }
     }
@@ -107,6 +109,12 @@ impl Model {
         for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
             channel.ends[side].deaf = true;
         }
+    }
+
+    /// Whether this side has let go of a channel on this negotiated stream, and so does not know when it ends.
+    pub(crate) fn is_forgotten(&self, side: Side, pair: (usize, usize), stream: Option<u16>) -> bool {
+        let mut rivals = self.channels.iter().filter(|channel| channel.pair == pair);
+        rivals.any(|channel| channel.options.negotiated == stream && channel.ends[side].deaf)
     }
 
     /// I19 at the end: what was accepted has been delivered, unless something excuses it.

@@ -102,8 +102,10 @@ impl World {
                 };
                 over || (settled(a) && settled(b))
             }
-            // The peer has ended, and its end may be lost: nothing is owed.
-            [None, _] => ends[1].is_none_or(is_over),
+            // The peer has ended, and its end may be lost: nothing is owed. Who neither says nor asks anything does not
+            // find out, as RFC 9260 §8.3 has it.
+            [None, Some(session)] => is_over(session) || self.options.config[1].heartbeat_interval.is_none(),
+            [None, None] => true,
             [_, None] => true,
         }
     }

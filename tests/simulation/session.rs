@@ -39,8 +39,8 @@ pub(crate) struct Turn<'a> {
     /// In which packets are written; its room was reserved before.
     pub(crate) buf: &'a mut Vec<u8>,
     pub(crate) sent: Vec<(bytes::Bytes, Contents)>,
-    /// One packet may leave whatever the congestion window: a timer has expired, so that it probes for a lost tail (RFC
-    /// 8985 §7.3), or a loss was found, so that it begins the repair (RFC 9260 §7.2.4).
+    /// One packet of new data may leave whatever the congestion window: a timer has expired, so that it probes for a lost
+    /// tail (RFC 8985 §7.3).
     pub(crate) may_exceed: bool,
     pub(crate) timed_out: bool,
 }
@@ -53,13 +53,11 @@ impl Session {
 
     /// A packet goes in.
     pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, packet: &[u8], routed: Option<bytes::Bytes>) {
-        let losses = self.stack.stats().congestion_events;
         let before = invariants::is_void(turn.observer, packet).then(|| invariants::Snapshot::whole(&self.stack));
         match routed {
             Some(datagram) => self.stack.handle_routed(turn.now, datagram),
             None => self.stack.handle_datagram(turn.now, packet),
         }
-        turn.may_exceed = self.stack.stats().congestion_events > losses;
         if let Some(before) = before {
             invariants::check_void(&before, &self.stack, packet);
         }
@@ -70,7 +68,9 @@ impl Session {
         let deadline = self.stack.poll_timeout();
         let early = deadline.is_none_or(|at| at > turn.now);
         let before = early.then(|| invariants::Snapshot::outside(&self.stack));
+        let unread = self.app.unread(&self.stack);
         self.stack.handle_timeout(turn.now);
+        self.app.on_unread_thrown_away(turn.now, &self.stack, turn.model, &unread, turn.options.close_timeout);
         (turn.may_exceed, turn.timed_out) = (!early, true);
         if let Some(before) = before {
             invariants::check_early_timeout(&before, &self.stack, turn.now);
@@ -181,7 +181,8 @@ impl Session {
     ) -> Situation<'a> {
         let config = options.config_of(self.node);
         let takes_data = matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownSent);
-        let refusals = [DropReason::WindowOverrun, DropReason::BadStream, DropReason::BadForwardTsn];
+        let refusals =
+            [DropReason::WindowOverrun, DropReason::Reneged, DropReason::BadStream, DropReason::BadForwardTsn];
         let refusals = refusals.into_iter().map(|reason| stats.drops.count(reason)).sum();
         Situation {
             now,

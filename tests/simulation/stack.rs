@@ -55,6 +55,10 @@ impl Stack {
         self.channels.is_readable(id)
     }
 
+    pub(crate) fn unread(&self, id: ChannelId) -> usize {
+        self.channels.unread(id)
+    }
+
     pub(crate) fn connect(&mut self, now: Nanos) {
         let now = self.clock.instant(now);
         self.gauge.charge(|| self.association.connect(now));
