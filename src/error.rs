@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 pub use narrowboat_dcep::{ChannelError, OpenError};
 pub use narrowboat_sctp::{CloseReason, ConfigError, TransportFailure};
 
+#[cfg(feature = "webrtc")]
+pub use crate::webrtc::{FingerprintError, IdentityError, PemError, TicketError};
+
 use crate::{Message, ReadyState};
 
 /// Any error of this crate, for applications that pass them all on with `?`.
@@ -33,6 +36,18 @@ pub enum Error {
     /// An association ended.
     #[error(transparent)]
     Closed(#[from] CloseReason),
+    /// There is no identity.
+    #[cfg(feature = "webrtc")]
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A text is no fingerprint.
+    #[cfg(feature = "webrtc")]
+    #[error(transparent)]
+    Fingerprint(#[from] FingerprintError),
+    /// A text is no ticket.
+    #[cfg(feature = "webrtc")]
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
 }
 
 /// Why an endpoint could not be made.

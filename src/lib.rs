@@ -25,3 +25,5 @@ pub use message::Message;
 pub use narrowboat_dcep::ReadyState;
 pub use narrowboat_sctp::{Reliability, Stats};
 pub use options::ChannelOptions;
+#[cfg(feature = "webrtc")]
+pub use webrtc::{Fingerprint, Identity, Ticket};

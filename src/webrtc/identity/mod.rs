@@ -1,0 +1,224 @@
+//! Who an endpoint is: a key and the certificate that its peers know it by.
+
+mod certificate;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use p256::SecretKey;
+use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding, SecretDocument};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode, Encode, EncodePem};
+
+use super::Fingerprint;
+
+/// A private key (ECDSA on P-256, which every browser takes) and its self-signed certificate.
+///
+/// Peers know an endpoint by the [fingerprint](Self::fingerprint) of its certificate, so an identity should live as long as
+/// the tickets and pages that name it: keep it in a file with [`load_or_create`](Self::load_or_create), or let every node
+/// of a service make the same one [from a seed](Self::from_seed). [`generate`](Self::generate) makes a new one each time.
+///
+/// Copies share one key.
+#[derive(Clone)]
+pub struct Identity {
+    /// PKCS #8, DER.
+    key: Arc<SecretDocument>,
+    /// X.509, DER.
+    certificate: Arc<[u8]>,
+    fingerprint: Fingerprint,
+}
+
+/// Why there is no [`Identity`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// The file is there, but cannot be read.
+    #[error("cannot read the identity {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not there, and cannot be written.
+    #[error(
+        "cannot create the identity {path}: {source} (its folder must exist, and this user must be able to write there)"
+    )]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not an identity.
+    #[error("{path} is not an identity: {error}; correct it, or move it away to have a new one made")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: PemError,
+    },
+    /// The text is not an identity.
+    #[error("not an identity: {0}")]
+    Pem(#[from] PemError),
+    /// The system gave no randomness.
+    #[error("the system has no randomness to make a key of")]
+    Randomness,
+    /// The certificate could not be put together.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
+}
+
+/// What is wrong with a PEM text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PemError {
+    /// There is no private key.
+    #[error("there is no \"BEGIN PRIVATE KEY\" section (PKCS #8, without a passphrase)")]
+    NoKey,
+    /// There is no certificate.
+    #[error("there is no \"BEGIN CERTIFICATE\" section")]
+    NoCertificate,
+    /// More than one key or certificate, or anything else.
+    #[error("there must be one private key and one certificate, and no other section")]
+    Sections,
+    /// The key cannot be read, or is of another kind.
+    #[error("the private key is damaged, or not an ECDSA key on the curve P-256")]
+    Key,
+    /// The certificate cannot be read.
+    #[error("the certificate is damaged")]
+    Certificate,
+    /// Key and certificate are of two identities.
+    #[error("the certificate is not that of the private key")]
+    Mismatch,
+}
+
+impl Identity {
+    /// Makes a new one, which no peer knows yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no randomness.
+    pub fn generate() -> Result<Self, IdentityError> {
+        loop {
+            let mut bytes = [0; 32];
+            SysRng.try_fill_bytes(&mut bytes).map_err(|_| IdentityError::Randomness)?;
+            // Of all values, one in four thousand million is not a key.
+            if let Ok(key) = SecretKey::from_slice(&bytes) {
+                return Self::from_key(&key);
+            }
+        }
+    }
+
+    /// Makes the identity that belongs to a seed: the same key and the same certificate hash on every node, after every
+    /// restart and in every version of this crate.
+    ///
+    /// The seed *is* the private key. It must be 32 bytes that nobody can guess, from a secret store for example, and never a
+    /// password or a name.
+    ///
+    /// # Errors
+    ///
+    /// If the certificate cannot be put together, which does not depend on the seed.
+    pub fn from_seed(seed: &[u8; 32]) -> Result<Self, IdentityError> {
+        Self::from_key(&certificate::key_from_seed(seed))
+    }
+
+    /// Reads the identity in this file, or makes one and puts it there.
+    ///
+    /// The file holds the private key (PKCS #8) and the certificate in PEM, and is readable by this user alone (mode 0600). It
+    /// appears whole or not at all; of two processes that create it at once, both end up with the same identity. This
+    /// blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or written, or is anything but one key and its certificate.
+    pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
+        store::load_or_create(path.as_ref())
+    }
+
+    /// Reads a private key (PKCS #8, ECDSA on P-256) and its certificate from PEM, in any order. The certificate may be any that
+    /// has this key; only its hash counts.
+    ///
+    /// # Errors
+    ///
+    /// If the text is anything but one key and its certificate.
+    pub fn from_pem(text: &str) -> Result<Self, IdentityError> {
+        Ok(Self::parse(text)?)
+    }
+
+    /// The private key and the certificate in PEM. Whoever has it can pose as this endpoint.
+    ///
+    /// # Errors
+    ///
+    /// Only if this identity was damaged in memory.
+    pub fn to_pem(&self) -> Result<String, IdentityError> {
+        let key = self.key.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|_| PemError::Key)?;
+        let certificate = Certificate::from_der(&self.certificate).map_err(|_| PemError::Certificate)?;
+        let certificate = certificate.to_pem(LineEnding::LF).map_err(|_| PemError::Certificate)?;
+        Ok(format!("{}{certificate}", key.as_str()))
+    }
+
+    /// What peers know this endpoint by.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The certificate in DER (X.509).
+    #[must_use]
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The private key in DER (PKCS #8), for the DTLS handshake.
+    pub(crate) fn key_der(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+
+    fn from_key(key: &SecretKey) -> Result<Self, IdentityError> {
+        let failed = |error: &dyn fmt::Display| IdentityError::Certificate(error.to_string());
+        let certificate = certificate::self_signed(key).map_err(|error| failed(&error))?;
+        let certificate = certificate.to_der().map_err(|error| failed(&error))?;
+        let key = key.to_pkcs8_der().map_err(|error| failed(&error))?;
+        Ok(Self::new(key, certificate))
+    }
+
+    fn new(key: SecretDocument, certificate: Vec<u8>) -> Self {
+        let fingerprint = Fingerprint::of(&certificate);
+        Self { key: Arc::new(key), certificate: certificate.into(), fingerprint }
+    }
+
+    fn parse(text: &str) -> Result<Self, PemError> {
+        let (key, certificate) = store::sections(text)?;
+        let secret = SecretKey::from_pkcs8_pem(key).map_err(|_| PemError::Key)?;
+        let (label, certificate) =
+            x509_cert::der::Document::from_pem(certificate).map_err(|_| PemError::Certificate)?;
+        let parsed = Certificate::from_der(certificate.as_bytes()).map_err(|_| PemError::Certificate)?;
+        if label != "CERTIFICATE" {
+            return Err(PemError::Certificate);
+        }
+        let public = secret.public_key().to_public_key_der().map_err(|_| PemError::Key)?;
+        let certified =
+            parsed.tbs_certificate().subject_public_key_info().to_der().map_err(|_| PemError::Certificate)?;
+        if certified != public.as_bytes() {
+            return Err(PemError::Mismatch);
+        }
+        let key = secret.to_pkcs8_der().map_err(|_| PemError::Key)?;
+        // As it is in the file, not as it would be written: the hash must stay.
+        Ok(Self::new(key, certificate.as_bytes().to_vec()))
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+    }
+}

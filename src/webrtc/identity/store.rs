@@ -1,0 +1,93 @@
+//! An identity in a file.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Identity, IdentityError, PemError};
+
+const KEY_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const CERTIFICATE_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+
+pub(super) fn load_or_create(path: &Path) -> Result<Identity, IdentityError> {
+    match load(path) {
+        Err(IdentityError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    let identity = Identity::generate()?;
+    match create(path, &identity) {
+        Ok(()) => Ok(identity),
+        // Someone was faster, and peers may know that one already.
+        Err(IdentityError::Create { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => load(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn load(path: &Path) -> Result<Identity, IdentityError> {
+    let text = fs::read_to_string(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
+    warn_if_others_can_read(path);
+    Identity::parse(&text).map_err(|error| IdentityError::File { path: path.to_owned(), error })
+}
+
+/// The sections with the key and with the certificate.
+pub(super) fn sections(text: &str) -> Result<(&str, &str), PemError> {
+    if text.matches("-----BEGIN ").count() > 2 {
+        return Err(PemError::Sections);
+    }
+    let section = |begin| {
+        let start = text.find(begin)?;
+        let section = text.get(start..)?;
+        let end = section.get(1..)?.find("-----BEGIN ").map_or(section.len(), |next| next + 1);
+        section.get(..end).map(str::trim_end)
+    };
+    Ok((section(KEY_BEGIN).ok_or(PemError::NoKey)?, section(CERTIFICATE_BEGIN).ok_or(PemError::NoCertificate)?))
+}
+
+/// Writes a file that appears whole, for this user alone, and only if there is none.
+fn create(path: &Path, identity: &Identity) -> Result<(), IdentityError> {
+    let text = identity.to_pem()?;
+    let temporary = beside(path, identity);
+    let result = write_private(&temporary, &text).and_then(|()| put_in_place(&temporary, path));
+    let _ = fs::remove_file(&temporary); // It is gone already if it was moved, and harmless if it cannot be removed.
+    result.map_err(|source| IdentityError::Create { path: path.to_owned(), source })
+}
+
+/// A link fails if there is a file already, so that nobody's identity is replaced. Where the file system has no links, the
+/// file is moved, and of two processes that create it in the same instant the later one wins.
+fn put_in_place(temporary: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(temporary, path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(temporary, path),
+        result => result,
+    }
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file: File = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// A name in the same folder that nobody else chooses.
+fn beside(path: &Path, identity: &Identity) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}.new", identity.fingerprint().to_hex()));
+    path.with_file_name(name)
+}
+
+/// Not refused: a secret that is mounted into a container often has a mode that cannot be changed.
+#[cfg(unix)]
+fn warn_if_others_can_read(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    if fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+        tracing::warn!(path = %path.display(), "others can read this private key: chmod 600 it");
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_if_others_can_read(_: &Path) {}
