@@ -35,6 +35,23 @@ pub enum SendError {
     Closed,
 }
 
+/// Why an INIT that came with the signalling cannot be used (draft-hancke-tsvwg-snap-00 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignalledInitError {
+    /// It is another chunk.
+    #[error("a=sctp-init holds a chunk of type {0}, not an INIT")]
+    NotInit(u8),
+    /// It is no chunk, or more than one.
+    #[error("a=sctp-init does not hold one whole INIT chunk")]
+    Malformed,
+    /// It breaks a rule for INITs (RFC 9260 §3.3.2): no tag, no streams, a window below 1,500 bytes, or a host name.
+    #[error("a=sctp-init holds an INIT that no association can come of")]
+    Unacceptable,
+    /// The association has begun already, or is over (§5.6).
+    #[error("the association has begun already: a=sctp-init comes too late")]
+    AlreadyBegun,
+}
+
 /// Why a stream reset was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResetError {

@@ -24,11 +24,11 @@ mod stats;
 mod testing;
 pub mod wire;
 
-pub use association::{Association, Ecn, State, Transmit};
+pub use association::{Association, Ecn, SignalledInit, State, Transmit};
 pub use config::{Config, ConfigError};
 pub use cookie::CookieKeys;
 pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
-pub use error::{CloseReason, ResetError, ResetFailure, SendError, TransportFailure, Violation};
+pub use error::{CloseReason, ResetError, ResetFailure, SendError, SignalledInitError, TransportFailure, Violation};
 pub use event::{Event, Streams};
 pub use message::{Credit, Message, Payload, Ppid, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};

@@ -8,10 +8,12 @@
 //! | `stun` | STUN messages (RFC 8489) |
 //! | `ice` | ICE-lite for who is asked, a small controlling agent for who asks (RFC 8445, RFC 7675) |
 //! | `dtls` | one DTLS association: whom to trust, what to let in (RFC 8261, RFC 8842) |
+//! | `admission` | who has begun a handshake and proved nothing yet |
 //! | `direct` | the way in without signalling: credentials that travel inside the user name |
 //! | `identity`, `fingerprint` | the key and the certificate that peers know this endpoint by |
 //! | `ticket` | what a client must know to connect without signalling |
 
+pub(crate) mod admission;
 pub(crate) mod demux;
 pub(crate) mod direct;
 pub(crate) mod dtls;

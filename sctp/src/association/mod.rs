@@ -11,12 +11,14 @@ mod outbox;
 mod output;
 mod reconfig;
 mod shutdown;
+mod snap;
 mod state;
 mod timeout;
 mod timer;
 mod transport;
 mod unexpected;
 
+pub use snap::SignalledInit;
 pub use state::State;
 
 use std::collections::VecDeque;
@@ -33,7 +35,7 @@ use self::outbox::Outbox;
 use self::timer::TimerTable;
 use crate::config::Config;
 use crate::cookie::CookieKeys;
-use crate::error::{CloseReason, ResetError, SendError, TransportFailure};
+use crate::error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure};
 use crate::event::Event;
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
@@ -229,6 +231,29 @@ impl Association {
     pub fn connect(&mut self, now: Instant) {
         self.begin_handshake(now);
         self.check_consistency();
+    }
+
+    /// The INIT chunk of this end, to be told to the peer as `a=sctp-init` (draft-hancke-tsvwg-snap-00). It changes
+    /// nothing: if the peer answers without its own, [`connect`](Self::connect) is as good as before. `None` once the
+    /// association has begun.
+    #[must_use]
+    pub fn signalled_init(&self) -> Option<Bytes> {
+        self.write_signalled_init()
+    }
+
+    /// Establishes the association at once, from the INIT that the peer has told in answer to, or before, this end's
+    /// [`signalled_init`](Self::signalled_init). To be called when the transport below is up.
+    ///
+    /// The peer may have begun to send by then: keep its packets, a bounded number of them, and hand them over after this
+    /// call. One that comes before it would be out of the blue.
+    ///
+    /// # Errors
+    ///
+    /// [`SignalledInitError::AlreadyBegun`]; the association goes on as it was.
+    pub fn connect_as_signalled(&mut self, now: Instant, peer: &SignalledInit) -> Result<(), SignalledInitError> {
+        let result = self.establish_as_signalled(now, peer);
+        self.check_consistency();
+        result
     }
 
     /// Hands over a message for the peer. Messages may be handed over before the association is established; they leave

@@ -7,7 +7,7 @@ mod hello;
 mod parameters;
 mod record;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -28,6 +28,9 @@ const PACKET_LEN_MAX: usize = 1 << 14;
 
 /// What `dimpl` puts out at most during a handshake: a certificate that fills its receive queue.
 const HANDSHAKE_OUTPUT_LEN_MAX: usize = gate::QUEUE_MAX * gate::DATAGRAM_LEN_MAX;
+
+/// Datagrams of the handshake that wait to be sent at most: several times the longest flight.
+const FLIGHTS_MAX: usize = 16;
 
 /// A deadline as far away as this is none. `dimpl` says "in ten years" when it waits for nothing.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -134,6 +137,7 @@ enum Stage {
 ///
 /// Keys and nonces are drawn by the cryptographic library, from the operating system: the one thing here that is not an
 /// argument.
+#[derive(Debug)]
 pub(crate) struct Dtls {
     parameters: Arc<Parameters>,
     asks_for_cookie: bool,
@@ -324,6 +328,11 @@ impl Dtls {
         self.flights.pop_front()
     }
 
+    /// The length of what [`poll_transmit`](Self::poll_transmit) will return.
+    pub(crate) fn next_transmit_len(&self) -> Option<usize> {
+        self.flights.front().map(Vec::len)
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
@@ -364,6 +373,8 @@ impl Dtls {
             let Some(inner) = &mut self.inner else { return };
             match inner.poll_output(&mut buffer) {
                 Output::BufferTooSmall { needed } => buffer = vec![0; needed],
+                // More than waits here if nobody may send it; the peer will ask for it again.
+                Output::Packet(_) if self.flights.len() >= FLIGHTS_MAX => {}
                 Output::Packet(datagram) => self.flights.push_back(datagram.to_vec()),
                 Output::PeerCert(certificate) => {
                     let presented = Sha256::digest(certificate).into();

@@ -2,6 +2,6 @@
 
 mod attacks;
 mod handshakes;
-mod identity;
-mod link;
+pub(crate) mod identity;
+pub(crate) mod link;
 mod packets;

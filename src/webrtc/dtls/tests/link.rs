@@ -15,14 +15,14 @@ const DELAY: Duration = Duration::from_millis(10);
 /// Virtual time after which a test has hung.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub(super) const PASSIVE: usize = 0;
-pub(super) const ACTIVE: usize = 1;
+pub(crate) const PASSIVE: usize = 0;
+pub(crate) const ACTIVE: usize = 1;
 
-pub(super) fn parameters(index: usize, versions: Versions) -> Arc<Parameters> {
+pub(crate) fn parameters(index: usize, versions: Versions) -> Arc<Parameters> {
     adjusted(index, versions, |builder| builder)
 }
 
-pub(super) fn adjusted(
+pub(crate) fn adjusted(
     index: usize,
     versions: Versions,
     adjust: impl Fn(ConfigBuilder) -> ConfigBuilder,
@@ -31,11 +31,11 @@ pub(super) fn adjusted(
     Arc::new(Parameters::adjusted(&identity.certificate, &identity.private_key, versions, adjust).unwrap())
 }
 
-pub(super) fn fingerprint(index: usize) -> [u8; 32] {
+pub(crate) fn fingerprint(index: usize) -> [u8; 32] {
     Sha256::digest(identity(index).certificate).into()
 }
 
-pub(super) fn expecting(index: usize) -> ExpectedPeer {
+pub(crate) fn expecting(index: usize) -> ExpectedPeer {
     ExpectedPeer::Fingerprints(vec![[0; 32], fingerprint(index)])
 }
 

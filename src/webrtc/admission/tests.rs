@@ -1,0 +1,2 @@
+mod flood;
+mod table;

@@ -1,0 +1,195 @@
+//! Row K09 of `tests/attacks.toml`: what a flood of hellos makes us hold and send.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::{Admission, AdmissionConfig};
+use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, adjusted, parameters};
+use crate::webrtc::dtls::{Dtls, Event, ExpectedPeer, Parameters, Role, Versions};
+
+/// Bytes that one whole hello makes us hold at most: the handshake's state, keys and flight. Ten kilobytes were measured.
+const HANDSHAKE_BYTES_MAX: usize = 24 * 1024;
+
+struct Server {
+    now: Instant,
+    parameters: Arc<Parameters>,
+    table: Admission<Dtls>,
+    received: usize,
+    sent: usize,
+}
+
+impl Server {
+    fn new(candidates_max: usize) -> Self {
+        let config = AdmissionConfig {
+            candidates_max,
+            per_source_max: candidates_max / 4,
+            hellos_per_second_max: u32::MAX,
+            ..AdmissionConfig::default()
+        };
+        let now = Instant::now();
+        let table = Admission::new(now, config, 1);
+        Self { now, parameters: parameters(PASSIVE, Versions::Both), table, received: 0, sent: 0 }
+    }
+
+    /// What an endpoint does with a datagram; returns what it sends.
+    fn handle(&mut self, address: SocketAddr, datagram: &[u8]) -> Vec<Vec<u8>> {
+        let now = self.now;
+        while self.table.expire(now).is_some() {}
+        if self.table.get_mut(address).is_none() {
+            let asks_for_cookie = self.table.asks_for_cookie(now);
+            let parameters = self.parameters.clone();
+            let make = || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, asks_for_cookie);
+            self.table.insert(now, address, make).expect("no limit by the second here");
+        }
+        let candidate = self.table.get_mut(address).expect("it was put there");
+        candidate.handle_datagram(now, datagram);
+        self.received += datagram.len();
+        let answers: Vec<_> = std::iter::from_fn(|| candidate.poll_transmit()).collect();
+        self.sent += answers.iter().map(Vec::len).sum::<usize>();
+        answers
+    }
+}
+
+fn spoofed(n: u32) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + n)), 5000)
+}
+
+/// The hello of a client as browsers send it, or a shorter one that fits a datagram.
+fn hello(len: usize) -> Vec<u8> {
+    let parameters = adjusted(ACTIVE, Versions::Both, |builder| builder.mtu(len));
+    let mut client = Dtls::new(Instant::now(), parameters, Role::Active, ExpectedPeer::Anyone, false);
+    client.poll_transmit().expect("a hello")
+}
+
+/// The first piece of a hello, in a datagram of its own.
+fn first_half(hello: &[u8]) -> Vec<u8> {
+    let half = (hello.len() - 25) / 2;
+    let mut piece = hello[..25 + half].to_vec();
+    piece[11..13].copy_from_slice(&u16::try_from(12 + half).unwrap().to_be_bytes());
+    piece[22..25].copy_from_slice(&u32::try_from(half).unwrap().to_be_bytes()[1..]);
+    piece
+}
+
+#[test]
+fn k09_halved_hellos_from_spoofed_sources_grow_nothing_beyond_the_table() {
+    let mut server = Server::new(256);
+    let half = first_half(&hello(1450));
+    let mut flood = |from: u32, to: u32| {
+        allocation_counter::measure(|| {
+            for n in from..to {
+                assert!(server.handle(spoofed(n), &half).is_empty(), "half a hello is answered by nothing");
+            }
+        })
+        .bytes_current
+    };
+    let filled = flood(0, 256);
+    assert!(filled > 0 && filled <= 256 * 1536, "{filled} bytes for 256 halves of {}", half.len());
+    assert_eq!(flood(256, 20_000), 0, "a full table grows no more");
+    assert_eq!(server.table.len(), 256);
+    assert_eq!(server.table.stats().displaced, 20_000 - 256);
+}
+
+#[test]
+fn k09_pieces_of_hellos_that_never_end_hold_five_kilobytes_a_peer_at_most() {
+    let mut server = Server::new(64);
+    let mut piece = first_half(&hello(1450));
+    // A message of 4,096 bytes, of which the first is never sent.
+    piece[14..17].copy_from_slice(&[0, 0x10, 0]);
+    let info = allocation_counter::measure(|| {
+        for round in 0..40_u32 {
+            let offset = (1 + round * 97).to_be_bytes();
+            piece[19..22].copy_from_slice(&offset[1..]);
+            for n in 0..64 {
+                assert!(server.handle(spoofed(n), &piece).is_empty());
+            }
+        }
+    });
+    assert!(info.bytes_current <= 64 * 6 * 1024, "{} bytes for 64 peers", info.bytes_current);
+}
+
+#[test]
+fn k09_whole_hellos_from_spoofed_sources_grow_nothing_beyond_the_table_and_are_answered_by_three_times_their_bytes() {
+    for len in [400, 1200] {
+        let mut server = Server::new(32);
+        let hello = hello(len);
+        let mut flood = |from: u32, to: u32| {
+            allocation_counter::measure(|| {
+                for n in from..to {
+                    let before = server.sent;
+                    for _ in 0..3 {
+                        server.handle(spoofed(n), &hello);
+                    }
+                    assert!(server.sent - before <= 9 * hello.len());
+                }
+            })
+            .bytes_current
+        };
+        let filled = flood(0, 32);
+        let most = 32 * i64::try_from(HANDSHAKE_BYTES_MAX).unwrap();
+        assert!(filled <= most, "{filled} bytes for 32 hellos of {len}");
+        let more = flood(32, 200);
+        assert!(filled + more <= most, "{more} bytes more for 168 more hellos of {len}");
+        assert!(server.sent <= 3 * server.received);
+        assert!(server.table.asks_for_cookie(server.now));
+    }
+}
+
+#[test]
+fn k09_one_source_cannot_push_out_the_others() {
+    let mut server = Server::new(32);
+    let half = first_half(&hello(1450));
+    server.handle(spoofed(9), &half);
+    for port in 1..5000 {
+        server.handle(SocketAddr::from(([203, 0, 113, 7], port)), &half);
+    }
+    assert!(server.table.get_mut(spoofed(9)).is_some());
+    assert_eq!(server.table.len(), 1 + 32 / 4);
+}
+
+#[test]
+fn an_honest_peer_gets_in_past_a_flood_though_every_third_datagram_is_lost() {
+    for versions in [Versions::Both] {
+        let mut server = Server::new(64);
+        let half = first_half(&hello(1450));
+        let address = SocketAddr::from(([192, 0, 2, 1], 40_000));
+        let mut client = Dtls::new(server.now, parameters(ACTIVE, versions), Role::Active, ExpectedPeer::Anyone, false);
+        let (mut strangers, mut count) = (0, 0);
+        let mut is_lost = || {
+            count += 1;
+            count % 3 == 0
+        };
+        let is_in = (0..200).any(|_| {
+            // The table is new in 3.2 s: who was there before has gone.
+            server.handle(spoofed(strangers), &half);
+            strangers += 1;
+            let now = server.now;
+            server.table.sweep(now, |at, candidate| {
+                candidate.handle_timeout(now);
+                while let Some(answer) = candidate.poll_transmit() {
+                    if at == address && !is_lost() {
+                        client.handle_datagram(now, &answer);
+                    }
+                }
+            });
+            while let Some(datagram) = client.poll_transmit() {
+                if is_lost() {
+                    continue;
+                }
+                for answer in server.handle(address, &datagram) {
+                    if !is_lost() {
+                        client.handle_datagram(now, &answer);
+                    }
+                }
+            }
+            server.now += Duration::from_millis(50);
+            if client.poll_timeout().is_some_and(|at| at <= server.now) {
+                client.handle_timeout(server.now);
+            }
+            let candidate = server.table.get_mut(address);
+            candidate.is_some_and(|candidate| matches!(candidate.value.poll_event(), Some(Event::Connected(_))))
+        });
+        assert!(is_in, "{versions:?}");
+        assert!(server.table.remove(address).is_some(), "who has proved itself leaves the table");
+    }
+}
