@@ -196,6 +196,7 @@ impl App {
                 );
                 let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
                 assert!(open.is_none(), "I37: {open:?} outlives a restart");
+                model.on_restarted(self.pair, self.side);
                 // What was asked of the old association is gone with it.
                 self.shutting_down = false;
             }

@@ -111,6 +111,14 @@ impl Model {
         }
     }
 
+    /// This side has seen the peer restart: what it had let go of goes with the rest.
+    pub(crate) fn on_restarted(&mut self, pair: (usize, usize), side: Side) {
+        for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
+            let end = &mut channel.ends[side];
+            end.failed |= end.known && end.deaf;
+        }
+    }
+
     /// Whether this side has let go of a channel on this negotiated stream, and so does not know when it ends.
     pub(crate) fn is_forgotten(&self, side: Side, pair: (usize, usize), stream: Option<u16>) -> bool {
         let mut rivals = self.channels.iter().filter(|channel| channel.pair == pair);

@@ -92,14 +92,13 @@ impl Observer {
             self.on_handshake_sent(chunk, situation.window);
         }
         self.check_tag(&packet);
-        let before = self.flows.as_ref().map_or(0, |flows| flows.outgoing.assigned());
+        let mut new_data = 0;
         for chunk in &packet.chunks {
-            self.on_chunk_sent(chunk, bytes.len(), situation);
+            new_data += u32::from(self.on_chunk_sent(chunk, bytes.len(), situation));
         }
-        let assigned = self.flows.as_ref().map_or(0, |flows| flows.outgoing.assigned());
         Contents {
             has_data: packet.has(kind::DATA),
-            new_data: (assigned - before) as u32,
+            new_data,
             only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
             only_forward_tsn: packet.chunks.iter().all(|c| c.kind == kind::FORWARD_TSN),
         }
@@ -194,15 +193,16 @@ impl Observer {
         assert!(right, "I04: wrong tag {:08x} in {:?}; agreed: {:08x?}", packet.tag, packet.chunks, self.agreement);
     }
 
-    fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, packet_len: usize, situation: &Situation<'_>) {
-        let Some(flows) = &mut self.flows else { return };
+    /// Returns whether it is DATA that was not sent before.
+    fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, packet_len: usize, situation: &Situation<'_>) -> bool {
+        let Some(flows) = &mut self.flows else { return false };
         if situation.refusals > 0 {
             flows.incoming.on_refusal();
         }
         match chunk.kind {
             kind::DATA => {
                 let data = chunk.data().expect("I04: DATA");
-                flows.outgoing.on_data(situation.now, &data, || (situation.promise)(&data));
+                return flows.outgoing.on_data(situation.now, &data, || (situation.promise)(&data));
             }
             kind::SACK => {
                 let sack = chunk.sack().expect("I04: SACK");
@@ -219,6 +219,7 @@ impl Observer {
             }
             _ => {}
         }
+        false
     }
 
     fn on_chunk_arrival(&mut self, chunk: &Chunk<'_>, situation: &Situation<'_>) {

@@ -77,16 +77,12 @@ impl Outgoing {
         self.outstanding().next().is_some()
     }
 
-    /// First transmissions so far.
-    pub(crate) fn assigned(&self) -> Offset {
-        self.next
-    }
-
     pub(crate) fn last_assigned(&self) -> u32 {
         self.initial.wrapping_add(self.next as u32).wrapping_sub(1)
     }
 
-    pub(crate) fn on_data(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) {
+    /// Returns whether it was sent for the first time.
+    pub(crate) fn on_data(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) -> bool {
         let offset = self.offset(data.tsn);
         if offset == self.next + 1 && data.beginning {
             self.assume_placeholder();
@@ -95,7 +91,7 @@ impl Outgoing {
         assert!(offset - self.cumulative < 1 << 31, "I07: the span of TSNs is too large");
         if offset == self.next {
             self.on_new(now, data, promise);
-            return;
+            return true;
         }
         assert!(offset > self.cumulative, "I08: TSN {} was acknowledged, and is sent again", data.tsn);
         let sent = self.chunks.get_mut(&offset).expect("kept until acknowledged");
@@ -104,6 +100,7 @@ impl Outgoing {
         assert_eq!(sent.fingerprint, fingerprint_of(data), "I13: TSN {} changed between transmissions", data.tsn);
         sent.transmissions += 1;
         check_promise(now, data, sent.transmissions, sent.promise);
+        false
     }
 
     fn on_new(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) {

@@ -61,6 +61,7 @@ impl World {
     pub(crate) fn settle(&mut self, when: &str) {
         let bound = self.now + self.settling_bound();
         while !self.is_settled() {
+            self.excuse_unconnected();
             let within = self.step(bound);
             assert!(within || self.is_settled(), "I39: not everything has ended in time {when}: {}", self.unsettled());
         }
@@ -91,6 +92,18 @@ impl World {
         pairs_settled && self.model.is_settled()
     }
 
+    /// What one end has handed over to an association that the other has given up before it came to be.
+    fn excuse_unconnected(&mut self) {
+        for client in 1..self.nodes.len() {
+            let ends = [self.nodes[0].sessions.get(&client), self.nodes[client].sessions.get(&0)];
+            if let [Some(a), Some(b)] = ends
+                && (a.app.ended.is_some() && !b.app.connected || b.app.ended.is_some() && !a.app.connected)
+            {
+                self.model.on_association_lost((0, client));
+            }
+        }
+    }
+
     fn is_pair_settled(&self, client: NodeId) -> bool {
         let ends = [self.nodes[0].sessions.get(&client), self.nodes[client].sessions.get(&0)];
         let is_over = |session: &crate::session::Session| session.app.ended.is_some();
@@ -104,7 +117,9 @@ impl World {
             }
             // The peer has ended, and its end may be lost: nothing is owed. Who neither says nor asks anything does not
             // find out, as RFC 9260 §8.3 has it.
-            [None, Some(session)] => is_over(session) || self.options.config[1].heartbeat_interval.is_none(),
+            [None, Some(session)] => {
+                is_over(session) || (session.app.connected && self.options.config[1].heartbeat_interval.is_none())
+            }
             [None, None] => true,
             [_, None] => true,
         }

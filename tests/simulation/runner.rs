@@ -16,8 +16,13 @@ const SEEDS: u64 = 200;
 /// So many failures are enough to see what they have in common.
 const FAILURES_MAX: usize = 20;
 
-pub(crate) fn seeds_from_environment() -> u64 {
-    std::env::var("SIM_SEEDS").ok().map_or(SEEDS, |count| count.parse().expect("SIM_SEEDS is a number"))
+/// `SIM_SEEDS` seeds from `SIM_FIRST` on.
+pub(crate) fn seeds_from_environment() -> Range<u64> {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    };
+    let first = number("SIM_FIRST", 0);
+    first..first + number("SIM_SEEDS", SEEDS)
 }
 
 /// Runs it, and panics with a full report if it fails.

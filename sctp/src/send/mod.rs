@@ -32,6 +32,9 @@ use crate::path::Rto;
 use crate::serial::Tsn;
 use crate::wire::PACKET_HEADER_LEN;
 
+/// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
+const NOTICES_KEPT: usize = 16;
+
 /// Counters that the sender keeps for [`Stats`](crate::Stats).
 #[derive(Debug, Default)]
 pub(crate) struct SendCounters {
@@ -147,7 +150,12 @@ impl Sender {
     }
 
     pub(crate) fn poll_notice(&mut self) -> Option<Event> {
+        // Whatever made room, be it that a message was given up, those who were refused hear of it.
+        self.check_refused();
         let notice = self.notices.pop_front()?;
+        if self.notices.is_empty() {
+            self.notices.shrink_to(NOTICES_KEPT);
+        }
         if matches!(notice, Event::Abandoned { .. }) {
             self.counters.abandoned += 1;
         }

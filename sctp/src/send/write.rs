@@ -58,7 +58,12 @@ impl Sender {
             self.congestion.on_idle(last_sent, now, rto.current());
         }
         self.paced_until = None;
-        if !self.has_sendable(now) || self.is_paced(now, rto) {
+        if !self.has_sendable(now) {
+            // What it was for has been given up.
+            self.allowance = Allowance::Nothing;
+            return out.len() > start;
+        }
+        if self.is_paced(now, rto) {
             return out.len() > start;
         }
         let mut has_data = self.write_lost(now, end, out);
