@@ -87,7 +87,7 @@ pub enum CloseReason {
     #[error("the association was aborted locally")]
     LocalAbort,
     /// The peer sent ABORT.
-    #[error("the peer aborted the association: cause {cause:?}{}{text}", if text.is_empty() { "" } else { ", " })]
+    #[error("the peer aborted the association{}", abort_reason(*cause, text))]
     PeerAbort {
         /// The first error cause in the ABORT, if it had one (RFC 9260 §3.3.10).
         cause: Option<u16>,
@@ -110,6 +110,16 @@ pub enum CloseReason {
     /// [`Association::transport_failed`](crate::Association::transport_failed).
     #[error(transparent)]
     Transport(#[from] TransportFailure),
+}
+
+/// What an ABORT said, in words where it has some: the rest of a sentence.
+fn abort_reason(cause: Option<u16>, text: &str) -> String {
+    match cause {
+        _ if !text.is_empty() => format!(": {text}"),
+        // "User-Initiated Abort", and nothing more.
+        None | Some(12) => String::new(),
+        Some(cause) => format!(" with error cause {cause} (RFC 9260 section 3.3.10)"),
+    }
 }
 
 /// Why the transport below an association ended, where there is one with a life of its own (RFC 8261).

@@ -1,6 +1,6 @@
 //! Our end: an `Endpoint` without I/O over a blocking UDP socket, with one association and a network that can be made worse.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -13,9 +13,7 @@ use narrowboat_sctp::{
     Ppid, SendError, SendOptions, State, StreamId,
 };
 
-/// What is done to datagrams on their way, in both directions, in thousandths. What comes from usrsctp is lost or delayed
-/// once at most and gets through when it comes again: when a fast retransmission of its is lost too, usrsctp 0.9.5 sends
-/// nothing for ten seconds, although T3 expires every two, and after a second time aborts the association.
+/// What is done to datagrams on their way, in both directions, in thousandths.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
     pub(crate) lost: u64,
@@ -50,8 +48,6 @@ pub(crate) struct Ours {
     unread: Vec<Credit>,
     held_back: [Option<(SocketAddr, Vec<u8>)>; 2],
     dice: u64,
-    /// Datagrams from the peer that the network has harmed.
-    harmed: HashSet<Vec<u8>>,
     /// The last packets, as they came and went.
     pub(crate) packets: VecDeque<String>,
     start: Instant,
@@ -87,7 +83,6 @@ impl Ours {
             unread: Vec::new(),
             held_back: [None, None],
             dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            harmed: HashSet::new(),
             packets: VecDeque::new(),
             start: Instant::now(),
         }
@@ -272,22 +267,17 @@ impl Ours {
 
     /// What the network makes of a datagram: nothing, itself, two of it, or itself behind the one that comes next.
     fn suffer(&mut self, direction: usize, address: SocketAddr, datagram: Vec<u8>) -> Vec<(SocketAddr, Vec<u8>)> {
-        let mut faults = self.faults;
-        if direction == 0 && self.harmed.contains(&datagram) {
-            (faults.lost, faults.overtaken) = (0, 0);
-        }
+        let faults = self.faults;
         let mut out = Vec::new();
         let is_lost = self.roll(faults.lost);
         self.note(direction, &datagram, is_lost);
         if is_lost {
-            self.harmed.insert(datagram);
             return out;
         }
         if self.roll(faults.doubled) {
             out.push((address, datagram.clone()));
         }
         if self.roll(faults.overtaken) && self.held_back[direction].is_none() {
-            self.harmed.insert(datagram.clone());
             self.held_back[direction] = Some((address, datagram));
             return out;
         }

@@ -42,9 +42,16 @@ impl Pair {
         Self::start(dialler, config, settings, Faults::default())
     }
 
-    /// An association that was established through a bad network.
+    /// An association that was established through a bad network. We repeat our INIT and COOKIE ECHO soon: usrsctp takes
+    /// the time from its INIT ACK to the cookie for a round trip, and if that was three seconds long, it repeats nothing
+    /// for ten, whatever its RTO.Max, and aborts the association the third time.
     pub(crate) fn with_faults(dialler: Dialler, faults: Faults) -> Self {
-        Self::start(dialler, Config::default(), &[], faults)
+        let config = Config {
+            rto_initial: Duration::from_millis(100),
+            rto_min: Duration::from_millis(100),
+            ..Config::default()
+        };
+        Self::start(dialler, config, &[], faults)
     }
 
     fn start(dialler: Dialler, config: Config, settings: &[&str], faults: Faults) -> Self {

@@ -8,6 +8,7 @@ mod receive;
 mod report;
 mod send;
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -32,9 +33,11 @@ fn main() -> ExitCode {
         Err(error) => return report::failure(&error.into()),
     };
     let outcome = runtime.block_on(async {
+        // Kept until the peer has been told: its channels would be closed else, as if all were well.
+        let mut run = pin!(run(arguments.command));
         tokio::select! {
-            outcome = run(arguments.command) => outcome,
-            _ = tokio::signal::ctrl_c() => {
+            outcome = &mut run => outcome,
+            () = interrupt() => {
                 if let Some(endpoint) = ENDPOINT.get() {
                     endpoint.abort("interrupted");
                     let _ = tokio::time::timeout(GOODBYE_TIME_MAX, endpoint.wait_idle()).await;
@@ -49,6 +52,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report::failure(&failure),
     }
+}
+
+/// Waits for Ctrl-C, or what a system sends that wants the process to end.
+async fn interrupt() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }
 
 async fn run(command: Command) -> Result<(), Failure> {

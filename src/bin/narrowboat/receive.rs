@@ -164,8 +164,8 @@ fn write_file(into: &Path, mut blocks: mpsc::Receiver<Bytes>) -> Result<(Partial
 async fn next(channel: &DataChannel) -> Result<Message, Failure> {
     match channel.recv().await {
         Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => Err(format!("the file did not arrive whole: {error}").into()),
-        None => Err("the sender closed the channel in the middle of the file".into()),
+        Some(Err(error)) => Err(format!("the file did not arrive whole, because {error}: have it sent again").into()),
+        None => Err("the sender closed the channel in the middle of the file: have it sent again".into()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar};
-use narrowboat::{Bytes, ChannelOptions, DataChannel};
+use narrowboat::{Bytes, ChannelOptions, DataChannel, ReadyState};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -44,13 +44,24 @@ async fn send(channel: &DataChannel, file: File, header: &Header) -> Result<(), 
     let bar = report::bar(&bars, &report::printable(&header.name), header.size);
     let answer = receive_answer(channel);
     tokio::pin!(answer);
-    let hash = tokio::select! {
-        hash = send_file(channel, file, header, &bar) => hash?,
+    let sent = tokio::select! {
+        sent = send_file(channel, file, header, &bar) => sent,
         // Only bad news comes before the end.
         answer = &mut answer => return match answer? {
             Answer::Error(why) => Err(refused(&why)),
             Answer::Ok(_) => Err("the receiver confirmed a file that it cannot have".into()),
         },
+    };
+    let hash = match sent {
+        Ok(hash) => hash,
+        // The receiver has closed the channel, and may have said why.
+        Err(failure) if channel.ready_state() != ReadyState::Open => {
+            return Err(answer.await.map_or(failure, |answer| match answer {
+                Answer::Error(why) => refused(&why),
+                Answer::Ok(_) => "the receiver confirmed a file that it cannot have".into(),
+            }));
+        }
+        Err(failure) => return Err(failure),
     };
     let answer = answer.await?;
     bar.finish_and_clear();
@@ -66,18 +77,18 @@ async fn send(channel: &DataChannel, file: File, header: &Header) -> Result<(), 
 }
 
 async fn send_file(channel: &DataChannel, file: File, header: &Header, bar: &ProgressBar) -> Result<String, Failure> {
-    channel.send(header.encode()).await?;
+    channel.send(header.encode()).await.map_err(lost)?;
     let (blocks, mut read) = mpsc::channel(BLOCKS_MAX);
     let size = header.size;
     let reader = tokio::task::spawn_blocking(move || read_file(&file, size, &blocks));
     let mut accepted = 0;
     while let Some(block) = read.recv().await {
         accepted += block.len() as u64;
-        channel.send(block).await?;
+        channel.send(block).await.map_err(lost)?;
         bar.set_position(accepted.saturating_sub(channel.buffered_amount() as u64));
     }
     let hash = joined(reader.await)?;
-    channel.send(encode_hash(&hash)).await?;
+    channel.send(encode_hash(&hash)).await.map_err(lost)?;
     Ok(hash)
 }
 
@@ -103,13 +114,18 @@ fn read_file(mut file: &File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result
 
 async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
     let message = match channel.recv().await {
-        Some(message) => message?,
+        Some(message) => message.map_err(lost)?,
         None => return Err("the receiver closed the channel without an answer".into()),
     };
     message
         .as_text()
         .and_then(Answer::decode)
         .ok_or_else(|| "the other end is not `narrowboat receive`: its answer makes no sense".into())
+}
+
+/// The receiver is gone, or the way to it.
+fn lost(error: impl std::fmt::Display) -> Failure {
+    format!("the file was not sent whole, because {error}: send it again").into()
 }
 
 fn refused(why: &str) -> Failure {

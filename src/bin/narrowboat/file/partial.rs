@@ -107,6 +107,19 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_called_a_full_disk() {
+        let directory = directory("full");
+        let mut partial = Partial::create(&directory).unwrap();
+        // The device that has no room: what the system says is what it says of a disk.
+        partial.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let failure = partial.write(b"too much").unwrap_err().to_string();
+        assert_eq!(failure, format!("the disk of {} is full: make room and try again", directory.display()));
+        drop(partial);
+        fs::remove_dir(directory).unwrap();
+    }
+
+    #[test]
     fn a_file_that_is_not_kept_leaves_nothing_and_one_that_is_replaces_nothing() {
         let directory = directory("partial");
         let mut partial = Partial::create(&directory).unwrap();

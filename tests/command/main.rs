@@ -1,0 +1,7 @@
+//! The command, as a user types it: real processes, real files, real signals.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod connecting;
+mod files;
+mod process;
+mod trouble;
