@@ -44,7 +44,7 @@ impl Association {
             is_shutdown_wanted: false,
             burst_left: 0,
             stats: Stats::default(),
-            unchecked: 0,
+            until_recount: 0,
         }
     }
 

@@ -126,8 +126,8 @@ pub struct Association {
     /// Packets with DATA that may still leave in answer to the last input.
     burst_left: u32,
     stats: Stats,
-    /// Mutations since the last recount, in debug builds.
-    unchecked: usize,
+    /// Mutations until the next recount, in debug builds.
+    until_recount: usize,
 }
 
 impl Association {
@@ -419,12 +419,11 @@ impl Association {
             return;
         }
         self.check_timers();
-        self.unchecked += 1;
-        if self.unchecked <= self.sender.held_len() / 16 {
+        self.until_recount = self.until_recount.saturating_sub(1);
+        if self.until_recount > 0 {
             return;
         }
-        self.unchecked = 0;
-        self.sender.check_consistency();
+        self.until_recount = self.sender.check_consistency() / 16;
         self.path.check_consistency();
         self.outgoing_reset.check_consistency();
         self.incoming_reset.check_consistency();

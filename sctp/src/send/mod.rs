@@ -452,18 +452,15 @@ impl Sender {
         next_look
     }
 
-    /// Chunks and messages held, which is what a recount costs.
-    pub(crate) fn held_len(&self) -> usize {
-        self.queues.len() + self.outstanding.len()
-    }
-
-    pub(crate) fn check_consistency(&self) {
-        self.queues.check_consistency();
+    /// Returns how much was counted.
+    pub(crate) fn check_consistency(&self) -> usize {
+        let queued = self.queues.check_consistency();
         self.outstanding.check_consistency();
         self.loss.check_consistency(&self.outstanding);
         self.congestion.check_consistency();
         let cumulative = self.outstanding.cumulative();
         assert!(self.recovery.as_ref().is_none_or(|recovery| !recovery.is_over(cumulative)), "recovery has no end");
         assert!(self.can_abandon || !self.outstanding.has_abandoned_front());
+        queued + self.outstanding.len()
     }
 }

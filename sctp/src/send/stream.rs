@@ -175,11 +175,6 @@ impl StreamQueues {
         self.streams.get(&stream).map_or(0, |stream| stream.buffered)
     }
 
-    /// Streams in use.
-    pub(crate) fn len(&self) -> usize {
-        self.streams.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.totals.buffered == 0
     }
@@ -395,8 +390,9 @@ impl StreamQueues {
         }
     }
 
-    pub(crate) fn check_consistency(&self) {
-        let mut total = 0;
+    /// Returns how much was counted.
+    pub(crate) fn check_consistency(&self) -> usize {
+        let (mut total, mut counted) = (0, self.streams.len());
         let mut active = 0;
         for (id, stream) in &self.streams {
             let buffered: usize = stream.messages.iter().map(|message| message.rest.len()).sum();
@@ -405,9 +401,11 @@ impl StreamQueues {
             assert_eq!(begun, 0, "only the first message of a stream may be half sent");
             assert!(stream.messages.iter().all(|message| !message.rest.is_empty()));
             total += buffered;
+            counted += stream.messages.len();
             active += usize::from(!stream.messages.is_empty());
         }
         assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
         assert_eq!(active, self.scheduler.len(), "a stream waits for its turn exactly if it has something to send");
+        counted
     }
 }

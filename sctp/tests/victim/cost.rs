@@ -3,17 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-/// The least of several runs, which is what the work takes when nobody disturbs it. Each run prepares its work first.
-pub(crate) fn cost<W: FnOnce()>(mut prepare: impl FnMut() -> W) -> Duration {
-    let mut run = || {
-        let work = prepare();
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    };
-    let mut least = run();
-    for _ in 0..6 {
-        least = least.min(run());
-    }
-    least
+pub(crate) fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+/// The least of several runs, which is what the work takes when nobody disturbs it.
+pub(crate) fn least(run: impl FnMut() -> Duration) -> Duration {
+    std::iter::repeat_with(run).take(7).min().unwrap_or_default()
 }

@@ -214,16 +214,22 @@ impl Victim {
     }
 
     pub(crate) fn poll_packets(&mut self) -> Vec<Bytes> {
-        while let Some(event) = self.association.poll_event() {
-            self.events.push(event);
-        }
+        self.poll_events();
         let mut packets = Vec::new();
         let mut buffer = Vec::new();
         while let Some(transmit) = self.association.poll_transmit(self.now, 64, &mut buffer) {
             packets.extend(buffer.chunks(transmit.segment_size).map(Bytes::copy_from_slice));
             buffer.clear();
         }
+        // Sending has news, too: that a queue has run low.
+        self.poll_events();
         packets
+    }
+
+    fn poll_events(&mut self) {
+        while let Some(event) = self.association.poll_event() {
+            self.events.push(event);
+        }
     }
 
     /// Lets time pass, and fires what is due on the way. Returns what was sent.
