@@ -1,6 +1,6 @@
 //! What a peer, or a bad network, can do to the sender (RFC 9260 §6, §7, §8). Each test bears the id of its row in the list
 //! of attacks.
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;
 mod victim;
@@ -139,7 +139,8 @@ fn e05_sacks_of_thousands_of_blocks_cost_in_proportion() {
         cost
     };
     let (few, many) = (of(800), of(12_800));
-    assert!(many < 60 * few + MS, "sixteen times the blocks, {few:?} and {many:?}");
+    // Sixteen times the blocks take about thirty times as long, for the caches; were it quadratic, it would be 256 times.
+    assert!(many < 100 * few + 5 * MS, "{few:?} and {many:?}");
 }
 
 #[test]

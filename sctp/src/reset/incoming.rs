@@ -42,8 +42,13 @@ impl IncomingReset {
 
     /// The request that [`decide`](Self::decide) let through has this result.
     pub(crate) fn answer(&mut self, request: RequestSn, result: ResetResult) {
+        let deferred = self.deferred;
         let [newest, older] = &mut self.answers;
-        *older = newest.replace((request, result));
+        let before = newest.replace((request, result));
+        // The answer to what is still deferred is not final: it is kept, whatever else the peer asks meanwhile.
+        if older.is_none_or(|older| Some(older.0) != deferred) {
+            *older = before;
+        }
         self.next = request.next();
         if result == ResetResult::InProgress {
             self.deferred = Some(request);
@@ -54,7 +59,8 @@ impl IncomingReset {
     /// only listens need not ask again.
     pub(crate) fn on_deferred_performed(&mut self) -> Option<RequestSn> {
         let request = self.deferred.take()?;
-        for answer in self.answers.iter_mut().flatten().filter(|answer| answer.0 == request) {
+        // The same reset may have been asked for by two numbers.
+        for answer in self.answers.iter_mut().flatten().filter(|answer| answer.1 == ResetResult::InProgress) {
             answer.1 = ResetResult::Performed;
         }
         Some(request)

@@ -358,7 +358,7 @@ impl Sender {
         let is_over = match chunk.message.limit {
             Limit::Never => false,
             Limit::Retransmits(max) => chunk.transmissions > max,
-            Limit::Until(deadline) => deadline <= now,
+            limit @ Limit::Until(_) => limit.is_expired(now),
         };
         is_over && self.can_abandon
     }

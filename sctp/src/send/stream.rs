@@ -51,8 +51,9 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
+    /// A message is alive during its whole lifetime, which may be zero: it then leaves at once or never.
     pub(crate) fn is_expired(self, now: Instant) -> bool {
-        matches!(self, Self::Until(deadline) if deadline <= now)
+        matches!(self, Self::Until(deadline) if deadline < now)
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+pub(crate) use narrowboat_sctp::wire::DataChunk;
 use narrowboat_sctp::wire::{
-    self, Cause, Causes, ChunkType, Chunks, DataChunk, Extensions, GapBlock, Init, PacketHeader, Sack, Shutdown,
+    self, Cause, Causes, ChunkType, Chunks, Extensions, GapBlock, Init, PacketHeader, Sack, Shutdown,
 };
 use narrowboat_sctp::{
     Association, CloseReason, Config, CookieKeys, DropReason, Ecn, Event, Ppid, SendOptions, Ssn, State, Stats,
@@ -142,7 +143,7 @@ impl Victim {
     pub(crate) fn connect(&mut self) {
         self.association.connect(self.now);
         let sent = self.poll();
-        let init = Init::decode(&sent[0].value).unwrap();
+        let init = Init::decode(&sent.first().unwrap().value).unwrap();
         self.tag = init.initiate_tag;
         self.tsn = init.initial_tsn;
     }

@@ -1,0 +1,301 @@
+//! Stream reset, as requester and responder (RFC 6525). Each test bears the id of its row in the list of attacks.
+#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
+
+mod pair;
+mod victim;
+
+use narrowboat_sctp::wire::{ChunkType as C, Reconfig, ReconfigParameter, ReconfigWriter, ResetResult};
+use narrowboat_sctp::{
+    Config, DropReason, Event, RequestSn, ResetFailure, SendError, SendOptions, State, StreamId, Streams, Tsn,
+};
+use pair::{Pair, Verdict};
+use victim::{MS, PEER_TSN, SECOND, Sent, Victim, chunk, data, packet, sack};
+
+/// The peer's request to reset its own side, `number` requests after the first, with its last TSN so far.
+fn request(number: u32, last_tsn: u32, streams: &[StreamId]) -> Vec<u8> {
+    chunk(|out| {
+        let mut writer = ReconfigWriter::begin(out);
+        let sn = RequestSn(PEER_TSN.wrapping_add(number));
+        writer.push_outgoing_reset(sn, RequestSn(0), Tsn(last_tsn), streams.iter().copied());
+        writer.finish();
+    })
+}
+
+/// What the peer answers to one of the victim's requests.
+fn answer(request: RequestSn, result: ResetResult) -> Vec<u8> {
+    chunk(|out| {
+        let mut writer = ReconfigWriter::begin(out);
+        writer.push_response(request, result, None);
+        writer.finish();
+    })
+}
+
+/// Answers in what the victim has sent.
+fn answers(sent: &[Sent]) -> Vec<(RequestSn, ResetResult)> {
+    let mut answers = Vec::new();
+    for chunk in sent.iter().filter(|chunk| chunk.kind == C::RE_CONFIG) {
+        for parameter in Reconfig::decode(&chunk.value).unwrap().parameters() {
+            if let ReconfigParameter::Response { response, result, .. } = parameter {
+                answers.push((response, result));
+            }
+        }
+    }
+    answers
+}
+
+/// Requests in what the victim has sent.
+fn requests(sent: &[Sent]) -> Vec<(RequestSn, Vec<StreamId>)> {
+    let mut requests = Vec::new();
+    for chunk in sent.iter().filter(|chunk| chunk.kind == C::RE_CONFIG) {
+        for parameter in Reconfig::decode(&chunk.value).unwrap().parameters() {
+            if let ReconfigParameter::OutgoingReset { request, streams, .. } = parameter {
+                requests.push((request, streams.iter().collect()));
+            }
+        }
+    }
+    requests
+}
+
+fn incoming(victim: &Victim) -> Vec<&Streams> {
+    let mut told = Vec::new();
+    for event in &victim.events {
+        if let Event::IncomingReset(streams) = event {
+            told.push(streams);
+        }
+    }
+    told
+}
+
+fn outgoing(victim: &Victim) -> Vec<(StreamId, Result<(), ResetFailure>)> {
+    let outcome = |event: &Event| match event {
+        Event::OutgoingReset { stream, outcome } => Some((*stream, *outcome)),
+        _ => None,
+    };
+    victim.events.iter().filter_map(outcome).collect()
+}
+
+/// A victim that has sent on a stream, had it acknowledged, and asked for the reset; and the number of its request.
+fn asking(stream: StreamId) -> (Victim, RequestSn) {
+    let mut victim = Victim::in_state(State::Established);
+    victim.message(stream, b"x");
+    let acked = victim.tsn;
+    victim.send(&[sack(acked, 1 << 20, &[])]);
+    victim.association.reset_streams(victim.now, &[stream]).unwrap();
+    let sent = victim.poll();
+    let (number, streams) = requests(&sent).remove(0);
+    assert_eq!(streams, [stream]);
+    victim.events.clear();
+    (victim, number)
+}
+
+#[test]
+fn g02_unknown_streams_too_many_none_at_all_and_the_same_twice() {
+    use ResetResult::{Performed, WrongSsn};
+    let first = RequestSn(PEER_TSN);
+    let all: Vec<StreamId> = (0..32_000).collect();
+    let cases: [(&str, &[StreamId], ResetResult, Option<usize>); 7] = [
+        ("a stream never used", &[5], Performed, Some(1)),
+        ("the last stream there is", &[99], Performed, Some(1)),
+        ("a stream that there is not", &[100], WrongSsn, None),
+        ("one that there is not among those that there are", &[1, 2, 65_535, 3], WrongSsn, None),
+        ("32,000 streams, of which there are a hundred", &all, WrongSsn, None),
+        ("the same one three times", &[7, 7, 7], Performed, Some(3)),
+        ("none, which is all", &[], Performed, None),
+    ];
+    for (what, streams, result, listed) in cases {
+        let mut victim = Victim::in_state(State::Established);
+        let sent = victim.send(&[request(0, PEER_TSN - 1, streams)]);
+        assert_eq!(answers(&sent), [(first, result)], "{what}");
+        let told = incoming(&victim);
+        assert_eq!(told.len(), usize::from(result == Performed), "{what}: {told:?}");
+        match (told.first(), listed) {
+            (Some(Streams::List(list)), Some(count)) => assert_eq!(list.len(), count, "{what}"),
+            (Some(Streams::All), None) | (None, None) => {}
+            other => panic!("{what}: {other:?}"),
+        }
+        assert_eq!(victim.association.state(), State::Established, "{what}");
+    }
+    // All streams begin again at SSN 0.
+    let mut victim = Victim::in_state(State::Established);
+    victim.send(&[data(0, b"one"), data(1, b"two")]);
+    victim.send(&[request(0, PEER_TSN + 1, &[])]);
+    victim.events.clear();
+    let again = victim::DataChunk { tsn: Tsn(PEER_TSN + 2), ..victim::data_chunk(0, narrowboat_sctp::Ssn(0)) };
+    victim.send(&[chunk(|out| again.encode(b"three", out))]);
+    assert_eq!(victim.messages(), [b"three"]);
+}
+
+#[test]
+fn g05_a_peer_that_answers_in_progress_for_ever() {
+    let (mut victim, number) = asking(1);
+    let start = victim.now;
+    let mut asked = 0;
+    victim.send(&[answer(number, ResetResult::InProgress)]);
+    while outgoing(&victim).is_empty() {
+        assert!(victim.now - start < 60 * SECOND, "it never ends");
+        let sent = victim.pass(100 * MS);
+        for (again, streams) in requests(&sent) {
+            assert_eq!((again, streams), (number, vec![1]), "the same request again");
+            victim.send(&[answer(number, ResetResult::InProgress)]);
+            asked += 1;
+        }
+    }
+    assert!(asked > 5, "asked {asked} times");
+    assert_eq!(outgoing(&victim), [(1, Err(ResetFailure::TimedOut))]);
+    let elapsed = victim.now - start;
+    assert!(
+        (Config::default().reset_timeout..Config::default().reset_timeout + SECOND).contains(&elapsed),
+        "{elapsed:?}"
+    );
+    assert_eq!(victim.association.state(), State::Established, "no error was counted");
+
+    // Without any answer each repetition counts, but the time-out comes first, and the association lives if data flows.
+    let (mut victim, _) = asking(1);
+    let sent = victim.pass(31 * SECOND);
+    assert!(requests(&sent).len() > 3);
+    assert_eq!(outgoing(&victim), [(1, Err(ResetFailure::TimedOut))]);
+}
+
+#[test]
+fn g06_both_ends_reset_a_stream_at_once() {
+    // Any of the first six packets lost, delayed or repeated.
+    for verdict in [Verdict::Pass, Verdict::Drop, Verdict::Delay(35 * MS), Verdict::Repeat(5 * MS)] {
+        for mask in 0..64_u32 {
+            let mut pair = Pair::connected(Config::default());
+            for end in 0..2 {
+                pair.send(end, 1, "x");
+            }
+            pair.run_for(SECOND);
+            let mut number = 0;
+            pair.rule = Box::new(move |_| {
+                number += 1;
+                if number <= 6 && mask >> (number - 1) & 1 == 1 { verdict } else { Verdict::Pass }
+            });
+            for end in 0..2 {
+                pair.ends[end].reset_streams(pair.now, &[1]).unwrap();
+            }
+            pair.run_for(40 * SECOND);
+            for end in 0..2 {
+                let of = |wanted: fn(&Event) -> bool| pair.events[end].iter().filter(|event| wanted(event)).count();
+                let performed = of(|event| matches!(event, Event::OutgoingReset { stream: 1, outcome: Ok(()) }));
+                let heard = of(|event| matches!(event, Event::IncomingReset(streams) if streams.contains(1)));
+                assert_eq!((performed, heard), (1, 1), "{verdict:?} {mask:#08b}, end {end}: {:?}", pair.events[end]);
+            }
+            for end in 0..2 {
+                pair.send(end, 1, "again");
+            }
+            pair.run_for(SECOND);
+            assert!(pair.received.iter().all(|received| received.len() == 2), "{verdict:?} {mask:#08b}");
+        }
+    }
+}
+
+#[test]
+fn g07_an_answer_to_nothing_with_a_wrong_number_or_twice() {
+    let results = [ResetResult::Performed, ResetResult::NothingToDo, ResetResult::InProgress, ResetResult::Denied];
+    for result in results {
+        let mut victim = Victim::in_state(State::Established);
+        let number = RequestSn(victim.tsn.0);
+        let datagram = packet(victim.tag, &[answer(number, result)]);
+        victim.assert_drops(datagram, DropReason::BadReconfig, &format!("{result:?} to nothing"));
+
+        let (mut victim, number) = asking(1);
+        for wrong in [1, u32::MAX, 1 << 31, 1000] {
+            let datagram = packet(victim.tag, &[answer(RequestSn(number.0.wrapping_add(wrong)), result)]);
+            victim.assert_drops(datagram, DropReason::BadReconfig, &format!("{result:?}, {wrong} off"));
+        }
+        assert!(victim.association.is_resetting(1));
+    }
+    let (mut victim, number) = asking(1);
+    victim.send(&[answer(number, ResetResult::Performed)]);
+    assert_eq!(outgoing(&victim), [(1, Ok(()))]);
+    victim.events.clear();
+    for result in results {
+        let datagram = packet(victim.tag, &[answer(number, result)]);
+        victim.assert_drops(datagram, DropReason::BadReconfig, &format!("{result:?} after the end"));
+    }
+}
+
+#[test]
+fn g08_ten_thousand_requests() {
+    use ResetResult::{BadSequenceNumber, ErrorInProgress, InProgress};
+    // Each new, each for data that never comes: the first waits, and none of the others is kept.
+    let mut victim = Victim::in_state(State::Established);
+    victim.send(&[request(0, PEER_TSN + 10, &[1])]);
+    let flood: Vec<_> = (1..10_001).map(|number| packet(victim.tag, &[request(number, PEER_TSN + 10, &[2])])).collect();
+    let mut buffer = Vec::with_capacity(4000);
+    let kept = allocation_counter::measure(|| {
+        for datagram in flood {
+            victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, datagram);
+            buffer.clear();
+            let sent = victim.association.poll_transmit(victim.now, 10, &mut buffer).unwrap();
+            assert!(sent.len < 100, "one small answer each");
+        }
+    });
+    assert!(kept.bytes_current <= 0, "{} bytes are kept", kept.bytes_current);
+    assert!(victim.events.is_empty() && victim.association.poll_event().is_none());
+    // In one packet they get two answers, as many as a chunk may hold.
+    let many: Vec<_> = (10_001..11_001).map(|number| request(number, PEER_TSN + 10, &[2])).collect();
+    let sent = victim.send(&many);
+    let last = [11_000, 11_001].map(|number| (RequestSn(PEER_TSN + number - 1), ErrorInProgress));
+    assert_eq!(answers(&sent), last);
+    // Out of sequence, ahead and long ago.
+    for wrong in [11_002, 20_000, 5, 1 << 31] {
+        let sent = victim.send(&[request(wrong, PEER_TSN + 10, &[1])]);
+        assert_eq!(answers(&sent), [(RequestSn(PEER_TSN.wrapping_add(wrong)), BadSequenceNumber)]);
+    }
+    let mut victim = Victim::in_state(State::Established);
+    let first = victim.send(&[request(0, PEER_TSN + 1, &[1])]);
+    assert_eq!(answers(&first), [(RequestSn(PEER_TSN), InProgress)]);
+    // The data that it waits for ends it, without the peer's asking again, once.
+    let sent = victim.send(&[data(0, b"x"), data(1, b"y")]);
+    assert_eq!(answers(&sent), [(RequestSn(PEER_TSN), ResetResult::Performed)]);
+    assert_eq!(incoming(&victim).len(), 1);
+    for _ in 0..10_000 {
+        let again = victim.send(&[request(0, PEER_TSN + 1, &[1])]);
+        assert_eq!(answers(&again), [(RequestSn(PEER_TSN), ResetResult::Performed)]);
+    }
+    assert_eq!(incoming(&victim).len(), 1);
+}
+
+#[test]
+fn g09_requests_to_add_streams_or_to_reset_every_number() {
+    type Push = fn(&mut ReconfigWriter<'_>, RequestSn);
+    let asks: [(&str, Push); 4] = [
+        ("SSN/TSN reset", |writer, request| writer.push_ssn_tsn_reset(request)),
+        ("one more stream out", |writer, request| writer.push_add_outgoing(request, 1)),
+        ("65,535 more streams out", |writer, request| writer.push_add_outgoing(request, u16::MAX)),
+        ("more streams in", |writer, request| writer.push_add_incoming(request, 1)),
+    ];
+    for (what, push) in asks {
+        let mut victim = Victim::in_state(State::Established);
+        victim.send(&[data(0, b"before")]);
+        let streams = victim.association.inbound_streams();
+        let sent = victim.send(&[chunk(|out| {
+            let mut writer = ReconfigWriter::begin(out);
+            push(&mut writer, RequestSn(PEER_TSN));
+            writer.finish();
+        })]);
+        assert_eq!(answers(&sent), [(RequestSn(PEER_TSN), ResetResult::Denied)], "{what}");
+        assert_eq!(victim.association.inbound_streams(), streams, "{what}");
+        assert!(incoming(&victim).is_empty(), "{what}");
+        // Numbers go on as before.
+        victim.send(&[data(1, b"after")]);
+        assert_eq!(victim.messages(), [&b"before"[..], b"after"], "{what}");
+    }
+}
+
+#[test]
+fn g11_a_stream_is_refused_until_its_reset_has_ended() {
+    let (mut victim, number) = asking(1);
+    let send = |victim: &mut Victim| {
+        victim.association.send(victim.now, 1, narrowboat_sctp::Ppid(53), "new".into(), SendOptions::default())
+    };
+    assert_eq!(send(&mut victim), Err(SendError::Resetting(1)));
+    victim.send(&[answer(number, ResetResult::InProgress)]);
+    assert_eq!(send(&mut victim), Err(SendError::Resetting(1)));
+    victim.send(&[answer(number, ResetResult::Performed)]);
+    assert_eq!(send(&mut victim), Ok(()));
+    let sent = victim.poll();
+    assert_eq!(sent[0].value[6..8], [0, 0], "SSN 0");
+}
