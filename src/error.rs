@@ -7,7 +7,7 @@ pub use narrowboat_dcep::{ChannelError, OpenError};
 pub use narrowboat_sctp::{CloseReason, ConfigError, TransportFailure};
 
 #[cfg(feature = "webrtc")]
-pub use crate::webrtc::{FingerprintError, IdentityError, PemError, TicketError};
+pub use crate::webrtc::{FingerprintError, IdentityError, PemError, SdpError, SdpProblem, TicketError};
 
 use crate::{Message, ReadyState};
 
@@ -44,6 +44,10 @@ pub enum Error {
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
+    /// An offer or answer is not taken.
+    #[cfg(feature = "webrtc")]
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
     /// A text is no ticket.
     #[cfg(feature = "webrtc")]
     #[error(transparent)]

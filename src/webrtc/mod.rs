@@ -11,6 +11,7 @@
 //! | `admission` | who has begun a handshake and proved nothing yet |
 //! | `direct` | the way in without signalling: credentials that travel inside the user name |
 //! | `identity`, `fingerprint` | the key and the certificate that peers know this endpoint by |
+//! | `sdp` | offers and answers of data channels (RFC 8841, RFC 8829) |
 //! | `ticket` | what a client must know to connect without signalling |
 
 pub(crate) mod admission;
@@ -20,9 +21,11 @@ pub(crate) mod dtls;
 mod fingerprint;
 pub(crate) mod ice;
 mod identity;
+pub(crate) mod sdp;
 pub(crate) mod stun;
 mod ticket;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
+pub use sdp::{SdpError, SdpProblem};
 pub use ticket::{Ticket, TicketError};

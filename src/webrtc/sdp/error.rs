@@ -1,0 +1,108 @@
+//! What is wrong with a description, and in which line.
+
+use crate::webrtc::FingerprintError;
+
+/// Why an offer or answer is not taken: the line, what is wrong with it, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} of the SDP: {problem}")]
+pub struct SdpError {
+    line: usize,
+    problem: SdpProblem,
+}
+
+impl SdpError {
+    pub(crate) fn new(line: usize, problem: SdpProblem) -> Self {
+        Self { line, problem }
+    }
+
+    /// The number of the line, from 1. For something that is missing, the line that it belongs to.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// What is wrong there.
+    #[must_use]
+    pub fn problem(&self) -> &SdpProblem {
+        &self.problem
+    }
+}
+
+/// What can be wrong with an offer or answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SdpProblem {
+    /// More than 65,536 bytes.
+    #[error("the description is longer than 65,536 bytes: send the offer of one connection, and nothing else")]
+    TooLong,
+    /// Not `type=value` (RFC 8866 §5).
+    #[error(
+        "not a line of SDP, which is a letter, \"=\" and a value: send the description's sdp field as it is, not JSON"
+    )]
+    NotALine,
+    /// The first line says another version (RFC 8866 §5.1).
+    #[error("a description begins with \"v=0\"")]
+    Version,
+    /// A type of line that does not exist, or not here (RFC 8866 §5).
+    #[error("a \"{0}=\" line does not belong here: lines come in the order that RFC 8866 §5 lists")]
+    Order(char),
+    /// A line is missing that every description has (RFC 8866 §5).
+    #[error("the \"{0}=\" line is missing: v=, o=, s= and t= come first, in this order")]
+    MissingLine(char),
+    /// An `m=` line that cannot be read (RFC 8866 §5.14).
+    #[error("not an m= line, which is a medium, a port, a protocol and formats")]
+    Media,
+    /// No section for data channels.
+    #[error(
+        "no section \"m=application … UDP/DTLS/SCTP webrtc-datachannel\": create a data channel before the offer is made"
+    )]
+    NoDataChannels,
+    /// The section's protocol is SCTP over DTLS, but not over UDP, or in the form before RFC 8841.
+    #[error("data channels over {0:?} are not supported: offer UDP/DTLS/SCTP webrtc-datachannel (RFC 8841 §4)")]
+    Protocol(String),
+    /// The section for data channels has port 0 (RFC 3264 §6).
+    #[error("the peer has rejected data channels: their port is 0")]
+    Rejected,
+    /// The answer has other sections than the offer (RFC 3264 §6).
+    #[error("the answer is not one to our offer, which has one section, with the mid {0:?}")]
+    NotOurs(&'static str),
+    /// Something is missing that the section must have.
+    #[error("the section for data channels has no a={0} line, and neither has the session")]
+    Missing(&'static str),
+    /// An attribute that may be there once.
+    #[error("a second a={0} line: there may be one")]
+    Twice(&'static str),
+    /// `a=ice-ufrag` (RFC 8839 §5.4).
+    #[error("a=ice-ufrag has 4 to 256 characters, all of them letters, digits, \"+\" or \"/\"")]
+    IceUfrag,
+    /// `a=ice-pwd` (RFC 8839 §5.4).
+    #[error("a=ice-pwd has 22 to 256 characters, all of them letters, digits, \"+\" or \"/\"")]
+    IcePwd,
+    /// Both ends are ICE-lite (RFC 8445 §2.5).
+    #[error("the peer is ICE-lite, and so are we: one end must be a full ICE agent, like a browser")]
+    BothLite,
+    /// `a=fingerprint` with SHA-256 that is none (RFC 8122 §5).
+    #[error("a=fingerprint: {0}")]
+    Fingerprint(#[from] FingerprintError),
+    /// Fingerprints, but none that we can check (RFC 8122 §5).
+    #[error("there is no sha-256 fingerprint, and no other hash function is supported: add one")]
+    NoKnownFingerprint,
+    /// `a=setup` is not one of the four words (RFC 4145 §4), or `holdconn`.
+    #[error("a=setup is actpass, active or passive; {0:?} is not supported")]
+    Setup(String),
+    /// The answer does not choose (RFC 8842 §5.3).
+    #[error("a=setup in an answer is active or passive: the answerer chooses")]
+    SetupUndecided,
+    /// `a=sctp-port` (RFC 8841 §5.1).
+    #[error("a=sctp-port is a number from 1 to 65535 without leading zeros")]
+    SctpPort,
+    /// `a=max-message-size` (RFC 8841 §6.1).
+    #[error("a=max-message-size is a number of bytes without leading zeros, or 0 for any size")]
+    MaxMessageSize,
+    /// `a=sctp-init` (draft-hancke-tsvwg-snap §4).
+    #[error("a=sctp-init is an INIT chunk in base64")]
+    SctpInit,
+    /// `a=mid` (RFC 5888 §4).
+    #[error("a=mid is a word without spaces")]
+    Mid,
+}

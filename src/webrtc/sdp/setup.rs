@@ -1,0 +1,53 @@
+//! Who begins the DTLS handshake (RFC 8842 §5, RFC 4145 §4).
+
+use super::error::SdpProblem;
+use crate::webrtc::dtls::Role;
+
+/// What `a=setup` says about its sender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Setup {
+    /// Either; the answerer chooses.
+    ActPass,
+    /// It sends the ClientHello.
+    Active,
+    /// It waits for one.
+    Passive,
+}
+
+impl Setup {
+    /// Reads the value. `holdconn`, which postpones the connection, makes no sense for one that begins.
+    pub(super) fn read(value: &str) -> Result<Self, SdpProblem> {
+        match value {
+            "actpass" => Ok(Self::ActPass),
+            "active" => Ok(Self::Active),
+            "passive" => Ok(Self::Passive),
+            other => Err(SdpProblem::Setup(other.chars().take(20).collect())),
+        }
+    }
+
+    /// What we are in our answer to an offer that says this: what it leaves, or `preferred` if it leaves both.
+    pub(crate) fn answered(self, preferred: Role) -> Role {
+        match self {
+            Self::ActPass => preferred,
+            Self::Active => Role::Passive,
+            Self::Passive => Role::Active,
+        }
+    }
+
+    /// What we are when the answer to our offer, which said `actpass`, says this.
+    pub(super) fn chosen(self) -> Result<Role, SdpProblem> {
+        match self {
+            Self::ActPass => Err(SdpProblem::SetupUndecided),
+            Self::Active => Ok(Role::Passive),
+            Self::Passive => Ok(Role::Active),
+        }
+    }
+
+    /// How we say what we are.
+    pub(super) fn word(role: Role) -> &'static str {
+        match role {
+            Role::Active => "active",
+            Role::Passive => "passive",
+        }
+    }
+}
