@@ -1,7 +1,8 @@
 //! Direct mode: a browser connects without signalling, because its first check says all that an offer would.
 //!
-//! The page makes its own offer and leaves it as it is. The answer it builds itself, from the ticket's address and certificate
-//! hash, with `a=ice-ufrag` and `a=ice-pwd` both set to a prefix followed by the browser's *own* ICE password:
+//! The page makes its own offer and leaves it as it is. The answer it builds itself, from the ticket's address and
+//! certificate hash, with `a=ice-ufrag` and `a=ice-pwd` both set to a prefix followed by the browser's *own* ICE
+//! password:
 //!
 //! ```text
 //! USERNAME of the check = narrowboat+1/<client's password> : <client's fragment>
@@ -9,9 +10,10 @@
 //!                         '--- and server's password ----'
 //! ```
 //!
-//! So the server can answer any check from what is in it, and keeps nothing. The flip side: whoever sends a check has chosen
-//! its password too, so a check proves only that its sender is able to make checks. That it can receive at its address is
-//! proved by the DTLS handshake, and who the server is by the certificate hash; who the client is, nobody knows, as with HTTPS.
+//! So the server can answer any check from what is in it, and keeps nothing. The flip side: whoever sends a check has
+//! chosen its password too, so a check proves only that its sender is able to make checks. That it can receive at its
+//! address is proved by the DTLS handshake, and who the server is by the certificate hash; who the client is, nobody
+//! knows, as with HTTPS.
 //!
 //! The prefix keeps one protocol's traffic from being taken for another's. Ours is `narrowboat+1/`; that of libp2p's
 //! `webrtc-direct` (version 2) does the same thing, and is accepted if asked for.
@@ -48,8 +50,8 @@ pub(crate) struct DirectName<'a> {
 }
 
 impl<'a> DirectName<'a> {
-    /// Reads a user name whose fragments are valid already. `None` if the prefix is unknown, or what follows is no password
-    /// (22 to 256 ice-chars, prefix included).
+    /// Reads a user name whose fragments are valid already. `None` if the prefix is unknown, or what follows is no
+    /// password (22 to 256 ice-chars, prefix included).
     pub(crate) fn parse(username: Username<'a>, prefixes: Prefixes) -> Option<Self> {
         let Username { to: server, from: client_ufrag } = username;
         let libp2p = || server.strip_prefix(PREFIX_LIBP2P).filter(|_| prefixes.libp2p);
@@ -68,8 +70,8 @@ impl<'a> DirectName<'a> {
     }
 }
 
-/// Answers a check that belongs to no association yet, from what is in it alone: appends the response to `out`, at most 1.5
-/// times the request, and says who asks. Nothing is kept.
+/// Answers a check that belongs to no association yet, from what is in it alone: appends the response to `out`, at most
+/// 1.5 times the request, and says who asks. Nothing is kept.
 pub(crate) fn answer<'a>(
     request: &Message<'a>,
     source: SocketAddr,

@@ -40,8 +40,8 @@ pub struct Fingerprint([u8; 32]);
 pub enum FingerprintError {
     /// None of the three spellings.
     #[error(
-        "not a certificate hash: write 64 hexadecimal digits, \"sha-256 AA:BB:…\" with 32 bytes, or a certhash that begins \
-         with \"uEi\""
+        "not a certificate hash: write 64 hexadecimal digits, \"sha-256 AA:BB:…\" with 32 bytes, or a certhash that \
+         begins with \"uEi\""
     )]
     Spelling,
     /// SDP's spelling, but of another hash function.
@@ -155,8 +155,8 @@ impl fmt::Debug for Fingerprint {
 mod tests {
     use super::*;
 
-    const SDP: &str = "sha-256 CF:D4:37:5D:70:14:36:99:5C:80:5B:75:C4:CB:6A:DD:0C:48:2C:6D:EF:EA:E1:58:63:E8:E1:6D:3D:78:\
-                       83:72";
+    const SDP: &str = "sha-256 \
+        CF:D4:37:5D:70:14:36:99:5C:80:5B:75:C4:CB:6A:DD:0C:48:2C:6D:EF:EA:E1:58:63:E8:E1:6D:3D:78:83:72";
     const HEX: &str = "cfd4375d701436995c805b75c4cb6add0c482c6defeae15863e8e16d3d788372";
 
     #[test]

@@ -41,8 +41,8 @@ pub struct Ticket {
 pub enum TicketError {
     /// Neither of the two spellings.
     #[error(
-        "not a ticket: it begins with \"narrowboat://\", or is a multiaddress that begins with \"/ip4/\" or \"/ip6/\" and has \
-         \"/webrtc-direct/\" in it"
+        "not a ticket: it begins with \"narrowboat://\", or is a multiaddress that begins with \"/ip4/\" or \"/ip6/\" and \
+         has \"/webrtc-direct/\" in it"
     )]
     Spelling,
     /// There is no certificate hash.
@@ -81,7 +81,8 @@ impl Ticket {
     ///
     /// # Errors
     ///
-    /// If there is no address, more than 8, one twice, or one that nobody can be reached at (port 0, 0.0.0.0, multicast).
+    /// If there is no address, more than 8, one twice, or one that nobody can be reached at (port 0, 0.0.0.0,
+    /// multicast).
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, fingerprint: Fingerprint) -> Result<Self, TicketError> {
         let mut checked: Vec<SocketAddr> = Vec::new();
         for address in addresses {

@@ -38,9 +38,11 @@ impl Refusal {
     }
 }
 
-/// Whether a request is one that this key's owner, a controlled agent, accepts. The caller has found the key by the user name.
+/// Whether a request is one that this key's owner, a controlled agent, accepts. The caller has found the key by the
+/// user name.
 ///
-/// A request without PRIORITY or without a role is accepted: checks of consent need neither, and a lite agent uses neither.
+/// A request without PRIORITY or without a role is accepted: checks of consent need neither, and a lite agent uses
+/// neither.
 pub(crate) fn check(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
     if request.username.is_none() || !request.has_integrity() {
         return Err(Refusal::BadRequest);

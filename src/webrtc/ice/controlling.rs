@@ -1,5 +1,6 @@
-//! The controlling agent of who connects with a ticket (RFC 8445 §7.2, §8.1.1; RFC 7675 §5.1). The peer is lite and public,
-//! so there is nothing to gather, to pair or to answer: each address is checked, and the first that answers is nominated.
+//! The controlling agent of who connects with a ticket (RFC 8445 §7.2, §8.1.1; RFC 7675 §5.1). The peer is lite and
+//! public, so there is nothing to gather, to pair or to answer: each address is checked, and the first that answers is
+//! nominated.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -32,8 +33,8 @@ const CONSENT_PERIOD: Duration = Duration::from_secs(5);
 /// Checks of consent whose answer still counts: as many as are sent within a consent's lifetime.
 const OUTSTANDING_MAX: usize = 8;
 
-/// What a peer would rank us by if it knew no better: type preference of a peer-reflexive candidate, first interface, first
-/// component (RFC 8445 §5.1.2.1, §7.1.1).
+/// What a peer would rank us by if it knew no better: type preference of a peer-reflexive candidate, first interface,
+/// first component (RFC 8445 §5.1.2.1, §7.1.1).
 const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 /// Finds out which address of a peer answers, and whether it keeps consenting.
@@ -125,8 +126,8 @@ pub(crate) enum Failure {
 }
 
 impl ControllingAgent {
-    /// An agent that checks these addresses, the first of them at once. The seed must be unpredictable: transaction ids come
-    /// from it, which keep off-path attackers from answering.
+    /// An agent that checks these addresses, the first of them at once. The seed must be unpredictable: transaction ids
+    /// come from it, which keep off-path attackers from answering.
     pub(crate) fn new(
         now: Instant,
         local: Credentials,

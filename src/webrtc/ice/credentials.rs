@@ -10,8 +10,8 @@ use crate::webrtc::stun::{is_ice_chars, is_ufrag};
 /// The ice-chars, 64 of them: six bits each (RFC 8839 §5.1).
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Characters of a fragment of ours. 24 bits of randomness are demanded (RFC 8445 §5.3); 48 keep 10,000 associations of one
-/// endpoint apart, because datagrams are routed by it.
+/// Characters of a fragment of ours. 24 bits of randomness are demanded (RFC 8445 §5.3); 48 keep 10,000 associations of
+/// one endpoint apart, because datagrams are routed by it.
 const UFRAG_CHARS: usize = 8;
 
 /// Characters of a password of ours: 144 bits, where 128 are demanded.

@@ -7,20 +7,21 @@ use super::answer::{self, Refusal};
 use super::{CONSENT_LIFETIME, Credentials};
 use crate::webrtc::stun::{Key, Message};
 
-/// How many addresses of a peer are remembered, the least recently checked goes first. A browser checks from one address for
-/// each interface and family that it has; a NAT that gives out new ports adds to them slowly.
+/// How many addresses of a peer are remembered, the least recently checked goes first. A browser checks from one
+/// address for each interface and family that it has; a NAT that gives out new ports adds to them slowly.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
-/// How long the selected address may go without a check before another one that is being checked takes over. Browsers check
-/// the pair they use at least every 6 seconds (RFC 7675 §5.1), so two checks were lost, or the peer has moved and does not
-/// say so: Firefox does not repeat USE-CANDIDATE in checks of consent.
+/// How long the selected address may go without a check before another one that is being checked takes over. Browsers
+/// check the pair they use at least every 6 seconds (RFC 7675 §5.1), so two checks were lost, or the peer has moved and
+/// does not say so: nothing demands USE-CANDIDATE in checks of consent.
 const SELECTED_SILENCE_MAX: Duration = Duration::from_secs(13);
 
 /// Answers the checks of one peer, and judges by them where it is and whether it still consents.
 ///
-/// A lite agent asks for no consent, so it cannot have it confirmed as RFC 7675 §5.1 describes. What it has are the checks of
-/// the peer, who must make them to keep *our* consent: as long as authenticated ones arrive, the peer is there and wants to
-/// be sent to. An address counts for 30 seconds from its last check; when none counts any more, the association is over.
+/// A lite agent asks for no consent, so it cannot have it confirmed as RFC 7675 §5.1 describes. What it has are the
+/// checks of the peer, who must make them to keep *our* consent: as long as authenticated ones arrive, the peer is
+/// there and wants to be sent to. An address counts for 30 seconds from its last check; when none counts any more, the
+/// association is over.
 ///
 /// Inputs are [`handle_request`](Self::handle_request) and [`handle_timeout`](Self::handle_timeout), the latter due at
 /// [`poll_timeout`](Self::poll_timeout).
@@ -48,8 +49,8 @@ pub(crate) struct Checked {
     pub(crate) is_new: bool,
     /// An address that had to make room: datagrams from there no longer belong here.
     pub(crate) evicted: Option<SocketAddr>,
-    /// Datagrams go to the source from now on, and went elsewhere or nowhere before. What is known about the path's size and
-    /// time no longer holds.
+    /// Datagrams go to the source from now on, and went elsewhere or nowhere before. What is known about the path's
+    /// size and time no longer holds.
     pub(crate) is_switch: bool,
 }
 
@@ -63,8 +64,8 @@ pub(crate) enum Loss {
 }
 
 impl LiteAgent {
-    /// An agent with these credentials of its own, that waits for its first check for so long. What the peer is called does
-    /// not matter: a user name is valid if its first half is ours (RFC 8445 §7.3).
+    /// An agent with these credentials of its own, that waits for its first check for so long. What the peer is called
+    /// does not matter: a user name is valid if its first half is ours (RFC 8445 §7.3).
     pub(crate) fn new(now: Instant, local: Credentials, patience: Duration) -> Self {
         let key = Key::new(local.pwd());
         Self { local, key, first_check_by: now + patience, addresses: Vec::new(), selected: None }
@@ -80,8 +81,8 @@ impl LiteAgent {
         self.selected
     }
 
-    /// Whether the address has passed a check within the last 30 seconds: nominated or not, datagrams from there are the
-    /// peer's (RFC 8445 §12.2), and those from anywhere else are not.
+    /// Whether the address has passed a check within the last 30 seconds: nominated or not, datagrams from there are
+    /// the peer's (RFC 8445 §12.2), and those from anywhere else are not.
     pub(crate) fn is_valid(&self, now: Instant, address: SocketAddr) -> bool {
         let known = self.addresses.iter().find(|known| known.address == address);
         known.is_some_and(|known| now < known.checked_at + CONSENT_LIFETIME)
@@ -92,8 +93,8 @@ impl LiteAgent {
         self.addresses.iter().map(|known| known.address)
     }
 
-    /// Takes a Binding request from `source`, appends the answer to `out`, which goes back to `source` whatever came of it,
-    /// and says what changed. A refused request changes nothing.
+    /// Takes a Binding request from `source`, appends the answer to `out`, which goes back to `source` whatever came of
+    /// it, and says what changed. A refused request changes nothing.
     pub(crate) fn handle_request(
         &mut self,
         now: Instant,
@@ -126,7 +127,8 @@ impl LiteAgent {
         last_check.map_or(self.first_check_by, |at| at + CONSENT_LIFETIME)
     }
 
-    /// Says whether it is over. From then on nothing may be sent any more, and these credentials are dead (RFC 7675 §5.1).
+    /// Says whether it is over. From then on nothing may be sent any more, and these credentials are dead (RFC 7675
+    /// §5.1).
     pub(crate) fn handle_timeout(&self, now: Instant) -> Result<(), Loss> {
         if now < self.poll_timeout() {
             Ok(())

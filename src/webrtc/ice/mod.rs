@@ -1,8 +1,8 @@
 //! As much of ICE as one public port needs (RFC 8445).
 //!
-//! Who is asked is *lite* (§2.5): it answers checks, remembers the addresses that passed one, and sends to the pair that
-//! the other end nominates. Who asks, a Rust client with a ticket, is a small controlling agent that checks a handful of
-//! addresses, nominates the first one that answers, and keeps asking for consent (RFC 7675).
+//! Who is asked is *lite* (§2.5): it answers checks, remembers the addresses that passed one, and sends to the pair
+//! that the other end nominates. Who asks, a Rust client with a ticket, is a small controlling agent that checks a
+//! handful of addresses, nominates the first one that answers, and keeps asking for consent (RFC 7675).
 
 mod answer;
 mod controlling;

@@ -21,9 +21,10 @@ use super::Fingerprint;
 
 /// A private key (ECDSA on P-256, which every browser takes) and its self-signed certificate.
 ///
-/// Peers know an endpoint by the [fingerprint](Self::fingerprint) of its certificate, so an identity should live as long as
-/// the tickets and pages that name it: keep it in a file with [`load_or_create`](Self::load_or_create), or let every node
-/// of a service make the same one [from a seed](Self::from_seed). [`generate`](Self::generate) makes a new one each time.
+/// Peers know an endpoint by the [fingerprint](Self::fingerprint) of its certificate, so an identity should live as
+/// long as the tickets and pages that name it: keep it in a file with [`load_or_create`](Self::load_or_create), or let
+/// every node of a service make the same one [from a seed](Self::from_seed). [`generate`](Self::generate) makes a new
+/// one each time.
 ///
 /// Copies share one key.
 #[derive(Clone)]
@@ -120,8 +121,8 @@ impl Identity {
     /// Makes the identity that belongs to a seed: the same key and the same certificate hash on every node, after every
     /// restart and in every version of this crate.
     ///
-    /// The seed *is* the private key. It must be 32 bytes that nobody can guess, from a secret store for example, and never a
-    /// password or a name.
+    /// The seed *is* the private key. It must be 32 bytes that nobody can guess, from a secret store for example, and
+    /// never a password or a name.
     ///
     /// # Errors
     ///
@@ -132,9 +133,9 @@ impl Identity {
 
     /// Reads the identity in this file, or makes one and puts it there.
     ///
-    /// The file holds the private key (PKCS #8) and the certificate in PEM, and is readable by this user alone (mode 0600). It
-    /// appears whole or not at all; of two processes that create it at once, both end up with the same identity. This
-    /// blocks on the file system.
+    /// The file holds the private key (PKCS #8) and the certificate in PEM, and is readable by this user alone (mode
+    /// 0600). It appears whole or not at all; of two processes that create it at once, both end up with the same
+    /// identity. This blocks on the file system.
     ///
     /// # Errors
     ///
@@ -143,8 +144,8 @@ impl Identity {
         store::load_or_create(path.as_ref())
     }
 
-    /// Reads a private key (PKCS #8, ECDSA on P-256) and its certificate from PEM, in any order. The certificate may be any that
-    /// has this key; only its hash counts.
+    /// Reads a private key (PKCS #8, ECDSA on P-256) and its certificate from PEM, in any order. The certificate may be
+    /// any that has this key; only its hash counts.
     ///
     /// # Errors
     ///

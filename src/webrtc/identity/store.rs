@@ -53,8 +53,8 @@ fn create(path: &Path, identity: &Identity) -> Result<(), IdentityError> {
     result.map_err(|source| IdentityError::Create { path: path.to_owned(), source })
 }
 
-/// A link fails if there is a file already, so that nobody's identity is replaced. Where the file system has no links, the
-/// file is moved, and of two processes that create it in the same instant the later one wins.
+/// A link fails if there is a file already, so that nobody's identity is replaced. Where the file system has no links,
+/// the file is moved, and of two processes that create it in the same instant the later one wins.
 fn put_in_place(temporary: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(temporary, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(temporary, path),

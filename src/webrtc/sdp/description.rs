@@ -141,8 +141,8 @@ struct Data<'a, 'b> {
     block: &'b Block<'a>,
     head: Head<'a>,
     is_bundled: bool,
-    /// The section itself, the session, and the section that stands for the whole bundle (RFC 9143 §7.1), whose transport
-    /// a section that is there for the bundle only shares.
+    /// The section itself, the session, and the section that stands for the whole bundle (RFC 9143 §7.1), whose
+    /// transport a section that is there for the bundle only shares.
     levels: Vec<&'b Block<'a>>,
 }
 
@@ -221,8 +221,8 @@ impl<'a, 'b> Data<'a, 'b> {
         })
     }
 
-    /// All fingerprints of the first level that has any (RFC 8122 §5): those of functions that we do not know are left out,
-    /// but one must be left.
+    /// All fingerprints of the first level that has any (RFC 8122 §5): those of functions that we do not know are left
+    /// out, but one must be left.
     fn fingerprints(&self) -> Result<Vec<Fingerprint>, SdpError> {
         for level in &self.levels {
             let mut known = Vec::new();

@@ -54,7 +54,8 @@ pub enum SdpProblem {
     Media,
     /// No section for data channels.
     #[error(
-        "no section \"m=application … UDP/DTLS/SCTP webrtc-datachannel\": create a data channel before the offer is made"
+        "no section \"m=application … UDP/DTLS/SCTP webrtc-datachannel\": create a data channel before the offer is \
+         made"
     )]
     NoDataChannels,
     /// The section's protocol is SCTP over DTLS, but not over UDP, or in the form before RFC 8841.

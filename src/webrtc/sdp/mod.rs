@@ -1,5 +1,5 @@
-//! Session descriptions of one data channel section (RFC 8866, RFC 8829, RFC 8841): a strict reader of offers and answers, and a
-//! writer of ours.
+//! Session descriptions of one data channel section (RFC 8866, RFC 8829, RFC 8841): a strict reader of offers and
+//! answers, and a writer of ours.
 //!
 //! | module | owns |
 //! | --- | --- |
@@ -9,8 +9,8 @@
 //! | `setup` | who begins the DTLS handshake |
 //! | `write` | our answers and offers |
 //!
-//! Candidates are not read: being ICE-lite we check nothing, and learn where the peer is from its own checks. So late and
-//! trickled ones need no care either.
+//! Candidates are not read: being ICE-lite we check nothing, and learn where the peer is from its own checks. So late
+//! and trickled ones need no care either.
 
 mod attribute;
 mod description;

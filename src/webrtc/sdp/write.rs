@@ -102,8 +102,8 @@ fn data(sdp: &mut String, mid: Option<&str>, setup: &str, has_tls_id: bool, loca
     attribute("a=end-of-candidates");
 }
 
-/// A host candidate of the only component (RFC 8839 §5.1): a foundation of its own, and a priority that falls from one to the
-/// next (RFC 8445 §5.1.2.1).
+/// A host candidate of the only component (RFC 8839 §5.1): a foundation of its own, and a priority that falls from one
+/// to the next (RFC 8445 §5.1.2.1).
 fn candidate(index: usize, address: SocketAddr) -> String {
     let preference = u32::from(u16::MAX).saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
     let priority = (126 << 24) | (preference << 8) | 255;

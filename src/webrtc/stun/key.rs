@@ -8,8 +8,8 @@ use super::message::Message;
 /// Bytes of a MESSAGE-INTEGRITY value.
 pub(super) const MAC_LEN: usize = 20;
 
-/// The key that a password makes (RFC 8489 §9.1.1), ready for use: the two blocks of HMAC that depend on nothing else are
-/// computed once.
+/// The key that a password makes (RFC 8489 §9.1.1), ready for use: the two blocks of HMAC that depend on nothing else
+/// are computed once.
 #[derive(Clone)]
 pub(crate) struct Key(Hmac<Sha1>);
 
@@ -19,7 +19,8 @@ impl Key {
         Self(Hmac::new_from_slice(password.as_bytes()).expect("HMAC takes a key of any length"))
     }
 
-    /// Whether the message carries a MESSAGE-INTEGRITY and it is this key's. Takes the same time wherever the two differ.
+    /// Whether the message carries a MESSAGE-INTEGRITY and it is this key's. Takes the same time wherever the two
+    /// differ.
     pub(crate) fn has_signed(&self, message: &Message<'_>) -> bool {
         let Some((signed, mac)) = message.integrity() else { return false };
         self.over(signed).is_some_and(|computed| computed.verify_slice(mac).is_ok())

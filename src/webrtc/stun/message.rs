@@ -6,8 +6,8 @@ use super::key::MAC_LEN;
 use super::username::Username;
 use super::{ATTRIBUTE_HEADER_LEN, FINGERPRINT_LEN, FINGERPRINT_XOR, HEADER_LEN, MAGIC_COOKIE, attribute};
 
-/// The longest message that is looked at. A check with the longest user name has less than 700 bytes, and none may exceed
-/// the path's MTU (RFC 8489 §6.1); the limit bounds what one datagram of a flood costs.
+/// The longest message that is looked at. A check with the longest user name has less than 700 bytes, and none may
+/// exceed the path's MTU (RFC 8489 §6.1); the limit bounds what one datagram of a flood costs.
 pub(crate) const MESSAGE_LEN_MAX: usize = 1_500;
 
 /// How many unknown attributes are named in an answer; one is enough to be told.
@@ -113,8 +113,8 @@ impl Unknown {
 impl<'a> Message<'a> {
     /// Reads a datagram that is to be one message, cheapest checks first: length, cookie, FINGERPRINT, attributes.
     ///
-    /// Comprehension-optional attributes that we do not know are skipped; what follows MESSAGE-INTEGRITY is ignored up to
-    /// FINGERPRINT (RFC 8489 §14.5), and so is the second of two attributes of one type (§14).
+    /// Comprehension-optional attributes that we do not know are skipped; what follows MESSAGE-INTEGRITY is ignored up
+    /// to FINGERPRINT (RFC 8489 §14.5), and so is the second of two attributes of one type (§14).
     pub(crate) fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
         let (kind, transaction_id) = header(datagram)?;
         let Some((before_fingerprint, fingerprint)) = datagram.split_last_chunk::<FINGERPRINT_LEN>() else {

@@ -15,7 +15,8 @@ pub(crate) struct Username<'a> {
 }
 
 impl<'a> Username<'a> {
-    /// Reads `to:from`, both of 4 to 256 ice-chars; a colon is none, so there is exactly one. `None` if it is anything else.
+    /// Reads `to:from`, both of 4 to 256 ice-chars; a colon is none, so there is exactly one. `None` if it is anything
+    /// else.
     pub(crate) fn parse(value: &'a [u8]) -> Option<Self> {
         let (to, from) = std::str::from_utf8(value).ok()?.split_once(':')?;
         [to, from].into_iter().all(is_ufrag).then_some(Self { to, from })

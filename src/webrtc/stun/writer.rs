@@ -99,8 +99,9 @@ impl<'b> Writer<'b> {
         TransactionId(id.unwrap_or_default())
     }
 
-    /// Appends an attribute of a few parts, pads it with zeros, and brings the length in the header up to date. What this
-    /// module writes stays far below 65,536 bytes; a length that did not fit would make a message that nobody takes.
+    /// Appends an attribute of a few parts, pads it with zeros, and brings the length in the header up to date. What
+    /// this module writes stays far below 65,536 bytes; a length that did not fit would make a message that nobody
+    /// takes.
     fn attribute(&mut self, kind: u16, parts: &[&[u8]]) {
         let len: usize = parts.iter().map(|part| part.len()).sum();
         self.buf.extend_from_slice(&kind.to_be_bytes());
