@@ -141,6 +141,11 @@ impl Stream {
         }
     }
 
+    /// Whether something waits for the next use. Only what comes after the peer's reset does so on a stream in use.
+    pub(crate) fn has_held(&self) -> bool {
+        self.is_incoming_reset() && !self.held.is_empty()
+    }
+
     pub(crate) fn take_held(&mut self) -> VecDeque<Arrival> {
         std::mem::take(&mut self.held)
     }

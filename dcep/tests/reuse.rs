@@ -119,6 +119,23 @@ fn an_open_that_overtakes_the_answer_to_our_reset_waits_for_it() {
 }
 
 #[test]
+fn what_waits_for_the_answer_to_our_reset_is_delivered_if_the_association_is_shut_down() {
+    let (mut pair, a) = ahead();
+    let second = pair.open(B, ChannelOptions::new("second"));
+    pair.send(B, second, "of the second");
+    pair.run_for(Duration::from_millis(300));
+    let now = pair.now;
+    pair[A].association.shutdown(now);
+    pair.turn(A);
+    pair.run_for(Duration::from_secs(5));
+    let next = pair.incoming(A);
+    let events = pair.take_events(A);
+    assert_eq!(events[..3], [Event::Closed(a, None), Event::Incoming(next), Event::Readable(next)], "{events:?}");
+    assert!(matches!(events[3..], [Event::Closed(id, None), Event::AssociationClosed(_)] if id == next), "{events:?}");
+    assert_eq!(texts(&pair.recv_all(A, next)), ["of the second"]);
+}
+
+#[test]
 fn a_whole_channel_that_overtakes_the_answer_to_our_reset_comes_and_goes() {
     let (mut pair, a) = ahead();
     let second = pair.open(B, ChannelOptions::new("second"));

@@ -4,7 +4,7 @@
 use narrowboat_dcep::{ChannelError, ChannelId, ChannelOptions, Event, OpenError, ReadyState, Reliability, SendError};
 use narrowboat_sctp::{CloseReason, State};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::{Nanos, nanos};
@@ -34,8 +34,8 @@ pub(crate) struct App {
     lenient: bool,
     /// The peer has made a negotiated channel, and its id was still in use here.
     has_to_join: bool,
-    /// Let go of: what is still said about them does not matter.
-    forgotten: BTreeSet<ChannelId>,
+    /// Let go of: of what is still said about them only a failure matters.
+    forgotten: BTreeMap<ChannelId, u32>,
     trace: Trace,
 }
 
@@ -85,7 +85,7 @@ impl App {
             shutting_down: false,
             lenient,
             has_to_join: false,
-            forgotten: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
             trace,
         }
     }
@@ -155,7 +155,9 @@ impl App {
 
     pub(crate) fn on_event(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, event: &Event) {
         assert!(self.ended.is_none(), "I23: {event:?} after the end");
-        if subject(event).is_some_and(|id| self.forgotten.contains(&id)) {
+        if let Some(&uid) = subject(event).and_then(|id| self.forgotten.get(&id)) {
+            let failed = matches!(event, Event::Closed(_, Some(_)));
+            model.channel(uid).ends[self.side].failed |= failed;
             return;
         }
         match event {
@@ -512,7 +514,7 @@ impl App {
     /// Drops the handle, unread messages included.
     fn forget(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
         let AppChannel { id, uid, .. } = self.channels.remove(index);
-        self.forgotten.insert(id);
+        self.forgotten.insert(id, uid);
         self.mark_closed(now, model, uid);
         let end = &mut model.channel(uid).ends[self.side];
         (end.deaf, end.closed, end.opened) = (true, true, true);

@@ -3,7 +3,7 @@
 use narrowboat_sctp::{State, Stats};
 
 use crate::clock::{Nanos, nanos};
-use crate::observer::Observer;
+use crate::observer::{Contents, Observer};
 use crate::packet::{Packet, kind};
 use crate::session::{Session, Turn};
 use crate::stack::Stack;
@@ -62,19 +62,29 @@ pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
     assert!(stats.buffered_amount <= sendable, "I14: {} bytes are buffered", stats.buffered_amount);
 }
 
-/// I09 and I10, around one `poll_transmit`.
-pub(crate) fn check_window(before: &Stats, after: &Stats, new_data: u32, mtu: usize, packets: usize) {
-    if new_data == 0 {
-        return;
+/// I09 and I10, around one `poll_transmit` that wrote these packets. `may_exceed`: one of them may hold new data whatever
+/// the congestion window.
+pub(crate) fn check_window(before: &Stats, after: &Stats, written: &[Contents], mtu: usize, may_exceed: &mut bool) {
+    let cwnd = after.cwnd;
+    // What was in flight before each packet is told by what is in flight at the end: what is given up while packets are
+    // written is no more in flight, and makes room.
+    let mut flight = after.flight_size.saturating_sub(written.iter().map(|contents| contents.data_bytes).sum());
+    for contents in written {
+        if contents.new_data > 0 && flight >= cwnd {
+            assert!(std::mem::take(may_exceed), "I09: new data with {flight} of {cwnd} bytes in flight");
+        } else if contents.new_data > 0 {
+            let limit = cwnd + mtu;
+            let sent = flight + contents.data_bytes;
+            assert!(sent <= limit, "I09: {sent} bytes in flight, cwnd {cwnd}");
+        }
+        flight += contents.data_bytes;
     }
-    let (flight, cwnd) = (before.flight_size, before.cwnd);
-    // Several packets at once: only the state before the first is known, so only the end is held to the rule.
-    assert!(packets > 1 || flight < cwnd || flight == 0, "I09: new data with {flight} of {cwnd} bytes in flight");
-    let limit = after.cwnd.max(cwnd).max(flight) + mtu;
-    assert!(after.flight_size <= limit, "I09: {} bytes in flight, cwnd {cwnd}", after.flight_size);
-    let probe = before.peer_rwnd > 0 || flight == 0;
-    assert!(probe, "I10: new data into a closed window with {flight} bytes in flight");
-    assert!(before.peer_rwnd > 0 || new_data == 1, "I10: {new_data} chunks into a closed window");
+    let new_data: u32 = written.iter().map(|contents| contents.new_data).sum();
+    if before.peer_rwnd == 0 && new_data > 0 {
+        let in_flight = before.flight_size;
+        assert_eq!(in_flight, 0, "I10: new data into a closed window with {in_flight} bytes in flight");
+        assert_eq!(new_data, 1, "I10: {new_data} chunks into a closed window");
+    }
 }
 
 /// I17 and G6: heap of one node with so many associations.

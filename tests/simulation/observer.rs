@@ -61,6 +61,8 @@ pub(crate) struct Contents {
     pub(crate) has_data: bool,
     /// DATA sent for the first time.
     pub(crate) new_data: u32,
+    /// Bytes of DATA, headers and padding included.
+    pub(crate) data_bytes: usize,
     pub(crate) only_heartbeat: bool,
     pub(crate) only_forward_tsn: bool,
 }
@@ -99,6 +101,7 @@ impl Observer {
         Contents {
             has_data: packet.has(kind::DATA),
             new_data,
+            data_bytes: packet.chunks.iter().filter(|c| c.kind == kind::DATA).map(Chunk::wire_len).sum(),
             only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
             only_forward_tsn: packet.chunks.iter().all(|c| c.kind == kind::FORWARD_TSN),
         }

@@ -157,6 +157,11 @@ impl<'a> Chunk<'a> {
         })
     }
 
+    /// Header and padding included.
+    pub(crate) fn wire_len(&self) -> usize {
+        (4 + self.body.len()).next_multiple_of(4)
+    }
+
     /// INIT and INIT ACK.
     pub(crate) fn init(&self) -> Result<Init, String> {
         let body = self.body;

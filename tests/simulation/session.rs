@@ -137,20 +137,16 @@ impl Session {
             assert!(transmit.segment_size > 0, "I04: an empty transmit");
             let packets = turn.buf.len().div_ceil(transmit.segment_size);
             assert!(packets <= turn.options.max_datagrams, "I04: {packets} datagrams at once");
-            let mut all = Contents::default();
+            let mut written = Vec::new();
             for packet in turn.buf.chunks(transmit.segment_size) {
                 let contents = self.observe_sent(turn.now, turn.model, turn.observer, turn.options, &before, packet);
                 turn.sent.push((bytes::Bytes::copy_from_slice(packet), contents));
-                all.new_data += contents.new_data;
+                written.push(contents);
                 bursts += u32::from(contents.new_data > 0);
                 // What has expired is found out while writing, so that it may be told in a packet of its own.
                 control += u32::from(!contents.has_data && !contents.only_forward_tsn);
             }
-            if before.flight_size >= before.cwnd && turn.may_exceed && packets == 1 && all.new_data > 0 {
-                turn.may_exceed = false;
-                continue;
-            }
-            invariants::check_window(&before, &self.stack.stats(), all.new_data, config.mtu, packets);
+            invariants::check_window(&before, &self.stack.stats(), &written, config.mtu, &mut turn.may_exceed);
         }
         assert!(bursts <= config.max_burst, "I09: {bursts} packets of new data in one burst");
         let words = || -> Vec<_> { turn.sent.iter().map(|(packet, _)| Packet::words(packet)).collect() };

@@ -155,9 +155,22 @@ impl DataChannels {
     }
 
     pub(super) fn on_association_closed(&mut self, now: Instant, association: &mut Association, reason: CloseReason) {
+        if reason == CloseReason::Shutdown {
+            self.deliver_held(now, association);
+        }
         self.close_all(now, association, &ChannelError::Association(reason.clone()));
         self.phase = Phase::Ended;
         self.events.push_back(Event::AssociationClosed(reason));
+    }
+
+    /// What a peer has sent on an id after its own reset shows that it has performed ours; the answer that would have said
+    /// so will not come any more. It was accepted there, and can still be read here.
+    fn deliver_held(&mut self, now: Instant, association: &mut Association) {
+        let holds = |stream: &Stream| stream.has_held() && stream.outgoing() == Outgoing::Resetting;
+        let ids: Vec<StreamId> = self.streams.iter().filter(|(_, stream)| holds(stream)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.on_both_reset(now, association, id);
+        }
     }
 
     /// The channel is closed; its stream is somebody else's business by now.

@@ -201,8 +201,8 @@ impl LossDetection {
                 }
                 log.pop_front();
             }
-            if log.is_empty() && log.capacity() > 64 {
-                log.shrink_to(64);
+            if log.is_empty() && log.capacity() > 32 {
+                log.shrink_to(32);
             }
         }
         look_again
