@@ -10,7 +10,7 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
 use crate::stats::DropReason;
-use crate::wire::{Cause, Causes, RawChunk, decode_heartbeat};
+use crate::wire::{Cause, Causes, RawChunk, T_BIT, decode_heartbeat};
 
 impl Association {
     /// The answer is the chunk's value as it came, if it fits a packet; the last of several wins.
@@ -75,12 +75,17 @@ impl Association {
         }
     }
 
-    pub(super) fn on_abort(&mut self, value: &[u8]) {
+    pub(super) fn on_abort(&mut self, flags: u8, value: &[u8]) {
         let mut causes = Causes::new(value);
         let first = causes.next();
         if first.as_ref().is_some_and(Result::is_err) || causes.any(|cause| cause.is_err()) {
             // §3.3.7: an ABORT that does not parse is no ABORT.
             return self.drop_chunk(DropReason::Malformed);
+        }
+        if self.state == State::ShutdownAckSent && flags & T_BIT != 0 {
+            // The peer has forgotten the association, and an old SHUTDOWN of ours came too late. Each end has acknowledged
+            // all that the other sent, so this says no more than the SHUTDOWN COMPLETE that is missing (§9.2).
+            return self.close(CloseReason::Shutdown);
         }
         let first = first.and_then(Result::ok);
         let cause = first.as_ref().map(Cause::code);

@@ -165,7 +165,7 @@ impl Association {
             ChunkType::SHUTDOWN_COMPLETE => self.on_shutdown_complete(),
             ChunkType::ABORT => {
                 // §3.3.7: nothing behind it counts, not even if it is malformed.
-                self.on_abort(value);
+                self.on_abort(chunk.flags, value);
                 return false;
             }
             ChunkType::ERROR => self.on_error(now, value),
