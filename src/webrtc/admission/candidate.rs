@@ -8,6 +8,9 @@ use crate::webrtc::dtls::Dtls;
 /// or a limit; the factor is RFC 9000's, §8.1).
 const AMPLIFICATION_MAX: usize = 3;
 
+/// Bytes of a server's first flight: a datagram.
+const FLIGHT_LEN: usize = 1200;
+
 /// What may be sent to an address that might be somebody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Budget {
@@ -36,9 +39,11 @@ pub(crate) struct Candidate<T> {
 }
 
 impl Candidate<Dtls> {
-    /// Takes in a datagram and what it is worth.
+    /// Takes in a datagram and what it is worth. A hello that is not worth a flight is asked for a cookie, which costs less
+    /// time than waiting until the peer has repeated it often enough.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.budget.on_received(datagram.len());
+        self.value.ask_for_cookie_below(FLIGHT_LEN / AMPLIFICATION_MAX);
         self.value.handle_datagram(now, datagram);
     }
 
@@ -52,7 +57,7 @@ impl Candidate<Dtls> {
     /// What may be sent now. The rest waits for the peer's next datagram.
     pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let len = self.value.next_transmit_len()?;
-        if !self.budget.allows(len) {
+        if !self.value.is_address_proved() && !self.budget.allows(len) {
             return None;
         }
         self.budget.on_sent(len);

@@ -141,6 +141,9 @@ enum Stage {
 pub(crate) struct Dtls {
     parameters: Arc<Parameters>,
     asks_for_cookie: bool,
+    /// A ClientHello of fewer bytes is asked for a cookie in any case.
+    cookie_below: usize,
+    is_address_proved: bool,
     role: Role,
     /// Made when the handshake begins: a passive one has the peer's whole ClientHello by then.
     inner: Option<dimpl::Dtls>,
@@ -174,6 +177,8 @@ impl Dtls {
         let mut dtls = Self {
             parameters,
             asks_for_cookie,
+            cookie_below: 0,
+            is_address_proved: false,
             role,
             inner: None,
             hello: HelloPieces::default(),
@@ -203,6 +208,11 @@ impl Dtls {
     /// SHA-256 of the peer's certificate, once it has been accepted.
     pub(crate) fn peer_fingerprint(&self) -> Option<&[u8; 32]> {
         self.peer_fingerprint.as_ref()
+    }
+
+    /// Whether the peer has shown that it receives what is sent to it: it has returned a cookie, or finished the handshake.
+    pub(crate) fn is_address_proved(&self) -> bool {
+        self.is_address_proved
     }
 
     /// The negotiated version, while connected.
@@ -259,6 +269,11 @@ impl Dtls {
         Ok(())
     }
 
+    /// Makes a passive end ask for a cookie if the ClientHello has fewer bytes than this, whatever was said at the start.
+    pub(crate) fn ask_for_cookie_below(&mut self, len: usize) {
+        self.cookie_below = len;
+    }
+
     /// Ends the association. The peer is told if it is connected: poll [`poll_transmit`](Self::poll_transmit) once more.
     pub(crate) fn close(&mut self) {
         if self.stage == Stage::Over {
@@ -291,8 +306,10 @@ impl Dtls {
         }
         self.now = now;
         if self.role == Role::Passive && hello::is_client_hello(datagram) {
-            for datagram in self.hello.add(datagram).unwrap_or_default() {
-                self.take_in(now, &datagram);
+            let Some(pieces) = self.hello.add(datagram) else { return };
+            self.asks_for_cookie |= pieces.iter().map(|piece| piece.len()).sum::<usize>() < self.cookie_below;
+            for piece in pieces {
+                self.take_in(now, &piece);
             }
             return;
         }
@@ -375,7 +392,10 @@ impl Dtls {
                 Output::BufferTooSmall { needed } => buffer = vec![0; needed],
                 // More than waits here if nobody may send it; the peer will ask for it again.
                 Output::Packet(_) if self.flights.len() >= FLIGHTS_MAX => {}
-                Output::Packet(datagram) => self.flights.push_back(datagram.to_vec()),
+                Output::Packet(datagram) => {
+                    self.is_address_proved |= self.asks_for_cookie && record::is_server_flight(datagram);
+                    self.flights.push_back(datagram.to_vec());
+                }
                 Output::PeerCert(certificate) => {
                     let presented = Sha256::digest(certificate).into();
                     if !self.accepts(&presented) {
@@ -392,6 +412,7 @@ impl Dtls {
                         _ => Version::Dtls12,
                     };
                     self.stage = Stage::Connected(version);
+                    self.is_address_proved = true;
                     self.events.push_back(Event::Connected(version));
                 }
                 Output::ApplicationData(packet) => {

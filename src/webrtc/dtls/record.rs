@@ -13,6 +13,12 @@ pub(super) const ACK: u8 = 26;
 pub(super) const CLIENT_HELLO: u8 = 1;
 /// `server_hello`; a HelloRetryRequest is one too.
 pub(super) const SERVER_HELLO: u8 = 2;
+/// The random of a ServerHello that is a HelloRetryRequest (RFC 8446 §4.1.3): SHA-256 of `HelloRetryRequest`.
+const RETRY_RANDOM: [u8; 32] = [
+    0xCF, 0x21, 0xAD, 0x74, 0xE5, 0x9A, 0x61, 0x11, 0xBE, 0x1D, 0x8C, 0x02, 0x1E, 0x65, 0xB8, 0x91, 0xC2, 0xA2, 0x11,
+    0x16, 0x7A, 0xBB, 0x8C, 0x5E, 0x07, 0x9E, 0x09, 0xE2, 0xC8, 0xA8, 0x33, 0x9C,
+];
+
 /// `hello_verify_request` (RFC 6347 §4.2.1).
 pub(super) const HELLO_VERIFY_REQUEST: u8 = 3;
 
@@ -135,6 +141,15 @@ impl HandshakeHeader {
     }
 }
 
+/// Whether a datagram begins with a ServerHello that asks for nothing more of the ClientHello.
+pub(super) fn is_server_flight(datagram: &[u8]) -> bool {
+    let Some(Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, fragment })) = Records::new(datagram).next() else {
+        return false;
+    };
+    // Header of the message, legacy version, random.
+    fragment.first() == Some(&SERVER_HELLO) && fragment.get(14..46).is_some_and(|random| random != RETRY_RANDOM)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +193,12 @@ mod tests {
             }
         }
         assert_eq!(Records::new(&[0b0011_0100, 1, 2, 3, 4, 5]).next(), Some(Err(Malformed)), "a connection id");
+    }
+
+    #[test]
+    fn the_random_of_a_retry_is_the_hash_that_the_rfc_says() {
+        let hash: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest("HelloRetryRequest").into();
+        assert_eq!(RETRY_RANDOM, hash);
     }
 
     #[test]
