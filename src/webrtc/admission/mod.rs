@@ -129,7 +129,7 @@ impl<T> Admission<T> {
     }
 
     /// The peer at an address.
-    pub(crate) fn get_mut(&mut self, address: SocketAddr) -> Option<&mut Candidate<T>> {
+    pub(crate) fn candidate(&mut self, address: SocketAddr) -> Option<&mut Candidate<T>> {
         let slot = *self.by_address.get(&address)?;
         Some(&mut self.slots.get_mut(slot as usize)?.as_mut()?.candidate)
     }

@@ -36,13 +36,13 @@ impl Server {
     fn handle(&mut self, address: SocketAddr, datagram: &[u8]) -> Vec<Vec<u8>> {
         let now = self.now;
         while self.table.expire(now).is_some() {}
-        if self.table.get_mut(address).is_none() {
+        if self.table.candidate(address).is_none() {
             let asks_for_cookie = self.table.asks_for_cookie(now);
             let parameters = self.parameters.clone();
             let make = || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, asks_for_cookie);
             self.table.insert(now, address, make).expect("no limit by the second here");
         }
-        let candidate = self.table.get_mut(address).expect("it was put there");
+        let candidate = self.table.candidate(address).expect("it was put there");
         candidate.handle_datagram(now, datagram);
         self.received += datagram.len();
         let answers: Vec<_> = std::iter::from_fn(|| candidate.poll_transmit()).collect();
@@ -143,7 +143,7 @@ fn k09_one_source_cannot_push_out_the_others() {
     for port in 1..5000 {
         server.handle(SocketAddr::from(([203, 0, 113, 7], port)), &half);
     }
-    assert!(server.table.get_mut(spoofed(9)).is_some());
+    assert!(server.table.candidate(spoofed(9)).is_some());
     assert_eq!(server.table.len(), 1 + 32 / 4);
 }
 
@@ -157,7 +157,7 @@ fn a_hello_that_is_not_worth_a_flight_is_asked_for_a_cookie_at_once() {
         let flight: Vec<_> = std::iter::from_fn(|| client.poll_transmit()).collect();
         let answers: Vec<_> = flight.iter().flat_map(|datagram| server.handle(address, datagram)).collect();
         assert!(!answers.is_empty(), "round trip {round_trip}");
-        let is_proved = server.table.get_mut(address).is_some_and(|candidate| candidate.value.is_address_proved());
+        let is_proved = server.table.candidate(address).is_some_and(|candidate| candidate.value.is_address_proved());
         assert_eq!(is_proved, round_trip > 0);
         for answer in answers {
             client.handle_datagram(server.now, &answer);
@@ -205,7 +205,7 @@ fn an_honest_peer_gets_in_past_a_flood_though_every_third_datagram_is_lost() {
             if client.poll_timeout().is_some_and(|at| at <= server.now) {
                 client.handle_timeout(server.now);
             }
-            let candidate = server.table.get_mut(address);
+            let candidate = server.table.candidate(address);
             candidate.is_some_and(|candidate| matches!(candidate.value.poll_event(), Some(Event::Connected(_))))
         });
         assert!(is_in, "{versions:?}");

@@ -37,8 +37,8 @@ fn the_oldest_makes_room_in_a_full_table() {
         assert!(table.len() <= 8);
     }
     assert_eq!(table.stats(), AdmissionStats { displaced: 4, ..AdmissionStats::default() });
-    assert!(table.get_mut(host(3, 1)).is_none());
-    assert_eq!(table.get_mut(host(4, 1)).map(|candidate| candidate.value), Some(4));
+    assert!(table.candidate(host(3, 1)).is_none());
+    assert_eq!(table.candidate(host(4, 1)).map(|candidate| candidate.value), Some(4));
     assert_eq!(present(&mut table), (4..12).collect::<Vec<_>>());
 }
 
@@ -183,7 +183,7 @@ fn the_table_does_what_a_plain_list_does() {
             }
             assert_eq!(table.len(), model.len());
             for (_, address, value) in &model {
-                assert_eq!(table.get_mut(*address).map(|candidate| candidate.value), Some(*value));
+                assert_eq!(table.candidate(*address).map(|candidate| candidate.value), Some(*value));
             }
             table.sweep(now, |address, _| assert!(model.iter().any(|(_, other, _)| *other == address)));
             let sweep = table.next_sweep;
