@@ -58,6 +58,9 @@ pub struct Config {
     /// larger than the RFC's 4, because peers that read in batches acknowledge up to 64 packets at once, and in slow
     /// start each of them makes room for two.
     pub max_burst: u32,
+    /// How the congestion window grows and shrinks. Default [`CongestionControl::Cubic`], which fills links with a short
+    /// queue or now and then a random loss better, and is what the TCP and QUIC traffic beside it uses.
+    pub congestion_control: CongestionControl,
     /// Time that a graceful shutdown may take in all (T5-shutdown-guard, RFC 9260 §9.2). Default 30 s.
     pub shutdown_guard: Duration,
     /// How often the peer may refuse or fail a stream reset before the channel is given up with an error. Default 10.
@@ -92,6 +95,7 @@ impl Default for Config {
             heartbeat_interval: Some(Duration::from_secs(15)),
             cookie_lifetime: Duration::from_secs(60),
             max_burst: 128,
+            congestion_control: CongestionControl::Cubic,
             shutdown_guard: Duration::from_secs(30),
             reset_attempts_max: 10,
             reset_timeout: Duration::from_secs(30),
@@ -99,6 +103,17 @@ impl Default for Config {
             stream_reset: true,
         }
     }
+}
+
+/// Congestion control. Slow start with HyStart++ (RFC 9406), loss detection and pacing are the same with all of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum CongestionControl {
+    /// RFC 9438: a loss takes three tenths of the window, and it grows back with time, whatever the round trip.
+    #[default]
+    Cubic,
+    /// RFC 9260 §7.2: a loss takes half of the window, and it grows by a packet each round trip.
+    NewReno,
 }
 
 /// A configuration value outside its range.

@@ -25,7 +25,7 @@ mod testing;
 pub mod wire;
 
 pub use association::{Association, Ecn, SignalledInit, State, Transmit};
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, CongestionControl};
 pub use cookie::CookieKeys;
 pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, ResetFailure, SendError, SignalledInitError, TransportFailure, Violation};

@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::congestion::{Controller, NewReno};
+use self::congestion::{Controller, controller};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
 use self::pacer::Pacer;
 use self::recovery::Recovery;
 use self::stream::{Limit, StreamQueues};
-use crate::config::Config;
+use crate::config::{Config, CongestionControl};
 use crate::error::SendError;
 use crate::event::Event;
 use crate::message::{Ppid, SendOptions, StreamId};
@@ -63,6 +63,7 @@ pub(crate) struct Sender {
     outstanding: Outstanding,
     loss: LossDetection,
     congestion: Box<dyn Controller>,
+    congestion_control: CongestionControl,
     /// Bytes of user data that the peer can take beyond what is in flight.
     peer_rwnd: usize,
     /// The peer's whole receive window, as its INIT or INIT ACK said.
@@ -97,7 +98,8 @@ impl Sender {
             queues: StreamQueues::new(),
             outstanding: Outstanding::new(initial_tsn),
             loss: LossDetection::new(),
-            congestion: Box::new(NewReno::new(mtu - PACKET_HEADER_LEN)),
+            congestion: controller(config.congestion_control, mtu - PACKET_HEADER_LEN),
+            congestion_control: config.congestion_control,
             peer_rwnd: 0,
             peer_window: 0,
             recovery: None,
@@ -127,7 +129,7 @@ impl Sender {
     /// Another path, of which nothing is known yet.
     pub(crate) fn on_path_changed(&mut self, mtu: usize) {
         self.mtu = mtu;
-        self.congestion = Box::new(NewReno::new(mtu - PACKET_HEADER_LEN));
+        self.congestion = controller(self.congestion_control, mtu - PACKET_HEADER_LEN);
         self.pacer = Pacer::new(mtu);
         self.paced_until = None;
     }

@@ -65,8 +65,11 @@ impl Sender {
                 bytes,
                 cumulative: advanced,
                 flight_before,
+                is_paced: self.paced_until.is_some(),
                 in_recovery,
                 rtt: learned.rtt,
+                srtt: rto.srtt().or(learned.rtt).unwrap_or_default(),
+                now,
                 is_new_round,
             });
         }

@@ -1,12 +1,16 @@
 //! How much may be on its way (RFC 9260 §7).
 
+mod cubic;
 mod hystart;
 mod new_reno;
-
-pub(crate) use new_reno::NewReno;
+mod window;
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
+
+use self::cubic::Cubic;
+use self::new_reno::NewReno;
+use crate::config::CongestionControl;
 
 /// What one SACK acknowledged for the first time.
 #[derive(Clone, Copy, Debug)]
@@ -17,10 +21,15 @@ pub(crate) struct Acked {
     pub(crate) cumulative: bool,
     /// Flight size before the SACK was processed.
     pub(crate) flight_before: usize,
+    /// Whether there was more to send, which waited for nothing but its time.
+    pub(crate) is_paced: bool,
     /// Whether a loss is being repaired.
     pub(crate) in_recovery: bool,
     /// Round-trip time of the latest transmission that was acknowledged, unless it was a retransmission.
     pub(crate) rtt: Option<Duration>,
+    /// The smoothed round-trip time.
+    pub(crate) srtt: Duration,
+    pub(crate) now: Instant,
     /// Whether all that was outstanding when the round began is acknowledged, so that another begins.
     pub(crate) is_new_round: bool,
 }
@@ -43,4 +52,35 @@ pub(crate) trait Controller: Debug + Send {
     fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration);
     /// Recounts what can be recounted.
     fn check_consistency(&self);
+}
+
+/// A controller for a path of which nothing is known. `mtu`: bytes of user data and chunk headers that a packet takes
+/// (RFC 9260's PMDCS).
+pub(crate) fn controller(kind: CongestionControl, mtu: usize) -> Box<dyn Controller> {
+    match kind {
+        CongestionControl::Cubic => Box::new(Cubic::new(mtu)),
+        CongestionControl::NewReno => Box::new(NewReno::new(mtu)),
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    pub(super) const MTU: usize = 1200;
+
+    /// A SACK outside recovery that moves the Cumulative TSN Ack Point.
+    pub(super) fn acked(bytes: usize, flight_before: usize) -> Acked {
+        Acked {
+            bytes,
+            cumulative: true,
+            flight_before,
+            is_paced: false,
+            in_recovery: false,
+            rtt: None,
+            srtt: Duration::from_millis(100),
+            now: Instant::now(),
+            is_new_round: false,
+        }
+    }
 }

@@ -1,0 +1,146 @@
+//! The congestion window with what all controllers do alike: slow start, and what a pause costs.
+
+use std::time::{Duration, Instant};
+
+use super::Acked;
+use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, Phase};
+
+/// Initial window in packets (RFC 6928). RFC 9260 says 4,404 bytes; ten packets is what TCP, QUIC and the browsers'
+/// stacks have used for years, and saves two round trips at the start of every transfer.
+pub(super) const INITIAL_PACKETS: usize = 10;
+
+/// RFC 9260 §7.2.1's L: packets by which one SACK may open the window in slow start. A receiver that reads in batches
+/// sends one SACK for many packets, and L = 1 would then double the window once in many round trips. Growth is still
+/// bounded by the bytes that were acknowledged, which is what defeats ACK splitting.
+const PACKETS_PER_SACK_MAX: usize = 64;
+
+/// Least slow start threshold in packets (RFC 9260 §7.2.3).
+const SSTHRESH_PACKETS_MIN: usize = 4;
+
+/// Window and threshold.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// Bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
+    pub(super) mtu: usize,
+    pub(super) cwnd: usize,
+    pub(super) ssthresh: usize,
+    /// For the slow start of the beginning; later ones have a threshold to go by.
+    hystart: HyStart,
+}
+
+impl Window {
+    pub(super) fn new(mtu: usize) -> Self {
+        Self { mtu, cwnd: INITIAL_PACKETS * mtu, ssthresh: usize::MAX, hystart: HyStart::new() }
+    }
+
+    /// Whether the window was used. One that was not says nothing about what the path would have carried.
+    pub(super) fn was_full(&self, acked: &Acked) -> bool {
+        acked.flight_before + self.mtu > self.cwnd
+    }
+
+    /// Grows in slow start (RFC 9260 §7.2.1, RFC 9406). False if slow start was over before.
+    pub(super) fn slow_start(&mut self, acked: &Acked) -> bool {
+        if self.cwnd > self.ssthresh {
+            return false;
+        }
+        let is_first = self.ssthresh == usize::MAX;
+        if is_first {
+            self.hystart.on_acked(acked.rtt, acked.is_new_round);
+        }
+        let growth = match self.hystart.phase() {
+            Phase::Over if is_first => {
+                self.ssthresh = self.cwnd;
+                return true;
+            }
+            Phase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
+            Phase::Fast | Phase::Over => acked.bytes,
+        };
+        // Pacing is always behind a window that doubles; that it is not quite full then says nothing (RFC 9002 §7.8).
+        let was_used = self.was_full(acked) || acked.is_paced && acked.flight_before > self.cwnd / 2;
+        if was_used && acked.cumulative {
+            self.cwnd += growth.min(PACKETS_PER_SACK_MAX * self.mtu);
+        }
+        true
+    }
+
+    /// Multiplies window and threshold by `numerator / denominator`, within bounds.
+    pub(super) fn shrink(&mut self, numerator: usize, denominator: usize) {
+        self.ssthresh = (self.cwnd / denominator * numerator).max(SSTHRESH_PACKETS_MIN * self.mtu);
+        self.cwnd = self.ssthresh;
+    }
+
+    /// Back to one packet (RFC 9260 §7.2.3).
+    pub(super) fn collapse(&mut self) {
+        self.cwnd = self.mtu;
+    }
+
+    /// Halves the window for each time-out that passed without anything sent (RFC 9260 §7.2.1, last rule). Returns
+    /// whether it did.
+    pub(super) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration) -> bool {
+        let floor = INITIAL_PACKETS * self.mtu;
+        let mut idle = now.saturating_duration_since(last_sent);
+        if idle < rto || self.cwnd <= floor {
+            return false;
+        }
+        self.ssthresh = self.ssthresh.max(self.cwnd);
+        while idle >= rto && self.cwnd > floor {
+            self.cwnd = (self.cwnd / 2).max(floor);
+            idle -= rto;
+        }
+        true
+    }
+
+    pub(super) fn check_consistency(&self) {
+        assert!(self.cwnd >= self.mtu, "a window below one packet");
+        assert!(self.ssthresh >= SSTHRESH_PACKETS_MIN * self.mtu);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{MTU, acked};
+    use super::*;
+
+    #[test]
+    fn slow_start_grows_by_what_was_acked_if_the_window_was_full() {
+        let mut window = Window::new(MTU);
+        let start = window.cwnd;
+        assert!(window.slow_start(&acked(2 * MTU, start / 2)));
+        assert_eq!(window.cwnd, start, "half of the window was idle");
+        window.slow_start(&Acked { is_paced: true, ..acked(2 * MTU, start / 2) });
+        assert_eq!(window.cwnd, start, "pacing is no excuse for that");
+        window.slow_start(&Acked { is_paced: true, ..acked(2 * MTU, start / 2 + 1) });
+        assert_eq!(window.cwnd, start + 2 * MTU, "the rest was about to leave");
+        window.cwnd = start;
+        window.slow_start(&acked(2 * MTU, start));
+        assert_eq!(window.cwnd, start + 2 * MTU);
+        window.slow_start(&Acked { cumulative: false, ..acked(MTU, window.cwnd) });
+        assert_eq!(window.cwnd, start + 2 * MTU, "gap reports alone do not open the window");
+    }
+
+    #[test]
+    fn e13_ack_splitting_and_empty_sacks_earn_no_more_than_the_bytes_acked() {
+        let mut window = Window::new(MTU);
+        let start = window.cwnd;
+        for _ in 0..1000 {
+            window.slow_start(&acked(0, window.cwnd));
+        }
+        assert_eq!(window.cwnd, start);
+        for _ in 0..12 {
+            window.slow_start(&acked(100, window.cwnd));
+        }
+        assert_eq!(window.cwnd, start + MTU);
+    }
+
+    #[test]
+    fn an_idle_window_shrinks_once_per_rto_to_the_initial_one() {
+        let (mut window, start, rto) = (Window::new(MTU), Instant::now(), Duration::from_secs(1));
+        window.cwnd = 160 * MTU;
+        assert!(!window.on_idle(start, start + rto / 2, rto));
+        assert_eq!(window.cwnd, 160 * MTU);
+        assert!(window.on_idle(start, start + 2 * rto, rto));
+        assert_eq!(window.cwnd, 40 * MTU);
+        assert!(window.on_idle(start, start + 60 * rto, rto));
+        assert_eq!(window.cwnd, INITIAL_PACKETS * MTU);
+    }
+}

@@ -1,0 +1,223 @@
+//! Associations whose packets share one bottleneck, on a virtual clock.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use narrowboat_sctp::{Association, Config, CookieKeys, Ecn, Event, Ppid, SendError, SendOptions, StreamId};
+
+use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, START};
+use crate::pipe::{Pipe, PipeOptions};
+
+const BULK: StreamId = 0;
+const PINGS: StreamId = 1;
+const BULK_MESSAGE: usize = 64 << 10;
+const PPID: Ppid = Ppid(53);
+
+/// A path, the same in both directions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path {
+    pub(crate) megabits: u64,
+    /// Milliseconds.
+    pub(crate) round_trip: u64,
+    /// Queue in front of the bottleneck, in percent of the bandwidth-delay product.
+    pub(crate) queue: u64,
+    /// Packets that are lost at random on their way, of a million.
+    pub(crate) loss: u64,
+}
+
+impl Path {
+    /// A queue of one bandwidth-delay product, and no loss but what the queue overflows with.
+    pub(crate) const fn clean(megabits: u64, round_trip: u64) -> Self {
+        Self { megabits, round_trip, queue: 100, loss: 0 }
+    }
+
+    pub(crate) const fn rate(self) -> u64 {
+        self.megabits * 1_000_000
+    }
+
+    /// The bandwidth-delay product, in bytes.
+    pub(crate) const fn product(self) -> u64 {
+        self.rate() / 8 * self.round_trip / 1000
+    }
+}
+
+/// One association from a sender that always has more to a receiver that reads at once.
+pub(crate) struct Flow {
+    ends: [Association; 2],
+    starts_at: Nanos,
+    /// Bytes of bulk delivered in each second.
+    pub(crate) delivered: Vec<u64>,
+    /// How often a small message is sent on a stream of its own.
+    ping_every: Option<Nanos>,
+    next_ping: Nanos,
+    /// How long each took to arrive.
+    pub(crate) pings: Vec<Nanos>,
+}
+
+/// One direction's packets: in order, so a queue is enough.
+struct Line {
+    pipe: Pipe,
+    loss: u64,
+    random: u64,
+    under_way: VecDeque<(Nanos, usize, Bytes)>,
+}
+
+pub(crate) struct World {
+    path: Path,
+    clock: Clock,
+    now: Nanos,
+    pub(crate) flows: Vec<Flow>,
+    started: usize,
+    lines: [Line; 2],
+    message: Bytes,
+    buf: Vec<u8>,
+}
+
+/// Which end of a flow.
+const SENDER: usize = 0;
+
+impl World {
+    pub(crate) fn new(path: Path, seed: u64) -> Self {
+        let delay = path.round_trip * MILLISECOND / 2;
+        let queue = path.product() * path.queue / 100;
+        let lines = [1, 2].map(|direction| Line {
+            pipe: Pipe::new(PipeOptions { rate: path.rate(), queue, delay, overhead: 28 }),
+            loss: path.loss,
+            random: seed * 2 + direction,
+            under_way: VecDeque::new(),
+        });
+        let message = Bytes::from(vec![7; BULK_MESSAGE]);
+        Self { path, clock: Clock::new(), now: START, flows: Vec::new(), started: 0, lines, message, buf: Vec::new() }
+    }
+
+    /// Adds a flow with windows of two and a half bandwidth-delay products, queue included if that is longer.
+    pub(crate) fn add(&mut self, starts_at: Nanos, ping_every: Option<Nanos>) {
+        let window =
+            (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80).max(16 << 10);
+        let config = Config {
+            receive_window: u32::try_from(window).unwrap(),
+            send_buffer: 2 * usize::try_from(window).unwrap(),
+            stream_send_buffer: usize::try_from(window).unwrap(),
+            ..Config::default()
+        };
+        config.validate().unwrap();
+        let (now, config) = (self.clock.instant(START + starts_at), Arc::new(config));
+        let number = u8::try_from(self.flows.len()).unwrap();
+        let ends = [1, 2].map(|end| {
+            let keys = CookieKeys::new(now, [end; 32]);
+            Association::new(now, config.clone(), keys, &[], [100 + 2 * number + end; 32])
+        });
+        let starts_at = START + starts_at;
+        let next_ping = starts_at + SECOND;
+        self.flows.push(Flow { ends, starts_at, delivered: Vec::new(), ping_every, next_ping, pings: Vec::new() });
+    }
+
+    pub(crate) fn run(&mut self, time: Nanos) {
+        let end = START + time;
+        let mut started = self.started;
+        while let Some((at, what)) = self.next(started).filter(|(at, _)| *at <= end) {
+            self.now = self.now.max(at);
+            let now = self.clock.instant(self.now);
+            match what {
+                Next::Start(flow) => {
+                    started = flow + 1;
+                    self.started = started;
+                    self.flows[flow].ends[SENDER].connect(now);
+                    self.turn(flow, SENDER);
+                }
+                Next::Arrival(end) => {
+                    let (_, flow, packet) = self.lines[1 - end].under_way.pop_front().unwrap();
+                    self.flows[flow].ends[end].handle_datagram(now, Ecn::default(), packet);
+                    self.turn(flow, end);
+                }
+                Next::Timeout(flow, end) => {
+                    self.flows[flow].ends[end].handle_timeout(now);
+                    self.turn(flow, end);
+                }
+                Next::Ping(flow) => self.ping(flow),
+            }
+        }
+    }
+
+    /// What happens next; flows start in order.
+    fn next(&self, started: usize) -> Option<(Nanos, Next)> {
+        let arrivals =
+            [0, 1].into_iter().filter_map(|end| Some((self.lines[1 - end].under_way.front()?.0, Next::Arrival(end))));
+        let start = self.flows.get(started).map(|flow| (flow.starts_at, Next::Start(started)));
+        let flows = self.flows.iter().take(started).enumerate().flat_map(|(index, flow)| {
+            let timeout =
+                |end: usize| Some((self.clock.nanos(flow.ends[end].poll_timeout()?), Next::Timeout(index, end)));
+            let ping = flow.ping_every.map(|_| (flow.next_ping, Next::Ping(index)));
+            [timeout(0), timeout(1), ping].into_iter().flatten()
+        });
+        arrivals.chain(start).chain(flows).min_by_key(|(at, _)| *at)
+    }
+
+    /// A small message that says when it was sent.
+    fn ping(&mut self, index: usize) {
+        let (now, flow) = (self.clock.instant(self.now), &mut self.flows[index]);
+        let message = Bytes::copy_from_slice(&self.now.to_be_bytes());
+        flow.ends[SENDER].send(now, PINGS, PPID, message, SendOptions::default()).unwrap();
+        flow.next_ping = self.now + flow.ping_every.unwrap_or(SECOND);
+        self.turn(index, SENDER);
+    }
+
+    /// Polls one end until it has nothing more to say; the sender is kept full.
+    fn turn(&mut self, index: usize, end: usize) {
+        let now = self.clock.instant(self.now);
+        let flow = &mut self.flows[index];
+        while let Some(event) = flow.ends[end].poll_event() {
+            match event {
+                Event::Message(message) => {
+                    if message.stream == BULK {
+                        let second = usize::try_from((self.now - START) / SECOND).unwrap();
+                        if flow.delivered.len() <= second {
+                            flow.delivered.resize(second + 1, 0);
+                        }
+                        flow.delivered[second] += message.payload.len() as u64;
+                    } else {
+                        let sent_at = u64::from_be_bytes(message.payload.into_bytes()[..].try_into().unwrap());
+                        flow.pings.push(self.now - sent_at);
+                    }
+                    flow.ends[end].release(now, message.credit);
+                }
+                Event::Closed(reason) => panic!("the association ended: {reason}"),
+                _ => {}
+            }
+        }
+        while end == SENDER {
+            match flow.ends[SENDER].send(now, BULK, PPID, self.message.clone(), SendOptions::default()) {
+                Ok(()) => {}
+                Err(SendError::Full) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let line = &mut self.lines[end];
+        self.buf.clear();
+        while let Some(transmit) = flow.ends[end].poll_transmit(now, 64, &mut self.buf) {
+            for packet in self.buf.chunks(transmit.segment_size) {
+                line.send(self.now, index, packet);
+            }
+            self.buf.clear();
+        }
+    }
+}
+
+enum Next {
+    Start(usize),
+    Arrival(usize),
+    Timeout(usize, usize),
+    Ping(usize),
+}
+
+impl Line {
+    fn send(&mut self, now: Nanos, flow: usize, packet: &[u8]) {
+        let Some(at) = self.pipe.enter(now, packet.len(), 0, true) else { return };
+        // Lost behind the bottleneck, so that it has taken its time there.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        if (self.random >> 33) % 1_000_000 >= self.loss {
+            self.under_way.push_back((at, flow, Bytes::copy_from_slice(packet)));
+        }
+    }
+}
