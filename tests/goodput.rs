@@ -5,7 +5,12 @@
 //! The floors are what was measured, less a margin: who changes congestion control and falls through one has to say why.
 //! The whole takes some twenty million packets, so that a build with debug assertions runs a few slow links only.
 
-#![expect(clippy::indexing_slicing, clippy::print_stderr, reason = "a test harness: it panics when something is wrong")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test harness: it panics when something is wrong"
+)]
 
 #[path = "simulation/clock.rs"]
 mod clock;

@@ -149,6 +149,7 @@ impl Controller for Cubic {
 mod tests {
     use super::super::testing::{MTU, acked};
     use super::*;
+    use crate::testing::some_time;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -169,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_loss_takes_three_tenths_and_the_window_is_back_when_the_rfc_says() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), Instant::now());
+        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
         cubic.window.cwnd = 1000 * MTU;
         cubic.on_loss();
         assert_eq!(cubic.cwnd(), 700 * MTU);
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn growth_follows_time_and_not_round_trips() {
         let after = |srtt: Duration, count: usize| {
-            let (mut cubic, mut now) = (Cubic::new(MTU), Instant::now());
+            let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
             cubic.window.cwnd = 4000 * MTU;
             cubic.on_loss();
             cubic.window.cwnd += 1;
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn on_a_short_path_it_is_as_fast_as_reno() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), Instant::now());
+        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
         cubic.window.cwnd = 20 * MTU;
         cubic.on_loss();
         assert_eq!(cubic.cwnd() / MTU, 14);
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_window_that_is_not_used_does_not_grow_meanwhile_nor_jump_afterwards() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), Instant::now());
+        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
         cubic.window.cwnd = 100 * MTU;
         cubic.on_loss();
         cubic.window.cwnd += 1;
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_time_out_starts_over_and_hostile_numbers_break_nothing() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), Instant::now());
+        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
         cubic.window.cwnd = 100 * MTU;
         cubic.on_timeout();
         assert_eq!((cubic.cwnd(), cubic.window.ssthresh), (MTU, 70 * MTU));

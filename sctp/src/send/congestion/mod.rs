@@ -66,6 +66,7 @@ pub(crate) fn controller(kind: CongestionControl, mtu: usize) -> Box<dyn Control
 #[cfg(test)]
 mod testing {
     use super::*;
+    use crate::testing::some_time;
 
     pub(super) const MTU: usize = 1200;
 
@@ -79,7 +80,7 @@ mod testing {
             in_recovery: false,
             rtt: None,
             srtt: Duration::from_millis(100),
-            now: Instant::now(),
+            now: some_time(),
             is_new_round: false,
         }
     }

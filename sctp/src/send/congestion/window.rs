@@ -100,6 +100,7 @@ impl Window {
 mod tests {
     use super::super::testing::{MTU, acked};
     use super::*;
+    use crate::testing::some_time;
 
     #[test]
     fn slow_start_grows_by_what_was_acked_if_the_window_was_full() {
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_idle_window_shrinks_once_per_rto_to_the_initial_one() {
-        let (mut window, start, rto) = (Window::new(MTU), Instant::now(), Duration::from_secs(1));
+        let (mut window, start, rto) = (Window::new(MTU), some_time(), Duration::from_secs(1));
         window.cwnd = 160 * MTU;
         assert!(!window.on_idle(start, start + rto / 2, rto));
         assert_eq!(window.cwnd, 160 * MTU);
