@@ -21,6 +21,10 @@ pub enum Error {
     /// An association was not established.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A description was not taken or made.
+    #[cfg(feature = "webrtc")]
+    #[error(transparent)]
+    Signal(#[from] SignalError),
     /// A channel was not opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -44,10 +48,6 @@ pub enum Error {
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
-    /// An offer or answer is not taken.
-    #[cfg(feature = "webrtc")]
-    #[error(transparent)]
-    Sdp(#[from] SdpError),
     /// A text is no ticket.
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
@@ -81,6 +81,12 @@ pub enum BindError {
     /// A limit is out of its range.
     #[error("bad configuration: {0}")]
     Config(#[from] ConfigError),
+    /// The identity's key cannot be used.
+    #[error("the identity cannot be used: {0}; make another one with Identity::generate")]
+    Identity(String),
+    /// The system gives no random numbers, without which nothing is secure.
+    #[error("the system gives no random numbers: {0}")]
+    Random(#[source] io::Error),
     /// There is no tokio runtime here to run the endpoint.
     #[error("no tokio runtime: call this from within one, in an async function or with Runtime::enter")]
     NoRuntime,
@@ -121,6 +127,12 @@ pub enum ConnectError {
     /// Plain UDP has one association for each pair of addresses.
     #[error("there is an association with {0} already: open another channel on it, or use another endpoint")]
     AlreadyConnected(SocketAddr),
+    /// The endpoint has an identity, so it speaks to peers with a certificate only, and an address does not say which.
+    #[error("this endpoint speaks DTLS only: connect to {0} with a ticket, which says what its certificate is")]
+    TicketNeeded(SocketAddr),
+    /// The endpoint has no identity, so it speaks plain UDP only.
+    #[error("this endpoint has no identity to connect with: give it one, with Endpoint::builder().identity(…)")]
+    IdentityNeeded,
     /// [`Endpoint::close`](crate::Endpoint::close) was called.
     #[error("the endpoint is closed")]
     EndpointClosed,
@@ -132,6 +144,36 @@ pub enum ConnectError {
         /// Why it ended.
         reason: CloseReason,
     },
+}
+
+/// Why a description was not taken, or none could be made.
+#[cfg(feature = "webrtc")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignalError {
+    /// The peer's offer or answer is not taken.
+    #[error(transparent)]
+    Description(#[from] SdpError),
+    /// The endpoint has no identity, so it speaks plain UDP only.
+    #[error("this endpoint has no identity to be known by: give it one, with Endpoint::builder().identity(…)")]
+    IdentityNeeded,
+    /// The endpoint holds as many associations as it may.
+    #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
+    TooManyAssociations,
+    /// Too many peers have been answered, or offered to, that have not connected.
+    #[error("too many peers that were answered have not connected yet: try again in a minute")]
+    TooManyPending,
+    /// The endpoint is closed.
+    #[error("the endpoint is closed")]
+    EndpointClosed,
+    /// The system does not say which addresses this machine has.
+    #[error("cannot tell this machine's addresses: say where peers find it, with EndpointBuilder::advertise ({0})")]
+    Interfaces(#[source] io::Error),
+    /// None of this machine's addresses can be reached by others.
+    #[error(
+        "this machine has no address that peers could use: say where they find it, with EndpointBuilder::advertise"
+    )]
+    NoAddress,
 }
 
 /// Why [`open_channel`](crate::Association::open_channel) has no open channel to give.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
+use super::carrier::Carrier;
 use super::shared::Shared;
 use crate::socket::{SEND_SIZE_MAX, Socket};
 
@@ -40,24 +41,30 @@ enum Next {
 
 /// One turn.
 async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize) -> Next {
+    let mut carrier = Carrier::new(shared, socket);
     let mut buffer = socket.take_buffer();
     let mut batches = 0;
     let next = loop {
+        let deadline_below = carrier.turn().await;
         buffer.clear();
         let turn = shared.turn(max_datagrams, &mut buffer);
         if let Some(transmit) = turn.transmit {
-            if let Err(error) = socket.send(shared.transport.route(), &buffer, transmit.segment_size).await {
+            if let Err(error) = carrier.send(&buffer, transmit.segment_size).await {
                 shared.on_unreachable(&error);
             }
             batches += 1;
             if batches == BATCHES_PER_TURN_MAX {
                 break Next::Yield;
             }
+        } else if turn.is_closed {
+            carrier.close().await;
+            break Next::End;
         } else if !turn.has_more {
-            break if turn.is_closed { Next::End } else { Next::Wait(turn.deadline) };
+            break Next::Wait([turn.deadline, deadline_below].into_iter().flatten().min());
         }
     };
     socket.put_buffer(buffer);
+    carrier.put_buffer();
     next
 }
 

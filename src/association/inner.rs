@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) unreachable: Option<String>,
     /// The driver has something to look at.
     pub(crate) has_work: bool,
+    /// Largest message that may be sent.
+    pub(crate) send_size_max: usize,
 }
 
 impl Inner {
@@ -67,6 +69,7 @@ impl Inner {
             is_ending: false,
             unreachable: None,
             has_work: false,
+            send_size_max: config.send_size_max(),
         }
     }
 

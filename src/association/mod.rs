@@ -1,7 +1,10 @@
 //! The handle of an association.
 
+mod carrier;
 mod driver;
 mod inner;
+#[cfg(feature = "webrtc")]
+mod secured;
 mod shared;
 mod slot;
 mod transport;
@@ -137,16 +140,30 @@ impl Association {
         Waiter::new(&self.shared, PROGRESS).wait(|inner, _| inner.poll_closed()).await
     }
 
-    /// The peer's address and port.
+    /// The peer's address and port. Over DTLS the peer may move, and has none (0.0.0.0:0) before it has been heard of.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         self.shared.remote_address()
     }
 
+    /// How the association is secured; `None` before its secure handshake is done, and over plain UDP.
+    #[cfg(feature = "webrtc")]
+    #[must_use]
+    pub fn security(&self) -> Option<crate::Security> {
+        self.shared.secure().and_then(crate::webrtc::Secure::security)
+    }
+
+    /// The hash of the peer's certificate, once its secure handshake is done: [`security`](Self::security) says more.
+    #[cfg(feature = "webrtc")]
+    #[must_use]
+    pub fn peer_fingerprint(&self) -> Option<crate::Fingerprint> {
+        self.security().map(|security| security.peer_fingerprint)
+    }
+
     /// Largest message that [`DataChannel::send`] accepts, in bytes.
     #[must_use]
     pub fn max_message_size(&self) -> usize {
-        self.shared.send_size_max
+        self.shared.read(|inner| inner.send_size_max)
     }
 
     /// Counters and gauges: what was sent, received, retransmitted, dropped; windows and round-trip time.

@@ -10,15 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::Transmit;
+use narrowboat_sctp::{Ecn, Transmit};
 use tokio::sync::Notify;
 use tokio::task::coop;
 
 use super::inner::Inner;
 use super::transport::{Input, Transport};
 use crate::config::Config;
-use crate::socket::Datagram;
+use crate::endpoint::Findings;
 use crate::waiters::{Interest, WaiterKey};
 
 /// The time that every layer below is told: tokio's, so that a paused clock pauses the protocol too.
@@ -39,7 +40,6 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// What carries the packets.
     pub(crate) transport: Transport,
-    pub(crate) send_size_max: usize,
 }
 
 /// What a task waits on: a channel or the association, and what for.
@@ -70,18 +70,12 @@ impl Shared {
         config: &Config,
     ) -> Arc<Self> {
         let inner = Inner::new(core, role, config);
-        Arc::new(Self {
-            inner: Mutex::new(inner),
-            work: Notify::new(),
-            transport,
-            send_size_max: config.send_size_max(),
-        })
+        Arc::new(Self { inner: Mutex::new(inner), work: Notify::new(), transport })
     }
 
     /// The peer's address and port, as applications write them.
     pub(crate) fn remote_address(&self) -> SocketAddr {
-        let remote = self.transport.route().remote;
-        SocketAddr::new(remote.ip().to_canonical(), remote.port())
+        self.transport.remote_address()
     }
 
     /// Looks at the association.
@@ -140,12 +134,28 @@ impl Shared {
     }
 
     /// Hands over what arrived, in order.
-    pub(crate) fn receive(&self, inputs: impl Iterator<Item = Input>, wakers: &mut Vec<Waker>) {
+    #[cfg_attr(
+        not(feature = "webrtc"),
+        expect(clippy::needless_pass_by_ref_mut, reason = "a secure transport answers")
+    )]
+    pub(crate) fn receive(
+        &self,
+        inputs: impl Iterator<Item = Input>,
+        wakers: &mut Vec<Waker>,
+        findings: &mut Findings,
+    ) {
+        match &self.transport {
+            Transport::Plain(_) => self.receive_packets(inputs.filter_map(into_packet), wakers),
+            #[cfg(feature = "webrtc")]
+            Transport::Secure(secure) => self.receive_secure(secure, inputs, wakers, findings),
+        }
+    }
+
+    fn receive_packets(&self, packets: impl Iterator<Item = (Ecn, Bytes)>, wakers: &mut Vec<Waker>) {
         let now = now();
         let mut inner = self.lock();
-        for input in inputs {
-            let Input::Datagram(Datagram { ecn, bytes, .. }) = input;
-            inner.core.handle_datagram(now, ecn, bytes);
+        for (ecn, packet) in packets {
+            inner.core.handle_datagram(now, ecn, packet);
         }
         inner.has_work = true;
         inner.settle(now, wakers);
@@ -195,14 +205,23 @@ impl Shared {
         wake(&mut wakers);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unlock(&self, mut inner: MutexGuard<'_, Inner>) {
+    pub(super) fn unlock(&self, mut inner: MutexGuard<'_, Inner>) {
         if std::mem::take(&mut inner.has_work) {
             drop(inner);
             self.work.notify_one();
         }
+    }
+}
+
+/// Over plain UDP each datagram is a packet.
+fn into_packet(input: Input) -> Option<(Ecn, Bytes)> {
+    match input {
+        Input::Datagram(datagram) => Some((datagram.ecn, datagram.bytes)),
+        #[cfg(feature = "webrtc")]
+        Input::Stun(_) => None,
     }
 }

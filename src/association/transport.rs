@@ -1,12 +1,19 @@
 //! What carries an association's packets. The association itself knows nothing of it.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use crate::socket::{Datagram, Route};
+#[cfg(feature = "webrtc")]
+use crate::webrtc::Secure;
 
 /// What has arrived for an association.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A datagram with an SCTP packet.
+    /// A datagram with an SCTP packet, or with records that hold packets.
     Datagram(Datagram),
+    /// A STUN message: a check of the peer's, or the response to one of ours.
+    #[cfg(feature = "webrtc")]
+    Stun(Datagram),
 }
 
 /// The layer below an association.
@@ -15,13 +22,20 @@ pub(crate) enum Transport {
     /// Packets in UDP datagrams as they are (RFC 6951). The address is the one that the association was made with, for
     /// as long as it lives.
     Plain(Route),
+    /// Packets in DTLS records, to wherever ICE finds the peer (RFC 8261).
+    #[cfg(feature = "webrtc")]
+    Secure(Box<Secure>),
 }
 
 impl Transport {
-    /// Where the next datagram goes.
-    pub(crate) fn route(&self) -> Route {
-        match self {
-            Self::Plain(route) => *route,
-        }
+    /// The peer's address, as applications write it; 0.0.0.0:0 before it is known.
+    pub(crate) fn remote_address(&self) -> SocketAddr {
+        let remote = match self {
+            Self::Plain(route) => Some(route.remote),
+            #[cfg(feature = "webrtc")]
+            Self::Secure(secure) => secure.remote(),
+        };
+        let remote = remote.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        SocketAddr::new(remote.ip().to_canonical(), remote.port())
     }
 }

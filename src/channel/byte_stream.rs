@@ -40,7 +40,7 @@ pub struct ByteStream {
 
 impl ByteStream {
     pub(super) fn new(channel: DataChannel) -> Self {
-        let message_size = WRITE_SIZE_MAX.min(channel.handle.shared.send_size_max).max(1);
+        let message_size = WRITE_SIZE_MAX.min(channel.handle.shared.read(|inner| inner.send_size_max)).max(1);
         Self { channel, unread: Bytes::new(), message_size }
     }
 

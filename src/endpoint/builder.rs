@@ -2,12 +2,19 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
+#[cfg(feature = "webrtc")]
+use super::secure::SecurePart;
 use super::table::Core;
 use super::{Endpoint, receive};
 use crate::config::Config;
 use crate::error::BindError;
 use crate::socket::Socket;
+#[cfg(feature = "webrtc")]
+use crate::webrtc::{DtlsVersion, Identity, direct::Prefixes, dtls::Versions};
 
 /// Makes an [`Endpoint`]: an address, and limits of one's own where the default does not do.
 ///
@@ -21,12 +28,29 @@ use crate::socket::Socket;
 pub struct EndpointBuilder {
     addresses: io::Result<Vec<SocketAddr>>,
     config: Config,
+    #[cfg(feature = "webrtc")]
+    secure: SecureOptions,
+}
+
+/// What only an endpoint with an identity needs.
+#[cfg(feature = "webrtc")]
+#[derive(Debug, Default)]
+struct SecureOptions {
+    identity: Option<Identity>,
+    advertised: Vec<SocketAddr>,
+    prefixes: Prefixes,
+    versions: Versions,
 }
 
 impl Default for EndpointBuilder {
     /// Any free port of every IPv4 address.
     fn default() -> Self {
-        Self { addresses: Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]), config: Config::default() }
+        Self {
+            addresses: Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]),
+            config: Config::default(),
+            #[cfg(feature = "webrtc")]
+            secure: SecureOptions::default(),
+        }
     }
 }
 
@@ -79,28 +103,75 @@ impl EndpointBuilder {
         self
     }
 
+    /// Gives the endpoint a key and a certificate. It then speaks DTLS with every peer, browsers among them (RFC 8261),
+    /// and takes nothing in the clear: what anyone could forge must not reach a port that others trust. Without an
+    /// identity, the default, it speaks SCTP over plain UDP (RFC 6951), which neither encrypts nor authenticates.
+    #[cfg(feature = "webrtc")]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.secure.identity = Some(identity);
+        self
+    }
+
+    /// Tells peers that the endpoint is at this address and port, instead of at those of this machine's interfaces: for a
+    /// server behind a NAT or in a container, whose public address no interface has. May be called several times; of no
+    /// effect without an [`identity`](Self::identity).
+    #[cfg(feature = "webrtc")]
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.secure.advertised.push(address);
+        self
+    }
+
+    /// Also takes peers that come without signalling the way that libp2p's `webrtc-direct` does (version 2). Default
+    /// false: only those that come the way that [`Endpoint::ticket`] describes.
+    #[cfg(feature = "webrtc")]
+    pub fn accept_libp2p(mut self, accept: bool) -> Self {
+        self.secure.prefixes.libp2p = accept;
+        self
+    }
+
+    /// Speaks only this version of DTLS. Default: 1.3 with peers that know it, else 1.2. For tests, and for networks
+    /// where something between chokes on 1.3.
+    #[cfg(feature = "webrtc")]
+    pub fn only_dtls(mut self, version: DtlsVersion) -> Self {
+        self.secure.versions = match version {
+            DtlsVersion::Dtls12 => Versions::Only12,
+            DtlsVersion::Dtls13 => Versions::Only13,
+        };
+        self
+    }
+
     /// Binds the socket and starts the endpoint.
     ///
     /// # Errors
     ///
     /// The address cannot be bound, a limit is out of range, or this is not called from within a tokio runtime.
-    pub fn build(self) -> Result<Endpoint, BindError> {
-        let Self { addresses, config } = self;
-        config.validate()?;
-        let addresses = addresses.map_err(BindError::Address)?;
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BindError::NoRuntime)?;
+    pub fn build(mut self) -> Result<Endpoint, BindError> {
+        self.config.validate()?;
+        let addresses = std::mem::replace(&mut self.addresses, Ok(Vec::new())).map_err(BindError::Address)?;
+        let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let mut failure = BindError::Address(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         for address in addresses {
-            match Socket::bind(address, config.socket_receive_buffer, config.socket_send_buffer) {
+            match Socket::bind(address, self.config.socket_receive_buffer, self.config.socket_send_buffer) {
                 Ok(socket) => {
-                    let core = Core::new(socket, config, runtime.clone())
-                        .map_err(|source| BindError::Io { address, source })?;
-                    runtime.spawn(receive::receive(std::sync::Arc::clone(&core)));
+                    let core = self.core(socket, runtime.clone())?;
+                    runtime.spawn(receive::receive(Arc::clone(&core)));
                     return Ok(Endpoint { core });
                 }
                 Err(error) => failure = BindError::from_io(address, error),
             }
         }
         Err(failure)
+    }
+
+    fn core(self, socket: Socket, runtime: Handle) -> Result<Arc<Core>, BindError> {
+        #[cfg(feature = "webrtc")]
+        {
+            let SecureOptions { identity, advertised, prefixes, versions } = self.secure;
+            if let Some(identity) = identity {
+                let part = SecurePart::new(identity, advertised, prefixes, versions, &self.config)?;
+                return Core::secure(socket, self.config, runtime, part).map_err(BindError::Random);
+            }
+        }
+        Core::plain(socket, self.config, runtime).map_err(BindError::Random)
     }
 }

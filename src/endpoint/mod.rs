@@ -2,10 +2,18 @@
 
 mod answers;
 mod builder;
+#[cfg(feature = "webrtc")]
+mod description;
+mod findings;
 mod incoming;
 mod receive;
 mod router;
+#[cfg(feature = "webrtc")]
+mod secure;
 mod table;
+mod target;
+#[cfg(feature = "webrtc")]
+mod ticket;
 
 use std::future::poll_fn;
 use std::net::{SocketAddr, SocketAddrV6, ToSocketAddrs};
@@ -13,9 +21,17 @@ use std::sync::Arc;
 
 use narrowboat_sctp::Drops;
 
+pub(crate) use answers::Answers;
 pub use builder::EndpointBuilder;
+#[cfg(feature = "webrtc")]
+pub use description::{Answer, DtlsRole, Offer};
+pub(crate) use findings::Findings;
+#[cfg(feature = "webrtc")]
+pub(crate) use findings::Learned;
 pub use incoming::{Accepting, Incoming};
 use table::Core;
+use target::Destination;
+pub use target::Target;
 
 use crate::association::Association;
 use crate::error::{BindError, ConnectError};
@@ -49,42 +65,68 @@ impl Endpoint {
     }
 
     /// Begins an association with a peer, and returns it at once: channels can be made on it, and what is sent on them
-    /// leaves as soon as the peer has answered. [`Association::connected`] waits for that.
+    /// leaves as soon as the peer has answered. [`Association::connected`] waits for that. Of several addresses, the first
+    /// one is taken over plain UDP, and the first one that answers over DTLS. A name is looked up by
+    /// [`connect`](Self::connect) only.
     ///
     /// # Errors
     ///
-    /// The address cannot be reached from this socket or has an association already; or the endpoint is closed or full.
-    pub fn dial(&self, address: SocketAddr) -> Result<Association, ConnectError> {
-        let remote = self.reachable(address)?;
-        Ok(Association::new(self.core.connect(remote)?))
+    /// The address cannot be reached from this socket or has an association already; the target does not fit the endpoint,
+    /// see [`connect`](Self::connect); or the endpoint is closed or full.
+    pub fn dial(&self, target: impl Target) -> Result<Association, ConnectError> {
+        match target.destination() {
+            Destination::Addresses(addresses) => {
+                let address = addresses.first().ok_or_else(no_address)?;
+                self.dial_address(*address)
+            }
+            Destination::Name(name) => Err(ConnectError::Address(std::io::Error::new(
+                std::io::ErrorKind::InvalidInput,
+                format!("{name} is not an IP address and port"),
+            ))),
+            #[cfg(feature = "webrtc")]
+            Destination::Ticket(ticket) => self.dial_ticket(&ticket),
+        }
     }
 
-    /// Opens an association to a peer, and waits until it is established. Of several addresses of a name, the first
-    /// one that answers is taken.
+    /// Opens an association to a peer, and waits until it is established.
+    ///
+    /// With a [`Ticket`](crate::Ticket), or the text of one, it is made over DTLS with a peer that has the ticket's
+    /// certificate, at the first of the ticket's addresses that answers; the endpoint must have an
+    /// [`identity`](EndpointBuilder::identity). With an address and port it is made over plain UDP, which neither encrypts nor
+    /// authenticates; the endpoint must have no identity. Of several addresses of a name, the first one that answers is
+    /// taken.
     ///
     /// A peer that does not answer is given up after
-    /// [`init_max_retransmits`](narrowboat_sctp::Config::init_max_retransmits) repetitions, about a minute by default;
-    /// `tokio::time::timeout` gives up earlier.
+    /// [`init_max_retransmits`](narrowboat_sctp::Config::init_max_retransmits) repetitions, about a minute by default, or 40
+    /// seconds over DTLS; `tokio::time::timeout` gives up earlier.
     ///
     /// # Errors
     ///
     /// The address is no address, cannot be reached from this socket, has an association already, does not answer, or
-    /// refuses; or the endpoint is closed or full.
+    /// refuses; the peer has another certificate; the target does not fit the endpoint; or the endpoint is closed or full.
     ///
     /// # Cancel safety
     ///
     /// A dropped future gives the association up.
-    pub async fn connect(&self, address: impl tokio::net::ToSocketAddrs) -> Result<Association, ConnectError> {
+    pub async fn connect(&self, target: impl Target) -> Result<Association, ConnectError> {
+        let addresses = match target.destination() {
+            Destination::Addresses(addresses) => addresses,
+            Destination::Name(name) => tokio::net::lookup_host(name).await.map_err(ConnectError::Address)?.collect(),
+            #[cfg(feature = "webrtc")]
+            Destination::Ticket(ticket) => {
+                let association = self.dial_ticket(&ticket)?;
+                association.connected().await?;
+                return Ok(association);
+            }
+        };
         let mut failure = None;
-        for address in tokio::net::lookup_host(address).await.map_err(ConnectError::Address)? {
+        for address in addresses {
             match self.connect_to(address).await {
                 Ok(association) => return Ok(association),
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| {
-            ConnectError::Address(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
-        }))
+        Err(failure.unwrap_or_else(no_address))
     }
 
     /// Waits for an association that a peer opens. `None` when the endpoint is closed.
@@ -130,8 +172,13 @@ impl Endpoint {
         self.core.stats()
     }
 
+    fn dial_address(&self, address: SocketAddr) -> Result<Association, ConnectError> {
+        let remote = self.reachable(address)?;
+        Ok(Association::new(self.core.connect(remote)?))
+    }
+
     async fn connect_to(&self, address: SocketAddr) -> Result<Association, ConnectError> {
-        let association = self.dial(address)?;
+        let association = self.dial_address(address)?;
         association.connected().await?;
         Ok(association)
     }
@@ -164,6 +211,10 @@ impl Drop for Endpoint {
     }
 }
 
+fn no_address() -> ConnectError {
+    ConnectError::Address(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
+}
+
 /// What an endpoint has done so far, and how many associations it has now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -174,6 +225,9 @@ pub struct EndpointStats {
     pub refused: u64,
     /// Datagrams that were dropped before they reached an association, by reason.
     pub drops: Drops,
+    /// What was answered and dropped before it reached an association over DTLS, by reason.
+    #[cfg(feature = "webrtc")]
+    pub secure: crate::SecureStats,
     /// Datagrams and bytes, and what the system refused.
     pub socket: SocketStats,
 }

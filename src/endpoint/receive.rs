@@ -4,11 +4,17 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+#[cfg(feature = "webrtc")]
+use std::task::Waker;
 use std::time::Duration;
 
 use super::table::{Core, Routed};
 use crate::association::now;
+#[cfg(feature = "webrtc")]
+use crate::association::{Input, Shared};
 use crate::socket::{Datagram, ReceiveBatch};
+#[cfg(feature = "webrtc")]
+use crate::webrtc::Lobby;
 
 /// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
@@ -18,8 +24,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// Receives until nobody can use the endpoint any more.
 ///
 /// One turn is: a batch from the system; each datagram to its own memory; all of them routed under the endpoint's lock;
-/// then, association by association, handed over under that association's lock. No two locks are held at once, and
-/// answers are sent and tasks woken after them.
+/// then, association by association, handed over under that association's lock; then strangers, who need none. No two locks are
+/// held at once, and answers are sent and tasks woken after them.
 pub(super) async fn receive(core: Arc<Core>) {
     let is_wildcard = core.socket.local_address().ip().is_unspecified();
     let mut batch = ReceiveBatch::new();
@@ -27,6 +33,8 @@ pub(super) async fn receive(core: Arc<Core>) {
     let mut routed = Routed::default();
     let mut wakers = Vec::new();
     let mut since_yield = 0;
+    #[cfg(feature = "webrtc")]
+    let mut lobby = core.lobby();
     while !core.is_unused() {
         let Some(received) = next_batch(&core, &mut batch).await else { continue };
         if let Err(error) = received {
@@ -42,14 +50,40 @@ pub(super) async fn receive(core: Arc<Core>) {
         start_made(&core, &mut routed);
         let mut arrived = routed.inputs.drain(..);
         for (shared, count) in routed.runs.drain(..) {
-            shared.receive(arrived.by_ref().take(count), &mut wakers);
+            shared.receive(arrived.by_ref().take(count), &mut wakers, &mut routed.findings);
         }
         drop(arrived);
-        routed.answers.send(&core.socket);
+        #[cfg(feature = "webrtc")]
+        {
+            if let Some(lobby) = &mut lobby {
+                receive_strangers(&core, lobby, &mut routed, &mut wakers);
+            }
+            core.note(&mut routed.findings);
+        }
+        // Only now, so that what a peer sends when it has the answer finds its way.
+        routed.findings.answers.send(&core.socket);
 
         if since_yield >= DATAGRAMS_PER_TURN_MAX {
             since_yield = 0;
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
+#[cfg(feature = "webrtc")]
+fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, wakers: &mut Vec<Waker>) {
+    let mut admitted = Vec::new();
+    for (datagram, has_room) in routed.strangers.drain(..) {
+        let findings = &mut routed.findings;
+        let remote = datagram.route.remote;
+        if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
+            let shared: &Arc<Shared> = shared;
+            shared.receive(std::iter::once(Input::Datagram(datagram)), wakers, findings);
+        } else if let Some(arrived) = lobby.handle(now(), &datagram, has_room, &mut findings.answers)
+            && let Some(shared) = core.admit(arrived, wakers, findings)
+        {
+            admitted.push((remote, shared));
         }
     }
 }

@@ -7,12 +7,17 @@ use narrowboat_sctp::{AssociationHandle, DatagramEvent, Drops, Endpoint};
 use super::answers::Answers;
 use crate::association::Input;
 use crate::socket::{Datagram, Route};
+#[cfg(feature = "webrtc")]
+use crate::webrtc;
 
 /// Finds the association of a datagram, at a cost that does not depend on how many there are.
 #[derive(Debug)]
 pub(crate) enum Router {
     /// SCTP packets in UDP datagrams as they are (RFC 6951).
     Plain(Box<Endpoint>),
+    /// STUN and DTLS (RFC 8261); nothing that is in the clear.
+    #[cfg(feature = "webrtc")]
+    Secure(Box<webrtc::Router>),
 }
 
 /// What becomes of a datagram.
@@ -22,6 +27,9 @@ pub(crate) enum Verdict {
     Existing(AssociationHandle, Input),
     /// It has made a new association, which has taken it in.
     New(AssociationHandle, Box<narrowboat_sctp::Association>, Route),
+    /// It may be a new peer's, which has to prove itself first.
+    #[cfg(feature = "webrtc")]
+    Stranger(Datagram),
     /// Nothing more: it was answered, or dropped and counted.
     Done,
 }
@@ -31,6 +39,12 @@ impl Router {
     pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> Verdict {
         match self {
             Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answers),
+            #[cfg(feature = "webrtc")]
+            Self::Secure(router) => match router.route(now, datagram) {
+                webrtc::Destination::Peer(handle, input) => Verdict::Existing(handle, input),
+                webrtc::Destination::Stranger(datagram) => Verdict::Stranger(datagram),
+                webrtc::Destination::Nobody => Verdict::Done,
+            },
         }
     }
 
@@ -38,6 +52,8 @@ impl Router {
     pub(crate) fn remove(&mut self, handle: AssociationHandle) {
         match self {
             Self::Plain(endpoint) => endpoint.remove(handle),
+            #[cfg(feature = "webrtc")]
+            Self::Secure(router) => router.remove(handle),
         }
     }
 
@@ -45,6 +61,8 @@ impl Router {
     pub(crate) fn drops(&self) -> Drops {
         match self {
             Self::Plain(endpoint) => endpoint.drops().clone(),
+            #[cfg(feature = "webrtc")]
+            Self::Secure(_) => Drops::default(),
         }
     }
 }

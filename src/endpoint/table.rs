@@ -17,8 +17,10 @@ use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::Incoming;
-use super::answers::Answers;
+use super::findings::Findings;
 use super::router::{Router, Verdict};
+#[cfg(feature = "webrtc")]
+use super::secure::SecurePart;
 use crate::association::{Input, Shared, Transport, drive, now, wake};
 use crate::config::Config;
 use crate::error::ConnectError;
@@ -30,6 +32,9 @@ use crate::waiters::{Interest, WaiterKey, Waiters};
 pub(crate) struct Core {
     pub(crate) socket: Socket,
     pub(crate) config: Config,
+    /// What it takes to speak over DTLS, if it does.
+    #[cfg(feature = "webrtc")]
+    pub(crate) secure: Option<SecurePart>,
     runtime: Handle,
     table: Mutex<Table>,
     /// Tells the receiver to see whether anyone still needs it.
@@ -40,12 +45,18 @@ pub(crate) struct Core {
 /// What the lock protects.
 #[derive(Debug)]
 pub(crate) struct Table {
-    router: Router,
-    associations: HashMap<AssociationHandle, Arc<Shared>>,
-    incoming: VecDeque<Incoming>,
-    waiters: Waiters,
+    pub(super) router: Router,
+    pub(super) associations: HashMap<AssociationHandle, Arc<Shared>>,
+    pub(super) incoming: VecDeque<Incoming>,
+    pub(super) waiters: Waiters,
     handles: usize,
-    is_closed: bool,
+    pub(super) is_closed: bool,
+    /// Where all that must not be guessed comes from.
+    #[cfg(feature = "webrtc")]
+    pub(super) rng: rand::rngs::StdRng,
+    /// Associations that wait to be accepted as soon as they are connected.
+    #[cfg(feature = "webrtc")]
+    pub(super) accepted_when_connected: std::collections::HashSet<AssociationHandle>,
 }
 
 /// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
@@ -55,8 +66,11 @@ pub(crate) struct Routed {
     pub(crate) inputs: Vec<Input>,
     /// Whom they are for: so many in a row for this one.
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
-    /// Stateless answers.
-    pub(crate) answers: Answers,
+    /// Datagrams of peers that are not known, and whether there is room for them.
+    #[cfg(feature = "webrtc")]
+    pub(crate) strangers: Vec<(Datagram, bool)>,
+    /// Stateless answers, and what is to be done after the batch.
+    pub(crate) findings: Findings,
     /// Associations that a peer has just made.
     pub(crate) made: Vec<(AssociationHandle, Arc<Shared>)>,
     /// Of those, the ones that there is no room for; to be dropped after the lock.
@@ -64,21 +78,49 @@ pub(crate) struct Routed {
 }
 
 impl Core {
-    /// An endpoint with one handle.
-    pub(crate) fn new(socket: Socket, config: Config, runtime: Handle) -> io::Result<Arc<Self>> {
-        // Everything secret below comes from this seed: cookie keys, verification tags, initial TSNs.
-        let mut seed = [0; 32];
-        SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    /// An endpoint with one handle, for plain UDP.
+    pub(crate) fn plain(socket: Socket, config: Config, runtime: Handle) -> io::Result<Arc<Self>> {
+        let seed = draw_seed()?;
+        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(), seed);
+        Ok(Arc::new(Self {
+            #[cfg(feature = "webrtc")]
+            secure: None,
+            ..Self::new(socket, config, runtime, Router::Plain(Box::new(endpoint)), draw_seed()?)
+        }))
+    }
+
+    /// An endpoint with one handle, for DTLS.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn secure(socket: Socket, config: Config, runtime: Handle, secure: SecurePart) -> io::Result<Arc<Self>> {
+        let router = Router::Secure(Box::new(secure.router()));
+        Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, runtime, router, draw_seed()?) }))
+    }
+
+    fn new(socket: Socket, config: Config, runtime: Handle, router: Router, seed: [u8; 32]) -> Self {
         let table = Table {
-            router: Router::Plain(Box::new(narrowboat_sctp::Endpoint::new(now(), config.endpoint(), seed))),
+            router,
             associations: HashMap::new(),
             incoming: VecDeque::new(),
             waiters: Waiters::default(),
             handles: 1,
             is_closed: false,
+            #[cfg(feature = "webrtc")]
+            rng: rand::SeedableRng::from_seed(seed),
+            #[cfg(feature = "webrtc")]
+            accepted_when_connected: std::collections::HashSet::new(),
         };
-        let table = Mutex::new(table);
-        Ok(Arc::new(Self { socket, config, runtime, table, look: Notify::new(), refused: AtomicU64::new(0) }))
+        #[cfg(not(feature = "webrtc"))]
+        let _ = seed;
+        Self {
+            socket,
+            config,
+            #[cfg(feature = "webrtc")]
+            secure: None,
+            runtime,
+            table: Mutex::new(table),
+            look: Notify::new(),
+            refused: AtomicU64::new(0),
+        }
     }
 
     /// Starts an association.
@@ -87,7 +129,11 @@ impl Core {
         if table.is_closed {
             return Err(ConnectError::EndpointClosed);
         }
-        let Router::Plain(endpoint) = &mut table.router;
+        let endpoint = match &mut table.router {
+            Router::Plain(endpoint) => endpoint,
+            #[cfg(feature = "webrtc")]
+            Router::Secure(_) => return Err(ConnectError::TicketNeeded(remote)),
+        };
         let (handle, association) = endpoint.connect(now(), remote).map_err(|error| match error {
             narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
             narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
@@ -105,7 +151,7 @@ impl Core {
         let mut table = self.lock();
         let mut last = None;
         for datagram in batch.drain(..) {
-            match table.router.route(now, datagram, &mut routed.answers) {
+            match table.router.route(now, datagram, &mut routed.findings.answers) {
                 Verdict::Existing(handle, input) => {
                     match routed.runs.last_mut() {
                         Some((_, count)) if last == Some(handle) => *count += 1,
@@ -120,13 +166,13 @@ impl Core {
                 Verdict::New(handle, association, route) => {
                     let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
                     table.associations.insert(handle, Arc::clone(&shared));
-                    let incoming = Incoming::new(Arc::clone(&shared));
-                    if table.is_closed || table.incoming.len() >= self.config.accept_queue_max {
-                        routed.refused.push(incoming);
-                    } else {
-                        table.incoming.push_back(incoming);
-                    }
+                    routed.refused.extend(table.queue(&shared, &self.config));
                     routed.made.push((handle, shared));
+                }
+                #[cfg(feature = "webrtc")]
+                Verdict::Stranger(datagram) => {
+                    let has_room = table.has_room_for(datagram.route.remote.ip(), &self.config);
+                    routed.strangers.push((datagram, has_room));
                 }
                 Verdict::Done => {}
             }
@@ -231,6 +277,8 @@ impl Core {
             associations: table.associations.len(),
             refused: self.refused.load(Ordering::Relaxed),
             drops: table.router.drops(),
+            #[cfg(feature = "webrtc")]
+            secure: self.secure.as_ref().map(|part| part.context.counters.stats()).unwrap_or_default(),
             socket: self.socket.stats(),
         }
     }
@@ -253,6 +301,8 @@ impl Core {
         let mut wakers = Vec::new();
         let mut table = self.lock();
         table.router.remove(handle);
+        #[cfg(feature = "webrtc")]
+        table.accepted_when_connected.remove(&handle);
         let removed = table.associations.remove(&handle);
         if table.associations.is_empty() {
             table.waiters.wake(Interest::Progress, &mut wakers);
@@ -263,9 +313,39 @@ impl Core {
         wake(&mut wakers);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Table {
+    /// Whether one more peer without signalling may come from this address.
+    #[cfg(feature = "webrtc")]
+    fn has_room_for(&self, ip: std::net::IpAddr, config: &Config) -> bool {
+        let Router::Secure(router) = &self.router else { return false };
+        config.accept
+            && !self.is_closed
+            && router.len() < config.associations_max
+            && router.count_at(ip) < config.associations_per_address_max
+    }
+
+    /// Lets an association of a peer wait to be accepted; or returns it, if there is no room.
+    #[must_use = "it is to be refused, after the lock"]
+    pub(super) fn queue(&mut self, shared: &Arc<Shared>, config: &Config) -> Option<Incoming> {
+        let incoming = Incoming::new(Arc::clone(shared));
+        if self.is_closed || self.incoming.len() >= config.accept_queue_max {
+            return Some(incoming);
+        }
+        self.incoming.push_back(incoming);
+        None
+    }
+}
+
+/// Everything secret of an endpoint comes from such seeds: cookie keys, verification tags, initial TSNs, passwords.
+pub(super) fn draw_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
 }
 
 /// An association's place in the table; given up with its driver, however that ends, be it before it has begun.

@@ -8,24 +8,39 @@
 //! | `stun` | STUN messages (RFC 8489) |
 //! | `ice` | ICE-lite for who is asked, a small controlling agent for who asks (RFC 8445, RFC 7675) |
 //! | `dtls` | one DTLS association: whom to trust, what to let in (RFC 8261, RFC 8842) |
-//! | `admission` | who has begun a handshake and proved nothing yet |
 //! | `direct` | the way in without signalling: credentials that travel inside the user name |
 //! | `identity`, `fingerprint` | the key and the certificate that peers know this endpoint by |
 //! | `sdp` | offers and answers of data channels (RFC 8841, RFC 8829) |
 //! | `ticket` | what a client must know to connect without signalling |
+//! | `admission` | peers that have begun a handshake and proved nothing yet: a table of fixed size |
+//! | `lobby` | the way in without signalling, until a peer has proved itself |
+//! | `router` | whom a datagram is for |
+//! | `secure` | the transport of one association: its agent and its DTLS under one lock |
 
 pub(crate) mod admission;
+pub(crate) mod candidates;
 pub(crate) mod demux;
 pub(crate) mod direct;
 pub(crate) mod dtls;
 mod fingerprint;
 pub(crate) mod ice;
 mod identity;
+mod lobby;
+mod router;
 pub(crate) mod sdp;
+mod secure;
+mod security;
+mod stats;
 pub(crate) mod stun;
 mod ticket;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
+pub(crate) use lobby::{Admitted, Lobby};
+pub(crate) use router::{Destination, Router};
 pub use sdp::{SdpError, SdpProblem};
+pub(crate) use secure::{Context, Progress, Secure};
+pub use security::{DtlsVersion, Security};
+pub(crate) use stats::SecureCounters;
+pub use stats::SecureStats;
 pub use ticket::{Ticket, TicketError};

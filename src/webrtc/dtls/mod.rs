@@ -152,6 +152,8 @@ pub(crate) struct Dtls {
     expected: ExpectedPeer,
     /// SHA-256 of the certificate that the peer has shown, once it was found to be the expected one.
     peer_fingerprint: Option<[u8; 32]>,
+    /// SHA-256 of the certificate that the peer has shown, if it was not.
+    refused: Option<[u8; 32]>,
     gate: Gate,
     events: VecDeque<Event>,
     /// Datagrams of the handshake and of the end.
@@ -185,6 +187,7 @@ impl Dtls {
             stage: Stage::Handshaking,
             expected,
             peer_fingerprint: None,
+            refused: None,
             gate: Gate::default(),
             events: VecDeque::new(),
             flights: VecDeque::new(),
@@ -398,12 +401,16 @@ impl Dtls {
                 }
                 Output::PeerCert(certificate) => {
                     let presented = Sha256::digest(certificate).into();
-                    if !self.accepts(&presented) {
-                        return self.fail(Failure::WrongCertificate { presented });
+                    if self.accepts(&presented) {
+                        self.peer_fingerprint = Some(presented);
+                    } else {
+                        self.refused = Some(presented);
                     }
-                    self.peer_fingerprint = Some(presented);
                 }
                 Output::Connected => {
+                    if let Some(presented) = self.refused {
+                        return self.refuse(presented);
+                    }
                     if self.peer_fingerprint.is_none() {
                         return self.fail(Failure::NoCertificate);
                     }
@@ -444,8 +451,22 @@ impl Dtls {
         }
     }
 
+    /// The peer has the wrong certificate. The handshake has gone on to its end only so that this can be said in a way that
+    /// the peer believes; nothing is taken from it.
+    fn refuse(&mut self, presented: [u8; 32]) {
+        self.events.push_back(Event::Failed(Failure::WrongCertificate { presented }));
+        if self.inner.as_mut().is_some_and(|inner| inner.close().is_ok()) {
+            self.refused = None;
+            self.drain(0);
+        }
+        self.end();
+    }
+
     fn fail_with(&mut self, error: dimpl::Error) {
         self.flights.clear();
+        if let Some(presented) = self.refused {
+            return self.fail(Failure::WrongCertificate { presented });
+        }
         if matches!(error, dimpl::Error::CertificateError(_)) {
             // The one error that leaves an alert for the peer.
             self.drain(0);

@@ -1,0 +1,108 @@
+//! An association on a secure transport. The two have a lock each, and neither is taken while the other is held: what one
+//! has to tell the other is carried over between them.
+
+use std::time::Instant;
+
+use narrowboat_dcep::{DataChannels, Role};
+use narrowboat_sctp::TransportFailure;
+use std::task::Waker;
+
+use super::inner::Inner;
+use super::shared::{Shared, now, wake};
+use super::transport::{Input, Transport};
+use crate::config::Config;
+use crate::endpoint::Findings;
+use crate::socket::Route;
+use crate::webrtc::{Progress, Secure};
+
+impl Shared {
+    /// The secure transport, if it is one.
+    pub(crate) fn secure(&self) -> Option<&Secure> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Secure(secure) => Some(secure),
+        }
+    }
+
+    /// Hands over what arrived, in order: decrypted under the transport's lock, taken in under the association's.
+    pub(super) fn receive_secure(
+        &self,
+        secure: &Secure,
+        inputs: impl Iterator<Item = Input>,
+        wakers: &mut Vec<Waker>,
+        findings: &mut Findings,
+    ) {
+        let now = now();
+        let mut packets = Vec::new();
+        let progress = secure.receive(now, inputs, &mut packets, findings);
+        if progress.is_connected {
+            findings.connected.push(secure.handle);
+        }
+        let mut inner = self.lock();
+        on_connected(&mut inner, now, &progress);
+        for (ecn, packet) in packets {
+            inner.core.handle_datagram(now, ecn, packet);
+        }
+        let has_moved = inner.core.take_path_proof();
+        if has_moved {
+            inner.core.path_changed(now);
+        }
+        let mut probe = Vec::new();
+        if progress.wants_probe && !has_moved {
+            inner.core.probe_path(&mut probe);
+        }
+        on_failure(&mut inner, progress.failure);
+        inner.settle(now, wakers);
+        drop(inner);
+        if has_moved {
+            secure.confirm_nominated();
+        }
+        if !probe.is_empty() {
+            secure.send_probe(&probe);
+        }
+        self.work.notify_one();
+        wake(wakers);
+    }
+
+    /// The driver's step below the association: what the transport has to send of itself is moved to `outgoing`. Returns
+    /// when to come back.
+    pub(super) fn turn_secure(&self, secure: &Secure, outgoing: &mut Vec<(Route, Vec<u8>)>) -> Option<Instant> {
+        let now = now();
+        let (progress, deadline) = secure.turn(now, outgoing);
+        if progress.is_connected || progress.failure.is_some() {
+            let mut wakers = Vec::new();
+            let mut inner = self.lock();
+            on_connected(&mut inner, now, &progress);
+            on_failure(&mut inner, progress.failure);
+            inner.settle(now, &mut wakers);
+            drop(inner);
+            wake(&mut wakers);
+        }
+        deadline
+    }
+
+    /// The peer's description is here: the association as it is to be, which end this is, and what the peer takes. Nobody
+    /// has used the association yet.
+    pub(crate) fn set_description(&self, core: narrowboat_sctp::Association, role: Role, config: &Config) {
+        self.read(|inner| {
+            if inner.closed.is_none() {
+                inner.core = core;
+                inner.channels = DataChannels::new(config.channels.clone(), role);
+                inner.send_size_max = config.send_size_max();
+            }
+        });
+    }
+}
+
+/// Both ends begin: the collision is the normal case.
+fn on_connected(inner: &mut Inner, now: Instant, progress: &Progress) {
+    if progress.is_connected {
+        inner.core.connect(now);
+    }
+}
+
+fn on_failure(inner: &mut Inner, failure: Option<TransportFailure>) {
+    if let Some(failure) = failure {
+        inner.core.transport_failed(failure);
+    }
+}

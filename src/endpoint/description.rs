@@ -1,0 +1,176 @@
+//! The way in with signalling: offers and answers as browsers make them (RFC 8829), carried by the application.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+
+use super::Endpoint;
+use super::secure::{PeerSide, SecurePart};
+use crate::association::{Association, Shared};
+use crate::error::SignalError;
+use crate::webrtc::dtls::{ExpectedPeer, Role};
+use crate::webrtc::ice::{Credentials, PATIENCE};
+use crate::webrtc::sdp::{self, Local, Remote};
+
+/// How long an offer may wait for its answer, and for the first check: people may carry both by hand.
+const OFFER_LIFETIME: Duration = Duration::from_secs(300);
+
+/// An answer to give to the peer, and the association that it will make.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The answer, for the peer's `setRemoteDescription`.
+    pub sdp: String,
+    /// The association. Channels can be made on it at once; [`connected`](Association::connected) waits until the peer has
+    /// come. A peer that does not is given up after 40 seconds.
+    pub association: Association,
+}
+
+/// An offer that waits for its answer. Dropping it takes it back.
+#[derive(Debug)]
+pub struct Offer {
+    endpoint: Endpoint,
+    sdp: String,
+    shared: Option<Arc<Shared>>,
+}
+
+/// Which end begins the DTLS handshake, if the peer leaves the choice (RFC 8842 §5).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum DtlsRole {
+    /// The peer begins: one message less on the way to a server. The default.
+    #[default]
+    Server,
+    /// This end begins.
+    Client,
+}
+
+impl Endpoint {
+    /// Answers an offer that a browser, or another full ICE agent, has made. How offer and answer travel is the
+    /// application's affair; `narrowboat::signalling`, of the feature `axum`, is one way.
+    ///
+    /// The peer is held to its offer: it must show the certificate that the offer names, and gets no larger messages than
+    /// the offer allows. Candidates in the offer are not needed, and late ones need not be told: the peer finds this end.
+    ///
+    /// # Errors
+    ///
+    /// The offer cannot be taken, and which line is the reason; the endpoint has no identity, is closed or full, or too
+    /// many peers have been answered that have not come; or this machine has no address.
+    pub fn answer(&self, offer: &str) -> Result<Answer, SignalError> {
+        self.answer_as(offer, DtlsRole::default())
+    }
+
+    /// Like [`answer`](Self::answer), with a choice of who begins the DTLS handshake, where the offer leaves it.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn answer_as(&self, offer: &str, role: DtlsRole) -> Result<Answer, SignalError> {
+        let (sdp, shared) = self.make_answer(offer, role)?;
+        Ok(Answer { sdp, association: Association::new(shared) })
+    }
+
+    /// Like [`answer`](Self::answer), but the association comes out of [`accept`](Self::accept) when it is connected.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn answer_for_accept(&self, offer: &str) -> Result<String, SignalError> {
+        self.make_answer_for_accept(offer).map(|(sdp, _)| sdp)
+    }
+
+    /// Makes an offer for a browser, or another full ICE agent, to answer. It is good for five minutes.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint has no identity, is closed or full, or too many peers are expected that have not come; or this machine
+    /// has no address.
+    pub fn offer(&self) -> Result<Offer, SignalError> {
+        let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
+        let addresses = self.candidates(part)?;
+        let (shared, local) = self.core.expect_peer(OFFER_LIFETIME)?;
+        let sdp = sdp::offer(&self.local(part, &local, &addresses, None));
+        Ok(Offer { endpoint: self.clone(), sdp, shared: Some(shared) })
+    }
+
+    pub(crate) fn make_answer_for_accept(&self, offer: &str) -> Result<(String, Arc<Shared>), SignalError> {
+        let (sdp, shared) = self.make_answer(offer, DtlsRole::default())?;
+        self.core.accept_when_connected(&shared);
+        Ok((sdp, shared))
+    }
+
+    fn make_answer(&self, offer: &str, role: DtlsRole) -> Result<(String, Arc<Shared>), SignalError> {
+        let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
+        let offer = sdp::Offer::parse(offer)?;
+        let addresses = self.candidates(part)?;
+        let (shared, local) = self.core.expect_peer(PATIENCE)?;
+        let preferred = match role {
+            DtlsRole::Server => Role::Passive,
+            DtlsRole::Client => Role::Active,
+        };
+        let role = offer.setup.answered(preferred);
+        self.core.describe_peer(&shared, peer_side(&offer.remote, role));
+        let sdp = sdp::answer(&offer, role, &self.local(part, &local, &addresses, None));
+        Ok((sdp, shared))
+    }
+
+    /// What this end says about itself.
+    fn local<'a>(
+        &self,
+        part: &SecurePart,
+        credentials: &'a Credentials,
+        addresses: &'a [std::net::SocketAddr],
+        sctp_init: Option<&'a [u8]>,
+    ) -> Local<'a> {
+        let mut nonce = [0; 16];
+        self.core.lock().rng.fill_bytes(&mut nonce);
+        Local {
+            credentials,
+            fingerprint: part.identity.fingerprint(),
+            addresses,
+            sctp_port: self.core.config.association.local_port,
+            max_message_size: self.core.config.channels.message_size_max as u64,
+            sctp_init,
+            nonce,
+        }
+    }
+}
+
+impl Offer {
+    /// The offer, for the peer's `setRemoteDescription`.
+    #[must_use]
+    pub fn sdp(&self) -> &str {
+        &self.sdp
+    }
+
+    /// Takes the peer's answer. Channels can be made on the association at once; [`connected`](Association::connected)
+    /// waits until the peer has come.
+    ///
+    /// # Errors
+    ///
+    /// The answer cannot be taken, and which line is the reason. The offer is taken back then.
+    pub fn accept_answer(mut self, answer: &str) -> Result<Association, SignalError> {
+        let answer = sdp::Answer::parse(answer)?;
+        let shared = self.shared.take().ok_or(SignalError::EndpointClosed)?;
+        self.endpoint.core.describe_peer(&shared, peer_side(&answer.remote, answer.role));
+        Ok(Association::new(shared))
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.command(|inner, now| inner.abort(now, "the offer was taken back"));
+        }
+    }
+}
+
+fn peer_side(remote: &Remote, role: Role) -> PeerSide {
+    PeerSide {
+        role,
+        expected: ExpectedPeer::Fingerprints(remote.fingerprints.iter().map(|hash| hash.to_bytes()).collect()),
+        sctp_port: remote.sctp_port,
+        // No message of this end is anywhere near what does not fit.
+        message_size_max: usize::try_from(remote.max_message_size).unwrap_or(0),
+    }
+}

@@ -1,0 +1,27 @@
+//! What came of a batch of datagrams, to be acted on when no lock is held.
+
+use super::answers::Answers;
+
+/// Answers to send, and what the router and the accept queue have to hear.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) answers: Answers,
+    /// Peers, and addresses at which a valid check has come; an address that had to make room for each.
+    #[cfg(feature = "webrtc")]
+    pub(crate) learned: Vec<Learned>,
+    /// Peers without signalling, and the fragments that their checks name.
+    #[cfg(feature = "webrtc")]
+    pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, String)>,
+    /// Peers whose secure handshake is done.
+    #[cfg(feature = "webrtc")]
+    pub(crate) connected: Vec<narrowboat_sctp::AssociationHandle>,
+}
+
+/// A valid check has come from an address.
+#[cfg(feature = "webrtc")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Learned {
+    pub(crate) handle: narrowboat_sctp::AssociationHandle,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) evicted: Option<std::net::SocketAddr>,
+}

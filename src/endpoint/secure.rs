@@ -1,0 +1,296 @@
+//! What an endpoint with an identity does beyond one for plain UDP: its associations over DTLS.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use narrowboat_dcep::Role;
+use narrowboat_sctp::{AssociationHandle, CookieKeys};
+use rand::Rng;
+
+use super::findings::Findings;
+use super::router::Router;
+use super::table::{Core, Table, draw_seed};
+use crate::association::{Shared, Transport, now, wake};
+use crate::config::Config;
+use crate::error::{BindError, ConnectError, SignalError};
+use crate::waiters::Interest;
+use crate::webrtc::direct::Prefixes;
+use crate::webrtc::dtls::{self, ExpectedPeer, Parameters, Version, Versions};
+use crate::webrtc::ice::{ControllingAgent, Credentials};
+use crate::webrtc::{self, Admitted, Context, Identity, Lobby, Secure, SecureCounters};
+
+/// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
+/// end hold.
+const PENDING_MAX: usize = 1024;
+
+/// Largest message for a peer that has not said what it takes, because there is no description: what Chromium takes.
+const UNKNOWN_PEER_MESSAGE_SIZE_MAX: usize = 256 << 10;
+
+/// What an endpoint with an identity has besides.
+#[derive(Debug)]
+pub(crate) struct SecurePart {
+    pub(crate) identity: Identity,
+    pub(crate) context: Arc<Context>,
+    /// Where peers are told that this endpoint is, if not at the addresses of its interfaces.
+    pub(crate) advertised: Vec<SocketAddr>,
+    keys: CookieKeys,
+    association: Arc<narrowboat_sctp::Config>,
+}
+
+impl SecurePart {
+    pub(crate) fn new(
+        identity: Identity,
+        advertised: Vec<SocketAddr>,
+        prefixes: Prefixes,
+        versions: Versions,
+        config: &Config,
+    ) -> Result<Self, BindError> {
+        let parameters = Parameters::new(identity.certificate_der(), identity.key_der(), versions)
+            .map_err(|error| BindError::Identity(error.to_string()))?;
+        let context =
+            Context { parameters: Arc::new(parameters), prefixes, counters: Arc::new(SecureCounters::default()) };
+        let keys = CookieKeys::new(now(), draw_seed().map_err(BindError::Random)?);
+        let association = Arc::new(below_dtls(config.association()));
+        Ok(Self { identity, context: Arc::new(context), advertised, keys, association })
+    }
+
+    pub(crate) fn router(&self) -> webrtc::Router {
+        webrtc::Router::new(Arc::clone(&self.context.counters))
+    }
+
+    fn association(&self, handle: AssociationHandle, seed: [u8; 32]) -> narrowboat_sctp::Association {
+        self.association_with(Arc::clone(&self.association), handle, seed)
+    }
+
+    /// An association that knows no address, and does nothing before its transport is there.
+    fn association_with(
+        &self,
+        config: Arc<narrowboat_sctp::Config>,
+        handle: AssociationHandle,
+        seed: [u8; 32],
+    ) -> narrowboat_sctp::Association {
+        // A cookie of one association is worth nothing in another.
+        narrowboat_sctp::Association::new(now(), config, self.keys.clone(), &handle.0.to_be_bytes(), seed)
+    }
+}
+
+/// What the description of a peer has settled.
+#[derive(Debug)]
+pub(super) struct PeerSide {
+    /// This end's part in the handshake.
+    pub(super) role: dtls::Role,
+    pub(super) expected: ExpectedPeer,
+    pub(super) sctp_port: u16,
+    /// Largest message that the peer takes; 0 is no limit.
+    pub(super) message_size_max: usize,
+}
+
+/// The DTLS client has the even streams (RFC 8832 §6).
+fn sctp_role(role: dtls::Role) -> Role {
+    match role {
+        dtls::Role::Active => Role::Client,
+        dtls::Role::Passive => Role::Server,
+    }
+}
+
+/// The smaller of two limits of which 0 is none.
+fn smaller(one: usize, other: usize) -> usize {
+    match (one, other) {
+        (0, limit) | (limit, 0) => limit,
+        (one, other) => one.min(other),
+    }
+}
+
+/// The configured size is what one datagram may have, and a record takes its share of it. Which version of DTLS it will be
+/// is not known yet, so the larger share.
+fn below_dtls(config: narrowboat_sctp::Config) -> narrowboat_sctp::Config {
+    let mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
+    narrowboat_sctp::Config { mtu, ..config }
+}
+
+impl Table {
+    fn secure_router(&mut self) -> Option<&mut webrtc::Router> {
+        match &mut self.router {
+            Router::Plain(_) => None,
+            Router::Secure(router) => Some(router),
+        }
+    }
+
+    fn draw(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        seed
+    }
+}
+
+impl Core {
+    /// Starts an association with whoever has this certificate, at one of these addresses.
+    pub(crate) fn connect_secure(
+        self: &Arc<Self>,
+        addresses: &[SocketAddr],
+        local: Credentials,
+        remote: Credentials,
+        expected: ExpectedPeer,
+    ) -> Result<Arc<Shared>, ConnectError> {
+        let part = self.secure.as_ref().ok_or(ConnectError::IdentityNeeded)?;
+        let now = now();
+        let mut table = self.lock();
+        if table.is_closed {
+            return Err(ConnectError::EndpointClosed);
+        }
+        let seed = table.draw();
+        let router = table.secure_router().ok_or(ConnectError::IdentityNeeded)?;
+        if router.len() >= self.config.associations_max {
+            return Err(ConnectError::TooManyAssociations);
+        }
+        let handle = router.insert_asked(now, addresses).map_err(ConnectError::AlreadyConnected)?;
+        let agent = ControllingAgent::new(now, local, remote, addresses, seed);
+        let secure = Secure::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
+        let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config);
+        drop(table);
+        self.spawn_driver(handle, Arc::clone(&shared));
+        Ok(shared)
+    }
+
+    /// Makes room for a peer that will come with these credentials of ours, and be known by a description that is still to
+    /// come. `patience` bounds the wait for its first check.
+    pub(super) fn expect_peer(self: &Arc<Self>, patience: Duration) -> Result<(Arc<Shared>, Credentials), SignalError> {
+        let part = self.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
+        let now = now();
+        let mut table = self.lock();
+        if table.is_closed {
+            return Err(SignalError::EndpointClosed);
+        }
+        let local = Credentials::generate(&mut table.rng);
+        let router = table.secure_router().ok_or(SignalError::IdentityNeeded)?;
+        if router.len() >= self.config.associations_max {
+            return Err(SignalError::TooManyAssociations);
+        }
+        if router.pending() >= PENDING_MAX {
+            return Err(SignalError::TooManyPending);
+        }
+        let handle = router.insert_signalled(local.ufrag());
+        let secure = Secure::lite(now, handle, Arc::clone(&part.context), local.clone(), patience);
+        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.config);
+        drop(table);
+        self.spawn_driver(handle, Arc::clone(&shared));
+        Ok((shared, local))
+    }
+
+    /// The peer's description is here.
+    pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide) {
+        let (Some(part), Some(secure)) = (&self.secure, shared.secure()) else { return };
+        let now = now();
+        let PeerSide { role, expected, sctp_port, message_size_max } = peer;
+        let mut config = self.config.clone();
+        config.association.remote_port = sctp_port;
+        config.channels.peer_message_size_max = smaller(config.channels.peer_message_size_max, message_size_max);
+        let core = {
+            let mut table = self.lock();
+            let association = Arc::new(below_dtls(config.association()));
+            part.association_with(association, secure.handle, table.draw())
+        };
+        shared.set_description(core, sctp_role(role), &config);
+        secure.describe(now, role, expected);
+        shared.work.notify_one();
+    }
+
+    /// Where those wait who come without signalling.
+    pub(super) fn lobby(&self) -> Option<Lobby> {
+        let part = self.secure.as_ref()?;
+        Some(Lobby::new(now(), Arc::clone(&part.context), self.lock().rng.next_u64()))
+    }
+
+    /// The association is to come out of `accept` when it is connected.
+    pub(super) fn accept_when_connected(&self, shared: &Shared) {
+        if let Some(secure) = shared.secure() {
+            self.lock().accepted_when_connected.insert(secure.handle);
+        }
+    }
+
+    /// Acts on what a batch has brought: addresses that now lead to a peer, associations that are ready to be accepted.
+    pub(super) fn note(&self, findings: &mut Findings) {
+        if findings.learned.is_empty() && findings.named.is_empty() && findings.connected.is_empty() {
+            return;
+        }
+        let now = now();
+        let mut refused = Vec::new();
+        let mut wakers = Vec::new();
+        let mut table = self.lock();
+        if let Some(router) = table.secure_router() {
+            for learned in findings.learned.drain(..) {
+                router.learn(now, learned.handle, learned.address, learned.evicted);
+            }
+            for (handle, ufrag) in findings.named.drain(..) {
+                router.name(handle, &ufrag);
+            }
+            for handle in &findings.connected {
+                router.on_connected(*handle);
+            }
+        }
+        for handle in findings.connected.drain(..) {
+            if table.accepted_when_connected.remove(&handle)
+                && let Some(shared) = table.associations.get(&handle).cloned()
+            {
+                refused.extend(table.queue(&shared, &self.config));
+            }
+        }
+        table.waiters.wake(Interest::Accept, &mut wakers);
+        drop(table);
+        wake(&mut wakers);
+        for incoming in refused {
+            self.count_refused();
+            incoming.refuse();
+        }
+    }
+
+    /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        wakers: &mut Vec<Waker>,
+        findings: &mut Findings,
+    ) -> Option<Arc<Shared>> {
+        let part = self.secure.as_ref()?;
+        let Admitted { route, dtls } = admitted;
+        let now = now();
+        let mut table = self.lock();
+        let router = table.secure_router()?;
+        let handle = router.insert_direct(now, route.remote);
+        let secure = Secure::direct(now, handle, Arc::clone(&part.context), route, dtls);
+        let mut config = self.config.clone();
+        config.channels.peer_message_size_max =
+            smaller(config.channels.peer_message_size_max, UNKNOWN_PEER_MESSAGE_SIZE_MAX);
+        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &config);
+        let refused = table.queue(&shared, &self.config);
+        table.waiters.wake(Interest::Accept, wakers);
+        drop(table);
+        // What has come with the last datagram of the handshake, the news that it is done before all.
+        shared.receive(std::iter::empty(), wakers, findings);
+        tracing::debug!(remote = %route.remote, "association made by the peer");
+        self.spawn_driver(handle, Arc::clone(&shared));
+        if let Some(incoming) = refused {
+            self.count_refused();
+            incoming.refuse();
+        }
+        Some(shared)
+    }
+
+    /// Puts a new association into the table.
+    fn enter(
+        &self,
+        table: &mut Table,
+        part: &SecurePart,
+        handle: AssociationHandle,
+        role: Role,
+        secure: Secure,
+        config: &Config,
+    ) -> Arc<Shared> {
+        let association = part.association(handle, table.draw());
+        let shared = Shared::new(association, role, Transport::Secure(Box::new(secure)), config);
+        table.associations.insert(handle, Arc::clone(&shared));
+        shared
+    }
+}

@@ -1,0 +1,130 @@
+//! Whom to connect to.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
+
+#[cfg(feature = "webrtc")]
+use crate::webrtc::Ticket;
+
+/// Whom [`Endpoint::connect`](crate::Endpoint::connect) may connect to: an address and port, for plain UDP, or a
+/// [`Ticket`], for DTLS with a certificate that is verified. Texts may be either: `"192.0.2.1:4433"`,
+/// `"example.com:4433"`, `"narrowboat://192.0.2.1:4433/uEi…"`.
+///
+/// This trait is sealed: it has no methods of its own to call or to implement.
+pub trait Target: sealed::Sealed {}
+
+impl<T: sealed::Sealed> Target for T {}
+
+/// What a target is.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// One of these addresses.
+    Addresses(Vec<SocketAddr>),
+    /// One of the addresses of this name and port.
+    Name(String),
+    /// Whoever has the ticket's certificate.
+    #[cfg(feature = "webrtc")]
+    Ticket(Ticket),
+}
+
+pub(crate) mod sealed {
+    use super::Destination;
+
+    pub trait Sealed: Send {
+        fn destination(self) -> Destination;
+    }
+}
+
+use sealed::Sealed;
+
+impl Sealed for &str {
+    fn destination(self) -> Destination {
+        if let Ok(address) = self.parse() {
+            return Destination::Addresses(vec![address]);
+        }
+        #[cfg(feature = "webrtc")]
+        if let Ok(ticket) = self.parse() {
+            return Destination::Ticket(ticket);
+        }
+        Destination::Name(self.to_owned())
+    }
+}
+
+impl Sealed for &String {
+    fn destination(self) -> Destination {
+        self.as_str().destination()
+    }
+}
+
+impl Sealed for String {
+    fn destination(self) -> Destination {
+        self.as_str().destination()
+    }
+}
+
+impl Sealed for (&str, u16) {
+    fn destination(self) -> Destination {
+        let (host, port) = self;
+        match host.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::from((ip, port)).destination(),
+            Err(_) => Destination::Name(format!("{host}:{port}")),
+        }
+    }
+}
+
+impl Sealed for SocketAddr {
+    fn destination(self) -> Destination {
+        Destination::Addresses(vec![self])
+    }
+}
+
+impl Sealed for &[SocketAddr] {
+    fn destination(self) -> Destination {
+        Destination::Addresses(self.to_vec())
+    }
+}
+
+macro_rules! addresses {
+    ($($kind:ty),*) => {$(
+        impl Sealed for $kind {
+            fn destination(self) -> Destination {
+                SocketAddr::from(self).destination()
+            }
+        }
+    )*};
+}
+
+addresses!(SocketAddrV4, SocketAddrV6, (IpAddr, u16), (std::net::Ipv4Addr, u16), (std::net::Ipv6Addr, u16));
+
+#[cfg(feature = "webrtc")]
+impl Sealed for Ticket {
+    fn destination(self) -> Destination {
+        Destination::Ticket(self)
+    }
+}
+
+#[cfg(feature = "webrtc")]
+impl Sealed for &Ticket {
+    fn destination(self) -> Destination {
+        Destination::Ticket(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_an_address_a_ticket_or_a_name() {
+        assert!(matches!("[::1]:7".destination(), Destination::Addresses(addresses) if addresses.len() == 1));
+        assert!(matches!(("127.0.0.1", 7).destination(), Destination::Addresses(_)));
+        assert!(matches!("localhost:7".destination(), Destination::Name(name) if name == "localhost:7"));
+        assert!(matches!(("localhost", 7).destination(), Destination::Name(name) if name == "localhost:7"));
+        #[cfg(feature = "webrtc")]
+        {
+            let hash = "uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
+            let text = format!("narrowboat://192.0.2.1:4433/{hash}");
+            assert!(matches!(text.as_str().destination(), Destination::Ticket(ticket) if ticket.to_string() == text));
+            assert!(matches!("narrowboat://192.0.2.1:4433".destination(), Destination::Name(_)));
+        }
+    }
+}

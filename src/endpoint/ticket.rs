@@ -1,0 +1,55 @@
+//! The way in without signalling: tickets, given and taken.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Endpoint;
+use super::secure::SecurePart;
+use crate::association::Association;
+use crate::error::{ConnectError, SignalError};
+use crate::webrtc::direct::ClientCredentials;
+use crate::webrtc::dtls::ExpectedPeer;
+use crate::webrtc::{Identity, Ticket, candidates};
+
+impl Endpoint {
+    /// What the endpoint's peers know it by, if it has been given one.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Identity> {
+        self.core.secure.as_ref().map(|part| &part.identity)
+    }
+
+    /// All that a peer needs to connect to this endpoint without any signalling: its addresses, as
+    /// [advertised](crate::EndpointBuilder::advertise) or those of this machine's interfaces, and the hash of its
+    /// certificate. It is good for as long as addresses and identity stay.
+    ///
+    /// # Errors
+    ///
+    /// The endpoint has no identity, or this machine has no address that peers could reach.
+    pub fn ticket(&self) -> Result<Ticket, SignalError> {
+        let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
+        Ticket::new(self.candidates(part)?, part.identity.fingerprint()).map_err(|_| SignalError::NoAddress)
+    }
+
+    /// Where peers are told that this endpoint is.
+    pub(super) fn candidates(&self, part: &SecurePart) -> Result<Vec<SocketAddr>, SignalError> {
+        let addresses = if part.advertised.is_empty() {
+            candidates::local_addresses(self.local_address()).map_err(SignalError::Interfaces)?
+        } else {
+            part.advertised.clone()
+        };
+        if addresses.is_empty() { Err(SignalError::NoAddress) } else { Ok(addresses) }
+    }
+
+    pub(super) fn dial_ticket(&self, ticket: &Ticket) -> Result<Association, ConnectError> {
+        // An address of the other version of IP is no failure, as long as there is one that can be reached.
+        let reachable = ticket.addresses().iter().map(|address| self.reachable(*address));
+        let addresses: Vec<SocketAddr> = reachable.clone().filter_map(Result::ok).collect();
+        if addresses.is_empty() {
+            return Err(reachable.into_iter().find_map(Result::err).unwrap_or_else(super::no_address));
+        }
+        let ClientCredentials { local, remote } = ClientCredentials::generate(&mut self.core.lock().rng);
+        let expected = ExpectedPeer::Fingerprints(vec![ticket.fingerprint().to_bytes()]);
+        let shared = self.core.connect_secure(&addresses, local, remote, expected)?;
+        Ok(Association::new(Arc::clone(&shared)))
+    }
+}

@@ -1,0 +1,142 @@
+//! A way for pages to reach an endpoint by HTTP: one request, one answer, as WHIP does it (RFC 9725).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, post};
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use crate::association::Shared;
+use crate::endpoint::Endpoint;
+use crate::error::SignalError;
+
+/// Bytes of an offer at most. A browser's has some 600 for each of its candidates' hundred.
+const OFFER_SIZE_MAX: usize = 64 << 10;
+
+/// What an offer and an answer are called in HTTP.
+const SDP: &str = "application/sdp";
+
+/// Associations that were made here, for DELETE, after which dead ones are looked for.
+const SWEPT_LEN_MIN: usize = 64;
+
+/// Routes that answer the offers of browsers: `POST /` takes an offer as `application/sdp`, and answers 201 with the answer
+/// and a `Location`; `DELETE` on that ends the association. The associations come out of
+/// [`Endpoint::accept`](crate::Endpoint::accept) when they are connected, beside those that come without signalling.
+///
+/// Whoever may send requests here may connect: put your own authentication in front, as a layer, where that matters.
+///
+/// What is wrong with a request is one sentence in the answer's body: 415 for another content type, 400 for an offer that
+/// cannot be taken, 404 for an association that is not there, 503 when the endpoint can take no more.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// # use narrowboat::{Endpoint, Identity};
+/// let endpoint = Endpoint::builder().bind("0.0.0.0:4433").identity(Identity::load_or_create("id.pem")?).build()?;
+/// let app = axum::Router::new().nest("/channels", narrowboat::signalling(endpoint.clone()));
+/// # let _: axum::Router = app;
+/// # Ok(())
+/// # }
+/// ```
+pub fn signalling(endpoint: Endpoint) -> Router {
+    let service = Arc::new(Service { endpoint, made: Mutex::default() });
+    Router::new()
+        .route("/", post(answer))
+        .route("/{id}", delete(end))
+        .layer(DefaultBodyLimit::max(OFFER_SIZE_MAX))
+        .with_state(service)
+}
+
+struct Service {
+    endpoint: Endpoint,
+    made: Mutex<Made>,
+}
+
+/// Associations by their unguessable names.
+#[derive(Default)]
+struct Made {
+    by_id: HashMap<String, Weak<Shared>>,
+    swept_len: usize,
+}
+
+impl Made {
+    fn insert(&mut self, id: String, shared: &Arc<Shared>) {
+        if self.by_id.len() >= SWEPT_LEN_MIN.max(2 * self.swept_len) {
+            self.by_id.retain(|_, shared| shared.strong_count() > 0);
+            self.swept_len = self.by_id.len();
+        }
+        self.by_id.insert(id, Arc::downgrade(shared));
+    }
+}
+
+async fn answer(
+    State(service): State<Arc<Service>>,
+    OriginalUri(uri): OriginalUri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if !is_sdp(&headers) {
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the offer with the content type application/sdp");
+    }
+    let Ok(offer) = std::str::from_utf8(&body) else {
+        return refuse(StatusCode::BAD_REQUEST, "the offer is not UTF-8: send the browser's own description");
+    };
+    let (sdp, shared) = match service.endpoint.make_answer_for_accept(offer) {
+        Ok(answered) => answered,
+        Err(error) => return refuse(status(&error), error.to_string()),
+    };
+    let Some(id) = draw_id() else {
+        shared.command(|inner, now| inner.abort(now, "the system gives no random numbers"));
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers: try again");
+    };
+    let location = format!("{}/{id}", uri.path().trim_end_matches('/'));
+    service.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id, &shared);
+    (StatusCode::CREATED, [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)], sdp).into_response()
+}
+
+async fn end(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Response {
+    let shared = service.made.lock().unwrap_or_else(PoisonError::into_inner).by_id.remove(&id);
+    match shared.and_then(|shared| shared.upgrade()) {
+        Some(shared) => {
+            shared.command(|inner, now| inner.begin_shutdown(now));
+            StatusCode::OK.into_response()
+        }
+        None => refuse(StatusCode::NOT_FOUND, "there is no such association: it has ended, or never was"),
+    }
+}
+
+/// Parameters, a character set for one, do not matter.
+fn is_sdp(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SDP)
+}
+
+fn status(error: &SignalError) -> StatusCode {
+    match error {
+        SignalError::Description(_) => StatusCode::BAD_REQUEST,
+        SignalError::TooManyPending | SignalError::TooManyAssociations | SignalError::EndpointClosed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        SignalError::IdentityNeeded | SignalError::Interfaces(_) | SignalError::NoAddress => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+fn refuse(status: StatusCode, why: impl Into<String>) -> Response {
+    let mut why = why.into();
+    why.push('\n');
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], why).into_response()
+}
+
+/// 128 bits in hexadecimal: who does not know it cannot end the association.
+fn draw_id() -> Option<String> {
+    let mut bytes = [0; 16];
+    SysRng.try_fill_bytes(&mut bytes).ok()?;
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
+}

@@ -1,0 +1,123 @@
+//! Peers without signalling, until they have proved themselves. Their checks are answered and forgotten; their handshakes
+//! wait in a table of fixed size.
+//!
+//! Only the receiver has to do with it, so it needs no lock, and nobody waits for the arithmetic of a stranger's handshake
+//! but other datagrams.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::admission::{Admission, AdmissionConfig};
+use super::demux::Protocol;
+use super::direct;
+use super::dtls::{Dtls, ExpectedPeer, Role};
+use super::secure::Context;
+use super::stun::Message;
+use crate::endpoint::Answers;
+use crate::socket::{Datagram, Route};
+
+/// Those who have begun to come in.
+pub(crate) struct Lobby {
+    context: Arc<Context>,
+    handshakes: Admission<Dtls>,
+}
+
+/// A peer that has finished its handshake, and so has proved to be at this address.
+pub(crate) struct Admitted {
+    pub(crate) route: Route,
+    pub(crate) dtls: Box<Dtls>,
+}
+
+impl Lobby {
+    /// `salt` must come from a secure source of randomness.
+    pub(crate) fn new(now: Instant, context: Arc<Context>, salt: u64) -> Self {
+        Self { context, handshakes: Admission::new(now, AdmissionConfig::default(), salt) }
+    }
+
+    /// Takes in a datagram of somebody unknown. `has_room` says whether one more could be admitted at all.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        datagram: &Datagram,
+        has_room: bool,
+        answers: &mut Answers,
+    ) -> Option<Admitted> {
+        while self.handshakes.expire(now).is_some() {}
+        match Protocol::of(&datagram.bytes) {
+            Some(Protocol::Stun) => {
+                self.answer_check(datagram, answers);
+                None
+            }
+            Some(Protocol::Dtls) => self.handle_dtls(now, datagram, has_room, answers),
+            None => None,
+        }
+    }
+
+    /// No state is kept on STUN: the answer follows from the request alone.
+    fn answer_check(&self, datagram: &Datagram, answers: &mut Answers) {
+        let counters = &self.context.counters;
+        let Ok(message) = Message::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
+        let Route { remote, .. } = datagram.route;
+        let outcome = direct::answer(&message, remote, self.context.prefixes, answers.buffer());
+        answers.push(datagram.route);
+        count(if outcome.is_ok() { &counters.checks_answered } else { &counters.checks_refused });
+    }
+
+    fn handle_dtls(
+        &mut self,
+        now: Instant,
+        datagram: &Datagram,
+        has_room: bool,
+        answers: &mut Answers,
+    ) -> Option<Admitted> {
+        let Route { remote, .. } = datagram.route;
+        if self.handshakes.get_mut(remote).is_none() && !self.begin(now, remote, datagram, has_room) {
+            return None;
+        }
+        let candidate = self.handshakes.get_mut(remote)?;
+        candidate.handle_datagram(now, &datagram.bytes);
+        while let Some(flight) = candidate.poll_transmit() {
+            answers.buffer().extend_from_slice(&flight);
+            answers.push(datagram.route);
+        }
+        let (is_over, is_connected) = (candidate.value.is_over(), candidate.value.version().is_some());
+        if !is_over && !is_connected {
+            return None;
+        }
+        let dtls = Box::new(self.handshakes.remove(remote)?);
+        is_connected.then_some(Admitted { route: datagram.route, dtls })
+    }
+
+    /// Whether a handshake was begun.
+    fn begin(&mut self, now: Instant, remote: SocketAddr, datagram: &Datagram, has_room: bool) -> bool {
+        let counters = &self.context.counters;
+        if !super::router::is_client_hello(&datagram.bytes) {
+            count(&counters.stray_dtls);
+            return false;
+        }
+        if !has_room {
+            count(&counters.unwanted_hellos);
+            return false;
+        }
+        let asks_for_cookie = self.handshakes.asks_for_cookie(now);
+        let parameters = Arc::clone(&self.context.parameters);
+        let before = self.handshakes.stats();
+        let begun = self
+            .handshakes
+            .insert(now, remote, || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, asks_for_cookie))
+            .is_some();
+        if !begun {
+            count(&counters.unwanted_hellos);
+        }
+        if self.handshakes.stats().displaced > before.displaced {
+            count(&counters.unproved_evicted);
+        }
+        begun
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,34 @@
+//! What an application may know of a secure transport.
+
+use super::Fingerprint;
+use super::dtls::Version;
+
+/// A version of DTLS.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DtlsVersion {
+    /// RFC 6347.
+    Dtls12,
+    /// RFC 9147.
+    Dtls13,
+}
+
+impl From<Version> for DtlsVersion {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::Dtls12 => Self::Dtls12,
+            Version::Dtls13 => Self::Dtls13,
+        }
+    }
+}
+
+/// How an association is secured, once its handshake is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct Security {
+    /// The version that both ends agreed on.
+    pub version: DtlsVersion,
+    /// The peer's certificate. One that came with a ticket's or a description's promise was checked against it. A browser
+    /// that comes without signalling has a new certificate for each connection, and this says who it is to nobody.
+    pub peer_fingerprint: Fingerprint,
+}

@@ -1,0 +1,32 @@
+//! What a secure endpoint counts before a datagram belongs to an association, and of those that never do.
+
+use crate::counters::counters;
+
+counters! {
+    /// What a secure endpoint has answered, and what it has dropped, by reason. Strangers can make these numbers grow, and
+    /// nothing else.
+    pub struct SecureStats;
+    struct SecureCounters;
+    /// Checks of connectivity that were answered with success.
+    checks_answered,
+    /// Checks that were refused: unknown user name, wrong integrity, or incomplete (RFC 8445 §7.3).
+    checks_refused,
+    /// Datagrams dropped because their first byte is neither STUN's nor DTLS's (RFC 7983).
+    unknown_protocol,
+    /// Datagrams dropped because they are no STUN message with a right FINGERPRINT.
+    bad_stun,
+    /// STUN responses dropped because they answer nothing that was asked, or were not signed.
+    stray_stun_responses,
+    /// DTLS datagrams dropped because nobody is known at their source, and they begin no handshake.
+    stray_dtls,
+    /// ClientHellos dropped because this endpoint takes no peers without signalling, or none any more.
+    unwanted_hellos,
+    /// Peers dropped before they had proved themselves, for others that came later.
+    unproved_evicted,
+    /// DTLS datagrams dropped because too many had come before the description of the peer.
+    early_overflow,
+    /// Packets dropped because the connection was not there yet, or not any more.
+    unsent_packets,
+    /// Addresses that a peer has checked from, while they belonged to another peer that was alive.
+    address_conflicts,
+}

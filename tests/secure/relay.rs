@@ -1,0 +1,123 @@
+//! A network between two sockets, in user space: it may drop, count, and come from another port.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::net::UdpSocket;
+use tokio::task::JoinHandle;
+
+/// Forwards between one client, who sends to [`address`](Self::address), and a server, for whom it looks like a NAT.
+pub struct Relay {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+type Rule = Box<dyn FnMut(Direction, &[u8]) -> bool + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    ToServer,
+    ToClient,
+}
+
+struct Shared {
+    inner: UdpSocket,
+    server: SocketAddr,
+    client: Mutex<Option<SocketAddr>>,
+    outer: Mutex<Arc<UdpSocket>>,
+    is_cut: AtomicBool,
+    passed: AtomicU64,
+    rule: Mutex<Rule>,
+}
+
+impl Relay {
+    pub async fn to(server: SocketAddr) -> Self {
+        let inner = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = inner.local_addr().unwrap();
+        let outer = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let shared = Arc::new(Shared {
+            inner,
+            server,
+            client: Mutex::default(),
+            outer: Mutex::new(Arc::clone(&outer)),
+            is_cut: AtomicBool::new(false),
+            passed: AtomicU64::new(0),
+            rule: Mutex::new(Box::new(|_, _| true)),
+        });
+        let relay = Self { address, shared: Arc::clone(&shared), tasks: Mutex::default() };
+        let forward = tokio::spawn(async move {
+            let mut buffer = vec![0; 65_535];
+            loop {
+                let Ok((len, from)) = shared.inner.recv_from(&mut buffer).await else { continue };
+                *shared.client.lock().unwrap() = Some(from);
+                if shared.passes(Direction::ToServer, &buffer[..len]) {
+                    let outer = Arc::clone(&shared.outer.lock().unwrap());
+                    let _ = outer.send_to(&buffer[..len], shared.server).await;
+                }
+            }
+        });
+        relay.tasks.lock().unwrap().push(forward);
+        relay.listen(outer);
+        relay
+    }
+
+    /// Says which datagrams pass from now on.
+    pub fn rule(&self, rule: impl FnMut(Direction, &[u8]) -> bool + Send + 'static) {
+        *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// Nothing passes any more, or everything again.
+    pub fn cut(&self, is_cut: bool) {
+        self.shared.is_cut.store(is_cut, Ordering::Relaxed);
+    }
+
+    /// Datagrams that have passed so far.
+    pub fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::Relaxed)
+    }
+
+    /// The address that the server sees.
+    pub fn outer(&self) -> SocketAddr {
+        self.shared.outer.lock().unwrap().local_addr().unwrap()
+    }
+
+    /// A NAT that has lost its binding: what comes now comes from another port, and what goes to the old one is lost.
+    pub async fn rebind(&self) {
+        let outer = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        *self.shared.outer.lock().unwrap() = Arc::clone(&outer);
+        self.tasks.lock().unwrap().pop().unwrap().abort();
+        self.listen(outer);
+    }
+
+    fn listen(&self, outer: Arc<UdpSocket>) {
+        let shared = Arc::clone(&self.shared);
+        self.tasks.lock().unwrap().push(tokio::spawn(async move {
+            let mut buffer = vec![0; 65_535];
+            loop {
+                let Ok((len, from)) = outer.recv_from(&mut buffer).await else { continue };
+                let client = *shared.client.lock().unwrap();
+                if let Some(client) = client.filter(|_| from == shared.server)
+                    && shared.passes(Direction::ToClient, &buffer[..len])
+                {
+                    let _ = shared.inner.send_to(&buffer[..len], client).await;
+                }
+            }
+        }));
+    }
+}
+
+impl Shared {
+    fn passes(&self, direction: Direction, datagram: &[u8]) -> bool {
+        let passes = !self.is_cut.load(Ordering::Relaxed) && (self.rule.lock().unwrap())(direction, datagram);
+        self.passed.fetch_add(u64::from(passes), Ordering::Relaxed);
+        passes
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.tasks.lock().unwrap().iter().for_each(JoinHandle::abort);
+    }
+}
