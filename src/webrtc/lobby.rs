@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::admission::{Admission, AdmissionConfig};
 use super::demux::Protocol;
 use super::direct;
-use super::dtls::{Dtls, ExpectedPeer, Role};
+use super::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
 use super::secure::Context;
 use super::stun::Message;
 use crate::endpoint::Answers;
@@ -86,8 +86,31 @@ impl Lobby {
         if !is_over && !is_connected {
             return None;
         }
-        let dtls = Box::new(self.handshakes.remove(remote)?);
-        is_connected.then_some(Admitted { route: datagram.route, dtls })
+        let mut dtls = Box::new(self.handshakes.remove(remote)?);
+        if !is_connected {
+            self.report_failure(remote, &mut dtls);
+            return None;
+        }
+        Some(Admitted { route: datagram.route, dtls })
+    }
+
+    /// Nobody waits for a peer that has not been admitted, so counters and the log are all that can hear of its end. The log
+    /// gets it at the level of debugging: strangers must not be able to fill it otherwise.
+    fn report_failure(&self, remote: SocketAddr, dtls: &mut Dtls) {
+        let counters = &self.context.counters;
+        while let Some(event) = dtls.poll_event() {
+            match event {
+                Event::PeerClosed | Event::Failed(Failure::PeerAlert(_)) => {
+                    count(&counters.refused_by_peers);
+                    tracing::debug!(%remote, ?event, "a peer has refused this endpoint: it may have an old ticket");
+                }
+                Event::Failed(failure) => {
+                    count(&counters.handshakes_failed);
+                    tracing::debug!(%remote, %failure, "a handshake has failed");
+                }
+                Event::Connected(_) | Event::Packet(_) => {}
+            }
+        }
     }
 
     /// Whether a handshake was begun.

@@ -21,6 +21,11 @@ counters! {
     stray_dtls,
     /// ClientHellos dropped because this endpoint takes no peers without signalling, or none any more.
     unwanted_hellos,
+    /// Peers without signalling that ended their handshake themselves: most likely they expect another certificate, so
+    /// give them this endpoint's current ticket.
+    refused_by_peers,
+    /// Peers without signalling whose handshake failed otherwise.
+    handshakes_failed,
     /// Peers dropped before they had proved themselves, for others that came later.
     unproved_evicted,
     /// DTLS datagrams dropped because too many had come before the description of the peer.
