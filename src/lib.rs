@@ -31,4 +31,4 @@ pub use options::ChannelOptions;
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
 #[cfg(feature = "webrtc")]
-pub use webrtc::{DtlsVersion, Fingerprint, Identity, SecureStats, Security, Ticket};
+pub use webrtc::{DtlsVersion, Fingerprint, Identity, RecordDrops, SecureStats, Security, Ticket};

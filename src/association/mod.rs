@@ -160,6 +160,14 @@ impl Association {
         self.security().map(|security| security.peer_fingerprint)
     }
 
+    /// DTLS datagrams that came for the association and brought nothing, by reason; `None` before its secure handshake
+    /// begins, and over plain UDP.
+    #[cfg(feature = "webrtc")]
+    #[must_use]
+    pub fn record_drops(&self) -> Option<crate::RecordDrops> {
+        self.shared.secure().and_then(crate::webrtc::Secure::drops)
+    }
+
     /// Largest message that [`DataChannel::send`] accepts, in bytes.
     #[must_use]
     pub fn max_message_size(&self) -> usize {

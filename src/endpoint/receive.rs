@@ -1,12 +1,12 @@
 //! The task that receives for an endpoint.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 #[cfg(feature = "webrtc")]
 use std::task::Waker;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::table::{Core, Routed};
 use crate::association::now;
@@ -36,7 +36,18 @@ pub(super) async fn receive(core: Arc<Core>) {
     #[cfg(feature = "webrtc")]
     let mut lobby = core.lobby();
     while !core.is_unused() {
-        let Some(received) = next_batch(&core, &mut batch).await else { continue };
+        #[cfg(feature = "webrtc")]
+        let deadline = lobby.as_ref().and_then(Lobby::poll_timeout);
+        #[cfg(not(feature = "webrtc"))]
+        let deadline = None;
+        let Some(received) = next_batch(&core, &mut batch, deadline).await else {
+            #[cfg(feature = "webrtc")]
+            if let Some(lobby) = &mut lobby {
+                lobby.handle_timeout(now(), &mut routed.findings.answers);
+                routed.findings.answers.send(&core.socket);
+            }
+            continue;
+        };
         if let Err(error) = received {
             tracing::debug!(%error, "receiving failed");
             tokio::time::sleep(ERROR_PAUSE).await;
@@ -88,12 +99,18 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
     }
 }
 
-/// The next batch; `None` when it is time to see whether anyone still needs the endpoint.
-async fn next_batch(core: &Core, batch: &mut ReceiveBatch) -> Option<std::io::Result<()>> {
+/// The next batch; `None` when it is time to see whether anyone still needs the endpoint, or at the deadline.
+async fn next_batch(core: &Core, batch: &mut ReceiveBatch, deadline: Option<Instant>) -> Option<std::io::Result<()>> {
     let mut look = pin!(core.look.notified());
     let mut received = pin!(core.socket.receive(batch));
+    let mut alarm = pin!(async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => pending().await,
+        }
+    });
     poll_fn(|cx| {
-        if look.as_mut().poll(cx).is_ready() {
+        if look.as_mut().poll(cx).is_ready() || alarm.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
         received.as_mut().poll(cx).map(Some)

@@ -105,9 +105,9 @@ fn smaller(one: usize, other: usize) -> usize {
 
 /// The configured size is what one datagram may have, and a record takes its share of it. Which version of DTLS it will be
 /// is not known yet, so the larger share.
-fn below_dtls(config: narrowboat_sctp::Config) -> narrowboat_sctp::Config {
-    let mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
-    narrowboat_sctp::Config { mtu, ..config }
+fn below_dtls(mut config: narrowboat_sctp::Config) -> narrowboat_sctp::Config {
+    config.mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
+    config
 }
 
 impl Table {

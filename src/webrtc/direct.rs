@@ -65,6 +65,7 @@ impl<'a> DirectName<'a> {
     }
 
     /// The credentials of the client.
+    #[cfg(test)]
     pub(crate) fn client_credentials(&self) -> Credentials {
         Credentials::from_valid(self.client_ufrag, self.client_pwd)
     }

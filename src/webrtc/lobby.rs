@@ -44,7 +44,6 @@ impl Lobby {
         has_room: bool,
         answers: &mut Answers,
     ) -> Option<Admitted> {
-        while self.handshakes.expire(now).is_some() {}
         match Protocol::of(&datagram.bytes) {
             Some(Protocol::Stun) => {
                 self.answer_check(datagram, answers);
@@ -53,6 +52,23 @@ impl Lobby {
             Some(Protocol::Dtls) => self.handle_dtls(now, datagram, has_room, answers),
             None => None,
         }
+    }
+
+    /// Fires what is due: flights that were not answered are repeated, and who takes too long is forgotten.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, answers: &mut Answers) {
+        while self.handshakes.expire(now).is_some() {}
+        self.handshakes.sweep(now, |remote, candidate| {
+            candidate.handle_timeout(now);
+            while let Some(flight) = candidate.poll_transmit() {
+                answers.buffer().extend_from_slice(&flight);
+                answers.push(Route { remote, local: None });
+            }
+        });
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.handshakes.poll_timeout()
     }
 
     /// No state is kept on STUN: the answer follows from the request alone.
@@ -73,10 +89,10 @@ impl Lobby {
         answers: &mut Answers,
     ) -> Option<Admitted> {
         let Route { remote, .. } = datagram.route;
-        if self.handshakes.get_mut(remote).is_none() && !self.begin(now, remote, datagram, has_room) {
+        if self.handshakes.candidate(remote).is_none() && !self.begin(now, remote, datagram, has_room) {
             return None;
         }
-        let candidate = self.handshakes.get_mut(remote)?;
+        let candidate = self.handshakes.candidate(remote)?;
         candidate.handle_datagram(now, &datagram.bytes);
         while let Some(flight) = candidate.poll_transmit() {
             answers.buffer().extend_from_slice(&flight);

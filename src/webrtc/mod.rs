@@ -40,7 +40,7 @@ pub(crate) use lobby::{Admitted, Lobby};
 pub(crate) use router::{Destination, Router};
 pub use sdp::{SdpError, SdpProblem};
 pub(crate) use secure::{Context, Progress, Secure};
-pub use security::{DtlsVersion, Security};
+pub use security::{DtlsVersion, RecordDrops, Security};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;
 pub use ticket::{Ticket, TicketError};

@@ -15,7 +15,7 @@ use super::Fingerprint;
 use super::direct::{DirectName, Prefixes};
 use super::dtls::{Dtls, Event, ExpectedPeer, Failure, Parameters, Role};
 use super::ice::{self, Checked, ControllingAgent, Credentials, LiteAgent, Loss};
-use super::security::Security;
+use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
 use super::stun::{Class, Message};
 use crate::association::Input;
@@ -68,10 +68,10 @@ struct State {
 /// Who finds out where the peer is, and whether it still wants to be sent to.
 #[derive(Debug)]
 enum Agent {
-    Lite(LiteAgent),
+    Lite(Box<LiteAgent>),
     /// A peer without signalling whose first check after its handshake is still to come, until then at the latest.
     Unnamed(Instant),
-    Controlling(ControllingAgent),
+    Controlling(Box<ControllingAgent>),
 }
 
 enum Session {
@@ -103,7 +103,7 @@ impl Secure {
         local: Credentials,
         patience: Duration,
     ) -> Self {
-        let agent = Agent::Lite(LiteAgent::new(now, local, patience));
+        let agent = Agent::Lite(Box::new(LiteAgent::new(now, local, patience)));
         Self::new(handle, context, agent, Session::Undescribed(Vec::new()))
     }
 
@@ -115,7 +115,7 @@ impl Secure {
         asked: &[SocketAddr],
         expected: ExpectedPeer,
     ) -> Self {
-        let secure = Self::new(handle, context, Agent::Controlling(agent), Session::Waiting(expected));
+        let secure = Self::new(handle, context, Agent::Controlling(Box::new(agent)), Session::Waiting(expected));
         secure.lock().asked = asked.to_vec();
         secure
     }
@@ -192,6 +192,14 @@ impl Secure {
                 version: dtls.version()?.into(),
                 peer_fingerprint: Fingerprint::from_bytes(*dtls.peer_fingerprint()?),
             }),
+            Session::Undescribed(_) | Session::Waiting(_) => None,
+        }
+    }
+
+    /// DTLS datagrams that came and brought nothing, by reason.
+    pub(crate) fn drops(&self) -> Option<RecordDrops> {
+        match &self.lock().session {
+            Session::Running(dtls) => Some(dtls.drops().into()),
             Session::Undescribed(_) | Session::Waiting(_) => None,
         }
     }
@@ -334,6 +342,16 @@ impl State {
         packets: &mut Vec<(Ecn, Bytes)>,
         progress: &mut Progress,
     ) {
+        // RFC 8445 §12.2: what comes from where no check has come from is not the peer's.
+        let remote = datagram.route.remote;
+        let is_from_peer = match &self.agent {
+            Agent::Lite(agent) => agent.is_valid(now, remote) || self.route.is_some_and(|route| route.remote == remote),
+            Agent::Unnamed(_) | Agent::Controlling(_) => true,
+        };
+        if !is_from_peer {
+            context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         match &mut self.session {
             Session::Running(dtls) => {
                 dtls.handle_datagram(now, &datagram.bytes);
@@ -399,7 +417,7 @@ impl State {
                 let ufrag = local.ufrag().to_owned();
                 let mut agent = LiteAgent::new(now, local, ice::CONSENT_LIFETIME);
                 let checked = agent.handle_request(now, source, request, out).ok()?;
-                self.agent = Agent::Lite(agent);
+                self.agent = Agent::Lite(Box::new(agent));
                 findings.named.push((handle, ufrag));
                 Some(checked)
             }

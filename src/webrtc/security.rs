@@ -1,7 +1,7 @@
 //! What an application may know of a secure transport.
 
 use super::Fingerprint;
-use super::dtls::Version;
+use super::dtls::{Drops, Version};
 
 /// A version of DTLS.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -31,4 +31,26 @@ pub struct Security {
     /// The peer's certificate. One that came with a ticket's or a description's promise was checked against it. A browser
     /// that comes without signalling has a new certificate for each connection, and this says who it is to nobody.
     pub peer_fingerprint: Fingerprint,
+}
+
+/// DTLS datagrams of an association that came and brought nothing. Anyone who can forge the peer's address makes these numbers
+/// grow, and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct RecordDrops {
+    /// Headers that do not add up, or a datagram that is too long.
+    pub malformed: u64,
+    /// In the clear where it would have to be authenticated.
+    pub unauthenticated: u64,
+    /// Nothing that was waited for.
+    pub unexpected: u64,
+    /// Replayed, of an old epoch, not the peer's, or empty.
+    pub ineffective: u64,
+}
+
+impl From<Drops> for RecordDrops {
+    fn from(drops: Drops) -> Self {
+        let Drops { malformed, unauthenticated, unexpected, ineffective } = drops;
+        Self { malformed, unauthenticated, unexpected, ineffective }
+    }
 }

@@ -112,6 +112,7 @@ impl<T> Admission<T> {
     // Getters
 
     /// Peers in the table.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.by_age.len
     }

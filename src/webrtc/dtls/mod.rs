@@ -18,7 +18,7 @@ use bytes::Bytes;
 use dimpl::{Output, ProtocolVersion};
 use sha2::{Digest, Sha256};
 
-pub(crate) use self::failure::{Alert, Failure};
+pub(crate) use self::failure::Failure;
 use self::gate::{Gate, Phase, Refusal};
 use self::hello::HelloPieces;
 pub(crate) use self::parameters::{Parameters, Versions};

@@ -159,6 +159,7 @@ impl ControllingAgent {
     }
 
     /// The addresses that answers may come from.
+    #[cfg(test)]
     pub(crate) fn is_asked(&self, address: SocketAddr) -> bool {
         match &self.phase {
             Phase::Checking(pairs) => pairs.iter().any(|pair| pair.address == address),

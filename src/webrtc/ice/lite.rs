@@ -71,12 +71,8 @@ impl LiteAgent {
         Self { local, key, first_check_by: now + patience, addresses: Vec::new(), selected: None }
     }
 
-    /// Our own credentials; checks are routed here by the fragment.
-    pub(crate) fn local(&self) -> &Credentials {
-        &self.local
-    }
-
     /// Where to send, if anywhere yet: what was nominated last (RFC 8445 §8.2), and before that what was checked first.
+    #[cfg(test)]
     pub(crate) fn selected(&self) -> Option<SocketAddr> {
         self.selected
     }

@@ -10,7 +10,7 @@ mod credentials;
 mod lite;
 
 pub(crate) use answer::{Refusal, accept, check, refuse};
-pub(crate) use controlling::{Answered, ControllingAgent, Failure, Ignored};
+pub(crate) use controlling::{ControllingAgent, Failure};
 pub(crate) use credentials::{Credentials, CredentialsError, is_pwd};
 pub(crate) use lite::{Checked, LiteAgent, Loss};
 

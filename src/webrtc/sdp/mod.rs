@@ -25,7 +25,6 @@ mod write;
 
 pub(crate) use description::{Answer, Offer, Remote};
 pub use error::{SdpError, SdpProblem};
-pub(crate) use setup::Setup;
 pub(crate) use write::{Local, answer, offer};
 
 /// The longest description that is read. Browsers' with several cameras stay below 20 KB.

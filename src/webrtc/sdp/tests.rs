@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::setup::Setup;
 use super::vectors::{
     CHROMIUM_ANSWER, CHROMIUM_OFFER, CHROMIUM_OFFER_SNAP, FIREFOX_ANSWER, FIREFOX_OFFER, MAX_BUNDLE_OFFER,
 };

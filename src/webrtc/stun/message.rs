@@ -73,8 +73,6 @@ pub(crate) struct Message<'a> {
     pub(crate) class: Class,
     /// Ties a response to its request.
     pub(crate) transaction_id: TransactionId,
-    /// How long the whole message is, in bytes.
-    pub(crate) len: usize,
     /// USERNAME, as it is.
     pub(crate) username: Option<&'a [u8]>,
     /// PRIORITY (RFC 8445 §7.1.1).
@@ -128,7 +126,6 @@ impl<'a> Message<'a> {
         let mut message = Self {
             class,
             transaction_id,
-            len: datagram.len(),
             username: None,
             priority: None,
             use_candidate: false,

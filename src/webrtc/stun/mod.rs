@@ -12,7 +12,7 @@ mod username;
 mod writer;
 
 pub(crate) use key::Key;
-pub(crate) use message::{Class, Message, ParseError, TransactionId};
+pub(crate) use message::{Class, Message, TransactionId};
 pub(crate) use username::{Username, is_ice_chars, is_ufrag};
 pub(crate) use writer::Writer;
 
