@@ -34,6 +34,8 @@ pub(crate) struct Observer {
     last_init: Option<Init>,
     last_cookie: Option<Vec<u8>>,
     last_tag: u32,
+    /// What came last may measure the round trip.
+    pub(crate) measures: bool,
     /// An attacker changes contents behind the checksum: then only the form of packets is held to the rules.
     pub(crate) form_only: bool,
 }
@@ -111,6 +113,7 @@ impl Observer {
     pub(crate) fn on_arrival(&mut self, bytes: &[u8], situation: &Situation<'_>) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         self.last_tag = packet.tag;
+        self.measures = packet.has(kind::HEARTBEAT_ACK);
         if self.form_only || !packet.crc_is_right {
             return;
         }
@@ -238,7 +241,7 @@ impl Observer {
             }
             kind::SACK => {
                 if let Ok(sack) = chunk.sack() {
-                    flows.outgoing.on_ack(sack.cumulative, Some(&sack.gaps));
+                    self.measures |= flows.outgoing.on_ack(sack.cumulative, Some(&sack.gaps));
                 }
             }
             kind::SHUTDOWN => {

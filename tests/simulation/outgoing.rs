@@ -197,21 +197,27 @@ impl Outgoing {
         }
     }
 
-    /// A SACK, or with no blocks a SHUTDOWN, has come in.
-    pub(crate) fn on_ack(&mut self, cumulative: u32, gaps: Option<&[(u16, u16)]>) {
+    /// A SACK, or with no blocks a SHUTDOWN, has come in. Returns whether it is the first to acknowledge something that was
+    /// sent only once, so that it measures the round trip (Karn).
+    pub(crate) fn on_ack(&mut self, cumulative: u32, gaps: Option<&[(u16, u16)]>) -> bool {
         let cumulative = self.offset(cumulative);
         if cumulative < self.cumulative || cumulative >= self.next {
-            return;
+            return false;
         }
+        let is_sample = |sent: &Sent| sent.transmissions == 1 && !sent.gap_acked && !sent.abandoned;
+        let mut measures = self.chunks.range(self.cumulative + 1..=cumulative).any(|(_, sent)| is_sample(sent));
         self.cumulative = cumulative;
         self.chunks = self.chunks.split_off(&(cumulative + 1).min(self.open.unwrap_or(Offset::MAX)));
-        let Some(gaps) = gaps else { return };
+        let Some(gaps) = gaps else { return measures };
         for (&offset, sent) in &mut self.chunks {
             let covered = |&(start, end): &(u16, u16)| {
                 (cumulative + i64::from(start)..=cumulative + i64::from(end)).contains(&offset)
             };
-            sent.gap_acked = gaps.iter().any(covered);
+            let is_covered = gaps.iter().any(covered);
+            measures |= is_covered && is_sample(sent);
+            sent.gap_acked = is_covered;
         }
+        measures
     }
 
     /// The peer has sent something on the stream; `opens` if it was an OPEN.

@@ -186,8 +186,16 @@ impl World {
         let longest = self.settling_bound();
         self.run_until(self.now + longest.min(20 * SECOND));
         self.quiet = true;
+        let before = self.network.packets;
         self.run_until(self.now + self.options.idle);
         self.quiet = false;
+        // Each end asks once an interval, and is answered.
+        let asked = |&(node, _): &(NodeId, NodeId)| {
+            let interval = self.options.config_of(node).heartbeat_interval;
+            interval.map_or(0, |interval| self.options.idle / nanos(interval) + 1)
+        };
+        let (sent, most) = (self.network.packets - before, 2 * self.ends().iter().map(asked).sum::<u64>());
+        assert!(sent <= most, "I41: {sent} heartbeats and answers at rest, where {most} are due");
     }
 
     fn tear_down(&mut self) {

@@ -53,11 +53,15 @@ impl Session {
 
     /// A packet goes in.
     pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, packet: &[u8], routed: Option<bytes::Bytes>) {
+        let srtt = self.stack.stats().srtt;
         let before = invariants::is_void(turn.observer, packet).then(|| invariants::Snapshot::whole(&self.stack));
         match routed {
             Some(datagram) => self.stack.handle_routed(turn.now, datagram),
             None => self.stack.handle_datagram(turn.now, packet),
         }
+        let after = self.stack.stats().srtt;
+        let is_measured = turn.observer.measures || turn.observer.form_only;
+        assert!(after.is_none() || after == srtt || is_measured, "I11: a round-trip time out of nothing: {after:?}");
         if let Some(before) = before {
             invariants::check_void(&before, &self.stack, packet);
         }

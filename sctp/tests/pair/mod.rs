@@ -59,6 +59,7 @@ pub(crate) struct Pair {
     /// Whether messages are released as soon as they are polled.
     pub(crate) reads: [bool; 2],
     pub(crate) received: [Vec<(StreamId, Ppid, Bytes)>; 2],
+    mtu_max: usize,
     wire: BinaryHeap<Reverse<(Instant, u64, usize, Bytes)>>,
     free_at: [Instant; 2],
     sequence: u64,
@@ -76,6 +77,7 @@ impl Pair {
     pub(crate) fn with_configs(configs: [Config; 2], seed: u8) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
         let start = Instant::now();
+        let mtu_max = configs[0].mtu.max(configs[1].mtu);
         let mut index = 0;
         let ends = configs.map(|config| {
             config.validate().unwrap();
@@ -95,6 +97,7 @@ impl Pair {
             keeps_trace: true,
             reads: [true; 2],
             received: Default::default(),
+            mtu_max,
             wire: BinaryHeap::new(),
             free_at: [start; 2],
             sequence: 0,
@@ -133,7 +136,7 @@ impl Pair {
             let mut buffer = Vec::new();
             while let Some(transmit) = self.ends[end].poll_transmit(self.now, 16, &mut buffer) {
                 for datagram in buffer.chunks(transmit.segment_size) {
-                    assert!(datagram.len() <= 1500);
+                    assert!(datagram.len() <= self.mtu_max);
                     self.put_on_wire(end, Bytes::copy_from_slice(datagram));
                 }
                 buffer.clear();

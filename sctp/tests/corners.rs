@@ -1,0 +1,96 @@
+//! Where two rules meet: small windows and large packets, time-outs and full buffers, resets and shutdowns.
+
+#![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
+
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::{CloseReason, Config, Event, Ppid, Reliability, SendError, SendOptions, State};
+use pair::{MS, Pair, Verdict};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_message_is_cut_to_what_the_peers_window_can_ever_take() {
+    let large = Config { mtu: 9000, ..Config::default() };
+    let small = Config { receive_window: 4096, ..Config::default() };
+    let mut pair = Pair::with_configs([large, small], 1);
+    pair.connect();
+    let message = Bytes::from(vec![7; 60_000]);
+    pair.send(0, 1, message.clone());
+    pair.run_for(20 * SECOND);
+    assert_eq!(pair.received[1], [(1, Ppid(53), message)]);
+    assert!(pair.trace.iter().all(|packet| packet.bytes.len() <= 4096 + 28));
+    assert_eq!(pair.ends[0].stats().t3_expirations, 0, "nothing is sent that the window cannot take");
+}
+
+#[test]
+fn who_was_refused_hears_of_room_that_a_message_made_by_running_out_of_time() {
+    let mut pair = Pair::connected(Config { send_buffer: 2_000, ..Config::default() });
+    pair.rule = Box::new(|packet| if packet.from == 0 { Verdict::Drop } else { Verdict::Pass });
+    let short = SendOptions { reliability: Reliability::MaxLifetime(50 * MS), ..SendOptions::default() };
+    pair.send_with(0, 1, vec![0; 40_000], short);
+    let refused = pair.ends[0].send(pair.now, 1, Ppid(53), Bytes::from_static(b"more"), SendOptions::default());
+    assert_eq!(refused, Err(SendError::Full));
+    pair.rule = Box::new(|_| Verdict::Pass);
+    pair.run_for(5 * SECOND);
+    assert!(pair.events[0].iter().any(|event| matches!(event, Event::Abandoned { .. })), "{:?}", pair.events[0]);
+    assert!(pair.events[0].iter().any(|event| matches!(event, Event::Writable)), "{:?}", pair.events[0]);
+}
+
+#[test]
+fn a_reset_under_way_ends_with_the_shutdown_and_is_not_repeated_beside_it() {
+    let mut pair = Pair::connected(Config::default());
+    pair.send(0, 1, "something");
+    pair.run_for(SECOND);
+    pair.rule = Box::new(|packet| {
+        let is_lost = packet.has(ChunkType::RE_CONFIG) || packet.has(ChunkType::SHUTDOWN_ACK);
+        if is_lost { Verdict::Drop } else { Verdict::Pass }
+    });
+    assert_eq!(pair.ends[0].reset_streams(pair.now, &[1]), Ok(()));
+    pair.run_for(100 * MS);
+    pair.ends[1].shutdown(pair.now);
+    pair.run_for(100 * MS);
+    assert_eq!(pair.ends[0].state(), State::ShutdownAckSent);
+    pair.trace.clear();
+    pair.run_for(5 * SECOND);
+    assert!(pair.sent(0, ChunkType::RE_CONFIG).is_empty());
+    assert!(!pair.sent(0, ChunkType::SHUTDOWN_ACK).is_empty());
+    pair.rule = Box::new(|_| Verdict::Pass);
+    pair.run_for(20 * SECOND);
+    for events in &pair.events {
+        assert!(matches!(events.last(), Some(Event::Closed(CloseReason::Shutdown))), "{events:?}");
+    }
+}
+
+#[test]
+fn an_init_to_an_association_that_is_over_is_refused_at_once() {
+    let mut pair = Pair::new();
+    pair.ends[1].abort(pair.now, "gone");
+    pair.ends[0].connect(pair.now);
+    pair.run_for(100 * MS);
+    let closed = pair.events[0].last();
+    assert!(matches!(closed, Some(Event::Closed(CloseReason::PeerAbort { cause: None, .. }))), "{closed:?}");
+}
+
+#[test]
+fn until_the_handshake_is_done_streams_are_as_configured() {
+    let few = Config { inbound_streams: 4, ..Config::default() };
+    let mut pair = Pair::with_configs([Config::default(), few], 1);
+    pair.rule = Box::new(|packet| if packet.has(ChunkType::COOKIE_ACK) { Verdict::Drop } else { Verdict::Pass });
+    pair.ends[0].connect(pair.now);
+    pair.run_for(100 * MS);
+    assert_eq!(pair.ends[0].state(), State::CookieEchoed);
+    assert_eq!(pair.ends[0].outbound_streams(), 65_535);
+    assert!(!pair.ends[0].peer_supports_stream_reset());
+    pair.send(0, 100, "beyond what the peer takes");
+    pair.send(0, 3, "within");
+    pair.rule = Box::new(|_| Verdict::Pass);
+    pair.run_for(5 * SECOND);
+    assert_eq!(pair.ends[0].outbound_streams(), 4);
+    assert!(pair.ends[0].peer_supports_stream_reset());
+    assert_eq!(pair.received[1], [(3, Ppid(53), Bytes::from_static(b"within"))]);
+}
