@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_peers::{End, Event, LinkConfig, Pair, Role, SendOptions, Settings, Stack};
 
-use crate::measure::Gauge;
+use crate::measure::{Gauge, Summary};
 use crate::plan::{Plan, guard};
-use crate::table::{Cell, Row};
+use crate::table::{Cell, MEASURE, Row};
 use crate::verdict::Verdict;
 
 /// The stream, as `A` knows it.
@@ -174,6 +174,9 @@ impl Series {
     }
 }
 
+/// Of the stacks whose channels are streams.
+const WITHOUT_DCEP: &str = "has no channels: streams, with messages of DCEP's size, and id reuse without its rules";
+
 /// Slices that the cycles are cut into, so that the stacks take turns.
 const SLICES: usize = 10;
 
@@ -186,17 +189,31 @@ pub(crate) fn channels(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
             series.slice(plan.cycles / SLICES, plan.wall_max, slice > 0);
         }
     }
-    let row = |title: String, cell: &dyn Fn(&Series) -> Cell| Row {
+    let row = |title: String, unit: &'static str, cell: &dyn Fn(&Series) -> Cell| Row {
         title,
+        unit,
         cells: all.iter().map(|series| series.cell(cell)).collect(),
+        ratio: None,
     };
     let cycles = plan.cycles;
+    let [ours, theirs] =
+        [Stack::Narrowboat, MEASURE].map(|stack| plan.column(stack).and_then(|column| all.get(column)));
+    let ratio = ours.zip(theirs).and_then(|(ours, theirs)| {
+        Summary::of(ours.microseconds.iter().zip(&theirs.microseconds).map(|(ours, theirs)| ours / theirs))
+    });
+    let measured = |values: &[f64], series: &Series| {
+        let is_bare = series.channels.as_ref().is_some_and(|channels| channels.bare);
+        Cell::measured(values.iter().copied(), 1, is_bare.then(|| WITHOUT_DCEP.to_owned()))
+    };
     let rows = vec![
-        row(format!("{cycles} channels opened and closed: µs each"), &|series| {
-            Cell::measured(series.microseconds.iter().copied(), 1, None)
-        }),
-        row("channels: round trips each".into(), &|series| Cell::measured(series.round_trips.iter().copied(), 1, None)),
-        row("channels: heap bytes more at the end".into(), &|series| Cell::plain(series.held.to_string())),
+        Row {
+            ratio,
+            ..row(format!("{cycles} channels opened, used and closed"), "µs each", &|series| {
+                measured(&series.microseconds, series)
+            })
+        },
+        row("channels".into(), "round trips each", &|series| measured(&series.round_trips, series)),
+        row("channels: heap more at the end".into(), "bytes", &|series| Cell::plain(series.held.to_string())),
     ];
     let verdicts = plan
         .column(Stack::Narrowboat)

@@ -3,10 +3,15 @@
 //!
 //! ```text
 //! cargo bench --bench compare -- [--quick] [--only STACK]… [SCENARIO]…
-//! cargo bench --bench compare -- profile SCENARIO STACK [PACKETS]
+//! cargo bench --bench compare -- profile SCENARIO STACK [PACKETS [WINDOW_KIB]]
 //! ```
 //!
-//! Scenarios: `bulk small window channels idle goodput`, all by default. `profile` runs one stack alone, for a profiler.
+//! Scenarios: `bulk small window channels idle goodput`, all by default. `profile` runs one stack alone, for a profiler:
+//! instructions, which other programs on the machine do not disturb, are counted by
+//!
+//! ```text
+//! valgrind --tool=callgrind --toggle-collect='*Transfer*measure*' target/release/deps/compare-… profile bulk ours 6000
+//! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is the point")]
 #![expect(
     clippy::indexing_slicing,
@@ -124,6 +129,8 @@ fn profile(arguments: &[String]) -> Result<bool, String> {
     };
     let packets =
         rest.first().map_or(Ok(PROFILE_PACKETS), |number| number.parse().map_err(|_| "not a number of packets"))?;
+    let window = rest.get(1).map(|kib| kib.parse::<u32>().map(|kib| kib << 10).map_err(|_| "not a window in KiB"));
+    let case = throughput::Case { window: window.transpose()?.unwrap_or(case.window), ..case };
     let (mut transfer, _) = case.start(stack(name)?, Duration::MAX)?;
     let goal = transfer.packets() + packets;
     let (cost, _) = transfer.measure(Duration::MAX, |transfer| transfer.packets() >= goal)?;

@@ -55,7 +55,7 @@ fn transfer(plan: &Plan, stack: Stack, rate: u64, round_trip: u64) -> Result<Out
     while transfer.now() - started < plan.goodput_time && cut.is_none() {
         let end = started + Duration::from_secs(seconds.len() as u64 + 1);
         let from = transfer.received();
-        let left = plan.goodput_wall_max.saturating_sub(wall.elapsed());
+        let left = plan.goodput_wall_max(stack).saturating_sub(wall.elapsed());
         let stopped = transfer.run(left, |transfer| transfer.now() >= end)?;
         seconds.push((transfer.received() - from) as f64 * 8.0);
         cut = stopped.map(|Cut| transfer.now() - started);
@@ -80,7 +80,9 @@ impl Outcome {
         if let Some(at) = self.cut {
             text += &format!(" to {:.0} s", at.as_secs_f64());
         }
-        Cell::plain(text)
+        let note =
+            self.cut.map(|_| "needed more processor time than there is for a line: the share until it was stopped");
+        Cell::Plain { text, note: note.map(str::to_owned) }
     }
 }
 
@@ -101,11 +103,8 @@ pub(crate) fn goodput(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
                 }
                 cells.push(outcome.map_or_else(Cell::Failed, |outcome| outcome.cell()));
             }
-            rows.push(Row { title: format!("{name}: %"), cells });
+            rows.push(Row { title: name, unit: "% of link (worst 5 s)", cells, ratio: None });
         }
-    }
-    if let Some(first) = rows.first_mut() {
-        first.title += " of link (worst 5 s; \"to\": cut short, it took too long)";
     }
     (rows, verdicts)
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_peers::{End, Event, LinkConfig, Pair, Peer, Role, SendOptions, Settings, Stack};
 
-use crate::measure::Gauge;
+use crate::measure::{Gauge, Summary};
 use crate::plan::{Plan, guard};
-use crate::table::{Cell, Row};
+use crate::table::{Cell, MEASURE, Row};
 use crate::verdict::Verdict;
 
 /// Pairs that the mean is taken of.
@@ -82,18 +82,29 @@ fn bytes_held(stack: Stack, with_traffic: bool) -> Result<f64, String> {
 pub(crate) fn idle(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
     let mut rows = Vec::new();
     let mut verdicts = Vec::new();
-    for (with_traffic, title) in [(false, "idle, new: heap bytes"), (true, "idle, after 1 MiB each way: heap bytes")] {
-        let mut cells = Vec::new();
+    for (with_traffic, title) in [(false, "idle association, new"), (true, "idle association, after 1 MiB each way")] {
+        let (mut cells, mut bytes_of) = (Vec::new(), [None; 2]);
         for &stack in &plan.stacks {
             let held = guard(|| bytes_held(stack, with_traffic));
+            for (place, wanted) in bytes_of.iter_mut().zip([Stack::Narrowboat, MEASURE]) {
+                *place = place.or_else(|| held.as_ref().ok().copied().filter(|_| stack == wanted));
+            }
             if stack == Stack::Narrowboat
                 && let Ok(bytes) = held
             {
-                verdicts.push(Verdict::new(format!("{title}: {bytes:.0}"), bytes <= IDLE_MAX, "at most 16384"));
+                verdicts.push(Verdict::new(
+                    format!("{title}: {bytes:.0} bytes of heap"),
+                    bytes <= IDLE_MAX,
+                    "at most 16384",
+                ));
             }
             cells.push(held.map_or_else(Cell::Failed, |bytes| Cell::plain(format!("{bytes:.0}"))));
         }
-        rows.push(Row { title: title.into(), cells });
+        let ratio = match bytes_of {
+            [Some(ours), Some(theirs)] => Summary::of([ours / theirs]),
+            _ => None,
+        };
+        rows.push(Row { title: title.into(), unit: "bytes of heap", cells, ratio });
     }
     (rows, verdicts)
 }

@@ -59,6 +59,11 @@ impl Cost {
         self.bytes as f64 * 8.0 / self.cpu.as_nanos().max(1) as f64
     }
 
+    /// Allocations for each message.
+    pub(crate) fn allocations_a_message(&self) -> f64 {
+        self.allocations as f64 / self.messages.max(1) as f64
+    }
+
     /// Allocations for each datagram from the sender.
     pub(crate) fn allocations_a_packet(&self) -> f64 {
         self.allocations as f64 / self.packets.max(1) as f64

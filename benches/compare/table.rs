@@ -58,11 +58,18 @@ impl Cell {
 /// One line.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// What was measured, and in which unit.
+    /// What was measured.
     pub(crate) title: String,
+    /// Of every figure of the line.
+    pub(crate) unit: &'static str,
     /// One for each stack of the table.
     pub(crate) cells: Vec<Cell>,
+    /// This project's figure to that of [`MEASURE`], pair by pair of the same round. Less is better.
+    pub(crate) ratio: Option<Summary>,
 }
+
+/// The stack that this project has to be at least as cheap as: the fastest of the others.
+pub(crate) const MEASURE: Stack = Stack::RtcSctp;
 
 /// All lines.
 #[derive(Clone, Debug)]
@@ -85,10 +92,12 @@ impl Table {
     /// The table as text, notes below.
     pub(crate) fn render(&self) -> String {
         let mut notes: Vec<String> = Vec::new();
-        let mut lines = vec![vec!["both ends on one core; median ± half the range".to_owned()]];
+        let has_ratio = self.rows.iter().any(|row| row.ratio.is_some());
+        let mut lines = vec![vec!["both ends on one core; median ± half the range".to_owned(), "unit".to_owned()]];
         lines[0].extend(self.stacks.iter().map(ToString::to_string));
+        lines[0].extend(has_ratio.then(|| format!("ours : {MEASURE}")));
         for row in &self.rows {
-            let mut line = vec![row.title.clone()];
+            let mut line = vec![row.title.clone(), row.unit.to_owned()];
             for (stack, cell) in self.stacks.iter().zip(&row.cells) {
                 let (mut text, note) = cell.show();
                 if let Some(note) = note {
@@ -101,20 +110,26 @@ impl Table {
                 }
                 line.push(text);
             }
+            if has_ratio {
+                line.push(row.ratio.map_or_else(String::new, |Summary { median, spread }| {
+                    format!("{median:.2} ±{:.0}%", spread * 100.0)
+                }));
+            }
             lines.push(line);
         }
         let width = |column: usize| {
             lines.iter().filter_map(|line| line.get(column)).map(|text| text.chars().count()).max().unwrap_or(0)
         };
-        let widths: Vec<usize> = (0..=self.stacks.len()).map(width).collect();
+        let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
         let mut out = String::new();
         for (number, line) in lines.iter().enumerate() {
             for (column, (text, width)) in line.iter().zip(&widths).enumerate() {
-                let _ = if column == 0 { write!(out, "{text:<width$}") } else { write!(out, "  {text:>width$}") };
+                let _ = if column < 2 { write!(out, "{text:<width$}  ") } else { write!(out, "{text:>width$}  ") };
             }
+            out.truncate(out.trim_end().len());
             out.push('\n');
             if number == 0 {
-                let rule = widths.iter().sum::<usize>() + 2 * self.stacks.len();
+                let rule = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
                 let _ = writeln!(out, "{}", "-".repeat(rule));
             }
         }
