@@ -1,0 +1,131 @@
+//! A page in any browser drops files onto this service, over a data channel and one UDP port.
+//!
+//! ```text
+//! cargo run --release --example drop [DIRECTORY]
+//! ```
+//!
+//! Serves the page over plain HTTP, on port 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The page connects
+//! by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's hash.
+
+#![expect(clippy::print_stdout, reason = "an example tells what happens")]
+
+#[path = "../../src/bin/narrowboat/file/name.rs"]
+mod name;
+#[path = "../../src/bin/narrowboat/file/partial.rs"]
+mod partial;
+mod relay;
+mod service;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::routing::get;
+use indicatif::MultiProgress;
+use narrowboat::{Endpoint, Identity, Ticket};
+use tokio::net::TcpListener;
+
+use relay::Relay;
+use service::Service;
+
+/// What anything here may fail with: one sentence.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const HTTP_PORT: u16 = 8080;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let into = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "downloads".into()));
+    std::fs::create_dir_all(&into).map_err(|error| format!("cannot make the directory {}: {error}", into.display()))?;
+
+    // The endpoint is behind a relay that loses datagrams on request, so the relay's addresses are the ones that browsers
+    // are told. Without it the endpoint would be bound to 0.0.0.0, and find its addresses by itself.
+    let relay = Relay::bind().await?;
+    let addresses = addresses()?;
+    let mut builder = Endpoint::builder().bind((Ipv4Addr::LOCALHOST, 0)).identity(Identity::generate()?);
+    for address in &addresses {
+        builder = builder.advertise(SocketAddr::new(*address, relay.port()?));
+    }
+    let endpoint = builder.build()?;
+    tokio::spawn(Arc::clone(&relay).run(endpoint.local_address()));
+
+    let listener = listen().await?;
+    let port = listener.local_addr()?.port();
+    tokio::spawn(axum::serve(listener, page(&endpoint.ticket()?)).into_future());
+    greet(&addresses, port, relay.port()?);
+
+    let progress = MultiProgress::new();
+    let service = Arc::new(Service { started: Instant::now(), into, relay, progress });
+    while let Some(incoming) = endpoint.accept().await {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            match incoming.await {
+                Ok(association) => service.serve(association).await,
+                Err(error) => service.say(&format!("a browser did not connect: {error}")),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// The IPv4 addresses of this machine, its own loopback first. A user's Firefox only ever uses the others.
+fn addresses() -> Result<Vec<IpAddr>, Failure> {
+    let mut addresses: Vec<IpAddr> = if_addrs::get_if_addrs()?
+        .into_iter()
+        .map(|interface| interface.ip())
+        .filter(|address| matches!(address, IpAddr::V4(v4) if !v4.is_link_local()))
+        .collect();
+    addresses.sort_by_key(|address| !address.is_loopback());
+    addresses.dedup();
+    Ok(addresses)
+}
+
+async fn listen() -> Result<TcpListener, Failure> {
+    for port in [HTTP_PORT, 0] {
+        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) if port != 0 && error.kind() == std::io::ErrorKind::AddrInUse => {}
+            Err(error) => return Err(format!("cannot serve the page on port {port}: {error}").into()),
+        }
+    }
+    Err("no port is free for the page".into())
+}
+
+/// The page and what it loads. Nothing comes from elsewhere.
+fn page(ticket: &Ticket) -> Router {
+    let candidates: Vec<_> = ticket
+        .addresses()
+        .iter()
+        .map(|address| serde_json::json!({ "ip": address.ip().to_string(), "port": address.port() }))
+        .collect();
+    let ticket = serde_json::json!({ "candidates": candidates, "fingerprint": ticket.fingerprint().to_string() });
+    let files = [
+        ("/", "text/html; charset=utf-8", include_str!("page.html").to_owned()),
+        ("/page.css", "text/css", include_str!("page.css").to_owned()),
+        ("/page.js", "text/javascript", include_str!("page.js").to_owned()),
+        ("/plot.js", "text/javascript", include_str!("plot.js").to_owned()),
+        ("/sha256.js", "text/javascript", include_str!("sha256.js").to_owned()),
+        ("/connect.js", "text/javascript", include_str!("connect.js").to_owned()),
+        ("/ticket.json", "application/json", ticket.to_string()),
+    ];
+    files.into_iter().fold(Router::new(), |router, (path, kind, text)| {
+        // Never cached: a restarted service has another certificate.
+        let answer = ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store")], text);
+        router.route(path, get(|| async { answer }))
+    })
+}
+
+fn greet(addresses: &[IpAddr], http: u16, udp: u16) {
+    println!("On this machine:  http://127.0.0.1:{http}/");
+    if let Some(lan) = addresses.iter().find(|address| !address.is_loopback()) {
+        let url = format!("http://{lan}:{http}/");
+        println!("On the network:   {url}");
+        if let Ok(code) = qrcode::QrCode::new(&url) {
+            println!("{}", code.render::<qrcode::render::unicode::Dense1x2>().build());
+        }
+    }
+    println!("Files and ticks come over UDP port {udp}. Ctrl-C ends the service.\n");
+}

@@ -1,0 +1,92 @@
+//! A relay between the browsers and the endpoint that throws away a share of what the endpoint sends: loss to play with,
+//! where there is none.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+
+/// Browsers at the same time; more are not relayed.
+const FLOWS_MAX: usize = 256;
+/// A browser that has sent nothing for so long is gone: while it is there, it asks for consent every few seconds.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// The relay's public end.
+pub(crate) struct Relay {
+    public: UdpSocket,
+    /// By the browser's address.
+    flows: Mutex<HashMap<SocketAddr, Arc<Flow>>>,
+}
+
+/// One browser, and the socket that stands for it at the endpoint.
+struct Flow {
+    socket: UdpSocket,
+    /// The share that is thrown away, as the bits of an `f64`.
+    loss: AtomicU64,
+}
+
+impl Relay {
+    /// Listens on all addresses, on any free port.
+    pub(crate) async fn bind() -> io::Result<Arc<Self>> {
+        let public = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+        Ok(Arc::new(Self { public, flows: Mutex::default() }))
+    }
+
+    pub(crate) fn port(&self) -> io::Result<u16> {
+        Ok(self.public.local_addr()?.port())
+    }
+
+    /// Sets the share that is lost on the way to the browser whose association has this remote address.
+    pub(crate) fn set_loss(&self, association: SocketAddr, share: f64) {
+        for flow in self.flows.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            if flow.socket.local_addr().is_ok_and(|address| address.port() == association.port()) {
+                flow.loss.store(share.to_bits(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Relays to and from the endpoint at this address, until the process ends.
+    pub(crate) async fn run(self: Arc<Self>, endpoint: SocketAddr) {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            // A datagram that could not be delivered is reported here; the next one is waiting all the same.
+            let Ok((len, browser)) = self.public.recv_from(&mut buffer).await else { continue };
+            if let Some(flow) = self.flow(browser, endpoint).await {
+                let _ = flow.socket.send(buffer.get(..len).unwrap_or_default()).await;
+            }
+        }
+    }
+
+    async fn flow(self: &Arc<Self>, browser: SocketAddr, endpoint: SocketAddr) -> Option<Arc<Flow>> {
+        {
+            let flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+            match flows.get(&browser) {
+                Some(flow) => return Some(Arc::clone(flow)),
+                None if flows.len() >= FLOWS_MAX => return None,
+                None => {}
+            }
+        }
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.ok()?;
+        socket.connect(endpoint).await.ok()?;
+        let flow = Arc::new(Flow { socket, loss: AtomicU64::new(0) });
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).insert(browser, Arc::clone(&flow));
+        tokio::spawn(Arc::clone(self).relay_back(browser, Arc::clone(&flow)));
+        Some(flow)
+    }
+
+    /// What the endpoint sends, but for what is lost.
+    async fn relay_back(self: Arc<Self>, browser: SocketAddr, flow: Arc<Flow>) {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(received) = tokio::time::timeout(IDLE_MAX, flow.socket.recv(&mut buffer)).await {
+            let Ok(len) = received else { continue };
+            if rand::random::<f64>() >= f64::from_bits(flow.loss.load(Ordering::Relaxed)) {
+                let _ = self.public.send_to(buffer.get(..len).unwrap_or_default(), browser).await;
+            }
+        }
+        self.flows.lock().unwrap_or_else(PoisonError::into_inner).remove(&browser);
+    }
+}
