@@ -1,5 +1,12 @@
 //! What the tests of the secure transport share: two ends on loopback.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test program uses its part")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 pub mod relay;
 
