@@ -1,0 +1,292 @@
+//! What the lock of a secure transport protects.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
+
+use super::{Context, Progress};
+use crate::endpoint::Findings;
+use crate::socket::{Datagram, Route};
+use crate::webrtc::direct::DirectName;
+use crate::webrtc::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
+use crate::webrtc::ice::{self, Checked, ControllingAgent, LiteAgent, Loss};
+use crate::webrtc::stun::Message;
+
+/// DTLS datagrams of a peer that are kept until its description is there: a ClientHello in two halves, once repeated.
+const EARLY_DATAGRAMS_MAX: usize = 4;
+
+/// How long the whole of checks and DTLS handshake may take. Browsers give up ICE after some 30 seconds.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) agent: Agent,
+    pub(super) session: Session,
+    /// Where datagrams go: at first to the address that was checked first or nominated; once connected, to one from which
+    /// the peer has shown that it receives there.
+    pub(super) route: Option<Route>,
+    /// Where the peer wants them to go next, until it has shown that it receives there.
+    pub(super) nominated: Option<Route>,
+    /// Datagrams to send: handshakes, checks, probes.
+    pub(super) outgoing: Vec<(Route, Vec<u8>)>,
+    /// Addresses that this end asks, and that the system has not said to be unreachable.
+    pub(super) asked: Vec<SocketAddr>,
+    /// When all must be connected.
+    pub(super) connect_by: Option<Instant>,
+    /// Whether the peer has ever sent a packet.
+    pub(super) has_received: bool,
+    /// Without consent not even an end may be sent (RFC 7675 §5.1).
+    pub(super) is_mute: bool,
+}
+
+/// Who finds out where the peer is, and whether it still wants to be sent to.
+#[derive(Debug)]
+pub(super) enum Agent {
+    Lite(Box<LiteAgent>),
+    /// A peer without signalling whose first check after its handshake is still to come, until then at the latest.
+    Unnamed(Instant),
+    Controlling(Box<ControllingAgent>),
+}
+
+pub(super) enum Session {
+    /// The peer's description is not there yet; what came early.
+    Undescribed(Vec<Datagram>),
+    /// This end is to begin the handshake as soon as it knows where the peer is.
+    Waiting(ExpectedPeer),
+    Running(Box<Dtls>),
+}
+
+impl State {
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Instant,
+        datagram: Datagram,
+        context: &Context,
+        packets: &mut Vec<(Ecn, Bytes)>,
+        progress: &mut Progress,
+    ) {
+        // RFC 8445 §12.2: what comes from where no check has come from is not the peer's.
+        let remote = datagram.route.remote;
+        let is_from_peer = match &self.agent {
+            Agent::Lite(agent) => agent.is_valid(now, remote) || self.route.is_some_and(|route| route.remote == remote),
+            Agent::Unnamed(_) | Agent::Controlling(_) => true,
+        };
+        if !is_from_peer {
+            context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        match &mut self.session {
+            Session::Running(dtls) => {
+                dtls.handle_datagram(now, &datagram.bytes);
+                self.poll_session(datagram.ecn, packets, progress);
+            }
+            Session::Undescribed(early) if early.len() < EARLY_DATAGRAMS_MAX => early.push(datagram),
+            Session::Undescribed(_) | Session::Waiting(_) => {
+                context.counters.early_overflow.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes out what the session has to tell and to send.
+    pub(super) fn poll_session(&mut self, ecn: Ecn, packets: &mut Vec<(Ecn, Bytes)>, progress: &mut Progress) {
+        let Session::Running(dtls) = &mut self.session else { return };
+        while let Some(event) = dtls.poll_event() {
+            match event {
+                Event::Connected(_) => {
+                    progress.is_connected = true;
+                    self.connect_by = None;
+                }
+                Event::Packet(packet) => {
+                    self.has_received = true;
+                    packets.push((ecn, packet));
+                }
+                Event::PeerClosed if self.has_received => progress.fail(TransportFailure::ClosedByPeer),
+                Event::PeerClosed => progress.fail(TransportFailure::RefusedByPeer),
+                Event::Failed(failure) => progress.fail(failed(failure)),
+            }
+        }
+        self.flush_flights();
+    }
+
+    pub(super) fn flush_flights(&mut self) {
+        if let Session::Running(dtls) = &mut self.session {
+            while let Some(flight) = dtls.poll_transmit() {
+                if let Some(route) = self.route.filter(|_| !self.is_mute) {
+                    self.outgoing.push((route, flight));
+                }
+            }
+        }
+    }
+
+    /// Answers a check; what it changed, if it was valid.
+    pub(super) fn on_request(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        request: &Message<'_>,
+        context: &Context,
+        handle: AssociationHandle,
+        findings: &mut Findings,
+    ) -> Option<Checked> {
+        let out = findings.answers.buffer();
+        match &mut self.agent {
+            Agent::Lite(agent) => agent.handle_request(now, source, request, out).ok(),
+            Agent::Unnamed(_) => {
+                let name = request.ice_username().and_then(|name| DirectName::parse(name, context.prefixes));
+                let Some(local) = name.map(|name| name.server_credentials()) else {
+                    ice::refuse(request, ice::Refusal::Unauthenticated, None, out);
+                    return None;
+                };
+                let ufrag = local.ufrag().to_owned();
+                let mut agent = LiteAgent::new(now, local, ice::CONSENT_LIFETIME);
+                let checked = agent.handle_request(now, source, request, out).ok()?;
+                self.agent = Agent::Lite(Box::new(agent));
+                findings.named.push((handle, ufrag));
+                Some(checked)
+            }
+            // This end has the other part, and a peer that has it too is to change (RFC 8445 §7.3.1.1).
+            Agent::Controlling(_) => {
+                ice::refuse(request, ice::Refusal::Unauthenticated, None, out);
+                None
+            }
+        }
+    }
+
+    /// A valid check came from there.
+    pub(super) fn on_checked(
+        &mut self,
+        now: Instant,
+        route: Route,
+        checked: Checked,
+        context: &Context,
+        progress: &mut Progress,
+    ) {
+        if checked.is_switch {
+            if self.is_connected() && self.route.is_some_and(|current| current.remote != route.remote) {
+                self.nominated = Some(route);
+            } else {
+                self.route = Some(route);
+                self.nominated = None;
+            }
+        }
+        self.begin_if_possible(now, context);
+        progress.wants_probe |= self.nominated.is_some_and(|nominated| nominated.remote == route.remote);
+    }
+
+    /// Whether the response was to a check of ours.
+    pub(super) fn on_response(
+        &mut self,
+        now: Instant,
+        route: Route,
+        response: &Message<'_>,
+        context: &Context,
+    ) -> bool {
+        let Agent::Controlling(agent) = &mut self.agent else { return false };
+        if agent.handle_response(now, route.remote, response).is_err() {
+            return false;
+        }
+        if let Some(selected) = agent.selected()
+            && self.route.is_none_or(|current| current.remote != selected)
+        {
+            self.route = Some(route);
+            self.begin_if_possible(now, context);
+        }
+        true
+    }
+
+    pub(super) fn begin_if_possible(&mut self, now: Instant, context: &Context) {
+        if self.route.is_some()
+            && let Session::Waiting(expected) = &self.session
+        {
+            let dtls = Dtls::new(now, Arc::clone(&context.parameters), Role::Active, expected.clone(), false);
+            self.session = Session::Running(Box::new(dtls));
+            self.connect_by = Some(now + CONNECT_TIMEOUT);
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, progress: &mut Progress) {
+        let loss = match &mut self.agent {
+            Agent::Lite(agent) => agent.handle_timeout(now).err().map(|loss| match loss {
+                Loss::NeverChecked => TransportFailure::NoAnswer,
+                Loss::ConsentExpired => TransportFailure::ConsentExpired,
+            }),
+            Agent::Unnamed(until) => (*until <= now).then_some(TransportFailure::ConsentExpired),
+            Agent::Controlling(agent) => {
+                let failure = agent.handle_timeout(now).err();
+                let mut check = Vec::new();
+                while let Some(remote) = agent.poll_transmit(now, &mut check) {
+                    self.outgoing.push((Route { remote, local: None }, std::mem::take(&mut check)));
+                }
+                failure.map(refused)
+            }
+        };
+        if let Some(loss) = loss {
+            self.is_mute = true;
+            progress.fail(loss);
+        }
+        if self.connect_by.is_some_and(|by| by <= now) {
+            self.connect_by = None;
+            progress.fail(TransportFailure::HandshakeTimedOut);
+        }
+        if let Session::Running(dtls) = &mut self.session
+            && dtls.poll_timeout().is_some_and(|deadline| deadline <= now)
+        {
+            dtls.handle_timeout(now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let agent = match &self.agent {
+            Agent::Lite(agent) => Some(agent.poll_timeout()),
+            Agent::Unnamed(until) => Some(*until),
+            Agent::Controlling(agent) => agent.poll_timeout(),
+        };
+        let session = match &self.session {
+            Session::Running(dtls) => dtls.poll_timeout(),
+            Session::Undescribed(_) | Session::Waiting(_) => None,
+        };
+        [agent, session, self.connect_by].into_iter().flatten().min()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(&self.session, Session::Running(dtls) if dtls.version().is_some())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Undescribed(_) => "Undescribed",
+            Self::Waiting(_) => "Waiting",
+            Self::Running(_) => "Running",
+        })
+    }
+}
+
+impl Progress {
+    /// The first reason is the one that counts.
+    fn fail(&mut self, failure: TransportFailure) {
+        self.failure.get_or_insert(failure);
+    }
+}
+
+fn failed(failure: Failure) -> TransportFailure {
+    match failure {
+        Failure::WrongCertificate { .. } | Failure::NoCertificate => TransportFailure::WrongCertificate,
+        Failure::TimedOut { .. } => TransportFailure::HandshakeTimedOut,
+        Failure::PeerAlert(alert) => TransportFailure::Alert(alert.to_string()),
+        Failure::Protocol(error) => TransportFailure::Broken(error.to_string()),
+    }
+}
+
+fn refused(failure: ice::Failure) -> TransportFailure {
+    match failure {
+        ice::Failure::NoAnswer => TransportFailure::NoAnswer,
+        ice::Failure::ConsentExpired => TransportFailure::ConsentExpired,
+        failure @ (ice::Failure::Refused(_) | ice::Failure::Integrity) => TransportFailure::Broken(failure.to_string()),
+    }
+}
