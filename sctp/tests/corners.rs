@@ -1,7 +1,5 @@
 //! Where two rules meet: small windows and large packets, time-outs and full buffers, resets and shutdowns.
 
-#![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
-
 mod pair;
 
 use std::time::Duration;

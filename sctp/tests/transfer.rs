@@ -1,10 +1,6 @@
 //! User data gets through, in order and whole, whatever the link does.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    clippy::indexing_slicing,
-    reason = "numbers in tests are small, or meant to wrap; a test may fail this way"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small, or meant to wrap")]
 
 mod pair;
 

@@ -1,0 +1,55 @@
+//! Any operations on two associations and the network between them, in any order, against a naive model. `OPERATIONS=N`
+//! says how many scripts; a script that fails is printed as a seed, which `OPERATIONS_SEED` replays.
+
+mod operations_model;
+
+/// Marsaglia's xorshift: looks random, and is the same in every run.
+fn script(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[3]
+    };
+    let len = 20 + 4 * usize::from(byte());
+    (0..2 * len).map(|_| byte()).collect()
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().expect("a number"))
+}
+
+#[test]
+fn any_operations_in_any_order_keep_every_promise() {
+    let seeds = match variable("OPERATIONS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..variable("OPERATIONS").unwrap_or(100),
+    };
+    for seed in seeds {
+        // Shown if it fails.
+        println!("OPERATIONS_SEED={seed}");
+        operations_model::run(&script(seed));
+    }
+}
+
+#[test]
+fn scripts_of_one_operation_over_and_over_keep_every_promise() {
+    for what in 0..16 {
+        for how in [0, 1, 2, 3, 0x55, 0xAA, 0xFE, 0xFF] {
+            println!("{what} {how}");
+            operations_model::run(&[what, how].repeat(60));
+        }
+    }
+}
+
+#[test]
+fn every_file_of_the_corpus_passes_what_the_fuzz_target_checks() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/operations");
+    let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 8, "only {} files in the corpus", files.len());
+    for file in files {
+        println!("{}", file.display());
+        operations_model::run(&std::fs::read(&file).unwrap());
+    }
+}
