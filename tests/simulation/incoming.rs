@@ -52,9 +52,11 @@ impl Incoming {
         self.offset(tsn) <= self.cumulative
     }
 
-    /// `truncated`: the packet had no room for more blocks.
-    pub(crate) fn on_sack(&mut self, sack: &Sack, truncated: bool) {
-        assert!(sack.a_rwnd <= self.window, "I17: {} bytes of {} are advertised", sack.a_rwnd, self.window);
+    /// `truncated`: the packet had no room for more blocks. `unread`: messages that wait for the application, none of which
+    /// is empty on the wire.
+    pub(crate) fn on_sack(&mut self, sack: &Sack, truncated: bool, unread: usize) {
+        let (a_rwnd, most) = (sack.a_rwnd as usize, (self.window as usize).saturating_sub(unread));
+        assert!(a_rwnd <= most, "I17: {a_rwnd} of {} bytes are advertised, {unread} messages are unread", self.window);
         let cumulative = self.report(sack.cumulative);
         let mut last = 1;
         let mut listed = 0;

@@ -190,7 +190,7 @@ fn without_stats(text: &str) -> String {
     }
     // So may what is counted down again from each input on, and what says when to recount next.
     kept += rest;
-    for name in ["burst_left: ", "unchecked: "] {
+    for name in ["burst_left: ", "unchecked: ", "until_recount: "] {
         kept = without_digits_after(name, &kept);
     }
     kept

@@ -18,6 +18,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) takes_data: bool,
     /// Things that were refused for want of room, so far.
     pub(crate) refusals: u64,
+    /// Messages that wait for the application.
+    pub(crate) unread: usize,
     /// Within which a reset is answered, or given up.
     pub(crate) reset_timeout: Nanos,
     /// What the application was promised about the message that begins with this chunk.
@@ -212,7 +214,7 @@ impl Observer {
             }
             kind::SACK => {
                 let sack = chunk.sack().expect("I04: SACK");
-                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu);
+                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu, situation.unread);
             }
             kind::SHUTDOWN => {
                 flows.incoming.report(chunk.shutdown().expect("I04: SHUTDOWN"));

@@ -205,7 +205,7 @@ impl Outgoing {
             return false;
         }
         let is_sample = |sent: &Sent| sent.transmissions == 1 && !sent.gap_acked && !sent.abandoned;
-        let mut measures = self.chunks.range(self.cumulative + 1..=cumulative).any(|(_, sent)| is_sample(sent));
+        let mut measures = self.chunks.range(self.cumulative + 1..cumulative + 1).any(|(_, sent)| is_sample(sent));
         self.cumulative = cumulative;
         self.chunks = self.chunks.split_off(&(cumulative + 1).min(self.open.unwrap_or(Offset::MAX)));
         let Some(gaps) = gaps else { return measures };

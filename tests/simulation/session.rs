@@ -190,6 +190,7 @@ impl Session {
             window: config.receive_window,
             takes_data,
             refusals,
+            unread: self.app.unread(&self.stack).iter().sum(),
             reset_timeout: nanos(config.reset_timeout),
             promise,
         }

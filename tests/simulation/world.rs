@@ -345,7 +345,7 @@ fn stranger<'a>(
 ) -> Situation<'a> {
     let config = options.config_of(node);
     let (mtu, window) = (config.mtu, config.receive_window);
-    Situation { now, mtu, window, takes_data: false, refusals: 0, reset_timeout: Nanos::MAX, promise }
+    Situation { now, mtu, window, takes_data: false, refusals: 0, unread: 0, reset_timeout: Nanos::MAX, promise }
 }
 
 /// When a node that is stopped now goes on; `now` or before if it runs.
