@@ -1,4 +1,85 @@
-//! narrowboat
+//! WebRTC data channels for Rust services: messages, ordered or not, reliable or not, on as many channels as you like,
+//! over one UDP port.
+//!
+//! An [`Endpoint`] is one UDP socket. On it are [`Association`]s, each with one peer: those that this end has
+//! [dialled](Endpoint::connect), and those that it has [accepted](Endpoint::accept). On an association are
+//! [`DataChannel`]s, opened by [either](Association::open_channel) [end](Association::accept_channel), and on a
+//! channel are [`Message`]s, each of which arrives whole.
+//!
+//! ```
+//! use narrowboat::{ChannelOptions, Endpoint, Message};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), narrowboat::Error> {
+//! // A service sends back what comes, until the peer closes the channel.
+//! let service = Endpoint::bind("127.0.0.1:0")?;
+//! let address = service.local_address();
+//! tokio::spawn(async move {
+//!     while let Some(incoming) = service.accept().await {
+//!         tokio::spawn(async move {
+//!             let association = incoming.await?;
+//!             while let Some(channel) = association.accept_channel().await {
+//!                 while let Some(message) = channel.recv().await {
+//!                     channel.send(message?).await?; // waits while the peer is slow
+//!                 }
+//!             }
+//!             Ok::<_, narrowboat::Error>(())
+//!         });
+//!     }
+//! });
+//!
+//! // A client: messages that are out of date are not worth sending again.
+//! let client = Endpoint::bind("127.0.0.1:0")?;
+//! let association = client.connect(address).await?;
+//! let options = ChannelOptions::new("positions").unordered().max_retransmits(0);
+//! let channel = association.open_channel(options).await?;
+//! channel.send("x=3 y=4").await?;
+//! assert_eq!(channel.recv().await.transpose()?, Some(Message::from("x=3 y=4")));
+//! channel.close().await?; // both directions are reset, and the id is free again
+//! association.shutdown().await?; // the peer has been told
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! | --- | --- |
+//! | what a channel promises: order, retransmissions, lifetime, priority | [`ChannelOptions`] |
+//! | sending, receiving, and what happens when a channel ends | [`DataChannel`] |
+//! | how a channel went: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
+//! | a half for each of two tasks | [`DataChannel::split`] |
+//! | streams and sinks of messages | [`DataChannel`] is both |
+//! | `AsyncRead` and `AsyncWrite` | [`DataChannel::into_byte_stream`] |
+//! | limits of all kinds | [`Config`] |
+//! | what can go wrong, in one type for each kind of call | [`error`] |
+//! | counters and round-trip times | [`Association::stats`], [`Endpoint::stats`] |
+//!
+//! # What it takes care over
+//!
+//! - **Closing.** [`close`](DataChannel::close) ends when both directions of the channel are reset (RFC 8831 §6.7).
+//!   What was accepted before is delivered first, the id is used again only then, and every channel ends exactly once,
+//!   with an error if the network was to blame.
+//! - **Backpressure.** [`send`](DataChannel::send) waits while the buffer is full, and
+//!   [`try_send`](DataChannel::try_send) gives the message back. A reader that stops closes the receive window, which
+//!   serves all channels of the association: a channel that is never read can hold up the others once it has that much
+//!   unread.
+//! - **Cancellation.** Every async method says what happens if its future is dropped: a message is queued whole or not
+//!   at all, and none is lost by a `recv` that loses a `select!`.
+//! - **Handles.** They are cheap to clone. Dropping the last one of a channel closes it, dropping the last one of an
+//!   association and its channels shuts that down, both in the background.
+//!
+//! # Plain UDP is not secure
+//!
+//! The traffic of an [`Endpoint`] over plain UDP (RFC 6951) is **neither encrypted nor authenticated**: whoever sees
+//! the packets can read and change them, and anyone who can reach the port can open an association. Use it on a
+//! network that you trust, or in a tunnel.
+//!
+//! # Layers
+//!
+//! The protocols are written without I/O in crates of their own, which know neither tokio nor sockets nor the clock:
+//! [`narrowboat_sctp`] is one association (RFC 9260, 6525, 3758), [`narrowboat_dcep`] the data channels on it (RFC
+//! 8831, 8832). This crate gives them a socket, tasks and wakers.
 
 mod association;
 mod channel;

@@ -32,6 +32,25 @@ fn closing_an_idle_channel_takes_both_resets_and_tells_each_end_once() {
     assert_eq!(pair.state(A, a), None);
 }
 
+/// RFC 7053: the last chunk asks for its acknowledgement, which the peer would keep back for a while else.
+#[test]
+fn a_close_right_after_a_message_waits_for_no_delayed_acknowledgement() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    // Acknowledgements are not delayed at first.
+    for _ in 0..50 {
+        pair.send(A, a, "before");
+        pair.run_for(Duration::from_millis(100));
+    }
+    let (now, end) = (pair.now, &mut pair[A]);
+    end.channels.send(now, &mut end.association, a, Message::Text("last".into())).unwrap();
+    end.channels.close(now, &mut end.association, a);
+    pair.turn(A);
+    // Data and its acknowledgement, a reset each way: two round trips, and half of one for the last answer.
+    pair.run_for(Duration::from_millis(50));
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+}
+
 #[test]
 fn closed_waits_for_both_directions() {
     let mut pair = Pair::connected();

@@ -39,7 +39,7 @@ impl Scheduler for RoundRobin {
             self.turns.push_back(stream);
         } else if self.turns.is_empty() {
             // A burst of 65,000 streams must not cost memory for ever.
-            self.turns.shrink_to(64);
+            self.turns.shrink_to(16);
         }
     }
 

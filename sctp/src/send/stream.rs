@@ -305,10 +305,12 @@ impl StreamQueues {
             message.header.ssn = queue.next_ssn;
             queue.next_ssn = queue.next_ssn.next();
         }
-        let header = message.header;
+        let mut header = message.header;
         let (payload, ending) = if len == left {
             // The last piece takes the message itself, without another reference to it.
             let rest = queue.messages.pop_front()?.rest;
+            // RFC 7053 §4.2: the stream's reset waits for the acknowledgement of its last chunk.
+            header.immediate |= queue.resetting && queue.messages.is_empty();
             if queue.messages.is_empty() {
                 queue.messages.shrink_to(8);
             }
