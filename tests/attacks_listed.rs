@@ -1,4 +1,4 @@
-//! Every row of `attacks.toml` has a test named after it, or a reason why not.
+//! Every row of `attacks.toml` has a test named after it, or a reason why not; every line of `complaints.toml` names a test.
 
 #![expect(clippy::panic, reason = "this is how a test fails, also outside of its function")]
 
@@ -88,22 +88,40 @@ fn ids_are_what_a_name_begins_with() {
     assert_eq!(ids("the_a01_row").count() + ids("a1_x").count() + ids("a011_x").count(), 0);
 }
 
-/// Names of test functions that begin with a row's id, by id.
+#[test]
+fn every_complaint_has_its_test() {
+    let tests: BTreeSet<String> = tests().into_iter().collect();
+    let rows = include_str!("complaints.toml").lines().filter_map(|line| line.split_once(" = "));
+    let rows: Vec<(&str, &str)> = rows.map(|(complaint, test)| (complaint, test.trim_matches('"'))).collect();
+    assert!(rows.len() > 30, "only {} complaints", rows.len());
+    let missing: Vec<_> = rows.iter().filter(|(_, test)| !tests.contains(*test)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+/// Tests by the rows that their names begin with.
 fn tests_by_id() -> BTreeMap<String, Vec<String>> {
-    let mut tests: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut by_id: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for test in tests() {
+        for id in ids(&test) {
+            by_id.entry(id).or_default().push(test.clone());
+        }
+    }
+    by_id
+}
+
+/// Names of all test functions.
+fn tests() -> Vec<String> {
+    let mut tests = Vec::new();
     for file in rust_files(Path::new(env!("CARGO_MANIFEST_DIR"))) {
         let text = fs::read_to_string(&file).expect("a source file");
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
                 is_test = true;
-            } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ") {
-                let name = name.split(['(', '<']).next().unwrap_or_default();
-                if std::mem::take(&mut is_test) {
-                    for id in ids(name) {
-                        tests.entry(id).or_default().push(name.to_owned());
-                    }
-                }
+            } else if let Some(name) = line.trim_start_matches("async ").strip_prefix("fn ")
+                && std::mem::take(&mut is_test)
+            {
+                tests.push(name.split(['(', '<']).next().unwrap_or_default().to_owned());
             }
         }
     }
