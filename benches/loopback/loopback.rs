@@ -5,12 +5,17 @@
 //! cargo bench --bench loopback -- [--quick] [SCENARIO]…
 //! ```
 //!
-//! Scenarios: `one many small echo idle`, all by default. Needs Linux, whose `/proc` tells processor time and context
+//! Scenarios: `one many small echo idle secure`, all by default. `secure` fails if the secure path costs more than one and a
+//! half times what the plain path and DTLS cost apart. Needs Linux, whose `/proc` tells processor time and context
 //! switches.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is the point")]
 
+#[cfg(feature = "webrtc")]
+mod dtls;
 mod process;
 mod scenario;
+#[cfg(feature = "webrtc")]
+mod secure;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -25,7 +30,10 @@ const SMALL: usize = 100;
 /// Associations that run at once, all on one socket at the receiving end.
 const MANY: usize = 32;
 
-const NAMES: [&str; 5] = ["one", "many", "small", "echo", "idle"];
+#[cfg(feature = "webrtc")]
+const NAMES: &[&str] = &["one", "many", "small", "echo", "idle", "secure"];
+#[cfg(not(feature = "webrtc"))]
+const NAMES: &[&str] = &["one", "many", "small", "echo", "idle"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -53,7 +61,7 @@ fn run(arguments: &[String]) -> Result<()> {
         "{:<34} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "median of rounds", "", "a GiB", "a GiB", "a send", "a receive", "again %", "a datagr.", "of a flow"
     );
-    for name in NAMES.into_iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+    for &name in NAMES.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
         // Each scenario on its own: nothing of the one before is left running.
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         match name {
@@ -61,6 +69,8 @@ fn run(arguments: &[String]) -> Result<()> {
             "many" => bulk(&runtime, "32 associations, 64 KiB messages", MANY, BULK, rounds, time)?,
             "small" => bulk(&runtime, "1 association, 100 B messages", 1, SMALL, rounds, time)?,
             "echo" => echo(&runtime, time)?,
+            #[cfg(feature = "webrtc")]
+            "secure" => secure::compare(rounds, time)?,
             _ => idle(&runtime, time)?,
         }
     }

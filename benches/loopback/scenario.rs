@@ -39,6 +39,24 @@ pub(crate) struct Outcome {
 }
 
 impl Flow {
+    /// Starts one transfer, over DTLS.
+    #[cfg(feature = "webrtc")]
+    pub(crate) async fn start_secure(message: usize) -> Result<Self> {
+        let bind = || -> Result<Endpoint> {
+            Ok(Endpoint::builder().bind("127.0.0.1:0").identity(narrowboat::Identity::generate()?).build()?)
+        };
+        let (sender, receiver) = (bind()?, bind()?);
+        let ticket = receiver.ticket()?;
+        let accept = async { Result::Ok(receiver.accept().await.ok_or("the endpoint was closed")?.await?) };
+        let connect = async { Result::Ok(sender.connect(&ticket).await?) };
+        let (out, into) = futures_util::future::join(connect, accept).await;
+        let (association, out, into) = open(out?, into?).await?;
+        tokio::spawn(send(out, Bytes::from(vec![7; message])));
+        let received = Arc::new(Received::default());
+        tokio::spawn(receive(into, Arc::clone(&received)));
+        Ok(Self { senders: vec![sender], associations: vec![association], receiver, received: vec![received] })
+    }
+
     /// Starts so many transfers.
     pub(crate) async fn start(flows: usize, message: usize) -> Result<Self> {
         let receiver = Endpoint::bind("127.0.0.1:0")?;
@@ -140,6 +158,11 @@ impl Outcome {
 /// A channel from one endpoint to another, both ends of it.
 async fn channels(from: &Endpoint, to: &Endpoint) -> Result<(Association, DataChannel, DataChannel)> {
     let (out, into) = associations(from, to).await?;
+    open(out, into).await
+}
+
+/// A channel between two associations.
+async fn open(out: Association, into: Association) -> Result<(Association, DataChannel, DataChannel)> {
     let sending = out.create_channel(ChannelOptions::new("loopback"))?;
     sending.opened().await?;
     let receiving = into.accept_channel().await.ok_or("no channel came")?;
