@@ -1,16 +1,16 @@
 //! Chromium and Firefox as processes: started with a fresh profile, driven without a driver binary, killed at the end.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::page::Page;
 use crate::remote::Remote;
+use crate::scratch::Scratch;
 use crate::{Failure, Result};
 
 /// A busy machine starts Firefox in 15 seconds.
@@ -138,7 +138,7 @@ impl Browser {
     }
 
     /// Kills it as a user's machine that loses power would: nothing more is sent.
-    pub fn kill(&mut self) {
+    pub fn kill(&self) {
         self.process.kill();
     }
 
@@ -151,15 +151,13 @@ impl Browser {
 struct Process {
     kind: Kind,
     child: Child,
-    folder: PathBuf,
+    folder: Scratch,
 }
 
 impl Process {
     fn start(kind: Kind, settings: &[&str]) -> Result<Self> {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("narrowboat-browser-{}-{number}", std::process::id()));
-        let (profile, temporary) = (folder.join("profile"), folder.join("tmp"));
+        let folder = Scratch::new()?;
+        let (profile, temporary) = (folder.path().join("profile"), folder.path().join("tmp"));
         fs::create_dir_all(&profile)?;
         fs::create_dir_all(&temporary)?;
         let mut command = Command::new(kind.program());
@@ -176,7 +174,7 @@ impl Process {
             }
         }
         command.env("HOME", &profile).env("TMPDIR", &temporary).env_remove("DISPLAY");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(folder.join("stderr"))?);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(folder.path().join("stderr"))?);
         // A group of its own, so that one signal ends its children too.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|error| {
@@ -193,11 +191,11 @@ impl Process {
                 return Err(self.failure(&format!("it ended by itself ({status})")));
             }
             let found = match self.kind {
-                Kind::Chromium => read(&self.folder.join("profile/DevToolsActivePort"))
+                Kind::Chromium => read(&self.folder.path().join("profile/DevToolsActivePort"))
                     .split_once('\n')
                     .filter(|(_, path)| !path.is_empty())
                     .map(|(port, path)| (format!("127.0.0.1:{port}"), path.trim().to_owned())),
-                Kind::Firefox => read(&self.folder.join("stderr"))
+                Kind::Firefox => read(&self.folder.path().join("stderr"))
                     .lines()
                     .find_map(|line| line.strip_prefix("WebDriver BiDi listening on ws://"))
                     .map(|address| (address.trim().to_owned(), "/session".to_owned())),
@@ -215,22 +213,22 @@ impl Process {
     }
 
     fn complaints(&self) -> String {
-        let text = read(&self.folder.join("stderr"));
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        let text = read(&self.folder.path().join("stderr"));
+        // Without a desktop's message bus, Chromium misses it all the time.
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("dbus/")).collect();
+        lines[lines.len().saturating_sub(6)..].join("\n")
     }
 
-    fn kill(&mut self) {
+    fn kill(&self) {
         let group = format!("-{}", self.child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-        let _ = self.child.wait();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = self.child.wait();
     }
 }
 

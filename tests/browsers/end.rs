@@ -1,6 +1,7 @@
 //! One end of a connection, a page's or ours: what it does, and what it has seen, in the same words.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,6 +18,15 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 pub enum End {
     Page(Page),
     Ours(Ours),
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Page(page) => write!(f, "{:?}", page.kind),
+            Self::Ours(_) => write!(f, "ours"),
+        }
+    }
 }
 
 /// Our end, with all that happens to its channels written down.
@@ -101,6 +111,13 @@ impl End {
         }
     }
 
+    pub async fn send_text(&self, label: &str, text: &str) -> Result<()> {
+        match self {
+            Self::Page(page) => page.eval(&format!("channels['{label}'].send('{text}')")).await.map(drop),
+            Self::Ours(ours) => Ok(ours.channel(label).send(text).await?),
+        }
+    }
+
     /// Makes a channel that is closed as soon as it is open, before the peer can have answered.
     pub async fn create_and_close_when_open(&self, label: &str) -> Result<()> {
         match self {
@@ -153,7 +170,7 @@ impl End {
         }
     }
 
-    /// All that has happened to a channel, `event (state)` each, separated by commas.
+    /// All that has happened to a channel, `event (state)` each, separated by slashes.
     pub async fn events(&self, label: &str) -> Result<String> {
         let events = match self {
             Self::Page(page) => {
@@ -164,14 +181,15 @@ impl End {
                 ours.channels.lock().unwrap().get(label).map_or(Vec::new(), |watched| watched.events.clone())
             }
         };
-        Ok(events.join(", "))
+        Ok(events.join(" / "))
     }
 }
 
 impl Ours {
-    /// Watches every channel that the peer opens, and reads from all of them.
-    pub fn new(association: Association) -> Self {
+    /// Watches a channel and every other that the peer opens, and reads from all of them.
+    pub fn new(association: Association, channel: DataChannel) -> Self {
         let ours = Self { association, channels: Arc::default(), change: Arc::new(watch::Sender::new(0)) };
+        ours.watch(channel);
         let accepting = ours.clone();
         tokio::spawn(async move {
             while let Some(channel) = accepting.association.accept_channel().await {

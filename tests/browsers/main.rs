@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo test --release --test browsers -- --nocapture
-//! cargo test --release --test browsers -- closing      # only cases with this in their name
+//! cargo test --release --test browsers -- closing firefox      # only cases and columns with this in their name
 //! ```
 //!
 //! Ends with a table, case × browser. Nothing is skipped: a browser that is missing is an error.
@@ -19,11 +19,21 @@
 )]
 
 mod browser;
+mod bulk;
+mod channels;
+mod child;
 mod closing;
 mod end;
+mod link;
+mod many;
+mod mdn;
+mod messages;
 mod namespace;
 mod page;
+mod pages;
 mod remote;
+mod scratch;
+mod secure;
 mod suite;
 mod web;
 
@@ -31,7 +41,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use browser::{Browser, Kind};
-use suite::{Case, SIGNALLED, Setting, Way, case};
+use suite::{BOTH, Case, DIRECT, SIGNALLED, Setting, Way, case};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Failure>;
@@ -44,14 +54,52 @@ const PAGE: &str = concat!(
     "</script>"
 );
 
+/// In the order of the table. `BOTH` ways if the question is the same in both.
 fn cases() -> Vec<Case> {
-    vec![case!("how browsers close among themselves", SIGNALLED, closing::baseline)]
+    vec![
+        case!("browsers among themselves: who sees what when a channel ends", SIGNALLED, closing::baseline),
+        case!("MDN's example: the page closes after the first message", BOTH, mdn::the_page_closes),
+        case!("MDN's example: we close instead", BOTH, mdn::we_close),
+        case!("closing: every row, each end as the one that acts", BOTH, closing::with_ours),
+        case!("closing: before there is a connection", BOTH, closing::before_negotiation),
+        case!("closing: ours, before there is a connection", SIGNALLED, closing::ours_before_negotiation),
+        case!("channels: all types, read back", BOTH, channels::types_read_back),
+        case!("channels: labels and protocols, empty to 65,535 bytes", BOTH, channels::labels_and_protocols),
+        case!("messages: texts, bytes, and empty ones", BOTH, messages::texts_bytes_and_empty_ones),
+        case!("messages: sizes from 1 byte to 256 KiB", BOTH, messages::sizes),
+        case!("messages: the largest, and one byte more", BOTH, messages::largest_and_one_more),
+        case!("many: 1,000 channels at once, half of them ours", BOTH, many::a_thousand_at_once),
+        case!("many: 1,000 open/close cycles from each side", BOTH, many::a_thousand_cycles),
+        case!("many: 100 channels closed from both sides at once", BOTH, many::closed_from_both_sides_at_once),
+        case!("bulk: 64 MiB each way at once", BOTH, bulk::both_ways_at_once),
+        case!("bulk: a reader stopped for 10 s beside another", BOTH, bulk::a_stopped_reader),
+        case!(
+            "bulk: a stopped reader with more than the window",
+            BOTH,
+            bulk::a_stopped_reader_with_more_than_the_window
+        ),
+        case!("pages: 50 at once on one port", BOTH, pages::fifty_at_once_on_one_port),
+        case!("pages: reloaded in the middle", BOTH, pages::reloaded_in_the_middle),
+        case!("pages: a browser is killed", BOTH, pages::killed).idle(),
+        case!("pages: our process is killed, and comes back", BOTH, pages::the_service_comes_back).idle(),
+        case!("secure: DTLS 1.2, and 1.3", BOTH, secure::both_versions),
+        case!("secure: ClientHello whole, and fragmented", DIRECT, secure::whole_and_fragmented_hellos),
+        case!("secure: both roles", SIGNALLED, secure::both_roles),
+        case!("secure: we offer", SIGNALLED, secure::we_offer),
+        case!("secure: a wrong certificate hash of ours", BOTH, secure::a_wrong_hash),
+        case!("secure: a wrong certificate hash of the browser", SIGNALLED, secure::a_wrong_hash_of_the_browser),
+        case!("SNAP switched on in Chromium: it connects", BOTH, secure::snap).only(Kind::Chromium),
+        case!("interleaving on, and off", BOTH, secure::interleaving).only(Kind::Chromium),
+    ]
 }
 
 fn main() -> Result<ExitCode> {
-    let network = namespace::enter();
+    let network = if child::is_service() { "" } else { namespace::enter() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        if child::is_service() {
+            child::serve().await?;
+        }
         for kind in Kind::ALL {
             println!("{}", kind.version()?);
         }
@@ -61,14 +109,11 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// Runs the cases whose names contain an argument of the command line; all of them if there is none.
+/// Runs the cases and columns whose names contain an argument of the command line; all of them if none does.
 async fn suite() -> Result<bool> {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let mut cases = cases();
-    cases.retain(|case| wanted.is_empty() || wanted.iter().any(|word| case.name.contains(word.as_str())));
-    if cases.is_empty() {
-        return Err(format!("no case is called {wanted:?}").into());
-    }
+    choose(&mut cases, &wanted, |case| case.name.to_owned());
     let url = format!("http://{}", web::serve(PAGE.to_owned()).await?);
     let (chromium, firefox) =
         tokio::try_join!(Browser::launch(Kind::Chromium, &[]), Browser::launch(Kind::Firefox, &[]))?;
@@ -79,5 +124,15 @@ async fn suite() -> Result<bool> {
             columns.push(Setting { browser: Arc::clone(browser), other: Arc::clone(other), way, url: url.clone() });
         }
     }
+    choose(&mut columns, &wanted, |setting| format!("{:?}", setting.kind()).to_lowercase());
+    choose(&mut columns, &wanted, |setting| format!("{:?}", setting.way).to_lowercase());
     Ok(suite::run(&cases, &columns).await)
+}
+
+/// Keeps what is wanted; all, if the words are about something else.
+fn choose<T>(from: &mut Vec<T>, wanted: &[String], name: impl Fn(&T) -> String) {
+    let is_wanted = |of: &T| wanted.iter().any(|word| name(of).contains(word.as_str()));
+    if from.iter().any(is_wanted) {
+        from.retain(is_wanted);
+    }
 }

@@ -10,6 +10,8 @@ const log = [];
 const received = {};
 /** Those who wait for something to happen; each returns true when it has. */
 let waiting = [];
+/** What a case keeps from one step to the next. */
+let running, sending;
 
 const KEPT = 64;
 
@@ -108,17 +110,10 @@ async function gathered() {
   return pc.localDescription.sdp;
 }
 
-/** Sends without overfilling the browser's buffer, which would close the channel. */
-async function sendAll(label, total, size = 65_536) {
-  const channel = channels[label];
-  const block = new Uint8Array(size);
-  channel.bufferedAmountLowThreshold = 1 << 20;
-  for (let sent = 0; sent < total; sent += size) {
-    if (channel.bufferedAmount > 4 << 20) {
-      await new Promise((resolve) => channel.addEventListener('bufferedamountlow', resolve, { once: true }));
-    }
-    channel.send(sent + size <= total ? block : block.subarray(0, total - sent));
-  }
+/** As if there had never been a channel of this label. */
+function forget(label) {
+  delete channels[label];
+  for (let n = log.length - 1; n >= 0; n--) if (log[n].who === label) log.splice(n, 1);
 }
 
 /** What a channel is, as the browser tells it. */
@@ -127,9 +122,55 @@ function describe(label) {
   return { id, label, protocol, ordered, maxRetransmits, maxPacketLifeTime, negotiated, readyState };
 }
 
-/** SHA-256 in hexadecimal: to compare what is too long to be carried by the remote control. */
-async function hash(data) {
-  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+/**
+ * Waits until nobody is at the other end any more: the browser says so, or what is sent is not sent back for five seconds.
+ * A service that has just started again cannot tell the checks of a lost connection from those of a new one.
+ */
+async function untilLost(label) {
+  const isLost = () => pc.connectionState !== 'connected' || channels[label].readyState !== 'open';
+  while (!isLost()) {
+    const { count } = received[label];
+    channels[label].send('ping');
+    try {
+      await until(() => isLost() || received[label].count > count, 5000);
+    } catch {
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** Bytes that anyone can tell apart from others of another length; `pattern` in link.rs makes the same. */
+function pattern(length) {
+  const bytes = new Uint8Array(length);
+  for (let n = 0, value = length & 0xff; n < length; n++, value = (value * 5 + 3) & 0xff) bytes[n] = value;
+  return bytes;
+}
+
+/** Sends 64 KiB blocks that begin with their number, big-endian, as fast as the channel takes them. */
+async function sendNumbered(label, blocks) {
+  const channel = channels[label];
+  channel.bufferedAmountLowThreshold = 1 << 19;
+  const block = new Uint8Array(65_536);
+  for (let n = 0; n < blocks; n++) {
+    if (channel.bufferedAmount > 1 << 20) {
+      await new Promise((resolve) => channel.addEventListener('bufferedamountlow', resolve, { once: true }));
+    }
+    new DataView(block.buffer).setUint32(0, n);
+    channel.send(block);
+  }
+}
+
+/** Waits for that many blocks of `sendNumbered`'s kind, in order. */
+function receiveNumbered(label, blocks) {
+  return new Promise((resolve, reject) => {
+    let expected = 0;
+    channels[label].onreceive = (data) => {
+      const number = new DataView(data).getUint32(0);
+      if (number !== expected || data.byteLength !== 65_536) reject(new Error(`block ${number}, not ${expected}`));
+      expected += 1;
+      if (expected === blocks) resolve();
+    };
+    channels[label].addEventListener('close', () => reject(new Error(`closed after ${expected} blocks`)));
+  });
 }

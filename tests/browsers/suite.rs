@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use crate::browser::{Browser, Kind};
 use crate::page::Page;
 use crate::{Failure, Result};
 
 /// No case takes longer, on a machine that is busy too.
-const CASE_MAX: Duration = Duration::from_secs(240);
+const CASE_MAX: Duration = Duration::from_secs(150);
 
 /// How a browser finds the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,12 @@ impl Setting {
         self.browser.kind
     }
 
+    /// The same with a browser of its own, that has these settings: see [`Browser::launch`].
+    pub async fn launch(&self, settings: &[&str]) -> Result<Self> {
+        let browser = Browser::launch(self.kind(), settings).await?;
+        Ok(Self { browser: Arc::new(browser), ..self.clone() })
+    }
+
     /// A new tab.
     pub async fn page(&self) -> Result<Page> {
         self.browser.open(&self.url).await
@@ -51,6 +59,22 @@ pub struct Case {
     pub name: &'static str,
     pub ways: &'static [Way],
     pub run: Run,
+    /// The only browser that has what this is about.
+    pub only: Option<Kind>,
+    /// It waits more than it works: runs in all columns at once.
+    pub is_idle: bool,
+}
+
+impl Case {
+    pub fn only(mut self, kind: Kind) -> Self {
+        self.only = Some(kind);
+        self
+    }
+
+    pub fn idle(mut self) -> Self {
+        self.is_idle = true;
+        self
+    }
 }
 
 pub const BOTH: &[Way] = &[Way::Signalled, Way::Direct];
@@ -60,7 +84,13 @@ pub const DIRECT: &[Way] = &[Way::Direct];
 /// `case!("a sentence", BOTH, function)`
 macro_rules! case {
     ($name:expr, $ways:expr, $run:expr) => {
-        $crate::suite::Case { name: $name, ways: $ways, run: |setting| Box::pin($run(setting)) }
+        $crate::suite::Case {
+            name: $name,
+            ways: $ways,
+            run: |setting| Box::pin($run(setting)),
+            only: None,
+            is_idle: false,
+        }
     };
 }
 pub(crate) use case;
@@ -72,14 +102,20 @@ enum Outcome {
     Elsewhere,
 }
 
-/// Runs the cases, one at a time: a browser needs the machine for itself. Returns whether all passed.
+/// Runs the cases, one at a time but for those that are idle: a browser needs the machine for itself. Returns whether all passed.
 pub async fn run(cases: &[Case], columns: &[Setting]) -> bool {
     let mut table = Vec::new();
     for case in cases {
-        let mut row = Vec::new();
-        for setting in columns {
-            row.push(run_one(case, setting).await);
-        }
+        let runs = columns.iter().map(|setting| run_one(case, setting));
+        let row = if case.is_idle {
+            join_all(runs).await
+        } else {
+            let mut row = Vec::new();
+            for run in runs {
+                row.push(run.await);
+            }
+            row
+        };
         table.push((case.name, row));
     }
     print(&table, columns);
@@ -87,7 +123,7 @@ pub async fn run(cases: &[Case], columns: &[Setting]) -> bool {
 }
 
 async fn run_one(case: &Case, setting: &Setting) -> Outcome {
-    if !case.ways.contains(&setting.way) {
+    if !case.ways.contains(&setting.way) || case.only.is_some_and(|kind| kind != setting.kind()) {
         return Outcome::Elsewhere;
     }
     let began = Instant::now();
@@ -105,7 +141,7 @@ async fn run_one(case: &Case, setting: &Setting) -> Outcome {
     match result {
         Ok(()) => Outcome::Passed(began.elapsed()),
         Err(error) => {
-            println!("    FAILED: {error}\n    the browser says:\n{}", setting.browser.complaints());
+            println!("    FAILED: {error}");
             Outcome::Failed(error)
         }
     }
@@ -125,11 +161,18 @@ fn print(table: &[(&str, Vec<Outcome>)], columns: &[Setting]) {
         count(|outcome| matches!(outcome, Outcome::Passed(_))),
         count(|outcome| matches!(outcome, Outcome::Failed(_))),
     );
-    for (name, row) in table {
-        for (outcome, setting) in row.iter().zip(columns) {
-            if let Outcome::Failed(error) = outcome {
-                println!("FAILED: {name} · {:?} {:?}\n    {error}", setting.kind(), setting.way);
-            }
+    for (index, setting) in columns.iter().enumerate() {
+        let mut failures = table.iter().filter_map(|(name, row)| match &row[index] {
+            Outcome::Failed(error) => Some((name, error)),
+            _ => None,
+        });
+        let mut has_failed = false;
+        for (name, error) in &mut failures {
+            has_failed = true;
+            println!("FAILED: {name} · {:?} {:?}\n    {error}", setting.kind(), setting.way);
+        }
+        if has_failed {
+            println!("the last that {:?} has to say:\n{}", setting.kind(), setting.browser.complaints());
         }
     }
 }

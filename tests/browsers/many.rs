@@ -1,0 +1,150 @@
+//! Many channels: at once, one after another, and closed from both sides.
+
+use std::collections::HashSet;
+
+use narrowboat::{Association, Message};
+use serde_json::json;
+
+use crate::Result;
+use crate::link::Link;
+use crate::suite::Setting;
+
+const CHANNELS: usize = 1000;
+const CYCLES: usize = 1000;
+const CLOSED_AT_ONCE: usize = 100;
+
+/// Half of them made by each end: Chromium 148 has 1,024 streams, and half of these ids.
+pub async fn a_thousand_at_once(setting: Setting) -> Result<()> {
+    const EACH: usize = CHANNELS / 2;
+    let link = Link::new(&setting).await?;
+    let body = format!(
+        "pc.addEventListener('datachannel', ({{ channel }}) => channel.onreceive = (data) => channel.send(data));
+         for (let n = 0; n < {EACH}; n++) {{
+           const channel = create(`theirs ${{n}}`);
+           channel.addEventListener('open', () => channel.send(channel.label));
+         }}"
+    );
+    link.page.eval(&body).await?;
+    let mut channels = Vec::new();
+    for n in 0..EACH {
+        let channel = link.ours.create_channel(format!("ours {n}"))?;
+        channel.send(channel.label()).await?;
+        channels.push(channel);
+    }
+    for _ in 0..EACH {
+        channels.push(link.ours.accept_channel().await.ok_or("the association ended")?);
+    }
+    let ids: HashSet<u16> = channels.iter().map(|channel| channel.id()).collect();
+    assert_eq!(ids.len(), CHANNELS, "ids");
+    for channel in &channels {
+        let message = channel.recv().await.ok_or("closed")??;
+        assert_eq!(message.as_text(), Some(channel.label()));
+        if channel.label().starts_with("theirs") {
+            channel.send(message).await?;
+        }
+    }
+    let echoed = "Object.keys(received).filter((label) => received[label].last[0] === label).length";
+    link.page.eval(&format!("return until(() => {echoed} === {CHANNELS})")).await?;
+    for channel in &channels {
+        drop(channel.close());
+    }
+    for channel in channels {
+        channel.closed().await?;
+    }
+    let closed = "Object.values(channels).filter((channel) => channel.readyState === 'closed').length";
+    link.page.eval(&format!("return until(() => {closed} === {CHANNELS})")).await?;
+    link.leave().await
+}
+
+/// A channel is opened, says something, and is closed, again and again, by both ends at the same time. Each end soon needs
+/// an id that it has used before.
+pub async fn a_thousand_cycles(setting: Setting) -> Result<()> {
+    let link = Link::new(&setting).await?;
+    let theirs = format!(
+        "const ids = new Set();
+         for (let n = 0; n < {CYCLES}; n++) {{
+           const channel = pc.createDataChannel('theirs');
+           const echo = new Promise((resolve, reject) => {{
+             channel.onopen = () => channel.send(`${{n}}`);
+             channel.onmessage = ({{ data }}) => data === `${{n}}` ? resolve() : reject(new Error(`${{data}}, not ${{n}}`));
+             channel.onerror = ({{ error }}) => reject(error);
+           }});
+           await echo;
+           ids.add(channel.id);
+           const closed = new Promise((resolve) => channel.onclose = resolve);
+           channel.close();
+           await closed;
+         }}
+         return ids.size"
+    );
+    // The page answers on our channels, and leaves the closing to us.
+    link.page.eval("pc.ondatachannel = ({ channel }) => channel.onmessage = ({ data }) => channel.send(data)").await?;
+    let echoing = tokio::spawn(echo(link.ours.clone()));
+    let (theirs, ours) = tokio::join!(link.page.eval(&theirs), cycle(&link.ours));
+    let (theirs, ours) = (theirs?.as_u64().unwrap_or_default() as usize, ours?);
+    assert!(
+        theirs < CYCLES / 5 && ours < CYCLES / 5,
+        "ids are not used again: the page had {theirs} of them, we had {ours}"
+    );
+    echoing.abort();
+    link.leave().await
+}
+
+async fn cycle(association: &Association) -> Result<usize> {
+    let mut ids = HashSet::new();
+    for n in 0..CYCLES {
+        let channel = association.open_channel("ours").await?;
+        ids.insert(channel.id());
+        channel.send(n.to_string()).await?;
+        assert_eq!(channel.recv().await.ok_or("closed")??, Message::from(n.to_string()));
+        channel.close().await?;
+    }
+    Ok(ids.len())
+}
+
+async fn echo(association: Association) {
+    while let Some(channel) = association.accept_channel().await {
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = channel.recv().await {
+                // The page closes when it has its answer, so there is one who takes it.
+                channel.send(message).await.unwrap();
+            }
+            assert_eq!(channel.closed().await, Ok(()));
+        });
+    }
+}
+
+pub async fn closed_from_both_sides_at_once(setting: Setting) -> Result<()> {
+    let link = Link::new(&setting).await?;
+    let body = format!("for (let n = 0; n < {CLOSED_AT_ONCE}; n++) create(`both ${{n}}`)");
+    link.page.eval(&body).await?;
+    let mut channels = Vec::new();
+    for _ in 0..CLOSED_AT_ONCE {
+        channels.push(link.ours.accept_channel().await.ok_or("the association ended")?);
+    }
+    let open = "Object.values(channels).every((channel) => channel.readyState === 'open')";
+    link.page.eval(&format!("return until(() => {open})")).await?;
+    let all = "Object.values(channels).filter((channel) => channel.label !== 'x')";
+    let body = format!(
+        "for (const channel of {all}) channel.close();
+         await until(() => {all}.every((channel) => channel.readyState === 'closed'));
+         return log.filter(({{ what }}) => what.startsWith('error'))"
+    );
+    let ours = async {
+        for channel in &channels {
+            drop(channel.close());
+        }
+        for channel in &channels {
+            channel.closed().await?;
+        }
+        Ok::<_, crate::Failure>(())
+    };
+    let (errors, ours) = tokio::join!(link.page.eval(&body), ours);
+    ours?;
+    assert_eq!(errors?, json!([]));
+    // Their ids can be used again at once.
+    let again = link.ours.open_channel("again").await?;
+    link.page.eval("return untilEvent('again', 'given')").await?;
+    again.close().await?;
+    link.leave().await
+}

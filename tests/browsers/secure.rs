@@ -1,0 +1,236 @@
+//! DTLS and what is agreed on before SCTP: versions, the two forms of a ClientHello, both roles, fingerprints, SNAP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use narrowboat::DtlsVersion;
+use serde_json::json;
+use tokio::net::UdpSocket;
+
+use crate::browser::Kind;
+use crate::link::{Link, connect, service, text, ticket};
+use crate::suite::{Setting, Way};
+use crate::{Failure, Result};
+
+/// Each version, as ours insists on it.
+pub async fn both_versions(setting: Setting) -> Result<()> {
+    for version in [DtlsVersion::Dtls12, DtlsVersion::Dtls13] {
+        let link = Link::on(&setting, service().only_dtls(version).build()?).await?;
+        assert_eq!(link.ours.security().map(|security| security.version), Some(version));
+        works(&link).await?;
+        link.leave().await?;
+    }
+    Ok(())
+}
+
+/// With the key share of a post-quantum group a ClientHello takes two datagrams; without, one.
+pub async fn whole_and_fragmented_hellos(setting: Setting) -> Result<()> {
+    let forms: [&[&str]; 2] = match setting.kind() {
+        Kind::Chromium => [&["--disable-features=WebRtcPqcForDtls"], &["--enable-features=WebRtcPqcForDtls"]],
+        Kind::Firefox => [
+            &["media.webrtc.enable_pq_hybrid_kex=false", "media.peerconnection.dtls.version.max=771"],
+            &["media.webrtc.enable_pq_hybrid_kex=true"],
+        ],
+    };
+    for (form, settings) in ["whole", "fragmented"].into_iter().zip(forms) {
+        let setting = setting.launch(settings).await?;
+        let endpoint = service().build()?;
+        let relay = Relay::start(endpoint.local_address()).await?;
+        let page = setting.page().await?;
+        page.eval("newPeer(); create('x')").await?;
+        let mut ticket = ticket(&endpoint.ticket()?);
+        ticket["candidates"] = json!([{ "ip": relay.address.ip(), "port": relay.address.port() }]);
+        page.eval(&format!("return connectDirect(pc, {ticket})")).await?;
+        let ours = endpoint.accept().await.ok_or("the endpoint is closed")?.await?;
+        let x = ours.accept_channel().await.ok_or("the association ended")?;
+        works(&Link { page, endpoint, ours, x }).await?;
+        let is_fragmented = relay.is_fragmented.load(Ordering::Relaxed);
+        println!("    to be {form}: {}", if is_fragmented { "fragmented" } else { "whole" });
+        // Firefox 140 knows no such group.
+        let can_be = form == "fragmented" && setting.kind() == Kind::Chromium;
+        assert_eq!(is_fragmented, can_be, "the ClientHello that was to be {form}");
+    }
+    Ok(())
+}
+
+/// The browser lets the answer choose (`actpass`): we are the server. It insists on being the server: we are the client.
+pub async fn both_roles(setting: Setting) -> Result<()> {
+    for (setup, is_client) in [("actpass", false), ("active", false), ("passive", true)] {
+        let (page, endpoint) = (setting.page().await?, service().build()?);
+        page.eval("newPeer(); create('x')").await?;
+        let offer = text(&page.call("makeOffer", &[]).await?).replace("a=setup:actpass", &format!("a=setup:{setup}"));
+        let answer = endpoint.answer(&offer)?;
+        page.call("takeAnswer", &[answer.sdp.into()]).await?;
+        let ours = answer.association;
+        let x = ours.accept_channel().await.ok_or("the association ended")?;
+        let link = Link { page, endpoint, ours, x };
+        works(&link).await?;
+        // The client of DTLS has the even ids (RFC 8832 §6).
+        assert_eq!(link.ours.open_channel("ours").await?.id() % 2 == 0, is_client, "{setup}");
+        assert_eq!(link.x.id() % 2 == 1, is_client, "{setup}");
+        link.leave().await?;
+    }
+    Ok(())
+}
+
+/// We offer, the page answers.
+pub async fn we_offer(setting: Setting) -> Result<()> {
+    let (page, endpoint) = (setting.page().await?, service().build()?);
+    page.eval("newPeer()").await?;
+    let offer = endpoint.offer()?;
+    let answer = text(&page.call("makeAnswer", &[offer.sdp().into()]).await?);
+    let ours = offer.accept_answer(&answer)?;
+    let x = ours.open_channel("x").await?;
+    page.eval("return untilEvent('x', 'given')").await?;
+    let link = Link { page, endpoint, ours, x };
+    works(&link).await?;
+    link.leave().await
+}
+
+/// The browser is told another hash than that of our certificate: it refuses us, and we hear why. In direct mode that is
+/// before there is an association, so it is counted.
+pub async fn a_wrong_hash(setting: Setting) -> Result<()> {
+    let (page, endpoint, other) = (setting.page().await?, service().build()?, service().build()?);
+    page.eval("newPeer(); create('x')").await?;
+    let (right, wrong) = (ticket(&endpoint.ticket()?), ticket(&other.ticket()?));
+    let (right, wrong) = (text(&right["fingerprint"]), text(&wrong["fingerprint"]));
+    assert_ne!(right, wrong);
+    match setting.way {
+        Way::Signalled => {
+            let offer = text(&page.call("makeOffer", &[]).await?);
+            let answer = endpoint.answer(&offer)?;
+            page.call("takeAnswer", &[answer.sdp.replace(&right, &wrong).into()]).await?;
+            let failure = soon(answer.association.connected()).await?.err();
+            let failure = failure.ok_or("the browser has taken a certificate with another hash")?.to_string();
+            println!("    {failure}");
+            assert!(failure.contains("certificate"), "the reason is not said: {failure}");
+        }
+        Way::Direct => {
+            let mut ticket = ticket(&endpoint.ticket()?);
+            ticket["fingerprint"] = wrong.into();
+            page.eval(&format!("return connectDirect(pc, {ticket})")).await?;
+            let refused = async {
+                while endpoint.stats().secure.refused_by_peers == 0 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            soon(refused).await?;
+            assert_eq!(endpoint.stats().associations, 0);
+        }
+    }
+    page.eval("return until(() => ['failed', 'closed'].includes(pc.connectionState), 40_000)").await?;
+    assert_eq!(page.eval("return happened('x', 'open')").await?, json!(false));
+    page.close().await
+}
+
+/// The browser is not the one whose fingerprint was in the offer: we refuse it, before one byte of SCTP.
+pub async fn a_wrong_hash_of_the_browser(setting: Setting) -> Result<()> {
+    let (page, endpoint) = (setting.page().await?, service().build()?);
+    page.eval("newPeer(); create('x')").await?;
+    let offer = text(&page.call("makeOffer", &[]).await?);
+    let answer = endpoint.answer(&with_another_fingerprint(&offer))?;
+    page.call("takeAnswer", &[answer.sdp.into()]).await?;
+    let failure = soon(answer.association.connected())
+        .await?
+        .err()
+        .ok_or("a peer with another certificate was taken")?
+        .to_string();
+    println!("    {failure}");
+    assert!(failure.contains("certificate"), "the reason is not said: {failure}");
+    page.eval("return until(() => channels.x.readyState !== 'connecting' || pc.connectionState === 'failed', 40_000)")
+        .await?;
+    assert_eq!(page.eval("return happened('x', 'open')").await?, json!(false));
+    page.close().await
+}
+
+/// SCTP's handshake in the offer (SNAP), switched on in Chromium: it connects, whether our answer goes along or not.
+pub async fn snap(setting: Setting) -> Result<()> {
+    let setting = setting.launch(&["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]).await?;
+    let page = setting.page().await?;
+    let offer = text(&page.eval("newPeer(); create('x'); return makeOffer()").await?);
+    assert!(offer.contains("a=sctp-init:"), "no SNAP in the offer: {offer}");
+    page.close().await?;
+    works(&Link::new(&setting).await?).await
+}
+
+/// Interleaving (RFC 8260): whatever is agreed on with it switched on in Chromium works as it does without.
+pub async fn interleaving(setting: Setting) -> Result<()> {
+    for trial in ["Enabled", "Disabled"] {
+        let flag = format!("--force-fieldtrials=WebRTC-DataChannelMessageInterleaving/{trial}/");
+        let setting = setting.launch(&[&flag]).await?;
+        let link = Link::new(&setting).await?;
+        works(&link).await?;
+        crate::messages::sizes_on(&link).await?;
+        link.x.close().await?;
+        link.page.eval("return untilEvent('x', 'close')").await?;
+    }
+    Ok(())
+}
+
+/// A message there and back.
+async fn works(link: &Link) -> Result<()> {
+    link.x.send("there").await?;
+    link.page.eval("await untilCount('x', 1); channels.x.send('and back')").await?;
+    assert_eq!(soon(link.x.recv()).await?.ok_or("closed")??.as_text(), Some("and back"));
+    Ok(())
+}
+
+async fn soon<T>(future: impl IntoFuture<Output = T>) -> Result<T> {
+    let late = |_| Failure::from("nothing within 40 s");
+    tokio::time::timeout(Duration::from_secs(40), future.into_future()).await.map_err(late)
+}
+
+/// The same offer with every digit of the fingerprint turned into another.
+fn with_another_fingerprint(offer: &str) -> String {
+    let line = |line: &str| match line.split_once("a=fingerprint:sha-256 ") {
+        Some(("", digits)) => {
+            let other = |digit: char| match digit {
+                ':' | '\r' => digit,
+                '0' => 'F',
+                _ => '0',
+            };
+            format!("a=fingerprint:sha-256 {}\n", digits.chars().map(other).collect::<String>())
+        }
+        _ => format!("{line}\n"),
+    };
+    offer.split_terminator('\n').map(line).collect()
+}
+
+/// Passes on datagrams between a browser and a service, and looks whether the browser's ClientHello comes in parts.
+struct Relay {
+    address: SocketAddr,
+    is_fragmented: Arc<AtomicBool>,
+}
+
+impl Relay {
+    async fn start(service: SocketAddr) -> Result<Self> {
+        let (front, back) = (UdpSocket::bind("127.0.0.1:0").await?, UdpSocket::bind("127.0.0.1:0").await?);
+        back.connect(service).await?;
+        let relay = Self { address: front.local_addr()?, is_fragmented: Arc::default() };
+        let is_fragmented = Arc::clone(&relay.is_fragmented);
+        tokio::spawn(async move {
+            let (mut inbound, mut outbound) = ([0; 2048], [0; 2048]);
+            let mut browser = None;
+            loop {
+                tokio::select! {
+                    Ok((len, from)) = front.recv_from(&mut inbound) => {
+                        browser = Some(from);
+                        // A record of the handshake (22), in it a ClientHello (1): the length of all, and of this part.
+                        if inbound[0] == 22 && inbound[13] == 1 {
+                            is_fragmented.fetch_or(inbound[14..17] != inbound[22..25], Ordering::Relaxed);
+                        }
+                        let _ = back.send(&inbound[..len]).await;
+                    }
+                    Ok(len) = back.recv(&mut outbound) => {
+                        if let Some(browser) = browser {
+                            let _ = front.send_to(&outbound[..len], browser).await;
+                        }
+                    }
+                }
+            }
+        });
+        Ok(relay)
+    }
+}
