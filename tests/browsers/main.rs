@@ -13,7 +13,6 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
-    dead_code,
     unreachable_pub,
     reason = "a test program: it panics when something is wrong, and prints what it has found"
 )]

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::net::UdpSocket;
 
 use crate::browser::Kind;
-use crate::link::{Link, connect, service, text, ticket};
+use crate::link::{Link, service, text, ticket};
 use crate::suite::{Setting, Way};
 use crate::{Failure, Result};
 

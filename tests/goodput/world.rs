@@ -186,11 +186,13 @@ impl World {
                 _ => {}
             }
         }
-        while end == SENDER {
-            match flow.ends[SENDER].send(now, BULK, PPID, self.message.clone(), SendOptions::default()) {
-                Ok(()) => {}
-                Err(SendError::Full) => break,
-                Err(error) => panic!("{error}"),
+        if end == SENDER {
+            loop {
+                match flow.ends[SENDER].send(now, BULK, PPID, self.message.clone(), SendOptions::default()) {
+                    Ok(()) => {}
+                    Err(SendError::Full) => break,
+                    Err(error) => panic!("{error}"),
+                }
             }
         }
         let line = &mut self.lines[end];
