@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use narrowboat_dcep::{ChannelId, DataChannels, Event, ReadyState, Role};
-use narrowboat_sctp::StreamId;
+use narrowboat_sctp::{SignalledInit, StreamId};
 
 use super::shared::Place;
 use super::slot::{EventKind, Slot};
@@ -51,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) has_work: bool,
     /// Largest message that may be sent.
     pub(crate) send_size_max: usize,
+    /// The peer's INIT, if it has come with its description (draft-hancke-tsvwg-snap).
+    pub(crate) signalled_init: Option<SignalledInit>,
 }
 
 impl Inner {
@@ -70,6 +72,7 @@ impl Inner {
             unreachable: None,
             has_work: false,
             send_size_max: config.send_size_max(),
+            signalled_init: None,
         }
     }
 

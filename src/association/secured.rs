@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use narrowboat_dcep::{DataChannels, Role};
-use narrowboat_sctp::TransportFailure;
+use narrowboat_sctp::{SignalledInit, TransportFailure};
 use std::task::Waker;
 
 use super::inner::Inner;
@@ -83,22 +83,35 @@ impl Shared {
 
     /// The peer's description is here: the association as it is to be, which end this is, and what the peer takes. Nobody
     /// has used the association yet.
-    pub(crate) fn set_description(&self, core: narrowboat_sctp::Association, role: Role, config: &Config) {
+    pub(crate) fn set_description(
+        &self,
+        core: narrowboat_sctp::Association,
+        role: Role,
+        config: &Config,
+        signalled_init: Option<SignalledInit>,
+    ) {
         self.read(|inner| {
             if inner.closed.is_none() {
                 inner.core = core;
                 inner.channels = DataChannels::new(config.channels.clone(), role);
                 inner.send_size_max = config.send_size_max();
+                inner.signalled_init = signalled_init;
             }
         });
     }
 }
 
-/// Both ends begin: the collision is the normal case.
+/// Both ends begin: the collision is the normal case. Unless their INITs have travelled already.
 fn on_connected(inner: &mut Inner, now: Instant, progress: &Progress) {
-    if progress.is_connected {
-        inner.core.connect(now);
+    if !progress.is_connected {
+        return;
     }
+    if let Some(init) = inner.signalled_init.take()
+        && inner.core.connect_as_signalled(now, &init).is_ok()
+    {
+        return;
+    }
+    inner.core.connect(now);
 }
 
 fn on_failure(inner: &mut Inner, failure: Option<TransportFailure>) {

@@ -102,6 +102,8 @@ impl Endpoint {
     fn make_answer(&self, offer: &str, role: DtlsRole) -> Result<(String, Arc<Shared>), SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let offer = sdp::Offer::parse(offer)?;
+        let init = offer.remote.sctp_init.as_deref();
+        let signalled_init = init.map(narrowboat_sctp::SignalledInit::parse).transpose()?;
         let addresses = self.candidates(part)?;
         let (shared, local) = self.core.expect_peer(PATIENCE)?;
         let preferred = match role {
@@ -109,8 +111,9 @@ impl Endpoint {
             DtlsRole::Client => Role::Active,
         };
         let role = offer.setup.answered(preferred);
-        self.core.describe_peer(&shared, peer_side(&offer.remote, role));
-        let sdp = sdp::answer(&offer, role, &self.local(part, &local, &addresses, None));
+        let peer = PeerSide { signalled_init, ..peer_side(&offer.remote, role) };
+        let init = self.core.describe_peer(&shared, peer);
+        let sdp = sdp::answer(&offer, role, &self.local(part, &local, &addresses, init.as_deref()));
         Ok((sdp, shared))
     }
 
@@ -172,5 +175,7 @@ fn peer_side(remote: &Remote, role: Role) -> PeerSide {
         sctp_port: remote.sctp_port,
         // No message of this end is anywhere near what does not fit.
         message_size_max: usize::try_from(remote.max_message_size).unwrap_or(0),
+        // One in the answer to an offer without means nothing (draft-hancke-tsvwg-snap §5.4).
+        signalled_init: None,
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use narrowboat_dcep::Role;
-use narrowboat_sctp::{AssociationHandle, CookieKeys};
+use narrowboat_sctp::{AssociationHandle, CookieKeys, SignalledInit};
 use rand::Rng;
 
 use super::findings::Findings;
@@ -85,6 +86,8 @@ pub(super) struct PeerSide {
     pub(super) sctp_port: u16,
     /// Largest message that the peer takes; 0 is no limit.
     pub(super) message_size_max: usize,
+    /// Its INIT, if it would rather not send one.
+    pub(super) signalled_init: Option<SignalledInit>,
 }
 
 /// The DTLS client has the even streams (RFC 8832 §6).
@@ -179,11 +182,11 @@ impl Core {
         Ok((shared, local))
     }
 
-    /// The peer's description is here.
-    pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide) {
-        let (Some(part), Some(secure)) = (&self.secure, shared.secure()) else { return };
+    /// The peer's description is here. Returns this end's INIT, if the peer's has come with it.
+    pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide) -> Option<Bytes> {
+        let (part, secure) = (self.secure.as_ref()?, shared.secure()?);
         let now = now();
-        let PeerSide { role, expected, sctp_port, message_size_max } = peer;
+        let PeerSide { role, expected, sctp_port, message_size_max, signalled_init } = peer;
         let mut config = self.config.clone();
         config.association.remote_port = sctp_port;
         config.channels.peer_message_size_max = smaller(config.channels.peer_message_size_max, message_size_max);
@@ -192,9 +195,11 @@ impl Core {
             let association = Arc::new(below_dtls(config.association()));
             part.association_with(association, secure.handle, table.draw())
         };
-        shared.set_description(core, sctp_role(role), &config);
+        let own_init = signalled_init.as_ref().and_then(|_| core.signalled_init());
+        shared.set_description(core, sctp_role(role), &config, signalled_init);
         secure.describe(now, role, expected);
         shared.work.notify_one();
+        own_init
     }
 
     /// Where those wait who come without signalling.

@@ -1,0 +1,148 @@
+//! What the network may do below an association over DTLS, and how associations end there.
+
+mod secure;
+
+use std::time::{Duration, Instant};
+
+use narrowboat::error::{CloseReason, ConnectError, TransportFailure};
+use narrowboat::{Association, Endpoint, Ticket};
+use secure::relay::Relay;
+use secure::{Pair, bind, soon, transfer, within};
+
+/// A pair whose datagrams go through a relay.
+async fn relayed() -> (Pair, Relay) {
+    let server = bind();
+    let relay = Relay::to(server.local_address()).await;
+    let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
+    (Pair::by(bind(), server, &ticket).await, relay)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k01_k11_a_nat_that_gives_another_port_in_mid_transfer_loses_nothing() {
+    let (pair, relay) = relayed().await;
+    let (up, up_far) = pair.channel("up").await;
+    let (down_far, down) = pair.channel("down").await;
+    assert_eq!(pair.b.remote_address(), relay.outer());
+    // Without signalling the server learns what the client's checks are called by the first one after the handshake, at most
+    // six seconds later.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let moves = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        relay.rebind().await;
+    };
+    within(120, async {
+        tokio::join!(transfer(&up, &up_far, 8 << 20, 64 << 10), transfer(&down, &down_far, 8 << 20, 64 << 10), moves)
+    })
+    .await;
+    // Idle or not, the next check brings the new address.
+    within(30, async {
+        while pair.b.remote_address() != relay.outer() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    soon(up.close()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k05_a_peer_that_is_not_heard_of_for_thirty_seconds_is_given_up_with_a_reason() {
+    let (pair, relay) = relayed().await;
+    let (near, far) = pair.channel("quiet").await;
+    near.send("before").await.unwrap();
+    soon(far.recv()).await.unwrap().unwrap();
+    let since = Instant::now();
+    relay.cut(true);
+    let (a, b) = within(60, async { tokio::join!(pair.a.closed(), pair.b.closed()) }).await;
+    let expired = CloseReason::Transport(TransportFailure::ConsentExpired);
+    assert_eq!((a, b), (expired.clone(), expired));
+    assert!(since.elapsed() >= Duration::from_secs(20), "consent is not given up early: {:?}", since.elapsed());
+    let passed = relay.passed();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(relay.passed(), passed);
+    soon(async { tokio::join!(pair.client.wait_idle(), pair.server.wait_idle()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn associations_end_alike_whichever_end_and_however_it_ends_them() {
+    for from_client in [true, false] {
+        let pair = Pair::new().await;
+        let (near, far) = pair.channel("drained").await;
+        near.send("kept").await.unwrap();
+        let (this, other): (&Association, &Association) =
+            if from_client { (&pair.a, &pair.b) } else { (&pair.b, &pair.a) };
+        let (shutdown, received) = soon(async { tokio::join!(this.shutdown(), far.recv()) }).await;
+        assert_eq!(shutdown, Ok(()));
+        assert_eq!(received.unwrap().unwrap().as_text(), Some("kept"));
+        assert_eq!(soon(other.closed()).await, CloseReason::Shutdown);
+        soon(async { tokio::join!(pair.client.wait_idle(), pair.server.wait_idle()) }).await;
+
+        let pair = Pair::new().await;
+        let (this, other) = if from_client { (&pair.a, &pair.b) } else { (&pair.b, &pair.a) };
+        this.abort("enough");
+        let reason = soon(other.closed()).await;
+        assert!(matches!(&reason, CloseReason::PeerAbort { text, .. } if text == "enough"), "{reason}");
+        soon(async { tokio::join!(pair.client.wait_idle(), pair.server.wait_idle()) }).await;
+    }
+    let pair = Pair::new().await;
+    let both = soon(async { tokio::join!(pair.a.shutdown(), pair.b.shutdown()) }).await;
+    assert_eq!(both, (Ok(()), Ok(())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_clients_share_one_port_and_one_client_socket_has_many_servers() {
+    let server = bind();
+    let ticket = server.ticket().unwrap();
+    let serve = async {
+        let mut echoes = Vec::new();
+        for _ in 0..50 {
+            let association = server.accept().await.unwrap().await.unwrap();
+            echoes.push(tokio::spawn(async move {
+                let channel = association.accept_channel().await.unwrap();
+                let message = channel.recv().await.unwrap().unwrap();
+                channel.send(message).await.unwrap();
+                association.closed().await
+            }));
+        }
+        echoes
+    };
+    let visit = |number: u32| {
+        let ticket = ticket.clone();
+        tokio::spawn(async move {
+            let client = bind();
+            let association = client.connect(&ticket).await.unwrap();
+            let channel = association.create_channel("echo").unwrap();
+            channel.send(number.to_string()).await.unwrap();
+            let echo = channel.recv().await.unwrap().unwrap();
+            assert_eq!(echo.as_text(), Some(number.to_string().as_str()));
+            association.shutdown().await.unwrap();
+        })
+    };
+    let visits: Vec<_> = (0..50).map(visit).collect();
+    let echoes = within(120, serve).await;
+    for visit in visits {
+        within(60, visit).await.unwrap();
+    }
+    for echo in echoes {
+        assert_eq!(within(60, echo).await.unwrap(), CloseReason::Shutdown);
+    }
+    soon(server.wait_idle()).await;
+
+    let servers: Vec<Endpoint> = (0..10).map(|_| bind()).collect();
+    for other in &servers {
+        let ticket = other.ticket().unwrap();
+        let (association, incoming) = soon(async { tokio::join!(server.connect(&ticket), other.accept()) }).await;
+        association.unwrap().abort("done");
+        drop(incoming);
+    }
+    soon(server.wait_idle()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_at_the_ticket_is_one_clear_sentence() {
+    let (client, nobody) = (bind(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let ticket = Ticket::new([nobody.local_addr().unwrap()], client.identity().unwrap().fingerprint()).unwrap();
+    let error = within(60, client.connect(&ticket)).await.unwrap_err();
+    let ConnectError::Closed { reason, .. } = &error else { panic!("{error}") };
+    assert_eq!(*reason, CloseReason::Transport(TransportFailure::NoAnswer));
+    assert!(error.to_string().contains("blocks UDP"), "{error}");
+}
