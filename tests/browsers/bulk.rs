@@ -21,7 +21,9 @@ pub async fn both_ways_at_once(setting: Setting) -> Result<()> {
     let began = Instant::now();
     let (theirs, sent, received) =
         tokio::join!(link.page.eval(&theirs), send_numbered(&down, BLOCKS), receive_numbered(&link.x, 0..BLOCKS));
-    (theirs?, sent?, received?);
+    theirs?;
+    sent?;
+    received?;
     let rate = (BLOCKS * BLOCK * 8) as f64 / began.elapsed().as_secs_f64() / 1e6;
     println!("    {rate:.0} Mbit/s each way");
     link.leave().await

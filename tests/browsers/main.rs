@@ -9,6 +9,7 @@
 //! Ends with a table, case × browser. Nothing is skipped: a browser that is missing is an error.
 
 #![expect(
+    clippy::cast_possible_truncation,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
