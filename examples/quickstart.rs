@@ -21,9 +21,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 #[tokio::main]
 async fn main() -> Result<()> {
     let start = Instant::now();
-    let path = match std::env::args_os().nth(1) {
-        Some(path) => PathBuf::from(path),
-        None => noise(&std::env::temp_dir().join(format!("narrowboat-quickstart-{}", std::process::id())))?,
+    let (path, is_noise) = match std::env::args_os().nth(1) {
+        Some(path) => (PathBuf::from(path), false),
+        None => (noise(&std::env::temp_dir().join(format!("narrowboat-quickstart-{}", std::process::id())))?, true),
     };
 
     // One end listens. Each end could be on another machine.
@@ -54,6 +54,9 @@ async fn main() -> Result<()> {
     let seconds = sending.elapsed().as_secs_f64();
 
     let received_hash = received.await??;
+    if is_noise {
+        std::fs::remove_file(&path)?;
+    }
     println!("{len} bytes in {seconds:.2} s, {:.0} MB/s", len as f64 / seconds / 1e6);
     println!("SHA-256 sent      {sent_hash}\nSHA-256 received  {received_hash}");
     if sent_hash != received_hash {

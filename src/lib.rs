@@ -71,7 +71,7 @@
 //!
 //! # Plain UDP is not secure
 //!
-//! The traffic of an [`Endpoint`] over plain UDP (RFC 6951) is **neither encrypted nor authenticated**: whoever sees
+//! An [`Endpoint`] with an [`Identity`](EndpointBuilder::identity) speaks DTLS, with browsers too. The traffic of one over plain UDP (RFC 6951) is **neither encrypted nor authenticated**: whoever sees
 //! the packets can read and change them, and anyone who can reach the port can open an association. Use it on a
 //! network that you trust, or in a tunnel.
 //!
@@ -113,3 +113,8 @@ pub use options::ChannelOptions;
 pub use signalling::signalling;
 #[cfg(feature = "webrtc")]
 pub use webrtc::{DtlsVersion, Fingerprint, Identity, RecordDrops, SecureStats, Security, Ticket};
+
+/// The examples of the front page compile.
+#[cfg(all(doctest, feature = "webrtc"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
