@@ -1,0 +1,128 @@
+//! What strangers send to a port that others are connected to: counted, answered with little, and without effect.
+
+mod secure;
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use secure::{Pair, bind, soon, transfer};
+
+/// A Binding request for `username`, with a MESSAGE-INTEGRITY of zeros and a right FINGERPRINT (RFC 8489).
+fn forged_check(username: &str) -> Vec<u8> {
+    let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+    message.extend([7; 12]);
+    let mut attribute = |kind: u16, value: &[u8]| {
+        message.extend(kind.to_be_bytes());
+        message.extend(u16::try_from(value.len()).expect("short").to_be_bytes());
+        message.extend(value);
+        message.resize(message.len().next_multiple_of(4), 0);
+        let length = u16::try_from(message.len() - 20).expect("short");
+        if let Some(field) = message.get_mut(2..4) {
+            field.copy_from_slice(&length.to_be_bytes());
+        }
+    };
+    attribute(0x0006, username.as_bytes());
+    attribute(0x0008, &[0; 20]);
+    // The CRC covers a length that counts FINGERPRINT.
+    attribute(0x8028, &[0; 4]);
+    let end = message.len() - 8;
+    let crc = crc32(message.get(..end).unwrap_or_default()) ^ 0x5354_554E;
+    message.truncate(end + 4);
+    message.extend(crc.to_be_bytes());
+    message
+}
+
+/// The CRC-32 of IEEE 802.3, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+    })
+}
+
+/// The first half of a ClientHello of 1,400 bytes, as a browser with a post-quantum key share sends it.
+fn half_hello() -> Vec<u8> {
+    let mut record = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0];
+    record.extend(712u16.to_be_bytes());
+    record.extend([1, 0, 5, 120, 0, 0, 0, 0, 0, 0, 2, 188]);
+    record.resize(13 + 712, 7);
+    record
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k04_k09_k10_k13_floods_of_checks_hellos_and_garbage_are_counted_and_harm_nobody() {
+    let pair = Pair::new().await;
+    let (near, far) = pair.channel("survivor").await;
+    let address = pair.server.local_address();
+    let before = pair.server.stats();
+    let flood = tokio::task::spawn_blocking(move || {
+        let strangers: Vec<UdpSocket> = (0..200).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a port")).collect();
+        let direct = forged_check("narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa:bbbb");
+        let unknown = forged_check("AbCdEfGh:bbbb");
+        let mut damaged = direct.clone();
+        damaged[30] ^= 1;
+        let hello = half_hello();
+        let record = [23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 7];
+        for round in 0..50 {
+            for stranger in &strangers {
+                let datagrams: [&[u8]; 6] = [&direct, &unknown, &damaged, &hello, &record, &[200, 1, 2, 3]];
+                let _ = stranger.send_to(datagrams[round % 6], address);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        // Answers to forged checks are errors, and at most one and a half times as long.
+        let mut answers = 0;
+        for stranger in &strangers {
+            stranger.set_nonblocking(true).expect("a socket");
+            let mut answer = [0; 2048];
+            while let Ok(len) = stranger.recv(&mut answer) {
+                answers += 1;
+                assert_eq!(&answer[..2], [1, 0x11], "an error response");
+                assert!(len * 2 <= direct.len().min(unknown.len()) * 3, "{len} bytes");
+            }
+        }
+        answers
+    });
+    // Meanwhile those who are connected go on.
+    soon(transfer(&near, &far, 4 << 20, 64 << 10)).await;
+    let answers = soon(flood).await.unwrap();
+    assert!(answers > 0);
+    let after = pair.server.stats();
+    let (old, new) = (before.secure, after.secure);
+    for (name, old, new) in [
+        ("checks_refused", old.checks_refused, new.checks_refused),
+        ("bad_stun", old.bad_stun, new.bad_stun),
+        ("stray_dtls", old.stray_dtls, new.stray_dtls),
+        ("unknown_protocol", old.unknown_protocol, new.unknown_protocol),
+    ] {
+        assert!(new > old, "{name}: {old}, then {new}");
+    }
+    assert!(new.checks_refused >= answers, "{} refused, {answers} answered", new.checks_refused);
+    assert_eq!(after.associations, 1);
+
+    // Nobody was let in, and whoever comes now is.
+    let late = bind();
+    let ticket = pair.server.ticket().unwrap();
+    let (association, incoming) = soon(async { tokio::join!(late.connect(&ticket), pair.server.accept()) }).await;
+    association.unwrap().abort("only a visit");
+    drop(incoming);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k06_a_hello_from_an_address_without_a_check_does_not_reach_an_expected_peer() {
+    let server = bind();
+    let offer = server.offer().unwrap();
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for _ in 0..3 {
+        stranger.send_to(&half_hello(), server.local_address()).unwrap();
+    }
+    stranger.send_to(&[23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 7], server.local_address()).unwrap();
+    soon(async {
+        while server.stats().socket.datagrams_received < 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(server.stats().associations, 1, "the offered one, which nobody has touched");
+    drop(offer);
+    soon(server.wait_idle()).await;
+}
