@@ -5,7 +5,9 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use narrowboat_dcep::{ChannelId, DataChannels, Event, ReadyState, Role};
-use narrowboat_sctp::{SignalledInit, StreamId};
+#[cfg(feature = "webrtc")]
+use narrowboat_sctp::SignalledInit;
+use narrowboat_sctp::StreamId;
 
 use super::shared::Place;
 use super::slot::{EventKind, Slot};
@@ -52,6 +54,7 @@ pub(crate) struct Inner {
     /// Largest message that may be sent.
     pub(crate) send_size_max: usize,
     /// The peer's INIT, if it has come with its description (draft-hancke-tsvwg-snap).
+    #[cfg(feature = "webrtc")]
     pub(crate) signalled_init: Option<SignalledInit>,
 }
 
@@ -72,6 +75,7 @@ impl Inner {
             unreachable: None,
             has_work: false,
             send_size_max: config.send_size_max(),
+            #[cfg(feature = "webrtc")]
             signalled_init: None,
         }
     }

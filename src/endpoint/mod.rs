@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use narrowboat_sctp::Drops;
 
+#[cfg(feature = "webrtc")]
 pub(crate) use answers::Answers;
 pub use builder::EndpointBuilder;
 #[cfg(feature = "webrtc")]

@@ -129,11 +129,10 @@ impl Core {
         if table.is_closed {
             return Err(ConnectError::EndpointClosed);
         }
-        let endpoint = match &mut table.router {
-            Router::Plain(endpoint) => endpoint,
-            #[cfg(feature = "webrtc")]
-            Router::Secure(_) => return Err(ConnectError::TicketNeeded(remote)),
-        };
+        #[cfg(feature = "webrtc")]
+        let Router::Plain(endpoint) = &mut table.router else { return Err(ConnectError::TicketNeeded(remote)) };
+        #[cfg(not(feature = "webrtc"))]
+        let Router::Plain(endpoint) = &mut table.router;
         let (handle, association) = endpoint.connect(now(), remote).map_err(|error| match error {
             narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
             narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
