@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::clock::Nanos;
 use crate::incoming::Incoming;
 use crate::outgoing::{Outgoing, Promise};
-use crate::packet::{Chunk, Data, Init, Packet, kind};
+use crate::packet::{Chunk, Data, Init, Packet, Reconfig, kind};
 use crate::resets::Resets;
 
 /// What the eavesdropper is told about the end besides its packets.
@@ -69,6 +69,8 @@ pub(crate) struct Contents {
     pub(crate) data_bytes: usize,
     pub(crate) only_heartbeat: bool,
     pub(crate) only_forward_tsn: bool,
+    /// Our own stream reset: it answers nothing.
+    pub(crate) only_reset: bool,
 }
 
 impl Observer {
@@ -107,6 +109,11 @@ impl Observer {
             new_data,
             data_bytes: packet.chunks.iter().filter(|c| c.kind == kind::DATA).map(Chunk::wire_len).sum(),
             only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
+            only_reset: packet.chunks.iter().all(|chunk| {
+                let parameters =
+                    if chunk.kind == kind::RE_CONFIG { chunk.reconfig().unwrap_or_default() } else { Vec::new() };
+                matches!(parameters[..], [Reconfig::Outgoing { .. }])
+            }),
             only_forward_tsn: packet.chunks.iter().all(|c| c.kind == kind::FORWARD_TSN),
         }
     }

@@ -147,8 +147,10 @@ impl Session {
                 turn.sent.push((bytes::Bytes::copy_from_slice(packet), contents));
                 written.push(contents);
                 bursts += u32::from(contents.new_data > 0);
-                // What has expired is found out while writing, so that it may be told in a packet of its own.
-                control += u32::from(!contents.has_data && !contents.only_forward_tsn);
+                // What has expired is found out while writing, so that it may be told, and a stream that waited for it be
+                // reset, in a packet of its own.
+                let is_answer = !contents.has_data && !contents.only_forward_tsn && !contents.only_reset;
+                control += u32::from(is_answer);
             }
             invariants::check_window(&before, &self.stack.stats(), &written, config.mtu, &mut turn.may_exceed);
         }
