@@ -336,7 +336,7 @@ fn b20_a_peer_that_lost_its_state_dials_again() {
         assert_eq!(restarts, 1, "{state:?}: {:?}", victim.events);
         assert_eq!(victim.association.state(), State::Established);
         let stats = victim.association.stats();
-        let fresh = Victim::in_state(State::Established).association.stats();
+        let fresh = Victim::in_state(State::CookieWait).association.stats();
         assert_eq!((stats.cwnd, stats.rto, stats.srtt), (fresh.cwnd, fresh.rto, None), "{state:?}");
         assert_eq!((stats.flight_size, stats.buffered_amount), (0, 0), "{state:?}");
 

@@ -305,6 +305,17 @@ fn b25_cookie_ack_twice_and_at_the_wrong_time() {
 }
 
 #[test]
+fn lost_inits_do_not_make_a_lost_cookie_wait_longer() {
+    let mut victim = Victim::in_state(State::CookieWait);
+    assert_eq!(kinds(&victim.pass(8 * SECOND)), [ChunkType::INIT; 3], "after 1, 3 and 7 s");
+    let ack = peer_init_with(|init| init.cookie = Some(PEER_COOKIE));
+    let sent = victim.send(&[chunk(|out| ack.encode(ChunkType::INIT_ACK, &[], out))]);
+    assert_eq!(kinds(&sent), [ChunkType::COOKIE_ECHO]);
+    assert_eq!(victim.association.stats().srtt, None, "which INIT was answered?");
+    assert_eq!(kinds(&victim.pass(SECOND)), [ChunkType::COOKIE_ECHO], "after one initial RTO, not after 8 s");
+}
+
+#[test]
 fn b27_a_handshake_that_nobody_answers() {
     for (state, repeated) in [(State::CookieWait, ChunkType::INIT), (State::CookieEchoed, ChunkType::COOKIE_ECHO)] {
         let mut victim = Victim::in_state(state);

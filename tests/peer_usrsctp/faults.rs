@@ -28,7 +28,7 @@ fn a_bad_network_changes_nothing_for_reliable_messages() {
 
 #[test]
 fn a_bad_network_stops_neither_handshake_nor_reset_nor_shutdown() {
-    for (round, dialler) in (0..10).flat_map(|round| Dialler::EITHER.map(|dialler| (round, dialler))) {
+    for (round, dialler) in (0..5).flat_map(|round| Dialler::EITHER.map(|dialler| (round, dialler))) {
         let mut pair = Pair::with_faults(dialler, Faults { lost: 150, doubled: 50, overtaken: 100 });
         pair.send(1, 1_000, 5, round, SendOptions::default());
         pair.ours.reset(&[1]);
@@ -54,11 +54,13 @@ fn messages_that_we_give_up_leave_no_hole_at_the_peer() {
             let mut pair = Pair::new(dialler);
             pair.ours.faults = Faults { lost: 200, ..Faults::default() };
             pair.send(1, 3_000, 60, 0, options(unordered, reliability));
-            pair.send(1, 500, 1, 999, SendOptions::default());
             let order = if unordered { "u" } else { "o" };
             let last = message_report(1, BINARY, "o", &pattern(1, 999, 500));
-            pair.until("the reliable message behind them arrives", |p| p.peer.said(&last));
+            // A repetition within its time may overtake what is sent later, so that comes when nothing is under way.
+            pair.until("each message is acknowledged or given up", |p| p.ours.outstanding() == 0);
             pair.ours.faults = Faults::default();
+            pair.send(1, 500, 1, 999, SendOptions::default());
+            pair.until("the reliable message behind them arrives", |p| p.peer.said(&last));
             let sent: Vec<String> = (0..60).map(|i| message_report(1, BINARY, order, &pattern(1, i, 3_000))).collect();
             let got: Vec<_> =
                 pair.peer.reports.iter().filter(|l| l.starts_with("message ") && !l.starts_with(&last)).collect();

@@ -82,7 +82,7 @@ impl Ours {
             stopped_reading: false,
             unread: Vec::new(),
             held_back: [None, None],
-            dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            dice: seed,
             packets: VecDeque::new(),
             start: Instant::now(),
         }
@@ -112,6 +112,12 @@ impl Ours {
     /// Bytes that the peer still has room for, as far as is known.
     pub(crate) fn peer_window(&self) -> usize {
         self.association.as_ref().map_or(0, |(_, association)| association.stats().peer_rwnd)
+    }
+
+    /// Bytes that the peer has neither acknowledged nor been told to do without.
+    pub(crate) fn outstanding(&self) -> usize {
+        let stats = self.association.as_ref().map(|(_, association)| association.stats());
+        stats.map_or(0, |stats| stats.flight_size + stats.buffered_amount)
     }
 
     /// Sends a message if there is room for it.
@@ -303,10 +309,11 @@ impl Ours {
         self.packets.push_front(line);
     }
 
+    /// True that many times in a thousand: SplitMix64, whose first draws from small seeds are as good as the later ones.
     fn roll(&mut self, thousandths: u64) -> bool {
-        self.dice ^= self.dice << 13;
-        self.dice ^= self.dice >> 7;
-        self.dice ^= self.dice << 17;
-        self.dice % 1000 < thousandths
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.dice ^ (self.dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % 1000 < thousandths
     }
 }

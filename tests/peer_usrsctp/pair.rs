@@ -11,7 +11,7 @@ use crate::peer::{Peer, free_udp_port, message_report, pattern};
 pub(crate) const BINARY: u32 = 53;
 
 /// After this, what was waited for has not happened.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Who sends the INIT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

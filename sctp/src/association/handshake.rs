@@ -36,6 +36,8 @@ pub(crate) struct Handshake {
     pub(crate) cookie: Bytes,
     /// INITs or COOKIE ECHOs sent in vain.
     pub(crate) attempts: u32,
+    /// When the first INIT or COOKIE ECHO of this state was due.
+    began_at: Option<Instant>,
     stale_cookies: u32,
 }
 
@@ -49,6 +51,7 @@ impl Handshake {
             tie_tags: draw_tie_tags(rng),
             cookie: Bytes::new(),
             attempts: 0,
+            began_at: None,
             stale_cookies: 0,
         }
     }
@@ -65,7 +68,23 @@ impl Association {
         }
         self.set_state(State::CookieWait);
         self.outbox.init = true;
-        self.timers.set(Timer::T1Init, now + self.path.rto.current());
+        self.start_t1(now, Timer::T1Init);
+    }
+
+    /// §5.1.6, with a count of its own for each of the two chunks (errata 7387 and 8402).
+    fn start_t1(&mut self, now: Instant, timer: Timer) {
+        self.handshake.attempts = 0;
+        self.handshake.began_at = Some(now);
+        self.timers.set(timer, now + self.path.rto.current());
+    }
+
+    /// The peer has answered an INIT or a COOKIE ECHO. If it was sent once, that was a round trip: data that is lost right
+    /// after the handshake then waits for no initial RTO. Otherwise the back-off of the lost ones ends here.
+    fn on_handshake_answer(&mut self, now: Instant) {
+        match self.handshake.began_at.take() {
+            Some(began_at) if self.handshake.attempts == 0 => self.path.rto.on_sample(now.duration_since(began_at)),
+            _ => self.path.rto.on_progress(),
+        }
     }
 
     /// An INIT when there is no association, or when both ends begin at the same time (§5.1 B, §5.2.1, §5.2.2).
@@ -134,7 +153,7 @@ impl Association {
         let agreed = Agreed::from_init(&self.config, &init);
         self.take_peer_side(agreed, init.initial_tsn, init.a_rwnd);
         self.handshake.cookie = Bytes::copy_from_slice(init.cookie.unwrap_or_default());
-        self.handshake.attempts = 0;
+        self.on_handshake_answer(now);
         // §3.2.2: what the peer must know of and does not is reported with the COOKIE ECHO.
         for parameter in init.unrecognized() {
             if !self.outbox.push_error(Cause::UnrecognizedParameters(parameter)) {
@@ -145,7 +164,7 @@ impl Association {
         self.set_state(State::CookieEchoed);
         self.outbox.init = false;
         self.outbox.cookie_echo = true;
-        self.timers.set(Timer::T1Cookie, now + self.path.rto.current());
+        self.start_t1(now, Timer::T1Cookie);
     }
 
     /// §5.1 E.
@@ -153,6 +172,7 @@ impl Association {
         if self.state != State::CookieEchoed {
             return self.drop_chunk(DropReason::UnexpectedChunk);
         }
+        self.on_handshake_answer(now);
         self.establish(now);
     }
 
@@ -203,7 +223,7 @@ impl Association {
         self.set_state(State::CookieWait);
         self.outbox.clear_chunks();
         self.outbox.init = true;
-        self.timers.set(Timer::T1Init, now + self.path.rto.current());
+        self.start_t1(now, Timer::T1Init);
     }
 
     /// The TSN of the first DATA is the one that the peer was told, not the one that was drawn at the start. Nothing has

@@ -39,7 +39,7 @@ impl Association {
         }
     }
 
-    /// RFC 9260 §5.1.6, errata 7387 and 8402: each chunk has its own timer.
+    /// RFC 9260 §5.1.6.
     fn on_t1_timeout(&mut self, now: Instant, timer: Timer) {
         self.handshake.attempts += 1;
         if self.handshake.attempts > self.config.init_max_retransmits {

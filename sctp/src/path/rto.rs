@@ -17,6 +17,7 @@ pub(crate) struct Rto {
     /// Smallest sample so far, for RACK's reordering window.
     rtt_min: Option<Duration>,
     current: Duration,
+    initial: Duration,
     min: Duration,
     max: Duration,
 }
@@ -28,6 +29,7 @@ impl Rto {
             rttvar: Duration::ZERO,
             rtt_min: None,
             current: config.rto_initial,
+            initial: config.rto_initial,
             min: config.rto_min,
             max: config.rto_max,
         }
@@ -62,7 +64,7 @@ impl Rto {
             }
         };
         self.srtt = Some(srtt);
-        self.current = (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max);
+        self.on_progress();
     }
 
     /// E2: a timer expired, so the next waits twice as long.
@@ -70,11 +72,13 @@ impl Rto {
         self.current = (self.current * 2).min(self.max);
     }
 
-    /// New data was acknowledged: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its note).
+    /// The peer has answered what was sent last: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its
+    /// note), or to where it began while nothing could be measured.
     pub(crate) fn on_progress(&mut self) {
-        if let Some(srtt) = self.srtt {
-            self.current = (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max);
-        }
+        self.current = match self.srtt {
+            Some(srtt) => (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max),
+            None => self.initial,
+        };
     }
 
     pub(crate) fn check_consistency(&self) {
@@ -115,6 +119,15 @@ mod tests {
         assert_eq!(rto.current(), Duration::from_secs(10));
         rto.on_progress();
         assert_eq!(rto.current(), estimate);
+    }
+
+    #[test]
+    fn progress_before_any_sample_goes_back_to_the_initial_value() {
+        let mut rto = Rto::new(&Config::default());
+        rto.back_off();
+        rto.back_off();
+        rto.on_progress();
+        assert_eq!(rto.current(), Config::default().rto_initial);
     }
 
     #[test]
