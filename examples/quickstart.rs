@@ -63,9 +63,9 @@ async fn main() -> Result<()> {
         return Err("the hashes differ".into());
     }
     println!(
-        "\nThe same between two machines (UDP, neither encrypted nor authenticated):\n  \
-         there  cargo run --release --features cli -- receive --listen 0.0.0.0:4433 --into .\n  \
-         here   cargo run --release --features cli -- send FILE ADDRESS:4433"
+        "\nThe same between two machines, encrypted:\n  \
+         there  cargo run --release --features cli -- receive --listen 0.0.0.0:4433 --into . --identity identity.pem\n  \
+         here   cargo run --release --features cli -- send FILE TICKET    (it prints the ticket)"
     );
     Ok(())
 }

@@ -4,4 +4,5 @@
 mod connecting;
 mod files;
 mod process;
+mod secure;
 mod trouble;

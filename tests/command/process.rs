@@ -16,7 +16,7 @@ pub(crate) struct Process {
     child: Child,
     input: Option<ChildStdin>,
     errors: Receiver<String>,
-    output: Receiver<Vec<u8>>,
+    output: Receiver<u8>,
     /// All that it has said on standard error.
     pub(crate) said: Vec<String>,
 }
@@ -47,12 +47,8 @@ impl Process {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| said.send(line)));
         let (wrote, output) = channel();
-        let mut stdout = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            let mut all = Vec::new();
-            let _ = stdout.read_to_end(&mut all);
-            wrote.send(all)
-        });
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || stdout.bytes().map_while(Result::ok).try_for_each(|byte| wrote.send(byte)));
         Self { child, input, errors, output, said: Vec::new() }
     }
 
@@ -79,6 +75,15 @@ impl Process {
         let line = self.says(" on ");
         let (_, address) = line.split_once(" on ").unwrap();
         address.split(' ').next().unwrap().to_owned()
+    }
+
+    /// The ticket that it prints, which is a line of its output.
+    pub(crate) fn ticket(&mut self) -> String {
+        let mut ticket = Vec::new();
+        while ticket.last() != Some(&b'\n') {
+            ticket.push(self.output.recv_timeout(PATIENCE).expect("a ticket"));
+        }
+        String::from_utf8(ticket).unwrap().trim_end().to_owned()
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
@@ -111,7 +116,7 @@ impl Process {
         };
         let mut said = std::mem::take(&mut self.said);
         said.extend(self.errors.iter());
-        let output = self.output.recv().unwrap();
+        let output = self.output.iter().collect();
         Ended { status, said, output }
     }
 }

@@ -1,13 +1,15 @@
 //! What can be typed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use narrowboat::ChannelOptions;
 
-/// Sends files and messages over SCTP data channels on UDP. The traffic is neither encrypted nor authenticated: use it on
-/// networks that you trust.
+/// Sends files and messages over data channels on one UDP port. What goes to a ticket is encrypted, for the one that has
+/// the ticket's certificate. What goes to an address is neither encrypted nor authenticated: do that on networks that you
+/// trust.
 #[derive(Debug, Parser)]
 #[command(name = "narrowboat", version)]
 pub(crate) struct Arguments {
@@ -31,9 +33,8 @@ pub(crate) enum Command {
 /// that exists is never overwritten: the new one gets a number.
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
-    /// Address and port to listen on, like 0.0.0.0:4433 or [::]:4433
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub(crate) listen: String,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
     /// Directory for the files
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) into: PathBuf,
@@ -46,25 +47,38 @@ pub(crate) struct Receive {
 pub(crate) struct Send {
     /// The file
     pub(crate) file: PathBuf,
-    /// Where `narrowboat receive` listens
-    #[arg(value_name = "ADDRESS:PORT")]
-    pub(crate) address: String,
+    /// The ticket that `narrowboat receive --identity` prints; or the address and port of one without (not encrypted)
+    pub(crate) target: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Echo {
+    #[command(flatten)]
+    pub(crate) listen: Listen,
+}
+
+/// Where peers find the command, and what they know it by.
+#[derive(Debug, Args)]
+pub(crate) struct Listen {
     /// Address and port to listen on, like 0.0.0.0:4433 or [::]:4433
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: String,
+    /// Encrypt, and be known by the key and certificate in this file, which is made if there is none. The ticket that peers
+    /// need is the first and only line of the output; it stays good as long as the file and the address do
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Where peers find this machine, if it is behind a NAT or in a container; for the ticket, and may be given several
+    /// times
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "identity", value_parser = address)]
+    pub(crate) advertise: Vec<SocketAddr>,
 }
 
 /// Each line of the input is sent as a text message, and each message that arrives is a line of the output; with --bytes,
 /// both are streams of bytes. By default the channel is reliable and ordered.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
-    /// Whom to connect to
-    #[arg(value_name = "ADDRESS:PORT")]
-    pub(crate) address: String,
+    /// The ticket of a service; or the address and port of one without (not encrypted)
+    pub(crate) target: String,
     /// Name of the channel
     #[arg(long, default_value = "narrowboat")]
     pub(crate) label: String,
@@ -113,4 +127,10 @@ fn seconds(argument: &str) -> Result<f64, String> {
         Ok(seconds) if (0.0..=86_400.0).contains(&seconds) => Ok(seconds),
         _ => Err("a number of seconds from 0 to 86400 is needed".to_owned()),
     }
+}
+
+fn address(argument: &str) -> Result<SocketAddr, String> {
+    argument
+        .parse()
+        .map_err(|_| "write an IP address and a port, like 203.0.113.7:4433 or [2001:db8::7]:4433".to_owned())
 }

@@ -8,8 +8,9 @@ use narrowboat::{DataChannel, Message};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Stdin};
 use tokio::time::Instant;
 
+use crate::Failure;
 use crate::arguments::Connect;
-use crate::{Failure, dial, hang_up, report};
+use crate::network::{dial, hang_up};
 
 /// Longest piece of the input in one message with --bytes.
 const BLOCK_SIZE: usize = 64 << 10;
@@ -17,9 +18,8 @@ const BLOCK_SIZE: usize = 64 << 10;
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
-    let association = dial(&arguments.address).await?;
+    let association = dial(&arguments.target).await?;
     let channel = association.open_channel(arguments.options()).await?;
-    report::print(&format!("connected to {} by channel {}", arguments.address, channel.id()));
     let outcome = talk(&channel, &arguments, association.max_message_size()).await;
     let closed = tokio::time::timeout(CLOSE_TIME_MAX, channel.close()).await;
     hang_up(&association).await;

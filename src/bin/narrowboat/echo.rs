@@ -3,11 +3,10 @@
 use narrowboat::{DataChannel, Incoming};
 
 use crate::arguments::Echo;
-use crate::{Failure, endpoint, report};
+use crate::{Failure, network, report};
 
 pub(crate) async fn run(arguments: Echo) -> Result<(), Failure> {
-    let endpoint = endpoint(&arguments.listen, true)?;
-    report::print(&format!("echoing on {}", endpoint.local_address()));
+    let endpoint = network::listen(&arguments.listen, "echoing")?;
     while let Some(incoming) = endpoint.accept().await {
         tokio::spawn(serve(incoming));
     }

@@ -1,30 +1,24 @@
-//! The command `narrowboat`: files, echoes and terminals over data channels on UDP.
+//! The command `narrowboat`: files, echoes and terminals over data channels.
 
 mod arguments;
 mod connect;
 mod echo;
 mod file;
+mod network;
 mod receive;
 mod report;
 mod send;
 
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use clap::Parser;
-use narrowboat::{Association, Config, Endpoint};
 
 use arguments::{Arguments, Command};
 
 /// What every part of the command may fail with: one sentence for whoever typed it.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// How long a peer may take to answer the handshake.
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a peer may take to say goodbye.
-const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -38,10 +32,7 @@ fn main() -> ExitCode {
         tokio::select! {
             outcome = &mut run => outcome,
             () = interrupt() => {
-                if let Some(endpoint) = ENDPOINT.get() {
-                    endpoint.abort("interrupted");
-                    let _ = tokio::time::timeout(GOODBYE_TIME_MAX, endpoint.wait_idle()).await;
-                }
+                network::abort("interrupted").await;
                 Err("interrupted".into())
             }
         }
@@ -74,35 +65,4 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Echo(echo) => echo::run(echo).await,
         Command::Connect(connect) => connect::run(connect).await,
     }
-}
-
-/// The process's endpoint, for the last words of one that is interrupted.
-static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
-
-/// An endpoint with limits for a person who waits: a peer that has vanished is given up after about half a minute.
-fn endpoint(listen: &str, accept: bool) -> Result<Endpoint, Failure> {
-    let mut config = Config { accept, ..Config::default() };
-    config.association.association_max_retransmits = 6;
-    config.association.heartbeat_interval = Some(Duration::from_secs(5));
-    let endpoint = Endpoint::builder().config(config).bind(listen).build()?;
-    let _ = ENDPOINT.set(endpoint.clone());
-    Ok(endpoint)
-}
-
-/// Opens an association to `address`, from whichever version of IP it is.
-async fn dial(address: &str) -> Result<Association, Failure> {
-    // A system without IPv6 has no [::].
-    let endpoint = endpoint("[::]:0", false).or_else(|_| endpoint("0.0.0.0:0", false))?;
-    match tokio::time::timeout(CONNECT_TIME_MAX, endpoint.connect(address)).await {
-        Ok(association) => Ok(association?),
-        Err(_) => {
-            Err(format!("{address} does not answer: check that narrowboat listens there, and that UDP is let through")
-                .into())
-        }
-    }
-}
-
-/// Says goodbye, so that the peer hears it before the process is gone.
-async fn hang_up(association: &Association) {
-    let _ = tokio::time::timeout(GOODBYE_TIME_MAX, association.shutdown()).await;
 }

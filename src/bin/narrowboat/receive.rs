@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::arguments::Receive;
 use crate::file::{Answer, BLOCKS_MAX, Header, PROTOCOL, Partial, decode_hash, hex, joined, safe_name};
-use crate::{Failure, endpoint, report};
+use crate::{Failure, network, report};
 
 /// How long a sender may take to close the channel after the answer.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -26,8 +26,7 @@ pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
     }
     // A directory that cannot be written to is better found out before anyone sends.
     drop(Partial::create(into)?);
-    let endpoint = endpoint(&arguments.listen, true)?;
-    report::print(&format!("receiving on {} into {}", endpoint.local_address(), into.display()));
+    let endpoint = network::listen(&arguments.listen, &format!("receiving into {}", into.display()))?;
 
     let receiver = Arc::new(Receiver {
         into: into.clone(),

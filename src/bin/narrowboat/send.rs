@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::arguments::Send;
 use crate::file::{Answer, BLOCK_SIZE, BLOCKS_MAX, Header, PROTOCOL, encode_hash, hex, joined};
-use crate::{Failure, dial, hang_up, report};
+use crate::network::{dial, hang_up};
+use crate::{Failure, report};
 
 pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
     let path = &arguments.file;
@@ -23,7 +24,7 @@ pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
     }
     let header = Header { size: metadata.len(), name: name(path) };
 
-    let association = dial(&arguments.address).await?;
+    let association = dial(&arguments.target).await?;
     let channel = association.open_channel(ChannelOptions::new(&header.name).protocol(PROTOCOL)).await?;
     let outcome = send(&channel, file, &header).await;
     if outcome.is_err() {

@@ -16,6 +16,8 @@ pub(crate) struct Partial {
     file: File,
     path: PathBuf,
     directory: PathBuf,
+    /// It has its name, and the temporary one may be another file's already.
+    is_kept: bool,
 }
 
 impl Partial {
@@ -24,7 +26,7 @@ impl Partial {
         for number in 0..NUMBERS_MAX {
             let path = directory.join(format!(".narrowboat-{}-{number}.partial", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Self { file, path, directory: directory.to_owned() }),
+                Ok(file) => return Ok(Self { file, path, directory: directory.to_owned(), is_kept: false }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(cannot("write to", directory, &error)),
             }
@@ -37,12 +39,13 @@ impl Partial {
     }
 
     /// Brings the file to the disk, and gives it the name, or one with a number if that is taken. Returns its path.
-    pub(crate) fn keep(self, name: &str) -> Result<PathBuf, Failure> {
+    pub(crate) fn keep(mut self, name: &str) -> Result<PathBuf, Failure> {
         self.file.sync_all().map_err(|error| cannot("write to", &self.directory, &error))?;
         for number in 0..NUMBERS_MAX {
             let path = self.directory.join(numbered(name, number));
             match rename_new(&self.path, &path) {
                 Ok(()) => {
+                    self.is_kept = true;
                     sync_directory(&self.directory);
                     return Ok(path);
                 }
@@ -56,8 +59,9 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Gone already if it was kept.
-        let _ = fs::remove_file(&self.path);
+        if !self.is_kept {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -117,6 +121,18 @@ mod tests {
         assert_eq!(failure, format!("the disk of {} is full: make room and try again", directory.display()));
         drop(partial);
         fs::remove_dir(directory).unwrap();
+    }
+
+    #[test]
+    fn files_that_arrive_at_once_do_not_take_each_others_temporary_name() {
+        let directory = directory("at-once");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..100).for_each(|_| drop(Partial::create(&directory).unwrap().keep("boat").unwrap())));
+            }
+        });
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 800);
+        fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
