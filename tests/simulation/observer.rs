@@ -33,6 +33,10 @@ pub(crate) struct Observer {
     agreement: Option<Agreement>,
     flows: Option<Flows>,
     init_sent: Option<Init>,
+    /// How often that INIT has been sent, and the State Cookie that is echoed: only what was sent once measures (Karn).
+    inits_sent: u32,
+    echoes_sent: u32,
+    echoed: Option<Vec<u8>>,
     last_init: Option<Init>,
     last_cookie: Option<Vec<u8>>,
     last_tag: u32,
@@ -86,6 +90,7 @@ impl Observer {
     /// The end has a new association: what was agreed on before is over.
     pub(crate) fn on_new_association(&mut self) {
         (self.agreement, self.flows) = (None, None);
+        (self.inits_sent, self.echoes_sent, self.echoed) = (0, 0, None);
     }
 
     pub(crate) fn on_sent(&mut self, bytes: &[u8], situation: &Situation<'_>) -> Contents {
@@ -122,7 +127,9 @@ impl Observer {
     pub(crate) fn on_arrival(&mut self, bytes: &[u8], situation: &Situation<'_>) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         self.last_tag = packet.tag;
-        self.measures = packet.has(kind::HEARTBEAT_ACK);
+        self.measures = packet.has(kind::HEARTBEAT_ACK)
+            || packet.has(kind::INIT_ACK) && self.inits_sent == 1
+            || packet.has(kind::COOKIE_ACK) && self.echoes_sent == 1;
         if self.form_only || !packet.crc_is_right {
             return;
         }
@@ -138,7 +145,10 @@ impl Observer {
 
     fn on_handshake_sent(&mut self, chunk: &Chunk<'_>, window: u32) {
         match chunk.kind {
-            kind::INIT => self.init_sent = chunk.init().ok(),
+            kind::INIT => {
+                self.init_sent = chunk.init().ok();
+                self.inits_sent += 1;
+            }
             kind::INIT_ACK => {
                 let (ours, cookie) = (chunk.init().expect("I04: INIT ACK"), chunk.state_cookie());
                 let theirs = self.last_init.expect("I05: INIT ACK without INIT");
@@ -146,6 +156,10 @@ impl Observer {
             }
             kind::COOKIE_ECHO => {
                 let agreement = self.cookies.get(chunk.body).copied();
+                if self.echoed.as_deref() != Some(chunk.body) {
+                    (self.echoed, self.echoes_sent) = (Some(chunk.body.to_vec()), 0);
+                }
+                self.echoes_sent += 1;
                 self.agree(agreement.expect("I04: COOKIE ECHO with a cookie that never came"), window);
             }
             kind::COOKIE_ACK => {

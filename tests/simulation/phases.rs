@@ -157,6 +157,8 @@ impl World {
         if matches!(self.options.topology, Topology::Bare { .. }) {
             return;
         }
+        // Whoever was to come back later does so now.
+        self.script.clear();
         for client in 1..self.nodes.len() {
             if !self.nodes[client].sessions.contains_key(&0) {
                 self.model.on_association_lost((0, client));

@@ -32,7 +32,7 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) trace: Trace,
     prng: Prng,
-    script: BTreeMap<(Nanos, usize), Blow>,
+    pub(crate) script: BTreeMap<(Nanos, usize), Blow>,
     buf: Vec<u8>,
     steps_at_once: u32,
     timeouts_at_once: u32,
