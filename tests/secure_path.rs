@@ -6,9 +6,9 @@ mod secure;
 use std::time::{Duration, Instant};
 
 use narrowboat::error::{CloseReason, ConnectError, TransportFailure};
-use narrowboat::{Association, Endpoint, Ticket};
+use narrowboat::{Association, Endpoint, Identity, Ticket};
 use secure::relay::Relay;
-use secure::{Pair, bind, soon, transfer, within};
+use secure::{Pair, bind, builder, soon, transfer, within};
 
 /// A pair whose datagrams go through a relay.
 async fn relayed() -> (Pair, Relay) {
@@ -61,6 +61,45 @@ async fn k05_a_peer_that_is_not_heard_of_for_thirty_seconds_is_given_up_with_a_r
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(relay.passed(), passed);
     soon(async { tokio::join!(pair.client.wait_idle(), pair.server.wait_idle()) }).await;
+}
+
+/// Without signalling a check is answered from what is in it, and so are those of an association that the service had before it
+/// was started again. It is the peer's records that give it away, and then its consent is revoked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k05_a_peer_notices_that_its_service_was_started_again_and_comes_back_from_the_same_port() {
+    let identity = Identity::generate().unwrap();
+    let server = builder().identity(identity.clone()).build().unwrap();
+    let address = server.local_address();
+    let relay = Relay::to(address).await;
+    let ticket = Ticket::new([relay.address], identity.fingerprint()).unwrap();
+    let pair = Pair::by(bind(), server, &ticket).await;
+    let (near, far) = pair.channel("old").await;
+    let Pair { client, server, a, b } = pair;
+    // Whatever it says at its end, nobody hears.
+    relay.cut(true);
+    server.abort("killed");
+    soon(server.wait_idle()).await;
+    drop((server, b, far));
+    let server = soon(async {
+        loop {
+            let again = Endpoint::builder().bind(address).identity(identity.clone()).build();
+            if let Ok(server) = again {
+                break server;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    relay.cut(false);
+    near.send("is anyone there?").await.unwrap();
+    let reason = within(29, a.closed()).await;
+    assert_eq!(reason, CloseReason::Transport(TransportFailure::ConsentRevoked));
+    let stats = server.stats().secure;
+    assert!(stats.consents_revoked >= 3 && stats.stray_dtls >= 1, "{stats:?}");
+    soon(client.wait_idle()).await;
+    let pair = Pair::by(client, server, &ticket).await;
+    let (near, far) = pair.channel("new").await;
+    soon(transfer(&near, &far, 1 << 20, 64 << 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -159,6 +159,9 @@ pub enum TransportFailure {
     /// The peer has not consented to receive for thirty seconds (RFC 7675 §5.1): it is gone, or its network is.
     #[error("the peer has not been heard of for thirty seconds")]
     ConsentExpired,
+    /// The peer is there but wants no more datagrams of this connection (RFC 7675 §5.2), because it does not know it any more.
+    #[error("the peer does not know this connection any more, most likely because it was started again: connect anew")]
+    ConsentRevoked,
 }
 
 /// A rule that the peer broke. Each ends the association with an ABORT that carries the RFC's cause.

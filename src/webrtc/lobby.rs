@@ -9,10 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::admission::{Admission, AdmissionConfig};
+use super::admission::{Admission, AdmissionConfig, Salted};
 use super::demux::Protocol;
-use super::direct;
+use super::direct::{self, DirectName};
 use super::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
+use super::ice::Refusal;
+use super::revocation::Revocations;
 use super::secure::Context;
 use super::stun::Message;
 use crate::endpoint::Answers;
@@ -22,6 +24,7 @@ use crate::socket::{Datagram, Route};
 pub(crate) struct Lobby {
     context: Arc<Context>,
     handshakes: Admission<Dtls>,
+    revocations: Revocations,
 }
 
 /// A peer that has finished its handshake, and so has proved to be at this address.
@@ -33,7 +36,8 @@ pub(crate) struct Admitted {
 impl Lobby {
     /// `salt` must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, context: Arc<Context>, salt: u64) -> Self {
-        Self { context, handshakes: Admission::new(now, AdmissionConfig::default(), salt) }
+        let handshakes = Admission::new(now, AdmissionConfig::default(), salt);
+        Self { context, handshakes, revocations: Revocations::new(Salted::new(salt)) }
     }
 
     /// Takes in a datagram of somebody unknown. `has_room` says whether one more could be admitted at all.
@@ -46,7 +50,7 @@ impl Lobby {
     ) -> Option<Admitted> {
         match Protocol::of(&datagram.bytes) {
             Some(Protocol::Stun) => {
-                self.answer_check(datagram, answers);
+                self.answer_check(now, datagram, answers);
                 None
             }
             Some(Protocol::Dtls) => self.handle_dtls(now, datagram, has_room, answers),
@@ -71,14 +75,19 @@ impl Lobby {
         self.handshakes.poll_timeout()
     }
 
-    /// No state is kept on STUN: the answer follows from the request alone.
-    fn answer_check(&self, datagram: &Datagram, answers: &mut Answers) {
+    /// No state is kept on STUN: the answer follows from the request alone, but for those who are watched for other reasons.
+    fn answer_check(&mut self, now: Instant, datagram: &Datagram, answers: &mut Answers) {
         let counters = &self.context.counters;
         let Ok(message) = Message::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
         let Route { remote, .. } = datagram.route;
-        let outcome = direct::answer(&message, remote, self.context.prefixes, answers.buffer());
+        let revokes = |name: &DirectName<'_>| self.revocations.revokes(now, remote, name.server);
+        let outcome = direct::answer(&message, remote, self.context.prefixes, revokes, answers.buffer());
         answers.push(datagram.route);
-        count(if outcome.is_ok() { &counters.checks_answered } else { &counters.checks_refused });
+        count(match outcome {
+            Ok(_) => &counters.checks_answered,
+            Err(Refusal::Forbidden) => &counters.consents_revoked,
+            Err(_) => &counters.checks_refused,
+        });
     }
 
     fn handle_dtls(
@@ -134,8 +143,12 @@ impl Lobby {
         let counters = &self.context.counters;
         if !super::router::is_client_hello(&datagram.bytes) {
             count(&counters.stray_dtls);
+            if !is_handshake(&datagram.bytes) {
+                self.revocations.on_stray_record(now, remote);
+            }
             return false;
         }
+        self.revocations.on_hello(remote);
         if !has_room {
             count(&counters.unwanted_hellos);
             return false;
@@ -155,6 +168,11 @@ impl Lobby {
         }
         begun
     }
+}
+
+/// Whether the first record is one of those that make a connection (RFC 9147 §4.1): change_cipher_spec or handshake.
+fn is_handshake(datagram: &[u8]) -> bool {
+    matches!(datagram, [20 | 22, ..])
 }
 
 fn count(counter: &AtomicU64) {

@@ -13,6 +13,7 @@
 //! | `sdp` | offers and answers of data channels (RFC 8841, RFC 8829) |
 //! | `ticket` | what a client must know to connect without signalling |
 //! | `admission` | peers that have begun a handshake and proved nothing yet: a table of fixed size |
+//! | `revocation` | peers whose association is not there any more, and who are told so (RFC 7675 §5.2) |
 //! | `lobby` | the way in without signalling, until a peer has proved itself |
 //! | `router` | whom a datagram is for |
 //! | `secure` | the transport of one association: its agent and its DTLS under one lock |
@@ -26,6 +27,7 @@ mod fingerprint;
 pub(crate) mod ice;
 mod identity;
 mod lobby;
+mod revocation;
 mod router;
 pub(crate) mod sdp;
 mod secure;

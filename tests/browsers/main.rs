@@ -88,7 +88,7 @@ fn cases() -> Vec<Case> {
         case!("secure: we offer", SIGNALLED, secure::we_offer),
         case!("secure: a wrong certificate hash of ours", BOTH, secure::a_wrong_hash),
         case!("secure: a wrong certificate hash of the browser", SIGNALLED, secure::a_wrong_hash_of_the_browser),
-        case!("SNAP switched on in Chromium: it connects", BOTH, secure::snap).only(Kind::Chromium),
+        case!("secure: SNAP, the handshake of SCTP in offer and answer", BOTH, secure::snap).only(Kind::Chromium),
         case!("interleaving on, and off", BOTH, secure::interleaving).only(Kind::Chromium),
     ]
 }

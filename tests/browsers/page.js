@@ -122,24 +122,6 @@ function describe(label) {
   return { id, label, protocol, ordered, maxRetransmits, maxPacketLifeTime, negotiated, readyState };
 }
 
-/**
- * Waits until nobody is at the other end any more: the browser says so, or what is sent is not sent back for five seconds.
- * A service that has just started again cannot tell the checks of a lost connection from those of a new one.
- */
-async function untilLost(label) {
-  const isLost = () => pc.connectionState !== 'connected' || channels[label].readyState !== 'open';
-  while (!isLost()) {
-    const { count } = received[label];
-    channels[label].send('ping');
-    try {
-      await until(() => isLost() || received[label].count > count, 5000);
-    } catch {
-      return;
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
 /** Bytes that anyone can tell apart from others of another length; `pattern` in link.rs makes the same. */
 function pattern(length) {
   const bytes = new Uint8Array(length);

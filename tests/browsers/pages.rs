@@ -119,7 +119,12 @@ pub async fn the_service_comes_back(setting: Setting) -> Result<()> {
     drop(child);
     let mut child = Child::start(&path, port)?;
     assert_eq!(child.ticket, first, "the ticket has changed");
-    page.eval("await untilLost('x'); pc.close(); newPeer(); create('y')").await?;
+    let restarted = Instant::now();
+    // By itself: nothing is sent but what browsers send when nobody asks them to.
+    page.eval("return until(() => pc.connectionState !== 'connected', 60_000)").await?;
+    let state = page.eval("return pc.connectionState").await?;
+    println!("    {:?} {:?}, after {:.1} s: {state}", page.kind, setting.way, restarted.elapsed().as_secs_f64());
+    page.eval("pc.close(); newPeer(); create('y')").await?;
     reach(&page, &mut child, setting.way).await?;
     page.eval("await untilEvent('y', 'open'); channels.y.send('hello'); return untilCount('y', 1)").await?;
     page.close().await

@@ -145,14 +145,29 @@ pub async fn a_wrong_hash_of_the_browser(setting: Setting) -> Result<()> {
     page.close().await
 }
 
-/// SCTP's handshake in the offer (SNAP), switched on in Chromium: it connects, whether our answer goes along or not.
+/// SCTP's handshake in offer and answer (SNAP), switched on in Chromium: our answer goes along, and the first packet is DATA.
+/// In direct mode nobody answers the offer, and the handshake is as ever.
 pub async fn snap(setting: Setting) -> Result<()> {
     let setting = setting.launch(&["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]).await?;
-    let page = setting.page().await?;
-    let offer = text(&page.eval("newPeer(); create('x'); return makeOffer()").await?);
-    assert!(offer.contains("a=sctp-init:"), "no SNAP in the offer: {offer}");
-    page.close().await?;
-    works(&Link::new(&setting).await?).await
+    let (page, endpoint) = (setting.page().await?, service().build()?);
+    page.eval("newPeer(); create('x')").await?;
+    let ours = match setting.way {
+        Way::Signalled => {
+            let offer = text(&page.call("makeOffer", &[]).await?);
+            assert!(offer.contains("\r\na=sctp-init:"), "no SNAP in the offer: {offer}");
+            let answer = endpoint.answer(&offer)?;
+            assert!(answer.sdp.contains("\r\na=sctp-init:"), "no SNAP in the answer: {}", answer.sdp);
+            page.call("takeAnswer", &[answer.sdp.into()]).await?;
+            answer.association
+        }
+        Way::Direct => crate::link::connect(&page, &endpoint, setting.way).await?,
+    };
+    let x = soon(ours.accept_channel()).await?.ok_or("the association ended")?;
+    let stats = ours.stats();
+    println!("    {} packets until the first channel", stats.packets_received);
+    let link = Link { page, endpoint, ours, x };
+    works(&link).await?;
+    link.leave().await
 }
 
 /// Interleaving (RFC 8260): whatever is agreed on with it switched on in Chromium works as it does without.

@@ -248,7 +248,14 @@ impl Source {
 
 /// Hashes with a secret.
 #[derive(Clone, Copy, Debug)]
-struct Salted(u64);
+pub(crate) struct Salted(u64);
+
+impl Salted {
+    /// The salt must come from a secure source of randomness.
+    pub(crate) const fn new(salt: u64) -> Self {
+        Self(salt)
+    }
+}
 
 impl BuildHasher for Salted {
     type Hasher = DefaultHasher;

@@ -19,6 +19,9 @@ pub(crate) enum Refusal {
     /// The peer says that it is controlled; so are we, and being lite we stay so (RFC 8445 §6.1.1).
     #[error("role conflict")]
     RoleConflict,
+    /// There is nothing wrong with the check, but this end wants no datagrams from there any more (RFC 7675 §5.2).
+    #[error("consent revoked")]
+    Forbidden,
 }
 
 impl Refusal {
@@ -27,6 +30,7 @@ impl Refusal {
         match self {
             Self::BadRequest => 400,
             Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
             Self::UnknownAttributes => 420,
             Self::RoleConflict => 487,
         }
@@ -34,7 +38,7 @@ impl Refusal {
 
     /// Whether the peer has proved to know the password, so that the answer can be signed with it.
     const fn is_authenticated(self) -> bool {
-        matches!(self, Self::UnknownAttributes | Self::RoleConflict)
+        matches!(self, Self::UnknownAttributes | Self::RoleConflict | Self::Forbidden)
     }
 }
 

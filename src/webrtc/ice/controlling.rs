@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{CONSENT_LIFETIME, Credentials};
+use super::{CONSENT_LIFETIME, Credentials, Refusal};
 use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
 
 /// How many addresses of the peer are tried. More than that is no machine's list of interfaces.
@@ -32,6 +32,10 @@ const CONSENT_PERIOD: Duration = Duration::from_secs(5);
 
 /// Checks of consent whose answer still counts: as many as are sent within a consent's lifetime.
 const OUTSTANDING_MAX: usize = 8;
+
+/// Revocations in a row that end it (RFC 7675 §5.2). One is not enough: without signalling the password is in each check for
+/// whoever can read along to sign with, but a peer that is there answers too.
+const REVOCATIONS_MAX: u32 = 3;
 
 /// What a peer would rank us by if it knew no better: type preference of a peer-reflexive candidate, first interface,
 /// first component (RFC 8445 §5.1.2.1, §7.1.1).
@@ -80,6 +84,8 @@ struct Consent {
     /// Until then, checks repeat after this.
     rto: Duration,
     outstanding: VecDeque<TransactionId>,
+    /// Revocations since the last answer that was none.
+    revocations: u32,
     next_check: Instant,
     expires: Instant,
 }
@@ -121,6 +127,8 @@ pub(crate) enum Failure {
     Refused(u16),
     #[error("something else answers at that address: its responses are not signed with our password")]
     Integrity,
+    #[error("the service does not know this connection any more: it was started again, or has given it up")]
+    ConsentRevoked,
     #[error("no consent for 30 seconds: the service is gone, or the network between")]
     ConsentExpired,
 }
@@ -193,7 +201,7 @@ impl ControllingAgent {
             return Err(Ignored::Integrity);
         }
         if let Some(code) = error_code {
-            self.refused(now, source, code);
+            self.refused(now, source, code, response.transaction_id);
             return Ok(Answered::Refused(code));
         }
         if response.xor_mapped_address.is_none() || !response.unknown_attributes().is_empty() {
@@ -219,6 +227,7 @@ impl ControllingAgent {
                 let unsigned = self.is_integrity_violated.then_some(Failure::Integrity);
                 Some(refused.or(unsigned).unwrap_or(Failure::NoAnswer))
             }
+            Phase::Selected(consent) if consent.revocations >= REVOCATIONS_MAX => Some(Failure::ConsentRevoked),
             Phase::Selected(consent) if now >= consent.expires => Some(Failure::ConsentExpired),
             Phase::Checking(_) | Phase::Selected(_) => None,
             Phase::Failed(failure) => return Err(*failure),
@@ -272,6 +281,7 @@ impl ControllingAgent {
             is_nominated: false,
             rto: RTO_INITIAL,
             outstanding: VecDeque::new(),
+            revocations: 0,
             next_check: now,
             expires: now + CONSENT_LIFETIME,
         });
@@ -279,12 +289,16 @@ impl ControllingAgent {
     }
 
     /// A refusal ends a check (RFC 8489 §6.3.4), but not a consent, which the next check may renew.
-    fn refused(&mut self, now: Instant, source: SocketAddr, code: u16) {
-        if let Phase::Checking(pairs) = &mut self.phase {
-            for pair in pairs.iter_mut().filter(|pair| pair.address == source) {
-                pair.refused = Some(code);
-                pair.due = now;
+    fn refused(&mut self, now: Instant, source: SocketAddr, code: u16, id: TransactionId) {
+        match &mut self.phase {
+            Phase::Checking(pairs) => {
+                for pair in pairs.iter_mut().filter(|pair| pair.address == source) {
+                    pair.refused = Some(code);
+                    pair.due = now;
+                }
             }
+            Phase::Selected(consent) => consent.on_refusal(now, id, code),
+            Phase::Failed(_) => {}
         }
     }
 }
@@ -321,10 +335,20 @@ impl Consent {
 
     fn on_answer(&mut self, now: Instant, id: TransactionId, rng: &mut StdRng) {
         self.outstanding.retain(|outstanding| *outstanding != id);
+        self.revocations = 0;
         self.expires = self.expires.max(now + CONSENT_LIFETIME);
         if !self.is_nominated {
             self.is_nominated = true;
             self.next_check = now + consent_interval(rng);
+        }
+    }
+
+    /// The check was refused. Only one number says that the peer wants nothing more; whether it means it, is asked soon.
+    fn on_refusal(&mut self, now: Instant, id: TransactionId, code: u16) {
+        self.outstanding.retain(|outstanding| *outstanding != id);
+        if code == Refusal::Forbidden.code() {
+            self.revocations += 1;
+            self.next_check = if self.revocations >= REVOCATIONS_MAX { now } else { now + RTO_INITIAL };
         }
     }
 }

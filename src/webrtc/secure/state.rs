@@ -286,6 +286,7 @@ fn failed(failure: Failure) -> TransportFailure {
 fn refused(failure: ice::Failure) -> TransportFailure {
     match failure {
         ice::Failure::NoAnswer => TransportFailure::NoAnswer,
+        ice::Failure::ConsentRevoked => TransportFailure::ConsentRevoked,
         ice::Failure::ConsentExpired => TransportFailure::ConsentExpired,
         failure @ (ice::Failure::Refused(_) | ice::Failure::Integrity) => TransportFailure::Broken(failure.to_string()),
     }

@@ -145,6 +145,41 @@ fn consent_is_asked_for_every_four_to_six_seconds_and_ends_thirty_seconds_after_
 }
 
 #[test]
+fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_them_lengthens_it() {
+    let start = Instant::now();
+    let mut agent = agent(start, &[address(1)]);
+    let first = due(&mut agent, start);
+    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut now = start;
+    let mut next = |agent: &mut ControllingAgent| {
+        now = agent.poll_timeout().expect("a deadline");
+        assert_eq!(agent.handle_timeout(now), Ok(()));
+        (now, due(agent, now).first().expect("a check").1)
+    };
+    // Whoever cannot sign revokes nothing; an answer between begins the count again.
+    for code in [403, 403, 0, 401, 403, 403] {
+        let (now, id) = next(&mut agent);
+        let forged = answer(&mut agent, now, address(1), &error(id, 403, Some("anotherpasswordanother")));
+        assert_eq!(forged, Err(Ignored::Integrity));
+        assert_eq!(answer(&mut agent, now, address(1), &error(id, 403, None)), Err(Ignored::Integrity));
+        match code {
+            0 => assert_eq!(answer(&mut agent, now, address(1), &success(id, PWD)), Ok(Answered::Consent)),
+            401 => assert_eq!(answer(&mut agent, now, address(1), &error(id, 401, None)), Ok(Answered::Refused(401))),
+            code => {
+                let outcome = answer(&mut agent, now, address(1), &error(id, code, Some(PWD)));
+                assert_eq!(outcome, Ok(Answered::Refused(code)));
+                assert_eq!(agent.poll_timeout(), Some(now + Duration::from_millis(500)), "asked again soon");
+            }
+        }
+    }
+    let (now, id) = next(&mut agent);
+    answer(&mut agent, now, address(1), &error(id, 403, Some(PWD))).expect("taken");
+    assert_eq!(agent.poll_timeout(), Some(now));
+    assert_eq!(agent.handle_timeout(now), Err(Failure::ConsentRevoked));
+    assert!(due(&mut agent, now).is_empty(), "nothing is sent any more");
+}
+
+#[test]
 fn an_answer_to_an_earlier_check_of_consent_counts_once() {
     let start = Instant::now();
     let mut agent = agent(start, &[address(1)]);
