@@ -71,7 +71,7 @@ pub enum BindError {
     #[error("this user may not bind {0}: choose a port of 1024 or above, or ask for the permission")]
     Forbidden(SocketAddr),
     /// Anything else that the system said.
-    #[error("cannot bind {address}: {source}")]
+    #[error("cannot bind UDP port {address} ({source}): check the address, or choose another one")]
     Io {
         /// What was to be bound.
         address: SocketAddr,
@@ -85,7 +85,9 @@ pub enum BindError {
     #[error("the identity cannot be used: {0}; make another one with Identity::generate")]
     Identity(String),
     /// The system gives no random numbers, without which nothing is secure.
-    #[error("the system gives no random numbers: {0}")]
+    #[error(
+        "the system gives no random numbers ({0}): nothing is secure without them, so let this process call getrandom"
+    )]
     Random(#[source] io::Error),
     /// There is no tokio runtime here to run the endpoint.
     #[error("no tokio runtime: call this from within one, in an async function or with Runtime::enter")]
@@ -107,9 +109,23 @@ impl BindError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is not an IP address and port, or its name was not found.
-    #[error("cannot tell whom to connect to: write an IP address and a port, like 192.0.2.1:4433 ({0})")]
-    Address(#[source] io::Error),
+    /// The text is not an IP address and port, nor a ticket, or its name was not found.
+    #[error(
+        "cannot tell who {target:?} is ({source}): write an IP address and a port, like 192.0.2.1:4433, or a ticket"
+    )]
+    Address {
+        /// What was to be connected to.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The list of addresses is empty.
+    #[error("there is no address to connect to: name at least one")]
+    NoAddress,
+    /// The text begins like a ticket, and is none.
+    #[cfg(feature = "webrtc")]
+    #[error("cannot connect by this ticket, because {0}")]
+    Ticket(#[from] TicketError),
     /// The endpoint's socket speaks the other version of IP only.
     #[error("{0} cannot be reached from an IPv4 socket: bind the endpoint to [::]:0, which speaks IPv4 and IPv6")]
     AddressFamily(SocketAddr),
@@ -134,7 +150,7 @@ pub enum ConnectError {
     #[error("this endpoint has no identity to connect with: give it one, with Endpoint::builder().identity(…)")]
     IdentityNeeded,
     /// [`Endpoint::close`](crate::Endpoint::close) was called.
-    #[error("the endpoint is closed")]
+    #[error("the endpoint is closed: make another one to connect with")]
     EndpointClosed,
     /// The handshake failed, or the association ended before it was taken.
     #[error("no association with {address}: {reason}")]
@@ -142,6 +158,7 @@ pub enum ConnectError {
         /// The peer.
         address: SocketAddr,
         /// Why it ended.
+        #[source]
         reason: CloseReason,
     },
 }
@@ -155,7 +172,7 @@ pub enum SignalError {
     #[error(transparent)]
     Description(#[from] SdpError),
     /// The INIT in the offer is none that SCTP could take (draft-hancke-tsvwg-snap §5.3).
-    #[error("a=sctp-init in the offer: {0}")]
+    #[error("{0}: leave the line out of the offer, it is optional")]
     Init(#[from] SignalledInitError),
     /// The endpoint has no identity, so it speaks plain UDP only.
     #[error("this endpoint has no identity to be known by: give it one, with Endpoint::builder().identity(…)")]
@@ -167,7 +184,7 @@ pub enum SignalError {
     #[error("too many peers that were answered have not connected yet: try again in a minute")]
     TooManyPending,
     /// The endpoint is closed.
-    #[error("the endpoint is closed")]
+    #[error("the endpoint is closed: make another one to be found at")]
     EndpointClosed,
     /// The system does not say which addresses this machine has.
     #[error("cannot tell this machine's addresses: say where peers find it, with EndpointBuilder::advertise ({0})")]
@@ -190,7 +207,7 @@ pub enum OpenChannelError {
     #[error("the channel failed before it was open: {0}")]
     Failed(#[from] ChannelError),
     /// The peer closed it before it was open.
-    #[error("the channel was closed before it was open")]
+    #[error("the channel was closed before it was open: the peer may not want channels of this label or protocol")]
     Closed,
 }
 
@@ -207,10 +224,10 @@ pub enum SendError {
         max: usize,
     },
     /// The channel is closing or closed, by this end or by the peer.
-    #[error("the channel is {}: nothing more can be sent on it", format!("{_0:?}").to_lowercase())]
+    #[error("the channel is {}: nothing more can be sent on it, so open another one", format!("{_0:?}").to_lowercase())]
     NotOpen(ReadyState),
     /// The association is shutting down, which ends the channel too.
-    #[error("the association is shutting down: nothing more can be sent on it")]
+    #[error("the association is shutting down: nothing more can be sent on it, so connect again")]
     AssociationClosed,
     /// The channel has failed.
     #[error("the channel failed: {0}")]
@@ -222,7 +239,7 @@ pub enum SendError {
 #[non_exhaustive]
 pub enum TrySendError {
     /// As much is waiting as the configuration allows; here is the message back.
-    #[error("the send buffer is full")]
+    #[error("the send buffer is full: wait for room with send, or leave the message out")]
     Full(Message),
     /// It will not be sent later either.
     #[error(transparent)]

@@ -153,7 +153,7 @@ async fn what_cannot_be_bound_or_reached_is_one_clear_sentence() {
     assert!(std::thread::spawn(|| matches!(Endpoint::bind("127.0.0.1:0"), Err(BindError::NoRuntime))).join().unwrap());
 
     let (client, server) = (bind(), bind());
-    assert!(matches!(client.connect("boat").await, Err(ConnectError::Address(_))));
+    assert!(matches!(client.connect("boat").await, Err(ConnectError::Address { .. })));
     assert!(matches!(client.connect("[::1]:9").await, Err(ConnectError::AddressFamily(_))));
     // Broadcast is not allowed without being asked for, which the system says at once.
     let error = soon(client.connect("255.255.255.255:9")).await.unwrap_err();

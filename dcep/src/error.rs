@@ -9,13 +9,13 @@ use crate::event::ReadyState;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     /// The label is longer than DATA_CHANNEL_OPEN can say (RFC 8832 §5.1).
-    #[error("the label has {0} bytes; 65535 is the limit")]
+    #[error("the label has {0} bytes, and 65535 is the limit: shorten it, or send what it says as the first message")]
     LabelTooLong(usize),
     /// The protocol is longer than DATA_CHANNEL_OPEN can say.
-    #[error("the protocol has {0} bytes; 65535 is the limit")]
+    #[error("the protocol has {0} bytes, and 65535 is the limit: shorten it")]
     ProtocolTooLong(usize),
     /// DATA_CHANNEL_OPEN would be above the association's limit of a message.
-    #[error("label and protocol make a message of {len} bytes, above the limit of {max}")]
+    #[error("label and protocol make a message of {len} bytes, above the limit of {max}: shorten them")]
     TooLarge {
         /// Bytes in DATA_CHANNEL_OPEN.
         len: usize,
@@ -23,10 +23,10 @@ pub enum OpenError {
         max: usize,
     },
     /// A negotiated id that is in use, or whose last channel is not closed in both directions (RFC 8831 §6.5).
-    #[error("stream {0} is in use")]
+    #[error("stream {0} is in use: wait until its channel is closed, or choose another id")]
     IdInUse(StreamId),
     /// A negotiated id that the association does not have; 65,535 is never one.
-    #[error("stream {id} does not exist: the association has {streams} streams")]
+    #[error("stream {id} does not exist: the association has {streams} streams, so choose an id below that")]
     InvalidId {
         /// The id asked for.
         id: StreamId,
@@ -34,13 +34,15 @@ pub enum OpenError {
         streams: u16,
     },
     /// Every id of this end is in use.
-    #[error("no stream id is free")]
+    #[error("no stream id is free: close a channel first, or use another association")]
     NoFreeId,
     /// `channels_max` is reached.
-    #[error("{0} channels are the configured limit")]
+    #[error(
+        "the association has {0} channels, as many as its configuration allows: close one first, or raise channels_max"
+    )]
     TooManyChannels(usize),
     /// The association is shutting down or closed.
-    #[error("the association is shutting down or closed")]
+    #[error("the association is shutting down or closed: connect again to open channels")]
     Closed,
 }
 
@@ -77,22 +79,22 @@ pub enum SendError {
 pub enum ChannelError {
     /// The association ended under it.
     #[error("the association ended: {0}")]
-    Association(CloseReason),
+    Association(#[source] CloseReason),
     /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A).
-    #[error("the peer restarted the association")]
+    #[error("the peer restarted the association: open the channel again")]
     PeerRestarted,
     /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6).
-    #[error("the peer refused the channel")]
+    #[error("the peer refused the channel: it may not want this label or protocol, or has too many channels")]
     Refused,
     /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them. Only
     /// of reliable channels; the others have promised nothing.
-    #[error("the peer closed the channel before {discarded} bytes were sent")]
+    #[error("the peer closed the channel before {discarded} bytes were sent: they will not arrive")]
     PeerClosed {
         /// Application bytes that were accepted and never sent whole; 0 if only empty messages were.
         discarded: usize,
     },
     /// The peer did not reset the stream that it was asked to. The id is not used again in this association.
-    #[error("{0}")]
+    #[error(transparent)]
     Reset(ResetFailure),
     /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
     /// the id is not used again.
@@ -126,7 +128,10 @@ pub enum ChannelError {
     #[error("the peer sent a message with payload protocol {0}")]
     UnsupportedPpid(u32),
     /// The peer sent a message above `message_size_max`.
-    #[error("the peer sent a message of {len} bytes, above the limit of {max}")]
+    #[error(
+        "the peer sent a message of {len} bytes, above the limit of {max}: raise message_size_max, or have it send \
+         smaller ones"
+    )]
     MessageTooLarge {
         /// Bytes in the message.
         len: usize,

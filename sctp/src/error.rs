@@ -95,13 +95,16 @@ pub enum CloseReason {
         text: String,
     },
     /// No answer to INIT or COOKIE ECHO.
-    #[error("the peer did not answer the handshake")]
+    #[error(
+        "the peer did not answer the handshake: see that it runs, that address and port are right, and that no firewall \
+         between drops UDP"
+    )]
     HandshakeTimedOut,
     /// No acknowledgement through `association_max_retransmits` time-outs in a row (RFC 9260 §8.1).
-    #[error("the peer became unreachable")]
+    #[error("the peer became unreachable: connect again when it, or its network, is back")]
     PeerUnreachable,
     /// The graceful shutdown took longer than `shutdown_guard`.
-    #[error("the peer did not finish the shutdown in time")]
+    #[error("the peer did not finish the shutdown in time: what was sent last may not have arrived")]
     ShutdownTimedOut,
     /// The peer broke a rule that the association cannot survive; it has been sent an ABORT.
     #[error("the peer violated the protocol: {0}")]
@@ -147,17 +150,20 @@ pub enum TransportFailure {
     WrongCertificate,
     /// No answer to the first checks of connectivity (RFC 8445 §7).
     #[error(
-        "the peer does not answer: see that it runs, that its address is right, and that nothing between blocks UDP"
+        "the peer does not answer: see that it runs, that address and port are right, and that no firewall between drops \
+         UDP"
     )]
     NoAnswer,
     /// The peer answered, but the secure handshake did not end in time.
-    #[error("the secure handshake did not end in time: see that nothing between blocks larger UDP datagrams")]
+    #[error(
+        "the secure handshake did not end in time: see that no firewall between drops UDP datagrams of 1,200 bytes"
+    )]
     HandshakeTimedOut,
     /// The secure handshake, or the connection after it, failed for this reason.
     #[error("the secure connection failed: {0}")]
     Broken(String),
     /// The peer has not consented to receive for thirty seconds (RFC 7675 §5.1): it is gone, or its network is.
-    #[error("the peer has not been heard of for thirty seconds")]
+    #[error("the peer has not been heard of for thirty seconds: connect again when it, or its network, is back")]
     ConsentExpired,
     /// The peer is there but wants no more datagrams of this connection (RFC 7675 §5.2), because it does not know it any more.
     #[error("the peer does not know this connection any more, most likely because it was started again: connect anew")]

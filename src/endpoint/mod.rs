@@ -77,15 +77,18 @@ impl Endpoint {
     pub fn dial(&self, target: impl Target) -> Result<Association, ConnectError> {
         match target.destination() {
             Destination::Addresses(addresses) => {
-                let address = addresses.first().ok_or_else(no_address)?;
+                let address = addresses.first().ok_or(ConnectError::NoAddress)?;
                 self.dial_address(*address)
             }
-            Destination::Name(name) => Err(ConnectError::Address(std::io::Error::new(
-                std::io::ErrorKind::InvalidInput,
-                format!("{name} is not an IP address and port"),
-            ))),
+            Destination::Name(target) => {
+                let source =
+                    std::io::Error::new(std::io::ErrorKind::InvalidInput, "names are looked up by connect only");
+                Err(ConnectError::Address { target, source })
+            }
             #[cfg(feature = "webrtc")]
             Destination::Ticket(ticket) => self.dial_ticket(&ticket),
+            #[cfg(feature = "webrtc")]
+            Destination::NoTicket(error) => Err(error.into()),
         }
     }
 
@@ -112,13 +115,15 @@ impl Endpoint {
     pub async fn connect(&self, target: impl Target) -> Result<Association, ConnectError> {
         let addresses = match target.destination() {
             Destination::Addresses(addresses) => addresses,
-            Destination::Name(name) => tokio::net::lookup_host(name).await.map_err(ConnectError::Address)?.collect(),
+            Destination::Name(name) => look_up(name).await?,
             #[cfg(feature = "webrtc")]
             Destination::Ticket(ticket) => {
                 let association = self.dial_ticket(&ticket)?;
                 association.connected().await?;
                 return Ok(association);
             }
+            #[cfg(feature = "webrtc")]
+            Destination::NoTicket(error) => return Err(error.into()),
         };
         let mut failure = None;
         for address in addresses {
@@ -127,7 +132,7 @@ impl Endpoint {
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(no_address))
+        Err(failure.unwrap_or(ConnectError::NoAddress))
     }
 
     /// Waits for an association that a peer opens. `None` when the endpoint is closed.
@@ -212,8 +217,14 @@ impl Drop for Endpoint {
     }
 }
 
-fn no_address() -> ConnectError {
-    ConnectError::Address(std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
+/// The addresses of a name, at least one.
+async fn look_up(target: String) -> Result<Vec<SocketAddr>, ConnectError> {
+    let source = match tokio::net::lookup_host(&target).await.map(Vec::from_iter) {
+        Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
+        Ok(_) => std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"),
+        Err(error) => error,
+    };
+    Err(ConnectError::Address { target, source })
 }
 
 /// What an endpoint has done so far, and how many associations it has now.

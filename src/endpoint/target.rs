@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 #[cfg(feature = "webrtc")]
-use crate::webrtc::Ticket;
+use crate::webrtc::{Ticket, TicketError};
 
 /// Whom [`Endpoint::connect`](crate::Endpoint::connect) may connect to: an address and port, for plain UDP, or a
 /// [`Ticket`], for DTLS with a certificate that is verified. Texts may be either: `"192.0.2.1:4433"`,
@@ -24,6 +24,9 @@ pub enum Destination {
     /// Whoever has the ticket's certificate.
     #[cfg(feature = "webrtc")]
     Ticket(Ticket),
+    /// Nobody: it begins like a ticket, and is none.
+    #[cfg(feature = "webrtc")]
+    NoTicket(TicketError),
 }
 
 pub(crate) mod sealed {
@@ -42,8 +45,10 @@ impl Sealed for &str {
             return Destination::Addresses(vec![address]);
         }
         #[cfg(feature = "webrtc")]
-        if let Ok(ticket) = self.parse() {
-            return Destination::Ticket(ticket);
+        match self.parse() {
+            Ok(ticket) => return Destination::Ticket(ticket),
+            Err(TicketError::Spelling) => {}
+            Err(error) => return Destination::NoTicket(error),
         }
         Destination::Name(self.to_owned())
     }
@@ -124,7 +129,8 @@ mod tests {
             let hash = "uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
             let text = format!("narrowboat://192.0.2.1:4433/{hash}");
             assert!(matches!(text.as_str().destination(), Destination::Ticket(ticket) if ticket.to_string() == text));
-            assert!(matches!("narrowboat://192.0.2.1:4433".destination(), Destination::Name(_)));
+            let cut = "narrowboat://192.0.2.1:4433".destination();
+            assert!(matches!(cut, Destination::NoTicket(TicketError::NoFingerprint)));
         }
     }
 }

@@ -45,7 +45,7 @@ impl Endpoint {
         let reachable = ticket.addresses().iter().map(|address| self.reachable(*address));
         let addresses: Vec<SocketAddr> = reachable.clone().filter_map(Result::ok).collect();
         if addresses.is_empty() {
-            return Err(reachable.into_iter().find_map(Result::err).unwrap_or_else(super::no_address));
+            return Err(reachable.into_iter().find_map(Result::err).unwrap_or(ConnectError::NoAddress));
         }
         let ClientCredentials { local, remote } = ClientCredentials::generate(&mut self.core.lock().rng);
         let expected = ExpectedPeer::Fingerprints(vec![ticket.fingerprint().to_bytes()]);

@@ -102,21 +102,34 @@ fn what_cannot_work_is_said_before_anything_is_done() {
     let file = from.file("file", b"x");
     let missing = from.join("missing");
     let (missing, into) = (missing.to_str().unwrap(), into.path());
-    let cases: [(&[&str], &str); 9] = [
-        (&["send", missing, "127.0.0.1:9"], "cannot read"),
-        (&["send", from.path(), "127.0.0.1:9"], "is not a file"),
-        (&["send", &file, "127.0.0.1"], "write an IP address and a port"),
-        (&["send", &file, "no.such.host.invalid:9"], "write an IP address and a port"),
-        (&["receive", "--listen", &taken, "--into", into], "is in use"),
-        (&["receive", "--listen", "192.0.2.1:0", "--into", into], "is not an address of this machine"),
-        (&["receive", "--listen", "127.0.0.1:0", "--into", missing], "is not a directory"),
-        (&["echo", "--listen", "boat"], "write an IP address and a port"),
-        (&["connect", "127.0.0.1"], "write an IP address and a port"),
+    // What is typed, what the sentence names, and what it advises.
+    let cases: [(&[&str], &str, &str); 14] = [
+        (&["send", missing, "127.0.0.1:9"], missing, "see that it is there and that this user may read it"),
+        (&["send", from.path(), "127.0.0.1:9"], from.path(), "pack it into one first"),
+        (&["send", &file, "127.0.0.1"], "\"127.0.0.1\"", "write an IP address and a port"),
+        (&["send", &file, "no.such.host.invalid:9"], "\"no.such.host.invalid:9\"", "write an IP address and a port"),
+        (&["send", &file, "https://example.com"], "\"https://example.com\"", "or a ticket"),
+        // Everybody, where the system lets nobody send to who has not asked to.
+        (
+            &["send", &file, "255.255.255.255:9"],
+            "no route to 255.255.255.255:9",
+            "check the address and this machine's",
+        ),
+        (&["receive", "--listen", &taken, "--into", into], &taken, "is in use: stop the program that has it"),
+        (&["receive", "--listen", "192.0.2.1:0", "--into", into], "192.0.2.1:0", "use one that is"),
+        (&["receive", "--listen", "127.0.0.1:0", "--into", missing], missing, "is not a directory: make it first"),
+        (&["receive", "--listen", "127.0.0.1:0", "--into", "/proc"], "/proc", "choose another directory"),
+        (&["echo", "--listen", "boat"], "\"boat\"", "write an IP address and a port"),
+        (&["echo", "--listen", "127.0.0.1:0", "--identity", &file], &file, "move it away to have a new one made"),
+        (&["echo", "--listen", "127.0.0.1:0", "--identity", "/no/id"], "/no/id", "its folder must exist"),
+        (&["connect", "127.0.0.1"], "\"127.0.0.1\"", "write an IP address and a port"),
     ];
-    for (arguments, expected) in cases {
+    for (arguments, named, advice) in cases {
         let ended = Process::start(arguments).end();
-        assert!(ended.fails().contains(expected), "{arguments:?}: {:?}", ended.said);
+        let complaint = ended.fails();
+        assert!(complaint.contains(named) && complaint.contains(advice), "{arguments:?}: {complaint}");
         assert_eq!(ended.said.len(), 1, "one sentence: {:?}", ended.said);
+        assert!(!complaint.ends_with('.') && !complaint.contains(". "), "one sentence: {complaint}");
     }
 }
 

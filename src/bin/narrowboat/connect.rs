@@ -24,7 +24,9 @@ pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
     let closed = tokio::time::timeout(CLOSE_TIME_MAX, channel.close()).await;
     hang_up(&association).await;
     outcome?;
-    Ok(closed.map_err(|_| "the other end did not close the channel in time")??)
+    Ok(closed.map_err(
+        |_| "the other end did not close the channel in time: what was sent last may not have arrived there",
+    )??)
 }
 
 /// Both directions at once, until the other end closes, or this one has had no input and nothing to output for a while.
@@ -60,7 +62,7 @@ async fn send_input(channel: &DataChannel, bytes: bool, message_size_max: usize)
             true => read_some(&mut stdin, size_max, &mut piece).await,
             false => (&mut stdin).take(size_max as u64 + 1).read_until(b'\n', &mut piece).await,
         };
-        if read.map_err(|error| format!("cannot read the input: {error}"))? == 0 {
+        if read.map_err(|error| format!("cannot read the input ({error}): see where it comes from"))? == 0 {
             return Ok(());
         }
         let message = if bytes { Message::from(piece) } else { line(piece) };
@@ -100,7 +102,11 @@ async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Cell<I
         if !bytes {
             written = written.and(stdout.write_all(b"\n").await);
         }
-        written.and(stdout.flush().await).map_err(|error| format!("cannot write the output: {error}"))?;
+        written.and(stdout.flush().await).map_err(|error| {
+            format!(
+                "cannot write the output ({error}): see that whoever reads it still does, and that its disk has room"
+            )
+        })?;
         last_received.set(Instant::now());
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use narrowboat::error::{SignalError, TicketError};
+use narrowboat::error::{BindError, SignalError, TicketError};
 use narrowboat::{Association, Config, Endpoint, EndpointBuilder, Identity, Ticket};
 
 use crate::arguments::Listen;
@@ -27,7 +27,14 @@ pub(crate) fn listen(arguments: &Listen, what: &str) -> Result<Endpoint, Failure
     for address in &arguments.advertise {
         builder = builder.advertise(*address);
     }
-    let endpoint = build(builder)?;
+    let endpoint = build(builder).map_err(|error| match error {
+        BindError::Address(why) => format!(
+            "{:?} is not an address to listen on ({why}): write an IP address and a port, like 0.0.0.0:4433",
+            arguments.listen
+        )
+        .into(),
+        error => Failure::from(error),
+    })?;
     let address = endpoint.local_address();
     if arguments.identity.is_none() {
         report::print(&format!("{what} on {address} {NOT_ENCRYPTED}; --identity FILE encrypts"));
@@ -97,7 +104,7 @@ fn builder(accept: bool) -> EndpointBuilder {
     Endpoint::builder().config(config)
 }
 
-fn build(builder: EndpointBuilder) -> Result<Endpoint, Failure> {
+fn build(builder: EndpointBuilder) -> Result<Endpoint, BindError> {
     let endpoint = builder.build()?;
     let _ = ENDPOINT.set(endpoint.clone());
     Ok(endpoint)

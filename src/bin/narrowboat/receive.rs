@@ -98,7 +98,7 @@ impl Receiver {
     /// Returns the SHA-256 of a file that is complete and has its name.
     async fn receive_file(&self, peer: SocketAddr, channel: &DataChannel) -> Result<String, Failure> {
         if channel.protocol() != PROTOCOL {
-            return Err(format!("this end takes files, as {PROTOCOL}").into());
+            return Err(format!("this end takes files, as {PROTOCOL}: use narrowboat send").into());
         }
         let Message::Text(header) = next(channel).await? else { return Err("the first message is no text".into()) };
         let header = Header::decode(&header).ok_or("the first message does not say which file it is")?;
@@ -113,7 +113,9 @@ impl Receiver {
         let (partial, hash) = joined(writer.await)?;
         let expected = expected?;
         if hash != expected {
-            return Err(format!("the file arrived damaged: SHA-256 {expected} there, {hash} here").into());
+            return Err(
+                format!("the file arrived damaged: SHA-256 {expected} there, {hash} here: have it sent again").into()
+            );
         }
         let path = joined(tokio::task::spawn_blocking(move || partial.keep(&name)).await)?;
         bar.finish_and_clear();

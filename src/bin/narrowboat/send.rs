@@ -17,8 +17,11 @@ use crate::{Failure, report};
 
 pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
     let path = &arguments.file;
-    let file = File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    let metadata = file.metadata().map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    let cannot_read = |error| {
+        format!("cannot read {} ({error}): see that it is there and that this user may read it", path.display())
+    };
+    let file = File::open(path).map_err(cannot_read)?;
+    let metadata = file.metadata().map_err(cannot_read)?;
     if !metadata.is_file() {
         return Err(format!("{} is not a file: pack it into one first", path.display()).into());
     }
@@ -72,7 +75,9 @@ async fn send(channel: &DataChannel, file: File, header: &Header) -> Result<(), 
             report::print(&format!("sent {}, {rate}\nSHA-256 {hash}, the same at both ends", header.name));
             Ok(())
         }
-        Answer::Ok(theirs) => Err(format!("the file arrived damaged: SHA-256 {hash} here, {theirs} there").into()),
+        Answer::Ok(theirs) => {
+            Err(format!("the file arrived damaged: SHA-256 {hash} here, {theirs} there: send it again").into())
+        }
         Answer::Error(why) => Err(refused(&why)),
     }
 }
@@ -100,7 +105,9 @@ fn read_file(mut file: &File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result
     while left > 0 {
         let mut block = Vec::with_capacity(BLOCK_SIZE);
         let read = Read::by_ref(&mut file).take(left.min(BLOCK_SIZE as u64)).read_to_end(&mut block);
-        let read = read.map_err(|error| format!("cannot read the file: {error}"))?;
+        let read = read.map_err(|error| {
+            format!("cannot read the file any further ({error}): see that its disk is there, and send it again")
+        })?;
         if read == 0 {
             return Err("the file became shorter while it was sent: try again".into());
         }
@@ -116,12 +123,15 @@ fn read_file(mut file: &File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result
 async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
     let message = match channel.recv().await {
         Some(message) => message.map_err(lost)?,
-        None => return Err("the receiver closed the channel without an answer".into()),
+        None => {
+            return Err(
+                "the receiver closed the channel without an answer: see what it says, and send the file again".into()
+            );
+        }
     };
-    message
-        .as_text()
-        .and_then(Answer::decode)
-        .ok_or_else(|| "the other end is not `narrowboat receive`: its answer makes no sense".into())
+    message.as_text().and_then(Answer::decode).ok_or_else(|| {
+        "the other end is not `narrowboat receive`, because its answer makes no sense: check the address".into()
+    })
 }
 
 /// The receiver is gone, or the way to it.

@@ -41,7 +41,7 @@ pub struct Identity {
 #[non_exhaustive]
 pub enum IdentityError {
     /// The file is there, but cannot be read.
-    #[error("cannot read the identity {path}: {source}")]
+    #[error("cannot read the identity {path} ({source}): it must be a file of text that this user may read")]
     Read {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum IdentityError {
     },
     /// The file is not there, and cannot be written.
     #[error(
-        "cannot create the identity {path}: {source} (its folder must exist, and this user must be able to write there)"
+        "cannot create the identity {path} ({source}): its folder must exist, and this user must be able to write there"
     )]
     Create {
         /// The file.
@@ -64,13 +64,14 @@ pub enum IdentityError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        #[source]
         error: PemError,
     },
     /// The text is not an identity.
     #[error("not an identity: {0}")]
     Pem(#[from] PemError),
     /// The system gave no randomness.
-    #[error("the system has no randomness to make a key of")]
+    #[error("the system has no randomness to make a key of: let this process call getrandom")]
     Randomness,
     /// The certificate could not be put together.
     #[error("cannot make a certificate: {0}")]

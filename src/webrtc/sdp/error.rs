@@ -7,6 +7,7 @@ use crate::webrtc::FingerprintError;
 #[error("line {line} of the SDP: {problem}")]
 pub struct SdpError {
     line: usize,
+    #[source]
     problem: SdpProblem,
 }
 

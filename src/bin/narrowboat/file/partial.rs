@@ -53,7 +53,7 @@ impl Partial {
                 Err(error) => return Err(cannot("give a file its name in", &self.directory, &error)),
             }
         }
-        Err(format!("{} has {NUMBERS_MAX} files of the name {name}", self.directory.display()).into())
+        Err(format!("{} has {NUMBERS_MAX} files of the name {name}: move some away", self.directory.display()).into())
     }
 }
 
@@ -96,7 +96,11 @@ fn cannot(what: &str, directory: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             format!("the disk of {} is full: make room and try again", directory.display()).into()
         }
-        _ => format!("cannot {what} {}: {error}", directory.display()).into(),
+        _ => format!(
+            "cannot {what} {} ({error}): see that it is there and that this user may write there, or choose another directory",
+            directory.display()
+        )
+        .into(),
     }
 }
 
