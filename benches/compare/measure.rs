@@ -1,5 +1,6 @@
 //! Processor time, allocations, and what many measurements say together.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
@@ -29,7 +30,7 @@ impl Gauge {
 }
 
 /// What a part of a transfer took, both ends together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Cost {
     /// Processor time.
     pub(crate) cpu: Duration,
@@ -41,6 +42,16 @@ pub(crate) struct Cost {
     pub(crate) packets: u64,
     /// Calls of the allocator by the stacks.
     pub(crate) allocations: u64,
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.bytes += other.bytes;
+        self.messages += other.messages;
+        self.packets += other.packets;
+        self.allocations += other.allocations;
+    }
 }
 
 impl Cost {

@@ -1,6 +1,6 @@
 //! Bulk, small messages and large windows: processor time and allocations of both ends on a clean path.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use narrowboat_peers::{LinkConfig, Settings, Stack};
 
@@ -53,6 +53,7 @@ impl Case {
 }
 
 /// All measurements of one stack in one case.
+#[derive(Default)]
 struct Series {
     costs: Vec<Cost>,
     note: Option<String>,
@@ -73,48 +74,86 @@ impl Series {
     }
 }
 
-/// Measures the stacks in turns, so that what the machine does meanwhile falls on all of them.
-fn interleave(plan: &Plan, case: Case) -> Vec<Series> {
-    let mut running: Vec<_> = plan
-        .stacks
-        .iter()
-        .map(|&stack| {
-            let started = guard(|| case.start(stack, plan.wall_max));
-            let mut series = Series { costs: Vec::new(), note: None, failure: None };
-            let transfer = started.map_err(|reason| series.failure = Some(reason)).ok();
-            if matches!(transfer, Some((_, Some(Cut)))) {
-                series.note = Some("measured before its window was open: the warm-up took too long".into());
-            }
-            (transfer.map(|(transfer, _)| transfer), series)
-        })
-        .collect();
-    let goal = 2 * u64::from(case.window);
-    for _ in 0..plan.rounds {
-        for (transfer, series) in &mut running {
-            let Some(transfer) = transfer.as_mut().filter(|_| series.failure.is_none() && !series.is_enough()) else {
-                continue;
-            };
-            let from = transfer.received();
-            let slice = plan.slice;
-            let started = std::time::Instant::now();
-            let is_done = |transfer: &Transfer| transfer.received() - from >= goal && started.elapsed() >= slice;
-            match guard(|| transfer.measure(plan.wall_max, is_done)) {
-                Ok((cost, _)) => series.costs.push(cost),
-                Err(reason) => series.failure = Some(reason),
+/// Transfers of one stack that take turns, so that the bytes under way are those of all of them.
+struct Group {
+    case: Case,
+    transfers: Vec<Transfer>,
+    series: Series,
+}
+
+impl Group {
+    fn start(plan: &Plan, case: Case, count: usize, stack: Stack) -> Self {
+        let mut group = Self { case, transfers: Vec::new(), series: Series::default() };
+        let wall_max = plan.wall_max / count as u32;
+        for _ in 0..count {
+            match guard(|| case.start(stack, wall_max)) {
+                Ok((transfer, cut)) => {
+                    if cut == Some(Cut) {
+                        let note = "measured before its window was open: the warm-up took too long";
+                        group.series.note = Some(note.into());
+                    }
+                    group.transfers.push(transfer);
+                }
+                Err(reason) => group.series.failure = Some(reason),
             }
         }
+        group
     }
-    running
-        .into_iter()
-        .map(|(transfer, mut series)| {
-            let flight = transfer.map_or(0, |transfer| transfer.flight_max());
-            if series.failure.is_none() && series.note.is_none() && flight < case.window as usize / 2 {
-                let (flight, window) = (flight >> 10, case.window >> 10);
-                series.note = Some(format!("never had more than {flight} KiB of its {window} KiB window under way"));
+
+    /// One measurement, unless there are enough: each transfer in its turn gets a quarter of its window across, until that
+    /// was two windows for each and took long enough to be measured.
+    fn measure(&mut self, plan: &Plan) {
+        if self.series.failure.is_some() || self.series.is_enough() {
+            return;
+        }
+        let portion = u64::from(self.case.window) / 4;
+        let rounds_min = 2 * u64::from(self.case.window) / portion;
+        let started = Instant::now();
+        let mut sum = Cost::default();
+        let mut rounds = 0;
+        while (rounds < rounds_min || started.elapsed() < plan.slice) && started.elapsed() < plan.wall_max {
+            for transfer in &mut self.transfers {
+                let goal = transfer.received() + portion;
+                let left = plan.wall_max.saturating_sub(started.elapsed());
+                match guard(|| transfer.measure(left, |transfer| transfer.received() >= goal)) {
+                    Ok((cost, _)) => sum += cost,
+                    Err(reason) => return self.series.failure = Some(reason),
+                }
             }
-            series
-        })
-        .collect()
+            rounds += 1;
+        }
+        self.series.costs.push(sum);
+    }
+
+    fn finish(mut self) -> Series {
+        let window = self.case.window;
+        let flight = self.transfers.iter().map(Transfer::flight_max).min().unwrap_or(0);
+        if self.series.failure.is_none() && self.series.note.is_none() && flight < window as usize / 2 {
+            let (flight, window) = (flight >> 10, window >> 10);
+            self.series.note = Some(format!("never had more than {flight} KiB of its {window} KiB window under way"));
+        }
+        self.series
+    }
+}
+
+/// Measures the stacks in turns, and each of them in all cases, so that what the machine does meanwhile falls on all
+/// alike. A case comes with how many transfers share the measurement; the series are in the order of cases, then stacks.
+fn interleave(plan: &Plan, cases: &[(Case, usize)]) -> Vec<Vec<Series>> {
+    let start = |&(case, count): &(Case, usize)| -> Vec<Group> {
+        plan.stacks.iter().map(|&stack| Group::start(plan, case, count, stack)).collect()
+    };
+    let mut running: Vec<Vec<Group>> = cases.iter().map(start).collect();
+    for _ in 0..plan.rounds {
+        for group in running.iter_mut().flatten() {
+            group.measure(plan);
+        }
+    }
+    running.into_iter().map(|groups| groups.into_iter().map(Group::finish).collect()).collect()
+}
+
+/// The same for a single case and one transfer.
+fn interleave_one(plan: &Plan, case: Case) -> Vec<Series> {
+    interleave(plan, &[(case, 1)]).pop().unwrap_or_default()
 }
 
 /// A line of costs, of which less is better.
@@ -139,7 +178,7 @@ fn ratio(plan: &Plan, series: &[Series], to: Stack, value: impl Fn(&Cost) -> f64
 
 /// 64 KiB messages.
 pub(crate) fn bulk(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
-    let series = interleave(plan, BULK);
+    let series = interleave_one(plan, BULK);
     let rows = vec![
         Row {
             ratio: None,
@@ -166,7 +205,7 @@ pub(crate) fn bulk(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
 
 /// 64-byte messages.
 pub(crate) fn small(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
-    let series = interleave(plan, SMALL);
+    let series = interleave_one(plan, SMALL);
     let rows = vec![
         row(plan, "small, 64 B messages, 1 MiB window", "ns a message", &series, Cost::nanoseconds_a_message, 0),
         row(plan, "small", "allocations a message", &series, Cost::allocations_a_message, 2),
@@ -179,15 +218,24 @@ pub(crate) fn small(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
     (rows, verdicts)
 }
 
-/// The cost of a packet at windows from 256 KiB to 16 MiB.
+/// The cost of a packet at windows from 256 KiB to 16 MiB. In each case as many bytes are under way, in 64 transfers or in
+/// one: what differs is the window, not how much of the packets' bytes the processor's caches hold.
 pub(crate) fn window(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
-    let by_window: Vec<Vec<Series>> =
-        WINDOWS.iter().map(|&window| interleave(plan, Case { message: BULK_MESSAGE, window })).collect();
+    let under_way = WINDOWS.into_iter().max().unwrap_or_default();
+    let cases = WINDOWS.map(|window| (Case { message: BULK_MESSAGE, window }, (under_way / window) as usize));
+    let by_window = interleave(plan, &cases);
     let mut rows: Vec<Row> = WINDOWS
         .iter()
         .zip(&by_window)
         .map(|(window, series)| {
-            row(plan, format!("window {} KiB", window >> 10), "ns a packet", series, Cost::nanoseconds_a_packet, 0)
+            row(
+                plan,
+                format!("{} windows of {} KiB", under_way / window, window >> 10),
+                "ns a packet",
+                series,
+                Cost::nanoseconds_a_packet,
+                0,
+            )
         })
         .collect();
     let flatness: Vec<Option<f64>> = (0..plan.stacks.len())

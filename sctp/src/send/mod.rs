@@ -73,6 +73,8 @@ pub(crate) struct Sender {
     pacer: Pacer,
     /// When the pacer lets the next packet out.
     paced_until: Option<Instant>,
+    /// Flight size when it was last tried to send, which says whether the congestion window was used.
+    flight_written: usize,
     /// What may be sent once whatever the congestion window.
     allowance: Allowance,
     is_forward_tsn_due: bool,
@@ -105,6 +107,7 @@ impl Sender {
             recovery: None,
             pacer: Pacer::new(mtu),
             paced_until: None,
+            flight_written: 0,
             allowance: Allowance::Nothing,
             is_forward_tsn_due: false,
             restarts_t3: false,

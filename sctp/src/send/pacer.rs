@@ -52,13 +52,18 @@ impl Pacer {
         Self { mtu, tokens: BURST_PACKETS_MIN * mtu, filled_at: None }
     }
 
+    /// Whether packets are spread over a round trip of this length.
+    pub(crate) fn is_used(srtt: Duration) -> bool {
+        srtt >= RTT_MIN
+    }
+
     /// Fills the bucket. Returns when the next packet may leave, if not now.
     pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<Rate>) -> Option<Instant> {
         // The next packet of the same moment: nothing has come in since.
         if self.filled_at == Some(now) && self.tokens >= self.mtu {
             return None;
         }
-        let Some(rate) = rate.filter(|rate| rate.srtt >= RTT_MIN) else {
+        let Some(rate) = rate.filter(|rate| Self::is_used(rate.srtt)) else {
             self.tokens = BURST_PACKETS_MIN * self.mtu;
             self.filled_at = Some(now);
             return None;

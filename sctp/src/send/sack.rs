@@ -42,7 +42,6 @@ impl Sender {
         if !sack.has_valid_gap_blocks() || cumulative + highest >= self.outstanding.next() {
             return Ok(SackOutcome::Dropped);
         }
-        let flight_before = self.outstanding.flight_size();
         let in_recovery = self.recovery.is_some();
         let advanced = cumulative > self.outstanding.cumulative();
         let (bytes, learned) = self.acknowledge(now, cumulative, sack, rto);
@@ -64,7 +63,7 @@ impl Sender {
             self.congestion.on_acked(Acked {
                 bytes,
                 cumulative: advanced,
-                flight_before,
+                flight_before: self.flight_written,
                 is_paced: self.paced_until.is_some(),
                 in_recovery,
                 rtt: learned.rtt,

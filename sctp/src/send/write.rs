@@ -49,6 +49,12 @@ impl Sender {
     /// Writes what may be sent into a packet that has `room` bytes left: a FORWARD-TSN, then retransmissions, then new
     /// data. Returns whether anything was written.
     pub(crate) fn write(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
+        let wrote = self.write_due(now, room, rto, out);
+        self.flight_written = self.outstanding.flight_size();
+        wrote
+    }
+
+    fn write_due(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let end = out.len() + room;
         let start = out.len();
         if self.is_forward_tsn_due {

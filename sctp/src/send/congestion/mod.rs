@@ -19,7 +19,8 @@ pub(crate) struct Acked {
     pub(crate) bytes: usize,
     /// Whether the Cumulative TSN Ack Point moved.
     pub(crate) cumulative: bool,
-    /// Flight size before the SACK was processed.
+    /// Flight size when it was last tried to send. SACKs often come in batches; the first of them must not make the window
+    /// look unused to the others.
     pub(crate) flight_before: usize,
     /// Whether there was more to send, which waited for nothing but its time.
     pub(crate) is_paced: bool,

@@ -4,14 +4,16 @@ use std::time::{Duration, Instant};
 
 use super::Acked;
 use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, Phase};
+use crate::send::pacer::Pacer;
 
 /// Initial window in packets (RFC 6928). RFC 9260 says 4,404 bytes; ten packets is what TCP, QUIC and the browsers'
 /// stacks have used for years, and saves two round trips at the start of every transfer.
 pub(super) const INITIAL_PACKETS: usize = 10;
 
-/// RFC 9260 §7.2.1's L: packets by which one SACK may open the window in slow start. A receiver that reads in batches
-/// sends one SACK for many packets, and L = 1 would then double the window once in many round trips. Growth is still
-/// bounded by the bytes that were acknowledged, which is what defeats ACK splitting.
+/// RFC 9260 §7.2.1's L: packets by which one SACK may open the window in slow start where nothing is paced. A receiver that
+/// reads in batches sends one SACK for many packets, and L = 1 would then double the window once in many round trips. Where
+/// packets are paced there is no burst to prevent, and no L (RFC 9406 §4.3). Growth is always bounded by the bytes that
+/// were acknowledged, which is what defeats ACK splitting.
 const PACKETS_PER_SACK_MAX: usize = 64;
 
 /// Least slow start threshold in packets (RFC 9260 §7.2.3).
@@ -58,7 +60,8 @@ impl Window {
         // Pacing is always behind a window that doubles; that it is not quite full then says nothing (RFC 9002 §7.8).
         let was_used = self.was_full(acked) || acked.is_paced && acked.flight_before > self.cwnd / 2;
         if was_used && acked.cumulative {
-            self.cwnd += growth.min(PACKETS_PER_SACK_MAX * self.mtu);
+            let growth_max = if Pacer::is_used(acked.srtt) { usize::MAX } else { PACKETS_PER_SACK_MAX * self.mtu };
+            self.cwnd += growth.min(growth_max);
         }
         true
     }
@@ -143,5 +146,15 @@ mod tests {
         assert_eq!(window.cwnd, 40 * MTU);
         assert!(window.on_idle(start, start + 60 * rto, rto));
         assert_eq!(window.cwnd, INITIAL_PACKETS * MTU);
+    }
+
+    #[test]
+    fn one_sack_for_many_packets_doubles_a_window_that_is_paced_and_opens_another_by_a_burst_at_most() {
+        for (srtt, growth) in [(Duration::from_millis(10), 500), (Duration::from_micros(100), PACKETS_PER_SACK_MAX)] {
+            let mut window = Window::new(MTU);
+            window.cwnd = 500 * MTU;
+            window.slow_start(&Acked { srtt, ..acked(500 * MTU, 500 * MTU) });
+            assert_eq!(window.cwnd, (500 + growth) * MTU, "{srtt:?}");
+        }
     }
 }
