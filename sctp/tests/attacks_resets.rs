@@ -261,9 +261,8 @@ fn g08_ten_thousand_requests() {
 #[test]
 fn g09_requests_to_add_streams_or_to_reset_every_number() {
     type Push = fn(&mut ReconfigWriter<'_>, RequestSn);
-    let asks: [(&str, Push); 4] = [
+    let asks: [(&str, Push); 3] = [
         ("SSN/TSN reset", |writer, request| writer.push_ssn_tsn_reset(request)),
-        ("one more stream out", |writer, request| writer.push_add_outgoing(request, 1)),
         ("65,535 more streams out", |writer, request| writer.push_add_outgoing(request, u16::MAX)),
         ("more streams in", |writer, request| writer.push_add_incoming(request, 1)),
     ];
@@ -283,6 +282,37 @@ fn g09_requests_to_add_streams_or_to_reset_every_number() {
         victim.send(&[data(1, b"after")]);
         assert_eq!(victim.messages(), [&b"before"[..], b"after"], "{what}");
     }
+
+    // Up to the limit that is configured the peer gets what it asks for, once for each request.
+    let config = Config { inbound_streams: 2000, ..Config::default() };
+    let mut victim = Victim::with_config(State::Established, config);
+    let agreed = victim.association.inbound_streams();
+    assert!(agreed < 2000, "{agreed}");
+    let add = |number: u32, count: u16| {
+        chunk(|out| {
+            let mut writer = ReconfigWriter::begin(out);
+            writer.push_add_outgoing(RequestSn(PEER_TSN + number), count);
+            writer.finish();
+        })
+    };
+    let on_the_last = |number: u32| {
+        let mut chunk = victim::data_chunk(number, narrowboat_sctp::Ssn(0));
+        chunk.stream = 1999;
+        self::chunk(|out| chunk.encode(b"on the last", out))
+    };
+    for (number, count, result, streams) in [
+        (0, 2000 - agreed + 1, ResetResult::Denied, agreed),
+        (1, 0, ResetResult::NothingToDo, agreed),
+        (2, 2000 - agreed, ResetResult::Performed, 2000),
+        (2, 2000 - agreed, ResetResult::Performed, 2000),
+        (3, 1, ResetResult::Denied, 2000),
+    ] {
+        let sent = victim.send(&[add(number, count)]);
+        assert_eq!(answers(&sent), [(RequestSn(PEER_TSN + number), result)], "{count} more");
+        assert_eq!(victim.association.inbound_streams(), streams, "{count} more");
+    }
+    victim.send(&[on_the_last(0)]);
+    assert_eq!(victim.messages(), [&b"on the last"[..]]);
 }
 
 #[test]

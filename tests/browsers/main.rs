@@ -68,7 +68,7 @@ fn cases() -> Vec<Case> {
         case!("messages: texts, bytes, and empty ones", BOTH, messages::texts_bytes_and_empty_ones),
         case!("messages: sizes from 1 byte to 256 KiB", BOTH, messages::sizes),
         case!("messages: the largest, and one byte more", BOTH, messages::largest_and_one_more),
-        case!("many: 1,000 channels at once (Firefox: 240), half ours", BOTH, many::a_thousand_at_once),
+        case!("many: 1,000 channels at once (Firefox 140: 256), half ours", BOTH, many::a_thousand_at_once),
         case!("many: 1,000 open/close cycles from each side", BOTH, many::a_thousand_cycles),
         case!("many: 100 channels closed from both sides at once", BOTH, many::closed_from_both_sides_at_once),
         case!("bulk: 64 MiB each way at once", BOTH, bulk::both_ways_at_once),

@@ -163,8 +163,10 @@ pub async fn snap(setting: Setting) -> Result<()> {
         Way::Direct => crate::link::connect(&page, &endpoint, setting.way).await?,
     };
     let x = soon(ours.accept_channel()).await?.ok_or("the association ended")?;
-    let stats = ours.stats();
-    println!("    {} packets until the first channel", stats.packets_received);
+    // INIT, INIT ACK, COOKIE ECHO and COOKIE ACK, in at least three packets of the browser's, or none of them.
+    let packets = ours.stats().packets_received;
+    println!("    {packets} packets until the first channel");
+    assert_eq!(packets < 3, setting.way == Way::Signalled, "{packets} packets until the first channel");
     let link = Link { page, endpoint, ours, x };
     works(&link).await?;
     link.leave().await

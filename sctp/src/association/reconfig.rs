@@ -70,11 +70,14 @@ impl Association {
                 ReconfigParameter::IncomingReset { request, streams } => {
                     self.on_request(request, |this| this.reset_for_peer(now, &streams));
                 }
-                // Administrative denials (§5.2.1): nobody resets all TSNs of data channels, and streams are agreed on
-                // when the association is made.
-                ReconfigParameter::SsnTsnReset { request }
-                | ReconfigParameter::AddOutgoing { request, .. }
-                | ReconfigParameter::AddIncoming { request, .. } => self.on_request(request, |_| ResetResult::Denied),
+                ReconfigParameter::AddOutgoing { request, count } => {
+                    self.on_request(request, |this| this.take_more_streams(count));
+                }
+                // Administrative denials (§5.2.1): nobody resets all TSNs of data channels, and this end sends on as many
+                // streams as the peer takes from the beginning.
+                ReconfigParameter::SsnTsnReset { request } | ReconfigParameter::AddIncoming { request, .. } => {
+                    self.on_request(request, |_| ResetResult::Denied);
+                }
                 ReconfigParameter::Response { response, result, .. } => self.on_response(now, response, result),
                 ReconfigParameter::Unknown(_) => self.drop_chunk(DropReason::BadReconfig),
             }
@@ -134,6 +137,21 @@ impl Association {
             Ok(()) => ResetResult::Performed,
             Err(ResetError::NoSuchStream(_)) => ResetResult::WrongSsn,
             Err(_) => ResetResult::Denied,
+        }
+    }
+
+    /// The peer wants to send on more streams than it has announced at first (§5.2.5), as usrsctp does when a channel needs
+    /// one. A stream costs nothing until it is used, so it gets them up to the limit that is configured.
+    fn take_more_streams(&mut self, count: u16) -> ResetResult {
+        let (Some(agreed), Some(receiver)) = (&mut self.agreed, &mut self.receiver) else { return ResetResult::Denied };
+        match agreed.inbound_streams.checked_add(count).filter(|sum| *sum <= self.config.inbound_streams) {
+            Some(sum) if count > 0 => {
+                agreed.inbound_streams = sum;
+                receiver.take_streams(sum);
+                ResetResult::Performed
+            }
+            Some(_) => ResetResult::NothingToDo,
+            None => ResetResult::Denied,
         }
     }
 

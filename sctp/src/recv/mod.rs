@@ -148,6 +148,11 @@ impl Receiver {
         *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
     }
 
+    /// The peer may send on so many streams from now on.
+    pub(crate) fn take_streams(&mut self, inbound_streams: u16) {
+        self.inbound_streams = inbound_streams;
+    }
+
     /// The association is over: only what is in the inbox is still wanted.
     pub(crate) fn clear(&mut self) {
         self.tracker = Tracker::new(self.tracker.cumulative_tsn().next(), 0);
