@@ -61,7 +61,7 @@ pub struct Case {
     pub run: Run,
     /// The only browser that has what this is about.
     pub only: Option<Kind>,
-    /// It waits more than it works: runs in all columns at once.
+    /// It waits more than it works: runs beside the others of this kind, in all columns at once.
     pub is_idle: bool,
 }
 
@@ -102,22 +102,23 @@ enum Outcome {
     Elsewhere,
 }
 
-/// Runs the cases, one at a time but for those that are idle: a browser needs the machine for itself. Returns whether all passed.
+/// Runs the cases, one at a time but for those that are idle, which come last, all at once: a browser needs the machine for
+/// itself. Returns whether all passed.
 pub async fn run(cases: &[Case], columns: &[Setting]) -> bool {
-    let mut table = Vec::new();
+    let mut rows: Vec<Vec<Outcome>> = Vec::new();
     for case in cases {
-        let runs = columns.iter().map(|setting| run_one(case, setting));
-        let row = if case.is_idle {
-            join_all(runs).await
-        } else {
-            let mut row = Vec::new();
-            for run in runs {
-                row.push(run.await);
-            }
-            row
-        };
-        table.push((case.name, row));
+        let mut row = Vec::new();
+        for setting in columns.iter().filter(|_| !case.is_idle) {
+            row.push(run_one(case, setting).await);
+        }
+        rows.push(row);
     }
+    let idle = cases.iter().zip(&mut rows).filter(|(case, _)| case.is_idle);
+    join_all(idle.map(|(case, row)| async {
+        *row = join_all(columns.iter().map(|setting| run_one(case, setting))).await;
+    }))
+    .await;
+    let table: Vec<_> = cases.iter().map(|case| case.name).zip(rows).collect();
     print(&table, columns);
     table.iter().all(|(_, row)| row.iter().all(|outcome| !matches!(outcome, Outcome::Failed(_))))
 }
