@@ -1,11 +1,11 @@
 //! A page in any browser drops files onto this service, over a data channel and one UDP port.
 //!
 //! ```text
-//! cargo run --release --example drop [DIRECTORY]
+//! cargo run --release --example drop [DIRECTORY [PORT]]
 //! ```
 //!
-//! Serves the page over plain HTTP, on port 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The page connects
-//! by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's hash.
+//! Serves the page over plain HTTP, on `PORT`, or on 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The page
+//! connects by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's hash.
 
 #![expect(clippy::print_stdout, reason = "an example tells what happens")]
 
@@ -38,7 +38,14 @@ const HTTP_PORT: u16 = 8080;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let into = PathBuf::from(std::env::args_os().nth(1).unwrap_or_else(|| "downloads".into()));
+    let mut arguments = std::env::args().skip(1);
+    let into = arguments.next().unwrap_or_else(|| "downloads".to_owned());
+    let port = arguments.next().map(|port| port.parse().map_err(|_| format!("{port:?} is no port"))).transpose()?;
+    run(into.into(), port).await
+}
+
+/// The service, until the process ends.
+pub(crate) async fn run(into: PathBuf, http_port: Option<u16>) -> Result<(), Failure> {
     std::fs::create_dir_all(&into).map_err(|error| format!("cannot make the directory {}: {error}", into.display()))?;
 
     // The endpoint is behind a relay that loses datagrams on request, so the relay's addresses are the ones that browsers
@@ -52,7 +59,7 @@ async fn main() -> Result<(), Failure> {
     let endpoint = builder.build()?;
     tokio::spawn(Arc::clone(&relay).run(endpoint.local_address()));
 
-    let listener = listen().await?;
+    let listener = listen(http_port).await?;
     let port = listener.local_addr()?.port();
     tokio::spawn(axum::serve(listener, page(&endpoint.ticket()?)).into_future());
     greet(&addresses, port, relay.port()?);
@@ -83,15 +90,16 @@ fn addresses() -> Result<Vec<IpAddr>, Failure> {
     Ok(addresses)
 }
 
-async fn listen() -> Result<TcpListener, Failure> {
-    for port in [HTTP_PORT, 0] {
-        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await {
-            Ok(listener) => return Ok(listener),
-            Err(error) if port != 0 && error.kind() == std::io::ErrorKind::AddrInUse => {}
-            Err(error) => return Err(format!("cannot serve the page on port {port}: {error}").into()),
+/// The port that was asked for; or the usual one, or any if that is taken.
+async fn listen(asked: Option<u16>) -> Result<TcpListener, Failure> {
+    let port = asked.unwrap_or(HTTP_PORT);
+    let bind = |port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
+    match bind(port).await {
+        Err(error) if asked.is_none() && error.kind() == std::io::ErrorKind::AddrInUse => Ok(bind(0).await?),
+        listener => {
+            listener.map_err(|error| format!("cannot serve the page on port {port} ({error}): name another one").into())
         }
     }
-    Err("no port is free for the page".into())
 }
 
 /// The page and what it loads. Nothing comes from elsewhere.
@@ -126,6 +134,8 @@ fn greet(addresses: &[IpAddr], http: u16, udp: u16) {
         if let Ok(code) = qrcode::QrCode::new(&url) {
             println!("{}", code.render::<qrcode::render::unicode::Dense1x2>().build());
         }
+    } else {
+        println!("This machine has no other address, and Firefox never uses 127.0.0.1: take another browser.");
     }
     println!("Files and ticks come over UDP port {udp}. Ctrl-C ends the service.\n");
 }

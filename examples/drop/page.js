@@ -1,13 +1,21 @@
 // The page of `cargo run --example drop`. Channels, all opened here:
-//   "control"        texts: {ping}, {loss} to the service; {pong, now}, {life} from it
+//   "control"        texts: {ping, loss} to the service; {pong, now}, {life} from it
 //   "ticks-reliable" and "ticks-newest": a float64 from the service 60 times a second, its clock in milliseconds
 //   "file"           a text {name, size}, then the bytes; the service answers with {received} and at last {sha256, saved}
 const $ = (id) => document.getElementById(id);
 const CHUNK = 64 * 1024;
 const QUEUE_MAX = 4 * 1024 * 1024;
+// A service that has left so many pings unanswered, one a second, is gone. A browser alone takes up to half a minute to see it.
+const UNANSWERED_MAX = 4;
+// After so long without a connection the page says what may be wrong, and after so long it begins anew.
+const HINT_MS = 5_000, CONNECT_MS = 20_000;
 
 let peer = null;
 let control = null;
+// Resolves when the connection is over.
+let over = Promise.resolve();
+let unanswered = 0;
+let plots = [];
 // The service's clock minus ours, from the ping with the shortest way.
 let clock = { offset: 0, rtt: Infinity };
 
@@ -16,78 +24,85 @@ start();
 async function start() {
   $("choose").addEventListener("change", (event) => send([...event.target.files]));
   const target = $("target");
+  // Anywhere on the page: a browser would leave it for the file else.
   for (const name of ["dragover", "dragleave", "drop"]) {
-    target.addEventListener(name, (event) => {
+    document.addEventListener(name, (event) => {
       event.preventDefault();
       target.classList.toggle("over", name === "dragover");
       if (name === "drop") send([...event.dataTransfer.files]);
     });
   }
-  $("loss").addEventListener("input", tellLoss);
+  $("loss").addEventListener("input", ping);
+  setInterval(() => AgePlot.draw(plots, performance.now()), 50);
   for (;;) {
-    clearTrouble();
     try {
       await live();
     } catch (error) {
       trouble(error);
     }
     target.classList.add("off");
-    await sleep(2000);
+    await sleep(1000);
   }
 }
 
 // One connection, from its beginning to its end.
 async function live() {
   const response = await fetch("ticket.json").catch(() => null);
-  if (!response?.ok) throw new Error("The service does not answer. Is it still running? This page tries again by itself.");
+  if (!response?.ok) throw new Error("The service does not answer. Is it still running? This page connects again as soon as it is.");
   const ticket = await response.json();
+  if (!window.RTCPeerConnection) throw new Error("This browser has WebRTC switched off, by a setting or an extension: switch it on.");
   peer = new RTCPeerConnection();
+  let end;
+  over = new Promise((resolve) => { end = resolve; });
   clock = { offset: 0, rtt: Infinity };
   peer.onconnectionstatechange = showState;
   control = peer.createDataChannel("control");
   control.onmessage = onControl;
-  control.onopen = () => { tellLoss(); ping(); $("target").classList.remove("off"); };
+  control.onopen = () => { unanswered = 0; ping(); $("target").classList.remove("off"); };
   const pinging = setInterval(ping, 1000);
-  const reliable = plot("reliable", {});
-  const newest = plot("newest", { ordered: false, maxRetransmits: 0 });
-  const drawing = setInterval(() => { reliable.draw(performance.now()); newest.draw(performance.now()); }, 50);
+  plots = [plot("reliable", {}), plot("newest", { ordered: false, maxRetransmits: 0 })];
   showState();
   try {
     await connectDirect(peer, ticket);
-    await ended(peer);
+    await ended(peer, ticket);
   } finally {
     clearInterval(pinging);
-    clearInterval(drawing);
     peer.close();
+    end();
     showState();
   }
 }
 
 // Rejects when the connection is over, saying what may be the matter.
-function ended(peer) {
+function ended(peer, ticket) {
   return new Promise((_, reject) => {
     let connected = false;
-    const late = setTimeout(() => reject(new Error(unreachable())), 20_000);
+    const hint = setTimeout(() => trouble(new Error(`${unreachable(ticket)} Still trying…`)), HINT_MS);
+    const late = setTimeout(() => reject(new Error(unreachable(ticket))), CONNECT_MS);
     const look = () => {
       const state = peer.connectionState;
-      if (state === "connected") { connected = true; clearTimeout(late); clearTrouble(); }
-      if (state === "disconnected") trouble(new Error("Nothing comes from the service any more. Waiting for it…"));
       if (state === "failed" || state === "closed") {
-        clearTimeout(late);
-        reject(new Error(connected ? "The connection was lost. Trying again…" : unreachable()));
+        reject(new Error(connected ? "The connection was lost. Connecting again…" : unreachable(ticket)));
       }
     };
+    const lost = () => reject(new Error("The service ended the connection. Connecting again…"));
+    control.addEventListener("open", () => { connected = true; clearTimeout(hint); clearTimeout(late); clearTrouble(); });
+    control.addEventListener("close", lost);
+    control.addEventListener("silence", () => reject(new Error("Nothing comes from the service any more. Connecting again…")));
     peer.addEventListener("connectionstatechange", look);
-    control.addEventListener("close", () => { if (connected) reject(new Error("The service closed the connection. Trying again…")); });
-    look();
+    over.then(() => { clearTimeout(hint); clearTimeout(late); });
   });
 }
 
-function unreachable() {
-  return `No way to the service over UDP.
-• A firewall between here and there may drop UDP: allow it on the port that the service prints.
-• Firefox never uses 127.0.0.1: the machine needs a network address, or open the page at the other URL that the service prints.
-• If the service was restarted, this page picks up its new certificate by itself in a moment.`;
+function unreachable({ candidates }) {
+  const isFirefox = navigator.userAgent.includes("Firefox");
+  if (isFirefox && candidates.every(({ ip }) => ip.startsWith("127."))) {
+    return "Firefox never uses 127.0.0.1 for data channels, and the service's machine has no other address. Connect the machine "
+      + "to a network and start the service again, or take another browser.";
+  }
+  const port = candidates[0].port, hosts = candidates.map(({ ip }) => ip).join(" or ");
+  return `The page came, but data channels do not get through: UDP to port ${port} of ${hosts} is not answered. `
+    + "Allow it in the firewall of the service's machine, and see that this device is on the same network.";
 }
 
 function plot(name, options) {
@@ -96,29 +111,30 @@ function plot(name, options) {
   channel.binaryType = "arraybuffer";
   channel.onmessage = ({ data }) => {
     const now = performance.now();
+    unanswered = 0;
     view.add(now, now + clock.offset - new DataView(data).getFloat64(0));
   };
   return view;
 }
 
 function ping() {
-  if (control?.readyState === "open") control.send(JSON.stringify({ ping: performance.now() }));
-}
-
-function tellLoss() {
   const percent = Number($("loss").value);
   $("loss-value").textContent = `${percent} %`;
-  if (control?.readyState === "open") control.send(JSON.stringify({ loss: percent / 100 }));
+  if (control?.readyState !== "open") return;
+  control.send(JSON.stringify({ ping: performance.now(), loss: percent / 100 }));
+  unanswered += 1;
+  if (unanswered > UNANSWERED_MAX) control.dispatchEvent(new Event("silence"));
 }
 
 function onControl({ data }) {
   const message = JSON.parse(data);
+  unanswered = 0;
   if (message.pong !== undefined) {
     const now = performance.now(), rtt = now - message.pong;
     if (rtt < clock.rtt) clock = { rtt, offset: message.now - (message.pong + rtt / 2) };
     $("rtt").textContent = `round trip ${rtt.toFixed(1)} ms`;
   }
-  if (message.life !== undefined) document.getElementById(`life-${message.life}`)?.replaceWith(lifeOf(message.life, message.states));
+  if (message.life !== undefined) document.getElementById(`life-${message.life}`)?.replaceWith(lifeOf(message.states));
 }
 
 async function send(files) {
@@ -128,25 +144,32 @@ async function send(files) {
 
 async function sendFile(file) {
   const view = fileView(file);
+  if (control?.readyState !== "open") return view.fail("not sent, because there is no connection: drop it again when there is");
+  const gone = over;
   const channel = peer.createDataChannel("file");
   const life = [];
   const mark = (state) => {
+    if (life.at(-1)?.state === state || life.at(-1)?.state === "closed") return;
     life.push({ state, at: performance.now() });
     view.life.replaceChildren(...stations(life));
   };
   mark(channel.readyState);
   channel.addEventListener("open", () => mark("open"));
-  channel.addEventListener("closing", () => { if (life.at(-1).state !== "closing") mark("closing"); });
-  channel.addEventListener("error", ({ error }) => { mark("error"); view.say(`failed: ${error?.message ?? "the connection was lost"}`); });
-  const closed = new Promise((resolve) => channel.addEventListener("close", () => { mark("closed"); resolve(); }));
+  channel.addEventListener("closing", () => mark("closing"));
+  channel.addEventListener("error", () => mark("error"));
+  // The end of a connection ends its channels, and not every browser tells them so.
+  const closed = Promise.race([new Promise((resolve) => channel.addEventListener("close", resolve)), gone]).then(() => mark("closed"));
+  let failure = null;
   const receipt = new Promise((resolve, reject) => {
+    const fail = (why) => { failure ??= new Error(why); reject(failure); };
     channel.onmessage = ({ data }) => {
       const message = JSON.parse(data);
       if (message.received !== undefined) view.progress(message.received);
-      if (message.failed !== undefined) reject(new Error(message.failed));
+      if (message.failed !== undefined) fail(message.failed);
       if (message.sha256 !== undefined) resolve(message);
     };
-    closed.then(() => reject(new Error("the channel closed before the service had it all")));
+    gone.then(() => fail("the connection was lost: drop the file again"));
+    closed.then(() => fail("the service closed the channel before it had all: drop the file again"));
   });
   receipt.catch(() => {}); // Said where it is awaited.
   try {
@@ -155,22 +178,27 @@ async function sendFile(file) {
     channel.send(JSON.stringify({ name: file.name, size: file.size }));
     const hash = new Sha256();
     for (let at = 0; at < file.size; at += CHUNK) {
-      const bytes = new Uint8Array(await file.slice(at, at + CHUNK).arrayBuffer());
+      const bytes = new Uint8Array(await read(file, at));
       hash.update(bytes);
       await Promise.race([room(channel), receipt]);
+      if (failure) throw failure;
       channel.send(bytes);
     }
     const sent = hash.hex();
     const { sha256, saved } = await receipt;
     view.done(sent, sha256, saved);
   } catch (error) {
-    view.say(`failed: ${error.message}`);
+    view.fail(`not received: ${(failure ?? error).message}`);
   }
   if (channel.readyState === "open" || channel.readyState === "connecting") {
     channel.close();
     mark(channel.readyState);
   }
   await closed;
+}
+
+function read(file, at) {
+  return file.slice(at, at + CHUNK).arrayBuffer().catch(() => { throw new Error("it cannot be read, be it a folder or gone"); });
 }
 
 function opened(channel) {
@@ -191,12 +219,16 @@ function fileView(file) {
   const life = element("ol", { className: "life" });
   const serverLife = element("div", {});
   const begun = performance.now();
-  $("files").prepend(element("div", { className: "card" },
+  const card = element("div", { className: "card" },
     element("p", { className: "name", textContent: file.name }), bar, numbers, hash,
-    element("div", { className: "who", textContent: "the channel's life, here" }), life, serverLife));
+    element("div", { className: "who", textContent: "the channel's life, here" }), life, serverLife);
+  $("files").prepend(card);
   return {
     life, serverLife,
-    say: (text) => { numbers.textContent = text; },
+    fail: (text) => {
+      card.classList.add("failed");
+      numbers.textContent = text;
+    },
     progress: (received) => {
       const rate = received / ((performance.now() - begun) / 1000);
       bar.value = received;
@@ -213,9 +245,9 @@ function fileView(file) {
   };
 }
 
-function lifeOf(id, states) {
+function lifeOf(states) {
   const life = states.map(([state, at]) => ({ state, at }));
-  return element("div", { id: `life-${id}` }, element("div", { className: "who", textContent: "and at the service" }),
+  return element("div", {}, element("div", { className: "who", textContent: "and at the service" }),
     element("ol", { className: "life" }, ...stations(life)));
 }
 

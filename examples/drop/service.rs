@@ -9,10 +9,10 @@ use narrowboat::{Association, Bytes, ChannelEvent, DataChannel, Message};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::Failure;
-use crate::name::safe_name;
-use crate::partial::Partial;
-use crate::relay::Relay;
+use super::Failure;
+use super::name::safe_name;
+use super::partial::Partial;
+use super::relay::Relay;
 
 /// How often the page is told how much has arrived.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -56,6 +56,7 @@ impl Service {
                 let pong = json!({ "pong": ping, "now": self.now() });
                 let _ = channel.send(pong.to_string()).await;
             }
+            // With every ping: the browser's address, which is what the relay knows it by, may have changed.
             if let Some(share) = message.get("loss").and_then(Value::as_f64) {
                 self.relay.set_loss(association.remote_address(), share);
             }

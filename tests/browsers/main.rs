@@ -23,6 +23,10 @@ mod bulk;
 mod channels;
 mod child;
 mod closing;
+mod drop;
+#[path = "../../examples/drop/main.rs"]
+#[expect(dead_code, unused_imports, reason = "its `main` and its unit tests are not for this program")]
+mod drop_example;
 mod end;
 mod link;
 mod many;
@@ -82,6 +86,10 @@ fn cases() -> Vec<Case> {
         case!("pages: reloaded in the middle", BOTH, pages::reloaded_in_the_middle),
         case!("pages: a browser is killed", BOTH, pages::killed).idle(),
         case!("pages: our process is killed, and comes back", BOTH, pages::the_service_comes_back).idle(),
+        case!("the drop example: files, their hashes, the channel's life", DIRECT, drop::files_arrive),
+        case!("the drop example: what loss does", DIRECT, drop::loss_shows),
+        case!("the drop example: the service is killed, and comes back", DIRECT, drop::the_page_connects_again),
+        case!("the drop example: a file that cannot be written", DIRECT, drop::a_refused_file_says_why),
         case!("secure: DTLS 1.2, and 1.3", BOTH, secure::both_versions),
         case!("secure: ClientHello whole, and fragmented", DIRECT, secure::whole_and_fragmented_hellos),
         case!("secure: both roles", SIGNALLED, secure::both_roles),
@@ -94,11 +102,14 @@ fn cases() -> Vec<Case> {
 }
 
 fn main() -> Result<ExitCode> {
-    let network = if child::is_service() { "" } else { namespace::enter() };
+    let network = if child::is_service() || drop::is_service() { "" } else { namespace::enter() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         if child::is_service() {
             child::serve().await?;
+        }
+        if drop::is_service() {
+            drop::serve().await?;
         }
         for kind in Kind::ALL {
             println!("{}", kind.version()?);
