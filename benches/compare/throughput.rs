@@ -18,7 +18,7 @@ const SMALL_MESSAGE: usize = 64;
 
 const WINDOWS: [u32; 4] = [256 << 10, 1 << 20, 4 << 20, 16 << 20];
 
-/// How far the cost of a packet may lie apart over the windows and still count as flat.
+/// How much a packet may cost beside one of a smaller window for the cost to count as flat.
 const FLAT: f64 = 1.25;
 
 /// What is sent through which window.
@@ -238,7 +238,7 @@ pub(crate) fn window(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
             )
         })
         .collect();
-    let flatness: Vec<Option<f64>> = (0..plan.stacks.len())
+    let growth: Vec<Option<f64>> = (0..plan.stacks.len())
         .map(|column| {
             let medians: Option<Vec<f64>> = by_window
                 .iter()
@@ -248,20 +248,25 @@ pub(crate) fn window(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
                 })
                 .collect();
             let medians = medians?;
-            let least = medians.iter().copied().min_by(f64::total_cmp)?;
-            Some(medians.iter().copied().max_by(f64::total_cmp)? / least)
+            let (mut least, mut growth) = (f64::INFINITY, 0.0_f64);
+            for cost in medians {
+                growth = growth.max(cost / least);
+                least = least.min(cost);
+            }
+            Some(growth)
         })
         .collect();
     let cell = |ratio: &Option<f64>| match ratio {
         Some(ratio) => Cell::plain(format!("{ratio:.2}")),
         None => Cell::Failed("not measured at every window".into()),
     };
-    let cells = flatness.iter().map(cell).collect();
-    rows.push(Row { title: "window: the dearest to the cheapest".into(), unit: "ratio", cells, ratio: None });
-    let ours = plan.column(Stack::Narrowboat).and_then(|column| flatness.get(column).copied().flatten());
+    let cells = growth.iter().map(cell).collect();
+    rows.push(Row { title: "window: most to that of a smaller one".into(), unit: "ratio", cells, ratio: None });
+    let ours = plan.column(Stack::Narrowboat).and_then(|column| growth.get(column).copied().flatten());
     let verdicts = ours
         .map(|ratio| {
-            let text = format!("window: the dearest packet costs {ratio:.2} times the cheapest, 256 KiB to 16 MiB");
+            let text =
+                format!("window: a packet costs at most {ratio:.2} of one of a smaller window, 256 KiB to 16 MiB");
             Verdict::new(text, ratio <= FLAT, "at most 1.25")
         })
         .into_iter()

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use self::congestion::{Controller, controller};
+use self::congestion::{Controller, Usage, controller};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
 use self::pacer::Pacer;
@@ -73,8 +73,7 @@ pub(crate) struct Sender {
     pacer: Pacer,
     /// When the pacer lets the next packet out.
     paced_until: Option<Instant>,
-    /// Flight size when it was last tried to send, which says whether the congestion window was used.
-    flight_written: usize,
+    window_usage: Usage,
     /// What may be sent once whatever the congestion window.
     allowance: Allowance,
     is_forward_tsn_due: bool,
@@ -107,7 +106,7 @@ impl Sender {
             recovery: None,
             pacer: Pacer::new(mtu),
             paced_until: None,
-            flight_written: 0,
+            window_usage: Usage::default(),
             allowance: Allowance::Nothing,
             is_forward_tsn_due: false,
             restarts_t3: false,

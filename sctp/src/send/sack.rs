@@ -63,8 +63,7 @@ impl Sender {
             self.congestion.on_acked(Acked {
                 bytes,
                 cumulative: advanced,
-                flight_before: self.flight_written,
-                is_paced: self.paced_until.is_some(),
+                usage: self.window_usage,
                 in_recovery,
                 rtt: learned.rtt,
                 srtt: rto.srtt().or(learned.rtt).unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::congestion::Usage;
 use super::pacer::Rate;
 use super::recovery::Recovery;
 use super::{Allowance, Sender};
@@ -50,7 +51,9 @@ impl Sender {
     /// data. Returns whether anything was written.
     pub(crate) fn write(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let wrote = self.write_due(now, room, rto, out);
-        self.flight_written = self.outstanding.flight_size();
+        let (flight_size, cwnd) = (self.outstanding.flight_size(), self.congestion.cwnd());
+        let mtu = self.mtu - PACKET_HEADER_LEN;
+        self.window_usage = Usage::new(flight_size, cwnd, mtu, self.paced_until.is_some());
         wrote
     }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::window::Window;
-use super::{Acked, Controller};
+use super::{Acked, Controller, Usage};
 
 /// How fast the window grows, in packets a cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
@@ -85,7 +85,7 @@ impl Controller for Cubic {
             return;
         }
         let mut epoch = self.epoch.unwrap_or_else(|| self.begin_epoch(acked.now));
-        if !self.window.was_full(&acked) {
+        if acked.usage != Usage::Full {
             // §5.8: time in which the window was not used does not count.
             epoch.began_at += acked.now.saturating_duration_since(epoch.last_acked_at);
             epoch.last_acked_at = acked.now;
@@ -160,7 +160,7 @@ mod tests {
                 let (window, steps) = (cubic.cwnd(), cubic.cwnd() / (2 * MTU));
                 for _ in 0..steps {
                     *now += srtt / u32::try_from(steps).unwrap();
-                    cubic.on_acked(Acked { now: *now, srtt, ..acked(window / steps, cubic.cwnd()) });
+                    cubic.on_acked(Acked { now: *now, srtt, ..acked(window / steps) });
                     cubic.check_consistency();
                 }
                 cubic.cwnd() / MTU
@@ -230,7 +230,7 @@ mod tests {
         let before = cubic.cwnd();
         for _ in 0..100 {
             now += 100 * MS;
-            cubic.on_acked(Acked { now, srtt: 100 * MS, ..acked(MTU, MTU) });
+            cubic.on_acked(Acked { now, srtt: 100 * MS, usage: Usage::Part, ..acked(MTU) });
         }
         assert_eq!(cubic.cwnd(), before);
         let after = rounds(&mut cubic, &mut now, 100 * MS, 1);
@@ -252,8 +252,8 @@ mod tests {
             }
             now += Duration::from_secs(step * step * 1000);
             cubic.window.cwnd = cubic.window.cwnd.max(cubic.window.ssthresh + 1);
-            let (bytes, flight_before) = (usize::try_from(step << 24).unwrap(), cubic.cwnd());
-            cubic.on_acked(Acked { now, srtt: Duration::from_secs(step), ..acked(bytes, flight_before) });
+            let bytes = usize::try_from(step << 24).unwrap();
+            cubic.on_acked(Acked { now, srtt: Duration::from_secs(step), ..acked(bytes) });
             cubic.check_consistency();
         }
     }

@@ -12,6 +12,33 @@ use self::cubic::Cubic;
 use self::new_reno::NewReno;
 use crate::config::CongestionControl;
 
+/// How much of the congestion window was used when it was last tried to send. One that was not says nothing about what the
+/// path would have carried.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Usage {
+    /// There was room for more than there was to send.
+    #[default]
+    Part,
+    /// More than half, and more would have left but for its time: pacing is always behind a window that doubles
+    /// (RFC 9002 §7.8).
+    Paced,
+    /// There was no room for another packet.
+    Full,
+}
+
+impl Usage {
+    /// `mtu`: as for [`controller`].
+    pub(crate) fn new(flight_size: usize, cwnd: usize, mtu: usize, is_paced: bool) -> Self {
+        if flight_size + mtu > cwnd {
+            Self::Full
+        } else if is_paced && flight_size > cwnd / 2 {
+            Self::Paced
+        } else {
+            Self::Part
+        }
+    }
+}
+
 /// What one SACK acknowledged for the first time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acked {
@@ -19,11 +46,9 @@ pub(crate) struct Acked {
     pub(crate) bytes: usize,
     /// Whether the Cumulative TSN Ack Point moved.
     pub(crate) cumulative: bool,
-    /// Flight size when it was last tried to send. SACKs often come in batches; the first of them must not make the window
-    /// look unused to the others.
-    pub(crate) flight_before: usize,
-    /// Whether there was more to send, which waited for nothing but its time.
-    pub(crate) is_paced: bool,
+    /// Judged before the SACK and those that came with it, lest the first of a batch makes the window look unused to the
+    /// others.
+    pub(crate) usage: Usage,
     /// Whether a loss is being repaired.
     pub(crate) in_recovery: bool,
     /// Round-trip time of the latest transmission that was acknowledged, unless it was a retransmission.
@@ -71,18 +96,24 @@ mod testing {
 
     pub(super) const MTU: usize = 1200;
 
-    /// A SACK outside recovery that moves the Cumulative TSN Ack Point.
-    pub(super) fn acked(bytes: usize, flight_before: usize) -> Acked {
+    /// A SACK outside recovery that moves the Cumulative TSN Ack Point when the window was full.
+    pub(super) fn acked(bytes: usize) -> Acked {
         Acked {
             bytes,
             cumulative: true,
-            flight_before,
-            is_paced: false,
+            usage: Usage::Full,
             in_recovery: false,
             rtt: None,
             srtt: Duration::from_millis(100),
             now: some_time(),
             is_new_round: false,
         }
+    }
+    #[test]
+    fn a_window_is_used_if_it_is_full_or_more_than_half_full_and_paced() {
+        let usage = |packets: usize, is_paced| Usage::new(packets * MTU, 10 * MTU, MTU, is_paced);
+        assert_eq!([usage(5, false), usage(9, false), usage(10, false)], [Usage::Part, Usage::Part, Usage::Full]);
+        assert_eq!([usage(5, true), usage(6, true), usage(10, true)], [Usage::Part, Usage::Paced, Usage::Full]);
+        assert_eq!(Usage::new(9 * MTU + 1, 10 * MTU, MTU, false), Usage::Full, "no packet fits");
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::window::Window;
-use super::{Acked, Controller};
+use super::{Acked, Controller, Usage};
 
 #[derive(Debug)]
 pub(crate) struct NewReno {
@@ -33,7 +33,7 @@ impl Controller for NewReno {
         }
         self.partial_bytes_acked += acked.bytes;
         if self.partial_bytes_acked >= self.window.cwnd {
-            if self.window.was_full(&acked) {
+            if acked.usage == Usage::Full {
                 self.partial_bytes_acked -= self.window.cwnd;
                 self.window.cwnd += self.window.mtu;
             } else {
@@ -78,7 +78,7 @@ mod tests {
         reno.window.cwnd += MTU;
         let mut total = 0;
         while total < reno.cwnd() {
-            reno.on_acked(acked(MTU, reno.cwnd()));
+            reno.on_acked(acked(MTU));
             total += MTU;
         }
         assert_eq!(reno.cwnd(), start + 2 * MTU);

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Acked;
 use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, Phase};
+use super::{Acked, Usage};
 use crate::send::pacer::Pacer;
 
 /// Initial window in packets (RFC 6928). RFC 9260 says 4,404 bytes; ten packets is what TCP, QUIC and the browsers'
@@ -35,11 +35,6 @@ impl Window {
         Self { mtu, cwnd: INITIAL_PACKETS * mtu, ssthresh: usize::MAX, hystart: HyStart::new() }
     }
 
-    /// Whether the window was used. One that was not says nothing about what the path would have carried.
-    pub(super) fn was_full(&self, acked: &Acked) -> bool {
-        acked.flight_before + self.mtu > self.cwnd
-    }
-
     /// Grows in slow start (RFC 9260 §7.2.1, RFC 9406). False if slow start was over before.
     pub(super) fn slow_start(&mut self, acked: &Acked) -> bool {
         if self.cwnd > self.ssthresh {
@@ -57,9 +52,7 @@ impl Window {
             Phase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
             Phase::Fast | Phase::Over => acked.bytes,
         };
-        // Pacing is always behind a window that doubles; that it is not quite full then says nothing (RFC 9002 §7.8).
-        let was_used = self.was_full(acked) || acked.is_paced && acked.flight_before > self.cwnd / 2;
-        if was_used && acked.cumulative {
+        if acked.usage != Usage::Part && acked.cumulative {
             let growth_max = if Pacer::is_used(acked.srtt) { usize::MAX } else { PACKETS_PER_SACK_MAX * self.mtu };
             self.cwnd += growth.min(growth_max);
         }
@@ -109,16 +102,14 @@ mod tests {
     fn slow_start_grows_by_what_was_acked_if_the_window_was_full() {
         let mut window = Window::new(MTU);
         let start = window.cwnd;
-        assert!(window.slow_start(&acked(2 * MTU, start / 2)));
+        assert!(window.slow_start(&Acked { usage: Usage::Part, ..acked(2 * MTU) }));
         assert_eq!(window.cwnd, start, "half of the window was idle");
-        window.slow_start(&Acked { is_paced: true, ..acked(2 * MTU, start / 2) });
-        assert_eq!(window.cwnd, start, "pacing is no excuse for that");
-        window.slow_start(&Acked { is_paced: true, ..acked(2 * MTU, start / 2 + 1) });
-        assert_eq!(window.cwnd, start + 2 * MTU, "the rest was about to leave");
-        window.cwnd = start;
-        window.slow_start(&acked(2 * MTU, start));
-        assert_eq!(window.cwnd, start + 2 * MTU);
-        window.slow_start(&Acked { cumulative: false, ..acked(MTU, window.cwnd) });
+        for usage in [Usage::Paced, Usage::Full] {
+            window.cwnd = start;
+            window.slow_start(&Acked { usage, ..acked(2 * MTU) });
+            assert_eq!(window.cwnd, start + 2 * MTU);
+        }
+        window.slow_start(&Acked { cumulative: false, ..acked(MTU) });
         assert_eq!(window.cwnd, start + 2 * MTU, "gap reports alone do not open the window");
     }
 
@@ -127,11 +118,11 @@ mod tests {
         let mut window = Window::new(MTU);
         let start = window.cwnd;
         for _ in 0..1000 {
-            window.slow_start(&acked(0, window.cwnd));
+            window.slow_start(&acked(0));
         }
         assert_eq!(window.cwnd, start);
         for _ in 0..12 {
-            window.slow_start(&acked(100, window.cwnd));
+            window.slow_start(&acked(100));
         }
         assert_eq!(window.cwnd, start + MTU);
     }
@@ -153,7 +144,7 @@ mod tests {
         for (srtt, growth) in [(Duration::from_millis(10), 500), (Duration::from_micros(100), PACKETS_PER_SACK_MAX)] {
             let mut window = Window::new(MTU);
             window.cwnd = 500 * MTU;
-            window.slow_start(&Acked { srtt, ..acked(500 * MTU, 500 * MTU) });
+            window.slow_start(&Acked { srtt, ..acked(500 * MTU) });
             assert_eq!(window.cwnd, (500 + growth) * MTU, "{srtt:?}");
         }
     }
