@@ -5,17 +5,23 @@
 //! cargo bench --bench loopback -- [--quick] [SCENARIO]…
 //! ```
 //!
-//! Scenarios: `one many small echo idle secure`, all by default. `secure` fails if the secure path costs more than one and a
-//! half times what the plain path and DTLS cost apart. Needs Linux, whose `/proc` tells processor time and context
+//! Scenarios: `one many small echo idle secure flood`, all by default. `secure` fails if the secure path costs more than one
+//! and a half times what the plain path and DTLS cost apart, `flood` if a flood of forged checks takes more than a twentieth
+//! of the goodput of those who are connected. Needs Linux, whose `/proc` tells processor time and context
 //! switches.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is the point")]
 
 #[cfg(feature = "webrtc")]
 mod dtls;
+#[cfg(feature = "webrtc")]
+mod flood;
 mod process;
 mod scenario;
 #[cfg(feature = "webrtc")]
 mod secure;
+#[cfg(feature = "webrtc")]
+#[path = "../../tests/secure/stun.rs"]
+mod stun;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,7 +37,7 @@ const SMALL: usize = 100;
 const MANY: usize = 32;
 
 #[cfg(feature = "webrtc")]
-const NAMES: &[&str] = &["one", "many", "small", "echo", "idle", "secure"];
+const NAMES: &[&str] = &["one", "many", "small", "echo", "idle", "secure", "flood"];
 #[cfg(not(feature = "webrtc"))]
 const NAMES: &[&str] = &["one", "many", "small", "echo", "idle"];
 
@@ -71,6 +77,8 @@ fn run(arguments: &[String]) -> Result<()> {
             "echo" => echo(&runtime, time)?,
             #[cfg(feature = "webrtc")]
             "secure" => secure::compare(rounds, time)?,
+            #[cfg(feature = "webrtc")]
+            "flood" => flood::compare(&runtime, rounds, time)?,
             _ => idle(&runtime, time)?,
         }
     }

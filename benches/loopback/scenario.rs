@@ -74,6 +74,18 @@ impl Flow {
         Ok(Self { senders, associations, receiver, received })
     }
 
+    /// Where the receiving end is.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.receiver.local_address()
+    }
+
+    /// Checks that the receiving end has refused so far.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn checks_refused(&self) -> u64 {
+        self.receiver.stats().secure.checks_refused
+    }
+
     /// Looks on for a while.
     pub(crate) async fn measure(&self, time: Duration) -> Result<Outcome> {
         let sent = || {
@@ -112,6 +124,11 @@ impl Flow {
 impl Outcome {
     fn gibibytes(&self) -> f64 {
         self.bytes.iter().sum::<u64>() as f64 / (1_u64 << 30) as f64
+    }
+
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn seconds(&self) -> f64 {
+        self.usage.wall.as_secs_f64()
     }
 
     pub(crate) fn gigabits(&self) -> f64 {

@@ -1,6 +1,14 @@
 //! Datagrams that are not any association's: answers to strangers, and to checks.
 
+#[cfg(feature = "webrtc")]
+use std::time::{Duration, Instant};
+
 use crate::socket::{Route, Socket};
+
+/// Refusals of checks that are sent in a second. Whoever has made a mistake hears of it; whoever makes ten thousand of them
+/// does not keep this end busy with telling him so, or somebody else in whose name they are.
+#[cfg(feature = "webrtc")]
+const REFUSALS_PER_SECOND_MAX: u32 = 200;
 
 /// Answers that wait to be sent, one after another in one buffer.
 #[derive(Debug, Default)]
@@ -8,6 +16,9 @@ pub(crate) struct Answers {
     bytes: Vec<u8>,
     /// Where each goes, and where it ends.
     ends: Vec<(Route, usize)>,
+    /// Since when refusals are counted, and how many there were.
+    #[cfg(feature = "webrtc")]
+    refusals: Option<(Instant, u32)>,
 }
 
 impl Answers {
@@ -23,6 +34,21 @@ impl Answers {
         }
     }
 
+    /// As [`push`](Self::push), for the refusal of a check: dropped if there were too many in this second.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn push_refusal(&mut self, now: Instant, route: Route) {
+        let (since, count) = self
+            .refusals
+            .filter(|(since, _)| now.saturating_duration_since(*since) < Duration::from_secs(1))
+            .unwrap_or((now, 0));
+        self.refusals = Some((since, count.saturating_add(1)));
+        if count < REFUSALS_PER_SECOND_MAX {
+            self.push(route);
+        } else {
+            self.bytes.truncate(self.ends.last().map_or(0, |(_, end)| *end));
+        }
+    }
+
     /// Sends them all, or drops those that the system has no room for: whoever asked will ask again.
     pub(crate) fn send(&mut self, socket: &Socket) {
         let mut start = 0;
@@ -33,5 +59,29 @@ impl Answers {
             start = end;
         }
         self.bytes.clear();
+    }
+}
+
+#[cfg(all(test, feature = "webrtc"))]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    #[test]
+    fn k04_refusals_beyond_two_hundred_in_a_second_are_dropped_and_nothing_else_is() {
+        let (mut answers, start) = (Answers::default(), Instant::now());
+        let route = Route { remote: SocketAddr::from(([192, 0, 2, 1], 7)), local: None };
+        for number in 0..10_000 {
+            answers.buffer().extend([7; 44]);
+            answers.push_refusal(start + Duration::from_micros(number * 90), route);
+        }
+        assert_eq!((answers.ends.len(), answers.bytes.len()), (200, 200 * 44));
+        answers.buffer().extend([8; 100]);
+        answers.push(route);
+        assert_eq!(answers.ends.last().map(|(_, end)| *end), Some(200 * 44 + 100));
+        answers.buffer().extend([7; 44]);
+        answers.push_refusal(start + Duration::from_secs(1), route);
+        assert_eq!(answers.ends.len(), 202, "another second");
     }
 }

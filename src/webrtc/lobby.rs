@@ -82,12 +82,16 @@ impl Lobby {
         let Route { remote, .. } = datagram.route;
         let revokes = |name: &DirectName<'_>| self.revocations.revokes(now, remote, name.server);
         let outcome = direct::answer(&message, remote, self.context.prefixes, revokes, answers.buffer());
-        answers.push(datagram.route);
-        count(match outcome {
+        let counter = match outcome {
             Ok(_) => &counters.checks_answered,
             Err(Refusal::Forbidden) => &counters.consents_revoked,
             Err(_) => &counters.checks_refused,
-        });
+        };
+        match outcome {
+            Ok(_) => answers.push(datagram.route),
+            Err(_) => answers.push_refusal(now, datagram.route),
+        }
+        count(counter);
     }
 
     fn handle_dtls(

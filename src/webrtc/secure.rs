@@ -261,15 +261,16 @@ impl Secure {
         match message.class {
             Class::Request => {
                 let checked = state.on_request(now, route.remote, &message, &self.context, self.handle, findings);
-                findings.answers.push(route);
                 match checked {
                     Some(checked) => {
+                        findings.answers.push(route);
                         self.context.counters.checks_answered.fetch_add(1, Ordering::Relaxed);
                         let Checked { evicted, .. } = checked;
                         findings.learned.push(Learned { handle: self.handle, address: route.remote, evicted });
                         state.on_checked(now, route, checked, &self.context, progress);
                     }
                     None => {
+                        findings.answers.push_refusal(now, route);
                         self.context.counters.checks_refused.fetch_add(1, Ordering::Relaxed);
                     }
                 }

@@ -9,6 +9,7 @@
 )]
 
 pub mod relay;
+pub mod stun;
 
 use std::future::Future;
 use std::time::Duration;
