@@ -20,7 +20,7 @@ const RATE: f64 = 10_000.0;
 const GOODPUT_MIN: f64 = 0.95;
 
 /// Windows of each kind in a round.
-const WINDOWS: usize = 8;
+const WINDOWS: u32 = 8;
 
 /// A transfer that takes all there is of the processor, with a flood and without, in short windows by turns, so that
 /// whatever else the machine does meets both alike.
@@ -28,7 +28,7 @@ const WINDOWS: usize = 8;
 /// The flood comes from this machine too, which is not what is asked about: in the windows without, it goes to a socket that
 /// nobody reads.
 pub(crate) fn compare(runtime: &tokio::runtime::Runtime, rounds: usize, time: Duration) -> Result<()> {
-    let window = time / WINDOWS as u32;
+    let window = time / WINDOWS;
     let (quiet, flooded, refused) = runtime.block_on(async {
         let flow = Flow::start_secure(BULK).await?;
         flow.measure(time / 2).await?;
@@ -37,7 +37,7 @@ pub(crate) fn compare(runtime: &tokio::runtime::Runtime, rounds: usize, time: Du
         let flood = Flood::start(idle)?;
         let (mut quiet, mut flooded) = (Vec::new(), Vec::new());
         let refused = flow.checks_refused();
-        for number in 0..rounds * WINDOWS {
+        for number in 0..rounds * WINDOWS as usize {
             // Neither kind is always the first.
             for is_flooded in if number % 2 == 0 { [false, true] } else { [true, false] } {
                 flood.aim(if is_flooded { victim } else { idle });
@@ -87,10 +87,10 @@ async fn alone(time: Duration) -> Result<f64> {
     let flood = Flood::start(sink.local_addr()?)?;
     let mut cpu = [0.0; 2];
     let refused = endpoint.stats().secure.checks_refused;
-    for target in [sink.local_addr()?, endpoint.local_address()].into_iter().cycle().take(2 * WINDOWS) {
+    for target in [sink.local_addr()?, endpoint.local_address()].into_iter().cycle().take(2 * WINDOWS as usize) {
         flood.aim(target);
         let mark = Mark::now()?;
-        tokio::time::sleep(time / WINDOWS as u32).await;
+        tokio::time::sleep(time / WINDOWS).await;
         let spent = mark.elapsed()?.cpu().as_secs_f64();
         let [unread, read] = &mut cpu;
         *if target == endpoint.local_address() { read } else { unread } += spent;
