@@ -7,7 +7,7 @@
 //! Serves the page over plain HTTP, on `PORT`, or on 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The page
 //! connects by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's hash.
 
-#![expect(clippy::print_stdout, reason = "an example tells what happens")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example tells what happens")]
 
 #[path = "../../src/bin/narrowboat/file/name.rs"]
 mod name;
@@ -18,6 +18,7 @@ mod service;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,7 +38,17 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 const HTTP_PORT: u16 = 8080;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    match start().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let into = arguments.next().unwrap_or_else(|| "downloads".to_owned());
     let port = arguments.next().map(|port| port.parse().map_err(|_| format!("{port:?} is no port"))).transpose()?;

@@ -2,9 +2,11 @@
 //! Firefox by WebDriver BiDi, neither with a driver binary.
 //!
 //! ```text
-//! cargo test --release --test browsers -- --nocapture
+//! cargo test --release --features axum --test browsers -- --nocapture
 //! cargo test --release --test browsers -- closing firefox      # only cases and columns with this in their name
 //! ```
+//!
+//! The feature `axum` adds the case of its routes.
 //!
 //! Ends with a table, case × browser. Nothing is skipped: a browser that is missing is an error.
 
@@ -21,6 +23,12 @@
 mod browser;
 mod bulk;
 mod channels;
+#[cfg(feature = "axum")]
+mod chat;
+#[cfg(feature = "axum")]
+#[path = "../../examples/chat/main.rs"]
+#[expect(dead_code, reason = "its `main` is for the example alone")]
+mod chat_example;
 mod child;
 mod closing;
 mod drop;
@@ -60,7 +68,7 @@ const PAGE: &str = concat!(
 
 /// In the order of the table. `BOTH` ways if the question is the same in both.
 fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         case!("browsers among themselves: who sees what when a channel ends", SIGNALLED, closing::baseline),
         case!("MDN's example: the page closes after the first message", BOTH, mdn::the_page_closes),
         case!("MDN's example: we close instead", BOTH, mdn::we_close),
@@ -98,7 +106,14 @@ fn cases() -> Vec<Case> {
         case!("secure: a wrong certificate hash of the browser", SIGNALLED, secure::a_wrong_hash_of_the_browser),
         case!("secure: SNAP, the handshake of SCTP in offer and answer", BOTH, secure::snap).only(Kind::Chromium),
         case!("interleaving on, and off", BOTH, secure::interleaving).only(Kind::Chromium),
-    ]
+    ];
+    #[cfg(feature = "axum")]
+    let chat =
+        Some(case!("the chat example: two browsers talk, by the axum routes", SIGNALLED, chat::two_browsers_talk));
+    #[cfg(not(feature = "axum"))]
+    let chat = None;
+    cases.extend(chat);
+    cases
 }
 
 fn main() -> Result<ExitCode> {

@@ -1,0 +1,74 @@
+//! A chat for browsers, beside what else an axum server does: a page sends its offer with one POST, then talks over a data
+//! channel.
+//!
+//! ```text
+//! cargo run --example chat --features axum [PORT]
+//! ```
+
+#![expect(clippy::print_stdout, reason = "an example tells what happens")]
+
+use std::net::Ipv4Addr;
+
+use axum::Router;
+use axum::response::Html;
+use axum::routing::get;
+use narrowboat::{Endpoint, Identity, Incoming, Message};
+use tokio::net::TcpListener;
+use tokio::sync::broadcast::{Sender, channel, error::RecvError};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Messages that a slow page may be behind the others before it misses some.
+const BEHIND_MAX: usize = 256;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let port = std::env::args().nth(1).map_or(Ok(8080), |port| port.parse())?;
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
+    println!("Open http://127.0.0.1:{}/ in two browsers.", listener.local_addr()?.port());
+    serve(listener).await
+}
+
+/// Serves the page and its channels, until the process ends.
+pub(crate) async fn serve(listener: TcpListener) -> Result<(), Failure> {
+    // Channels have a UDP port of their own. A service keeps its identity in a file; pages come for the current one.
+    let endpoint = Endpoint::builder().bind("0.0.0.0:0").identity(Identity::generate()?).build()?;
+    let app = Router::new()
+        .route("/", get(|| async { Html(include_str!("page.html")) }))
+        .nest("/channels", narrowboat::signalling(endpoint.clone()));
+    tokio::spawn(axum::serve(listener, app).into_future());
+
+    let (room, _) = channel(BEHIND_MAX);
+    while let Some(incoming) = endpoint.accept().await {
+        let room = room.clone();
+        tokio::spawn(async move {
+            let address = incoming.remote_address();
+            match talk(incoming, &room).await {
+                Ok(()) => println!("{address} has left"),
+                Err(error) => println!("{address} is gone: {error}"),
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Passes what one page says to all, and what all say to the page. A page that reads slowly holds up nobody.
+async fn talk(incoming: Incoming, room: &Sender<Message>) -> Result<(), narrowboat::Error> {
+    let association = incoming.await?;
+    let Some(channel) = association.accept_channel().await else { return Ok(()) };
+    let mut said = room.subscribe();
+    loop {
+        tokio::select! {
+            message = channel.recv() => match message {
+                // Fails if nobody listens, which cannot be: this page does.
+                Some(message) => drop(room.send(message?)),
+                None => return Ok(()),
+            },
+            message = said.recv() => match message {
+                Ok(message) => channel.send(message).await?,
+                Err(RecvError::Lagged(count)) => channel.send(format!("({count} messages were missed)")).await?,
+                Err(RecvError::Closed) => return Ok(()),
+            },
+        }
+    }
+}
