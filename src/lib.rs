@@ -51,6 +51,10 @@
 //! | a half for each of two tasks | [`DataChannel::split`] |
 //! | streams and sinks of messages | [`DataChannel`] is both |
 //! | `AsyncRead` and `AsyncWrite` | [`DataChannel::into_byte_stream`] |
+//! | browsers, and who is who: an endpoint's key and certificate | [`Identity`], [`EndpointBuilder::identity`] |
+//! | the way in without signalling, for pages and programs | [`Endpoint::ticket`], [`Endpoint::connect`] |
+//! | offers and answers, over a channel of your own or by `axum` | [`Endpoint::answer`], [`Endpoint::offer`], [`signalling`] |
+//! | who the peer is, and how it is protected | [`Association::security`] |
 //! | limits of all kinds | [`Config`] |
 //! | what can go wrong, in one type for each kind of call | [`error`] |
 //! | counters and round-trip times | [`Association::stats`], [`Endpoint::stats`] |
@@ -71,15 +75,32 @@
 //!
 //! # Plain UDP is not secure
 //!
-//! An [`Endpoint`] with an [`Identity`](EndpointBuilder::identity) speaks DTLS, with browsers too. The traffic of one over plain UDP (RFC 6951) is **neither encrypted nor authenticated**: whoever sees
-//! the packets can read and change them, and anyone who can reach the port can open an association. Use it on a
-//! network that you trust, or in a tunnel.
+//! An endpoint with an [`Identity`] speaks DTLS, with browsers as with Rust; see [`EndpointBuilder::identity`]. The traffic
+//! of one without, as above, goes over plain UDP (RFC 6951) and is **neither encrypted nor authenticated**: whoever sees the
+//! packets can read and change them, and anyone who can reach the port can open an association. Use it on a network that
+//! you trust, or in a tunnel. An endpoint is one or the other, never both at a port.
+//!
+//! # Features
+//!
+//! - `webrtc` (default): browsers, tickets and DTLS. Without it there is plain UDP, and about a third of the dependencies.
+//! - `axum`: routes that answer the offers of pages.
+//! - `cli`: the command `narrowboat`, which sends files.
 //!
 //! # Layers
 //!
 //! The protocols are written without I/O in crates of their own, which know neither tokio nor sockets nor the clock:
 //! [`narrowboat_sctp`] is one association (RFC 9260, 6525, 3758), [`narrowboat_dcep`] the data channels on it (RFC
 //! 8831, 8832). This crate gives them a socket, tasks and wakers.
+
+//!
+#![cfg_attr(feature = "webrtc", doc = " [`EndpointBuilder::identity`]: EndpointBuilder::identity")]
+#![cfg_attr(not(feature = "webrtc"), doc = " [`Identity`]: #features")]
+#![cfg_attr(not(feature = "webrtc"), doc = " [`EndpointBuilder::identity`]: #features")]
+#![cfg_attr(not(feature = "webrtc"), doc = " [`Endpoint::ticket`]: #features")]
+#![cfg_attr(not(feature = "webrtc"), doc = " [`Endpoint::answer`]: #features")]
+#![cfg_attr(not(feature = "webrtc"), doc = " [`Endpoint::offer`]: #features")]
+#![cfg_attr(not(feature = "webrtc"), doc = " [`Association::security`]: #features")]
+#![cfg_attr(not(feature = "axum"), doc = " [`signalling`]: #features")]
 
 mod association;
 mod channel;

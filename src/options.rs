@@ -25,8 +25,8 @@ pub struct ChannelOptions {
     pub ordered: bool,
     /// How hard each message is tried (RFC 3758). Default [`Reliability::Reliable`].
     pub reliability: Reliability,
-    /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal, 512 high, 1024 extra
-    /// high.
+    /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512 high,
+    /// 1024 extra high.
     pub priority: u16,
     /// `Some(id)`: the other end makes the channel too, with this id (0 to 65,534), and nothing is exchanged for it.
     /// `None`, the default: the other end is told, and finds the channel in
@@ -62,14 +62,15 @@ impl ChannelOptions {
         self
     }
 
-    /// A message is given up after this many retransmissions; 0 sends it once.
+    /// A message is given up after this many retransmissions; 0 sends it once. Takes the place of a
+    /// [`max_packet_life_time`](Self::max_packet_life_time): a channel has one or the other.
     #[must_use]
     pub fn max_retransmits(mut self, count: u32) -> Self {
         self.reliability = Reliability::MaxRetransmits(count);
         self
     }
 
-    /// A message is given up this long after it was sent; the time that it waits for its turn counts.
+    /// A message is given up this long after it was handed to `send`; the time that it waits for its turn counts. Takes the place of [`max_retransmits`](Self::max_retransmits).
     #[must_use]
     pub fn max_packet_life_time(mut self, time: Duration) -> Self {
         self.reliability = Reliability::MaxLifetime(time);

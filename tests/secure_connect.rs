@@ -1,4 +1,5 @@
 //! Rust to Rust over DTLS, with a ticket.
+#![cfg(feature = "webrtc")]
 
 mod secure;
 

@@ -1,4 +1,5 @@
 //! What strangers send to a port that others are connected to: counted, answered with little, and without effect.
+#![cfg(feature = "webrtc")]
 
 mod secure;
 

@@ -1,4 +1,5 @@
 //! What the network may do below an association over DTLS, and how associations end there.
+#![cfg(feature = "webrtc")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod secure;

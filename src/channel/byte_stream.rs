@@ -21,7 +21,7 @@ const WRITE_SIZE_MAX: usize = 64 << 10;
 ///   channel is full. Flushing does nothing: what was written is on its way.
 /// - Reading gives the bytes of the messages, text or binary, one after another. It ends when the channel is closed; if
 ///   the channel failed, with an error.
-/// - [`shutdown`](tokio::io::AsyncWriteExt::shutdown) closes the channel, **both directions of it**: data channels have
+/// - [`shutdown`](tokio::io::AsyncWrite::poll_shutdown) closes the channel, **both directions of it**: data channels have
 ///   no half-close. What was written before is delivered first, and what the peer sent until it heard of the close can
 ///   still be read. It waits until both directions are reset, so the peer has everything when it returns.
 /// - Dropping it closes the channel too, without waiting.

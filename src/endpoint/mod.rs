@@ -94,11 +94,10 @@ impl Endpoint {
 
     /// Opens an association to a peer, and waits until it is established.
     ///
-    /// With a [`Ticket`](crate::Ticket), or the text of one, it is made over DTLS with a peer that has the ticket's
-    /// certificate, at the first of the ticket's addresses that answers; the endpoint must have an
-    /// [`identity`](EndpointBuilder::identity). With an address and port it is made over plain UDP, which neither encrypts nor
-    /// authenticates; the endpoint must have no identity. Of several addresses of a name, the first one that answers is
-    /// taken.
+    /// With a [`Ticket`], or the text of one, it is made over DTLS with a peer that has the ticket's certificate, at the
+    /// first of the ticket's addresses that answers; the endpoint must have an [`identity`]. With an address and port it is
+    /// made over plain UDP, which neither encrypts nor authenticates; the endpoint must have no identity. Of several
+    /// addresses of a name, the first one that answers is taken.
     ///
     /// A peer that does not answer is given up after
     /// [`init_max_retransmits`](narrowboat_sctp::Config::init_max_retransmits) repetitions, about a minute by default, or 40
@@ -112,6 +111,11 @@ impl Endpoint {
     /// # Cancel safety
     ///
     /// A dropped future gives the association up.
+    ///
+    #[cfg_attr(feature = "webrtc", doc = " [`Ticket`]: crate::Ticket")]
+    #[cfg_attr(feature = "webrtc", doc = " [`identity`]: EndpointBuilder::identity")]
+    #[cfg_attr(not(feature = "webrtc"), doc = " [`Ticket`]: crate#features")]
+    #[cfg_attr(not(feature = "webrtc"), doc = " [`identity`]: crate#features")]
     pub async fn connect(&self, target: impl Target) -> Result<Association, ConnectError> {
         let addresses = match target.destination() {
             Destination::Addresses(addresses) => addresses,

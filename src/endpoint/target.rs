@@ -10,6 +10,8 @@ use crate::webrtc::{Ticket, TicketError};
 /// `"example.com:4433"`, `"narrowboat://192.0.2.1:4433/uEi…"`.
 ///
 /// This trait is sealed: it has no methods of its own to call or to implement.
+///
+#[cfg_attr(not(feature = "webrtc"), doc = " [`Ticket`]: crate#features")]
 pub trait Target: sealed::Sealed {}
 
 impl<T: sealed::Sealed> Target for T {}
