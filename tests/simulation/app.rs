@@ -318,6 +318,32 @@ impl App {
         self.channels.iter().map(|channel| stack.unread(channel.id)).collect()
     }
 
+    /// At least so many bytes of user data: exactly, for channels that are ordered and reliable.
+    pub(crate) fn unread_bytes(&self, stack: &Stack, model: &Model) -> usize {
+        let of = |channel: &AppChannel| {
+            let unread = stack.unread(channel.id);
+            let record = &model.channels[channel.uid as usize];
+            // An empty message is a byte on the wire.
+            if model.hostile { unread } else { record.bytes_to_come(1 - self.side, unread).max(unread) }
+        };
+        self.channels.iter().map(of).sum()
+    }
+
+    /// Whether every message that is received whole can be read at once: none waits for a negotiated channel that is yet
+    /// to be made, or for the next use of a stream that is being closed.
+    pub(crate) fn is_plain(&self, stack: &Stack, model: &Model) -> bool {
+        let is_open = |channel: &AppChannel| stack.ready_state(channel.id) == Some(ReadyState::Open);
+        self.connected
+            && self.forgotten.is_empty()
+            && self.channels.iter().all(is_open)
+            && model.channels.iter().all(|channel| channel.options.negotiated.is_none())
+    }
+
+    /// Whether everything is read as it comes.
+    pub(crate) fn is_prompt(&self) -> bool {
+        self.next_at.is_none() && self.connected
+    }
+
     /// What a time-out may throw away: what a channel's reader leaves lying long after it has closed it.
     pub(crate) fn on_unread_thrown_away(
         &mut self,

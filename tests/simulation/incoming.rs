@@ -12,8 +12,16 @@ pub(crate) struct Incoming {
     cumulative: Offset,
     /// Received above the cumulative TSN.
     received: BTreeSet<Offset>,
-    /// Something came that the receiver was free to refuse: from then on what it reports is a subset.
+    /// Something came that the receiver was free to refuse: what it reports next is a subset, and then what it has.
     inexact: bool,
+    /// Of what was refused, so far.
+    refusals: u64,
+    /// Whether all messages up to the cumulative TSN are whole.
+    is_whole: bool,
+    /// TSNs above the cumulative one that end a message.
+    ends: BTreeSet<Offset>,
+    /// I40: others wait for this one, so that it is taken however full the buffer is.
+    must_reach: Offset,
     /// The last cumulative TSN that was reported.
     reported: Offset,
     window: u32,
@@ -22,14 +30,34 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(crate) fn new(initial: u32, window: u32) -> Self {
         let received = BTreeSet::new();
-        Self { initial, cumulative: -1, received, inexact: false, reported: -1, window }
+        Self {
+            initial,
+            cumulative: -1,
+            received,
+            inexact: false,
+            refusals: 0,
+            is_whole: true,
+            ends: BTreeSet::new(),
+            must_reach: -1,
+            reported: -1,
+            window,
+        }
     }
 
-    pub(crate) fn on_data(&mut self, tsn: u32) {
+    /// `ends`: it is the last one of its message. `all_read`: nothing but fragments and messages that wait for others
+    /// can fill the buffer.
+    pub(crate) fn on_data(&mut self, tsn: u32, ends: bool, all_read: bool) {
         let offset = self.offset(tsn);
         if offset > self.cumulative {
+            let is_filler = offset == self.cumulative + 1 && !self.received.is_empty();
             self.received.insert(offset);
+            if ends {
+                self.ends.insert(offset);
+            }
             self.advance();
+            if is_filler && !self.inexact && all_read {
+                self.must_reach = offset;
+            }
         }
     }
 
@@ -38,13 +66,20 @@ impl Incoming {
         if to > self.cumulative {
             self.cumulative = to;
             self.received = self.received.split_off(&(to + 1));
+            self.ends = self.ends.split_off(&(to + 1));
+            self.is_whole = false;
             self.advance();
         }
     }
 
-    /// The receiver dropped something for want of room, or was in a state that takes no data.
+    /// The receiver was in a state that takes no data.
     pub(crate) fn on_refusal(&mut self) {
         self.inexact = true;
+    }
+
+    /// How much the receiver has dropped for want of room, so far.
+    pub(crate) fn on_refusals(&mut self, refusals: u64) {
+        self.inexact |= std::mem::replace(&mut self.refusals, refusals) != refusals;
     }
 
     /// Whether everything up to this TSN has come.
@@ -52,12 +87,24 @@ impl Incoming {
         self.offset(tsn) <= self.cumulative
     }
 
-    /// `truncated`: the packet had no room for more blocks. `unread`: messages that wait for the application, none of which
-    /// is empty on the wire.
-    pub(crate) fn on_sack(&mut self, sack: &Sack, truncated: bool, unread: usize) {
+    /// `truncated`: the packet had no room for more blocks. `unread`: bytes that wait for the application, at least;
+    /// `is_empty`: nothing whole waits for anything.
+    pub(crate) fn on_sack(&mut self, sack: &Sack, truncated: bool, unread: usize, is_empty: bool) {
         let (a_rwnd, most) = (sack.a_rwnd as usize, (self.window as usize).saturating_sub(unread));
-        assert!(a_rwnd <= most, "I17: {a_rwnd} of {} bytes are advertised, {unread} messages are unread", self.window);
+        assert!(a_rwnd <= most, "I17: {a_rwnd} of {} bytes are advertised, {unread} bytes are unread", self.window);
+        let holds_nothing = is_empty && self.is_whole && self.received.is_empty() && !self.inexact;
+        assert!(
+            !holds_nothing || a_rwnd == self.window as usize,
+            "I17: {a_rwnd} bytes are advertised, nothing is held"
+        );
         let cumulative = self.report(sack.cumulative);
+        let filler = self.must_reach;
+        assert!(
+            cumulative >= filler,
+            "I40: {filler} was not taken, others wait for it: {sack:?}, {} refusals",
+            self.refusals
+        );
+        let mut reported = BTreeSet::new();
         let mut last = 1;
         let mut listed = 0;
         for &(start, end) in &sack.gaps {
@@ -68,6 +115,7 @@ impl Incoming {
                 let tsn = cumulative + offset;
                 assert!(self.has(tsn), "I16: TSN offset {tsn} is reported, but never came");
                 listed += 1;
+                reported.insert(tsn);
             }
         }
         for &tsn in &sack.duplicates {
@@ -76,6 +124,11 @@ impl Incoming {
         if !self.inexact && !truncated {
             assert_eq!(cumulative, self.cumulative, "I16: the cumulative TSN is not what has come");
             assert_eq!(listed, self.received.len(), "I16: {:?} does not report all of {:?}", sack, self.received);
+        } else if !truncated {
+            // It has said what it has: all that it will say later follows from that.
+            (self.cumulative, self.received, self.inexact) = (cumulative, reported, false);
+            self.is_whole = false;
+            self.ends.retain(|offset| self.received.contains(offset));
         }
     }
 
@@ -96,6 +149,7 @@ impl Incoming {
         while self.received.first() == Some(&(self.cumulative + 1)) {
             self.received.pop_first();
             self.cumulative += 1;
+            self.is_whole = self.ends.remove(&self.cumulative);
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Model {
     pub(crate) lost: BTreeSet<(usize, usize)>,
     /// Contents are altered on the way: what comes out is nobody's fault.
     pub(crate) hostile: bool,
+    /// An end may refuse a channel for want of room.
+    pub(crate) may_refuse: bool,
 }
 
 /// A channel: one generation of a stream id.
@@ -129,7 +131,7 @@ impl Model {
     pub(crate) fn check_delivered(&self) {
         for channel in &self.channels {
             for side in 0..2 {
-                let missing = channel.missing(side);
+                let missing = self.missing(channel, side);
                 assert!(
                     missing == 0,
                     "I19: channel {} lost {missing} messages of side {side}, the first is number {:?}: {:?} {:?}",
@@ -142,9 +144,17 @@ impl Model {
         }
     }
 
+    /// What is owed. A channel that was closed before its refusal came ends as if it had been accepted: a reset without an
+    /// ACK before it may also come from an end that had no room to send one.
+    fn missing(&self, channel: &ChannelModel, side: Side) -> usize {
+        let (ours, theirs) = (&channel.ends[side], &channel.ends[1 - side]);
+        let was_refused = self.may_refuse && ours.closed_locally && !theirs.known;
+        if was_refused { 0 } else { channel.missing(side) }
+    }
+
     /// Whether all that is owed has been delivered.
     pub(crate) fn is_settled(&self) -> bool {
-        self.channels.iter().all(|channel| channel.missing(0) == 0 && channel.missing(1) == 0)
+        self.channels.iter().all(|channel| self.missing(channel, 0) == 0 && self.missing(channel, 1) == 0)
     }
 }
 
@@ -209,6 +219,13 @@ impl ChannelModel {
             assert!(!reliable || index == lane.next, "I20: message {} of channel {uid} was left out", lane.next);
             lane.next = index + 1;
         }
+    }
+
+    /// Bytes of the next `count` messages that `side` has sent, if it is known which ones come next.
+    pub(crate) fn bytes_to_come(&self, side: Side, count: usize) -> usize {
+        let lane = &self.lanes[side];
+        let is_certain = self.options.ordered && self.is_reliable();
+        if is_certain { lane.sent.iter().skip(lane.next).take(count).map(|sent| sent.len).sum() } else { 0 }
     }
 
     /// Messages of `side` that should have come and have not.

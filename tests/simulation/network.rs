@@ -1,7 +1,7 @@
 //! The links between nodes, and the packets on their way.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use bytes::Bytes;
 
@@ -14,6 +14,9 @@ use crate::trace::{Trace, fingerprint};
 
 /// A node's number; its address is made of it.
 pub(crate) type NodeId = usize;
+
+/// Added to the number of a node that is seen at another address.
+const MOVED: NodeId = 200;
 
 /// A packet that has come through.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,12 +51,15 @@ pub(crate) struct Network {
     under_way: BinaryHeap<Reverse<Arrival>>,
     sequence: u64,
     prng: Prng,
+    /// Nodes that a NAT shows at another address. Nothing comes through to the old one.
+    moved: BTreeSet<NodeId>,
     pub(crate) packets: u64,
 }
 
 impl Network {
     pub(crate) fn new(prng: Prng) -> Self {
-        Self { links: BTreeMap::new(), under_way: BinaryHeap::new(), sequence: 0, prng, packets: 0 }
+        let (links, under_way) = (BTreeMap::new(), BinaryHeap::new());
+        Self { links, under_way, sequence: 0, prng, moved: BTreeSet::new(), packets: 0 }
     }
 
     pub(crate) fn connect(&mut self, from: NodeId, to: NodeId, options: LinkOptions) {
@@ -63,6 +69,11 @@ impl Network {
 
     pub(crate) fn send(&mut self, now: Nanos, from: NodeId, to: NodeId, packet: &Bytes, trace: &Trace) {
         self.packets += 1;
+        let to = match to.checked_sub(MOVED) {
+            Some(node) if self.moved.contains(&node) => node,
+            None if !self.moved.contains(&to) => to,
+            _ => NodeId::MAX,
+        };
         let Some(link) = self.links.get_mut(&(from, to)) else {
             trace
                 .note(now, &[1, from as u64, to as u64], || format!("{from}->{to} nowhere: {}", Packet::words(packet)));
@@ -77,7 +88,8 @@ impl Network {
             let Some(at) = link.pipe.enter(now, packet.len(), extra, in_order) else { continue };
             passed += 1;
             let spoofed = self.prng.chance(link.spoof);
-            let from = if spoofed { from + 100 } else { from };
+            let moved = if self.moved.contains(&from) { MOVED } else { 0 };
+            let from = if spoofed { from + 100 } else { from + moved };
             self.sequence += 1;
             self.under_way.push(Reverse(Arrival { at, sequence: self.sequence, to, from, packet }));
         }
@@ -108,8 +120,27 @@ impl Network {
         self.under_way.is_empty()
     }
 
+    /// From now on packets of this node come from another address, and only what is sent there reaches it.
+    pub(crate) fn rebind(&mut self, node: NodeId) {
+        self.moved.insert(node);
+    }
+
+    pub(crate) fn is_moved(&self, node: NodeId) -> bool {
+        self.moved.contains(&node)
+    }
+
+    /// From now on packets between the two take a path that is half as long.
+    pub(crate) fn shorten(&mut self, a: NodeId, b: NodeId) {
+        for ends in [(a, b), (b, a)] {
+            if let Some(link) = self.links.get_mut(&ends) {
+                link.pipe.options.delay /= 2;
+            }
+        }
+    }
+
     /// Ends all faults; delay and rate stay.
     pub(crate) fn heal(&mut self) {
+        self.moved.clear();
         for link in self.links.values_mut() {
             link.faults.options = FaultOptions::default();
             link.spoof = 0;

@@ -19,6 +19,7 @@ use crate::prng::Prng;
 use crate::session::Session;
 use crate::stack::Stack;
 use crate::trace::Trace;
+use crate::wrap;
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -52,14 +53,15 @@ impl Node {
         let gauge = Gauge::default();
         let endpoint = matches!(options.topology, Topology::Endpoints { .. }).then(|| {
             let association = Arc::new(options.config_of(id).clone());
-            let seed = prng.seed();
+            let seed = if options.near_wrap && now == START { wrap::endpoint_seed(id) } else { prng.seed() };
+            let is_service = id == 0;
             gauge.charge(|| {
                 let config = EndpointConfig {
                     association: Arc::new((*association).clone()),
-                    accept: id == 0,
-                    associations_max: 10,
+                    accept: is_service,
+                    associations_max: if is_service { options.associations_max } else { 10 },
                     associations_per_address_max: 10,
-                    answers_per_second_max: 1_000,
+                    answers_per_second_max: if is_service { options.answers_per_second_max } else { 1_000 },
                 };
                 Endpoint::new(clock.instant(now), config, seed)
             })
@@ -69,7 +71,10 @@ impl Node {
 
     /// A bare association, dialling or waiting.
     pub(crate) fn start_bare(&mut self, now: Nanos, peer: NodeId, options: &Options, dial: bool) {
-        let (keys, seed) = (self.prng.seed(), self.prng.seed());
+        let (keys, mut seed) = (self.prng.seed(), self.prng.seed());
+        if options.near_wrap {
+            seed = wrap::association_seed(self.id);
+        }
         let instant = self.clock.instant(now);
         let association = self.gauge.charge(|| {
             let config = Arc::new(options.config_of(self.id).clone());
@@ -101,7 +106,7 @@ impl Node {
         let is_client = self.id > 0;
         let role = if is_client { Role::Client } else { Role::Server };
         let channels = ChannelConfig {
-            channels_max: 100,
+            channels_max: options.channels_max,
             peer_message_size_max: options.message_size_max,
             message_size_max: options.message_size_max,
             close_timeout: options.close_timeout,
@@ -110,7 +115,8 @@ impl Node {
         let stack = Stack::new(association, channels, role, self.clock, self.gauge.clone());
         let pair = (self.id.min(peer), self.id.max(peer));
         let app_options = options.app[self.id.min(1)].clone();
-        let lenient = options.hostile || options.resets_may_fail() || options.streams_are_few();
+        let few = options.streams_are_few() || options.channels_are_few();
+        let lenient = options.hostile || options.resets_may_fail() || few;
         let prng = self.prng.fork();
         let mut app =
             App::new(self.id.min(1), pair, app_options, options.message_size_max, lenient, prng, self.trace.clone());
@@ -193,8 +199,11 @@ impl Node {
     }
 
     /// I36: the endpoint knows live associations only.
-    pub(crate) fn check(&self) {
+    pub(crate) fn check(&self, options: &Options) {
         if let Some(endpoint) = &self.endpoint {
+            let max = if self.id == 0 { options.associations_max } else { 10 };
+            assert!(endpoint.len() <= max, "I36: {} associations, where {max} are allowed", endpoint.len());
+            endpoint.check_consistency();
             assert_eq!(endpoint.len(), self.sessions.len(), "I36: the endpoint counts other associations");
             assert_eq!(endpoint.is_empty(), self.sessions.is_empty());
             for (&peer, session) in &self.sessions {

@@ -16,15 +16,25 @@ pub(crate) struct Situation<'a> {
     pub(crate) window: u32,
     /// Whether DATA may be taken in the state that the end is in.
     pub(crate) takes_data: bool,
+    /// It has sent SHUTDOWN, so that DATA is an answer, too (RFC 9260 §9.2).
+    pub(crate) is_ending: bool,
     /// Things that were refused for want of room, so far.
     pub(crate) refusals: u64,
-    /// Messages that wait for the application.
+    /// Messages that wait for the application, and their bytes as far as they are known.
     pub(crate) unread: usize,
+    pub(crate) unread_bytes: usize,
+    /// Nothing whole is held for anybody else than the application of an open channel.
+    pub(crate) is_plain: bool,
+    /// The network has no faults any more, and everything is read.
+    pub(crate) healed: bool,
     /// Within which a reset is answered, or given up.
     pub(crate) reset_timeout: Nanos,
     /// What the application was promised about the message that begins with this chunk.
     pub(crate) promise: &'a dyn Fn(&Data<'_>) -> Promise,
 }
+
+/// I40: one that was on its way when the network healed, and two more.
+const PROBES_MAX: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
@@ -42,6 +52,13 @@ pub(crate) struct Observer {
     last_tag: u32,
     /// What came last may measure the round trip.
     pub(crate) measures: bool,
+    /// What came last may be the answer to something, and so shows that the peer is there (I29).
+    pub(crate) lives: bool,
+    /// What came last acknowledged something, and so shows it certainly.
+    pub(crate) moves: bool,
+    /// The window that the peer told last, and how often it was probed while closed on a network without faults (I40).
+    window_heard: u32,
+    probes: u32,
     /// An attacker changes contents behind the checksum: then only the form of packets is held to the rules.
     pub(crate) form_only: bool,
 }
@@ -127,6 +144,13 @@ impl Observer {
     pub(crate) fn on_arrival(&mut self, bytes: &[u8], situation: &Situation<'_>) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         self.last_tag = packet.tag;
+        self.moves = false;
+        self.lives = packet.has(kind::HEARTBEAT_ACK)
+            || packet.has(kind::SHUTDOWN)
+            || packet.has(kind::RE_CONFIG)
+            || packet.has(kind::COOKIE_ACK)
+            || packet.has(kind::COOKIE_ECHO)
+            || packet.has(kind::DATA) && situation.is_ending;
         self.measures = packet.has(kind::HEARTBEAT_ACK)
             || packet.has(kind::INIT_ACK) && self.inits_sent == 1
             || packet.has(kind::COOKIE_ACK) && self.echoes_sent == 1;
@@ -137,8 +161,10 @@ impl Observer {
             self.on_handshake_arrival(chunk);
         }
         if self.agreement.is_some_and(|agreement| agreement.our_tag == packet.tag) {
+            let mut is_first = true;
             for chunk in &packet.chunks {
-                self.on_chunk_arrival(chunk, situation);
+                self.on_chunk_arrival(chunk, is_first, situation);
+                is_first &= chunk.kind != kind::DATA;
             }
         }
     }
@@ -197,6 +223,7 @@ impl Observer {
             return;
         }
         self.agreement = Some(agreement);
+        (self.window_heard, self.probes) = (u32::MAX, 0);
         self.flows = Some(Flows {
             outgoing: Outgoing::new(agreement.our_tsn),
             incoming: Incoming::new(agreement.peer_tsn, window),
@@ -225,17 +252,20 @@ impl Observer {
     /// Returns whether it is DATA that was not sent before.
     fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, packet_len: usize, situation: &Situation<'_>) -> bool {
         let Some(flows) = &mut self.flows else { return false };
-        if situation.refusals > 0 {
-            flows.incoming.on_refusal();
-        }
+        flows.incoming.on_refusals(situation.refusals);
         match chunk.kind {
             kind::DATA => {
                 let data = chunk.data().expect("I04: DATA");
+                if situation.healed && self.window_heard == 0 && flows.outgoing.is_alone(data.tsn) {
+                    self.probes += 1;
+                    assert!(self.probes <= PROBES_MAX, "I40: {} probes, and the window is still closed", self.probes);
+                }
                 return flows.outgoing.on_data(situation.now, &data, || (situation.promise)(&data));
             }
             kind::SACK => {
                 let sack = chunk.sack().expect("I04: SACK");
-                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu, situation.unread);
+                let is_empty = situation.unread == 0 && situation.is_plain;
+                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu, situation.unread_bytes, is_empty);
             }
             kind::SHUTDOWN => {
                 flows.incoming.report(chunk.shutdown().expect("I04: SHUTDOWN"));
@@ -251,7 +281,8 @@ impl Observer {
         false
     }
 
-    fn on_chunk_arrival(&mut self, chunk: &Chunk<'_>, situation: &Situation<'_>) {
+    /// `is_first`: there was no DATA before it in the packet, which might fill the buffer for it.
+    fn on_chunk_arrival(&mut self, chunk: &Chunk<'_>, is_first: bool, situation: &Situation<'_>) {
         let Some(flows) = &mut self.flows else { return };
         match chunk.kind {
             kind::DATA => {
@@ -259,17 +290,27 @@ impl Observer {
                 if !situation.takes_data {
                     flows.incoming.on_refusal();
                 }
-                flows.incoming.on_data(data.tsn);
+                flows.incoming.on_data(data.tsn, data.end, is_first && situation.unread == 0);
                 flows.outgoing.on_heard(&data);
             }
             kind::SACK => {
                 if let Ok(sack) = chunk.sack() {
-                    self.measures |= flows.outgoing.on_ack(sack.cumulative, Some(&sack.gaps));
+                    let learned = flows.outgoing.on_ack(sack.cumulative, Some(&sack.gaps));
+                    self.measures |= learned.measures;
+                    let is_probed = (sack.a_rwnd as usize) <= flows.outgoing.outstanding_bytes();
+                    self.moves |= learned.is_new;
+                    self.lives |= learned.is_new || is_probed && !learned.is_old;
+                    if !learned.is_old {
+                        self.window_heard = sack.a_rwnd;
+                    }
+                    if learned.is_new || sack.a_rwnd > 0 {
+                        self.probes = 0;
+                    }
                 }
             }
             kind::SHUTDOWN => {
                 if let Ok(cumulative) = chunk.shutdown() {
-                    flows.outgoing.on_ack(cumulative, None);
+                    let _ = flows.outgoing.on_ack(cumulative, None);
                 }
             }
             kind::FORWARD_TSN => {

@@ -43,6 +43,16 @@ pub(crate) struct Options {
     pub(crate) pauses: Vec<(usize, Nanos, Nanos)>,
     /// A client loses all state at this time, and dials again after the second.
     pub(crate) restart: Option<(Nanos, Nanos)>,
+    /// From this time on the first client is seen at another address, until the network heals; two associations without
+    /// addresses go by another path.
+    pub(crate) rebind: Option<Nanos>,
+    /// The first TSNs lie just before the wrap.
+    pub(crate) near_wrap: bool,
+    /// Channels at most, of both ends together.
+    pub(crate) channels_max: usize,
+    /// What the endpoint that accepts has room for, and answers in a second.
+    pub(crate) associations_max: usize,
+    pub(crate) answers_per_second_max: u32,
     /// Someone on the path alters packets behind the checksum: contents are then nobody's fault.
     pub(crate) hostile: bool,
 }
@@ -116,6 +126,11 @@ impl Options {
         let app = [app(prng, chaos, budget), app(prng, chaos, budget)];
         let restart = (!is_bare && prng.chance(15 * PERCENT))
             .then(|| (START + prng.below(chaos), prng.log_range(MILLISECOND..=10 * SECOND)));
+        // Without RE-CONFIG nobody hears of a refusal, and of a negotiated channel nobody hears at all.
+        let can_refuse = config.iter().all(|config| config.stream_reset) && app.iter().all(|app| !app.negotiated);
+        let idle = if prng.chance(15 * PERCENT) { 600 * SECOND } else { 0 };
+        let teardown = teardown(prng);
+        let late = if prng.chance(20 * PERCENT) { prng.log_range(1000..=300 * MILLISECOND) } else { 0 };
         Self {
             seed,
             topology,
@@ -126,13 +141,18 @@ impl Options {
             app,
             max_datagrams: prng.pick(&[1, 1, 2, 10, 64]),
             chaos,
-            idle: if prng.chance(15 * PERCENT) { 600 * SECOND } else { 0 },
-            teardown: teardown(prng),
-            late: if prng.chance(20 * PERCENT) { prng.log_range(1000..=300 * MILLISECOND) } else { 0 },
+            idle,
+            teardown,
+            late,
             early_timeouts: if prng.chance(20 * PERCENT) { 2 * PERCENT } else { 0 },
             off_path: if prng.chance(15 * PERCENT) { 2 * PERCENT } else { 0 },
             pauses: pauses(prng, chaos),
             restart,
+            rebind: prng.chance(10 * PERCENT).then(|| START + prng.below(chaos)),
+            near_wrap: prng.chance(20 * PERCENT),
+            channels_max: if can_refuse && prng.chance(20 * PERCENT) { prng.range(1..=6) as usize } else { 100 },
+            associations_max: if prng.chance(15 * PERCENT) { prng.range(1..=2) as usize } else { 10 },
+            answers_per_second_max: if prng.chance(10 * PERCENT) { prng.range(4..=20) as u32 } else { 1_000 },
             hostile,
         }
     }
@@ -146,6 +166,11 @@ impl Options {
         let patience = Duration::from_secs(120);
         self.close_timeout < patience
             || self.config.iter().any(|config| !config.stream_reset || config.reset_timeout < patience)
+    }
+
+    /// Whether a channel may be refused for want of room.
+    pub(crate) fn channels_are_few(&self) -> bool {
+        self.channels_max < 100
     }
 
     /// Whether a stream id may be out of the peer's range.
@@ -202,7 +227,7 @@ fn faults(prng: &mut Prng, chaos: Nanos, hostile: bool) -> FaultOptions {
         truncate: sometimes(prng, 15 * PERCENT, rare),
         replay: sometimes(prng, 25 * PERCENT, rare),
         blackholes: sometimes(prng, 20 * PERCENT, |prng| vec![span(prng)]),
-        mtu: None,
+        mtu: sometimes(prng, 10 * PERCENT, |prng| Some(prng.range(400..=1600) as usize)),
         cliff: sometimes(prng, 10 * PERCENT, |prng| {
             Some((START + prng.below(chaos), prng.log_range(200_000..=10_000_000)))
         }),
@@ -238,8 +263,11 @@ fn config(prng: &mut Prng) -> Config {
     if prng.chance(10 * PERCENT) {
         config.association_max_retransmits = prng.range(1..=5) as u32;
     }
-    if prng.chance(10 * PERCENT) && std::env::var_os("SIM_R1").is_some() {
+    if prng.chance(5 * PERCENT) {
         config.reset_timeout = Duration::from_secs(prng.range(1..=10));
+    }
+    if prng.chance(15 * PERCENT) {
+        config.cookie_lifetime = Duration::from_secs(prng.range(1..=4));
     }
     config.partial_reliability = !prng.chance(10 * PERCENT);
     config.stream_reset = !prng.chance(5 * PERCENT);

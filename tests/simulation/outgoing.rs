@@ -49,6 +49,17 @@ pub(crate) struct Promise {
     pub(crate) accepted_at: Option<Nanos>,
 }
 
+/// What an acknowledgement was worth.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Learned {
+    /// It is the first to acknowledge something that was sent only once, so that it measures the round trip (Karn).
+    pub(crate) measures: bool,
+    /// It acknowledges something that was not acknowledged before.
+    pub(crate) is_new: bool,
+    /// It is older than another one, or of what was never sent.
+    pub(crate) is_old: bool,
+}
+
 #[derive(Debug, Default)]
 struct Stream {
     next_ssn: u16,
@@ -75,6 +86,17 @@ impl Outgoing {
 
     pub(crate) fn has_outstanding(&self) -> bool {
         self.outstanding().next().is_some()
+    }
+
+    /// How far TSNs were assigned, and acknowledged.
+    pub(crate) fn progress(&self) -> (Offset, Offset) {
+        (self.next - 1, self.cumulative)
+    }
+
+    /// Whether nothing else is outstanding.
+    pub(crate) fn is_alone(&self, tsn: u32) -> bool {
+        let offset = self.offset(tsn);
+        self.outstanding().all(|(&other, _)| other == offset)
     }
 
     pub(crate) fn last_assigned(&self) -> u32 {
@@ -197,27 +219,28 @@ impl Outgoing {
         }
     }
 
-    /// A SACK, or with no blocks a SHUTDOWN, has come in. Returns whether it is the first to acknowledge something that was
-    /// sent only once, so that it measures the round trip (Karn).
-    pub(crate) fn on_ack(&mut self, cumulative: u32, gaps: Option<&[(u16, u16)]>) -> bool {
+    /// A SACK, or with no blocks a SHUTDOWN, has come in.
+    pub(crate) fn on_ack(&mut self, cumulative: u32, gaps: Option<&[(u16, u16)]>) -> Learned {
         let cumulative = self.offset(cumulative);
         if cumulative < self.cumulative || cumulative >= self.next {
-            return false;
+            return Learned { is_old: true, ..Learned::default() };
         }
+        let mut learned = Learned { is_new: cumulative > self.cumulative, ..Learned::default() };
         let is_sample = |sent: &Sent| sent.transmissions == 1 && !sent.gap_acked && !sent.abandoned;
-        let mut measures = self.chunks.range(self.cumulative + 1..cumulative + 1).any(|(_, sent)| is_sample(sent));
+        learned.measures = self.chunks.range(self.cumulative + 1..cumulative + 1).any(|(_, sent)| is_sample(sent));
         self.cumulative = cumulative;
         self.chunks = self.chunks.split_off(&(cumulative + 1).min(self.open.unwrap_or(Offset::MAX)));
-        let Some(gaps) = gaps else { return measures };
+        let Some(gaps) = gaps else { return learned };
         for (&offset, sent) in &mut self.chunks {
             let covered = |&(start, end): &(u16, u16)| {
                 (cumulative + i64::from(start)..=cumulative + i64::from(end)).contains(&offset)
             };
             let is_covered = gaps.iter().any(covered);
-            measures |= is_covered && is_sample(sent);
+            learned.measures |= is_covered && is_sample(sent);
+            learned.is_new |= is_covered && !sent.gap_acked;
             sent.gap_acked = is_covered;
         }
-        measures
+        learned
     }
 
     /// The peer has sent something on the stream; `opens` if it was an OPEN.

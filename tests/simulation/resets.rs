@@ -17,6 +17,8 @@ const IN_PROGRESS: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct Resets {
     next_request: u32,
+    /// Requests in a row that were given up without an answer. The peer may not have seen them, and says so.
+    given_up: u32,
     request: Option<Request>,
     /// Last TSN and streams of the peer's requests.
     asked: BTreeMap<u32, (u32, Vec<u16>)>,
@@ -35,7 +37,7 @@ struct Request {
 impl Resets {
     /// RFC 6525 §4.1: request numbers start at the initial TSN.
     pub(crate) fn new(initial: u32) -> Self {
-        Self { next_request: initial, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
+        Self { next_request: initial, given_up: 0, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
     }
 
     pub(crate) fn on_sent(
@@ -66,6 +68,7 @@ impl Resets {
         // Given up, for want of an answer: its streams stay as they are.
         let gave_up = |old: &mut Request| old.number != number && situation.now >= old.at + situation.reset_timeout;
         if let Some(old) = self.request.take_if(gave_up) {
+            self.given_up = if old.in_progress { 0 } else { self.given_up + 1 };
             outgoing.on_reset_answered(&old.streams, false);
         }
         if let Some(old) = &self.request {
@@ -95,7 +98,9 @@ impl Resets {
         }
         // RFC 6525 §5.2.1: only the last two answers need be remembered.
         let newer = self.answered.keys().filter(|&&other| (other.wrapping_sub(number) as i32) > 0).count();
-        if newer >= 2 && result == BAD_SEQUENCE_NUMBER {
+        // Nor is the number used up by being refused for its place.
+        if result == BAD_SEQUENCE_NUMBER {
+            assert!(newer >= 2 || !self.answered.contains_key(&number), "I30: request {number} is forgotten too soon");
             return;
         }
         let before = self.answered.insert(number, result).filter(|&before| before != IN_PROGRESS);
@@ -113,6 +118,12 @@ impl Resets {
             }
             Reconfig::Response { request, result } => {
                 let Some(ours) = self.request.as_mut().filter(|ours| ours.number == *request) else { return };
+                if *result == BAD_SEQUENCE_NUMBER && self.given_up > 0 {
+                    self.given_up -= 1;
+                    self.next_request = request.wrapping_sub(1);
+                } else {
+                    self.given_up = 0;
+                }
                 if *result == IN_PROGRESS {
                     ours.in_progress = true;
                     return;

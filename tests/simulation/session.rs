@@ -9,7 +9,7 @@ use crate::invariants;
 use crate::model::Model;
 use crate::observer::{Contents, Observer, Situation};
 use crate::options::Options;
-use crate::outgoing::Promise;
+use crate::outgoing::{Offset, Promise};
 use crate::packet::{Data, Packet};
 use crate::payload::Token;
 use crate::stack::Stack;
@@ -27,6 +27,14 @@ pub(crate) struct Session {
     pub(crate) state: State,
     /// When its owner will see the deadline that it waits for: later than the deadline if polls are late.
     pub(crate) wake_at: Option<(Nanos, Nanos)>,
+    /// When the peer last showed that it is there, and T3 expirations since (I29).
+    lived_at: Nanos,
+    expirations: u64,
+    /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires, a loss
+    /// is no news.
+    cut_at: Option<Offset>,
+    /// A timer has expired that may have been the one that probes for a lost tail.
+    has_probed: bool,
 }
 
 /// What the parts of a turn have in common.
@@ -48,12 +56,25 @@ pub(crate) struct Turn<'a> {
 impl Session {
     pub(crate) fn new(stack: Stack, app: App, handle: Option<AssociationHandle>, is_client: bool, node: usize) -> Self {
         let state = stack.state();
-        Self { stack, app, handle, is_client, node, state, wake_at: None }
+        Self {
+            stack,
+            app,
+            handle,
+            is_client,
+            node,
+            state,
+            wake_at: None,
+            lived_at: 0,
+            expirations: 0,
+            cut_at: None,
+            has_probed: false,
+        }
     }
 
     /// A packet goes in.
     pub(crate) fn on_datagram(&mut self, turn: &mut Turn<'_>, packet: &[u8], routed: Option<bytes::Bytes>) {
-        let srtt = self.stack.stats().srtt;
+        let stats = self.stack.stats();
+        let srtt = stats.srtt;
         let before = invariants::is_void(turn.observer, packet).then(|| invariants::Snapshot::whole(&self.stack));
         match routed {
             Some(datagram) => self.stack.handle_routed(turn.now, datagram),
@@ -64,6 +85,12 @@ impl Session {
         assert!(after.is_none() || after == srtt || is_measured, "I11: a round-trip time out of nothing: {after:?}");
         if let Some(before) = before {
             invariants::check_void(&before, &self.stack, packet);
+        } else if turn.observer.lives {
+            self.expirations = 0;
+        }
+        self.check_congestion(turn, &stats);
+        if turn.observer.moves {
+            self.lived_at = turn.now;
         }
         self.check_transition(turn);
     }
@@ -73,12 +100,52 @@ impl Session {
         let early = deadline.is_none_or(|at| at > turn.now);
         let before = early.then(|| invariants::Snapshot::outside(&self.stack));
         let unread = self.app.unread(&self.stack);
+        let stats = self.stack.stats();
         self.stack.handle_timeout(turn.now);
+        self.expirations += self.stack.stats().t3_expirations - stats.t3_expirations;
+        self.has_probed |= self.stack.stats().t3_expirations == stats.t3_expirations;
+        self.check_congestion(turn, &stats);
+        let most = turn.options.config_of(self.node).association_max_retransmits;
+        let is_up = self.stack.state() != State::Closed && !turn.observer.form_only;
+        let expired = self.expirations;
+        assert!(!is_up || expired <= u64::from(most), "I29: {expired} time-outs without an answer, and still up");
         self.app.on_unread_thrown_away(turn.now, &self.stack, turn.model, &unread, turn.options.close_timeout);
         (turn.may_exceed, turn.timed_out) = (!early, true);
         if let Some(before) = before {
             invariants::check_early_timeout(&before, &self.stack, turn.now);
         }
+        self.check_transition(turn);
+    }
+
+    /// I09: a loss cuts the congestion window, once an episode; T3 leaves a packet of it, unless it was a window that was
+    /// probed.
+    fn check_congestion(&mut self, turn: &Turn<'_>, before: &Stats) {
+        let after = self.stack.stats();
+        let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };
+        if self.stack.state() == State::Closed {
+            return;
+        }
+        let mtu = turn.options.config_of(self.node).mtu;
+        let (sent, acknowledged) = flows.outgoing.progress();
+        if after.t3_expirations > before.t3_expirations {
+            self.cut_at = None;
+            let collapsed = after.cwnd <= mtu || before.peer_rwnd == 0;
+            assert!(collapsed, "I09: T3 leaves a congestion window of {} bytes", after.cwnd);
+        }
+        if after.congestion_events > before.congestion_events {
+            let is_news = self.cut_at.take().is_none_or(|cut_at| acknowledged >= cut_at);
+            assert!(is_news, "I09: a second cut for the losses of one window");
+            let most = (before.cwnd + before.flight_size) / 10 * 8;
+            assert!(after.cwnd <= most.max(4 * mtu), "I09: {} to {} bytes by a loss", before.cwnd, after.cwnd);
+            // A lost tail that a probe has repaired costs a cut, and leaves nothing to repair.
+            let is_repairing = after.flight_size < flows.outgoing.outstanding_bytes();
+            let has_probed = std::mem::take(&mut self.has_probed);
+            self.cut_at = (is_repairing && !has_probed).then_some(sent);
+        }
+    }
+
+    pub(crate) fn on_path_changed(&mut self, turn: &Turn<'_>) {
+        self.stack.path_changed(turn.now);
         self.check_transition(turn);
     }
 
@@ -121,6 +188,15 @@ impl Session {
             && *reason != CloseReason::Shutdown
         {
             turn.model.on_association_lost(self.app.pair);
+        }
+        if let Event::Restarted = event {
+            self.cut_at = None;
+        }
+        if let Event::AssociationClosed(CloseReason::PeerUnreachable) = event {
+            // Of DATA, RE-CONFIG and HEARTBEAT each may count once in a time-out, the latter two's having begun before.
+            let config = turn.options.config_of(self.node);
+            let least = nanos(config.rto_min) * u64::from((config.association_max_retransmits - 1) / 3);
+            assert!(turn.now >= self.lived_at + least, "I29: given up after {} ns", turn.now - self.lived_at);
         }
         self.app.on_event(turn.now, &mut self.stack, turn.model, event);
         self.check_transition(turn);
@@ -171,12 +247,13 @@ impl Session {
         packet: &[u8],
     ) -> Contents {
         let promise = |data: &Data<'_>| self.promise(model, data);
-        observer.on_sent(packet, &self.situation(now, options, stats, &promise))
+        observer.on_sent(packet, &self.situation(now, Some(model), options, stats, &promise))
     }
 
     pub(crate) fn situation<'a>(
         &self,
         now: Nanos,
+        model: Option<&Model>,
         options: &Options,
         stats: &Stats,
         promise: &'a dyn Fn(&Data<'_>) -> Promise,
@@ -191,8 +268,12 @@ impl Session {
             mtu: config.mtu,
             window: config.receive_window,
             takes_data,
+            is_ending: self.state == State::ShutdownSent,
             refusals,
             unread: self.app.unread(&self.stack).iter().sum(),
+            unread_bytes: model.map_or(0, |model| self.app.unread_bytes(&self.stack, model)),
+            is_plain: model.is_some_and(|model| self.app.is_plain(&self.stack, model)),
+            healed: self.app.is_prompt(),
             reset_timeout: nanos(config.reset_timeout),
             promise,
         }

@@ -135,6 +135,11 @@ impl Stack {
         self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, datagram));
     }
 
+    pub(crate) fn path_changed(&mut self, now: Nanos) {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| self.association.path_changed(now));
+    }
+
     pub(crate) fn handle_timeout(&mut self, now: Nanos) {
         let now = self.clock.instant(now);
         self.gauge.charge(|| {

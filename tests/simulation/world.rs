@@ -49,6 +49,8 @@ pub(crate) enum Blow {
     Dial(NodeId),
     /// The process dies with all its state.
     Kill(NodeId),
+    /// A NAT gives the node another address, or its packets take another path.
+    Rebind(NodeId),
 }
 
 #[derive(Debug)]
@@ -72,7 +74,8 @@ impl World {
         let now = START;
         let nodes = (0..=clients).map(|id| Node::new(id, &options, clock, now, prng.fork(), trace.clone())).collect();
         let room = options.max_datagrams * options.config.iter().map(|config| config.mtu).max().unwrap_or(0);
-        let model = Model { hostile: options.hostile, ..Model::default() };
+        let may_refuse = options.channels_are_few();
+        let model = Model { hostile: options.hostile, may_refuse, ..Model::default() };
         let mut world = Self {
             options,
             clock,
@@ -112,6 +115,9 @@ impl World {
         if let Some((at, downtime)) = self.options.restart {
             self.schedule(at, Blow::Kill(1));
             self.schedule(at + downtime, Blow::Dial(1));
+        }
+        if let Some(at) = self.options.rebind {
+            self.schedule(at, Blow::Rebind(1));
         }
     }
 
@@ -199,6 +205,8 @@ impl World {
         let Some((_, blow)) = self.script.pop_first() else { return };
         self.trace.note(self.now, &[5], || format!("{blow:?}"));
         match blow {
+            // Nobody dials from an address that is his for a while only; see `reconnect`.
+            Blow::Dial(client) if self.network.is_moved(client) => {}
             Blow::Dial(client) => {
                 if self.nodes[client].endpoint.is_none() {
                     self.nodes[client] =
@@ -214,6 +222,20 @@ impl World {
                 self.nodes[client].kill();
                 self.model.on_killed((0, client), 1);
             }
+            Blow::Rebind(client) => self.rebind(client),
+        }
+    }
+
+    /// Over plain UDP an association keeps its address, so the one that moves is lost. Under DTLS the transport has shown that
+    /// the peer is at the new place, and the association goes on there.
+    fn rebind(&mut self, client: NodeId) {
+        if matches!(self.options.topology, Topology::Bare { .. }) {
+            self.network.shorten(0, client);
+            for (node, peer) in [(0, client), (client, 0)] {
+                self.turn(node, peer, |session, turn| session.on_path_changed(turn));
+            }
+        } else if self.nodes[client].sessions.get(&0).is_some_and(|session| session.app.connected) {
+            self.network.rebind(client);
         }
     }
 
@@ -240,7 +262,7 @@ impl World {
             Routed::Answer(answer) => self.answer(to, from, answer),
             Routed::Nothing => {}
         }
-        self.nodes[to].check();
+        self.nodes[to].check(&self.options);
     }
 
     /// The eavesdropper sees a packet before the node does.
@@ -251,7 +273,8 @@ impl World {
         match node.sessions.get(&from) {
             Some(session) => {
                 let stats = session.stack.stats();
-                observer.on_arrival(packet, &session.situation(self.now, &self.options, &stats, &promise));
+                let situation = session.situation(self.now, None, &self.options, &stats, &promise);
+                observer.on_arrival(packet, &situation);
             }
             None => observer.on_arrival(packet, &stranger(self.now, &self.options, to, &promise)),
         }
@@ -345,7 +368,20 @@ fn stranger<'a>(
 ) -> Situation<'a> {
     let config = options.config_of(node);
     let (mtu, window) = (config.mtu, config.receive_window);
-    Situation { now, mtu, window, takes_data: false, refusals: 0, unread: 0, reset_timeout: Nanos::MAX, promise }
+    Situation {
+        now,
+        mtu,
+        window,
+        takes_data: false,
+        is_ending: false,
+        refusals: 0,
+        unread: 0,
+        unread_bytes: 0,
+        is_plain: false,
+        healed: false,
+        reset_timeout: Nanos::MAX,
+        promise,
+    }
 }
 
 /// When a node that is stopped now goes on; `now` or before if it runs.

@@ -224,6 +224,8 @@ impl Association {
         self.outbox.clear_chunks();
         self.outbox.init = true;
         self.start_t1(now, Timer::T1Init);
+        // An answer may be to the INIT that was sent before, so it measures nothing.
+        self.handshake.began_at = None;
     }
 
     /// The TSN of the first DATA is the one that the peer was told, not the one that was drawn at the start. Nothing has

@@ -28,6 +28,8 @@ struct Request {
     is_in_progress: bool,
     /// Whether it was repeated because `last_tsn` was acknowledged; once is enough.
     was_hurried: bool,
+    /// It has another number than before, and so names what is the last TSN by then.
+    is_renewed: bool,
     is_due: bool,
 }
 
@@ -58,6 +60,9 @@ pub(crate) enum Answered {
 #[derive(Debug)]
 pub(crate) struct OutgoingReset {
     next: RequestSn,
+    /// How many numbers before the one in use, or the next one, were given up without an answer: the peer may not have
+    /// seen them, and takes no later one then.
+    unanswered: u32,
     /// Streams that are reset once the chunk at that position is acknowledged; soonest first.
     draining: BinaryHeap<Reverse<(u64, StreamId)>>,
     ready: VecDeque<StreamId>,
@@ -73,6 +78,7 @@ impl OutgoingReset {
     pub(crate) fn new(first: RequestSn, attempts_max: u32, timeout: Duration) -> Self {
         Self {
             next: first,
+            unanswered: 0,
             draining: BinaryHeap::new(),
             ready: VecDeque::new(),
             request: None,
@@ -154,12 +160,16 @@ impl OutgoingReset {
                 refusals: 0,
                 is_in_progress: false,
                 was_hurried: false,
+                is_renewed: false,
                 is_due: true,
             });
             self.next = self.next.next();
         }
         let request = self.request.as_mut().filter(|request| request.is_due)?;
         request.is_due = false;
+        if std::mem::take(&mut request.is_renewed) {
+            (request.last_tsn, request.last_position) = last_assigned;
+        }
         Some((request.number, request.last_tsn, &request.streams))
     }
 
@@ -192,13 +202,31 @@ impl OutgoingReset {
 
     /// The deadline passed.
     pub(crate) fn on_deadline(&mut self) -> Vec<StreamId> {
-        self.request.take().map(Request::into_streams).unwrap_or_default()
+        let Some(request) = self.request.take() else { return Vec::new() };
+        if request.is_renewed {
+            // The number has not been used.
+            self.next = request.number;
+        } else {
+            self.unanswered = if request.is_in_progress { 0 } else { self.unanswered.saturating_add(1) };
+        }
+        request.into_streams()
     }
 
     pub(crate) fn on_response(&mut self, number: RequestSn, result: ResetResult) -> Answered {
         let Some(mut request) = self.request.take_if(|request| request.number == number) else {
             return Answered::Nothing;
         };
+        if result == ResetResult::BadSequenceNumber && self.unanswered > 0 {
+            // It waits for one of those that were given up. From the latest on down, so that none that it has executed is
+            // named again.
+            self.unanswered -= 1;
+            self.next = request.number;
+            request.number = request.number.prev();
+            (request.is_renewed, request.is_due) = (true, true);
+            self.request = Some(request);
+            return Answered::AskAgain;
+        }
+        self.unanswered = 0;
         match result {
             ResetResult::Performed | ResetResult::NothingToDo => {
                 self.performed = Some((request.streams.clone(), request.last_tsn));
@@ -219,6 +247,7 @@ impl OutgoingReset {
         request.number = self.next;
         request.is_in_progress = false;
         request.was_hurried = false;
+        request.is_renewed = true;
         self.next = self.next.next();
         self.request = Some(request);
         Answered::AskAgain
@@ -321,6 +350,52 @@ mod tests {
         assert_eq!(request(&[4], 10), [4], "there was data");
         assert_eq!(request(&[4, 6, 8], 10), [4, 6, 8]);
         assert_eq!(request(&[4, 6, 8], 10), [6, 8, 4]);
+    }
+
+    #[test]
+    fn a_number_that_was_given_up_is_used_again_if_the_peer_still_waits_for_it() {
+        for seen in 0..=3 {
+            let (mut reset, now) = outgoing();
+            // Three requests without an answer, of which the peer has seen the first ones.
+            for stream in 0..3 {
+                reset.want(stream, 0);
+                reset.on_acknowledged(0);
+                assert_eq!(reset.take_due(now, 100, (Tsn(9), 20)).unwrap().0, RequestSn(u32::MAX).add(stream.into()));
+                assert_eq!(reset.on_deadline(), [stream]);
+            }
+            reset.want(7, 0);
+            reset.on_acknowledged(0);
+            for number in (seen..=3).rev() {
+                let (asked, last_tsn, streams) = reset.take_due(now, 100, (Tsn(30 + number), 40)).unwrap();
+                assert_eq!((asked, last_tsn, streams), (RequestSn(u32::MAX).add(number), Tsn(30 + number), &[7][..]));
+                let result = if number == seen { ResetResult::Performed } else { ResetResult::BadSequenceNumber };
+                let expected = if number == seen { Answered::Performed(vec![7]) } else { Answered::AskAgain };
+                assert_eq!(reset.on_response(asked, result), expected);
+                reset.check_consistency();
+            }
+            reset.want(8, 0);
+            reset.on_acknowledged(0);
+            let (asked, ..) = reset.take_due(now, 100, (Tsn(50), 60)).unwrap();
+            assert_eq!(asked, RequestSn(u32::MAX).add(seen + 1), "and on from there");
+            // Nothing is left to go back to.
+            assert_eq!(reset.on_response(asked, ResetResult::BadSequenceNumber), Answered::AskAgain);
+            assert!(!reset.is_due());
+        }
+    }
+
+    #[test]
+    fn a_number_that_was_not_sent_before_the_deadline_is_the_next_one() {
+        let (mut reset, now) = outgoing();
+        reset.want(2, 0);
+        reset.on_acknowledged(0);
+        let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
+        assert_eq!(reset.on_response(number, ResetResult::ErrorInProgress), Answered::AskAgain);
+        assert_eq!(reset.on_deadline(), [2]);
+        reset.want(4, 0);
+        reset.on_acknowledged(0);
+        assert_eq!(reset.take_due(now, 100, (Tsn(9), 20)).unwrap().0, number.next());
+        assert_eq!(reset.on_response(number.next(), ResetResult::BadSequenceNumber), Answered::AskAgain);
+        assert!(!reset.is_due(), "nothing was given up without an answer");
     }
 
     #[test]
