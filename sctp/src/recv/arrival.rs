@@ -179,6 +179,10 @@ impl Receiver {
     /// Makes sure that something can be held, giving up what has higher TSNs if necessary (RFC 9260 §6.2): what comes
     /// before it is what they wait for.
     fn make_room(&mut self, position: Position, cost: usize) -> bool {
+        // What the application has not read stays, so that nothing is given up in vain.
+        if !self.window.could_fit(self.held(), cost) {
+            return false;
+        }
         while !self.window.fits(self.held(), cost) {
             if self.reassembly.highest().is_none_or(|highest| highest <= position || !self.tracker.can_forget(highest))
             {

@@ -78,6 +78,11 @@ impl Window {
         held.total() <= held.excused() || held.total() + cost <= self.limit(held)
     }
 
+    /// Whether something more could be held if all that can be given up were given up.
+    pub(super) fn could_fit(&self, held: Held, cost: usize) -> bool {
+        self.fits(Held { waiting: held.head, ..held }, cost)
+    }
+
     /// Whether the peer was told that the window is closed, and this payload is the probe that it may send of it: beyond
     /// also what was left when that was too little to be told, and may have been on its way.
     pub(super) fn is_probe(&self, held: Held, payload: usize) -> bool {
