@@ -131,6 +131,24 @@ fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
 }
 
 #[test]
+fn whichever_acknowledgement_is_lost_nothing_stalls() {
+    for lost in 0..30 {
+        let mut pair = Pair::connected(Config::default());
+        pair.send(0, 1, pattern(1172, 0));
+        pair.run_for(Duration::from_secs(1));
+        let mut count = 0;
+        pair.rule = Box::new(move |packet| {
+            count += u32::from(packet.from == 1);
+            if packet.from == 1 && count == lost + 1 { Verdict::Drop } else { Verdict::Pass }
+        });
+        pair.send(0, 1, pattern(60_000, 1));
+        pair.run_for(Duration::from_secs(2));
+        let stats = pair.ends[0].stats();
+        assert_eq!((pair.received[1].len(), stats.flight_size, stats.t3_expirations), (2, 0, 0), "SACK {lost}");
+    }
+}
+
+#[test]
 fn a_lost_retransmission_is_found_without_a_time_out() {
     let mut pair = Pair::connected(Config::default());
     pair.send(0, 1, pattern(50_000, 0));

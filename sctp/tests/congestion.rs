@@ -1,0 +1,39 @@
+//! What losses cost (RFC 9260 §7.2).
+
+mod victim;
+
+use narrowboat_sctp::{State, Tsn};
+use victim::{MS, SECOND, Victim, kinds, sack};
+
+/// RFC 9260 §7.2.4 step 2 and 6, §7.2.3.
+#[test]
+fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_packet_of_it() {
+    let mut victim = Victim::in_state(State::Established);
+    let sent = victim.message(1, &[7; 11_000]);
+    assert!(kinds(&sent).len() >= 9, "one window: {}", sent.len());
+    let tsn = |victim: &Victim, number: u32| Tsn(victim.tsn.0.wrapping_add(number));
+    let before = victim.association.stats().cwnd;
+    victim.now += 50 * MS;
+    // The first chunk is missing.
+    victim.send(&[sack(tsn(&victim, u32::MAX), 1 << 20, &[(2, 4)])]);
+    let stats = victim.association.stats();
+    assert_eq!(stats.congestion_events, 1);
+    let cut = stats.cwnd;
+    assert!(cut <= before * 8 / 10, "{before} to {cut}");
+    // Its repetition arrives, and the fifth turns out to be missing: another loss of the same window.
+    victim.now += 50 * MS;
+    victim.send(&[sack(tsn(&victim, 3), 1 << 20, &[(2, 4)])]);
+    let stats = victim.association.stats();
+    assert_eq!((stats.congestion_events, stats.data_chunks_retransmitted), (1, 2));
+    assert!(stats.cwnd <= cut, "{cut} to {}", stats.cwnd);
+    // What is sent once all that has arrived is another window.
+    victim.now += 50 * MS;
+    victim.send(&[sack(tsn(&victim, 8), 1 << 20, &[])]);
+    victim.pass(MS);
+    assert_eq!(victim.association.stats().congestion_events, 1);
+    // Silence.
+    victim.message(1, &[7; 9_000]);
+    victim.pass(2 * SECOND);
+    let stats = victim.association.stats();
+    assert!(stats.t3_expirations > 0 && stats.cwnd < 1200, "{} bytes", stats.cwnd);
+}
