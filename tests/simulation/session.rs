@@ -30,8 +30,8 @@ pub(crate) struct Session {
     /// When the peer last showed that it is there, and T3 expirations since (I29).
     lived_at: Nanos,
     expirations: u64,
-    /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires, a loss
-    /// is no news.
+    /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires, a
+    /// loss is no news.
     cut_at: Option<Offset>,
     /// A timer has expired that may have been the one that probes for a lost tail.
     has_probed: bool,

@@ -1,5 +1,5 @@
-//! Seeds whose first TSNs, and with them the first numbers of stream reset requests, lie just before the wrap. Found by trying;
-//! the test below says when they are to be looked for again.
+//! Seeds whose first TSNs, and with them the first numbers of stream reset requests, lie just before the wrap. Found by
+//! trying; the test below says when they are to be looked for again.
 
 use crate::network::NodeId;
 
