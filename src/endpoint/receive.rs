@@ -15,6 +15,8 @@ use crate::association::{Input, Shared};
 use crate::socket::{Datagram, ReceiveBatch};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::Lobby;
+#[cfg(feature = "webrtc")]
+use crate::webrtc::demux::Protocol;
 
 /// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
@@ -90,7 +92,11 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
         let remote = datagram.route.remote;
         if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
             let shared: &Arc<Shared> = shared;
-            shared.receive(std::iter::once(Input::Datagram(datagram)), wakers, findings);
+            let input = match Protocol::of(&datagram.bytes) {
+                Some(Protocol::Stun) => Input::Stun(datagram),
+                _ => Input::Datagram(datagram),
+            };
+            shared.receive(std::iter::once(input), wakers, findings);
         } else if let Some(arrived) = lobby.handle(now(), &datagram, has_room, &mut findings.answers)
             && let Some(shared) = core.admit(arrived, wakers, findings)
         {

@@ -182,6 +182,11 @@ impl Secure {
         }
         // A session that comes from the lobby has brought something along.
         state.poll_session(Ecn::NotCe, packets, &mut progress);
+        if progress.is_connected
+            && let Agent::Controlling(agent) = &mut state.agent
+        {
+            agent.on_connected(now);
+        }
         progress
     }
 

@@ -87,6 +87,8 @@ struct Consent {
     /// Revocations since the last answer that was none.
     revocations: u32,
     next_check: Instant,
+    /// The next check is not to be put off by the answer to another.
+    is_urgent: bool,
     expires: Instant,
 }
 
@@ -210,6 +212,14 @@ impl ControllingAgent {
         Ok(self.answered(now, source, response.transaction_id))
     }
 
+    /// The secure handshake is done. A peer without signalling learns from the next check what ours are called, and only then
+    /// follows us to another address; so it comes at once.
+    pub(crate) fn on_connected(&mut self, now: Instant) {
+        if let Phase::Selected(consent) = &mut self.phase {
+            (consent.next_check, consent.is_urgent) = (now, true);
+        }
+    }
+
     /// When the next check is due, or the answer to the last one overdue; `None` after a failure.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
@@ -283,6 +293,7 @@ impl ControllingAgent {
             outstanding: VecDeque::new(),
             revocations: 0,
             next_check: now,
+            is_urgent: false,
             expires: now + CONSENT_LIFETIME,
         });
         Answered::Selected(source)
@@ -328,6 +339,7 @@ impl Consent {
             self.outstanding.pop_front();
         }
         self.outstanding.push_back(id);
+        self.is_urgent = false;
         self.next_check = now + if self.is_nominated { consent_interval(rng) } else { self.rto };
         self.rto = (self.rto * 2).min(CONSENT_PERIOD);
         id
@@ -339,7 +351,9 @@ impl Consent {
         self.expires = self.expires.max(now + CONSENT_LIFETIME);
         if !self.is_nominated {
             self.is_nominated = true;
-            self.next_check = now + consent_interval(rng);
+            if !self.is_urgent {
+                self.next_check = now + consent_interval(rng);
+            }
         }
     }
 

@@ -180,6 +180,20 @@ fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_th
 }
 
 #[test]
+fn a_check_follows_the_handshake_at_once_whatever_is_answered_meanwhile() {
+    let start = Instant::now();
+    let mut agent = agent(start, &[address(1)]);
+    let first = due(&mut agent, start);
+    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let nominating = due(&mut agent, start);
+    agent.on_connected(start);
+    answer(&mut agent, start, address(1), &success(nominating[0].1, PWD)).expect("taken");
+    assert_eq!(agent.poll_timeout(), Some(start));
+    assert_eq!(due(&mut agent, start).len(), 1);
+    assert!(agent.poll_timeout().is_some_and(|at| at >= start + Duration::from_secs(4)), "then at leisure");
+}
+
+#[test]
 fn an_answer_to_an_earlier_check_of_consent_counts_once() {
     let start = Instant::now();
     let mut agent = agent(start, &[address(1)]);
