@@ -183,5 +183,5 @@ async fn nobody_at_the_ticket_is_one_clear_sentence() {
     let error = within(60, client.connect(&ticket)).await.unwrap_err();
     let ConnectError::Closed { reason, .. } = &error else { panic!("{error}") };
     assert_eq!(*reason, CloseReason::Transport(TransportFailure::NoAnswer));
-    assert!(error.to_string().contains("blocks UDP"), "{error}");
+    assert!(error.to_string().contains("drops UDP"), "{error}");
 }
