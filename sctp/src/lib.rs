@@ -9,6 +9,7 @@
 mod association;
 mod config;
 mod cookie;
+mod effort;
 mod endpoint;
 mod error;
 mod event;
@@ -27,6 +28,8 @@ pub mod wire;
 pub use association::{Association, Ecn, SignalledInit, State, Transmit};
 pub use config::{Config, ConfigError, CongestionControl};
 pub use cookie::CookieKeys;
+#[doc(hidden)]
+pub use effort::steps;
 pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, ResetFailure, SendError, SignalledInitError, TransportFailure, Violation};
 pub use event::{Event, Streams};

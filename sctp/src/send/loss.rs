@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::outstanding::{Chunk, Fate, Outstanding};
+use crate::effort;
 use crate::path::Rto;
 
 /// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, DupThresh).
@@ -183,6 +184,7 @@ impl LossDetection {
         let mut look_again = None;
         for log in [&mut self.originals, &mut self.repeats] {
             while let Some(transmission) = log.front().copied() {
+                effort::step();
                 let is_current = outstanding
                     .chunk(transmission.position)
                     .is_some_and(|chunk| chunk.fate == Fate::InFlight && chunk.transmission == transmission.number);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::ranges::Ranges;
 use super::stream::{Fragment, Limit, MessageHeader};
+use crate::effort;
 use crate::message::StreamId;
 use crate::serial::Tsn;
 use crate::wire::DataChunk;
@@ -205,6 +206,7 @@ impl Outstanding {
     /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time.
     pub(crate) fn acknowledge_to(&mut self, position: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
         while self.base <= position {
+            effort::step();
             let Some(chunk) = self.ring.pop_front() else { break };
             self.payload_held -= chunk.payload.len();
             match chunk.fate {
@@ -235,6 +237,7 @@ impl Outstanding {
             let first = usize::try_from(from - *base).unwrap_or(usize::MAX);
             let count = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
             for (position, chunk) in (from..).zip(ring.iter_mut().skip(first).take(count)) {
+                effort::step();
                 match chunk.fate {
                     Fate::InFlight => flight.remove(chunk),
                     Fate::Lost => {

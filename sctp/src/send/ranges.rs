@@ -1,5 +1,7 @@
 //! A set of positions kept as ranges.
 
+use crate::effort;
+
 /// Sorted, disjoint, non-adjacent ranges, both ends inclusive.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges(Vec<(u64, u64)>);
@@ -24,6 +26,7 @@ impl Ranges {
         let first = self.0.partition_point(|range| range.1 + 1 < start);
         let (mut low, mut high, mut next_new, mut touched) = (start, end, start, 0);
         for &(from, to) in self.0.iter().skip(first) {
+            effort::step();
             if from > end + 1 {
                 break;
             }

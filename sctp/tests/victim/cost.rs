@@ -1,15 +1,8 @@
-//! What work costs on this machine, where the costs of more and of less are compared.
-#![expect(clippy::disallowed_methods, reason = "what is measured is the machine's time")]
+//! What work costs, in steps of the loops whose length a peer can choose. A time would depend on the machine.
 
-use std::time::{Duration, Instant};
-
-pub(crate) fn time(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
+/// Steps that the work takes. They are counted in builds with debug assertions, and are 0 in others.
+pub(crate) fn steps(work: impl FnOnce()) -> u64 {
+    let before = narrowboat_sctp::steps();
     work();
-    start.elapsed()
-}
-
-/// The least of several runs, which is what the work takes when nobody disturbs it.
-pub(crate) fn least(run: impl FnMut() -> Duration) -> Duration {
-    std::iter::repeat_with(run).take(7).min().unwrap_or_default()
+    narrowboat_sctp::steps() - before
 }

@@ -1,0 +1,23 @@
+//! Counts the steps of loops whose length a peer can choose, in debug builds, so that tests can hold them to be in proportion
+//! to what came in. A time would depend on the machine, and on who else uses it.
+
+#[cfg(debug_assertions)]
+thread_local!(static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+
+/// One step.
+#[inline]
+pub(crate) fn step() {
+    #[cfg(debug_assertions)]
+    STEPS.set(STEPS.get() + 1);
+}
+
+/// Steps that this thread has taken so far; 0 without debug assertions.
+#[doc(hidden)]
+#[must_use]
+pub fn steps() -> u64 {
+    #[cfg(debug_assertions)]
+    let steps = STEPS.get();
+    #[cfg(not(debug_assertions))]
+    let steps = 0;
+    steps
+}
