@@ -157,6 +157,22 @@ fn g05_a_peer_that_answers_in_progress_for_ever() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_counts_against_the_peer() {
+    let config = Config {
+        reset_timeout: 600 * SECOND,
+        heartbeat_interval: None,
+        association_max_retransmits: 3,
+        ..Config::default()
+    };
+    let mut victim = Victim::with_config(State::Established, config);
+    victim.association.reset_streams(victim.now, &[1]).unwrap();
+    victim.poll();
+    let sent = victim.pass(100 * SECOND);
+    assert_eq!(requests(&sent).len(), 3, "as often as anything else is repeated");
+    assert_eq!(victim.closed(), Some(narrowboat_sctp::CloseReason::PeerUnreachable));
+}
+
+#[test]
 fn g06_both_ends_reset_a_stream_at_once() {
     // Any of the first six packets lost, delayed or repeated.
     for verdict in [Verdict::Pass, Verdict::Drop, Verdict::Delay(35 * MS), Verdict::Repeat(5 * MS)] {

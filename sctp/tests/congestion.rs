@@ -2,8 +2,9 @@
 
 mod victim;
 
+use narrowboat_sctp::wire::Sack;
 use narrowboat_sctp::{State, Tsn};
-use victim::{MS, SECOND, Victim, kinds, sack};
+use victim::{MS, SECOND, Victim, chunk, kinds, sack};
 
 /// RFC 9260 §7.2.4 step 2 and 6, §7.2.3.
 #[test]
@@ -37,4 +38,17 @@ fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_pa
     victim.pass(2 * SECOND);
     let stats = victim.association.stats();
     assert!(stats.t3_expirations > 0 && stats.cwnd < 1200, "{} bytes", stats.cwnd);
+}
+
+/// RFC 9260 §6.7.
+#[test]
+fn a_repetition_of_what_the_peer_had_already_is_known_for_one() {
+    let mut victim = Victim::in_state(State::Established);
+    victim.message(1, b"x");
+    assert!(!victim.pass(2 * SECOND).is_empty(), "it is sent again");
+    let tsn = victim.tsn;
+    let twice = chunk(|out| Sack::encode(tsn, 1 << 20, Vec::new().into_iter(), vec![tsn].into_iter(), out));
+    victim.send(&[twice]);
+    let stats = victim.association.stats();
+    assert_eq!((stats.spurious_retransmissions, stats.flight_size), (1, 0));
 }
