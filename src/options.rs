@@ -70,7 +70,8 @@ impl ChannelOptions {
         self
     }
 
-    /// A message is given up this long after it was handed to `send`; the time that it waits for its turn counts. Takes the place of [`max_retransmits`](Self::max_retransmits).
+    /// A message is given up this long after it was handed to `send`; the time that it waits for its turn counts. Takes the
+    /// place of [`max_retransmits`](Self::max_retransmits).
     #[must_use]
     pub fn max_packet_life_time(mut self, time: Duration) -> Self {
         self.reliability = Reliability::MaxLifetime(time);

@@ -61,9 +61,10 @@ pub(crate) async fn run(into: PathBuf, http_port: Option<u16>) -> Result<(), Fai
 
     // The endpoint is behind a relay that loses datagrams on request, so the relay's addresses are the ones that browsers
     // are told. Without it the endpoint would be bound to 0.0.0.0, and find its addresses by itself.
-    let relay = Relay::bind().await?;
     let addresses = addresses()?;
-    let mut builder = Endpoint::builder().bind((Ipv4Addr::LOCALHOST, 0)).identity(Identity::generate()?);
+    let inside = addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let relay = Relay::bind(inside).await?;
+    let mut builder = Endpoint::builder().bind((inside, 0)).identity(Identity::generate()?);
     for address in &addresses {
         builder = builder.advertise(SocketAddr::new(*address, relay.port()?));
     }
@@ -89,14 +90,14 @@ pub(crate) async fn run(into: PathBuf, http_port: Option<u16>) -> Result<(), Fai
     Ok(())
 }
 
-/// The IPv4 addresses of this machine, its own loopback first. A user's Firefox only ever uses the others.
+/// The IPv4 addresses of this machine, loopback last: a user's Firefox never uses that.
 fn addresses() -> Result<Vec<IpAddr>, Failure> {
     let mut addresses: Vec<IpAddr> = if_addrs::get_if_addrs()?
         .into_iter()
         .map(|interface| interface.ip())
         .filter(|address| matches!(address, IpAddr::V4(v4) if !v4.is_link_local()))
         .collect();
-    addresses.sort_by_key(|address| !address.is_loopback());
+    addresses.sort_by_key(IpAddr::is_loopback);
     addresses.dedup();
     Ok(addresses)
 }

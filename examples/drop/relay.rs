@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,8 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// The relay's public end.
 pub(crate) struct Relay {
     public: UdpSocket,
+    /// Where browsers seem to be, seen from the endpoint, which tells them. A user's Firefox takes no loopback address there.
+    inside: IpAddr,
     /// By the browser's address.
     flows: Mutex<HashMap<SocketAddr, Arc<Flow>>>,
 }
@@ -31,9 +33,9 @@ struct Flow {
 
 impl Relay {
     /// Listens on all addresses, on any free port.
-    pub(crate) async fn bind() -> io::Result<Arc<Self>> {
+    pub(crate) async fn bind(inside: IpAddr) -> io::Result<Arc<Self>> {
         let public = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-        Ok(Arc::new(Self { public, flows: Mutex::default() }))
+        Ok(Arc::new(Self { public, inside, flows: Mutex::default() }))
     }
 
     pub(crate) fn port(&self) -> io::Result<u16> {
@@ -70,7 +72,7 @@ impl Relay {
                 None => {}
             }
         }
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.ok()?;
+        let socket = UdpSocket::bind((self.inside, 0)).await.ok()?;
         socket.connect(endpoint).await.ok()?;
         let flow = Arc::new(Flow { socket, loss: AtomicU64::new(0) });
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).insert(browser, Arc::clone(&flow));
