@@ -188,6 +188,8 @@ async function sendFile(file) {
     const { sha256, saved } = await receipt;
     view.done(sent, sha256, saved);
   } catch (error) {
+    // A channel that the service closes refuses what is sent before its reason has been handed over.
+    await Promise.race([receipt.catch(() => {}), sleep(2000)]);
     view.fail(`not received: ${(failure ?? error).message}`);
   }
   if (channel.readyState === "open" || channel.readyState === "connecting") {
