@@ -49,6 +49,8 @@ const FIREFOX_PREFERENCES: &[&str] = &[
     "browser.shell.checkDefaultBrowser=false",
     "browser.sessionstore.resume_from_crash=false",
     "dom.min_background_timeout_value=4",
+    // A busy machine may keep a script waiting for longer than the ten seconds after which it is ended.
+    "dom.max_script_run_time=0",
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
