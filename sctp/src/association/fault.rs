@@ -124,7 +124,7 @@ impl Association {
         debug_assert_ne!(self.handshake.peer_tag, 0, "an ABORT for nobody");
         let mut packet = Vec::new();
         negotiate::write_abort(&self.config, self.handshake.peer_tag, Some(cause), false, &mut packet);
-        self.outbox.push_last(packet);
+        self.outbox.push_last(&packet);
     }
 
     /// The end, once. What was received is still to be polled; what was not sent is dropped.

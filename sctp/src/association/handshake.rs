@@ -108,7 +108,7 @@ impl Association {
                 negotiate::write_init_ack(now, config, keys, &self.address, &init, local, &mut answer);
             }
         }
-        if !self.outbox.push_standalone(answer) {
+        if !self.outbox.push_standalone(&answer) {
             self.drop_chunk(DropReason::AnswerLimit);
         }
     }
@@ -139,7 +139,7 @@ impl Association {
                 let (config, tag) = (&self.config, self.handshake.local_tag);
                 let mut packet = Vec::new();
                 negotiate::write_abort(config, tag, Some(Cause::InvalidMandatoryParameter), true, &mut packet);
-                self.outbox.push_last(packet);
+                self.outbox.push_last(&packet);
                 return self.close(CloseReason::PeerViolation(Violation::BadHandshake));
             }
             (Err(Refusal::Abort(cause)), _) => Some(cause),
@@ -201,7 +201,7 @@ impl Association {
         self.stats.drops.add(DropReason::StaleCookie);
         let mut packet = Vec::new();
         negotiate::write_stale_cookie(&self.config, peer_tag, staleness, &mut packet);
-        if !self.outbox.push_standalone(packet) {
+        if !self.outbox.push_standalone(&packet) {
             self.drop_chunk(DropReason::AnswerLimit);
         }
     }

@@ -72,7 +72,7 @@ impl Association {
         let mut answer = Vec::new();
         let has_answer =
             self.refuse_init(header, datagram, &mut answer) || out_of_the_blue::answer(header, datagram, &mut answer);
-        if has_answer && !self.outbox.push_standalone(answer) {
+        if has_answer && !self.outbox.push_standalone(&answer) {
             self.drop_chunk(DropReason::AnswerLimit);
         }
     }

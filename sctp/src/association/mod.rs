@@ -9,6 +9,7 @@ mod input;
 pub(crate) mod negotiate;
 mod outbox;
 mod output;
+mod packet_queue;
 mod reconfig;
 mod shutdown;
 mod snap;
@@ -338,6 +339,7 @@ impl Association {
         // Congestion marks are counted for nothing yet: SCTP has no standard echo without the ECN extension.
         let _ = ecn;
         self.burst_left = self.config.max_burst;
+        self.queue_answers(now);
         self.take_in(now, datagram);
         self.check_consistency();
     }

@@ -1,23 +1,22 @@
-//! Control chunks that wait for the next packet. One slot for each kind: repeated reasons to send the same thing do not
-//! pile up, so what a peer can make an association hold is bounded by construction.
-
-use std::collections::VecDeque;
+//! What waits for the next poll: packets that are written already, and control chunks for the next packet. There is one
+//! slot for each kind of chunk: repeated reasons to send the same chunk do not pile up, so what a peer can make an
+//! association hold is bounded by construction. Before the next datagram is taken in, the slots are emptied into a
+//! packet, so no answer displaces the answer to an earlier datagram.
 
 use bytes::Bytes;
 
+use super::packet_queue::PacketQueue;
 use crate::serial::RequestSn;
 use crate::wire::{Cause, ResetResult};
-
-/// Packets that stand alone and wait for the next poll, at most.
-const STANDALONE_MAX: usize = 4;
 
 /// Bytes of error causes that wait for the next packet, at most.
 const ERRORS_LEN_MAX: usize = 256;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// Whole packets: INIT ACK, ABORT, SHUTDOWN COMPLETE and answers to packets with other tags.
-    standalone: VecDeque<Vec<u8>>,
+    /// Whole packets: SACKs and other answers to earlier datagrams, and what stands alone (INIT ACK, ABORT, SHUTDOWN
+    /// COMPLETE, answers to packets with other tags).
+    pub(super) packets: PacketQueue,
     pub(crate) init: bool,
     pub(crate) cookie_echo: bool,
     pub(crate) cookie_ack: bool,
@@ -34,28 +33,30 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Queues a packet that stands alone. Returns whether there was room.
-    pub(crate) fn push_standalone(&mut self, packet: Vec<u8>) -> bool {
-        let has_room = self.standalone.len() < STANDALONE_MAX;
+    /// True if a chunk waits that answers the peer or must be repeated to it.
+    pub(crate) fn has_chunks(&self) -> bool {
+        self.cookie_echo
+            || self.cookie_ack
+            || self.shutdown
+            || self.shutdown_ack
+            || self.heartbeat.is_some()
+            || self.heartbeat_ack.is_some()
+            || !self.reconfig_responses.is_empty()
+            || !self.errors.is_empty()
+    }
+
+    /// Queues a packet that stands alone. Returns true if there was room.
+    pub(crate) fn push_standalone(&mut self, packet: &[u8]) -> bool {
+        let has_room = self.packets.has_room();
         if has_room {
-            self.standalone.push_back(packet);
+            self.push_last(packet);
         }
         has_room
     }
 
-    /// Queues a last word, which goes out whatever else waits.
-    pub(crate) fn push_last(&mut self, packet: Vec<u8>) {
-        self.standalone.clear();
-        self.standalone.push_back(packet);
-    }
-
-    /// Whether a packet waits that stands alone.
-    pub(crate) fn has_standalone(&self) -> bool {
-        self.init || !self.standalone.is_empty()
-    }
-
-    pub(crate) fn pop_standalone(&mut self) -> Option<Vec<u8>> {
-        self.standalone.pop_front()
+    /// Queues the last packet of the association, whatever else waits.
+    pub(crate) fn push_last(&mut self, packet: &[u8]) {
+        self.packets.push_with(|bytes| bytes.extend_from_slice(packet));
     }
 
     /// Queues an ERROR. Returns whether there was room (RFC 9260 §12.4: no more than one packet).
@@ -78,8 +79,8 @@ impl Outbox {
         self.reconfig_responses.push((request, result));
     }
 
-    /// Forgets everything but the packets that stand alone.
+    /// Forgets everything but the packets that are written.
     pub(crate) fn clear_chunks(&mut self) {
-        *self = Self { standalone: std::mem::take(&mut self.standalone), ..Self::default() };
+        *self = Self { packets: std::mem::take(&mut self.packets), ..Self::default() };
     }
 }

@@ -23,9 +23,18 @@ impl Association {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = buf.len();
+        if !self.outbox.packets.is_empty() {
+            if !self.can_write_data(now) {
+                // Nothing that the last answer could travel with: it leaves with the others.
+                self.queue_answers(now);
+            }
+            let segment_size = self.outbox.packets.pop_equal(max_datagrams, buf);
+            let len = buf.len() - start;
+            return (len > 0).then_some(Transmit { len, segment_size });
+        }
         let (mut segment_size, mut len_max) = (0, self.path.mtu);
         for _ in 0..max_datagrams {
-            if segment_size > 0 && (self.outbox.has_standalone() || self.outbox.cookie_echo) {
+            if segment_size > 0 && (self.outbox.init || self.outbox.cookie_echo) {
                 // These have a length of their own: the peer's cookie may be longer than a packet should be.
                 break;
             }
@@ -47,12 +56,54 @@ impl Association {
         (len > 0).then_some(Transmit { len, segment_size })
     }
 
+    /// Writes the answers that are due into packets of their own, which wait for the next poll. Called before another
+    /// datagram is taken in: its answers then displace none of these (RFC 9260 §6.2 and §6.7 want a SACK for every second
+    /// packet, and for each packet while there is a gap). If too many packets wait already, the answers stay where they
+    /// are and are joined by the next ones.
+    pub(super) fn queue_answers(&mut self, now: Instant) {
+        while self.has_answers() && self.outbox.packets.has_room() {
+            let end = self.path.mtu;
+            let mut packets = std::mem::take(&mut self.outbox.packets);
+            let len = packets.push_with(|buf| {
+                let start = buf.len();
+                negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
+                self.write_control(now, start + end, false, buf);
+                if buf.len() == start + PACKET_HEADER_LEN {
+                    buf.truncate(start);
+                } else {
+                    negotiate::seal_from(start, buf);
+                }
+            });
+            self.outbox.packets = packets;
+            if len == 0 {
+                break;
+            }
+            self.count_sent(len);
+        }
+    }
+
+    /// True if a chunk is due that waits for no other.
+    fn has_answers(&self) -> bool {
+        let is_sack_due = || self.receiver.as_ref().is_some_and(|receiver| receiver.sack_due() == SackDue::Now);
+        let can_answer = self.handshake.peer_tag != 0 && !self.is_over;
+        can_answer
+            && (self.outbox.has_chunks() || self.state.is_up() && (is_sack_due() || self.outgoing_reset.is_due()))
+    }
+
+    fn count_sent(&mut self, len: usize) {
+        self.stats.packets_sent += 1;
+        self.stats.bytes_sent += len as u64;
+    }
+
+    /// True if DATA may leave with the next packet.
+    fn can_write_data(&mut self, now: Instant) -> bool {
+        self.state.can_send_data() && self.burst_left > 0 && self.sender.has_sendable(now)
+    }
+
     /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`.
     fn write_packet(&mut self, now: Instant, len_max: usize, buf: &mut Vec<u8>) -> usize {
         let start = buf.len();
-        if let Some(packet) = self.outbox.pop_standalone() {
-            buf.extend_from_slice(&packet);
-        } else if self.outbox.init {
+        if self.outbox.init {
             self.outbox.init = false;
             negotiate::header(&self.config, 0).encode(buf);
             let handshake = &self.handshake;
@@ -64,7 +115,10 @@ impl Association {
             negotiate::seal_from(start, buf);
         } else if self.handshake.peer_tag != 0 && !self.is_over {
             negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
-            self.write_control(now, start + len_max, buf);
+            let is_delayed = |due: SackDue| matches!(due, SackDue::At(_));
+            let is_sack_delayed = self.receiver.as_ref().is_some_and(|receiver| is_delayed(receiver.sack_due()));
+            let takes_sack_along = is_sack_delayed && self.can_write_data(now);
+            self.write_control(now, start + len_max, takes_sack_along, buf);
             self.write_data(now, start + len_max, buf);
             if buf.len() == start + PACKET_HEADER_LEN {
                 buf.truncate(start);
@@ -74,14 +128,14 @@ impl Association {
         }
         let len = buf.len() - start;
         if len > 0 {
-            self.stats.packets_sent += 1;
-            self.stats.bytes_sent += len as u64;
+            self.count_sent(len);
         }
         len
     }
 
-    /// Control chunks up to the offset `end`. What does not fit waits for the next packet.
-    fn write_control(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
+    /// Control chunks up to the offset `end`. What does not fit waits for the next packet. A SACK that may
+    /// wait is written if `takes_sack_along`, because DATA follows.
+    fn write_control(&mut self, now: Instant, end: usize, takes_sack_along: bool, buf: &mut Vec<u8>) {
         if std::mem::take(&mut self.outbox.cookie_echo) {
             encode_cookie_echo(&self.handshake.cookie, buf);
         }
@@ -108,7 +162,7 @@ impl Association {
         if let Some(nonce) = self.outbox.heartbeat.take_if(|_| fits(buf, 16)) {
             encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), buf);
         }
-        self.write_sack(now, end, buf);
+        self.write_sack(end, takes_sack_along, buf);
         self.write_reconfig(now, end, buf);
         if std::mem::take(&mut self.outbox.shutdown)
             && let Some(receiver) = &self.receiver
@@ -118,7 +172,7 @@ impl Association {
     }
 
     /// A SACK that is due; or one that may wait, if DATA leaves anyway (RFC 9260 §6.2).
-    fn write_sack(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
+    fn write_sack(&mut self, end: usize, takes_sack_along: bool, buf: &mut Vec<u8>) {
         if !self.state.is_up() {
             return;
         }
@@ -126,7 +180,7 @@ impl Association {
         let is_due = match receiver.sack_due() {
             SackDue::Not => false,
             SackDue::Now => true,
-            SackDue::At(_) => self.state.can_send_data() && self.burst_left > 0 && self.sender.has_sendable(now),
+            SackDue::At(_) => takes_sack_along,
         };
         let room = end.saturating_sub(buf.len());
         if is_due && room >= Sack::HEADER_LEN {

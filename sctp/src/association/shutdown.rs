@@ -110,7 +110,7 @@ impl Association {
                 negotiate::header(&self.config, self.handshake.peer_tag).encode(&mut packet);
                 encode_shutdown_complete(false, &mut packet);
                 negotiate::seal_from(0, &mut packet);
-                self.outbox.push_last(packet);
+                self.outbox.push_last(&packet);
                 self.close(CloseReason::Shutdown);
             }
             _ => self.drop_chunk(DropReason::UnexpectedChunk),
