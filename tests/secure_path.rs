@@ -4,11 +4,13 @@
 
 mod secure;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use narrowboat::error::{CloseReason, ConnectError, TransportFailure};
 use narrowboat::{Association, Endpoint, Identity, Ticket};
-use secure::relay::Relay;
+use secure::relay::{Direction, Relay};
 use secure::{Pair, bind, builder, soon, transfer, within};
 
 /// A pair whose datagrams go through a relay.
@@ -42,6 +44,44 @@ async fn k01_k11_a_nat_that_gives_another_port_in_mid_transfer_loses_nothing() {
     })
     .await;
     soon(up.close()).await.unwrap();
+}
+
+/// The last flight of the handshake is lost once, so that the check which follows it comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k01_a_nat_that_rebinds_right_after_a_reordered_handshake_is_followed() {
+    let server = bind();
+    let relay = Relay::to(server.local_address()).await;
+    let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
+    let has_answered = Arc::new(AtomicBool::new(false));
+    let (mut is_held, answered) = (false, Arc::clone(&has_answered));
+    relay.rule(move |direction, datagram| {
+        if direction == Direction::ToServer && datagram.starts_with(&[1, 1]) {
+            answered.store(true, Ordering::Relaxed);
+        }
+        // The first datagram with an encrypted record (RFC 9147 §4): the client's last flight.
+        let is_last_flight = direction == Direction::ToServer && datagram[0] >> 5 == 1;
+        is_held || !std::mem::replace(&mut is_held, is_last_flight) && !is_last_flight
+    });
+    let pair = Pair::by(bind(), server, &ticket).await;
+    let (near, far) = pair.channel("moving").await;
+    near.send("here").await.unwrap();
+    soon(far.recv()).await.unwrap().unwrap();
+    // Only a check that is made at once, and not the next one four seconds later, tells the server what the client's checks
+    // are called. The client answers the server's question about it.
+    within(3, async {
+        while !has_answered.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    relay.rebind().await;
+    within(30, async {
+        while pair.b.remote_address() != relay.outer() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    soon(transfer(&near, &far, 1 << 20, 64 << 10)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

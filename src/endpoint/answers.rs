@@ -49,6 +49,16 @@ impl Answers {
         }
     }
 
+    /// Takes them all out.
+    #[cfg(all(test, feature = "webrtc"))]
+    pub(crate) fn take(&mut self) -> Vec<(Route, Vec<u8>)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let answer = |((route, end), start): (&(Route, usize), usize)| {
+            (*route, self.bytes.get(start..*end).unwrap_or_default().to_vec())
+        };
+        self.ends.iter().zip(starts).map(answer).collect()
+    }
+
     /// Sends them all, or drops those that the system has no room for: whoever asked will ask again.
     pub(crate) fn send(&mut self, socket: &Socket) {
         let mut start = 0;

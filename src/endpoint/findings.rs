@@ -11,10 +11,20 @@ pub(crate) struct Findings {
     pub(crate) learned: Vec<Learned>,
     /// Peers without signalling, and the fragments that their checks name.
     #[cfg(feature = "webrtc")]
-    pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, String)>,
+    pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, Naming)>,
     /// Peers whose secure handshake is done.
     #[cfg(feature = "webrtc")]
     pub(crate) connected: Vec<narrowboat_sctp::AssociationHandle>,
+}
+
+/// A user fragment of this end that a peer without signalling has chosen.
+#[cfg(feature = "webrtc")]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Naming {
+    /// A check from the peer's address names this fragment, beside others; one had to make room for it.
+    Claimed { ufrag: String, dropped: Option<String> },
+    /// The peer has shown that this is its choice; there are no others.
+    Confirmed { ufrag: String },
 }
 
 /// A valid check has come from an address.

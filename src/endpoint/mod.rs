@@ -28,7 +28,7 @@ pub use builder::EndpointBuilder;
 pub use description::{Answer, DtlsRole, Offer};
 pub(crate) use findings::Findings;
 #[cfg(feature = "webrtc")]
-pub(crate) use findings::Learned;
+pub(crate) use findings::{Learned, Naming};
 pub use incoming::{Accepting, Incoming};
 use table::Core;
 use target::Destination;

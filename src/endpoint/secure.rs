@@ -20,7 +20,7 @@ use crate::waiters::Interest;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, ExpectedPeer, Parameters, Version, Versions};
 use crate::webrtc::ice::{ControllingAgent, Credentials};
-use crate::webrtc::{self, Admitted, Context, Identity, Lobby, Secure, SecureCounters};
+use crate::webrtc::{self, Admitted, Context, Identity, Lobby, Reachability, Secure, SecureCounters};
 
 /// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
 /// end hold.
@@ -50,8 +50,12 @@ impl SecurePart {
     ) -> Result<Self, BindError> {
         let parameters = Parameters::new(identity.certificate_der(), identity.key_der(), versions)
             .map_err(|error| BindError::Identity(error.to_string()))?;
-        let context =
-            Context { parameters: Arc::new(parameters), prefixes, counters: Arc::new(SecureCounters::default()) };
+        let context = Context {
+            parameters: Arc::new(parameters),
+            prefixes,
+            counters: Arc::new(SecureCounters::default()),
+            reachability: Reachability::new(now(), &draw_seed().map_err(BindError::Random)?),
+        };
         let keys = CookieKeys::new(now(), draw_seed().map_err(BindError::Random)?);
         let association = Arc::new(below_dtls(config.association()));
         Ok(Self { identity, context: Arc::new(context), advertised, keys, association })
@@ -148,7 +152,7 @@ impl Core {
         if router.len() >= self.config.associations_max {
             return Err(ConnectError::TooManyAssociations);
         }
-        let handle = router.insert_asked(now, addresses).map_err(ConnectError::AlreadyConnected)?;
+        let handle = router.insert_asked(now, addresses, local.ufrag()).map_err(ConnectError::AlreadyConnected)?;
         let agent = ControllingAgent::new(now, local, remote, addresses, seed);
         let secure = Secure::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
         let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config);
@@ -228,8 +232,8 @@ impl Core {
             for learned in findings.learned.drain(..) {
                 router.learn(now, learned.handle, learned.address, learned.evicted);
             }
-            for (handle, ufrag) in findings.named.drain(..) {
-                router.name(handle, &ufrag);
+            for (handle, naming) in findings.named.drain(..) {
+                router.name(handle, naming);
             }
             for handle in &findings.connected {
                 router.on_connected(*handle);

@@ -64,6 +64,11 @@ impl<'a> DirectName<'a> {
         Credentials::from_valid(self.server, self.server)
     }
 
+    /// Reads the fragment of a server, which says what the client's password is; the client's fragment is not in it.
+    pub(crate) fn of_server(server: &'a str, prefixes: Prefixes) -> Option<Self> {
+        Self::parse(Username { to: server, from: "" }, prefixes)
+    }
+
     /// The credentials of the client.
     #[cfg(test)]
     pub(crate) fn client_credentials(&self) -> Credentials {

@@ -13,6 +13,7 @@
 //! | `sdp` | offers and answers of data channels (RFC 8841, RFC 8829) |
 //! | `ticket` | what a client must know to connect without signalling |
 //! | `admission` | peers that have begun a handshake and proved nothing yet: a table of fixed size |
+//! | `reachability` | proof that a peer receives at its address, from a check of ours |
 //! | `revocation` | peers whose association is not there any more, and who are told so (RFC 7675 §5.2) |
 //! | `lobby` | the way in without signalling, until a peer has proved itself |
 //! | `router` | whom a datagram is for |
@@ -27,6 +28,7 @@ mod fingerprint;
 pub(crate) mod ice;
 mod identity;
 mod lobby;
+mod reachability;
 mod revocation;
 mod router;
 pub(crate) mod sdp;
@@ -39,6 +41,7 @@ mod ticket;
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
 pub(crate) use lobby::{Admitted, Lobby};
+pub(crate) use reachability::Reachability;
 pub(crate) use router::{Destination, Router};
 pub use sdp::{SdpError, SdpProblem};
 pub(crate) use secure::{Context, Progress, Secure};

@@ -12,6 +12,7 @@ use super::demux::Protocol;
 use super::stats::SecureCounters;
 use super::stun::{Class, Message};
 use crate::association::Input;
+use crate::endpoint::Naming;
 use crate::socket::Datagram;
 
 /// How long an address belongs to a peer that checks from it no more, if another peer does. Browsers check at least every 6
@@ -39,10 +40,13 @@ struct Owner {
     checked_at: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Peer {
-    /// The fragment that checks for it name; without signalling it is not known before the first one.
-    ufrag: Option<Box<str>>,
+    /// The fragments that checks for it name. A peer without signalling has none before its first check, and may have
+    /// several until it has confirmed one.
+    ufrags: Vec<Box<str>>,
+    /// True until a peer without signalling has confirmed a fragment: whatever its checks name, they are its own.
+    is_unnamed: bool,
     addresses: Vec<SocketAddr>,
     /// Where a peer without signalling came from.
     direct_ip: Option<IpAddr>,
@@ -89,22 +93,27 @@ impl Router {
     /// Enters a peer whose description travels by signalling; its checks will name this fragment.
     pub(crate) fn insert_signalled(&mut self, ufrag: &str) -> AssociationHandle {
         self.pending += 1;
-        let handle =
-            self.insert(Peer { ufrag: Some(ufrag.into()), addresses: Vec::new(), direct_ip: None, is_pending: true });
+        let handle = self.insert(Peer { ufrags: vec![ufrag.into()], is_pending: true, ..Peer::default() });
         self.by_ufrag.insert(ufrag.into(), handle);
         handle
     }
 
-    /// Enters a peer that this end asks at these addresses. `None` if one of them is someone else's already.
+    /// Enters a peer that this end asks at these addresses, and that may ask this end by this fragment.
+    ///
+    /// # Errors
+    ///
+    /// The first of the addresses that is another peer's already.
     pub(crate) fn insert_asked(
         &mut self,
         now: Instant,
         addresses: &[SocketAddr],
+        ufrag: &str,
     ) -> Result<AssociationHandle, SocketAddr> {
         if let Some(taken) = addresses.iter().find(|address| self.by_address.contains_key(address)) {
             return Err(*taken);
         }
-        let handle = self.insert(Peer { ufrag: None, addresses: Vec::new(), direct_ip: None, is_pending: false });
+        let handle = self.insert(Peer { ufrags: vec![ufrag.into()], ..Peer::default() });
+        self.by_ufrag.insert(ufrag.into(), handle);
         for address in addresses {
             self.learn(now, handle, *address, None);
         }
@@ -115,8 +124,13 @@ impl Router {
     /// gone: it would have to have the same port.
     pub(crate) fn insert_direct(&mut self, now: Instant, address: SocketAddr) -> AssociationHandle {
         *self.direct_by_ip.entry(address.ip()).or_insert(0) += 1;
-        let handle =
-            self.insert(Peer { ufrag: None, addresses: Vec::new(), direct_ip: Some(address.ip()), is_pending: false });
+        let handle = self.insert(Peer { direct_ip: Some(address.ip()), is_unnamed: true, ..Peer::default() });
+        if let Some(previous) = self.owner(&address).filter(|previous| self.is_unnamed(*previous)) {
+            // Its checks may have been the new peer's.
+            let claimed =
+                self.peers.get_mut(&previous).map(|peer| std::mem::take(&mut peer.ufrags)).unwrap_or_default();
+            claimed.iter().for_each(|ufrag| self.unname(previous, ufrag));
+        }
         self.give(now, handle, address);
         handle
     }
@@ -130,10 +144,8 @@ impl Router {
                 self.by_address.remove(address);
             }
         }
-        if let Some(ufrag) = peer.ufrag
-            && self.by_ufrag.get(&ufrag) == Some(&handle)
-        {
-            self.by_ufrag.remove(&ufrag);
+        for ufrag in &peer.ufrags {
+            self.unname(handle, ufrag);
         }
         if let Some(ip) = peer.direct_ip
             && let Some(count) = self.direct_by_ip.get_mut(&ip)
@@ -180,16 +192,34 @@ impl Router {
         }
     }
 
-    /// A peer without signalling has made its first check: this is the fragment that the next ones will name.
-    pub(crate) fn name(&mut self, handle: AssociationHandle, ufrag: &str) {
-        if self.by_ufrag.contains_key(ufrag) {
-            return;
+    /// A peer without signalling has chosen a fragment. A claim takes no fragment from another peer; a confirmation does:
+    /// whoever has confirmed is at this peer's address, and knows the password.
+    pub(crate) fn name(&mut self, handle: AssociationHandle, naming: Naming) {
+        let Some(peer) = self.peers.get_mut(&handle).filter(|peer| peer.is_unnamed) else { return };
+        let (ufrag, dropped) = match naming {
+            Naming::Claimed { ufrag, dropped } => (ufrag.into_boxed_str(), dropped.into_iter().collect::<Vec<_>>()),
+            Naming::Confirmed { ufrag } => {
+                peer.is_unnamed = false;
+                self.by_ufrag.insert(ufrag.as_str().into(), handle);
+                let others = peer.ufrags.iter().filter(|other| ***other != *ufrag).map(ToString::to_string).collect();
+                (ufrag.into_boxed_str(), others)
+            }
+        };
+        for other in &dropped {
+            peer.ufrags.retain(|known| **known != **other);
         }
-        if let Some(peer) = self.peers.get_mut(&handle)
-            && peer.ufrag.is_none()
-        {
-            peer.ufrag = Some(ufrag.into());
-            self.by_ufrag.insert(ufrag.into(), handle);
+        if !peer.ufrags.contains(&ufrag) {
+            peer.ufrags.push(ufrag.clone());
+        }
+        self.by_ufrag.entry(ufrag).or_insert(handle);
+        for other in &dropped {
+            self.unname(handle, other);
+        }
+    }
+
+    fn unname(&mut self, handle: AssociationHandle, ufrag: &str) {
+        if self.by_ufrag.get(ufrag) == Some(&handle) {
+            self.by_ufrag.remove(ufrag);
         }
     }
 
@@ -216,9 +246,11 @@ impl Router {
             },
             Class::Request => {
                 let ufrag = message.ice_username().map(|username| username.to);
-                let named = ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
-                let unnamed = || self.owner(&source).filter(|handle| self.is_unnamed(*handle));
-                named.or_else(unnamed)
+                let named = || ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
+                // What comes from the address of a peer that has not confirmed a name is that peer's own. This is so for a
+                // fragment that an earlier peer at the same address has left, too.
+                let unnamed = self.owner(&source).filter(|handle| self.is_unnamed(*handle));
+                unnamed.or_else(named)
             }
         };
         let Some(handle) = handle else { return Destination::Stranger(datagram) };
@@ -256,7 +288,7 @@ impl Router {
     }
 
     fn is_unnamed(&self, handle: AssociationHandle) -> bool {
-        self.peers.get(&handle).is_some_and(|peer| peer.direct_ip.is_some() && peer.ufrag.is_none())
+        self.peers.get(&handle).is_some_and(|peer| peer.is_unnamed)
     }
 
     /// The address is this peer's from now on.
@@ -288,12 +320,12 @@ impl Router {
 
     /// Recounts the table.
     #[cfg(test)]
-    fn check_consistency(&self) {
+    pub(super) fn check_consistency(&self) {
         for (address, owner) in &self.by_address {
             assert!(self.peers[&owner.handle].addresses.contains(address));
         }
         for (ufrag, handle) in &self.by_ufrag {
-            assert_eq!(self.peers[handle].ufrag.as_ref(), Some(ufrag));
+            assert!(self.peers[handle].ufrags.contains(ufrag));
         }
         assert_eq!(self.pending, self.peers.values().filter(|peer| peer.is_pending).count());
         let direct = self.peers.values().filter(|peer| peer.direct_ip.is_some()).count();
@@ -397,7 +429,7 @@ mod tests {
         assert_eq!(peer(&router.route(now, record(1))), Some(old.0));
         let unnamed = router.route(now, check(1, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"));
         assert_eq!(peer(&unnamed), Some(old.0), "its first check says what it is called");
-        router.name(old, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa");
+        router.name(old, Naming::Confirmed { ufrag: "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa".into() });
         assert_eq!(peer(&router.route(now, check(9, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"))), Some(old.0));
         let new = router.insert_direct(now, address(1));
         assert_eq!(peer(&router.route(now, record(1))), Some(new.0));
@@ -413,9 +445,10 @@ mod tests {
     #[test]
     fn whom_this_end_asks_is_known_by_address_and_by_nobody_else() {
         let (mut router, now) = (router(), Instant::now());
-        let handle = router.insert_asked(now, &[address(1), address(2)]).expect("nobody is there");
-        assert_eq!(router.insert_asked(now, &[address(3), address(2)]), Err(address(2)));
+        let handle = router.insert_asked(now, &[address(1), address(2)], "mine").expect("nobody is there");
+        assert_eq!(router.insert_asked(now, &[address(3), address(2)], "other"), Err(address(2)));
         assert_eq!(peer(&router.route(now, hello(1))), Some(handle.0), "only strangers begin");
+        assert_eq!(peer(&router.route(now, check(1, "mine"))), Some(handle.0), "it may ask in return");
         router.check_consistency();
     }
 }

@@ -4,6 +4,8 @@
 //! Neither lock is taken while the other is held: packets are written under the association's, then sealed under this one.
 
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -14,6 +16,7 @@ use bytes::Bytes;
 use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
 
 use super::Fingerprint;
+use super::Reachability;
 use super::direct::Prefixes;
 use super::dtls::{Dtls, ExpectedPeer, Parameters, Role};
 use super::ice::{self, Checked, ControllingAgent, Credentials, LiteAgent};
@@ -21,7 +24,7 @@ use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
 use super::stun::{Class, Message};
 use crate::association::Input;
-use crate::endpoint::{Findings, Learned};
+use crate::endpoint::{Findings, Learned, Naming};
 use crate::socket::{Datagram, Route};
 
 use self::state::{Agent, CONNECT_TIMEOUT, Session, State};
@@ -32,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) prefixes: Prefixes,
     pub(crate) counters: Arc<SecureCounters>,
+    /// The secret that proofs of an address come from.
+    pub(crate) reachability: Reachability,
 }
 
 /// The secure transport of one association.
@@ -88,7 +93,7 @@ impl Secure {
         route: Route,
         dtls: Box<Dtls>,
     ) -> Self {
-        let agent = Agent::Unnamed(now + ice::CONSENT_LIFETIME);
+        let agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, ice::CONSENT_LIFETIME)));
         let secure = Self::new(handle, context, agent, Session::Running(dtls));
         secure.lock().route = Some(route);
         secure
@@ -174,6 +179,7 @@ impl Secure {
     ) -> Progress {
         let mut progress = Progress::default();
         let mut state = self.lock();
+        let had_received = state.has_received;
         for input in inputs {
             match input {
                 Input::Datagram(datagram) => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
@@ -182,10 +188,14 @@ impl Secure {
         }
         // A session that comes from the lobby has brought something along.
         state.poll_session(Ecn::NotCe, packets, &mut progress);
-        if progress.is_connected
-            && let Agent::Controlling(agent) = &mut state.agent
-        {
-            agent.on_connected(now);
+        let is_first_packet = state.has_received && !had_received;
+        if let Agent::Controlling(agent) = &mut state.agent {
+            if progress.is_connected {
+                agent.on_connected(now);
+            }
+            if is_first_packet {
+                agent.on_first_packet(now);
+            }
         }
         progress
     }
@@ -265,23 +275,24 @@ impl Secure {
         let route = datagram.route;
         match message.class {
             Class::Request => {
-                let checked = state.on_request(now, route.remote, &message, &self.context, self.handle, findings);
-                match checked {
-                    Some(checked) => {
-                        findings.answers.push(route);
-                        self.context.counters.checks_answered.fetch_add(1, Ordering::Relaxed);
-                        let Checked { evicted, .. } = checked;
-                        findings.learned.push(Learned { handle: self.handle, address: route.remote, evicted });
-                        state.on_checked(now, route, checked, &self.context, progress);
-                    }
-                    None => {
-                        findings.answers.push_refusal(now, route);
-                        self.context.counters.checks_refused.fetch_add(1, Ordering::Relaxed);
-                    }
+                let checked = state.on_request(now, route, &message, &self.context, self.handle, findings);
+                let Ok(checked) = checked else {
+                    findings.answers.push_refusal(now, route);
+                    self.context.counters.checks_refused.fetch_add(1, Ordering::Relaxed);
+                    return;
+                };
+                findings.answers.push(route);
+                self.context.counters.checks_answered.fetch_add(1, Ordering::Relaxed);
+                if let Some(checked) = checked {
+                    let Checked { evicted, .. } = checked;
+                    findings.learned.push(Learned { handle: self.handle, address: route.remote, evicted });
+                    state.on_checked(now, route, checked, &self.context, progress);
                 }
             }
             Class::Success | Class::Error => {
-                if !state.on_response(now, route, &message, &self.context) {
+                if let Some(ufrag) = state.on_named(now, route, &message, &self.context) {
+                    findings.named.push((self.handle, Naming::Confirmed { ufrag }));
+                } else if !state.on_response(now, route, &message, &self.context) {
                     self.context.counters.stray_stun_responses.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -48,6 +48,18 @@ impl Refusal {
 /// A request without PRIORITY or without a role is accepted: checks of consent need neither, and a lite agent uses
 /// neither.
 pub(crate) fn check(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
+    authenticate(request, key)?;
+    if request.controlled.is_some() { Err(Refusal::RoleConflict) } else { Ok(()) }
+}
+
+/// As [`check`], where the key's owner is the controlling agent.
+pub(super) fn check_as_controlling(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
+    authenticate(request, key)?;
+    if request.controlling.is_some() { Err(Refusal::RoleConflict) } else { Ok(()) }
+}
+
+/// The part that does not depend on the role.
+fn authenticate(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
     if request.username.is_none() || !request.has_integrity() {
         return Err(Refusal::BadRequest);
     }
@@ -56,9 +68,6 @@ pub(crate) fn check(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
     }
     if !request.unknown_attributes().is_empty() {
         return Err(Refusal::UnknownAttributes);
-    }
-    if request.controlled.is_some() {
-        return Err(Refusal::RoleConflict);
     }
     Ok(())
 }

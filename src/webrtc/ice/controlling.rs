@@ -1,6 +1,6 @@
 //! The controlling agent of who connects with a ticket (RFC 8445 §7.2, §8.1.1; RFC 7675 §5.1). The peer is lite and
-//! public, so there is nothing to gather, to pair or to answer: each address is checked, and the first that answers is
-//! nominated.
+//! public, so there is nothing to gather or to pair: each address is checked, and the first that answers is nominated.
+//! What the peer asks in return is answered.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{CONSENT_LIFETIME, Credentials, Refusal};
+use super::{CONSENT_LIFETIME, Credentials, Refusal, answer};
 use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
 
 /// How many addresses of the peer are tried. More than that is no machine's list of interfaces.
@@ -29,6 +29,9 @@ const LAST_WAIT: u32 = 16;
 
 /// Basic time between checks of consent; each is 0.8 to 1.2 times that (RFC 7675 §5.1).
 const CONSENT_PERIOD: Duration = Duration::from_secs(5);
+
+/// Time between checks during the handshake: half of what a newcomer is to wait at most.
+const HANDSHAKE_PERIOD: Duration = Duration::from_secs(1);
 
 /// Checks of consent whose answer still counts: as many as are sent within a consent's lifetime.
 const OUTSTANDING_MAX: usize = 8;
@@ -84,6 +87,9 @@ struct Consent {
     /// Until then, checks repeat after this.
     rto: Duration,
     outstanding: VecDeque<TransactionId>,
+    /// True when the secure handshake is done. Checks follow each other faster until then, because the peer may ask for
+    /// something in return before it takes a handshake in.
+    is_secure: bool,
     /// Revocations since the last answer that was none.
     revocations: u32,
     next_check: Instant,
@@ -168,9 +174,8 @@ impl ControllingAgent {
         }
     }
 
-    /// The addresses that answers may come from.
-    #[cfg(test)]
-    pub(crate) fn is_asked(&self, address: SocketAddr) -> bool {
+    /// True if this end has asked this address and would take an answer from there.
+    pub(crate) fn asks(&self, address: SocketAddr) -> bool {
         match &self.phase {
             Phase::Checking(pairs) => pairs.iter().any(|pair| pair.address == address),
             Phase::Selected(consent) => consent.address == address,
@@ -217,7 +222,43 @@ impl ControllingAgent {
     pub(crate) fn on_connected(&mut self, now: Instant) {
         if let Phase::Selected(consent) = &mut self.phase {
             (consent.next_check, consent.is_urgent) = (now, true);
+            consent.is_secure = true;
         }
+    }
+
+    /// The first packet has come: the peer has finished the handshake. A check that has overtaken the last flight of the
+    /// handshake was answered by nobody in particular, so that only one that is answered from now on has told the peer what
+    /// our checks are called. Such a check is repeated until it is answered.
+    pub(crate) fn on_first_packet(&mut self, now: Instant) {
+        if let Phase::Selected(consent) = &mut self.phase {
+            consent.outstanding.clear();
+            consent.is_nominated = false;
+            consent.rto = RTO_INITIAL;
+            (consent.next_check, consent.is_urgent) = (now, true);
+        }
+    }
+
+    /// Takes a check from `source`, appends the answer to `out`, which goes back there. The peer asks whether we receive
+    /// where our datagrams come from; it decides nothing else, because this end has the controlling role.
+    ///
+    /// # Errors
+    ///
+    /// The check is refused. The answer says so too.
+    pub(crate) fn handle_request(
+        &self,
+        source: SocketAddr,
+        request: &Message<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let is_for_us = request.ice_username().is_some_and(|name| name.to == self.local.ufrag());
+        let key = Key::new(self.local.pwd());
+        let verdict = answer::check_as_controlling(request, &key);
+        let verdict = if is_for_us && self.asks(source) { verdict } else { verdict.and(Err(Refusal::Unauthenticated)) };
+        match verdict {
+            Ok(()) => answer::accept(request, source, &key, out),
+            Err(refusal) => answer::refuse(request, refusal, Some(&key), out),
+        }
+        verdict
     }
 
     /// When the next check is due, or the answer to the last one overdue; `None` after a failure.
@@ -289,6 +330,7 @@ impl ControllingAgent {
         self.phase = Phase::Selected(Consent {
             address: source,
             is_nominated: false,
+            is_secure: false,
             rto: RTO_INITIAL,
             outstanding: VecDeque::new(),
             revocations: 0,
@@ -340,7 +382,12 @@ impl Consent {
         }
         self.outstanding.push_back(id);
         self.is_urgent = false;
-        self.next_check = now + if self.is_nominated { consent_interval(rng) } else { self.rto };
+        self.next_check = now
+            + match (self.is_nominated, self.is_secure) {
+                (true, true) => consent_interval(rng),
+                (true, false) => HANDSHAKE_PERIOD,
+                (false, _) => self.rto,
+            };
         self.rto = (self.rto * 2).min(CONSENT_PERIOD);
         id
     }
@@ -352,7 +399,7 @@ impl Consent {
         if !self.is_nominated {
             self.is_nominated = true;
             if !self.is_urgent {
-                self.next_check = now + consent_interval(rng);
+                self.next_check = now + if self.is_secure { consent_interval(rng) } else { HANDSHAKE_PERIOD };
             }
         }
     }

@@ -11,6 +11,9 @@ use crate::webrtc::stun::{Key, Message};
 /// address for each interface and family that it has; a NAT that gives out new ports adds to them slowly.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
+/// How many credentials of this end are kept that the peer has not confirmed.
+const NAMES_MAX: usize = 8;
+
 /// How long the selected address may go without a check before another one that is being checked takes over. Browsers
 /// check the pair they use at least every 6 seconds (RFC 7675 §5.1), so two checks were lost, or the peer has moved and
 /// does not say so: nothing demands USE-CANDIDATE in checks of consent.
@@ -27,12 +30,26 @@ const SELECTED_SILENCE_MAX: Duration = Duration::from_secs(13);
 /// [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub(crate) struct LiteAgent {
-    local: Credentials,
-    key: Key,
+    /// Credentials of this end, the ones that were checked last at the end. One, unless the peer chooses them (direct mode)
+    /// and has not confirmed its choice.
+    names: Vec<Name>,
     /// When it is over if no check arrives at all.
     first_check_by: Instant,
     addresses: Vec<Address>,
     selected: Option<SocketAddr>,
+}
+
+/// Credentials of this end, and the key that their password makes.
+#[derive(Debug)]
+struct Name {
+    local: Credentials,
+    key: Key,
+}
+
+impl Name {
+    fn new(local: Credentials) -> Self {
+        Self { key: Key::new(local.pwd()), local }
+    }
 }
 
 /// An address and its last check.
@@ -67,8 +84,35 @@ impl LiteAgent {
     /// An agent with these credentials of its own, that waits for its first check for so long. What the peer is called
     /// does not matter: a user name is valid if its first half is ours (RFC 8445 §7.3).
     pub(crate) fn new(now: Instant, local: Credentials, patience: Duration) -> Self {
-        let key = Key::new(local.pwd());
-        Self { local, key, first_check_by: now + patience, addresses: Vec::new(), selected: None }
+        Self { names: vec![Name::new(local)], ..Self::unnamed(now, patience) }
+    }
+
+    /// An agent whose credentials the peer chooses by its checks: see [`add_name`](Self::add_name).
+    pub(crate) fn unnamed(now: Instant, patience: Duration) -> Self {
+        Self { names: Vec::new(), first_check_by: now + patience, addresses: Vec::new(), selected: None }
+    }
+
+    /// The user fragments of this end, the one that was checked last at the end.
+    pub(crate) fn ufrags(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.names.iter().map(|name| name.local.ufrag())
+    }
+
+    /// True if checks may name this fragment.
+    pub(crate) fn has_ufrag(&self, ufrag: &str) -> bool {
+        self.ufrags().any(|known| known == ufrag)
+    }
+
+    /// Takes other credentials of this end beside the known ones. Returns the user fragment that had to make room: the one
+    /// that was checked longest ago.
+    pub(crate) fn add_name(&mut self, local: Credentials) -> Option<String> {
+        let dropped = (self.names.len() >= NAMES_MAX).then(|| self.names.remove(0).local.ufrag().to_owned());
+        self.names.push(Name::new(local));
+        dropped
+    }
+
+    /// The peer has confirmed this user fragment: forgets all others.
+    pub(crate) fn keep_name(&mut self, ufrag: &str) {
+        self.names.retain(|name| name.local.ufrag() == ufrag);
     }
 
     /// Where to send, if anywhere yet: what was nominated last (RFC 8445 §8.2), and before that what was checked first.
@@ -98,15 +142,27 @@ impl LiteAgent {
         request: &Message<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Checked, Refusal> {
-        let is_ours = request.ice_username().is_some_and(|username| username.to == self.local.ufrag());
-        let verdict = answer::check(request, &self.key);
+        let ufrag = request.ice_username().map(|username| username.to);
+        let named = self.names.iter().position(|name| Some(name.local.ufrag()) == ufrag);
         // An unknown name is a reason of its own, but not one for a different answer (RFC 8489 §9.1.3).
-        let verdict = if is_ours { verdict } else { verdict.and(Err(Refusal::Unauthenticated)) };
+        let name = match named {
+            Some(index) => self.names.get(index),
+            None => self.names.last(),
+        };
+        let Some(name) = name else {
+            answer::refuse(request, Refusal::Unauthenticated, None, out);
+            return Err(Refusal::Unauthenticated);
+        };
+        let verdict = answer::check(request, &name.key);
+        let verdict = if named.is_some() { verdict } else { verdict.and(Err(Refusal::Unauthenticated)) };
         if let Err(refusal) = verdict {
-            answer::refuse(request, refusal, Some(&self.key), out);
+            answer::refuse(request, refusal, Some(&name.key), out);
             return Err(refusal);
         }
-        answer::accept(request, source, &self.key, out);
+        answer::accept(request, source, &name.key, out);
+        if let Some(older) = named.and_then(|index| self.names.get_mut(index..)) {
+            older.rotate_left(1);
+        }
         let takes_over = request.use_candidate || self.selected_is_silent(now);
         let (is_new, evicted) = self.remember(now, source);
         let is_switch = takes_over && self.selected != Some(source);
@@ -162,6 +218,7 @@ impl LiteAgent {
     fn check_consistency(&self) {
         if cfg!(debug_assertions) {
             assert!(self.addresses.len() <= ADDRESSES_MAX, "addresses are bounded");
+            assert!(self.names.len() <= NAMES_MAX, "names are bounded");
             let known = |address| self.addresses.iter().filter(|known| known.address == address).count();
             assert!(self.addresses().all(|address| known(address) == 1), "each address is known once");
             assert!(self.selected.is_none_or(|address| known(address) == 1), "what is selected was checked");

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
 
 use super::{Context, Progress};
-use crate::endpoint::Findings;
+use crate::endpoint::{Findings, Naming};
 use crate::socket::{Datagram, Route};
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
-use crate::webrtc::ice::{self, Checked, ControllingAgent, LiteAgent, Loss};
-use crate::webrtc::stun::Message;
+use crate::webrtc::ice::{self, Checked, ControllingAgent, LiteAgent, Loss, Refusal};
+use crate::webrtc::stun::{Class, Key, Message};
 
 /// DTLS datagrams of a peer that are kept until its description is there: a ClientHello in two halves, once repeated.
 const EARLY_DATAGRAMS_MAX: usize = 4;
@@ -47,8 +47,9 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) enum Agent {
     Lite(Box<LiteAgent>),
-    /// A peer without signalling whose first check after its handshake is still to come, until then at the latest.
-    Unnamed(Instant),
+    /// Of a peer without signalling that has not confirmed what its checks name. Whatever a check from its address names is
+    /// answered and asked about: anybody can forge such a check, and only the peer receives the question.
+    Unnamed(Box<LiteAgent>),
     Controlling(Box<ControllingAgent>),
 }
 
@@ -122,38 +123,66 @@ impl State {
         }
     }
 
-    /// Answers a check; what it changed, if it was valid.
+    /// Appends the answer to a check. Returns what a valid check changed, if this end has the part that is changed.
     pub(super) fn on_request(
         &mut self,
         now: Instant,
-        source: SocketAddr,
+        route: Route,
         request: &Message<'_>,
         context: &Context,
         handle: AssociationHandle,
         findings: &mut Findings,
-    ) -> Option<Checked> {
-        let out = findings.answers.buffer();
+    ) -> Result<Option<Checked>, Refusal> {
+        let source = route.remote;
         match &mut self.agent {
-            Agent::Lite(agent) => agent.handle_request(now, source, request, out).ok(),
-            Agent::Unnamed(_) => {
+            Agent::Lite(agent) => agent.handle_request(now, source, request, findings.answers.buffer()).map(Some),
+            Agent::Unnamed(agent) => {
                 let name = request.ice_username().and_then(|name| DirectName::parse(name, context.prefixes));
-                let Some(local) = name.map(|name| name.server_credentials()) else {
-                    ice::refuse(request, ice::Refusal::Unauthenticated, None, out);
-                    return None;
-                };
-                let ufrag = local.ufrag().to_owned();
-                let mut agent = LiteAgent::new(now, local, ice::CONSENT_LIFETIME);
-                let checked = agent.handle_request(now, source, request, out).ok()?;
-                self.agent = Agent::Lite(Box::new(agent));
-                findings.named.push((handle, ufrag));
-                Some(checked)
+                if self.route.is_some_and(|current| current.remote == source)
+                    && let Some(name) = name
+                    && ice::check(request, &Key::new(name.server)).is_ok()
+                {
+                    if !agent.has_ufrag(name.server) {
+                        let dropped = agent.add_name(name.server_credentials());
+                        let ufrag = name.server.to_owned();
+                        findings.named.push((handle, Naming::Claimed { ufrag, dropped }));
+                    }
+                    let question = findings.answers.buffer();
+                    context.reachability.ask(now, source, &name, name.server, question);
+                    findings.answers.push(route);
+                }
+                agent.handle_request(now, source, request, findings.answers.buffer()).map(Some)
             }
-            // This end has the other part, and a peer that has it too is to change (RFC 8445 §7.3.1.1).
-            Agent::Controlling(_) => {
-                ice::refuse(request, ice::Refusal::Unauthenticated, None, out);
-                None
+            Agent::Controlling(agent) => {
+                agent.handle_request(source, request, findings.answers.buffer()).map(|()| None)
             }
         }
+    }
+
+    /// If the response shows that the peer has received our question about what its checks name, that is what they name from
+    /// now on. Returns it.
+    pub(super) fn on_named(
+        &mut self,
+        now: Instant,
+        route: Route,
+        response: &Message<'_>,
+        context: &Context,
+    ) -> Option<String> {
+        let Agent::Unnamed(agent) = &mut self.agent else { return None };
+        if response.class != Class::Success || self.route.is_none_or(|current| current.remote != route.remote) {
+            return None;
+        }
+        let is_confirmed = |ufrag: &&str| {
+            context.reachability.is_proof(now, route.remote, ufrag, response.transaction_id)
+                && DirectName::of_server(ufrag, context.prefixes)
+                    .is_some_and(|name| Key::new(name.client_pwd).has_signed(response))
+        };
+        let ufrag = agent.ufrags().rev().find(is_confirmed)?.to_owned();
+        agent.keep_name(&ufrag);
+        let unnamed = LiteAgent::unnamed(now, ice::CONSENT_LIFETIME);
+        let agent = std::mem::replace(agent.as_mut(), unnamed);
+        self.agent = Agent::Lite(Box::new(agent));
+        Some(ufrag)
     }
 
     /// A valid check came from there.
@@ -214,7 +243,8 @@ impl State {
                 Loss::NeverChecked => TransportFailure::NoAnswer,
                 Loss::ConsentExpired => TransportFailure::ConsentExpired,
             }),
-            Agent::Unnamed(until) => (*until <= now).then_some(TransportFailure::ConsentExpired),
+            // The peer has finished its handshake, so that a check has come before.
+            Agent::Unnamed(agent) => agent.handle_timeout(now).err().map(|_| TransportFailure::ConsentExpired),
             Agent::Controlling(agent) => {
                 let failure = agent.handle_timeout(now).err();
                 let mut check = Vec::new();
@@ -241,8 +271,7 @@ impl State {
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let agent = match &self.agent {
-            Agent::Lite(agent) => Some(agent.poll_timeout()),
-            Agent::Unnamed(until) => Some(*until),
+            Agent::Lite(agent) | Agent::Unnamed(agent) => Some(agent.poll_timeout()),
             Agent::Controlling(agent) => agent.poll_timeout(),
         };
         let session = match &self.session {

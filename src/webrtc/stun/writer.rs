@@ -47,6 +47,11 @@ impl<'b> Writer<'b> {
         self
     }
 
+    pub(crate) fn controlled(mut self, tiebreaker: u64) -> Self {
+        self.attribute(attribute::ICE_CONTROLLED, &[&tiebreaker.to_be_bytes()]);
+        self
+    }
+
     pub(crate) fn xor_mapped_address(mut self, address: SocketAddr) -> Self {
         let [first, second, ..] = MAGIC_COOKIE;
         let port = xor(address.port().to_be_bytes(), [first, second]);

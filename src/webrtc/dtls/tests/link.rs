@@ -39,6 +39,15 @@ pub(crate) fn expecting(index: usize) -> ExpectedPeer {
     ExpectedPeer::Fingerprints(vec![[0; 32], fingerprint(index)])
 }
 
+/// The passive end of a handshake that is done, with a client of these versions.
+pub(crate) fn connected(versions: Versions) -> Dtls {
+    let parameters = [parameters(PASSIVE, Versions::Both), parameters(ACTIVE, versions)];
+    let mut link = Link::with(&parameters, ExpectedPeer::Anyone, expecting(PASSIVE), false);
+    link.connect();
+    let [passive, _] = link.ends;
+    passive
+}
+
 /// What becomes of a datagram that the end with this index sends: nothing, itself, several.
 pub(super) type Fate = Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>;
 

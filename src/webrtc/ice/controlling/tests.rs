@@ -92,11 +92,11 @@ fn addresses_are_tried_fifty_milliseconds_apart_and_the_first_that_answers_is_no
     first.extend(due(&mut agent, start + Duration::from_millis(100)));
     assert_eq!(first.iter().map(|sent| sent.0).collect::<Vec<_>>(), [address(1), address(2), address(3)]);
     let now = start + Duration::from_millis(110);
-    assert!(agent.is_asked(address(3)) && agent.selected().is_none());
+    assert!(agent.asks(address(3)) && agent.selected().is_none());
     let outcome = answer(&mut agent, now, address(2), &success(first[1].1, PWD));
     assert_eq!(outcome, Ok(Answered::Selected(address(2))));
     assert_eq!(agent.selected(), Some(address(2)));
-    assert!(!agent.is_asked(address(3)));
+    assert!(!agent.asks(address(3)));
     let nominating = due(&mut agent, now);
     assert_eq!(nominating.len(), 1);
     assert_eq!((nominating[0].0, nominating[0].2), (address(2), true));
@@ -113,6 +113,7 @@ fn consent_is_asked_for_every_four_to_six_seconds_and_ends_thirty_seconds_after_
     let mut agent = agent(start, &[address(1)]);
     let first = due(&mut agent, start);
     answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    agent.on_connected(start);
     let mut now = start;
     let mut last = start;
     let mut waits = Vec::new();
@@ -191,6 +192,74 @@ fn a_check_follows_the_handshake_at_once_whatever_is_answered_meanwhile() {
     assert_eq!(agent.poll_timeout(), Some(start));
     assert_eq!(due(&mut agent, start).len(), 1);
     assert!(agent.poll_timeout().is_some_and(|at| at >= start + Duration::from_secs(4)), "then at leisure");
+}
+
+#[test]
+fn checks_come_every_second_during_the_handshake() {
+    let start = Instant::now();
+    let mut agent = agent(start, &[address(1)]);
+    let first = due(&mut agent, start);
+    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    for second in 0..5 {
+        let now = start + Duration::from_secs(second);
+        let sent = due(&mut agent, now);
+        assert_eq!(sent.len(), 1, "second {second}");
+        answer(&mut agent, now, address(1), &success(sent[0].1, PWD)).expect("taken");
+    }
+}
+
+#[test]
+fn a_check_follows_the_first_packet_and_is_repeated_until_it_is_answered_whatever_was_answered_before() {
+    let start = Instant::now();
+    let mut agent = agent(start, &[address(1)]);
+    let first = due(&mut agent, start);
+    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    agent.on_connected(start);
+    // This one overtakes the end of the handshake: its answer says nothing.
+    let early = due(&mut agent, start)[0].1;
+    agent.on_first_packet(start);
+    assert!(answer(&mut agent, start, address(1), &success(early, PWD)).is_err());
+    let mut ids = Vec::new();
+    for milliseconds in [0, 500, 1500, 3500] {
+        let now = start + Duration::from_millis(milliseconds);
+        assert!(due(&mut agent, now - Duration::from_millis(1)).is_empty());
+        ids.extend(due(&mut agent, now).iter().map(|sent| sent.1));
+    }
+    assert_eq!(ids.len(), 4);
+    let now = start + Duration::from_millis(3600);
+    answer(&mut agent, now, address(1), &success(ids[3], PWD)).expect("taken");
+    assert!(agent.poll_timeout().is_some_and(|at| at >= now + Duration::from_secs(4)), "then at leisure");
+}
+
+#[test]
+fn a_question_of_the_peer_is_answered_if_it_is_right_and_comes_from_where_the_peer_is() {
+    let start = Instant::now();
+    let agent = agent(start, &[address(1)]);
+    let question = |to: &str, pwd: &str, is_controlling: bool| {
+        let mut out = Vec::new();
+        let username = Username { to, from: "ours" };
+        let writer = Writer::new(&mut out, Class::Request, TransactionId([9; 12])).username(username);
+        let writer = if is_controlling { writer.controlling(1) } else { writer.controlled(1) };
+        writer.finish(Some(&Key::new(pwd)));
+        out
+    };
+    let ask = |source, datagram: &[u8]| {
+        let mut out = Vec::new();
+        let verdict = agent.handle_request(source, &Message::parse(datagram).expect("a message"), &mut out);
+        let answer = Message::parse(&out).expect("an answer");
+        assert_eq!(answer.transaction_id, TransactionId([9; 12]));
+        assert_eq!(answer.error_code, verdict.err().map(Refusal::code));
+        assert!(out.len() * 2 <= datagram.len() * 3);
+        (verdict, Key::new("mypasswordmypasswordmy").has_signed(&answer))
+    };
+    let right = question("mine", "mypasswordmypasswordmy", false);
+    assert_eq!(ask(address(1), &right), (Ok(()), true));
+    assert_eq!(ask(address(2), &right).0, Err(Refusal::Unauthenticated), "from elsewhere");
+    let conflict = question("mine", "mypasswordmypasswordmy", true);
+    assert_eq!(ask(address(1), &conflict), (Err(Refusal::RoleConflict), true));
+    for (to, pwd) in [("mine", "x"), ("other", "mypasswordmypasswordmy")] {
+        assert_eq!(ask(address(1), &question(to, pwd, false)), (Err(Refusal::Unauthenticated), false));
+    }
 }
 
 #[test]
