@@ -40,6 +40,31 @@ fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_pa
     assert!(stats.t3_expirations > 0 && stats.cwnd < 1200, "{} bytes", stats.cwnd);
 }
 
+/// RFC 8985 §7.4: a tail loss probe that is lost, too, is repaired in the recovery that follows.
+#[test]
+fn a_lost_probe_reduces_the_window_once_with_the_losses_that_are_repaired_with_it() {
+    let mut victim = Victim::in_state(State::Established);
+    let first = victim.tsn;
+    let tsn = |number: u32| Tsn(first.0.wrapping_add(number));
+    // A round-trip time of 50 ms, and then a message that is lost, and its probe with it.
+    victim.message(1, b"first");
+    victim.now += 50 * MS;
+    victim.send(&[sack(tsn(0), 1 << 20, &[])]);
+    victim.message(1, b"lost");
+    let probe = victim.pass(320 * MS);
+    assert_eq!(probe.len(), 1, "the probe: {:?}", kinds(&probe));
+    // What is sent later arrives.
+    victim.message(1, b"later");
+    victim.now += 50 * MS;
+    victim.send(&[sack(tsn(1).prev(), 1 << 20, &[(2, 2)])]);
+    victim.pass(60 * MS);
+    assert_eq!(victim.association.stats().congestion_events, 1);
+    victim.now += 50 * MS;
+    victim.send(&[sack(tsn(2), 1 << 20, &[])]);
+    let stats = victim.association.stats();
+    assert_eq!((stats.t3_expirations, stats.congestion_events), (0, 1));
+}
+
 /// RFC 9260 §6.7.
 #[test]
 fn a_repetition_of_what_the_peer_had_already_is_known_for_one() {

@@ -153,6 +153,12 @@ impl LossDetection {
         }
     }
 
+    /// The losses of this window are being repaired. A probe that is still out tells nothing more: its acknowledgement
+    /// must not reduce the congestion window again for the same losses (RFC 8985 §7.4.1 ends the probe's episode).
+    pub(crate) fn on_recovery_started(&mut self) {
+        self.probe = None;
+    }
+
     pub(crate) fn on_recovery_ended(&mut self) {
         self.reordering_persist = self.reordering_persist.saturating_sub(1);
         if self.reordering_persist == 0 {

@@ -451,6 +451,7 @@ impl Sender {
             self.congestion.on_loss();
             self.counters.congestion_events += 1;
             self.recovery = Some(Recovery::new(self.outstanding.next() - 1, flight_before));
+            self.loss.on_recovery_started();
             self.allowance = Allowance::Repetition;
         }
         next_look
