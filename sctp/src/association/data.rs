@@ -37,6 +37,8 @@ impl Association {
     pub(super) fn discard_beyond_agreed_streams(&mut self, now: Instant) {
         for stream in self.sender.streams_from(self.outbound_streams()) {
             self.sender.discard_unsent(now, stream);
+            // Nobody can reset a stream that does not exist: its entry would stay for as long as the association.
+            self.sender.finish_reset(stream, true);
         }
     }
 

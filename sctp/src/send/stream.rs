@@ -230,7 +230,12 @@ impl StreamQueues {
     }
 
     pub(crate) fn set_low_threshold(&mut self, stream: StreamId, threshold: usize) {
-        self.streams.entry(stream).or_default().low_threshold = threshold;
+        if threshold > 0 {
+            self.streams.entry(stream).or_default().low_threshold = threshold;
+        } else if let Some(queue) = self.streams.get_mut(&stream) {
+            // The default needs no entry.
+            queue.low_threshold = 0;
+        }
     }
 
     /// Queues a message that has passed every check.
@@ -410,5 +415,21 @@ impl StreamQueues {
         assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
         assert_eq!(active, self.scheduler.len(), "a stream waits for its turn exactly if it has something to send");
         counted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threshold_of_zero_makes_no_entry_of_a_stream() {
+        let mut queues = StreamQueues::new();
+        queues.set_low_threshold(3, 0);
+        assert_eq!(queues.streams_from(0), []);
+        queues.set_low_threshold(3, 1);
+        assert_eq!(queues.streams_from(0), [3]);
+        queues.finish_reset(3, true);
+        assert_eq!(queues.streams_from(0), []);
     }
 }
