@@ -135,7 +135,7 @@ impl Channel {
         self.has_discarded
     }
 
-    /// Whether the peer has yet to answer DATA_CHANNEL_OPEN.
+    /// True if the peer has not answered DATA_CHANNEL_OPEN yet.
     pub(crate) fn awaits_ack(&self) -> bool {
         self.origin == Origin::Local && !self.heard
     }

@@ -60,7 +60,7 @@
 //! | the peer performs our reset but never resets its side | `Closed` with [`PeerDidNotReset`](ChannelError::PeerDidNotReset) after `close_timeout` without a sign of life on the stream; the id is used again only if the reset comes after all |
 //! | the peer breaks a rule | `Closing`, our reset, `Closed` with the error; what comes meanwhile is thrown away and counted |
 //! | the peer's next channel on the id arrives before the answer to our reset | it waits, holding its part of the receive window, until the answer is there |
-//! | the association ends or restarts | `Closed` for each channel: without error after a graceful shutdown, which delivers everything first |
+//! | the association ends or restarts | `Closed` for each channel: without error after a graceful shutdown, which delivers everything first; but with [`Association`](ChannelError::Association) if the peer never acknowledged DATA_CHANNEL_OPEN, since it may have refused the channel |
 //!
 //! Partially reliable messages are sent or abandoned before the reset. A reliable message for a peer that does not
 //! read waits for as long as the peer lives: [`discard_unsent`](DataChannels::discard_unsent) is the way out.

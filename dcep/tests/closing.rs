@@ -4,7 +4,7 @@ mod pair;
 
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelError, ChannelOptions, Event, Message, ReadyState, Reliability, SendError};
+use narrowboat_dcep::{ChannelError, ChannelOptions, DropReason, Event, Message, ReadyState, Reliability, SendError};
 use narrowboat_sctp::{CloseReason, ResetFailure};
 use pair::packet::{DATA, RE_CONFIG};
 use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, partially_reliable, texts};
@@ -404,6 +404,26 @@ fn a_shutdown_closes_channels_without_error_and_an_abort_with_one() {
     assert!(pair.try_open(A, ChannelOptions::new("late")).is_err());
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
+}
+
+/// The refusal is a stream reset, for which a shutdown does not wait.
+#[test]
+fn a_refused_channel_ends_with_an_error_though_a_shutdown_overtakes_the_refusal() {
+    let mut setup = Setup::default();
+    setup.channels[B as usize].channels_max = 1;
+    let mut pair = Pair::connected_with(setup);
+    let (taken, _) = pair.channel();
+    pair.network(|packet| if packet.from == B && packet.has_reset_request() { Fate::Drop } else { Fate::Deliver });
+    let refused = pair.open(A, ChannelOptions::new("refused"));
+    pair.send(A, refused, "will not be read");
+    pair.run_for(Duration::from_millis(100));
+    assert_eq!(pair[B].channels.stats().drops.count(DropReason::LimitReached), 1);
+    let now = pair.now;
+    pair[B].association.shutdown(now);
+    pair.turn(B);
+    pair.run();
+    let uncertain = ChannelError::Association(CloseReason::Shutdown);
+    assert_eq!([pair.closed(A, taken), pair.closed(A, refused)], [Some(None), Some(Some(uncertain))]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, ResetFailure, StreamId, Streams};
 
 use super::{DataChannels, Phase};
-use crate::channel::{Cause, Origin};
+use crate::channel::{Cause, Channel, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, Event, ReadyState};
 use crate::ids::StreamIds;
@@ -340,9 +340,11 @@ impl DataChannels {
         let open: Vec<ChannelId> =
             self.channels.iter().filter(|(_, channel)| !channel.is_closed()).map(|(id, _)| *id).collect();
         for id in open {
-            // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2).
-            let delivered = *error == ChannelError::Association(CloseReason::Shutdown);
-            self.finish(id, (!delivered).then(|| error.clone()));
+            // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2), the peer's DATA_CHANNEL_ACK included. A
+            // channel without one may have been refused: the reset that says so need not arrive before the shutdown.
+            let was_graceful = *error == ChannelError::Association(CloseReason::Shutdown);
+            let is_uncertain = self.channels.get(&id).is_some_and(Channel::awaits_ack);
+            self.finish(id, (!was_graceful || is_uncertain).then(|| error.clone()));
         }
     }
 
