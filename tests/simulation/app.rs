@@ -147,6 +147,15 @@ impl App {
         Some(uid)
     }
 
+    /// Sends something: on a new channel, or on one that is open if there is no room for a new one.
+    pub(crate) fn speak(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        if self.probe(now, stack, model).is_none()
+            && let Some(channel) = self.pick(stack, model)
+        {
+            self.send_sized(now, stack, model, channel, 20);
+        }
+    }
+
     pub(crate) fn close_all(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
         for channel in 0..self.channels.len() {
             self.close(now, stack, model, channel);

@@ -68,6 +68,7 @@ mod payload;
 mod phases;
 mod pipe;
 mod prng;
+mod regressions;
 mod resets;
 mod runner;
 mod session;

@@ -123,8 +123,7 @@ impl Node {
         if now < START + options.chaos {
             app.start(now);
         }
-        let observer = self.observers.entry(peer).or_default();
-        observer.form_only = options.hostile;
+        let observer = self.observers.entry(peer).or_insert_with(|| Observer::new(options.hostile));
         observer.on_new_association();
         let before = self.sessions.insert(peer, Session::new(stack, app, handle, is_client, self.id));
         assert!(before.is_none(), "I27: two associations with node {peer}");

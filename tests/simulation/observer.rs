@@ -95,6 +95,10 @@ pub(crate) struct Contents {
 }
 
 impl Observer {
+    pub(crate) fn new(form_only: bool) -> Self {
+        Self { form_only, ..Self::default() }
+    }
+
     pub(crate) fn flows(&self) -> Option<&Flows> {
         self.flows.as_ref()
     }
@@ -114,6 +118,7 @@ impl Observer {
         assert!(bytes.len() <= situation.mtu, "I04: a packet of {} bytes, MTU {}", bytes.len(), situation.mtu);
         let packet = Packet::parse(bytes).unwrap_or_else(|reason| panic!("I04: {reason}"));
         assert!(packet.crc_is_right, "I04: wrong checksum");
+        assert!(packet.is_padded_with_zeros, "I04: padding is not zero");
         check_form(&packet);
         if self.form_only {
             return Contents { has_data: packet.has(kind::DATA), ..Contents::default() };

@@ -42,6 +42,8 @@ pub(crate) mod kind {
 pub(crate) struct Packet<'a> {
     pub(crate) tag: u32,
     pub(crate) crc_is_right: bool,
+    /// A sender has to fill padding with zeros (RFC 9260 §3.2).
+    pub(crate) is_padded_with_zeros: bool,
     pub(crate) chunks: Vec<Chunk<'a>>,
 }
 
@@ -98,12 +100,14 @@ pub(crate) enum Reconfig {
 }
 
 impl<'a> Packet<'a> {
+    /// Reads a packet as a receiver does: padding may hold anything (RFC 9260 §3.2).
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         if bytes.len() < 16 {
             return Err(format!("{} bytes hold no chunk", bytes.len()));
         }
         let crc = u32::from_le_bytes(bytes[8..12].try_into().unwrap());
-        let mut packet = Packet { tag: u32_at(bytes, 4), crc_is_right: crc == checksum(bytes), chunks: Vec::new() };
+        let (tag, crc_is_right) = (u32_at(bytes, 4), crc == checksum(bytes));
+        let mut packet = Packet { tag, crc_is_right, is_padded_with_zeros: true, chunks: Vec::new() };
         let mut rest = &bytes[12..];
         while !rest.is_empty() {
             if rest.len() < 4 {
@@ -114,9 +118,10 @@ impl<'a> Packet<'a> {
                 return Err(format!("a chunk of type {} claims {len} of {} bytes", rest[0], rest.len()));
             }
             let padded = len.next_multiple_of(4);
-            if padded > rest.len() || rest[len..padded].iter().any(|&byte| byte != 0) {
-                return Err(format!("a chunk of type {} is badly padded", rest[0]));
+            if padded > rest.len() {
+                return Err(format!("a chunk of type {} lacks its padding", rest[0]));
             }
+            packet.is_padded_with_zeros &= rest[len..padded].iter().all(|&byte| byte == 0);
             packet.chunks.push(Chunk { kind: rest[0], flags: rest[1], body: &rest[4..len] });
             rest = &rest[padded..];
         }

@@ -210,6 +210,8 @@ impl World {
             self.settle("after all channels were closed by one side");
             self.on_side(1 - side, |session, turn| session.app.close_all(turn.now, &mut session.stack, turn.model));
             self.settle("after all channels were closed by the other side");
+            // The last acknowledgements may still be on their way, and channels that nobody watches be closing.
+            self.run_until(self.now + self.settling_bound().min(20 * SECOND));
             // Without RE-CONFIG, ids that were used stay used.
             let forgets = self.options.config.iter().all(|config| config.stream_reset);
             let is_idle = |node: &&Node| forgets && node.sessions.values().all(|s| s.app.channels.is_empty());
@@ -251,11 +253,9 @@ impl World {
         self.ends().into_iter().filter(|&(node, peer)| up(node, peer) && up(peer, node)).collect()
     }
 
-    /// One side falls silent; the other has something to say, and finds out.
+    /// One side falls silent; the other sends something, or else a HEARTBEAT, and so notices.
     fn vanish(&mut self, side: usize) {
-        self.on_side(1 - side, |session, turn| {
-            session.app.probe(turn.now, &mut session.stack, turn.model);
-        });
+        self.on_side(1 - side, |session, turn| session.app.speak(turn.now, &mut session.stack, turn.model));
         for client in 1..self.nodes.len() {
             for (from, to) in [(0, client), (client, 0)] {
                 self.network.faults(from, to).options.drop_from = Some(0);
@@ -264,10 +264,9 @@ impl World {
         }
         let bound = self.options.config.iter().map(detection_bound).max().unwrap_or(0);
         let heard = |world: &Self| {
-            world
-                .live()
-                .iter()
-                .all(|&(node, peer)| node.min(1) == side || world.nodes[node].sessions[&peer].app.ended.is_some())
+            world.live().iter().all(|&(node, peer)| {
+                node.min(1) == side || world.nodes[node].sessions[&peer].has_noticed(&world.options)
+            })
         };
         let until = self.now + bound;
         while !heard(self) {

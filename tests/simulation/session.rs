@@ -133,6 +133,10 @@ impl Session {
             assert!(collapsed, "I09: T3 leaves a congestion window of {} bytes", after.cwnd);
         }
         if after.congestion_events > before.congestion_events {
+            turn.trace.note(turn.now, &[11], || {
+                let (node, from, to) = (self.node, before.cwnd, after.cwnd);
+                format!("node {node}: cwnd {from} -> {to} for a loss, {acknowledged} of {sent} acknowledged")
+            });
             let is_news = self.cut_at.take().is_none_or(|cut_at| acknowledged >= cut_at);
             assert!(is_news, "I09: a second cut for the losses of one window");
             let most = (before.cwnd + before.flight_size) / 10 * 8;
@@ -289,6 +293,15 @@ impl Session {
         let token = Token::claimed_by(data.payload).filter(|token| token.uid == uid);
         let sent = token.and_then(|token| channel.lanes[token.side].sent.get(token.index));
         Promise { reliability: Some(channel.options.reliability), accepted_at: sent.map(|sent| sent.accepted_at) }
+    }
+
+    /// True if it knows that its peer has vanished, or cannot know: nothing that it has sent waits for an answer, and it
+    /// sends no HEARTBEAT.
+    pub(crate) fn has_noticed(&self, options: &Options) -> bool {
+        let stats = self.stack.stats();
+        let asks = options.config_of(self.node).heartbeat_interval.is_some();
+        let waits = stats.buffered_amount + stats.flight_size > 0;
+        self.app.ended.is_some() || !asks && !waits
     }
 
     fn check_transition(&mut self, turn: &Turn<'_>) {

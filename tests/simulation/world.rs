@@ -9,7 +9,7 @@ use crate::invariants;
 use crate::model::Model;
 use crate::network::{Arrival, Network, NodeId};
 use crate::node::{Node, Routed};
-use crate::observer::Situation;
+use crate::observer::{Observer, Situation};
 use crate::options::{Options, Topology};
 use crate::outgoing::Promise;
 use crate::packet::{Data, Packet, kind, seal};
@@ -268,7 +268,8 @@ impl World {
     /// The eavesdropper sees a packet before the node does.
     fn overhear(&mut self, to: NodeId, from: NodeId, packet: &Bytes) {
         let node = &mut self.nodes[to];
-        let observer = node.observers.entry(from).or_default();
+        let form_only = self.options.hostile;
+        let observer = node.observers.entry(from).or_insert_with(|| Observer::new(form_only));
         let promise = |_: &Data<'_>| Promise::default();
         match node.sessions.get(&from) {
             Some(session) => {
@@ -281,7 +282,8 @@ impl World {
     }
 
     fn answer(&mut self, node: NodeId, to: NodeId, answer: Vec<u8>) {
-        let observer = self.nodes[node].observers.entry(to).or_default();
+        let form_only = self.options.hostile;
+        let observer = self.nodes[node].observers.entry(to).or_insert_with(|| Observer::new(form_only));
         observer.on_sent(&answer, &stranger(self.now, &self.options, node, &|_| Promise::default()));
         assert!(!self.quiet, "I41: an answer out of the blue at rest: {}", Packet::words(&answer));
         self.network.send(self.now, node, to, &Bytes::from(answer), &self.trace);
@@ -290,7 +292,8 @@ impl World {
     /// An input to one association, and everything that follows from it at once.
     pub(crate) fn turn(&mut self, node: NodeId, peer: NodeId, input: impl FnOnce(&mut Session, &mut Turn<'_>)) {
         let Some(mut session) = self.nodes[node].sessions.remove(&peer) else { return };
-        let mut observer = self.nodes[node].observers.remove(&peer).unwrap_or_default();
+        let observer = self.nodes[node].observers.remove(&peer);
+        let mut observer = observer.unwrap_or_else(|| Observer::new(self.options.hostile));
         let mut turn = Turn {
             now: self.now,
             model: &mut self.model,

@@ -1,0 +1,58 @@
+//! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], which draws the
+//! same for a seed for ever.
+
+use crate::options::Options;
+use crate::runner::check;
+
+fn replay(seed: u64) {
+    check(&Options::draw(seed));
+}
+
+/// The service has no room for the client's channel, and the client's program shuts down before the reset leaves that
+/// says so: the channel ended without an error, its messages unread.
+#[test]
+fn seed_7264_a_shutdown_overtakes_the_refusal_of_a_channel() {
+    replay(7264);
+}
+
+/// A tail loss probe was lost, and repaired in the recovery that followed. Its acknowledgement reduced the congestion
+/// window a second time.
+#[test]
+fn seed_15716_a_probe_is_repaired_by_the_recovery_after_it() {
+    replay(15_716);
+}
+
+#[test]
+fn seed_45454_a_probe_is_repaired_by_the_recovery_after_it() {
+    replay(45_454);
+}
+
+/// The eavesdropper did not understand an INIT with padding that is not zero, which a receiver ignores (RFC 9260 §3.2).
+#[test]
+fn seed_16230_a_forged_bit_in_the_padding_of_an_init() {
+    replay(16_230);
+}
+
+#[test]
+fn seed_24999_a_forged_bit_in_the_padding_of_an_init() {
+    replay(24_999);
+}
+
+/// The last acknowledgement was still on its way when the heap at rest was measured.
+#[test]
+fn seed_48130_a_forgotten_channel_is_still_sending() {
+    replay(48_130);
+}
+
+/// Channels that were opened before the association was up, on streams above the peer's limit, left the entries of
+/// their streams behind.
+#[test]
+fn seed_56541_streams_that_the_handshake_takes_away_leave_nothing() {
+    replay(56_541);
+}
+
+/// The peer vanished when no channel could be opened and no HEARTBEAT was configured: nothing waited for an answer.
+#[test]
+fn seed_53850_nobody_asks_a_peer_that_has_vanished() {
+    replay(53_850);
+}
