@@ -15,6 +15,8 @@ mod name;
 mod partial;
 mod relay;
 mod service;
+#[path = "../../src/bin/narrowboat/text.rs"]
+mod text;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

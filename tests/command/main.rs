@@ -3,6 +3,10 @@
 
 mod connecting;
 mod files;
+mod permission;
 mod process;
 mod secure;
+mod signals;
+mod strangers;
+mod terminal;
 mod trouble;

@@ -39,6 +39,23 @@ impl Process {
         Self::spawn(Command::new("bash").args(["-c", &script, env!("CARGO_BIN_EXE_narrowboat")]).args(arguments))
     }
 
+    /// One with a variable in its environment.
+    pub(crate) fn start_with(variable: (&str, &str), arguments: &[&str]) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_narrowboat")).env(variable.0, variable.1).args(arguments))
+    }
+
+    /// One that ignores the end of its terminal from the start, as with nohup.
+    pub(crate) fn start_with_nohup(arguments: &[&str]) -> Self {
+        let script = "trap '' HUP; exec \"$0\" \"$@\"";
+        Self::spawn(Command::new("bash").args(["-c", script, env!("CARGO_BIN_EXE_narrowboat")]).args(arguments))
+    }
+
+    /// One whose output goes to a terminal.
+    pub(crate) fn start_on_terminal(arguments: &[&str]) -> Self {
+        let line = [&[env!("CARGO_BIN_EXE_narrowboat")][..], arguments].concat().join(" ");
+        Self::spawn(Command::new("script").args(["--quiet", "--return", "--command", &line, "/dev/null"]))
+    }
+
     fn spawn(command: &mut Command) -> Self {
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
@@ -96,8 +113,17 @@ impl Process {
 
     /// As Ctrl-C.
     pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+    }
+
+    /// True while the process runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     pub(crate) fn kill(&mut self) {
@@ -136,7 +162,16 @@ impl Ended {
 
     /// It failed, as a status and one sentence say; returns the sentence.
     pub(crate) fn fails(&self) -> &str {
-        assert_eq!(self.status.code(), Some(1), "{:?}", self.said);
+        self.fails_with(1)
+    }
+
+    /// It was interrupted by the signal with this number, as its status and one sentence say.
+    pub(crate) fn is_interrupted(&self, signal: i32) {
+        assert_eq!(self.fails_with(128 + signal), "interrupted");
+    }
+
+    fn fails_with(&self, status: i32) -> &str {
+        assert_eq!(self.status.code(), Some(status), "{:?}", self.said);
         let complaints: Vec<_> = self.said.iter().filter_map(|line| line.strip_prefix("narrowboat: ")).collect();
         let [complaint] = complaints[..] else { panic!("not one complaint: {:?}", self.said) };
         assert!(!complaint.contains("Some(") && !complaint.contains(" { "), "not for people: {complaint}");

@@ -31,6 +31,9 @@ pub(crate) enum Command {
 
 /// Every file arrives under a temporary name, and gets its own when it is complete and its SHA-256 is the sender's. A file
 /// that exists is never overwritten: the new one gets a number.
+///
+/// Without --token, whoever reaches the port may send files. A part of the disk always stays free: 5 %, or 1 GiB if that is
+/// less.
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
     #[command(flatten)]
@@ -38,9 +41,17 @@ pub(crate) struct Receive {
     /// Directory for the files
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) into: PathBuf,
-    /// End after one file; the exit status says whether it arrived
+    /// End after one file; the exit status says whether it arrived. A peer that names no file, or does not have the token,
+    /// does not count
     #[arg(long)]
     pub(crate) once: bool,
+    /// Refuse files above this size: a number of bytes, or of KiB, MiB, GiB or TiB, like 500M or 2G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    /// Refuse senders that do not have this token, of 8 to 256 characters. It goes over the network, so it needs
+    /// --identity, which encrypts. The environment does not show it to other users of this machine, as an argument does
+    #[arg(long, value_name = "TOKEN", env = "NARROWBOAT_TOKEN", hide_env_values = true, value_parser = token)]
+    pub(crate) token: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +60,9 @@ pub(crate) struct Send {
     pub(crate) file: PathBuf,
     /// The ticket that `narrowboat receive --identity` prints; or the address and port of one without (not encrypted)
     pub(crate) target: String,
+    /// The token that the receiver asks for. It is only sent to a ticket, encrypted
+    #[arg(long, value_name = "TOKEN", env = "NARROWBOAT_TOKEN", hide_env_values = true, value_parser = token)]
+    pub(crate) token: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -74,7 +88,7 @@ pub(crate) struct Listen {
 }
 
 /// Each line of the input is sent as a text message, and each message that arrives is a line of the output; with --bytes,
-/// both are streams of bytes. By default the channel is reliable and ordered.
+/// both are streams of bytes. On a terminal, control characters in a line are replaced. By default the channel is reliable and ordered.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The ticket of a service; or the address and port of one without (not encrypted)
@@ -129,8 +143,58 @@ fn seconds(argument: &str) -> Result<f64, String> {
     }
 }
 
+/// A number of bytes, or of a unit.
+fn size(argument: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let upper = argument.trim().to_ascii_uppercase();
+    let number = upper.strip_suffix("IB").unwrap_or(&upper);
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((number.strip_suffix(unit)?, shift)));
+    let (number, shift) = unit.unwrap_or((number, 0));
+    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "write a number of bytes, or with K, M, G or T behind, like 500M or 2G".to_owned())
+}
+
+fn token(argument: &str) -> Result<String, String> {
+    let len = argument.chars().count();
+    if !(8..=256).contains(&len) || argument.chars().any(char::is_control) {
+        return Err("a token has 8 to 256 characters, and no control characters".to_owned());
+    }
+    Ok(argument.to_owned())
+}
+
 fn address(argument: &str) -> Result<SocketAddr, String> {
     argument
         .parse()
         .map_err(|_| "write an IP address and a port, like 203.0.113.7:4433 or [2001:db8::7]:4433".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500", 1_500),
+            ("2k", 2 << 10),
+            ("500M", 500 << 20),
+            ("2 GiB", 2 << 30),
+            ("1T", 1 << 40),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "G", "-1", "1.5G", "2X", "16777216T", "18446744073709551616", "iB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_short_token_is_none() {
+        assert!(token("ahoy 4711").is_ok() && token(&"ü".repeat(256)).is_ok());
+        for text in ["", "1234567", "ahoy\n4711", &"ü".repeat(257)] {
+            assert!(token(text).is_err(), "{text:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `narrowboat connect`.
 
-use std::cell::Cell;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use narrowboat::error::SendError;
@@ -9,8 +10,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Stdin};
 use tokio::time::Instant;
 
 use crate::Failure;
+use crate::address::Target;
 use crate::arguments::Connect;
 use crate::network::{dial, hang_up};
+use crate::text::printable;
 
 /// Longest piece of the input in one message with --bytes.
 const BLOCK_SIZE: usize = 64 << 10;
@@ -18,7 +21,7 @@ const BLOCK_SIZE: usize = 64 << 10;
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
-    let association = dial(&arguments.target).await?;
+    let association = dial(&Target::read(&arguments.target)?).await?;
     let channel = association.open_channel(arguments.options()).await?;
     let outcome = talk(&channel, &arguments, association.max_message_size()).await;
     let closed = tokio::time::timeout(CLOSE_TIME_MAX, channel.close()).await;
@@ -33,12 +36,12 @@ pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
 /// Neither direction waits for the other: two ends that each wait to be read from before they read would wait for ever.
 async fn talk(channel: &DataChannel, arguments: &Connect, message_size_max: usize) -> Result<(), Failure> {
     let linger = Duration::from_secs_f64(arguments.linger);
-    let last_received = Cell::new(Instant::now());
+    let last_received = Mutex::new(Instant::now());
     let send = async {
         send_input(channel, arguments.bytes, message_size_max).await?;
         let mut quiet_since = Instant::now();
         loop {
-            quiet_since = quiet_since.max(last_received.get());
+            quiet_since = quiet_since.max(*last_received.lock().unwrap_or_else(PoisonError::into_inner));
             if quiet_since.elapsed() >= linger {
                 return Ok(());
             }
@@ -95,10 +98,15 @@ fn line(mut line: Vec<u8>) -> Message {
 }
 
 /// Until the channel is closed.
-async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Cell<Instant>) -> Result<(), Failure> {
+async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Mutex<Instant>) -> Result<(), Failure> {
+    let is_for_eyes = !bytes && std::io::stdout().is_terminal();
     let mut stdout = tokio::io::stdout();
     while let Some(message) = channel.recv().await {
-        let mut written = stdout.write_all(message?.as_bytes()).await;
+        let message = message?;
+        let mut written = match is_for_eyes {
+            true => stdout.write_all(printable(&String::from_utf8_lossy(message.as_bytes())).as_bytes()).await,
+            false => stdout.write_all(message.as_bytes()).await,
+        };
         if !bytes {
             written = written.and(stdout.write_all(b"\n").await);
         }
@@ -107,7 +115,7 @@ async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Cell<I
                 "cannot write the output ({error}): see that whoever reads it still does, and that its disk has room"
             )
         })?;
-        last_received.set(Instant::now());
+        *last_received.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
     Ok(())
 }

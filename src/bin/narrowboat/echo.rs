@@ -3,10 +3,14 @@
 use narrowboat::{DataChannel, Incoming};
 
 use crate::arguments::Echo;
+use crate::text::printable;
 use crate::{Failure, network, report};
 
+/// Channels of a peer.
+const CHANNELS_MAX: usize = 4_096;
+
 pub(crate) async fn run(arguments: Echo) -> Result<(), Failure> {
-    let endpoint = network::listen(&arguments.listen, "echoing")?;
+    let endpoint = network::listen(&arguments.listen, CHANNELS_MAX, "echoing").await?;
     while let Some(incoming) = endpoint.accept().await {
         tokio::spawn(serve(incoming));
     }
@@ -22,7 +26,7 @@ async fn serve(incoming: Incoming) {
     report::print(&format!("{peer}: connected"));
     while let Some(channel) = association.accept_channel().await {
         tokio::spawn(async move {
-            let name = format!("{peer}: channel {} {:?}", channel.id(), report::printable(channel.label()));
+            let name = format!("{peer}: channel {} \"{}\"", channel.id(), printable(channel.label()));
             report::print(&format!("{name} opened"));
             match echo(&channel).await {
                 Ok(count) => report::print(&format!("{name} closed after {count} messages")),

@@ -1,13 +1,16 @@
 //! How the command gets to the network: plain UDP for addresses, DTLS for identities and tickets.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use narrowboat::error::{BindError, SignalError, TicketError};
-use narrowboat::{Association, Config, Endpoint, EndpointBuilder, Identity, Ticket};
+use narrowboat::error::{BindError, CloseReason, SignalError, TransportFailure};
+use narrowboat::{Association, Config, Endpoint, EndpointBuilder, Identity};
 
+use crate::address::{self, Target};
 use crate::arguments::Listen;
+use crate::file::joined;
 use crate::{Failure, report};
 
 /// How long a peer may take to answer the handshake.
@@ -18,11 +21,14 @@ pub(crate) const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 /// The process's endpoint, for the last words of one that is interrupted.
 static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
 
-/// Waits for peers, and tells whoever started the command where: `what` is what it does for them, like "receiving".
-pub(crate) fn listen(arguments: &Listen, what: &str) -> Result<Endpoint, Failure> {
-    let mut builder = builder(true).bind(&arguments.listen);
-    if let Some(path) = &arguments.identity {
-        builder = builder.identity(Identity::load_or_create(path)?);
+/// Waits for peers, and tells whoever started the command where: `what` is what it does for them, like "receiving". A peer
+/// may have so many channels.
+pub(crate) async fn listen(arguments: &Listen, channels_max: usize, what: &str) -> Result<Endpoint, Failure> {
+    let mut builder = builder(true).max_channels(channels_max).bind(address::local(&arguments.listen)?);
+    if let Some(path) = arguments.identity.clone() {
+        // It may be a pipe, which has to be waited for.
+        let identity = tokio::task::spawn_blocking(move || Ok(Identity::load_or_create(path)?));
+        builder = builder.identity(joined(identity.await)?);
     }
     for address in &arguments.advertise {
         builder = builder.advertise(*address);
@@ -42,6 +48,7 @@ pub(crate) fn listen(arguments: &Listen, what: &str) -> Result<Endpoint, Failure
     }
     let ticket = endpoint.ticket().map_err(no_ticket)?;
     report::print(&format!("{what} on {address} (encrypted), for those who have this ticket:"));
+    report::flush();
     // The one line of the output, so that a script needs no search for it. Nobody need read it.
     let _ = writeln!(io::stdout(), "{ticket}");
     Ok(endpoint)
@@ -51,14 +58,12 @@ pub(crate) fn listen(arguments: &Listen, what: &str) -> Result<Endpoint, Failure
 const NOT_ENCRYPTED: &str = "(not encrypted: whoever sees the packets can read and change them)";
 
 /// Opens an association to an address, from whichever version of IP it is, or to who has a ticket's certificate.
-pub(crate) async fn dial(target: &str) -> Result<Association, Failure> {
-    let ticket = match target.trim().parse::<Ticket>() {
-        Ok(ticket) => Some(ticket),
-        // Not meant to be one.
-        Err(TicketError::Spelling) => None,
-        Err(error) => return Err(format!("{target} is not a whole ticket: {error}").into()),
+pub(crate) async fn dial(target: &Target) -> Result<Association, Failure> {
+    let ticket = match target {
+        Target::Ticket(ticket) => Some(ticket),
+        Target::Address(_) => None,
     };
-    let identity = ticket.as_ref().map(|_| Identity::generate()).transpose()?;
+    let identity = ticket.map(|_| Identity::generate()).transpose()?;
     let bind = |address| {
         let builder = builder(false).bind(address);
         build(match &identity {
@@ -69,14 +74,14 @@ pub(crate) async fn dial(target: &str) -> Result<Association, Failure> {
     // A system without IPv6 has no [::].
     let endpoint = bind("[::]:0").or_else(|_| bind("0.0.0.0:0"))?;
     let connect = async {
-        match &ticket {
-            Some(ticket) => endpoint.connect(ticket).await,
-            None => endpoint.connect(target).await,
+        match target {
+            Target::Ticket(ticket) => endpoint.connect(ticket).await,
+            Target::Address(address) => endpoint.connect(address.as_str()).await,
         }
     };
     let association = match tokio::time::timeout(CONNECT_TIME_MAX, connect).await {
         Ok(association) => association?,
-        Err(_) => return Err(no_answer(target, ticket.as_ref())),
+        Err(_) => return Err(no_answer(target)),
     };
     let security = if ticket.is_some() { "(encrypted)" } else { NOT_ENCRYPTED };
     report::print(&format!("connected to {} {security}", association.remote_address()));
@@ -110,13 +115,16 @@ fn build(builder: EndpointBuilder) -> Result<Endpoint, BindError> {
     Ok(endpoint)
 }
 
-fn no_answer(target: &str, ticket: Option<&Ticket>) -> Failure {
-    let Some(ticket) = ticket else {
-        return format!(
-            "{target} does not answer: check that narrowboat listens there, that firewalls let UDP through to that port, \
-             and, if it was started with --identity, use the ticket that it prints"
-        )
-        .into();
+fn no_answer(target: &Target) -> Failure {
+    let ticket = match target {
+        Target::Ticket(ticket) => ticket,
+        Target::Address(address) => {
+            return format!(
+                "{address} does not answer: check that narrowboat listens there, that firewalls let UDP through to that \
+                 port, and, if it was started with --identity, use the ticket that it prints"
+            )
+            .into();
+        }
     };
     let addresses: Vec<String> = ticket.addresses().iter().map(ToString::to_string).collect();
     format!(
@@ -127,6 +135,27 @@ fn no_answer(target: &str, ticket: Option<&Ticket>) -> Failure {
     .into()
 }
 
+/// Why a channel or an association ended, as the middle of a sentence. The sentences of the library advise programs, and
+/// are made of several others.
+pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source().filter(|_| !cause.is::<CloseReason>()) {
+        cause = deeper;
+    }
+    match cause.downcast_ref::<CloseReason>() {
+        Some(CloseReason::PeerAbort { text, .. }) if !text.is_empty() => format!("the other end said {text:?}"),
+        Some(CloseReason::PeerAbort { .. }) => "the other end broke the connection off".to_owned(),
+        Some(CloseReason::PeerUnreachable | CloseReason::Transport(TransportFailure::ConsentExpired)) => {
+            "the other end does not answer any more".to_owned()
+        }
+        Some(CloseReason::Transport(TransportFailure::ConsentRevoked)) => "the other end was started again".to_owned(),
+        Some(CloseReason::Shutdown | CloseReason::Transport(TransportFailure::ClosedByPeer)) => {
+            "the other end closed the connection".to_owned()
+        }
+        _ => cause.to_string(),
+    }
+}
+
 /// In the words of the command, not of the library.
 fn no_ticket(error: SignalError) -> Failure {
     match error {
@@ -134,5 +163,28 @@ fn no_ticket(error: SignalError) -> Failure {
             "this machine does not say at which address others find it: say it with --advertise ADDRESS:PORT".into()
         }
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use narrowboat::error::{ChannelError, SendError};
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once_and_without_advice() {
+        let send = |reason| SendError::Failed(ChannelError::Association(reason));
+        let aborted = |text: &str| CloseReason::PeerAbort { cause: None, text: text.to_owned() };
+        for (error, expected) in [
+            (send(CloseReason::PeerUnreachable), "the other end does not answer any more"),
+            (send(CloseReason::Transport(TransportFailure::ConsentExpired)), "the other end does not answer any more"),
+            (send(aborted("interrupted")), "the other end said \"interrupted\""),
+            (send(aborted("")), "the other end broke the connection off"),
+            (send(CloseReason::Shutdown), "the other end closed the connection"),
+            (SendError::Failed(ChannelError::PeerDidNotReset), "the peer did not close its side in time"),
+        ] {
+            assert_eq!(why(&error), expected);
+        }
     }
 }

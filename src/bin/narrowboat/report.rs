@@ -1,32 +1,45 @@
-//! What the command says, all of it to standard error: the output belongs to what is received.
+//! What the command reports, all of it to standard error: the output belongs to what is received.
+//!
+//! [`print`] and [`bar`] are the only ways to the terminal. Both make what they are given [printable], so no text of a
+//! peer needs to be made so before.
 
-use std::process::ExitCode;
+use std::io::{self, IsTerminal};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 
-use crate::Failure;
+use crate::printer::{Printer, write_to_stderr};
+use crate::text::printable;
 
-/// Says one line, above the progress bars.
-pub(crate) fn say(bars: &MultiProgress, line: &str) {
-    bars.suspend(|| print(line));
-}
+/// How long the process waits at its end for whoever reads what it reports.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
+/// How often a bar is drawn.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Says one line where there are no bars.
-#[expect(clippy::print_stderr, reason = "a command talks to whoever typed it")]
+/// The bars on the terminal; none if standard error is not one.
+static BARS: LazyLock<Option<MultiProgress>> = LazyLock::new(|| io::stderr().is_terminal().then(MultiProgress::new));
+
+static PRINTER: LazyLock<Printer> = LazyLock::new(|| {
+    Printer::start(|lines| match &*BARS {
+        Some(bars) => bars.suspend(|| write_to_stderr(lines)),
+        None => write_to_stderr(lines),
+    })
+});
+
+/// Prints a line above the progress bars.
 pub(crate) fn print(line: &str) {
-    eprintln!("{line}");
+    PRINTER.print(&printable(line));
 }
 
-/// Says why it ends, and makes the status of it.
-pub(crate) fn failure(failure: &Failure) -> ExitCode {
-    print(&format!("narrowboat: {failure}"));
-    ExitCode::FAILURE
+/// Prints lines that stay together.
+pub(crate) fn print_lines<const N: usize>(lines: [&str; N]) {
+    PRINTER.print(&lines.map(printable).join("\n"));
 }
 
-/// Text of a peer's, without what a terminal would act on.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(500).collect()
+/// Waits until all is printed, but not for a reader that does not read.
+pub(crate) fn flush() {
+    PRINTER.flush(FLUSH_TIME_MAX);
 }
 
 /// Bytes as people read them.
@@ -34,12 +47,17 @@ pub(crate) fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
-/// A bar with progress, rate and the time left. It is only drawn on a terminal.
-pub(crate) fn bar(bars: &MultiProgress, name: &str, len: u64) -> ProgressBar {
+/// A bar with progress, rate and the time left. It is only drawn on a terminal, by a thread of its own, until it is dropped.
+pub(crate) fn bar(name: &str, len: u64) -> ProgressBar {
+    let Some(bars) = &*BARS else { return ProgressBar::hidden() };
     let style =
         ProgressStyle::with_template("{prefix} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {time_left}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("time_left", time_left);
-    bars.add(ProgressBar::new(len).with_style(style).with_prefix(name.to_owned()))
+    let bar = bars.add(
+        ProgressBar::new(len).with_style(style).with_prefix(printable(name)).with_finish(ProgressFinish::AndClear),
+    );
+    bar.enable_steady_tick(DRAW_INTERVAL);
+    bar
 }
 
 /// "12.3 MiB in 0.4 s, 30.1 MiB/s".

@@ -1,35 +1,33 @@
 //! `narrowboat send`.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar};
-use narrowboat::{Bytes, ChannelOptions, DataChannel, ReadyState};
-use sha2::{Digest, Sha256};
+use indicatif::ProgressBar;
+use narrowboat::{ChannelOptions, DataChannel, ReadyState};
 use tokio::sync::mpsc;
 
+use crate::address::Target;
 use crate::arguments::Send;
-use crate::file::{Answer, BLOCK_SIZE, BLOCKS_MAX, Header, PROTOCOL, encode_hash, hex, joined};
-use crate::network::{dial, hang_up};
+use crate::file::{Answer, BLOCKS_MAX, Header, PROTOCOL, encode_hash, joined};
+use crate::network::{dial, hang_up, why};
+use crate::source::Source;
 use crate::{Failure, report};
 
 pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
-    let path = &arguments.file;
-    let cannot_read = |error| {
-        format!("cannot read {} ({error}): see that it is there and that this user may read it", path.display())
-    };
-    let file = File::open(path).map_err(cannot_read)?;
-    let metadata = file.metadata().map_err(cannot_read)?;
-    if !metadata.is_file() {
-        return Err(format!("{} is not a file: pack it into one first", path.display()).into());
+    let name = name(&arguments.file);
+    let source = joined(tokio::task::spawn_blocking(move || Source::open(&arguments.file)).await)?;
+    let target = Target::read(&arguments.target)?;
+    if arguments.token.is_some() && matches!(target, Target::Address(_)) {
+        return Err(
+            "the token is not sent to an address, because whoever sees the packets could read it: use a ticket".into(),
+        );
     }
-    let header = Header { size: metadata.len(), name: name(path) };
+    let header = Header { token: arguments.token, size: source.size(), name };
 
-    let association = dial(&arguments.target).await?;
+    let association = dial(&target).await?;
     let channel = association.open_channel(ChannelOptions::new(&header.name).protocol(PROTOCOL)).await?;
-    let outcome = send(&channel, file, &header).await;
+    let outcome = send(&channel, source, &header).await;
     if outcome.is_err() {
         // Nobody wants the rest.
         drop(channel.close());
@@ -42,37 +40,33 @@ pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
 }
 
 /// Sends the file, until the receiver has said what it thinks of it.
-async fn send(channel: &DataChannel, file: File, header: &Header) -> Result<(), Failure> {
+async fn send(channel: &DataChannel, source: Source, header: &Header) -> Result<(), Failure> {
     let start = Instant::now();
-    let bars = MultiProgress::new();
-    let bar = report::bar(&bars, &report::printable(&header.name), header.size);
+    let bar = report::bar(&header.name, header.size);
     let answer = receive_answer(channel);
     tokio::pin!(answer);
     let sent = tokio::select! {
-        sent = send_file(channel, file, header, &bar) => sent,
+        sent = send_file(channel, source, header, &bar) => sent,
         // Only bad news comes before the end.
-        answer = &mut answer => return match answer? {
-            Answer::Error(why) => Err(refused(&why)),
-            Answer::Ok(_) => Err("the receiver confirmed a file that it cannot have".into()),
-        },
+        answer = &mut answer => return Err(premature(answer?)),
     };
     let hash = match sent {
         Ok(hash) => hash,
         // The receiver has closed the channel, and may have said why.
         Err(failure) if channel.ready_state() != ReadyState::Open => {
-            return Err(answer.await.map_or(failure, |answer| match answer {
-                Answer::Error(why) => refused(&why),
-                Answer::Ok(_) => "the receiver confirmed a file that it cannot have".into(),
-            }));
+            return Err(answer.await.map_or(failure, premature));
         }
         Err(failure) => return Err(failure),
     };
     let answer = answer.await?;
-    bar.finish_and_clear();
+    drop(bar);
     match answer {
         Answer::Ok(theirs) if theirs == hash => {
             let rate = report::rate(header.size, start.elapsed());
-            report::print(&format!("sent {}, {rate}\nSHA-256 {hash}, the same at both ends", header.name));
+            report::print_lines([
+                &format!("sent {}, {rate}", header.name),
+                &format!("SHA-256 {hash}, the same at both ends"),
+            ]);
             Ok(())
         }
         Answer::Ok(theirs) => {
@@ -82,11 +76,15 @@ async fn send(channel: &DataChannel, file: File, header: &Header) -> Result<(), 
     }
 }
 
-async fn send_file(channel: &DataChannel, file: File, header: &Header, bar: &ProgressBar) -> Result<String, Failure> {
+async fn send_file(
+    channel: &DataChannel,
+    source: Source,
+    header: &Header,
+    bar: &ProgressBar,
+) -> Result<String, Failure> {
     channel.send(header.encode()).await.map_err(lost)?;
     let (blocks, mut read) = mpsc::channel(BLOCKS_MAX);
-    let size = header.size;
-    let reader = tokio::task::spawn_blocking(move || read_file(&file, size, &blocks));
+    let reader = tokio::task::spawn_blocking(move || source.read(&blocks));
     let mut accepted = 0;
     while let Some(block) = read.recv().await {
         accepted += block.len() as u64;
@@ -96,28 +94,6 @@ async fn send_file(channel: &DataChannel, file: File, header: &Header, bar: &Pro
     let hash = joined(reader.await)?;
     channel.send(encode_hash(&hash)).await.map_err(lost)?;
     Ok(hash)
-}
-
-/// Reads and hashes; the only work that may block.
-fn read_file(mut file: &File, size: u64, blocks: &mpsc::Sender<Bytes>) -> Result<String, Failure> {
-    let mut hash = Sha256::new();
-    let mut left = size;
-    while left > 0 {
-        let mut block = Vec::with_capacity(BLOCK_SIZE);
-        let read = Read::by_ref(&mut file).take(left.min(BLOCK_SIZE as u64)).read_to_end(&mut block);
-        let read = read.map_err(|error| {
-            format!("cannot read the file any further ({error}): see that its disk is there, and send it again")
-        })?;
-        if read == 0 {
-            return Err("the file became shorter while it was sent: try again".into());
-        }
-        hash.update(&block);
-        left -= read as u64;
-        if blocks.blocking_send(block.into()).is_err() {
-            break;
-        }
-    }
-    Ok(hex(&hash.finalize()))
 }
 
 async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
@@ -134,13 +110,21 @@ async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
     })
 }
 
+/// An answer before the end of the file.
+fn premature(answer: Answer) -> Failure {
+    match answer {
+        Answer::Error(why) => refused(&why),
+        Answer::Ok(_) => "the receiver confirmed a file that it cannot have".into(),
+    }
+}
+
 /// The receiver is gone, or the way to it.
-fn lost(error: impl std::fmt::Display) -> Failure {
-    format!("the file was not sent whole, because {error}: send it again").into()
+fn lost(error: impl std::error::Error + 'static) -> Failure {
+    format!("the file was not sent whole, because {}: send it again", why(&error)).into()
 }
 
 fn refused(why: &str) -> Failure {
-    format!("the receiver does not have the file: {}", report::printable(why)).into()
+    format!("the receiver does not have the file: {why}").into()
 }
 
 fn name(path: &Path) -> String {

@@ -1,5 +1,7 @@
 //! Names of files that a peer has chosen.
 
+use super::text::is_printable;
+
 /// What most file systems allow, less the room that a number takes.
 const NAME_SIZE_MAX: usize = 240;
 
@@ -7,7 +9,7 @@ const NAME_SIZE_MAX: usize = 240;
 pub(crate) fn safe_name(name: &str) -> String {
     let mut safe = String::new();
     for c in name.chars() {
-        let is_special = c.is_control() || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+        let is_special = !is_printable(c) || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
         let c = if is_special { '_' } else { c };
         if safe.len() + c.len_utf8() > NAME_SIZE_MAX {
             break;
@@ -41,6 +43,7 @@ mod tests {
             ("", "_"),
             (".ssh", "_.ssh"),
             ("a\n\u{1b}[2J", "a__[2J"),
+            ("invoice\u{202e}fdp.exe", "invoice_fdp.exe"),
             ("nul.txt", "_nul.txt"),
             ("dots...", "dots"),
         ] {

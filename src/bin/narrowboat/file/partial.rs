@@ -1,47 +1,63 @@
 //! A file that is still arriving.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::Failure;
 
-/// Numbers tried for a file whose name is taken.
-const NUMBERS_MAX: u32 = 10_000;
+/// Beginning and end of a temporary name.
+const PREFIX: &str = ".narrowboat-";
+const SUFFIX: &str = ".partial";
+/// Temporary names that are tried. Each is random, so a second one is hardly ever needed.
+const ATTEMPTS_MAX: u32 = 100;
+/// Files of the same name in a directory.
+const NUMBERS_MAX: u32 = 1_000_000;
 
 /// A file under a temporary name, which is removed unless the file is [kept](Self::keep). So the name that the file is to
 /// have never stands for half of it.
+///
+/// The file is locked while it arrives. A process that is killed leaves it unlocked, and [`sweep`] removes it.
 #[derive(Debug)]
 pub(crate) struct Partial {
     file: File,
     path: PathBuf,
     directory: PathBuf,
-    /// It has its name, and the temporary one may be another file's already.
+    /// It has its name, and the temporary one is gone.
     is_kept: bool,
 }
 
 impl Partial {
     /// A new file in `directory`.
     pub(crate) fn create(directory: &Path) -> Result<Self, Failure> {
-        for number in 0..NUMBERS_MAX {
-            let path = directory.join(format!(".narrowboat-{}-{number}.partial", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Self { file, path, directory: directory.to_owned(), is_kept: false }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(cannot("write to", directory, &error)),
+        for _ in 0..ATTEMPTS_MAX {
+            let number = RandomState::new().hash_one(std::process::id());
+            let path = directory.join(format!("{PREFIX}{number:016x}{SUFFIX}"));
+            let file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(cannot_write(&error)),
+            };
+            let is_swept = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+            // A sweep may have come between, and is over once this end has the lock.
+            if is_swept || !path.try_exists().map_err(|error| cannot_write(&error))? {
+                continue;
             }
+            return Ok(Self { file, path, directory: directory.to_owned(), is_kept: false });
         }
-        Err(format!("{} is full of unfinished files: remove .narrowboat-*.partial", directory.display()).into())
+        Err("no temporary file can be created: try again".into())
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all(bytes).map_err(|error| cannot("write to", &self.directory, &error))
+        self.file.write_all(bytes).map_err(|error| cannot_write(&error))
     }
 
     /// Brings the file to the disk, and gives it the name, or one with a number if that is taken. Returns its path.
     pub(crate) fn keep(mut self, name: &str) -> Result<PathBuf, Failure> {
-        self.file.sync_all().map_err(|error| cannot("write to", &self.directory, &error))?;
-        for number in 0..NUMBERS_MAX {
+        self.file.sync_all().map_err(|error| cannot_write(&error))?;
+        let mut number = free_number(&self.directory, name);
+        while number < NUMBERS_MAX {
             let path = self.directory.join(numbered(name, number));
             match rename_new(&self.path, &path) {
                 Ok(()) => {
@@ -49,11 +65,12 @@ impl Partial {
                     sync_directory(&self.directory);
                     return Ok(path);
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(cannot("give a file its name in", &self.directory, &error)),
+                // Another file has just taken it.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(cannot_write(&error)),
             }
         }
-        Err(format!("{} has {NUMBERS_MAX} files of the name {name}: move some away", self.directory.display()).into())
+        Err(format!("there are {NUMBERS_MAX} files of the name {name}: move some away").into())
     }
 }
 
@@ -63,6 +80,52 @@ impl Drop for Partial {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Removes the files in `directory` that a process has left unfinished because it was killed. Returns how many.
+///
+/// A file that another process still writes is locked. One that cannot be locked, because it is another user's or its file
+/// system has no locks, stays too.
+pub(crate) fn sweep(directory: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let is_left = |path: &Path| {
+        let Ok(file) = OpenOptions::new().write(true).open(path) else { return false };
+        // The lock is held until the file is removed.
+        file.try_lock().is_ok() && fs::remove_file(path).is_ok()
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_temporary))
+        .filter(|entry| is_left(&entry.path()))
+        .count()
+}
+
+fn is_temporary(name: &str) -> bool {
+    let number = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
+    number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+/// The number of a free name: the lowest one, if all below it are taken. The numbers are doubled, then halved, so a name
+/// that a thousand files have takes twenty looks.
+fn free_number(directory: &Path, name: &str) -> u32 {
+    let is_taken = |number| directory.join(numbered(name, number)).symlink_metadata().is_ok();
+    if !is_taken(0) {
+        return 0;
+    }
+    let (mut taken, mut free) = (0, 1);
+    while free < NUMBERS_MAX && is_taken(free) {
+        (taken, free) = (free, free * 2);
+    }
+    while free - taken > 1 {
+        let middle = taken + (free - taken) / 2;
+        if is_taken(middle) {
+            taken = middle;
+        } else {
+            free = middle;
+        }
+    }
+    free
 }
 
 /// Renames without ever replacing a file: a hard link is only made where there is none.
@@ -91,14 +154,13 @@ fn numbered(name: &str, number: u32) -> String {
     }
 }
 
-fn cannot(what: &str, directory: &Path, error: &io::Error) -> Failure {
+/// The sentence goes to the sender as well, so it does not name the directory.
+fn cannot_write(error: &io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            format!("the disk of {} is full: make room and try again", directory.display()).into()
-        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: make room and try again".into(),
         _ => format!(
-            "cannot {what} {} ({error}): see that it is there and that this user may write there, or choose another directory",
-            directory.display()
+            "cannot write the file ({error}): see that the directory is there and that this user may write there, or \
+             choose another directory"
         )
         .into(),
     }
@@ -122,7 +184,7 @@ mod tests {
         // The device that has no room: what the system says is what it says of a disk.
         partial.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let failure = partial.write(b"too much").unwrap_err().to_string();
-        assert_eq!(failure, format!("the disk of {} is full: make room and try again", directory.display()));
+        assert_eq!(failure, "the disk is full: make room and try again");
         drop(partial);
         fs::remove_dir(directory).unwrap();
     }
@@ -154,6 +216,58 @@ mod tests {
             assert_eq!(fs::read_to_string(directory.join(name)).unwrap(), content);
         }
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 3);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_has_left_is_swept_and_nothing_else() {
+        let directory = directory("sweep");
+        let left = Partial::create(&directory).unwrap().path.clone();
+        fs::write(&left, b"half").unwrap();
+        let mut living = Partial::create(&directory).unwrap();
+        let others = ["boat.jpg", ".narrowboat-.partial", ".narrowboat-0123456789abcde.partial", ".other-0.partial"];
+        for name in others {
+            fs::write(directory.join(name), b"whole").unwrap();
+        }
+        fs::create_dir(directory.join(".narrowboat-0123456789abcdef.partial")).unwrap();
+        assert_eq!(sweep(&directory), 1);
+        assert!(!left.exists());
+        living.write(b"still arriving").unwrap();
+        assert_eq!(fs::read(living.keep("kept").unwrap()).unwrap(), b"still arriving");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), others.len() + 2);
+        assert_eq!(sweep(&directory), 0);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_created_during_a_sweep_are_not_swept() {
+        let directory = directory("race");
+        std::thread::scope(|scope| {
+            let directory = &directory;
+            let create = scope.spawn(move || {
+                for n in 0..300 {
+                    let mut partial = Partial::create(directory).unwrap();
+                    partial.write(b"whole").unwrap();
+                    partial.keep(&n.to_string()).unwrap();
+                }
+            });
+            while !create.is_finished() {
+                sweep(directory);
+            }
+        });
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 300);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_many_files_have_is_found_a_number_for_in_few_looks() {
+        let directory = directory("numbers");
+        for (taken, free) in [(0, 0), (1, 1), (2, 2), (7, 7), (100, 100)] {
+            for number in 0..taken {
+                fs::write(directory.join(numbered("boat.jpg", number)), b"").unwrap();
+            }
+            assert_eq!(free_number(&directory, "boat.jpg"), free);
+        }
         fs::remove_dir_all(directory).unwrap();
     }
 }
