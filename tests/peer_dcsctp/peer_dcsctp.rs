@@ -8,6 +8,8 @@ mod ending;
 #[cfg(test)]
 mod reset;
 #[cfg(test)]
+mod ticks;
+#[cfg(test)]
 mod transfer;
 #[cfg(test)]
 mod world;

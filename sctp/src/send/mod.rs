@@ -22,7 +22,7 @@ use self::congestion::{Controller, Usage, controller};
 use self::loss::LossDetection;
 use self::outstanding::{Chunk, Fate, Outstanding};
 use self::pacer::Pacer;
-use self::recovery::Recovery;
+use self::recovery::{Progress, Recovery};
 use self::stream::{Limit, StreamQueues};
 use crate::config::{Config, CongestionControl};
 use crate::error::SendError;
@@ -73,7 +73,11 @@ pub(crate) struct Sender {
     pacer: Pacer,
     /// When the pacer lets the next packet out.
     paced_until: Option<Instant>,
+    /// When the repair of a loss lets the next packet out if no SACK comes.
+    stalled_until: Option<Instant>,
     window_usage: Usage,
+    /// True if everything was sent when it was last tried, with room left in the congestion window ("application-limited").
+    is_out_of_data: bool,
     /// What may be sent once whatever the congestion window.
     allowance: Allowance,
     is_forward_tsn_due: bool,
@@ -106,7 +110,9 @@ impl Sender {
             recovery: None,
             pacer: Pacer::new(mtu),
             paced_until: None,
+            stalled_until: None,
             window_usage: Usage::default(),
+            is_out_of_data: true,
             allowance: Allowance::Nothing,
             is_forward_tsn_due: false,
             restarts_t3: false,
@@ -450,11 +456,32 @@ impl Sender {
         if self.recovery.is_none() {
             self.congestion.on_loss();
             self.counters.congestion_events += 1;
-            self.recovery = Some(Recovery::new(self.outstanding.next() - 1, flight_before));
+            let mut recovery = Recovery::new(now, self.outstanding.next() - 1, flight_before);
+            if self.is_out_of_data {
+                recovery.on_out_of_data();
+            }
+            // A loss that a timer finds comes without a SACK, whose room the first packet would need.
+            self.recovery = Some(recovery);
+            self.on_recovery_progress(now, 0, rto);
             self.loss.on_recovery_started();
             self.allowance = Allowance::Repetition;
         }
         next_look
+    }
+
+    /// `bytes` were acknowledged for the first time.
+    fn on_recovery_progress(&mut self, now: Instant, bytes: usize, rto: &Rto) {
+        let progress = Progress {
+            bytes,
+            flight_size: self.outstanding.flight_size(),
+            window: self.congestion.cwnd(),
+            mtu: self.mtu,
+            now,
+            srtt: rto.srtt().unwrap_or_default(),
+        };
+        if let Some(recovery) = &mut self.recovery {
+            recovery.on_acked(progress);
+        }
     }
 
     /// Returns how much was counted.

@@ -3,12 +3,31 @@
 //! When much is found lost at once, the flight size falls far below the congestion window. Filling it at once would send a
 //! burst into the queue that has just overflowed. Proportional rate reduction lets out what arrives, so that the window is
 //! reached smoothly within a round trip.
+//!
+//! Its budget grows with SACKs only, so it suits a sender that has enough in flight to bring the next SACK soon. Two others
+//! would wait for the peer's delayed SACK, 200 ms, or for T3, with room in the window:
+//!
+//! - A sender that has run out of data. It cannot send a burst, so the congestion window alone bounds it.
+//! - A sender with more data, but with an odd packet or two in flight. After each round trip without a SACK it may send one
+//!   packet more, which is no more than the window after a time-out would allow (RFC 9260 §7.2.3).
+
+use std::time::{Duration, Instant};
+
+/// Least time without a SACK after which a packet more may leave: below this a timer is mostly noise.
+const STALL_MIN: Duration = Duration::from_millis(10);
 
 /// One episode.
 #[derive(Debug)]
 pub(crate) struct Recovery {
     /// The last position sent when the loss was found; acknowledging it ends the episode.
     end: u64,
+    /// `None` if the sender has run out of data since the loss was found, or had before.
+    reduction: Option<Reduction>,
+}
+
+/// Proportional rate reduction (RFC 6937 §3).
+#[derive(Debug)]
+struct Reduction {
     /// Bytes in flight when the loss was found.
     flight_at_start: usize,
     /// Bytes acknowledged since.
@@ -17,28 +36,87 @@ pub(crate) struct Recovery {
     sent: usize,
     /// Bytes that may be sent in answer to the last SACK.
     budget: usize,
+    /// When something was last sent or acknowledged.
+    active_at: Instant,
+    /// The smoothed round-trip time then.
+    srtt: Duration,
+}
+
+/// What was acknowledged, and what is in flight since.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// Bytes acknowledged for the first time.
+    pub(crate) bytes: usize,
+    pub(crate) flight_size: usize,
+    /// What the flight size is to become.
+    pub(crate) window: usize,
+    pub(crate) mtu: usize,
+    pub(crate) now: Instant,
+    pub(crate) srtt: Duration,
 }
 
 impl Recovery {
-    pub(crate) fn new(end: u64, flight_at_start: usize) -> Self {
-        Self { end, flight_at_start: flight_at_start.max(1), delivered: 0, sent: 0, budget: 0 }
+    /// An episode of a sender that has more to send than the congestion window takes.
+    pub(crate) fn new(now: Instant, end: u64, flight_at_start: usize) -> Self {
+        let reduction = Reduction {
+            flight_at_start: flight_at_start.max(1),
+            delivered: 0,
+            sent: 0,
+            budget: 0,
+            active_at: now,
+            srtt: Duration::ZERO,
+        };
+        Self { end, reduction: Some(reduction) }
     }
 
     pub(crate) fn is_over(&self, cumulative: u64) -> bool {
         cumulative >= self.end
     }
 
-    pub(crate) fn may_send(&self) -> bool {
-        self.budget > 0
+    /// Returns true if a packet may leave now. `has_window` is true if the congestion window has room for it.
+    pub(crate) fn may_send(&self, has_window: bool) -> bool {
+        self.reduction.as_ref().map_or(has_window, |reduction| reduction.budget > 0)
     }
 
-    pub(crate) fn on_sent(&mut self, bytes: usize) {
-        self.sent += bytes;
-        self.budget = self.budget.saturating_sub(bytes);
+    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize) {
+        if let Some(reduction) = &mut self.reduction {
+            reduction.active_at = now;
+            reduction.sent += bytes;
+            reduction.budget = reduction.budget.saturating_sub(bytes);
+        }
     }
 
-    /// A SACK acknowledged `bytes` for the first time; `window` is what the flight size is to become.
-    pub(crate) fn on_acked(&mut self, bytes: usize, flight_size: usize, window: usize, mtu: usize) {
+    /// All that was lost or queued has been sent, and the congestion window still has room: nothing is left to reduce. What
+    /// the application sends later is new traffic, which the window and the pacer bound as they do without a loss.
+    pub(crate) fn on_out_of_data(&mut self) {
+        self.reduction = None;
+    }
+
+    pub(crate) fn on_acked(&mut self, progress: Progress) {
+        if let Some(reduction) = &mut self.reduction {
+            reduction.on_acked(progress);
+        }
+    }
+
+    /// When a packet more may leave if no SACK comes; `None` if one may leave now.
+    pub(crate) fn stalled_until(&self) -> Option<Instant> {
+        let reduction = self.reduction.as_ref().filter(|reduction| reduction.budget == 0)?;
+        Some(reduction.active_at + reduction.srtt.max(STALL_MIN))
+    }
+
+    /// Makes room for a packet of `mtu` bytes if it is time. The congestion window must have room for it.
+    pub(crate) fn relieve_stall(&mut self, now: Instant, mtu: usize) {
+        if self.stalled_until().is_some_and(|at| at <= now)
+            && let Some(reduction) = &mut self.reduction
+        {
+            reduction.budget = mtu;
+        }
+    }
+}
+
+impl Reduction {
+    fn on_acked(&mut self, Progress { bytes, flight_size, window, mtu, now, srtt }: Progress) {
+        (self.active_at, self.srtt) = (now, srtt);
         self.delivered += bytes;
         self.budget = if flight_size > window {
             // RFC 6937 §3: proportional part.
@@ -57,34 +135,48 @@ mod tests {
     use super::*;
 
     const MTU: usize = 1200;
+    const RTT: Duration = Duration::from_millis(50);
+
+    fn begin(end: u64, flight_at_start: usize) -> Recovery {
+        Recovery::new(crate::testing::some_time(), end, flight_at_start)
+    }
+
+    fn acked(recovery: &mut Recovery, bytes: usize, flight_size: usize, window: usize) {
+        let now = crate::testing::some_time();
+        recovery.on_acked(Progress { bytes, flight_size, window, mtu: MTU, now, srtt: RTT });
+    }
+
+    fn sent(recovery: &mut Recovery, bytes: usize) {
+        recovery.on_sent(crate::testing::some_time(), bytes);
+    }
 
     #[test]
     fn a_mild_loss_halves_the_rate_at_once() {
-        let mut recovery = Recovery::new(200, 100 * MTU);
-        let (mut flight, mut sent) = (99 * MTU, 0);
+        let mut recovery = begin(200, 100 * MTU);
+        let (mut flight, mut packets) = (99 * MTU, 0);
         for _ in 0..98 {
             flight -= MTU;
-            recovery.on_acked(MTU, flight, 50 * MTU, MTU);
-            while recovery.may_send() && flight < 50 * MTU + 49 * MTU {
-                recovery.on_sent(MTU);
+            acked(&mut recovery, MTU, flight, 50 * MTU);
+            while recovery.may_send(true) && flight < 50 * MTU + 49 * MTU {
+                sent(&mut recovery, MTU);
                 flight += MTU;
-                sent += 1;
+                packets += 1;
             }
         }
-        assert!((45..=55).contains(&sent), "{sent} packets for 98 that arrived");
+        assert!((45..=55).contains(&packets), "{packets} packets for 98 that arrived");
     }
 
     #[test]
     fn a_heavy_loss_is_no_reason_for_a_burst() {
-        let mut recovery = Recovery::new(200, 100 * MTU);
+        let mut recovery = begin(200, 100 * MTU);
         // 80 of 100 were lost: the flight is far below the window.
         let mut flight = 20 * MTU;
         for _ in 0..20 {
             flight -= MTU;
-            recovery.on_acked(MTU, flight, 50 * MTU, MTU);
+            acked(&mut recovery, MTU, flight, 50 * MTU);
             let mut burst = 0;
-            while recovery.may_send() {
-                recovery.on_sent(MTU);
+            while recovery.may_send(true) {
+                sent(&mut recovery, MTU);
                 flight += MTU;
                 burst += 1;
             }
@@ -94,8 +186,40 @@ mod tests {
     }
 
     #[test]
+    fn a_sender_without_more_data_is_bound_by_the_window_alone() {
+        let mut recovery = begin(200, 3 * MTU);
+        assert!(!recovery.may_send(true), "no SACK has made room yet");
+        recovery.on_out_of_data();
+        assert!(recovery.may_send(true));
+        assert!(!recovery.may_send(false));
+        acked(&mut recovery, MTU, 2 * MTU, 10 * MTU);
+        sent(&mut recovery, 100 * MTU);
+        assert!(recovery.may_send(true), "no SACK is needed for more");
+        assert!(!recovery.is_over(199) && recovery.is_over(200), "the episode lasts as long as any");
+    }
+
+    #[test]
+    fn a_round_trip_without_a_sack_lets_one_packet_out() {
+        let now = crate::testing::some_time();
+        let mut recovery = Recovery::new(now, 200, 3 * MTU);
+        recovery.on_acked(Progress { bytes: MTU, flight_size: 2 * MTU, window: 10 * MTU, mtu: MTU, now, srtt: RTT });
+        assert_eq!(recovery.stalled_until(), None);
+        recovery.on_sent(now, 2 * MTU);
+        assert!(!recovery.may_send(true));
+        for round in 1..5 {
+            assert_eq!(recovery.stalled_until(), Some(now + round * RTT));
+            recovery.relieve_stall(now + round * RTT - Duration::from_nanos(1), MTU);
+            assert!(!recovery.may_send(true), "too early");
+            recovery.relieve_stall(now + round * RTT, MTU);
+            assert!(recovery.may_send(true));
+            recovery.on_sent(now + round * RTT, MTU);
+            assert!(!recovery.may_send(true), "one is enough");
+        }
+    }
+
+    #[test]
     fn the_episode_ends_with_what_was_outstanding_when_it_began() {
-        let recovery = Recovery::new(10, 0);
+        let recovery = begin(10, 0);
         assert!(!recovery.is_over(9));
         assert!(recovery.is_over(10));
     }

@@ -84,11 +84,9 @@ impl Sender {
             }
         }
         let look_again = self.detect_losses(now, rto);
-        if let Some(recovery) = &mut self.recovery {
-            // A SACK without news still says that a packet arrived, one that lies above what it has room to report.
-            let bytes = if bytes == 0 && self.loss.is_report_truncated() { self.mtu } else { bytes };
-            recovery.on_acked(bytes, self.outstanding.flight_size(), self.congestion.cwnd(), self.mtu);
-        }
+        // A SACK without news still says that a packet arrived, one that lies above what it has room to report.
+        let arrived = if bytes == 0 && self.loss.is_report_truncated() { self.mtu } else { bytes };
+        self.on_recovery_progress(now, arrived, rto);
         // §6.2.1 D ii
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.payload_in_flight());
         if self.outstanding.is_empty() {

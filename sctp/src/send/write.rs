@@ -14,7 +14,7 @@ use crate::wire::{DataChunk, ForwardTsn, PACKET_HEADER_LEN};
 impl Sender {
     /// When there will be something to send that waits for its time only.
     pub(crate) fn paced_until(&self) -> Option<Instant> {
-        self.paced_until
+        self.paced_until.or(self.stalled_until)
     }
 
     /// Whether a packet has to wait for its time.
@@ -34,17 +34,22 @@ impl Sender {
         }
     }
 
-    /// Whether congestion control lets a lost chunk out. While a loss is repaired the window is being approached from
+    /// Returns true if congestion control lets a lost chunk out. While a loss is repaired the window may be approached from
     /// above, at the pace that [`Recovery`] sets.
     fn may_repeat(&self) -> bool {
-        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
-        self.has_allowance() || self.recovery.as_ref().map_or(has_window, Recovery::may_send)
+        let has_window = self.has_congestion_window();
+        self.has_allowance() || self.recovery.as_ref().map_or(has_window, |recovery| recovery.may_send(has_window))
+    }
+
+    fn has_congestion_window(&self) -> bool {
+        self.outstanding.flight_size() < self.congestion.cwnd()
     }
 
     /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
     fn may_send_new(&self) -> bool {
-        let has_window = self.outstanding.flight_size() < self.congestion.cwnd();
-        self.allowance == Allowance::Anything || has_window && self.recovery.as_ref().is_none_or(Recovery::may_send)
+        let may_recovery_send = |recovery: &Recovery| recovery.may_send(true);
+        self.allowance == Allowance::Anything
+            || self.has_congestion_window() && self.recovery.as_ref().is_none_or(may_recovery_send)
     }
 
     /// Writes what may be sent into a packet that has `room` bytes left: a FORWARD-TSN, then retransmissions, then new
@@ -54,6 +59,12 @@ impl Sender {
         let (flight_size, cwnd) = (self.outstanding.flight_size(), self.congestion.cwnd());
         let mtu = self.mtu - PACKET_HEADER_LEN;
         self.window_usage = Usage::new(flight_size, cwnd, mtu, self.paced_until.is_some());
+        self.is_out_of_data = !self.outstanding.has_lost() && self.queues.is_empty() && flight_size < cwnd;
+        if let Some(recovery) = self.recovery.as_mut().filter(|_| self.is_out_of_data) {
+            recovery.on_out_of_data();
+        }
+        let held = self.recovery.as_ref().filter(|_| flight_size < cwnd);
+        self.stalled_until = held.and_then(Recovery::stalled_until);
         wrote
     }
 
@@ -137,7 +148,7 @@ impl Sender {
             self.outstanding.on_retransmitted(now, position, transmission);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
             if let Some(recovery) = &mut self.recovery {
-                recovery.on_sent(wire_len);
+                recovery.on_sent(now, wire_len);
             }
             self.counters.retransmitted += 1;
             // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
@@ -175,7 +186,7 @@ impl Sender {
             if let Some(chunk) = self.outstanding.chunk(position) {
                 chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
                 if let Some(recovery) = &mut self.recovery {
-                    recovery.on_sent(chunk.wire_len());
+                    recovery.on_sent(now, chunk.wire_len());
                 }
             }
             self.counters.chunks += 1;
@@ -204,6 +215,11 @@ impl Sender {
     pub(crate) fn has_sendable(&mut self, now: Instant) -> bool {
         if self.is_forward_tsn_due {
             return true;
+        }
+        if self.has_congestion_window()
+            && let Some(recovery) = &mut self.recovery
+        {
+            recovery.relieve_stall(now, self.mtu);
         }
         if self.outstanding.has_lost() {
             return self.may_repeat();
