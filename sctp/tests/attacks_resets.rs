@@ -4,12 +4,13 @@
 mod pair;
 mod victim;
 
-use narrowboat_sctp::wire::{ChunkType as C, Reconfig, ReconfigParameter, ReconfigWriter, ResetResult};
+use narrowboat_sctp::wire::{ChunkType as C, ForwardTsn, Reconfig, ReconfigParameter, ReconfigWriter, ResetResult};
 use narrowboat_sctp::{
-    Config, DropReason, Event, RequestSn, ResetFailure, SendError, SendOptions, State, StreamId, Streams, Tsn,
+    CloseReason, Config, DropReason, Event, RequestSn, ResetFailure, SendError, SendOptions, Ssn, State, StreamId,
+    Streams, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
-use victim::{MS, PEER_TSN, SECOND, Sent, Victim, chunk, data, packet, sack};
+use victim::{DataChunk, MS, PEER_TSN, SECOND, Sent, Victim, chunk, data, data_chunk, packet, sack};
 
 /// The peer's request to reset its own side, `number` requests after the first, with its last TSN so far.
 fn request(number: u32, last_tsn: u32, streams: &[StreamId]) -> Vec<u8> {
@@ -329,6 +330,29 @@ fn g09_requests_to_add_streams_or_to_reset_every_number() {
     }
     victim.send(&[on_the_last(0)]);
     assert_eq!(victim.messages(), [&b"on the last"[..]]);
+}
+
+#[test]
+fn g12_two_messages_with_one_number_behind_a_deferred_reset_end_the_association() {
+    let message = |number: u32| {
+        let header = DataChunk { stream: 2, ..data_chunk(number, Ssn(3)) };
+        chunk(|out| header.encode(b"one number", out))
+    };
+    let forward = chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN + 12), std::iter::empty(), out));
+    let nothing_new = chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN), std::iter::empty(), out));
+    let before: Vec<Vec<u8>> = (1..12).map(|number| data(number, b"x")).collect();
+    for last in [vec![forward], vec![nothing_new], vec![data(0, b"x")]] {
+        let mut victim = Victim::in_state(State::Established);
+        let sent = victim.send(&[request(0, PEER_TSN + 11, &[2])]);
+        assert_eq!(answers(&sent).iter().map(|answer| answer.1).collect::<Vec<_>>(), [ResetResult::InProgress]);
+        victim.send(&[message(13)]);
+        victim.send(&[message(125)]);
+        victim.send(&before);
+        assert_eq!(victim.closed(), None);
+        let sent = victim.send(&last);
+        assert_eq!(sent.last().map(|chunk| chunk.kind), Some(C::ABORT), "{sent:?}");
+        assert_eq!(victim.closed(), Some(CloseReason::PeerViolation(Violation::BadFragment)));
+    }
 }
 
 #[test]

@@ -192,6 +192,14 @@ impl Association {
             Forwarded::TooFar => self.drop_chunk(DropReason::BadForwardTsn),
         }
         self.finish_deferred_reset();
+        self.abort_for_late_violation();
+    }
+
+    /// A message that waited behind a reset or a gap may turn out to break a rule when it is put in its place.
+    pub(super) fn abort_for_late_violation(&mut self) {
+        if let Some(violation) = self.receiver.as_ref().and_then(|receiver| receiver.violation()) {
+            self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation)));
+        }
     }
 }
 

@@ -82,6 +82,7 @@ impl Association {
                 ReconfigParameter::Unknown(_) => self.drop_chunk(DropReason::BadReconfig),
             }
         }
+        self.abort_for_late_violation();
     }
 
     /// Every request is executed once, and answered as often as it comes (§5.2.1).

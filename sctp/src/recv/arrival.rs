@@ -59,7 +59,7 @@ impl Receiver {
                 return Err(Violation::MessageTooLarge);
             }
         }
-        self.violation.map_or(Ok(Received::New), Err)
+        Ok(Received::New)
     }
 
     /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that

@@ -112,7 +112,7 @@ pub(crate) struct Receiver {
     has_skipped: bool,
     /// What follows this TSN without beginning a message belongs to one that was skipped.
     skipped_to: Option<Position>,
-    /// Found where no chunk could be blamed; the next one is.
+    /// Found in a message that had come earlier and was put in its place now.
     violation: Option<Violation>,
     /// Chunks given up again since that was last asked.
     reneged: u64,
@@ -262,7 +262,12 @@ impl Receiver {
             self.policy.make_urgent();
         }
         self.check_in_debug();
-        Ok(received)
+        self.violation.map_or(Ok(received), Err)
+    }
+
+    /// A violation in a message that had to wait, for a reset or for what FORWARD-TSN skips. The association ends by it.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        self.violation
     }
 
     /// FORWARD-TSN (RFC 3758 §3.6): the sender has given up what it sent up to `new_cumulative`, and on these streams

@@ -1,6 +1,7 @@
 //! The order of messages within each stream (RFC 9260 §6.5, §6.6).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::tracker::Position;
 use crate::message::StreamId;
@@ -25,10 +26,16 @@ impl Ordered {
         self.next.set(stream, ssn.next());
     }
 
-    /// Remembers a message that waits for its turn. False if there is one with its SSN already.
+    /// Remembers a message that waits for its turn. False if there is one with its SSN already, which stays.
     #[must_use]
     pub(super) fn park(&mut self, stream: StreamId, ssn: Ssn, first: Position) -> bool {
-        self.parked.insert((stream, ssn.0), first).is_none()
+        match self.parked.entry((stream, ssn.0)) {
+            Entry::Vacant(entry) => {
+                entry.insert(first);
+                true
+            }
+            Entry::Occupied(_) => false,
+        }
     }
 
     pub(super) fn unpark(&mut self, stream: StreamId, ssn: Ssn) {

@@ -201,3 +201,41 @@ fn after_a_restart_what_was_whole_is_still_there_and_still_charged() {
     receiver.release(taken.credit);
     assert_eq!(receiver.charged(), 0);
 }
+
+#[test]
+fn g12_two_messages_with_one_number_behind_a_deferred_reset_are_a_violation() {
+    for skips in [false, true] {
+        let mut receiver = receiver();
+        assert_eq!(receiver.reset_streams(streams(&[2]), Tsn(1)), ResetProgress::Deferred);
+        receiver.take_new(data(5, 2, 3, "BE"), b"third");
+        receiver.take_new(data(90, 2, 3, "BE"), b"third as well");
+        if skips {
+            assert_eq!(receiver.on_forward_tsn(Tsn(1), std::iter::empty()), Forwarded::Advanced);
+        } else {
+            assert_eq!(receiver.take(data(1, 3, 0, "BE"), b"the last of the old use"), Err(Violation::BadFragment));
+        }
+        assert_eq!(receiver.violation(), Some(Violation::BadFragment));
+        receiver.check_consistency();
+    }
+}
+
+#[test]
+fn g12_a_violation_is_found_by_whatever_completes_the_reset() {
+    type Complete = fn(&mut Receiver) -> Result<Received, Violation>;
+    // Of a stream that does not exist, and of a message that was skipped.
+    let ways: [Complete; 2] = [
+        |receiver| receiver.take(data(1, STREAMS, 0, "BE"), b"no such stream"),
+        |receiver| {
+            receiver.skipped_to = Some(receiver.tracker.cumulative());
+            receiver.take(data(1, 4, 0, "E"), b"the end of a skipped message")
+        },
+    ];
+    for complete in ways {
+        let mut receiver = receiver();
+        assert_eq!(receiver.reset_streams(streams(&[2]), Tsn(1)), ResetProgress::Deferred);
+        receiver.take_new(data(5, 2, 3, "BE"), b"third");
+        receiver.take_new(data(9, 2, 3, "BE"), b"third as well");
+        assert_eq!(complete(&mut receiver), Err(Violation::BadFragment));
+        receiver.check_consistency();
+    }
+}
