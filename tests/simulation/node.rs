@@ -61,7 +61,8 @@ impl Node {
                     accept: is_service,
                     associations_max: if is_service { options.associations_max } else { 10 },
                     associations_per_address_max: 10,
-                    answers_per_second_max: if is_service { options.answers_per_second_max } else { 1_000 },
+                    inits_per_second_max: if is_service { options.inits_per_second_max } else { 1_000 },
+                    ..EndpointConfig::default()
                 };
                 Endpoint::new(clock.instant(now), config, seed)
             })

@@ -52,7 +52,7 @@ pub(crate) struct Options {
     pub(crate) channels_max: usize,
     /// What the endpoint that accepts has room for, and answers in a second.
     pub(crate) associations_max: usize,
-    pub(crate) answers_per_second_max: u32,
+    pub(crate) inits_per_second_max: u32,
     /// Someone on the path alters packets behind the checksum: contents are then nobody's fault.
     pub(crate) hostile: bool,
 }
@@ -152,7 +152,7 @@ impl Options {
             near_wrap: prng.chance(20 * PERCENT),
             channels_max: if can_refuse && prng.chance(20 * PERCENT) { prng.range(1..=6) as usize } else { 100 },
             associations_max: if prng.chance(15 * PERCENT) { prng.range(1..=2) as usize } else { 10 },
-            answers_per_second_max: if prng.chance(10 * PERCENT) { prng.range(4..=20) as u32 } else { 1_000 },
+            inits_per_second_max: if prng.chance(10 * PERCENT) { prng.range(4..=20) as u32 } else { 1_000 },
             hostile,
         }
     }

@@ -1,7 +1,7 @@
 //! Many associations on one UDP socket (RFC 6951), without I/O: which datagram belongs to which, and what is answered
 //! while there is none (RFC 9260 §5.1, §8.4).
 
-mod limits;
+mod rate_limit;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use self::limits::AnswerLimit;
+use self::rate_limit::RateLimit;
 pub use self::table::AssociationHandle;
 use self::table::{Peer, Table};
 use crate::association::negotiate::{self, LocalSide, Refusal};
@@ -35,9 +35,14 @@ pub struct EndpointConfig {
     pub associations_max: usize,
     /// Of those, from one IP address. Default 4,096: many users may share an address behind a NAT.
     pub associations_per_address_max: usize,
-    /// INITs, cookies and out-of-the-blue packets answered in a second, at most. Default 10,000: what arrives beyond it is
-    /// dropped and counted, so a flood cannot take the processor from those who are connected.
-    pub answers_per_second_max: u32,
+    /// INITs answered in a second, at most. Default 50,000, a twentieth of a core without system calls: what arrives
+    /// beyond it is dropped and counted, so a flood cannot take the processor from those who are connected. Half of it
+    /// is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits), so a host that floods does not take
+    /// what others need. A COOKIE ECHO with a good cookie needs no answer of this limit.
+    pub inits_per_second_max: u32,
+    /// Packets that belong to no association and are answered in a second, at most: those of RFC 9260 §8.4, and cookies
+    /// that are too old or for which there is no room. Default 5,000, shared out in the same way.
+    pub out_of_the_blue_per_second_max: u32,
 }
 
 impl Default for EndpointConfig {
@@ -47,7 +52,8 @@ impl Default for EndpointConfig {
             accept: true,
             associations_max: 65_536,
             associations_per_address_max: 4096,
-            answers_per_second_max: 10_000,
+            inits_per_second_max: 50_000,
+            out_of_the_blue_per_second_max: 5000,
         }
     }
 }
@@ -90,7 +96,8 @@ pub struct Endpoint {
     keys: CookieKeys,
     rng: StdRng,
     table: Table,
-    answers: AnswerLimit,
+    inits: RateLimit,
+    out_of_the_blue: RateLimit,
     drops: Drops,
 }
 
@@ -102,8 +109,9 @@ impl Endpoint {
         let mut rng = StdRng::from_seed(seed);
         let keys = CookieKeys::new(now, draw(&mut rng));
         let table = Table::new(rng.next_u64());
-        let answers = AnswerLimit::new(now, config.answers_per_second_max);
-        Self { config, keys, rng, table, answers, drops: Drops::default() }
+        let inits = RateLimit::new(now, config.inits_per_second_max, rng.next_u64());
+        let out_of_the_blue = RateLimit::new(now, config.out_of_the_blue_per_second_max, rng.next_u64());
+        Self { config, keys, rng, table, inits, out_of_the_blue, drops: Drops::default() }
     }
 
     /// Starts an association with the peer at `remote`; it has an INIT to transmit.
@@ -149,9 +157,6 @@ impl Endpoint {
         if !is_checksum_valid(&datagram) {
             return self.drop_datagram(DropReason::BadChecksum);
         }
-        if !self.answers.take(now) {
-            return self.drop_datagram(DropReason::LimitReached);
-        }
         match Chunks::new(&datagram).next() {
             Some(Ok(chunk)) if chunk.kind == ChunkType::INIT => {
                 self.on_init(now, &peer, &header, &chunk, &datagram, answer)
@@ -159,13 +164,30 @@ impl Endpoint {
             Some(Ok(chunk)) if chunk.kind == ChunkType::COOKIE_ECHO => {
                 self.on_cookie_echo(now, &peer, &header, &chunk, datagram, answer)
             }
-            Some(Ok(_)) if out_of_the_blue::answer(&header, &datagram, answer) => {
-                self.drops.add(DropReason::OutOfTheBlue);
-                DatagramEvent::Answer
-            }
-            Some(Ok(_)) => self.drop_datagram(DropReason::OutOfTheBlue),
+            Some(Ok(_)) => self.on_out_of_the_blue(now, &peer, &header, &datagram, answer),
             Some(Err(_)) | None => self.drop_datagram(DropReason::BadChunkLength),
         }
+    }
+
+    /// RFC 9260 §8.4. Only what has an answer takes from the limit.
+    fn on_out_of_the_blue(
+        &mut self,
+        now: Instant,
+        peer: &Peer,
+        header: &PacketHeader,
+        datagram: &[u8],
+        answer: &mut Vec<u8>,
+    ) -> DatagramEvent {
+        let start = answer.len();
+        if !out_of_the_blue::answer(header, datagram, answer) {
+            return self.drop_datagram(DropReason::OutOfTheBlue);
+        }
+        if !self.out_of_the_blue.take(now, peer.address.ip()) {
+            answer.truncate(start);
+            return self.drop_datagram(DropReason::LimitReached);
+        }
+        self.drops.add(DropReason::OutOfTheBlue);
+        DatagramEvent::Answer
     }
 
     /// Forgets an association that is over, so that its peer may come again.
@@ -217,9 +239,16 @@ impl Endpoint {
         let Ok(init) = Init::decode(chunk.value_in(datagram)) else {
             return self.drop_datagram(DropReason::Malformed);
         };
+        let checked = negotiate::check(&init);
+        if checked == Err(Refusal::Silent) {
+            return self.drop_datagram(DropReason::Malformed);
+        }
+        if !self.inits.take(now, peer.address.ip()) {
+            return self.drop_datagram(DropReason::LimitReached);
+        }
         let config = self.config_for(peer);
-        let refusal = match negotiate::check(&init) {
-            Err(Refusal::Silent) => return self.drop_datagram(DropReason::Malformed),
+        let refusal = match checked {
+            Err(Refusal::Silent) => None,
             Err(Refusal::Abort(cause)) => Some((DropReason::Malformed, Some(cause))),
             // §8.4 rule 3 with §5.1: an end that takes no associations says so.
             Ok(()) if !self.config.accept => Some((DropReason::OutOfTheBlue, None)),
@@ -256,12 +285,17 @@ impl Endpoint {
         if header.verification_tag != opened.cookie.local_tag {
             return self.drop_datagram(DropReason::WrongTag);
         }
+        // The peer has proved where it is, so a cookie that makes an association needs no leave.
+        let is_refused = opened.staleness.is_some() || !self.config.accept || !self.has_room(peer);
+        if is_refused && !self.out_of_the_blue.take(now, peer.address.ip()) {
+            return self.drop_datagram(DropReason::LimitReached);
+        }
         if let Some(staleness) = opened.staleness {
             self.drops.add(DropReason::StaleCookie);
             negotiate::write_stale_cookie(&config, opened.cookie.peer_tag, staleness, answer);
             return DatagramEvent::Answer;
         }
-        if !self.config.accept || !self.has_room(peer) {
+        if is_refused {
             self.drops.add(DropReason::LimitReached);
             negotiate::write_abort(&config, opened.cookie.peer_tag, Some(Cause::OutOfResource), false, answer);
             return DatagramEvent::Answer;

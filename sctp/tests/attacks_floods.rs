@@ -1,0 +1,131 @@
+//! Strangers who send as much as they can, and honest peers who want to connect meanwhile. Each test bears the id of its
+//! row in the list of attacks.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
+
+mod victim;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use narrowboat_sctp::wire::{ChunkType, Init};
+use narrowboat_sctp::{DatagramEvent, DropReason, Endpoint};
+
+use crate::victim::service::Service;
+use crate::victim::{SECOND, chunk, cookie_echo, data, init, packet, peer_init, raw};
+
+/// How long the flood lasts, in seconds. An honest peer begins every 10 ms, and repeats its INIT after a second.
+const FLOOD_SECONDS: u32 = 4;
+const NEWCOMERS: u32 = 100 * (FLOOD_SECONDS - 2);
+
+/// A newcomer's address: none of the flood's.
+fn newcomer(n: u32) -> SocketAddr {
+    let [_, _, high, low] = n.to_be_bytes();
+    SocketAddr::from(([198, 18, high, low], 9899))
+}
+
+/// The addresses of a flood: one, or as many as can be invented.
+fn flooder(n: u32, is_one: bool) -> SocketAddr {
+    let [a, b, c, _] = n.wrapping_mul(2_654_435_761).to_be_bytes();
+    if is_one { SocketAddr::from(([100, 1, 1, 1], 1000)) } else { SocketAddr::from(([100, a, b, c], 9899)) }
+}
+
+/// A handshake, as far as the endpoint answers. Returns true if the association was made.
+fn connect(endpoint: &mut Endpoint, now: std::time::Instant, from: SocketAddr, answer: &mut Vec<u8>) -> bool {
+    answer.clear();
+    match endpoint.handle_datagram(now, from, packet(0, &[init(&peer_init())]), answer) {
+        DatagramEvent::Answer => {}
+        DatagramEvent::Dropped => return false,
+        other => panic!("{other:?}"),
+    }
+    let sent = victim::chunks_of(&Bytes::copy_from_slice(answer));
+    let ack = Init::decode(&sent.first().unwrap().value).unwrap();
+    let echo = packet(ack.initiate_tag, &[cookie_echo(ack.cookie.unwrap())]);
+    answer.clear();
+    let event = endpoint.handle_datagram(now, from, echo, answer);
+    assert!(matches!(event, DatagramEvent::New(..)), "a good cookie needs no leave: {event:?}");
+    true
+}
+
+/// Floods with `per_second` of these packets. Returns how many of [`NEWCOMERS`] got in within two seconds.
+fn newcomers_in_flood(service: &mut Service, per_second: u32, flood: impl Fn(u32) -> (SocketAddr, Bytes)) -> u32 {
+    let start = service.now;
+    let mut answer = Vec::new();
+    let mut waiting: Vec<u32> = Vec::new();
+    let mut inside = 0;
+    for n in 0..per_second * FLOOD_SECONDS {
+        let now = start + SECOND * n / per_second;
+        let (from, datagram) = flood(n);
+        answer.clear();
+        let _ = service.endpoint.handle_datagram(now, from, datagram, &mut answer);
+        // The newcomer of this hundredth of a second, and those who try again.
+        if n % (per_second / 100) == per_second / 300 {
+            let tick = n / (per_second / 100);
+            let (again, others): (Vec<u32>, Vec<u32>) =
+                waiting.iter().partition(|begun| [100, 200].contains(&(tick - **begun)));
+            waiting = others;
+            for begun in again.into_iter().chain((tick < NEWCOMERS).then_some(tick)) {
+                if connect(&mut service.endpoint, now, newcomer(begun), &mut answer) {
+                    inside += 1;
+                } else if tick - begun < 200 {
+                    waiting.push(begun);
+                }
+            }
+        }
+    }
+    assert_eq!(service.endpoint.len(), usize::try_from(inside).unwrap(), "nothing is kept of the flood");
+    inside
+}
+
+#[track_caller]
+fn check(what: &str, per_second: u32, is_one: bool, datagram: &Bytes) -> Service {
+    let mut service = Service::new();
+    let inside = newcomers_in_flood(&mut service, per_second, |n| (flooder(n, is_one), datagram.clone()));
+    let flood = format!("{per_second} {what} a second from {}", if is_one { "one host" } else { "many" });
+    assert!(inside * 100 >= NEWCOMERS * 99, "{flood}: {inside} of {NEWCOMERS} got in");
+    service
+}
+
+#[test]
+fn b06_honest_newcomers_get_in_while_a_flood_of_inits_lasts() {
+    let datagram = packet(0, &[init(&peer_init())]);
+    for (per_second, is_one) in [(20_000, true), (20_000, false), (60_000, true)] {
+        check("INITs", per_second, is_one, &datagram);
+    }
+}
+
+#[test]
+fn c05_honest_newcomers_get_in_while_a_flood_out_of_the_blue_lasts() {
+    let datagram = packet(0x0b1e, &[data(0, b"x")]);
+    for (per_second, is_one) in [(20_000, true), (20_000, false), (60_000, true), (60_000, false)] {
+        let service = check("stray packets", per_second, is_one, &datagram);
+        let dropped = service.endpoint.drops().count(DropReason::LimitReached);
+        assert!(dropped > u64::from(per_second), "the flood itself is limited: {dropped}");
+    }
+}
+
+#[test]
+fn b06_c05_packets_without_an_answer_take_nothing_from_anyone() {
+    let junk: [(&str, Bytes); 5] = [
+        ("ABORT", packet(9, &[raw(ChunkType::ABORT, 0, &[])])),
+        ("half an INIT", packet(0, &[raw(ChunkType::INIT, 0, &[0; 15])])),
+        ("INIT with tag 0", packet(0, &[init(&Init::new(0, 1 << 20, 1, 1, narrowboat_sctp::Tsn(1)))])),
+        ("INIT with a tag", packet(9, &[init(&peer_init())])),
+        ("forged cookies", packet(9, &[cookie_echo(&[7; 56])])),
+    ];
+    for (what, datagram) in junk {
+        let service = check(what, 20_000, false, &datagram);
+        assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 0, "{what}");
+    }
+}
+
+#[test]
+fn b06_old_cookies_are_answered_within_the_limit_of_stray_packets() {
+    let mut service = Service::new();
+    let offer = service.offer(flooder(1, true));
+    service.now += 100 * SECOND;
+    let stale = packet(offer.tag, &[cookie_echo(&offer.cookie), chunk(|_| {})]);
+    let inside = newcomers_in_flood(&mut service, 20_000, |_| (flooder(1, true), stale.clone()));
+    assert!(inside * 100 >= NEWCOMERS * 99, "{inside} of {NEWCOMERS} got in");
+    let drops = service.endpoint.drops();
+    assert!(drops.count(DropReason::StaleCookie) > 0 && drops.count(DropReason::LimitReached) > 20_000, "{drops:?}");
+}
