@@ -236,6 +236,9 @@ impl Router {
         let Ok(message) = Message::parse(&datagram.bytes) else {
             return self.drop_datagram(|counters| &counters.bad_stun);
         };
+        if message.has_malformed_attribute {
+            self.counters.malformed_stun_attributes.fetch_add(1, Ordering::Relaxed);
+        }
         let source = datagram.route.remote;
         let handle = match message.class {
             // A keepalive without a request: it says nothing.

@@ -18,6 +18,10 @@ counters! {
     unknown_protocol,
     /// Datagrams dropped because they are no STUN message with a right FINGERPRINT.
     bad_stun,
+    /// STUN messages that were taken without an attribute whose value could not be one of its type.
+    malformed_stun_attributes,
+    /// Parts of peers' offers and answers that could not be read, were not needed, and were ignored.
+    ignored_in_descriptions,
     /// STUN responses dropped because they answer nothing that was asked, or were not signed.
     stray_stun_responses,
     /// DTLS datagrams dropped because nobody is known at their source, and they begin no handshake.

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use rand::Rng;
 
-use crate::webrtc::stun::{is_ice_chars, is_ufrag};
+use crate::webrtc::stun::{is_ice_chars, is_peer_ufrag, is_ufrag, is_visible};
 
 /// The ice-chars, 64 of them: six bits each (RFC 8839 §5.1).
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -30,19 +30,20 @@ pub(crate) struct Credentials {
 /// Why two texts are not credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum CredentialsError {
-    #[error("an ICE user name fragment has 4 to 256 characters, all of them letters, digits, '+' or '/'")]
+    #[error("an ICE user name fragment has 4 to 256 characters, none of them a space")]
     Ufrag,
-    #[error("an ICE password has 22 to 256 characters, all of them letters, digits, '+' or '/'")]
+    #[error("an ICE password has 22 to 256 characters, none of them a space")]
     Pwd,
 }
 
 impl Credentials {
-    /// Takes what someone else chose.
+    /// Takes what a peer chose. RFC 8839 §5.4 allows letters, digits, `+` and `/`; other characters are accepted too,
+    /// because a fragment and a password are compared and hashed as they are.
     pub(crate) fn new(ufrag: &str, pwd: &str) -> Result<Self, CredentialsError> {
-        if !is_ufrag(ufrag) {
+        if !is_peer_ufrag(ufrag) {
             return Err(CredentialsError::Ufrag);
         }
-        if !is_pwd(pwd) {
+        if !PWD_LEN.contains(&pwd.len()) || !is_visible(pwd) {
             return Err(CredentialsError::Pwd);
         }
         Ok(Self { ufrag: ufrag.into(), pwd: pwd.into() })
@@ -112,15 +113,16 @@ mod tests {
     }
 
     #[test]
-    fn credentials_of_wrong_length_or_alphabet_are_refused() {
+    fn credentials_of_wrong_length_or_with_spaces_are_refused() {
         let pwd = "x".repeat(22);
-        for ufrag in ["", "abc", "ab:d", "ab d", "abcdé", &"x".repeat(257)] {
+        for ufrag in ["", "abc", "ab d", "ab\u{7f}d", "ab\u{a0}cd", &"x".repeat(257)] {
             assert_eq!(Credentials::new(ufrag, &pwd), Err(CredentialsError::Ufrag), "{ufrag}");
         }
-        for pwd in ["", &"x".repeat(21), &"x".repeat(257), "xxxxxxxxxxxxxxxxxxxxxxxxxxx-"] {
+        for pwd in ["", &"x".repeat(21), &"x".repeat(257), "xxxxxxxxxxxxx\u{0}xxxxxxxxxxxxx"] {
             assert_eq!(Credentials::new("abcd", pwd), Err(CredentialsError::Pwd), "{pwd}");
         }
         assert!(Credentials::new(&"x".repeat(256), &"x".repeat(256)).is_ok());
+        assert!(Credentials::new("a:_-é", &"!\"~=-_.:{}".repeat(3)).is_ok(), "characters that RFC 8839 does not allow");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub(crate) enum ParseError {
     /// A method other than Binding.
     #[error("another method than Binding")]
     Method,
-    /// An attribute runs beyond the end, or its value has not the length that its type demands.
+    /// An attribute runs beyond the end, or MESSAGE-INTEGRITY has not the length of a MAC.
     #[error("malformed attribute")]
     Attribute,
 }
@@ -87,6 +87,8 @@ pub(crate) struct Message<'a> {
     pub(crate) xor_mapped_address: Option<SocketAddr>,
     /// The number in ERROR-CODE, 300 to 699.
     pub(crate) error_code: Option<u16>,
+    /// True if an attribute was ignored because its value cannot be one of its type.
+    pub(crate) has_malformed_attribute: bool,
     unknown: Unknown,
     /// The bytes before MESSAGE-INTEGRITY, and its value.
     integrity: Option<(&'a [u8], &'a [u8])>,
@@ -112,7 +114,8 @@ impl<'a> Message<'a> {
     /// Reads a datagram that is to be one message, cheapest checks first: length, cookie, FINGERPRINT, attributes.
     ///
     /// Comprehension-optional attributes that we do not know are skipped; what follows MESSAGE-INTEGRITY is ignored up
-    /// to FINGERPRINT (RFC 8489 §14.5), and so is the second of two attributes of one type (§14).
+    /// to FINGERPRINT (RFC 8489 §14.5), and so is the second of two attributes of one type (§14). An attribute whose value
+    /// cannot be one of its type counts as absent: who needs it says so, and a check needs USERNAME alone.
     pub(crate) fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
         let (kind, transaction_id) = header(datagram)?;
         let Some((before_fingerprint, fingerprint)) = datagram.split_last_chunk::<FINGERPRINT_LEN>() else {
@@ -133,6 +136,7 @@ impl<'a> Message<'a> {
             controlled: None,
             xor_mapped_address: None,
             error_code: None,
+            has_malformed_attribute: false,
             unknown: Unknown::default(),
             integrity: None,
         };
@@ -169,20 +173,14 @@ impl<'a> Message<'a> {
             let len = usize::from(u16::from_be_bytes(*len));
             let value = after.get(..len).ok_or(ParseError::Attribute)?;
             rest = after.get(len.next_multiple_of(4)..).ok_or(ParseError::Attribute)?;
-            if kind == attribute::FINGERPRINT {
-                return Err(ParseError::Attribute); // It is the last attribute, and there is one already.
-            }
-            if self.integrity.is_some() {
-                continue;
-            }
             if kind == attribute::MESSAGE_INTEGRITY {
                 if value.len() != MAC_LEN {
                     return Err(ParseError::Attribute);
                 }
                 self.integrity = message.get(..at).map(|signed| (signed, value));
-            } else {
-                self.read_attribute(kind, value).ok_or(ParseError::Attribute)?;
+                break;
             }
+            self.has_malformed_attribute |= self.read_attribute(kind, value).is_none();
         }
         Ok(())
     }
@@ -201,6 +199,8 @@ impl<'a> Message<'a> {
             attribute::ERROR_CODE => keep_first(&mut self.error_code, error_code(value)?),
             // Only error responses carry it, and nothing is decided by it.
             attribute::UNKNOWN_ATTRIBUTES => {}
+            // The one that counts is the last attribute, and has been checked.
+            attribute::FINGERPRINT => return None,
             kind if kind < attribute::COMPREHENSION_OPTIONAL => self.unknown.push(kind),
             _ => {}
         }

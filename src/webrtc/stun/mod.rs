@@ -13,7 +13,7 @@ mod writer;
 
 pub(crate) use key::Key;
 pub(crate) use message::{Class, Message, TransactionId};
-pub(crate) use username::{Username, is_ice_chars, is_ufrag};
+pub(crate) use username::{Username, is_ice_chars, is_peer_ufrag, is_ufrag, is_visible};
 pub(crate) use writer::Writer;
 
 /// Bytes before the attributes (RFC 8489 §5).

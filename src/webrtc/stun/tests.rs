@@ -175,7 +175,7 @@ fn what_follows_message_integrity_is_ignored_and_so_is_a_second_attribute_of_a_t
     let mut written = Vec::new();
     Writer::new(&mut written, Class::Request, TRANSACTION_ID).priority(1).priority(2).finish(Some(&Key::new(PASSWORD)));
     let signed = written[20..written.len() - 8].to_vec();
-    let appended = message(0x0001, &[&signed[..], &bytes("0025000000060001610000007f010000")].concat());
+    let appended = message(0x0001, &[&signed[..], &bytes("0025000000060001610000007f0100008028000400000000")].concat());
     let message = Message::parse(&appended).expect("a message");
     assert_eq!((message.priority, message.use_candidate, message.username), (Some(1), false, None));
     assert!(message.unknown_attributes().is_empty());
@@ -183,12 +183,11 @@ fn what_follows_message_integrity_is_ignored_and_so_is_a_second_attribute_of_a_t
 }
 
 #[test]
-fn values_that_cannot_be_their_types_make_the_message_malformed() {
+fn an_attribute_whose_value_cannot_be_one_of_its_type_counts_as_absent() {
     for attribute in [
         "00240003000000ff",         // PRIORITY of three bytes
         "802a000400000000",         // a tiebreaker of four
         "8029000400000000",         // and of the other role
-        "0008000400000000",         // a MAC of four bytes
         "002000080003a147e112a643", // an address family that does not exist
         "002000080002a147e112a643", // IPv6 in four bytes
         "00200004000100ff",         // no address at all
@@ -196,7 +195,25 @@ fn values_that_cannot_be_their_types_make_the_message_malformed() {
         "0009000400000464",         // error number 100
         "00090003000004ff",         // ERROR-CODE of three bytes
         "8028000400000000",         // a FINGERPRINT that is not the last attribute
-        "00060002",                 // a value beyond the end
+    ] {
+        let name = bytes("000600096576746a3a68367659000000");
+        let alone = message(0x0001, &name);
+        assert!(!Message::parse(&alone).expect("a message").has_malformed_attribute);
+        let whole = message(0x0001, &[bytes(attribute), name].concat());
+        let read = Message::parse(&whole).unwrap_or_else(|error| panic!("{error}: {attribute}"));
+        assert_eq!(read.ice_username(), Some(Username { to: "evtj", from: "h6vY" }), "{attribute}");
+        assert!(read.has_malformed_attribute, "{attribute}");
+        assert_eq!((read.priority, read.controlling, read.controlled), (None, None, None), "{attribute}");
+        assert_eq!((read.xor_mapped_address, read.error_code), (None, None), "{attribute}");
+    }
+}
+
+#[test]
+fn attributes_that_cannot_be_told_apart_make_the_message_malformed() {
+    for attribute in [
+        "0008000400000000", // a MAC of four bytes
+        "00060002",         // a value beyond the end
+        "0006ffff",         // and far beyond
     ] {
         let datagram = message(0x0001, &bytes(attribute));
         assert_eq!(Message::parse(&datagram).err(), Some(ParseError::Attribute), "{attribute}");

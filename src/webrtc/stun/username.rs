@@ -15,12 +15,23 @@ pub(crate) struct Username<'a> {
 }
 
 impl<'a> Username<'a> {
-    /// Reads `to:from`, both of 4 to 256 ice-chars; a colon is none, so there is exactly one. `None` if it is anything
-    /// else.
+    /// Reads `to:from`, of 4 to 256 characters each; `None` if it is anything else. The first fragment is one of ours,
+    /// so it consists of ice-chars, and the first colon ends it. The second may have any visible characters.
     pub(crate) fn parse(value: &'a [u8]) -> Option<Self> {
         let (to, from) = std::str::from_utf8(value).ok()?.split_once(':')?;
-        [to, from].into_iter().all(is_ufrag).then_some(Self { to, from })
+        (is_ufrag(to) && is_peer_ufrag(from)).then_some(Self { to, from })
     }
+}
+
+/// Returns `true` if the text may be the username fragment of a peer, which may have other characters than RFC 8839
+/// §5.4 allows.
+pub(crate) fn is_peer_ufrag(text: &str) -> bool {
+    UFRAG_LEN.contains(&text.len()) && is_visible(text)
+}
+
+/// Returns `true` if the text has no spaces and no control characters.
+pub(crate) fn is_visible(text: &str) -> bool {
+    text.chars().all(|character| !character.is_whitespace() && !character.is_control())
 }
 
 /// Whether the text may be a username fragment.
@@ -38,22 +49,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_name_is_two_fragments_of_ice_chars() {
+    fn a_user_name_is_a_fragment_of_ice_chars_and_one_of_visible_characters() {
         let longest = "x".repeat(256);
         for (to, from) in [("abcd", "efgh"), ("a+/9", "ZZZZ"), (longest.as_str(), longest.as_str())] {
             assert_eq!(Username::parse(format!("{to}:{from}").as_bytes()), Some(Username { to, from }));
+        }
+        for from in ["a_-=", "efgh:ijkl", "éfgh"] {
+            let name = format!("abcd:{from}");
+            assert_eq!(Username::parse(name.as_bytes()), Some(Username { to: "abcd", from }), "a peer's fragment");
         }
     }
 
     #[test]
     fn a_user_name_of_any_other_shape_is_none() {
         let long = "x".repeat(257);
-        let bad =
-            ["", ":", "abcd", "abcd:", ":abcd", "abc:efgh", "abcd:efg", "abcd:efgh:ijkl", "ab-d:efgh", "abcd:ef h"];
+        let bad = ["", ":", "abcd", "abcd:", ":abcd", "abc:efgh", "abcd:efg", "ab-d:efgh", "abcd:ef h"];
         for text in bad.into_iter().map(str::to_owned).chain([format!("{long}:abcd"), format!("abcd:{long}")]) {
             assert_eq!(Username::parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(Username::parse(b"abcd:\xFFfgh"), None);
-        assert_eq!(Username::parse("abcd:éfgh".as_bytes()), None);
+        assert_eq!(Username::parse("abcé:efgh".as_bytes()), None);
     }
 }
