@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use narrowboat_dcep::{ChannelError, OpenError};
-pub use narrowboat_sctp::{CloseReason, ConfigError, SignalledInitError, TransportFailure};
+pub use narrowboat_sctp::{CloseReason, ConfigError, TransportFailure};
 
 #[cfg(feature = "webrtc")]
 pub use crate::webrtc::{FingerprintError, IdentityError, PemError, SdpError, SdpProblem, TicketError};
@@ -171,9 +171,6 @@ pub enum SignalError {
     /// The peer's offer or answer is not taken.
     #[error(transparent)]
     Description(#[from] SdpError),
-    /// The INIT in the offer is none that SCTP could take (draft-hancke-tsvwg-snap §5.3).
-    #[error("{0}: leave the line out of the offer, it is optional")]
-    Init(#[from] SignalledInitError),
     /// The endpoint has no identity, so it speaks plain UDP only.
     #[error("this endpoint has no identity to be known by: give it one, with Endpoint::builder().identity(…)")]
     IdentityNeeded,

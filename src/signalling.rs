@@ -118,7 +118,7 @@ fn is_sdp(headers: &HeaderMap) -> bool {
 
 fn status(error: &SignalError) -> StatusCode {
     match error {
-        SignalError::Description(_) | SignalError::Init(_) => StatusCode::BAD_REQUEST,
+        SignalError::Description(_) => StatusCode::BAD_REQUEST,
         SignalError::TooManyPending | SignalError::TooManyAssociations | SignalError::EndpointClosed => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -148,6 +148,12 @@ pub enum TransportFailure {
          if it was current, someone is in between"
     )]
     WrongCertificate,
+    /// The peer showed no certificate that this end can check: an RSA one, most likely.
+    #[error(
+        "the peer has shown no ECDSA certificate: RSA is not supported, so if its certificate is RSA, make it one of ECDSA \
+         with P-256, as browsers do by default"
+    )]
+    NoCertificate,
     /// No answer to the first checks of connectivity (RFC 8445 §7).
     #[error(
         "the peer does not answer: see that it runs, that address and port are right, and that no firewall between drops \

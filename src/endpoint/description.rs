@@ -1,8 +1,10 @@
 //! The way in with signalling: offers and answers as browsers make them (RFC 8829), carried by the application.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use narrowboat_sctp::SignalledInit;
 use rand::Rng;
 
 use super::Endpoint;
@@ -102,8 +104,8 @@ impl Endpoint {
     fn make_answer(&self, offer: &str, role: DtlsRole) -> Result<(String, Arc<Shared>), SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let offer = sdp::Offer::parse(offer)?;
-        let init = offer.remote.sctp_init.as_deref();
-        let signalled_init = init.map(narrowboat_sctp::SignalledInit::parse).transpose()?;
+        part.count_ignored(&offer.remote);
+        let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
         let addresses = self.candidates(part)?;
         let (shared, local) = self.core.expect_peer(PATIENCE)?;
         let preferred = match role {
@@ -135,7 +137,29 @@ impl Endpoint {
             max_message_size: self.core.config.channels.message_size_max as u64,
             sctp_init,
             nonce,
+            version: 1,
         }
+    }
+}
+
+impl SecurePart {
+    /// Counts and logs what was unreadable in a description, and not needed.
+    fn count_ignored(&self, remote: &Remote) {
+        if let Some(first) = remote.ignored.first() {
+            let count = remote.ignored.len();
+            self.context.counters.ignored_in_descriptions.fetch_add(count as u64, Ordering::Relaxed);
+            tracing::debug!(count, %first, "parts of the peer's description were ignored");
+        }
+    }
+
+    /// Reads the INIT chunk of an offer. It is optional, and a draft: without it there is an ordinary handshake.
+    fn read_init(&self, init: &[u8]) -> Option<SignalledInit> {
+        let read = SignalledInit::parse(init);
+        if let Err(error) = &read {
+            self.context.counters.ignored_in_descriptions.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(%error, "the INIT chunk in the offer was ignored");
+        }
+        read.ok()
     }
 }
 
@@ -154,6 +178,9 @@ impl Offer {
     /// The answer cannot be taken, and which line is the reason. The offer is taken back then.
     pub fn accept_answer(mut self, answer: &str) -> Result<Association, SignalError> {
         let answer = sdp::Answer::parse(answer)?;
+        if let Some(part) = &self.endpoint.core.secure {
+            part.count_ignored(&answer.remote);
+        }
         let shared = self.shared.take().ok_or(SignalError::EndpointClosed)?;
         self.endpoint.core.describe_peer(&shared, peer_side(&answer.remote, answer.role));
         Ok(Association::new(shared))
@@ -171,7 +198,7 @@ impl Drop for Offer {
 fn peer_side(remote: &Remote, role: Role) -> PeerSide {
     PeerSide {
         role,
-        expected: ExpectedPeer::Fingerprints(remote.fingerprints.iter().map(|hash| hash.to_bytes()).collect()),
+        expected: ExpectedPeer::Fingerprints(remote.fingerprints.clone()),
         sctp_port: remote.sctp_port,
         // No message of this end is anywhere near what does not fit.
         message_size_max: usize::try_from(remote.max_message_size).unwrap_or(0),

@@ -9,7 +9,7 @@ use crate::association::Association;
 use crate::error::{ConnectError, SignalError};
 use crate::webrtc::direct::ClientCredentials;
 use crate::webrtc::dtls::ExpectedPeer;
-use crate::webrtc::{Identity, Ticket, candidates};
+use crate::webrtc::{CertificateHash, Identity, Ticket, candidates};
 
 impl Endpoint {
     /// What the endpoint's peers know it by, if it has been given one.
@@ -48,7 +48,7 @@ impl Endpoint {
             return Err(reachable.into_iter().find_map(Result::err).unwrap_or(ConnectError::NoAddress));
         }
         let ClientCredentials { local, remote } = ClientCredentials::generate(&mut self.core.lock().rng);
-        let expected = ExpectedPeer::Fingerprints(vec![ticket.fingerprint().to_bytes()]);
+        let expected = ExpectedPeer::Fingerprints(vec![CertificateHash::Sha256(ticket.fingerprint().to_bytes())]);
         let shared = self.core.connect_secure(&addresses, local, remote, expected)?;
         Ok(Association::new(Arc::clone(&shared)))
     }

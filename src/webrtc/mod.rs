@@ -10,6 +10,7 @@
 //! | `dtls` | one DTLS association: whom to trust, what to let in (RFC 8261, RFC 8842) |
 //! | `direct` | the way in without signalling: credentials that travel inside the user name |
 //! | `identity`, `fingerprint` | the key and the certificate that peers know this endpoint by |
+//! | `certificate_hash` | the hash by which a description names the peer's certificate (RFC 8122) |
 //! | `sdp` | offers and answers of data channels (RFC 8841, RFC 8829) |
 //! | `ticket` | what a client must know to connect without signalling |
 //! | `admission` | peers that have begun a handshake and proved nothing yet: a table of fixed size |
@@ -21,6 +22,7 @@
 
 pub(crate) mod admission;
 pub(crate) mod candidates;
+mod certificate_hash;
 pub(crate) mod demux;
 pub(crate) mod direct;
 pub(crate) mod dtls;
@@ -38,6 +40,7 @@ mod stats;
 pub(crate) mod stun;
 mod ticket;
 
+pub(crate) use certificate_hash::{CertificateHash, CertificateHashError};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
 pub(crate) use lobby::{Admitted, Lobby};

@@ -22,6 +22,7 @@
 
 mod browser;
 mod bulk;
+mod bundle;
 mod channels;
 #[cfg(feature = "axum")]
 mod chat;
@@ -80,7 +81,7 @@ fn cases() -> Vec<Case> {
         case!("messages: texts, bytes, and empty ones", BOTH, messages::texts_bytes_and_empty_ones),
         case!("messages: sizes from 1 byte to 256 KiB", BOTH, messages::sizes),
         case!("messages: the largest, and one byte more", BOTH, messages::largest_and_one_more),
-        case!("many: 1,000 channels at once (Firefox 140: 256), half ours", BOTH, many::a_thousand_at_once),
+        case!("many: 1,024 channels at once, half ours, and no more", BOTH, many::a_thousand_at_once),
         case!("many: 1,000 open/close cycles from each side", BOTH, many::a_thousand_cycles),
         case!("many: 100 channels closed from both sides at once", BOTH, many::closed_from_both_sides_at_once),
         case!("bulk: 64 MiB each way at once", BOTH, bulk::both_ways_at_once),
@@ -98,6 +99,8 @@ fn cases() -> Vec<Case> {
         case!("the drop example: what loss does", DIRECT, drop::loss_shows),
         case!("the drop example: the service is killed, and comes back", DIRECT, drop::the_page_connects_again),
         case!("the drop example: a file that cannot be written", DIRECT, drop::a_refused_file_says_why),
+        case!("offers with media: every bundle policy, before and after data", SIGNALLED, bundle::offers_with_media),
+        case!("secure: an RSA certificate of the page", SIGNALLED, secure::an_rsa_certificate),
         case!("secure: DTLS 1.2, and 1.3", BOTH, secure::both_versions),
         case!("secure: ClientHello whole, and fragmented", DIRECT, secure::whole_and_fragmented_hellos),
         case!("secure: both roles", SIGNALLED, secure::both_roles),

@@ -44,8 +44,8 @@ const untilEvent = (who, what, milliseconds) => until(() => happened(who, what),
 /** The events of a channel or of the connection, with the state in which each found it. */
 const events = (who) => log.filter((entry) => entry.who === who).map(({ what, state }) => `${what} (${state})`);
 
-function newPeer() {
-  pc = new RTCPeerConnection();
+function newPeer(configuration) {
+  pc = new RTCPeerConnection(configuration);
   pc.addEventListener('connectionstatechange', () => note('pc', pc.connectionState, pc.sctp?.state));
   pc.addEventListener('datachannel', ({ channel }) => watch(channel));
 }

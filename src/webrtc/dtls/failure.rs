@@ -11,8 +11,9 @@ pub(crate) enum Failure {
         /// SHA-256 of the certificate that it showed.
         presented: [u8; 32],
     },
-    /// The peer has shown no certificate, or nothing that is one.
-    #[error("the peer has shown no certificate")]
+    /// The peer has shown no certificate, or nothing that is one. A peer whose only certificate is RSA shows none, because
+    /// this end asks for ECDSA.
+    #[error("the peer has shown no ECDSA certificate")]
     NoCertificate,
     /// The peer does not answer. It may have said why in the clear, where nobody proves who speaks.
     #[error("the DTLS handshake was not finished in time{}", hint(*alert))]
@@ -46,6 +47,25 @@ impl Failure {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Alert(pub(crate) u8);
 
+impl Alert {
+    /// Its name, and what to do about it where that is known.
+    pub(crate) fn explained(self) -> String {
+        if !self.is_about_algorithms() {
+            return self.to_string();
+        }
+        format!(
+            "{self}. A peer with an RSA certificate says so: RSA is not supported, so make the certificate one of ECDSA \
+             with P-256, as browsers do by default"
+        )
+    }
+
+    /// True if the sender found no algorithms in common: handshake_failure, unsupported_certificate,
+    /// insufficient_security, missing_extension.
+    fn is_about_algorithms(self) -> bool {
+        matches!(self.0, 40 | 43 | 71 | 109)
+    }
+}
+
 impl fmt::Display for Alert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.0 {
@@ -77,8 +97,10 @@ impl fmt::Display for Alert {
     }
 }
 
+/// What an alert in the clear says about a handshake that was not finished. Nobody proves who sent it, but most come from
+/// the peer.
 fn hint(alert: Option<Alert>) -> String {
-    alert.map(|alert| format!("; somebody sent an alert in the clear: {alert}")).unwrap_or_default()
+    alert.map(|alert| format!("; an alert came in the clear: {}", alert.explained())).unwrap_or_default()
 }
 
 /// Upper-case hexadecimal with colons, as in SDP (RFC 8122 §5).

@@ -22,6 +22,7 @@ pub(crate) use self::failure::Failure;
 use self::gate::{Gate, Phase, Refusal};
 use self::hello::HelloPieces;
 pub(crate) use self::parameters::{Parameters, Versions};
+use super::CertificateHash;
 
 /// Bytes of a packet at most: what one record carries (RFC 8446 §5.1).
 const PACKET_LEN_MAX: usize = 1 << 14;
@@ -49,8 +50,18 @@ pub(crate) enum Role {
 pub(crate) enum ExpectedPeer {
     /// Anybody's: only the peer learns whom it talks to, as with HTTPS.
     Anyone,
-    /// One with any of these SHA-256 fingerprints (RFC 8122 §5).
-    Fingerprints(Vec<[u8; 32]>),
+    /// A certificate with any of these hashes (RFC 8122 §5).
+    Fingerprints(Vec<CertificateHash>),
+}
+
+impl ExpectedPeer {
+    /// Returns `true` if the peer may have this certificate, which is in DER.
+    fn accepts(&self, certificate: &[u8]) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::Fingerprints(announced) => announced.iter().any(|hash| hash.matches(certificate)),
+        }
+    }
 }
 
 /// The negotiated version of DTLS.
@@ -401,7 +412,7 @@ impl Dtls {
                 }
                 Output::PeerCert(certificate) => {
                     let presented = Sha256::digest(certificate).into();
-                    if self.accepts(&presented) {
+                    if self.expected.accepts(certificate) {
                         self.peer_fingerprint = Some(presented);
                     } else {
                         self.refused = Some(presented);
@@ -441,13 +452,6 @@ impl Dtls {
                 // Keys for SRTP, which data channels have no use for.
                 _ => {}
             }
-        }
-    }
-
-    fn accepts(&self, presented: &[u8; 32]) -> bool {
-        match &self.expected {
-            ExpectedPeer::Anyone => true,
-            ExpectedPeer::Fingerprints(announced) => announced.contains(presented),
         }
     }
 

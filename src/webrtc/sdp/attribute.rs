@@ -4,7 +4,6 @@ use base64ct::{Base64, Base64Unpadded, Encoding};
 
 use super::error::SdpProblem;
 use super::{MAX_MESSAGE_SIZE_ANY, MAX_MESSAGE_SIZE_DEFAULT};
-use crate::webrtc::{Fingerprint, FingerprintError};
 
 /// `a=sctp-port` (RFC 8841 §5.1). Port 0 would close the association (§5.2), which has not begun.
 pub(super) fn sctp_port(value: &str) -> Result<u16, SdpProblem> {
@@ -22,37 +21,25 @@ pub(super) fn max_message_size(value: Option<&str>) -> Result<u64, SdpProblem> {
     }
 }
 
-/// `a=fingerprint` (RFC 8122 §5): a hash of SHA-256, or `None` for another function's, which nobody need know.
-pub(super) fn fingerprint(value: &str) -> Result<Option<Fingerprint>, SdpProblem> {
-    // The other spellings of a fingerprint are not SDP's.
-    if !value.contains(' ') {
-        return Err(FingerprintError::Spelling.into());
-    }
-    match value.parse() {
-        Ok(fingerprint) => Ok(Some(fingerprint)),
-        Err(FingerprintError::Function(_)) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// `a=sctp-init` (draft-hancke-tsvwg-snap §4.2): base64, which RFC 8866 §9 pads and some do not.
-pub(super) fn sctp_init(value: &str) -> Result<Vec<u8>, SdpProblem> {
+/// `None` for anything else.
+pub(super) fn sctp_init(value: &str) -> Option<Vec<u8>> {
     let decoded = if value.ends_with('=') { Base64::decode_vec(value) } else { Base64Unpadded::decode_vec(value) };
-    decoded.ok().filter(|chunk| !chunk.is_empty()).ok_or(SdpProblem::SctpInit)
+    decoded.ok().filter(|chunk| !chunk.is_empty())
 }
 
 pub(super) fn write_sctp_init(chunk: &[u8]) -> String {
     Base64::encode_string(chunk)
 }
 
-/// `a=mid` (RFC 5888 §4): a token (RFC 8866 §9).
+/// `a=mid` (RFC 5888 §4): one word, of whatever characters, because it is only repeated.
 pub(super) fn mid(value: &str) -> Result<&str, SdpProblem> {
-    let is_token = |byte: u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]".contains(&byte);
-    if !value.is_empty() && value.bytes().all(is_token) { Ok(value) } else { Err(SdpProblem::Mid) }
+    let is_word = !value.is_empty() && !value.contains(|character: char| character.is_whitespace());
+    if is_word { Ok(value) } else { Err(SdpProblem::Mid) }
 }
 
-/// Decimal digits without leading zeros.
+/// Decimal digits. Zeros before them do not change the number.
 fn number(value: &str) -> Option<u64> {
-    let is_number = value.bytes().all(|byte| byte.is_ascii_digit()) && (value == "0" || !value.starts_with('0'));
+    let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| value.parse().ok()).flatten()
 }

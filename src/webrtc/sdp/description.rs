@@ -2,25 +2,48 @@
 
 use super::error::{SdpError, SdpProblem};
 use super::lines::{Block, Blocks};
+use super::section::{Bundle, Form, Head, Section, Tagged};
 use super::setup::Setup;
-use super::{attribute, write};
-use crate::webrtc::Fingerprint;
+use super::{SCTP_PORT_DEFAULT, attribute, write};
 use crate::webrtc::dtls::Role;
 use crate::webrtc::ice::{Credentials, CredentialsError};
+use crate::webrtc::{CertificateHash, CertificateHashError, FingerprintError};
 
 /// What the peer's description says about the peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Remote {
+    /// The peer's session, if its description names one that nobody else has.
+    pub(crate) session: Option<SessionId>,
     /// Its ICE credentials.
     pub(crate) credentials: Credentials,
-    /// Its certificate has one of these hashes; at least one (RFC 8122 §5).
-    pub(crate) fingerprints: Vec<Fingerprint>,
+    /// Its certificate has one of these hashes, all of one function; at least one (RFC 8122 §5).
+    pub(crate) fingerprints: Vec<CertificateHash>,
     /// Its SCTP port.
     pub(crate) sctp_port: u16,
     /// The largest message that it takes, in bytes.
     pub(crate) max_message_size: u64,
-    /// Its INIT chunk, if it would rather not send one (draft-hancke-tsvwg-snap). Whether it is one, SCTP must say.
+    /// Its INIT chunk, if it would rather not send one (draft-hancke-tsvwg-snap). SCTP says whether it is valid.
     pub(crate) sctp_init: Option<Vec<u8>>,
+    /// Parts of the description that could not be read, and are not needed.
+    pub(crate) ignored: Vec<SdpError>,
+}
+
+/// The `o=` line without its version: equal in all descriptions of one peer connection (RFC 8866 §5.2, RFC 8829 §5.2.2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SessionId(String);
+
+impl SessionId {
+    /// The least number that is taken for one that was drawn. Browsers draw 62 bits (RFC 8829 §5.2.1); handwritten
+    /// descriptions have 0 or 1, which would make one session of all of them.
+    const NUMBER_MIN: u64 = 1 << 16;
+
+    fn read(session: &Block<'_>) -> Option<Self> {
+        let mut words = session.line('o')?.split_ascii_whitespace();
+        let (user, number, _version) = (words.next()?, words.next()?, words.next()?);
+        let is_drawn = number.parse::<u64>().is_ok_and(|number| number >= Self::NUMBER_MIN);
+        let address = words.collect::<Vec<_>>().join(" ");
+        is_drawn.then(|| Self(format!("{user} {number} {address}")))
+    }
 }
 
 /// A peer's offer.
@@ -30,14 +53,18 @@ pub(crate) struct Offer {
     pub(crate) remote: Remote,
     /// Who may begin the DTLS handshake.
     pub(crate) setup: Setup,
+    /// The DTLS association that the peer means (RFC 8842 §4), if it names it.
+    pub(crate) tls_id: Option<String>,
     /// Every section in order, for the answer.
     pub(super) sections: Vec<Section>,
     /// Which of them is for data channels.
     pub(super) data: usize,
-    /// Whether that one is in a BUNDLE group.
+    /// How its `m=` line is written.
+    pub(super) form: Form,
+    /// True if that section is in a BUNDLE group.
     pub(super) is_bundled: bool,
-    /// Whether the peer tells DTLS associations apart by `a=tls-id` (RFC 8842 §4).
-    pub(super) has_tls_id: bool,
+    /// The section whose transport the group uses, if it is another one (RFC 9143 §7.2).
+    pub(super) tagged: Option<Tagged>,
 }
 
 /// A peer's answer to an offer of ours.
@@ -49,29 +76,19 @@ pub(crate) struct Answer {
     pub(crate) role: Role,
 }
 
-/// As much of a section as is repeated in an answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Section {
-    pub(super) media: String,
-    pub(super) protocol: String,
-    pub(super) formats: String,
-    pub(super) mid: Option<String>,
-}
-
 impl Offer {
     /// Reads an offer that a full ICE agent made, a browser's for example.
     pub(crate) fn parse(text: &str) -> Result<Self, SdpError> {
         let blocks = Blocks::read(text)?;
         let data = Data::find(&blocks)?;
-        // A port of 0 rejects a section, unless it is there for the bundle only (RFC 9143 §6).
-        if data.head.port == 0 && data.block.attribute("bundle-only")?.is_none() {
-            return Err(data.error(SdpProblem::Rejected));
-        }
         let remote = data.remote(&blocks)?;
-        let setup = data.setup()?.1;
+        // RFC 8842 §5.2 demands `actpass` of an offer: what an offer without the line means.
+        let setup = data.setup()?.map_or(Setup::ActPass, |(_, setup)| setup);
         let sections = blocks.sections.iter().map(Section::read).collect::<Result<_, _>>()?;
-        let has_tls_id = data.block.attribute("tls-id")?.is_some();
-        Ok(Self { remote, setup, sections, data: data.index, is_bundled: data.is_bundled, has_tls_id })
+        let tls_id = data.attribute("tls-id")?.map(|(_, id)| id.to_owned());
+        let is_bundled = data.bundle.is_some();
+        let tagged = data.bundle.and_then(|bundle| bundle.tagged);
+        Ok(Self { remote, setup, tls_id, sections, data: data.index, form: data.form, is_bundled, tagged })
     }
 }
 
@@ -84,54 +101,11 @@ impl Answer {
         if blocks.sections.len() != 1 || mid.as_deref() != Some(write::MID) {
             return Err(data.error(SdpProblem::NotOurs(write::MID)));
         }
-        if data.head.port == 0 {
-            return Err(data.error(SdpProblem::Rejected));
-        }
         let remote = data.remote(&blocks)?;
-        let (number, setup) = data.setup()?;
+        // An answerer is the one that begins, unless it says otherwise (RFC 8842 §5.3).
+        let (number, setup) = data.setup()?.unwrap_or((data.block.number(), Setup::Active));
         let role = setup.chosen().map_err(|problem| SdpError::new(number, problem))?;
         Ok(Self { remote, role })
-    }
-}
-
-impl Section {
-    fn read(block: &Block<'_>) -> Result<Self, SdpError> {
-        let head = Head::read(block)?;
-        let mid = block.attribute("mid")?;
-        let mid = mid.map(|(number, value)| attribute::mid(value).map_err(|problem| SdpError::new(number, problem)));
-        Ok(Self {
-            media: head.media.to_owned(),
-            protocol: head.protocol.to_owned(),
-            formats: head.formats.to_owned(),
-            mid: mid.transpose()?.map(str::to_owned),
-        })
-    }
-}
-
-/// An `m=` line (RFC 8866 §5.14): medium, port, protocol, formats.
-struct Head<'a> {
-    media: &'a str,
-    port: u16,
-    protocol: &'a str,
-    formats: &'a str,
-}
-
-impl<'a> Head<'a> {
-    fn read(block: &Block<'a>) -> Result<Self, SdpError> {
-        let mut words = block.head().splitn(4, ' ');
-        let mut word = || words.next().filter(|word| !word.is_empty() && !word.starts_with(' '));
-        let head = (|| {
-            let (media, port, protocol, formats) = (word()?, word()?, word()?, word()?);
-            // Several ports, "9/2", are for media that data channels are not.
-            let port = port.split('/').next()?.parse().ok()?;
-            Some(Self { media, port, protocol, formats })
-        })();
-        head.ok_or_else(|| SdpError::new(block.number(), SdpProblem::Media))
-    }
-
-    /// Whether it is for data channels at all; over what, is another question.
-    fn is_sctp(&self) -> bool {
-        self.media == "application" && self.protocol.contains("SCTP")
     }
 }
 
@@ -139,42 +113,42 @@ impl<'a> Head<'a> {
 struct Data<'a, 'b> {
     index: usize,
     block: &'b Block<'a>,
-    head: Head<'a>,
-    is_bundled: bool,
-    /// The section itself, the session, and the section that stands for the whole bundle (RFC 9143 §7.1), whose
-    /// transport a section that is there for the bundle only shares.
+    form: Form,
+    bundle: Option<Bundle>,
+    /// The blocks that an attribute of the transport may stand in, the first that has it counts: the section whose
+    /// transport a bundled section shares (RFC 9143 §7.1.3), the section itself, the session.
     levels: Vec<&'b Block<'a>>,
 }
 
 impl<'a, 'b> Data<'a, 'b> {
+    /// Finds the first section for data channels that is not rejected.
     fn find(blocks: &'b Blocks<'a>) -> Result<Self, SdpError> {
+        let mut first_error = None;
         for (index, block) in blocks.sections.iter().enumerate() {
             let head = Head::read(block)?;
             if !head.is_sctp() {
                 continue;
             }
-            let error = |problem| SdpError::new(block.number(), problem);
-            if head.protocol != "UDP/DTLS/SCTP" || head.formats != "webrtc-datachannel" {
-                let protocol: String = head.protocol.chars().take(40).collect();
-                return Err(error(SdpProblem::Protocol(protocol)));
+            match Form::read(&head, block) {
+                Ok(form) => {
+                    let mid = block.attribute("mid")?.map(|(_, mid)| mid);
+                    let bundle = mid.and_then(|mid| Bundle::read(blocks, mid));
+                    let tagged = bundle.as_ref().and_then(|bundle| bundle.tagged.as_ref());
+                    let tagged = tagged.and_then(|tagged| blocks.sections.get(tagged.index));
+                    let levels = [tagged, Some(block), Some(&blocks.session)].into_iter().flatten().collect();
+                    return Ok(Self { index, block, form, bundle, levels });
+                }
+                Err(problem) => first_error = first_error.or(Some(SdpError::new(block.number(), problem))),
             }
-            let mid = block.attribute("mid")?.map(|(_, mid)| mid);
-            let bundle = bundle_of(&blocks.session, mid);
-            let tagged = bundle.and_then(|tag| {
-                let is_tagged = |section: &&Block<'_>| section.attributes("mid").any(|(_, mid)| mid == tag);
-                blocks.sections.iter().find(is_tagged)
-            });
-            let levels = [Some(block), Some(&blocks.session), tagged].into_iter().flatten().collect();
-            return Ok(Self { index, block, head, is_bundled: bundle.is_some(), levels });
         }
-        Err(SdpError::new(blocks.last, SdpProblem::NoDataChannels))
+        Err(first_error.unwrap_or_else(|| SdpError::new(blocks.last, SdpProblem::NoDataChannels)))
     }
 
     fn error(&self, problem: SdpProblem) -> SdpError {
         SdpError::new(self.block.number(), problem)
     }
 
-    /// An attribute of the section, or else of the session, or else of the bundle.
+    /// An attribute of the transport.
     fn attribute(&self, name: &'static str) -> Result<Option<(usize, &'a str)>, SdpError> {
         for level in &self.levels {
             if let Some(found) = level.attribute(name)? {
@@ -188,29 +162,45 @@ impl<'a, 'b> Data<'a, 'b> {
         self.attribute(name)?.ok_or_else(|| self.error(SdpProblem::Missing(name)))
     }
 
-    fn setup(&self) -> Result<(usize, Setup), SdpError> {
-        let (number, value) = self.required("setup")?;
+    fn setup(&self) -> Result<Option<(usize, Setup)>, SdpError> {
+        let Some((number, value)) = self.attribute("setup")? else { return Ok(None) };
         let setup = Setup::read(value).map_err(|problem| SdpError::new(number, problem))?;
-        Ok((number, setup))
+        Ok(Some((number, setup)))
     }
 
     fn remote(&self, blocks: &Blocks<'_>) -> Result<Remote, SdpError> {
-        if let Some((number, _)) = blocks.session.attribute("ice-lite")? {
+        if let Some((number, _)) = blocks.session.attributes("ice-lite").next() {
             return Err(SdpError::new(number, SdpProblem::BothLite));
         }
+        let mut ignored = blocks.ignored.clone();
         let at = |(number, _): (usize, &str)| move |problem| SdpError::new(number, problem);
         // These belong to the section alone (RFC 8841 §5.1, §6.1).
-        let port = self.block.attribute("sctp-port")?.ok_or_else(|| self.error(SdpProblem::Missing("sctp-port")))?;
+        let sctp_port = match (self.form, self.block.attribute("sctp-port")?) {
+            (Form::Sctpmap(port), _) => port,
+            (Form::Current, None) => SCTP_PORT_DEFAULT,
+            (Form::Current, Some(port)) => attribute::sctp_port(port.1).map_err(at(port))?,
+        };
         let size = self.block.attribute("max-message-size")?;
-        let init = self.block.attribute("sctp-init")?;
         Ok(Remote {
+            session: SessionId::read(&blocks.session),
             credentials: self.credentials()?,
-            fingerprints: self.fingerprints()?,
-            sctp_port: attribute::sctp_port(port.1).map_err(at(port))?,
+            fingerprints: self.fingerprints(&mut ignored)?,
+            sctp_port,
             max_message_size: attribute::max_message_size(size.map(|(_, value)| value))
                 .map_err(at(size.unwrap_or_default()))?,
-            sctp_init: init.map(|init| attribute::sctp_init(init.1).map_err(at(init))).transpose()?,
+            sctp_init: self.sctp_init(&mut ignored),
+            ignored,
         })
+    }
+
+    /// The INIT chunk is optional, and a draft: without it there is an ordinary handshake.
+    fn sctp_init(&self, ignored: &mut Vec<SdpError>) -> Option<Vec<u8>> {
+        let (number, value) = self.block.attributes("sctp-init").next()?;
+        let init = attribute::sctp_init(value);
+        if init.is_none() {
+            ignored.push(SdpError::new(number, SdpProblem::SctpInit));
+        }
+        init
     }
 
     fn credentials(&self) -> Result<Credentials, SdpError> {
@@ -221,28 +211,31 @@ impl<'a, 'b> Data<'a, 'b> {
         })
     }
 
-    /// All fingerprints of the first level that has any (RFC 8122 §5): those of functions that we do not know are left
-    /// out, but one must be left.
-    fn fingerprints(&self) -> Result<Vec<Fingerprint>, SdpError> {
-        for level in &self.levels {
-            let mut known = Vec::new();
-            let mut last = None;
-            for (number, value) in level.attributes("fingerprint") {
-                last = Some(number);
-                known.extend(attribute::fingerprint(value).map_err(|problem| SdpError::new(number, problem))?);
-            }
-            if let Some(number) = last {
-                let is_checkable = !known.is_empty();
-                return is_checkable.then_some(known).ok_or(SdpError::new(number, SdpProblem::NoKnownFingerprint));
+    /// The fingerprints of the first level that has any: those of one function, as RFC 8122 §5 demands, the preferred
+    /// one that is there. Those of unknown functions and unreadable ones are left out, but one must be left.
+    fn fingerprints(&self, ignored: &mut Vec<SdpError>) -> Result<Vec<CertificateHash>, SdpError> {
+        let level = self.levels.iter().find(|level| level.attributes("fingerprint").next().is_some());
+        let level = level.ok_or_else(|| self.error(SdpProblem::Missing("fingerprint")))?;
+        let mut known: Vec<CertificateHash> = Vec::new();
+        let mut problems = Vec::new();
+        for (number, value) in level.attributes("fingerprint") {
+            match CertificateHash::parse(value) {
+                Ok(hash) => known.push(hash),
+                Err(CertificateHashError::Spelling) => {
+                    problems.push(SdpError::new(number, SdpProblem::Fingerprint(FingerprintError::Spelling)));
+                }
+                Err(CertificateHashError::Function) => {
+                    problems.push(SdpError::new(number, SdpProblem::NoKnownFingerprint));
+                }
             }
         }
-        Err(self.error(SdpProblem::Missing("fingerprint")))
+        let Some(preferred) = known.iter().map(CertificateHash::preference).min() else {
+            let is_spelling = |error: &SdpError| matches!(error.problem(), SdpProblem::Fingerprint(_));
+            let at = problems.iter().position(is_spelling).unwrap_or(problems.len().saturating_sub(1));
+            return Err(problems.into_iter().nth(at).unwrap_or_else(|| self.error(SdpProblem::NoKnownFingerprint)));
+        };
+        known.retain(|hash| hash.preference() == preferred);
+        ignored.append(&mut problems);
+        Ok(known)
     }
-}
-
-/// The first member of the BUNDLE group that a section is in (RFC 9143 §7.1), if it is in one.
-fn bundle_of<'a>(session: &Block<'a>, mid: Option<&str>) -> Option<&'a str> {
-    let groups = session.attributes("group").filter_map(|(_, value)| value.strip_prefix("BUNDLE "));
-    let mut groups = groups.filter(|members| members.split(' ').any(|member| Some(member) == mid));
-    groups.next()?.split(' ').next()
 }

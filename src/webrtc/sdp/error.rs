@@ -44,12 +44,12 @@ pub enum SdpProblem {
     /// The first line says another version (RFC 8866 §5.1).
     #[error("a description begins with \"v=0\"")]
     Version,
-    /// A type of line that does not exist, or not here (RFC 8866 §5).
-    #[error("a \"{0}=\" line does not belong here: lines come in the order that RFC 8866 §5 lists")]
-    Order(char),
-    /// A line is missing that every description has (RFC 8866 §5).
-    #[error("the \"{0}=\" line is missing: v=, o=, s= and t= come first, in this order")]
-    MissingLine(char),
+    /// The first line is not the version (RFC 8866 §5.1).
+    #[error("a description begins with the line \"v=0\": send it whole")]
+    MissingVersion,
+    /// A type of line that does not exist (RFC 8866 §5). Ignored, and counted.
+    #[error("there is no \"{0}=\" line in SDP")]
+    UnknownLine(char),
     /// An `m=` line that cannot be read (RFC 8866 §5.14).
     #[error("not an m= line, which is a medium, a port, a protocol and formats")]
     Media,
@@ -59,8 +59,8 @@ pub enum SdpProblem {
          made"
     )]
     NoDataChannels,
-    /// The section's protocol is SCTP over DTLS, but not over UDP, or in the form before RFC 8841.
-    #[error("data channels over {0:?} are not supported: offer UDP/DTLS/SCTP webrtc-datachannel (RFC 8841 §4)")]
+    /// The section's protocol is of SCTP, but not of data channels over DTLS, in today's form or in that of old drafts.
+    #[error("data channels as {0:?} are not supported: offer UDP/DTLS/SCTP webrtc-datachannel (RFC 8841 §4)")]
     Protocol(String),
     /// The section for data channels has port 0 (RFC 3264 §6).
     #[error("the peer has rejected data channels: their port is 0")]
@@ -71,23 +71,23 @@ pub enum SdpProblem {
     /// Something is missing that the section must have.
     #[error("the section for data channels has no a={0} line, and neither has the session")]
     Missing(&'static str),
-    /// An attribute that may be there once.
-    #[error("a second a={0} line: there may be one")]
+    /// An attribute that may have one value.
+    #[error("a second a={0} line with another value: there may be one")]
     Twice(&'static str),
     /// `a=ice-ufrag` (RFC 8839 §5.4).
-    #[error("a=ice-ufrag has 4 to 256 characters, all of them letters, digits, \"+\" or \"/\"")]
+    #[error("a=ice-ufrag has 4 to 256 characters, none of them a space")]
     IceUfrag,
     /// `a=ice-pwd` (RFC 8839 §5.4).
-    #[error("a=ice-pwd has 22 to 256 characters, all of them letters, digits, \"+\" or \"/\"")]
+    #[error("a=ice-pwd has 22 to 256 characters, none of them a space")]
     IcePwd,
     /// Both ends are ICE-lite (RFC 8445 §2.5).
     #[error("the peer is ICE-lite, and so are we: one end must be a full ICE agent, like a browser")]
     BothLite,
-    /// `a=fingerprint` with SHA-256 that is none (RFC 8122 §5).
+    /// `a=fingerprint` that is none (RFC 8122 §5).
     #[error("a=fingerprint: {0}")]
     Fingerprint(#[from] FingerprintError),
     /// Fingerprints, but none that we can check (RFC 8122 §5).
-    #[error("there is no sha-256 fingerprint, and no other hash function is supported: add one")]
+    #[error("no fingerprint is of a known hash function, which are sha-256, sha-384 and sha-512: add one that is")]
     NoKnownFingerprint,
     /// `a=setup` is not one of the four words (RFC 4145 §4), or `holdconn`.
     #[error("a=setup is actpass, active or passive; {0:?} is not supported")]
@@ -96,12 +96,12 @@ pub enum SdpProblem {
     #[error("a=setup in an answer is active or passive: the answerer chooses")]
     SetupUndecided,
     /// `a=sctp-port` (RFC 8841 §5.1).
-    #[error("a=sctp-port is a number from 1 to 65535 without leading zeros")]
+    #[error("a=sctp-port is a number from 1 to 65535")]
     SctpPort,
     /// `a=max-message-size` (RFC 8841 §6.1).
-    #[error("a=max-message-size is a number of bytes without leading zeros, or 0 for any size")]
+    #[error("a=max-message-size is a number of bytes, or 0 for any size")]
     MaxMessageSize,
-    /// `a=sctp-init` (draft-hancke-tsvwg-snap §4).
+    /// `a=sctp-init` (draft-hancke-tsvwg-snap §4). Ignored, and counted: an ordinary handshake follows.
     #[error("a=sctp-init is an INIT chunk in base64")]
     SctpInit,
     /// `a=mid` (RFC 5888 §4).

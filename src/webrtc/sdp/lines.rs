@@ -1,15 +1,15 @@
-//! Lines with their numbers, in the order that RFC 8866 §5 demands, cut into sections.
+//! Lines with their numbers, cut into sections.
+//!
+//! The order that RFC 8866 §5 demands is not enforced: each line is found by its type and name, so the order carries no
+//! meaning here, and pages that edit descriptions often break it.
 
 use super::LEN_MAX;
 use super::error::{SdpError, SdpProblem};
 
-/// The types of line that a session has before its first section, in order. `t`, `r` and `z` may take turns.
-const SESSION_ORDER: &str = "vosiuepcbtrzka";
+/// The types of line that RFC 8866 §5 defines.
+const LINE_TYPES: &str = "vosiuepcbtrzkam";
 
-/// The types of line that a section has, in order.
-const SECTION_ORDER: &str = "micbka";
-
-/// One line, without its end.
+/// One line, without its end and without spaces before the end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     /// From 1.
@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
 pub(super) struct Block<'a>(Vec<Line<'a>>);
 
 impl<'a> Block<'a> {
-    /// Where it begins, for what is missing from it.
+    /// Number of the first line: reported for what is missing from the block.
     pub(super) fn number(&self) -> usize {
         self.0.first().map_or(1, |line| line.number)
     }
@@ -31,6 +31,11 @@ impl<'a> Block<'a> {
     /// The value of its first line: of `m=`, for a section.
     pub(super) fn head(&self) -> &'a str {
         self.0.first().map_or("", |line| line.value)
+    }
+
+    /// The value of the first line of this type.
+    pub(super) fn line(&self, kind: char) -> Option<&'a str> {
+        self.0.iter().find(|line| line.kind == kind).map(|line| line.value)
     }
 
     /// Each `a=` line with this name: its number and what follows the colon.
@@ -42,11 +47,12 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// The one `a=` line with this name, if there is one.
+    /// The `a=` line with this name, if there is one. It may be repeated, but not with another value.
     pub(super) fn attribute(&self, name: &'static str) -> Result<Option<(usize, &'a str)>, SdpError> {
         let mut found = self.attributes(name);
-        let first = found.next();
-        found.next().map_or(Ok(first), |(number, _)| Err(SdpError::new(number, SdpProblem::Twice(name))))
+        let Some(first) = found.next() else { return Ok(None) };
+        let other = found.find(|(_, value)| *value != first.1);
+        other.map_or(Ok(Some(first)), |(number, _)| Err(SdpError::new(number, SdpProblem::Twice(name))))
     }
 }
 
@@ -57,63 +63,46 @@ pub(super) struct Blocks<'a> {
     pub(super) sections: Vec<Block<'a>>,
     /// The number of the last line.
     pub(super) last: usize,
+    /// Lines that were skipped because their type is unknown.
+    pub(super) ignored: Vec<SdpError>,
 }
 
 impl<'a> Blocks<'a> {
-    /// Cuts a text into lines, which end with CR LF or LF, and the lines into blocks.
+    /// Cuts a text into lines, which end with CR LF or LF, and the lines into blocks. Blank lines at the end are skipped.
     pub(super) fn read(text: &'a str) -> Result<Self, SdpError> {
         if text.len() > LEN_MAX {
             return Err(SdpError::new(1, SdpProblem::TooLong));
         }
-        let mut blocks = Self { session: Block::default(), sections: Vec::new(), last: 1 };
-        // The last line's end is no line.
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        for (number, line) in (1..).zip(text.split('\n')) {
-            let line = read_line(number, line.strip_suffix('\r').unwrap_or(line))?;
+        let mut blocks = Self { session: Block::default(), sections: Vec::new(), last: 1, ignored: Vec::new() };
+        for (number, line) in (1..).zip(text.trim_ascii_end().split('\n')) {
+            let line = read_line(number, line)?;
             blocks.last = number;
             if line.kind == 'm' {
                 blocks.sections.push(Block(vec![line]));
-                continue;
+            } else if LINE_TYPES.contains(line.kind) {
+                blocks.sections.last_mut().unwrap_or(&mut blocks.session).0.push(line);
+            } else {
+                // RFC 8866 §5 leaves the choice between ignoring and rejecting.
+                blocks.ignored.push(SdpError::new(number, SdpProblem::UnknownLine(line.kind)));
             }
-            let (block, order) = match blocks.sections.last_mut() {
-                Some(section) => (section, SECTION_ORDER),
-                None => (&mut blocks.session, SESSION_ORDER),
-            };
-            let rank = rank(order, line.kind).ok_or_else(|| SdpError::new(number, SdpProblem::Order(line.kind)))?;
-            if block.0.last().and_then(|before| self::rank(order, before.kind)).is_some_and(|before| before > rank) {
-                return Err(SdpError::new(number, SdpProblem::Order(line.kind)));
-            }
-            block.0.push(line);
         }
-        blocks.check_session()?;
+        blocks.check_version()?;
         Ok(blocks)
     }
 
-    /// Every session has these four, the first three of them at its beginning.
-    fn check_session(&self) -> Result<(), SdpError> {
-        let mut lines = self.session.0.iter();
-        for kind in ['v', 'o', 's'] {
-            match lines.next() {
-                Some(line) if line.kind != kind => {
-                    return Err(SdpError::new(line.number, SdpProblem::MissingLine(kind)));
-                }
-                Some(line) if kind == 'v' && line.value != "0" => {
-                    return Err(SdpError::new(line.number, SdpProblem::Version));
-                }
-                Some(_) => {}
-                None => return Err(SdpError::new(self.last, SdpProblem::MissingLine(kind))),
-            }
-        }
-        if lines.any(|line| line.kind == 't') {
-            return Ok(());
-        }
-        let number = self.sections.first().map_or(self.last, Block::number);
-        Err(SdpError::new(number, SdpProblem::MissingLine('t')))
+    /// The version comes first. The other lines that RFC 8866 §5 demands of a session say nothing that is needed.
+    fn check_version(&self) -> Result<(), SdpError> {
+        let problem = match self.session.0.first() {
+            Some(Line { number: 1, kind: 'v', value: "0" }) => return Ok(()),
+            Some(Line { number: 1, kind: 'v', .. }) => SdpProblem::Version,
+            _ => SdpProblem::MissingVersion,
+        };
+        Err(SdpError::new(1, problem))
     }
 }
 
 fn read_line(number: usize, line: &str) -> Result<Line<'_>, SdpError> {
-    let mut characters = line.chars();
+    let mut characters = line.trim_end_matches(['\r', ' ', '\t']).chars();
     let (kind, equals, value) = (characters.next(), characters.next(), characters.as_str());
     match kind {
         Some(kind) if kind.is_ascii_lowercase() && equals == Some('=') && !value.contains(['\0', '\r']) => {
@@ -121,11 +110,4 @@ fn read_line(number: usize, line: &str) -> Result<Line<'_>, SdpError> {
         }
         _ => Err(SdpError::new(number, SdpProblem::NotALine)),
     }
-}
-
-/// The place of a type of line in its block.
-fn rank(order: &str, kind: char) -> Option<usize> {
-    let times = order.find('t');
-    let rank = order.find(kind)?;
-    Some(if matches!(kind, 'r' | 'z') { times.unwrap_or(rank) } else { rank })
 }

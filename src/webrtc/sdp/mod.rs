@@ -1,9 +1,13 @@
-//! Session descriptions of one data channel section (RFC 8866, RFC 8829, RFC 8841): a strict reader of offers and
-//! answers, and a writer of ours.
+//! Session descriptions of one data channel section (RFC 8866, RFC 8829, RFC 8841): a reader of offers and answers, and a
+//! writer of ours.
+//!
+//! The reader is strict about what it uses, and ignores the rest: who writes descriptions edits them, and a line that is
+//! not needed is no reason to refuse a peer. What was unreadable is returned beside the result, to be counted.
 //!
 //! | module | owns |
 //! | --- | --- |
-//! | `lines` | lines with their numbers, in the order that the grammar demands; sections; attributes |
+//! | `lines` | lines with their numbers; sections; attributes |
+//! | `section` | `m=` lines, and the group that shares one transport |
 //! | `description` | what a browser's offer or answer says about its data channels |
 //! | `attribute` | the values of the attributes that count |
 //! | `setup` | who begins the DTLS handshake |
@@ -16,7 +20,10 @@ mod attribute;
 mod description;
 mod error;
 mod lines;
+mod section;
 mod setup;
+#[cfg(test)]
+mod shapes;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -29,6 +36,9 @@ pub(crate) use write::{Local, answer, offer};
 
 /// The longest description that is read. Browsers' with several cameras stay below 20 KB.
 pub(crate) const LEN_MAX: usize = 65_536;
+
+/// The SCTP port of a peer that does not say: all implementations of WebRTC use it.
+pub(crate) const SCTP_PORT_DEFAULT: u16 = 5000;
 
 /// What a peer takes that does not say (RFC 8841 §6.1).
 pub(crate) const MAX_MESSAGE_SIZE_DEFAULT: u64 = 65_536;

@@ -15,14 +15,11 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    /// Reads the value. `holdconn`, which postpones the connection, makes no sense for one that begins.
+    /// Reads the value, in upper or lower case. `holdconn`, which postpones the connection, makes no sense for one that begins.
     pub(super) fn read(value: &str) -> Result<Self, SdpProblem> {
-        match value {
-            "actpass" => Ok(Self::ActPass),
-            "active" => Ok(Self::Active),
-            "passive" => Ok(Self::Passive),
-            other => Err(SdpProblem::Setup(other.chars().take(20).collect())),
-        }
+        let words = [("actpass", Self::ActPass), ("active", Self::Active), ("passive", Self::Passive)];
+        let found = words.into_iter().find(|(word, _)| value.eq_ignore_ascii_case(word));
+        found.map(|(_, setup)| setup).ok_or_else(|| SdpProblem::Setup(value.chars().take(20).collect()))
     }
 
     /// What we are in our answer to an offer that says this: what it leaves, or `preferred` if it leaves both.

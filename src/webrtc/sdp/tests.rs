@@ -7,15 +7,15 @@ use super::vectors::{
     CHROMIUM_ANSWER, CHROMIUM_OFFER, CHROMIUM_OFFER_SNAP, FIREFOX_ANSWER, FIREFOX_OFFER, MAX_BUNDLE_OFFER,
 };
 use super::*;
-use crate::webrtc::FingerprintError;
 use crate::webrtc::dtls::Role;
 use crate::webrtc::ice::Credentials;
+use crate::webrtc::{CertificateHash, FingerprintError};
 
 const FINGERPRINT: &str =
     "sha-256 02:C7:55:E0:75:35:17:65:A7:A4:CD:59:73:8D:13:5F:0C:91:67:D0:6F:C1:7A:C7:41:7E:F5:5A:39:2F:89:13";
 
 /// Calls with what we say in these tests.
-fn with_local<T>(addresses: &[&str], sctp_init: Option<&[u8]>, call: impl Fn(&Local<'_>) -> T) -> T {
+pub(super) fn with_local<T>(addresses: &[&str], sctp_init: Option<&[u8]>, call: impl Fn(&Local<'_>) -> T) -> T {
     let addresses: Vec<SocketAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
     let credentials = Credentials::new("L49BtKw2", "Z4l9G5Vi5hsBo6rfUfzT1RRM").expect("valid");
     call(&Local {
@@ -26,10 +26,11 @@ fn with_local<T>(addresses: &[&str], sctp_init: Option<&[u8]>, call: impl Fn(&Lo
         max_message_size: 262_144,
         sctp_init,
         nonce: [0xFF; 16],
+        version: 1,
     })
 }
 
-fn answer_to(offer: &str, role: Role) -> String {
+pub(super) fn answer_to(offer: &str, role: Role) -> String {
     let offer = Offer::parse(offer).expect("an offer");
     with_local(&["127.0.0.1:46153"], None, |local| answer(&offer, role, local))
 }
@@ -46,8 +47,9 @@ fn the_browsers_offers_are_read() {
         assert_eq!((offer.remote.sctp_port, offer.remote.max_message_size), (5000, max_message_size));
         assert_eq!((offer.setup, offer.remote.sctp_init), (Setup::ActPass, None));
         let written = text.lines().find_map(|line| line.strip_prefix("a=fingerprint:")).expect("a fingerprint");
-        assert_eq!(offer.remote.fingerprints.iter().map(ToString::to_string).collect::<Vec<_>>(), [written]);
-        assert!(offer.is_bundled && offer.sections.len() == 1);
+        assert_eq!(offer.remote.fingerprints, [CertificateHash::parse(written).expect("a hash")]);
+        assert!(offer.is_bundled && offer.tagged.is_none() && offer.sections.len() == 1);
+        assert!(offer.remote.session.is_some() && offer.remote.ignored.is_empty());
     }
 }
 
@@ -158,17 +160,6 @@ fn the_answerer_takes_the_role_that_the_offer_leaves() {
 }
 
 #[test]
-fn other_sections_are_rejected_in_their_places_and_stay_out_of_the_bundle() {
-    let sdp = answer_to(MAX_BUNDLE_OFFER, Role::Passive);
-    let audio =
-        "a=group:BUNDLE 1\r\nm=audio 0 UDP/TLS/RTP/SAVPF 111 63\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=inactive\r\n";
-    assert!(sdp.contains(&format!("{audio}m=application 46153 UDP/DTLS/SCTP webrtc-datachannel\r\n")), "{sdp}");
-    assert!(sdp.contains("a=mid:1\r\n"));
-    let offer = Offer::parse(MAX_BUNDLE_OFFER).expect("an offer");
-    assert_eq!((offer.remote.credentials.ufrag(), offer.setup), ("mde+", Setup::ActPass), "the bundle's transport");
-}
-
-#[test]
 fn without_a_bundle_or_a_mid_the_answer_has_none_either() {
     let no_bundle = CHROMIUM_OFFER.replace("a=group:BUNDLE 0\n", "");
     assert!(!answer_to(&no_bundle, Role::Passive).contains("BUNDLE"));
@@ -197,7 +188,8 @@ fn several_fingerprints_are_kept_and_those_of_unknown_functions_left_out() {
     let more = CHROMIUM_OFFER.replace("a=setup", &format!("a=fingerprint:{FINGERPRINT}\n{sha_1}a=setup"));
     let offer = Offer::parse(&more).expect("an offer");
     assert_eq!(offer.remote.fingerprints.len(), 2);
-    assert_eq!(offer.remote.fingerprints[1].to_string(), FINGERPRINT);
+    assert_eq!(offer.remote.fingerprints[1], CertificateHash::parse(FINGERPRINT).expect("a hash"));
+    assert_eq!(offer.remote.ignored.len(), 1);
 }
 
 #[test]
@@ -230,29 +222,24 @@ fn what_is_wrong_is_named_with_its_line() {
     let m = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel";
     for (from, to, line, problem) in [
         ("v=0", "v=1", 1, P::Version),
-        ("v=0\n", "", 1, P::MissingLine('v')),
+        ("v=0\n", "", 1, P::MissingVersion),
         ("v=0\n", "\nv=0\n", 1, P::NotALine),
         ("v=0\n", "{\"sdp\":\"v=0\n", 1, P::NotALine),
-        ("s=-\n", "", 3, P::MissingLine('s')),
         ("s=-\n", "s=-\n\n", 4, P::NotALine),
         ("s=-\n", "s=-\n =x\n", 4, P::NotALine),
         ("s=-\n", "s=-\nS=x\n", 4, P::NotALine),
-        ("s=-\n", "s=-\nx=y\n", 4, P::Order('x')),
         ("s=-\n", "s=a\rb\n", 3, P::NotALine),
-        ("t=0 0\n", "", 7, P::MissingLine('t')),
-        ("t=0 0\n", "a=x\nt=0 0\n", 5, P::Order('t')),
-        ("a=mid:0\n", "a=mid:0\nc=IN IP4 0.0.0.0\n", 16, P::Order('c')),
-        ("a=mid:0\n", "a=mid:0\ns=-\n", 16, P::Order('s')),
+        ("v=0\n", "s=-\nv=0\n", 1, P::MissingVersion),
         (m, "m=application", 8, P::Media),
-        (m, "m=application  9 UDP/DTLS/SCTP webrtc-datachannel", 8, P::Media),
         (m, "m=application 70000 UDP/DTLS/SCTP webrtc-datachannel", 8, P::Media),
         (m, "m=audio 9 UDP/TLS/RTP/SAVPF 111", 17, P::NoDataChannels),
-        (m, "m=application 9 TCP/DTLS/SCTP webrtc-datachannel", 8, P::Protocol("TCP/DTLS/SCTP".to_owned())),
-        (m, "m=application 9 DTLS/SCTP 5000", 8, P::Protocol("DTLS/SCTP".to_owned())),
-        (m, "m=application 9 UDP/DTLS/SCTP other", 8, P::Protocol("UDP/DTLS/SCTP".to_owned())),
+        (m, "m=application 9 SCTP webrtc-datachannel", 8, P::Protocol("SCTP webrtc-datachannel".to_owned())),
+        (m, "m=application 9 DTLS/SCTP 5000", 8, P::Protocol("DTLS/SCTP 5000".to_owned())),
+        (m, "m=application 9 UDP/DTLS/SCTP other", 8, P::Protocol("UDP/DTLS/SCTP other".to_owned())),
+        (m, "m=application 9 UDP/DTLS/SCTP", 8, P::Protocol("UDP/DTLS/SCTP ".to_owned())),
         (m, "m=application 0 UDP/DTLS/SCTP webrtc-datachannel", 8, P::Rejected),
         ("a=ice-ufrag:EJ/U\n", "", 8, P::Missing("ice-ufrag")),
-        ("a=ice-ufrag:EJ/U\n", "a=ice-ufrag:EJ/U\na=ice-ufrag:EJ/U\n", 11, P::Twice("ice-ufrag")),
+        ("a=ice-ufrag:EJ/U\n", "a=ice-ufrag:EJ/U\na=ice-ufrag:EJ/V\n", 11, P::Twice("ice-ufrag")),
         ("EJ/U", "EJ/", 10, P::IceUfrag),
         ("EJ/U", "EJ U", 10, P::IceUfrag),
         ("6vVQ0Sf26fAsetCtwoo+QJrd", "6vVQ0Sf26fAsetCtwoo+Q", 11, P::IcePwd),
@@ -261,24 +248,16 @@ fn what_is_wrong_is_named_with_its_line() {
         (print, &short, 13, P::Fingerprint(FingerprintError::Spelling)),
         (print, "sha-256", 13, P::Fingerprint(FingerprintError::Spelling)),
         (&format!("a=fingerprint:{print}"), sha_1, 13, P::NoKnownFingerprint),
-        ("a=setup:actpass\n", "", 8, P::Missing("setup")),
         ("actpass", "holdconn", 14, P::Setup("holdconn".to_owned())),
-        ("actpass", "Active", 14, P::Setup("Active".to_owned())),
         ("mid:0", "mid:", 15, P::Mid),
         ("mid:0", "mid:0 1", 15, P::Mid),
-        ("a=sctp-port:5000\n", "", 8, P::Missing("sctp-port")),
         ("sctp-port:5000", "sctp-port:0", 16, P::SctpPort),
-        ("sctp-port:5000", "sctp-port:05000", 16, P::SctpPort),
+        ("sctp-port:5000", "sctp-port:", 16, P::SctpPort),
         ("sctp-port:5000", "sctp-port:65536", 16, P::SctpPort),
         ("sctp-port:5000", "sctp-port:+5000", 16, P::SctpPort),
         ("size:262144", "size:", 17, P::MaxMessageSize),
         ("size:262144", "size:-1", 17, P::MaxMessageSize),
-        ("size:262144", "size:0262144", 17, P::MaxMessageSize),
         ("size:262144", "size:18446744073709551616", 17, P::MaxMessageSize),
-        ("size:262144\n", "size:262144\na=sctp-init:\n", 18, P::SctpInit),
-        ("size:262144\n", "size:262144\na=sctp-init:AQ AA\n", 18, P::SctpInit),
-        ("size:262144\n", "size:262144\na=sctp-init:AQAAH===\n", 18, P::SctpInit),
-        ("size:262144\n", "size:262144\na=sctp-init:AQAAH\n", 18, P::SctpInit),
     ] {
         assert_eq!(CHROMIUM_OFFER.matches(from).count(), 1, "{from:?} is there once");
         let text = CHROMIUM_OFFER.replace(from, to);
@@ -305,7 +284,7 @@ fn an_answer_that_is_not_one_to_our_offer_is_refused() {
 #[test]
 fn a_description_that_is_empty_or_too_long_is_refused() {
     assert_eq!(Offer::parse("").expect_err("empty").problem(), &SdpProblem::NotALine);
-    assert_eq!(Offer::parse("v=0").expect_err("short").problem(), &SdpProblem::MissingLine('o'));
+    assert_eq!(Offer::parse("v=0").expect_err("short").problem(), &SdpProblem::NoDataChannels);
     let fits = format!("{CHROMIUM_OFFER}a={}\n", "x".repeat(LEN_MAX - CHROMIUM_OFFER.len() - 3));
     assert!(fits.len() == LEN_MAX && Offer::parse(&fits).is_ok());
     assert_eq!(Offer::parse(&format!("{fits}\n")).expect_err("long").problem(), &SdpProblem::TooLong);

@@ -305,9 +305,11 @@ impl Progress {
 
 fn failed(failure: Failure) -> TransportFailure {
     match failure {
-        Failure::WrongCertificate { .. } | Failure::NoCertificate => TransportFailure::WrongCertificate,
-        Failure::TimedOut { .. } => TransportFailure::HandshakeTimedOut,
-        Failure::PeerAlert(alert) => TransportFailure::Alert(alert.to_string()),
+        Failure::WrongCertificate { .. } => TransportFailure::WrongCertificate,
+        Failure::NoCertificate => TransportFailure::NoCertificate,
+        Failure::TimedOut { alert: None } => TransportFailure::HandshakeTimedOut,
+        Failure::TimedOut { alert: Some(_) } => TransportFailure::Broken(failure.to_string()),
+        Failure::PeerAlert(alert) => TransportFailure::Alert(alert.explained()),
         Failure::Protocol(error) => TransportFailure::Broken(error.to_string()),
     }
 }

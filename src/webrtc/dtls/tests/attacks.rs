@@ -4,9 +4,12 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
+use sha2::{Digest, Sha384, Sha512};
 
 use super::super::{Drops, Dtls, Event, ExpectedPeer, Failure, Role, Version, Versions};
+use super::identity::identity;
 use super::link::{ACTIVE, Link, PASSIVE, expecting, fingerprint, parameters};
+use crate::webrtc::CertificateHash;
 
 const BOTH: [(Versions, Version); 2] = [(Versions::Only12, Version::Dtls12), (Versions::Both, Version::Dtls13)];
 
@@ -49,6 +52,23 @@ fn k07_another_certificate_than_announced_ends_the_association_before_a_packet_i
         assert_eq!(link.events[ACTIVE], [Event::Failed(failure)], "{version:?}");
         assert!(matches!(link.events[PASSIVE][..], [Event::Connected(_), Event::PeerClosed]), "{:?}", link.events);
     }
+}
+
+#[test]
+fn k07_a_certificate_is_known_by_a_hash_of_each_function() {
+    let certificate = identity(ACTIVE).certificate;
+    let sha_384 = CertificateHash::Sha384(Sha384::digest(&certificate).into());
+    let sha_512 = CertificateHash::Sha512(Sha512::digest(&certificate).into());
+    for hash in [sha_384, sha_512] {
+        let mut link = link(Versions::Both, ExpectedPeer::Fingerprints(vec![hash]), expecting(PASSIVE));
+        link.connect();
+        assert_eq!(link.ends[PASSIVE].peer_fingerprint(), Some(&fingerprint(ACTIVE)));
+    }
+    let wrong = CertificateHash::Sha512([0; 64]);
+    let mut link = link(Versions::Both, ExpectedPeer::Fingerprints(vec![wrong]), expecting(PASSIVE));
+    link.run();
+    let failure = Failure::WrongCertificate { presented: fingerprint(ACTIVE) };
+    assert_eq!(link.events[PASSIVE], [Event::Failed(failure)]);
 }
 
 #[test]
@@ -125,6 +145,21 @@ fn k08_alerts_in_the_clear_do_not_end_a_handshake_and_explain_one_that_is_never_
         link.run();
         let [Event::Failed(failure)] = &link.events[PASSIVE][..] else { panic!("{:?}", link.events) };
         assert!(failure.to_string().contains("bad_certificate"), "{failure}");
+        assert!(!failure.to_string().contains("RSA"), "{failure}");
+    }
+}
+
+#[test]
+fn a_peer_that_finds_no_algorithm_in_common_is_said_to_have_an_rsa_certificate_perhaps() {
+    for description in [40, 43] {
+        let mut link = link(Versions::Both, expecting(ACTIVE), expecting(PASSIVE));
+        link.fate = Box::new(|from, datagram| if from == ACTIVE { vec![datagram.to_vec()] } else { vec![] });
+        link.step();
+        link.step();
+        link.ends[PASSIVE].handle_datagram(link.now, &plaintext(21, 0, &[2, description]));
+        link.run();
+        let [Event::Failed(failure)] = &link.events[PASSIVE][..] else { panic!("{:?}", link.events) };
+        assert!(failure.to_string().contains("RSA") && failure.to_string().contains("ECDSA"), "{failure}");
     }
 }
 

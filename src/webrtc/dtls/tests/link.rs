@@ -9,6 +9,8 @@ use super::identity::identity;
 use dimpl::ConfigBuilder;
 use sha2::{Digest, Sha256};
 
+use crate::webrtc::CertificateHash;
+
 /// How long a datagram takes.
 const DELAY: Duration = Duration::from_millis(10);
 
@@ -36,7 +38,7 @@ pub(crate) fn fingerprint(index: usize) -> [u8; 32] {
 }
 
 pub(crate) fn expecting(index: usize) -> ExpectedPeer {
-    ExpectedPeer::Fingerprints(vec![[0; 32], fingerprint(index)])
+    ExpectedPeer::Fingerprints([[0; 32], fingerprint(index)].map(CertificateHash::Sha256).to_vec())
 }
 
 /// The passive end of a handshake that is done, with a client of these versions.
