@@ -1,13 +1,18 @@
 //! What strangers send to a port that others are connected to: counted, answered with little, and without effect.
 #![cfg(feature = "webrtc")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod secure;
 
 use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use narrowboat::Ticket;
+use secure::relay::{Direction, Relay};
 use secure::stun::forged_check;
-use secure::{Pair, bind, soon, transfer};
+use secure::{Pair, bind, soon, transfer, within};
 
 /// The first half of a ClientHello of 1,400 bytes, as a browser with a post-quantum key share sends it.
 fn half_hello() -> Vec<u8> {
@@ -95,4 +100,101 @@ async fn k06_a_hello_from_an_address_without_a_check_does_not_reach_an_expected_
     assert_eq!(server.stats().associations, 1, "the offered one, which nobody has touched");
     drop(offer);
     soon(server.wait_idle()).await;
+}
+
+/// The first ClientHello of a client of ours.
+async fn recorded_hello() -> Vec<u8> {
+    let server = bind();
+    let relay = Relay::to(server.local_address()).await;
+    let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    relay.rule(move |direction, datagram| {
+        if direction == Direction::ToServer && datagram[0] == 22 {
+            let _ = sender.send(datagram.to_vec());
+        }
+        true
+    });
+    let _pair = Pair::by(bind(), server, &ticket).await;
+    soon(receiver.recv()).await.unwrap()
+}
+
+/// Sends a datagram again and again until told to stop, from these sockets in turn. Returns how many were sent.
+fn flood(
+    sources: Vec<UdpSocket>,
+    datagram: Vec<u8>,
+    target: std::net::SocketAddr,
+    is_over: Arc<AtomicBool>,
+) -> std::thread::JoinHandle<u64> {
+    std::thread::spawn(move || {
+        let mut sent = 0;
+        for source in sources.iter().cycle() {
+            if is_over.load(Ordering::Relaxed) {
+                break;
+            }
+            sent += u64::from(source.send_to(&datagram, target).is_ok());
+            // Some 5,000 a second.
+            if sent % 10 == 0 {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        }
+        sent
+    })
+}
+
+/// The first half of a hello that fits a datagram, in a datagram of its own.
+fn halved(hello: &[u8]) -> Vec<u8> {
+    let half = (hello.len() - 25) / 2;
+    let mut piece = hello[..25 + half].to_vec();
+    piece[11..13].copy_from_slice(&u16::try_from(12 + half).unwrap().to_be_bytes());
+    piece[22..25].copy_from_slice(&u32::try_from(half).unwrap().to_be_bytes()[1..]);
+    piece
+}
+
+/// Sockets on as many addresses, three on each.
+fn hosts(count: u8) -> Vec<UdpSocket> {
+    (1..=count)
+        .flat_map(|host| [host; 3])
+        .map(|host| UdpSocket::bind(std::net::SocketAddr::from(([127, 77, host, 1], 0))).unwrap())
+        .collect()
+}
+
+/// With the limits that everybody has. Newcomers are from another address than the strangers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k06_k09_newcomers_get_in_while_a_flood_of_hellos_lasts() {
+    let whole = recorded_hello().await;
+    let short = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    let floods = [
+        ("14 bytes from one port", short, 1, false),
+        ("whole hellos from many ports of one host", whole.clone(), 200, false),
+        ("halves from many hosts", halved(&whole), 200, true),
+        ("whole hellos from many hosts", whole, 200, true),
+    ];
+    for (name, datagram, count, is_many) in floods {
+        let server = bind();
+        let ticket = server.ticket().unwrap();
+        let sources = match is_many {
+            true => hosts(count),
+            false => (0..count).map(|_| UdpSocket::bind("127.66.0.1:0").unwrap()).collect(),
+        };
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flood = flood(sources, datagram, server.local_address(), Arc::clone(&is_over));
+        // The table fills and a whole second of the flood's passes.
+        within(30, async {
+            while server.stats().socket.datagrams_received < 6000 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+        for number in 0..6 {
+            let client = bind();
+            let both = async { tokio::join!(client.connect(&ticket), server.accept()) };
+            let Ok((association, incoming)) = tokio::time::timeout(Duration::from_secs(8), both).await else {
+                panic!("{name}: newcomer {number} is not in after eight seconds: {:?}", server.stats().secure)
+            };
+            let _accepted = incoming.unwrap().await.unwrap();
+            association.unwrap().abort("only a visit");
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(flood.join().unwrap() >= 6000, "{name}");
+    }
 }

@@ -9,22 +9,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::admission::{Admission, AdmissionConfig, Salted};
+use super::admission::{Admission, AdmissionConfig, AdmissionStats, Salted, Source, SourceQuota};
 use super::demux::Protocol;
 use super::direct::{self, DirectName};
-use super::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
-use super::ice::Refusal;
+use super::dtls::{Dtls, Event, ExpectedPeer, Failure, Role, is_plausible_client_hello};
+use super::ice::{self, Refusal};
 use super::revocation::Revocations;
 use super::secure::Context;
-use super::stun::Message;
+use super::stun::{Class, Key, Message};
 use crate::endpoint::Answers;
 use crate::socket::{Datagram, Route};
+
+/// Checks of strangers that are answered in a second, of one source. A browser makes twenty in its first second.
+const CHECKS_PER_SOURCE_AND_SECOND_MAX: u32 = 1000;
 
 /// Those who have begun to come in.
 pub(crate) struct Lobby {
     context: Arc<Context>,
     handshakes: Admission<Dtls>,
     revocations: Revocations,
+    /// Checks of strangers.
+    checks: SourceQuota,
 }
 
 /// A peer that has finished its handshake, and so has proved to be at this address.
@@ -37,7 +42,9 @@ impl Lobby {
     /// `salt` must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, context: Arc<Context>, salt: u64) -> Self {
         let handshakes = Admission::new(now, AdmissionConfig::default(), salt);
-        Self { context, handshakes, revocations: Revocations::new(Salted::new(salt)) }
+        let salted = Salted::new(salt);
+        let checks = SourceQuota::new(now, salted);
+        Self { context, handshakes, revocations: Revocations::new(salted), checks }
     }
 
     /// Takes in a datagram of somebody unknown. `has_room` says whether one more could be admitted at all.
@@ -50,7 +57,7 @@ impl Lobby {
     ) -> Option<Admitted> {
         match Protocol::of(&datagram.bytes) {
             Some(Protocol::Stun) => {
-                self.answer_check(now, datagram, answers);
+                self.answer_check(now, datagram, has_room, answers);
                 None
             }
             Some(Protocol::Dtls) => self.handle_dtls(now, datagram, has_room, answers),
@@ -76,10 +83,20 @@ impl Lobby {
     }
 
     /// No state is kept on STUN: the answer follows from the request alone, but for those who are watched for other reasons.
-    fn answer_check(&mut self, now: Instant, datagram: &Datagram, answers: &mut Answers) {
+    fn answer_check(&mut self, now: Instant, datagram: &Datagram, has_room: bool, answers: &mut Answers) {
         let counters = &self.context.counters;
         let Ok(message) = Message::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
         let Route { remote, .. } = datagram.route;
+        if message.class != Class::Request {
+            return self.handle_response(now, remote, &message, has_room);
+        }
+        if !self.checks.take(now, Source::of(remote), CHECKS_PER_SOURCE_AND_SECOND_MAX) {
+            return count(&counters.checks_refused);
+        }
+        // Before the answer, so that the proof is here when the answer has made the peer send its hello.
+        if self.handshakes.asks_for_proof(now) && !self.handshakes.is_proved(remote) {
+            self.ask_for_proof(now, datagram.route, &message, answers);
+        }
         let revokes = |name: &DirectName<'_>| self.revocations.revokes(now, remote, name.server);
         let outcome = direct::answer(&message, remote, self.context.prefixes, revokes, answers.buffer());
         let counter = match outcome {
@@ -92,6 +109,41 @@ impl Lobby {
             Err(_) => answers.push_refusal(now, datagram.route),
         }
         count(counter);
+    }
+
+    /// Asks whoever checks whether it receives at its address. Together with the answer this is less than twice the bytes
+    /// of the check.
+    fn ask_for_proof(&self, now: Instant, route: Route, check: &Message<'_>, answers: &mut Answers) {
+        let name = check.ice_username().and_then(|name| DirectName::parse(name, self.context.prefixes));
+        if let Some(name) = name
+            && ice::check(check, &Key::new(name.server)).is_ok()
+        {
+            self.context.reachability.ask(now, route.remote, &name, "", answers.buffer());
+            answers.push(route);
+        }
+    }
+
+    /// A peer that answers such a question has a place in the table, in which its hello finds it.
+    fn handle_response(&mut self, now: Instant, remote: SocketAddr, response: &Message<'_>, has_room: bool) {
+        let is_proof = response.class == Class::Success
+            && self.context.reachability.is_proof(now, remote, "", response.transaction_id);
+        if !is_proof {
+            return count(&self.context.counters.stray_stun_responses);
+        }
+        if !has_room {
+            return;
+        }
+        let before = self.handshakes.stats();
+        let parameters = Arc::clone(&self.context.parameters);
+        let make = || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, false);
+        let _ = self.handshakes.insert_proved(now, remote, make);
+        self.count_displaced(before);
+    }
+
+    fn count_displaced(&self, before: AdmissionStats) {
+        if self.handshakes.stats().displaced > before.displaced {
+            count(&self.context.counters.unproved_evicted);
+        }
     }
 
     fn handle_dtls(
@@ -145,7 +197,7 @@ impl Lobby {
     /// Whether a handshake was begun.
     fn begin(&mut self, now: Instant, remote: SocketAddr, datagram: &Datagram, has_room: bool) -> bool {
         let counters = &self.context.counters;
-        if !super::router::is_client_hello(&datagram.bytes) {
+        if !is_plausible_client_hello(&datagram.bytes) {
             count(&counters.stray_dtls);
             if !is_handshake(&datagram.bytes) {
                 self.revocations.on_stray_record(now, remote);
@@ -157,7 +209,7 @@ impl Lobby {
             count(&counters.unwanted_hellos);
             return false;
         }
-        let asks_for_cookie = self.handshakes.asks_for_cookie(now);
+        let asks_for_cookie = self.handshakes.asks_for_proof(now);
         let parameters = Arc::clone(&self.context.parameters);
         let before = self.handshakes.stats();
         let begun = self
@@ -167,9 +219,7 @@ impl Lobby {
         if !begun {
             count(&counters.unwanted_hellos);
         }
-        if self.handshakes.stats().displaced > before.displaced {
-            count(&counters.unproved_evicted);
-        }
+        self.count_displaced(before);
         begun
     }
 }

@@ -243,10 +243,11 @@ impl Router {
         let handle = match message.class {
             // A keepalive without a request: it says nothing.
             Class::Indication => return Destination::Nobody,
-            Class::Success | Class::Error => match self.owner(&source) {
-                Some(handle) => Some(handle),
-                None => return self.drop_datagram(|counters| &counters.stray_stun_responses),
-            },
+            // A peer that has come without signalling is asked nothing any more once it is named, so that a response from
+            // there may be a newcomer's.
+            Class::Success | Class::Error => {
+                self.owner(&source).filter(|handle| !self.is_direct(*handle) || self.is_unnamed(*handle))
+            }
             Class::Request => {
                 let ufrag = message.ice_username().map(|username| username.to);
                 let named = || ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();

@@ -36,6 +36,8 @@ impl Budget {
 pub(crate) struct Candidate<T> {
     pub(crate) value: T,
     pub(crate) budget: Budget,
+    /// True if the peer has shown that it receives at its address, before its handshake.
+    pub(crate) is_proved: bool,
 }
 
 impl Candidate<Dtls> {
@@ -43,7 +45,9 @@ impl Candidate<Dtls> {
     /// time than waiting until the peer has repeated it often enough.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.budget.on_received(datagram.len());
-        self.value.ask_for_cookie_below(FLIGHT_LEN / AMPLIFICATION_MAX);
+        if !self.is_proved {
+            self.value.ask_for_cookie_below(FLIGHT_LEN / AMPLIFICATION_MAX);
+        }
         self.value.handle_datagram(now, datagram);
     }
 
@@ -57,7 +61,7 @@ impl Candidate<Dtls> {
     /// What may be sent now. The rest waits for the peer's next datagram.
     pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let len = self.value.next_transmit_len()?;
-        if !self.value.is_address_proved() && !self.budget.allows(len) {
+        if !self.is_proved && !self.value.is_address_proved() && !self.budget.allows(len) {
             return None;
         }
         self.budget.on_sent(len);

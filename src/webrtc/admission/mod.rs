@@ -1,12 +1,18 @@
 //! Peers that have begun a handshake and proved nothing yet: a table of fixed size.
 //!
 //! Anybody can send a ClientHello with anybody's address as its source. What is kept of those that do is bounded in
-//! number, by source and in time, and what they are sent is bounded by what they have sent. Who proves to be there, leaves
-//! the table.
+//! number, by source and in time, and what they are sent is bounded by what they have sent. A peer whose handshake is done
+//! leaves the table.
+//!
+//! A peer enters in one of two ways. Without a proof of its address it enters only while there are few such peers, and
+//! pushes out nobody of another source. With a proof (`reachability`) it always enters; in a full table the source with the
+//! most peers loses its oldest. So neither forged sources nor one host with many ports keep others out.
 
 mod candidate;
 mod chain;
 mod load;
+mod quota;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +24,8 @@ use std::time::{Duration, Instant};
 pub(crate) use self::candidate::{Budget, Candidate};
 use self::chain::{Chain, List};
 use self::load::Load;
+pub(crate) use self::quota::SourceQuota;
+use self::shares::Shares;
 
 /// How often the timers of those in the table are looked at. All of them, at a fixed cost: a timer for each would have to
 /// move with every datagram of strangers.
@@ -33,10 +41,14 @@ pub(crate) struct AdmissionConfig {
     pub(crate) per_source_max: usize,
     /// How long a peer has. Default 10 s: four times what a browser needs that loses two flights.
     pub(crate) lifetime: Duration,
-    /// Hellos in a second that are answered with a handshake at once; a cookie is asked for beyond. Default 100.
-    pub(crate) hellos_per_second_without_cookie: u32,
-    /// Hellos in a second that are answered at all. Default 1,000: the processor belongs to those who are connected.
-    pub(crate) hellos_per_second_max: u32,
+    /// Peers without a proof of their address at most. Default 512, half of the table.
+    pub(crate) unproved_max: usize,
+    /// Peers without a proof that enter in a second at most. Default 100. From half of this rate on, and from half of
+    /// `unproved_max` on, everybody is asked for a proof.
+    pub(crate) unproved_per_second_max: u32,
+    /// Peers of one source that enter in a second at most, with a proof or without. Default 50: a handshake is
+    /// about a millisecond of arithmetic, so one host takes a twentieth of a core.
+    pub(crate) per_source_and_second_max: u32,
 }
 
 impl Default for AdmissionConfig {
@@ -45,8 +57,9 @@ impl Default for AdmissionConfig {
             candidates_max: 1024,
             per_source_max: 128,
             lifetime: Duration::from_secs(10),
-            hellos_per_second_without_cookie: 100,
-            hellos_per_second_max: 1000,
+            unproved_max: 512,
+            unproved_per_second_max: 100,
+            per_source_and_second_max: 50,
         }
     }
 }
@@ -58,7 +71,7 @@ pub(crate) struct AdmissionStats {
     pub(crate) displaced: u64,
     /// Took too long.
     pub(crate) expired: u64,
-    /// Not taken in: too many hellos in this second.
+    /// Not taken in: too many of its source in this second, or too many peers without a proof.
     pub(crate) refused: u64,
 }
 
@@ -68,14 +81,15 @@ pub(crate) struct AdmissionStats {
 pub(crate) struct Admission<T> {
     config: AdmissionConfig,
     by_address: HashMap<SocketAddr, u32, Salted>,
-    by_source: HashMap<Source, List, Salted>,
     slots: Vec<Option<Slot<T>>>,
     free: Vec<u32>,
     /// All, in the order in which they came.
     ages: Chain,
     by_age: List,
-    /// Those of one source, likewise.
-    sources: Chain,
+    shares: Shares,
+    /// How many have no proof.
+    unproved: usize,
+    quota: SourceQuota,
     next_sweep: Instant,
     load: Load,
     stats: AdmissionStats,
@@ -96,12 +110,13 @@ impl<T> Admission<T> {
         Self {
             // Twice the room, so that a map full of deleted entries is cleaned where it is instead of growing.
             by_address: HashMap::with_capacity_and_hasher(2 * size, Salted(salt)),
-            by_source: HashMap::with_capacity_and_hasher(2 * size, Salted(salt)),
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             ages: Chain::new(size),
             by_age: List::default(),
-            sources: Chain::new(size),
+            shares: Shares::new(slots, config.per_source_max, Salted(salt)),
+            unproved: 0,
+            quota: SourceQuota::new(now, Salted(salt)),
             next_sweep: now,
             load: Load::new(),
             stats: AdmissionStats::default(),
@@ -122,11 +137,16 @@ impl<T> Admission<T> {
         self.stats
     }
 
-    /// Whether a new peer shall be asked for a cookie first: the table is more than half full, or hellos come fast. Costs
-    /// the honest ones a round trip, and those who lie about their address the handshake.
-    pub(crate) fn asks_for_cookie(&mut self, now: Instant) -> bool {
-        self.by_age.len * 2 > self.config.candidates_max
-            || self.load.rate(now) > self.config.hellos_per_second_without_cookie
+    /// True if new peers are to be asked for a proof of their address: there are many without one, or they come fast.
+    pub(crate) fn asks_for_proof(&mut self, now: Instant) -> bool {
+        self.unproved * 2 > self.config.unproved_max
+            || self.load.rate(now).saturating_mul(2) > self.config.unproved_per_second_max
+    }
+
+    /// True if the peer at this address is in the table, with a proof.
+    pub(crate) fn is_proved(&self, address: SocketAddr) -> bool {
+        let slot = self.by_address.get(&address).and_then(|slot| self.slot(*slot));
+        slot.is_some_and(|slot| slot.candidate.is_proved)
     }
 
     /// The peer at an address.
@@ -137,54 +157,91 @@ impl<T> Admission<T> {
 
     // Inputs
 
-    /// Takes in a peer; of one that is there already, what `make` returns takes the place. It pushes out the oldest of its
-    /// own source if that has its share, else the oldest of all if the table is full. `None` if there were too many in
-    /// this second; then nothing was made.
+    /// Takes in a peer with no proof of its address; of one that is there already, what `make` returns takes the place. If
+    /// its source has its share, the oldest of that source makes room. Returns `None`, and makes nothing, if too many of this
+    /// source came in this second, or if there are too many peers without a proof.
     pub(crate) fn insert(
         &mut self,
         now: Instant,
         address: SocketAddr,
         make: impl FnOnce() -> T,
     ) -> Option<&mut Candidate<T>> {
-        if self.load.count(now) >= self.config.hellos_per_second_max {
+        if !self.quota.take(now, Source::of(address), self.config.per_source_and_second_max) {
             self.stats.refused += 1;
             return None;
         }
+        let is_busy = self.load.count(now) >= self.config.unproved_per_second_max;
         self.load.on_hello(now);
+        let is_full = self.unproved >= self.config.unproved_max || self.free.is_empty();
+        let has_share = self.shares.of(Source::of(address)).0 >= self.config.per_source_max;
+        let is_there = self.by_address.contains_key(&address);
+        if is_busy || (is_full && !has_share && !is_there) {
+            self.stats.refused += 1;
+            return None;
+        }
+        self.enter(now, address, make, false)
+    }
+
+    /// Takes in a peer that has just proved to receive at its address; one that is there already stays as it is, and counts
+    /// as proved. In a full table the source with the most peers loses its oldest. Returns `None` if too many of this source
+    /// came in this second.
+    pub(crate) fn insert_proved(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        make: impl FnOnce() -> T,
+    ) -> Option<&mut Candidate<T>> {
+        if let Some(slot) = self.by_address.get(&address).copied() {
+            let candidate = &mut self.slots.get_mut(slot as usize)?.as_mut()?.candidate;
+            self.unproved -= usize::from(!candidate.is_proved);
+            candidate.is_proved = true;
+            return Some(candidate);
+        }
+        if !self.quota.take(now, Source::of(address), self.config.per_source_and_second_max) {
+            self.stats.refused += 1;
+            return None;
+        }
+        self.enter(now, address, make, true)
+    }
+
+    fn enter(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        make: impl FnOnce() -> T,
+        is_proved: bool,
+    ) -> Option<&mut Candidate<T>> {
         if self.by_age.len == 0 {
             self.next_sweep = now + SWEEP_EVERY;
         }
         self.remove(address);
         let source = Source::of(address);
-        let of_source = self.by_source.get(&source).copied().unwrap_or_default();
-        if of_source.len >= self.config.per_source_max {
-            self.displace(of_source.first);
-        } else if self.by_age.len >= self.config.candidates_max {
-            self.displace(self.by_age.first);
+        let (of_source, oldest) = self.shares.of(source);
+        if of_source >= self.config.per_source_max {
+            self.displace(oldest);
+        } else if self.free.is_empty() {
+            self.displace(self.shares.oldest_of_largest());
         }
         let slot = self.free.pop()?;
         self.by_address.insert(address, slot);
         self.ages.push_back(&mut self.by_age, slot);
-        self.sources.push_back(self.by_source.entry(source).or_default(), slot);
-        let candidate = Candidate { value: make(), budget: Budget::default() };
+        self.shares.add(source, slot);
+        self.unproved += usize::from(!is_proved);
+        let candidate = Candidate { value: make(), budget: Budget::default(), is_proved };
         let place = self.slots.get_mut(slot as usize)?;
         let expires = now + self.config.lifetime;
         Some(&mut place.insert(Slot { address, expires, candidate }).candidate)
     }
 
-    /// Takes a peer out: it has proved itself, or failed.
+    /// Takes a peer out: its handshake is done, or has failed.
     pub(crate) fn remove(&mut self, address: SocketAddr) -> Option<T> {
         let slot = self.by_address.remove(&address)?;
         self.ages.remove(&mut self.by_age, slot);
-        let source = Source::of(address);
-        if let Some(of_source) = self.by_source.get_mut(&source) {
-            self.sources.remove(of_source, slot);
-            if of_source.len == 0 {
-                self.by_source.remove(&source);
-            }
-        }
+        self.shares.remove(Source::of(address), slot);
         self.free.push(slot);
-        Some(self.slots.get_mut(slot as usize)?.take()?.candidate.value)
+        let candidate = self.slots.get_mut(slot as usize)?.take()?.candidate;
+        self.unproved -= usize::from(!candidate.is_proved);
+        Some(candidate.value)
     }
 
     /// Takes out one peer whose time is over, if there is one.
@@ -232,13 +289,14 @@ impl<T> Admission<T> {
 
 /// Who shares a limit: a host, or a network that one subscriber has for himself (RFC 6177 §2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Source {
+pub(crate) enum Source {
     V4([u8; 4]),
     V6(u64),
 }
 
 impl Source {
-    fn of(address: SocketAddr) -> Self {
+    /// The source of what comes from this address.
+    pub(crate) fn of(address: SocketAddr) -> Self {
         match address.ip().to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
             IpAddr::V6(ip) => Self::V6((ip.to_bits() >> 64) as u64),

@@ -77,9 +77,56 @@ impl HelloPieces {
     }
 }
 
-/// Whether a datagram begins with a ClientHello, or with a piece of one.
+/// True if a datagram begins with a ClientHello, or with a piece of one.
 pub(super) fn is_client_hello(datagram: &[u8]) -> bool {
     first_header(datagram).is_some_and(|header| header.kind == CLIENT_HELLO)
+}
+
+/// Bytes of a ClientHello at least: version, random, four lengths, one cipher suite, one compression method.
+const HELLO_LEN_MIN: u32 = 42;
+
+/// True if a datagram is a ClientHello, or a piece of one, that a client could have sent: its headers add up, and so does
+/// what is there of the body. A stranger's datagram counts for something only then.
+pub(crate) fn is_plausible_client_hello(datagram: &[u8]) -> bool {
+    let mut records = Records::new(datagram);
+    let Some(Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, fragment })) = records.next() else { return false };
+    let Some((header, rest)) = HandshakeHeader::split(fragment) else { return false };
+    let is_piece = header.kind == CLIENT_HELLO
+        && (HELLO_LEN_MIN..=HELLO_LEN_MAX).contains(&header.length)
+        && header.fragment_length > 0
+        && rest.is_empty()
+        && records.all(|record| matches!(record, Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, .. })));
+    if !is_piece || header.offset != 0 {
+        return is_piece;
+    }
+    let body = fragment.get(HandshakeHeader::LEN..).unwrap_or_default();
+    begins_client_hello(body).unwrap_or(header.fragment_length < header.length)
+}
+
+/// Whether the body of a ClientHello adds up (RFC 6347 §4.2.1, RFC 9147 §5.3); `None` if it is cut off where it would tell.
+fn begins_client_hello(body: &[u8]) -> Option<bool> {
+    let (&[major, minor], rest) = body.split_first_chunk::<2>()?;
+    if major != 0xFE || !matches!(minor, 0xFD | 0xFF) {
+        return Some(false);
+    }
+    let rest = rest.get(32..)?;
+    let (session_id_len, rest) = split_prefixed::<1>(rest)?;
+    let (_, rest) = split_prefixed::<1>(rest)?;
+    let (suites_len, rest) = split_prefixed::<2>(rest)?;
+    let (methods_len, rest) = split_prefixed::<1>(rest)?;
+    let is_right = session_id_len <= 32 && suites_len >= 2 && suites_len % 2 == 0 && methods_len >= 1;
+    if !is_right || rest.is_empty() {
+        return Some(is_right);
+    }
+    let (_, rest) = split_prefixed::<2>(rest)?;
+    Some(rest.is_empty())
+}
+
+/// The length of what follows a length of `N` bytes, and what comes after it.
+fn split_prefixed<const N: usize>(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<N>()?;
+    let len = len.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
+    Some((len, rest.get(len..)?))
 }
 
 fn first_header(datagram: &[u8]) -> Option<HandshakeHeader> {
@@ -130,6 +177,39 @@ mod tests {
             assert!(starts.is_sorted(), "{starts:?}");
         }
         assert_eq!(add_all(&[(0, 1100), (1101, 299)]), None, "a byte is missing");
+    }
+
+    #[test]
+    fn k09_only_what_a_client_could_have_sent_counts_as_a_hello() {
+        let mut body = vec![0xFE, 0xFD];
+        body.extend([7; 32]);
+        body.extend([0, 0, 0, 2, 0xC0, 0x2B, 1, 0]);
+        let hello = |body: &[u8], len: usize| {
+            let whole = u32::try_from(body.len()).unwrap();
+            let mut datagram = piece(0, whole, 0, u32::try_from(len).unwrap());
+            datagram[25..].copy_from_slice(&body[..len]);
+            datagram
+        };
+        let mut with_extensions = body.clone();
+        with_extensions.extend([0, 4, 0, 23, 0, 0]);
+        for body in [&body, &with_extensions] {
+            for len in 1..=body.len() {
+                assert!(is_plausible_client_hello(&hello(body, len)), "{len} of {}", body.len());
+            }
+        }
+        assert!(is_plausible_client_hello(&piece(0, 1400, 700, 700)), "the second piece of a hello");
+        let short = [22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+        assert!(!is_plausible_client_hello(&short), "fourteen bytes");
+        assert!(!is_plausible_client_hello(&piece(0, 41, 0, 41)), "shorter than any hello");
+        assert!(!is_plausible_client_hello(&piece(0, 1400, 700, 0)), "a piece of nothing");
+        for (at, byte) in [(0, 3), (1, 0xFC), (34, 33), (37, 3), (37, 0), (40, 0), (43, 200)] {
+            let mut wrong = with_extensions.clone();
+            wrong[at] = byte;
+            assert!(!is_plausible_client_hello(&hello(&wrong, wrong.len())), "byte {at}");
+        }
+        let mut trailing = hello(&body, body.len());
+        trailing.push(1);
+        assert!(!is_plausible_client_hello(&trailing), "a byte too many");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::failure::Failure;
 use self::gate::{Gate, Phase, Refusal};
 use self::hello::HelloPieces;
+pub(crate) use self::hello::is_plausible_client_hello;
 pub(crate) use self::parameters::{Parameters, Versions};
 use super::CertificateHash;
 

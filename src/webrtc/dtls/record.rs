@@ -112,6 +112,9 @@ pub(super) struct HandshakeHeader {
 }
 
 impl HandshakeHeader {
+    /// Bytes of the header.
+    pub(super) const LEN: usize = 12;
+
     /// Reads the header at the start of `bytes`, and returns it with what follows the fragment.
     pub(super) fn split(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (&[kind, n0, n1, n2, s0, s1, o0, o1, o2, f0, f1, f2], rest) = bytes.split_first_chunk::<12>()?;

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -10,8 +10,9 @@ const CONFIG: AdmissionConfig = AdmissionConfig {
     candidates_max: 8,
     per_source_max: 3,
     lifetime: Duration::from_secs(10),
-    hellos_per_second_without_cookie: 100,
-    hellos_per_second_max: 1000,
+    unproved_max: 5,
+    unproved_per_second_max: 100,
+    per_source_and_second_max: 1000,
 };
 
 fn table() -> (Instant, Admission<u32>) {
@@ -30,16 +31,59 @@ fn present(table: &mut Admission<u32>) -> Vec<u32> {
 }
 
 #[test]
-fn the_oldest_makes_room_in_a_full_table() {
+fn k09_a_peer_without_a_proof_pushes_out_nobody_and_one_with_a_proof_always_enters() {
     let (now, mut table) = table();
     for n in 0..12_u8 {
-        assert!(table.insert(now, host(n, 1), || n.into()).is_some());
+        assert_eq!(table.insert(now, host(n, 1), || n.into()).is_some(), n < 5);
+    }
+    assert_eq!(table.stats(), AdmissionStats { refused: 7, ..AdmissionStats::default() });
+    for n in 20..30_u8 {
+        assert!(table.insert_proved(now, host(n, 1), || n.into()).is_some());
         assert!(table.len() <= 8);
     }
-    assert_eq!(table.stats(), AdmissionStats { displaced: 4, ..AdmissionStats::default() });
-    assert!(table.candidate(host(3, 1)).is_none());
-    assert_eq!(table.candidate(host(4, 1)).map(|candidate| candidate.value), Some(4));
-    assert_eq!(present(&mut table), (4..12).collect::<Vec<_>>());
+    assert_eq!(present(&mut table), (22..30).collect::<Vec<_>>());
+}
+
+#[test]
+fn k09_in_a_full_table_the_source_with_the_most_peers_loses_its_oldest() {
+    let (now, mut table) = table();
+    for (host_number, port) in [(1, 1), (2, 1), (2, 2), (3, 1), (2, 3), (4, 1), (4, 2), (5, 1)] {
+        table.insert_proved(now, host(host_number, port), || u32::from(host_number) * 10 + u32::from(port));
+    }
+    table.insert_proved(now, host(6, 1), || 61);
+    table.insert_proved(now, host(7, 1), || 71);
+    // Host 4 had two first, then host 2, which has lost one.
+    table.insert_proved(now, host(8, 1), || 81);
+    assert_eq!(present(&mut table), [11, 31, 23, 42, 51, 61, 71, 81]);
+}
+
+#[test]
+fn a_proof_that_comes_late_changes_only_that() {
+    let (now, mut table) = table();
+    for n in 0..5_u8 {
+        table.insert(now, host(n, 1), || n.into());
+    }
+    assert!(!table.is_proved(host(3, 1)) && table.insert(now, host(9, 1), || 9).is_none());
+    let value = table.insert_proved(now, host(3, 1), || panic!("it is there")).map(|candidate| candidate.value);
+    assert_eq!(value, Some(3));
+    assert!(table.is_proved(host(3, 1)));
+    assert!(table.insert(now, host(9, 1), || 9).is_some(), "one without a proof less");
+}
+
+#[test]
+fn k09_a_source_uses_up_its_own_quota_and_nobody_elses() {
+    let now = Instant::now();
+    let config = AdmissionConfig { unproved_max: 8, per_source_and_second_max: 4, ..CONFIG };
+    let mut table = Admission::new(now, config, 7);
+    for port in 0..5000 {
+        assert_eq!(table.insert(now, host(1, port), || 0).is_some(), port < 4);
+    }
+    for port in 5000..10_000 {
+        assert!(table.insert_proved(now, host(1, port), || 0).is_none());
+    }
+    assert!(!table.asks_for_proof(now), "one source alone makes no load");
+    assert!(table.insert(now, host(2, 1), || 0).is_some());
+    assert!(table.insert(now + Duration::from_secs(1), host(1, 1), || 0).is_some());
 }
 
 #[test]
@@ -57,15 +101,15 @@ fn a_network_of_64_bits_is_one_source_and_a_mapped_address_is_its_ipv4_host() {
     let (now, mut table) = table();
     let inside = |n: u16| SocketAddr::from(([0x2001, 0xDB8, 0, 1, n, n, n, n], 1));
     for n in 0..5 {
-        table.insert(now, inside(n), || n.into());
+        table.insert_proved(now, inside(n), || n.into());
     }
     assert_eq!(table.len(), 3);
-    table.insert(now, SocketAddr::from(([0x2001, 0xDB8, 0, 2, 0, 0, 0, 1], 1)), || 9);
+    table.insert_proved(now, SocketAddr::from(([0x2001, 0xDB8, 0, 2, 0, 0, 0, 1], 1)), || 9);
     assert_eq!(table.len(), 4, "another network");
     for port in 0..3 {
-        table.insert(now, host(1, port), || 0);
+        table.insert_proved(now, host(1, port), || 0);
     }
-    table.insert(now, "[::ffff:10.0.0.1]:9".parse().unwrap(), || 10);
+    table.insert_proved(now, "[::ffff:10.0.0.1]:9".parse().unwrap(), || 10);
     assert_eq!(table.len(), 7);
 }
 
@@ -104,33 +148,35 @@ fn a_peer_that_begins_anew_takes_its_own_place() {
 }
 
 #[test]
-fn a_cookie_is_asked_for_when_the_table_is_half_full_or_hellos_come_fast() {
+fn a_proof_is_asked_for_when_half_of_the_places_without_are_taken_or_hellos_come_fast() {
     let (now, mut table) = table();
-    for n in 0..4 {
+    for n in 0..2 {
         table.insert(now, host(n, 1), || 0);
-        assert!(!table.asks_for_cookie(now), "{} of 8", n + 1);
+        assert!(!table.asks_for_proof(now), "{} of 5", n + 1);
     }
     table.insert(now, host(9, 1), || 0);
-    assert!(table.asks_for_cookie(now));
+    assert!(table.asks_for_proof(now));
     present(&mut table);
-    assert!(!table.asks_for_cookie(now));
-    for _ in 0..100 {
+    assert!(!table.asks_for_proof(now));
+    for _ in 0..50 {
         table.insert(now, host(1, 1), || 0);
     }
-    assert!(table.asks_for_cookie(now));
-    assert!(table.asks_for_cookie(now + Duration::from_millis(1900)), "the second after a busy one is still wary");
-    assert!(!table.asks_for_cookie(now + Duration::from_millis(4000)));
+    assert!(table.asks_for_proof(now));
+    assert!(table.asks_for_proof(now + Duration::from_millis(1900)), "the second after a busy one is still wary");
+    assert!(!table.asks_for_proof(now + Duration::from_millis(4000)));
 }
 
 #[test]
-fn hellos_beyond_what_a_second_allows_make_nothing() {
+fn k09_without_a_proof_so_many_enter_in_a_second_and_with_one_any_number() {
     let (now, mut table) = table();
-    for _ in 0..1000 {
-        assert!(table.insert(now, host(1, 1), || 0).is_some());
+    for n in 0..100 {
+        assert!(table.insert(now, host(n, 1), || 0).is_some());
+        table.remove(host(n, 1));
     }
-    assert!(table.insert(now, host(2, 1), || panic!("made for nothing")).is_none());
+    assert!(table.insert(now, host(200, 2), || panic!("made for nothing")).is_none());
     assert_eq!(table.stats().refused, 1);
-    assert!(table.insert(now + Duration::from_secs(1), host(2, 1), || 0).is_some());
+    assert!(table.insert_proved(now, host(200, 2), || 0).is_some());
+    assert!(table.insert(now + Duration::from_secs(1), host(201, 1), || 0).is_some());
 }
 
 #[test]
@@ -152,42 +198,106 @@ fn the_table_does_what_a_plain_list_does() {
     for seed in 0..50 {
         let mut rng = StdRng::seed_from_u64(seed);
         let (mut now, mut table) = table();
-        let mut model: Vec<(Instant, SocketAddr, u32)> = Vec::new();
+        let mut model = Model::default();
         for step in 0..2000_u32 {
             now += Duration::from_millis(rng.random_range(1..2000));
             let address = host(rng.random_range(0..6), rng.random_range(0..4));
             match rng.random_range(0..4) {
-                0 => {
-                    let at = model.iter().position(|(_, other, _)| *other == address);
-                    assert_eq!(table.remove(address), at.map(|at| model.remove(at).2));
-                }
+                0 => assert_eq!(table.remove(address), model.remove(address)),
                 1 => {
-                    while let Some((_, value)) = table.expire(now) {
-                        assert!(model[0].0 + CONFIG.lifetime <= now);
-                        assert_eq!(value, model.remove(0).2);
+                    while let Some((address, value)) = table.expire(now) {
+                        assert!(model.peers[0].entered + CONFIG.lifetime <= now);
+                        assert_eq!(model.peers[0].address, address);
+                        assert_eq!(model.remove(address), Some(value));
                     }
-                    assert!(model.first().is_none_or(|(at, ..)| *at + CONFIG.lifetime > now));
+                    assert!(model.peers.first().is_none_or(|peer| peer.entered + CONFIG.lifetime > now));
+                }
+                2 => {
+                    let is_in = table.insert(now, address, || step).is_some();
+                    assert_eq!(is_in, model.insert(now, address, step));
                 }
                 _ => {
-                    model.retain(|(_, other, _)| *other != address);
-                    let of_source = |(_, other, _): &&(Instant, SocketAddr, u32)| other.ip() == address.ip();
-                    if model.iter().filter(of_source).count() >= CONFIG.per_source_max {
-                        let at = model.iter().position(|entry| of_source(&entry)).unwrap();
-                        model.remove(at);
-                    } else if model.len() >= CONFIG.candidates_max {
-                        model.remove(0);
-                    }
-                    model.push((now, address, step));
-                    table.insert(now, address, || step);
+                    assert!(table.insert_proved(now, address, || step).is_some());
+                    model.insert_proved(now, address, step);
                 }
             }
-            assert_eq!(table.len(), model.len());
-            for (_, address, value) in &model {
-                assert_eq!(table.candidate(*address).map(|candidate| candidate.value), Some(*value));
+            assert_eq!(table.len(), model.peers.len());
+            for peer in &model.peers {
+                let found = table.candidate(peer.address).map(|found| (found.value, found.is_proved));
+                assert_eq!(found, Some((peer.value, peer.is_proved)));
             }
-            table.sweep(now, |address, _| assert!(model.iter().any(|(_, other, _)| *other == address)));
+            table.sweep(now, |address, _| assert!(model.peers.iter().any(|peer| peer.address == address)));
             let sweep = table.next_sweep;
-            assert_eq!(table.poll_timeout(), model.first().map(|(at, ..)| sweep.min(*at + CONFIG.lifetime)));
+            let oldest = model.peers.first().map(|peer| sweep.min(peer.entered + CONFIG.lifetime));
+            assert_eq!(table.poll_timeout(), oldest);
         }
+    }
+}
+
+struct Peer {
+    entered: Instant,
+    address: SocketAddr,
+    value: u32,
+    is_proved: bool,
+}
+
+/// Peers in the order in which they came, and sources in the order in which their numbers of peers changed.
+#[derive(Default)]
+struct Model {
+    peers: Vec<Peer>,
+    sources: Vec<IpAddr>,
+}
+
+impl Model {
+    fn of(&self, ip: IpAddr) -> usize {
+        self.peers.iter().filter(|peer| peer.address.ip() == ip).count()
+    }
+
+    fn touch(&mut self, ip: IpAddr) {
+        self.sources.retain(|known| *known != ip);
+        self.sources.push(ip);
+    }
+
+    fn remove(&mut self, address: SocketAddr) -> Option<u32> {
+        let at = self.peers.iter().position(|peer| peer.address == address)?;
+        let peer = self.peers.remove(at);
+        self.touch(address.ip());
+        Some(peer.value)
+    }
+
+    fn remove_oldest_of(&mut self, ip: IpAddr) {
+        let oldest = self.peers.iter().find(|peer| peer.address.ip() == ip).map(|peer| peer.address);
+        self.remove(oldest.expect("it has one"));
+    }
+
+    fn insert(&mut self, now: Instant, address: SocketAddr, value: u32) -> bool {
+        let unproved = self.peers.iter().filter(|peer| !peer.is_proved).count();
+        let is_full = unproved >= CONFIG.unproved_max || self.peers.len() >= CONFIG.candidates_max;
+        let is_there = self.peers.iter().any(|peer| peer.address == address);
+        let enters = !is_full || is_there || self.of(address.ip()) >= CONFIG.per_source_max;
+        if enters {
+            self.enter(now, address, value, false);
+        }
+        enters
+    }
+
+    fn insert_proved(&mut self, now: Instant, address: SocketAddr, value: u32) {
+        match self.peers.iter_mut().find(|peer| peer.address == address) {
+            Some(peer) => peer.is_proved = true,
+            None => self.enter(now, address, value, true),
+        }
+    }
+
+    fn enter(&mut self, entered: Instant, address: SocketAddr, value: u32, is_proved: bool) {
+        self.remove(address);
+        if self.of(address.ip()) >= CONFIG.per_source_max {
+            self.remove_oldest_of(address.ip());
+        } else if self.peers.len() >= CONFIG.candidates_max {
+            let most = self.sources.iter().map(|ip| self.of(*ip)).max().expect("a full table");
+            let largest = *self.sources.iter().find(|ip| self.of(**ip) == most).expect("one has most");
+            self.remove_oldest_of(largest);
+        }
+        self.peers.push(Peer { entered, address, value, is_proved });
+        self.touch(address.ip());
     }
 }

@@ -1,0 +1,63 @@
+//! What each source may do in a second, in a fixed amount of memory.
+
+use std::hash::BuildHasher;
+use std::time::Instant;
+
+use super::{Salted, Source};
+
+/// Counters. Sources share one by the hash of their address, which only this end can compute.
+const BUCKETS: usize = 4096;
+
+/// Counts by source.
+#[derive(Debug)]
+pub(crate) struct SourceQuota {
+    salted: Salted,
+    start: Instant,
+    buckets: Box<[Bucket]>,
+}
+
+/// The second that is counted, and the count.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    second: u64,
+    count: u32,
+}
+
+impl SourceQuota {
+    /// A quota that nobody has used. Allocates all of its memory.
+    pub(crate) fn new(now: Instant, salted: Salted) -> Self {
+        Self { salted, start: now, buckets: vec![Bucket::default(); BUCKETS].into() }
+    }
+
+    /// Counts one more of `source`. Returns `false` if there were `max` in this second.
+    pub(crate) fn take(&mut self, now: Instant, source: Source, max: u32) -> bool {
+        let second = now.saturating_duration_since(self.start).as_secs();
+        let index = usize::try_from(self.salted.hash_one(source) % BUCKETS as u64).unwrap_or_default();
+        let Some(bucket) = self.buckets.get_mut(index) else { return false };
+        if bucket.second != second {
+            *bucket = Bucket { second, count: 0 };
+        }
+        bucket.count = bucket.count.saturating_add(1);
+        bucket.count <= max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_source_has_its_own_count_and_a_new_one_each_second() {
+        let start = Instant::now();
+        let mut quota = SourceQuota::new(start, Salted::new(7));
+        let source = |host: u8| Source::of(SocketAddr::from(([10, 0, 0, host], 1)));
+        let taken = (0..100).filter(|_| quota.take(start, source(1), 30)).count();
+        assert_eq!(taken, 30);
+        assert!(quota.take(start, source(2), 30), "another source");
+        assert!(!quota.take(start + Duration::from_millis(999), source(1), 30));
+        assert!(quota.take(start + Duration::from_secs(1), source(1), 30));
+    }
+}
