@@ -234,3 +234,53 @@ async fn handles_of_an_association_whose_runtime_is_gone_do_not_hang() {
     assert!(matches!(soon(near.closed()).await, Err(ChannelError::Association(_)) | Ok(())));
     assert!(matches!(soon(pair.a.connected()).await, Err(ConnectError::Closed { .. })));
 }
+
+/// The answer to the peer's reset has left when `close` resolves: the program may end then, and the peer's `recv` says
+/// `None` at once, without waiting for a time-out.
+#[tokio::test]
+async fn a_channel_has_ended_for_the_peer_too_when_the_runtime_ends_right_after_its_close() {
+    for round in 0..20 {
+        let server = Endpoint::bind("127.0.0.1:0").unwrap();
+        let address = server.local_address();
+        let process = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = Endpoint::bind("127.0.0.1:0").unwrap();
+                let channel = client.connect(address).await.unwrap().open_channel("last").await.unwrap();
+                for n in 0..50 {
+                    channel.send(numbered(n, 20_000)).await.unwrap();
+                }
+                channel.close().await.unwrap();
+            });
+            runtime.shutdown_background();
+        });
+        let b = soon(server.accept()).await.unwrap().await.unwrap();
+        let far = soon(b.accept_channel()).await.unwrap();
+        for n in 0..50 {
+            assert_eq!(number(&soon(far.recv()).await.unwrap().unwrap()), n);
+        }
+        assert_eq!(soon(far.recv()).await, None, "round {round}");
+        assert_eq!(soon(far.closed()).await, Ok(()), "round {round}");
+        process.join().unwrap();
+    }
+}
+
+/// The reader need not wait until both directions are reset.
+#[tokio::test]
+async fn recv_says_none_as_soon_as_the_peer_has_closed_though_this_end_has_something_to_send() {
+    let pair = Pair::with(small()).await;
+    let (near, far) = pair.channel("half").await;
+    while near.try_send(numbered(0, 1000)).is_ok() || pair.a.stats().peer_rwnd > 0 {
+        tokio::task::yield_now().await;
+    }
+    // This end drains first, which takes as long as the peer does not read.
+    let closing = near.close();
+    far.send("last").await.unwrap();
+    drop(far.close());
+    assert_eq!(soon(near.recv()).await.unwrap().unwrap(), Message::from("last"));
+    assert_eq!(soon(near.recv()).await, None);
+    assert_eq!(near.recv().await, None);
+    assert_eq!(near.ready_state(), ReadyState::Closing);
+    while far.recv().await.is_some() {}
+    soon(closing).await.unwrap();
+}

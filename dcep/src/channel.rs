@@ -135,6 +135,11 @@ impl Channel {
         self.has_discarded
     }
 
+    /// The error that the channel is going to end with, if it is known before the end.
+    pub(crate) fn error(&self) -> Option<&ChannelError> {
+        self.error.as_ref()
+    }
+
     /// True if the peer has not answered DATA_CHANNEL_OPEN yet.
     pub(crate) fn awaits_ack(&self) -> bool {
         self.origin == Origin::Local && !self.heard

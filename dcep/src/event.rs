@@ -40,7 +40,8 @@ pub enum Event {
     /// A channel made here is open (W3C "open"). Comes at most once, and not for a channel that was closed before.
     Open(ChannelId),
     /// `recv` has something, after having had nothing. Comes again only after `recv` has returned `None` or the last
-    /// message.
+    /// message. Comes also when the peer closes a channel that is closing here and has nothing: a reader that waits for a message then
+    /// learns from [`receive_end`](crate::DataChannels::receive_end) that none comes.
     Readable(ChannelId),
     /// `send` said that the buffer was full, and may now go through. Comes once for each channel that was refused.
     Writable(ChannelId),

@@ -37,6 +37,12 @@ pub(crate) struct Inner {
     /// Channels of the peer that the application has not taken yet.
     incoming: VecDeque<ChannelId>,
     waiters: Waiters,
+    /// Tasks that a call of this end wakes, until the lock is released.
+    local_wakers: Vec<Waker>,
+    /// Channels that have ended, and whose last packet is not written yet.
+    ended: Vec<ChannelId>,
+    /// Channels that have ended, and whose last packet is being sent.
+    leaving: Vec<ChannelId>,
     /// Handles of the association and of its channels.
     handles: usize,
     /// Channels that are not closed.
@@ -66,6 +72,9 @@ impl Inner {
             slots: HashMap::new(),
             incoming: VecDeque::new(),
             waiters: Waiters::default(),
+            local_wakers: Vec::new(),
+            ended: Vec::new(),
+            leaving: Vec::new(),
             handles: 0,
             channels_alive: 0,
             is_connected: false,
@@ -135,6 +144,9 @@ impl Inner {
         if matches!(state, ReadyState::Closing | ReadyState::Closed) {
             return Poll::Ready(Err(slot.send_error(state)));
         }
+        if self.is_ending || self.closed.is_some() {
+            return Poll::Ready(Err(SendError::AssociationClosed));
+        }
         if slot.is_full {
             return Poll::Pending;
         }
@@ -159,7 +171,7 @@ impl Inner {
         }
     }
 
-    /// The next message; then, once, the error that the channel ended with; then `Ready(None)`.
+    /// Returns the next message; then, once, the error that the channel ended with; then `Ready(None)`.
     pub(crate) fn poll_recv(&mut self, now: Instant, id: ChannelId) -> Poll<Option<Result<Message, ChannelError>>> {
         if let Some(message) = self.channels.recv(now, &mut self.core, id) {
             // Reading opens the receive window, which the peer may have to be told.
@@ -167,33 +179,65 @@ impl Inner {
             return Poll::Ready(Some(Ok(Message::from_core(message))));
         }
         let Some(slot) = self.slots.get_mut(&id) else { return Poll::Ready(None) };
-        match &slot.end {
-            None => Poll::Pending,
-            Some(Err(error)) if !slot.is_end_given => {
-                slot.is_end_given = true;
-                Poll::Ready(Some(Err(error.clone())))
-            }
-            Some(_) => Poll::Ready(None),
+        if slot.is_end_given {
+            return Poll::Ready(None);
         }
+        let end = match &slot.end {
+            Some(end) => end.as_ref().err(),
+            // The peer may have closed, and this end not be done with its own direction.
+            None => match self.channels.receive_end(id) {
+                Some(end) => end.err(),
+                None => return Poll::Pending,
+            },
+        };
+        slot.is_end_given = true;
+        Poll::Ready(end.cloned().map(Err))
     }
 
-    /// How the channel ended, once it has.
+    /// Returns how the channel ended, once it has and its last packet has left.
     pub(crate) fn poll_end(&self, id: ChannelId) -> Poll<Result<(), ChannelError>> {
         match self.slots.get(&id) {
-            Some(slot) => slot.end.clone().map_or(Poll::Pending, Poll::Ready),
+            Some(slot) => slot.end.clone().filter(|_| slot.is_end_sent).map_or(Poll::Pending, Poll::Ready),
             None => Poll::Ready(Ok(())),
         }
     }
 
     pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
         self.channels.close(now, &mut self.core, id);
+        self.wake_channel(id);
         self.has_work = true;
+    }
+
+    pub(crate) fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, threshold: usize) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.buffered_amount_low_threshold = threshold;
+        }
+        self.channels.set_buffered_amount_low_threshold(&mut self.core, id, threshold);
+        self.wake_channel(id);
+    }
+
+    /// Wakes everybody who waits on a channel that a call of this end has changed. The layers below report what the peer
+    /// does, not what they are told to do.
+    fn wake_channel(&mut self, id: ChannelId) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.waiters.wake_all(&mut self.local_wakers);
+        }
+    }
+
+    /// Wakes everybody who waits on the association or on one of its channels, because this end has ended it.
+    fn wake_everybody(&mut self) {
+        self.waiters.wake_all(&mut self.local_wakers);
+        for slot in self.slots.values_mut() {
+            slot.waiters.wake_all(&mut self.local_wakers);
+        }
     }
 
     /// Throws away what waits on a closing channel. Returns the bytes.
     pub(crate) fn discard_unsent(&mut self, now: Instant, id: ChannelId) -> usize {
         self.has_work = true;
-        self.channels.discard_unsent(now, &mut self.core, id)
+        let discarded = self.channels.discard_unsent(now, &mut self.core, id);
+        self.wake_channel(id);
+        discarded
     }
 
     pub(crate) fn hold_association(&mut self) {
@@ -259,12 +303,14 @@ impl Inner {
             self.channels.forget(now, &mut self.core, id);
             self.release_reference(id);
         }
+        self.wake_everybody();
     }
 
     pub(crate) fn abort(&mut self, now: Instant, reason: &str) {
         self.is_ending = true;
         self.core.abort(now, reason);
         self.has_work = true;
+        self.wake_everybody();
     }
 
     /// How the association ended, once it has in every respect: whoever waited may end the process.
@@ -274,6 +320,8 @@ impl Inner {
 
     pub(super) fn finish(&mut self, wakers: &mut Vec<Waker>) {
         self.is_finished = true;
+        self.leaving.append(&mut self.ended);
+        self.on_sent(wakers);
         self.waiters.wake(Interest::Progress, wakers);
     }
 
@@ -281,6 +329,28 @@ impl Inner {
         match place.channel {
             Some(id) => self.slots.get_mut(&id).map(|slot| &mut slot.waiters),
             None => Some(&mut self.waiters),
+        }
+    }
+
+    /// The driver has written what there was to send; `is_all` is true if that was nothing. The answers to the resets of
+    /// the channels that have ended are among it.
+    pub(super) fn on_written(&mut self, is_all: bool, wakers: &mut Vec<Waker>) {
+        if is_all || !self.core.has_answer_to_transmit() {
+            self.leaving.append(&mut self.ended);
+        }
+        if is_all {
+            self.on_sent(wakers);
+        }
+    }
+
+    /// The system has taken what the driver had written.
+    pub(super) fn on_sent(&mut self, wakers: &mut Vec<Waker>) {
+        for id in self.leaving.drain(..) {
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.is_end_sent = true;
+                slot.events.push(EventKind::Close);
+                slot.waiters.wake_all(wakers);
+            }
         }
     }
 
@@ -301,6 +371,7 @@ impl Inner {
     /// Passes on all that has happened. Returns whether anything has.
     pub(super) fn settle(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
+        wakers.append(&mut self.local_wakers);
         while let Some(event) = self.channels.poll_event(now, &mut self.core) {
             self.on_event(now, event, wakers);
             has_changed = true;
@@ -347,10 +418,10 @@ impl Inner {
                     if error.is_some() {
                         slot.events.push(EventKind::Error);
                     }
-                    slot.events.push(EventKind::Close);
                     slot.end = Some(error.map_or(Ok(()), Err));
                     slot.waiters.wake_all(wakers);
                 });
+                self.ended.push(id);
                 self.remove_if_unused(id);
             }
             Event::AssociationClosed(reason) => {

@@ -166,9 +166,11 @@ impl Shared {
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
+        inner.on_sent(&mut wakers);
         inner.handle_timeout(now);
         inner.settle(now, &mut wakers);
         let transmit = inner.core.poll_transmit(now, max_datagrams, buffer);
+        inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.settle(now, &mut wakers);
         let turn = Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };

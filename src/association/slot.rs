@@ -21,7 +21,9 @@ pub(crate) struct Slot {
     pub(crate) buffered_amount_low_threshold: usize,
     /// How it ended, once it has.
     pub(crate) end: Option<Result<(), ChannelError>>,
-    /// Whether `recv` has said how it ended.
+    /// True if the peer has been told of the end, as far as the socket takes it: the last packet has left.
+    pub(crate) is_end_sent: bool,
+    /// True if `recv` has returned the end.
     pub(crate) is_end_given: bool,
 }
 

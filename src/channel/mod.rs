@@ -119,12 +119,7 @@ impl DataChannel {
     /// Sets the buffered amount at which it counts as low.
     pub fn set_buffered_amount_low_threshold(&self, threshold: usize) {
         let id = self.handle.id;
-        self.handle.shared.command(|inner, _| {
-            if let Some(slot) = inner.slot(id) {
-                slot.buffered_amount_low_threshold = threshold;
-            }
-            inner.channels.set_buffered_amount_low_threshold(&mut inner.core, id, threshold);
-        });
+        self.handle.shared.command(|inner, _| inner.set_buffered_amount_low_threshold(id, threshold));
     }
 
     /// Waits until the buffered amount is at its threshold or below, or nothing more can be sent anyway.
@@ -278,7 +273,7 @@ impl DataChannel {
         self.wait(Interest::Life, |inner, _| match inner.slot(id) {
             None => Poll::Ready(None),
             Some(slot) => match slot.next_event() {
-                None if slot.end.is_none() => Poll::Pending,
+                None if !slot.is_end_sent => Poll::Pending,
                 event => Poll::Ready(event),
             },
         })

@@ -236,7 +236,11 @@ impl DataChannels {
             }
         } else {
             // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not.
+            let has_nothing = channel.unread() == 0;
             self.drop_control(id);
+            if has_nothing {
+                self.events.push_back(Event::Readable(id));
+            }
         }
     }
 

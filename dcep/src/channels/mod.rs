@@ -13,7 +13,7 @@ use narrowboat_sctp::{Association, Credit, StreamId};
 
 use crate::channel::Channel;
 use crate::config::{Config, Role};
-use crate::error::{OpenError, SendError};
+use crate::error::{ChannelError, OpenError, SendError};
 use crate::event::{ChannelId, Event, ReadyState};
 use crate::ids::StreamIds;
 use crate::message::Message;
@@ -172,6 +172,17 @@ impl DataChannels {
     #[must_use]
     pub fn unread(&self, id: ChannelId) -> usize {
         self.channels.get(&id).map_or(0, Channel::unread)
+    }
+
+    /// Returns `Some` once no message can come after what [`recv`](Self::recv) has now, which is before the channel is
+    /// closed: `Ok` if the peer has reset its direction (RFC 6525 §5.2.2), or the error that the channel will end with.
+    #[must_use]
+    pub fn receive_end(&self, id: ChannelId) -> Option<Result<(), &ChannelError>> {
+        let channel = self.channels.get(&id).filter(|channel| channel.state() == ReadyState::Closing)?;
+        match channel.error() {
+            Some(error) => Some(Err(error)),
+            None => self.streams.get(&channel.stream)?.is_incoming_reset().then_some(Ok(())),
+        }
     }
 
     // Commands

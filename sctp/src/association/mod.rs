@@ -408,6 +408,13 @@ impl Association {
         transmit
     }
 
+    /// True if an answer to a request of the peer waits for room in a packet that
+    /// [`poll_transmit`](Self::poll_transmit) writes.
+    #[must_use]
+    pub fn has_answer_to_transmit(&self) -> bool {
+        !self.outbox.packets.is_empty() || !self.outbox.reconfig_responses.is_empty()
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
