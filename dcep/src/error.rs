@@ -1,6 +1,6 @@
 //! Errors by blame: an `Err` is the caller's doing, a [`ChannelError`] the peer's or the network's.
 
-use narrowboat_sctp::{CloseReason, ResetFailure, StreamId};
+use narrowboat_sctp::{CloseReason, StreamId};
 
 use crate::control::ControlError;
 use crate::event::ReadyState;
@@ -93,16 +93,10 @@ pub enum ChannelError {
         /// Application bytes that were accepted and never sent whole; 0 if only empty messages were.
         discarded: usize,
     },
-    /// The peer did not reset the stream that it was asked to. The id is not used again in this association.
-    #[error(transparent)]
-    Reset(ResetFailure),
     /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
     /// the id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
     ResetNotSupported,
-    /// The peer took part in closing, but did not reset its own side within `close_timeout`.
-    #[error("the peer did not close its side in time")]
-    PeerDidNotReset,
     /// The peer accepts fewer streams than that, which the handshake revealed (RFC 8832 §6).
     #[error("stream {stream} does not exist: the association has {streams} streams")]
     NoSuchStream {

@@ -56,8 +56,9 @@
 //! | closed before DATA_CHANNEL_ACK | as any other; if the peer resets a channel that it has not acknowledged: [`Refused`](ChannelError::Refused) |
 //! | closed before the association is up | if no message waits: nothing goes out, `Closed` at once. Otherwise the channel is opened, the messages are sent, and it is closed |
 //! | the peer does not offer RE-CONFIG | `Closed` at once, with [`ResetNotSupported`](ChannelError::ResetNotSupported); what was accepted is still sent |
-//! | our reset is refused or never answered | `Closed` with [`Reset`](ChannelError::Reset), after as many tries as the association makes; the id is not used again |
-//! | the peer performs our reset but never resets its side | `Closed` with [`PeerDidNotReset`](ChannelError::PeerDidNotReset) after `close_timeout` without a sign of life on the stream; the id is used again only if the reset comes after all |
+//! | our reset is not answered | it is repeated for as long as the association lasts, so that after an outage both ends close; a peer that answers nothing ends the association |
+//! | our reset is refused for the whole of `reset_timeout` | the association is aborted with [`ResetRefused`](narrowboat_sctp::CloseReason::ResetRefused), which ends the channel at both ends |
+//! | the peer performs our reset but does not reset its side | the channel stays `Closing` for as long as the association lasts: one end alone cannot know that the other is done |
 //! | the peer breaks a rule | `Closing`, our reset, `Closed` with the error; what comes meanwhile is thrown away and counted |
 //! | the peer's next channel on the id arrives before the answer to our reset | it waits, holding its part of the receive window, until the answer is there |
 //! | the association ends or restarts | `Closed` for each channel: without error after a graceful shutdown, which delivers everything first; but with [`Association`](ChannelError::Association) if the peer never acknowledged DATA_CHANNEL_OPEN, since it may have refused the channel |

@@ -26,7 +26,7 @@ pub(crate) enum Outgoing {
     Resetting,
     /// The peer has performed it.
     Reset,
-    /// The peer cannot be brought to it. The id is of no use any more.
+    /// The peer does not know resets (RFC 6525). The id is of no use any more.
     Failed,
 }
 
@@ -42,7 +42,7 @@ pub(crate) enum Arrival {
 /// ```text
 ///            our reset asked for      performed
 /// outgoing:  in use ─────▶ resetting ─────▶ reset ┐
-///                             │ refused, no answer ├─▶ both: the id is free
+///                             │ not supported     ├─▶ both: the id is free
 ///                             ▼                   │
 ///                          failed: never free     │
 /// incoming:  in use ────────────────────▶ reset ──┘

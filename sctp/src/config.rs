@@ -63,9 +63,11 @@ pub struct Config {
     pub congestion_control: CongestionControl,
     /// Time that a graceful shutdown may take in all (T5-shutdown-guard, RFC 9260 §9.2). Default 30 s.
     pub shutdown_guard: Duration,
-    /// How often the peer may refuse or fail a stream reset before the channel is given up with an error. Default 10.
+    /// How often, at least, the peer may refuse a stream reset before the association is aborted. Default 10.
     pub reset_attempts_max: u32,
-    /// How long a stream reset may remain unanswered, or "in progress", in all. Default 30 s.
+    /// How long the peer may refuse a stream reset before the association is aborted. Default 30 s. "In progress" counts
+    /// as a refusal once the peer has acknowledged everything that it could wait for. A request that nobody answers is
+    /// repeated for as long as the association lasts (RFC 6525 §5.1.1): what ends it is `association_max_retransmits`.
     pub reset_timeout: Duration,
     /// Offer and accept FORWARD-TSN (RFC 3758). Default true. For tests against peers without it.
     pub partial_reliability: bool,

@@ -66,17 +66,6 @@ pub enum ResetError {
     NoSuchStream(StreamId),
 }
 
-/// Why a reset that was started came to nothing: the peer's doing or the network's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResetFailure {
-    /// The peer refused as often as the configuration allows.
-    #[error("the peer refused to reset the stream ({0:?})")]
-    Refused(crate::wire::ResetResult),
-    /// The peer answered "in progress", or not at all, for the whole of `reset_timeout`.
-    #[error("the peer did not reset the stream in time")]
-    TimedOut,
-}
-
 /// Why an association ended. Every association reports exactly one, in [`Event::Closed`](crate::Event::Closed).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CloseReason {
@@ -106,6 +95,10 @@ pub enum CloseReason {
     /// The graceful shutdown took longer than `shutdown_guard`.
     #[error("the peer did not finish the shutdown in time: what was sent last may not have arrived")]
     ShutdownTimedOut,
+    /// The peer refused to reset a stream for the whole of `reset_timeout`, and `reset_attempts_max` times. It has been
+    /// sent an ABORT: a stream that is closed at one end and open at the other would lose messages silently.
+    #[error("the peer refused to close a channel again and again ({0:?}): connect anew")]
+    ResetRefused(crate::wire::ResetResult),
     /// The peer broke a rule that the association cannot survive; it has been sent an ABORT.
     #[error("the peer violated the protocol: {0}")]
     PeerViolation(#[from] Violation),

@@ -1,6 +1,6 @@
 //! What an association tells its owner.
 
-use crate::error::{CloseReason, ResetFailure};
+use crate::error::CloseReason;
 use crate::message::{Message, StreamId};
 
 /// Streams that a reset speaks of.
@@ -37,13 +37,9 @@ pub enum Event {
     /// The peer has reset its outgoing side of these streams: all that it sent on them before came in earlier events,
     /// and the next message on them belongs to a new use of the id (RFC 6525 §5.2.2).
     IncomingReset(Streams),
-    /// A reset that was asked for with `reset_streams` ended: performed, so that the id starts again at SSN 0, or failed.
-    OutgoingReset {
-        /// The stream.
-        stream: StreamId,
-        /// How it ended.
-        outcome: Result<(), ResetFailure>,
-    },
+    /// The peer has performed a reset of this stream that was asked for with `reset_streams`: the id starts again at
+    /// SSN 0. A reset ends in this event or with the association.
+    OutgoingReset(StreamId),
     /// The buffered amount of the stream fell to its threshold or below, having been above it.
     BufferedAmountLow(StreamId),
     /// `send` said that the buffer was full, and has room again.

@@ -31,7 +31,7 @@ pub use cookie::CookieKeys;
 #[doc(hidden)]
 pub use effort::steps;
 pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
-pub use error::{CloseReason, ResetError, ResetFailure, SendError, SignalledInitError, TransportFailure, Violation};
+pub use error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure, Violation};
 pub use event::{Event, Streams};
 pub use message::{Credit, Message, Payload, Ppid, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};

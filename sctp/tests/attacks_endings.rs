@@ -332,3 +332,24 @@ fn h09_a_service_that_is_killed_and_started_again_on_its_port() {
     assert!(server.events.iter().any(|(_, event)| matches!(event, Event::Restarted)), "{:?}", server.events);
     assert_eq!(server.endpoint.len(), 1);
 }
+
+/// A peer that hears this end, and is not heard, learns at once that it was given up.
+#[test]
+fn an_end_that_gives_its_peer_up_says_so_in_one_abort() {
+    type Ask = fn(&mut Victim);
+    let asks: [(&str, State, Ask); 4] = [
+        ("DATA", State::Established, |victim| drop(victim.message(1, b"x"))),
+        ("HEARTBEAT", State::Established, |_| {}),
+        ("RE-CONFIG", State::Established, |victim| victim.association.reset_streams(victim.now, &[1]).unwrap()),
+        ("SHUTDOWN", State::ShutdownSent, |_| {}),
+    ];
+    for (what, state, ask) in asks {
+        // The guard would end the shutdown first.
+        let mut victim = Victim::with_config(state, Config { shutdown_guard: 600 * SECOND, ..Config::default() });
+        ask(&mut victim);
+        let sent = kinds(&victim.pass(200 * SECOND));
+        assert_eq!(sent.iter().filter(|kind| **kind == C::ABORT).count(), 1, "{what}: {sent:?}");
+        assert_eq!(sent.last(), Some(&C::ABORT), "{what}");
+        assert_eq!(victim.closed(), Some(CloseReason::PeerUnreachable), "{what}");
+    }
+}

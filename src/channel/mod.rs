@@ -225,13 +225,21 @@ impl DataChannel {
 
     /// Closes the channel, from now on: its state is [`Closing`](ReadyState::Closing), and `send` is refused. What was
     /// accepted before is still sent, then this direction is reset, and the peer resets the other (RFC 8831 §6.7). The
-    /// future says when both are done, and need not be kept. What the peer sent before that can still be received.
+    /// future resolves when both are done, and need not be kept. What the peer sent before that can still be received.
+    ///
+    /// What the *peer* has accepted and not sent when it hears of the close is discarded there, as Chromium does and other
+    /// than Firefox: its channel ends with an error that says how much. Agree on a last message first if both ends send.
+    ///
+    /// The future has no time-out of its own. A reset that is not answered is repeated for as long as the association
+    /// lasts, so that an outage never leaves the channel open at one end alone; a peer that is silent ends the association
+    /// after some 70 seconds. A peer that neither reads nor closes is waited for:
+    /// [`discard_unsent`](Self::discard_unsent) is the way out of the first, `tokio::time::timeout` out of both.
     ///
     /// Closing twice does nothing more.
     ///
     /// # Errors
     ///
-    /// Of the future: why the channel ended without both resets.
+    /// Of the future: why the channel ended without both resets, mostly the end of the association.
     ///
     /// # Cancel safety
     ///

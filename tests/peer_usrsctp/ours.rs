@@ -147,7 +147,7 @@ impl Ours {
 
     /// Whether the stream's outgoing reset was performed.
     pub(crate) fn has_reset(&self, wanted: StreamId) -> bool {
-        self.times(|e| matches!(e, Event::OutgoingReset { stream, outcome: Ok(()) } if *stream == wanted)) > 0
+        self.times(|e| matches!(e, Event::OutgoingReset(stream) if *stream == wanted)) > 0
     }
 
     /// Whether the peer's reset of the stream has come.

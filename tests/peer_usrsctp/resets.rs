@@ -68,7 +68,7 @@ fn both_ends_reset_the_same_stream_at_once() {
             pair.until("both directions are reset, for both", |p| {
                 p.ours.has_reset(2) && p.ours.was_reset(2) && p.peer.said("reset-done 2") && p.peer.said("peer-reset 2")
             });
-            let resets = |e: &Event| matches!(e, Event::IncomingReset(_) | Event::OutgoingReset { .. });
+            let resets = |e: &Event| matches!(e, Event::IncomingReset(_) | Event::OutgoingReset(_));
             assert_eq!(pair.ours.times(resets), 2, "each of our two events once: {:?}", pair.ours.events);
             pair.ours.events.clear();
             pair.peer.reports.clear();
@@ -85,9 +85,7 @@ fn many_streams_are_reset_together_and_all_at_once() {
             pair.send(*stream, 10, 1, 0, SendOptions::default());
         }
         pair.ours.reset(&list);
-        pair.until("300 of our streams are reset", |p| {
-            p.ours.times(|e| matches!(e, Event::OutgoingReset { outcome: Ok(()), .. })) == 300
-        });
+        pair.until("300 of our streams are reset", |p| p.ours.times(|e| matches!(e, Event::OutgoingReset(_))) == 300);
         for stream in &list {
             pair.send(*stream, 10, 1, 1, SendOptions::default());
         }
@@ -113,7 +111,7 @@ fn a_request_to_reset_our_side_is_answered_by_our_reset() {
         pair.peer_has(4, 1_000, 3, 0, "o");
         pair.peer.tell("reset-in 4");
         pair.until("our outgoing side is reset", |p| p.peer.said("peer-reset 4"));
-        pair.until("and works again", |p| p.ours.times(|e| matches!(e, Event::OutgoingReset { .. })) <= 1);
+        pair.until("and works again", |p| p.ours.times(|e| matches!(e, Event::OutgoingReset(_))) <= 1);
         while pair.ours.association().is_resetting(4) {
             pair.ours.turn();
         }

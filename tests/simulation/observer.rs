@@ -27,8 +27,6 @@ pub(crate) struct Situation<'a> {
     pub(crate) is_plain: bool,
     /// The network has no faults any more, and everything is read.
     pub(crate) healed: bool,
-    /// Within which a reset is answered, or given up.
-    pub(crate) reset_timeout: Nanos,
     /// What the application was promised about the message that begins with this chunk.
     pub(crate) promise: &'a dyn Fn(&Data<'_>) -> Promise,
 }
@@ -278,7 +276,7 @@ impl Observer {
             kind::FORWARD_TSN => flows.outgoing.on_forward_tsn(&chunk.forward_tsn().expect("I04: FORWARD-TSN")),
             kind::RE_CONFIG => {
                 for parameter in chunk.reconfig().expect("I04: RE-CONFIG") {
-                    flows.resets.on_sent(situation, &parameter, &mut flows.outgoing, &flows.incoming);
+                    flows.resets.on_sent(&parameter, &mut flows.outgoing, &flows.incoming);
                 }
             }
             _ => {}

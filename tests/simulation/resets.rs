@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::Nanos;
 use crate::incoming::Incoming;
-use crate::observer::Situation;
 use crate::outgoing::Outgoing;
 use crate::packet::Reconfig;
 
@@ -17,8 +15,6 @@ const IN_PROGRESS: u32 = 6;
 #[derive(Debug)]
 pub(crate) struct Resets {
     next_request: u32,
-    /// Requests in a row that were given up without an answer. The peer may not have seen them, and says so.
-    given_up: u32,
     request: Option<Request>,
     /// Last TSN and streams of the peer's requests.
     asked: BTreeMap<u32, (u32, Vec<u16>)>,
@@ -31,46 +27,26 @@ struct Request {
     last_tsn: u32,
     streams: Vec<u16>,
     in_progress: bool,
-    at: Nanos,
 }
 
 impl Resets {
     /// RFC 6525 §4.1: request numbers start at the initial TSN.
     pub(crate) fn new(initial: u32) -> Self {
-        Self { next_request: initial, given_up: 0, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
+        Self { next_request: initial, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
     }
 
-    pub(crate) fn on_sent(
-        &mut self,
-        situation: &Situation<'_>,
-        parameter: &Reconfig,
-        outgoing: &mut Outgoing,
-        incoming: &Incoming,
-    ) {
+    pub(crate) fn on_sent(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, incoming: &Incoming) {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
-                self.on_request(situation, *request, *last_tsn, streams, outgoing);
+                self.on_request(*request, *last_tsn, streams, outgoing);
             }
             Reconfig::Response { request, result } => self.on_answer(*request, *result, incoming),
             other => panic!("I30: {other:?} is nothing that we send"),
         }
     }
 
-    fn on_request(
-        &mut self,
-        situation: &Situation<'_>,
-        number: u32,
-        last_tsn: u32,
-        streams: &[u16],
-        outgoing: &mut Outgoing,
-    ) {
-        let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false, at: situation.now };
-        // Given up, for want of an answer: its streams stay as they are.
-        let gave_up = |old: &mut Request| old.number != number && situation.now >= old.at + situation.reset_timeout;
-        if let Some(old) = self.request.take_if(gave_up) {
-            self.given_up = if old.in_progress { 0 } else { self.given_up + 1 };
-            outgoing.on_reset_answered(&old.streams, false);
-        }
+    fn on_request(&mut self, number: u32, last_tsn: u32, streams: &[u16], outgoing: &mut Outgoing) {
+        let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false };
         if let Some(old) = &self.request {
             if old.number == number {
                 assert_eq!((old.last_tsn, &old.streams), (last_tsn, &new.streams), "I30: request {number} changed");
@@ -118,12 +94,6 @@ impl Resets {
             }
             Reconfig::Response { request, result } => {
                 let Some(ours) = self.request.as_mut().filter(|ours| ours.number == *request) else { return };
-                if *result == BAD_SEQUENCE_NUMBER && self.given_up > 0 {
-                    self.given_up -= 1;
-                    self.next_request = request.wrapping_sub(1);
-                } else {
-                    self.given_up = 0;
-                }
                 if *result == IN_PROGRESS {
                     ours.in_progress = true;
                     return;

@@ -278,7 +278,6 @@ impl Session {
             unread_bytes: model.map_or(0, |model| self.app.unread_bytes(&self.stack, model)),
             is_plain: model.is_some_and(|model| self.app.is_plain(&self.stack, model)),
             healed: self.app.is_prompt(),
-            reset_timeout: nanos(config.reset_timeout),
             promise,
         }
     }

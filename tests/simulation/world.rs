@@ -382,7 +382,6 @@ fn stranger<'a>(
         unread_bytes: 0,
         is_plain: false,
         healed: false,
-        reset_timeout: Nanos::MAX,
         promise,
     }
 }

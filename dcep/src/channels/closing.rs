@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, ResetFailure, StreamId, Streams};
+use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, StreamId, Streams};
 
 use super::{DataChannels, Phase};
 use crate::channel::{Cause, Channel, Origin};
@@ -95,19 +95,9 @@ impl DataChannels {
         }
     }
 
-    /// Our reset of the stream ended.
-    pub(super) fn on_outgoing_reset(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        id: StreamId,
-        outcome: Result<(), ResetFailure>,
-    ) {
+    /// The peer has performed our reset of the stream.
+    pub(super) fn on_outgoing_reset(&mut self, now: Instant, association: &mut Association, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if let Err(failure) = outcome {
-            self.on_reset_failed(now, association, id, ChannelError::Reset(failure));
-            return;
-        }
         if stream.outgoing() != Outgoing::Resetting {
             return;
         }
@@ -117,7 +107,8 @@ impl DataChannels {
         }
     }
 
-    /// Looks at the closing of streams on which nothing may have happened for long.
+    /// Discards what the application leaves unread on channels that it has closed, if nothing has happened for long. That
+    /// is all that a time-out does: a channel is closed when both ends have reset the stream, or with the association.
     pub(super) fn on_timeout(&mut self, now: Instant, association: &mut Association) {
         while let Some(&(deadline, id)) = self.deadlines.first()
             && deadline <= now
@@ -126,22 +117,15 @@ impl DataChannels {
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             stream.deadline = None;
             let Some(channel_id) = stream.channel() else { continue };
-            let (stalled, outgoing) = (stream.progress() + self.config.close_timeout <= now, stream.outgoing());
+            let is_stalled = stream.progress() + self.config.close_timeout <= now;
+            if is_stalled {
+                stream.on_progress(now);
+            }
             let incoming_reset = stream.is_incoming_reset();
             let Some(channel) = self.channels.get(&channel_id) else { continue };
-            if stalled && channel.is_closed_here() && channel.unread() > 0 && !incoming_reset {
+            if is_stalled && channel.is_closed_here() && channel.unread() > 0 && !incoming_reset {
                 // Nobody reads; what lies there may keep the window closed that the peer needs to finish.
                 self.throw_away_unread(now, association, channel_id, DropReason::UnreadAfterClose);
-            } else if stalled && outgoing == Outgoing::Reset {
-                // The stream stays until the peer's reset comes after all; it may still send on it.
-                self.abandon_stream(id);
-                self.finish(channel_id, Some(ChannelError::PeerDidNotReset));
-                continue;
-            }
-            if let Some(stream) = self.streams.get_mut(&id)
-                && stalled
-            {
-                stream.on_progress(now);
             }
             self.watch(now, id);
         }
@@ -259,7 +243,7 @@ impl DataChannels {
         }
     }
 
-    /// The peer cannot be brought to reset the stream: the channel ends here, and the id is never used again.
+    /// The peer cannot be asked to reset the stream: the channel ends here, and the id is never used again.
     fn on_reset_failed(&mut self, now: Instant, association: &mut Association, id: StreamId, error: ChannelError) {
         tracing::debug!(stream = id, %error, "stream given up");
         let Some(stream) = self.streams.get_mut(&id) else { return };

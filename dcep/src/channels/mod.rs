@@ -237,7 +237,14 @@ impl DataChannels {
     /// The state is `Closing` at once. What was accepted before is still sent, or abandoned if the channel is partially
     /// reliable, as long as the association lasts; then this end's stream is reset, and the peer answers with its own
     /// reset. What it sent before that can be read, whether [`Event::Closed`] has come or not. What is left unread for
-    /// `close_timeout` while the peer has not reset its side is thrown away, lest it keep the receive window closed.
+    /// `close_timeout` while the peer has not reset its side is discarded, because it may keep the receive window closed.
+    ///
+    /// What the peer's application has sent and the peer's association has not, when our reset arrives there, is discarded
+    /// at the peer, which reports [`ChannelError::PeerClosed`](crate::ChannelError::PeerClosed).
+    ///
+    /// No time-out ends the procedure. Our reset is repeated until it is answered (RFC 6525 §5.1.1), and the peer's is
+    /// waited for, as long as the association lasts: an end that gave up would leave the other with a channel that loses
+    /// its messages silently.
     ///
     /// Before the association is up, a channel on which nothing was sent ends at once: nothing of it goes out, and no
     /// id is used. One with messages waiting delivers them first. A peer without RE-CONFIG ends it at once too, with

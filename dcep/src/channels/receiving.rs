@@ -29,9 +29,7 @@ impl DataChannels {
             AssociationEvent::Connected => self.on_connected(now, association),
             AssociationEvent::Message(message) => self.on_message(now, association, message),
             AssociationEvent::IncomingReset(streams) => self.on_incoming_reset(now, association, &streams),
-            AssociationEvent::OutgoingReset { stream, outcome } => {
-                self.on_outgoing_reset(now, association, stream, outcome);
-            }
+            AssociationEvent::OutgoingReset(stream) => self.on_outgoing_reset(now, association, stream),
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(association, stream),
             AssociationEvent::Writable => self.on_writable(now, association),
             AssociationEvent::Abandoned { .. } => self.stats.messages_abandoned += 1,

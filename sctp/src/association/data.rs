@@ -38,7 +38,7 @@ impl Association {
         for stream in self.sender.streams_from(self.outbound_streams()) {
             self.sender.discard_unsent(now, stream);
             // Nobody can reset a stream that does not exist: its entry would stay for as long as the association.
-            self.sender.finish_reset(stream, true);
+            self.sender.finish_reset(stream);
         }
     }
 

@@ -59,9 +59,12 @@ impl Association {
     pub(super) fn on_heartbeat_timeout(&mut self, now: Instant) {
         if self.path.is_heartbeat_outstanding() {
             self.path.forget_heartbeat();
-            self.path.rto.back_off();
-            if self.path.on_error() {
-                return self.close(CloseReason::PeerUnreachable);
+            // A request that waits for its answer has a timer of its own, and one silence is not counted twice.
+            if !self.outgoing_reset.awaits_answer() {
+                self.path.rto.back_off();
+                if self.path.on_error() {
+                    return self.give_peer_up(CloseReason::PeerUnreachable);
+                }
             }
         } else if self.sender.has_outstanding() {
             // Data on its way asks the same question.
@@ -118,6 +121,15 @@ impl Association {
     pub(super) fn abort_for(&mut self, violation: Violation, cause: Cause<'_>) {
         self.push_abort(cause);
         self.close(CloseReason::PeerViolation(violation));
+    }
+
+    /// Too many retransmissions in a row went unanswered. A peer that still hears this end learns of it from one ABORT, and
+    /// does not have to run into its own time-outs.
+    pub(super) fn give_peer_up(&mut self, reason: CloseReason) {
+        if self.handshake.peer_tag != 0 {
+            self.push_abort(Cause::UserInitiatedAbort(b"no answer to retransmissions"));
+        }
+        self.close(reason);
     }
 
     pub(super) fn push_abort(&mut self, cause: Cause<'_>) {

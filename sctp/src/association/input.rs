@@ -45,6 +45,7 @@ impl Association {
         if had_data {
             self.on_data_packet_end(now);
         }
+        self.outgoing_reset.on_heard(now, self.path.rto.without_back_off());
     }
 
     /// §8.5, §8.5.1.

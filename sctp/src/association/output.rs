@@ -213,10 +213,10 @@ impl Association {
             let mut writer = ReconfigWriter::begin(buf);
             writer.push_outgoing_reset(number, last_request, last_tsn, streams.iter().copied());
             writer.finish();
-            if !self.timers.is_armed(Timer::Reconfig) || !self.timers.is_armed(Timer::ResetDeadline) {
-                self.timers.put(Timer::ResetDeadline, self.outgoing_reset.deadline());
+            // A repetition that the timer has not asked for does not put the time-out off.
+            if !self.timers.is_armed(Timer::Reconfig) {
+                self.timers.set(Timer::Reconfig, now + self.path.rto.current());
             }
-            self.timers.set(Timer::Reconfig, now + self.path.rto.current());
         }
     }
 

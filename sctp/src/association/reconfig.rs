@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::timer::Timer;
 use super::{Association, State};
-use crate::error::{ResetError, ResetFailure};
+use crate::error::{CloseReason, ResetError};
 use crate::event::{Event, Streams};
 use crate::message::StreamId;
 use crate::recv::ResetProgress;
@@ -166,43 +166,38 @@ impl Association {
 
     /// The peer has answered (§5.2.7).
     fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
-        let answered = self.outgoing_reset.on_response(response, result);
-        match answered {
-            Answered::Nothing => return self.drop_chunk(DropReason::BadReconfig),
+        let acknowledged = self.sender.acknowledged();
+        match self.outgoing_reset.on_response(now, response, result, acknowledged) {
+            Answered::Nothing => self.drop_chunk(DropReason::BadReconfig),
             Answered::InProgress | Answered::AskAgain => {
                 self.path.on_sign_of_life();
                 self.timers.set(Timer::Reconfig, now + self.path.rto.current());
-                return self.advance_resets();
+                self.advance_resets();
             }
             Answered::Performed(streams) => {
                 self.path.on_sign_of_life();
-                self.end_reset(streams, Ok(()));
+                self.timers.stop(Timer::Reconfig);
+                for stream in streams {
+                    self.sender.finish_reset(stream);
+                    self.events.push_back(Event::OutgoingReset(stream));
+                }
             }
-            Answered::Failed(streams, failure) => self.end_reset(streams, Err(failure)),
-        }
-        self.timers.stop(Timer::Reconfig);
-        self.timers.stop(Timer::ResetDeadline);
-    }
-
-    fn end_reset(&mut self, streams: Vec<StreamId>, outcome: Result<(), ResetFailure>) {
-        for stream in streams {
-            self.sender.finish_reset(stream, outcome.is_ok());
-            self.events.push_back(Event::OutgoingReset { stream, outcome });
+            // The streams stay open at the peer, and this end cannot use them any more. Only the end of the association
+            // ends them at both ends.
+            Answered::Failed => {
+                self.push_abort(Cause::UserInitiatedAbort(b"stream resets are refused"));
+                self.close(CloseReason::ResetRefused(result));
+            }
         }
     }
 
+    /// §5.1.1: a request is repeated for as long as the association lasts, and each time-out counts against the peer.
     pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
         let counts = self.outgoing_reset.on_timeout();
         self.path.rto.back_off();
         if counts && self.path.on_error() {
-            return self.close(crate::error::CloseReason::PeerUnreachable);
+            return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         self.timers.set(Timer::Reconfig, now + self.path.rto.current());
-    }
-
-    pub(super) fn on_reset_deadline(&mut self) {
-        let streams = self.outgoing_reset.on_deadline();
-        self.timers.stop(Timer::Reconfig);
-        self.end_reset(streams, Err(ResetFailure::TimedOut));
     }
 }

@@ -59,7 +59,6 @@ impl Association {
         self.outbox.shutdown_ack = true;
         self.outgoing_reset.clear();
         self.timers.stop(Timer::Reconfig);
-        self.timers.stop(Timer::ResetDeadline);
     }
 
     /// T5 runs from the last progress on: a long queue may take its time, a peer that takes nothing may not.
@@ -128,7 +127,7 @@ impl Association {
     pub(super) fn on_t2_timeout(&mut self, now: Instant) {
         self.path.rto.back_off();
         if self.path.on_error() {
-            return self.close(CloseReason::PeerUnreachable);
+            return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         match self.state {
             State::ShutdownSent => self.outbox.shutdown = true,

@@ -34,7 +34,6 @@ impl Association {
                 Timer::Pacing => {}
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
                 Timer::Reconfig => self.on_reconfig_timeout(now),
-                Timer::ResetDeadline => self.on_reset_deadline(),
             }
         }
     }
@@ -43,7 +42,7 @@ impl Association {
     fn on_t1_timeout(&mut self, now: Instant, timer: Timer) {
         self.handshake.attempts += 1;
         if self.handshake.attempts > self.config.init_max_retransmits {
-            return self.close(CloseReason::HandshakeTimedOut);
+            return self.give_peer_up(CloseReason::HandshakeTimedOut);
         }
         match self.state {
             State::CookieWait => self.outbox.init = true,
@@ -61,7 +60,7 @@ impl Association {
         self.path.rto.back_off();
         // An unanswered probe of a closed window counts like anything unanswered; every SACK clears the count (§6.1 A).
         if self.path.on_error() {
-            return self.close(CloseReason::PeerUnreachable);
+            return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         self.sender.on_t3_timeout(now, is_window_probe);
         self.timers.stop(Timer::Rack);

@@ -25,12 +25,10 @@ pub(crate) enum Timer {
     Heartbeat,
     /// Guards RE-CONFIG (RFC 6525 §5.1.1).
     Reconfig,
-    /// Ends a stream reset that does not get on.
-    ResetDeadline,
 }
 
 impl Timer {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::T1Init,
         Self::T1Cookie,
         Self::T2Shutdown,
@@ -41,7 +39,6 @@ impl Timer {
         Self::Pacing,
         Self::Heartbeat,
         Self::Reconfig,
-        Self::ResetDeadline,
     ];
 }
 

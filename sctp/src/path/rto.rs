@@ -75,10 +75,15 @@ impl Rto {
     /// The peer has answered what was sent last: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its
     /// note), or to where it began while nothing could be measured.
     pub(crate) fn on_progress(&mut self) {
-        self.current = match self.srtt {
+        self.current = self.without_back_off();
+    }
+
+    /// The time-out that the estimate yields, however often a timer has expired since.
+    pub(crate) fn without_back_off(&self) -> Duration {
+        match self.srtt {
             Some(srtt) => (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max),
             None => self.initial,
-        };
+        }
     }
 
     pub(crate) fn check_consistency(&self) {

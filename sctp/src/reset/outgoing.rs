@@ -1,10 +1,12 @@
-//! Our own requests: one at a time, drained first, repeated until they end (RFC 6525 §5.1).
+//! Our own requests: one at a time, drained first, repeated until the peer has performed them (RFC 6525 §5.1).
+//!
+//! No request is given up. One end that gives a reset up leaves the peer with a stream that stays open for ever, so a
+//! request ends when the peer has performed it, or with the association.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::error::ResetFailure;
 use crate::message::StreamId;
 use crate::serial::{RequestSn, Tsn};
 use crate::wire::ResetResult;
@@ -21,12 +23,19 @@ struct Request {
     last_tsn: Tsn,
     /// Position of `last_tsn`; once it is acknowledged, the peer can perform the reset.
     last_position: u64,
-    begun_at: Instant,
-    /// Refusals so far, this request's predecessors for the same streams included.
+    /// When it was last sent.
+    sent_at: Instant,
+    /// Refusals so far, under whatever number.
     refusals: u32,
+    /// When the first refusal came.
+    refused_since: Option<Instant>,
     /// The last answer was "in progress".
     is_in_progress: bool,
-    /// Whether it was repeated because `last_tsn` was acknowledged; once is enough.
+    /// The peer has answered since the request was last sent.
+    is_answered: bool,
+    /// The request has timed out since the last answer.
+    has_timed_out: bool,
+    /// True if it was repeated because `last_tsn` was acknowledged; once is enough.
     was_hurried: bool,
     /// It has another number than before, and so names what is the last TSN by then.
     is_renewed: bool,
@@ -52,17 +61,14 @@ pub(crate) enum Answered {
     Performed(Vec<StreamId>),
     /// Refused; to be asked again after a time-out.
     AskAgain,
-    /// Refused too often.
-    Failed(Vec<StreamId>, ResetFailure),
+    /// Refused too often and for too long: the peer does not reset streams.
+    Failed,
 }
 
 /// Outgoing resets.
 #[derive(Debug)]
 pub(crate) struct OutgoingReset {
     next: RequestSn,
-    /// How many numbers before the one in use, or the next one, were given up without an answer: the peer may not have
-    /// seen them, and takes no later one then.
-    unanswered: u32,
     /// Streams that are reset once the chunk at that position is acknowledged; soonest first.
     draining: BinaryHeap<Reverse<(u64, StreamId)>>,
     ready: VecDeque<StreamId>,
@@ -78,7 +84,6 @@ impl OutgoingReset {
     pub(crate) fn new(first: RequestSn, attempts_max: u32, timeout: Duration) -> Self {
         Self {
             next: first,
-            unanswered: 0,
             draining: BinaryHeap::new(),
             ready: VecDeque::new(),
             request: None,
@@ -130,9 +135,9 @@ impl OutgoingReset {
         self.request.is_some()
     }
 
-    /// When the request under way is given up.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        Some(self.request.as_ref()?.begun_at + self.timeout)
+    /// True if the peer owes an answer to what was sent last.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| !request.is_answered)
     }
 
     /// The request to write: a new one of at most `streams_max` streams, or the one under way again, unchanged
@@ -156,9 +161,12 @@ impl OutgoingReset {
                 streams,
                 last_tsn: last_assigned.0,
                 last_position: last_assigned.1,
-                begun_at: now,
+                sent_at: now,
                 refusals: 0,
+                refused_since: None,
                 is_in_progress: false,
+                is_answered: false,
+                has_timed_out: false,
                 was_hurried: false,
                 is_renewed: false,
                 is_due: true,
@@ -167,6 +175,8 @@ impl OutgoingReset {
         }
         let request = self.request.as_mut().filter(|request| request.is_due)?;
         request.is_due = false;
+        request.is_answered = false;
+        request.sent_at = now;
         if std::mem::take(&mut request.is_renewed) {
             (request.last_tsn, request.last_position) = last_assigned;
         }
@@ -193,59 +203,61 @@ impl OutgoingReset {
         }
     }
 
-    /// The time-out expired. Returns whether it counts as an error of the path (RFC 6525 §5.2.7 H2).
+    /// The time-out expired. Returns true if it counts as an error of the path: not if the peer has answered
+    /// (RFC 6525 §5.2.7 H2).
     pub(crate) fn on_timeout(&mut self) -> bool {
         let Some(request) = &mut self.request else { return false };
         request.is_due = true;
-        !request.is_in_progress
+        request.has_timed_out = true;
+        !request.is_answered
     }
 
-    /// The deadline passed.
-    pub(crate) fn on_deadline(&mut self) -> Vec<StreamId> {
-        let Some(request) = self.request.take() else { return Vec::new() };
-        if request.is_renewed {
-            // The number has not been used.
-            self.next = request.number;
-        } else {
-            self.unanswered = if request.is_in_progress { 0 } else { self.unanswered.saturating_add(1) };
+    /// Something came from the peer. After an outage it shows that the network is back long before a time-out that has
+    /// been backed off. So the request is repeated at once, if the last one is older than a time-out without back-off.
+    pub(crate) fn on_heard(&mut self, now: Instant, rto: Duration) {
+        if let Some(request) = &mut self.request
+            && request.has_timed_out
+            && !request.is_answered
+            && now.saturating_duration_since(request.sent_at) >= rto
+        {
+            request.is_due = true;
         }
-        request.into_streams()
     }
 
-    pub(crate) fn on_response(&mut self, number: RequestSn, result: ResetResult) -> Answered {
+    /// The peer has answered, having acknowledged everything up to the position `cumulative`.
+    pub(crate) fn on_response(
+        &mut self,
+        now: Instant,
+        number: RequestSn,
+        result: ResetResult,
+        cumulative: u64,
+    ) -> Answered {
         let Some(mut request) = self.request.take_if(|request| request.number == number) else {
             return Answered::Nothing;
         };
-        if result == ResetResult::BadSequenceNumber && self.unanswered > 0 {
-            // It waits for one of those that were given up. From the latest on down, so that none that it has executed is
-            // named again.
-            self.unanswered -= 1;
-            self.next = request.number;
-            request.number = request.number.prev();
-            (request.is_renewed, request.is_due) = (true, true);
+        if matches!(result, ResetResult::Performed | ResetResult::NothingToDo) {
+            self.performed = Some((request.streams.clone(), request.last_tsn));
+            return Answered::Performed(request.into_streams());
+        }
+        request.is_answered = true;
+        request.has_timed_out = false;
+        // A peer that lacks data has to wait, however long that takes. One that has everything has no reason to.
+        let is_in_progress = matches!(result, ResetResult::InProgress | ResetResult::ErrorInProgress);
+        if !is_in_progress || request.last_position <= cumulative {
+            request.refusals = request.refusals.saturating_add(1);
+            let since = *request.refused_since.get_or_insert(now);
+            let is_over = now.saturating_duration_since(since) >= self.timeout;
+            if is_over && request.refusals >= self.attempts_max {
+                return Answered::Failed;
+            }
+        }
+        request.is_in_progress = result == ResetResult::InProgress;
+        if request.is_in_progress {
             self.request = Some(request);
-            return Answered::AskAgain;
-        }
-        self.unanswered = 0;
-        match result {
-            ResetResult::Performed | ResetResult::NothingToDo => {
-                self.performed = Some((request.streams.clone(), request.last_tsn));
-                return Answered::Performed(request.into_streams());
-            }
-            ResetResult::InProgress => {
-                request.is_in_progress = true;
-                self.request = Some(request);
-                return Answered::InProgress;
-            }
-            _ => {}
-        }
-        request.refusals += 1;
-        if request.refusals >= self.attempts_max {
-            return Answered::Failed(request.into_streams(), ResetFailure::Refused(result));
+            return Answered::InProgress;
         }
         // The answer has ended this number; another attempt is a new request.
         request.number = self.next;
-        request.is_in_progress = false;
         request.was_hurried = false;
         request.is_renewed = true;
         self.next = self.next.next();
@@ -262,7 +274,7 @@ impl OutgoingReset {
         if let Some(request) = &self.request {
             assert!(!request.streams.is_empty());
             assert_eq!(request.number.next(), self.next, "one request at a time");
-            assert!(request.refusals < self.attempts_max);
+            assert_eq!(request.refusals == 0, request.refused_since.is_none());
         }
     }
 }
@@ -288,7 +300,7 @@ mod tests {
         assert!(reset.take_due(now, 100, (Tsn(1), 11)).is_none(), "one request at a time");
         reset.on_acknowledged(12);
         assert!(!reset.is_due());
-        assert_eq!(reset.on_response(number, ResetResult::Performed), Answered::Performed(vec![6]));
+        assert_eq!(reset.on_response(now, number, ResetResult::Performed, u64::MAX), Answered::Performed(vec![6]));
         let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 12)).unwrap();
         assert_eq!((number, streams), (RequestSn(0), &[4][..]), "the numbers wrap");
         reset.check_consistency();
@@ -302,7 +314,10 @@ mod tests {
         let mut performed = Vec::new();
         while let Some((number, _, streams)) = reset.take_due(now, 10_000, (Tsn(9), 20)) {
             assert!(16 + 2 * streams.len() <= 512);
-            let Answered::Performed(mut streams) = reset.on_response(number, ResetResult::Performed) else { panic!() };
+            let Answered::Performed(mut streams) = reset.on_response(now, number, ResetResult::Performed, u64::MAX)
+            else {
+                panic!()
+            };
             performed.append(&mut streams);
         }
         assert_eq!(performed, (0..1000).collect::<Vec<_>>());
@@ -314,7 +329,7 @@ mod tests {
         reset.want(2, 5);
         reset.on_acknowledged(5);
         let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
-        assert_eq!(reset.on_response(number, ResetResult::InProgress), Answered::InProgress);
+        assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), Answered::InProgress);
         assert!(!reset.is_due());
         reset.on_acknowledged(19);
         assert!(!reset.is_due());
@@ -323,7 +338,7 @@ mod tests {
         assert_eq!(reset.take_due(now, 100, (Tsn(30), 41)).unwrap().1, Tsn(9), "repeated unchanged");
         reset.on_acknowledged(21);
         assert!(!reset.is_due());
-        assert!(!reset.on_timeout(), "no error of the path");
+        assert!(reset.on_timeout());
         assert!(reset.is_due());
     }
 
@@ -337,9 +352,9 @@ mod tests {
             reset.on_acknowledged(0);
             let (number, _, sent) = reset.take_due(now, 100, (Tsn(last_tsn), 20)).unwrap();
             let sent = sent.to_vec();
-            assert_eq!(reset.on_response(number, ResetResult::InProgress), Answered::InProgress);
+            assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), Answered::InProgress);
             assert_eq!(
-                reset.on_response(number, ResetResult::Performed),
+                reset.on_response(now, number, ResetResult::Performed, u64::MAX),
                 Answered::Performed(sent[..streams.len()].to_vec())
             );
             sent
@@ -353,69 +368,68 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_was_given_up_is_used_again_if_the_peer_still_waits_for_it() {
-        for seen in 0..=3 {
-            let (mut reset, now) = outgoing();
-            // Three requests without an answer, of which the peer has seen the first ones.
-            for stream in 0..3 {
-                reset.want(stream, 0);
-                reset.on_acknowledged(0);
-                assert_eq!(reset.take_due(now, 100, (Tsn(9), 20)).unwrap().0, RequestSn(u32::MAX).add(stream.into()));
-                assert_eq!(reset.on_deadline(), [stream]);
-            }
-            reset.want(7, 0);
-            reset.on_acknowledged(0);
-            for number in (seen..=3).rev() {
-                let (asked, last_tsn, streams) = reset.take_due(now, 100, (Tsn(30 + number), 40)).unwrap();
-                assert_eq!((asked, last_tsn, streams), (RequestSn(u32::MAX).add(number), Tsn(30 + number), &[7][..]));
-                let result = if number == seen { ResetResult::Performed } else { ResetResult::BadSequenceNumber };
-                let expected = if number == seen { Answered::Performed(vec![7]) } else { Answered::AskAgain };
-                assert_eq!(reset.on_response(asked, result), expected);
-                reset.check_consistency();
-            }
-            reset.want(8, 0);
-            reset.on_acknowledged(0);
-            let (asked, ..) = reset.take_due(now, 100, (Tsn(50), 60)).unwrap();
-            assert_eq!(asked, RequestSn(u32::MAX).add(seen + 1), "and on from there");
-            // Nothing is left to go back to.
-            assert_eq!(reset.on_response(asked, ResetResult::BadSequenceNumber), Answered::AskAgain);
-            assert!(!reset.is_due());
-        }
-    }
-
-    #[test]
-    fn a_number_that_was_not_sent_before_the_deadline_is_the_next_one() {
-        let (mut reset, now) = outgoing();
-        reset.want(2, 0);
-        reset.on_acknowledged(0);
-        let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
-        assert_eq!(reset.on_response(number, ResetResult::ErrorInProgress), Answered::AskAgain);
-        assert_eq!(reset.on_deadline(), [2]);
-        reset.want(4, 0);
-        reset.on_acknowledged(0);
-        assert_eq!(reset.take_due(now, 100, (Tsn(9), 20)).unwrap().0, number.next());
-        assert_eq!(reset.on_response(number.next(), ResetResult::BadSequenceNumber), Answered::AskAgain);
-        assert!(!reset.is_due(), "nothing was given up without an answer");
-    }
-
-    #[test]
     fn refusals_end_and_g07_answers_to_nothing_are_ignored() {
-        let (mut reset, now) = outgoing();
-        assert_eq!(reset.on_response(RequestSn(u32::MAX), ResetResult::Performed), Answered::Nothing);
+        let (mut reset, start) = outgoing();
+        let answer = |reset: &mut OutgoingReset, now, number, result| reset.on_response(now, number, result, u64::MAX);
+        assert_eq!(answer(&mut reset, start, RequestSn(u32::MAX), ResetResult::Performed), Answered::Nothing);
         reset.want(2, 0);
         reset.on_acknowledged(0);
-        for attempt in 0..3 {
+        // Neither three refusals nor thirty seconds are enough alone.
+        for (attempt, seconds) in [0, 1, 29, 30].into_iter().enumerate() {
+            let now = start + Duration::from_secs(seconds);
             let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
-            assert_eq!(number, RequestSn(u32::MAX).add(attempt));
-            assert_eq!(reset.on_response(number.add(5), ResetResult::Performed), Answered::Nothing);
-            let answered = reset.on_response(number, ResetResult::Denied);
-            if attempt < 2 {
+            assert_eq!(number, RequestSn(u32::MAX).add(u32::try_from(attempt).unwrap()));
+            assert_eq!(answer(&mut reset, now, number.add(5), ResetResult::Performed), Answered::Nothing);
+            let answered = answer(&mut reset, now, number, ResetResult::Denied);
+            if attempt < 3 {
                 assert_eq!(answered, Answered::AskAgain);
-                assert!(reset.on_timeout());
+                assert!(!reset.on_timeout(), "the peer has answered");
+                reset.check_consistency();
             } else {
-                assert_eq!(answered, Answered::Failed(vec![2], ResetFailure::Refused(ResetResult::Denied)));
+                assert_eq!(answered, Answered::Failed);
             }
         }
         assert!(!reset.is_outstanding());
+    }
+
+    #[test]
+    fn in_progress_is_a_refusal_only_once_the_peer_has_acknowledged_everything() {
+        for (acknowledged, expected) in [(19, Answered::InProgress), (20, Answered::Failed)] {
+            let (mut reset, start) = outgoing();
+            reset.want(2, 0);
+            reset.on_acknowledged(0);
+            let mut last = Answered::Nothing;
+            for seconds in [0, 300, 600] {
+                let now = start + Duration::from_secs(seconds);
+                let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
+                last = reset.on_response(now, number, ResetResult::InProgress, acknowledged);
+                reset.on_timeout();
+            }
+            assert_eq!(last, expected, "{acknowledged} of 20");
+        }
+    }
+
+    #[test]
+    fn what_is_heard_repeats_a_request_that_has_timed_out_once_a_time_out() {
+        let (mut reset, start) = outgoing();
+        let (second, rto) = (Duration::from_secs(1), Duration::from_secs(1));
+        reset.want(2, 0);
+        reset.on_acknowledged(0);
+        reset.take_due(start, 100, (Tsn(9), 20)).unwrap();
+        reset.on_heard(start + 2 * second, rto);
+        assert!(!reset.is_due(), "its time-out has not passed");
+        assert!(reset.on_timeout());
+        reset.take_due(start + 3 * second, 100, (Tsn(9), 20)).unwrap();
+        for (after, is_due) in [(3, false), (4, true)] {
+            reset.on_heard(start + after * second, rto);
+            assert_eq!(reset.is_due(), is_due, "after {after} s");
+        }
+        let (number, ..) = reset.take_due(start + 4 * second, 100, (Tsn(9), 20)).unwrap();
+        assert_eq!(reset.on_response(start, number, ResetResult::InProgress, 19), Answered::InProgress);
+        reset.on_heard(start + 9 * second, rto);
+        assert!(!reset.is_due(), "the peer has said to wait");
+        assert!(!reset.on_timeout(), "no error of the path");
+        reset.take_due(start + 9 * second, 100, (Tsn(9), 20)).unwrap();
+        assert!(reset.on_timeout(), "the repetition is not answered");
     }
 }

@@ -245,8 +245,8 @@ impl Sender {
         self.queues.begin_reset(stream);
     }
 
-    pub(crate) fn finish_reset(&mut self, stream: StreamId, performed: bool) {
-        self.queues.finish_reset(stream, performed);
+    pub(crate) fn finish_reset(&mut self, stream: StreamId) {
+        self.queues.finish_reset(stream);
     }
 
     pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {

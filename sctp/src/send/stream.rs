@@ -196,10 +196,10 @@ impl StreamQueues {
         self.streams.entry(stream).or_default().resetting = true;
     }
 
-    /// Ends a reset. If it was performed, the stream starts over (RFC 6525 §5.2.7 H4).
-    pub(crate) fn finish_reset(&mut self, stream: StreamId, performed: bool) {
+    /// The reset was performed, so the stream starts over (RFC 6525 §5.2.7 H4).
+    pub(crate) fn finish_reset(&mut self, stream: StreamId) {
         if let Entry::Occupied(mut entry) = self.streams.entry(stream) {
-            if performed && entry.get().messages.is_empty() {
+            if entry.get().messages.is_empty() {
                 entry.remove();
                 if self.streams.is_empty() {
                     self.streams.shrink_to(0);
@@ -429,7 +429,7 @@ mod tests {
         assert_eq!(queues.streams_from(0), []);
         queues.set_low_threshold(3, 1);
         assert_eq!(queues.streams_from(0), [3]);
-        queues.finish_reset(3, true);
+        queues.finish_reset(3);
         assert_eq!(queues.streams_from(0), []);
     }
 }

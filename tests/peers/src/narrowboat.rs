@@ -121,9 +121,7 @@ impl Peer for Narrowboat {
                     self.incoming_resets.extend(streams);
                     continue;
                 }
-                AssociationEvent::OutgoingReset { stream, outcome } => {
-                    Event::OutgoingReset { stream, error: outcome.err().map(|failure| failure.to_string()) }
-                }
+                AssociationEvent::OutgoingReset(stream) => Event::OutgoingReset { stream, error: None },
                 AssociationEvent::Closed(reason) => closed(&reason),
                 _ => continue,
             });
