@@ -182,7 +182,7 @@ mod tests {
             (send(aborted("interrupted")), "the other end said \"interrupted\""),
             (send(aborted("")), "the other end broke the connection off"),
             (send(CloseReason::Shutdown), "the other end closed the connection"),
-            (SendError::Failed(ChannelError::PeerDidNotReset), "the peer did not close its side in time"),
+            (SendError::Failed(ChannelError::BadText), "the peer sent a text that is not UTF-8"),
         ] {
             assert_eq!(why(&error), expected);
         }
