@@ -5,8 +5,10 @@
 //! cargo run --example echo -- TICKET "Ship ahoy"   the client
 //! ```
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "an example tells what happens")]
+#[path = "../src/bin/narrowboat/text.rs"]
+mod text;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use narrowboat::{Association, DataChannel, Endpoint, Identity};
@@ -22,7 +24,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Every error is a sentence that says what to do.
         Err(error) => {
-            eprintln!("{error}");
+            let _ = writeln!(std::io::stderr(), "{}", text::printable(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -32,14 +34,14 @@ async fn service() -> Result<(), narrowboat::Error> {
     // The file keeps the ticket good after a restart, if the port stays too.
     let identity = Identity::load_or_create("echo-identity.pem")?;
     let endpoint = Endpoint::builder().bind("0.0.0.0:4433").identity(identity).build()?;
-    println!("{}", endpoint.ticket()?);
+    print(&endpoint.ticket()?.to_string());
     while let Some(incoming) = endpoint.accept().await {
         // Each peer has a task of its own, and its handshake is awaited there: nobody holds up the next.
         tokio::spawn(async move {
             let address = incoming.remote_address();
             match incoming.await {
                 Ok(association) => serve(&association).await,
-                Err(error) => println!("{address} did not connect: {error}"),
+                Err(error) => print(&format!("{address} did not connect: {error}")),
             }
         });
     }
@@ -51,11 +53,11 @@ async fn serve(association: &Association) {
         // And so has each channel.
         tokio::spawn(async move {
             if let Err(error) = echo(&channel).await {
-                println!("channel {:?} has ended: {error}", channel.label());
+                print(&format!("channel {:?} has ended: {error}", channel.label()));
             }
         });
     }
-    println!("{}: {}", association.remote_address(), association.closed().await);
+    print(&format!("{}: {}", association.remote_address(), association.closed().await));
 }
 
 /// Until the peer closes the channel.
@@ -72,9 +74,14 @@ async fn client(ticket: &str, text: &str) -> Result<(), narrowboat::Error> {
     let channel = association.open_channel("echo").await?;
     channel.send(text).await?;
     if let Some(answer) = channel.recv().await {
-        println!("{}", String::from_utf8_lossy(answer?.as_bytes()));
+        print(&String::from_utf8_lossy(answer?.as_bytes()));
     }
     channel.close().await?;
     association.shutdown().await?; // the service hears it before this process is gone
     Ok(())
+}
+
+/// Prints a line without what a terminal would act on: peers have chosen a part of it. A line that nobody reads is left out.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text::printable(line));
 }

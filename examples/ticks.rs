@@ -5,8 +5,10 @@
 //! cargo run --example ticks
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example tells what happens")]
+#[path = "../src/bin/narrowboat/text.rs"]
+mod text;
 
+use std::io::Write;
 use std::time::Duration;
 
 use narrowboat::error::TrySendError;
@@ -41,8 +43,8 @@ async fn main() -> Result<(), Failure> {
     }
     commands.close().await?;
     association.shutdown().await?;
-    println!("{}", watching.await?);
-    println!("the server has followed {} commands", serving.await??);
+    print(&watching.await?);
+    print(&format!("the server has followed {} commands", serving.await??));
     Ok(())
 }
 
@@ -54,11 +56,11 @@ async fn serve(association: &Association) -> Result<usize, Failure> {
             "state" => drop(tokio::spawn(async move { tick(&channel).await })),
             "commands" => {
                 while let Some(command) = channel.recv().await {
-                    println!("the player says {}", String::from_utf8_lossy(command?.as_bytes()));
+                    print(&format!("the player says {}", String::from_utf8_lossy(command?.as_bytes())));
                     count += 1;
                 }
             }
-            label => println!("nothing is known of a channel {label:?}"),
+            label => print(&format!("nothing is known of a channel {label:?}")),
         }
     }
     Ok(count)
@@ -89,4 +91,10 @@ async fn watch(channel: DataChannel) -> String {
         }
     }
     format!("{shown} ticks were shown, {overtaken} had been overtaken")
+}
+
+/// Prints a line without what a terminal would act on: the player has chosen a part of it. A line that nobody reads is left
+/// out.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text::printable(line));
 }
