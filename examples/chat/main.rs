@@ -5,34 +5,45 @@
 //! cargo run --example chat --features axum [PORT]
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example tells what happens")]
-
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
-use narrowboat::{Endpoint, Identity, Incoming, Message};
+use narrowboat::error::TrySendError;
+use narrowboat::{Bytes, Endpoint, Identity, Incoming, Message};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::{Sender, channel, error::RecvError};
+use tokio::time::{MissedTickBehavior, interval};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Messages that a slow page may be behind the others before it misses some.
 const BEHIND_MAX: usize = 256;
+/// How often a page is sent a sign of life, an empty message. A page that misses several knows that the service is gone; a
+/// browser alone takes a quarter of a minute to find out.
+const SIGN_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest message of a page, in bytes.
+const MESSAGE_SIZE_MAX: usize = 64 << 10;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let port = std::env::args().nth(1).map_or(Ok(8080), |port| port.parse())?;
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
-    println!("Open http://127.0.0.1:{}/ in two browsers.", listener.local_addr()?.port());
+    print(&format!("Open http://127.0.0.1:{}/ in two browsers.", listener.local_addr()?.port()));
     serve(listener).await
 }
 
 /// Serves the page and its channels, until the process ends.
 pub(crate) async fn serve(listener: TcpListener) -> Result<(), Failure> {
     // Channels have a UDP port of their own. A service keeps its identity in a file; pages come for the current one.
-    let endpoint = Endpoint::builder().bind("0.0.0.0:0").identity(Identity::generate()?).build()?;
+    let endpoint = Endpoint::builder()
+        .bind("0.0.0.0:0")
+        .identity(Identity::generate()?)
+        .max_message_size(MESSAGE_SIZE_MAX)
+        .build()?;
     let app = Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .nest("/channels", narrowboat::signalling(endpoint.clone()));
@@ -44,8 +55,8 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<(), Failure> {
         tokio::spawn(async move {
             let address = incoming.remote_address();
             match talk(incoming, &room).await {
-                Ok(()) => println!("{address} has left"),
-                Err(error) => println!("{address} is gone: {error}"),
+                Ok(()) => print(&format!("{address} has left")),
+                Err(error) => print(&format!("{address} is gone: {error}")),
             }
         });
     }
@@ -57,6 +68,8 @@ async fn talk(incoming: Incoming, room: &Sender<Message>) -> Result<(), narrowbo
     let association = incoming.await?;
     let Some(channel) = association.accept_channel().await else { return Ok(()) };
     let mut said = room.subscribe();
+    let mut signs = interval(SIGN_INTERVAL);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = channel.recv() => match message {
@@ -69,6 +82,18 @@ async fn talk(incoming: Incoming, room: &Sender<Message>) -> Result<(), narrowbo
                 Err(RecvError::Lagged(count)) => channel.send(format!("({count} messages were missed)")).await?,
                 Err(RecvError::Closed) => return Ok(()),
             },
+            _ = signs.tick() => match channel.try_send(Bytes::new()) {
+                // Where there is no room, what fills it is a sign of life.
+                Ok(()) | Err(TrySendError::Full(_)) => {}
+                Err(TrySendError::Refused(error)) => return Err(error.into()),
+                Err(_) => return Ok(()),
+            },
         }
     }
+}
+
+/// Prints a line; what a terminal would act on is escaped, because reasons are the peers'. A line that nobody reads is left
+/// out.
+fn print(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", line.escape_debug());
 }

@@ -1,7 +1,7 @@
 // The page of `cargo run --example drop`. Channels, all opened here:
 //   "control"        texts: {ping, loss} to the service; {pong, now}, {life} from it
 //   "ticks-reliable" and "ticks-newest": a float64 from the service 60 times a second, its clock in milliseconds
-//   "file"           a text {name, size}, then the bytes; the service answers with {received} and at last {sha256, saved}
+//   "file"           a text {name, size, token}, then the bytes; the service answers with {received} and at last {sha256, saved}
 const $ = (id) => document.getElementById(id);
 const CHUNK = 64 * 1024;
 const QUEUE_MAX = 4 * 1024 * 1024;
@@ -175,7 +175,7 @@ async function sendFile(file) {
   try {
     await Promise.race([opened(channel), receipt]);
     view.serverLife.id = `life-${channel.id}`;
-    channel.send(JSON.stringify({ name: file.name, size: file.size }));
+    channel.send(JSON.stringify({ name: file.name, size: file.size, token: token() }));
     const hash = new Sha256();
     for (let at = 0; at < file.size; at += CHUNK) {
       const bytes = new Uint8Array(await read(file, at));
@@ -197,6 +197,15 @@ async function sendFile(file) {
     mark(channel.readyState);
   }
   await closed;
+}
+
+// The end of the page's address, which is not sent with requests.
+function token() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
 }
 
 function read(file, at) {

@@ -51,6 +51,13 @@ impl Relay {
         }
     }
 
+    /// Where the browser is whose association has this remote address, which is the relay's own.
+    pub(crate) fn browser(&self, association: SocketAddr) -> SocketAddr {
+        let flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_of = |flow: &Flow| flow.socket.local_addr().is_ok_and(|address| address.port() == association.port());
+        flows.iter().find(|(_, flow)| is_of(flow)).map_or(association, |(browser, _)| *browser)
+    }
+
     /// Relays to and from the endpoint at this address, until the process ends.
     pub(crate) async fn run(self: Arc<Self>, endpoint: SocketAddr) {
         let mut buffer = vec![0; 65_536];

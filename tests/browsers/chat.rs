@@ -1,10 +1,82 @@
-//! The chat example: two browsers that come by the axum routes, and one that leaves.
+//! The chat example: two browsers that come by the axum routes, one that leaves, and a service that is killed.
 
-use tokio::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::page::Page;
 use crate::suite::Setting;
 use crate::{Result, chat_example};
+
+/// The page's port, in the process that is the service.
+const SERVICE: &str = "NARROWBOAT_BROWSERS_CHAT";
+/// How long a page may take to notice that its service is gone: five signs of life, one a second, on a busy machine.
+const NOTICE_MAX: Duration = Duration::from_secs(7);
+
+pub fn is_service() -> bool {
+    std::env::var_os(SERVICE).is_some()
+}
+
+/// The example, until it is killed.
+pub async fn serve() -> Result<()> {
+    let port: u16 = std::env::var(SERVICE)?.parse()?;
+    chat_example::serve(TcpListener::bind(("127.0.0.1", port)).await?).await
+}
+
+/// The service, seen from the test. Dropping it kills it.
+struct Service(Child);
+
+impl Service {
+    async fn start(port: u16) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let service = Self(command.env(SERVICE, port.to_string()).stdout(Stdio::null()).spawn()?);
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(service)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The page notices a service that is killed, says so, and connects again when it is back.
+pub async fn a_killed_service_is_noticed(setting: Setting) -> Result<()> {
+    let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
+    let service = Service::start(port).await?;
+    let page = setting.browser.open(&format!("http://127.0.0.1:{port}/")).await?;
+    until(&page, "state.textContent === 'connected'").await?;
+    // All that it says from now on.
+    page.eval(
+        "window.states = []; const look = () => states.push(document.getElementById('state').textContent);
+         new MutationObserver(look).observe(document.getElementById('state'), { childList: true })",
+    )
+    .await?;
+    let killed = Instant::now();
+    drop(service);
+    until(&page, "window.states.length > 0").await?;
+    let elapsed = killed.elapsed();
+    let first = page.eval("return states[0]").await?;
+    println!("    noticed after {:.1} s", elapsed.as_secs_f64());
+    assert!(elapsed < NOTICE_MAX, "noticed after {elapsed:?}");
+    assert!(
+        first.as_str().is_some_and(|first| first.starts_with("Nothing comes from the service any more.")),
+        "{first}"
+    );
+    until(&page, "window.states.some((said) => said.startsWith('The service does not answer.'))").await?;
+    let states = page.eval("return states").await?;
+    assert!(!states.to_string().contains("firewall"), "{states}");
+    let _service = Service::start(port).await?;
+    until(&page, "state.textContent === 'connected'").await?;
+    say(&page, "welcome back").await?;
+    until(&page, "said.innerText.includes('welcome back')").await?;
+    page.close().await
+}
 
 pub async fn two_browsers_talk(setting: Setting) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -1,11 +1,12 @@
 //! The drop example as its users meet it: the page in a browser, the service a process that can be killed.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::page::Page;
 use crate::scratch::Scratch;
@@ -14,6 +15,10 @@ use crate::{Result, drop_example};
 
 /// The page's port and the directory for the files, in the process that is the service.
 const SERVICE: &str = "NARROWBOAT_BROWSERS_DROP";
+
+/// A token, which the page's address ends with; and a limit for files.
+const OPTIONS: [&str; 4] = ["--token", "ahoy 4711", "--max-size", "128M"];
+const TOKEN: &str = "#ahoy%204711";
 
 /// Functions that the tests have in the page: to drop a file, and to read what it shows.
 const IN_PAGE: &str = r#"
@@ -53,7 +58,8 @@ pub fn is_service() -> bool {
 pub async fn serve() -> Result<()> {
     let arguments = std::env::var(SERVICE)?;
     let (port, into) = arguments.split_once(' ').ok_or("no port")?;
-    drop_example::run(PathBuf::from(into), Some(port.parse()?)).await
+    let words = [into, port].into_iter().chain(OPTIONS).map(str::to_owned);
+    drop_example::run(drop_example::Arguments::read(words)?).await
 }
 
 /// The service, seen from the test. Dropping it kills it.
@@ -86,7 +92,7 @@ async fn start(setting: &Setting, into: &Path) -> Result<(Service, Page)> {
     while tokio::net::TcpStream::connect(("127.0.0.1", service.port)).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let page = setting.browser.open(&format!("http://127.0.0.1:{}/", service.port)).await?;
+    let page = setting.browser.open(&format!("http://127.0.0.1:{}/{TOKEN}", service.port)).await?;
     page.eval(IN_PAGE).await?;
     page.eval("return until(isOn)").await?;
     Ok((service, page))
@@ -99,10 +105,16 @@ async fn pass(page: &Page, into: &Path, name: &str, size: usize) -> Result<()> {
         .eval(&format!(
             "const card = await until(() => cardOf({name:?}));
              await until(() => lives(card).length === 2 && lives(card).every((life) => life.at(-1) === 'closed'));
-             return {{ verdict: card.querySelector('.hash b').textContent, lives: lives(card) }};"
+             return {{
+                verdict: card.querySelector('.hash b').textContent,
+                saved: card.querySelector('.numbers').textContent,
+                lives: lives(card),
+             }};"
         ))
         .await?;
     assert_eq!(shown["verdict"], "equal", "{shown}");
+    let saved = shown["saved"].as_str().unwrap_or_default();
+    assert!(saved.ends_with(&format!("saved as {name}")), "the path is not the page's business: {saved}");
     assert_eq!(shown["lives"][0], json!(["connecting", "open", "closing", "closed"]), "in the page");
     assert_eq!(shown["lives"][1], json!(["open", "closing", "closed"]), "at the service, which has accepted it");
     assert!(std::fs::read(into.join(name))? == bytes(size), "{name} is another file");
@@ -170,9 +182,46 @@ pub async fn a_refused_file_says_why(setting: Setting) -> Result<()> {
     let said =
         page.eval("return until(() => cardOf('refused')?.matches('.failed') && cardOf('refused').innerText)").await?;
     let said = said.as_str().unwrap_or_default();
-    assert!(said.contains("not received: cannot write to") && said.contains("choose another directory"), "{said}");
+    assert!(
+        said.contains("not received: cannot write the file") && said.contains("choose another directory"),
+        "{said}"
+    );
+    let path = scratch.path().to_string_lossy();
+    assert!(!said.contains(&*path), "the page need not know where files go: {said}");
     // The connection is as good as before.
     std::fs::create_dir(&into)?;
     pass(&page, &into, "accepted", 100_000).await?;
     page.close().await
+}
+
+/// A file above the limit, and one of a page that was opened without the token, are refused with a sentence; another name
+/// does not lead to the page.
+pub async fn who_may_send(setting: Setting) -> Result<()> {
+    let scratch = Scratch::new()?;
+    let (service, page) = start(&setting, scratch.path()).await?;
+    page.eval("dropFile('large', (128 << 20) + 1)").await?;
+    let said = "return until(() => cardOf('large')?.matches('.failed') && cardOf('large').innerText)";
+    let said = page.eval(said).await?;
+    assert!(said.as_str().is_some_and(|said| said.contains("above the limit of 128.00 MiB")), "{said}");
+    page.eval("location.hash = ''; dropFile('secret', 5)").await?;
+    let said = "return until(() => cardOf('secret')?.matches('.failed') && cardOf('secret').innerText)";
+    let said = page.eval(said).await?;
+    assert!(said.as_str().is_some_and(|said| said.contains("asks for a token: open the page by")), "{said}");
+    assert_eq!(std::fs::read_dir(scratch.path())?.count(), 0, "a refused file has left something");
+    for (host, status) in [("127.0.0.1", "200"), ("evil.example", "421")] {
+        let answer = ask(service.port, host).await?;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{host}: {answer}");
+        assert_eq!(answer.contains("fingerprint"), status == "200", "{host}: {answer}");
+    }
+    page.close().await
+}
+
+/// The answer to a request for the ticket under this name.
+async fn ask(port: u16, host: &str) -> Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    let request = format!("GET /ticket.json HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }

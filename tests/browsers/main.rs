@@ -99,6 +99,7 @@ fn cases() -> Vec<Case> {
         case!("the drop example: what loss does", DIRECT, drop::loss_shows),
         case!("the drop example: the service is killed, and comes back", DIRECT, drop::the_page_connects_again),
         case!("the drop example: a file that cannot be written", DIRECT, drop::a_refused_file_says_why),
+        case!("the drop example: who may send, and how much", DIRECT, drop::who_may_send),
         case!("offers with media: every bundle policy, before and after data", SIGNALLED, bundle::offers_with_media),
         case!("secure: an RSA certificate of the page", SIGNALLED, secure::an_rsa_certificate),
         case!("secure: DTLS 1.2, and 1.3", BOTH, secure::both_versions),
@@ -111,16 +112,18 @@ fn cases() -> Vec<Case> {
         case!("interleaving on, and off", BOTH, secure::interleaving).only(Kind::Chromium),
     ];
     #[cfg(feature = "axum")]
-    let chat =
-        Some(case!("the chat example: two browsers talk, by the axum routes", SIGNALLED, chat::two_browsers_talk));
+    let chat = [
+        case!("the chat example: two browsers talk, by the axum routes", SIGNALLED, chat::two_browsers_talk),
+        case!("the chat example: the service is killed, and comes back", SIGNALLED, chat::a_killed_service_is_noticed),
+    ];
     #[cfg(not(feature = "axum"))]
-    let chat = None;
+    let chat = [];
     cases.extend(chat);
     cases
 }
 
 fn main() -> Result<ExitCode> {
-    let network = if child::is_service() || drop::is_service() { "" } else { namespace::enter() };
+    let network = if is_service() { "" } else { namespace::enter() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         if child::is_service() {
@@ -129,6 +132,10 @@ fn main() -> Result<ExitCode> {
         if drop::is_service() {
             drop::serve().await?;
         }
+        #[cfg(feature = "axum")]
+        if chat::is_service() {
+            chat::serve().await?;
+        }
         for kind in Kind::ALL {
             println!("{}", kind.version()?);
         }
@@ -136,6 +143,15 @@ fn main() -> Result<ExitCode> {
         let passed = suite().await?;
         Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     })
+}
+
+/// True in a process that is the service of a case.
+fn is_service() -> bool {
+    #[cfg(feature = "axum")]
+    if chat::is_service() {
+        return true;
+    }
+    child::is_service() || drop::is_service()
 }
 
 /// Runs the cases and columns whose names contain an argument of the command line; all of them if none does.

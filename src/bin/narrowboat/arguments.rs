@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use narrowboat::ChannelOptions;
 
+use crate::file::parse_size;
+
 /// Sends files and messages over data channels on one UDP port. What goes to a ticket is encrypted, for the one that has
 /// the ticket's certificate. What goes to an address is neither encrypted nor authenticated: do that on networks that you
 /// trust.
@@ -143,15 +145,9 @@ fn seconds(argument: &str) -> Result<f64, String> {
     }
 }
 
-/// A number of bytes, or of a unit.
 fn size(argument: &str) -> Result<u64, String> {
-    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
-    let upper = argument.trim().to_ascii_uppercase();
-    let number = upper.strip_suffix("IB").unwrap_or(&upper);
-    let unit = units.into_iter().find_map(|(unit, shift)| Some((number.strip_suffix(unit)?, shift)));
-    let (number, shift) = unit.unwrap_or((number, 0));
-    let bytes = number.trim().parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    bytes.ok_or_else(|| "write a number of bytes, or with K, M, G or T behind, like 500M or 2G".to_owned())
+    parse_size(argument)
+        .ok_or_else(|| "write a number of bytes, or with K, M, G or T behind, like 500M or 2G".to_owned())
 }
 
 fn token(argument: &str) -> Result<String, String> {
@@ -171,24 +167,6 @@ fn address(argument: &str) -> Result<SocketAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_with_and_without_units() {
-        for (text, bytes) in [
-            ("0", 0),
-            ("1500", 1_500),
-            ("2k", 2 << 10),
-            ("500M", 500 << 20),
-            ("2 GiB", 2 << 30),
-            ("1T", 1 << 40),
-            ("18446744073709551615", u64::MAX),
-        ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "G", "-1", "1.5G", "2X", "16777216T", "18446744073709551616", "iB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_short_token_is_none() {

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 
-use crate::printer::{Printer, write_to_stderr};
-use crate::text::printable;
+use super::printer::{Printer, write_to_stderr};
+use super::text::printable;
 
 /// How long the process waits at its end for whoever reads what it reports.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);

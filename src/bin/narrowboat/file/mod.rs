@@ -21,6 +21,7 @@ mod writer;
 pub(crate) use name::safe_name;
 pub(crate) use pace::Pace;
 pub(crate) use partial::{Partial, sweep};
+pub(crate) use room::parse_size;
 pub(crate) use turns::{Turn, Turns};
 pub(crate) use writer::Writer;
 

@@ -1,4 +1,4 @@
-//! Room on the disk.
+//! Room on the disk, and how much of it a file may take.
 
 use std::path::Path;
 
@@ -17,6 +17,16 @@ pub(crate) fn check_room(directory: &Path, size: u64) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Reads a number of bytes, or of KiB, MiB, GiB or TiB: "1500", "2k", "500M", "2 GiB".
+pub(crate) fn parse_size(text: &str) -> Option<u64> {
+    let upper = text.trim().to_ascii_uppercase();
+    let number = upper.strip_suffix("IB").unwrap_or(&upper);
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units.into_iter().find_map(|(unit, shift)| Some((number.strip_suffix(unit)?, shift)));
+    let (number, shift) = unit.unwrap_or((number, 0));
+    number.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 fn has_room(size: u64, available: u64, total: u64) -> bool {
@@ -51,5 +61,23 @@ mod tests {
     fn no_disk_has_room_for_all_that_can_be_announced() {
         let failure = check_room(&std::env::temp_dir(), u64::MAX).unwrap_err().to_string();
         assert_eq!(failure, "the disk has no room for the file: make room and try again");
+    }
+
+    #[test]
+    fn sizes_are_read_with_and_without_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1500", 1_500),
+            ("2k", 2 << 10),
+            ("500M", 500 << 20),
+            ("2 GiB", 2 << 30),
+            ("1T", 1 << 40),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "G", "-1", "1.5G", "2X", "16777216T", "18446744073709551616", "iB"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
     }
 }
