@@ -18,17 +18,36 @@ pub(crate) const ACK: Bytes = Bytes::from_static(&[TYPE_ACK]);
 pub(crate) enum Control {
     Open(ChannelOptions),
     Ack,
+    /// Neither DATA_CHANNEL_OPEN nor DATA_CHANNEL_ACK; 0x00 and 0x01 are of draft versions. Browsers ignore it, and so does
+    /// this end: it asks for nothing, and the channel works without it.
+    Unknown(u8),
 }
 
-impl Control {
-    pub(crate) fn decode(message: &[u8]) -> Result<Self, ControlError> {
-        match message {
-            [] => Err(ControlError::Empty),
-            [TYPE_ACK] => Ok(Self::Ack),
-            [TYPE_ACK, ..] => Err(ControlError::AckTooLong),
-            [TYPE_OPEN, body @ ..] => open::decode(body).map(Self::Open),
-            [other, ..] => Err(ControlError::UnknownType(*other)),
-        }
+/// A DCEP message, read as leniently as browsers read it: what this end needs has to be right, and what it does not need
+/// is ignored and counted.
+///
+/// A message is known by its first byte. Bytes behind its last field are ignored: pion pads DATA_CHANNEL_ACK to four bytes.
+/// Fields that say what kind of channel it is (RFC 8832 §5.1) are needed. So a DATA_CHANNEL_OPEN that is cut short, of an
+/// unknown channel type, or with a label that is not UTF-8 is refused (§7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    pub(crate) control: Control,
+    /// True if bytes follow that belong to no field.
+    pub(crate) has_trailing_bytes: bool,
+}
+
+impl Decoded {
+    pub(crate) fn new(message: &[u8]) -> Result<Self, ControlError> {
+        let (control, rest): (Control, &[u8]) = match message {
+            [] => return Err(ControlError::Empty),
+            [TYPE_ACK, rest @ ..] => (Control::Ack, rest),
+            [TYPE_OPEN, body @ ..] => {
+                let (options, rest) = open::decode(body)?;
+                (Control::Open(options), rest)
+            }
+            [other, ..] => (Control::Unknown(*other), &[]),
+        };
+        Ok(Self { control, has_trailing_bytes: !rest.is_empty() })
     }
 }
 
@@ -38,16 +57,10 @@ pub enum ControlError {
     /// No message type.
     #[error("an empty DCEP message")]
     Empty,
-    /// Neither DATA_CHANNEL_OPEN nor DATA_CHANNEL_ACK; 0x00 and 0x01 are of draft versions.
-    #[error("DCEP message of unknown type {0:#04x}")]
-    UnknownType(u8),
-    /// A DATA_CHANNEL_ACK with something behind it.
-    #[error("a DATA_CHANNEL_ACK longer than one byte")]
-    AckTooLong,
     /// Less than the fixed part of a DATA_CHANNEL_OPEN.
     #[error("a DATA_CHANNEL_OPEN cut short")]
     OpenTooShort,
-    /// Label and protocol do not fill the rest of the message.
+    /// The message ends before its label and protocol do.
     #[error("a DATA_CHANNEL_OPEN whose lengths do not add up")]
     LengthMismatch,
     /// Not one of the six channel types.
@@ -67,12 +80,14 @@ mod tests {
 
     #[test]
     fn only_the_two_registered_types_are_understood_rfc8832_8_2_1() {
-        assert_eq!(Control::decode(&[]), Err(ControlError::Empty));
-        assert_eq!(Control::decode(&ACK), Ok(Control::Ack));
-        assert_eq!(Control::decode(&[2, 0]), Err(ControlError::AckTooLong));
-        assert_eq!(Control::decode(&[3]), Err(ControlError::OpenTooShort));
+        let decoded = |control, has_trailing_bytes| Ok(Decoded { control, has_trailing_bytes });
+        assert_eq!(Decoded::new(&[]), Err(ControlError::Empty));
+        assert_eq!(Decoded::new(&ACK), decoded(Control::Ack, false));
+        assert_eq!(Decoded::new(&[2, 0, 0, 0]), decoded(Control::Ack, true));
+        assert_eq!(Decoded::new(&[3]), Err(ControlError::OpenTooShort));
         for other in (0..=255).filter(|value| ![TYPE_ACK, TYPE_OPEN].contains(value)) {
-            assert_eq!(Control::decode(&[other]), Err(ControlError::UnknownType(other)));
+            assert_eq!(Decoded::new(&[other]), decoded(Control::Unknown(other), false));
+            assert_eq!(Decoded::new(&[other, 1, 2]), decoded(Control::Unknown(other), false));
         }
     }
 }

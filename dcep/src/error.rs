@@ -106,7 +106,7 @@ pub enum ChannelError {
         streams: u16,
     },
     /// The peer opened a channel on an id of this end that this end has just used: both ends believe to have the same
-    /// role, and no channel can work (RFC 8832 §6).
+    /// role, and the two channels would be one (RFC 8832 §6).
     #[error("both ends use the same role, and so the same stream ids")]
     RoleConflict,
     /// The peer sent DATA_CHANNEL_OPEN for a stream that was in use (RFC 8832 §6).

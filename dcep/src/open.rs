@@ -47,8 +47,9 @@ pub(crate) fn encode(options: &ChannelOptions) -> Bytes {
     message.freeze()
 }
 
-/// Reads what follows the message type.
-pub(crate) fn decode(mut body: &[u8]) -> Result<ChannelOptions, ControlError> {
+/// Reads what follows the message type. Returns the bytes behind the protocol, too: no field accounts for them, and
+/// libwebrtc and Firefox ignore them.
+pub(crate) fn decode(mut body: &[u8]) -> Result<(ChannelOptions, &[u8]), ControlError> {
     if body.len() < HEADER_LEN - 1 {
         return Err(ControlError::OpenTooShort);
     }
@@ -65,19 +66,20 @@ pub(crate) fn decode(mut body: &[u8]) -> Result<ChannelOptions, ControlError> {
         PARTIAL_RELIABLE_TIMED => Reliability::MaxLifetime(Duration::from_millis(u64::from(parameter))),
         _ => return Err(ControlError::UnknownChannelType(channel_type)),
     };
-    // Inconsistent lengths close the channel (RFC 8832 §7), and bytes that no field accounts for are inconsistent.
-    if body.len() != label_len + protocol_len {
-        return Err(ControlError::LengthMismatch);
-    }
-    let (label, protocol) = body.split_at(label_len);
-    Ok(ChannelOptions {
+    // Lengths beyond the message are inconsistent, and close the channel (RFC 8832 §7).
+    let (label, protocol, rest) = body
+        .split_at_checked(label_len)
+        .and_then(|(label, rest)| rest.split_at_checked(protocol_len).map(|(protocol, rest)| (label, protocol, rest)))
+        .ok_or(ControlError::LengthMismatch)?;
+    let options = ChannelOptions {
         label: text(label).ok_or(ControlError::LabelNotUtf8)?,
         protocol: text(protocol).ok_or(ControlError::ProtocolNotUtf8)?,
         ordered: channel_type & UNORDERED == 0,
         reliability,
         priority,
         negotiated: None,
-    })
+    };
+    Ok((options, rest))
 }
 
 /// A lifetime as the wire has it: whole milliseconds, rounded up so that a short one does not become none, 2³²−1 at
@@ -107,7 +109,7 @@ mod tests {
 
     fn decode_whole(message: &[u8]) -> Result<ChannelOptions, ControlError> {
         assert_eq!(message[0], TYPE_OPEN);
-        decode(&message[1..])
+        decode(&message[1..]).map(|(options, _)| options)
     }
 
     #[test]
@@ -134,15 +136,15 @@ mod tests {
     }
 
     #[test]
-    fn j01_a_message_cut_short_or_with_bytes_left_over_is_refused() {
+    fn j01_a_message_cut_short_is_refused_and_one_with_bytes_left_over_is_not() {
         let message = encode(&options(true, Reliability::Reliable));
         for len in 1..message.len() {
             let expected = if len < HEADER_LEN { ControlError::OpenTooShort } else { ControlError::LengthMismatch };
             assert_eq!(decode_whole(&message[..len]), Err(expected), "{len} bytes");
         }
         let mut longer = message.to_vec();
-        longer.push(0);
-        assert_eq!(decode_whole(&longer), Err(ControlError::LengthMismatch));
+        longer.extend([0, 1]);
+        assert_eq!(decode(&longer[1..]), Ok((options(true, Reliability::Reliable), &[0, 1][..])));
     }
 
     #[test]

@@ -25,8 +25,10 @@ drop_reasons! {
     BadControl,
     /// DATA_CHANNEL_ACK for a channel that was not opened here in band, or was acknowledged before. Ignored.
     UnexpectedAck,
-    /// DATA_CHANNEL_OPEN on a stream id of this end (RFC 8832 §6). The stream is reset.
-    WrongParity,
+    /// A DCEP message of a type that this end does not know. Ignored.
+    UnknownControl,
+    /// Bytes behind the last field of a DCEP message. Only they are ignored.
+    TrailingBytes,
     /// DATA_CHANNEL_OPEN on a stream id of this end that this end has opened a channel on: both believe to have the
     /// same role. The channel is closed.
     RoleConflict,
@@ -76,6 +78,9 @@ pub struct Stats {
     pub channels_opened: u64,
     /// Channels that the peer opened.
     pub channels_accepted: u64,
+    /// Of those, the ones on a stream id of this end (RFC 8832 §6 gives each end every second id). The peer goes by
+    /// another role than this end; its channels work unless both ends choose the same id.
+    pub channels_of_wrong_parity: u64,
     /// Channels closed, of both kinds.
     pub channels_closed: u64,
     /// Of those, the ones that ended with an error.

@@ -114,21 +114,18 @@ impl DataChannels {
         credit: Credit,
     ) {
         let label_bytes = self.peer_label_bytes + options.text_len();
-        let refusal = if self.role.owns(stream) {
-            Some(DropReason::WrongParity)
-        } else if self.channels.len() >= self.config.channels_max || label_bytes > self.config.peer_label_bytes_max {
-            Some(DropReason::LimitReached)
-        } else {
-            None
-        };
-        if let Some(reason) = refusal {
+        if self.channels.len() >= self.config.channels_max || label_bytes > self.config.peer_label_bytes_max {
             // RFC 8832 §6: no ACK; the reset tells the peer.
-            tracing::debug!(stream, ?reason, "channel refused");
-            self.throw_away(now, association, credit, reason);
+            tracing::debug!(stream, "channel refused: limit reached");
+            self.throw_away(now, association, credit, DropReason::LimitReached);
             self.refuse_stream(now, association, stream);
             return;
         }
         association.release(now, credit);
+        // RFC 8832 §6 has each end use its own parity, and lets a channel that breaks the rule be closed. Some stacks go by
+        // the ICE role instead of the DTLS role. Browsers accept their channels, and the id is free, so this end does, too.
+        self.stats.channels_of_wrong_parity += u64::from(self.role.owns(stream));
+        self.ids.reserve(stream);
         self.peer_label_bytes = label_bytes;
         let id = self.insert_channel(now, Channel::new(Origin::Peer, options, stream));
         if let Some(channel) = self.channels.get_mut(&id) {

@@ -7,7 +7,7 @@ use narrowboat_sctp::{Association, Event as AssociationEvent, Message as Arrived
 
 use super::DataChannels;
 use crate::channel::{Cause, Origin, Received};
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, Decoded};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, Event, ReadyState};
 use crate::message::Message;
@@ -84,9 +84,12 @@ impl DataChannels {
             return;
         }
         match Kind::of(message.ppid) {
-            Kind::Control => match Control::decode(&message.payload.into_bytes()) {
+            Kind::Control => match self.decode_control(&message.payload.into_bytes()) {
                 Ok(Control::Open(options)) => self.on_open(now, association, stream, options, message.credit),
                 Ok(Control::Ack) => self.throw_away(now, association, message.credit, DropReason::UnexpectedAck),
+                Ok(Control::Unknown(_)) => {
+                    self.throw_away(now, association, message.credit, DropReason::UnknownControl);
+                }
                 Err(error) => {
                     tracing::debug!(stream, %error, "channel refused");
                     self.throw_away(now, association, message.credit, DropReason::BadControl);
@@ -143,7 +146,7 @@ impl DataChannels {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let kind = Kind::of(message.ppid);
         if kind == Kind::Control {
-            let control = Control::decode(&message.payload.into_bytes());
+            let control = self.decode_control(&message.payload.into_bytes());
             association.release(now, message.credit);
             self.on_control(now, association, id, &control);
             return;
@@ -187,6 +190,14 @@ impl DataChannels {
         }
     }
 
+    fn decode_control(&mut self, message: &[u8]) -> Result<Control, ControlError> {
+        let decoded = Decoded::new(message)?;
+        if decoded.has_trailing_bytes {
+            self.stats.drops.add(DropReason::TrailingBytes);
+        }
+        Ok(decoded.control)
+    }
+
     /// A DCEP message on a channel's stream.
     fn on_control(
         &mut self,
@@ -200,6 +211,7 @@ impl DataChannels {
             Ok(Control::Ack) if channel.awaits_ack() => channel.on_heard(),
             // Data may have overtaken an ACK on an unordered channel, so one that is not awaited need not be wrong.
             Ok(Control::Ack) => self.stats.drops.add(DropReason::UnexpectedAck),
+            Ok(Control::Unknown(_)) => self.stats.drops.add(DropReason::UnknownControl),
             Ok(Control::Open(_)) if channel.origin == Origin::Local => {
                 self.violate(now, association, id, ChannelError::RoleConflict, DropReason::RoleConflict);
             }
