@@ -112,7 +112,7 @@ impl<'a> Cause<'a> {
     }
 
     /// What the peer says in words, if the cause has room for that: cut at [`CAUSE_TEXT_MAX`] bytes, with `?` for what
-    /// is not UTF-8 or not printable.
+    /// is not UTF-8 or not printable: control characters, line separators and bidirectional controls.
     #[must_use]
     pub fn text(&self) -> String {
         let (Self::UserInitiatedAbort(info) | Self::ProtocolViolation(info) | Self::Unknown { info, .. }) = *self
@@ -122,7 +122,7 @@ impl<'a> Cause<'a> {
         let info = info.get(..CAUSE_TEXT_MAX).unwrap_or(info);
         let mut text = String::with_capacity(info.len());
         for piece in info.utf8_chunks() {
-            text.extend(piece.valid().chars().map(|c| if c.is_control() { '?' } else { c }));
+            text.extend(piece.valid().chars().map(|c| if is_printable(c) { c } else { '?' }));
             if !piece.invalid().is_empty() {
                 text.push('?');
             }
@@ -238,6 +238,12 @@ fn encode(kind: ChunkType, flags: u8, causes: &[Cause<'_>], out: &mut Vec<u8>) {
     end_chunk(out, at);
 }
 
+/// True if a terminal or a log shows `c` and does nothing else with it (RFC 5424 §8.1, §8.2).
+fn is_printable(c: char) -> bool {
+    !(c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Xorshift, bytes_of, datagram_of};
@@ -336,6 +342,7 @@ mod tests {
     fn text_is_bounded_and_printable() {
         assert_eq!(Cause::UserInitiatedAbort("tschüß".as_bytes()).text(), "tschüß");
         assert_eq!(Cause::ProtocolViolation(b"a\n\x1b[31m\xFFb").text(), "a??[31m?b");
+        assert_eq!(Cause::UserInitiatedAbort("a\u{202e}b\u{2066}c\u{2028}".as_bytes()).text(), "a?b?c?");
         assert_eq!(Cause::OutOfResource.text(), "");
         assert_eq!(Cause::UserInitiatedAbort(&[b'x'; 60_000]).text().len(), CAUSE_TEXT_MAX);
         // Cut in the middle of a character.
