@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_machines_names_are_answered() {
+    fn l07_only_this_machines_names_are_answered() {
         let hosts = Hosts::new(["Boat.local".to_owned()]);
         for (host, expected) in [
             ("127.0.0.1:8080", true),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_in_a_request_counts() {
+    fn l07_each_name_in_a_request_counts() {
         let hosts = Hosts::new([]);
         let own = HeaderMap::from_iter([(HOST, "127.0.0.1".parse().unwrap())]);
         assert!(!hosts.may_ask(&Uri::from_static("http://evil.example/"), &own));

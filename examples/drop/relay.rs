@@ -12,6 +12,8 @@ use tokio::net::UdpSocket;
 
 /// Browsers at the same time; more are not relayed.
 const FLOWS_MAX: usize = 256;
+/// Of those, from one address, so that one host does not keep all others out. A page that is loaded again has another port.
+const FLOWS_PER_ADDRESS_MAX: usize = 32;
 /// A browser that has sent nothing for so long is gone: while it is there, it asks for consent every few seconds.
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
@@ -76,7 +78,12 @@ impl Relay {
             match flows.get(&browser) {
                 Some(flow) => return Some(Arc::clone(flow)),
                 None if flows.len() >= FLOWS_MAX => return None,
-                None => {}
+                None => {
+                    let of_address = flows.keys().filter(|other| other.ip() == browser.ip()).count();
+                    if of_address >= FLOWS_PER_ADDRESS_MAX {
+                        return None;
+                    }
+                }
             }
         }
         let socket = UdpSocket::bind((self.inside, 0)).await.ok()?;
@@ -97,5 +104,22 @@ impl Relay {
             }
         }
         self.flows.lock().unwrap_or_else(PoisonError::into_inner).remove(&browser);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn l03_one_address_does_not_keep_others_out() {
+        let relay = Relay::bind(Ipv4Addr::LOCALHOST.into()).await.unwrap();
+        let endpoint = SocketAddr::from(([127, 0, 0, 1], 9));
+        for port in 1..=1_000 {
+            let flow = relay.flow(SocketAddr::from(([192, 0, 2, 1], port)), endpoint).await;
+            assert_eq!(flow.is_some(), usize::from(port) <= FLOWS_PER_ADDRESS_MAX, "{port}");
+        }
+        assert!(relay.flow(SocketAddr::from(([192, 0, 2, 2], 1)), endpoint).await.is_some());
+        assert!(relay.flow(SocketAddr::from(([192, 0, 2, 1], 1)), endpoint).await.is_some(), "it was there before");
     }
 }

@@ -16,7 +16,7 @@ fn complaint(ended: &Ended) -> &str {
 }
 
 #[test]
-fn only_a_sender_with_the_token_may_send() {
+fn l05_only_a_sender_with_the_token_may_send() {
     let (home, into) = (Directory::new(), Directory::new());
     let path = home.file("postcard", b"wish you were here");
     let (mut receiver, ticket) = receiver(&into, &home, &["--token", "ahoy 4711 ü", "--once"]);
@@ -46,7 +46,7 @@ fn a_token_that_nobody_asks_for_does_no_harm() {
 }
 
 #[test]
-fn a_file_above_the_limit_is_refused_before_it_is_sent() {
+fn l06_a_file_above_the_limit_is_refused_before_it_is_sent() {
     let (home, into) = (Directory::new(), Directory::new());
     let (mut receiver, ticket) = receiver(&into, &home, &["--max-size", "2k"]);
     let ended = Process::start(&["send", &home.file("large", &[1; 2049]), &ticket]).end();

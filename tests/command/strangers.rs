@@ -30,7 +30,7 @@ async fn text(channel: &DataChannel) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn silent_channels_hold_up_nobody_and_are_closed() {
+async fn l03_silent_channels_hold_up_nobody_and_are_closed() {
     let (from, into) = (Directory::new(), Directory::new());
     let path = from.file("postcard", b"wish you were here");
     let mut receiver = Process::start(&["receive", "--listen", "127.0.0.1:0", "--into", into.path()]);
@@ -46,7 +46,7 @@ async fn silent_channels_hold_up_nobody_and_are_closed() {
 /// The sender that does it has used its own turns up; others have theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[cfg(target_os = "linux")]
-async fn files_that_do_not_go_on_hold_up_no_other_sender() {
+async fn l03_files_that_do_not_go_on_hold_up_no_other_sender() {
     let (from, into) = (Directory::new(), Directory::new());
     let path = from.file("postcard", b"wish you were here");
     let mut receiver = Process::start(&["receive", "--listen", "127.0.0.1:0", "--into", into.path()]);
@@ -63,7 +63,7 @@ async fn files_that_do_not_go_on_hold_up_no_other_sender() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_receiver_of_one_file_waits_for_the_file() {
+async fn l04_a_receiver_of_one_file_waits_for_the_file() {
     let (from, into) = (Directory::new(), Directory::new());
     let path = from.file("postcard", b"wish you were here");
     let mut receiver = Process::start(&["receive", "--listen", "127.0.0.1:0", "--into", into.path(), "--once"]);

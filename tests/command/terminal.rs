@@ -18,7 +18,7 @@ fn check(said: &[String]) {
 }
 
 #[test]
-fn a_receiver_that_nobody_listens_to_receives() {
+fn l01_a_receiver_that_nobody_listens_to_receives() {
     let (from, into) = (Directory::new(), Directory::new());
     let path = from.file("postcard", b"wish you were here");
     let mut receiver = Command::new(env!("CARGO_BIN_EXE_narrowboat"))
@@ -39,6 +39,35 @@ fn a_receiver_that_nobody_listens_to_receives() {
     assert_eq!(into.names(), ["postcard", "postcard-1", "postcard-2"]);
 }
 
+/// A pipe takes 64 KiB, then a write to it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn l01_a_receiver_whose_pipe_is_full_receives() {
+    let (from, into) = (Directory::new(), Directory::new());
+    let path = from.file("postcard", b"wish you were here");
+    let mut receiver = Command::new(env!("CARGO_BIN_EXE_narrowboat"))
+        .args(["receive", "--listen", "127.0.0.1:0", "--into", into.path()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::with_capacity(256, receiver.stderr.take().unwrap());
+    let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    let address = said.split(" on ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    // Each is refused in a line of some 80 bytes.
+    let endpoint = Endpoint::bind("127.0.0.1:0").unwrap();
+    let association = endpoint.connect(&*address).await.unwrap();
+    for _ in 0..2_000 {
+        let channel = association.open_channel("chat").await.unwrap();
+        assert!(channel.recv().await.unwrap().unwrap().as_text().unwrap().starts_with("error "));
+        channel.close().await.unwrap();
+    }
+    let sent = tokio::task::spawn_blocking(move || Process::start(&["send", &path, &address]).end());
+    sent.await.unwrap().succeeds();
+    assert_eq!(into.names(), ["postcard"]);
+    receiver.kill().unwrap();
+    receiver.wait().unwrap();
+}
+
 #[test]
 fn a_sender_that_nobody_listens_to_sends() {
     let (from, into) = (Directory::new(), Directory::new());
@@ -55,7 +84,7 @@ fn a_sender_that_nobody_listens_to_sends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_sender_does_not_write_to_the_receivers_terminal() {
+async fn l02_a_sender_does_not_write_to_the_receivers_terminal() {
     let name = format!("size 0\nname {HARMFUL}\n");
     let hash = format!("sha256 {HARMFUL}\n");
     let empty = "sha256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
@@ -88,7 +117,7 @@ async fn a_sender_does_not_write_to_the_receivers_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_receiver_does_not_write_to_the_senders_terminal() {
+async fn l02_a_receiver_does_not_write_to_the_senders_terminal() {
     let from = Directory::new();
     let path = from.file("postcard", b"wish you were here");
     let server = Endpoint::bind("127.0.0.1:0").unwrap();
@@ -106,7 +135,7 @@ async fn a_receiver_does_not_write_to_the_senders_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_label_does_not_write_to_the_terminal_of_echo() {
+async fn l02_a_label_does_not_write_to_the_terminal_of_echo() {
     let mut echo = Process::start(&["echo", "--listen", "127.0.0.1:0"]);
     let endpoint = Endpoint::bind("127.0.0.1:0").unwrap();
     let association = endpoint.connect(&*echo.address()).await.unwrap();
@@ -121,7 +150,7 @@ async fn a_label_does_not_write_to_the_terminal_of_echo() {
 /// What `connect` shows on a terminal is made printable; what goes to a file or a program is not touched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[cfg(target_os = "linux")]
-async fn a_message_does_not_act_on_the_terminal_of_connect() {
+async fn l02_a_message_does_not_act_on_the_terminal_of_connect() {
     let server = Endpoint::bind("127.0.0.1:0").unwrap();
     let address = server.local_address().to_string();
     for is_terminal in [true, false] {

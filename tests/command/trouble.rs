@@ -166,7 +166,7 @@ async fn a_name_that_leads_out_of_the_directory_does_not_lead_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_sender_that_breaks_the_protocol_is_refused_and_told_why() {
+async fn l06_a_sender_that_breaks_the_protocol_is_refused_and_told_why() {
     let hash = format!("sha256 {}\n", "0".repeat(64));
     let enormous = format!("size {}\nname a\n", u64::MAX);
     let cases: [(&[&str], &[u8], &str); 6] = [

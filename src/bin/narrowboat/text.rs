@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_acts_on_is_replaced() {
+    fn l02_what_a_terminal_acts_on_is_replaced() {
         let harmful = ('\0'..='\u{1f}')
             .chain('\u{7f}'..='\u{9f}')
             .chain("\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}".chars())
