@@ -61,8 +61,13 @@ pub struct Config {
     /// How the congestion window grows and shrinks. Default [`CongestionControl::Cubic`], which fills links with a short
     /// queue or now and then a random loss better, and is what the TCP and QUIC traffic beside it uses.
     pub congestion_control: CongestionControl,
-    /// Time that a graceful shutdown may take in all (T5-shutdown-guard, RFC 9260 §9.2). Default 30 s.
+    /// How long a graceful shutdown may go without progress (T5-shutdown-guard, RFC 9260 §9.2): without an
+    /// acknowledgement of what this end has still to deliver, and after that without new data of the peer. Default 30 s;
+    /// more than any outage of RTO.Max, and an application that waits for the end learns soon that it will not come.
     pub shutdown_guard: Duration,
+    /// How long a peer may go on sending what it had queued after this end's SHUTDOWN, however it progresses; never
+    /// less than `shutdown_guard`. Default 5 min, for 16 MiB at 0.5 Mbit/s; a peer that sends for ever is aborted then.
+    pub shutdown_max: Duration,
     /// How often, at least, the peer may refuse a stream reset before the association is aborted. Default 10.
     pub reset_attempts_max: u32,
     /// How long the peer may refuse a stream reset before the association is aborted. Default 30 s. "In progress" counts
@@ -99,6 +104,7 @@ impl Default for Config {
             max_burst: 128,
             congestion_control: CongestionControl::Cubic,
             shutdown_guard: Duration::from_secs(30),
+            shutdown_max: Duration::from_secs(300),
             reset_attempts_max: 10,
             reset_timeout: Duration::from_secs(30),
             partial_reliability: true,
@@ -180,6 +186,8 @@ impl Config {
         check((4..=1024).contains(&self.max_burst), "max_burst", self.max_burst, "4 to 1024 packets")?;
         let guard = self.shutdown_guard;
         check((second..=600 * second).contains(&guard), "shutdown_guard", guard, "1 to 600 s")?;
+        let max = self.shutdown_max;
+        check((second..=3600 * second).contains(&max), "shutdown_max", max, "1 s to 1 h")?;
         let attempts = self.reset_attempts_max;
         check((1..=100).contains(&attempts), "reset_attempts_max", attempts, "1 to 100")?;
         let timeout = self.reset_timeout;
@@ -195,7 +203,7 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Config);
-        let refused: [(&str, Spoil); 9] = [
+        let refused: [(&str, Spoil); 10] = [
             ("local_port", |c| c.local_port = 0),
             ("mtu", |c| c.mtu = 575),
             ("mtu", |c| c.mtu = 65_488),
@@ -205,6 +213,7 @@ mod tests {
             ("sack_delay_max", |c| c.sack_delay_max = Duration::from_millis(501)),
             ("heartbeat_interval", |c| c.heartbeat_interval = Some(Duration::ZERO)),
             ("max_burst", |c| c.max_burst = 3),
+            ("shutdown_max", |c| c.shutdown_max = Duration::ZERO),
         ];
         for (field, set) in refused {
             let mut config = Config::default();

@@ -61,21 +61,23 @@ fn h01_shutdown_from_one_end_or_both_with_every_loss() {
 
 #[test]
 fn h02_a_peer_that_never_finishes_the_shutdown() {
-    let guard = Config::default().shutdown_guard;
-    // It sends data for ever, and never a SHUTDOWN ACK.
-    let mut victim = Victim::in_state(State::ShutdownSent);
-    let start = victim.now;
-    let (mut number, mut last) = (0, Vec::new());
-    while !victim.association.is_over() {
-        assert!(victim.now - start < 2 * guard, "still {:?}", victim.association.state());
-        victim.send(&[data(number, b"more")]);
-        number += 1;
-        last = victim.pass(200 * MS);
-        victim.messages();
+    let Config { shutdown_guard: guard, shutdown_max: max, .. } = Config::default();
+    // It sends new data for ever, or the same, and never a SHUTDOWN ACK.
+    for (is_new, limit) in [(true, max), (false, guard)] {
+        let mut victim = Victim::in_state(State::ShutdownSent);
+        let start = victim.now;
+        let (mut number, mut last) = (0, Vec::new());
+        while !victim.association.is_over() {
+            assert!(victim.now - start < limit + SECOND, "still {:?}", victim.association.state());
+            victim.send(&[data(number, b"more")]);
+            number += u32::from(is_new);
+            last = victim.pass(200 * MS);
+            victim.messages();
+        }
+        assert_eq!(kinds(&last), [C::ABORT]);
+        assert_eq!(victim.closed(), Some(CloseReason::ShutdownTimedOut));
+        assert!(victim.now - start >= limit, "not before its time");
     }
-    assert_eq!(kinds(&last), [C::ABORT]);
-    assert_eq!(victim.closed(), Some(CloseReason::ShutdownTimedOut));
-    assert!(victim.now - start >= guard, "not before its time");
     // It acknowledges nothing, or says nothing at all.
     for state in [State::ShutdownPending, State::ShutdownSent, State::ShutdownReceived, State::ShutdownAckSent] {
         let mut victim = Victim::in_state(state);
@@ -352,4 +354,34 @@ fn an_end_that_gives_its_peer_up_says_so_in_one_abort() {
         assert_eq!(sent.last(), Some(&C::ABORT), "{what}");
         assert_eq!(victim.closed(), Some(CloseReason::PeerUnreachable), "{what}");
     }
+}
+
+/// The peer's queue takes longer than `shutdown_guard`, and gets shorter all the time.
+#[test]
+fn a_shutdown_waits_for_a_peer_that_sends_its_queue() {
+    let Config { shutdown_guard: guard, shutdown_max: max, .. } = Config::default();
+    let mut victim = Victim::in_state(State::ShutdownSent);
+    let start = victim.now;
+    for number in 0..18 {
+        let sent = victim.send(&[data(number, b"queued")]);
+        assert_eq!(kinds(&sent), [C::SACK, C::SHUTDOWN]);
+        victim.pass(guard / 2);
+    }
+    assert!(victim.now - start > 8 * guard && victim.now - start < max);
+    let sent = victim.send(&[raw(C::SHUTDOWN_ACK, 0, &[])]);
+    assert_eq!(kinds(&sent), [C::SHUTDOWN_COMPLETE]);
+    assert_eq!(victim.closed(), Some(CloseReason::Shutdown));
+    assert_eq!(victim.messages().len(), 18);
+}
+
+/// RFC 9260 §9.2: any packet of the peer clears the count and restarts the timer.
+#[test]
+fn whatever_comes_from_the_peer_restarts_the_timer_of_a_shutdown() {
+    let mut victim = Victim::in_state(State::ShutdownSent);
+    for _ in 0..25 {
+        victim.send(&[raw(C::ERROR, 0, &[])]);
+        assert_eq!(kinds(&victim.pass(300 * MS)), [], "its time-out is 400 ms or more");
+    }
+    assert_eq!(victim.association.state(), State::ShutdownSent);
+    assert_eq!(kinds(&victim.pass(SECOND))[0], C::SHUTDOWN);
 }

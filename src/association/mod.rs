@@ -109,8 +109,11 @@ impl Association {
 
     /// Ends the association gracefully, from now on (RFC 9260 §9.2): nothing more can be sent, and all that either end
     /// had accepted for sending is delivered, for which the applications of both ends have to go on reading. Then every
-    /// channel ends without an error. The future says when, as [`closed`](Self::closed) does, and need not be kept: it
-    /// ends at most [`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard) from now.
+    /// channel ends without an error. The future resolves then, as [`closed`](Self::closed) does, and need not be kept.
+    ///
+    /// The shutdown may take as long as this end's queue gets shorter, and after that as long as the peer's does, up to
+    /// five minutes ([`shutdown_max`](narrowboat_sctp::Config::shutdown_max)). Thirty seconds without progress
+    /// ([`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard)) end it with an error at both ends.
     ///
     /// # Errors
     ///

@@ -107,11 +107,9 @@ impl Association {
         if let Some(receiver) = &mut self.receiver {
             receiver.on_packet_end(now);
             if self.state == State::ShutdownSent {
-                // §9.2: each such packet is answered with SACK and SHUTDOWN, and shows that the peer is there.
+                // §9.2: each such packet is answered with SACK and SHUTDOWN.
                 receiver.sack_now();
-                self.path.on_sign_of_life();
                 self.outbox.shutdown = true;
-                self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
             }
         }
         self.finish_deferred_reset();

@@ -45,6 +45,7 @@ impl Association {
         if had_data {
             self.on_data_packet_end(now);
         }
+        self.on_heard_while_shutting_down(now);
         self.outgoing_reset.on_heard(now, self.path.rto.without_back_off());
     }
 

@@ -124,6 +124,8 @@ pub struct Association {
     is_over: bool,
     /// `shutdown` was called before the association was established.
     is_shutdown_wanted: bool,
+    /// What the peer has still to send, once this end has sent SHUTDOWN.
+    peer_queue: Option<shutdown::PeerQueue>,
     /// Packets with DATA that may still leave in answer to the last input.
     burst_left: u32,
     stats: Stats,
@@ -320,6 +322,10 @@ impl Association {
 
     /// Ends the association gracefully (RFC 9260 §9.2): what was accepted is delivered, then both ends close. Before the
     /// association is established it is remembered until then.
+    ///
+    /// It lasts as long as this end's queue gets shorter, and after that as long as the peer's does, up to `shutdown_max`.
+    /// `shutdown_guard` without progress, or the end of `shutdown_max`, aborts the association with
+    /// [`CloseReason::ShutdownTimedOut`].
     pub fn shutdown(&mut self, now: Instant) {
         self.begin_shutdown(now);
         self.check_consistency();

@@ -6,8 +6,18 @@ use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
+use crate::serial::Tsn;
 use crate::stats::DropReason;
 use crate::wire::{Cause, Shutdown, encode_shutdown_complete};
+
+/// The wait for a peer that has still to send, after this end's SHUTDOWN.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PeerQueue {
+    /// The peer's data up to here has come.
+    cumulative: Tsn,
+    /// When the wait ends, whatever the peer sends.
+    until: Instant,
+}
 
 impl Association {
     pub(super) fn begin_shutdown(&mut self, now: Instant) {
@@ -41,6 +51,9 @@ impl Association {
         if self.state == State::ShutdownPending {
             self.set_state(State::ShutdownSent);
             self.outbox.shutdown = true;
+            let until = now + self.config.shutdown_max.max(self.config.shutdown_guard);
+            self.peer_queue =
+                self.receiver.as_ref().map(|receiver| PeerQueue { cumulative: receiver.cumulative_tsn(), until });
         } else {
             self.acknowledge_shutdown();
         }
@@ -61,7 +74,8 @@ impl Association {
         self.timers.stop(Timer::Reconfig);
     }
 
-    /// T5 runs from the last progress on: a long queue may take its time, a peer that takes nothing may not.
+    /// T5 runs from the last progress of this end's own queue on: a long queue may take its time, a peer that takes nothing
+    /// may not.
     fn guard_shutdown(&mut self, now: Instant) {
         self.timers.set(Timer::T5ShutdownGuard, now + self.config.shutdown_guard);
     }
@@ -69,6 +83,24 @@ impl Association {
     pub(super) fn on_shutdown_progress(&mut self, now: Instant) {
         if matches!(self.state, State::ShutdownPending | State::ShutdownReceived) {
             self.guard_shutdown(now);
+        }
+    }
+
+    /// A packet of the peer has come. §9.2: it clears the count of retransmissions, and restarts T2. T5 starts again only
+    /// for data that the peer has got rid of, and not beyond `shutdown_max`: a peer that sends its queue may take its time,
+    /// a peer that sends for ever may not.
+    pub(super) fn on_heard_while_shutting_down(&mut self, now: Instant) {
+        if self.state != State::ShutdownSent {
+            return;
+        }
+        self.path.on_sign_of_life();
+        self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+        if let (Some(receiver), Some(queue)) = (&self.receiver, &mut self.peer_queue)
+            && receiver.cumulative_tsn() != queue.cumulative
+        {
+            queue.cumulative = receiver.cumulative_tsn();
+            let deadline = (now + self.config.shutdown_guard).min(queue.until);
+            self.timers.set(Timer::T5ShutdownGuard, deadline);
         }
     }
 
