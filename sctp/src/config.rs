@@ -26,10 +26,14 @@ pub struct Config {
     /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only
     /// because the window is kept open for the message in reassembly.
     pub receive_message_size_max: usize,
-    /// Bytes that may wait for sending on all streams together before `send` says that it is full. The message that
-    /// crosses the line is still accepted. Default 16 MiB, as browsers.
+    /// Send buffer, in bytes of memory: `send` reports that it is full once this much is in use. It counts the messages of
+    /// all streams that wait and the chunks that the peer has not acknowledged, or not skipped if they were abandoned. Each
+    /// chunk counts with its payload and 352 bytes, so a message of a byte counts 353; each stream in use counts 256 bytes,
+    /// all of them seven eighths of the buffer at most. The message that crosses the line is still accepted.
+    /// `buffered_amount` counts the payload of what waits, as W3C defines it. Default 16 MiB, as browsers.
     pub send_buffer: usize,
-    /// The same bound for one stream, so that one that does not move leaves room to the others. Default 4 MiB.
+    /// Bound for the messages that wait on one stream, so that a stream that does not move leaves room to the others. Each
+    /// message counts with its payload and 352 bytes. Default 4 MiB.
     pub stream_send_buffer: usize,
     /// Largest message that `send` accepts, in bytes. Default 1 GiB; the data-channel layer lowers it to what the
     /// peer announced.

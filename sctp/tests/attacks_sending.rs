@@ -97,7 +97,7 @@ fn e04_gap_blocks_that_cannot_be() {
 
 /// Many chunks outstanding, behind a congestion window that has been opened for them.
 fn with_very_many(count: usize) -> Victim {
-    let config = Config { mtu: 60_000, ..Config::default() };
+    let config = Config { mtu: 60_000, send_buffer: 64 << 20, stream_send_buffer: 64 << 20, ..Config::default() };
     let mut victim = Victim::with_config(State::Established, config);
     let mut acked = 0;
     while victim.association.stats().cwnd < 24 * count + 60_000 {
@@ -288,28 +288,6 @@ fn e11_a_window_that_opens_byte_by_byte() {
 }
 
 #[test]
-fn e12_a_window_of_four_gigabytes() {
-    let config = Config { send_buffer: 64 << 10, stream_send_buffer: 64 << 10, ..Config::default() };
-    let mut victim = Victim::with_config(State::Established, config);
-    let (mut acked, mut held_max) = (0_u32, 0);
-    for _ in 0..300 {
-        while victim.association.send(victim.now, 1, Ppid(53), vec![7; 10_000].into(), SendOptions::default()).is_ok() {
-        }
-        let mut sent = victim.poll();
-        sent.extend(victim.pass(20 * MS));
-        let stats = victim.association.stats();
-        held_max = held_max.max(stats.flight_size + stats.buffered_amount);
-        acked += u32::try_from(sent.iter().filter(|sent| sent.kind == C::DATA).count() / 2).unwrap();
-        victim.send(&[sack(tsn(&victim, acked.wrapping_sub(1)), u32::MAX, &[])]);
-    }
-    assert!(held_max > 64 << 10, "{held_max} bytes: it is not the congestion window that holds them");
-    assert!(
-        held_max <= 2 * (64 << 10) + 20_000,
-        "{held_max} bytes, with a buffer of 64 KiB in front of 64 KiB in flight"
-    );
-}
-
-#[test]
 fn e13_acknowledgements_in_slices_and_the_same_one_many_times() {
     let growth = |slices: u32, repeats: usize| {
         let mut victim = Victim::in_state(State::Established);
@@ -467,15 +445,27 @@ fn e19_one_stream_that_does_not_move() {
         victim.association.send(victim.now, stream, Ppid(53), vec![7; 1000].into(), SendOptions::default())
     };
     let accepted = (0..100).take_while(|_| send(&mut victim, 1).is_ok()).count();
-    assert_eq!(accepted, 10);
+    // Each counts with its overhead.
+    assert_eq!(accepted, 10_000_usize.div_ceil(1000 + 352));
     assert_eq!(send(&mut victim, 1), Err(SendError::Full));
+    // The first leaves as the probe of the closed window; another takes its place.
+    victim.poll();
+    assert_eq!([send(&mut victim, 1), send(&mut victim, 1)], [Ok(()), Err(SendError::Full)]);
+    victim.events.clear();
+    victim.poll();
+    let is_writable = |event: &Event| matches!(event, Event::Writable);
+    assert!(!victim.events.iter().any(is_writable), "there is no room on that stream");
     for stream in 2..10 {
         assert_eq!(send(&mut victim, stream), Ok(()), "stream {stream}");
     }
-    // All together they have a limit, too.
+    // All together they have a limit, too, which the streams count against.
     let accepted = (10..1000).take_while(|stream| send(&mut victim, *stream).is_ok()).count();
-    assert!((80..=82).contains(&accepted), "{accepted}");
+    let left = 100_000 - 17 * (1000 + 352) - 9 * 256;
+    assert!(
+        (left / (1000 + 352 + 256)..).contains(&accepted) && accepted <= left / (1000 + 352 + 256) + 2,
+        "{accepted}"
+    );
     victim.send(&[sack(tsn(&victim, 0), 1 << 20, &[])]);
     victim.pass(SECOND);
-    assert!(victim.events.iter().any(|event| matches!(event, Event::Writable)), "and there is room again");
+    assert!(victim.events.iter().any(is_writable), "and there is room again");
 }

@@ -43,8 +43,8 @@ impl Pair {
 pub fn small() -> Config {
     let mut config = Config::default();
     config.association.receive_window = 16 << 10;
-    config.association.stream_send_buffer = 8 << 10;
-    config.association.send_buffer = 32 << 10;
+    config.association.stream_send_buffer = 12 << 10;
+    config.association.send_buffer = 48 << 10;
     config
 }
 

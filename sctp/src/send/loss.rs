@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::charge::{push_back, shrink};
 use super::outstanding::{Chunk, Fate, Outstanding};
 use crate::effort;
 use crate::path::Rto;
@@ -33,7 +34,7 @@ const PEER_SACK_DELAY: Duration = Duration::from_millis(200);
 const COMPLETE_BLOCKS_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
-struct Transmission {
+pub(super) struct Transmission {
     number: u64,
     position: u64,
     sent_at: Instant,
@@ -102,7 +103,7 @@ impl LossDetection {
 
     pub(crate) fn on_sent(&mut self, now: Instant, position: u64, is_repeat: bool) {
         let log = if is_repeat { &mut self.repeats } else { &mut self.originals };
-        log.push_back(Transmission { number: self.next, position, sent_at: now });
+        push_back(log, Transmission { number: self.next, position, sent_at: now });
         self.next += 1;
     }
 
@@ -209,7 +210,8 @@ impl LossDetection {
                 }
                 log.pop_front();
             }
-            if log.is_empty() && log.capacity() > 32 {
+            shrink(log);
+            if log.is_empty() {
                 log.shrink_to(32);
             }
         }
@@ -218,8 +220,10 @@ impl LossDetection {
 
     /// T3 expired: all that was in flight counts as lost, and the log starts over.
     pub(crate) fn on_timeout(&mut self) {
-        self.originals.clear();
-        self.repeats.clear();
+        for log in [&mut self.originals, &mut self.repeats] {
+            log.clear();
+            shrink(log);
+        }
         self.probe = None;
         self.newly_reported = 0;
     }

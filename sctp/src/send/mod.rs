@@ -1,36 +1,38 @@
 //! The sending half: queues, what is outstanding, loss, congestion, the peer's window (RFC 9260 §6, §7; RFC 3758).
 
+mod charge;
 mod congestion;
 mod loss;
 mod outstanding;
 mod pacer;
 mod ranges;
 mod recovery;
+mod retransmission;
 mod sack;
 mod scheduler;
 mod stream;
+mod stream_map;
 mod write;
 
 pub(crate) use sack::SackOutcome;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use self::congestion::{Controller, Usage, controller};
 use self::loss::LossDetection;
-use self::outstanding::{Chunk, Fate, Outstanding};
+use self::outstanding::{Fate, Outstanding};
 use self::pacer::Pacer;
-use self::recovery::{Progress, Recovery};
-use self::stream::{Limit, StreamQueues};
+use self::recovery::Recovery;
+use self::stream::StreamQueues;
 use crate::config::{Config, CongestionControl};
 use crate::error::SendError;
 use crate::event::Event;
 use crate::message::{Ppid, SendOptions, StreamId};
-use crate::path::Rto;
 use crate::serial::Tsn;
-use crate::wire::PACKET_HEADER_LEN;
+use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 
 /// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
 const NOTICES_KEPT: usize = 16;
@@ -92,15 +94,15 @@ pub(crate) struct Sender {
     notices: VecDeque<Event>,
     counters: SendCounters,
     send_buffer: usize,
-    stream_send_buffer: usize,
     message_size_max: usize,
     mtu: usize,
 }
 
 impl Sender {
     pub(crate) fn new(config: &Config, mtu: usize, initial_tsn: Tsn) -> Self {
+        let chunk_max = mtu - PACKET_HEADER_LEN - DataChunk::HEADER_LEN;
         Self {
-            queues: StreamQueues::new(),
+            queues: StreamQueues::new(config.stream_send_buffer, chunk_max),
             outstanding: Outstanding::new(initial_tsn),
             loss: LossDetection::new(),
             congestion: controller(config.congestion_control, mtu - PACKET_HEADER_LEN),
@@ -123,7 +125,6 @@ impl Sender {
             notices: VecDeque::new(),
             counters: SendCounters::default(),
             send_buffer: config.send_buffer,
-            stream_send_buffer: config.stream_send_buffer,
             message_size_max: config.send_message_size_max,
             mtu,
         }
@@ -271,11 +272,11 @@ impl Sender {
         if self.queues.is_resetting(stream) {
             return Err(SendError::Resetting(stream));
         }
-        if self.is_full(stream) {
+        if self.is_full() || self.queues.refuses(stream) {
             // What has expired in the meantime need not keep new messages out.
             self.queues.peek(now, &mut self.notices);
-            if self.is_full(stream) {
-                self.was_refused = true;
+            self.was_refused |= self.is_full();
+            if self.is_full() || self.queues.refuses(stream) {
                 return Err(SendError::Full);
             }
         }
@@ -284,8 +285,11 @@ impl Sender {
         Ok(())
     }
 
-    fn is_full(&self, stream: StreamId) -> bool {
-        self.queues.buffered() >= self.send_buffer || self.queues.buffered_on(stream) >= self.stream_send_buffer
+    /// Returns true if the send buffer is used up: by what waits, by what is outstanding, and by the streams in use. The
+    /// latter take seven eighths of it at most, so that something can always be sent.
+    fn is_full(&self) -> bool {
+        let streams = self.queues.streams_charge().min(self.send_buffer / 8 * 7);
+        self.queues.charge() + self.outstanding.charge() + streams >= self.send_buffer
     }
 
     /// Drops what was not sent of a stream. A message that was begun is given up if the peer can skip it, else finished.
@@ -348,139 +352,12 @@ impl Sender {
         }
     }
 
-    /// Takes a chunk as lost: it is sent again, or its message is given up (RFC 3758 §4.1, RFC 7496 §3.1).
-    fn on_lost(&mut self, now: Instant, position: u64) {
-        let Some(chunk) = self.outstanding.chunk(position) else { return };
-        // A loss found a moment ago may have given up the whole message, this fragment included.
-        if !matches!(chunk.fate, Fate::InFlight | Fate::Lost) {
-            return;
-        }
-        if self.is_over(now, chunk) {
-            let message = chunk.message;
-            self.abandon(now, position, message.stream, message.key);
-        } else {
-            self.outstanding.mark_lost(position);
-        }
-    }
-
-    /// Whether the chunk's message is to be given up rather than sent again.
-    fn is_over(&self, now: Instant, chunk: &Chunk) -> bool {
-        let is_over = match chunk.message.limit {
-            Limit::Never => false,
-            Limit::Retransmits(max) => chunk.transmissions > max,
-            limit @ Limit::Until(_) => limit.is_expired(now),
-        };
-        is_over && self.can_abandon
-    }
-
-    /// Reports room again after a refusal, once a good part of the buffer is free.
+    /// Reports room again after a refusal.
     fn check_refused(&mut self) {
-        if self.was_refused && self.queues.buffered() < self.send_buffer {
-            self.was_refused = false;
+        let has_room = self.was_refused && !self.is_full();
+        if self.queues.take_room() | has_room {
+            self.was_refused &= !has_room;
             self.notices.push_back(Event::Writable);
-        }
-    }
-
-    /// T3 expired (RFC 9260 §6.3.3, §7.2.3). `is_window_probe`: what was unanswered was a probe of a closed window,
-    /// which is no sign of congestion.
-    pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool) {
-        if !is_window_probe {
-            self.congestion.on_timeout();
-        }
-        self.loss.on_timeout();
-        // The time-out is a new start: the episode that was being repaired is over.
-        self.recovery = None;
-        self.allowance = Allowance::Repetition;
-        let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
-        for position in in_flight {
-            self.on_lost(now, position);
-        }
-        self.is_forward_tsn_due |= self.can_abandon && self.outstanding.has_abandoned_front();
-    }
-
-    /// Whether what is in flight is only the probe of a closed window (RFC 9260 §6.1 A).
-    pub(crate) fn is_probing_window(&self) -> bool {
-        self.peer_rwnd == 0 && self.outstanding.chunks_in_flight() <= 1
-    }
-
-    /// The reordering timer expired.
-    pub(crate) fn on_rack_timeout(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
-        self.detect_losses(now, rto)
-    }
-
-    /// The probe timer expired: sends one more packet, new data if there is some, else the last chunk again
-    /// (RFC 8985 §7.3).
-    pub(crate) fn on_probe_timeout(&mut self, now: Instant) {
-        if self.outstanding.has_lost() || self.outstanding.is_empty() {
-            return;
-        }
-        let next = self.queues.peek(now, &mut self.notices);
-        let has_new = next.is_some_and(|next| self.has_window(self.payload_len(next.left)));
-        if !has_new {
-            // A probe is a question, not a loss: what may not be sent again is left to T3.
-            let last = self.outstanding.in_flight().next_back();
-            let last = last.filter(|last| self.outstanding.chunk(*last).is_some_and(|chunk| !self.is_over(now, chunk)));
-            let Some(last) = last else { return };
-            self.outstanding.mark_lost(last);
-        }
-        self.allowance = if has_new { Allowance::Anything } else { Allowance::Repetition };
-        self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
-    }
-
-    /// When to probe for a lost tail, if at all: nothing is being repaired, and all gap-free.
-    pub(crate) fn probe_delay(&self, rto: &Rto) -> Option<Duration> {
-        let is_quiet = self.recovery.is_none() && !self.outstanding.has_lost();
-        let is_plain = self.outstanding.gap_reports().is_empty() && self.outstanding.flight_size() > 0;
-        if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
-            return None;
-        }
-        let is_single_packet = self.outstanding.chunks_in_flight() == 1;
-        self.loss.probe_delay(rto, is_single_packet)
-    }
-
-    fn detect_losses(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
-        let mut lost = Vec::new();
-        let in_recovery = self.recovery.is_some();
-        let flight_before = self.outstanding.flight_size();
-        let next_look = self.loss.detect(now, in_recovery, rto, &mut self.outstanding, |outstanding, position| {
-            // Out of flight at once, so that the log may forget this transmission.
-            outstanding.mark_lost(position);
-            lost.push(position);
-        });
-        if lost.is_empty() {
-            return next_look;
-        }
-        for position in lost {
-            self.on_lost(now, position);
-        }
-        if self.recovery.is_none() {
-            self.congestion.on_loss();
-            self.counters.congestion_events += 1;
-            let mut recovery = Recovery::new(now, self.outstanding.next() - 1, flight_before);
-            if self.is_out_of_data {
-                recovery.on_out_of_data();
-            }
-            // A loss that a timer finds comes without a SACK, whose room the first packet would need.
-            self.recovery = Some(recovery);
-            self.on_recovery_progress(now, 0, rto);
-            self.loss.on_recovery_started();
-            self.allowance = Allowance::Repetition;
-        }
-        next_look
-    }
-
-    /// `bytes` were acknowledged for the first time.
-    fn on_recovery_progress(&mut self, now: Instant, bytes: usize, rto: &Rto) {
-        let progress = Progress {
-            bytes,
-            flight_size: self.outstanding.flight_size(),
-            window: self.congestion.cwnd(),
-            mtu: self.mtu,
-            now,
-            srtt: rto.srtt().unwrap_or_default(),
-        };
-        if let Some(recovery) = &mut self.recovery {
-            recovery.on_acked(progress);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
 use super::ranges::Ranges;
 use super::stream::{Fragment, Limit, MessageHeader};
 use crate::effort;
@@ -144,8 +145,10 @@ impl Outstanding {
         self.flight.chunks
     }
 
-    pub(crate) fn payload_held(&self) -> usize {
-        self.payload_held
+    /// What the send buffer counts for the ring. A chunk that was given up has no payload any more, but holds its place
+    /// until the peer has moved on.
+    pub(crate) fn charge(&self) -> usize {
+        self.payload_held + self.ring.len() * CHUNK_OVERHEAD
     }
 
     pub(crate) fn tsn(&self, position: u64) -> Tsn {
@@ -184,14 +187,14 @@ impl Outstanding {
             sent_at: now,
         };
         self.flight.add(&chunk);
-        self.ring.push_back(chunk);
+        push_back(&mut self.ring, chunk);
         position
     }
 
     /// A TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told to
     /// drop the fragments that it may have, even if it has acknowledged them all.
     pub(crate) fn push_placeholder(&mut self, now: Instant, message: MessageHeader) {
-        self.ring.push_back(Chunk {
+        let placeholder = Chunk {
             message,
             payload: Bytes::new(),
             beginning: false,
@@ -200,7 +203,8 @@ impl Outstanding {
             transmissions: 0,
             transmission: 0,
             sent_at: now,
-        });
+        };
+        push_back(&mut self.ring, placeholder);
     }
 
     /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time.
@@ -226,6 +230,8 @@ impl Outstanding {
         if self.ring.is_empty() {
             // An idle association gives back what a large window took.
             self.ring.shrink_to(16);
+        } else {
+            shrink(&mut self.ring);
         }
     }
 

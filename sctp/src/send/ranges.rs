@@ -51,8 +51,8 @@ impl Ranges {
         if let Some(first) = self.0.first_mut() {
             first.0 = first.0.max(position);
         }
-        if self.0.is_empty() {
-            self.0.shrink_to(16);
+        if self.0.capacity() > 16 && self.0.len() < self.0.capacity() / 4 {
+            self.0.shrink_to((self.0.len() * 2).max(16));
         }
     }
 

@@ -1,13 +1,14 @@
 //! What waits for sending: a queue per stream, cut into fragments when a packet is written.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::charge::{CHUNK_OVERHEAD, STREAM_OVERHEAD, chunks, push_back, shrink};
 use super::scheduler::{RoundRobin, Scheduler};
+use super::stream_map::StreamMap;
 use crate::event::Event;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
 use crate::serial::Ssn;
@@ -16,31 +17,8 @@ use crate::serial::Ssn;
 /// more than the filled packet gains.
 const FRAGMENT_LEN_MIN: usize = 256;
 
-/// Streams keyed by id. The hasher is the same in every run, so that a simulation replays from its seed, and cheap, for
-/// each chunk takes look-ups.
-type Streams = HashMap<StreamId, OutgoingStream, BuildHasherDefault<StreamIdHasher>>;
-
-/// Spreads 16 bits over 64. No two ids have the same hash, so nobody gains by choosing them.
-#[derive(Default)]
-struct StreamIdHasher(u64);
-
-impl Hasher for StreamIdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u16(u16::from(*byte));
-        }
-    }
-
-    fn write_u16(&mut self, id: u16) {
-        // An odd number near 2^64 over the golden ratio; the table looks at the lowest bits and the highest seven.
-        let spread = (self.0.rotate_left(16) ^ u64::from(id)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = spread ^ (spread >> 32);
-    }
-}
+/// Slots that the empty queues of all streams together keep, so that a message now and then needs no allocation.
+const SLOTS_KEPT: usize = 64;
 
 /// When a message is given up (RFC 3758 §4.1, RFC 7496 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +73,7 @@ pub(crate) struct Fragment {
 }
 
 #[derive(Debug)]
-struct QueuedMessage {
+pub(super) struct QueuedMessage {
     header: MessageHeader,
     /// What has not been cut yet.
     rest: Bytes,
@@ -105,32 +83,66 @@ impl QueuedMessage {
     fn is_begun(&self) -> bool {
         self.rest.len() < self.header.len
     }
+
+    /// What the send buffer counts for it.
+    fn charge(&self, chunk_max: usize) -> usize {
+        charge(self.rest.len(), chunk_max)
+    }
+}
+
+/// What the send buffer counts for so many bytes of a message that wait in a queue.
+fn charge(bytes: usize, chunk_max: usize) -> usize {
+    if bytes == 0 { 0 } else { bytes + chunks(bytes, chunk_max) * CHUNK_OVERHEAD }
 }
 
 #[derive(Debug, Default)]
 struct OutgoingStream {
     messages: VecDeque<QueuedMessage>,
     next_ssn: Ssn,
+    /// Bytes of messages that wait.
     buffered: usize,
     low_threshold: usize,
     /// Position of the last chunk that was sent on this stream.
     last_position: Option<u64>,
     resetting: bool,
+    /// True if a message was refused because too much waits on this stream.
+    was_refused: bool,
+}
+
+impl OutgoingStream {
+    /// What the stream's own limit counts: a message that waits takes one slot, however many chunks it will take.
+    fn charge(&self) -> usize {
+        self.buffered + self.messages.len() * CHUNK_OVERHEAD
+    }
 }
 
 /// The queues of all streams, and whose turn it is.
 #[derive(Debug)]
 pub(crate) struct StreamQueues {
-    streams: Streams,
+    streams: StreamMap<OutgoingStream>,
     scheduler: Box<dyn Scheduler>,
     totals: Totals,
     next_key: u64,
+}
+
+/// What has left a queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Left {
+    bytes: usize,
+    charge: usize,
 }
 
 /// What all streams together come to.
 #[derive(Debug, Default)]
 struct Totals {
     buffered: usize,
+    charge: usize,
+    /// What one stream may be charged before it refuses messages.
+    stream_max: usize,
+    /// Most bytes of a message in one chunk.
+    chunk_max: usize,
+    /// True if there is room on a stream that has refused a message.
+    has_room: bool,
     /// Streams under reset whose queue has run empty, until someone asks.
     drained: Vec<StreamId>,
 }
@@ -141,12 +153,17 @@ impl Totals {
         &mut self,
         stream: StreamId,
         queue: &mut OutgoingStream,
-        bytes: usize,
+        Left { bytes, charge }: Left,
         notices: &mut VecDeque<Event>,
     ) {
         let was_above = queue.buffered > queue.low_threshold;
         queue.buffered -= bytes;
         self.buffered -= bytes;
+        self.charge -= charge;
+        if queue.was_refused && queue.charge() < self.stream_max {
+            queue.was_refused = false;
+            self.has_room = true;
+        }
         if was_above && queue.buffered <= queue.low_threshold {
             notices.push_back(Event::BufferedAmountLow(stream));
         }
@@ -157,13 +174,38 @@ impl Totals {
 }
 
 impl StreamQueues {
-    pub(crate) fn new() -> Self {
+    /// `stream_max`: what one stream may be charged before it refuses messages. `chunk_max`: most bytes of a message in one
+    /// chunk.
+    pub(crate) fn new(stream_max: usize, chunk_max: usize) -> Self {
         Self {
-            streams: Streams::default(),
+            streams: StreamMap::default(),
             scheduler: Box::<RoundRobin>::default(),
-            totals: Totals::default(),
+            totals: Totals { stream_max, chunk_max, ..Totals::default() },
             next_key: 0,
         }
+    }
+
+    /// What the send buffer counts for the messages that wait.
+    pub(crate) fn charge(&self) -> usize {
+        self.totals.charge
+    }
+
+    /// What the send buffer counts for the streams in use.
+    pub(crate) fn streams_charge(&self) -> usize {
+        self.streams.len() * STREAM_OVERHEAD
+    }
+
+    /// Returns true if no further message is accepted on the stream; [`take_room`](Self::take_room) then tells when it is
+    /// again.
+    pub(crate) fn refuses(&mut self, stream: StreamId) -> bool {
+        let max = self.totals.stream_max;
+        let queue = self.streams.get_mut(&stream).filter(|queue| queue.charge() >= max);
+        queue.map(|queue| queue.was_refused = true).is_some()
+    }
+
+    /// Returns true once if a stream that has refused a message has room again.
+    pub(crate) fn take_room(&mut self) -> bool {
+        std::mem::take(&mut self.totals.has_room)
     }
 
     /// Bytes waiting on all streams.
@@ -200,9 +242,9 @@ impl StreamQueues {
     pub(crate) fn finish_reset(&mut self, stream: StreamId) {
         if let Entry::Occupied(mut entry) = self.streams.entry(stream) {
             if entry.get().messages.is_empty() {
-                entry.remove();
-                if self.streams.is_empty() {
-                    self.streams.shrink_to(0);
+                self.totals.has_room |= entry.remove().was_refused;
+                if self.streams.len() < self.streams.capacity() / 3 {
+                    self.streams.shrink_to(self.streams.len() * 3 / 2);
                 }
             } else {
                 entry.get_mut().resetting = false;
@@ -261,9 +303,11 @@ impl StreamQueues {
         if queue.messages.is_empty() {
             self.scheduler.activate(stream);
         }
+        let charge = charge(payload.len(), self.totals.chunk_max);
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
-        queue.messages.push_back(QueuedMessage { header, rest: payload });
+        self.totals.charge += charge;
+        push_back(&mut queue.messages, QueuedMessage { header, rest: payload });
     }
 
     /// The message whose turn it is, those that expired before their first fragment was sent having been dropped.
@@ -294,6 +338,7 @@ impl StreamQueues {
         notices: &mut VecDeque<Event>,
     ) -> Option<Fragment> {
         let stream = self.scheduler.current()?;
+        let slots_kept = SLOTS_KEPT / self.streams.len().max(1);
         let queue = self.streams.get_mut(&stream)?;
         let message = queue.messages.front_mut()?;
         let beginning = !message.is_begun();
@@ -317,7 +362,9 @@ impl StreamQueues {
             // RFC 7053 §4.2: the stream's reset waits for the acknowledgement of its last chunk.
             header.immediate |= queue.resetting && queue.messages.is_empty();
             if queue.messages.is_empty() {
-                queue.messages.shrink_to(8);
+                queue.messages.shrink_to(slots_kept.min(8));
+            } else {
+                shrink(&mut queue.messages);
             }
             self.scheduler.advance(!queue.messages.is_empty());
             (rest, true)
@@ -325,7 +372,9 @@ impl StreamQueues {
             (message.rest.split_to(len), false)
         };
         queue.last_position = Some(position);
-        self.totals.on_left_queue(stream, queue, len, notices);
+        let chunk_max = self.totals.chunk_max;
+        let charge = charge(left, chunk_max) - charge(left - len, chunk_max);
+        self.totals.on_left_queue(stream, queue, Left { bytes: len, charge }, notices);
         Some(Fragment { message: header, payload, beginning, ending })
     }
 
@@ -348,10 +397,12 @@ impl StreamQueues {
         if header.key != key {
             return None;
         }
-        let rest = queue.messages.pop_front()?.rest.len();
+        let bytes = queue.messages.pop_front()?.rest.len();
+        shrink(&mut queue.messages);
         // A message that was begun is the scheduler's current one.
         self.scheduler.advance(!queue.messages.is_empty());
-        self.totals.on_left_queue(stream, queue, rest, notices);
+        let left = Left { bytes, charge: charge(bytes, self.totals.chunk_max) };
+        self.totals.on_left_queue(stream, queue, left, notices);
         Some(header)
     }
 
@@ -365,21 +416,27 @@ impl StreamQueues {
         let Some(queue) = self.streams.get_mut(&stream) else { return (0, None) };
         let begun = queue.messages.front().filter(|message| message.is_begun()).map(|message| message.header);
         let keep = usize::from(begun.is_some());
-        let dropped: usize = queue.messages.drain(keep..).map(|message| message.rest.len()).sum();
+        let chunk_max = self.totals.chunk_max;
+        let left = queue.messages.drain(keep..).fold(Left::default(), |left, message| Left {
+            bytes: left.bytes + message.rest.len(),
+            charge: left.charge + message.charge(chunk_max),
+        });
+        let dropped = left.bytes;
+        queue.messages.shrink_to(keep);
         // The scheduler finds an empty queue at the stream's next turn, unless new messages came; so that it never
         // holds a stream twice, the turn is taken away now.
         if keep == 0 && dropped > 0 {
             self.remove_turn(stream);
         }
         if let Some(queue) = self.streams.get_mut(&stream) {
-            self.totals.on_left_queue(stream, queue, dropped, notices);
+            self.totals.on_left_queue(stream, queue, left, notices);
         }
         (dropped, begun)
     }
 
     /// Drops everything, as when the association ends.
     pub(crate) fn clear(&mut self) {
-        *self = Self { next_key: self.next_key, ..Self::new() };
+        *self = Self { next_key: self.next_key, ..Self::new(self.totals.stream_max, self.totals.chunk_max) };
     }
 
     fn remove_turn(&mut self, stream: StreamId) {
@@ -392,19 +449,23 @@ impl StreamQueues {
     fn drop_front(&mut self, stream: StreamId, notices: &mut VecDeque<Event>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return };
         if let Some(message) = queue.messages.pop_front() {
+            shrink(&mut queue.messages);
             self.scheduler.advance(!queue.messages.is_empty());
             notices.push_back(Event::Abandoned { stream, len: message.header.len });
-            self.totals.on_left_queue(stream, queue, message.rest.len(), notices);
+            let left = Left { bytes: message.rest.len(), charge: message.charge(self.totals.chunk_max) };
+            self.totals.on_left_queue(stream, queue, left, notices);
         }
     }
 
     /// Returns how much was counted.
     pub(crate) fn check_consistency(&self) -> usize {
         let (mut total, mut counted) = (0, self.streams.len());
-        let mut active = 0;
+        let (mut active, mut charged) = (0, 0);
         for (id, stream) in &self.streams {
             let buffered: usize = stream.messages.iter().map(|message| message.rest.len()).sum();
             assert_eq!(buffered, stream.buffered, "buffered amount of stream {id}");
+            let charge: usize = stream.messages.iter().map(|message| message.charge(self.totals.chunk_max)).sum();
+            charged += charge;
             let begun = stream.messages.iter().skip(1).filter(|message| message.is_begun()).count();
             assert_eq!(begun, 0, "only the first message of a stream may be half sent");
             assert!(stream.messages.iter().all(|message| !message.rest.is_empty()));
@@ -413,6 +474,7 @@ impl StreamQueues {
             active += usize::from(!stream.messages.is_empty());
         }
         assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
+        assert_eq!(charged, self.totals.charge, "charge of all streams");
         assert_eq!(active, self.scheduler.len(), "a stream waits for its turn exactly if it has something to send");
         counted
     }
@@ -424,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_threshold_of_zero_makes_no_entry_of_a_stream() {
-        let mut queues = StreamQueues::new();
+        let mut queues = StreamQueues::new(1 << 20, 1_000);
         queues.set_low_threshold(3, 0);
         assert_eq!(queues.streams_from(0), []);
         queues.set_low_threshold(3, 1);

@@ -201,14 +201,14 @@ impl Sender {
         left.min(self.mtu - PACKET_HEADER_LEN - DataChunk::HEADER_LEN).min(self.peer_window)
     }
 
-    /// Whether the peer, and this end's own limit, have room for a chunk. With nothing on its way one chunk may always
+    /// Returns true if the peer has room for a chunk. With nothing on its way one chunk may always
     /// go, as the probe of a closed window (RFC 9260 §6.1 A). Small openings are not worth a fragment: a chunk goes
     /// whole or waits.
     pub(super) fn has_window(&self, len: usize) -> bool {
         if self.outstanding.is_empty() {
             return true;
         }
-        self.peer_rwnd >= len && self.outstanding.payload_held() < self.send_buffer
+        self.peer_rwnd >= len
     }
 
     /// Whether `write` would put something into an empty packet.

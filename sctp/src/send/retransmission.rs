@@ -1,0 +1,139 @@
+//! What is sent again, or given up: losses that SACKs and timers find (RFC 9260 §6.3.3, §7.2.4; RFC 8985; RFC 3758 §4.1).
+
+use std::time::{Duration, Instant};
+
+use super::outstanding::{Chunk, Fate};
+use super::recovery::{Progress, Recovery};
+use super::stream::Limit;
+use super::{Allowance, Sender};
+use crate::path::Rto;
+
+impl Sender {
+    /// Takes a chunk as lost: it is sent again, or its message is given up (RFC 3758 §4.1, RFC 7496 §3.1).
+    pub(super) fn on_lost(&mut self, now: Instant, position: u64) {
+        let Some(chunk) = self.outstanding.chunk(position) else { return };
+        // A loss found a moment ago may have given up the whole message, this fragment included.
+        if !matches!(chunk.fate, Fate::InFlight | Fate::Lost) {
+            return;
+        }
+        if self.is_over(now, chunk) {
+            let message = chunk.message;
+            self.abandon(now, position, message.stream, message.key);
+        } else {
+            self.outstanding.mark_lost(position);
+        }
+    }
+
+    /// Whether the chunk's message is to be given up rather than sent again.
+    pub(super) fn is_over(&self, now: Instant, chunk: &Chunk) -> bool {
+        let is_over = match chunk.message.limit {
+            Limit::Never => false,
+            Limit::Retransmits(max) => chunk.transmissions > max,
+            limit @ Limit::Until(_) => limit.is_expired(now),
+        };
+        is_over && self.can_abandon
+    }
+
+    /// T3 expired (RFC 9260 §6.3.3, §7.2.3). `is_window_probe`: what was unanswered was a probe of a closed window,
+    /// which is no sign of congestion.
+    pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool) {
+        if !is_window_probe {
+            self.congestion.on_timeout();
+        }
+        self.loss.on_timeout();
+        // The time-out is a new start: the episode that was being repaired is over.
+        self.recovery = None;
+        self.allowance = Allowance::Repetition;
+        let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
+        for position in in_flight {
+            self.on_lost(now, position);
+        }
+        self.is_forward_tsn_due |= self.can_abandon && self.outstanding.has_abandoned_front();
+    }
+
+    /// Whether what is in flight is only the probe of a closed window (RFC 9260 §6.1 A).
+    pub(crate) fn is_probing_window(&self) -> bool {
+        self.peer_rwnd == 0 && self.outstanding.chunks_in_flight() <= 1
+    }
+
+    /// The reordering timer expired.
+    pub(crate) fn on_rack_timeout(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
+        self.detect_losses(now, rto)
+    }
+
+    /// The probe timer expired: sends one more packet, new data if there is some, else the last chunk again
+    /// (RFC 8985 §7.3).
+    pub(crate) fn on_probe_timeout(&mut self, now: Instant) {
+        if self.outstanding.has_lost() || self.outstanding.is_empty() {
+            return;
+        }
+        let next = self.queues.peek(now, &mut self.notices);
+        let has_new = next.is_some_and(|next| self.has_window(self.payload_len(next.left)));
+        if !has_new {
+            // A probe is a question, not a loss: what may not be sent again is left to T3.
+            let last = self.outstanding.in_flight().next_back();
+            let last = last.filter(|last| self.outstanding.chunk(*last).is_some_and(|chunk| !self.is_over(now, chunk)));
+            let Some(last) = last else { return };
+            self.outstanding.mark_lost(last);
+        }
+        self.allowance = if has_new { Allowance::Anything } else { Allowance::Repetition };
+        self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
+    }
+
+    /// When to probe for a lost tail, if at all: nothing is being repaired, and all gap-free.
+    pub(crate) fn probe_delay(&self, rto: &Rto) -> Option<Duration> {
+        let is_quiet = self.recovery.is_none() && !self.outstanding.has_lost();
+        let is_plain = self.outstanding.gap_reports().is_empty() && self.outstanding.flight_size() > 0;
+        if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
+            return None;
+        }
+        let is_single_packet = self.outstanding.chunks_in_flight() == 1;
+        self.loss.probe_delay(rto, is_single_packet)
+    }
+
+    pub(super) fn detect_losses(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
+        let mut lost = Vec::new();
+        let in_recovery = self.recovery.is_some();
+        let flight_before = self.outstanding.flight_size();
+        let next_look = self.loss.detect(now, in_recovery, rto, &mut self.outstanding, |outstanding, position| {
+            // Out of flight at once, so that the log may forget this transmission.
+            outstanding.mark_lost(position);
+            lost.push(position);
+        });
+        if lost.is_empty() {
+            return next_look;
+        }
+        for position in lost {
+            self.on_lost(now, position);
+        }
+        if self.recovery.is_none() {
+            self.congestion.on_loss();
+            self.counters.congestion_events += 1;
+            let mut recovery = Recovery::new(now, self.outstanding.next() - 1, flight_before);
+            if self.is_out_of_data {
+                recovery.on_out_of_data();
+            }
+            // A loss that a timer finds comes without a SACK, whose room the first packet would need.
+            self.recovery = Some(recovery);
+            self.on_recovery_progress(now, 0, rto);
+            self.loss.on_recovery_started();
+            self.allowance = Allowance::Repetition;
+        }
+        next_look
+    }
+
+    /// `bytes` were acknowledged for the first time.
+    pub(super) fn on_recovery_progress(&mut self, now: Instant, bytes: usize, rto: &Rto) {
+        let progress = Progress {
+            bytes,
+            flight_size: self.outstanding.flight_size(),
+            window: self.congestion.cwnd(),
+            mtu: self.mtu,
+            now,
+            srtt: rto.srtt().unwrap_or_default(),
+        };
+        if let Some(recovery) = &mut self.recovery {
+            recovery.on_acked(progress);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What a peer can make an association hold, counted by the allocator. Each test bears the id of its row in the list of
+//! attacks.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test may fail this way"
+)]
+
+mod victim;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::{
+    Config, Ecn, Event, Message, Ppid, Reliability, SendError, SendOptions, Ssn, State, StreamId, Tsn,
+};
+use victim::{DataChunk, MS, PEER_TSN, SECOND, Victim, chunk, chunks_of, packet, peer_init_with, raw, sack};
+
+const KIB: i64 = 1024;
+const RELIABLE: SendOptions =
+    SendOptions { unordered: false, reliability: Reliability::Reliable, acknowledge_immediately: false };
+
+/// An association whose heap is counted from the time when it was established on.
+struct Counted {
+    victim: Victim,
+    config: Config,
+    held: i64,
+    /// Most that was held after any call.
+    peak: i64,
+    /// Chunks that it has sent first, and those of them that were acknowledged.
+    sent: u32,
+    buffer: Vec<u8>,
+    unread: VecDeque<Message>,
+}
+
+impl Counted {
+    fn new(config: Config) -> Self {
+        // The peer takes as many streams as there can be.
+        let mut victim = Victim::with_config(State::CookieWait, config.clone());
+        let ack = peer_init_with(|init| {
+            init.cookie = Some(b"cookie");
+            (init.outbound_streams, init.inbound_streams) = (u16::MAX, u16::MAX);
+        });
+        victim.send(&[chunk(|out| ack.encode(ChunkType::INIT_ACK, &[], out))]);
+        victim.send(&[raw(ChunkType::COOKIE_ACK, 0, &[])]);
+        assert_eq!(victim.association.state(), State::Established);
+        victim.events.clear();
+        let buffer = Vec::with_capacity(1 << 20);
+        Self { victim, config, held: 0, peak: 0, sent: 0, buffer, unread: VecDeque::new() }
+    }
+
+    /// Runs code that belongs to the association, with what it allocates.
+    fn count<T>(&mut self, code: impl FnOnce(&mut Self) -> T) -> T {
+        let mut result = None;
+        let info = allocation_counter::measure(|| result = Some(code(self)));
+        self.held += info.bytes_current;
+        self.peak = self.peak.max(self.held);
+        result.unwrap()
+    }
+
+    fn send(&mut self, stream: StreamId, len: usize, options: SendOptions) -> Result<(), SendError> {
+        self.count(|own| {
+            let payload = Bytes::from(vec![7; len]);
+            own.victim.association.send(own.victim.now, stream, Ppid(53), payload, options)
+        })
+    }
+
+    /// Sends messages until there is no room, and returns how many there was room for.
+    fn fill(&mut self, streams: u16, len: usize, options: SendOptions) -> usize {
+        let mut count = 0;
+        for stream in 0..streams {
+            while self.send(stream, len, options).is_ok() {
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn deliver(&mut self, chunks: &[Vec<u8>]) {
+        let datagram = packet(self.victim.tag, chunks);
+        self.count(|own| {
+            let datagram = Bytes::copy_from_slice(&datagram);
+            own.victim.association.handle_datagram(own.victim.now, Ecn::NotCe, datagram);
+        });
+    }
+
+    /// What the peer says of the first `acked` chunks that were sent.
+    fn acknowledge(&mut self, acked: u32, a_rwnd: u32, blocks: &[(u16, u16)]) {
+        let point = Tsn(self.victim.tsn.0.wrapping_add(acked).wrapping_sub(1));
+        self.deliver(&[sack(point, a_rwnd, blocks)]);
+    }
+
+    /// Takes events and packets; messages stay unread.
+    fn poll(&mut self) {
+        while let Some(event) = self.count(|own| own.victim.association.poll_event()) {
+            match event {
+                Event::Message(message) => {
+                    // Outside of `count`: the queue is the test's.
+                    self.unread.push_back(message);
+                }
+                event => self.count(|_| drop(event)),
+            }
+        }
+        loop {
+            let now = self.victim.now;
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let transmit = self.count(|own| own.victim.association.poll_transmit(now, 64, &mut buffer));
+            if let Some(transmit) = transmit {
+                for datagram in buffer.chunks(transmit.segment_size) {
+                    let datagram = Bytes::copy_from_slice(datagram);
+                    for data in chunks_of(&datagram).iter().filter(|chunk| chunk.kind == ChunkType::DATA) {
+                        let tsn = u32::from_be_bytes(data.value[..4].try_into().unwrap());
+                        self.sent = self.sent.max(tsn.wrapping_sub(self.victim.tsn.0) + 1);
+                    }
+                }
+            }
+            buffer.clear();
+            self.buffer = buffer;
+            if transmit.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: std::time::Duration) {
+        let end = self.victim.now + time;
+        while let Some(deadline) = self.victim.association.poll_timeout().filter(|deadline| *deadline <= end) {
+            self.victim.now = self.victim.now.max(deadline);
+            self.count(|own| own.victim.association.handle_timeout(own.victim.now));
+            self.poll();
+        }
+        self.victim.now = end;
+    }
+
+    #[track_caller]
+    fn assert_bounded(&self, what: &str) {
+        let caps = i64::from(self.config.receive_window) + self.config.send_buffer as i64;
+        assert!(self.held <= caps + 64 * KIB, "{what}: {} bytes held, the caps are {caps}", self.held);
+    }
+
+    #[track_caller]
+    fn assert_send_buffer(&self, what: &str) {
+        let cap = self.config.send_buffer as i64;
+        assert!(self.held <= cap + 64 * KIB, "{what}: {} bytes held, the send buffer is {cap}", self.held);
+    }
+}
+
+fn small() -> Config {
+    Config { send_buffer: 4 << 20, stream_send_buffer: 1 << 20, receive_window: 1 << 20, ..Config::default() }
+}
+
+#[test]
+fn e20_messages_of_a_byte_that_fill_the_send_buffer() {
+    for (streams, config) in [(1, small()), (4, small()), (64, small())] {
+        let mut counted = Counted::new(config);
+        counted.acknowledge(0, 0, &[]);
+        let count = counted.fill(streams, 1, RELIABLE);
+        assert!(count > 2_000, "{count} accepted");
+        counted.assert_send_buffer(&format!("{count} messages on {streams} streams"));
+        // All of them leave, and nothing is acknowledged.
+        for round in 0..40 {
+            counted.acknowledge(0, 1 << 30, &[]);
+            counted.pass(50 * MS);
+            counted.poll();
+            counted.assert_send_buffer(&format!("round {round}, {} sent", counted.sent));
+            if round % 2 == 0 {
+                counted.acknowledge(counted.sent, 1 << 30, &[]);
+                counted.poll();
+                counted.fill(streams, 1, RELIABLE);
+                counted.assert_send_buffer(&format!("round {round}, filled again"));
+            }
+        }
+        assert!(counted.peak > 512 << 10, "{} bytes: the buffer was used", counted.peak);
+    }
+}
+
+#[test]
+fn e12_a_window_of_four_gigabytes() {
+    for len in [1, 100, 1_100, 10_000] {
+        let config = Config { send_buffer: 1 << 20, stream_send_buffer: 512 << 10, ..small() };
+        let mut counted = Counted::new(config);
+        let mut acked = 0;
+        for round in 0..40 {
+            counted.fill(4, len, RELIABLE);
+            counted.poll();
+            counted.pass(20 * MS);
+            counted.assert_send_buffer(&format!("{len} bytes, round {round}, {} sent", counted.sent));
+            acked = (acked + counted.sent) / 2;
+            counted.acknowledge(acked, u32::MAX, &[]);
+            counted.poll();
+        }
+        let stats = counted.victim.association.stats();
+        assert!(stats.flight_size > 0);
+        assert!(counted.peak > 300 << 10, "{} bytes: the buffer was used", counted.peak);
+    }
+}
+
+/// A service that sends back what it receives, and waits for room when there is none.
+#[test]
+fn e21_an_echo_service_whose_peer_closes_its_window() {
+    let mut counted = Counted::new(small());
+    counted.acknowledge(0, 0, &[]);
+    let mut tsn = 0_u32;
+    for round in 0..1_500 {
+        let stream = round % 4;
+        let chunks: Vec<Vec<u8>> = (0..50_u16)
+            .map(|_| {
+                tsn += 1;
+                let data = DataChunk {
+                    tsn: Tsn(PEER_TSN + tsn - 1),
+                    stream,
+                    ssn: Ssn(0),
+                    ppid: Ppid(53),
+                    unordered: true,
+                    beginning: true,
+                    ending: true,
+                    immediate: false,
+                };
+                chunk(|out| data.encode(&[7], out))
+            })
+            .collect();
+        counted.deliver(&chunks);
+        counted.acknowledge(counted.sent, 0, &[]);
+        counted.poll();
+        while let Some(message) = counted.unread.front() {
+            if counted.send(message.stream, message.payload.len(), RELIABLE).is_err() {
+                break;
+            }
+            counted.count(|own| {
+                if let Some(message) = own.unread.pop_front() {
+                    own.victim.association.release(own.victim.now, message.credit);
+                }
+            });
+        }
+        counted.poll();
+        counted.pass(MS);
+        counted.assert_bounded(&format!("after {tsn} messages"));
+        assert_eq!(counted.victim.association.state(), State::Established);
+    }
+    assert!(!counted.unread.is_empty(), "the service waits for room");
+}
+
+/// A peer that acknowledges by gap reports alone, and ignores every FORWARD-TSN.
+#[test]
+fn f09_messages_given_up_count_until_the_peer_moves_on() {
+    let mut counted = Counted::new(small());
+    let options = SendOptions { reliability: Reliability::MaxRetransmits(0), unordered: true, ..RELIABLE };
+    let mut accepted = 0;
+    for round in 0..4_000_u32 {
+        for _ in 0..16 {
+            accepted += u32::from(counted.send(1, 1, options).is_ok());
+        }
+        counted.poll();
+        counted.pass(5 * MS);
+        // The first is missing for ever, and every other one of those behind it.
+        let last = counted.sent.min(60_000);
+        let from = last.saturating_sub(200).max(2);
+        let blocks: Vec<(u16, u16)> =
+            (from..=last).filter(|offset| offset % 2 == 0).map(|offset| (offset as u16, offset as u16)).collect();
+        counted.acknowledge(0, 1 << 30, &blocks);
+        counted.poll();
+        if round % 100 == 0 {
+            counted.assert_send_buffer(&format!("{accepted} accepted, {} sent", counted.sent));
+        }
+    }
+    counted.assert_send_buffer("in the end");
+    assert!(accepted > 5_000 && accepted < 20_000, "{accepted} of 64,000 were accepted, then the buffer was full");
+    assert_eq!(counted.send(1, 1, options), Err(SendError::Full));
+    // The peer moves on, and there is room again.
+    counted.acknowledge(counted.sent, 1 << 30, &[]);
+    counted.poll();
+    assert_eq!(counted.send(1, 1, options), Ok(()));
+    counted.pass(SECOND);
+    assert!(counted.held < 64 * KIB, "{} bytes held", counted.held);
+}
+
+#[test]
+fn b26_every_stream_in_use_counts_and_is_given_back() {
+    let mut counted = Counted::new(Config::default());
+    let streams = counted.victim.association.outbound_streams();
+    let mut used = 0;
+    for stream in 0..streams {
+        assert_eq!(counted.send(stream, 1, RELIABLE), Ok(()), "stream {stream}");
+        used += 1;
+        counted.poll();
+        counted.acknowledge(counted.sent, 1 << 30, &[]);
+        counted.poll();
+    }
+    assert!(counted.held <= 256 * i64::from(used) + 64 * KIB, "{} bytes for {used} streams", counted.held);
+}
