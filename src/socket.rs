@@ -120,14 +120,14 @@ impl Socket {
 
     /// Sends datagrams of `segment_size` bytes, the last one perhaps shorter, in as few calls as the system allows.
     /// Waits while the system's buffer is full. What the system refuses is counted and gone, like a datagram lost on
-    /// its way; if it refused the last one because there is no way to the peer, that is the error.
+    /// its way; the error is why it refused the last one, if it did.
     ///
     /// # Cancel safety
     ///
     /// A dropped future leaves the rest unsent.
     pub(crate) async fn send(&self, route: Route, contents: &[u8], segment_size: usize) -> io::Result<()> {
         let mut rest = contents;
-        let mut unreachable = None;
+        let mut refused = None;
         while !rest.is_empty() {
             let segments = self.state.max_gso_segments().max(1);
             let len = rest.len().min(segments.saturating_mul(segment_size));
@@ -135,18 +135,19 @@ impl Socket {
             match self.try_send(route, batch, segment_size) {
                 Ok(()) => {
                     rest = later;
-                    unreachable = None;
+                    refused = None;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.writable().await?,
                 // The system has just refused to cut segments, and is not asked again: the same bytes, one by one.
                 Err(_) if segments > 1 && self.state.max_gso_segments() < segments => {}
                 Err(error) => {
                     rest = later;
-                    unreachable = self.count_send_error(error, batch.len().div_ceil(segment_size));
+                    self.count_send_error(&error, batch.len().div_ceil(segment_size));
+                    refused = Some(error);
                 }
             }
         }
-        unreachable.map_or(Ok(()), Err)
+        refused.map_or(Ok(()), Err)
     }
 
     /// Sends one stateless answer, or drops it: whoever asked will ask again.
@@ -155,7 +156,27 @@ impl Socket {
             if error.kind() == io::ErrorKind::WouldBlock {
                 self.counters.answers_dropped.fetch_add(1, Ordering::Relaxed);
             } else {
-                self.count_send_error(error, 1);
+                self.count_send_error(&error, 1);
+            }
+        }
+    }
+
+    /// Sends datagrams without waiting and without the runtime, which may be shut down. Drops what the system has no room
+    /// for.
+    pub(crate) fn send_now(&self, route: Route, contents: &[u8], segment_size: usize) {
+        for datagram in contents.chunks(segment_size.max(1)) {
+            let transmit = Transmit {
+                destination: route.remote,
+                ecn: None,
+                contents: datagram,
+                segment_size: None,
+                src_ip: route.local,
+            };
+            match self.state.try_send(UdpSockRef::from(&self.io), &transmit) {
+                Ok(()) => self.count_sent(datagram.len(), 1),
+                Err(error) => {
+                    self.count_send_error(&error, 1);
+                }
             }
         }
     }
@@ -191,32 +212,104 @@ impl Socket {
             src_ip: route.local,
         };
         self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit))?;
-        let datagrams = contents.len().div_ceil(segment_size.max(1)) as u64;
-        self.counters.send_calls.fetch_add(1, Ordering::Relaxed);
-        self.counters.datagrams_sent.fetch_add(datagrams, Ordering::Relaxed);
-        self.counters.bytes_sent.fetch_add(contents.len() as u64, Ordering::Relaxed);
+        self.count_sent(contents.len(), contents.len().div_ceil(segment_size.max(1)));
         Ok(())
     }
 
-    /// Counts datagrams that the system refused. Returns the error if there is no way to the peer.
-    fn count_send_error(&self, error: io::Error, datagrams: usize) -> Option<io::Error> {
-        use io::ErrorKind::{
-            AddrNotAvailable, ConnectionRefused, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable,
-            PermissionDenied, Unsupported,
-        };
+    fn count_sent(&self, bytes: usize, datagrams: usize) {
+        self.counters.send_calls.fetch_add(1, Ordering::Relaxed);
+        self.counters.datagrams_sent.fetch_add(datagrams as u64, Ordering::Relaxed);
+        self.counters.bytes_sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts datagrams that the system refused.
+    fn count_send_error(&self, error: &io::Error, datagrams: usize) {
         tracing::trace!(%error, datagrams, "the system refused datagrams");
-        let (counter, unreachable) = match error.kind() {
-            _ if quinn_udp::is_msg_size_err(&error) => (&self.counters.send_errors_too_large, false),
-            ConnectionRefused => (&self.counters.send_errors_refused, false),
-            HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable | PermissionDenied | InvalidInput
-            | Unsupported => (&self.counters.send_errors_unreachable, true),
-            _ if is_no_buffers(&error) => (&self.counters.send_errors_no_buffers, false),
-            _ => (&self.counters.send_errors_other, false),
+        let counter = match SendFailure::of(error) {
+            SendFailure::TooLarge => &self.counters.send_errors_too_large,
+            SendFailure::Refused => &self.counters.send_errors_refused,
+            SendFailure::Unreachable => &self.counters.send_errors_unreachable,
+            SendFailure::NoBuffers => &self.counters.send_errors_no_buffers,
+            SendFailure::Other => &self.counters.send_errors_other,
         };
         counter.fetch_add(datagrams as u64, Ordering::Relaxed);
-        unreachable.then_some(error)
     }
 }
+
+/// What it means that the system refused a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SendFailure {
+    /// The datagram is larger than the first hop takes (EMSGSIZE). A repetition is refused too.
+    TooLarge,
+    /// Nobody listens at the port (ECONNREFUSED).
+    Refused,
+    /// There is no way to the peer, or none that is allowed (ENETUNREACH, EHOSTUNREACH, ENETDOWN, EADDRNOTAVAIL, EPERM,
+    /// EACCES, EINVAL). It may come back.
+    Unreachable,
+    /// The system has run out of buffers (ENOBUFS, ENOMEM). It passes.
+    NoBuffers,
+    /// Anything else. It may pass.
+    Other,
+}
+
+impl SendFailure {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        use io::ErrorKind::{
+            AddrNotAvailable, ConnectionRefused, ConnectionReset, HostUnreachable, InvalidInput, NetworkDown,
+            NetworkUnreachable, PermissionDenied, Unsupported,
+        };
+        match error.kind() {
+            _ if quinn_udp::is_msg_size_err(error) => Self::TooLarge,
+            ConnectionRefused | ConnectionReset => Self::Refused,
+            HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable | PermissionDenied | InvalidInput
+            | Unsupported => Self::Unreachable,
+            _ if is_no_buffers(error) => Self::NoBuffers,
+            _ => Self::Other,
+        }
+    }
+
+    /// True if an attempt to connect ends with it: what is refused now is refused as long as anybody waits.
+    pub(crate) fn ends_attempt(self) -> bool {
+        matches!(self, Self::TooLarge | Self::Refused | Self::Unreachable)
+    }
+}
+
+/// What it means that the system could not give a datagram.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReceiveFailure {
+    /// It is about a datagram that was sent before, or about one that came: the next call may have another one at once.
+    /// ICMP errors come this way, as WSAECONNRESET on Windows.
+    OneDatagram,
+    /// It may pass, in some time.
+    Transient,
+    /// The socket cannot be used any more.
+    Final,
+}
+
+impl ReceiveFailure {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        use io::ErrorKind::{
+            AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+            Interrupted, NetworkUnreachable, NotConnected, PermissionDenied, TimedOut, WouldBlock,
+        };
+        match error.kind() {
+            ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable | AddrNotAvailable
+            | PermissionDenied | TimedOut | Interrupted | WouldBlock => Self::OneDatagram,
+            _ if quinn_udp::is_msg_size_err(error) => Self::OneDatagram,
+            NotConnected | BrokenPipe | ConnectionAborted => Self::Final,
+            _ if error.raw_os_error().is_some_and(|code| NO_SOCKET.contains(&code)) => Self::Final,
+            _ => Self::Transient,
+        }
+    }
+}
+
+/// EBADF and ENOTSOCK, which have no [`io::ErrorKind`].
+#[cfg(unix)]
+const NO_SOCKET: [i32; 2] = [9, if cfg!(any(target_os = "linux", target_os = "android")) { 88 } else { 38 }];
+
+/// WSAEBADF and WSAENOTSOCK.
+#[cfg(not(unix))]
+const NO_SOCKET: [i32; 2] = [10_009, 10_038];
 
 /// Room for one batch of arriving datagrams: as many calls' worth as the system hands over at once, each large enough
 /// for what receive offload joins. 2 MiB of address space for each endpoint, of which only what gets filled is memory.
@@ -272,4 +365,43 @@ fn is_no_buffers(error: &io::Error) -> bool {
     /// WSAENOBUFS.
     const WSAENOBUFS: i32 = 10_055;
     error.raw_os_error() == Some(WSAENOBUFS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers are Linux's.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn each_error_of_the_system_is_transient_or_final_by_its_kind() {
+        let send = |code| SendFailure::of(&io::Error::from_raw_os_error(code));
+        let (eperm, eacces, einval, emsgsize) = (1, 13, 22, 90);
+        let (eaddrnotavail, enetdown, enetunreach, enobufs, econnrefused, ehostunreach) = (99, 100, 101, 105, 111, 113);
+        for code in [eperm, eacces, einval, eaddrnotavail, enetdown, enetunreach, ehostunreach] {
+            assert_eq!(send(code), SendFailure::Unreachable, "{code}");
+            assert!(send(code).ends_attempt());
+        }
+        let (enomem, eio) = (12, 5);
+        for (code, failure, ends_attempt) in [
+            (emsgsize, SendFailure::TooLarge, true),
+            (econnrefused, SendFailure::Refused, true),
+            (enobufs, SendFailure::NoBuffers, false),
+            (enomem, SendFailure::NoBuffers, false),
+            (eio, SendFailure::Other, false),
+        ] {
+            assert_eq!((send(code), send(code).ends_attempt()), (failure, ends_attempt), "{code}");
+        }
+        let receive = |code| ReceiveFailure::of(&io::Error::from_raw_os_error(code));
+        let (eintr, ebadf, enotsock, enotconn, econnreset) = (4, 9, 88, 107, 104);
+        for code in [econnrefused, econnreset, ehostunreach, enetunreach, eintr, emsgsize] {
+            assert_eq!(receive(code), ReceiveFailure::OneDatagram, "{code}");
+        }
+        for code in [ebadf, enotsock, enotconn] {
+            assert_eq!(receive(code), ReceiveFailure::Final, "{code}");
+        }
+        for code in [enomem, enobufs, enetdown, eio] {
+            assert_eq!(receive(code), ReceiveFailure::Transient, "{code}");
+        }
+    }
 }

@@ -4,10 +4,12 @@ use std::io;
 use std::time::Instant;
 
 use super::shared::Shared;
-use super::transport::Transport;
 #[cfg(feature = "webrtc")]
-use crate::socket::Route;
+use super::shared::now;
+use super::transport::Transport;
 use crate::socket::Socket;
+#[cfg(feature = "webrtc")]
+use crate::socket::{Route, SendFailure};
 
 /// Sends for a driver, for one of its turns.
 pub(super) struct Carrier<'a> {
@@ -44,7 +46,7 @@ impl<'a> Carrier<'a> {
         }
     }
 
-    /// Sends packets of `segment_size` bytes, the last one perhaps shorter. Fails if there is no way to the peer.
+    /// Sends packets of `segment_size` bytes, the last one perhaps shorter. Fails if the system refuses them.
     pub(super) async fn send(&mut self, packets: &[u8], segment_size: usize) -> io::Result<()> {
         match &self.shared.transport {
             Transport::Plain(route) => self.socket.send(*route, packets, segment_size).await,
@@ -55,8 +57,42 @@ impl<'a> Carrier<'a> {
                 }
                 self.records.clear();
                 match secure.seal(packets, segment_size, &mut self.records) {
-                    Some((route, record_size)) => self.socket.send(route, &self.records, record_size).await,
+                    Some((route, record_size)) => {
+                        let sent = self.socket.send(route, &self.records, record_size).await;
+                        if let Err(error) = &sent {
+                            secure.on_send_failure(now(), route, error);
+                        }
+                        sent
+                    }
                     None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// As [`send`](Self::send), without waiting: what the system does not take at once is dropped.
+    pub(super) fn send_now(&mut self, packets: &[u8], segment_size: usize) {
+        match &self.shared.transport {
+            Transport::Plain(route) => self.socket.send_now(*route, packets, segment_size),
+            #[cfg(feature = "webrtc")]
+            Transport::Secure(secure) => {
+                self.records.clear();
+                if let Some((route, record_size)) = secure.seal(packets, segment_size, &mut self.records) {
+                    self.socket.send_now(route, &self.records, record_size);
+                }
+            }
+        }
+    }
+
+    /// As [`close`](Self::close), without waiting.
+    pub(super) fn close_now(&mut self) {
+        match &self.shared.transport {
+            Transport::Plain(_) => {}
+            #[cfg(feature = "webrtc")]
+            Transport::Secure(secure) => {
+                secure.close(&mut self.outgoing);
+                for (route, datagram) in self.outgoing.drain(..) {
+                    self.socket.send_now(route, &datagram, datagram.len());
                 }
             }
         }
@@ -86,9 +122,13 @@ impl<'a> Carrier<'a> {
     async fn send_outgoing(&mut self) {
         for (route, datagram) in self.outgoing.drain(..) {
             if let Err(error) = self.socket.send(route, &datagram, datagram.len()).await
-                && self.shared.secure().is_some_and(|secure| secure.on_unreachable(route.remote))
+                && let Some(secure) = self.shared.secure()
             {
-                self.shared.on_unreachable(&error);
+                secure.on_send_failure(now(), route, &error);
+                let ends_attempt = SendFailure::of(&error).ends_attempt();
+                if ends_attempt && secure.on_unreachable(route.remote) {
+                    self.shared.on_send_failure(&error);
+                }
             }
         }
     }

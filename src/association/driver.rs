@@ -23,12 +23,58 @@ pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
     let max_datagrams = (SEND_SIZE_MAX / mtu).max(1);
     let sleep = pin!(tokio::time::sleep(Duration::ZERO));
     let mut alarm = Alarm { sleep, rings_at: None };
+    let mut has_failed = false;
     loop {
-        match send_all(shared, socket, max_datagrams).await {
+        match send_all(shared, socket, max_datagrams, &mut has_failed).await {
             Next::Wait(deadline) => wait(shared, &mut alarm, deadline).await,
             Next::Yield => tokio::task::yield_now().await,
             Next::End => return,
         }
+    }
+}
+
+/// Runs an association as [`drive`] does; a panic ends it as one in the receiver does, and nothing else.
+pub(crate) async fn drive_contained(shared: &Shared, socket: &Socket, mtu: usize) {
+    let is_whole = {
+        let mut driver = pin!(drive(shared, socket, mtu));
+        poll_fn(|cx| match shared.contain(|| driver.as_mut().poll(cx)) {
+            Some(poll) => poll.map(|()| true),
+            None => Poll::Ready(false),
+        })
+        .await
+    };
+    if !is_whole {
+        shared.contain(|| send_now(shared, socket, mtu));
+    }
+}
+
+/// Ends an association whose driver is taken away by the end of its runtime: sends what the congestion window allows,
+/// then an ABORT, so that the peer does not wait for a time-out. Nothing here waits.
+pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
+    if shared.read(|inner| inner.is_connected && inner.closed.is_none()) {
+        tracing::warn!(
+            remote = %shared.remote_address(),
+            "the runtime ends before an association: what was not sent is lost. Await close(), shutdown() or wait_idle()"
+        );
+        send_now(shared, socket, mtu);
+    }
+    shared.command(|inner, now| {
+        if inner.closed.is_none() {
+            inner.abort(now, "the program ended without shutting the association down");
+        }
+    });
+    send_now(shared, socket, mtu);
+    Carrier::new(shared, socket).close_now();
+}
+
+/// Sends all that may be sent, without waiting.
+fn send_now(shared: &Shared, socket: &Socket, mtu: usize) {
+    let mut carrier = Carrier::new(shared, socket);
+    let mut buffer = Vec::new();
+    for _ in 0..BATCHES_PER_TURN_MAX {
+        buffer.clear();
+        let Some(transmit) = shared.turn((SEND_SIZE_MAX / mtu).max(1), &mut buffer).transmit else { return };
+        carrier.send_now(&buffer, transmit.segment_size);
     }
 }
 
@@ -40,7 +86,7 @@ enum Next {
 }
 
 /// One turn.
-async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize) -> Next {
+async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_failed: &mut bool) -> Next {
     let mut carrier = Carrier::new(shared, socket);
     let mut buffer = socket.take_buffer();
     let mut batches = 0;
@@ -49,8 +95,16 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize) -> Nex
         buffer.clear();
         let turn = shared.turn(max_datagrams, &mut buffer);
         if let Some(transmit) = turn.transmit {
-            if let Err(error) = carrier.send(&buffer, transmit.segment_size).await {
-                shared.on_unreachable(&error);
+            match carrier.send(&buffer, transmit.segment_size).await {
+                Ok(()) if !*has_failed => {}
+                Ok(()) => {
+                    *has_failed = false;
+                    shared.on_sent_again();
+                }
+                Err(error) => {
+                    *has_failed = true;
+                    shared.on_send_failure(&error);
+                }
             }
             batches += 1;
             if batches == BATCHES_PER_TURN_MAX {

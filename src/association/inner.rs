@@ -33,28 +33,34 @@ pub(crate) struct Opened {
 pub(crate) struct Inner {
     pub(crate) core: narrowboat_sctp::Association,
     pub(crate) channels: DataChannels,
-    slots: HashMap<ChannelId, Slot>,
+    pub(super) slots: HashMap<ChannelId, Slot>,
     /// Channels of the peer that the application has not taken yet.
-    incoming: VecDeque<ChannelId>,
+    pub(super) incoming: VecDeque<ChannelId>,
     waiters: Waiters,
     /// Tasks that a call of this end wakes, until the lock is released.
     local_wakers: Vec<Waker>,
     /// Channels that have ended, and whose last packet is not written yet.
-    ended: Vec<ChannelId>,
+    pub(super) ended: Vec<ChannelId>,
     /// Channels that have ended, and whose last packet is being sent.
     leaving: Vec<ChannelId>,
     /// Handles of the association and of its channels.
     handles: usize,
     /// Channels that are not closed.
-    channels_alive: usize,
+    pub(super) channels_alive: usize,
     pub(crate) is_connected: bool,
     pub(crate) closed: Option<CloseReason>,
     /// The last datagram has left too, and the endpoint has forgotten the association.
     is_finished: bool,
     /// The association ends, because this end said so.
-    is_ending: bool,
+    pub(super) is_ending: bool,
     /// Why the system has no way to the peer, if that is why the association ended.
     pub(crate) unreachable: Option<String>,
+    /// Why the system has refused the last datagram, if it has.
+    pub(crate) network_error: Option<String>,
+    /// A panic has left the core in an unknown state: it is not called any more.
+    pub(super) is_failed: bool,
+    /// The ABORT that was written after a panic, until it is sent.
+    pub(super) last_packet: Vec<u8>,
     /// The driver has something to look at.
     pub(crate) has_work: bool,
     /// Largest message that may be sent.
@@ -82,6 +88,9 @@ impl Inner {
             is_finished: false,
             is_ending: false,
             unreachable: None,
+            network_error: None,
+            is_failed: false,
+            last_packet: Vec::new(),
             has_work: false,
             send_size_max: config.send_size_max(),
             #[cfg(feature = "webrtc")]
@@ -225,7 +234,7 @@ impl Inner {
     }
 
     /// Wakes everybody who waits on the association or on one of its channels, because this end has ended it.
-    fn wake_everybody(&mut self) {
+    pub(super) fn wake_everybody(&mut self) {
         self.waiters.wake_all(&mut self.local_wakers);
         for slot in self.slots.values_mut() {
             slot.waiters.wake_all(&mut self.local_wakers);
@@ -307,6 +316,9 @@ impl Inner {
     }
 
     pub(crate) fn abort(&mut self, now: Instant, reason: &str) {
+        if self.is_failed {
+            return;
+        }
         self.is_ending = true;
         self.core.abort(now, reason);
         self.has_work = true;
@@ -335,7 +347,7 @@ impl Inner {
     /// The driver has written what there was to send; `is_all` is true if that was nothing. The answers to the resets of
     /// the channels that have ended are among it.
     pub(super) fn on_written(&mut self, is_all: bool, wakers: &mut Vec<Waker>) {
-        if is_all || !self.core.has_answer_to_transmit() {
+        if is_all || self.is_failed || !self.core.has_answer_to_transmit() {
             self.leaving.append(&mut self.ended);
         }
         if is_all {
@@ -356,6 +368,9 @@ impl Inner {
 
     /// Fires what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.is_failed {
+            return;
+        }
         if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
         }
@@ -365,6 +380,9 @@ impl Inner {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.is_failed {
+            return None;
+        }
         [self.core.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
     }
 
@@ -372,7 +390,9 @@ impl Inner {
     pub(super) fn settle(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
         wakers.append(&mut self.local_wakers);
-        while let Some(event) = self.channels.poll_event(now, &mut self.core) {
+        while !self.is_failed
+            && let Some(event) = self.channels.poll_event(now, &mut self.core)
+        {
             self.on_event(now, event, wakers);
             has_changed = true;
         }

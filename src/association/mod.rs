@@ -2,6 +2,7 @@
 
 mod carrier;
 mod driver;
+mod failure;
 mod inner;
 #[cfg(feature = "webrtc")]
 mod secured;
@@ -15,8 +16,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-pub(crate) use driver::drive;
+pub(crate) use driver::{drive_contained, leave};
 pub(crate) use inner::{Inner, Opened};
+#[cfg(test)]
+pub(crate) use shared::Fault;
 pub(crate) use shared::{Place, Shared, now, wake};
 pub(crate) use transport::{Input, Transport};
 
@@ -41,6 +44,11 @@ impl Association {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.read(|inner| inner.hold_association());
         Self { shared }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inject(&self, fault: Fault) {
+        *self.shared.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(fault);
     }
 
     /// Waits until the association is established; at once, if it has ever been.
@@ -175,6 +183,14 @@ impl Association {
     #[must_use]
     pub fn max_message_size(&self) -> usize {
         self.shared.read(|inner| inner.send_size_max)
+    }
+
+    /// Returns what the system said when it refused the last datagram of this association; `None` if it took the last one.
+    /// While it refuses them the association waits, as if they were lost on their way, and goes on when there is a way to
+    /// the peer again.
+    #[must_use]
+    pub fn network_error(&self) -> Option<String> {
+        self.shared.read(|inner| inner.network_error.clone())
     }
 
     /// Counters and gauges: what was sent, received, retransmitted, dropped; windows and round-trip time.

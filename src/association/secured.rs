@@ -39,6 +39,9 @@ impl Shared {
             findings.connected.push(secure.handle);
         }
         let mut inner = self.lock();
+        if inner.is_failed() {
+            return;
+        }
         on_connected(&mut inner, now, &progress);
         for (ecn, packet) in packets {
             inner.core.handle_datagram(now, ecn, packet);
@@ -72,8 +75,10 @@ impl Shared {
         if progress.is_connected || progress.failure.is_some() {
             let mut wakers = Vec::new();
             let mut inner = self.lock();
-            on_connected(&mut inner, now, &progress);
-            on_failure(&mut inner, progress.failure);
+            if !inner.is_failed() {
+                on_connected(&mut inner, now, &progress);
+                on_failure(&mut inner, progress.failure);
+            }
             inner.settle(now, &mut wakers);
             drop(inner);
             wake(&mut wakers);

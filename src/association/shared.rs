@@ -6,13 +6,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::{Ecn, Transmit};
+use narrowboat_sctp::{Ecn, Transmit, TransportFailure};
 use tokio::sync::Notify;
 use tokio::task::coop;
 
@@ -20,6 +21,7 @@ use super::inner::Inner;
 use super::transport::{Input, Transport};
 use crate::config::Config;
 use crate::endpoint::Findings;
+use crate::socket::SendFailure;
 use crate::waiters::{Interest, WaiterKey};
 
 /// The time that every layer below is told: tokio's, so that a paused clock pauses the protocol too.
@@ -40,6 +42,21 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// What carries the packets.
     pub(crate) transport: Transport,
+    /// Where a test wants a panic.
+    #[cfg(test)]
+    pub(crate) fault: Mutex<Option<Fault>>,
+}
+
+/// Where a test wants a panic.
+#[cfg(test)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// While a packet is taken in, before the lock.
+    Receive,
+    /// In the driver, under the lock.
+    Turn,
+    /// In a call of the application, under the lock.
+    Command,
 }
 
 /// What a task waits on: a channel or the association, and what for.
@@ -70,7 +87,13 @@ impl Shared {
         config: &Config,
     ) -> Arc<Self> {
         let inner = Inner::new(core, role, config);
-        Arc::new(Self { inner: Mutex::new(inner), work: Notify::new(), transport })
+        Arc::new(Self {
+            inner: Mutex::new(inner),
+            work: Notify::new(),
+            transport,
+            #[cfg(test)]
+            fault: Mutex::new(None),
+        })
     }
 
     /// The peer's address and port, as applications write them.
@@ -88,6 +111,8 @@ impl Shared {
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
+        #[cfg(test)]
+        self.inject(Fault::Command);
         let result = act(&mut inner, now);
         inner.settle(now, &mut wakers);
         self.unlock(inner);
@@ -142,6 +167,8 @@ impl Shared {
     ) {
         #[cfg(not(feature = "webrtc"))]
         let _ = findings;
+        #[cfg(test)]
+        self.inject(Fault::Receive);
         match &self.transport {
             Transport::Plain(_) => self.receive_packets(inputs.filter_map(into_packet), wakers),
             #[cfg(feature = "webrtc")]
@@ -153,7 +180,7 @@ impl Shared {
         let now = now();
         let mut inner = self.lock();
         for (ecn, packet) in packets {
-            inner.core.handle_datagram(now, ecn, packet);
+            inner.handle_packet(now, ecn, packet);
         }
         inner.has_work = true;
         inner.settle(now, wakers);
@@ -166,10 +193,12 @@ impl Shared {
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
+        #[cfg(test)]
+        self.inject(Fault::Turn);
         inner.on_sent(&mut wakers);
         inner.handle_timeout(now);
         inner.settle(now, &mut wakers);
-        let transmit = inner.core.poll_transmit(now, max_datagrams, buffer);
+        let transmit = inner.poll_transmit(now, max_datagrams, buffer);
         inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.settle(now, &mut wakers);
@@ -181,15 +210,65 @@ impl Shared {
         turn
     }
 
-    /// The system knows no way to the peer. Before the association is established that is its end, because someone is
-    /// waiting for the answer; later it may pass.
-    pub(crate) fn on_unreachable(&self, error: &io::Error) {
+    /// The system has refused a datagram. Before the association is established that is its end if it is not about to
+    /// pass, because someone is waiting for the answer. Later it is noted, and may pass, but for a datagram that is too
+    /// large: it is refused each time that it is retransmitted.
+    pub(crate) fn on_send_failure(&self, error: &io::Error) {
+        let failure = SendFailure::of(error);
         self.command(|inner, now| {
-            if !inner.is_connected && inner.closed.is_none() {
+            if inner.closed.is_some() {
+                return;
+            }
+            if inner.network_error.is_none() {
+                tracing::warn!(%error, "the system refuses the datagrams of an association");
+            }
+            inner.network_error = Some(error.to_string());
+            if !inner.is_connected && failure.ends_attempt() {
                 inner.unreachable = Some(error.to_string());
                 inner.core.abort(now, "");
+            } else if failure == SendFailure::TooLarge {
+                let text =
+                    format!("a datagram is larger than the network interface takes ({error}): lower association.mtu");
+                inner.core.transport_failed(TransportFailure::Broken(text));
             }
         });
+    }
+
+    /// The system takes datagrams again.
+    pub(crate) fn on_sent_again(&self) {
+        self.read(|inner| inner.network_error = None);
+    }
+
+    /// The endpoint's socket cannot be used any more.
+    pub(crate) fn on_socket_failed(&self, error: &io::Error) {
+        let text = format!("the endpoint's socket failed ({error}): make another endpoint");
+        self.command(|inner, _| inner.on_transport_failed(TransportFailure::Broken(text)));
+    }
+
+    /// Does something with what a peer has sent. A panic ends this association, and nothing else; `None` says so.
+    pub(crate) fn contain<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+        catch_unwind(AssertUnwindSafe(run)).map_err(|_| self.on_panic()).ok()
+    }
+
+    #[cfg(test)]
+    #[expect(clippy::panic, reason = "a test wants it")]
+    fn inject(&self, place: Fault) {
+        let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if fault.take_if(|fault| *fault == place).is_some() {
+            drop(fault);
+            panic!("a test wants a panic: {place:?}");
+        }
+    }
+
+    fn on_panic(&self) {
+        tracing::error!(remote = %self.transport.remote_address(), "a fault has ended an association: please report it");
+        let mut wakers = Vec::new();
+        let mut inner = self.lock();
+        inner.fail();
+        inner.settle(now(), &mut wakers);
+        drop(inner);
+        self.work.notify_one();
+        wake(&mut wakers);
     }
 
     /// Nobody drives the association any more: it has ended and its last datagram has left, or its runtime is shut down.
@@ -206,7 +285,14 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(|poisoned| {
+            // A call has panicked half-way. Nobody knows what state it has left.
+            self.inner.clear_poison();
+            self.work.notify_one();
+            let mut inner = poisoned.into_inner();
+            inner.fail();
+            inner
+        })
     }
 
     pub(super) fn unlock(&self, mut inner: MutexGuard<'_, Inner>) {

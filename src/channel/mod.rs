@@ -141,8 +141,10 @@ impl DataChannel {
         .await;
     }
 
-    /// Sends a message; waits while as much is waiting already as the configuration allows. The message is on its way
-    /// when this returns, not at the peer. Before the channel is open, it is queued.
+    /// Sends a message; waits while as much is waiting already as the configuration allows. The message is queued
+    /// when this returns, not at the peer. Before a program ends it awaits [`close`](Self::close), the association's
+    /// [`shutdown`](crate::Association::shutdown) or the endpoint's [`wait_idle`](crate::Endpoint::wait_idle): what is
+    /// still queued when the runtime ends is lost, and the peer gets an ABORT.
     ///
     /// # Errors
     ///
@@ -174,7 +176,8 @@ impl DataChannel {
     }
 
     /// Waits for the next message. All that came before the end are given; then, once, the error, if it did not end
-    /// by a close of either end; then `None`, for ever.
+    /// by a close of either end; then `None`, for ever. `None` comes as soon as the peer has closed its direction, though
+    /// this end may still be sending.
     ///
     /// # Cancel safety
     ///
@@ -225,7 +228,8 @@ impl DataChannel {
 
     /// Closes the channel, from now on: its state is [`Closing`](ReadyState::Closing), and `send` is refused. What was
     /// accepted before is still sent, then this direction is reset, and the peer resets the other (RFC 8831 §6.7). The
-    /// future resolves when both are done, and need not be kept. What the peer sent before that can still be received.
+    /// future resolves when both are done and the peer has been told so, as far as the socket takes it: the program may end
+    /// then. It need not be kept. What the peer sent before that can still be received.
     ///
     /// What the *peer* has accepted and not sent when it hears of the close is discarded there, as Chromium does and other
     /// than Firefox: its channel ends with an error that says how much. Agree on a last message first if both ends send.

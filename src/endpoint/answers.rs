@@ -34,6 +34,11 @@ impl Answers {
         }
     }
 
+    /// Takes back what was appended since the last answer.
+    pub(crate) fn discard_unfinished(&mut self) {
+        self.bytes.truncate(self.ends.last().map_or(0, |(_, end)| *end));
+    }
+
     /// As [`push`](Self::push), for the refusal of a check: dropped if there were too many in this second.
     #[cfg(feature = "webrtc")]
     pub(crate) fn push_refusal(&mut self, now: Instant, route: Route) {

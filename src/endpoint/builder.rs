@@ -154,7 +154,7 @@ impl EndpointBuilder {
             match Socket::bind(address, self.config.socket_receive_buffer, self.config.socket_send_buffer) {
                 Ok(socket) => {
                     let core = self.core(socket, runtime.clone())?;
-                    runtime.spawn(receive::receive(Arc::clone(&core)));
+                    runtime.spawn(receive::run(Arc::clone(&core)));
                     return Ok(Endpoint { core });
                 }
                 Err(error) => failure = BindError::from_io(address, error),

@@ -43,6 +43,11 @@ use crate::waiters::WaiterKey;
 ///
 /// A clone is another handle of the same endpoint. Associations go on when the last handle is dropped, but no more can
 /// be accepted; the port is free again when they have ended too.
+///
+/// Everything runs in the tokio runtime that it was made in. Before that ends, a program awaits what is to be delivered:
+/// [`DataChannel::close`](crate::DataChannel::close), [`Association::shutdown`], or [`close`](Self::close) and
+/// [`wait_idle`](Self::wait_idle). Associations that are left get an ABORT, so that their peers do not wait, and a warning
+/// is logged; calls on their handles then end with an error.
 #[derive(Debug)]
 pub struct Endpoint {
     core: Arc<Core>,
@@ -139,7 +144,8 @@ impl Endpoint {
         Err(failure.unwrap_or(ConnectError::NoAddress))
     }
 
-    /// Waits for an association that a peer opens. `None` when the endpoint is closed.
+    /// Waits for an association that a peer opens. `None` when the endpoint is closed, its runtime has ended, or its socket
+    /// cannot be used any more.
     ///
     /// # Cancel safety
     ///
@@ -258,3 +264,6 @@ impl Drop for Waiter<'_> {
         self.core.unregister(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,40 +1,70 @@
 //! The task that receives for an endpoint.
 
 use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-#[cfg(feature = "webrtc")]
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "webrtc")]
+use super::findings::Findings;
 use super::table::{Core, Routed};
 use crate::association::now;
 #[cfg(feature = "webrtc")]
 use crate::association::{Input, Shared};
-use crate::socket::{Datagram, ReceiveBatch};
-#[cfg(feature = "webrtc")]
-use crate::webrtc::Lobby;
+use crate::socket::{Datagram, ReceiveBatch, ReceiveFailure};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::demux::Protocol;
+#[cfg(feature = "webrtc")]
+use crate::webrtc::{Admitted, Lobby};
 
 /// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
+/// Failures in a row, each about one datagram, after which the receiver pauses.
+const FAILURES_IN_A_ROW_MAX: u32 = 128;
 /// How long to wait after the system could not give a datagram, so that a broken socket does not take a whole core.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Receives until nobody can use the endpoint any more.
+/// How long receiving may fail without a single datagram before the socket is given up: longer than a machine is short of
+/// memory, shorter than anybody waits.
+const FAILING_MAX: Duration = Duration::from_secs(30);
+
+/// Runs the receiver. When it goes, with its runtime or for another reason, nobody waits for what would have come.
+pub(super) async fn run(core: Arc<Core>) {
+    let mut receiver = Receiver { core, failure: None };
+    receiver.failure = receive(&receiver.core).await.err();
+}
+
+/// Closes the endpoint when the receiver goes.
+struct Receiver {
+    core: Arc<Core>,
+    failure: Option<io::Error>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(error) = &self.failure {
+            tracing::error!(%error, "the socket cannot be used any more");
+        }
+        self.core.on_receiver_gone(self.failure.as_ref());
+    }
+}
+
+/// Receives until nobody can use the endpoint any more. Fails if the socket cannot be used any more.
 ///
 /// One turn is: a batch from the system; each datagram to its own memory; all of them routed under the endpoint's lock;
 /// then, association by association, handed over under that association's lock; then strangers, who need none. No two locks are
 /// held at once, and answers are sent and tasks woken after them.
-pub(super) async fn receive(core: Arc<Core>) {
+async fn receive(core: &Arc<Core>) -> io::Result<()> {
     let is_wildcard = core.socket.local_address().ip().is_unspecified();
     let mut batch = ReceiveBatch::new();
     let mut datagrams: Vec<Datagram> = Vec::new();
     let mut routed = Routed::default();
     let mut wakers = Vec::new();
     let mut since_yield = 0;
+    let mut failures = Failures::default();
     #[cfg(feature = "webrtc")]
     let mut lobby = core.lobby();
     while !core.is_unused() {
@@ -42,34 +72,32 @@ pub(super) async fn receive(core: Arc<Core>) {
         let deadline = lobby.as_ref().and_then(Lobby::poll_timeout);
         #[cfg(not(feature = "webrtc"))]
         let deadline = None;
-        let Some(received) = next_batch(&core, &mut batch, deadline).await else {
+        let Some(received) = next_batch(core, &mut batch, deadline).await else {
             #[cfg(feature = "webrtc")]
-            if let Some(lobby) = &mut lobby {
-                lobby.handle_timeout(now(), &mut routed.findings.answers);
-                routed.findings.answers.send(&core.socket);
-            }
+            on_lobby_timeout(core, &mut lobby, &mut routed);
             continue;
         };
         if let Err(error) = received {
-            tracing::debug!(%error, "receiving failed");
-            tokio::time::sleep(ERROR_PAUSE).await;
+            failures.on_failure(error).await?;
             continue;
         }
+        failures = Failures::default();
         batch.take(is_wildcard, &mut datagrams);
         core.socket.count_received(&datagrams);
         since_yield += datagrams.len();
 
-        core.route(now(), &mut datagrams, &mut routed);
-        start_made(&core, &mut routed);
-        let mut arrived = routed.inputs.drain(..);
-        for (shared, count) in routed.runs.drain(..) {
-            shared.receive(arrived.by_ref().take(count), &mut wakers, &mut routed.findings);
+        // A panic must not end the receiver, which serves everybody.
+        if catch_unwind(AssertUnwindSafe(|| core.route(now(), &mut datagrams, &mut routed))).is_err() {
+            tracing::error!("a fault has lost a batch of datagrams: please report it");
+            datagrams.clear();
+            routed.findings.answers.discard_unfinished();
         }
-        drop(arrived);
+        start_made(core, &mut routed);
+        hand_over(&mut routed, &mut wakers);
         #[cfg(feature = "webrtc")]
         {
             if let Some(lobby) = &mut lobby {
-                receive_strangers(&core, lobby, &mut routed, &mut wakers);
+                receive_strangers(core, lobby, &mut routed, &mut wakers);
             }
             core.note(&mut routed.findings);
         }
@@ -81,6 +109,60 @@ pub(super) async fn receive(core: Arc<Core>) {
             tokio::task::yield_now().await;
         }
     }
+    Ok(())
+}
+
+/// Hands over to each association what came for it.
+fn hand_over(routed: &mut Routed, wakers: &mut Vec<Waker>) {
+    let Routed { inputs, runs, findings, .. } = routed;
+    let mut arrived = inputs.drain(..);
+    for (shared, count) in runs.drain(..) {
+        let mut run = arrived.by_ref().take(count);
+        if shared.contain(|| shared.receive(run.by_ref(), wakers, findings)).is_none() {
+            findings.answers.discard_unfinished();
+        }
+        // What a panic has left is not the next one's.
+        run.for_each(drop);
+    }
+}
+
+/// Failures to receive, since the last datagram.
+#[derive(Default)]
+struct Failures {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Failures {
+    /// Waits, if that may help. Fails if the socket cannot be used any more.
+    async fn on_failure(&mut self, error: io::Error) -> io::Result<()> {
+        let since = *self.since.get_or_insert_with(now);
+        self.count = self.count.saturating_add(1);
+        tracing::debug!(%error, "receiving failed");
+        match ReceiveFailure::of(&error) {
+            // Each is about another datagram; so many in a row are about something else.
+            ReceiveFailure::OneDatagram if self.count < FAILURES_IN_A_ROW_MAX => return Ok(()),
+            ReceiveFailure::Final => return Err(error),
+            _ if now() >= since + FAILING_MAX => return Err(error),
+            ReceiveFailure::OneDatagram | ReceiveFailure::Transient => {}
+        }
+        tokio::time::sleep(ERROR_PAUSE).await;
+        Ok(())
+    }
+}
+
+/// Lets the lobby do what is due.
+#[cfg(feature = "webrtc")]
+fn on_lobby_timeout(core: &Core, lobby: &mut Option<Lobby>, routed: &mut Routed) {
+    let Some(waiting) = lobby else { return };
+    let answers = &mut routed.findings.answers;
+    if catch_unwind(AssertUnwindSafe(|| waiting.handle_timeout(now(), answers))).is_err() {
+        tracing::error!("a fault has ended the handshakes of new peers: please report it");
+        answers.discard_unfinished();
+        // They begin again.
+        *lobby = core.lobby();
+    }
+    answers.send(&core.socket);
 }
 
 /// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
@@ -96,8 +178,8 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
                 Some(Protocol::Stun) => Input::Stun(datagram),
                 _ => Input::Datagram(datagram),
             };
-            shared.receive(std::iter::once(input), wakers, findings);
-        } else if let Some(arrived) = lobby.handle(now(), &datagram, has_room, &mut findings.answers)
+            shared.contain(|| shared.receive(std::iter::once(input), wakers, findings));
+        } else if let Some(arrived) = receive_stranger(lobby, &datagram, has_room, findings)
             && let Some(shared) = core.admit(arrived, wakers, findings)
         {
             admitted.push((remote, shared));
@@ -105,8 +187,26 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
     }
 }
 
+/// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
+#[cfg(feature = "webrtc")]
+fn receive_stranger(
+    lobby: &mut Lobby,
+    datagram: &Datagram,
+    has_room: bool,
+    findings: &mut Findings,
+) -> Option<Admitted> {
+    let answers = &mut findings.answers;
+    catch_unwind(AssertUnwindSafe(|| lobby.handle(now(), datagram, has_room, answers))).unwrap_or_else(|_| {
+        let remote = datagram.route.remote;
+        tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
+        lobby.forget(remote);
+        findings.answers.discard_unfinished();
+        None
+    })
+}
+
 /// The next batch; `None` when it is time to see whether anyone still needs the endpoint, or at the deadline.
-async fn next_batch(core: &Core, batch: &mut ReceiveBatch, deadline: Option<Instant>) -> Option<std::io::Result<()>> {
+async fn next_batch(core: &Core, batch: &mut ReceiveBatch, deadline: Option<Instant>) -> Option<io::Result<()>> {
     let mut look = pin!(core.look.notified());
     let mut received = pin!(core.socket.receive(batch));
     let mut alarm = pin!(async {

@@ -21,7 +21,7 @@ use super::findings::Findings;
 use super::router::{Router, Verdict};
 #[cfg(feature = "webrtc")]
 use super::secure::SecurePart;
-use crate::association::{Input, Shared, Transport, drive, now, wake};
+use crate::association::{Input, Shared, Transport, drive_contained, leave, now, wake};
 use crate::config::Config;
 use crate::error::ConnectError;
 use crate::socket::{Datagram, Route, Socket};
@@ -188,10 +188,10 @@ impl Core {
     /// Starts the task that runs an association, and forgets the association when it ends.
     pub(crate) fn spawn_driver(self: &Arc<Self>, handle: AssociationHandle, shared: Arc<Shared>) {
         let span = tracing::debug_span!("association", remote = %shared.remote_address());
-        let entry = Entry { core: Arc::clone(self), handle, shared };
+        let entry = Entry { core: Arc::clone(self), handle, shared, is_done: false };
         let run = async move {
-            drive(&entry.shared, &entry.core.socket, entry.core.config.association.mtu).await;
-            drop(entry);
+            drive_contained(&entry.shared, &entry.core.socket, entry.core.config.association.mtu).await;
+            entry.finish();
         };
         self.runtime.spawn(run.instrument(span));
     }
@@ -240,6 +240,15 @@ impl Core {
     pub(crate) fn abort(&self, reason: &str) {
         for shared in self.stop_accepting() {
             shared.command(|inner, now| inner.abort(now, reason));
+        }
+    }
+
+    /// The receiver has gone with its runtime, or because the socket cannot be used any more: nothing comes in.
+    pub(crate) fn on_receiver_gone(&self, failure: Option<&io::Error>) {
+        for shared in self.stop_accepting() {
+            if let Some(error) = failure {
+                shared.on_socket_failed(error);
+            }
         }
     }
 
@@ -352,10 +361,21 @@ struct Entry {
     core: Arc<Core>,
     handle: AssociationHandle,
     shared: Arc<Shared>,
+    /// True if the driver has come to its end; false if its runtime has taken it away.
+    is_done: bool,
+}
+
+impl Entry {
+    fn finish(mut self) {
+        self.is_done = true;
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        if !self.is_done {
+            self.shared.contain(|| leave(&self.shared, &self.core.socket, self.core.config.association.mtu));
+        }
         self.core.remove(self.handle);
         self.shared.on_driver_gone();
     }

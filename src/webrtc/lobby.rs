@@ -77,6 +77,11 @@ impl Lobby {
         });
     }
 
+    /// Forgets the handshake with a peer, if there is one.
+    pub(crate) fn forget(&mut self, remote: SocketAddr) {
+        drop(self.handshakes.remove(remote));
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.handshakes.poll_timeout()

@@ -25,7 +25,7 @@ use super::stats::SecureCounters;
 use super::stun::{Class, Message};
 use crate::association::Input;
 use crate::endpoint::{Findings, Learned, Naming};
-use crate::socket::{Datagram, Route};
+use crate::socket::{Datagram, Route, SendFailure};
 
 use self::state::{Agent, CONNECT_TIMEOUT, Session, State};
 
@@ -135,6 +135,14 @@ impl Secure {
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         let state = self.lock();
         state.route.map(|route| route.remote).or(state.asked.first().copied())
+    }
+
+    /// The system has refused a datagram. If the source address that it was to leave from is gone, the system chooses
+    /// another one from now on, and the peer is told at once where this end is.
+    pub(crate) fn on_send_failure(&self, now: Instant, refused: Route, error: &std::io::Error) {
+        if refused.local.is_some() && SendFailure::of(error) == SendFailure::Unreachable {
+            self.lock().on_source_lost(now, refused);
+        }
     }
 
     /// The system knows no way to this address. Returns whether there is none left to try.

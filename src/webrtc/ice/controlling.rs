@@ -230,6 +230,11 @@ impl ControllingAgent {
     /// handshake was answered by nobody in particular, so that only one that is answered from now on has told the peer what
     /// our checks are called. Such a check is repeated until it is answered.
     pub(crate) fn on_first_packet(&mut self, now: Instant) {
+        self.check_at_once(now);
+    }
+
+    /// Checks the nominated address now, and repeats the check until it is answered.
+    pub(crate) fn check_at_once(&mut self, now: Instant) {
         if let Phase::Selected(consent) = &mut self.phase {
             consent.outstanding.clear();
             consent.is_nominated = false;

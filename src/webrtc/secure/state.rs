@@ -219,12 +219,24 @@ impl State {
             return false;
         }
         if let Some(selected) = agent.selected()
-            && self.route.is_none_or(|current| current.remote != selected)
+            && self.route.is_none_or(|current| current.remote != selected || current.local != route.local)
         {
             self.route = Some(route);
             self.begin_if_possible(now, context);
         }
         true
+    }
+
+    /// The address that datagrams have left from is gone. The system chooses another one, and a check that tells the peer
+    /// where this end is leaves at once. The answer fixes the new address.
+    pub(super) fn on_source_lost(&mut self, now: Instant, refused: Route) {
+        let Agent::Controlling(agent) = &mut self.agent else { return };
+        if let Some(route) = &mut self.route
+            && (route.remote, route.local) == (refused.remote, refused.local)
+        {
+            route.local = None;
+            agent.check_at_once(now);
+        }
     }
 
     pub(super) fn begin_if_possible(&mut self, now: Instant, context: &Context) {
