@@ -171,6 +171,15 @@ pub enum SignalError {
     /// The peer's offer or answer is not taken.
     #[error(transparent)]
     Description(#[from] SdpError),
+    /// The offer restarts ICE or DTLS, or changes the SCTP port, of a connection that lives. It goes on as it is.
+    #[error(
+        "the offer restarts a connection that lives, which is not supported: roll it back \
+         (setLocalDescription({{type: \"rollback\"}})) to keep the connection, or make a new RTCPeerConnection"
+    )]
+    Restart,
+    /// The offer belongs to a connection that has ended.
+    #[error("the connection that this offer belongs to has ended: make a new RTCPeerConnection, and offer from that")]
+    SessionEnded,
     /// The endpoint has no identity, so it speaks plain UDP only.
     #[error("this endpoint has no identity to be known by: give it one, with Endpoint::builder().identity(…)")]
     IdentityNeeded,

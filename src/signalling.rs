@@ -9,11 +9,12 @@ use axum::extract::{DefaultBodyLimit, OriginalUri, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
+use narrowboat_sctp::AssociationHandle;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::association::Shared;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Answered, Endpoint};
 use crate::error::SignalError;
 
 /// Bytes of an offer at most. A browser's has some 600 for each of its candidates' hundred.
@@ -31,8 +32,10 @@ const SWEPT_LEN_MIN: usize = 64;
 ///
 /// Whoever may send requests here may connect: put your own authentication in front, as a layer, where that matters.
 ///
+/// Another offer on a connection that was answered here is answered with 200 and the same `Location`.
+///
 /// What is wrong with a request is one sentence in the answer's body: 415 for another content type, 400 for an offer that
-/// cannot be taken, 404 for an association that is not there, 503 when the endpoint can take no more.
+/// cannot be taken, 409 for one that restarts a connection or comes after its end, 404 for an association that is not there, 503 when the endpoint can take no more.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -61,6 +64,8 @@ struct Service {
 #[derive(Default)]
 struct Made {
     by_id: HashMap<String, Weak<Shared>>,
+    /// The name of each, by its handle.
+    ids: HashMap<AssociationHandle, String>,
     swept_len: usize,
 }
 
@@ -69,8 +74,19 @@ impl Made {
         if self.by_id.len() >= SWEPT_LEN_MIN.max(2 * self.swept_len) {
             self.by_id.retain(|_, shared| shared.strong_count() > 0);
             self.swept_len = self.by_id.len();
+            let Self { by_id, ids, .. } = self;
+            ids.retain(|_, id| by_id.contains_key(id));
+        }
+        if let Some(secure) = shared.secure() {
+            self.ids.insert(secure.handle, id.clone());
         }
         self.by_id.insert(id, Arc::downgrade(shared));
+    }
+
+    /// The name of an association that was made here and is not ended.
+    fn id_of(&self, shared: &Shared) -> Option<String> {
+        let id = self.ids.get(&shared.secure()?.handle)?;
+        self.by_id.contains_key(id).then(|| id.clone())
     }
 }
 
@@ -86,17 +102,23 @@ async fn answer(
     let Ok(offer) = std::str::from_utf8(&body) else {
         return refuse(StatusCode::BAD_REQUEST, "the offer is not UTF-8: send the browser's own description");
     };
-    let (sdp, shared) = match service.endpoint.make_answer_for_accept(offer) {
+    let Answered { sdp, shared, is_new } = match service.endpoint.make_answer_for_accept(offer) {
         Ok(answered) => answered,
         Err(error) => return refuse(status(&error), error.to_string()),
     };
-    let Some(id) = draw_id() else {
-        shared.command(|inner, now| inner.abort(now, "the system gives no random numbers"));
+    let known = service.made.lock().unwrap_or_else(PoisonError::into_inner).id_of(&shared);
+    let Some(id) = known.clone().or_else(draw_id) else {
+        if is_new {
+            shared.command(|inner, now| inner.abort(now, "the system gives no random numbers"));
+        }
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers: try again");
     };
     let location = format!("{}/{id}", uri.path().trim_end_matches('/'));
-    service.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id, &shared);
-    (StatusCode::CREATED, [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)], sdp).into_response()
+    if known.is_none() {
+        service.made.lock().unwrap_or_else(PoisonError::into_inner).insert(id, &shared);
+    }
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    (status, [(header::CONTENT_TYPE, SDP.to_owned()), (header::LOCATION, location)], sdp).into_response()
 }
 
 async fn end(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Response {
@@ -119,6 +141,7 @@ fn is_sdp(headers: &HeaderMap) -> bool {
 fn status(error: &SignalError) -> StatusCode {
     match error {
         SignalError::Description(_) => StatusCode::BAD_REQUEST,
+        SignalError::Restart | SignalError::SessionEnded => StatusCode::CONFLICT,
         SignalError::TooManyPending | SignalError::TooManyAssociations | SignalError::EndpointClosed => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -55,3 +55,96 @@ async fn an_offer_is_answered_with_201_and_a_place_to_end_it_and_all_else_with_o
     assert!(response.contains("line 2"), "{response}");
     assert_eq!(endpoint.stats().associations, 0);
 }
+
+/// The offer of a peer connection whose session is known by its `o=` line.
+fn offer_of_a_session(ufrag: &str, version: u32) -> String {
+    OFFER.replace("o=- 1 2 ", &format!("o=- 3710104770252722952 {version} ")).replace("EJ/U", ufrag)
+}
+
+/// The lines of an answer that name the association, and the version of its session.
+fn names(answer: &str) -> (Vec<String>, u64) {
+    let names = ["a=ice-ufrag:", "a=ice-pwd:", "a=setup:"];
+    let is_name = |line: &&str| names.iter().any(|name| line.starts_with(name));
+    let mut lines: Vec<String> = answer.lines().filter(is_name).map(str::to_owned).collect();
+    let mut origin = answer.lines().find(|line| line.starts_with("o=")).unwrap().split(' ').skip(1);
+    lines.push(origin.next().unwrap().to_owned());
+    (lines, origin.next().unwrap().parse().unwrap())
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().unwrap()).build().unwrap()
+}
+
+#[tokio::test]
+async fn another_offer_that_changes_nothing_is_for_the_same_association() {
+    let endpoint = endpoint();
+    let first = endpoint.answer(&offer_of_a_session("EJ/U", 2)).unwrap();
+    let (said, version) = names(&first.sdp);
+    assert!(first.is_new && version == 1, "{}", first.sdp);
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\n";
+    for (offer, expected) in [
+        (offer_of_a_session("EJ/U", 2), 2),
+        (offer_of_a_session("EJ/U", 3) + video, 3),
+        (offer_of_a_session("EJ/U", 3).replace("a=setup:actpass", "a=setup:active"), 4),
+    ] {
+        let again = endpoint.answer(&offer).unwrap();
+        assert_eq!((names(&again.sdp), again.is_new), ((said.clone(), expected), false), "{}", again.sdp);
+        assert_eq!(again.sdp.contains("m=video 0 "), offer.contains("m=video"), "{}", again.sdp);
+    }
+    assert_eq!(endpoint.stats().associations, 1);
+    // Whichever handle is left keeps it.
+    let again = endpoint.answer(&offer_of_a_session("EJ/U", 4)).unwrap();
+    drop(first);
+    assert!(again.association.create_channel("x").is_ok());
+    again.association.abort("enough");
+    endpoint.wait_idle().await;
+    // It was never connected, so nothing of the peer depends on it.
+    assert!(endpoint.answer(&offer_of_a_session("EJ/U", 5)).unwrap().is_new);
+}
+
+#[tokio::test]
+async fn offers_of_other_sessions_begin_associations_of_their_own() {
+    let endpoint = endpoint();
+    let first = endpoint.answer(&offer_of_a_session("EJ/U", 2)).unwrap();
+    let another_certificate = offer_of_a_session("EJ/U", 2).replace("CF:D4", "CF:D5");
+    // Before the handshake is done, nothing depends on the association that was answered first.
+    let restarted = offer_of_a_session("EJ/V", 3);
+    // A number that anybody may have written says nothing.
+    for offer in [another_certificate, restarted, OFFER.to_owned(), OFFER.to_owned()] {
+        let other = endpoint.answer(&offer).unwrap();
+        assert!(other.is_new && names(&other.sdp).0 != names(&first.sdp).0, "{offer}");
+    }
+}
+
+#[tokio::test]
+async fn another_offer_by_http_is_answered_with_200_and_the_same_place() {
+    let endpoint = endpoint();
+    let app = axum::Router::new().nest("/channels", narrowboat::signalling(endpoint.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let location = |response: &str| {
+        let location = response.lines().find_map(|line| line.strip_prefix("location: ").map(str::to_owned));
+        location.unwrap()
+    };
+    let (status, first) =
+        request(address, "POST", "/channels", "application/sdp", &offer_of_a_session("EJ/U", 2)).await;
+    assert_eq!(status, 201, "{first}");
+    for version in 3..6 {
+        let offer = offer_of_a_session("EJ/U", version);
+        let (status, again) = request(address, "POST", "/channels", "application/sdp", &offer).await;
+        assert_eq!((status, location(&again)), (200, location(&first)), "{again}");
+    }
+    assert_eq!(endpoint.stats().associations, 1);
+    assert_eq!(request(address, "DELETE", &location(&first), "text/plain", "").await.0, 200);
+    endpoint.wait_idle().await;
+}
+
+#[tokio::test]
+async fn what_is_not_needed_in_an_offer_is_counted_and_refuses_nothing() {
+    let endpoint = endpoint();
+    let offer = OFFER.replace("a=mid:0", "a=mid:0\r\na=sctp-init:AQAAHg==\r\nx=y").replace("t=0 0\r\n", "");
+    let answer = endpoint.answer(&offer).unwrap();
+    assert!(!answer.sdp.contains("sctp-init"), "{}", answer.sdp);
+    assert_eq!(endpoint.stats().secure.ignored_in_descriptions, 2);
+}

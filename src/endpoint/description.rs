@@ -9,6 +9,7 @@ use rand::Rng;
 
 use super::Endpoint;
 use super::secure::{PeerSide, SecurePart};
+use super::sessions::{Said, SessionKey, TransportKey};
 use crate::association::{Association, Shared};
 use crate::error::SignalError;
 use crate::webrtc::dtls::{ExpectedPeer, Role};
@@ -27,6 +28,9 @@ pub struct Answer {
     /// The association. Channels can be made on it at once; [`connected`](Association::connected) waits until the peer has
     /// come. A peer that does not is given up after 40 seconds.
     pub association: Association,
+    /// True if the offer began the association; false if it is another offer on a connection that was answered before, and
+    /// the association is the same.
+    pub is_new: bool,
 }
 
 /// An offer that waits for its answer. Dropping it takes it back.
@@ -34,7 +38,16 @@ pub struct Answer {
 pub struct Offer {
     endpoint: Endpoint,
     sdp: String,
+    said: Said,
     shared: Option<Arc<Shared>>,
+}
+
+/// An answer that was made, and its association.
+pub(crate) struct Answered {
+    pub(crate) sdp: String,
+    pub(crate) shared: Arc<Shared>,
+    /// True if the offer began the association.
+    pub(crate) is_new: bool,
 }
 
 /// Which end begins the DTLS handshake, if the peer leaves the choice (RFC 8842 §5).
@@ -54,9 +67,14 @@ impl Endpoint {
     /// The peer is held to its offer: it must show the certificate that the offer names, and gets no larger messages than
     /// the offer allows. Candidates in the offer are not needed, and late ones need not be told: the peer finds this end.
     ///
+    /// Media in the offer are rejected. The peer may offer again on the same connection, for example because its page has
+    /// added a camera: an offer that leaves ICE and DTLS as they are is answered as before, and the answer has another handle
+    /// of the same association ([`Answer::is_new`]). Restarts (RFC 8445 §9) are refused, and leave the connection as it is.
+    ///
     /// # Errors
     ///
-    /// The offer cannot be taken, and which line is the reason; the endpoint has no identity, is closed or full, or too
+    /// The offer cannot be taken, and which line is the reason; it restarts a connection that lives, or belongs to one that
+    /// has ended; the endpoint has no identity, is closed or full, or too
     /// many peers have been answered that have not come; or this machine has no address.
     pub fn answer(&self, offer: &str) -> Result<Answer, SignalError> {
         self.answer_as(offer, DtlsRole::default())
@@ -68,8 +86,8 @@ impl Endpoint {
     ///
     /// As [`answer`](Self::answer).
     pub fn answer_as(&self, offer: &str, role: DtlsRole) -> Result<Answer, SignalError> {
-        let (sdp, shared) = self.make_answer(offer, role)?;
-        Ok(Answer { sdp, association: Association::new(shared) })
+        let Answered { sdp, shared, is_new } = self.make_answer(offer, role)?;
+        Ok(Answer { sdp, association: Association::new(shared), is_new })
     }
 
     /// Like [`answer`](Self::answer), but the association comes out of [`accept`](Self::accept) when it is connected.
@@ -78,7 +96,7 @@ impl Endpoint {
     ///
     /// As [`answer`](Self::answer).
     pub fn answer_for_accept(&self, offer: &str) -> Result<String, SignalError> {
-        self.make_answer_for_accept(offer).map(|(sdp, _)| sdp)
+        self.make_answer_for_accept(offer).map(|made| made.sdp)
     }
 
     /// Makes an offer for a browser, or another full ICE agent, to answer. It is good for five minutes.
@@ -90,54 +108,76 @@ impl Endpoint {
     pub fn offer(&self) -> Result<Offer, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let addresses = self.candidates(part)?;
-        let (shared, local) = self.core.expect_peer(OFFER_LIFETIME)?;
-        let sdp = sdp::offer(&self.local(part, &local, &addresses, None));
-        Ok(Offer { endpoint: self.clone(), sdp, shared: Some(shared) })
+        let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME)?;
+        // The role is the answerer's to choose.
+        let said = self.first_said(credentials, Role::Passive);
+        let sdp = sdp::offer(&self.local(part, &said, &addresses));
+        Ok(Offer { endpoint: self.clone(), sdp, said, shared: Some(shared) })
     }
 
-    pub(crate) fn make_answer_for_accept(&self, offer: &str) -> Result<(String, Arc<Shared>), SignalError> {
-        let (sdp, shared) = self.make_answer(offer, DtlsRole::default())?;
-        self.core.accept_when_connected(&shared);
-        Ok((sdp, shared))
+    pub(crate) fn make_answer_for_accept(&self, offer: &str) -> Result<Answered, SignalError> {
+        let made = self.make_answer(offer, DtlsRole::default())?;
+        if made.is_new {
+            self.core.accept_when_connected(&made.shared);
+        }
+        Ok(made)
     }
 
-    fn make_answer(&self, offer: &str, role: DtlsRole) -> Result<(String, Arc<Shared>), SignalError> {
+    fn make_answer(&self, offer: &str, role: DtlsRole) -> Result<Answered, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let offer = sdp::Offer::parse(offer)?;
         part.count_ignored(&offer.remote);
-        let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
         let addresses = self.candidates(part)?;
-        let (shared, local) = self.core.expect_peer(PATIENCE)?;
+        let session = SessionKey::of(&offer.remote);
+        let transport = TransportKey::of(&offer.remote, offer.tls_id.as_deref());
+        let known = session.map(|key| self.core.find_session(key, transport)).transpose()?.flatten();
+        let is_new = known.is_none();
+        let (shared, said) = match known {
+            Some(known) => known,
+            None => self.begin(part, &offer, role)?,
+        };
+        // The roles of a DTLS association stay (RFC 8842 §5.5).
+        if offer.setup.answered(said.role) != said.role {
+            return Err(SignalError::Restart);
+        }
+        let sdp = sdp::answer(&offer, said.role, &self.local(part, &said, &addresses));
+        if let Some(key) = session.filter(|_| is_new) {
+            self.core.remember_session(&shared, key, transport, said);
+        }
+        Ok(Answered { sdp, shared, is_new })
+    }
+
+    /// Makes the association that an offer begins.
+    fn begin(&self, part: &SecurePart, offer: &sdp::Offer, role: DtlsRole) -> Result<(Arc<Shared>, Said), SignalError> {
+        let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
+        let (shared, credentials) = self.core.expect_peer(PATIENCE)?;
         let preferred = match role {
             DtlsRole::Server => Role::Passive,
             DtlsRole::Client => Role::Active,
         };
         let role = offer.setup.answered(preferred);
         let peer = PeerSide { signalled_init, ..peer_side(&offer.remote, role) };
-        let init = self.core.describe_peer(&shared, peer);
-        let sdp = sdp::answer(&offer, role, &self.local(part, &local, &addresses, init.as_deref()));
-        Ok((sdp, shared))
+        let sctp_init = self.core.describe_peer(&shared, peer);
+        Ok((shared, Said { sctp_init, ..self.first_said(credentials, role) }))
+    }
+
+    fn first_said(&self, credentials: Credentials, role: Role) -> Said {
+        let mut nonce = [0; 16];
+        self.core.lock().rng.fill_bytes(&mut nonce);
+        Said { credentials, nonce, version: 1, role, sctp_init: None }
     }
 
     /// What this end says about itself.
-    fn local<'a>(
-        &self,
-        part: &SecurePart,
-        credentials: &'a Credentials,
-        addresses: &'a [std::net::SocketAddr],
-        sctp_init: Option<&'a [u8]>,
-    ) -> Local<'a> {
-        let mut nonce = [0; 16];
-        self.core.lock().rng.fill_bytes(&mut nonce);
+    fn local<'a>(&self, part: &SecurePart, said: &'a Said, addresses: &'a [std::net::SocketAddr]) -> Local<'a> {
         Local {
-            credentials,
+            credentials: &said.credentials,
             fingerprint: part.identity.fingerprint(),
             addresses,
             sctp_port: self.core.config.association.local_port,
             max_message_size: self.core.config.channels.message_size_max as u64,
-            sctp_init,
-            nonce,
-            version: 1,
+            sctp_init: said.sctp_init.as_deref(),
+            nonce: said.nonce,
+            version: said.version,
         }
     }
 }
@@ -182,7 +222,13 @@ impl Offer {
             part.count_ignored(&answer.remote);
         }
         let shared = self.shared.take().ok_or(SignalError::EndpointClosed)?;
-        self.endpoint.core.describe_peer(&shared, peer_side(&answer.remote, answer.role));
+        let core = &self.endpoint.core;
+        core.describe_peer(&shared, peer_side(&answer.remote, answer.role));
+        if let Some(key) = SessionKey::of(&answer.remote) {
+            let transport = TransportKey::of(&answer.remote, answer.tls_id.as_deref());
+            let said = Said { role: answer.role, ..self.said.clone() };
+            core.remember_session(&shared, key, transport, said);
+        }
         Ok(Association::new(shared))
     }
 }

@@ -10,6 +10,8 @@ mod receive;
 mod router;
 #[cfg(feature = "webrtc")]
 mod secure;
+#[cfg(feature = "webrtc")]
+mod sessions;
 mod table;
 mod target;
 #[cfg(feature = "webrtc")]
@@ -24,6 +26,8 @@ use narrowboat_sctp::Drops;
 #[cfg(feature = "webrtc")]
 pub(crate) use answers::Answers;
 pub use builder::EndpointBuilder;
+#[cfg(feature = "axum")]
+pub(crate) use description::Answered;
 #[cfg(feature = "webrtc")]
 pub use description::{Answer, DtlsRole, Offer};
 pub(crate) use findings::Findings;

@@ -12,6 +12,7 @@ use rand::Rng;
 
 use super::findings::Findings;
 use super::router::Router;
+use super::sessions::{Said, SessionKey, TransportKey};
 use super::table::{Core, Table, draw_seed};
 use crate::association::{Shared, Transport, now, wake};
 use crate::config::Config;
@@ -125,6 +126,13 @@ impl Table {
         }
     }
 
+    /// Forgets what signalling has left of an association that ends. Its place in the router is still there.
+    pub(super) fn forget_signalled(&mut self, handle: AssociationHandle) {
+        self.accepted_when_connected.remove(&handle);
+        let was_connected = self.secure_router().is_some_and(|router| !router.is_pending(handle));
+        self.sessions.remove(handle, was_connected);
+    }
+
     fn draw(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
@@ -184,6 +192,28 @@ impl Core {
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
         Ok((shared, local))
+    }
+
+    /// Finds the association that an offer belongs to, if the peer has offered before.
+    pub(super) fn find_session(
+        &self,
+        key: SessionKey,
+        transport: TransportKey,
+    ) -> Result<Option<(Arc<Shared>, Said)>, SignalError> {
+        let mut table = self.lock();
+        let table = &mut *table;
+        let Router::Secure(router) = &table.router else { return Ok(None) };
+        let found = table.sessions.find(key, transport, |handle| !router.is_pending(handle))?;
+        Ok(found.and_then(|(handle, said)| Some((Arc::clone(table.associations.get(&handle)?), said))))
+    }
+
+    /// Remembers what was said to the peer of an association, for its next offer.
+    pub(super) fn remember_session(&self, shared: &Shared, key: SessionKey, transport: TransportKey, said: Said) {
+        let Some(secure) = shared.secure() else { return };
+        let mut table = self.lock();
+        if table.associations.contains_key(&secure.handle) {
+            table.sessions.insert(key, secure.handle, transport, said);
+        }
     }
 
     /// The peer's description is here. Returns this end's INIT, if the peer's has come with it.

@@ -57,6 +57,9 @@ pub(crate) struct Table {
     /// Associations that wait to be accepted as soon as they are connected.
     #[cfg(feature = "webrtc")]
     pub(super) accepted_when_connected: std::collections::HashSet<AssociationHandle>,
+    /// What peers have offered before.
+    #[cfg(feature = "webrtc")]
+    pub(super) sessions: super::sessions::Sessions,
 }
 
 /// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
@@ -108,6 +111,8 @@ impl Core {
             rng: rand::SeedableRng::from_seed(seed),
             #[cfg(feature = "webrtc")]
             accepted_when_connected: std::collections::HashSet::new(),
+            #[cfg(feature = "webrtc")]
+            sessions: super::sessions::Sessions::default(),
         };
         #[cfg(not(feature = "webrtc"))]
         let _ = seed;
@@ -308,9 +313,9 @@ impl Core {
     fn remove(&self, handle: AssociationHandle) {
         let mut wakers = Vec::new();
         let mut table = self.lock();
-        table.router.remove(handle);
         #[cfg(feature = "webrtc")]
-        table.accepted_when_connected.remove(&handle);
+        table.forget_signalled(handle);
+        table.router.remove(handle);
         let removed = table.associations.remove(&handle);
         if table.associations.is_empty() {
             table.waiters.wake(Interest::Progress, &mut wakers);

@@ -163,6 +163,11 @@ impl Router {
         }
     }
 
+    /// Returns `true` if a peer with signalling has not finished its handshake.
+    pub(crate) fn is_pending(&self, handle: AssociationHandle) -> bool {
+        self.peers.get(&handle).is_some_and(|peer| peer.is_pending)
+    }
+
     /// A peer with signalling is connected; it counts as pending no more.
     pub(crate) fn on_connected(&mut self, handle: AssociationHandle) {
         if let Some(peer) = self.peers.get_mut(&handle) {

@@ -45,6 +45,7 @@ mod namespace;
 mod page;
 mod pages;
 mod remote;
+mod renegotiation;
 mod scratch;
 mod secure;
 mod suite;
@@ -101,6 +102,10 @@ fn cases() -> Vec<Case> {
         case!("the drop example: a file that cannot be written", DIRECT, drop::a_refused_file_says_why),
         case!("the drop example: who may send, and how much", DIRECT, drop::who_may_send),
         case!("offers with media: every bundle policy, before and after data", SIGNALLED, bundle::offers_with_media),
+        case!("another offer: what changes nothing, and new media", SIGNALLED, renegotiation::offers_again),
+        case!("another offer: a restart of ICE is refused", SIGNALLED, renegotiation::restarts_ice),
+        case!("another offer: after the association's end", SIGNALLED, renegotiation::offers_after_the_end),
+        case!("another offer: of the page that answered ours", SIGNALLED, renegotiation::offers_after_an_answer),
         case!("secure: an RSA certificate of the page", SIGNALLED, secure::an_rsa_certificate),
         case!("secure: DTLS 1.2, and 1.3", BOTH, secure::both_versions),
         case!("secure: ClientHello whole, and fragmented", DIRECT, secure::whole_and_fragmented_hellos),

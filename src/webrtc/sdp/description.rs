@@ -44,6 +44,10 @@ impl SessionId {
         let address = words.collect::<Vec<_>>().join(" ");
         is_drawn.then(|| Self(format!("{user} {number} {address}")))
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A peer's offer.
@@ -74,6 +78,8 @@ pub(crate) struct Answer {
     pub(crate) remote: Remote,
     /// What we are in the DTLS handshake.
     pub(crate) role: Role,
+    /// The peer's name for the DTLS association (RFC 8842 §4), if it has one.
+    pub(crate) tls_id: Option<String>,
 }
 
 impl Offer {
@@ -105,7 +111,8 @@ impl Answer {
         // An answerer is the one that begins, unless it says otherwise (RFC 8842 §5.3).
         let (number, setup) = data.setup()?.unwrap_or((data.block.number(), Setup::Active));
         let role = setup.chosen().map_err(|problem| SdpError::new(number, problem))?;
-        Ok(Self { remote, role })
+        let tls_id = data.attribute("tls-id")?.map(|(_, id)| id.to_owned());
+        Ok(Self { remote, role, tls_id })
     }
 }
 
