@@ -17,6 +17,7 @@ use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
 
 use super::Fingerprint;
 use super::Reachability;
+use super::admission::{Budget, HELLO_WORTH_A_FLIGHT};
 use super::direct::Prefixes;
 use super::dtls::{Dtls, ExpectedPeer, Parameters, Role};
 use super::ice::{self, Checked, ControllingAgent, Credentials, LiteAgent};
@@ -109,6 +110,7 @@ impl Secure {
             asked: Vec::new(),
             connect_by: None,
             has_received: false,
+            budget: Budget::default(),
             is_mute: false,
         };
         Self { handle, context, state: Mutex::new(state) }
@@ -121,7 +123,10 @@ impl Secure {
         let session = match role {
             Role::Active => Session::Waiting(expected),
             Role::Passive => {
-                Session::Running(Box::new(Dtls::new(now, Arc::clone(&self.context.parameters), role, expected, false)))
+                let mut dtls = Dtls::new(now, Arc::clone(&self.context.parameters), role, expected, false);
+                // What is not worth a flight is asked for a cookie, which takes less time than more hellos do.
+                dtls.ask_for_cookie_below(HELLO_WORTH_A_FLIGHT);
+                Session::Running(Box::new(dtls))
             }
         };
         let before = std::mem::replace(&mut state.session, session);
@@ -283,6 +288,7 @@ impl Secure {
         let route = datagram.route;
         match message.class {
             Class::Request => {
+                let before = findings.answers.buffer().len();
                 let checked = state.on_request(now, route, &message, &self.context, self.handle, findings);
                 let Ok(checked) = checked else {
                     findings.answers.push_refusal(now, route);
@@ -296,6 +302,8 @@ impl Secure {
                     findings.learned.push(Learned { handle: self.handle, address: route.remote, evicted });
                     state.on_checked(now, route, checked, &self.context, progress);
                 }
+                state.on_received(route.remote, datagram.bytes.len());
+                state.budget.on_sent(findings.answers.buffer().len().saturating_sub(before));
             }
             Class::Success | Class::Error => {
                 if let Some(ufrag) = state.on_named(now, route, &message, &self.context) {

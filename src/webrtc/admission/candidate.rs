@@ -11,6 +11,9 @@ const AMPLIFICATION_MAX: usize = 3;
 /// Bytes of a server's first flight: a datagram.
 const FLIGHT_LEN: usize = 1200;
 
+/// Bytes of a hello for which the first flight may be sent.
+pub(crate) const HELLO_WORTH_A_FLIGHT: usize = FLIGHT_LEN / AMPLIFICATION_MAX;
+
 /// What may be sent to an address that might be somebody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Budget {
@@ -46,7 +49,7 @@ impl Candidate<Dtls> {
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.budget.on_received(datagram.len());
         if !self.is_proved {
-            self.value.ask_for_cookie_below(FLIGHT_LEN / AMPLIFICATION_MAX);
+            self.value.ask_for_cookie_below(HELLO_WORTH_A_FLIGHT);
         }
         self.value.handle_datagram(now, datagram);
     }

@@ -21,7 +21,7 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::candidate::{Budget, Candidate};
+pub(crate) use self::candidate::{Budget, Candidate, HELLO_WORTH_A_FLIGHT};
 use self::chain::{Chain, List};
 use self::load::Load;
 pub(crate) use self::quota::SourceQuota;

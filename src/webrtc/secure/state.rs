@@ -11,6 +11,7 @@ use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
 use super::{Context, Progress};
 use crate::endpoint::{Findings, Naming};
 use crate::socket::{Datagram, Route};
+use crate::webrtc::admission::Budget;
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
 use crate::webrtc::ice::{self, Checked, ControllingAgent, LiteAgent, Loss, Refusal};
@@ -39,6 +40,9 @@ pub(super) struct State {
     pub(super) connect_by: Option<Instant>,
     /// Whether the peer has ever sent a packet.
     pub(super) has_received: bool,
+    /// What may be sent to the route of a peer that checks us, until its handshake is done: whoever knows the credentials can
+    /// check from an address that is somebody else's.
+    pub(super) budget: Budget,
     /// Without consent not even an end may be sent (RFC 7675 §5.1).
     pub(super) is_mute: bool,
 }
@@ -80,6 +84,7 @@ impl State {
             context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        self.on_received(remote, datagram.bytes.len());
         match &mut self.session {
             Session::Running(dtls) => {
                 dtls.handle_datagram(now, &datagram.bytes);
@@ -114,12 +119,24 @@ impl State {
     }
 
     pub(super) fn flush_flights(&mut self) {
-        if let Session::Running(dtls) = &mut self.session {
-            while let Some(flight) = dtls.poll_transmit() {
-                if let Some(route) = self.route.filter(|_| !self.is_mute) {
-                    self.outgoing.push((route, flight));
-                }
+        let is_asked = matches!(self.agent, Agent::Controlling(_));
+        let Session::Running(dtls) = &mut self.session else { return };
+        while let Some(len) = dtls.next_transmit_len() {
+            // The rest waits for the peer's next datagram.
+            if !is_asked && !dtls.is_address_proved() && !self.budget.allows(len) {
+                return;
             }
+            self.budget.on_sent(len);
+            if let (Some(flight), Some(route)) = (dtls.poll_transmit(), self.route.filter(|_| !self.is_mute)) {
+                self.outgoing.push((route, flight));
+            }
+        }
+    }
+
+    /// Something has come from there. What comes from elsewhere is not worth anything to be sent to the route.
+    pub(super) fn on_received(&mut self, remote: SocketAddr, len: usize) {
+        if self.route.is_some_and(|route| route.remote == remote) {
+            self.budget.on_received(len);
         }
     }
 
@@ -198,6 +215,9 @@ impl State {
             if self.is_connected() && self.route.is_some_and(|current| current.remote != route.remote) {
                 self.nominated = Some(route);
             } else {
+                if self.route.is_none_or(|current| current.remote != route.remote) {
+                    self.budget = Budget::default();
+                }
                 self.route = Some(route);
                 self.nominated = None;
             }

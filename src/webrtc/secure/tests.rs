@@ -10,16 +10,17 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::{Context, Secure};
+use crate::association::Input;
 use crate::endpoint::Findings;
 use crate::socket::{Datagram, Route};
 use crate::webrtc::Reachability;
 use crate::webrtc::direct::{ClientCredentials, Prefixes};
-use crate::webrtc::dtls::Versions;
-use crate::webrtc::dtls::tests::link::{PASSIVE, connected, parameters};
-use crate::webrtc::ice::ControllingAgent;
+use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, connected, parameters};
+use crate::webrtc::dtls::{Dtls, ExpectedPeer, Role, Versions};
+use crate::webrtc::ice::{ControllingAgent, Credentials};
 use crate::webrtc::router::{Destination, Router};
 use crate::webrtc::stats::SecureCounters;
-use crate::webrtc::stun::{Class, Message};
+use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
 
 const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 4000);
 const MOVED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5000);
@@ -209,4 +210,124 @@ fn a_peer_that_never_checks_again_is_given_up_after_thirty_seconds() {
     assert_eq!(server.failure, None);
     server.pass(Duration::from_millis(1));
     assert_eq!(server.failure, Some(TransportFailure::ConsentExpired));
+}
+
+/// A peer with signalling whose description is here, and that has not come.
+struct Signalled {
+    now: Instant,
+    secure: Secure,
+    is_connected: bool,
+    failure: Option<TransportFailure>,
+    received: usize,
+    sent: usize,
+}
+
+impl Signalled {
+    fn new(role: Role, expected: ExpectedPeer) -> Self {
+        let now = Instant::now();
+        let mut router = Router::new(Arc::new(SecureCounters::default()));
+        let handle = router.insert_signalled("ours");
+        let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
+        let secure = Secure::lite(now, handle, context(now), local, Duration::from_secs(40));
+        secure.describe(now, role, expected);
+        Self { now, secure, is_connected: false, failure: None, received: 0, sent: 0 }
+    }
+
+    /// Takes a datagram in; returns what is sent.
+    fn handle(&mut self, input: Input) -> Vec<Vec<u8>> {
+        let (Input::Datagram(Datagram { bytes, .. }) | Input::Stun(Datagram { bytes, .. })) = &input;
+        self.received += bytes.len();
+        let mut findings = Findings::default();
+        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut findings);
+        self.is_connected |= progress.is_connected;
+        self.failure = self.failure.take().or(progress.failure);
+        let mut out: Vec<Vec<u8>> = findings.answers.take().into_iter().map(|(_, answer)| answer).collect();
+        self.sent += out.iter().map(Vec::len).sum::<usize>();
+        out.extend(self.pass(Duration::ZERO));
+        out
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Vec<u8>> {
+        self.now += time;
+        let mut outgoing = Vec::new();
+        let (progress, _) = self.secure.turn(self.now, &mut outgoing);
+        self.failure = self.failure.take().or(progress.failure);
+        let out: Vec<Vec<u8>> = outgoing.into_iter().map(|(_, datagram)| datagram).collect();
+        self.sent += out.iter().map(Vec::len).sum::<usize>();
+        out
+    }
+
+    fn check(&self) -> Input {
+        let mut out = Vec::new();
+        let username = Username { to: "ours", from: "theirs" };
+        let check = Writer::new(&mut out, Class::Request, TransactionId([7; 12])).username(username).priority(1);
+        check.controlling(2).use_candidate().finish(Some(&Key::new("ourpasswordourpassword")));
+        Input::Stun(datagram(CLIENT, &out))
+    }
+}
+
+/// Whoever knows what was signalled can check, and send a hello, in the name of an address that is not its own.
+#[test]
+fn k02_an_address_that_never_answered_gets_three_bytes_for_each_of_its_own_whoever_begins() {
+    for versions in [Versions::Both, Versions::Only12] {
+        let mut peer =
+            Dtls::new(Instant::now(), parameters(ACTIVE, versions), Role::Active, ExpectedPeer::Anyone, false);
+        let hello = peer.poll_transmit().expect("a hello");
+        for (role, checks, hellos) in [
+            (Role::Active, 1, 0),
+            (Role::Active, 5, 0),
+            (Role::Passive, 1, 0),
+            (Role::Passive, 1, 1),
+            (Role::Passive, 3, 3),
+        ] {
+            let mut server = Signalled::new(role, ExpectedPeer::Anyone);
+            for _ in 0..checks {
+                let check = server.check();
+                server.handle(check);
+            }
+            for _ in 0..hellos {
+                server.handle(Input::Datagram(datagram(CLIENT, &hello)));
+            }
+            for _ in 0..700 {
+                server.pass(Duration::from_millis(100));
+            }
+            let (sent, received) = (server.sent, server.received);
+            assert!(sent <= 3 * received, "{role:?} {versions:?}: {sent} bytes for {received}");
+            assert!(sent > 0 && server.failure.is_some());
+        }
+    }
+}
+
+#[test]
+fn k02_an_honest_peer_connects_within_that_limit_whoever_begins() {
+    for versions in [Versions::Both, Versions::Only12] {
+        for role in [Role::Active, Role::Passive] {
+            let mut server = Signalled::new(role, ExpectedPeer::Anyone);
+            let other = if role == Role::Active { Role::Passive } else { Role::Active };
+            let mut peer = Dtls::new(server.now, parameters(ACTIVE, versions), other, ExpectedPeer::Anyone, false);
+            let mut milliseconds = 0;
+            while !server.is_connected {
+                assert!(milliseconds < 1000, "{role:?} {versions:?}: {:?}", server.failure);
+                let mut inputs = Vec::new();
+                // As Chromium checks at first.
+                if milliseconds % 50 == 0 {
+                    inputs.push(server.check());
+                }
+                if milliseconds > 0 {
+                    inputs.extend(
+                        std::iter::from_fn(|| peer.poll_transmit()).map(|d| Input::Datagram(datagram(CLIENT, &d))),
+                    );
+                }
+                let mut out: Vec<_> = inputs.into_iter().flat_map(|input| server.handle(input)).collect();
+                out.extend(server.pass(Duration::from_millis(10)));
+                milliseconds += 10;
+                for bytes in out.iter().filter(|bytes| bytes[0] >= 20) {
+                    peer.handle_datagram(server.now, bytes);
+                }
+                if peer.poll_timeout().is_some_and(|at| at <= server.now) {
+                    peer.handle_timeout(server.now);
+                }
+            }
+        }
+    }
 }
