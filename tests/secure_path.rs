@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use narrowboat::error::{CloseReason, ConnectError, TransportFailure};
-use narrowboat::{Association, Endpoint, Identity, Ticket};
+use narrowboat::{Association, DtlsVersion, Endpoint, Identity, Ticket};
 use secure::relay::{Direction, Relay};
 use secure::{Pair, bind, builder, soon, transfer, within};
 
@@ -82,6 +82,30 @@ async fn k01_a_nat_that_rebinds_right_after_a_reordered_handshake_is_followed() 
     })
     .await;
     soon(transfer(&near, &far, 1 << 20, 64 << 10)).await;
+}
+
+/// A path of 1,200 bytes with IPv6 below: what the configuration says bounds the handshake, in either role and version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_configured_size_of_datagrams_holds_for_the_handshake_too() {
+    for version in [DtlsVersion::Dtls12, DtlsVersion::Dtls13] {
+        let mut config = narrowboat::Config::default();
+        config.association.mtu = 1152;
+        let narrow = || builder().only_dtls(version).config(config.clone());
+        let server = narrow().build().unwrap();
+        let relay = Relay::to(server.local_address()).await;
+        let longest = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = Arc::clone(&longest);
+        relay.rule(move |_, datagram| {
+            seen.fetch_max(datagram.len(), Ordering::Relaxed);
+            datagram.len() <= 1172
+        });
+        let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
+        let pair = Pair::by(narrow().build().unwrap(), server, &ticket).await;
+        let (near, far) = pair.channel("narrow").await;
+        soon(transfer(&near, &far, 1 << 20, 64 << 10)).await;
+        let longest = longest.load(Ordering::Relaxed);
+        assert!((1000..=1152).contains(&longest), "{longest} bytes");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

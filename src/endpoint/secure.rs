@@ -49,8 +49,9 @@ impl SecurePart {
         versions: Versions,
         config: &Config,
     ) -> Result<Self, BindError> {
-        let parameters = Parameters::new(identity.certificate_der(), identity.key_der(), versions)
-            .map_err(|error| BindError::Identity(error.to_string()))?;
+        let parameters =
+            Parameters::new(identity.certificate_der(), identity.key_der(), versions, config.association.mtu)
+                .map_err(|error| BindError::Identity(error.to_string()))?;
         let context = Context {
             parameters: Arc::new(parameters),
             prefixes,

@@ -25,6 +25,12 @@ pub(crate) enum Failure {
     /// that it was told to expect does so.
     #[error("the peer ended the DTLS association: {0}")]
     PeerAlert(Alert),
+    /// The peer has changed its keys more often than any peer needs to.
+    #[error("the peer has changed the keys of the DTLS association too often")]
+    KeyChanges,
+    /// More records under one key would make it unsafe, and DTLS 1.2 cannot change it.
+    #[error("as many records were sent as DTLS 1.2 can protect with one key: connect again")]
+    RecordsExhausted,
     /// The peer broke a rule of DTLS, or offers nothing that is known here.
     #[error("the DTLS handshake failed: {0}")]
     Protocol(dimpl::Error),

@@ -167,6 +167,10 @@ pub(crate) struct Dtls {
     /// SHA-256 of the certificate that the peer has shown, if it was not.
     refused: Option<[u8; 32]>,
     gate: Gate,
+    /// Records sent whose nonces were drawn.
+    random_nonces: u64,
+    /// Datagrams of the peer after the handshake that were answered.
+    key_changes: u32,
     events: VecDeque<Event>,
     /// Datagrams of the handshake and of the end.
     flights: VecDeque<Vec<u8>>,
@@ -201,6 +205,8 @@ impl Dtls {
             peer_fingerprint: None,
             refused: None,
             gate: Gate::default(),
+            random_nonces: 0,
+            key_changes: 0,
             events: VecDeque::new(),
             flights: VecDeque::new(),
             deadline: None,
@@ -280,7 +286,13 @@ impl Dtls {
             }
         };
         out.truncate(end);
+        if version == Version::Dtls12 && end - start == packet.len() + version.overhead() {
+            self.random_nonces += 1;
+        }
         self.drain(0);
+        if self.random_nonces >= self.parameters.limits.random_nonces_max {
+            self.end_with(Failure::RecordsExhausted);
+        }
         Ok(())
     }
 
@@ -328,9 +340,17 @@ impl Dtls {
             }
             return;
         }
-        let outputs = self.events.len() + self.flights.len();
+        let (events, flights) = (self.events.len(), self.flights.len());
         self.take_in(now, datagram);
-        if phase == Phase::Connected && self.events.len() + self.flights.len() == outputs {
+        if phase != Phase::Connected {
+            return;
+        }
+        if self.flights.len() > flights {
+            self.key_changes += 1;
+            if self.key_changes > self.parameters.limits.key_changes_max {
+                self.end_with(Failure::KeyChanges);
+            }
+        } else if self.events.len() == events {
             self.drops.ineffective += 1;
         }
     }
@@ -453,6 +473,14 @@ impl Dtls {
                 // Keys for SRTP, which data channels have no use for.
                 _ => {}
             }
+        }
+    }
+
+    /// Ends a connected association for a reason that the peer cannot know: it is told that this is the end.
+    fn end_with(&mut self, failure: Failure) {
+        if self.stage != Stage::Over {
+            self.events.push_back(Event::Failed(failure));
+            self.close();
         }
     }
 

@@ -10,6 +10,9 @@ use super::{Role, gate};
 /// Bytes of a handshake datagram at most. The least that every path is expected to carry (RFC 8831 §5, RFC 8085 §3.2).
 const HANDSHAKE_DATAGRAM_LEN_MAX: usize = 1200;
 
+/// What a handshake needs at least: shorter datagrams would cut each message into more pieces than fit the queues.
+const HANDSHAKE_DATAGRAM_LEN_MIN: usize = 512;
+
 /// Datagrams of ours that wait to be sent at most; all are taken out after every input.
 const TRANSMIT_QUEUE_MAX: usize = 64;
 
@@ -42,16 +45,41 @@ pub(crate) struct Parameters {
     versions: Versions,
     plain: Arc<Config>,
     with_cookie: Arc<Config>,
+    pub(super) limits: Limits,
+}
+
+/// What one association may do before it has to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Limits {
+    /// Records that are encrypted with AES-GCM in DTLS 1.2. `dimpl` draws the 64 bits of each nonce that RFC 5288 §3 leaves
+    /// open, and two that are equal give away the key that authenticates; after 2^28 records the probability is 0.2 %.
+    /// DTLS 1.2 has no way to change keys, and RFC 9325 §7.2 gives no limit for it. ChaCha20-Poly1305 and DTLS 1.3 count.
+    pub(super) random_nonces_max: u64,
+    /// Changes of keys that the peer makes, and other messages after the handshake that are answered. `dimpl` numbers epochs
+    /// and messages in 16 bits (RFC 9147 §8 ends an association at that too). A peer of ours changes keys after 2^23
+    /// records, so that this is 40 terabytes.
+    pub(super) key_changes_max: u32,
+}
+
+impl Limits {
+    const DEFAULT: Self = Self { random_nonces_max: 1 << 28, key_changes_max: 4096 };
 }
 
 impl Parameters {
-    /// `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384.
+    /// `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384. `datagram_len_max` is what
+    /// the path carries.
     ///
     /// # Errors
     ///
     /// The key cannot be used.
-    pub(crate) fn new(certificate: &[u8], private_key: &[u8], versions: Versions) -> Result<Self, dimpl::Error> {
-        Self::adjusted(certificate, private_key, versions, |builder| builder)
+    pub(crate) fn new(
+        certificate: &[u8],
+        private_key: &[u8],
+        versions: Versions,
+        datagram_len_max: usize,
+    ) -> Result<Self, dimpl::Error> {
+        let len = datagram_len_max.clamp(HANDSHAKE_DATAGRAM_LEN_MIN, HANDSHAKE_DATAGRAM_LEN_MAX);
+        Self::adjusted(certificate, private_key, versions, |builder| builder.mtu(len))
     }
 
     /// Likewise, with settings that tests turn.
@@ -66,7 +94,13 @@ impl Parameters {
         // An association would panic over a bad key.
         plain.crypto_provider().key_provider.load_private_key(private_key)?;
         let certificate = DtlsCertificate { certificate: certificate.to_vec(), private_key: private_key.to_vec() };
-        Ok(Self { certificate, versions, plain: Arc::new(plain), with_cookie: Arc::new(with_cookie) })
+        Ok(Self {
+            certificate,
+            versions,
+            plain: Arc::new(plain),
+            with_cookie: Arc::new(with_cookie),
+            limits: Limits::DEFAULT,
+        })
     }
 
     /// An association of `dimpl`, in its role.

@@ -343,6 +343,7 @@ fn failed(failure: Failure) -> TransportFailure {
         Failure::TimedOut { alert: Some(_) } => TransportFailure::Broken(failure.to_string()),
         Failure::PeerAlert(alert) => TransportFailure::Alert(alert.explained()),
         Failure::Protocol(error) => TransportFailure::Broken(error.to_string()),
+        failure @ (Failure::KeyChanges | Failure::RecordsExhausted) => TransportFailure::Broken(failure.to_string()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::super::parameters::Limits;
 use super::super::{Dtls, Event, ExpectedPeer, Parameters, Role, Versions};
 use super::identity::identity;
 use dimpl::ConfigBuilder;
@@ -31,6 +32,13 @@ pub(crate) fn adjusted(
 ) -> Arc<Parameters> {
     let identity = identity(index);
     Arc::new(Parameters::adjusted(&identity.certificate, &identity.private_key, versions, adjust).unwrap())
+}
+
+/// Parameters of an end that ends its associations early.
+pub(super) fn limited(index: usize, random_nonces_max: u64, key_changes_max: u32) -> Arc<Parameters> {
+    let mut parameters = Parameters::clone(&parameters(index, Versions::Both));
+    parameters.limits = Limits { random_nonces_max, key_changes_max };
+    Arc::new(parameters)
 }
 
 pub(crate) fn fingerprint(index: usize) -> [u8; 32] {

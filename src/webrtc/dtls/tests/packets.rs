@@ -1,5 +1,5 @@
-use super::super::{Event, SendError, Version, Versions};
-use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, parameters};
+use super::super::{Event, Failure, SendError, Version, Versions};
+use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, limited, parameters};
 
 fn connected(version: Version) -> Link {
     let versions = if version == Version::Dtls12 { Versions::Only12 } else { Versions::Both };
@@ -110,4 +110,47 @@ fn keys_change_under_way_and_no_packet_is_lost() {
     let expected: Vec<_> = (0..200).map(|byte| vec![byte]).collect();
     assert_eq!(link.packets(ACTIVE), expected);
     assert_eq!(link.packets(PASSIVE), expected);
+}
+
+/// Nothing else tells how many changes of keys an association has seen, and no peer of ours can be made to do more.
+#[test]
+fn k16_a_peer_that_changes_keys_for_ever_is_ended_and_one_that_does_within_reason_is_not() {
+    for hostile in [PASSIVE, ACTIVE] {
+        let mut parameters = [limited(PASSIVE, u64::MAX, 100), limited(ACTIVE, u64::MAX, 100)];
+        parameters[hostile] = adjusted(hostile, Versions::Both, |builder| builder.aead_encryption_limit(1));
+        let mut link = Link::with(&parameters, expecting(ACTIVE), expecting(PASSIVE), false);
+        link.connect();
+        let victim = 1 - hostile;
+        let mut sent = 0;
+        while !link.ends[victim].is_over() && !link.ends[hostile].is_over() {
+            assert!(sent < 1000, "changes of keys are not counted");
+            link.send(victim, b"x");
+            link.send(hostile, b"x");
+            link.run();
+            sent += 1;
+        }
+        assert!(sent >= 50, "{sent} packets are within reason");
+        assert_eq!(link.events[victim].last(), Some(&Event::Failed(Failure::KeyChanges)));
+        assert_eq!(link.events[hostile].last(), Some(&Event::PeerClosed), "it is told");
+    }
+}
+
+#[test]
+fn k17_drawn_nonces_are_counted_and_end_an_association_of_dtls_1_2_in_good_time() {
+    for (versions, is_limited) in [(Versions::Only12, true), (Versions::Both, false)] {
+        let parameters = [limited(PASSIVE, 1000, u32::MAX), parameters(ACTIVE, versions)];
+        let mut link = Link::with(&parameters, expecting(ACTIVE), expecting(PASSIVE), false);
+        link.connect();
+        for number in 0..1000_u32 {
+            assert!(!link.ends[PASSIVE].is_over(), "{number} records");
+            link.send(PASSIVE, &number.to_be_bytes());
+        }
+        link.run();
+        assert_eq!(link.packets(ACTIVE).len(), 1000);
+        assert_eq!(link.ends[PASSIVE].is_over(), is_limited, "{versions:?}");
+        if is_limited {
+            assert_eq!(link.events[PASSIVE].last(), Some(&Event::Failed(Failure::RecordsExhausted)));
+            assert_eq!(link.events[ACTIVE].last(), Some(&Event::PeerClosed), "the peer is told");
+        }
+    }
 }
