@@ -198,3 +198,26 @@ async fn k06_k09_newcomers_get_in_while_a_flood_of_hellos_lasts() {
         assert!(flood.join().unwrap() >= 6000, "{name}");
     }
 }
+
+/// Whoever may post descriptions can make an endpoint expect peers that never come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k18_answers_that_lead_to_nothing_lock_nobody_out() {
+    let (server, client) = (bind(), bind());
+    // As a full agent would offer.
+    let offer = client.offer().unwrap().sdp().replace("a=ice-lite\r\n", "");
+    let first = server.answer(&offer).unwrap().association;
+    for number in 0..1100 {
+        if let Err(error) = server.answer_for_accept(&offer) {
+            panic!("answer {number}: {error}");
+        }
+    }
+    // The oldest have made room.
+    let reason = soon(first.closed()).await;
+    assert_eq!(reason, narrowboat::error::CloseReason::LocalAbort);
+    within(30, async {
+        while server.stats().associations > 1024 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}

@@ -172,7 +172,13 @@ impl Core {
 
     /// Makes room for a peer that will come with these credentials of ours, and be known by a description that is still to
     /// come. `patience` bounds the wait for its first check.
-    pub(super) fn expect_peer(self: &Arc<Self>, patience: Duration) -> Result<(Arc<Shared>, Credentials), SignalError> {
+    ///
+    /// Peers that were answered and have not come make room for others: `is_answer` says that this one is such a peer.
+    pub(super) fn expect_peer(
+        self: &Arc<Self>,
+        patience: Duration,
+        is_answer: bool,
+    ) -> Result<(Arc<Shared>, Credentials), SignalError> {
         let part = self.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let now = now();
         let mut table = self.lock();
@@ -184,13 +190,25 @@ impl Core {
         if router.len() >= self.config.associations_max {
             return Err(SignalError::TooManyAssociations);
         }
-        if router.pending() >= PENDING_MAX {
-            return Err(SignalError::TooManyPending);
+        let displaced = if router.pending() >= PENDING_MAX {
+            Some(router.displaceable().ok_or(SignalError::TooManyPending)?)
+        } else {
+            None
+        };
+        let handle = match is_answer {
+            true => router.insert_answered(local.ufrag()),
+            false => router.insert_signalled(local.ufrag()),
+        };
+        if let Some(displaced) = displaced {
+            router.remove(displaced);
         }
-        let handle = router.insert_signalled(local.ufrag());
+        let displaced = displaced.and_then(|displaced| table.associations.get(&displaced).cloned());
         let secure = Secure::lite(now, handle, Arc::clone(&part.context), local.clone(), patience);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.config);
         drop(table);
+        if let Some(displaced) = displaced {
+            displaced.command(|inner, now| inner.abort(now, "other peers came first"));
+        }
         self.spawn_driver(handle, Arc::clone(&shared));
         Ok((shared, local))
     }

@@ -99,7 +99,8 @@ impl Lobby {
             return count(&counters.checks_refused);
         }
         // Before the answer, so that the proof is here when the answer has made the peer send its hello.
-        if self.handshakes.asks_for_proof(now) && !self.handshakes.is_proved(remote) {
+        let is_newcomer = self.handshakes.asks_for_proof(now) && !self.handshakes.is_proved(remote);
+        if is_newcomer || self.revocations.asks_for_proof(now, remote) {
             self.ask_for_proof(now, datagram.route, &message, answers);
         }
         let revokes = |name: &DirectName<'_>| self.revocations.revokes(now, remote, name.server);
@@ -135,7 +136,8 @@ impl Lobby {
         if !is_proof {
             return count(&self.context.counters.stray_stun_responses);
         }
-        if !has_room {
+        self.revocations.on_proof(remote);
+        if !has_room || !self.handshakes.asks_for_proof(now) {
             return;
         }
         let before = self.handshakes.stats();

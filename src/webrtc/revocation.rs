@@ -13,18 +13,25 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::Salted;
+use super::admission::{Salted, Source};
 use super::ice::CONSENT_LIFETIME;
 
 /// How many addresses are watched at once. When more than that have lost their association at a time, the others follow when
 /// these have gone.
-const WATCHED_MAX: usize = 1024;
+const WATCHED_MAX: usize = 4096;
+
+/// How many places an address may have, by its hash.
+const PLACES_PER_SET: usize = 8;
 
 /// How long a peer may check without a ClientHello: three of them can be lost (RFC 6347 §4.2.4.1: after 1 and 3 seconds the
 /// hello is repeated).
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A table of fixed size, in which an address has one place, by its hash. Each operation costs the same at any time.
+/// A table of fixed size, in which an address has one of a few places, by its hash. Each operation costs the same at any
+/// time.
+///
+/// A record can be forged, so that who is watched for one alone makes room for the next. Who has answered a check of ours
+/// (`reachability`) is really there, and makes room for nobody; a source has half of a set of places at most.
 #[derive(Debug)]
 pub(crate) struct Revocations {
     salted: Salted,
@@ -37,6 +44,10 @@ pub(crate) struct Revocations {
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     address: u64,
+    /// The source that it counts for.
+    source: u64,
+    /// True if it has shown that it is there.
+    is_proved: bool,
     /// The last stray record or refused check.
     heard_at: Instant,
     /// The user fragment of its checks since, and when the first of them came.
@@ -54,32 +65,54 @@ impl Revocations {
             self.places.resize(WATCHED_MAX, None);
         }
         let address = self.salted.hash_one(remote);
-        let Some(place) = self.place(address) else { return };
-        match place {
-            Some(watched) if watched.address == address && watched.is_fresh(now) => watched.heard_at = now,
-            // Who is watched already stays, or records from many addresses would keep all from being found out.
-            Some(watched) if watched.is_fresh(now) => {}
-            _ => *place = Some(Watched { address, heard_at: now, checks: None }),
+        let source = self.salted.hash_one(Source::of(remote));
+        let Some(set) = self.set(address) else { return };
+        if let Some(watched) = find(set, address).filter(|watched| watched.is_fresh(now)) {
+            watched.heard_at = now;
+            return;
+        }
+        let is_free = |place: &Option<Watched>| place.is_none_or(|watched| !watched.is_fresh(now));
+        let free = set.iter().position(is_free);
+        let Some(place) = free.or_else(|| oldest_unproved(set)).and_then(|index| set.get_mut(index)) else { return };
+        *place = Some(Watched { address, source, is_proved: false, heard_at: now, checks: None });
+    }
+
+    /// True if whoever checks from there is watched, and has to show that it is there to stay so.
+    pub(crate) fn asks_for_proof(&mut self, now: Instant, remote: SocketAddr) -> bool {
+        let address = self.salted.hash_one(remote);
+        let watched = self.set(address).and_then(|set| find(set, address));
+        watched.is_some_and(|watched| watched.is_fresh(now) && !watched.is_proved)
+    }
+
+    /// Whoever is there has answered a check of ours.
+    pub(crate) fn on_proof(&mut self, remote: SocketAddr) {
+        let address = self.salted.hash_one(remote);
+        let source = self.salted.hash_one(Source::of(remote));
+        let Some(set) = self.set(address) else { return };
+        // One source may fill half of a set, so that nobody keeps others out of it.
+        let of_source = set.iter().flatten().filter(|watched| watched.is_proved && watched.source == source).count();
+        if of_source < PLACES_PER_SET / 2
+            && let Some(watched) = find(set, address)
+        {
+            watched.is_proved = true;
         }
     }
 
     /// Whoever is there begins a handshake.
     pub(crate) fn on_hello(&mut self, remote: SocketAddr) {
         let address = self.salted.hash_one(remote);
-        if let Some(place) = self.place(address)
-            && place.is_some_and(|watched| watched.address == address)
-        {
-            *place = None;
+        for place in self.set(address).into_iter().flatten() {
+            if place.is_some_and(|watched| watched.address == address) {
+                *place = None;
+            }
         }
     }
 
     /// Whether a check that is right but for that is to be answered with a revocation.
     pub(crate) fn revokes(&mut self, now: Instant, remote: SocketAddr, ufrag: &str) -> bool {
         let (address, ufrag) = (self.salted.hash_one(remote), self.salted.hash_one(ufrag));
-        let Some(Some(watched)) = self.place(address) else { return false };
-        if watched.address != address || !watched.is_fresh(now) {
-            return false;
-        }
+        let watched = self.set(address).and_then(|set| find(set, address));
+        let Some(watched) = watched.filter(|watched| watched.is_fresh(now)) else { return false };
         match watched.checks {
             Some((name, since)) if name == ufrag => {
                 let is_over = now.saturating_duration_since(since) >= HELLO_WAIT_MAX;
@@ -95,10 +128,22 @@ impl Revocations {
         }
     }
 
-    fn place(&mut self, address: u64) -> Option<&mut Option<Watched>> {
-        let index = address.checked_rem(self.places.len() as u64)?;
-        self.places.get_mut(usize::try_from(index).ok()?)
+    fn set(&mut self, address: u64) -> Option<&mut [Option<Watched>]> {
+        let sets = (self.places.len() / PLACES_PER_SET) as u64;
+        let index = usize::try_from(address.checked_rem(sets)?).ok()?;
+        self.places.get_mut(index * PLACES_PER_SET..(index + 1) * PLACES_PER_SET)
     }
+}
+
+fn find(set: &mut [Option<Watched>], address: u64) -> Option<&mut Watched> {
+    set.iter_mut().flatten().find(|watched| watched.address == address)
+}
+
+fn oldest_unproved(set: &[Option<Watched>]) -> Option<usize> {
+    let unproved = |(index, place): (usize, &Option<Watched>)| {
+        place.filter(|watched| !watched.is_proved).map(|watched| (watched.heard_at, index))
+    };
+    set.iter().enumerate().filter_map(unproved).min().map(|(_, index)| index)
 }
 
 impl Watched {
@@ -174,22 +219,39 @@ mod tests {
     }
 
     #[test]
-    fn records_from_any_number_of_addresses_grow_nothing_and_push_nobody_out() {
+    fn k19_records_from_any_number_of_addresses_grow_nothing_and_push_out_nobody_who_is_there() {
         let (mut revocations, start) = (revocations(), Instant::now());
         assert_eq!(revocations.places.capacity(), 0);
-        revocations.on_stray_record(start, address(0));
-        assert!(!revocations.revokes(start, address(0), OLD));
-        for number in 1..100_000 {
-            revocations.on_stray_record(at(start, 1000), address(number));
-        }
+        // The places are all taken before the peer's own record comes.
+        let flood = |revocations: &mut Revocations, from: u32, milliseconds: u64| {
+            for number in from..from + 100_000 {
+                revocations.on_stray_record(at(start, milliseconds), address(number));
+            }
+        };
+        flood(&mut revocations, 1, 0);
+        revocations.on_stray_record(at(start, 500), address(0));
+        assert!(!revocations.revokes(at(start, 500), address(0), OLD));
+        assert!(revocations.asks_for_proof(at(start, 500), address(0)));
+        revocations.on_proof(address(0));
+        assert!(!revocations.asks_for_proof(at(start, 501), address(0)));
+        flood(&mut revocations, 200_000, 1000);
         assert_eq!(revocations.places.capacity(), WATCHED_MAX);
-        assert!(revocations.revokes(at(start, 5000), address(0), OLD));
-        // When those are silent, their places go to others.
-        let later = at(start, 40_000);
-        for number in 200_000..300_000 {
-            revocations.on_stray_record(later, address(number));
+        assert!(revocations.revokes(at(start, 5500), address(0), OLD));
+    }
+
+    #[test]
+    fn k19_one_source_that_is_there_does_not_keep_others_from_being_watched() {
+        let (mut revocations, start) = (revocations(), Instant::now());
+        for port in 0..u16::MAX {
+            let attacker = SocketAddr::from(([10, 0, 0, 1], port));
+            revocations.on_stray_record(start, attacker);
+            revocations.on_proof(attacker);
         }
-        let taken = revocations.places.iter().flatten().filter(|watched| watched.heard_at == later).count();
-        assert_eq!(taken, WATCHED_MAX);
+        for number in 1..100 {
+            revocations.on_stray_record(start, address(number));
+            assert!(!revocations.revokes(start, address(number), OLD));
+            revocations.on_proof(address(number));
+            assert!(revocations.revokes(at(start, 5000), address(number), OLD), "{number}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Whom a datagram on a secure endpoint is for: by its source, and a check by whom it names (RFC 8445 §7.3).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,6 +30,8 @@ pub(crate) struct Router {
     direct_by_ip: HashMap<IpAddr, usize>,
     /// Peers with signalling that are not connected yet.
     pending: usize,
+    /// Of those, the ones that this end has answered and that may have to make room, oldest first, and others that have gone.
+    answered: VecDeque<AssociationHandle>,
     next: u64,
     counters: Arc<SecureCounters>,
 }
@@ -51,6 +53,8 @@ struct Peer {
     /// Where a peer without signalling came from.
     direct_ip: Option<IpAddr>,
     is_pending: bool,
+    /// True if this end has begun.
+    is_asked: bool,
 }
 
 /// What becomes of a datagram.
@@ -72,6 +76,7 @@ impl Router {
             peers: HashMap::new(),
             direct_by_ip: HashMap::new(),
             pending: 0,
+            answered: VecDeque::new(),
             next: 0,
             counters,
         }
@@ -88,6 +93,28 @@ impl Router {
     /// Peers without signalling at an IP address.
     pub(crate) fn count_at(&self, ip: IpAddr) -> usize {
         self.direct_by_ip.get(&ip).copied().unwrap_or(0)
+    }
+
+    /// The peer with signalling that is to make room for another one: the oldest that this end has answered and that has not
+    /// checked, or else the oldest that is not connected. A description costs its sender nothing, so that one which leads to
+    /// nothing must not keep others out. `None` if all pending peers have been offered something.
+    pub(crate) fn displaceable(&mut self) -> Option<AssociationHandle> {
+        let peers = &self.peers;
+        self.answered.retain(|handle| peers.get(handle).is_some_and(|peer| peer.is_pending));
+        let is_unchecked =
+            |handle: &&AssociationHandle| peers.get(handle).is_some_and(|peer| peer.addresses.is_empty());
+        self.answered.iter().find(is_unchecked).or(self.answered.front()).copied()
+    }
+
+    /// Enters a peer whose offer this end answers; its checks will name this fragment. It may have to make room for another.
+    pub(crate) fn insert_answered(&mut self, ufrag: &str) -> AssociationHandle {
+        let handle = self.insert_signalled(ufrag);
+        if self.answered.len() > 2 * self.pending {
+            let peers = &self.peers;
+            self.answered.retain(|handle| peers.get(handle).is_some_and(|peer| peer.is_pending));
+        }
+        self.answered.push_back(handle);
+        handle
     }
 
     /// Enters a peer whose description travels by signalling; its checks will name this fragment.
@@ -112,7 +139,7 @@ impl Router {
         if let Some(taken) = addresses.iter().find(|address| self.by_address.contains_key(address)) {
             return Err(*taken);
         }
-        let handle = self.insert(Peer { ufrags: vec![ufrag.into()], ..Peer::default() });
+        let handle = self.insert(Peer { ufrags: vec![ufrag.into()], is_asked: true, ..Peer::default() });
         self.by_ufrag.insert(ufrag.into(), handle);
         for address in addresses {
             self.learn(now, handle, *address, None);
@@ -248,11 +275,8 @@ impl Router {
         let handle = match message.class {
             // A keepalive without a request: it says nothing.
             Class::Indication => return Destination::Nobody,
-            // A peer that has come without signalling is asked nothing any more once it is named, so that a response from
-            // there may be a newcomer's.
-            Class::Success | Class::Error => {
-                self.owner(&source).filter(|handle| !self.is_direct(*handle) || self.is_unnamed(*handle))
-            }
+            // The others are asked nothing, so that a response from there may be a newcomer's.
+            Class::Success | Class::Error => self.owner(&source).filter(|handle| self.expects_response(*handle)),
             Class::Request => {
                 let ufrag = message.ice_username().map(|username| username.to);
                 let named = || ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
@@ -273,7 +297,8 @@ impl Router {
         match self.owner(&datagram.route.remote) {
             // A ClientHello may be another peer's, who has got the port of the old one (RFC 6347 §4.2.8). Until it has
             // proved itself, the old one is not disturbed.
-            Some(handle) if self.is_direct(handle) && is_client_hello(&datagram.bytes) => {
+            // A peer with signalling may check in the name of a newcomer's address, and needs no hello once it is connected.
+            Some(handle) if !self.expects_hello(handle) && is_client_hello(&datagram.bytes) => {
                 Destination::Stranger(datagram)
             }
             Some(handle) => Destination::Peer(handle, Input::Datagram(datagram)),
@@ -292,8 +317,14 @@ impl Router {
         self.by_address.get(address).map(|owner| owner.handle)
     }
 
-    fn is_direct(&self, handle: AssociationHandle) -> bool {
-        self.peers.get(&handle).is_some_and(|peer| peer.direct_ip.is_some())
+    fn expects_response(&self, handle: AssociationHandle) -> bool {
+        self.peers.get(&handle).is_some_and(|peer| peer.is_unnamed || peer.is_asked)
+    }
+
+    /// True if a hello from an address of this peer is its own: it has been described and is not connected, or this end has
+    /// asked it.
+    fn expects_hello(&self, handle: AssociationHandle) -> bool {
+        self.peers.get(&handle).is_some_and(|peer| peer.is_pending || peer.is_asked)
     }
 
     fn is_unnamed(&self, handle: AssociationHandle) -> bool {
@@ -449,6 +480,46 @@ mod tests {
             router.check_consistency();
         }
         assert_eq!(router.count_at(address(1).ip()), 0);
+    }
+
+    #[test]
+    fn k18_a_peer_with_signalling_that_checks_from_elsewhere_takes_no_hello_of_a_newcomer_there() {
+        let (mut router, now) = (router(), Instant::now());
+        let handle = router.insert_signalled("ours");
+        router.learn(now, handle, address(1), None);
+        assert_eq!(peer(&router.route(now, hello(1))), Some(handle.0), "it has yet to begin");
+        router.on_connected(handle);
+        router.learn(now, handle, address(2), None);
+        assert!(matches!(router.route(now, hello(2)), Destination::Stranger(_)));
+        assert_eq!(peer(&router.route(now, record(1))), Some(handle.0));
+        let newcomer = router.insert_direct(now, address(2));
+        assert_eq!(peer(&router.route(now, record(2))), Some(newcomer.0));
+        router.learn(now, handle, address(2), None);
+        assert_eq!(peer(&router.route(now, record(2))), Some(newcomer.0), "and keeps its address");
+        router.check_consistency();
+    }
+
+    #[test]
+    fn k18_answers_that_lead_to_nothing_make_room_the_oldest_without_a_check_first() {
+        let (mut router, now) = (router(), Instant::now());
+        let offered = router.insert_signalled("offered");
+        let handles: Vec<_> = (0..5).map(|n| router.insert_answered(&format!("peer{n}"))).collect();
+        router.learn(now, handles[0], address(1), None);
+        router.on_connected(handles[1]);
+        router.remove(handles[2]);
+        assert_eq!(router.displaceable(), Some(handles[3]));
+        router.remove(handles[3]);
+        router.remove(handles[4]);
+        assert_eq!(router.displaceable(), Some(handles[0]), "one that has checked, if there is no other");
+        router.remove(handles[0]);
+        assert_eq!(router.displaceable(), None, "not what was offered");
+        assert_eq!(router.pending(), 1);
+        router.remove(offered);
+        for n in 0..100_000 {
+            let handle = router.insert_answered(&format!("more{n}"));
+            router.remove(handle);
+        }
+        assert!(router.answered.len() < 10, "those that have gone are not kept");
     }
 
     #[test]
