@@ -108,17 +108,11 @@ impl Endpoint {
     pub fn offer(&self) -> Result<Offer, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let addresses = self.candidates(part)?;
-<<<<<<< HEAD
-        let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME)?;
+        let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME, false)?;
         // The role is the answerer's to choose.
         let said = self.first_said(credentials, Role::Passive);
         let sdp = sdp::offer(&self.local(part, &said, &addresses));
         Ok(Offer { endpoint: self.clone(), sdp, said, shared: Some(shared) })
-=======
-        let (shared, local) = self.core.expect_peer(OFFER_LIFETIME, false)?;
-        let sdp = sdp::offer(&self.local(part, &local, &addresses, None));
-        Ok(Offer { endpoint: self.clone(), sdp, shared: Some(shared) })
->>>>>>> fcbccc9 (webrtc: let nobody keep others out by answers, addresses or stray records)
     }
 
     pub(crate) fn make_answer_for_accept(&self, offer: &str) -> Result<Answered, SignalError> {
@@ -134,7 +128,6 @@ impl Endpoint {
         let offer = sdp::Offer::parse(offer)?;
         part.count_ignored(&offer.remote);
         let addresses = self.candidates(part)?;
-<<<<<<< HEAD
         let session = SessionKey::of(&offer.remote);
         let transport = TransportKey::of(&offer.remote, offer.tls_id.as_deref());
         let known = session.map(|key| self.core.find_session(key, transport)).transpose()?.flatten();
@@ -157,10 +150,7 @@ impl Endpoint {
     /// Makes the association that an offer begins.
     fn begin(&self, part: &SecurePart, offer: &sdp::Offer, role: DtlsRole) -> Result<(Arc<Shared>, Said), SignalError> {
         let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
-        let (shared, credentials) = self.core.expect_peer(PATIENCE)?;
-=======
-        let (shared, local) = self.core.expect_peer(PATIENCE, true)?;
->>>>>>> fcbccc9 (webrtc: let nobody keep others out by answers, addresses or stray records)
+        let (shared, credentials) = self.core.expect_peer(PATIENCE, true)?;
         let preferred = match role {
             DtlsRole::Server => Role::Passive,
             DtlsRole::Client => Role::Active,
