@@ -132,6 +132,9 @@ pub use narrowboat_sctp::{Reliability, Stats};
 pub use options::ChannelOptions;
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
+#[cfg(all(any(test, fuzzing), feature = "webrtc"))]
+#[doc(hidden)]
+pub use webrtc::fuzzing;
 #[cfg(feature = "webrtc")]
 pub use webrtc::{DtlsVersion, Fingerprint, Identity, RecordDrops, SecureStats, Security, Ticket};
 

@@ -80,6 +80,9 @@ mod config;
 mod control;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod message;
 mod open;

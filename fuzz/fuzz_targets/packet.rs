@@ -1,6 +1,4 @@
 //! Any bytes as a datagram: nothing panics, and what decodes says the same after it was written and read again.
-//!
-//! `cargo +nightly fuzz run packet`; `cargo test -p narrowboat-sctp --test corpus_replay` replays the corpus.
 #![no_main]
 
 #[path = "../../sctp/tests/round_trip/mod.rs"]

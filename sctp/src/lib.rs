@@ -13,6 +13,9 @@ mod effort;
 mod endpoint;
 mod error;
 mod event;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod out_of_the_blue;
 mod path;

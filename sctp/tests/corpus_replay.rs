@@ -1,24 +1,37 @@
-//! The corpus of the fuzz target `packet`, replayed without a fuzzer.
+//! The corpora of fuzz targets, replayed without a fuzzer.
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
+mod fuzzing;
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 mod round_trip;
+mod victim;
 
-use std::path::{Path, PathBuf};
+use replay::{corpus, replay};
 
 #[test]
-fn every_file_of_the_corpus_passes_what_the_fuzz_target_checks() {
-    let files = corpus();
-    assert!(files.len() >= 30, "only {} files in the corpus", files.len());
-    for file in files {
-        let datagram = std::fs::read(&file).unwrap();
-        println!("{}", file.display());
-        round_trip::check_datagram(&datagram);
-    }
+fn every_packet_of_the_corpus_passes_what_the_fuzz_target_checks() {
+    replay("packet", 30, round_trip::check_datagram);
+}
+
+#[test]
+fn every_chunk_of_the_corpus_passes_what_the_fuzz_target_checks() {
+    replay("chunk", 5, round_trip::check_chunk);
+}
+
+#[test]
+fn every_script_against_an_association_passes_what_the_fuzz_target_checks() {
+    replay("association", 5, fuzzing::association::run);
+}
+
+#[test]
+fn every_script_against_an_endpoint_passes_what_the_fuzz_target_checks() {
+    replay("endpoint", 5, fuzzing::endpoint::run);
 }
 
 #[test]
 fn a_file_cut_short_or_with_a_byte_changed_passes_too() {
-    for file in corpus() {
+    for file in corpus("packet") {
         let datagram = std::fs::read(&file).unwrap();
         // Of a packet full of payload, the ends are where anything happens.
         let positions = (0..datagram.len()).filter(|&at| at < 100 || at + 20 > datagram.len());
@@ -32,11 +45,4 @@ fn a_file_cut_short_or_with_a_byte_changed_passes_too() {
             }
         }
     }
-}
-
-fn corpus() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/packet");
-    let mut files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
 }

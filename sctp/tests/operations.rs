@@ -2,6 +2,8 @@
 //! says how many scripts; a script that fails is printed as a seed, which `OPERATIONS_SEED` replays.
 
 mod operations_model;
+#[path = "../../fuzz/replay.rs"]
+mod replay;
 
 /// Marsaglia's xorshift: looks random, and is the same in every run.
 fn script(seed: u64) -> Vec<u8> {
@@ -44,12 +46,6 @@ fn scripts_of_one_operation_over_and_over_keep_every_promise() {
 }
 
 #[test]
-fn every_file_of_the_corpus_passes_what_the_fuzz_target_checks() {
-    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/operations");
-    let files: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 8, "only {} files in the corpus", files.len());
-    for file in files {
-        println!("{}", file.display());
-        operations_model::run(&std::fs::read(&file).unwrap());
-    }
+fn every_script_of_the_corpus_passes_what_the_fuzz_target_checks() {
+    replay::replay("operations", 8, operations_model::run);
 }

@@ -27,6 +27,8 @@ pub(crate) mod demux;
 pub(crate) mod direct;
 pub(crate) mod dtls;
 mod fingerprint;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod ice;
 mod identity;
 mod lobby;

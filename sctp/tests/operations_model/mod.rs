@@ -180,6 +180,9 @@ impl World {
                 }
             }
             self.pass(5 * MS);
+            if self.wire.iter().all(VecDeque::is_empty) {
+                break;
+            }
         }
     }
 
@@ -244,10 +247,10 @@ impl World {
         }
         for _ in 0..400 {
             self.exchange(20);
-            self.pass(200 * MS);
             if self.is_settled() {
                 break;
             }
+            self.pass(200 * MS);
         }
         for at in &self.ends {
             assert_eq!((at.association.state(), &at.closed), (State::Established, &None));

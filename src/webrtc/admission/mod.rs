@@ -127,7 +127,7 @@ impl<T> Admission<T> {
     // Getters
 
     /// Peers in the table.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.by_age.len
     }
