@@ -2,6 +2,7 @@
 
 mod charge;
 mod congestion;
+mod forward_tsn;
 mod loss;
 mod outstanding;
 mod pacer;
@@ -22,6 +23,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use self::congestion::{Controller, Usage, controller};
+use self::forward_tsn::SentForwardTsn;
 use self::loss::LossDetection;
 use self::outstanding::{Fate, Outstanding};
 use self::pacer::Pacer;
@@ -83,6 +85,7 @@ pub(crate) struct Sender {
     /// What may be sent once whatever the congestion window.
     allowance: Allowance,
     is_forward_tsn_due: bool,
+    forward_tsn_sent: Option<SentForwardTsn>,
     /// The first outstanding chunk was sent again since T3 was last looked at.
     restarts_t3: bool,
     /// Whether the peer knows FORWARD-TSN; without it nothing that was begun is given up.
@@ -117,6 +120,7 @@ impl Sender {
             is_out_of_data: true,
             allowance: Allowance::Nothing,
             is_forward_tsn_due: false,
+            forward_tsn_sent: None,
             restarts_t3: false,
             can_abandon: false,
             was_refused: false,
@@ -328,6 +332,7 @@ impl Sender {
         self.outstanding = Outstanding::new(self.outstanding.tsn(self.outstanding.next()));
         self.loss = LossDetection::new();
         self.is_forward_tsn_due = false;
+        self.forward_tsn_sent = None;
         self.allowance = Allowance::Nothing;
         self.recovery = None;
     }
@@ -348,7 +353,7 @@ impl Sender {
         }
         if let Some(len) = len {
             self.notices.push_back(Event::Abandoned { stream, len });
-            self.is_forward_tsn_due |= self.outstanding.has_abandoned_front();
+            self.on_abandoned();
         }
     }
 

@@ -96,6 +96,8 @@ pub(crate) struct Outstanding {
     /// Position of the first chunk in the ring: one after the Cumulative TSN Ack Point.
     base: u64,
     flight: Flight,
+    /// Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2), as far as it was looked for.
+    advanced: u64,
     /// Bytes of user data held, whatever their fate.
     payload_held: usize,
     lost: BTreeSet<u64>,
@@ -109,6 +111,7 @@ impl Outstanding {
             ring: VecDeque::new(),
             base: FIRST,
             flight: Flight::default(),
+            advanced: FIRST - 1,
             payload_held: 0,
             lost: BTreeSet::new(),
             gap_acked: Ranges::default(),
@@ -226,6 +229,7 @@ impl Outstanding {
             }
             self.base += 1;
         }
+        self.advanced = self.advanced.max(self.cumulative());
         self.gap_acked.remove_below(self.base);
         if self.ring.is_empty() {
             // An idle association gives back what a large window took.
@@ -358,10 +362,14 @@ impl Outstanding {
     }
 
     /// The Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the cumulative
-    /// point without a break. Equal to the cumulative point if there is none.
-    pub(crate) fn advanced_peer_ack_point(&self) -> u64 {
-        let abandoned = self.ring.iter().take_while(|chunk| chunk.fate == Fate::Abandoned).count();
-        self.cumulative() + abandoned as u64
+    /// point without a break. Equal to the cumulative point if there is none. It only moves up, so each chunk is passed
+    /// once.
+    pub(crate) fn advanced_peer_ack_point(&mut self) -> u64 {
+        while self.chunk(self.advanced + 1).is_some_and(|chunk| chunk.fate == Fate::Abandoned) {
+            effort::step();
+            self.advanced += 1;
+        }
+        self.advanced
     }
 
     /// Whether a FORWARD-TSN would move the peer.
@@ -390,6 +398,9 @@ impl Outstanding {
         }
         assert!(self.lost.first().is_none_or(|first| *first >= self.base));
         assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next()));
-        assert!(self.advanced_peer_ack_point() >= self.cumulative());
+        assert!((self.cumulative()..self.next()).contains(&self.advanced));
+        assert!(
+            (self.base..=self.advanced).all(|at| self.chunk(at).is_some_and(|chunk| chunk.fate == Fate::Abandoned))
+        );
     }
 }

@@ -48,7 +48,7 @@ impl Sender {
         for position in in_flight {
             self.on_lost(now, position);
         }
-        self.is_forward_tsn_due |= self.can_abandon && self.outstanding.has_abandoned_front();
+        self.renew_forward_tsn();
     }
 
     /// Whether what is in flight is only the probe of a closed window (RFC 9260 §6.1 A).

@@ -92,7 +92,7 @@ impl Sender {
         if self.outstanding.is_empty() {
             self.congestion.on_all_acked();
         }
-        self.is_forward_tsn_due = self.can_abandon && self.outstanding.has_abandoned_front();
+        self.schedule_forward_tsn(now, rto);
         // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
         // queue that builds only when the time-out has fired.
         Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt: learned.rtt, look_again })

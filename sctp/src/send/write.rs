@@ -6,10 +6,8 @@ use super::congestion::Usage;
 use super::pacer::Rate;
 use super::recovery::Recovery;
 use super::{Allowance, Sender};
-use crate::message::StreamId;
 use crate::path::Rto;
-use crate::serial::Ssn;
-use crate::wire::{DataChunk, ForwardTsn, PACKET_HEADER_LEN};
+use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 
 impl Sender {
     /// When there will be something to send that waits for its time only.
@@ -72,7 +70,7 @@ impl Sender {
         let end = out.len() + room;
         let start = out.len();
         if self.is_forward_tsn_due {
-            self.write_forward_tsn(room, out);
+            self.write_forward_tsn(now, room, out);
         }
         if let Some(last_sent) = self.last_sent.filter(|_| self.outstanding.is_empty()) {
             self.congestion.on_idle(last_sent, now, rto.current());
@@ -95,31 +93,6 @@ impl Sender {
             self.check_refused();
         }
         out.len() > start
-    }
-
-    /// RFC 3758 §3.5 C3 to C5. What does not fit the packet follows when the peer has taken the first part.
-    fn write_forward_tsn(&mut self, room: usize, out: &mut Vec<u8>) {
-        let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
-        let mut position = self.outstanding.cumulative();
-        for chunk in self.outstanding.abandoned_front() {
-            if !chunk.message.unordered {
-                let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
-                let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;
-                match skipped.iter_mut().find(|entry| entry.0 == stream) {
-                    Some(entry) => entry.1 = ssn,
-                    None if !has_room => break,
-                    None => skipped.push((stream, ssn)),
-                }
-            }
-            position += 1;
-        }
-        if ForwardTsn::encoded_len(skipped.len()) > room {
-            return;
-        }
-        self.is_forward_tsn_due = false;
-        if position > self.outstanding.cumulative() {
-            ForwardTsn::encode(self.outstanding.tsn(position), skipped.into_iter(), out);
-        }
     }
 
     /// Retransmissions leave in TSN order, within the congestion window but for one packet when a loss is found
@@ -166,12 +139,16 @@ impl Sender {
                 break;
             }
             let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
-            if next.is_begun && next.limit.is_expired(now) && self.can_abandon {
+            let has_window = self.has_window(self.payload_len(next.left));
+            // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would else be begun at the
+            // end of its lifetime, and none would arrive whole. It waits for no more than a round trip, though.
+            let is_soon_sent = has_window && next.left <= self.congestion.cwnd();
+            if next.is_begun && !is_soon_sent && next.limit.is_expired(now) && self.can_abandon {
                 let last = self.outstanding.next() - 1;
                 self.abandon(now, last, next.stream, next.key);
                 continue;
             }
-            if !self.has_window(self.payload_len(next.left)) {
+            if !has_window {
                 break;
             }
             let payload_max = self.payload_len(usize::MAX);

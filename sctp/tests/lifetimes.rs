@@ -1,0 +1,61 @@
+//! Messages with a lifetime on a link that is too slow for them (RFC 3758, RFC 7496 §3.1).
+#![expect(clippy::print_stdout, reason = "what was measured")]
+
+mod pair;
+
+use std::time::Duration;
+
+use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::{Config, Ppid, Reliability, SendError, SendOptions};
+use pair::{MS, Pair};
+
+/// Bytes a second: 2 Mbit/s.
+const RATE: u64 = 250_000;
+const TIME: Duration = Duration::from_secs(10);
+
+/// What messages of `len` bytes, offered at so many Mbit/s, come to.
+struct Outcome {
+    /// Whole messages that arrived, in percent of the link.
+    share: u64,
+    forward_tsns: usize,
+}
+
+fn run(len: usize, megabits: u64, unordered: bool) -> Outcome {
+    let mut pair = Pair::connected(Config::default());
+    pair.one_way = 20 * MS;
+    // A queue of 200 ms.
+    pair.bottleneck = Some((RATE, 50_000));
+    let options = SendOptions { reliability: Reliability::MaxLifetime(100 * MS), unordered, ..SendOptions::default() };
+    let interval = Duration::from_nanos(len as u64 * 8_000 / megabits);
+    let (begun, mut next) = (pair.now, pair.now);
+    while pair.now < begun + TIME {
+        while next <= pair.now {
+            let sent = pair.ends[0].send(pair.now, 1, Ppid(53), vec![7; len].into(), options);
+            assert!(matches!(sent, Ok(()) | Err(SendError::Full)));
+            next += interval;
+        }
+        pair.run_for(next - pair.now);
+    }
+    let received = (pair.received[1].len() * len) as u64;
+    Outcome {
+        share: received * 100 / (RATE * TIME.as_secs()),
+        forward_tsns: pair.sent(0, ChunkType::FORWARD_TSN).len(),
+    }
+}
+
+/// A peer answers a FORWARD-TSN with a SACK, and a SACK that lags behind brings a FORWARD-TSN: the two circle.
+#[test]
+fn messages_with_a_lifetime_arrive_whole_and_forward_tsns_do_not_circle() {
+    let cases = [(1_160, 10, false), (1_200, 3, false), (1_200, 10, true), (12_500, 3, true), (12_500, 10, false)];
+    for (len, megabits, unordered) in cases {
+        let Outcome { share, forward_tsns } = run(len, megabits, unordered);
+        let what = format!("{len} bytes, {megabits} Mbit/s, unordered {unordered}");
+        println!("{what}: {share} % of the link, {forward_tsns} packets with FORWARD-TSN");
+        assert!(share >= 80, "{what}: {share} % of the link in whole messages");
+        let round_trips = TIME.as_millis() / 40;
+        assert!(
+            forward_tsns as u128 <= round_trips,
+            "{what}: {forward_tsns} FORWARD-TSNs in {round_trips} round trips"
+        );
+    }
+}
