@@ -143,6 +143,16 @@ fn b05_an_init_that_lists_addresses_of_others() {
 }
 
 #[test]
+fn b07_an_init_ack_asks_for_no_more_streams_than_the_init_takes() {
+    for (outbound, inbound) in [(1, 1), (10, 7), (7, 10), (u16::MAX, u16::MAX)] {
+        let peer = peer_init_with(|init| (init.outbound_streams, init.inbound_streams) = (outbound, inbound));
+        let sent = Service::new().send(stranger(), 0, &[init(&peer)]);
+        let ack = Init::decode(&sent[0].value).unwrap();
+        assert_eq!((sent[0].kind, ack.outbound_streams), (ChunkType::INIT_ACK, inbound), "RFC 9260 §3.3.3");
+    }
+}
+
+#[test]
 fn b07_an_init_ack_is_one_packet_of_at_most_three_times_the_init() {
     let parameters: [(&str, Vec<u8>); 7] = [
         ("none", vec![]),

@@ -127,6 +127,8 @@ pub(crate) fn write_init_ack(
     let mut ack = own_init(config, local.tag, local.initial_tsn);
     // What the peer did not offer it need not hear of; this also keeps the answer to a small INIT small.
     ack.extensions = agreed.extensions;
+    // §3.3.3: no more outbound streams than the peer takes.
+    ack.outbound_streams = agreed.outbound_streams;
     ack.cookie = Some(&cookie);
     let start = out.len();
     header(config, init.initiate_tag).encode(out);
