@@ -160,6 +160,27 @@ fn e06_a_receiver_that_takes_back_what_it_reported() {
     assert_eq!(victim.association.state(), State::Established);
 }
 
+/// Each pair of SACKs reports all but the first, then takes it back: 88 bytes.
+#[test]
+fn e06_taking_back_a_large_window_again_and_again_costs_no_more_than_what_was_acknowledged() {
+    const OUTSTANDING: u32 = 12_000;
+    const ROUNDS: u32 = 150;
+    let mut victim = with_very_many(OUTSTANDING as usize);
+    let cost = steps(|| {
+        for round in 0..ROUNDS {
+            let last = u16::try_from(OUTSTANDING - 2 * round).unwrap();
+            let report = sack(tsn(&victim, (2 * round).wrapping_sub(1)), 0, &[(2, last)]);
+            let take_back = sack(tsn(&victim, 2 * round + 1), 0, &[]);
+            for value in [report, take_back] {
+                victim.association.handle_datagram(victim.now, Ecn::NotCe, packet(victim.tag, &[value]));
+            }
+        }
+    });
+    assert_eq!((victim.association.state(), victim.drops(DropReason::BadSack)), (State::Established, 0));
+    assert_eq!(cost > 0, cfg!(debug_assertions));
+    assert!(cost < 200_000, "{cost} steps for {ROUNDS} times");
+}
+
 /// Marsaglia's xorshift: looks random, and is the same in every run.
 fn random(state: &mut u64, below: u32) -> u32 {
     *state ^= *state << 13;

@@ -88,6 +88,12 @@ impl Flight {
 /// Position of the initial TSN. A turn of the circle lies below it, so that every TSN that a peer may name has a position.
 const FIRST: u64 = 1 + (1 << 32);
 
+/// Gap reports that one SACK can take back at most: a large window.
+const FORGET_CREDIT_MAX: usize = 16_384;
+
+/// Gap reports that any SACK can take back.
+const FORGOTTEN_MIN: usize = 64;
+
 /// The ring. A *position* is a TSN that does not wrap.
 #[derive(Debug)]
 pub(crate) struct Outstanding {
@@ -102,6 +108,8 @@ pub(crate) struct Outstanding {
     payload_held: usize,
     lost: BTreeSet<u64>,
     gap_acked: Ranges,
+    /// Gap reports that may be forgotten at once.
+    forget_credit: usize,
 }
 
 impl Outstanding {
@@ -115,6 +123,7 @@ impl Outstanding {
             payload_held: 0,
             lost: BTreeSet::new(),
             gap_acked: Ranges::default(),
+            forget_credit: FORGET_CREDIT_MAX,
         }
     }
 
@@ -228,6 +237,7 @@ impl Outstanding {
                 Fate::GapAcked | Fate::Abandoned => {}
             }
             self.base += 1;
+            self.forget_credit = (self.forget_credit + 1).min(FORGET_CREDIT_MAX);
         }
         self.advanced = self.advanced.max(self.cumulative());
         self.gap_acked.remove_below(self.base);
@@ -269,15 +279,28 @@ impl Outstanding {
         self.ring.front().is_some_and(|chunk| chunk.fate == Fate::GapAcked)
     }
 
-    /// Forgets every gap report. Chunks that were reported are to be sent again.
+    /// Forgets gap reports, the lowest first; chunks that were reported are to be sent again. A SACK of a few bytes can
+    /// take back what a whole window was reported to have, and another can report it again. So only as many are forgotten as
+    /// chunks were acknowledged cumulatively before; what remains is found missing by the SACKs that follow.
     pub(crate) fn forget_gap_reports(&mut self) {
-        self.gap_acked.clear();
-        for (position, chunk) in (self.base..).zip(self.ring.iter_mut()) {
-            if chunk.fate == Fate::GapAcked {
-                chunk.fate = Fate::Lost;
-                self.lost.insert(position);
+        let limit = self.forget_credit.max(FORGOTTEN_MIN);
+        let mut forgotten = 0;
+        while forgotten < limit
+            && let Some((start, end)) = self.gap_acked.first()
+        {
+            let end = end.min(start + (limit - forgotten) as u64 - 1);
+            for position in start..=end {
+                effort::step();
+                forgotten += 1;
+                let chunk = self.index(position).and_then(|index| self.ring.get_mut(index));
+                if let Some(chunk) = chunk.filter(|chunk| chunk.fate == Fate::GapAcked) {
+                    chunk.fate = Fate::Lost;
+                    self.lost.insert(position);
+                }
             }
+            self.gap_acked.remove_below(end + 1);
         }
+        self.forget_credit = self.forget_credit.saturating_sub(forgotten);
     }
 
     pub(crate) fn gap_reports(&self) -> &Ranges {

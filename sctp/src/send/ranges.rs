@@ -15,8 +15,8 @@ impl Ranges {
         self.0.last().map(|range| range.1)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.0 = Vec::new();
+    pub(crate) fn first(&self) -> Option<(u64, u64)> {
+        self.0.first().copied()
     }
 
     /// Adds a range, and hands `on_new` each part of it that was not in the set. Costs what the set holds at that
