@@ -1,7 +1,7 @@
 //! Messages of all kinds and sizes, both ways.
 
 use narrowboat::error::SendError;
-use narrowboat::{Bytes, Message};
+use narrowboat::{Bytes, Config, Message};
 use serde_json::json;
 
 use crate::Result;
@@ -72,9 +72,15 @@ pub async fn sizes_on(link: &Link) -> Result<()> {
     Ok(())
 }
 
+/// Largest message that either end takes in this case, unless the browser takes less: it crosses within seconds on a busy
+/// machine.
+const LARGEST: usize = 16 << 20;
+
 /// The largest that the other end takes arrives; one byte more is refused where it is sent, and reaches nobody.
 pub async fn largest_and_one_more(setting: Setting) -> Result<()> {
-    let link = Link::new(&setting).await?;
+    let mut config = Config::default();
+    config.channels.message_size_max = LARGEST;
+    let link = Link::with(&setting, config).await?;
     let ours = link.page.eval("return pc.sctp.maxMessageSize").await?.as_u64().ok_or("no size")? as usize;
     link.page.eval(&format!("channels.x.send(pattern({ours}))")).await?;
     assert!(link.x.recv().await.ok_or("closed")?? == Message::from(pattern(ours)), "the page's largest");
@@ -96,7 +102,7 @@ pub async fn largest_and_one_more(setting: Setting) -> Result<()> {
     let len = theirs + 1;
     let refused = link.x.send(vec![0; len]).await;
     assert_eq!(refused, Err(SendError::TooLarge { len, max: theirs }));
-    let largest = theirs.min(16 << 20);
+    let largest = theirs.min(LARGEST);
     link.x.send(pattern(largest)).await?;
     let check = format!(
         "await untilCount('x', 1); const data = new Uint8Array(received.x.last[0]), other = pattern({largest});
