@@ -185,6 +185,49 @@ fn closed_before_the_ack_is_no_error() {
     assert_eq!(texts(&pair.recv_all(B, b)), ["only this"]);
 }
 
+/// A peer that creates channels on another thread finds none for a reset that comes at once, and forgets the reset.
+#[test]
+fn the_reset_of_a_channel_that_is_closed_at_once_waits_for_the_answer_to_its_open() {
+    let mut pair = Pair::connected();
+    // B acknowledges the DATA chunk, and answers DATA_CHANNEL_OPEN later.
+    pair.network(|packet| match packet.from == B && packet.has(DATA) {
+        true => packet.without(DATA).map_or(Fate::Drop, Fate::Replace),
+        false => Fate::Deliver,
+    });
+    pair.log = Some(Vec::new());
+    let a = pair.open(A, ChannelOptions::new("short"));
+    pair.close(A, a);
+    pair.run_for(Duration::from_millis(900));
+    assert_eq!((pair.state(A, a), pair.buffered_amount(A, a)), (Some(ReadyState::Closing), 0));
+    let requests = |pair: &Pair| pair.log.iter().flatten().filter(|packet| packet.has_reset_request()).count();
+    assert_eq!(requests(&pair), 0, "a reset that B may not know what to do with");
+    pair.heal();
+    pair.run_for(Duration::from_secs(5));
+    let b = pair.incoming(B);
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+    pair.forget_all(&[(A, a), (B, b)]);
+    pair.assert_nothing_left();
+}
+
+#[test]
+fn a_peer_that_never_answers_an_open_is_asked_for_the_reset_after_a_while() {
+    let mut pair = Pair::connected();
+    // B has no channels: a bare association takes the message in, and answers the reset.
+    pair[B].channels = DataChannels::new(Config::default(), Role::Server);
+    let a = pair.open(A, ChannelOptions::new("unanswered"));
+    pair.network(|packet| match packet.from == B && packet.has(DATA) {
+        true => packet.without(DATA).map_or(Fate::Drop, Fate::Replace),
+        false => Fate::Deliver,
+    });
+    pair.log = Some(Vec::new());
+    pair.close(A, a);
+    pair.run_for(Duration::from_secs(29));
+    let requests = |pair: &Pair| pair.log.iter().flatten().filter(|packet| packet.has_reset_request()).count();
+    assert_eq!(requests(&pair), 0);
+    pair.run_for(Duration::from_secs(3));
+    assert!(requests(&pair) > 0);
+}
+
 #[test]
 fn closed_by_the_receiver_at_once_is_no_error_either() {
     let mut pair = Pair::connected();

@@ -22,7 +22,7 @@ impl DataChannels {
             return;
         }
         self.refused.remove(&id);
-        let (stream, has_control) = (channel.stream, channel.control.is_some());
+        let stream = channel.stream;
         if unsent_open || is_idle {
             // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
             // and the id was never used. (Messages that the application did send go out first, as after open.)
@@ -36,10 +36,7 @@ impl DataChannels {
                 return;
             }
         }
-        // Before the association is up, or while the ACK waits for room, the reset waits too.
-        if self.phase == Phase::Up && !has_control {
-            self.start_reset(now, association, stream);
-        }
+        self.start_reset_if_possible(now, association, id);
         if let Some(stream) = self.streams.get_mut(&stream) {
             stream.on_progress(now);
         }
@@ -53,6 +50,20 @@ impl DataChannels {
         channel.forgotten = true;
         if channel.is_closed() {
             self.remove_channel(id);
+        }
+    }
+
+    /// Asks for the reset of a closing channel's stream, unless the reset has to wait: before the association is up, while
+    /// a DCEP message waits for room, and until the peer has answered DATA_CHANNEL_OPEN. Firefox creates the channel on
+    /// another thread, and forgets a reset that comes before: its channel would stay open for ever. The answer shows that
+    /// the channel exists.
+    pub(super) fn start_reset_if_possible(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        let Some(channel) = self.channels.get(&id) else { return };
+        let stream = channel.stream;
+        let has_to_wait = self.phase != Phase::Up || channel.control.is_some() || channel.awaits_ack();
+        let is_unasked = self.streams.get(&stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
+        if channel.state() == ReadyState::Closing && is_unasked && !has_to_wait {
+            self.start_reset(now, association, stream);
         }
     }
 
@@ -107,8 +118,8 @@ impl DataChannels {
         }
     }
 
-    /// Discards what the application leaves unread on channels that it has closed, if nothing has happened for long. That
-    /// is all that a time-out does: a channel is closed when both ends have reset the stream, or with the association.
+    /// Discards what the application leaves unread on channels that it has closed, if nothing has happened for long, and
+    /// waits no longer for the answer to DATA_CHANNEL_OPEN. That is all that a time-out does: a channel is closed when both ends have reset the stream, or with the association.
     pub(super) fn on_timeout(&mut self, now: Instant, association: &mut Association) {
         while let Some(&(deadline, id)) = self.deadlines.first()
             && deadline <= now
@@ -121,11 +132,16 @@ impl DataChannels {
             if is_stalled {
                 stream.on_progress(now);
             }
-            let incoming_reset = stream.is_incoming_reset();
+            let (incoming_reset, outgoing) = (stream.is_incoming_reset(), stream.outgoing());
             let Some(channel) = self.channels.get(&channel_id) else { continue };
+            let is_unanswered = channel.awaits_ack() && channel.control.is_none() && outgoing == Outgoing::InUse;
             if is_stalled && channel.is_closed_here() && channel.unread() > 0 && !incoming_reset {
                 // Nobody reads; what lies there may keep the window closed that the peer needs to finish.
                 self.throw_away_unread(now, association, channel_id, DropReason::UnreadAfterClose);
+            }
+            if is_stalled && is_unanswered && self.phase == Phase::Up {
+                // A peer that never answers DATA_CHANNEL_OPEN is asked for the reset all the same.
+                self.start_reset(now, association, id);
             }
             self.watch(now, id);
         }

@@ -14,7 +14,7 @@ use crate::open;
 use crate::options::ChannelOptions;
 use crate::ppid;
 use crate::stats::DropReason;
-use crate::stream::{Arrival, Outgoing, Owner};
+use crate::stream::{Arrival, Owner};
 
 /// The length fields of DATA_CHANNEL_OPEN have 16 bits (RFC 8832 §5.1).
 const TEXT_LEN_MAX: usize = 65_535;
@@ -147,7 +147,7 @@ impl DataChannels {
         let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in ids {
             let Some(channel) = self.channels.get(&id) else { continue };
-            let (stream, state, has_control) = (channel.stream, channel.state(), channel.control.is_some());
+            let (stream, state) = (channel.stream, channel.state());
             if state != ReadyState::Closed && stream >= streams {
                 self.discard(now, association, id);
                 self.remove_stream(stream);
@@ -155,9 +155,9 @@ impl DataChannels {
                 self.finish(id, Some(ChannelError::NoSuchStream { stream, streams }));
             } else if state == ReadyState::Connecting {
                 self.announce(id);
-            } else if state == ReadyState::Closing && !has_control {
+            } else if state == ReadyState::Closing {
                 // Closed with messages waiting, before there was anybody to send them to.
-                self.start_reset(now, association, stream);
+                self.start_reset_if_possible(now, association, id);
             }
         }
     }
@@ -214,7 +214,6 @@ impl DataChannels {
             let Some(id) = self.waiting_controls.pop_front() else { break };
             let Some(channel) = self.channels.get_mut(&id) else { continue };
             let Some(message) = channel.control.take() else { continue };
-            let stream = channel.stream;
             if self.send_control(now, association, id, message).is_err() {
                 // Shutting down; Closed follows.
                 continue;
@@ -225,12 +224,8 @@ impl DataChannels {
                 self.waiting_controls.rotate_right(1);
                 break;
             }
-            let closing = channel.state() == ReadyState::Closing;
             self.announce(id);
-            let unasked = self.streams.get(&stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
-            if closing && unasked && self.phase == Phase::Up {
-                self.start_reset(now, association, stream);
-            }
+            self.start_reset_if_possible(now, association, id);
         }
     }
 }

@@ -151,7 +151,11 @@ impl DataChannels {
             self.on_control(now, association, id, &control);
             return;
         }
-        channel.on_heard();
+        if channel.awaits_ack() {
+            channel.on_heard();
+            self.start_reset_if_possible(now, association, id);
+        }
+        let Some(channel) = self.channels.get_mut(&id) else { return };
         if channel.is_deaf() {
             self.throw_away(now, association, message.credit, DropReason::AfterClose);
             return;
@@ -208,7 +212,10 @@ impl DataChannels {
     ) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         match control {
-            Ok(Control::Ack) if channel.awaits_ack() => channel.on_heard(),
+            Ok(Control::Ack) if channel.awaits_ack() => {
+                channel.on_heard();
+                self.start_reset_if_possible(now, association, id);
+            }
             // Data may have overtaken an ACK on an unordered channel, so one that is not awaited need not be wrong.
             Ok(Control::Ack) => self.stats.drops.add(DropReason::UnexpectedAck),
             Ok(Control::Unknown(_)) => self.stats.drops.add(DropReason::UnknownControl),
