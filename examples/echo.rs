@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
 async fn service() -> Result<(), narrowboat::Error> {
     // The file keeps the ticket good after a restart, if the port stays too.
     let identity = Identity::load_or_create("echo-identity.pem")?;
-    let endpoint = Endpoint::builder().bind("0.0.0.0:4433").identity(identity).build()?;
+    let endpoint = Endpoint::builder().bind("0.0.0.0:4433").identity(identity).accept_direct().build()?;
     print(&endpoint.ticket()?.to_string());
     while let Some(incoming) = endpoint.accept().await {
         // Each peer has a task of its own, and its handshake is awaited there: nobody holds up the next.

@@ -23,7 +23,7 @@ const GAME: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let server = Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate()?).build()?;
+    let server = Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate()?).accept_direct().build()?;
     let ticket = server.ticket()?;
     let serving = tokio::spawn(async move {
         let association = server.accept().await.ok_or("the endpoint was closed")?.await?;

@@ -25,8 +25,6 @@ pub struct Config {
     pub association: narrowboat_sctp::Config,
     /// The channels of each association: how many, how large their messages, how long a close may take.
     pub channels: narrowboat_dcep::Config,
-    /// Whether peers may open associations to this endpoint. Default true.
-    pub accept: bool,
     /// Associations at the same time. Default 65,536.
     pub associations_max: usize,
     /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
@@ -55,7 +53,6 @@ impl Default for Config {
         Self {
             association: narrowboat_sctp::Config::default(),
             channels: narrowboat_dcep::Config::default(),
-            accept: true,
             associations_max: 65_536,
             associations_per_address_max: 1024,
             inits_per_second_max: 50_000,
@@ -108,10 +105,10 @@ impl Config {
         }
     }
 
-    pub(crate) fn endpoint(&self) -> narrowboat_sctp::EndpointConfig {
+    pub(crate) fn endpoint(&self, accept: bool) -> narrowboat_sctp::EndpointConfig {
         narrowboat_sctp::EndpointConfig {
             association: Arc::new(self.association()),
-            accept: self.accept,
+            accept,
             associations_max: self.associations_max,
             associations_per_address_max: self.associations_per_address_max,
             inits_per_second_max: self.inits_per_second_max,

@@ -84,6 +84,14 @@ pub enum BindError {
     /// The identity's key cannot be used.
     #[error("the identity cannot be used: {0}; make another one with Identity::generate")]
     Identity(String),
+    /// An endpoint with an identity was to take peers over plain UDP.
+    #[error(
+        "an endpoint with an identity takes nobody over plain UDP: leave accept_plain out, or use a second endpoint"
+    )]
+    PlainWithIdentity,
+    /// An endpoint without an identity was to take peers that come with its ticket.
+    #[error("peers come with a ticket to an endpoint with an identity: give it one, with EndpointBuilder::identity")]
+    IdentityNeeded,
     /// The system gives no random numbers, without which nothing is secure.
     #[error(
         "the system gives no random numbers ({0}): nothing is secure without them, so let this process call getrandom"
@@ -126,6 +134,20 @@ pub enum ConnectError {
     #[cfg(feature = "webrtc")]
     #[error("cannot connect by this ticket, because {0}")]
     Ticket(#[from] TicketError),
+    /// Nobody can be at the address: 0.0.0.0 and `[::]` are where a service listens.
+    #[error(
+        "{0} is where a service listens, not where it is: use an address of its machine, or 127.0.0.1 or [::1] for this one"
+    )]
+    Unspecified(SocketAddr),
+    /// No single peer can be at the address: port 0, or a multicast address.
+    #[error("nobody can be reached at {0}: name the address and port that a service listens on")]
+    NoPeer(SocketAddr),
+    /// A link-local address does not say on which link (RFC 4007 §11).
+    #[error("{0} is on some link, and does not say which: write the interface behind it, like [fe80::1%2]:4433")]
+    ScopeNeeded(SocketAddr),
+    /// The address is the endpoint's own.
+    #[error("{0} is this endpoint itself: connect from another endpoint")]
+    Itself(SocketAddr),
     /// The endpoint's socket speaks the other version of IP only.
     #[error("{0} cannot be reached from an IPv4 socket: bind the endpoint to [::]:0, which speaks IPv4 and IPv6")]
     AddressFamily(SocketAddr),
@@ -140,8 +162,11 @@ pub enum ConnectError {
     /// The endpoint holds as many associations as it may.
     #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
     TooManyAssociations,
-    /// Plain UDP has one association for each pair of addresses.
-    #[error("there is an association with {0} already: open another channel on it, or use another endpoint")]
+    /// One socket has one association with an address and port, because these two tell the peer's datagrams apart.
+    #[error(
+        "there is an association with {0} already, and its datagrams could not be told from those of a second one: open \
+         another channel on it, or use another endpoint"
+    )]
     AlreadyConnected(SocketAddr),
     /// The endpoint has an identity, so it speaks to peers with a certificate only, and an address does not say which.
     #[error("this endpoint speaks DTLS only: connect to {0} with a ticket, which says what its certificate is")]
@@ -189,6 +214,12 @@ pub enum SignalError {
     /// Too many peers have been answered, or offered to, that have not connected.
     #[error("too many peers that were answered have not connected yet: try again in a minute")]
     TooManyPending,
+    /// The endpoint does not take peers that come with a ticket.
+    #[cfg(feature = "webrtc")]
+    #[error(
+        "this endpoint takes nobody who comes with a ticket: open that way in, with EndpointBuilder::accept_direct"
+    )]
+    DirectNotAccepted,
     /// The endpoint is closed.
     #[error("the endpoint is closed: make another one to be found at")]
     EndpointClosed,

@@ -55,6 +55,7 @@
 //! | the way in without signalling, for pages and programs | [`Endpoint::ticket`], [`Endpoint::connect`] |
 //! | offers and answers, over a channel of your own or by `axum` | [`Endpoint::answer`], [`Endpoint::offer`], [`signalling`] |
 //! | who the peer is, and how it is protected | [`Association::security`] |
+//! | who may come in, and which way a peer came | [`EndpointBuilder::accept_plain`], [`Incoming::way`] |
 //! | limits of all kinds | [`Config`] |
 //! | what can go wrong, in one type for each kind of call | [`error`] |
 //! | counters and round-trip times | [`Association::stats`], [`Endpoint::stats`] |
@@ -122,7 +123,7 @@ pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use channel::{ByteStream, ChannelEvent, Closing, DataChannel, RecvHalf, SendHalf};
 pub use config::Config;
-pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats, Target};
+pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats, Target, WayIn};
 #[cfg(feature = "webrtc")]
 pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;

@@ -1,17 +1,27 @@
 //! Messages as an application sees them.
 
+use std::fmt;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
 /// A message of a channel: text or bytes, told apart on the wire by its PPID (RFC 8831 §6.6). Both may be empty.
 ///
 /// The contents are reference-counted: a clone copies no bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Message {
     /// UTF-8 text; a JavaScript `string` at a browser's end.
     Text(ByteString),
     /// Bytes; an `ArrayBuffer` or `Blob` at a browser's end.
     Binary(Bytes),
+}
+
+/// Its kind and length; its contents belong in no log.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if matches!(self, Self::Text(_)) { "Text" } else { "Binary" };
+        write!(f, "{kind}({} bytes)", self.len())
+    }
 }
 
 impl Message {

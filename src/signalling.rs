@@ -28,9 +28,12 @@ const SWEPT_LEN_MIN: usize = 64;
 
 /// Routes that answer the offers of browsers: `POST /` takes an offer as `application/sdp`, and answers 201 with the answer
 /// and a `Location`; `DELETE` on that ends the association. The associations come out of
-/// [`Endpoint::accept`](crate::Endpoint::accept) when they are connected, beside those that come without signalling.
+/// [`Endpoint::accept`](crate::Endpoint::accept) when they are connected.
 ///
-/// Whoever may send requests here may connect: put your own authentication in front, as a layer, where that matters.
+/// Whoever may send requests here may connect: put your own authentication in front, as a layer, where that matters. It
+/// guards the endpoint as long as no other way in is open: an endpoint with
+/// [`accept_direct`](crate::EndpointBuilder::accept_direct) also takes whoever has seen its certificate's hash, which is in
+/// every answer. [`Incoming::way`](crate::Incoming::way) tells the two apart.
 ///
 /// Another offer on a connection that was answered here is answered with 200 and the same `Location`.
 ///
@@ -145,9 +148,10 @@ fn status(error: &SignalError) -> StatusCode {
         SignalError::TooManyPending | SignalError::TooManyAssociations | SignalError::EndpointClosed => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        SignalError::IdentityNeeded | SignalError::Interfaces(_) | SignalError::NoAddress => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        SignalError::IdentityNeeded
+        | SignalError::DirectNotAccepted
+        | SignalError::Interfaces(_)
+        | SignalError::NoAddress => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -210,7 +210,7 @@ async fn the_peer_can_be_dialled_again_as_soon_as_an_association_has_ended() {
         soon(a.unwrap().shutdown()).await.unwrap();
         soon(b.closed()).await;
     }
-    let refusing = Endpoint::builder().bind("127.0.0.1:0").accept(false).build().unwrap();
+    let refusing = Endpoint::builder().bind("127.0.0.1:0").build().unwrap();
     for _ in 0..50 {
         let refused = soon(client.connect(refusing.local_address())).await;
         assert!(matches!(refused, Err(ConnectError::Closed { .. })), "{refused:?}");
@@ -283,4 +283,26 @@ async fn recv_says_none_as_soon_as_the_peer_has_closed_though_this_end_has_somet
     assert_eq!(near.ready_state(), ReadyState::Closing);
     while far.recv().await.is_some() {}
     soon(closing).await.unwrap();
+}
+
+/// A page's `pc.close()` is an ABORT, and no failure.
+#[test]
+fn one_call_tells_an_orderly_end_from_a_failure() {
+    let abort = |cause, text: &str| CloseReason::PeerAbort { cause, text: text.to_owned() };
+    for (reason, is_orderly) in [
+        (CloseReason::Shutdown, true),
+        (abort(Some(12), "Close called"), true),
+        (abort(Some(12), ""), true),
+        (CloseReason::Transport(narrowboat::error::TransportFailure::ClosedByPeer), true),
+        (abort(Some(12), "too slow"), false),
+        (abort(Some(13), ""), false),
+        (abort(None, ""), false),
+        (CloseReason::LocalAbort, false),
+        (CloseReason::PeerUnreachable, false),
+        (CloseReason::Transport(narrowboat::error::TransportFailure::ConsentExpired), false),
+    ] {
+        assert_eq!(reason.is_orderly(), is_orderly, "{reason}");
+        assert_eq!(ChannelError::Association(reason).is_orderly(), is_orderly);
+    }
+    assert!(!ChannelError::PeerRestarted.is_orderly());
 }

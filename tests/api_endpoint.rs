@@ -57,6 +57,7 @@ async fn one_socket_serves_many_peers_and_dials_others() {
 async fn more_associations_than_the_queue_holds_are_refused_and_counted() {
     let server = Endpoint::builder()
         .bind("127.0.0.1:0")
+        .accept_plain()
         .config(Config { accept_queue_max: 2, ..Config::default() })
         .build()
         .unwrap();
@@ -94,7 +95,7 @@ async fn an_association_that_is_refused_is_aborted() {
 
 #[tokio::test]
 async fn an_endpoint_that_does_not_accept_has_no_incoming() {
-    let server = Endpoint::builder().bind("127.0.0.1:0").accept(false).build().unwrap();
+    let server = Endpoint::builder().bind("127.0.0.1:0").build().unwrap();
     let client = bind();
     let outcome = soon(client.connect(server.local_address())).await;
     assert!(matches!(outcome, Err(ConnectError::Closed { reason: CloseReason::PeerAbort { .. }, .. })), "{outcome:?}");

@@ -50,7 +50,7 @@ fn bind() -> Endpoint {
 }
 
 fn secure() -> Endpoint {
-    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().unwrap()).build().unwrap()
+    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().unwrap()).accept_direct().build().unwrap()
 }
 
 fn ticket(address: SocketAddr, fingerprint: Fingerprint) -> Ticket {

@@ -21,7 +21,12 @@ fn runtime(is_multi_thread: bool) -> tokio::runtime::Runtime {
 
 fn bind(is_secure: bool) -> Endpoint {
     let builder = Endpoint::builder().bind("127.0.0.1:0");
-    if is_secure { builder.identity(Identity::generate().unwrap()).build() } else { builder.build() }.unwrap()
+    if is_secure {
+        builder.identity(Identity::generate().unwrap()).accept_direct().build()
+    } else {
+        builder.accept_plain().build()
+    }
+    .unwrap()
 }
 
 /// What fits into the congestion window arrives, and the ABORT behind it.

@@ -235,7 +235,9 @@ async fn a_peer_that_vanishes_ends_a_waiting_send_with_the_reason() {
     config.association.association_max_retransmits = 4;
     let elsewhere = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server_config = config.clone();
-    let build = move |config| narrowboat::Endpoint::builder().bind("127.0.0.1:0").config(config).build().unwrap();
+    let build = move |config| {
+        narrowboat::Endpoint::builder().bind("127.0.0.1:0").config(config).accept_plain().build().unwrap()
+    };
     let server = elsewhere.spawn(async move { build(server_config) }).await.unwrap();
     let address = server.local_address();
     let accepting = elsewhere.spawn(async move { server.accept().await.unwrap().await.unwrap() });

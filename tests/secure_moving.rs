@@ -55,7 +55,9 @@ fn a_client_whose_address_changes_in_mid_transfer_goes_on() {
     leave_from("10.77.0.1");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let bind = |address| Endpoint::builder().bind(address).identity(Identity::generate().unwrap()).build().unwrap();
+        let bind = |address| {
+            Endpoint::builder().bind(address).identity(Identity::generate().unwrap()).accept_direct().build().unwrap()
+        };
         let (client, server) = (bind("0.0.0.0:0".to_owned()), bind(format!("{SERVER}:0")));
         let ticket = Ticket::new([server.local_address()], server.identity().unwrap().fingerprint()).unwrap();
         let pair = Pair::by(client, server, &ticket).await;

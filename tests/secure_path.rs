@@ -145,7 +145,7 @@ async fn k05_a_peer_notices_that_its_service_was_started_again_and_comes_back_fr
     drop((server, b, far));
     let server = soon(async {
         loop {
-            let again = Endpoint::builder().bind(address).identity(identity.clone()).build();
+            let again = Endpoint::builder().bind(address).identity(identity.clone()).accept_direct().build();
             if let Ok(server) = again {
                 break server;
             }

@@ -43,7 +43,11 @@ impl Flow {
     #[cfg(feature = "webrtc")]
     pub(crate) async fn start_secure(message: usize) -> Result<Self> {
         let bind = || -> Result<Endpoint> {
-            Ok(Endpoint::builder().bind("127.0.0.1:0").identity(narrowboat::Identity::generate()?).build()?)
+            Ok(Endpoint::builder()
+                .bind("127.0.0.1:0")
+                .identity(narrowboat::Identity::generate()?)
+                .accept_direct()
+                .build()?)
         };
         let (sender, receiver) = (bind()?, bind()?);
         let ticket = receiver.ticket()?;

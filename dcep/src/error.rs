@@ -133,3 +133,12 @@ pub enum ChannelError {
         max: usize,
     },
 }
+
+impl ChannelError {
+    /// Returns `true` if the channel ended because an end ended the association on purpose, as a page does that is left or
+    /// calls `RTCPeerConnection.close()`: see [`CloseReason::is_orderly`].
+    #[must_use]
+    pub fn is_orderly(&self) -> bool {
+        matches!(self, Self::Association(reason) if reason.is_orderly())
+    }
+}

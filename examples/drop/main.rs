@@ -125,7 +125,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let addresses = addresses()?;
     let inside = addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
     let relay = Relay::bind(inside).await?;
-    let mut builder = Endpoint::builder().bind((inside, 0)).identity(Identity::generate()?);
+    let mut builder = Endpoint::builder().bind((inside, 0)).identity(Identity::generate()?).accept_direct();
     builder = builder.max_message_size(MESSAGE_SIZE_MAX).max_channels(CHANNELS_MAX);
     for address in &addresses {
         builder = builder.advertise(SocketAddr::new(*address, relay.port()?));

@@ -108,12 +108,29 @@ pub enum CloseReason {
     Transport(#[from] TransportFailure),
 }
 
+impl CloseReason {
+    /// Returns `true` if an end ended the association on purpose and has said no reason to complain: a graceful shutdown,
+    /// the close of the transport, and the ABORT of a page that calls `RTCPeerConnection.close()`, which says
+    /// "User-Initiated Abort" (RFC 9260 §3.3.10.12) with the text "Close called" or with none. What was not delivered by
+    /// then may be lost.
+    #[must_use]
+    pub fn is_orderly(&self) -> bool {
+        match self {
+            Self::Shutdown | Self::Transport(TransportFailure::ClosedByPeer) => true,
+            Self::PeerAbort { cause: Some(12), text } => text.is_empty() || text == "Close called",
+            _ => false,
+        }
+    }
+}
+
 /// What an ABORT said, in words where it has some: the rest of a sentence.
 fn abort_reason(cause: Option<u16>, text: &str) -> String {
     match cause {
         _ if !text.is_empty() => format!(": {text}"),
         // "User-Initiated Abort", and nothing more.
         None | Some(12) => String::new(),
+        // "Out of Resource" (RFC 9260 section 3.3.10.4).
+        Some(4) => ": it is full, in total or for this address; try again later".to_owned(),
         Some(cause) => format!(" with error cause {cause} (RFC 9260 section 3.3.10)"),
     }
 }

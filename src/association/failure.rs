@@ -76,6 +76,20 @@ impl Inner {
         (!buffer.is_empty()).then_some(Transmit { len: buffer.len(), segment_size: buffer.len() })
     }
 
+    /// Where the association is in its life, in a word.
+    pub(crate) fn state(&self) -> &'static str {
+        match (&self.closed, self.is_ending, self.is_connected) {
+            (Some(_), _, _) => "closed",
+            (None, true, _) => "closing",
+            (None, false, true) => "connected",
+            (None, false, false) => "connecting",
+        }
+    }
+
+    pub(crate) fn channels_alive(&self) -> usize {
+        self.channels_alive
+    }
+
     pub(super) fn is_failed(&self) -> bool {
         self.is_failed
     }

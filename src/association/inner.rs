@@ -36,13 +36,13 @@ pub(crate) struct Inner {
     pub(super) slots: HashMap<ChannelId, Slot>,
     /// Channels of the peer that the application has not taken yet.
     pub(super) incoming: VecDeque<ChannelId>,
-    waiters: Waiters,
+    pub(super) waiters: Waiters,
     /// Tasks that a call of this end wakes, until the lock is released.
-    local_wakers: Vec<Waker>,
+    pub(super) local_wakers: Vec<Waker>,
     /// Channels that have ended, and whose last packet is not written yet.
     pub(super) ended: Vec<ChannelId>,
     /// Channels that have ended, and whose last packet is being sent.
-    leaving: Vec<ChannelId>,
+    pub(super) leaving: Vec<ChannelId>,
     /// Handles of the association and of its channels.
     handles: usize,
     /// Channels that are not closed.
@@ -50,7 +50,9 @@ pub(crate) struct Inner {
     pub(crate) is_connected: bool,
     pub(crate) closed: Option<CloseReason>,
     /// The last datagram has left too, and the endpoint has forgotten the association.
-    is_finished: bool,
+    pub(super) is_finished: bool,
+    /// True if the core took messages when it was last looked at: it does not after the peer's SHUTDOWN.
+    pub(super) takes_messages: bool,
     /// The association ends, because this end said so.
     pub(super) is_ending: bool,
     /// Why the system has no way to the peer, if that is why the association ended.
@@ -86,6 +88,7 @@ impl Inner {
             is_connected: false,
             closed: None,
             is_finished: false,
+            takes_messages: true,
             is_ending: false,
             unreachable: None,
             network_error: None,
@@ -147,13 +150,14 @@ impl Inner {
         message: impl FnOnce() -> narrowboat_dcep::Message,
     ) -> Poll<Result<(), SendError>> {
         let state = self.ready_state(id);
+        let takes_none = self.is_ending() || !self.core.state().can_accept_messages();
         let Some(slot) = self.slots.get_mut(&id) else {
             return Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed)));
         };
         if matches!(state, ReadyState::Closing | ReadyState::Closed) {
             return Poll::Ready(Err(slot.send_error(state)));
         }
-        if self.is_ending || self.closed.is_some() {
+        if takes_none {
             return Poll::Ready(Err(SendError::AssociationClosed));
         }
         if slot.is_full {
@@ -295,74 +299,10 @@ impl Inner {
         self.remove_if_unused(id);
     }
 
-    /// Ends the association gracefully. One that is not established, and has nothing to deliver, is given up.
-    pub(crate) fn begin_shutdown(&mut self, now: Instant) {
-        if self.is_ending() {
-            return;
-        }
-        self.is_ending = true;
-        self.has_work = true;
-        if self.is_connected || !self.channels.is_empty() {
-            self.core.shutdown(now);
-        } else {
-            self.core.abort(now, "given up before it was established");
-        }
-        // Nobody will take these.
-        for id in std::mem::take(&mut self.incoming) {
-            self.channels.forget(now, &mut self.core, id);
-            self.release_reference(id);
-        }
-        self.wake_everybody();
-    }
-
-    pub(crate) fn abort(&mut self, now: Instant, reason: &str) {
-        if self.is_failed {
-            return;
-        }
-        self.is_ending = true;
-        self.core.abort(now, reason);
-        self.has_work = true;
-        self.wake_everybody();
-    }
-
-    /// How the association ended, once it has in every respect: whoever waited may end the process.
-    pub(super) fn poll_closed(&self) -> Poll<CloseReason> {
-        self.closed.clone().filter(|_| self.is_finished).map_or(Poll::Pending, Poll::Ready)
-    }
-
-    pub(super) fn finish(&mut self, wakers: &mut Vec<Waker>) {
-        self.is_finished = true;
-        self.leaving.append(&mut self.ended);
-        self.on_sent(wakers);
-        self.waiters.wake(Interest::Progress, wakers);
-    }
-
     pub(super) fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {
         match place.channel {
             Some(id) => self.slots.get_mut(&id).map(|slot| &mut slot.waiters),
             None => Some(&mut self.waiters),
-        }
-    }
-
-    /// The driver has written what there was to send; `is_all` is true if that was nothing. The answers to the resets of
-    /// the channels that have ended are among it.
-    pub(super) fn on_written(&mut self, is_all: bool, wakers: &mut Vec<Waker>) {
-        if is_all || self.is_failed || !self.core.has_answer_to_transmit() {
-            self.leaving.append(&mut self.ended);
-        }
-        if is_all {
-            self.on_sent(wakers);
-        }
-    }
-
-    /// The system has taken what the driver had written.
-    pub(super) fn on_sent(&mut self, wakers: &mut Vec<Waker>) {
-        for id in self.leaving.drain(..) {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.is_end_sent = true;
-                slot.events.push(EventKind::Close);
-                slot.waiters.wake_all(wakers);
-            }
         }
     }
 
@@ -389,13 +329,14 @@ impl Inner {
     /// Passes on all that has happened. Returns whether anything has.
     pub(super) fn settle(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
-        wakers.append(&mut self.local_wakers);
+        wakers.append(&mut std::mem::take(&mut self.local_wakers));
         while !self.is_failed
             && let Some(event) = self.channels.poll_event(now, &mut self.core)
         {
             self.on_event(now, event, wakers);
             has_changed = true;
         }
+        self.wake_senders_of_the_ending(wakers);
         if self.is_ending() {
             self.waiters.wake(Interest::Accept, wakers);
         }

@@ -2,6 +2,7 @@
 
 mod carrier;
 mod driver;
+mod ending;
 mod failure;
 mod inner;
 #[cfg(feature = "webrtc")]
@@ -10,6 +11,7 @@ mod shared;
 mod slot;
 mod transport;
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -35,7 +37,6 @@ const ACCEPT: Place = Place { channel: None, interest: Interest::Accept };
 ///
 /// A clone is another handle of the same association. When the last handle of the association and of all its channels
 /// is dropped, the association ends gracefully in the background, as by [`shutdown`](Self::shutdown).
-#[derive(Debug)]
 pub struct Association {
     shared: Arc<Shared>,
 }
@@ -200,6 +201,19 @@ impl Association {
     }
 }
 
+/// The peer's address, the state and the number of channels; nothing that must not be in a log.
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (state, channels) = self.shared.read(|inner| (inner.state(), inner.channels_alive()));
+        let remote = self.remote_address();
+        f.debug_struct("Association")
+            .field("remote_address", &remote)
+            .field("state", &format_args!("{state}"))
+            .field("channels", &channels)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Clone for Association {
     fn clone(&self) -> Self {
         Self::new(Arc::clone(&self.shared))
@@ -213,7 +227,6 @@ impl Drop for Association {
 }
 
 /// The end of an association that is shutting down; see [`Association::shutdown`]. It may be dropped.
-#[derive(Debug)]
 pub struct ShuttingDown {
     shared: Arc<Shared>,
     key: WaiterKey,
@@ -228,6 +241,12 @@ impl Future for ShuttingDown {
             CloseReason::Shutdown => Ok(()),
             reason => Err(reason),
         })
+    }
+}
+
+impl fmt::Debug for ShuttingDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShuttingDown").field("remote_address", &self.shared.remote_address()).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// What carries the packets.
     pub(crate) transport: Transport,
+    /// True once the association has ended, for whoever does not hold the lock.
+    has_ended: AtomicBool,
     /// Where a test wants a panic.
     #[cfg(test)]
     pub(crate) fault: Mutex<Option<Fault>>,
@@ -91,6 +94,7 @@ impl Shared {
             inner: Mutex::new(inner),
             work: Notify::new(),
             transport,
+            has_ended: AtomicBool::new(false),
             #[cfg(test)]
             fault: Mutex::new(None),
         })
@@ -99,6 +103,11 @@ impl Shared {
     /// The peer's address and port, as applications write them.
     pub(crate) fn remote_address(&self) -> SocketAddr {
         self.transport.remote_address()
+    }
+
+    /// True if the association has ended. Its last packet may still have to leave.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
     }
 
     /// Looks at the association.
@@ -115,6 +124,7 @@ impl Shared {
         self.inject(Fault::Command);
         let result = act(&mut inner, now);
         inner.settle(now, &mut wakers);
+        self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
         self.unlock(inner);
         wake(&mut wakers);
         result
@@ -184,6 +194,7 @@ impl Shared {
         }
         inner.has_work = true;
         inner.settle(now, wakers);
+        self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
         self.unlock(inner);
         wake(wakers);
     }
@@ -202,6 +213,7 @@ impl Shared {
         inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.settle(now, &mut wakers);
+        self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
         let turn = Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
         // This is the driver, about to look again or to wait until the deadline: what it did itself is no news to it.
         inner.has_work = false;

@@ -1,5 +1,6 @@
 //! A channel as a stream of bytes.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -31,7 +32,6 @@ const WRITE_SIZE_MAX: usize = 64 << 10;
 /// # Cancel safety
 ///
 /// As tokio asks of `AsyncRead` and `AsyncWrite`: a poll that is pending has read or written nothing.
-#[derive(Debug)]
 pub struct ByteStream {
     channel: DataChannel,
     unread: Bytes,
@@ -54,6 +54,12 @@ impl ByteStream {
     #[must_use]
     pub fn into_channel(self) -> (DataChannel, Bytes) {
         (self.channel, self.unread)
+    }
+}
+
+impl fmt::Debug for ByteStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteStream").field("channel", &self.channel).finish_non_exhaustive()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The end of a channel that is being closed.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,6 @@ use crate::waiters::{Interest, WaiterKey};
 
 /// Resolves when both directions of a closing channel are reset; see [`DataChannel::close`](crate::DataChannel::close).
 /// It may be dropped, and may outlive every handle of the channel and of its association.
-#[derive(Debug)]
 pub struct Closing {
     shared: Arc<Shared>,
     id: ChannelId,
@@ -34,6 +34,12 @@ impl Future for Closing {
         let Self { shared, id, key } = self.get_mut();
         let place = Place { channel: Some(*id), interest: Interest::Life };
         shared.poll(cx, place, key, |inner, _| inner.poll_end(*id))
+    }
+}
+
+impl fmt::Debug for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closing")
     }
 }
 

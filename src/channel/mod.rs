@@ -6,6 +6,7 @@ mod event;
 mod sink;
 mod split;
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -32,7 +33,6 @@ use crate::waiters::{Interest, WaiterKey};
 ///
 /// It is a [`Stream`](futures_core::Stream) and a [`Sink`](futures_sink::Sink) of messages,
 /// [splits](Self::split) into a half for each, and [becomes](Self::into_byte_stream) a stream of bytes.
-#[derive(Debug)]
 pub struct DataChannel {
     handle: Handle,
     stream: u16,
@@ -178,6 +178,9 @@ impl DataChannel {
     /// Waits for the next message. All that came before the end are given; then, once, the error, if it did not end
     /// by a close of either end; then `None`, for ever. `None` comes as soon as the peer has closed its direction, though
     /// this end may still be sending.
+    ///
+    /// A page that calls `RTCPeerConnection.close()` aborts the association, so that `recv` returns an error for a page that
+    /// is left in good order; [`ChannelError::is_orderly`] tells it from a failure.
     ///
     /// # Cancel safety
     ///
@@ -337,6 +340,17 @@ impl DataChannel {
     }
 }
 
+/// Its name, id and state; nothing that is sent on it.
+impl fmt::Debug for DataChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataChannel")
+            .field("label", &self.label())
+            .field("id", &self.stream)
+            .field("state", &self.ready_state())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Clone for DataChannel {
     fn clone(&self) -> Self {
         Self::from_handle(self.handle.clone(), self.stream, Arc::clone(&self.options))
@@ -352,7 +366,6 @@ impl Drop for DataChannel {
 }
 
 /// One counted reference to a channel.
-#[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
     id: ChannelId,

@@ -28,8 +28,17 @@ use crate::webrtc::{DtlsVersion, Identity, direct::Prefixes, dtls::Versions};
 pub struct EndpointBuilder {
     addresses: io::Result<Vec<SocketAddr>>,
     config: Config,
+    ways: Ways,
     #[cfg(feature = "webrtc")]
     secure: SecureOptions,
+}
+
+/// The ways in that are open without a description.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ways {
+    pub(crate) plain: bool,
+    #[cfg(feature = "webrtc")]
+    pub(crate) direct: bool,
 }
 
 /// What only an endpoint with an identity needs.
@@ -48,6 +57,7 @@ impl Default for EndpointBuilder {
         Self {
             addresses: Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]),
             config: Config::default(),
+            ways: Ways::default(),
             #[cfg(feature = "webrtc")]
             secure: SecureOptions::default(),
         }
@@ -68,9 +78,22 @@ impl EndpointBuilder {
         self
     }
 
-    /// Whether peers may open associations; see [`Config::accept`].
-    pub fn accept(mut self, accept: bool) -> Self {
-        self.config.accept = accept;
+    /// Accepts peers over plain UDP: whoever reaches the port. Only of an endpoint without an identity. Without this call
+    /// such an endpoint only connects.
+    pub fn accept_plain(mut self) -> Self {
+        self.ways.plain = true;
+        self
+    }
+
+    /// Accepts peers that come with the endpoint's [ticket](Endpoint::ticket), without signalling: whoever reaches the port
+    /// and has seen the ticket or an answer of the endpoint, which both name its certificate. Only of an endpoint with an
+    /// [`identity`](Self::identity).
+    ///
+    /// Without this call, peers come only by [`Endpoint::answer`] and [`Endpoint::offer`], so that whoever is in front of
+    /// these decides who comes. [`Incoming::way`](crate::Incoming::way) tells which way a peer has come.
+    #[cfg(feature = "webrtc")]
+    pub fn accept_direct(mut self) -> Self {
+        self.ways.direct = true;
         self
     }
 
@@ -121,8 +144,9 @@ impl EndpointBuilder {
         self
     }
 
-    /// Also takes peers that come without signalling the way that libp2p's `webrtc-direct` does (version 2). Default
-    /// false: only those that come the way that [`Endpoint::ticket`] describes.
+    /// Also takes peers that come without signalling the way that libp2p's `webrtc-direct` does (version 2), beside
+    /// [`accept_direct`](Self::accept_direct). Default false: only those that come the way that [`Endpoint::ticket`]
+    /// describes.
     #[cfg(feature = "webrtc")]
     pub fn accept_libp2p(mut self, accept: bool) -> Self {
         self.secure.prefixes.libp2p = accept;
@@ -147,6 +171,12 @@ impl EndpointBuilder {
     /// The address cannot be bound, a limit is out of range, or this is not called from within a tokio runtime.
     pub fn build(mut self) -> Result<Endpoint, BindError> {
         self.config.validate()?;
+        #[cfg(feature = "webrtc")]
+        match (&self.secure.identity, self.ways) {
+            (Some(_), Ways { plain: true, .. }) => return Err(BindError::PlainWithIdentity),
+            (None, Ways { direct: true, .. }) => return Err(BindError::IdentityNeeded),
+            _ => {}
+        }
         let addresses = std::mem::replace(&mut self.addresses, Ok(Vec::new())).map_err(BindError::Address)?;
         let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let mut failure = BindError::Address(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -166,12 +196,13 @@ impl EndpointBuilder {
     fn core(self, socket: Socket, runtime: Handle) -> Result<Arc<Core>, BindError> {
         #[cfg(feature = "webrtc")]
         {
-            let SecureOptions { identity, advertised, prefixes, versions } = self.secure;
+            let SecureOptions { identity, advertised, mut prefixes, versions } = self.secure;
             if let Some(identity) = identity {
+                prefixes.is_closed = !self.ways.direct;
                 let part = SecurePart::new(identity, advertised, prefixes, versions, &self.config)?;
-                return Core::secure(socket, self.config, runtime, part).map_err(BindError::Random);
+                return Core::secure(socket, self.config, self.ways, runtime, part).map_err(BindError::Random);
             }
         }
-        Core::plain(socket, self.config, runtime).map_err(BindError::Random)
+        Core::plain(socket, self.config, self.ways, runtime).map_err(BindError::Random)
     }
 }

@@ -1,5 +1,6 @@
 //! The way in with signalling: offers and answers as browsers make them (RFC 8829), carried by the application.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,7 +21,6 @@ use crate::webrtc::sdp::{self, Local, Remote};
 const OFFER_LIFETIME: Duration = Duration::from_secs(300);
 
 /// An answer to give to the peer, and the association that it will make.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer {
     /// The answer, for the peer's `setRemoteDescription`.
@@ -34,7 +34,6 @@ pub struct Answer {
 }
 
 /// An offer that waits for its answer. Dropping it takes it back.
-#[derive(Debug)]
 pub struct Offer {
     endpoint: Endpoint,
     sdp: String,
@@ -230,6 +229,19 @@ impl Offer {
             core.remember_session(&shared, key, transport, said);
         }
         Ok(Association::new(shared))
+    }
+}
+
+/// Without the description, which has the password of the peer's checks in it.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("association", &self.association).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer").finish_non_exhaustive()
     }
 }
 

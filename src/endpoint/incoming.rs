@@ -1,5 +1,6 @@
 //! An association that a peer has made, before the application has taken it.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -10,15 +11,34 @@ use crate::association::{Association, Shared};
 use crate::error::ConnectError;
 
 /// An association that a peer has made; awaited, it is an [`Association`]. Dropping it refuses it.
-#[derive(Debug)]
 pub struct Incoming {
     association: Option<Association>,
     shared: Arc<Shared>,
+    way: WayIn,
+}
+
+/// Which way a peer has come in. None of them is open that [`EndpointBuilder`](crate::EndpointBuilder) was not asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum WayIn {
+    /// Over plain UDP, neither encrypted nor authenticated; see
+    /// [`accept_plain`](crate::EndpointBuilder::accept_plain).
+    Plain,
+    /// With the endpoint's ticket, without signalling: whoever has seen its certificate's hash; see `accept_direct`.
+    Direct,
+    /// By an offer that this end has answered; see `Endpoint::answer_for_accept` and `signalling`.
+    Answered,
 }
 
 impl Incoming {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { association: Some(Association::new(Arc::clone(&shared))), shared }
+    pub(super) fn new(shared: Arc<Shared>, way: WayIn) -> Self {
+        Self { association: Some(Association::new(Arc::clone(&shared))), shared, way }
+    }
+
+    /// Which way the peer has come in.
+    #[must_use]
+    pub fn way(&self) -> WayIn {
+        self.way
     }
 
     /// The peer's address and port. The handshake has shown that the peer receives there.
@@ -30,6 +50,13 @@ impl Incoming {
     /// Ends the association with an ABORT.
     pub fn refuse(self) {
         drop(self);
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let remote = self.remote_address();
+        f.debug_struct("Incoming").field("remote_address", &remote).field("way", &self.way).finish_non_exhaustive()
     }
 }
 
@@ -71,8 +98,8 @@ impl Future for Accepting {
     }
 }
 
-impl std::fmt::Debug for Accepting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Accepting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Accepting")
     }
 }

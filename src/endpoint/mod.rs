@@ -2,6 +2,7 @@
 
 mod answers;
 mod builder;
+mod connect;
 #[cfg(feature = "webrtc")]
 mod description;
 mod findings;
@@ -17,8 +18,9 @@ mod target;
 #[cfg(feature = "webrtc")]
 mod ticket;
 
+use std::fmt;
 use std::future::poll_fn;
-use std::net::{SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use narrowboat_sctp::Drops;
@@ -33,7 +35,7 @@ pub use description::{Answer, DtlsRole, Offer};
 pub(crate) use findings::Findings;
 #[cfg(feature = "webrtc")]
 pub(crate) use findings::{Learned, Naming};
-pub use incoming::{Accepting, Incoming};
+pub use incoming::{Accepting, Incoming, WayIn};
 use table::Core;
 use target::Destination;
 pub use target::Target;
@@ -52,13 +54,13 @@ use crate::waiters::WaiterKey;
 /// [`DataChannel::close`](crate::DataChannel::close), [`Association::shutdown`], or [`close`](Self::close) and
 /// [`wait_idle`](Self::wait_idle). Associations that are left get an ABORT, so that their peers do not wait, and a warning
 /// is logged; calls on their handles then end with an error.
-#[derive(Debug)]
 pub struct Endpoint {
     core: Arc<Core>,
 }
 
 impl Endpoint {
-    /// An endpoint on this address with the default configuration. Port 0 takes any free port.
+    /// An endpoint on this address with the default configuration, for plain UDP: it connects, and accepts whoever reaches
+    /// the port ([`EndpointBuilder::accept_plain`]). Port 0 takes any free port.
     ///
     /// A host name is looked up, which blocks the thread; an IP address is not.
     ///
@@ -66,10 +68,10 @@ impl Endpoint {
     ///
     /// The address cannot be bound, or this is not called from within a tokio runtime.
     pub fn bind(address: impl ToSocketAddrs) -> Result<Self, BindError> {
-        Self::builder().bind(address).build()
+        Self::builder().bind(address).accept_plain().build()
     }
 
-    /// An endpoint with limits of one's own.
+    /// An endpoint with limits of one's own. It accepts nobody, unless a way in is opened.
     pub fn builder() -> EndpointBuilder {
         EndpointBuilder::default()
     }
@@ -106,7 +108,8 @@ impl Endpoint {
     /// With a [`Ticket`], or the text of one, it is made over DTLS with a peer that has the ticket's certificate, at the
     /// first of the ticket's addresses that answers; the endpoint must have an [`identity`]. With an address and port it is
     /// made over plain UDP, which neither encrypts nor authenticates; the endpoint must have no identity. Of several
-    /// addresses of a name, the first one that answers is taken.
+    /// addresses the first one that answers is taken: the next one is tried after 250 ms, or when one has failed (RFC 8305
+    /// §5).
     ///
     /// A peer that does not answer is given up after
     /// [`init_max_retransmits`](narrowboat_sctp::Config::init_max_retransmits) repetitions, about a minute by default, or 40
@@ -128,7 +131,7 @@ impl Endpoint {
     pub async fn connect(&self, target: impl Target) -> Result<Association, ConnectError> {
         let addresses = match target.destination() {
             Destination::Addresses(addresses) => addresses,
-            Destination::Name(name) => look_up(name).await?,
+            Destination::Name(name) => connect::look_up(name).await?,
             #[cfg(feature = "webrtc")]
             Destination::Ticket(ticket) => {
                 let association = self.dial_ticket(&ticket)?;
@@ -138,14 +141,7 @@ impl Endpoint {
             #[cfg(feature = "webrtc")]
             Destination::NoTicket(error) => return Err(error.into()),
         };
-        let mut failure = None;
-        for address in addresses {
-            match self.connect_to(address).await {
-                Ok(association) => return Ok(association),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or(ConnectError::NoAddress))
+        self.connect_any(addresses).await
     }
 
     /// Waits for an association that a peer opens. `None` when the endpoint is closed, its runtime has ended, or its socket
@@ -191,30 +187,15 @@ impl Endpoint {
     pub fn stats(&self) -> EndpointStats {
         self.core.stats()
     }
+}
 
-    fn dial_address(&self, address: SocketAddr) -> Result<Association, ConnectError> {
-        let remote = self.reachable(address)?;
-        Ok(Association::new(self.core.connect(remote)?))
-    }
-
-    async fn connect_to(&self, address: SocketAddr) -> Result<Association, ConnectError> {
-        let association = self.dial_address(address)?;
-        association.connected().await?;
-        Ok(association)
-    }
-
-    /// The address as this socket writes it: an IPv6 socket reaches IPv4 peers by mapped addresses.
-    fn reachable(&self, address: SocketAddr) -> Result<SocketAddr, ConnectError> {
-        match (self.local_address(), address) {
-            (SocketAddr::V4(_), SocketAddr::V6(v6)) => match v6.ip().to_ipv4_mapped() {
-                Some(v4) => Ok(SocketAddr::from((v4, v6.port()))),
-                None => Err(ConnectError::AddressFamily(address)),
-            },
-            (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
-                Ok(SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into())
-            }
-            _ => Ok(address),
-        }
+/// Its address and the number of its associations.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("local_address", &self.local_address())
+            .field("associations", &self.core.lock().associations.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -229,16 +210,6 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.core.release();
     }
-}
-
-/// The addresses of a name, at least one.
-async fn look_up(target: String) -> Result<Vec<SocketAddr>, ConnectError> {
-    let source = match tokio::net::lookup_host(&target).await.map(Vec::from_iter) {
-        Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
-        Ok(_) => std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"),
-        Err(error) => error,
-    };
-    Err(ConnectError::Address { target, source })
 }
 
 /// What an endpoint has done so far, and how many associations it has now.

@@ -86,14 +86,16 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         core.socket.count_received(&datagrams);
         since_yield += datagrams.len();
 
-        // A panic must not end the receiver, which serves everybody.
-        if catch_unwind(AssertUnwindSafe(|| core.route(now(), &mut datagrams, &mut routed))).is_err() {
-            tracing::error!("a fault has lost a batch of datagrams: please report it");
-            datagrams.clear();
-            routed.findings.answers.discard_unfinished();
+        while !datagrams.is_empty() {
+            // A panic must not end the receiver, which serves everybody.
+            if catch_unwind(AssertUnwindSafe(|| core.route(now(), &mut datagrams, &mut routed))).is_err() {
+                tracing::error!("a fault has lost a batch of datagrams: please report it");
+                datagrams.clear();
+                routed.findings.answers.discard_unfinished();
+            }
+            start_made(core, &mut routed);
+            hand_over(&mut routed, &mut wakers);
         }
-        start_made(core, &mut routed);
-        hand_over(&mut routed, &mut wakers);
         #[cfg(feature = "webrtc")]
         {
             if let Some(lobby) = &mut lobby {

@@ -10,6 +10,7 @@ use narrowboat_dcep::Role;
 use narrowboat_sctp::{AssociationHandle, CookieKeys, SignalledInit};
 use rand::Rng;
 
+use super::WayIn;
 use super::findings::Findings;
 use super::router::Router;
 use super::sessions::{Said, SessionKey, TransportKey};
@@ -292,7 +293,7 @@ impl Core {
             if table.accepted_when_connected.remove(&handle)
                 && let Some(shared) = table.associations.get(&handle).cloned()
             {
-                refused.extend(table.queue(&shared, &self.config));
+                refused.extend(table.queue(&shared, WayIn::Answered, &self.config));
             }
         }
         table.waiters.wake(Interest::Accept, &mut wakers);
@@ -322,7 +323,7 @@ impl Core {
         config.channels.peer_message_size_max =
             smaller(config.channels.peer_message_size_max, UNKNOWN_PEER_MESSAGE_SIZE_MAX);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &config);
-        let refused = table.queue(&shared, &self.config);
+        let refused = table.queue(&shared, WayIn::Direct, &self.config);
         table.waiters.wake(Interest::Accept, wakers);
         drop(table);
         // What has come with the last datagram of the handshake, the news that it is done before all.

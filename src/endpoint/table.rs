@@ -16,11 +16,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tracing::Instrument;
 
-use super::Incoming;
+use super::builder::Ways;
 use super::findings::Findings;
 use super::router::{Router, Verdict};
 #[cfg(feature = "webrtc")]
 use super::secure::SecurePart;
+use super::{Incoming, WayIn};
 use crate::association::{Input, Shared, Transport, drive_contained, leave, now, wake};
 use crate::config::Config;
 use crate::error::ConnectError;
@@ -32,6 +33,7 @@ use crate::waiters::{Interest, WaiterKey, Waiters};
 pub(crate) struct Core {
     pub(crate) socket: Socket,
     pub(crate) config: Config,
+    pub(crate) ways: Ways,
     /// What it takes to speak over DTLS, if it does.
     #[cfg(feature = "webrtc")]
     pub(crate) secure: Option<SecurePart>,
@@ -82,24 +84,30 @@ pub(crate) struct Routed {
 
 impl Core {
     /// An endpoint with one handle, for plain UDP.
-    pub(crate) fn plain(socket: Socket, config: Config, runtime: Handle) -> io::Result<Arc<Self>> {
+    pub(crate) fn plain(socket: Socket, config: Config, ways: Ways, runtime: Handle) -> io::Result<Arc<Self>> {
         let seed = draw_seed()?;
-        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(), seed);
+        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(ways.plain), seed);
         Ok(Arc::new(Self {
             #[cfg(feature = "webrtc")]
             secure: None,
-            ..Self::new(socket, config, runtime, Router::Plain(Box::new(endpoint)), draw_seed()?)
+            ..Self::new(socket, config, ways, runtime, Router::Plain(Box::new(endpoint)), draw_seed()?)
         }))
     }
 
     /// An endpoint with one handle, for DTLS.
     #[cfg(feature = "webrtc")]
-    pub(crate) fn secure(socket: Socket, config: Config, runtime: Handle, secure: SecurePart) -> io::Result<Arc<Self>> {
+    pub(crate) fn secure(
+        socket: Socket,
+        config: Config,
+        ways: Ways,
+        runtime: Handle,
+        secure: SecurePart,
+    ) -> io::Result<Arc<Self>> {
         let router = Router::Secure(Box::new(secure.router()));
-        Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, runtime, router, draw_seed()?) }))
+        Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, ways, runtime, router, draw_seed()?) }))
     }
 
-    fn new(socket: Socket, config: Config, runtime: Handle, router: Router, seed: [u8; 32]) -> Self {
+    fn new(socket: Socket, config: Config, ways: Ways, runtime: Handle, router: Router, seed: [u8; 32]) -> Self {
         let table = Table {
             router,
             associations: HashMap::new(),
@@ -119,6 +127,7 @@ impl Core {
         Self {
             socket,
             config,
+            ways,
             #[cfg(feature = "webrtc")]
             secure: None,
             runtime,
@@ -134,14 +143,11 @@ impl Core {
         if table.is_closed {
             return Err(ConnectError::EndpointClosed);
         }
-        #[cfg(feature = "webrtc")]
-        let Router::Plain(endpoint) = &mut table.router else { return Err(ConnectError::TicketNeeded(remote)) };
-        #[cfg(not(feature = "webrtc"))]
-        let Router::Plain(endpoint) = &mut table.router;
-        let (handle, association) = endpoint.connect(now(), remote).map_err(|error| match error {
-            narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
-            narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
-        })?;
+        let mut dialled = table.dial(remote);
+        if matches!(dialled, Err(ConnectError::AlreadyConnected(_))) && table.make_way(remote) {
+            dialled = table.dial(remote);
+        }
+        let (handle, association) = dialled?;
         let shared =
             Shared::new(association, Role::Client, Transport::Plain(Route { remote, local: None }), &self.config);
         table.associations.insert(handle, Arc::clone(&shared));
@@ -154,8 +160,9 @@ impl Core {
     pub(crate) fn route(&self, now: Instant, batch: &mut Vec<Datagram>, routed: &mut Routed) {
         let mut table = self.lock();
         let mut last = None;
-        for datagram in batch.drain(..) {
-            match table.router.route(now, datagram, &mut routed.findings.answers) {
+        let end = first_to_wait(batch);
+        for datagram in batch.drain(..end) {
+            match table.route(now, datagram, &mut routed.findings.answers) {
                 Verdict::Existing(handle, input) => {
                     match routed.runs.last_mut() {
                         Some((_, count)) if last == Some(handle) => *count += 1,
@@ -170,12 +177,12 @@ impl Core {
                 Verdict::New(handle, association, route) => {
                     let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
                     table.associations.insert(handle, Arc::clone(&shared));
-                    routed.refused.extend(table.queue(&shared, &self.config));
+                    routed.refused.extend(table.queue(&shared, WayIn::Plain, &self.config));
                     routed.made.push((handle, shared));
                 }
                 #[cfg(feature = "webrtc")]
                 Verdict::Stranger(datagram) => {
-                    let has_room = table.has_room_for(datagram.route.remote.ip(), &self.config);
+                    let has_room = table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
                     routed.strangers.push((datagram, has_room));
                 }
                 Verdict::Done => {}
@@ -331,12 +338,65 @@ impl Core {
     }
 }
 
+/// How many datagrams may be sorted before the first of them is handed over: all, but for an INIT behind another packet of
+/// its sender. That packet may end the association, and the INIT begin the next one.
+fn first_to_wait(batch: &[Datagram]) -> usize {
+    let is_init = |datagram: &Datagram| datagram.bytes.get(12) == Some(&1) && begins_association(datagram);
+    let follows = |(index, init): (usize, &Datagram)| {
+        let before = batch.get(..index).unwrap_or_default();
+        before.iter().any(|datagram| datagram.route.remote == init.route.remote && !is_init(datagram)).then_some(index)
+    };
+    let mut inits = batch.iter().enumerate().filter(|(_, datagram)| is_init(datagram));
+    inits.find_map(follows).unwrap_or(batch.len())
+}
+
+/// True if the first chunk of a packet is INIT without a tag, or COOKIE ECHO (RFC 9260 §5.1).
+fn begins_association(datagram: &Datagram) -> bool {
+    matches!(datagram.bytes.get(4..13), Some([0, 0, 0, 0, _, _, _, _, 1] | [_, _, _, _, _, _, _, _, 10]))
+}
+
 impl Table {
+    /// Says what becomes of a datagram. An association over plain UDP that has ended makes way for the next one with its
+    /// peer, though its driver may not be done; its own last packet is the answer to anything else.
+    fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut super::answers::Answers) -> Verdict {
+        let verdict = self.router.route(now, datagram, answers);
+        let Verdict::Existing(handle, Input::Datagram(datagram)) = verdict else { return verdict };
+        let is_plain = matches!(self.router, Router::Plain(_));
+        if is_plain
+            && begins_association(&datagram)
+            && self.associations.get(&handle).is_some_and(|shared| shared.has_ended())
+        {
+            self.router.remove(handle);
+            return self.router.route(now, datagram, answers);
+        }
+        Verdict::Existing(handle, Input::Datagram(datagram))
+    }
+
+    fn dial(&mut self, remote: SocketAddr) -> Result<(AssociationHandle, narrowboat_sctp::Association), ConnectError> {
+        #[cfg(feature = "webrtc")]
+        let Router::Plain(endpoint) = &mut self.router else { return Err(ConnectError::TicketNeeded(remote)) };
+        #[cfg(not(feature = "webrtc"))]
+        let Router::Plain(endpoint) = &mut self.router;
+        endpoint.connect(now(), remote).map_err(|error| match error {
+            narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
+            narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
+        })
+    }
+
+    /// Lets go of the association over plain UDP with this peer, if it has ended. Returns true if it has.
+    fn make_way(&mut self, remote: SocketAddr) -> bool {
+        let has_ended = |shared: &Shared| {
+            matches!(shared.transport, Transport::Plain(route) if route.remote == remote) && shared.has_ended()
+        };
+        let found = self.associations.iter().find(|(_, shared)| has_ended(shared)).map(|(handle, _)| *handle);
+        found.inspect(|handle| self.router.remove(*handle)).is_some()
+    }
+
     /// Whether one more peer without signalling may come from this address.
     #[cfg(feature = "webrtc")]
-    fn has_room_for(&self, ip: std::net::IpAddr, config: &Config) -> bool {
+    fn has_room_for(&self, ip: std::net::IpAddr, ways: Ways, config: &Config) -> bool {
         let Router::Secure(router) = &self.router else { return false };
-        config.accept
+        ways.direct
             && !self.is_closed
             && router.len() < config.associations_max
             && router.count_at(ip) < config.associations_per_address_max
@@ -344,8 +404,8 @@ impl Table {
 
     /// Lets an association of a peer wait to be accepted; or returns it, if there is no room.
     #[must_use = "it is to be refused, after the lock"]
-    pub(super) fn queue(&mut self, shared: &Arc<Shared>, config: &Config) -> Option<Incoming> {
-        let incoming = Incoming::new(Arc::clone(shared));
+    pub(super) fn queue(&mut self, shared: &Arc<Shared>, way: WayIn, config: &Config) -> Option<Incoming> {
+        let incoming = Incoming::new(Arc::clone(shared), way);
         if self.is_closed || self.incoming.len() >= config.accept_queue_max {
             return Some(incoming);
         }

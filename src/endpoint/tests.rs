@@ -70,16 +70,18 @@ async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fau
 }
 
 #[tokio::test]
-async fn m06_a_panic_ends_one_association_only_over_plain_udp() {
+async fn l08_a_panic_ends_one_association_only_over_plain_udp() {
     for fault in [Fault::Receive, Fault::Turn, Fault::Command] {
-        a_panic_ends_one_association(|| Endpoint::builder().bind("127.0.0.1:0"), fault).await;
+        a_panic_ends_one_association(|| Endpoint::builder().bind("127.0.0.1:0").accept_plain(), fault).await;
     }
 }
 
 #[cfg(feature = "webrtc")]
 #[tokio::test]
-async fn m06_a_panic_ends_one_association_only_over_dtls() {
-    let builder = || Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap());
+async fn l08_a_panic_ends_one_association_only_over_dtls() {
+    let builder = || {
+        Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap()).accept_direct()
+    };
     for fault in [Fault::Receive, Fault::Turn, Fault::Command] {
         a_panic_ends_one_association(builder, fault).await;
     }

@@ -24,9 +24,13 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// The endpoint has no identity, or this machine has no address that peers could reach.
+    /// The endpoint has no identity or does not [accept](crate::EndpointBuilder::accept_direct) peers that come with a
+    /// ticket, or this machine has no address that peers could reach.
     pub fn ticket(&self) -> Result<Ticket, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
+        if !self.core.ways.direct {
+            return Err(SignalError::DirectNotAccepted);
+        }
         Ticket::new(self.candidates(part)?, part.identity.fingerprint()).map_err(|_| SignalError::NoAddress)
     }
 

@@ -34,8 +34,10 @@ pub(crate) const PREFIX_LIBP2P: &str = "libp2p+webrtc+v2/";
 /// Which fragments a server takes for direct mode.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Prefixes {
-    /// libp2p's too. Ours are always taken.
+    /// libp2p's too.
     pub(crate) libp2p: bool,
+    /// None at all: direct mode was not asked for.
+    pub(crate) is_closed: bool,
 }
 
 /// The two ends of a direct association as the user name of a check names them.
@@ -53,6 +55,9 @@ impl<'a> DirectName<'a> {
     /// Reads a user name whose fragments are valid already. `None` if the prefix is unknown, or what follows is no
     /// password (22 to 256 ice-chars, prefix included).
     pub(crate) fn parse(username: Username<'a>, prefixes: Prefixes) -> Option<Self> {
+        if prefixes.is_closed {
+            return None;
+        }
         let Username { to: server, from: client_ufrag } = username;
         let libp2p = || server.strip_prefix(PREFIX_LIBP2P).filter(|_| prefixes.libp2p);
         let client_pwd = server.strip_prefix(PREFIX).or_else(libp2p)?;
@@ -131,7 +136,7 @@ mod tests {
     use super::*;
     use crate::webrtc::stun::{Class, TransactionId, Writer};
 
-    const LIBP2P: Prefixes = Prefixes { libp2p: true };
+    const LIBP2P: Prefixes = Prefixes { libp2p: true, is_closed: false };
 
     fn parse(username: &str, prefixes: Prefixes) -> Option<(String, String)> {
         let name = DirectName::parse(Username::parse(username.as_bytes())?, prefixes)?;

@@ -22,8 +22,14 @@ impl Pair {
     }
 
     pub async fn with(config: Config) -> Self {
-        let bind =
-            || Endpoint::builder().bind("127.0.0.1:0").config(config.clone()).build().expect("a port on loopback");
+        let bind = || {
+            Endpoint::builder()
+                .bind("127.0.0.1:0")
+                .config(config.clone())
+                .accept_plain()
+                .build()
+                .expect("a port on loopback")
+        };
         let (client, server) = (bind(), bind());
         let (a, incoming) = tokio::join!(client.connect(server.local_address()), server.accept());
         let b = incoming.expect("the endpoint accepts").await.expect("a handshake on loopback");

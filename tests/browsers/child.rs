@@ -69,7 +69,8 @@ pub async fn serve() -> Result<()> {
     let arguments = std::env::var(SERVICE)?;
     let (port, identity) = arguments.split_once(' ').ok_or("no port")?;
     let address = format!("127.0.0.1:{port}");
-    let endpoint = Endpoint::builder().bind(address).identity(Identity::load_or_create(identity)?).build()?;
+    let endpoint =
+        Endpoint::builder().bind(address).identity(Identity::load_or_create(identity)?).accept_direct().build()?;
     println!("{}", crate::link::ticket(&endpoint.ticket()?));
     let accepting = endpoint.clone();
     tokio::spawn(async move {

@@ -45,7 +45,7 @@ impl Link {
 
 /// A service on a loopback port of its own, which knows browsers.
 pub fn service() -> EndpointBuilder {
-    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().expect("an identity"))
+    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().expect("an identity")).accept_direct()
 }
 
 /// Connects a page that has made its peer connection, and a channel at least.

@@ -18,7 +18,7 @@ use narrowboat::{Association, Bytes, DataChannel, Endpoint, EndpointBuilder, Ide
 
 /// An endpoint on loopback with an identity of its own.
 pub fn builder() -> EndpointBuilder {
-    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().unwrap())
+    Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().unwrap()).accept_direct()
 }
 
 pub fn bind() -> Endpoint {

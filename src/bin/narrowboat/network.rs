@@ -24,11 +24,13 @@ static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
 /// Waits for peers, and tells whoever started the command where: `what` is what it does for them, like "receiving". A peer
 /// may have so many channels.
 pub(crate) async fn listen(arguments: &Listen, channels_max: usize, what: &str) -> Result<Endpoint, Failure> {
-    let mut builder = builder(true).max_channels(channels_max).bind(address::local(&arguments.listen)?);
+    let mut builder = builder().max_channels(channels_max).bind(address::local(&arguments.listen)?);
     if let Some(path) = arguments.identity.clone() {
         // It may be a pipe, which has to be waited for.
         let identity = tokio::task::spawn_blocking(move || Ok(Identity::load_or_create(path)?));
-        builder = builder.identity(joined(identity.await)?);
+        builder = builder.identity(joined(identity.await)?).accept_direct();
+    } else {
+        builder = builder.accept_plain();
     }
     for address in &arguments.advertise {
         builder = builder.advertise(*address);
@@ -65,7 +67,7 @@ pub(crate) async fn dial(target: &Target) -> Result<Association, Failure> {
     };
     let identity = ticket.map(|_| Identity::generate()).transpose()?;
     let bind = |address| {
-        let builder = builder(false).bind(address);
+        let builder = builder().bind(address);
         build(match &identity {
             Some(identity) => builder.identity(identity.clone()),
             None => builder,
@@ -102,8 +104,8 @@ pub(crate) async fn abort(reason: &str) {
 }
 
 /// Limits for a person who waits: a peer that has vanished is given up after about half a minute.
-fn builder(accept: bool) -> EndpointBuilder {
-    let mut config = Config { accept, ..Config::default() };
+fn builder() -> EndpointBuilder {
+    let mut config = Config::default();
     config.association.association_max_retransmits = 6;
     config.association.heartbeat_interval = Some(Duration::from_secs(5));
     Endpoint::builder().config(config)
