@@ -72,7 +72,7 @@ impl Lobby {
             candidate.handle_timeout(now);
             while let Some(flight) = candidate.poll_transmit() {
                 answers.buffer().extend_from_slice(&flight);
-                answers.push(Route { remote, local: None });
+                answers.push(Route { remote, local: candidate.local });
             }
         });
     }
@@ -165,6 +165,7 @@ impl Lobby {
             return None;
         }
         let candidate = self.handshakes.candidate(remote)?;
+        candidate.local = datagram.route.local;
         candidate.handle_datagram(now, &datagram.bytes);
         while let Some(flight) = candidate.poll_transmit() {
             answers.buffer().extend_from_slice(&flight);
@@ -238,4 +239,54 @@ fn is_handshake(datagram: &[u8]) -> bool {
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use narrowboat_sctp::Ecn;
+
+    use super::*;
+    use crate::webrtc::Reachability;
+    use crate::webrtc::direct::Prefixes;
+    use crate::webrtc::dtls::Versions;
+    use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, parameters};
+    use crate::webrtc::stats::SecureCounters;
+
+    /// A service on all addresses would answer from another one than the peer has asked, where a firewall stops it.
+    #[test]
+    fn a_flight_that_is_repeated_leaves_from_the_address_that_the_peer_uses() {
+        let mut now = Instant::now();
+        let context = Arc::new(Context {
+            parameters: parameters(PASSIVE, Versions::Both),
+            prefixes: Prefixes::default(),
+            counters: Arc::new(SecureCounters::default()),
+            reachability: Reachability::new(now, &[3; 32]),
+        });
+        let mut lobby = Lobby::new(now, context, 7);
+        let mut client =
+            Dtls::new(now, parameters(ACTIVE, Versions::Only12), Role::Active, ExpectedPeer::Anyone, false);
+        let (remote, local) = (SocketAddr::from(([192, 0, 2, 1], 4000)), Some([192, 0, 2, 200].into()));
+        let route = Route { remote, local };
+        let mut answers = Answers::default();
+        let mut flights = 0;
+        for _ in 0..200 {
+            // The client hears the first answer, which may ask for a cookie, and nothing of what is repeated.
+            while let Some(bytes) = client.poll_transmit().filter(|_| flights < 2) {
+                let datagram = Datagram { route, ecn: Ecn::NotCe, bytes: bytes.into() };
+                assert!(lobby.handle(now, &datagram, true, &mut answers).is_none());
+            }
+            now += Duration::from_millis(50);
+            lobby.handle_timeout(now, &mut answers);
+            for (route, answer) in std::mem::take(&mut answers).take() {
+                assert_eq!((route.remote, route.local), (remote, local));
+                flights += 1;
+                if flights < 2 {
+                    client.handle_datagram(now, &answer);
+                }
+            }
+        }
+        assert!(flights > 2, "{flights} flights: nothing was repeated");
+    }
 }

@@ -1,5 +1,6 @@
 //! A peer that has not yet proved that it is where its datagrams say.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::webrtc::dtls::Dtls;
@@ -39,6 +40,8 @@ impl Budget {
 pub(crate) struct Candidate<T> {
     pub(crate) value: T,
     pub(crate) budget: Budget,
+    /// The address of this machine that the peer uses, which repeated flights leave from too.
+    pub(crate) local: Option<IpAddr>,
     /// True if the peer has shown that it receives at its address, before its handshake.
     pub(crate) is_proved: bool,
 }

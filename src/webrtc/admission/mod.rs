@@ -227,7 +227,7 @@ impl<T> Admission<T> {
         self.ages.push_back(&mut self.by_age, slot);
         self.shares.add(source, slot);
         self.unproved += usize::from(!is_proved);
-        let candidate = Candidate { value: make(), budget: Budget::default(), is_proved };
+        let candidate = Candidate { value: make(), budget: Budget::default(), local: None, is_proved };
         let place = self.slots.get_mut(slot as usize)?;
         let expires = now + self.config.lifetime;
         Some(&mut place.insert(Slot { address, expires, candidate }).candidate)
