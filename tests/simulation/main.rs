@@ -3,6 +3,8 @@
 //! - `SIM_SEEDS=2000 cargo test --release --test simulation` runs that many seeds, `SIM_FIRST=50000` others.
 //! - `SIM_SEED=17 cargo test --release --test simulation seeds -- --nocapture` replays one, and tells all that happens.
 //!
+//! `SIM_BASE=1` leaves out what `Options::draw_all` adds to `Options::draw`, as `regressions` does.
+//!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks after each step what must hold:
 //! `model` what is delivered, `observer` (with `outgoing`, `incoming`, `resets`) what is on the wire, read by a parser of
@@ -84,19 +86,20 @@ use trace::Verbosity;
 #[test]
 fn seeds() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().map(|seed| seed.parse().expect("SIM_SEED is a number")) {
-        let options = Options::draw(seed);
+        let is_base = std::env::var("SIM_BASE").is_ok();
+        let options = if is_base { Options::draw(seed) } else { Options::draw_all(seed) };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw);
+    check_all(seeds_from_environment(), Options::draw_all);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw(seed);
+        let options = Options::draw_all(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

@@ -157,6 +157,43 @@ impl Options {
         }
     }
 
+    /// As [`draw`](Self::draw), which draws the same for a seed for ever, with kinds of trouble that were added later.
+    pub(crate) fn draw_all(seed: u64) -> Self {
+        let mut options = Self::draw(seed);
+        let prng = &mut Prng::new(seed ^ 0x6f75_7461_6765);
+        if prng.chance(30 * PERCENT) {
+            options.add_outage(prng);
+        }
+        options
+    }
+
+    /// The network is away for up to 100 s, in one direction or both, from any moment on. Time-outs are those that users
+    /// have, so that the outage is compared with them.
+    fn add_outage(&mut self, prng: &mut Prng) {
+        let from = START + prng.below(self.chaos);
+        let outage = (from, from + prng.below(100 * SECOND + 1));
+        let direction = prng.below(3);
+        for (index, link) in self.links.iter_mut().enumerate() {
+            if direction != index as u64 {
+                link.faults.blackholes.push(outage);
+            }
+        }
+        let defaults = Config::default();
+        for config in &mut self.config {
+            config.reset_timeout = defaults.reset_timeout;
+            if prng.coin() {
+                config.association_max_retransmits = defaults.association_max_retransmits;
+                (config.rto_min, config.rto_max) = (defaults.rto_min, defaults.rto_max);
+                config.rto_initial = defaults.rto_initial;
+            }
+        }
+        self.close_timeout = narrowboat_dcep::Config::default().close_timeout;
+        // It ends before the network heals in most runs, so that there is life after it.
+        if prng.chance(70 * PERCENT) {
+            self.chaos = self.chaos.max(outage.1 - START + SECOND);
+        }
+    }
+
     pub(crate) fn config_of(&self, node: usize) -> &Config {
         &self.config[node.min(1)]
     }

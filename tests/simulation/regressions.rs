@@ -56,3 +56,16 @@ fn seed_56541_streams_that_the_handshake_takes_away_leave_nothing() {
 fn seed_53850_nobody_asks_a_peer_that_has_vanished() {
     replay(53_850);
 }
+
+/// An end gave its reset up after a second without an answer, while the peer had performed it and used the stream again:
+/// the new channel was never seen.
+#[test]
+fn seed_14045_a_reset_that_is_not_answered_for_long() {
+    replay(14_045);
+}
+
+/// As above, and the other end's channel ended with an error.
+#[test]
+fn seed_33377_a_reset_that_is_not_answered_for_long() {
+    replay(33_377);
+}

@@ -1,5 +1,6 @@
 //! Reads all that can be found in a datagram, writes it, reads that, and compares. Shared by the tests of the codec and
 //! by the fuzz target `packet`.
+#![allow(dead_code, reason = "each test file and fuzz target uses its own part of it")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
 
 use narrowboat_sctp::wire::{
@@ -35,7 +36,6 @@ pub(crate) fn check_datagram(datagram: &[u8]) {
 }
 
 /// Checks one chunk whose type and flags are the first two bytes.
-#[allow(dead_code, reason = "an entry function of a fuzz target")]
 pub(crate) fn check_chunk(chunk: &[u8]) {
     if let Some((&[kind, flags], value)) = chunk.split_first_chunk() {
         check_value(ChunkType(kind), flags, value);
