@@ -112,8 +112,8 @@ impl Snapshot {
     pub(crate) fn whole(stack: &Stack) -> Self {
         let mut internals = without_stats(&format!("{:?}", stack.association()));
         if stack.association().is_over()
-            && let Some(start) = internals.find("standalone: [")
-            && let Some(end) = internals[start..].find("], init")
+            && let Some(start) = internals.find("packets: PacketQueue {")
+            && let Some(end) = internals[start..].find("}, init")
         {
             internals.replace_range(start..start + end, "");
         }

@@ -190,6 +190,11 @@ impl World {
         }
         let longest = self.settling_bound();
         self.run_until(self.now + longest.min(20 * SECOND));
+        // Whose peer ended in the middle of the handshake, without an endpoint that says so, goes on asking for a while.
+        let is_dialling = |session: &crate::session::Session| session.app.ended.is_none() && !session.app.connected;
+        if self.nodes.iter().flat_map(|node| node.sessions.values()).any(is_dialling) {
+            return;
+        }
         self.quiet = true;
         let before = self.network.packets;
         self.run_until(self.now + self.options.idle);

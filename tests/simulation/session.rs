@@ -150,6 +150,8 @@ impl Session {
 
     pub(crate) fn on_path_changed(&mut self, turn: &Turn<'_>) {
         self.stack.path_changed(turn.now);
+        // The transport has shown that the peer is there, and what was counted on the old path is forgotten.
+        (self.expirations, self.lived_at) = (0, turn.now);
         self.check_transition(turn);
     }
 
