@@ -318,7 +318,7 @@ fn steps(packets: usize) -> Vec<usize> {
     steps
 }
 
-fn outages() -> Vec<u64> {
+fn outages() -> Vec<u32> {
     if cfg!(debug_assertions) { vec![0, 24, 31, 40, 74] } else { (0..=100).collect() }
 }
 
@@ -328,7 +328,7 @@ struct Row {
     slowest: Duration,
 }
 
-fn row(transport: Transport, outage: u64) -> Row {
+fn row(transport: Transport, outage: Duration) -> Row {
     let mut row = Row::default();
     for closer in [Closer::A, Closer::B, Closer::Both] {
         for load in [Load::Idle, Load::AtA, Load::AtBoth] {
@@ -337,7 +337,6 @@ fn row(transport: Transport, outage: u64) -> Row {
             }
             for step in steps(packets(closer, load)) {
                 for cut in [Cut::FromA, Cut::FromB, Cut::Both] {
-                    let outage = outage as u32 * SECOND;
                     let (verdict, recovery) = run(Case { transport, closer, load, cut, step, outage });
                     *row.verdicts.entry(verdict).or_default() += 1;
                     row.slowest = row.slowest.max(recovery);
@@ -351,7 +350,7 @@ fn row(transport: Transport, outage: u64) -> Row {
 fn table(transport: Transport) {
     println!("{transport:?}: outage, closed at both ends, ended at both ends (after one had closed), slowest close");
     for outage in outages() {
-        let row = row(transport, outage);
+        let row = row(transport, outage * SECOND);
         let count = |verdict| row.verdicts.get(&verdict).copied().unwrap_or_default();
         let (closed, ended) = (count(Verdict::Closed), count(Verdict::Ended));
         let late = count(Verdict::EndedAfterOneClosed);

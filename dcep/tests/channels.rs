@@ -1,5 +1,7 @@
 //! Opening channels and exchanging messages (RFC 8831 §6.5, §6.6, RFC 8832 §6).
 
+#![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
+
 mod pair;
 
 use std::time::Duration;

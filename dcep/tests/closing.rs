@@ -1,5 +1,7 @@
 //! The closing procedure (RFC 8831 §6.7, W3C §6.2.4), case by case.
 
+#![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
+
 mod pair;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Stream ids serve one channel after another, and nothing is left of any (attacks G11, J08, J16).
 
+#![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
+
 mod pair;
 
 use std::collections::BTreeSet;

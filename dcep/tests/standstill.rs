@@ -1,5 +1,7 @@
 //! Ends that do not read, windows that are closed, a peer that starts again: nothing waits for ever without a reason.
 
+#![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
+
 mod pair;
 
 use std::sync::Arc;

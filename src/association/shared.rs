@@ -263,7 +263,6 @@ impl Shared {
     }
 
     #[cfg(test)]
-    #[expect(clippy::panic, reason = "a test wants it")]
     fn inject(&self, place: Fault) {
         let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if fault.take_if(|fault| *fault == place).is_some() {

@@ -1,5 +1,4 @@
 //! A panic while one association is served ends that association only.
-#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::future::Future;
 use std::time::Duration;

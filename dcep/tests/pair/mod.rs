@@ -110,7 +110,6 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(setup: Setup) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
         let now = Instant::now();
         let Setup { sctp, channels, roles, delay } = setup;
         let mut index = 0;
