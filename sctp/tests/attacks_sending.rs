@@ -5,6 +5,8 @@
 mod pair;
 mod victim;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, ChunkType as C};
 use narrowboat_sctp::{
@@ -95,8 +97,8 @@ fn e04_gap_blocks_that_cannot_be() {
     }
 }
 
-/// Many chunks outstanding, behind a congestion window that has been opened for them.
-fn with_very_many(count: usize) -> Victim {
+/// An association whose congestion window has room for many chunks of a byte.
+fn with_window_for(count: usize) -> Victim {
     let config = Config { mtu: 60_000, send_buffer: 64 << 20, stream_send_buffer: 64 << 20, ..Config::default() };
     let mut victim = Victim::with_config(State::Established, config);
     let mut acked = 0;
@@ -112,6 +114,12 @@ fn with_very_many(count: usize) -> Victim {
         }
     }
     victim.tsn = Tsn(victim.tsn.0.wrapping_add(u32::try_from(acked).unwrap()));
+    victim
+}
+
+/// Many chunks outstanding.
+fn with_very_many(count: usize) -> Victim {
+    let mut victim = with_window_for(count);
     for _ in 0..count {
         victim.association.send(victim.now, 1, Ppid(53), Bytes::from_static(b"x"), SendOptions::default()).unwrap();
     }
@@ -158,6 +166,51 @@ fn e06_a_receiver_that_takes_back_what_it_reported() {
     victim.send(&[sack(tsn(&victim, 5), 1 << 20, &[])]);
     assert_eq!(victim.association.stats().flight_size, 0);
     assert_eq!(victim.association.state(), State::Established);
+}
+
+#[test]
+fn e22_more_ordered_messages_of_a_stream_than_there_are_sequence_numbers() {
+    const OUTSTANDING_MAX: usize = 32_768;
+    let mut victim = with_window_for(80_000);
+    let send = |victim: &mut Victim, stream, unordered| {
+        let options = SendOptions { unordered, ..SendOptions::default() };
+        victim.association.send(victim.now, stream, Ppid(53), Bytes::from_static(b"x"), options).unwrap();
+    };
+    (0..70_000).for_each(|_| send(&mut victim, 2, false));
+    // By TSN, for some are repeated.
+    let mut seen = BTreeSet::new();
+    let mut of = |sent: &[Sent], stream: u8| {
+        let chunks = sent.iter().filter(|sent| sent.kind == C::DATA && sent.value[4..6] == [0, stream]);
+        chunks.filter(|sent| seen.insert(sent.value[..4].to_vec())).count()
+    };
+    let leave = |victim: &mut Victim| -> Vec<Sent> {
+        let mut sent = victim.poll();
+        (0..20).for_each(|_| sent.extend(victim.pass(MS)));
+        sent
+    };
+    let sent = leave(&mut victim);
+    assert_eq!(of(&sent, 2), OUTSTANDING_MAX, "RFC 9260 §6.1");
+    // Other streams, and unordered messages of another, go on.
+    (0..100).for_each(|_| send(&mut victim, 3, false));
+    (0..100).for_each(|_| send(&mut victim, 4, true));
+    let sent = leave(&mut victim);
+    assert_eq!([of(&sent, 2), of(&sent, 3), of(&sent, 4)], [0, 100, 100]);
+    // All of the first half but one is there, then all of it.
+    let half = u32::try_from(OUTSTANDING_MAX / 2).unwrap();
+    victim.association.handle_datagram(
+        victim.now,
+        Ecn::NotCe,
+        packet(victim.tag, &[sack(tsn(&victim, half - 2), 1 << 30, &[])]),
+    );
+    let sent = leave(&mut victim);
+    assert_eq!(of(&sent, 2), 0, "the first of the next half would be the 32,769th");
+    victim.association.handle_datagram(
+        victim.now,
+        Ecn::NotCe,
+        packet(victim.tag, &[sack(tsn(&victim, half - 1), 1 << 30, &[])]),
+    );
+    let sent = leave(&mut victim);
+    assert_eq!(of(&sent, 2), OUTSTANDING_MAX / 2);
 }
 
 /// Each pair of SACKs reports all but the first, then takes it back: 88 bytes.

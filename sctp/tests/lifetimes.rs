@@ -1,5 +1,4 @@
 //! Messages with a lifetime on a link that is too slow for them (RFC 3758, RFC 7496 §3.1).
-#![expect(clippy::print_stdout, reason = "what was measured")]
 
 mod pair;
 

@@ -42,7 +42,7 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
 mod tests {
     use super::super::loss::Transmission;
     use super::super::outstanding::Chunk;
-    use super::super::stream::QueuedMessage;
+    use super::super::queued::QueuedMessage;
     use super::*;
 
     #[test]

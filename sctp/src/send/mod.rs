@@ -6,6 +6,7 @@ mod forward_tsn;
 mod loss;
 mod outstanding;
 mod pacer;
+mod queued;
 mod ranges;
 mod recovery;
 mod retransmission;

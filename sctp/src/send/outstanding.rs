@@ -6,8 +6,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
+use super::queued::{Fragment, Limit, MessageHeader};
 use super::ranges::Ranges;
-use super::stream::{Fragment, Limit, MessageHeader};
 use crate::effort;
 use crate::message::StreamId;
 use crate::serial::Tsn;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::outstanding::{Chunk, Fate};
+use super::queued::Limit;
 use super::recovery::{Progress, Recovery};
-use super::stream::Limit;
 use super::{Allowance, Sender};
 use crate::path::Rto;
 

@@ -38,6 +38,9 @@ impl Sender {
         if cumulative >= self.outstanding.next() {
             return Err(Violation::AckOfUnsentTsn);
         }
+        // A gap block beyond what was sent is no reason to end the association: unlike the Cumulative TSN Ack, which cannot be
+        // taken back, it is only a hint (§6.2). The whole SACK is dropped, since nothing in it can be trusted; what it
+        // acknowledges cumulatively comes again with the next one, which also counts for T3.
         let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
         if !sack.has_valid_gap_blocks() || cumulative + highest >= self.outstanding.next() {
             return Ok(SackOutcome::Dropped);
@@ -113,6 +116,7 @@ impl Sender {
             loss.on_acked(now, position, chunk, rto, &mut learned);
         });
         loss.on_cumulative_advanced();
+        self.queues.on_acknowledged(cumulative);
         self.recovery.take_if(|recovery| recovery.is_over(cumulative));
         Ok(true)
     }
@@ -127,6 +131,7 @@ impl Sender {
                 loss.on_acked(now, position, chunk, rto, &mut learned);
             });
             loss.on_cumulative_advanced();
+            self.queues.on_acknowledged(cumulative);
         }
         let mut reported = 0;
         for block in sack.gap_blocks() {

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::charge::{CHUNK_OVERHEAD, STREAM_OVERHEAD, chunks, push_back, shrink};
+use super::charge::{CHUNK_OVERHEAD, STREAM_OVERHEAD, push_back, shrink};
+use super::queued::{Fragment, Limit, MessageHeader, Next, QueuedMessage, charge};
 use super::scheduler::{RoundRobin, Scheduler};
 use super::stream_map::StreamMap;
 use crate::event::Event;
@@ -20,80 +21,10 @@ const FRAGMENT_LEN_MIN: usize = 256;
 /// Slots that the empty queues of all streams together keep, so that a message now and then needs no allocation.
 const SLOTS_KEPT: usize = 64;
 
-/// When a message is given up (RFC 3758 §4.1, RFC 7496 §3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    Never,
-    Retransmits(u32),
-    Until(Instant),
-}
-
-impl Limit {
-    /// A message is alive during its whole lifetime, which may be zero: it then leaves at once or never.
-    pub(crate) fn is_expired(self, now: Instant) -> bool {
-        matches!(self, Self::Until(deadline) if deadline < now)
-    }
-}
-
-/// What all fragments of a message share.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MessageHeader {
-    /// Counts messages of the association; tells which fragments belong together.
-    pub(crate) key: u64,
-    pub(crate) stream: StreamId,
-    /// 0 if unordered.
-    pub(crate) ssn: Ssn,
-    pub(crate) ppid: Ppid,
-    pub(crate) unordered: bool,
-    pub(crate) immediate: bool,
-    pub(crate) limit: Limit,
-    /// Bytes in the whole message.
-    pub(crate) len: usize,
-}
-
-/// The message whose turn it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Next {
-    pub(crate) stream: StreamId,
-    pub(crate) key: u64,
-    pub(crate) limit: Limit,
-    /// Bytes that have not been cut.
-    pub(crate) left: usize,
-    /// Whether some fragments have been sent.
-    pub(crate) is_begun: bool,
-}
-
-/// A piece of a message, about to get a TSN.
-#[derive(Debug)]
-pub(crate) struct Fragment {
-    pub(crate) message: MessageHeader,
-    pub(crate) payload: Bytes,
-    pub(crate) beginning: bool,
-    pub(crate) ending: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct QueuedMessage {
-    header: MessageHeader,
-    /// What has not been cut yet.
-    rest: Bytes,
-}
-
-impl QueuedMessage {
-    fn is_begun(&self) -> bool {
-        self.rest.len() < self.header.len
-    }
-
-    /// What the send buffer counts for it.
-    fn charge(&self, chunk_max: usize) -> usize {
-        charge(self.rest.len(), chunk_max)
-    }
-}
-
-/// What the send buffer counts for so many bytes of a message that wait in a queue.
-fn charge(bytes: usize, chunk_max: usize) -> usize {
-    if bytes == 0 { 0 } else { bytes + chunks(bytes, chunk_max) * CHUNK_OVERHEAD }
-}
+/// Ordered messages of a stream that may be begun before those of the last but one such period are acknowledged: at most two
+/// periods of a stream are outstanding, 32,768 messages. RFC 9260 §6.1 allows 65,535; but a receiver that compares stream
+/// sequence numbers by serial arithmetic tells 32,768 in a row apart (RFC 1982 §3.2).
+const SSN_PERIOD: u16 = 1 << 14;
 
 #[derive(Debug, Default)]
 struct OutgoingStream {
@@ -104,6 +35,8 @@ struct OutgoingStream {
     low_threshold: usize,
     /// Position of the last chunk that was sent on this stream.
     last_position: Option<u64>,
+    /// Position of the last chunk that was sent before the current period of [`SSN_PERIOD`] messages began.
+    period_start: u64,
     resetting: bool,
     /// True if a message was refused because too much waits on this stream.
     was_refused: bool,
@@ -114,6 +47,21 @@ impl OutgoingStream {
     fn charge(&self) -> usize {
         self.buffered + self.messages.len() * CHUNK_OVERHEAD
     }
+
+    /// Returns true if the first message would begin a period of stream sequence numbers too early.
+    fn is_held(&self, acknowledged: u64) -> bool {
+        let is_start = self.next_ssn.0.is_multiple_of(SSN_PERIOD) && self.period_start > acknowledged;
+        is_start && self.messages.front().is_some_and(|message| !message.is_begun() && !message.header.unordered)
+    }
+
+    fn take_ssn(&mut self) -> Ssn {
+        let ssn = self.next_ssn;
+        if ssn.0.is_multiple_of(SSN_PERIOD) {
+            self.period_start = self.last_position.unwrap_or(0);
+        }
+        self.next_ssn = ssn.next();
+        ssn
+    }
 }
 
 /// The queues of all streams, and whose turn it is.
@@ -122,6 +70,8 @@ pub(crate) struct StreamQueues {
     streams: StreamMap<OutgoingStream>,
     scheduler: Box<dyn Scheduler>,
     totals: Totals,
+    /// Position of the Cumulative TSN Ack Point.
+    acknowledged: u64,
     next_key: u64,
 }
 
@@ -181,8 +131,13 @@ impl StreamQueues {
             streams: StreamMap::default(),
             scheduler: Box::<RoundRobin>::default(),
             totals: Totals { stream_max, chunk_max, ..Totals::default() },
+            acknowledged: 0,
             next_key: 0,
         }
+    }
+
+    pub(crate) fn on_acknowledged(&mut self, position: u64) {
+        self.acknowledged = position;
     }
 
     /// What the send buffer counts for the messages that wait.
@@ -312,10 +267,19 @@ impl StreamQueues {
 
     /// The message whose turn it is, those that expired before their first fragment was sent having been dropped.
     pub(crate) fn peek(&mut self, now: Instant, notices: &mut VecDeque<Event>) -> Option<Next> {
+        let mut held = 0;
         loop {
             let stream = self.scheduler.current()?;
-            let front = self.streams.get(&stream).and_then(|queue| queue.messages.front());
-            match front {
+            let queue = self.streams.get(&stream);
+            if queue.is_some_and(|queue| queue.is_held(self.acknowledged)) {
+                held += 1;
+                if held > self.scheduler.len() {
+                    return None;
+                }
+                self.scheduler.advance(true);
+                continue;
+            }
+            match queue.and_then(|queue| queue.messages.front()) {
                 Some(message) if message.is_begun() || !message.header.limit.is_expired(now) => {
                     let QueuedMessage { header: MessageHeader { key, limit, .. }, rest } = message;
                     let (left, is_begun) = (rest.len(), message.is_begun());
@@ -340,7 +304,7 @@ impl StreamQueues {
         let stream = self.scheduler.current()?;
         let slots_kept = SLOTS_KEPT / self.streams.len().max(1);
         let queue = self.streams.get_mut(&stream)?;
-        let message = queue.messages.front_mut()?;
+        let message = queue.messages.front()?;
         let beginning = !message.is_begun();
         let left = message.rest.len();
         let len = if left <= room {
@@ -351,10 +315,9 @@ impl StreamQueues {
         } else {
             return None;
         };
-        if beginning && !message.header.unordered {
-            message.header.ssn = queue.next_ssn;
-            queue.next_ssn = queue.next_ssn.next();
-        }
+        let ssn = if beginning && !message.header.unordered { Some(queue.take_ssn()) } else { None };
+        let message = queue.messages.front_mut()?;
+        message.header.ssn = ssn.unwrap_or(message.header.ssn);
         let mut header = message.header;
         let (payload, ending) = if len == left {
             // The last piece takes the message itself, without another reference to it.
@@ -436,7 +399,11 @@ impl StreamQueues {
 
     /// Drops everything, as when the association ends.
     pub(crate) fn clear(&mut self) {
-        *self = Self { next_key: self.next_key, ..Self::new(self.totals.stream_max, self.totals.chunk_max) };
+        *self = Self {
+            next_key: self.next_key,
+            acknowledged: self.acknowledged,
+            ..Self::new(self.totals.stream_max, self.totals.chunk_max)
+        };
     }
 
     fn remove_turn(&mut self, stream: StreamId) {

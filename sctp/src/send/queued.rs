@@ -1,0 +1,84 @@
+//! Messages that wait, and the pieces that they are cut into.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::charge::{CHUNK_OVERHEAD, chunks};
+use crate::message::{Ppid, StreamId};
+use crate::serial::Ssn;
+
+/// When a message is given up (RFC 3758 §4.1, RFC 7496 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Never,
+    Retransmits(u32),
+    Until(Instant),
+}
+
+impl Limit {
+    /// A message is alive during its whole lifetime, which may be zero: it then leaves at once or never.
+    pub(crate) fn is_expired(self, now: Instant) -> bool {
+        matches!(self, Self::Until(deadline) if deadline < now)
+    }
+}
+
+/// What all fragments of a message share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageHeader {
+    /// Counts messages of the association; tells which fragments belong together.
+    pub(crate) key: u64,
+    pub(crate) stream: StreamId,
+    /// 0 if unordered.
+    pub(crate) ssn: Ssn,
+    pub(crate) ppid: Ppid,
+    pub(crate) unordered: bool,
+    pub(crate) immediate: bool,
+    pub(crate) limit: Limit,
+    /// Bytes in the whole message.
+    pub(crate) len: usize,
+}
+
+/// The message whose turn it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Next {
+    pub(crate) stream: StreamId,
+    pub(crate) key: u64,
+    pub(crate) limit: Limit,
+    /// Bytes that have not been cut.
+    pub(crate) left: usize,
+    /// Whether some fragments have been sent.
+    pub(crate) is_begun: bool,
+}
+
+/// A piece of a message, about to get a TSN.
+#[derive(Debug)]
+pub(crate) struct Fragment {
+    pub(crate) message: MessageHeader,
+    pub(crate) payload: Bytes,
+    pub(crate) beginning: bool,
+    pub(crate) ending: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct QueuedMessage {
+    pub(super) header: MessageHeader,
+    /// What has not been cut yet.
+    pub(super) rest: Bytes,
+}
+
+impl QueuedMessage {
+    pub(super) fn is_begun(&self) -> bool {
+        self.rest.len() < self.header.len
+    }
+
+    /// What the send buffer counts for it.
+    pub(super) fn charge(&self, chunk_max: usize) -> usize {
+        charge(self.rest.len(), chunk_max)
+    }
+}
+
+/// What the send buffer counts for so many bytes of a message that wait in a queue.
+pub(super) fn charge(bytes: usize, chunk_max: usize) -> usize {
+    if bytes == 0 { 0 } else { bytes + chunks(bytes, chunk_max) * CHUNK_OVERHEAD }
+}
