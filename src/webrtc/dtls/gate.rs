@@ -1,10 +1,12 @@
 //! What may reach the DTLS implementation. It is told everything that is authenticated or that a handshake cannot do
 //! without, and nothing that a stranger could send to end an association or to fill its queues.
 
+use super::hello::{is_client_hello, is_plausible_client_hello, is_plausible_server_hello};
 use super::record::{
     ACK, ALERT, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HELLO_VERIFY_REQUEST, HandshakeHeader, Record, Records,
     SERVER_HELLO,
 };
+use super::{Role, Version};
 
 /// Bytes of a datagram at most. No path of the Internet carries much more than 1,500 in one piece; together with
 /// [`QUEUE_MAX`] it bounds what a handshake may hold.
@@ -18,6 +20,11 @@ pub(super) const QUEUE_MAX: usize = 32;
 /// key share 1,500.
 const MESSAGE_LEN_MAX: u32 = 16_384;
 
+/// Pieces of messages, and records that are no messages, taken in from what is in the clear during a handshake. The
+/// implementation holds them until it has use for them, and gives up when its queue is full: with the few whole messages
+/// that a step may send they stay below [`QUEUE_MAX`].
+const PIECES_MAX: u32 = 20;
+
 /// Plaintext handshake records taken in after the handshake. The peer sends some if it did not hear that it is done; a
 /// stranger could make us answer for ever.
 const LATE_HANDSHAKES_MAX: u32 = 16;
@@ -29,7 +36,8 @@ pub(super) enum Phase {
     AwaitsClientHello,
     /// Active, without an answer to the ClientHello.
     AwaitsServerHello,
-    Handshaking,
+    /// The version is known.
+    Handshaking(Role, Version),
     Connected,
 }
 
@@ -48,6 +56,7 @@ pub(super) enum Refusal {
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     late_handshakes: u32,
+    pieces: u32,
     hello_datagrams: usize,
     /// The last alert that came in the clear. Whoever sent it has not proved to be the peer, so it ends nothing; but if
     /// the handshake times out, it may say why.
@@ -74,20 +83,25 @@ impl Gate {
             }
             is_first = false;
         }
-        if phase == Phase::AwaitsClientHello {
-            self.hello_datagrams += 1;
-            if self.hello_datagrams > QUEUE_MAX {
-                return Err(Refusal::Unexpected);
-            }
+        let is_server = matches!(phase, Phase::AwaitsClientHello | Phase::Handshaking(Role::Passive, _));
+        if is_server && is_client_hello(datagram) && !is_plausible_client_hello(datagram) {
+            return Err(Refusal::Unexpected);
         }
         Ok(())
+    }
+
+    /// True if the implementation may get a whole hello of so many datagrams. Pieces that never become one do not count.
+    pub(super) fn takes_hello(&mut self, datagrams: usize) -> bool {
+        self.hello_datagrams = self.hello_datagrams.saturating_add(datagrams);
+        self.hello_datagrams <= QUEUE_MAX
     }
 
     fn check_plaintext(&mut self, phase: Phase, is_first: bool, kind: u8, fragment: &[u8]) -> Result<(), Refusal> {
         match kind {
             HANDSHAKE => self.check_handshake(phase, is_first, fragment),
-            CHANGE_CIPHER_SPEC if matches!(phase, Phase::Handshaking | Phase::Connected) => Ok(()),
-            ACK if phase == Phase::Handshaking => Ok(()),
+            CHANGE_CIPHER_SPEC if phase == Phase::Connected => Ok(()),
+            CHANGE_CIPHER_SPEC if matches!(phase, Phase::Handshaking(_, Version::Dtls12)) => self.count_piece(),
+            ACK if matches!(phase, Phase::Handshaking(_, Version::Dtls13)) => self.count_piece(),
             ALERT if phase != Phase::Connected => {
                 if let &[_, description] = fragment {
                     self.plaintext_alert = Some(description);
@@ -100,14 +114,22 @@ impl Gate {
     }
 
     fn check_handshake(&mut self, phase: Phase, mut is_first: bool, fragment: &[u8]) -> Result<(), Refusal> {
-        let (mut is_awaited, mut is_small) = (true, true);
+        let (mut is_awaited, mut is_small, mut pieces) = (true, true, 0);
+        let is_answer = matches!(fragment.first(), Some(&(SERVER_HELLO | HELLO_VERIFY_REQUEST)));
+        let awaits_answer = phase == Phase::AwaitsServerHello && is_first;
+        let is_client = matches!(phase, Phase::AwaitsServerHello | Phase::Handshaking(Role::Active, _));
+        if (awaits_answer || (is_client && is_answer)) && !is_plausible_server_hello(fragment) {
+            return Err(Refusal::Unexpected);
+        }
         HandshakeHeader::all(fragment, |header| {
             is_awaited &= match phase {
                 Phase::AwaitsClientHello => header.kind == CLIENT_HELLO,
                 // The rest of the server's flight may follow in the same datagram.
                 Phase::AwaitsServerHello => !is_first || matches!(header.kind, SERVER_HELLO | HELLO_VERIFY_REQUEST),
-                Phase::Handshaking | Phase::Connected => true,
+                Phase::Handshaking(role, version) => may_send(role, version, header.kind, header.sequence),
+                Phase::Connected => true,
             };
+            pieces += u32::from(header.fragment_length < header.length);
             is_small &= header.length <= MESSAGE_LEN_MAX;
             is_first = false;
         })
@@ -118,6 +140,9 @@ impl Gate {
         if !is_awaited {
             return Err(Refusal::Unexpected);
         }
+        for _ in 0..if matches!(phase, Phase::Handshaking(..)) { pieces } else { 0 } {
+            self.count_piece()?;
+        }
         if phase == Phase::Connected {
             self.late_handshakes = self.late_handshakes.saturating_add(1);
             if self.late_handshakes > LATE_HANDSHAKES_MAX {
@@ -126,4 +151,34 @@ impl Gate {
         }
         Ok(())
     }
+
+    fn count_piece(&mut self) -> Result<(), Refusal> {
+        self.pieces = self.pieces.saturating_add(1);
+        if self.pieces > PIECES_MAX { Err(Refusal::Unauthenticated) } else { Ok(()) }
+    }
+}
+
+/// True if the peer of an end in this role may send this message with this number in the clear (RFC 6347 §4.2.4 figure 1,
+/// RFC 9147 §5.7). Each message has one place; it is one further on if the first hello was asked for a cookie, and one less
+/// if no certificate is asked for. In DTLS 1.3 only hellos are in the clear.
+fn may_send(role: Role, version: Version, kind: u8, sequence: u16) -> bool {
+    const CERTIFICATE: u8 = 11;
+    const SERVER_KEY_EXCHANGE: u8 = 12;
+    const CERTIFICATE_REQUEST: u8 = 13;
+    const SERVER_HELLO_DONE: u8 = 14;
+    const CERTIFICATE_VERIFY: u8 = 15;
+    const CLIENT_KEY_EXCHANGE: u8 = 16;
+    let places = match (role, version, kind) {
+        (Role::Passive, _, CLIENT_HELLO) | (Role::Active, _, SERVER_HELLO) => 0..=1,
+        (Role::Active, _, HELLO_VERIFY_REQUEST) => 0..=0,
+        (_, Version::Dtls13, _) => return false,
+        (_, _, CERTIFICATE) => 1..=2,
+        (Role::Passive, _, CLIENT_KEY_EXCHANGE) => 1..=3,
+        (Role::Passive, _, CERTIFICATE_VERIFY) => 3..=4,
+        (Role::Active, _, SERVER_KEY_EXCHANGE) => 2..=3,
+        (Role::Active, _, CERTIFICATE_REQUEST) => 3..=4,
+        (Role::Active, _, SERVER_HELLO_DONE) => 3..=5,
+        _ => return false,
+    };
+    places.contains(&sequence)
 }

@@ -2,7 +2,7 @@
 //! datagrams, in any order, from somebody who has proved nothing yet. Here they wait until all is there: raw, at a
 //! fraction of what a half-begun handshake would hold.
 
-use super::record::{CLIENT_HELLO, HANDSHAKE, HandshakeHeader, Record, Records};
+use super::record::{CLIENT_HELLO, HANDSHAKE, HELLO_VERIFY_REQUEST, HandshakeHeader, Record, Records, SERVER_HELLO};
 
 /// Bytes of a ClientHello at most. Browsers' have 1,500; a larger post-quantum key share would add 400.
 const HELLO_LEN_MAX: u32 = 4096;
@@ -94,6 +94,7 @@ pub(crate) fn is_plausible_client_hello(datagram: &[u8]) -> bool {
     let is_piece = header.kind == CLIENT_HELLO
         && (HELLO_LEN_MIN..=HELLO_LEN_MAX).contains(&header.length)
         && header.fragment_length > 0
+        && header.sequence <= 1
         && rest.is_empty()
         && records.all(|record| matches!(record, Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, .. })));
     if !is_piece || header.offset != 0 {
@@ -115,6 +116,40 @@ fn begins_client_hello(body: &[u8]) -> Option<bool> {
     let (suites_len, rest) = split_prefixed::<2>(rest)?;
     let (methods_len, rest) = split_prefixed::<1>(rest)?;
     let is_right = session_id_len <= 32 && suites_len >= 2 && suites_len % 2 == 0 && methods_len >= 1;
+    if !is_right || rest.is_empty() {
+        return Some(is_right);
+    }
+    let (_, rest) = split_prefixed::<2>(rest)?;
+    Some(rest.is_empty())
+}
+
+/// True if a handshake record could begin the answer to a ClientHello: a HelloVerifyRequest or a ServerHello that a client
+/// of DTLS 1.2 or 1.3 could take, or the first piece of one.
+pub(super) fn is_plausible_server_hello(fragment: &[u8]) -> bool {
+    let Some((header, _)) = HandshakeHeader::split(fragment) else { return false };
+    let len = usize::try_from(header.fragment_length).unwrap_or_default();
+    let body = fragment.get(HandshakeHeader::LEN..).and_then(|body| body.get(..len)).unwrap_or_default();
+    let is_piece = header.offset != 0 || header.fragment_length < header.length;
+    match header.kind {
+        SERVER_HELLO | HELLO_VERIFY_REQUEST if header.sequence > 1 => false,
+        SERVER_HELLO if header.offset == 0 => begins_server_hello(body).unwrap_or(is_piece),
+        SERVER_HELLO => true,
+        // Server version, and a cookie of at most 255 bytes.
+        HELLO_VERIFY_REQUEST => header.sequence == 0 && (3..=258).contains(&header.length),
+        _ => false,
+    }
+}
+
+/// Whether the body of a ServerHello adds up (RFC 5246 §7.4.1.3, RFC 8446 §4.1.3); `None` if it is cut off where it would
+/// tell.
+fn begins_server_hello(body: &[u8]) -> Option<bool> {
+    let (version, rest) = body.split_first_chunk::<2>()?;
+    let rest = rest.get(32..)?;
+    let (session_id_len, rest) = split_prefixed::<1>(rest)?;
+    let (&[suite, _, compression], rest) = rest.split_first_chunk::<3>()?;
+    // RFC 8446 §B.4 for 1.3; suites of elliptic curves, with ChaCha20-Poly1305 or others, for 1.2.
+    let is_right =
+        *version == [0xFE, 0xFD] && session_id_len <= 32 && compression == 0 && matches!(suite, 0x13 | 0xC0 | 0xCC);
     if !is_right || rest.is_empty() {
         return Some(is_right);
     }

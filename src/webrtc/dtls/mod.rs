@@ -1,6 +1,7 @@
 //! DTLS 1.2 and 1.3 with one peer (RFC 8261, RFC 8842), without I/O. The protocol is `dimpl`'s; here is what it leaves to
 //! its user: whom to trust, what to let in, and how packets become datagrams.
 
+mod event;
 mod failure;
 mod gate;
 mod hello;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use dimpl::{Output, ProtocolVersion};
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::event::{Drops, Event, SendError, Version};
 pub(crate) use self::failure::Failure;
 use self::gate::{Gate, Phase, Refusal};
 use self::hello::HelloPieces;
@@ -63,73 +65,6 @@ impl ExpectedPeer {
             Self::Fingerprints(announced) => announced.iter().any(|hash| hash.matches(certificate)),
         }
     }
-}
-
-/// The negotiated version of DTLS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Version {
-    /// RFC 6347.
-    Dtls12,
-    /// RFC 9147.
-    Dtls13,
-}
-
-impl Version {
-    /// Bytes by which a datagram is longer than the packet in it.
-    ///
-    /// 1.3: unified header 5, content type 1, tag 16. 1.2: header 13, explicit nonce 8, tag 16; ChaCha20-Poly1305 has no
-    /// explicit nonce, and its datagrams are 8 bytes shorter than said here.
-    pub(crate) const fn overhead(self) -> usize {
-        match self {
-            Self::Dtls12 => 37,
-            Self::Dtls13 => 22,
-        }
-    }
-
-    /// The longest packet whose record fits a datagram of `datagram_len` bytes.
-    pub(crate) const fn packet_len_max(self, datagram_len: usize) -> usize {
-        datagram_len.saturating_sub(self.overhead())
-    }
-}
-
-/// What happened, in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Event {
-    /// The handshake is finished, and the peer has the certificate that was expected.
-    Connected(Version),
-    /// An SCTP packet, decrypted. Only after [`Event::Connected`].
-    Packet(Bytes),
-    /// The peer has sent close_notify. The last event.
-    PeerClosed,
-    /// The association could not be, or could not go on. The last event.
-    Failed(Failure),
-}
-
-/// Why a packet was not sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum SendError {
-    /// The handshake is not finished.
-    #[error("the DTLS handshake is not finished")]
-    NotConnected,
-    /// The association is over.
-    #[error("the DTLS association is over")]
-    Closed,
-    /// More than a record holds.
-    #[error("a packet of {0} bytes does not fit a DTLS record")]
-    TooLong(usize),
-}
-
-/// Datagrams that came and brought nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Drops {
-    /// Headers that do not add up, or a datagram that is too long.
-    pub(crate) malformed: u64,
-    /// In the clear where it would have to be authenticated.
-    pub(crate) unauthenticated: u64,
-    /// Nothing that was waited for: not a hello at the beginning, or anything after the end.
-    pub(crate) unexpected: u64,
-    /// Taken in after the handshake without effect: replayed, of an old epoch, not the peer's, or empty.
-    pub(crate) ineffective: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -334,6 +269,10 @@ impl Dtls {
         self.now = now;
         if self.role == Role::Passive && hello::is_client_hello(datagram) {
             let Some(pieces) = self.hello.add(datagram) else { return };
+            if phase == Phase::AwaitsClientHello && !self.gate.takes_hello(pieces.len()) {
+                self.drops.unexpected += 1;
+                return;
+            }
             self.asks_for_cookie |= pieces.iter().map(|piece| piece.len()).sum::<usize>() < self.cookie_below;
             for piece in pieces {
                 self.take_in(now, &piece);
@@ -391,13 +330,18 @@ impl Dtls {
     }
 
     fn phase(&self) -> Option<Phase> {
-        let is_version_known = self.inner.as_ref().is_some_and(|inner| inner.protocol_version().is_some());
+        let version = self.inner.as_ref().and_then(dimpl::Dtls::protocol_version).map(|version| match version {
+            ProtocolVersion::DTLS1_3 => Version::Dtls13,
+            _ => Version::Dtls12,
+        });
         Some(match (self.stage, self.role) {
             (Stage::Over, _) => return None,
             (Stage::Connected(_), _) => Phase::Connected,
-            (Stage::Handshaking, _) if is_version_known => Phase::Handshaking,
-            (Stage::Handshaking, Role::Active) => Phase::AwaitsServerHello,
-            (Stage::Handshaking, Role::Passive) => Phase::AwaitsClientHello,
+            (Stage::Handshaking, role) => match (version, role) {
+                (Some(version), role) => Phase::Handshaking(role, version),
+                (None, Role::Active) => Phase::AwaitsServerHello,
+                (None, Role::Passive) => Phase::AwaitsClientHello,
+            },
         })
     }
 

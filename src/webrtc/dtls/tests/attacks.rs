@@ -182,6 +182,96 @@ fn k08_a_stranger_cannot_make_us_answer_for_ever() {
     }
 }
 
+/// A handshake message, or the first piece of one, in the clear.
+fn forged(kind: u8, sequence: u16, offset: u32, len: u32, claimed: u32) -> Vec<u8> {
+    let mut message = vec![kind];
+    message.extend(&claimed.to_be_bytes()[1..]);
+    message.extend(sequence.to_be_bytes());
+    message.extend(&offset.to_be_bytes()[1..]);
+    message.extend(&len.to_be_bytes()[1..]);
+    message.extend(vec![7; len as usize]);
+    plaintext(22, 0, &message)
+}
+
+const KINDS: [u8; 13] = [0, 1, 2, 3, 4, 8, 11, 12, 13, 14, 15, 16, 20];
+
+/// Runs a handshake to which, after so many datagrams, these are added for one end. Returns what became of that end.
+fn with_forgeries(versions: Versions, victim: usize, after: usize, forgeries: &[Vec<u8>]) -> Event {
+    let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
+    let (mut count, forgeries) = (0, forgeries.to_vec());
+    link.fate = Box::new(move |from, datagram| {
+        let mut out = Vec::new();
+        if from != victim {
+            if count == after {
+                out.extend(forgeries.iter().cloned());
+            }
+            count += 1;
+        }
+        out.push(datagram.to_vec());
+        out
+    });
+    link.run();
+    link.events[victim].first().cloned().expect("an end that is neither up nor over")
+}
+
+/// What is in the clear may be forged. What no peer could have sent at this step changes nothing, and no number of pieces
+/// ends a handshake with an error.
+#[test]
+fn k20_forged_handshake_messages_that_no_peer_could_send_change_nothing() {
+    for (versions, version) in BOTH {
+        for victim in [PASSIVE, ACTIVE] {
+            for after in 0..2 {
+                for kind in KINDS {
+                    // With the number 9 no message has its place, whatever the version.
+                    let far: Vec<_> = (0..40).map(|n| forged(kind, 9, n, 1, 300)).collect();
+                    let whole = vec![forged(kind, 9, 0, 60, 60)];
+                    for forgeries in [far, whole] {
+                        let outcome = with_forgeries(versions, victim, after, &forgeries);
+                        assert_eq!(outcome, Event::Connected(version), "kind {kind} to {victim} after {after}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn k20_forty_pieces_of_the_message_that_is_awaited_end_no_handshake_with_an_error() {
+    for (versions, version) in BOTH {
+        for victim in [PASSIVE, ACTIVE] {
+            for after in 0..2 {
+                for (kind, sequence) in [(11, 1), (16, 2), (15, 3), (12, 2), (13, 3), (14, 4), (1, 0), (1, 1), (2, 1)] {
+                    let pieces: Vec<_> = (1..41).map(|n| forged(kind, sequence, n, 1, 300)).collect();
+                    match with_forgeries(versions, victim, after, &pieces) {
+                        Event::Connected(connected) => assert_eq!(connected, version),
+                        // The peer could have sent the pieces. In 1.3 that is so for hellos alone.
+                        Event::Failed(Failure::TimedOut { .. }) => {
+                            assert!(version == Version::Dtls12 || kind <= 2, "kind {kind}");
+                        }
+                        other => panic!("kind {kind} to {victim} after {after}: {other:?}"),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn k20_a_nonsensical_server_hello_ends_no_client() {
+    for (versions, version) in BOTH {
+        let body = |len: u32| forged(2, 0, 0, len, len);
+        let mut wrong_version = body(60);
+        wrong_version[25..27].copy_from_slice(&[3, 3]);
+        let mut no_suite = body(38);
+        no_suite[25..27].copy_from_slice(&[0xFE, 0xFD]);
+        no_suite[59..].copy_from_slice(&[0, 0, 0, 0]);
+        for forgery in [body(1), body(38), body(60), wrong_version, no_suite, forged(3, 0, 0, 1, 1)] {
+            let outcome = with_forgeries(versions, ACTIVE, 0, &[forgery]);
+            assert_eq!(outcome, Event::Connected(version));
+        }
+    }
+}
+
 #[test]
 fn k09_garbage_instead_of_a_hello_is_dropped_and_keeps_nothing() {
     let now = Instant::now();

@@ -1,0 +1,151 @@
+use bytes::Bytes;
+use narrowboat_sctp::Ecn;
+
+use super::*;
+use crate::socket::Route;
+use crate::webrtc::stun::{Key, TransactionId, Username, Writer};
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+fn datagram(port: u16, bytes: &[u8]) -> Datagram {
+    let route = Route { remote: address(port), local: None };
+    Datagram { route, ecn: Ecn::NotCe, bytes: Bytes::copy_from_slice(bytes) }
+}
+
+fn check(port: u16, ufrag: &str) -> Datagram {
+    let mut bytes = Vec::new();
+    let username = Username { to: ufrag, from: "theirs" };
+    let writer = Writer::new(&mut bytes, Class::Request, TransactionId([7; 12])).username(username);
+    writer.finish(Some(&Key::new("a password of some length")));
+    datagram(port, &bytes)
+}
+
+fn record(port: u16) -> Datagram {
+    datagram(port, &[23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 7])
+}
+
+fn hello(port: u16) -> Datagram {
+    datagram(port, &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+}
+
+fn peer(destination: &Destination) -> Option<u64> {
+    match destination {
+        Destination::Peer(handle, _) => Some(handle.0),
+        Destination::Stranger(_) | Destination::Nobody => None,
+    }
+}
+
+fn router() -> Router {
+    Router::new(Arc::new(SecureCounters::default()))
+}
+
+#[test]
+fn checks_find_their_peer_by_name_and_records_by_address_until_it_is_gone() {
+    let (mut router, now) = (router(), Instant::now());
+    let handle = router.insert_signalled("ours");
+    assert_eq!(peer(&router.route(now, check(1, "ours"))), Some(handle.0));
+    assert!(matches!(router.route(now, record(1)), Destination::Stranger(_)), "no check has come from there");
+    router.learn(now, handle, address(1), None);
+    router.learn(now, handle, address(2), Some(address(1)));
+    assert!(matches!(router.route(now, record(1)), Destination::Stranger(_)), "it had to make room");
+    assert_eq!(peer(&router.route(now, record(2))), Some(handle.0));
+    assert!(matches!(router.route(now, check(2, "else")), Destination::Stranger(_)));
+    assert_eq!((router.pending(), router.len()), (1, 1));
+    router.on_connected(handle);
+    router.on_connected(handle);
+    router.check_consistency();
+    router.remove(handle);
+    router.check_consistency();
+    assert!(matches!(router.route(now, record(2)), Destination::Stranger(_)));
+    assert_eq!((router.pending(), router.len(), router.by_ufrag.len()), (0, 0, 0));
+}
+
+#[test]
+fn an_address_stays_with_the_peer_that_checks_from_it_and_goes_to_another_when_it_stops() {
+    let (mut router, start) = (router(), Instant::now());
+    let (one, two) = (router.insert_signalled("ours"), router.insert_signalled("mine"));
+    router.learn(start, one, address(1), None);
+    let later = start + Duration::from_secs(12);
+    let _ = router.route(later, check(1, "ours"));
+    router.learn(later + Duration::from_secs(12), two, address(1), None);
+    assert_eq!(peer(&router.route(later, record(1))), Some(one.0));
+    assert_eq!(router.counters.stats().address_conflicts, 1);
+    router.learn(later + ADDRESS_KEPT_FOR, two, address(1), None);
+    assert_eq!(peer(&router.route(later, record(1))), Some(two.0));
+    router.check_consistency();
+    router.remove(one);
+    assert_eq!(peer(&router.route(later, record(1))), Some(two.0));
+}
+
+#[test]
+fn a_hello_from_where_a_peer_without_signalling_was_may_be_another_peers() {
+    let (mut router, now) = (router(), Instant::now());
+    let old = router.insert_direct(now, address(1));
+    assert!(matches!(router.route(now, hello(1)), Destination::Stranger(_)));
+    assert_eq!(peer(&router.route(now, record(1))), Some(old.0));
+    let unnamed = router.route(now, check(1, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"));
+    assert_eq!(peer(&unnamed), Some(old.0), "its first check says what it is called");
+    router.name(old, Naming::Confirmed { ufrag: "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa".into() });
+    assert_eq!(peer(&router.route(now, check(9, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"))), Some(old.0));
+    let new = router.insert_direct(now, address(1));
+    assert_eq!(peer(&router.route(now, record(1))), Some(new.0));
+    assert_eq!(router.count_at(address(1).ip()), 2);
+    router.check_consistency();
+    for handle in [old, new, new] {
+        router.remove(handle);
+        router.check_consistency();
+    }
+    assert_eq!(router.count_at(address(1).ip()), 0);
+}
+
+#[test]
+fn k18_a_peer_with_signalling_that_checks_from_elsewhere_takes_no_hello_of_a_newcomer_there() {
+    let (mut router, now) = (router(), Instant::now());
+    let handle = router.insert_signalled("ours");
+    router.learn(now, handle, address(1), None);
+    assert_eq!(peer(&router.route(now, hello(1))), Some(handle.0), "it has yet to begin");
+    router.on_connected(handle);
+    router.learn(now, handle, address(2), None);
+    assert!(matches!(router.route(now, hello(2)), Destination::Stranger(_)));
+    assert_eq!(peer(&router.route(now, record(1))), Some(handle.0));
+    let newcomer = router.insert_direct(now, address(2));
+    assert_eq!(peer(&router.route(now, record(2))), Some(newcomer.0));
+    router.learn(now, handle, address(2), None);
+    assert_eq!(peer(&router.route(now, record(2))), Some(newcomer.0), "and keeps its address");
+    router.check_consistency();
+}
+
+#[test]
+fn k18_answers_that_lead_to_nothing_make_room_the_oldest_without_a_check_first() {
+    let (mut router, now) = (router(), Instant::now());
+    let offered = router.insert_signalled("offered");
+    let handles: Vec<_> = (0..5).map(|n| router.insert_answered(&format!("peer{n}"))).collect();
+    router.learn(now, handles[0], address(1), None);
+    router.on_connected(handles[1]);
+    router.remove(handles[2]);
+    assert_eq!(router.displaceable(), Some(handles[3]));
+    router.remove(handles[3]);
+    router.remove(handles[4]);
+    assert_eq!(router.displaceable(), Some(handles[0]), "one that has checked, if there is no other");
+    router.remove(handles[0]);
+    assert_eq!(router.displaceable(), None, "not what was offered");
+    assert_eq!(router.pending(), 1);
+    router.remove(offered);
+    for n in 0..100_000 {
+        let handle = router.insert_answered(&format!("more{n}"));
+        router.remove(handle);
+    }
+    assert!(router.answered.len() < 10, "those that have gone are not kept");
+}
+
+#[test]
+fn whom_this_end_asks_is_known_by_address_and_by_nobody_else() {
+    let (mut router, now) = (router(), Instant::now());
+    let handle = router.insert_asked(now, &[address(1), address(2)], "mine").expect("nobody is there");
+    assert_eq!(router.insert_asked(now, &[address(3), address(2)], "other"), Err(address(2)));
+    assert_eq!(peer(&router.route(now, hello(1))), Some(handle.0), "only strangers begin");
+    assert_eq!(peer(&router.route(now, check(1, "mine"))), Some(handle.0), "it may ask in return");
+    router.check_consistency();
+}
