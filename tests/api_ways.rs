@@ -8,7 +8,7 @@ use narrowboat::{Endpoint, Identity, Ticket, WayIn};
 use secure::{bind, builder, soon};
 
 fn identity() -> Identity {
-    Identity::generate().unwrap()
+    Identity::generate().expect("an identity")
 }
 
 /// Authentication in front of the answers would guard nothing otherwise: whoever has seen an answer knows the hash.
