@@ -7,13 +7,13 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_dcep::{
-    ChannelError, ChannelOptions, Config, DataChannels, DropReason, Event, Message, ReadyState, Reliability, Role,
-    SendError,
+    ChannelError, ChannelId, ChannelOptions, Config, DataChannels, DropReason, Event, Message, ReadyState, Reliability,
+    Role, SendError,
 };
 use narrowboat_sctp::wire::ResetResult;
 use narrowboat_sctp::{CloseReason, Ppid, SendOptions};
 use pair::packet::{DATA, RE_CONFIG};
-use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, partially_reliable, texts};
+use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, partially_reliable, texts};
 
 #[test]
 fn closing_an_idle_channel_takes_both_resets_and_tells_each_end_once() {
@@ -55,6 +55,82 @@ fn a_close_right_after_a_message_waits_for_no_delayed_acknowledgement() {
     // Data and its acknowledgement, a reset each way: two round trips, and half of one for the last answer.
     pair.run_for(Duration::from_millis(50));
     assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
+}
+
+/// On a quiet link the peer delays the SACK of a single packet. Data that was sent before `close` asks for it at once.
+#[test]
+fn a_close_after_a_message_each_way_takes_two_round_trips_and_no_timer() {
+    // 20 ms is this end's default; a foreign peer may take half a second.
+    for sack_delay in [20, 200, 500].map(Duration::from_millis) {
+        for is_negotiated in [false, true] {
+            for closers in [&[A][..], &[B], &[A, B]] {
+                for gap in [0, 50, 150, 300, 5_000].map(Duration::from_micros) {
+                    let what = format!("{sack_delay:?}, negotiated {is_negotiated}, {closers:?}, {gap:?}");
+                    close_after_a_message_each_way(sack_delay, is_negotiated, closers, gap, &what);
+                }
+            }
+        }
+    }
+}
+
+fn close_after_a_message_each_way(
+    sack_delay: Duration,
+    is_negotiated: bool,
+    closers: &[Side],
+    gap: Duration,
+    what: &str,
+) {
+    let round_trip = Duration::from_micros(200);
+    let setup = Setup { delay: round_trip / 2, ..Setup::default() };
+    let mut pair = Pair::connected_with(setup.sctp(|config| config.sack_delay_max = sack_delay));
+    warm_up(&mut pair);
+    let start = pair.now;
+    let (a, b) = open_both(&mut pair, is_negotiated);
+    pair.send(A, a, "ping");
+    pair.run_until(SECOND, |pair| pair[B].channels.is_readable(b));
+    pair.send(B, b, "pong");
+    pair.run_until(SECOND, |pair| pair[A].channels.is_readable(a));
+    assert!(pair.now - start <= 2 * round_trip, "{what}: {:?}", pair.now - start);
+    pair.run_for(gap);
+    let start = pair.now;
+    for side in closers {
+        pair.close(*side, if *side == A { a } else { b });
+    }
+    let mut took = [None; 2];
+    pair.run_until(SECOND, |pair| {
+        for (side, id) in [(A, a), (B, b)] {
+            if took[side as usize].is_none() && pair.closed(side, id).is_some() {
+                took[side as usize] = Some(pair.now - start);
+            }
+        }
+        took.iter().all(Option::is_some)
+    });
+    let took = took.map(Option::unwrap);
+    assert!(took[0].min(took[1]) <= 2 * round_trip, "{what}: {took:?}");
+    assert!(took[0].max(took[1]) <= 2 * round_trip + round_trip / 2, "{what}: {took:?}");
+    assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)], "{what}");
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Acknowledgements are not delayed at first.
+fn warm_up(pair: &mut Pair) {
+    let (a, b) = pair.channel();
+    for _ in 0..50 {
+        pair.send(A, a, "before");
+        pair.send(B, b, "before");
+        pair.run_for(SECOND);
+    }
+    pair.clear_events();
+}
+
+fn open_both(pair: &mut Pair, is_negotiated: bool) -> (ChannelId, ChannelId) {
+    if is_negotiated {
+        return (pair.open(A, negotiated(40)), pair.open(B, negotiated(40)));
+    }
+    let a = pair.open(A, ChannelOptions::new("brief"));
+    pair.run_until(SECOND, |pair| pair[B].events.iter().any(|event| matches!(event, Event::Incoming(_))));
+    (a, pair.incoming(B))
 }
 
 #[test]

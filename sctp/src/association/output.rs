@@ -117,7 +117,8 @@ impl Association {
             negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
             let is_delayed = |due: SackDue| matches!(due, SackDue::At(_));
             let is_sack_delayed = self.receiver.as_ref().is_some_and(|receiver| is_delayed(receiver.sack_due()));
-            let takes_sack_along = is_sack_delayed && self.can_write_data(now);
+            // A reset request takes it along, too: the peer's own reset of the stream may wait for it.
+            let takes_sack_along = is_sack_delayed && (self.outgoing_reset.is_due() || self.can_write_data(now));
             self.write_control(now, start + len_max, takes_sack_along, buf);
             self.write_data(now, start + len_max, buf);
             if buf.len() == start + PACKET_HEADER_LEN {

@@ -28,6 +28,9 @@ impl Association {
             if !self.sender.is_resetting(*stream) {
                 if let Some(position) = self.sender.drains_at(*stream) {
                     self.outgoing_reset.want(*stream, position);
+                    if position > self.sender.acknowledged() {
+                        self.sender.hurry_acknowledgement(now, *stream, &self.path.rto);
+                    }
                 }
                 self.sender.begin_reset(*stream);
             }

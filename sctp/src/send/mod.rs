@@ -3,6 +3,7 @@
 mod charge;
 mod congestion;
 mod forward_tsn;
+mod immediate_sack;
 mod loss;
 mod outstanding;
 mod pacer;

@@ -317,6 +317,13 @@ impl Outstanding {
         }
     }
 
+    /// The chunk asks for its SACK at once when it is sent again (RFC 7053).
+    pub(crate) fn request_sack(&mut self, position: u64) {
+        if let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) {
+            chunk.message.immediate = true;
+        }
+    }
+
     /// Positions of chunks in flight, in order.
     pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = u64> {
         let base = self.base;
