@@ -96,18 +96,11 @@ fn close_after_a_message_each_way(
     for side in closers {
         pair.close(*side, if *side == A { a } else { b });
     }
-    let mut took = [None; 2];
-    pair.run_until(SECOND, |pair| {
-        for (side, id) in [(A, a), (B, b)] {
-            if took[side as usize].is_none() && pair.closed(side, id).is_some() {
-                took[side as usize] = Some(pair.now - start);
-            }
-        }
-        took.iter().all(Option::is_some)
-    });
-    let took = took.map(Option::unwrap);
-    assert!(took[0].min(took[1]) <= 2 * round_trip, "{what}: {took:?}");
-    assert!(took[0].max(took[1]) <= 2 * round_trip + round_trip / 2, "{what}: {took:?}");
+    let is_closed = |pair: &mut Pair| [pair.closed(A, a).is_some(), pair.closed(B, b).is_some()];
+    pair.run_until(SECOND, |pair| is_closed(pair) != [false, false]);
+    assert!(pair.now - start <= 2 * round_trip, "{what}: one end took {:?}", pair.now - start);
+    pair.run_until(SECOND, |pair| is_closed(pair) == [true, true]);
+    assert!(pair.now - start <= 2 * round_trip + round_trip / 2, "{what}: took {:?}", pair.now - start);
     assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)], "{what}");
 }
 

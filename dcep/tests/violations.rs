@@ -1,10 +1,12 @@
-//! What a peer may not do: rows J01 to J16 of the list of attacks, with a peer that sends whatever the test says.
+//! What a peer may not do: rows G02 and J01 to J16 of the list of attacks, with a peer that sends whatever the test says.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 #![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
 
 mod pair;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -373,4 +375,68 @@ fn j16_what_the_peer_sends_on_after_its_channel_was_let_go_of_is_thrown_away() {
 /// Loses the peer's reset requests.
 fn keep(packet: &Packet) -> Fate {
     if packet.has_reset_request() { Fate::Drop } else { Fate::Deliver }
+}
+
+/// Neither a list of tens of thousands of streams in one request, nor request after request, makes this end hold more than
+/// a few hundred streams that nobody uses.
+#[test]
+fn g02_resets_of_streams_that_were_never_used_are_bounded() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    let wanted = Rc::new(RefCell::new((1..32_001).collect::<Vec<StreamId>>()));
+    let named = Rc::clone(&wanted);
+    // What B asks for is replaced, and A's own resets are "in progress" for ever (RFC 6525 §4.4).
+    pair.network(move |packet| match packet.from {
+        B if packet.has_reset_request() => Fate::Replace(packet.with_reset_streams(&named.borrow())),
+        B if packet.has_reset_answer() => Fate::Replace(packet.with_reset_result(6)),
+        _ => Fate::Deliver,
+    });
+    pair.log = Some(Vec::new());
+    let ask = |pair: &mut Pair, stream| {
+        pair.log.as_mut().unwrap().clear();
+        let kept = allocation_counter::measure(|| {
+            let now = pair.now;
+            pair[B].association.reset_streams(now, &[stream]).unwrap();
+            pair.turn(B);
+            pair.run_for(Duration::from_millis(100));
+        });
+        let log = pair.log.as_ref().unwrap();
+        let results: Vec<u32> = log.iter().filter(|packet| packet.from == A).flat_map(Packet::reset_results).collect();
+        (kept.bytes_current, results.contains(&1), pair[A].channels.streams_in_use())
+    };
+    let (kept, is_performed, streams) = ask(&mut pair, 40_000);
+    assert!(!is_performed && streams == 1 && kept < 16_000, "{kept} bytes, {streams} streams");
+    // B repeats its request, and now it is a modest one.
+    *wanted.borrow_mut() = (1..201).collect();
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair[A].channels.streams_in_use(), 201);
+    *wanted.borrow_mut() = (201..401).collect();
+    let (kept, is_performed, streams) = ask(&mut pair, 40_001);
+    assert!(!is_performed && streams == 201 && kept < 16_000, "{kept} bytes, {streams} streams");
+    pair.send(B, b, "well");
+    pair.run_for(Duration::from_millis(100));
+    assert_eq!(texts(&pair.recv_all(A, a)), ["well"]);
+}
+
+#[test]
+fn j08_channels_above_the_limit_are_refused_by_the_hundred_and_end_the_association_by_the_thousand() {
+    for (count, is_refused) in [(500, true), (2_000, false)] {
+        let mut pair = Pair::connected_with(Setup::default().channels(|config| config.channels_max = 10));
+        // The peer does not reset its side, so that each refusal is remembered.
+        pair.network(|packet: &Packet| if packet.from == B { keep(packet) } else { Fate::Deliver });
+        for index in 0..count {
+            raw(&mut pair, 2 * index + 1, 50, OPEN);
+        }
+        pair.run_for(Duration::from_secs(2));
+        let streams = pair[A].channels.streams_in_use();
+        if is_refused {
+            assert_eq!((streams, drops(&pair, DropReason::LimitReached)), (500, 490));
+            pair.heal();
+            pair.run_for(Duration::from_secs(10));
+            assert_eq!(pair[A].channels.streams_in_use(), 10, "the peer's resets free what was refused");
+        } else {
+            assert_eq!(streams, 0);
+            assert!(pair[A].association.is_over() && pair[B].association.is_over(), "both ends know");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, StreamId, Streams};
 
-use super::{DataChannels, Phase};
+use super::{DataChannels, OWNERLESS_STREAMS_MAX, Phase};
 use crate::channel::{Cause, Channel, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, Event, ReadyState};
@@ -90,6 +90,12 @@ impl DataChannels {
         self.give_up_unclaimed(now, association, id);
         if !self.streams.contains_key(&id) {
             self.insert_stream(id, Owner::Nobody, now);
+        }
+        if self.ownerless_streams > OWNERLESS_STREAMS_MAX {
+            // Each costs memory until the peer has reset it, and not to answer would leave the peer with a channel that
+            // loses its messages silently.
+            association.abort(now, "too many streams without a channel");
+            return;
         }
         self.start_reset(now, association, id);
     }
@@ -193,6 +199,7 @@ impl DataChannels {
             // A channel that was never made here, say a negotiated one: the peer waits for our reset (RFC 8831 §6.7).
             if id < Self::stream_limit(association) {
                 self.insert_stream(id, Owner::Nobody, now).on_incoming_reset(now);
+                self.unanswered_resets += 1;
                 self.start_reset(now, association, id);
             }
             return;
@@ -207,6 +214,7 @@ impl DataChannels {
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.on_incoming_reset(now);
+        self.unanswered_resets += usize::from(stream.owner == Owner::Nobody);
         let (outgoing, done) = (stream.outgoing(), stream.is_done());
         if done {
             self.on_both_reset(now, association, id);
@@ -280,6 +288,10 @@ impl DataChannels {
     /// The stream loses its channel without being free.
     fn abandon_stream(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.owner != Owner::Nobody {
+            self.ownerless_streams += 1;
+            self.unanswered_resets += usize::from(stream.is_incoming_reset());
+        }
         stream.owner = Owner::Nobody;
         if let Some(deadline) = stream.deadline.take() {
             self.deadlines.remove(&(deadline, id));
@@ -304,6 +316,10 @@ impl DataChannels {
     /// Takes a stream out of the table, for its id to be given back.
     pub(super) fn remove_stream(&mut self, id: StreamId) -> Option<Stream> {
         let mut stream = self.streams.remove(&id)?;
+        if stream.owner == Owner::Nobody {
+            self.ownerless_streams -= 1;
+            self.unanswered_resets -= usize::from(stream.is_incoming_reset());
+        }
         if let Some(deadline) = stream.deadline.take() {
             self.deadlines.remove(&(deadline, id));
         }
@@ -339,8 +355,10 @@ impl DataChannels {
             }
         }
         (self.unclaimed_streams, self.unclaimed_bytes) = (0, 0);
+        (self.ownerless_streams, self.unanswered_resets) = (0, 0);
         self.deadlines.clear();
         self.waiting_controls.clear();
+        self.dropped_controls = 0;
         let open: Vec<ChannelId> =
             self.channels.iter().filter(|(_, channel)| !channel.is_closed()).map(|(id, _)| *id).collect();
         for id in open {

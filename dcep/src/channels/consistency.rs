@@ -4,7 +4,7 @@ use narrowboat_sctp::StreamId;
 
 use super::{DataChannels, Phase};
 use crate::channel::Origin;
-use crate::stream::{Arrival, Owner};
+use crate::stream::{Arrival, Owner, Stream};
 
 impl DataChannels {
     /// Recounts everything that is counted elsewhere.
@@ -83,6 +83,10 @@ impl DataChannels {
         }
         assert_eq!((unclaimed_streams, unclaimed_bytes), (self.unclaimed_streams, self.unclaimed_bytes));
         assert_eq!(deadlines, self.deadlines.len());
+        let ownerless = self.streams.values().filter(|stream| stream.owner == Owner::Nobody).count();
+        assert_eq!(ownerless, self.ownerless_streams);
+        let is_unanswered = |stream: &&Stream| stream.owner == Owner::Nobody && stream.is_incoming_reset();
+        assert_eq!(self.streams.values().filter(is_unanswered).count(), self.unanswered_resets);
         assert!(self.phase != Phase::Ended || self.streams.is_empty(), "an ended association has no streams");
     }
 }

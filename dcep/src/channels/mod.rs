@@ -24,6 +24,14 @@ use crate::stream::{Outgoing, Owner, Stream};
 /// Room for so many events is kept in an empty queue; all channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
 
+/// Streams that a peer may have in use without a channel at a time, until both ends have reset the stream: refused channels,
+/// and data that nobody claims. A peer that opens thousands of channels above the limit at once is aborted.
+const OWNERLESS_STREAMS_MAX: usize = 512;
+
+/// Streams without a channel that the peer has reset, and has still to answer this end's reset of. More are denied. More
+/// than the 248 that usrsctp names in one request.
+const UNUSED_RESETS_MAX: usize = 256;
+
 /// Whether the association is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -60,6 +68,12 @@ pub struct DataChannels {
     peer_label_bytes: usize,
     /// Channels whose DCEP message waits for room, in order; some may have closed since.
     waiting_controls: VecDeque<ChannelId>,
+    /// Entries of that list whose message is not sent any more.
+    dropped_controls: usize,
+    /// Streams that are in use without a channel, and for none to come.
+    ownerless_streams: usize,
+    /// Of those, the ones that the peer has reset.
+    unanswered_resets: usize,
     /// Channels whose `send` said `Full`.
     refused: BTreeSet<ChannelId>,
     /// When to look at the closing of which stream.
@@ -86,6 +100,9 @@ impl DataChannels {
             unclaimed_bytes: 0,
             peer_label_bytes: 0,
             waiting_controls: VecDeque::new(),
+            dropped_controls: 0,
+            ownerless_streams: 0,
+            unanswered_resets: 0,
             refused: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
@@ -310,7 +327,10 @@ impl DataChannels {
             if self.events.capacity() > EVENTS_KEPT {
                 self.events.shrink_to_fit();
             }
-            let event = association.poll_event()?;
+            let Some(event) = association.poll_event() else {
+                association.limit_unused_resets(UNUSED_RESETS_MAX.saturating_sub(self.unanswered_resets));
+                return None;
+            };
             self.on_association_event(now, association, event);
             self.recount();
         }
@@ -341,6 +361,7 @@ impl DataChannels {
     /// A free stream comes into use without a channel.
     fn insert_stream(&mut self, stream: StreamId, owner: Owner, now: Instant) -> &mut Stream {
         self.ids.reserve(stream);
+        self.ownerless_streams += usize::from(owner == Owner::Nobody);
         self.streams.entry(stream).or_insert_with(|| Stream::new(owner, now))
     }
 

@@ -204,7 +204,14 @@ impl DataChannels {
         if let Some(channel) = self.channels.get_mut(&id)
             && channel.control.take().is_some()
         {
-            self.waiting_controls.retain(|&waiting| waiting != id);
+            // Its place on the list is given up later: a peer may reset all channels in one packet.
+            self.dropped_controls += 1;
+            if self.dropped_controls > self.waiting_controls.len() / 2 + 16 {
+                let channels = &self.channels;
+                let waits = |id: &ChannelId| channels.get(id).is_some_and(|channel| channel.control.is_some());
+                self.waiting_controls.retain(waits);
+                self.dropped_controls = 0;
+            }
         }
     }
 
@@ -212,8 +219,10 @@ impl DataChannels {
     pub(super) fn flush_controls(&mut self, now: Instant, association: &mut Association) {
         for _ in 0..self.waiting_controls.len() {
             let Some(id) = self.waiting_controls.pop_front() else { break };
-            let Some(channel) = self.channels.get_mut(&id) else { continue };
-            let Some(message) = channel.control.take() else { continue };
+            let Some(message) = self.channels.get_mut(&id).and_then(|channel| channel.control.take()) else {
+                self.dropped_controls = self.dropped_controls.saturating_sub(1);
+                continue;
+            };
             if self.send_control(now, association, id, message).is_err() {
                 // Shutting down; Closed follows.
                 continue;

@@ -133,6 +133,7 @@ impl DataChannels {
             return;
         }
         stream.owner = Owner::Nobody;
+        self.ownerless_streams += 1;
         self.unclaimed_streams -= 1;
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {

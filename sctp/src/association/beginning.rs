@@ -42,6 +42,7 @@ impl Association {
             closing: None,
             is_over: false,
             is_shutdown_wanted: false,
+            unused_resets_left: usize::MAX,
             peer_queue: None,
             burst_left: 0,
             stats: Stats::default(),

@@ -124,6 +124,8 @@ pub struct Association {
     is_over: bool,
     /// `shutdown` was called before the association was established.
     is_shutdown_wanted: bool,
+    /// See [`limit_unused_resets`](Self::limit_unused_resets).
+    unused_resets_left: usize,
     /// What the peer has still to send, once this end has sent SHUTDOWN.
     peer_queue: Option<shutdown::PeerQueue>,
     /// Packets with DATA that may still leave in answer to the last input.
@@ -301,6 +303,13 @@ impl Association {
         let result = self.begin_reset(now, streams);
         self.check_consistency();
         result
+    }
+
+    /// How many streams on which this end has never sent the peer may reset from now on; without limit at first. Naming a
+    /// stream costs the peer two bytes, and the owner, who has to answer with a reset of its own, much more. A request above
+    /// the limit is denied, so that the peer asks again later.
+    pub fn limit_unused_resets(&mut self, streams: usize) {
+        self.unused_resets_left = streams;
     }
 
     /// Throws away what was accepted on a stream and not yet sent. A message of which some fragments have been sent is

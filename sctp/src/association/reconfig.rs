@@ -118,9 +118,18 @@ impl Association {
         if streams.iter().any(|stream| stream >= inbound) {
             return ResetResult::WrongSsn;
         }
+        let unused = streams.iter().filter(|stream| !self.sender.has_stream(*stream)).count();
+        if unused > self.unused_resets_left {
+            self.stats.drops.add(DropReason::AnswerLimit);
+            return ResetResult::Denied;
+        }
         let streams = if streams.is_empty() { Streams::All } else { Streams::List(streams.iter().collect()) };
         let Some(receiver) = &mut self.receiver else { return ResetResult::Denied };
-        match receiver.reset_streams(streams, last_tsn) {
+        let progress = receiver.reset_streams(streams, last_tsn);
+        if matches!(progress, ResetProgress::Performed | ResetProgress::Deferred) {
+            self.unused_resets_left -= unused;
+        }
+        match progress {
             ResetProgress::Performed => ResetResult::Performed,
             ResetProgress::Deferred => ResetResult::InProgress,
             ResetProgress::Impossible => ResetResult::Denied,
@@ -132,8 +141,15 @@ impl Association {
     /// The peer asks this end to reset its outgoing side (§5.2.3). It is done as soon as the streams are drained, with a
     /// request of our own; the peer sees that request, so the answer can be given at once.
     fn reset_for_peer(&mut self, now: Instant, streams: &StreamList<'_>) -> ResetResult {
-        let list: Vec<StreamId> =
-            if streams.is_empty() { self.sender.streams_from(0) } else { streams.iter().collect() };
+        if streams.iter().any(|stream| stream >= self.outbound_streams()) {
+            return ResetResult::WrongSsn;
+        }
+        // A stream on which nothing was sent is at its beginning already, and a reset of it would only cost memory.
+        let list: Vec<StreamId> = if streams.is_empty() {
+            self.sender.streams_from(0)
+        } else {
+            streams.iter().filter(|stream| self.sender.has_stream(*stream)).collect()
+        };
         if list.iter().all(|stream| self.sender.is_resetting(*stream)) {
             return ResetResult::NothingToDo;
         }

@@ -237,6 +237,11 @@ impl Sender {
         self.outstanding.cumulative()
     }
 
+    /// True if something was sent or set on the stream since it was reset last.
+    pub(crate) fn has_stream(&self, stream: StreamId) -> bool {
+        self.queues.has_stream(stream)
+    }
+
     /// Streams in use from this id on.
     pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
         self.queues.streams_from(first)

@@ -1,8 +1,9 @@
 //! Which stream sends next.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 
+use crate::effort;
 use crate::message::StreamId;
 
 /// Picks the stream whose message is cut next. Without interleaving a message, once begun, is finished before another
@@ -14,6 +15,9 @@ pub(crate) trait Scheduler: Debug + Send {
     fn current(&self) -> Option<StreamId>;
     /// The current stream has finished a message, or has nothing left to send.
     fn advance(&mut self, has_more: bool);
+    /// A stream that waits for its turn has nothing left to send. A peer may reset all streams in one packet, so this must
+    /// not cost a walk over the others.
+    fn remove(&mut self, stream: StreamId);
     /// Streams that wait for their turn, for recounting.
     fn len(&self) -> usize;
 }
@@ -21,7 +25,56 @@ pub(crate) trait Scheduler: Debug + Send {
 /// One message per stream in turn (RFC 8260 §3.2).
 #[derive(Debug, Default)]
 pub(crate) struct RoundRobin {
+    /// The first one is valid.
     turns: VecDeque<StreamId>,
+    /// How often a stream is in `turns` without having one: those come before its valid turn. Empty unless streams were
+    /// removed from the middle.
+    removed: HashMap<StreamId, usize>,
+    removed_count: usize,
+}
+
+impl RoundRobin {
+    /// True if this turn, the first of its stream, was removed; then it is forgotten.
+    fn take_removed(&mut self, stream: StreamId) -> bool {
+        if self.removed_count == 0 {
+            return false;
+        }
+        effort::step();
+        let Some(count) = self.removed.get_mut(&stream) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.removed.remove(&stream);
+        }
+        self.removed_count -= 1;
+        if self.removed_count == 0 {
+            self.removed = HashMap::new();
+        }
+        true
+    }
+
+    /// Brings a valid turn to the front.
+    fn skip_removed(&mut self) {
+        while let Some(first) = self.turns.front().copied() {
+            if !self.take_removed(first) {
+                break;
+            }
+            self.turns.pop_front();
+        }
+        if self.turns.is_empty() {
+            // A burst of 65,000 streams must not cost memory for ever.
+            self.turns.shrink_to(16);
+        }
+    }
+
+    /// Forgets removed turns before they are the larger part. So each costs a constant number of steps.
+    fn compact(&mut self) {
+        if self.removed_count <= self.turns.len() / 2 + 16 {
+            return;
+        }
+        let mut turns = std::mem::take(&mut self.turns);
+        turns.retain(|stream| !self.take_removed(*stream));
+        self.turns = turns;
+    }
 }
 
 impl Scheduler for RoundRobin {
@@ -37,14 +90,21 @@ impl Scheduler for RoundRobin {
         let Some(stream) = self.turns.pop_front() else { return };
         if has_more {
             self.turns.push_back(stream);
-        } else if self.turns.is_empty() {
-            // A burst of 65,000 streams must not cost memory for ever.
-            self.turns.shrink_to(16);
         }
+        self.skip_removed();
+    }
+
+    fn remove(&mut self, stream: StreamId) {
+        if self.turns.front() == Some(&stream) {
+            return self.advance(false);
+        }
+        *self.removed.entry(stream).or_default() += 1;
+        self.removed_count += 1;
+        self.compact();
     }
 
     fn len(&self) -> usize {
-        self.turns.len()
+        self.turns.len() - self.removed_count
     }
 }
 
@@ -66,5 +126,49 @@ mod tests {
         assert_eq!(order, [3, 1, 2, 3, 2, 3]);
         assert_eq!(scheduler.current(), None);
         scheduler.advance(false);
+    }
+
+    #[test]
+    fn a_stream_that_was_removed_and_comes_again_waits_behind_the_others() {
+        let mut scheduler = RoundRobin::default();
+        for stream in [1, 2, 3] {
+            scheduler.activate(stream);
+        }
+        scheduler.remove(2);
+        scheduler.activate(2);
+        scheduler.remove(2);
+        scheduler.activate(2);
+        assert_eq!(scheduler.len(), 3);
+        let order: Vec<_> = std::iter::from_fn(|| {
+            let current = scheduler.current();
+            scheduler.advance(false);
+            current
+        })
+        .collect();
+        assert_eq!(order, [1, 3, 2]);
+        assert_eq!((scheduler.len(), scheduler.removed_count, scheduler.removed.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn removing_all_streams_in_any_order_takes_a_few_steps_each() {
+        let all: Vec<StreamId> = (0..32_000).collect();
+        let from_the_back: Vec<StreamId> = all.iter().rev().copied().collect();
+        let from_both_ends: Vec<StreamId> = (0..16_000).flat_map(|stream| [stream, 31_999 - stream]).collect();
+        for order in [&all, &from_the_back, &from_both_ends] {
+            let mut scheduler = RoundRobin::default();
+            all.iter().for_each(|stream| scheduler.activate(*stream));
+            let before = effort::steps();
+            order.iter().for_each(|stream| scheduler.remove(*stream));
+            assert!(effort::steps() - before <= 4 * 32_000, "{} steps", effort::steps() - before);
+            assert_eq!((scheduler.len(), scheduler.current()), (0, None));
+        }
+        // A stream that comes and goes behind one that does not end leaves nothing.
+        let mut scheduler = RoundRobin::default();
+        scheduler.activate(1);
+        for _ in 0..10_000 {
+            scheduler.activate(2);
+            scheduler.remove(2);
+        }
+        assert!(scheduler.turns.len() < 64, "{} turns", scheduler.turns.len());
     }
 }

@@ -181,6 +181,10 @@ impl StreamQueues {
         self.streams.get(&stream).is_some_and(|stream| stream.resetting)
     }
 
+    pub(crate) fn has_stream(&self, stream: StreamId) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
     /// Streams in use from this id on, in order.
     pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
         let mut streams: Vec<StreamId> = self.streams.keys().copied().filter(|stream| *stream >= first).collect();
@@ -389,7 +393,7 @@ impl StreamQueues {
         // The scheduler finds an empty queue at the stream's next turn, unless new messages came; so that it never
         // holds a stream twice, the turn is taken away now.
         if keep == 0 && dropped > 0 {
-            self.remove_turn(stream);
+            self.scheduler.remove(stream);
         }
         if let Some(queue) = self.streams.get_mut(&stream) {
             self.totals.on_left_queue(stream, queue, left, notices);
@@ -404,13 +408,6 @@ impl StreamQueues {
             acknowledged: self.acknowledged,
             ..Self::new(self.totals.stream_max, self.totals.chunk_max)
         };
-    }
-
-    fn remove_turn(&mut self, stream: StreamId) {
-        for _ in 0..self.scheduler.len() {
-            let Some(current) = self.scheduler.current() else { return };
-            self.scheduler.advance(current != stream);
-        }
     }
 
     fn drop_front(&mut self, stream: StreamId, notices: &mut VecDeque<Event>) {
