@@ -1,5 +1,4 @@
 //! The corpora of fuzz targets, replayed without a fuzzer.
-#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod fuzzing;
 #[path = "../../fuzz/replay.rs"]

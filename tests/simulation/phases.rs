@@ -190,9 +190,9 @@ impl World {
         }
         let longest = self.settling_bound();
         self.run_until(self.now + longest.min(20 * SECOND));
-        // Whose peer ended in the middle of the handshake, without an endpoint that says so, goes on asking for a while.
-        let is_dialling = |session: &crate::session::Session| session.app.ended.is_none() && !session.app.connected;
-        if self.nodes.iter().flat_map(|node| node.sessions.values()).any(is_dialling) {
+        // An end whose peer has ended, without an endpoint that says so, goes on asking and repeating for a while.
+        let sessions = self.nodes.iter().flat_map(|node| node.sessions.values());
+        if sessions.filter(|session| session.app.ended.is_none()).count() > self.live().len() {
             return;
         }
         self.quiet = true;
@@ -219,7 +219,14 @@ impl World {
             self.run_until(self.now + self.settling_bound().min(20 * SECOND));
             // Without RE-CONFIG, ids that were used stay used.
             let forgets = self.options.config.iter().all(|config| config.stream_reset);
-            let is_idle = |node: &&Node| forgets && node.sessions.values().all(|s| s.app.channels.is_empty());
+            // An end whose peer has ended is not closed with the others.
+            let live = self.live();
+            let is_idle = |node: &&Node| {
+                let is_closed = |(peer, session): (&NodeId, &crate::session::Session)| {
+                    session.app.channels.is_empty() && live.contains(&(node.id, *peer))
+                };
+                forgets && node.sessions.iter().all(is_closed)
+            };
             for node in self.nodes.iter().filter(is_idle) {
                 let bound = (1 + node.sessions.len() as i64) * IDLE_BYTES_MAX;
                 let held = node.gauge.held().bytes;
