@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use narrowboat_sctp::ConfigError;
 
+use crate::memory::default_memory_max;
+
 /// Longest DATA_CHANNEL_OPEN: label and protocol of 65,535 bytes each (RFC 8832 §5.1). A peer may always send one,
 /// however small the messages that this end takes.
 const OPEN_SIZE_MAX: usize = 12 + 2 * 65_535;
@@ -38,6 +40,12 @@ pub struct Config {
     /// Packets of unknown associations that are answered each second, at most (RFC 9260 §8.4). Default 5,000, shared out
     /// in the same way and apart from the handshakes. Who gets no answer finds out by its time-outs.
     pub out_of_the_blue_per_second_max: u32,
+    /// Bytes that all associations together may hold: what has arrived and was not read, what was sent and not
+    /// acknowledged, and 24 KiB for each. When they are used up, `connect` fails, a peer's INIT is answered with an ABORT
+    /// "Out of Resource", `send` waits, and receive windows close until something is read; nothing is ended. The windows
+    /// of new peers are small and grow with use, and a quarter is kept for associations that hold less than 1 MiB.
+    /// Default a quarter of the memory of the machine or container, 1 GiB where the system does not say; at least 1 MiB.
+    pub memory_max: usize,
     /// Associations that peers have made and [`Endpoint::accept`](crate::Endpoint::accept) has not taken yet. One more
     /// is refused with an ABORT. Default 1,024.
     pub accept_queue_max: usize,
@@ -57,6 +65,7 @@ impl Default for Config {
             associations_per_address_max: 1024,
             inits_per_second_max: 50_000,
             out_of_the_blue_per_second_max: 5000,
+            memory_max: default_memory_max(),
             accept_queue_max: 1024,
             socket_receive_buffer: 4 << 20,
             socket_send_buffer: 4 << 20,
@@ -83,6 +92,7 @@ impl Config {
         ] {
             check(rate != 0, field, rate as usize, "1 or more")?;
         }
+        check(self.memory_max >= 1 << 20, "memory_max", self.memory_max, "1 MiB or more")?;
         check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
         for (size, field) in
             [(self.socket_receive_buffer, "socket_receive_buffer"), (self.socket_send_buffer, "socket_send_buffer")]
@@ -113,6 +123,7 @@ impl Config {
             associations_per_address_max: self.associations_per_address_max,
             inits_per_second_max: self.inits_per_second_max,
             out_of_the_blue_per_second_max: self.out_of_the_blue_per_second_max,
+            memory_max: self.memory_max,
         }
     }
 
@@ -134,12 +145,13 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Config);
-        let refused: [(&str, Spoil); 9] = [
+        let refused: [(&str, Spoil); 10] = [
             ("message_size_max", |c| c.channels.message_size_max = 0),
             ("associations_max", |c| c.associations_max = 0),
             ("associations_per_address_max", |c| c.associations_per_address_max = 0),
             ("inits_per_second_max", |c| c.inits_per_second_max = 0),
             ("out_of_the_blue_per_second_max", |c| c.out_of_the_blue_per_second_max = 0),
+            ("memory_max", |c| c.memory_max = (1 << 20) - 1),
             ("accept_queue_max", |c| c.accept_queue_max = 0),
             ("socket_receive_buffer", |c| c.socket_receive_buffer = 65_535),
             ("socket_send_buffer", |c| c.socket_send_buffer = (1 << 30) + 1),

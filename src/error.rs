@@ -162,6 +162,9 @@ pub enum ConnectError {
     /// The endpoint holds as many associations as it may.
     #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
     TooManyAssociations,
+    /// The associations of the endpoint hold as much memory as they may.
+    #[error("the endpoint's associations hold as much memory as they may: read what has arrived, or raise memory_max")]
+    OutOfMemory,
     /// One socket has one association with an address and port, because these two tell the peer's datagrams apart.
     #[error(
         "there is an association with {0} already, and its datagrams could not be told from those of a second one: open \
@@ -211,6 +214,9 @@ pub enum SignalError {
     /// The endpoint holds as many associations as it may.
     #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
     TooManyAssociations,
+    /// The associations of the endpoint hold as much memory as they may.
+    #[error("the endpoint's associations hold as much memory as they may: read what has arrived, or raise memory_max")]
+    OutOfMemory,
     /// Too many peers have been answered, or offered to, that have not connected.
     #[error("too many peers that were answered have not connected yet: try again in a minute")]
     TooManyPending,

@@ -109,6 +109,7 @@ mod config;
 mod counters;
 mod endpoint;
 pub mod error;
+mod memory;
 mod message;
 mod options;
 #[cfg(feature = "axum")]

@@ -145,9 +145,10 @@ fn status(error: &SignalError) -> StatusCode {
     match error {
         SignalError::Description(_) => StatusCode::BAD_REQUEST,
         SignalError::Restart | SignalError::SessionEnded => StatusCode::CONFLICT,
-        SignalError::TooManyPending | SignalError::TooManyAssociations | SignalError::EndpointClosed => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        SignalError::TooManyPending
+        | SignalError::TooManyAssociations
+        | SignalError::OutOfMemory
+        | SignalError::EndpointClosed => StatusCode::SERVICE_UNAVAILABLE,
         SignalError::IdentityNeeded
         | SignalError::DirectNotAccepted
         | SignalError::Interfaces(_)

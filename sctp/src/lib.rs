@@ -16,6 +16,7 @@ mod event;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod memory;
 mod message;
 mod out_of_the_blue;
 mod path;
@@ -36,6 +37,7 @@ pub use effort::steps;
 pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure, Violation};
 pub use event::{Event, Streams};
+pub use memory::MemoryBudget;
 pub use message::{Credit, Message, Payload, Ppid, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
 pub use stats::{DropReason, Drops, Stats};

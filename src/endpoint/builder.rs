@@ -126,6 +126,12 @@ impl EndpointBuilder {
         self
     }
 
+    /// Bytes that all associations together may hold; see [`Config::memory_max`].
+    pub fn max_memory(mut self, bytes: usize) -> Self {
+        self.config.memory_max = bytes;
+        self
+    }
+
     /// Gives the endpoint a key and a certificate. It then speaks DTLS with every peer, browsers among them (RFC 8261),
     /// and takes nothing in the clear: what anyone could forge must not reach a port that others trust. Without an
     /// identity, the default, it speaks SCTP over plain UDP (RFC 6951), which neither encrypts nor authenticates.

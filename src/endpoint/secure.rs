@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_dcep::Role;
-use narrowboat_sctp::{AssociationHandle, CookieKeys, SignalledInit};
+use narrowboat_sctp::{AssociationHandle, CookieKeys, MemoryBudget, SignalledInit};
 use rand::Rng;
 
 use super::WayIn;
@@ -40,6 +40,8 @@ pub(crate) struct SecurePart {
     pub(crate) advertised: Vec<SocketAddr>,
     keys: CookieKeys,
     association: Arc<narrowboat_sctp::Config>,
+    /// What all associations share.
+    pub(super) memory: MemoryBudget,
 }
 
 impl SecurePart {
@@ -61,7 +63,8 @@ impl SecurePart {
         };
         let keys = CookieKeys::new(now(), draw_seed().map_err(BindError::Random)?);
         let association = Arc::new(below_dtls(config.association()));
-        Ok(Self { identity, context: Arc::new(context), advertised, keys, association })
+        let memory = MemoryBudget::new(config.memory_max);
+        Ok(Self { identity, context: Arc::new(context), advertised, keys, association, memory })
     }
 
     pub(crate) fn router(&self) -> webrtc::Router {
@@ -80,7 +83,10 @@ impl SecurePart {
         seed: [u8; 32],
     ) -> narrowboat_sctp::Association {
         // A cookie of one association is worth nothing in another.
-        narrowboat_sctp::Association::new(now(), config, self.keys.clone(), &handle.0.to_be_bytes(), seed)
+        let binding = handle.0.to_be_bytes();
+        let mut association = narrowboat_sctp::Association::new(now(), config, self.keys.clone(), &binding, seed);
+        association.set_memory_budget(&self.memory);
+        association
     }
 }
 
@@ -162,6 +168,9 @@ impl Core {
         if router.len() >= self.config.associations_max {
             return Err(ConnectError::TooManyAssociations);
         }
+        if !part.memory.has_room() {
+            return Err(ConnectError::OutOfMemory);
+        }
         let handle = router.insert_asked(now, addresses, local.ufrag()).map_err(ConnectError::AlreadyConnected)?;
         let agent = ControllingAgent::new(now, local, remote, addresses, seed);
         let secure = Secure::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
@@ -190,6 +199,9 @@ impl Core {
         let router = table.secure_router().ok_or(SignalError::IdentityNeeded)?;
         if router.len() >= self.config.associations_max {
             return Err(SignalError::TooManyAssociations);
+        }
+        if !part.memory.has_room() {
+            return Err(SignalError::OutOfMemory);
         }
         let displaced = if router.pending() >= PENDING_MAX {
             Some(router.displaceable().ok_or(SignalError::TooManyPending)?)

@@ -182,7 +182,9 @@ impl Core {
                 }
                 #[cfg(feature = "webrtc")]
                 Verdict::Stranger(datagram) => {
-                    let has_room = table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
+                    let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
+                    let has_room =
+                        has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
                     routed.strangers.push((datagram, has_room));
                 }
                 Verdict::Done => {}
@@ -379,6 +381,7 @@ impl Table {
         let Router::Plain(endpoint) = &mut self.router;
         endpoint.connect(now(), remote).map_err(|error| match error {
             narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
+            narrowboat_sctp::ConnectError::OutOfMemory => ConnectError::OutOfMemory,
             narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
         })
     }

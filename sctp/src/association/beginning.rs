@@ -12,6 +12,7 @@ use super::timer::TimerTable;
 use super::{Association, State};
 use crate::config::Config;
 use crate::cookie::CookieKeys;
+use crate::memory::Lease;
 use crate::path::Path;
 use crate::reset::{IncomingReset, OutgoingReset};
 use crate::send::Sender;
@@ -45,6 +46,7 @@ impl Association {
             unused_resets_left: usize::MAX,
             peer_queue: None,
             burst_left: 0,
+            memory: Lease::default(),
             stats: Stats::default(),
             until_recount: 0,
         }

@@ -29,6 +29,10 @@ impl Association {
             return Err(SendError::NoSuchStream { stream, streams: self.outbound_streams() });
         }
         self.burst_left = self.config.max_burst;
+        if self.is_out_of_memory(payload.len()) {
+            self.sender.note_refusal();
+            return Err(SendError::Full);
+        }
         self.sender.push(now, stream, ppid, payload, options)
     }
 
@@ -142,6 +146,7 @@ impl Association {
     /// The Cumulative TSN Ack Point may have moved, or something was given up: timers, resets and a shutdown that waited
     /// for it go on.
     pub(super) fn on_acknowledged(&mut self, now: Instant, advanced: bool) {
+        self.sender.on_memory_progress();
         if !self.sender.has_outstanding() {
             // §6.3.2 R2.
             self.timers.stop(Timer::T3Rtx);

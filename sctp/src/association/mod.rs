@@ -6,6 +6,7 @@ mod data;
 mod fault;
 mod handshake;
 mod input;
+mod memory;
 pub(crate) mod negotiate;
 mod outbox;
 mod output;
@@ -38,6 +39,7 @@ use crate::config::Config;
 use crate::cookie::CookieKeys;
 use crate::error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure};
 use crate::event::Event;
+use crate::memory::{Lease, MemoryBudget};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::recv::{Receiver, ReceiverEvent};
@@ -131,6 +133,7 @@ pub struct Association {
     /// Packets with DATA that may still leave in answer to the last input.
     burst_left: u32,
     stats: Stats,
+    memory: Lease,
     /// Mutations until the next recount, in debug builds.
     until_recount: usize,
 }
@@ -230,12 +233,26 @@ impl Association {
         self.sender.is_resetting(stream)
     }
 
+    /// Bytes of memory that the association holds for both ends: what has arrived and was not
+    /// [released](Self::release), and what was sent and not acknowledged, overheads included.
+    #[must_use]
+    pub fn memory_charged(&self) -> usize {
+        self.charged_for_receiving() + self.charged_for_sending()
+    }
+
     // Commands
+
+    /// Makes the association take the memory that it uses from a budget that it shares with others. Without one it is
+    /// bounded by its own configuration alone. Ask [`MemoryBudget::has_room`] before you add an association.
+    pub fn set_memory_budget(&mut self, budget: &MemoryBudget) {
+        self.memory = Lease::new(budget);
+        self.conclude();
+    }
 
     /// Starts a handshake (RFC 9260 §5.1). Does nothing unless the association is new.
     pub fn connect(&mut self, now: Instant) {
         self.begin_handshake(now);
-        self.check_consistency();
+        self.conclude();
     }
 
     /// The INIT chunk of this end, to be told to the peer as `a=sctp-init` (draft-hancke-tsvwg-snap-00). It changes
@@ -257,7 +274,7 @@ impl Association {
     /// [`SignalledInitError::AlreadyBegun`]; the association goes on as it was.
     pub fn connect_as_signalled(&mut self, now: Instant, peer: &SignalledInit) -> Result<(), SignalledInitError> {
         let result = self.establish_as_signalled(now, peer);
-        self.check_consistency();
+        self.conclude();
         result
     }
 
@@ -276,7 +293,7 @@ impl Association {
         options: SendOptions,
     ) -> Result<(), SendError> {
         let result = self.accept_message(now, stream, ppid, payload, options);
-        self.check_consistency();
+        self.conclude();
         result
     }
 
@@ -288,8 +305,9 @@ impl Association {
 
     /// Hands back the room of a message that the application has read, which opens the receive window.
     pub fn release(&mut self, now: Instant, credit: Credit) {
+        self.limit_memory();
         self.reopen_window(now, credit);
-        self.check_consistency();
+        self.conclude();
     }
 
     /// Resets the outgoing side of streams (RFC 6525 §5.1.2) once all that was accepted on them has been acknowledged or
@@ -301,7 +319,7 @@ impl Association {
     /// See [`ResetError`]; nothing was begun then.
     pub fn reset_streams(&mut self, now: Instant, streams: &[StreamId]) -> Result<(), ResetError> {
         let result = self.begin_reset(now, streams);
-        self.check_consistency();
+        self.conclude();
         result
     }
 
@@ -316,7 +334,7 @@ impl Association {
     /// given up if the peer knows FORWARD-TSN, else finished. Returns the bytes thrown away.
     pub fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.discard(now, stream);
-        self.check_consistency();
+        self.conclude();
         dropped
     }
 
@@ -325,7 +343,7 @@ impl Association {
     pub fn give_up(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.sender.give_up(now, stream);
         self.on_send_progress(now);
-        self.check_consistency();
+        self.conclude();
         dropped
     }
 
@@ -337,13 +355,13 @@ impl Association {
     /// [`CloseReason::ShutdownTimedOut`].
     pub fn shutdown(&mut self, now: Instant) {
         self.begin_shutdown(now);
-        self.check_consistency();
+        self.conclude();
     }
 
     /// Ends the association at once (RFC 9260 §9.1). The peer is told `reason`, cut to half a packet.
     pub fn abort(&mut self, now: Instant, reason: &str) {
         self.abort_locally(now, reason);
-        self.check_consistency();
+        self.conclude();
     }
 
     // Inputs
@@ -354,22 +372,23 @@ impl Association {
         // Congestion marks are counted for nothing yet: SCTP has no standard echo without the ECN extension.
         let _ = ecn;
         self.burst_left = self.config.max_burst;
+        self.limit_memory();
         self.queue_answers(now);
         self.take_in(now, datagram);
-        self.check_consistency();
+        self.conclude();
     }
 
     /// The transport below has ended, for good: so has the association. Nothing is sent.
     pub fn transport_failed(&mut self, failure: TransportFailure) {
         self.end_with_transport(failure);
-        self.check_consistency();
+        self.conclude();
     }
 
     /// The transport below sends by another path from now on: packet size, round-trip time and congestion window are
     /// learned anew. What is on its way still counts.
     pub fn path_changed(&mut self, now: Instant) {
         self.begin_anew_on_path(now);
-        self.check_consistency();
+        self.conclude();
     }
 
     /// Appends a packet for another path to the peer than the one in use: a HEARTBEAT, which is all that may be sent there
@@ -377,7 +396,7 @@ impl Association {
     /// association is established, nor after SHUTDOWN.
     pub fn probe_path(&mut self, buf: &mut Vec<u8>) -> bool {
         let wrote = self.write_probe(buf);
-        self.check_consistency();
+        self.conclude();
         wrote
     }
 
@@ -392,7 +411,8 @@ impl Association {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.burst_left = self.config.max_burst;
         self.fire_timers(now);
-        self.check_consistency();
+        self.trim_memory();
+        self.conclude();
     }
 
     // Outputs
@@ -419,7 +439,7 @@ impl Association {
     /// when there is nothing to send now.
     pub fn poll_transmit(&mut self, now: Instant, max_datagrams: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
         let transmit = self.write_datagrams(now, max_datagrams, buf);
-        self.check_consistency();
+        self.conclude();
         transmit
     }
 
@@ -434,6 +454,12 @@ impl Association {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_deadline()
+    }
+
+    /// Ends a change: what is used is charged to the budget.
+    fn conclude(&mut self) {
+        self.cover_memory();
+        self.check_consistency();
     }
 
     /// Recounts what the parts keep, in debug builds. With much in store only some mutations are followed by it, since
@@ -453,6 +479,7 @@ impl Association {
         self.incoming_reset.check_consistency();
         if let Some(receiver) = &self.receiver {
             receiver.check_consistency();
+            self.until_recount = self.until_recount.max(receiver.recount_interval());
         }
     }
 }

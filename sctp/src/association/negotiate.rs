@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::cookie::{Binding, Cookie, CookieKeys};
+use crate::recv::INITIAL_WINDOW;
 use crate::serial::Tsn;
 use crate::wire::{
     Cause, ChunkType, Extensions, Init, PacketHeader, encode_abort, encode_error, encode_unrecognized, seal,
@@ -28,7 +29,7 @@ pub(crate) fn offered_extensions(config: &Config) -> Extensions {
 /// The INIT of this end.
 pub(crate) fn own_init(config: &Config, tag: u32, initial_tsn: Tsn) -> Init<'static> {
     let (outbound, inbound) = (config.outbound_streams, config.inbound_streams);
-    let mut init = Init::new(tag, config.receive_window, outbound, inbound, initial_tsn);
+    let mut init = Init::new(tag, config.receive_window.min(INITIAL_WINDOW), outbound, inbound, initial_tsn);
     init.extensions = offered_extensions(config);
     init
 }

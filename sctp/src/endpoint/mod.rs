@@ -19,6 +19,7 @@ use crate::association::negotiate::{self, LocalSide, Refusal};
 use crate::association::{Association, Ecn};
 use crate::config::Config;
 use crate::cookie::CookieKeys;
+use crate::memory::MemoryBudget;
 use crate::out_of_the_blue;
 use crate::serial::Tsn;
 use crate::stats::{DropReason, Drops};
@@ -43,6 +44,9 @@ pub struct EndpointConfig {
     /// Packets that belong to no association and are answered in a second, at most: those of RFC 9260 §8.4, and cookies
     /// that are too old or for which there is no room. Default 5,000, shared out in the same way.
     pub out_of_the_blue_per_second_max: u32,
+    /// Bytes that all associations together may hold; see [`MemoryBudget`]. When they are used up, an INIT is answered
+    /// with an ABORT "Out of Resource". Default: no limit.
+    pub memory_max: usize,
 }
 
 impl Default for EndpointConfig {
@@ -54,6 +58,7 @@ impl Default for EndpointConfig {
             associations_per_address_max: 4096,
             inits_per_second_max: 50_000,
             out_of_the_blue_per_second_max: 5000,
+            memory_max: usize::MAX,
         }
     }
 }
@@ -78,6 +83,9 @@ pub enum ConnectError {
     /// `associations_max` is reached.
     #[error("the endpoint has as many associations as its configuration allows")]
     TooManyAssociations,
+    /// `memory_max` is used up.
+    #[error("the endpoint's associations hold as much memory as its configuration allows")]
+    OutOfMemory,
     /// There is one to this address and port already.
     #[error("there is an association with {0} already")]
     AlreadyConnected(SocketAddr),
@@ -98,6 +106,7 @@ pub struct Endpoint {
     table: Table,
     inits: RateLimit,
     out_of_the_blue: RateLimit,
+    memory: MemoryBudget,
     drops: Drops,
 }
 
@@ -111,7 +120,8 @@ impl Endpoint {
         let table = Table::new(rng.next_u64());
         let inits = RateLimit::new(now, config.inits_per_second_max, rng.next_u64());
         let out_of_the_blue = RateLimit::new(now, config.out_of_the_blue_per_second_max, rng.next_u64());
-        Self { config, keys, rng, table, inits, out_of_the_blue, drops: Drops::default() }
+        let memory = MemoryBudget::new(config.memory_max);
+        Self { config, keys, rng, table, inits, out_of_the_blue, memory, drops: Drops::default() }
     }
 
     /// Starts an association with the peer at `remote`; it has an INIT to transmit.
@@ -127,9 +137,13 @@ impl Endpoint {
         if self.table.len() >= self.config.associations_max {
             return Err(ConnectError::TooManyAssociations);
         }
+        if !self.memory.has_room() {
+            return Err(ConnectError::OutOfMemory);
+        }
         let peer = Peer { address: remote, sctp_port: self.config.association.remote_port };
         let handle = self.table.insert(peer).ok_or(ConnectError::AlreadyConnected(remote))?;
         let mut association = self.association(now, &peer, self.config.association.clone());
+        association.set_memory_budget(&self.memory);
         association.connect(now);
         Ok((handle, association))
     }
@@ -211,6 +225,12 @@ impl Endpoint {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.len() == 0
+    }
+
+    /// The memory that the associations share.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// What was dropped before it reached an association, by reason.
@@ -301,6 +321,7 @@ impl Endpoint {
             return DatagramEvent::Answer;
         }
         let mut association = self.association(now, peer, config);
+        association.set_memory_budget(&self.memory);
         association.handle_datagram(now, Ecn::NotCe, datagram);
         if !association.state().is_up() {
             // The packet itself has ended it: the association may have a word to say, and is not kept.
@@ -317,7 +338,8 @@ impl Endpoint {
     }
 
     fn has_room(&self, peer: &Peer) -> bool {
-        self.table.len() < self.config.associations_max
+        self.memory.has_room()
+            && self.table.len() < self.config.associations_max
             && self.table.count_at(peer.address.ip()) < self.config.associations_per_address_max
     }
 

@@ -45,6 +45,7 @@ impl Receiver {
         if !self.make_room(position, cost) {
             return Ok(Received::Dropped);
         }
+        self.window.on_arrival(cost);
         let should_copy = self.window.should_copy(self.held(), payload.len(), datagram_len);
         let payload = if should_copy { Bytes::copy_from_slice(&payload) } else { payload };
         // Room may have been made next to it.

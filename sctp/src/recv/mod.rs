@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 pub(crate) use self::sack_policy::SackDue;
+pub(crate) use self::window::INITIAL_WINDOW;
 use crate::config::Config;
 use crate::error::Violation;
 use crate::event::Streams;
@@ -294,6 +295,7 @@ impl Receiver {
 
     /// The packet whose chunks were passed in is done: decides about a SACK.
     pub(crate) fn on_packet_end(&mut self, now: Instant) {
+        self.window.on_packet_end(now);
         if self.window.has_closed(self.held()) {
             self.policy.make_urgent();
         }
@@ -361,8 +363,34 @@ impl Receiver {
         assert_eq!((waiting(Waiting::Order), waiting(Waiting::Reset)), (parked, held));
     }
 
+    /// Bytes of memory that are held for the peer, and for an application that has not read.
+    pub(crate) fn memory_charged(&self) -> usize {
+        self.held().total() + self.tables()
+    }
+
+    /// Sets how many bytes may be held, and whether the peer may be offered a larger window.
+    pub(crate) fn set_memory(&mut self, bytes: usize, may_grow: bool) {
+        self.window.set_memory(bytes.saturating_sub(self.tables()), may_grow);
+    }
+
+    /// Bytes of what is remembered of streams. They are no part of the window, which they could close for good.
+    fn tables(&self) -> usize {
+        let list = |streams: &Streams| match streams {
+            Streams::All => 0,
+            Streams::List(list) => list.capacity() * size_of::<StreamId>(),
+        };
+        let deferred = self.deferred.as_ref().map_or(0, |deferred| 2 * list(deferred.streams()));
+        let repeatable = self.repeatable.as_ref().map_or(0, |(streams, _)| list(streams));
+        self.ordered.table_size() + deferred + repeatable
+    }
+
     fn held(&self) -> Held {
         Held { head: self.reassembly.head_charge(), waiting: self.reassembly.charge(), unread: self.inbox.unread() }
+    }
+
+    /// Changes after which a recount is due: in proportion to its cost.
+    pub(crate) fn recount_interval(&self) -> usize {
+        self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8
     }
 
     /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by
@@ -370,7 +398,7 @@ impl Receiver {
     fn check_in_debug(&mut self) {
         if cfg!(debug_assertions) {
             self.unchecked += 1;
-            if self.unchecked > self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8 {
+            if self.unchecked > self.recount_interval() {
                 self.unchecked = 0;
                 self.check_consistency();
             }

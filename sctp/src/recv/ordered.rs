@@ -89,6 +89,11 @@ impl Ordered {
         self.parked.len()
     }
 
+    /// Bytes of the table of streams.
+    pub(super) fn table_size(&self) -> usize {
+        self.next.used * size_of::<Page>() + self.next.pages.capacity() * size_of::<Option<Box<Page>>>()
+    }
+
     /// Pages of the table of streams.
     pub(super) fn pages_len(&self) -> usize {
         self.next.pages.len()
@@ -108,6 +113,7 @@ impl Ordered {
             assert!(used.is_none_or(|(used, counted)| used == counted && used > 0));
         }
         assert!(self.next.pages.last().is_none_or(Option::is_some));
+        assert_eq!(self.next.used, self.next.pages.iter().flatten().count());
     }
 
     fn first_parked(&self, stream: StreamId) -> Option<(Ssn, Position)> {
@@ -125,6 +131,8 @@ const PAGE: usize = 256;
 #[derive(Debug, Default)]
 struct NextSsns {
     pages: Vec<Option<Box<Page>>>,
+    /// Pages that are there.
+    used: usize,
 }
 
 #[derive(Debug)]
@@ -149,12 +157,16 @@ impl NextSsns {
             self.pages.resize_with(index + 1, || None);
         }
         let Some(entry) = self.pages.get_mut(index) else { return };
-        let page = entry.get_or_insert_with(|| Box::new(Page { ssns: [Ssn(0); PAGE], used: 0 }));
+        let page = entry.get_or_insert_with(|| {
+            self.used += 1;
+            Box::new(Page { ssns: [Ssn(0); PAGE], used: 0 })
+        });
         let Some(current) = page.ssns.get_mut(slot) else { return };
         page.used = page.used + usize::from(ssn != Ssn(0)) - usize::from(*current != Ssn(0));
         *current = ssn;
         if page.used == 0 {
             *entry = None;
+            self.used -= 1;
             while self.pages.last().is_some_and(Option::is_none) {
                 self.pages.pop();
             }

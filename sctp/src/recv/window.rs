@@ -5,6 +5,8 @@
 //! place. A quarter of the window is kept for the overheads; where that is not enough, as with many small messages, the
 //! window closes earlier, what was on its way then is dropped, and comes again.
 
+use std::time::{Duration, Instant};
+
 use super::charge::Charge;
 use crate::config::Config;
 
@@ -32,7 +34,7 @@ impl Held {
         self.waiting + self.unread
     }
 
-    fn total(self) -> usize {
+    pub(super) fn total(self) -> usize {
         self.all().total()
     }
 
@@ -44,10 +46,28 @@ impl Held {
     }
 }
 
+/// The window of a new association, unless the configured one is smaller. It doubles as often as a quarter of it has
+/// arrived, so a sender in slow start never catches up with it.
+pub(crate) const INITIAL_WINDOW: u32 = 256 << 10;
+
+/// After so long without DATA the peer is offered the initial window again.
+const IDLE_TIME: Duration = Duration::from_secs(10);
+
 /// The receive window.
 #[derive(Debug)]
 pub(super) struct Window {
+    /// What the peer is offered. It grows with use and shrinks after a pause.
+    offered: usize,
+    /// The most that the peer has been offered. It is taken though less is offered now.
     size: usize,
+    size_max: usize,
+    /// Bytes that have arrived, overheads included, since `offered` grew.
+    arrived: usize,
+    /// When DATA came last.
+    active_at: Option<Instant>,
+    /// May be held in all, because there is no more memory.
+    memory: usize,
+    may_grow: bool,
     mtu: usize,
     head_max: usize,
     /// What the last SACK said.
@@ -56,11 +76,48 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(config: &Config) -> Self {
-        let size = config.receive_window as usize;
+        let size_max = config.receive_window as usize;
+        let size = size_max.min(INITIAL_WINDOW as usize);
         let message = config.receive_message_size_max;
         // Fragments of 128 bytes and more, whatever the window, fit with their overhead.
-        let head_max = message.saturating_add(message / 2).saturating_add(size);
-        Self { size, mtu: config.mtu, head_max, advertised: size }
+        let head_max = message.saturating_add(message / 2).saturating_add(size_max);
+        Self {
+            offered: size,
+            size,
+            size_max,
+            arrived: 0,
+            active_at: None,
+            memory: usize::MAX,
+            may_grow: true,
+            mtu: config.mtu,
+            head_max,
+            advertised: size,
+        }
+    }
+
+    /// Sets how much memory there is for what is held, and whether there is enough to offer the peer a larger window.
+    pub(super) fn set_memory(&mut self, bytes: usize, may_grow: bool) {
+        (self.memory, self.may_grow) = (bytes, may_grow);
+    }
+
+    /// A chunk has arrived that costs so many bytes. Small messages that wait behind a loss need room for their overhead.
+    pub(super) fn on_arrival(&mut self, cost: usize) {
+        self.arrived += cost;
+        if self.arrived >= self.offered / 4 && self.offered < self.size_max && self.may_grow {
+            self.offered = (2 * self.offered).min(self.size_max);
+            self.size = self.size.max(self.offered);
+            self.arrived = 0;
+        }
+    }
+
+    /// A packet with DATA is taken in.
+    pub(super) fn on_packet_end(&mut self, now: Instant) {
+        let is_fresh = |at: Instant| now.saturating_duration_since(at) < IDLE_TIME;
+        if self.active_at.is_some_and(|at| !is_fresh(at)) {
+            self.offered = self.size_max.min(INITIAL_WINDOW as usize);
+            self.arrived = 0;
+        }
+        self.active_at = Some(now);
     }
 
     /// What a SACK says now. Less than a packet is said to be nothing, or the sender would fill it with crumbs
@@ -69,13 +126,14 @@ impl Window {
         // What is offered can be taken, at least as one chunk.
         let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
         let free = self.free(held).min(room);
-        if free < self.mtu.min(self.size / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
+        if free < self.mtu.min(self.offered / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
     /// Whether something more can be held. A chunk that is larger than the window, because the sender's packets are, is
     /// taken if it is alone: it would never fit better, and nothing would come after it.
     pub(super) fn fits(&self, held: Held, cost: usize) -> bool {
-        held.total() <= held.excused() || held.total() + cost <= self.limit(held)
+        let total = held.total() + cost;
+        (held.total() <= held.excused() && total <= self.memory) || total <= self.limit(held)
     }
 
     /// Whether something more could be held if all that can be given up were given up.
@@ -106,8 +164,8 @@ impl Window {
     /// RFC 9260 §6.2 proposes, or from where the sender has to stop to where it can send again.
     pub(super) fn is_update_due(&self, held: Held) -> bool {
         let now = self.a_rwnd(held) as usize;
-        let two_packets = (2 * self.mtu).min(self.size / 2);
-        now >= self.advertised + self.size / 4 || (self.advertised < two_packets && now >= two_packets)
+        let two_packets = (2 * self.mtu).min(self.offered / 2);
+        now >= self.advertised + self.offered / 4 || (self.advertised < two_packets && now >= two_packets)
     }
 
     /// Whether the window has closed since the last SACK: the sender should hear of it before it sends more.
@@ -122,11 +180,11 @@ impl Window {
     /// What is left of the window, as the peer counts.
     fn free(&self, held: Held) -> usize {
         let excused = held.head.payload.saturating_sub(held.unread.payload);
-        (self.size + excused).saturating_sub(held.all().payload)
+        (self.offered + excused).saturating_sub(held.all().payload)
     }
 
     /// What may be held, overheads included.
     fn limit(&self, held: Held) -> usize {
-        self.size + self.size / 4 + held.excused()
+        (self.size + self.size / 4 + held.excused()).min(self.memory)
     }
 }

@@ -93,6 +93,7 @@ pub(crate) struct Sender {
     /// Whether the peer knows FORWARD-TSN; without it nothing that was begun is given up.
     can_abandon: bool,
     was_refused: bool,
+    waits_for_memory: bool,
     last_sent: Option<Instant>,
     /// Position whose acknowledgement ends the round trip under way.
     round_end: u64,
@@ -126,6 +127,7 @@ impl Sender {
             restarts_t3: false,
             can_abandon: false,
             was_refused: false,
+            waits_for_memory: false,
             last_sent: None,
             round_end: 0,
             notices: VecDeque::new(),
@@ -361,6 +363,24 @@ impl Sender {
         if let Some(len) = len {
             self.notices.push_back(Event::Abandoned { stream, len });
             self.on_abandoned();
+        }
+    }
+
+    /// Bytes of memory that are held for the peer and for the streams in use.
+    pub(crate) fn charged(&self) -> usize {
+        self.queues.charge() + self.outstanding.charge() + self.queues.streams_charge()
+    }
+
+    /// A message was refused because memory that is shared with others is used up. The application may try again when
+    /// something was acknowledged.
+    pub(crate) fn note_refusal(&mut self) {
+        self.waits_for_memory = true;
+    }
+
+    /// Something was acknowledged.
+    pub(crate) fn on_memory_progress(&mut self) {
+        if std::mem::take(&mut self.waits_for_memory) {
+            self.notices.push_back(Event::Writable);
         }
     }
 

@@ -317,7 +317,7 @@ impl History {
         }
         if self.is_roomy {
             let charged = u32::try_from(self.receiver.charged()).unwrap();
-            assert!(a_rwnd >= config().receive_window - charged);
+            assert!(a_rwnd >= INITIAL_WINDOW.saturating_sub(charged));
         } else {
             // The message in sequence may exceed the limit, and then it is whole.
             let message = 5 * (97 + FRAGMENT_OVERHEAD) + MESSAGE_OVERHEAD;

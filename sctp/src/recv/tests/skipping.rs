@@ -126,7 +126,7 @@ fn f06_half_a_message_is_removed_and_what_is_left_of_it_is_a_duplicate() {
         receiver.take_new(data(9, 1, 3, &format!("B{flags}")), b"head and ");
         assert_eq!(receiver.read(), ["1:head and tail"]);
         assert_eq!(receiver.charged(), 0);
-        assert_eq!(receiver.a_rwnd(), config().receive_window);
+        assert_eq!(receiver.a_rwnd(), INITIAL_WINDOW);
     }
 }
 

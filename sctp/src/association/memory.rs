@@ -1,0 +1,47 @@
+//! What the association uses of the memory that it shares with others.
+
+use super::Association;
+use crate::memory::GUARANTEED;
+
+impl Association {
+    pub(super) fn charged_for_receiving(&self) -> usize {
+        self.receiver.as_ref().map_or(0, |receiver| receiver.memory_charged())
+    }
+
+    pub(super) fn charged_for_sending(&self) -> usize {
+        self.sender.charged()
+    }
+
+    /// Bytes used beside the base that is paid from the beginning.
+    fn charged_beside_base(&self) -> usize {
+        self.charged_for_receiving().saturating_sub(GUARANTEED) + self.charged_for_sending()
+    }
+
+    /// Pays for what is used.
+    pub(super) fn cover_memory(&mut self) {
+        self.memory.cover(self.charged_beside_base());
+    }
+
+    /// Gives back what an idle association does not use. Called when a timer fires, so not for each packet.
+    pub(super) fn trim_memory(&mut self) {
+        self.memory.trim(self.charged_beside_base());
+    }
+
+    /// Tells the receiver how much it may hold. It offers the peer no more than that, and drops what is beyond it.
+    pub(super) fn limit_memory(&mut self) {
+        let Some(reachable) = self.memory.reachable() else { return };
+        let room = reachable.saturating_sub(self.charged_for_sending());
+        if let Some(receiver) = &mut self.receiver {
+            // What is held already is not given up for others.
+            let bytes = (GUARANTEED + room).max(receiver.memory_charged());
+            receiver.set_memory(bytes, self.memory.may_grow());
+        }
+    }
+
+    /// True if the memory that is shared does not allow another message of so many bytes. One message is always taken: its
+    /// bytes are the application's already, and its acknowledgement tells the application that there is room.
+    pub(super) fn is_out_of_memory(&self, message_len: usize) -> bool {
+        !self.sender.is_drained()
+            && self.memory.reachable().is_some_and(|reachable| self.charged_beside_base() + message_len > reachable)
+    }
+}
