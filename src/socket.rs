@@ -371,6 +371,57 @@ fn is_no_buffers(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
+    /// Receives until so many datagrams have come. Each batch is read into the same memory as the one before.
+    async fn receive(socket: &Socket, batch: &mut ReceiveBatch, count: usize) -> Vec<Bytes> {
+        let mut datagrams = Vec::new();
+        while datagrams.len() < count {
+            let received = tokio::time::timeout(std::time::Duration::from_secs(20), socket.receive(batch));
+            received.await.expect("datagrams within 20 s").expect("a working socket");
+            batch.take(false, &mut datagrams);
+        }
+        datagrams.into_iter().map(|datagram| datagram.bytes).collect()
+    }
+
+    #[tokio::test]
+    async fn a18_a_datagram_has_its_own_bytes_only_however_many_were_read_at_once() {
+        let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");
+        let (sender, receiver) = (bind(), bind());
+        let route = Route { remote: receiver.local_address(), local: None };
+        let mut batch = ReceiveBatch::new();
+        // Long ones first, so that there are stale bytes behind all that follow.
+        let mut sizes = vec![(60_000, 60_000)];
+        sizes.extend([
+            (1200, 1200),
+            (12_000, 1200),
+            (11_300, 1200),
+            (100, 100),
+            (1201, 1200),
+            (64 * 28, 28),
+            (29, 28),
+            (1, 1),
+        ]);
+        for (round, (len, segment_size)) in sizes.into_iter().enumerate() {
+            let fill = u8::try_from(round).unwrap() + 1;
+            let contents: Vec<u8> =
+                (0..len).map(|at| if at % segment_size == 0 { fill } else { fill ^ 0x80 }).collect();
+            sender.send(route, &contents, segment_size).await.unwrap();
+            let expected: Vec<&[u8]> = contents.chunks(segment_size).collect();
+            let datagrams = receive(&receiver, &mut batch, expected.len()).await;
+            assert!(datagrams == expected, "{len} bytes in datagrams of {segment_size}");
+        }
+        // An empty one brings nothing of what lies there.
+        sender.send_answer(route, &[]);
+        assert_eq!(receive(&receiver, &mut batch, 1).await, [Bytes::new()]);
+        // Several calls of several lengths in one batch.
+        let parts: Vec<(Vec<u8>, usize)> =
+            (1..10_u8).map(|n| (vec![n; 100 * usize::from(n)], 40 + usize::from(n))).collect();
+        for (contents, segment_size) in &parts {
+            sender.send(route, contents, *segment_size).await.unwrap();
+        }
+        let expected: Vec<&[u8]> = parts.iter().flat_map(|(contents, size)| contents.chunks(*size)).collect();
+        assert!(receive(&receiver, &mut batch, expected.len()).await == expected, "lengths are mixed up");
+    }
+
     /// The numbers are Linux's.
     #[cfg(target_os = "linux")]
     #[test]

@@ -73,6 +73,43 @@ fn assert_closed(error: &ChannelError, reason: DropReason, act: impl FnOnce(&mut
     pair.assert_windows_are_whole(8 << 20);
 }
 
+/// DATA_CHANNEL_OPEN with the longest label and protocol that the format has (RFC 8832 §5.1).
+fn longest_open() -> Vec<u8> {
+    let lengths = [0xff; 4];
+    [&[3, 0, 1, 0, 0, 0, 0, 0][..], &lengths, &[b'l'; 65_535], &[b'p'; 65_535]].concat()
+}
+
+#[test]
+fn j02_the_longest_labels_and_protocols_are_taken_up_to_a_bound_of_all_together() {
+    let mut pair = Pair::connected();
+    let max = narrowboat_dcep::Config::default().peer_label_bytes_max;
+    let fit = u16::try_from(max / (2 * 65_535)).unwrap();
+    let open = longest_open();
+    for n in 0..fit {
+        pair.clear_events();
+        raw(&mut pair, 2 * n + 1, 50, &open);
+        pair.run();
+        let [Event::Incoming(id)] = pair.take_events(A)[..] else { panic!("channel {n} was not taken") };
+        let options = pair[A].channels.options(id).unwrap();
+        assert_eq!((options.label.len(), options.protocol.len()), (65_535, 65_535));
+    }
+    pair.clear_events();
+    let (refused, charged) = (drops(&pair, DropReason::LimitReached), pair[A].association.memory_charged());
+    raw(&mut pair, 2 * fit + 1, 50, &open);
+    pair.run();
+    assert_eq!(drops(&pair, DropReason::LimitReached), refused + 1);
+    assert_eq!(pair.take_events(A), []);
+    assert!(pair[A].association.memory_charged() <= charged, "nothing is kept of a channel that was refused");
+    // A short one has room still, and those that were taken live.
+    pair.clear_events();
+    raw(&mut pair, 2 * fit + 3, 50, OPEN);
+    pair.run();
+    assert!(matches!(pair.take_events(A)[..], [Event::Incoming(_)]));
+    raw(&mut pair, 1, 51, b"alive");
+    pair.run();
+    assert!(pair.take_events(A).iter().any(|event| matches!(event, Event::Readable(_))));
+}
+
 #[test]
 fn j01_j03_j04_an_open_that_does_not_parse_is_refused() {
     let mut pair = Pair::connected();
