@@ -9,13 +9,10 @@ pub(super) const PACKETS_MAX: usize = 128;
 /// Bytes that wait, at most, but for the packet that crosses the line: 128 SACKs with 57 Gap Ack Blocks each.
 const BYTES_MAX: usize = 32 << 10;
 
-/// Bytes of room that an empty queue keeps: 32 SACKs without gaps.
-const IDLE_CAPACITY: usize = 1 << 10;
-
 /// Bytes of the length in front of each packet.
 const LEN_BYTES: usize = size_of::<u32>();
 
-/// Whole packets in one reusable buffer, each behind its length.
+/// Whole packets in one buffer, each behind its length.
 #[derive(Debug, Default)]
 pub(super) struct PacketQueue {
     bytes: Vec<u8>,
@@ -77,9 +74,8 @@ impl PacketQueue {
             }
         }
         if self.count == 0 {
-            self.bytes.clear();
-            self.bytes.shrink_to(IDLE_CAPACITY);
-            self.taken = 0;
+            // An idle association holds no buffer. One allocation for each batch of answers is the price.
+            *self = Self::default();
         }
         segment_size
     }
@@ -136,7 +132,7 @@ mod tests {
             while !queue.is_empty() {
                 queue.pop_equal(usize::MAX, &mut out);
             }
-            assert!(queue.bytes.capacity() <= IDLE_CAPACITY);
+            assert_eq!(queue.bytes.capacity(), 0);
         }
     }
 
