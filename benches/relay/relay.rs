@@ -133,7 +133,7 @@ async fn receive(bytes: &str) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut received = 0;
     while received < bytes {
-        received += channel.recv().await?.ok_or("the channel ended early")?.as_bytes().len();
+        received += channel.recv().await.ok_or("the channel ended early")??.as_bytes().len();
     }
     println!("{}", begun.elapsed().as_secs_f64() * 1000.0);
     channel.send("done").await?;
