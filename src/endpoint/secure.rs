@@ -234,6 +234,9 @@ impl Core {
     ) -> Result<Option<(Arc<Shared>, Said)>, SignalError> {
         let mut table = self.lock();
         let table = &mut *table;
+        if table.is_closed {
+            return Err(SignalError::EndpointClosed);
+        }
         let Router::Secure(router) = &table.router else { return Ok(None) };
         let found = table.sessions.find(key, transport, |handle| !router.is_pending(handle))?;
         Ok(found.and_then(|(handle, said)| Some((Arc::clone(table.associations.get(&handle)?), said))))

@@ -97,7 +97,8 @@ impl World {
             (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80).max(16 << 10);
         let config = Config {
             receive_window: u32::try_from(window).unwrap(),
-            send_buffer: 2 * usize::try_from(window).unwrap(),
+            // The window in flight and as much in the queue, each with the overhead of its chunks.
+            send_buffer: 3 * usize::try_from(window).unwrap(),
             stream_send_buffer: usize::try_from(window).unwrap(),
             ..Config::default()
         };

@@ -152,11 +152,20 @@ impl DataChannels {
             self.on_control(now, association, id, &control);
             return;
         }
-        if channel.awaits_ack() {
-            channel.on_heard();
-            self.start_reset_if_possible(now, association, id);
+        if !channel.awaits_ack() {
+            return self.deliver(now, association, id, message);
         }
+        // Any message confirms the channel as its acknowledgement does (RFC 8832 §6). It is delivered before a reset that
+        // waits for that: if the peer does not support resets, the channel ends at once.
+        channel.on_heard();
+        self.deliver(now, association, id, message);
+        self.start_reset_if_possible(now, association, id);
+    }
+
+    /// Queues a user message for the application, or closes the channel for what is wrong with it.
+    fn deliver(&mut self, now: Instant, association: &mut Association, id: ChannelId, message: Arrived) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
+        let kind = Kind::of(message.ppid);
         if channel.is_deaf() {
             self.throw_away(now, association, message.credit, DropReason::AfterClose);
             return;
