@@ -72,9 +72,9 @@ pub async fn sizes_on(link: &Link) -> Result<()> {
     Ok(())
 }
 
-/// Largest message that either end takes in this case, unless the browser takes less: it crosses within seconds on a busy
-/// machine.
-const LARGEST: usize = 16 << 20;
+/// Largest message that our end takes in this case. Firefox 153 takes one of 16 MiB for sending and never sends it, to
+/// another Firefox either.
+const LARGEST: usize = 8 << 20;
 
 /// The largest that the other end takes arrives; one byte more is refused where it is sent, and reaches nobody.
 pub async fn largest_and_one_more(setting: Setting) -> Result<()> {
@@ -82,6 +82,7 @@ pub async fn largest_and_one_more(setting: Setting) -> Result<()> {
     config.channels.message_size_max = LARGEST;
     let link = Link::with(&setting, config).await?;
     let ours = link.page.eval("return pc.sctp.maxMessageSize").await?.as_u64().ok_or("no size")? as usize;
+    println!("    the page's largest: {ours} bytes");
     link.page.eval(&format!("channels.x.send(pattern({ours}))")).await?;
     assert!(link.x.recv().await.ok_or("closed")?? == Message::from(pattern(ours)), "the page's largest");
     // Chromium 148 does not throw at once, as W3C wants it (§6.2, `send`, step 4), but fails the channel.
@@ -92,6 +93,7 @@ pub async fn largest_and_one_more(setting: Setting) -> Result<()> {
          await untilEvent('y', 'close');
          return log.find(({{ who, what }}) => who === 'y' && what.startsWith('error')).what.split(' ')[1]"
     );
+    println!("    the page's, of one byte more");
     let refused = link.page.eval(&body).await?;
     assert!([json!("TypeError"), json!("OperationError")].contains(&refused), "one byte more: {refused}");
     let y = link.ours.accept_channel().await.ok_or("the association ended")?;
@@ -102,7 +104,8 @@ pub async fn largest_and_one_more(setting: Setting) -> Result<()> {
     let len = theirs + 1;
     let refused = link.x.send(vec![0; len]).await;
     assert_eq!(refused, Err(SendError::TooLarge { len, max: theirs }));
-    let largest = theirs.min(LARGEST);
+    let largest = theirs.min(16 << 20);
+    println!("    our largest: {largest} bytes");
     link.x.send(pattern(largest)).await?;
     let check = format!(
         "await untilCount('x', 1); const data = new Uint8Array(received.x.last[0]), other = pattern({largest});
