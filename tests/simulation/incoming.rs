@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use crate::outgoing::Offset;
 use crate::packet::Sack;
 
+/// The window of a new association, unless the configured one is smaller. It grows with use and shrinks after a pause.
+const INITIAL_WINDOW: u32 = 256 << 10;
+
 #[derive(Debug)]
 pub(crate) struct Incoming {
     initial: u32,
@@ -94,7 +97,7 @@ impl Incoming {
         assert!(a_rwnd <= most, "I17: {a_rwnd} of {} bytes are advertised, {unread} bytes are unread", self.window);
         let holds_nothing = is_empty && self.is_whole && self.received.is_empty() && !self.inexact;
         assert!(
-            !holds_nothing || a_rwnd == self.window as usize,
+            !holds_nothing || a_rwnd >= self.window.min(INITIAL_WINDOW) as usize,
             "I17: {a_rwnd} bytes are advertised, nothing is held"
         );
         let cumulative = self.report(sack.cumulative);

@@ -41,6 +41,7 @@ impl Association {
             return self.drop_chunk(DropReason::WrongTag);
         }
         self.stats.packets_accepted += 1;
+        self.limit_memory();
         let had_data = self.process_chunks(now, &header, datagram);
         if had_data {
             self.on_data_packet_end(now);

@@ -372,7 +372,6 @@ impl Association {
         // Congestion marks are counted for nothing yet: SCTP has no standard echo without the ECN extension.
         let _ = ecn;
         self.burst_left = self.config.max_burst;
-        self.limit_memory();
         self.queue_answers(now);
         self.take_in(now, datagram);
         self.conclude();

@@ -117,9 +117,11 @@ impl Endpoint {
     pub fn new(now: Instant, config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
         let keys = CookieKeys::new(now, draw(&mut rng));
-        let table = Table::new(rng.next_u64());
-        let inits = RateLimit::new(now, config.inits_per_second_max, rng.next_u64());
-        let out_of_the_blue = RateLimit::new(now, config.out_of_the_blue_per_second_max, rng.next_u64());
+        // One secret serves all three tables: none of them shows it to a peer.
+        let secret = rng.next_u64();
+        let table = Table::new(secret);
+        let inits = RateLimit::new(now, config.inits_per_second_max, secret);
+        let out_of_the_blue = RateLimit::new(now, config.out_of_the_blue_per_second_max, secret);
         let memory = MemoryBudget::new(config.memory_max);
         Self { config, keys, rng, table, inits, out_of_the_blue, memory, drops: Drops::default() }
     }
