@@ -1,6 +1,6 @@
 //! What strangers send to a port that others are connected to: counted, answered with little, and without effect.
 #![cfg(feature = "webrtc")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod secure;
 
@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use narrowboat::Ticket;
-use secure::relay::{Direction, Relay};
+use secure::hello::{halved, recorded_hello};
 use secure::stun::forged_check;
 use secure::{Pair, bind, soon, transfer, within};
 
@@ -102,22 +101,6 @@ async fn k06_a_hello_from_an_address_without_a_check_does_not_reach_an_expected_
     soon(server.wait_idle()).await;
 }
 
-/// The first ClientHello of a client of ours.
-async fn recorded_hello() -> Vec<u8> {
-    let server = bind();
-    let relay = Relay::to(server.local_address()).await;
-    let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
-    relay.rule(move |direction, datagram| {
-        if direction == Direction::ToServer && datagram[0] == 22 {
-            let _ = sender.send(datagram.to_vec());
-        }
-        true
-    });
-    let _pair = Pair::by(bind(), server, &ticket).await;
-    soon(receiver.recv()).await.unwrap()
-}
-
 /// Sends a datagram again and again until told to stop, from these sockets in turn. Returns how many were sent.
 fn flood(
     sources: Vec<UdpSocket>,
@@ -139,15 +122,6 @@ fn flood(
         }
         sent
     })
-}
-
-/// The first half of a hello that fits a datagram, in a datagram of its own.
-fn halved(hello: &[u8]) -> Vec<u8> {
-    let half = (hello.len() - 25) / 2;
-    let mut piece = hello[..25 + half].to_vec();
-    piece[11..13].copy_from_slice(&u16::try_from(12 + half).unwrap().to_be_bytes());
-    piece[22..25].copy_from_slice(&u32::try_from(half).unwrap().to_be_bytes()[1..]);
-    piece
 }
 
 /// Sockets on as many addresses, three on each.

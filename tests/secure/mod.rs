@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+pub mod hello;
 pub mod relay;
 pub mod stun;
 
