@@ -1,10 +1,6 @@
 //! A client whose own address changes, as from Wi-Fi to mobile: in a network namespace of its own.
 #![cfg(all(feature = "webrtc", target_os = "linux"))]
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it cannot show"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod secure;
 
