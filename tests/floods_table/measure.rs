@@ -11,12 +11,14 @@ use crate::newcomers::{Goal, Phase, come};
 use crate::process::Child;
 
 /// Until windows are open and buffers have their size.
-const WARM_UP: Duration = Duration::from_secs(1);
-/// Before the flood, and after it again.
-const QUIET: Duration = Duration::from_secs(2);
+const WARM_UP: Duration = Duration::from_secs(2);
 /// Newcomers who begin in this time are counted; the flood goes on as long as the last of them may take.
 const COUNTED: Duration = Duration::from_secs(5);
 pub(crate) const SOON: Duration = Duration::from_secs(2);
+/// Afterwards, to compare goodput: windows with the flood and without, by turns and short, so that whatever else the
+/// machine does meets both alike.
+const WINDOW: Duration = Duration::from_millis(400);
+const WINDOWS: usize = 20;
 /// Peers that send all the time, as fast as they can.
 const ESTABLISHED: usize = 2;
 const MESSAGE_LEN: usize = 64 << 10;
@@ -36,17 +38,31 @@ pub(crate) struct Outcome {
 /// What the service has done, and used.
 struct Mark {
     bytes: u64,
-    cpu: f64,
+    cpu: Duration,
 }
 
 impl Mark {
     fn take(service: &mut Child) -> Result<Self> {
         Ok(Self { bytes: service.ask("bytes")?, cpu: service.cpu()? })
     }
+}
 
-    /// Bytes and seconds between two marks.
-    fn until(&self, later: &Self) -> (f64, f64) {
-        ((later.bytes - self.bytes) as f64, later.cpu - self.cpu)
+/// Between marks.
+#[derive(Default)]
+struct Spent {
+    bytes: u64,
+    cpu: Duration,
+}
+
+impl Spent {
+    fn add(&mut self, from: &Mark, to: &Mark) {
+        self.bytes += to.bytes - from.bytes;
+        self.cpu += to.cpu - from.cpu;
+    }
+
+    /// Bytes for a second of processor time.
+    fn goodput(&self) -> f64 {
+        self.bytes as f64 / self.cpu.as_secs_f64()
     }
 }
 
@@ -75,33 +91,28 @@ pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>])
     let newcomers = tokio::spawn(come(goal, phase.clone()));
     tokio::time::sleep(WARM_UP).await;
 
-    let start = Mark::take(&mut service)?;
-    tokio::time::sleep(QUIET).await;
     let before = service.resident()?;
     let (begun, sent) = (tokio::time::Instant::now(), flooder.ask(&address)?);
     phase.set(Phase::WATCHED);
-    let flooded = Mark::take(&mut service)?;
     tokio::time::sleep(COUNTED).await;
     phase.set(Phase::UNWATCHED);
     tokio::time::sleep(SOON).await;
     let rate = (flooder.ask(&unread)? - sent) as f64 / begun.elapsed().as_secs_f64();
-    let over = Mark::take(&mut service)?;
     let after = service.resident()?;
-    tokio::time::sleep(QUIET).await;
-    let end = Mark::take(&mut service)?;
+
+    let (mut quiet, mut flooded) = (Spent::default(), Spent::default());
+    for number in 0..WINDOWS {
+        // Without and with, then with and without.
+        let is_flooded = [1, 2].contains(&(number % 4));
+        flooder.ask(if is_flooded { &address } else { &unread })?;
+        let mark = Mark::take(&mut service)?;
+        tokio::time::sleep(WINDOW).await;
+        if is_flooded { &mut flooded } else { &mut quiet }.add(&mark, &Mark::take(&mut service)?);
+    }
     phase.set(Phase::OVER);
     let all = newcomers.await?;
-
-    let ((bytes, cpu), (more, also)) = (start.until(&flooded), over.until(&end));
-    let (with, used) = flooded.until(&over);
     let newcomers = all.len();
     let mut taken: Vec<Duration> = all.into_iter().flatten().collect();
     taken.sort();
-    Ok(Outcome {
-        rate,
-        goodput: [(bytes + more) / (cpu + also), with / used],
-        taken,
-        newcomers,
-        resident: [before, after],
-    })
+    Ok(Outcome { rate, goodput: [quiet.goodput(), flooded.goodput()], taken, newcomers, resident: [before, after] })
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use crate::Result;
 
@@ -37,25 +38,21 @@ impl Child {
         Ok(self.line()?.parse()?)
     }
 
-    /// Processor time that it has used, in seconds: proc_pid_stat(5), in ticks of 10 ms.
-    pub(crate) fn cpu(&self) -> Result<f64> {
-        const UTIME: usize = 11;
-        let stat = self.file("stat")?;
-        // The name before it, in brackets, may have spaces.
-        let (_, fields) = stat.rsplit_once(')').ok_or("/proc/PID/stat has no name")?;
-        let ticks = fields.split_whitespace().skip(UTIME).take(2).map(str::parse::<u32>);
-        Ok(f64::from(ticks.sum::<std::result::Result<u32, _>>()?) / 100.0)
+    /// Processor time that its threads have used. The first number in `schedstat` is in nanoseconds.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let mut sum = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            sum += text.split(' ').next().ok_or("an empty schedstat")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(sum))
     }
 
     /// Memory that it has resident, in KiB.
     pub(crate) fn resident(&self) -> Result<u64> {
-        let status = self.file("status")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
-    }
-
-    fn file(&self, name: &str) -> Result<String> {
-        Ok(std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id()))?)
     }
 }
 
