@@ -75,12 +75,12 @@ async fn floods() -> Vec<(&'static str, bool, Vec<Vec<u8>>)> {
 fn table(words: &[&str]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     println!(
-        "{:<32} {:>9} {:>9} {:>13} {:>10} {:>9} {:>15}  missed",
-        "", "datagrams", "goodput a", "newcomers in", "median", "worst", "service, MiB"
+        "{:<36} {:>9} {:>9} {:>8} {:>8} {:>13} {:>7} {:>7} {:>14}  missed",
+        "", "datagrams", "goodput a", "CPU-µs a", "cores", "newcomers in", "median", "worst", "service, MiB"
     );
     println!(
-        "{:<32} {:>9} {:>9} {:>13} {:>10} {:>9} {:>15}",
-        "flood", "a second", "CPU-s, %", "within 2 s", "ms", "ms", "before, after"
+        "{:<36} {:>9} {:>9} {:>8} {:>8} {:>13} {:>7} {:>7} {:>14}",
+        "flood", "a second", "CPU-s, %", "datagram", "if quiet", "within 2 s", "ms", "ms", "before, after"
     );
     let mut missed = 0;
     for (name, is_secure, datagrams) in runtime.block_on(floods()) {
@@ -116,9 +116,11 @@ fn line(title: &str, outcome: &Outcome) -> usize {
     ];
     let missed: Vec<&str> = goals.into_iter().filter(|(_, is_met)| !is_met).map(|(name, _)| name).collect();
     println!(
-        "{title:<32} {:>9.0} {:>9.1} {:>13} {:>10.1} {worst:>9} {:>15}  {}",
+        "{title:<36} {:>9.0} {:>9.1} {:>8.1} {:>8.2} {:>13} {:>7.1} {worst:>7} {:>14}  {}",
         outcome.rate,
         left * 100.0,
+        outcome.cost,
+        outcome.cores,
         format!("{inside} of {}", outcome.newcomers),
         milliseconds(outcome.taken.get(outcome.taken.len() / 2)),
         format!("{:.1}, {:.1}", before as f64 / 1024.0, after as f64 / 1024.0),

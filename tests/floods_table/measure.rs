@@ -18,7 +18,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// Afterwards, to compare goodput: windows with the flood and without, by turns and short, so that whatever else the
 /// machine does meets both alike.
 const WINDOW: Duration = Duration::from_millis(400);
-const WINDOWS: usize = 20;
+const WINDOWS: usize = 16;
 /// Peers that send all the time, as fast as they can.
 const ESTABLISHED: usize = 2;
 const MESSAGE_LEN: usize = 64 << 10;
@@ -28,6 +28,10 @@ pub(crate) struct Outcome {
     pub(crate) rate: f64,
     /// Bytes of those who are connected for a second of the service's processor time: without the flood, with it.
     pub(crate) goodput: [f64; 2],
+    /// Processor time of the service for a datagram of the flood, in microseconds.
+    pub(crate) cost: f64,
+    /// Cores that the service uses without the flood: on a busy machine it gets less, and the flood weighs more.
+    pub(crate) cores: f64,
     /// How long newcomers took, in order; those who gave up are not among them.
     pub(crate) taken: Vec<Duration>,
     pub(crate) newcomers: usize,
@@ -101,18 +105,31 @@ pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>])
     let after = service.resident()?;
 
     let (mut quiet, mut flooded) = (Spent::default(), Spent::default());
+    let mut datagrams_flooded = 0;
     for number in 0..WINDOWS {
         // Without and with, then with and without.
         let is_flooded = [1, 2].contains(&(number % 4));
-        flooder.ask(if is_flooded { &address } else { &unread })?;
+        let sent = flooder.ask(if is_flooded { &address } else { &unread })?;
         let mark = Mark::take(&mut service)?;
         tokio::time::sleep(WINDOW).await;
         if is_flooded { &mut flooded } else { &mut quiet }.add(&mark, &Mark::take(&mut service)?);
+        if is_flooded {
+            datagrams_flooded += flooder.ask(&address)? - sent;
+        }
     }
     phase.set(Phase::OVER);
     let all = newcomers.await?;
     let newcomers = all.len();
     let mut taken: Vec<Duration> = all.into_iter().flatten().collect();
     taken.sort();
-    Ok(Outcome { rate, goodput: [quiet.goodput(), flooded.goodput()], taken, newcomers, resident: [before, after] })
+    let cost = flooded.cpu.as_secs_f64() - flooded.bytes as f64 / quiet.goodput();
+    Ok(Outcome {
+        rate,
+        cost: cost * 1e6 / datagrams_flooded as f64,
+        cores: quiet.cpu.as_secs_f64() / (WINDOW.as_secs_f64() * (WINDOWS / 2) as f64),
+        goodput: [quiet.goodput(), flooded.goodput()],
+        taken,
+        newcomers,
+        resident: [before, after],
+    })
 }
