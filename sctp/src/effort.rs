@@ -7,8 +7,15 @@ thread_local!(static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(
 /// One step.
 #[inline]
 pub(crate) fn step() {
+    take(1);
+}
+
+/// Several steps, which a function of the standard library takes.
+#[inline]
+pub(crate) fn take(count: usize) {
     #[cfg(debug_assertions)]
-    STEPS.set(STEPS.get() + 1);
+    STEPS.set(STEPS.get() + count as u64);
+    let _ = count;
 }
 
 /// Steps that this thread has taken so far; 0 without debug assertions.

@@ -7,6 +7,7 @@ use super::run::{Run, Waiting};
 use super::tracker::{Position, tsn_at};
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use super::{Received, Receiver};
+use crate::effort;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::serial::Ssn;
@@ -185,6 +186,7 @@ impl Receiver {
             return false;
         }
         while !self.window.fits(self.held(), cost) {
+            effort::step();
             if self.reassembly.highest().is_none_or(|highest| highest <= position || !self.tracker.can_forget(highest))
             {
                 return false;

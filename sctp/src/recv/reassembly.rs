@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::charge::Charge;
 use super::run::{Run, Waiting};
 use super::tracker::Position;
+use crate::effort;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::serial::Ssn;
@@ -133,6 +134,7 @@ impl Reassembly {
 
     /// Takes out what begins at a TSN, unless it is in sequence.
     pub(super) fn take(&mut self, first: Position) -> Option<Run> {
+        effort::step();
         let run = self.held.remove(&first)?;
         self.held_charge -= run.charge();
         Some(run)
@@ -165,7 +167,10 @@ impl Reassembly {
         if let Some((first, run)) = self.head.take() {
             removed(first, run);
         }
-        let lacks_one = |first: Position, run: &Run| !run.beginning || first + run.len() as Position <= new;
+        let lacks_one = |first: Position, run: &Run| {
+            effort::step();
+            !run.beginning || first + run.len() as Position <= new
+        };
         let partials =
             self.held.range(old + 1..=new + 1).filter(|(first, run)| !run.is_whole() && lacks_one(**first, run));
         let firsts: Vec<_> = partials.map(|(&first, _)| first).collect();
@@ -294,6 +299,7 @@ impl Reassembly {
     }
 
     fn insert(&mut self, first: Position, run: Run) {
+        effort::step();
         self.held_charge += run.charge();
         self.held.insert(first, run);
     }

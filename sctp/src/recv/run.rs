@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::charge::Charge;
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
+use crate::effort;
 use crate::message::{Message, Payload, Ppid, StreamId};
 use crate::serial::Ssn;
 use crate::wire::DataChunk;
@@ -148,10 +149,12 @@ impl Fragments {
             }
             (Self::Many(mut front), Self::Many(mut back)) => {
                 if front.len() >= back.len() {
+                    effort::take(back.len());
                     front.append(&mut back);
                     Self::Many(front)
                 } else {
                     while let Some(fragment) = front.pop_back() {
+                        effort::step();
                         back.push_front(fragment);
                     }
                     Self::Many(back)

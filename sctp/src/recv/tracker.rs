@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::effort;
 use crate::serial::Tsn;
 use crate::wire::GapBlock;
 
@@ -110,6 +111,7 @@ impl Tracker {
 
     /// Remembers a new TSN.
     pub(super) fn record(&mut self, position: Position) {
+        effort::step();
         if position == self.cumulative + 1 {
             self.cumulative = position;
             self.absorb();
@@ -121,6 +123,7 @@ impl Tracker {
         match (previous, joins_next) {
             (Some(previous), false) => previous.last = position,
             (Some(_), true) => {
+                self.count_moved(index);
                 if let Some(next) = self.ranges.remove(index)
                     && let Some(previous) = self.ranges.get_mut(index - 1)
                 {
@@ -132,7 +135,10 @@ impl Tracker {
                     next.first = position;
                 }
             }
-            (None, false) => self.ranges.insert(index, Range { first: position, last: position }),
+            (None, false) => {
+                self.count_moved(index);
+                self.ranges.insert(index, Range { first: position, last: position });
+            }
         }
     }
 
@@ -147,22 +153,28 @@ impl Tracker {
         let Some((index, range)) = self.range_below(position).filter(|(_, range)| range.last >= position) else {
             return;
         };
+        effort::step();
         let before = Range { first: range.first, last: position - 1 };
         let after = Range { first: position + 1, last: range.last };
         match (before.first <= before.last, after.first <= after.last) {
             (true, true) => {
+                self.count_moved(index);
                 self.replace(index, before);
                 self.ranges.insert(index + 1, after);
             }
             (true, false) => self.replace(index, before),
             (false, true) => self.replace(index, after),
-            (false, false) => _ = self.ranges.remove(index),
+            (false, false) => {
+                self.count_moved(index);
+                self.ranges.remove(index);
+            }
         }
     }
 
     /// Moves the Cumulative TSN Ack Point up to `position`, and on over what has arrived (RFC 3758 §3.6).
     pub(super) fn advance_to(&mut self, position: Position) {
         while self.ranges.front().is_some_and(|range| range.last <= position) {
+            effort::step();
             self.ranges.pop_front();
         }
         self.cumulative = position;
@@ -186,6 +198,7 @@ impl Tracker {
     /// Gap Ack Blocks from the lowest up (RFC 9260 §6.7), as far as 16-bit offsets reach.
     pub(super) fn gap_blocks(&self) -> impl Iterator<Item = GapBlock> {
         self.ranges.iter().map_while(|range| {
+            effort::step();
             let start = u16::try_from(range.first - self.cumulative).ok()?;
             let end = u16::try_from(range.last - self.cumulative).unwrap_or(u16::MAX);
             Some(GapBlock { start, end })
@@ -201,6 +214,12 @@ impl Tracker {
         }
         assert!(self.ranges.len() <= 2 * RANGES_MAX);
         assert!(self.duplicates.len() <= DUPLICATES_MAX);
+    }
+
+    /// Counts the ranges that a change in the middle moves: those on its shorter side.
+    fn count_moved(&self, index: usize) {
+        let moved = index.min(self.ranges.len().saturating_sub(index));
+        effort::take(moved);
     }
 
     /// Moves the Cumulative TSN Ack Point over the first range if it reaches it.

@@ -94,7 +94,7 @@ fn duplicates_are_told_at_once() {
 }
 
 #[test]
-fn d16_the_i_bit_gets_one_sack_for_a_packet() {
+fn the_i_bit_gets_one_sack_for_a_packet() {
     let (mut receiver, tsn) = settled();
     for n in 0..30 {
         receiver.take_new(data(tsn + n, 2, 0, "BEUI"), b"x");

@@ -63,7 +63,7 @@ fn f03_a_jump_out_of_reach_is_dropped() {
 }
 
 #[test]
-fn f04_a_jump_of_100_000_is_fine() {
+fn a_jump_of_100_000_is_fine() {
     let mut receiver = receiver();
     receiver.take_new(data(50_000, 1, 0, "B"), b"x");
     receiver.take_new(data(100_001, 1, 40, "BE"), b"next");
