@@ -4,12 +4,16 @@ use narrowboat_sctp::{State, Stats};
 
 use crate::clock::{Nanos, nanos};
 use crate::observer::{Contents, Observer};
+use crate::options::Options;
 use crate::packet::{Packet, kind};
 use crate::session::{Session, Turn};
 use crate::stack::Stack;
 
-/// G6: what an association may hold beyond its caps.
-const OVERHEAD_MAX: i64 = 64 << 10;
+/// G6: what an association may hold beyond its caps, as a budget of memory charges it from its beginning.
+const OVERHEAD_MAX: i64 = 24 << 10;
+
+/// What the send buffer counts for a chunk beside its payload.
+const CHUNK_OVERHEAD: i64 = 352;
 
 /// I23: the arrows of RFC 9260 §4, and those that one call may pass at once.
 pub(crate) fn check_transition(from: State, to: State) {
@@ -88,12 +92,16 @@ pub(crate) fn check_window(before: &Stats, after: &Stats, written: &[Contents], 
 }
 
 /// I17 and G6: heap of one node with so many associations.
-pub(crate) fn check_heap(held: i64, associations: usize, config: &narrowboat_sctp::Config, message_max: usize) {
-    let message = message_max as i64;
-    // The message that crosses the line of a cap is still accepted, on either side. What is in flight counts as sent, and
-    // is held until it is acknowledged: at most the peer's window.
-    let caps = i64::from(config.receive_window) + config.send_buffer as i64 + 3 * message;
-    let bound = associations.max(1) as i64 * (caps + OVERHEAD_MAX);
+pub(crate) fn check_heap(held: i64, associations: usize, node: usize, options: &Options) {
+    let config = options.config_of(node);
+    let message = options.app.iter().map(|app| app.message_max as i64).max().unwrap_or_default();
+    let message = message.min(options.message_size_max as i64);
+    // A message that is larger than the window is finished when nothing else is held.
+    let receive_cap = i64::from(config.receive_window).max(message);
+    // The message that crosses the line is still accepted, and costs more than its bytes in each of its chunks.
+    let chunks = message / (config.mtu as i64 - 40) + 2;
+    let send_cap = config.send_buffer as i64 + message + chunks * CHUNK_OVERHEAD;
+    let bound = associations.max(1) as i64 * (receive_cap + send_cap + OVERHEAD_MAX);
     assert!(held <= bound, "I17: {held} bytes of heap are held for {associations} associations, bound {bound}");
 }
 

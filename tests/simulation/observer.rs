@@ -54,6 +54,10 @@ pub(crate) struct Observer {
     pub(crate) lives: bool,
     /// What came last acknowledged something, and so shows it certainly.
     pub(crate) moves: bool,
+    /// Bytes that the SACKs in what came last acknowledged for the first time.
+    pub(crate) acked_bytes: usize,
+    /// What came last is part of a handshake, so that an association may begin or begin anew.
+    pub(crate) begins: bool,
     /// The window that the peer told last, and how often it was probed while closed on a network without faults (I40).
     window_heard: u32,
     probes: u32,
@@ -147,7 +151,8 @@ impl Observer {
     pub(crate) fn on_arrival(&mut self, bytes: &[u8], situation: &Situation<'_>) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         self.last_tag = packet.tag;
-        self.moves = false;
+        (self.moves, self.acked_bytes) = (false, 0);
+        self.begins = [kind::INIT_ACK, kind::COOKIE_ECHO, kind::COOKIE_ACK].iter().any(|&kind| packet.has(kind));
         self.lives = packet.has(kind::HEARTBEAT_ACK)
             || packet.has(kind::SHUTDOWN)
             || packet.has(kind::RE_CONFIG)
@@ -302,6 +307,7 @@ impl Observer {
                     self.measures |= learned.measures;
                     let is_probed = (sack.a_rwnd as usize) <= flows.outgoing.outstanding_bytes();
                     self.moves |= learned.is_new;
+                    self.acked_bytes += learned.bytes;
                     self.lives |= learned.is_new || is_probed && !learned.is_old;
                     if !learned.is_old {
                         self.window_heard = sack.a_rwnd;

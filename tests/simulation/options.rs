@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use narrowboat_sctp::Config;
+use narrowboat_sctp::{Config, CongestionControl};
 
 use crate::clock::{MILLISECOND, Nanos, SECOND, START};
 use crate::faults::{FaultOptions, GilbertElliott};
@@ -163,6 +163,11 @@ impl Options {
         let prng = &mut Prng::new(seed ^ 0x6f75_7461_6765);
         if prng.chance(30 * PERCENT) {
             options.add_outage(prng);
+        }
+        for config in &mut options.config {
+            if prng.chance(20 * PERCENT) {
+                config.congestion_control = CongestionControl::NewReno;
+            }
         }
         options
     }

@@ -58,6 +58,9 @@ pub(crate) struct Learned {
     pub(crate) is_new: bool,
     /// It is older than another one, or of what was never sent.
     pub(crate) is_old: bool,
+    /// Bytes that it acknowledges for the first time, chunk headers and padding included, whether they counted as in
+    /// flight or as lost.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +84,7 @@ impl Outgoing {
 
     /// Bytes of the chunks sent, headers and padding included, and neither acknowledged nor given up.
     pub(crate) fn outstanding_bytes(&self) -> usize {
-        self.outstanding().map(|(_, sent)| (16 + sent.len).next_multiple_of(4)).sum()
+        self.outstanding().map(|(_, sent)| sent.wire_len()).sum()
     }
 
     pub(crate) fn has_outstanding(&self) -> bool {
@@ -227,7 +230,10 @@ impl Outgoing {
         }
         let mut learned = Learned { is_new: cumulative > self.cumulative, ..Learned::default() };
         let is_sample = |sent: &Sent| sent.transmissions == 1 && !sent.gap_acked && !sent.abandoned;
-        learned.measures = self.chunks.range(self.cumulative + 1..cumulative + 1).any(|(_, sent)| is_sample(sent));
+        for (_, sent) in self.chunks.range(self.cumulative + 1..cumulative + 1) {
+            learned.measures |= is_sample(sent);
+            learned.bytes += if sent.gap_acked { 0 } else { sent.wire_len() };
+        }
         self.cumulative = cumulative;
         self.chunks = self.chunks.split_off(&(cumulative + 1).min(self.open.unwrap_or(Offset::MAX)));
         let Some(gaps) = gaps else { return learned };
@@ -237,7 +243,9 @@ impl Outgoing {
             };
             let is_covered = gaps.iter().any(covered);
             learned.measures |= is_covered && is_sample(sent);
-            learned.is_new |= is_covered && !sent.gap_acked;
+            let is_first = is_covered && !sent.gap_acked;
+            learned.is_new |= is_first;
+            learned.bytes += if is_first { sent.wire_len() } else { 0 };
             sent.gap_acked = is_covered;
         }
         learned
@@ -290,6 +298,12 @@ impl Outgoing {
         let base = self.cumulative.max(0);
         let near = self.initial.wrapping_add(base as u32);
         base + i64::from(tsn.wrapping_sub(near) as i32)
+    }
+}
+
+impl Sent {
+    fn wire_len(&self) -> usize {
+        (16 + self.len).next_multiple_of(4)
     }
 }
 

@@ -69,3 +69,10 @@ fn seed_14045_a_reset_that_is_not_answered_for_long() {
 fn seed_33377_a_reset_that_is_not_answered_for_long() {
     replay(33_377);
 }
+
+/// A SACK acknowledged chunks that had been marked as lost, and the congestion window grew by them before the same SACK
+/// found another loss: the bound of the cut counted what was in flight only.
+#[test]
+fn seed_1373_the_window_grows_by_chunks_that_were_marked_lost() {
+    replay(1373);
+}

@@ -1,7 +1,7 @@
 //! One association of a node: the stack, its application, and what is checked at every step of theirs.
 
 use narrowboat_dcep::Event;
-use narrowboat_sctp::{AssociationHandle, CloseReason, DropReason, State, Stats};
+use narrowboat_sctp::{AssociationHandle, CloseReason, CongestionControl, DropReason, State, Stats};
 
 use crate::app::App;
 use crate::clock::{Nanos, nanos};
@@ -88,7 +88,7 @@ impl Session {
         } else if turn.observer.lives {
             self.expirations = 0;
         }
-        self.check_congestion(turn, &stats);
+        self.check_congestion(turn, &stats, turn.observer.acked_bytes);
         if turn.observer.moves {
             self.lived_at = turn.now;
         }
@@ -104,7 +104,7 @@ impl Session {
         self.stack.handle_timeout(turn.now);
         self.expirations += self.stack.stats().t3_expirations - stats.t3_expirations;
         self.has_probed |= self.stack.stats().t3_expirations == stats.t3_expirations;
-        self.check_congestion(turn, &stats);
+        self.check_congestion(turn, &stats, 0);
         let most = turn.options.config_of(self.node).association_max_retransmits;
         let is_up = self.stack.state() != State::Closed && !turn.observer.form_only;
         let expired = self.expirations;
@@ -117,9 +117,9 @@ impl Session {
         self.check_transition(turn);
     }
 
-    /// I09: a loss cuts the congestion window, once an episode; T3 leaves a packet of it, unless it was a window that was
-    /// probed.
-    fn check_congestion(&mut self, turn: &Turn<'_>, before: &Stats) {
+    /// I09: the congestion window grows by what was acknowledged at most; a loss cuts it, once an episode; T3 leaves a packet
+    /// of it, unless it was a window that was probed. `acked`: bytes that the input acknowledged for the first time.
+    fn check_congestion(&mut self, turn: &Turn<'_>, before: &Stats, acked: usize) {
         let after = self.stack.stats();
         let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };
         if self.stack.state() == State::Closed {
@@ -127,19 +127,31 @@ impl Session {
         }
         let mtu = turn.options.config_of(self.node).mtu;
         let (sent, acknowledged) = flows.outgoing.progress();
+        let is_reno = turn.options.config_of(self.node).congestion_control == CongestionControl::NewReno;
+        // CUBIC carries fractions of a byte over; NewReno grows by a packet at once.
+        let growth = if is_reno { acked.max(mtu) } else { acked + 1 };
+        let grown = before.cwnd + if acked > 0 { growth } else { 0 };
+        let is_cut = after.congestion_events > before.congestion_events;
+        if !turn.observer.begins && !is_cut {
+            let (from, to) = (before.cwnd, after.cwnd);
+            assert!(to <= grown, "I09: {from} to {to} bytes for {acked} acknowledged");
+            let is_repaired = self.cut_at.is_none_or(|cut_at| acknowledged >= cut_at);
+            assert!(is_repaired || to <= from, "I09: {from} to {to} bytes while a loss is repaired");
+        }
         if after.t3_expirations > before.t3_expirations {
             self.cut_at = None;
             let collapsed = after.cwnd <= mtu || before.peer_rwnd == 0;
             assert!(collapsed, "I09: T3 leaves a congestion window of {} bytes", after.cwnd);
         }
-        if after.congestion_events > before.congestion_events {
+        if is_cut {
             turn.trace.note(turn.now, &[11], || {
                 let (node, from, to) = (self.node, before.cwnd, after.cwnd);
                 format!("node {node}: cwnd {from} -> {to} for a loss, {acknowledged} of {sent} acknowledged")
             });
             let is_news = self.cut_at.take().is_none_or(|cut_at| acknowledged >= cut_at);
             assert!(is_news, "I09: a second cut for the losses of one window");
-            let most = (before.cwnd + before.flight_size) / 10 * 8;
+            // The window grows by what the same SACK acknowledges before it is cut (RFC 9260 §7.2.4, note).
+            let most = if is_reno { grown / 2 } else { grown * 7 / 10 };
             assert!(after.cwnd <= most.max(4 * mtu), "I09: {} to {} bytes by a loss", before.cwnd, after.cwnd);
             // A lost tail that a probe has repaired costs a cut, and leaves nothing to repair.
             let is_repairing = after.flight_size < flows.outgoing.outstanding_bytes();

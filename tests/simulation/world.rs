@@ -323,9 +323,7 @@ impl World {
             self.network.send(self.now, node, peer, &packet, &self.trace);
         }
         let node = &self.nodes[node];
-        let config = self.options.config_of(node.id);
-        let held = node.gauge.held().bytes;
-        invariants::check_heap(held, node.sessions.len(), config, self.options.message_size_max);
+        invariants::check_heap(node.gauge.held().bytes, node.sessions.len(), node.id, &self.options);
     }
 
     /// Polls that nobody asked for, and packets from someone who knows only addresses.
