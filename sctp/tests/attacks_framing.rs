@@ -255,31 +255,6 @@ fn a17_sack_counts_beyond_the_chunk() {
 }
 
 #[test]
-fn a18_stale_bytes_behind_a_datagram() {
-    // A receive buffer that an earlier, longer datagram was read into.
-    let mut buffer = vec![0; 2048];
-    let packets = corpus();
-    for longer in &packets {
-        for shorter in packets.iter().filter(|packet| packet.len() < longer.len()) {
-            buffer[..longer.len()].copy_from_slice(longer);
-            buffer[..shorter.len()].copy_from_slice(shorter);
-            let datagram = &buffer[..shorter.len()];
-            assert_eq!(wire::is_checksum_valid(datagram), wire::is_checksum_valid(shorter));
-            assert!(Chunks::new(datagram).eq(Chunks::new(shorter)));
-            for chunk in Chunks::new(datagram).flatten() {
-                assert!(chunk.value.end <= shorter.len());
-            }
-        }
-    }
-    // One that ends within a chunk is not completed by what lies behind it.
-    let whole = packet(&[&valid_chunks().remove(0).encoded]);
-    for len in PACKET_HEADER_LEN + 4..PACKET_HEADER_LEN + 21 {
-        buffer[..whole.len()].copy_from_slice(&whole);
-        assert!(Chunks::new(&buffer[..len]).eq([Err(DecodeError::BadLength)]));
-    }
-}
-
-#[test]
 fn a19_cause_with_a_bad_length_or_a_long_text() {
     for bad in [&[0, 12, 0, 3][..], &[0, 12, 0, 0], &[0, 12, 0, 9, 1, 2, 3, 4], &[0, 12, 255, 255], &[0, 9, 0, 4]] {
         for front in [&[][..], &[0, 4, 0, 4]] {

@@ -19,6 +19,8 @@ use narrowboat_sctp::{
 use victim::{DataChunk, MS, PEER_TSN, SECOND, Victim, chunk, chunks_of, packet, peer_init_with, raw, sack};
 
 const KIB: i64 = 1024;
+/// What an allocator may need for a block beside its bytes.
+const BLOCK_OVERHEAD: i64 = 32;
 const RELIABLE: SendOptions =
     SendOptions { unordered: false, reliability: Reliability::Reliable, acknowledge_immediately: false };
 
@@ -27,6 +29,8 @@ struct Counted {
     victim: Victim,
     config: Config,
     held: i64,
+    /// Blocks of memory that are held.
+    blocks: i64,
     /// Most that was held after any call.
     peak: i64,
     /// Chunks that it has sent first, and those of them that were acknowledged.
@@ -48,7 +52,7 @@ impl Counted {
         assert_eq!(victim.association.state(), State::Established);
         victim.events.clear();
         let buffer = Vec::with_capacity(1 << 20);
-        Self { victim, config, held: 0, peak: 0, sent: 0, buffer, unread: VecDeque::new() }
+        Self { victim, config, held: 0, blocks: 0, peak: 0, sent: 0, buffer, unread: VecDeque::new() }
     }
 
     /// Runs code that belongs to the association, with what it allocates.
@@ -56,6 +60,7 @@ impl Counted {
         let mut result = None;
         let info = allocation_counter::measure(|| result = Some(code(self)));
         self.held += info.bytes_current;
+        self.blocks += info.count_current;
         self.peak = self.peak.max(self.held);
         result.unwrap()
     }
@@ -103,6 +108,11 @@ impl Counted {
                 event => self.count(|_| drop(event)),
             }
         }
+        self.transmit();
+    }
+
+    /// Takes packets; events stay where they are.
+    fn transmit(&mut self) {
         loop {
             let now = self.victim.now;
             let mut buffer = std::mem::take(&mut self.buffer);
@@ -139,6 +149,23 @@ impl Counted {
     fn assert_bounded(&self, what: &str) {
         let caps = i64::from(self.config.receive_window) + self.config.send_buffer as i64;
         assert!(self.held <= caps + 64 * KIB, "{what}: {} bytes held, the caps are {caps}", self.held);
+    }
+
+    /// What is held is charged in full, and the charge keeps to the window and the quarter on top that is for overheads.
+    #[track_caller]
+    fn assert_charged(&self, what: &str) {
+        let charged = self.victim.association.memory_charged() as i64;
+        let max = i64::from(self.config.receive_window) * 5 / 4;
+        assert!(charged <= max + 4 * KIB, "{what}: {charged} bytes are charged, may be {max}");
+        let held = self.held + self.blocks * BLOCK_OVERHEAD;
+        assert!(held <= charged + 64 * KIB, "{what}: {held} bytes held, {charged} charged");
+    }
+
+    #[track_caller]
+    fn assert_receive_window(&self, what: &str) {
+        let max = 2 * i64::from(self.config.receive_window);
+        let held = self.held + self.blocks * BLOCK_OVERHEAD;
+        assert!(held <= max + 64 * KIB, "{what}: {held} bytes held, twice the window is {max}");
     }
 
     #[track_caller]
@@ -290,4 +317,92 @@ fn b26_every_stream_in_use_counts_and_is_given_back() {
         counted.poll();
     }
     assert!(counted.held <= 256 * i64::from(used) + 64 * KIB, "{} bytes for {used} streams", counted.held);
+}
+
+/// What a flood of the peer's data does with an association whose application does not read.
+struct Flood {
+    /// Bytes of each chunk's payload, and of a PAD chunk behind it in its packet.
+    payload: usize,
+    padding: usize,
+    unordered: bool,
+    /// Whether each chunk begins, and ends, a message.
+    parts: [bool; 2],
+    /// TSNs from one chunk to the next.
+    step: u32,
+    streams: u16,
+    /// Whether the application takes messages, and keeps them unread.
+    takes: bool,
+}
+
+impl Flood {
+    fn chunk(&self, n: u32) -> Vec<u8> {
+        let data = DataChunk {
+            tsn: Tsn(PEER_TSN.wrapping_add(self.step - 1).wrapping_add(n * self.step)),
+            stream: (n % u32::from(self.streams)) as u16,
+            // In sequence if nothing is missing, and otherwise one behind what is expected.
+            ssn: Ssn((n / u32::from(self.streams) + self.step - 1) as u16),
+            ppid: Ppid(53),
+            unordered: self.unordered,
+            beginning: self.parts[0],
+            ending: self.parts[1],
+            immediate: false,
+        };
+        chunk(|out| data.encode(&vec![7; self.payload], out))
+    }
+
+    /// Sends so many chunks, whatever the window says, and returns what the association holds in the end.
+    fn run(&self, count: u32, check: impl Fn(&Counted, &str)) -> Counted {
+        let mut counted = Counted::new(Config { receive_window: 512 << 10, ..small() });
+        for n in 0..count {
+            let mut chunks = vec![self.chunk(n)];
+            if self.padding > 0 {
+                chunks.push(raw(ChunkType::PAD, 0, &vec![0; self.padding]));
+            }
+            counted.deliver(&chunks);
+            if self.takes {
+                counted.poll();
+            } else {
+                counted.transmit();
+            }
+            if n % 64 == 0 || n + 1 == count {
+                check(&counted, &format!("{n} chunks of {} bytes", self.payload));
+            }
+        }
+        assert_eq!(counted.victim.association.state(), State::Established);
+        let taken = counted.victim.association.stats().data_chunks_received;
+        assert!(taken > 300 && taken < u64::from(count), "{taken} of {count} were taken, then the window was full");
+        // What the application has taken is in its own memory, but for the payload.
+        assert!(self.takes || counted.peak > 128 * KIB, "{} bytes: the window was used", counted.peak);
+        counted
+    }
+}
+
+#[test]
+fn d09_small_messages_that_nobody_reads_hold_no_more_than_they_are_charged() {
+    for (unordered, step, takes) in [(false, 1, false), (true, 1, false), (false, 1, true), (false, 2, false)] {
+        let flood = Flood { payload: 1, padding: 0, unordered, parts: [true; 2], step, streams: 16, takes };
+        flood.run(5_000, Counted::assert_charged);
+    }
+}
+
+/// A payload is a slice of its packet, which stays for as long as the slice.
+#[test]
+fn d09_messages_in_packets_that_are_much_larger_hold_twice_the_window_at_most() {
+    for (payload, count) in [(1, 2_500), (100, 2_000), (400, 1_500), (1_000, 1_000)] {
+        for padding in [payload / 3, 3 * payload, 1_100 - payload] {
+            let flood =
+                Flood { payload, padding, unordered: true, parts: [true; 2], step: 1, streams: 1, takes: false };
+            flood.run(count, Counted::assert_receive_window);
+        }
+    }
+}
+
+#[test]
+fn d08_messages_begun_and_never_finished_hold_no_more_than_they_are_charged() {
+    for (parts, count) in [([true, false], 65_000), ([false, false], 4_000), ([false, true], 4_000)] {
+        for (unordered, streams) in [(true, 16), (false, 1)] {
+            let flood = Flood { payload: 1, padding: 0, unordered, parts, step: 2, streams, takes: false };
+            flood.run(if streams == 1 { 4_000 } else { count }, Counted::assert_charged);
+        }
+    }
 }

@@ -103,15 +103,3 @@ fn merge(into: &mut Streams, other: Streams) {
         }
     }
 }
-
-#[cfg(test)]
-impl Inbox {
-    /// Heap in use; `block` gives the size of an allocation.
-    pub(super) fn heap(&self, block: impl Fn(usize) -> usize) -> usize {
-        let payloads = self.events.iter().map(|event| match event {
-            ReceiverEvent::Message(message) => block(message.payload.len()),
-            ReceiverEvent::Reset(streams) => block(charge_of(streams).total()),
-        });
-        payloads.sum::<usize>() + self.events.capacity() * size_of::<ReceiverEvent>()
-    }
-}

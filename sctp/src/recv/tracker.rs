@@ -260,13 +260,6 @@ pub(super) fn tsn_at(position: Position) -> Tsn {
 }
 
 #[cfg(test)]
-impl Tracker {
-    pub(super) fn heap(&self) -> usize {
-        self.ranges.capacity() * size_of::<Range>() + self.duplicates.capacity() * size_of::<Tsn>()
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
