@@ -252,7 +252,7 @@ fn g07_an_answer_to_nothing_with_a_wrong_number_or_twice() {
 }
 
 #[test]
-fn g08_ten_thousand_requests() {
+fn ten_thousand_requests_for_two_streams_are_refused_or_repeated() {
     use ResetResult::{BadSequenceNumber, ErrorInProgress, InProgress};
     // Each new, each for data that never comes: the first waits, and none of the others is kept.
     let mut victim = Victim::in_state(State::Established);
