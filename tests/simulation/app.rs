@@ -434,10 +434,14 @@ impl App {
                     OpenError::Closed => ended,
                     OpenError::NoFreeId | OpenError::TooManyChannels(_) => true,
                     // A reset that failed, or one that nobody watches, leaves the id in use.
-                    OpenError::IdInUse(stream) => model.channels.iter().any(|channel| {
-                        channel.options.negotiated == Some(stream)
-                            && channel.ends.iter().any(|end| end.failed || end.deaf)
-                    }),
+                    OpenError::IdInUse(stream) => {
+                        let is_uncertain = |channel: &ChannelModel| {
+                            channel.options.negotiated == Some(stream)
+                                && channel.ends.iter().any(|end| end.failed || end.deaf)
+                        };
+                        // So does a reset that is done over because the answer to it was altered.
+                        model.hostile || model.channels.iter().any(is_uncertain)
+                    }
                     _ => false,
                 };
                 assert!(allowed, "I39: open said {error:?} in {:?}", stack.state());

@@ -244,14 +244,17 @@ impl Observer {
         let agreed = self.agreement.is_some_and(|agreement| agreement.peer_tag == packet.tag);
         let of_init = self.last_init.is_some_and(|init| init.tag == packet.tag);
         let of_cookie = self.last_cookie.as_ref().and_then(|cookie| self.cookies.get(cookie));
+        let of_cookie = of_cookie.is_some_and(|agreement| agreement.peer_tag == packet.tag);
         let reflected = packet.tag == self.last_tag;
         let first = packet.chunks[0];
         let right = match first.kind {
             kind::INIT => packet.tag == 0,
             kind::INIT_ACK => of_init,
             kind::ABORT | kind::SHUTDOWN_COMPLETE if first.flags & 1 == 1 => reflected,
-            kind::ABORT => agreed || of_init,
-            kind::ERROR => agreed || of_cookie.is_some_and(|agreement| agreement.peer_tag == packet.tag),
+            // The answer to an INIT or a COOKIE ECHO for which there is no room is an ABORT, and an INIT of somebody else may
+            // have come before the latter.
+            kind::ABORT => agreed || of_init || of_cookie,
+            kind::ERROR => agreed || of_cookie,
             _ => agreed,
         };
         assert!(right, "I04: wrong tag {:08x} in {:?}; agreed: {:08x?}", packet.tag, packet.chunks, self.agreement);

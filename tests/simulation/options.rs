@@ -157,7 +157,8 @@ impl Options {
         }
     }
 
-    /// As [`draw`](Self::draw), which draws the same for a seed for ever, with kinds of trouble that were added later.
+    /// As [`draw`](Self::draw), with kinds of trouble that were added later. Both draw the same for a seed for ever; what is
+    /// added next gets a function of its own.
     pub(crate) fn draw_all(seed: u64) -> Self {
         let mut options = Self::draw(seed);
         let prng = &mut Prng::new(seed ^ 0x6f75_7461_6765);

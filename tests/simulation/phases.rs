@@ -11,6 +11,9 @@ use crate::world::{Blow, World};
 /// G6: an association at rest.
 const IDLE_BYTES_MAX: i64 = 16 << 10;
 
+/// What the receive window counts for a message of one fragment beside its payload.
+const MESSAGE_OVERHEAD: u64 = 352;
+
 /// What a run came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
@@ -82,8 +85,10 @@ impl World {
         let rate = rate.chain([link.rate]).filter(|&rate| rate != 0).min().unwrap_or(u64::MAX);
         let round_trip = 2 * link.delay + 2 * sack_delay + link.queue.saturating_mul(16 * SECOND) / rate;
         let serial = (u128::from(bytes) * 4 * 8 * u128::from(SECOND) / u128::from(rate)) as Nanos;
-        // Small windows: each moves at most half a window in a round trip.
-        let windows = 2 * bytes / window.min(64 << 10) * round_trip;
+        // Small windows: each moves at most half a window in a round trip, and a message costs more of it than its bytes.
+        let messages: usize = self.model.channels.iter().map(|channel| channel.missing(0) + channel.missing(1)).sum();
+        let charged = bytes + messages as u64 * MESSAGE_OVERHEAD;
+        let windows = 2 * charged / window.min(64 << 10) * round_trip;
         // Where one end gives a reset up, the other waits for as long as it would for an application that does not read.
         let patience = if self.options.resets_may_fail() { nanos(self.options.close_timeout) } else { 0 };
         3 * rto + serial + windows + 60 * round_trip + patience + 10 * SECOND
@@ -94,12 +99,18 @@ impl World {
         pairs_settled && self.model.is_settled()
     }
 
-    /// What one end has handed over to an association that the other has given up before it came to be.
+    /// What one end has handed over to an association that the other has given up before it came to be, or to a process that
+    /// has died and is not back.
     fn excuse_unconnected(&mut self) {
         for client in 1..self.nodes.len() {
             let ends = [self.nodes[0].sessions.get(&client), self.nodes[client].sessions.get(&0)];
             if let [Some(a), Some(b)] = ends
                 && (a.app.ended.is_some() && !b.app.connected || b.app.ended.is_some() && !a.app.connected)
+            {
+                self.model.on_association_lost((0, client));
+            }
+            if let [Some(_), None] = ends
+                && self.nodes[client].endpoint.is_none()
             {
                 self.model.on_association_lost((0, client));
             }

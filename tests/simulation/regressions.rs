@@ -1,11 +1,15 @@
-//! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], which draws the
-//! same for a seed for ever.
+//! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`] or of
+//! [`Options::draw_all`], which draw the same for a seed for ever.
 
 use crate::options::Options;
 use crate::runner::check;
 
 fn replay(seed: u64) {
     check(&Options::draw(seed));
+}
+
+fn replay_all(seed: u64) {
+    check(&Options::draw_all(seed));
 }
 
 /// The service has no room for the client's channel, and the client's program shuts down before the reset leaves that
@@ -75,4 +79,31 @@ fn seed_33377_a_reset_that_is_not_answered_for_long() {
 #[test]
 fn seed_1373_the_window_grows_by_chunks_that_were_marked_lost() {
     replay(1373);
+}
+
+/// The client died at an address that it had for a while only. The service kept sending there, and had not given it up by
+/// the time at which everything has to have ended.
+#[test]
+fn seed_32383_a_process_dies_behind_an_address_that_it_has_left() {
+    replay(32_383);
+}
+
+/// Thousands of messages of a byte waited for a receive window of 8 KiB, which counts 352 bytes more for each: the time
+/// for them was reckoned by their bytes.
+#[test]
+fn seed_37548_a_small_window_takes_few_tiny_messages_in_a_round_trip() {
+    replay_all(37_548);
+}
+
+/// A COOKIE ECHO found no room, and was answered by an ABORT with the tag in its cookie. The eavesdropper looked for the
+/// tag of the last INIT, which somebody else had sent.
+#[test]
+fn seed_50318_a_cookie_is_refused_after_an_init_of_somebody_else() {
+    replay_all(50_318);
+}
+
+/// The answer to a reset was altered on its way, so the reset was done over, and the id stayed in use meanwhile.
+#[test]
+fn seed_6144_an_altered_answer_to_a_reset_keeps_the_id_in_use() {
+    replay(6144);
 }
