@@ -29,8 +29,11 @@ pub(crate) struct Ended {
 }
 
 impl Process {
+    /// One that the end of its terminal ends, however the tests were started.
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::spawn(Command::new(env!("CARGO_BIN_EXE_narrowboat")).args(arguments))
+        Self::spawn(
+            Command::new("env").args(["--default-signal=HUP", env!("CARGO_BIN_EXE_narrowboat")]).args(arguments),
+        )
     }
 
     /// One that may not write files of more than this many KiB: the nearest to a full disk that needs no privilege.
