@@ -419,7 +419,13 @@ impl Association {
     /// What happened, in order. The last event is [`Event::Closed`].
     #[must_use = "events drive the owner; unpolled ones keep the receive window smaller"]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.events.pop_front().or_else(|| self.sender.poll_notice()) {
+        if let Some(event) = self.events.pop_front() {
+            if self.events.is_empty() {
+                self.events.shrink_to(4);
+            }
+            return Some(event);
+        }
+        if let Some(event) = self.sender.poll_notice() {
             return Some(event);
         }
         if let Some(event) = self.receiver.as_mut().and_then(|receiver| receiver.poll()) {

@@ -193,6 +193,7 @@ impl Tracker {
 
     pub(super) fn clear_duplicates(&mut self) {
         self.duplicates.clear();
+        self.duplicates.shrink_to(4);
     }
 
     /// Gap Ack Blocks from the lowest up (RFC 9260 §6.7), as far as 16-bit offsets reach.
@@ -229,6 +230,10 @@ impl Tracker {
         {
             self.cumulative = range.last;
             self.ranges.pop_front();
+        }
+        if self.ranges.is_empty() {
+            // An idle association gives back what a time of loss took.
+            self.ranges.shrink_to(4);
         }
     }
 

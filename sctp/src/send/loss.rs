@@ -212,7 +212,7 @@ impl LossDetection {
             }
             shrink(log);
             if log.is_empty() {
-                log.shrink_to(32);
+                log.shrink_to(8);
             }
         }
         look_again
@@ -222,7 +222,7 @@ impl LossDetection {
     pub(crate) fn on_timeout(&mut self) {
         for log in [&mut self.originals, &mut self.repeats] {
             log.clear();
-            shrink(log);
+            log.shrink_to(8);
         }
         self.probe = None;
         self.newly_reported = 0;

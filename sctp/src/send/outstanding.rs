@@ -243,7 +243,7 @@ impl Outstanding {
         self.gap_acked.remove_below(self.base);
         if self.ring.is_empty() {
             // An idle association gives back what a large window took.
-            self.ring.shrink_to(16);
+            self.ring.shrink_to(8);
         } else {
             shrink(&mut self.ring);
         }
