@@ -3,6 +3,7 @@
 use narrowboat_sctp::{State, Stats};
 
 use crate::clock::{Nanos, nanos};
+use crate::node::Node;
 use crate::observer::{Contents, Observer};
 use crate::options::Options;
 use crate::packet::{Packet, kind};
@@ -14,6 +15,9 @@ const OVERHEAD_MAX: i64 = 24 << 10;
 
 /// What the send buffer counts for a chunk beside its payload.
 const CHUNK_OVERHEAD: i64 = 352;
+
+/// What the send buffer counts for a stream in use.
+const STREAM_OVERHEAD: i64 = 256;
 
 /// I23: the arrows of RFC 9260 §4, and those that one call may pass at once.
 pub(crate) fn check_transition(from: State, to: State) {
@@ -91,8 +95,10 @@ pub(crate) fn check_window(before: &Stats, after: &Stats, written: &[Contents], 
     }
 }
 
-/// I17 and G6: heap of one node with so many associations.
-pub(crate) fn check_heap(held: i64, associations: usize, node: usize, options: &Options) {
+/// I17 and G6: heap of one node with so many associations. `streams` have been used and not reset, and `names` are the
+/// bytes of the labels of channels: neither counts in a cap where it is small.
+pub(crate) fn check_heap(node: &Node, streams: usize, names: usize, options: &Options) {
+    let (held, associations, node) = (node.gauge.held().bytes, node.sessions.len(), node.id);
     let config = options.config_of(node);
     let message = options.app.iter().map(|app| app.message_max as i64).max().unwrap_or_default();
     let message = message.min(options.message_size_max as i64);
@@ -101,7 +107,8 @@ pub(crate) fn check_heap(held: i64, associations: usize, node: usize, options: &
     // The message that crosses the line is still accepted, and costs more than its bytes in each of its chunks.
     let chunks = message / (config.mtu as i64 - 40) + 2;
     let send_cap = config.send_buffer as i64 + message + chunks * CHUNK_OVERHEAD;
-    let bound = associations.max(1) as i64 * (receive_cap + send_cap + OVERHEAD_MAX);
+    let channels = streams as i64 * STREAM_OVERHEAD + names as i64;
+    let bound = associations.max(1) as i64 * (receive_cap + send_cap + OVERHEAD_MAX) + channels;
     assert!(held <= bound, "I17: {held} bytes of heap are held for {associations} associations, bound {bound}");
 }
 

@@ -107,3 +107,10 @@ fn seed_50318_a_cookie_is_refused_after_an_init_of_somebody_else() {
 fn seed_6144_an_altered_answer_to_a_reset_keeps_the_id_in_use() {
     replay(6144);
 }
+
+/// The send buffer was so small that it does not count the streams in use, of which there were many: neither end could
+/// reset one.
+#[test]
+fn seed_77575_streams_that_are_never_reset_fill_a_small_buffer() {
+    replay_all(77_575);
+}
