@@ -114,3 +114,10 @@ fn seed_6144_an_altered_answer_to_a_reset_keeps_the_id_in_use() {
 fn seed_77575_streams_that_are_never_reset_fill_a_small_buffer() {
     replay_all(77_575);
 }
+
+/// A shutdown waited for a message that was found to have expired while the answer was written, so that SHUTDOWN left in
+/// a packet after it.
+#[test]
+fn seed_93869_a_shutdown_goes_on_while_the_answer_is_written() {
+    replay_all(93_869);
+}
