@@ -1,6 +1,7 @@
 //! What the association uses of the memory that it shares with others.
 
 use super::Association;
+use crate::event::Event;
 use crate::memory::GUARANTEED;
 
 impl Association {
@@ -25,6 +26,15 @@ impl Association {
     /// Gives back what an idle association does not use. Called when a timer fires, so not for each packet.
     pub(super) fn trim_memory(&mut self) {
         self.memory.trim(self.charged_beside_base());
+    }
+
+    /// The next event in the queue, which gives back its memory once it is empty.
+    pub(super) fn take_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if self.events.is_empty() {
+            self.events.shrink_to(4);
+        }
+        Some(event)
     }
 
     /// Tells the receiver how much it may hold. It offers the peer no more than that, and drops what is beyond it.

@@ -419,10 +419,7 @@ impl Association {
     /// What happened, in order. The last event is [`Event::Closed`].
     #[must_use = "events drive the owner; unpolled ones keep the receive window smaller"]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.events.pop_front() {
-            if self.events.is_empty() {
-                self.events.shrink_to(4);
-            }
+        if let Some(event) = self.take_event() {
             return Some(event);
         }
         if let Some(event) = self.sender.poll_notice() {
