@@ -60,7 +60,7 @@ impl Printer {
     pub(crate) fn flush(&self, time_max: Duration) {
         let deadline = Instant::now() + time_max;
         let mut queue = self.shared.lock();
-        while queue.is_writing || !queue.lines.is_empty() {
+        while queue.is_writing || !queue.lines.is_empty() || queue.left_out > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return };
             queue = self.shared.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
