@@ -73,6 +73,11 @@ impl Association {
             .await
     }
 
+    /// True if the association is established, or was before it ended.
+    pub(crate) fn was_connected(&self) -> bool {
+        self.shared.read(|inner| inner.is_connected)
+    }
+
     /// Makes a channel and returns it at once, as W3C's `createDataChannel` does. What is sent before it is open is
     /// queued; [`DataChannel::opened`] waits for that. As in W3C's text, a channel is open when the peer has been told of
     /// it, whether it has answered or not.

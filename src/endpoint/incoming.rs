@@ -79,8 +79,11 @@ impl IntoFuture for Incoming {
 
 async fn accept(mut incoming: Incoming) -> Result<Association, ConnectError> {
     let association = incoming.association.take().ok_or(ConnectError::EndpointClosed)?;
-    association.connected().await?;
-    Ok(association)
+    match association.connected().await {
+        // One that has ended since it was established still has what arrived before.
+        Err(_) if association.was_connected() => Ok(association),
+        outcome => outcome.map(|()| association),
+    }
 }
 
 /// An association that is being taken; see [`Incoming`].

@@ -28,8 +28,8 @@ const EVENTS_KEPT: usize = 256;
 /// and data that nobody claims. A peer that opens thousands of channels above the limit at once is aborted.
 const OWNERLESS_STREAMS_MAX: usize = 512;
 
-/// Streams without a channel that the peer has reset, and has still to answer this end's reset of. More are denied. More
-/// than the 248 that usrsctp names in one request.
+/// Streams without a channel that the peer has reset, and has still to answer this end's reset of, beside as many as there
+/// are channels. More are denied. More than the 248 that usrsctp names in one request.
 const UNUSED_RESETS_MAX: usize = 256;
 
 /// Whether the association is up.
@@ -328,7 +328,9 @@ impl DataChannels {
                 self.events.shrink_to_fit();
             }
             let Some(event) = association.poll_event() else {
-                association.limit_unused_resets(UNUSED_RESETS_MAX.saturating_sub(self.unanswered_resets));
+                // A stream of a channel that this end has reset already counts as unused there.
+                let known = self.streams.len() - self.unanswered_resets;
+                association.limit_unused_resets((UNUSED_RESETS_MAX + known).saturating_sub(self.unanswered_resets));
                 return None;
             };
             self.on_association_event(now, association, event);
