@@ -477,3 +477,25 @@ fn j08_channels_above_the_limit_are_refused_by_the_hundred_and_end_the_associati
         }
     }
 }
+
+/// Browsers name all the streams that they reset at once in one request. Those of channels that this end has reset before
+/// do not count as streams that were never used.
+#[test]
+fn g02_one_request_may_reset_all_the_channels_that_this_end_has_reset() {
+    let mut pair = Pair::connected();
+    let channels: Vec<ChannelId> = (0..600).map(|_| pair.channel().0).collect();
+    let streams: Vec<StreamId> = channels.iter().map(|id| pair.stream(A, *id)).collect();
+    pair.network(|packet: &Packet| if packet.from == B { keep(packet) } else { Fate::Deliver });
+    for id in channels {
+        pair.close(A, id);
+    }
+    pair.run_for(Duration::from_secs(20));
+    assert_eq!(pair[A].channels.streams_in_use(), 600);
+    pair.network(move |packet| match packet.from {
+        B if packet.has_reset_request() => Fate::Replace(packet.with_reset_streams(&streams)),
+        _ => Fate::Deliver,
+    });
+    pair.run_for(Duration::from_secs(12));
+    let closed = pair[A].events.iter().filter(|event| matches!(event, Event::Closed(_, None))).count();
+    assert_eq!(closed, 600);
+}
