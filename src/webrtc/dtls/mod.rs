@@ -36,6 +36,10 @@ const HANDSHAKE_OUTPUT_LEN_MAX: usize = gate::QUEUE_MAX * gate::DATAGRAM_LEN_MAX
 /// Datagrams of the handshake that wait to be sent at most: several times the longest flight.
 const FLIGHTS_MAX: usize = 16;
 
+/// A time-out is not followed by another before so much time has passed. An acknowledgement that helps the peer to repair
+/// its flight is of no more use in less than a round trip.
+const REPEAT_PAUSE: Duration = Duration::from_millis(50);
+
 /// A deadline as far away as this is none. `dimpl` says "in ten years" when it waits for nothing.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -302,7 +306,12 @@ impl Dtls {
         self.now = now;
         let Some(inner) = &mut self.inner else { return };
         match inner.handle_timeout(now) {
-            Ok(()) => self.drain(0),
+            Ok(()) => {
+                self.drain(0);
+                // While a message of the peer's flight is missing, `dimpl` wants to acknowledge the others again at once, for
+                // ever.
+                self.deadline = self.deadline.map(|at| if at <= now { now + REPEAT_PAUSE } else { at });
+            }
             Err(error) => self.fail_with(error),
         }
     }
