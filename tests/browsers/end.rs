@@ -211,9 +211,12 @@ impl Ours {
     }
 
     pub fn close(&self, label: &str) {
-        let channel = self.channel(label);
-        drop(channel.close());
-        self.note(label, format!("close() ({})", state(&channel)));
+        // Under the lock, so that what follows from the call is noted after it.
+        if let Some(watched) = self.channels.lock().unwrap().get_mut(label) {
+            drop(watched.channel.close());
+            watched.events.push(format!("close() ({})", state(&watched.channel)));
+        }
+        self.change.send_modify(|changes| *changes += 1);
     }
 
     fn watch(&self, channel: DataChannel) {
