@@ -50,8 +50,8 @@ pub struct Config {
     /// makes a negotiated one; the stream whose message goes above it is reset. Keep it well below the receive window.
     /// Default 64 KiB.
     pub unclaimed_bytes_max: usize,
-    /// How long a channel that was closed here keeps messages that the application does not read, while nothing happens
-    /// on it and the peer has not reset its side. They are discarded then, because they may hold the receive window
+    /// Time for which a channel that was closed here keeps messages that the application does not read, while nothing
+    /// happens on it and the peer has not reset its side. They are discarded then, because they may hold the receive window
     /// closed that the peer needs to finish. Default 30 s. It does not bound the closing procedure, which ends when both
     /// ends have reset the stream, or with the association.
     pub close_timeout: Duration,

@@ -16,7 +16,7 @@ use pair::{A, B, Fate, Packet, Pair};
 /// DATA_CHANNEL_OPEN for a reliable channel with the label "x".
 const OPEN: &[u8] = &[3, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, b'x'];
 
-/// What an allocator may need for a block beside its bytes.
+/// Bytes that an allocator may need for a block beside its payload.
 const BLOCK_OVERHEAD: i64 = 32;
 
 /// Channels that A may have.
@@ -247,8 +247,8 @@ fn g08_ten_thousand_channels_opened_and_reset_leave_nothing() {
     }
 }
 
-/// What this end still has to reset stays in use, for a peer that never lets it happen. Such a peer is put up with for as many
-/// channels as there may be, and some hundreds more.
+/// A stream whose reset the peer never answers stays in use. The association ends when there are some hundreds of
+/// them more than there may be channels.
 #[test]
 fn g08_channels_whose_resets_the_peer_never_answers_are_bounded_and_end_the_association() {
     for is_deferred in [false, true] {

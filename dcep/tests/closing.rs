@@ -512,7 +512,7 @@ fn a_peer_that_does_not_reset_its_side_is_waited_for() {
     });
     pair.close(A, a);
     for _ in 0..60 {
-        // What B has still to say is data, and says nothing about the stream.
+        // B still sends data, which tells nothing about the reset of the stream.
         let now = pair.now;
         let end = &mut pair[B];
         end.association.send(now, 9, Ppid(53), "alive".into(), SendOptions::default()).unwrap();

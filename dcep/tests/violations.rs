@@ -1,4 +1,4 @@
-//! What a peer may not do: rows G02 and J01 to J16 of the list of attacks, with a peer that sends whatever the test says.
+//! Violations by the peer: rows G02 and J01 to J16 of the list of attacks. The peer sends whatever the test says.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 #![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
@@ -422,7 +422,7 @@ fn g02_resets_of_streams_that_were_never_used_are_bounded() {
     let (a, b) = pair.channel();
     let wanted = Rc::new(RefCell::new((1..32_001).collect::<Vec<StreamId>>()));
     let named = Rc::clone(&wanted);
-    // What B asks for is replaced, and A's own resets are "in progress" for ever (RFC 6525 §4.4).
+    // B's requests are replaced, and A's own resets are "in progress" for ever (RFC 6525 §4.4).
     pair.network(move |packet| match packet.from {
         B if packet.has_reset_request() => Fate::Replace(packet.with_reset_streams(&named.borrow())),
         B if packet.has_reset_answer() => Fate::Replace(packet.with_reset_result(6)),

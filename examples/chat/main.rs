@@ -22,8 +22,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Messages that a slow page may be behind the others before it misses some.
 const BEHIND_MAX: usize = 256;
-/// How often a page is sent a sign of life, an empty message. A page that misses several knows that the service is gone; a
-/// browser alone takes a quarter of a minute to find out.
+/// Interval between signs of life to a page, which are empty messages. A page that misses several knows that the service
+/// is gone; a browser alone takes a quarter of a minute to find out.
 const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest message of a page, in bytes.
 const MESSAGE_SIZE_MAX: usize = 64 << 10;
@@ -83,7 +83,7 @@ async fn talk(incoming: Incoming, room: &Sender<Message>) -> Result<(), narrowbo
                 Err(RecvError::Closed) => return Ok(()),
             },
             _ = signs.tick() => match channel.try_send(Bytes::new()) {
-                // Where there is no room, what fills it is a sign of life.
+                // A full buffer is a sign of life itself.
                 Ok(()) | Err(TrySendError::Full(_)) => {}
                 Err(TrySendError::Refused(error)) => return Err(error.into()),
                 Err(_) => return Ok(()),

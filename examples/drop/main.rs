@@ -60,7 +60,7 @@ const MESSAGE_SIZE_MAX: usize = 256 << 10;
 /// Channels of a browser. Each file is one.
 const CHANNELS_MAX: usize = 64;
 
-/// What can be typed.
+/// Arguments of the command line.
 #[derive(Default)]
 pub(crate) struct Arguments {
     pub(crate) into: Option<PathBuf>,

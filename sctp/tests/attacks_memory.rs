@@ -19,7 +19,7 @@ use narrowboat_sctp::{
 use victim::{DataChunk, MS, PEER_TSN, SECOND, Victim, chunk, chunks_of, packet, peer_init_with, raw, sack};
 
 const KIB: i64 = 1024;
-/// What an allocator may need for a block beside its bytes.
+/// Bytes that an allocator may need for a block beside its payload.
 const BLOCK_OVERHEAD: i64 = 32;
 const RELIABLE: SendOptions =
     SendOptions { unordered: false, reliability: Reliability::Reliable, acknowledge_immediately: false };

@@ -256,8 +256,8 @@ impl DataChannels {
     /// reset. What it sent before that can be read, whether [`Event::Closed`] has come or not. What is left unread for
     /// `close_timeout` while the peer has not reset its side is discarded, because it may keep the receive window closed.
     ///
-    /// What the peer's application has sent and the peer's association has not, when our reset arrives there, is discarded
-    /// at the peer, which reports [`ChannelError::PeerClosed`](crate::ChannelError::PeerClosed).
+    /// Our reset makes the peer discard the messages of this channel that still wait in its send queue. The peer reports
+    /// [`ChannelError::PeerClosed`](crate::ChannelError::PeerClosed) then.
     ///
     /// No time-out ends the procedure. Our reset is repeated until it is answered (RFC 6525 §5.1.1), and the peer's is
     /// waited for, as long as the association lasts: an end that gave up would leave the other with a channel that loses

@@ -18,7 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 const STEPS_MAX: usize = 48;
 const CHANNELS_MAX: usize = 4;
 
-/// What one side has sent on a channel, and what has come out at the other.
+/// Messages that one side has sent on a channel, and messages that the other has received.
 #[derive(Default)]
 struct Lane {
     sent: u32,
