@@ -59,6 +59,7 @@
 //! | our reset is not answered | it is repeated for as long as the association lasts, so that after an outage both ends close; a peer that answers nothing ends the association |
 //! | our reset is refused for the whole of `reset_timeout` | the association is aborted with [`ResetRefused`](narrowboat_sctp::CloseReason::ResetRefused), which ends the channel at both ends |
 //! | the peer performs our reset but does not reset its side | the channel stays `Closing` for as long as the association lasts: one end alone cannot know that the other is done |
+//! | the peer resets a stream that no channel here uses | our reset answers it, once. If the peer resets the stream again within some 10 s and neither end has used it since, that is performed and not answered ([`RepeatedReset`](DropReason::RepeatedReset)): two ends that take each other's answer for a beginning would go on for ever |
 //! | the peer breaks a rule | `Closing`, our reset, `Closed` with the error; what comes meanwhile is thrown away and counted |
 //! | the peer's next channel on the id arrives before the answer to our reset | it waits, holding its part of the receive window, until the answer is there |
 //! | the association ends or restarts | `Closed` for each channel: without error after a graceful shutdown, which delivers everything first; but with [`Association`](ChannelError::Association) if the peer never acknowledged DATA_CHANNEL_OPEN, since it may have refused the channel |
@@ -74,6 +75,7 @@
 //! have come first: senders keep order until they hear from the peer), or if the peer resets the stream, it is thrown
 //! away and counted, and the stream is reset.
 
+mod answered;
 mod channel;
 mod channels;
 mod config;

@@ -39,6 +39,9 @@ drop_reasons! {
     /// A message on a stream without a channel, which nobody claimed before the limit, the peer's reset, or
     /// a DATA_CHANNEL_OPEN that should have come first. The stream is reset.
     Unclaimed,
+    /// The peer's reset of a stream that neither end has used since this end answered the last reset of it. It is
+    /// performed and not answered, so that two ends do not answer each other for ever.
+    RepeatedReset,
     /// A text that is not UTF-8. Its channel is closed.
     BadText,
     /// A label that data channels do not have (RFC 8831 §6.6). The channel is closed.

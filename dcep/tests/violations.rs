@@ -423,10 +423,15 @@ fn g02_resets_of_streams_that_were_never_used_are_bounded() {
     let wanted = Rc::new(RefCell::new((1..32_001).collect::<Vec<StreamId>>()));
     let named = Rc::clone(&wanted);
     // B's requests are replaced, and A's own resets are "in progress" for ever (RFC 6525 §4.4).
-    pair.network(move |packet| match packet.from {
-        B if packet.has_reset_request() => Fate::Replace(packet.with_reset_streams(&named.borrow())),
-        B if packet.has_reset_answer() => Fate::Replace(packet.with_reset_result(6)),
-        _ => Fate::Deliver,
+    pair.network(move |packet| {
+        let mut packet = packet.clone();
+        if packet.from == B && packet.has_reset_request() {
+            packet.bytes = packet.with_reset_streams(&named.borrow());
+        }
+        if packet.from == B && packet.has_reset_answer() {
+            packet.bytes = packet.with_reset_result(6);
+        }
+        Fate::Replace(packet.bytes)
     });
     pair.log = Some(Vec::new());
     let ask = |pair: &mut Pair, stream| {

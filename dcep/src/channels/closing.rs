@@ -6,6 +6,7 @@ use std::time::Instant;
 use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, StreamId, Streams};
 
 use super::{DataChannels, OWNERLESS_STREAMS_MAX, Phase};
+use crate::answered::AnsweredResets;
 use crate::channel::{Cause, Channel, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, Event, ReadyState};
@@ -89,6 +90,7 @@ impl DataChannels {
     pub(super) fn refuse_stream(&mut self, now: Instant, association: &mut Association, id: StreamId) {
         self.give_up_unclaimed(now, association, id);
         if !self.streams.contains_key(&id) {
+            self.answered_resets.on_used(id);
             self.insert_stream(id, Owner::Nobody, now);
         }
         if self.ownerless_streams > OWNERLESS_STREAMS_MAX {
@@ -157,6 +159,7 @@ impl DataChannels {
     pub(super) fn on_restarted(&mut self, now: Instant, association: &mut Association) {
         self.close_all(now, association, &ChannelError::PeerRestarted);
         self.ids = StreamIds::new(self.role);
+        self.answered_resets = AnsweredResets::default();
         self.events.push_back(Event::Restarted);
     }
 
@@ -197,10 +200,15 @@ impl DataChannels {
     fn on_stream_reset(&mut self, now: Instant, association: &mut Association, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else {
             // A channel that was never made here, say a negotiated one: the peer waits for our reset (RFC 8831 §6.7).
-            if id < Self::stream_limit(association) {
+            if id >= Self::stream_limit(association) {
+                return;
+            }
+            if self.answered_resets.take_answer(now, id) {
                 self.insert_stream(id, Owner::Nobody, now).on_incoming_reset(now);
                 self.unanswered_resets += 1;
                 self.start_reset(now, association, id);
+            } else {
+                self.stats.drops.add(DropReason::RepeatedReset);
             }
             return;
         };
@@ -256,6 +264,7 @@ impl DataChannels {
     fn on_both_reset(&mut self, now: Instant, association: &mut Association, id: StreamId) {
         let Some(mut stream) = self.remove_stream(id) else { return };
         self.ids.release(id);
+        self.answered_resets.on_free(now, id);
         if let Some(channel) = stream.channel() {
             self.finish(channel, None);
         }

@@ -16,6 +16,7 @@ impl DataChannels {
         self.check_channels();
         self.check_streams();
         self.ids.check_consistency();
+        self.answered_resets.check_consistency();
         let ours = self.streams.keys().filter(|&&id| self.role.owns(id) && id != StreamId::MAX).count();
         let all = StreamId::MAX / 2 + u16::from(self.role.owns(0));
         if self.phase != Phase::Ended {

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use narrowboat_sctp::{Association, Credit, StreamId};
 
+use crate::answered::AnsweredResets;
 use crate::channel::Channel;
 use crate::config::{Config, Role};
 use crate::error::{ChannelError, OpenError, SendError};
@@ -74,6 +75,8 @@ pub struct DataChannels {
     ownerless_streams: usize,
     /// Of those, the ones that the peer has reset.
     unanswered_resets: usize,
+    /// Streams that nobody used here, and on which a reset of the peer was answered.
+    answered_resets: AnsweredResets,
     /// Channels whose `send` said `Full`.
     refused: BTreeSet<ChannelId>,
     /// When to look at the closing of which stream.
@@ -103,6 +106,7 @@ impl DataChannels {
             dropped_controls: 0,
             ownerless_streams: 0,
             unanswered_resets: 0,
+            answered_resets: AnsweredResets::default(),
             refused: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
@@ -354,6 +358,7 @@ impl DataChannels {
     fn insert_channel(&mut self, now: Instant, channel: Channel) -> ChannelId {
         let id = ChannelId(self.next_channel);
         self.next_channel += 1;
+        self.answered_resets.on_used(channel.stream);
         self.streams.entry(channel.stream).or_insert_with(|| Stream::new(Owner::Nobody, now)).owner =
             Owner::Channel(id);
         self.channels.insert(id, channel);

@@ -101,6 +101,7 @@ impl DataChannels {
                 self.refuse_stream(now, association, stream);
             }
             Kind::Text | Kind::Binary | Kind::EmptyText | Kind::EmptyBinary => {
+                self.answered_resets.on_used(stream);
                 self.insert_stream(stream, Owner::Unclaimed, now);
                 self.unclaimed_streams += 1;
                 self.on_unclaimed(now, association, message);

@@ -67,6 +67,13 @@ impl Packet {
         self.parameters(OUTGOING_RESET).next().is_some()
     }
 
+    /// Numbers of reset requests.
+    pub(crate) fn reset_request_numbers(&self) -> Vec<u32> {
+        self.parameters(OUTGOING_RESET)
+            .map(|value| u32::from_be_bytes([value[0], value[1], value[2], value[3]]))
+            .collect()
+    }
+
     /// Results of reset answers.
     pub(crate) fn reset_results(&self) -> Vec<u32> {
         self.parameters(RESPONSE).map(|value| u32::from_be_bytes([value[4], value[5], value[6], value[7]])).collect()
