@@ -16,6 +16,8 @@ pub(crate) struct Path {
     pub(crate) rto: Rto,
     /// Time-outs in a row (RFC 9260 §8.1).
     error_count: u32,
+    /// When the last of them was counted.
+    counted_at: Option<Instant>,
     error_count_max: u32,
     /// The HEARTBEAT that waits for its answer.
     heartbeat: Option<Heartbeat>,
@@ -38,6 +40,7 @@ impl Path {
             mtu: config.mtu & !3,
             rto: Rto::new(config),
             error_count: 0,
+            counted_at: None,
             error_count_max: config.association_max_retransmits,
             heartbeat: None,
             probe: None,
@@ -65,9 +68,18 @@ impl Path {
         self.error_count = 0;
     }
 
-    /// Something went unanswered. Returns whether the peer counts as unreachable from now on.
+    /// What was sent at `since` went unanswered until `now`. Returns true if the peer counts as unreachable from now on.
+    ///
+    /// DATA, HEARTBEAT, RE-CONFIG and SHUTDOWN have a timer each, and several may wait in the same silence. It is one
+    /// silence, so it is counted once and backs the time-out off once: a timer that was started before the last time-out that
+    /// counted has nothing new to say.
     #[must_use]
-    pub(crate) fn on_error(&mut self) -> bool {
+    pub(crate) fn on_timeout(&mut self, now: Instant, since: Option<Instant>) -> bool {
+        if since < self.counted_at {
+            return false;
+        }
+        self.counted_at = Some(now);
+        self.rto.back_off();
         self.error_count = self.error_count.saturating_add(1);
         self.error_count > self.error_count_max
     }
@@ -76,13 +88,9 @@ impl Path {
         self.heartbeat = Some(Heartbeat { nonce, sent_at: now });
     }
 
-    pub(crate) fn is_heartbeat_outstanding(&self) -> bool {
-        self.heartbeat.is_some()
-    }
-
-    /// Takes the outstanding HEARTBEAT as lost.
-    pub(crate) fn forget_heartbeat(&mut self) {
-        self.heartbeat = None;
+    /// Takes the outstanding HEARTBEAT as lost. Returns false if there is none.
+    pub(crate) fn forget_heartbeat(&mut self) -> bool {
+        self.heartbeat.take().is_some()
     }
 
     /// Returns the round-trip time if the answer fits what was asked (RFC 9260 §8.3). Only the nonce is believed; the

@@ -49,24 +49,22 @@ impl Association {
         }
     }
 
-    /// The next HEARTBEAT comes after the configured idle time and one time-out (§8.3).
+    /// The next HEARTBEAT comes after the configured idle time and one time-out, give or take half of the latter: the peers
+    /// of a service that was started again then do not ask at the same time for ever (§8.3).
     pub(super) fn schedule_heartbeat(&mut self, now: Instant) {
-        let interval = self.config.heartbeat_interval;
-        self.timers.put(Timer::Heartbeat, interval.map(|interval| now + interval + self.path.rto.current()));
+        let Some(interval) = self.config.heartbeat_interval else { return self.timers.stop(Timer::Heartbeat) };
+        let rto = self.path.rto.current();
+        let jitter = rto.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
+        self.timers.set(Timer::Heartbeat, now + interval + rto / 2 + jitter);
     }
 
-    /// Time to ask, or time that an answer should have come.
+    /// Time to ask, or time that an answer should have come. What was not answered is asked again without the idle time, so
+    /// that an idle peer that has vanished is noticed as soon as one that owes an acknowledgement.
     pub(super) fn on_heartbeat_timeout(&mut self, now: Instant) {
-        if self.path.is_heartbeat_outstanding() {
-            self.path.forget_heartbeat();
-            // A request that waits for its answer has a timer of its own, and one silence is not counted twice.
-            if !self.outgoing_reset.awaits_answer() {
-                self.path.rto.back_off();
-                if self.path.on_error() {
-                    return self.give_peer_up(CloseReason::PeerUnreachable);
-                }
-            }
-        } else if self.sender.has_outstanding() {
+        if self.path.forget_heartbeat() && self.is_silent_too_long(now, Timer::Heartbeat) {
+            return self.give_peer_up(CloseReason::PeerUnreachable);
+        }
+        if self.sender.has_outstanding() {
             // Data on its way asks the same question.
             return self.schedule_heartbeat(now);
         }
@@ -74,7 +72,7 @@ impl Association {
             let nonce = self.rng.next_u64();
             self.path.on_heartbeat_sent(now, nonce);
             self.outbox.heartbeat = Some(nonce);
-            self.timers.set(Timer::Heartbeat, now + self.path.rto.current());
+            self.timers.start(Timer::Heartbeat, now, self.path.rto.current());
         }
     }
 

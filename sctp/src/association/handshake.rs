@@ -75,7 +75,7 @@ impl Association {
     fn start_t1(&mut self, now: Instant, timer: Timer) {
         self.handshake.attempts = 0;
         self.handshake.began_at = Some(now);
-        self.timers.set(timer, now + self.path.rto.current());
+        self.timers.start(timer, now, self.path.rto.current());
     }
 
     /// The peer has answered an INIT or a COOKIE ECHO. If it was sent once, that was a round trip: data that is lost right

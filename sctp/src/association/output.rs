@@ -216,7 +216,7 @@ impl Association {
             writer.finish();
             // A repetition that the timer has not asked for does not put the time-out off.
             if !self.timers.is_armed(Timer::Reconfig) {
-                self.timers.set(Timer::Reconfig, now + self.path.rto.current());
+                self.timers.start(Timer::Reconfig, now, self.path.rto.current());
             }
         }
     }

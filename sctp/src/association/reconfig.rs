@@ -190,7 +190,7 @@ impl Association {
             Answered::Nothing => self.drop_chunk(DropReason::BadReconfig),
             Answered::InProgress | Answered::AskAgain => {
                 self.path.on_sign_of_life();
-                self.timers.set(Timer::Reconfig, now + self.path.rto.current());
+                self.timers.start(Timer::Reconfig, now, self.path.rto.current());
                 self.advance_resets();
             }
             Answered::Performed(streams) => {
@@ -212,11 +212,11 @@ impl Association {
 
     /// §5.1.1: a request is repeated for as long as the association lasts, and each time-out counts against the peer.
     pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
-        let counts = self.outgoing_reset.on_timeout();
-        self.path.rto.back_off();
-        if counts && self.path.on_error() {
+        if !self.outgoing_reset.on_timeout() {
+            self.path.rto.back_off();
+        } else if self.is_silent_too_long(now, Timer::Reconfig) {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
-        self.timers.set(Timer::Reconfig, now + self.path.rto.current());
+        self.timers.start(Timer::Reconfig, now, self.path.rto.current());
     }
 }

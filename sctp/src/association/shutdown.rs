@@ -61,7 +61,7 @@ impl Association {
         self.timers.stop(Timer::Heartbeat);
         self.path.forget_heartbeat();
         self.outbox.heartbeat = None;
-        self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+        self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
         self.guard_shutdown(now);
     }
 
@@ -94,7 +94,7 @@ impl Association {
             return;
         }
         self.path.on_sign_of_life();
-        self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+        self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
         if let (Some(receiver), Some(queue)) = (&self.receiver, &mut self.peer_queue)
             && receiver.cumulative_tsn() != queue.cumulative
         {
@@ -126,7 +126,7 @@ impl Association {
             State::ShutdownSent => {
                 self.outbox.shutdown = false;
                 self.acknowledge_shutdown();
-                self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+                self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
             }
             _ => {}
         }
@@ -157,8 +157,7 @@ impl Association {
     }
 
     pub(super) fn on_t2_timeout(&mut self, now: Instant) {
-        self.path.rto.back_off();
-        if self.path.on_error() {
+        if self.is_silent_too_long(now, Timer::T2Shutdown) {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         match self.state {
@@ -166,7 +165,7 @@ impl Association {
             State::ShutdownAckSent => self.outbox.shutdown_ack = true,
             _ => return,
         }
-        self.timers.set(Timer::T2Shutdown, now + self.path.rto.current());
+        self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
     }
 
     pub(super) fn on_t5_timeout(&mut self) {

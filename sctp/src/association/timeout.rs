@@ -30,6 +30,7 @@ impl Association {
                 Timer::T5ShutdownGuard => self.on_t5_timeout(),
                 Timer::Rack => self.on_rack_timeout(now),
                 Timer::TailLossProbe => self.sender.on_probe_timeout(now),
+                Timer::WindowProbe => self.sender.on_window_probe_timeout(&self.path.rto),
                 // What waited for its time is written when packets are polled next.
                 Timer::Pacing => {}
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
@@ -50,24 +51,29 @@ impl Association {
             _ => return,
         }
         self.path.rto.back_off();
-        self.timers.set(timer, now + self.path.rto.current());
+        self.timers.start(timer, now, self.path.rto.current());
     }
 
     /// RFC 9260 §6.3.3.
     fn on_t3_timeout(&mut self, now: Instant) {
         self.stats.t3_expirations += 1;
         let is_window_probe = self.sender.is_probing_window();
-        self.path.rto.back_off();
         // An unanswered probe of a closed window counts like anything unanswered; every SACK clears the count (§6.1 A).
-        if self.path.on_error() {
+        if self.is_silent_too_long(now, Timer::T3Rtx) {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
-        self.sender.on_t3_timeout(now, is_window_probe);
+        self.sender.on_t3_timeout(now, is_window_probe, &self.path.rto);
         self.timers.stop(Timer::Rack);
         self.timers.stop(Timer::TailLossProbe);
         if self.sender.has_outstanding() {
-            self.timers.set(Timer::T3Rtx, now + self.path.rto.current());
+            self.timers.start(Timer::T3Rtx, now, self.path.rto.current());
         }
+    }
+
+    /// Counts an answer that did not come in time (RFC 9260 §8.1). Returns true if it was one too many.
+    #[must_use]
+    pub(super) fn is_silent_too_long(&mut self, now: Instant, timer: Timer) -> bool {
+        self.path.on_timeout(now, self.timers.started_at(timer))
     }
 
     fn on_rack_timeout(&mut self, now: Instant) {
@@ -84,6 +90,8 @@ impl Association {
         let is_ending = matches!(state, State::ShutdownSent | State::ShutdownAckSent);
         assert_eq!(is_armed(Timer::T2Shutdown), is_ending, "T2-shutdown in {state:?}");
         assert_eq!(is_armed(Timer::T3Rtx), self.sender.has_outstanding(), "T3-rtx in {state:?}");
+        let waits_for_window = state.can_send_data() && !self.sender.has_outstanding();
+        assert!(!is_armed(Timer::WindowProbe) || waits_for_window, "a window is probed in {state:?}");
         assert!(!is_armed(Timer::Reconfig) || self.outgoing_reset.is_outstanding());
         assert!(state != State::Closed || self.timers.next().is_none(), "a timer runs in CLOSED");
     }

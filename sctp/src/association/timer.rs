@@ -1,6 +1,6 @@
 //! All deadlines of an association.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A timer, by its name in the RFCs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +19,8 @@ pub(crate) enum Timer {
     Rack,
     /// Nothing was heard for a while: probe for a lost tail (RFC 8985 §7.2).
     TailLossProbe,
+    /// The peer has no room, and may have said since that it has (RFC 9260 §6.1 A).
+    WindowProbe,
     /// The pacer lets the next packet out (RFC 9002 §7.7).
     Pacing,
     /// Time for a HEARTBEAT, or for its answer (RFC 9260 §8.3).
@@ -28,7 +30,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::T1Init,
         Self::T1Cookie,
         Self::T2Shutdown,
@@ -36,6 +38,7 @@ impl Timer {
         Self::T5ShutdownGuard,
         Self::Rack,
         Self::TailLossProbe,
+        Self::WindowProbe,
         Self::Pacing,
         Self::Heartbeat,
         Self::Reconfig,
@@ -44,11 +47,28 @@ impl Timer {
 
 /// The armed timers.
 #[derive(Debug, Default)]
-pub(crate) struct TimerTable([Option<Instant>; Timer::ALL.len()]);
+pub(crate) struct TimerTable {
+    deadlines: [Option<Instant>; Timer::ALL.len()],
+    /// When each was [started](TimerTable::start) last.
+    started: [Option<Instant>; Timer::ALL.len()],
+}
 
 impl TimerTable {
     pub(crate) fn set(&mut self, timer: Timer, deadline: Instant) {
         self.put(timer, Some(deadline));
+    }
+
+    /// Arms a timer that waits for an answer of the peer.
+    pub(crate) fn start(&mut self, timer: Timer, now: Instant, timeout: Duration) {
+        self.put(timer, Some(now + timeout));
+        if let Some(slot) = self.started.get_mut(timer as usize) {
+            *slot = Some(now);
+        }
+    }
+
+    /// When a timer was started last, whether it still runs or not.
+    pub(crate) fn started_at(&self, timer: Timer) -> Option<Instant> {
+        self.started.get(timer as usize).copied().flatten()
     }
 
     pub(crate) fn stop(&mut self, timer: Timer) {
@@ -56,7 +76,7 @@ impl TimerTable {
     }
 
     pub(crate) fn put(&mut self, timer: Timer, deadline: Option<Instant>) {
-        if let Some(slot) = self.0.get_mut(timer as usize) {
+        if let Some(slot) = self.deadlines.get_mut(timer as usize) {
             *slot = deadline;
         }
     }
@@ -66,7 +86,7 @@ impl TimerTable {
     }
 
     pub(crate) fn deadline(&self, timer: Timer) -> Option<Instant> {
-        self.0.get(timer as usize).copied().flatten()
+        self.deadlines.get(timer as usize).copied().flatten()
     }
 
     pub(crate) fn is_armed(&self, timer: Timer) -> bool {
@@ -75,7 +95,7 @@ impl TimerTable {
 
     /// The earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.0.iter().flatten().min().copied()
+        self.deadlines.iter().flatten().min().copied()
     }
 
     /// Takes a timer that is due. A timer fires once, and never early.
@@ -89,7 +109,6 @@ impl TimerTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn each_timer_fires_once_and_not_early() {

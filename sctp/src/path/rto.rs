@@ -69,7 +69,12 @@ impl Rto {
 
     /// E2: a timer expired, so the next waits twice as long.
     pub(crate) fn back_off(&mut self) {
-        self.current = (self.current * 2).min(self.max);
+        self.current = self.next_back_off(self.current);
+    }
+
+    /// Twice the wait, as far as a time-out may be.
+    pub(crate) fn next_back_off(&self, wait: Duration) -> Duration {
+        (wait * 2).min(self.max)
     }
 
     /// The peer has answered what was sent last: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its

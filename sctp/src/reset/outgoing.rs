@@ -135,11 +135,6 @@ impl OutgoingReset {
         self.request.is_some()
     }
 
-    /// True if the peer owes an answer to what was sent last.
-    pub(crate) fn awaits_answer(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| !request.is_answered)
-    }
-
     /// The request to write: a new one of at most `streams_max` streams, or the one under way again, unchanged
     /// (RFC 6525 §5.1.1).
     pub(crate) fn take_due(

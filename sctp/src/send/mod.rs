@@ -15,6 +15,7 @@ mod sack;
 mod scheduler;
 mod stream;
 mod stream_map;
+mod window_probe;
 mod write;
 
 pub(crate) use sack::SackOutcome;
@@ -31,6 +32,7 @@ use self::outstanding::{Fate, Outstanding};
 use self::pacer::Pacer;
 use self::recovery::Recovery;
 use self::stream::StreamQueues;
+use self::window_probe::WindowProbe;
 use crate::config::{Config, CongestionControl};
 use crate::error::SendError;
 use crate::event::Event;
@@ -74,6 +76,7 @@ pub(crate) struct Sender {
     peer_rwnd: usize,
     /// The peer's whole receive window, as its INIT or INIT ACK said.
     peer_window: usize,
+    window_probe: WindowProbe,
     /// The loss under repair.
     recovery: Option<Recovery>,
     pacer: Pacer,
@@ -115,6 +118,7 @@ impl Sender {
             congestion_control: config.congestion_control,
             peer_rwnd: 0,
             peer_window: 0,
+            window_probe: WindowProbe::default(),
             recovery: None,
             pacer: Pacer::new(mtu),
             paced_until: None,

@@ -36,8 +36,10 @@ impl Sender {
 
     /// T3 expired (RFC 9260 §6.3.3, §7.2.3). `is_window_probe`: what was unanswered was a probe of a closed window,
     /// which is no sign of congestion.
-    pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool) {
-        if !is_window_probe {
+    pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool, rto: &Rto) {
+        if is_window_probe {
+            self.on_window_probe_unanswered(rto);
+        } else {
             self.congestion.on_timeout();
         }
         self.loss.on_timeout();

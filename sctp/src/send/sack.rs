@@ -91,6 +91,7 @@ impl Sender {
         let arrived = if bytes == 0 && self.loss.is_report_truncated() { self.mtu } else { bytes };
         self.on_recovery_progress(now, arrived, rto);
         // §6.2.1 D ii
+        self.window_probe.on_window_told(now, sack.a_rwnd);
         self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.payload_in_flight());
         if self.outstanding.is_empty() {
             self.congestion.on_all_acked();

@@ -54,6 +54,9 @@ impl Sender {
     /// data. Returns whether anything was written.
     pub(crate) fn write(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
         let wrote = self.write_due(now, room, rto, out);
+        if self.paced_until.is_none() {
+            self.window_probe.on_tried();
+        }
         let (flight_size, cwnd) = (self.outstanding.flight_size(), self.congestion.cwnd());
         let mtu = self.mtu - PACKET_HEADER_LEN;
         self.window_usage = Usage::new(flight_size, cwnd, mtu, self.paced_until.is_some());
@@ -178,14 +181,10 @@ impl Sender {
         left.min(self.mtu - PACKET_HEADER_LEN - DataChunk::HEADER_LEN).min(self.peer_window)
     }
 
-    /// Returns true if the peer has room for a chunk. With nothing on its way one chunk may always
-    /// go, as the probe of a closed window (RFC 9260 §6.1 A). Small openings are not worth a fragment: a chunk goes
-    /// whole or waits.
+    /// Returns true if the peer has room for a chunk, or if the chunk may go as the probe of a closed window. Small openings
+    /// are not worth a fragment: a chunk goes whole or waits.
     pub(super) fn has_window(&self, len: usize) -> bool {
-        if self.outstanding.is_empty() {
-            return true;
-        }
-        self.peer_rwnd >= len
+        self.peer_rwnd >= len || self.outstanding.is_empty() && self.window_probe.is_due()
     }
 
     /// Whether `write` would put something into an empty packet.
