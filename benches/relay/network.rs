@@ -1,15 +1,18 @@
 //! A network between two ends: delay, and random loss.
 
-use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{LineWriter, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use socket2::SockRef;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{Input, Result};
 
@@ -18,33 +21,37 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// Datagrams taken from a socket before others get their turn.
 const TURN_MAX: usize = 64;
 
-/// One direction: what is on its way, and how it is lost.
-struct Direction {
+/// One direction: what is on its way, for whom, and how it is lost.
+struct Direction<T> {
     name: &'static str,
-    under_way: VecDeque<(Instant, Vec<u8>)>,
+    under_way: VecDeque<(Instant, T, Vec<u8>)>,
     delay: Duration,
     loss_permille: u32,
     rng: StdRng,
 }
 
-impl Direction {
+impl<T> Direction<T> {
+    fn new(name: &'static str, seed: u64, loss_permille: u32, delay: Duration) -> Self {
+        Self { name, under_way: VecDeque::new(), delay, loss_permille, rng: StdRng::seed_from_u64(seed) }
+    }
+
     /// Only DTLS is lost (RFC 7983), so that every run begins alike.
-    fn push(&mut self, now: Instant, datagram: &[u8], log: &mut Log) {
+    fn push(&mut self, now: Instant, whom: T, datagram: Vec<u8>, log: &mut Log) {
         let is_dtls = datagram.first().is_some_and(|first| (20..64).contains(first));
         let is_lost = is_dtls && self.rng.next_u32() % 1000 < self.loss_permille;
-        log.note(now, self.name, datagram, is_lost);
+        log.note(now, self.name, &datagram, is_lost);
         if !is_lost {
-            self.under_way.push_back((now + self.delay, datagram.to_vec()));
+            self.under_way.push_back((now + self.delay, whom, datagram));
         }
     }
 
-    fn pop(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let is_due = self.under_way.front().is_some_and(|(at, _)| *at <= now);
-        if is_due { self.under_way.pop_front().map(|(_, datagram)| datagram) } else { None }
+    fn pop(&mut self, now: Instant) -> Option<(T, Vec<u8>)> {
+        let is_due = self.under_way.front().is_some_and(|(at, ..)| *at <= now);
+        if is_due { self.under_way.pop_front().map(|(_, whom, datagram)| (whom, datagram)) } else { None }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.under_way.front().map(|(at, _)| *at)
+        self.under_way.front().map(|(at, ..)| *at)
     }
 }
 
@@ -66,22 +73,20 @@ impl Log {
     }
 }
 
-/// Forwards between whoever sends to it first and the receiver, until it is ended.
+/// Forwards to the receiver from whoever sends, and back. To the receiver each source has a port of its own, as behind a
+/// NAT: an ICE agent checks from several at once.
 pub(crate) async fn relay(address: &str, [loss, rtt, seed]: [&str; 3], log: Option<&str>) -> Result<()> {
     let loss_permille = (loss.parse::<f64>()? * 10.0).round().to_string().parse()?;
     let delay = Duration::from_secs_f64(rtt.parse::<f64>()? / 2000.0);
     let seed: u64 = seed.parse()?;
     let mut log = Log { begun: now(), file: log.map(File::create).transpose()?.map(LineWriter::new) };
-    let (near, far) = (bind(address).await?, bind(address).await?);
+    let near = bind(address).await?;
     println!("{}", near.local_addr()?.port());
     let target: SocketAddr = Input::new().expect("the receiver's address").await?.parse()?;
-    let mut sender = None;
-    let direction = |name, seed| {
-        let rng = StdRng::seed_from_u64(seed);
-        Direction { name, under_way: VecDeque::new(), delay, loss_permille, rng }
-    };
-    let mut there = direction("there", 2 * seed);
-    let mut back = direction("back", 2 * seed + 1);
+    let mut sources: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let (answered, mut answers) = unbounded_channel();
+    let mut there = Direction::new("there", 2 * seed, loss_permille, delay);
+    let mut back = Direction::new("back", 2 * seed + 1, loss_permille, delay);
     let mut buffer = vec![0; 65_536];
     loop {
         let deadline = [there.deadline(), back.deadline()].into_iter().flatten().min();
@@ -93,26 +98,41 @@ pub(crate) async fn relay(address: &str, [loss, rtt, seed]: [&str; 3], log: Opti
         };
         tokio::select! {
             ready = near.readable() => ready?,
-            ready = far.readable() => ready?,
+            Some((source, datagram)) = answers.recv() => back.push(now(), source, datagram, &mut log),
             () = alarm => {}
         }
         for _ in 0..TURN_MAX {
-            let Ok((len, from)) = near.try_recv_from(&mut buffer) else { break };
-            sender = Some(from);
-            there.push(now(), buffer.get(..len).unwrap_or_default(), &mut log);
+            let Ok((len, source)) = near.try_recv_from(&mut buffer) else { break };
+            let far = match sources.entry(source) {
+                Entry::Occupied(entry) => Arc::clone(entry.get()),
+                Entry::Vacant(entry) => {
+                    let far = Arc::clone(entry.insert(Arc::new(bind(address).await?)));
+                    tokio::spawn(take_answers(Arc::clone(&far), source, answered.clone()));
+                    far
+                }
+            };
+            there.push(now(), far, buffer.get(..len).unwrap_or_default().to_vec(), &mut log);
         }
-        for _ in 0..TURN_MAX {
-            // A datagram that nobody took is none of the relay's concern.
-            let Ok((len, _)) = far.try_recv_from(&mut buffer) else { break };
-            back.push(now(), buffer.get(..len).unwrap_or_default(), &mut log);
+        while let Ok((source, datagram)) = answers.try_recv() {
+            back.push(now(), source, datagram, &mut log);
         }
-        while let Some(datagram) = there.pop(now()) {
+        while let Some((far, datagram)) = there.pop(now()) {
             let _ = far.send_to(&datagram, target).await;
         }
-        while let Some(datagram) = back.pop(now()) {
-            if let Some(sender) = sender {
-                let _ = near.send_to(&datagram, sender).await;
-            }
+        while let Some((source, datagram)) = back.pop(now()) {
+            let _ = near.send_to(&datagram, source).await;
+        }
+    }
+}
+
+/// Takes what the receiver sends to the port of a source.
+async fn take_answers(far: Arc<UdpSocket>, source: SocketAddr, answered: UnboundedSender<(SocketAddr, Vec<u8>)>) {
+    let mut buffer = vec![0; 65_536];
+    loop {
+        // That nobody took a datagram is none of the relay's concern.
+        let Ok((len, _)) = far.recv_from(&mut buffer).await else { continue };
+        if answered.send((source, buffer.get(..len).unwrap_or_default().to_vec())).is_err() {
+            return;
         }
     }
 }
