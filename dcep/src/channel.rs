@@ -7,7 +7,7 @@ use narrowboat_sctp::{Credit, Payload, SendOptions, StreamId};
 
 use crate::error::ChannelError;
 use crate::event::ReadyState;
-use crate::message::Message;
+use crate::message::{Message, Unread};
 use crate::options::ChannelOptions;
 use crate::queue::SendQueue;
 
@@ -65,6 +65,8 @@ pub(crate) struct Channel {
     deaf: bool,
     /// Whether the application closed it, and not the peer.
     closed_here: bool,
+    /// True if the peer has reset its direction.
+    pub(crate) is_reset_by_peer: bool,
     /// Whether the application has let go of it.
     pub(crate) forgotten: bool,
     /// Whether `send` said `Full` since the last [`Event::Writable`](crate::Event::Writable).
@@ -96,6 +98,7 @@ impl Channel {
             heard: origin == Origin::Peer,
             deaf: false,
             closed_here: false,
+            is_reset_by_peer: false,
             forgotten: false,
             was_refused: false,
             control: None,
@@ -151,7 +154,7 @@ impl Channel {
         SendOptions {
             unordered: !self.options.ordered && !self.awaits_ack(),
             reliability: self.options.reliability,
-            acknowledge_immediately: false,
+            ..SendOptions::default()
         }
     }
 
@@ -215,6 +218,10 @@ impl Channel {
     /// The peer closed with that much unsent.
     pub(crate) fn set_error(&mut self, error: ChannelError) {
         self.error.get_or_insert(error);
+    }
+
+    pub(crate) fn peek(&self, skipped: usize) -> Option<Unread<'_>> {
+        self.inbox.get(skipped).map(|received| Unread { is_text: received.is_text, payload: &received.payload })
     }
 
     pub(crate) fn unread(&self) -> usize {

@@ -99,7 +99,7 @@ pub use config::{Config, Role};
 pub use control::ControlError;
 pub use error::{ChannelError, OpenError, SendError};
 pub use event::{ChannelId, Event, ReadyState};
-pub use message::Message;
+pub use message::{Message, Unread};
 pub use narrowboat_sctp::Reliability;
 pub use options::ChannelOptions;
 pub use stats::{DropReason, Drops, Stats};

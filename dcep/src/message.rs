@@ -1,7 +1,7 @@
 //! Messages as the application sees them (RFC 8831 §6.6).
 
 use bytes::Bytes;
-use narrowboat_sctp::Ppid;
+use narrowboat_sctp::{Payload, Ppid};
 
 use crate::ppid;
 
@@ -76,6 +76,15 @@ impl Message {
             Self::Binary(bytes) => (ppid::BINARY, bytes),
         }
     }
+}
+
+/// A message that has arrived and was not taken yet.
+#[derive(Clone, Copy, Debug)]
+pub struct Unread<'a> {
+    /// True if it is text.
+    pub is_text: bool,
+    /// Its bytes, which are valid UTF-8 if it is text.
+    pub payload: &'a Payload,
 }
 
 impl From<&str> for Message {

@@ -35,6 +35,9 @@ pub struct SendOptions {
     pub reliability: Reliability,
     /// Ask the peer to acknowledge at once (the I bit, RFC 7053).
     pub acknowledge_immediately: bool,
+    /// Accept the message even if the send buffer or the shared memory is used up. It is charged as any other. Meant for one
+    /// or two short messages of a stream that end it, so that the end need not wait for room: the caller bounds their number.
+    pub exceeds_limits: bool,
 }
 
 /// The bytes of a received message: the fragments as they came, not copied together.

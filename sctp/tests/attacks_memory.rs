@@ -21,8 +21,12 @@ use victim::{DataChunk, MS, PEER_TSN, SECOND, Victim, chunk, chunks_of, packet, 
 const KIB: i64 = 1024;
 /// Bytes that an allocator may need for a block beside its payload.
 const BLOCK_OVERHEAD: i64 = 32;
-const RELIABLE: SendOptions =
-    SendOptions { unordered: false, reliability: Reliability::Reliable, acknowledge_immediately: false };
+const RELIABLE: SendOptions = SendOptions {
+    unordered: false,
+    reliability: Reliability::Reliable,
+    acknowledge_immediately: false,
+    exceeds_limits: false,
+};
 
 /// An association whose heap is counted from the time when it was established on.
 struct Counted {

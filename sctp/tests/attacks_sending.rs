@@ -535,12 +535,18 @@ fn e19_one_stream_that_does_not_move() {
     victim.poll();
     let is_writable = |event: &Event| matches!(event, Event::Writable);
     assert!(!victim.events.iter().any(is_writable), "there is no room on that stream");
+    // What ends a stream is accepted all the same, and charged.
+    let (before, last) =
+        (victim.association.memory_charged(), SendOptions { exceeds_limits: true, ..SendOptions::default() });
+    assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));
+    assert!(victim.association.memory_charged() > before + 300);
+    assert_eq!(send(&mut victim, 1), Err(SendError::Full));
     for stream in 2..10 {
         assert_eq!(send(&mut victim, stream), Ok(()), "stream {stream}");
     }
     // All together they have a limit, too, which the streams count against.
     let accepted = (10..1000).take_while(|stream| send(&mut victim, *stream).is_ok()).count();
-    let left = 100_000 - 17 * (1000 + 352) - 9 * 256;
+    let left = 100_000 - 17 * (1000 + 352) - 353 - 9 * 256;
     assert!(
         (left / (1000 + 352 + 256)..).contains(&accepted) && accepted <= left / (1000 + 352 + 256) + 2,
         "{accepted}"

@@ -147,6 +147,9 @@ fn send_reports_full_while_the_memory_of_all_is_used_up_and_says_when_to_try_aga
     }
     assert!((10..=20).contains(&accepted), "{accepted}");
     assert_eq!(send(&mut victim), Err(SendError::Full));
+    let last = SendOptions { exceeds_limits: true, ..SendOptions::default() };
+    assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));
+    assert_eq!(send(&mut victim), Err(SendError::Full));
     victim.poll();
     victim.events.clear();
     // The peer takes all.

@@ -5,8 +5,12 @@ use narrowboat_sctp::{Config, Reliability, SendOptions};
 use crate::pair::{BINARY, Dialler, Pair};
 use crate::peer::{hash, pattern};
 
-const UNORDERED: SendOptions =
-    SendOptions { unordered: true, reliability: Reliability::Reliable, acknowledge_immediately: false };
+const UNORDERED: SendOptions = SendOptions {
+    unordered: true,
+    reliability: Reliability::Reliable,
+    acknowledge_immediately: false,
+    exceeds_limits: false,
+};
 
 #[test]
 fn both_ends_agree_on_streams_and_extensions() {

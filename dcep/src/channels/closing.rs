@@ -224,6 +224,11 @@ impl DataChannels {
         stream.on_incoming_reset(now);
         self.unanswered_resets += usize::from(stream.owner == Owner::Nobody);
         let (outgoing, done) = (stream.outgoing(), stream.is_done());
+        if let Owner::Channel(channel_id) = owner
+            && let Some(channel) = self.channels.get_mut(&channel_id)
+        {
+            channel.is_reset_by_peer = true;
+        }
         if done {
             self.on_both_reset(now, association, id);
             return;

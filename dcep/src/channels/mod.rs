@@ -17,7 +17,7 @@ use crate::config::{Config, Role};
 use crate::error::{ChannelError, OpenError, SendError};
 use crate::event::{ChannelId, Event, ReadyState};
 use crate::ids::StreamIds;
-use crate::message::Message;
+use crate::message::{Message, Unread};
 use crate::options::ChannelOptions;
 use crate::stats::{DropReason, Stats};
 use crate::stream::{Outgoing, Owner, Stream};
@@ -206,6 +206,18 @@ impl DataChannels {
         }
     }
 
+    /// Returns the message that `recv` would return after `skipped` others.
+    #[must_use]
+    pub fn peek(&self, id: ChannelId, skipped: usize) -> Option<Unread<'_>> {
+        self.channels.get(&id)?.peek(skipped)
+    }
+
+    /// Returns `true` if the peer has reset its direction of the channel, which may be closed since.
+    #[must_use]
+    pub fn is_reset_by_peer(&self, id: ChannelId) -> bool {
+        self.channels.get(&id).is_some_and(|channel| channel.is_reset_by_peer)
+    }
+
     // Commands
 
     /// Opens a channel. It is usable at once: before the association is up its messages wait, behind
@@ -240,7 +252,25 @@ impl DataChannels {
         id: ChannelId,
         message: Message,
     ) -> Result<(), SendError> {
-        let result = self.send_message(now, association, id, message);
+        let result = self.send_message(now, association, id, message, false);
+        self.recount();
+        result
+    }
+
+    /// Queues a message as [`send`](Self::send) does, even if there is no room for it. Meant for one or two short messages
+    /// that end what is spoken on a channel: they must be queued before the channel is closed, which cannot wait for room.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), but never [`SendError::Full`].
+    pub fn send_beyond_limits(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        message: Message,
+    ) -> Result<(), SendError> {
+        let result = self.send_message(now, association, id, message, true);
         self.recount();
         result
     }

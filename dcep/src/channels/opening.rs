@@ -91,7 +91,7 @@ impl DataChannels {
         let message = open::encode(&options);
         let len = message.len();
         let id = self.insert_channel(now, Channel::new(Origin::Local, options, stream));
-        if let Err(error) = self.send_control(now, association, id, message) {
+        if let Err(error) = self.send_control(now, association, id, message, SendOptions::default()) {
             self.channels.remove(&id);
             self.remove_stream(stream);
             self.ids.release_unused(stream);
@@ -133,7 +133,7 @@ impl DataChannels {
         }
         self.stats.channels_accepted += 1;
         self.events.push_back(Event::Incoming(id));
-        if let Err(error) = self.send_control(now, association, id, ACK) {
+        if let Err(error) = self.send_control(now, association, id, ACK, SendOptions::default()) {
             // The association is shutting down: what the peer sent can be read, and Closed follows.
             tracing::debug!(stream, %error, "channel not acknowledged");
         }
@@ -181,10 +181,10 @@ impl DataChannels {
         association: &mut Association,
         id: ChannelId,
         message: Bytes,
+        options: SendOptions,
     ) -> Result<(), AssociationSendError> {
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
         let (queued, len) = (association.buffered_amount(channel.stream), message.len());
-        let options = SendOptions::default();
         match association.send(now, channel.stream, ppid::DCEP, message.clone(), options) {
             Ok(()) => {
                 channel.queue.on_control(len, queued);
@@ -215,6 +215,19 @@ impl DataChannels {
         }
     }
 
+    /// Sends the channel's DCEP message that waits for room, although there is none.
+    pub(super) fn force_control(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
+        let Some(message) = self.channels.get_mut(&id).and_then(|channel| channel.control.take()) else { return };
+        // Its place on the list stays, until the list is next looked through.
+        self.dropped_controls += 1;
+        let options = SendOptions { exceeds_limits: true, ..SendOptions::default() };
+        // If the association is shutting down, Closed follows.
+        if self.send_control(now, association, id, message, options).is_ok() {
+            self.announce(id);
+            self.start_reset_if_possible(now, association, id);
+        }
+    }
+
     /// There is room again: sends the DCEP messages that wait.
     pub(super) fn flush_controls(&mut self, now: Instant, association: &mut Association) {
         for _ in 0..self.waiting_controls.len() {
@@ -223,7 +236,7 @@ impl DataChannels {
                 self.dropped_controls = self.dropped_controls.saturating_sub(1);
                 continue;
             };
-            if self.send_control(now, association, id, message).is_err() {
+            if self.send_control(now, association, id, message, SendOptions::default()).is_err() {
                 // Shutting down; Closed follows.
                 continue;
             }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, SendError as AssociationSendError, StreamId};
+use narrowboat_sctp::{Association, SendError as AssociationSendError, SendOptions, StreamId};
 
 use super::DataChannels;
 use crate::error::SendError;
@@ -16,7 +16,11 @@ impl DataChannels {
         association: &mut Association,
         id: ChannelId,
         message: Message,
+        exceeds_limits: bool,
     ) -> Result<(), SendError> {
+        if exceeds_limits {
+            self.force_control(now, association, id);
+        }
         let channel = self.channels.get_mut(&id).ok_or(SendError::NoSuchChannel)?;
         if !channel.can_send() {
             return Err(SendError::NotOpen(channel.state()));
@@ -38,7 +42,8 @@ impl DataChannels {
         }
         let (ppid, payload) = message.into_wire();
         let queued = association.buffered_amount(channel.stream);
-        match association.send(now, channel.stream, ppid, payload, channel.send_options()) {
+        let options = SendOptions { exceeds_limits, ..channel.send_options() };
+        match association.send(now, channel.stream, ppid, payload, options) {
             Ok(()) => {}
             Err(AssociationSendError::Full) => {
                 self.note_refusal(id);

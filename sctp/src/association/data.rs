@@ -29,7 +29,7 @@ impl Association {
             return Err(SendError::NoSuchStream { stream, streams: self.outbound_streams() });
         }
         self.burst_left = self.config.max_burst;
-        if self.is_out_of_memory(payload.len()) {
+        if !options.exceeds_limits && self.is_out_of_memory(payload.len()) {
             self.sender.note_refusal();
             return Err(SendError::Full);
         }

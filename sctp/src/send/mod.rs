@@ -289,7 +289,7 @@ impl Sender {
         if self.queues.is_resetting(stream) {
             return Err(SendError::Resetting(stream));
         }
-        if self.is_full() || self.queues.refuses(stream) {
+        if !options.exceeds_limits && (self.is_full() || self.queues.refuses(stream)) {
             // What has expired in the meantime need not keep new messages out.
             self.queues.peek(now, &mut self.notices);
             self.was_refused |= self.is_full();

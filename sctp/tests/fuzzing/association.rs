@@ -163,7 +163,12 @@ impl World {
             2 => Reliability::MaxLifetime(u32::from(kind >> 4) * 50 * MS),
             _ => Reliability::Reliable,
         };
-        let options = SendOptions { unordered: kind & 4 != 0, reliability, acknowledge_immediately: kind & 8 != 0 };
+        let options = SendOptions {
+            unordered: kind & 4 != 0,
+            reliability,
+            acknowledge_immediately: kind & 8 != 0,
+            ..SendOptions::default()
+        };
         let (stream, len) = (u16::from(input.byte()) % (STREAMS + 1), usize::from(input.word()) % 5000);
         let payload = Bytes::from(vec![kind; len]);
         let _ = self.victim.association.send(self.victim.now, stream, Ppid(53), payload, options);
