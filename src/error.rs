@@ -37,6 +37,9 @@ pub enum Error {
     /// A channel ended otherwise than by a close.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// A byte stream ended before its end.
+    #[error(transparent)]
+    ByteStream(#[from] ByteStreamError),
     /// An association ended.
     #[error(transparent)]
     Closed(#[from] CloseReason),
@@ -304,14 +307,83 @@ pub enum TryRecvError {
     Failed(#[from] ChannelError),
 }
 
-/// What a byte stream makes of a channel's end.
+/// Why a [`ByteStream`](crate::ByteStream) cannot be read or written any more, although its channel did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ByteStreamError {
+    /// This end closed the channel or its association while the peer may have had more to send. Reading gives this in place
+    /// of the end. [`io::ErrorKind::ConnectionAborted`].
+    #[error(
+        "this end closed the channel before the peer had ended the byte stream, so the rest of it may be missing: open the \
+         channel with ChannelOptions::byte_stream, which lets each end shut down its own direction"
+    )]
+    ClosedHere,
+    /// The peer closed the channel before it had acknowledged all that was written. Reading gives this in place of the end.
+    /// [`io::ErrorKind::ConnectionReset`].
+    #[error(
+        "the peer closed the channel before it had received all that was written: let it read to the end before it closes, \
+         or open the channel with ChannelOptions::byte_stream"
+    )]
+    Undelivered,
+    /// The peer closed the channel or its association without having ended the byte stream. Reading gives this in place of
+    /// the end. [`io::ErrorKind::ConnectionReset`].
+    #[error("the peer closed the channel in the middle of the byte stream: have it shut the stream down first")]
+    Truncated,
+    /// The peer dropped the byte stream before it had read all that was written to it. Reading gives this in place of the
+    /// end. [`io::ErrorKind::ConnectionReset`].
+    #[error("the peer dropped the byte stream before it had read all that was written: see why it ended there")]
+    Reset,
+    /// The peer has dropped its reading half. Writing and shutting down give this. [`io::ErrorKind::BrokenPipe`].
+    #[error("the peer does not read this byte stream any more: stop writing, and read what it still sends")]
+    Stopped,
+    /// This end has shut down the direction in which it writes. [`io::ErrorKind::BrokenPipe`].
+    #[error("this end has shut the byte stream down: write before the shutdown, or open another channel")]
+    ShutDown,
+    /// The peer sent text on a byte stream that can be half closed. Reading gives this. [`io::ErrorKind::InvalidData`].
+    #[error("the peer sent text on a byte stream: have it send binary messages")]
+    Text,
+}
+
+/// Translates why a byte stream or its channel ended.
 pub(crate) fn io_error(error: impl Into<Error>) -> io::Error {
     let error = error.into();
     let kind = match &error {
         Error::Send(SendError::NotOpen(_) | SendError::AssociationClosed) => io::ErrorKind::BrokenPipe,
         Error::Send(SendError::TooLarge { .. }) => io::ErrorKind::InvalidInput,
-        Error::Send(SendError::Failed(_)) | Error::Channel(_) | Error::Closed(_) => io::ErrorKind::ConnectionAborted,
+        Error::Send(SendError::Failed(error)) | Error::Channel(error) => channel_error_kind(error),
+        Error::Closed(reason) => close_reason_kind(reason),
+        Error::ByteStream(error) => match error {
+            ByteStreamError::ClosedHere => io::ErrorKind::ConnectionAborted,
+            ByteStreamError::Undelivered | ByteStreamError::Truncated | ByteStreamError::Reset => {
+                io::ErrorKind::ConnectionReset
+            }
+            ByteStreamError::Stopped | ByteStreamError::ShutDown => io::ErrorKind::BrokenPipe,
+            ByteStreamError::Text => io::ErrorKind::InvalidData,
+        },
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
+}
+
+/// TCP's words: a connection is reset by the peer, and aborted by this end.
+fn channel_error_kind(error: &ChannelError) -> io::ErrorKind {
+    match error {
+        ChannelError::Association(reason) => close_reason_kind(reason),
+        ChannelError::PeerRestarted | ChannelError::Refused | ChannelError::PeerClosed { .. } => {
+            io::ErrorKind::ConnectionReset
+        }
+        _ => io::ErrorKind::ConnectionAborted,
+    }
+}
+
+fn close_reason_kind(reason: &CloseReason) -> io::ErrorKind {
+    match reason {
+        CloseReason::PeerAbort { .. } | CloseReason::Transport(TransportFailure::ClosedByPeer) => {
+            io::ErrorKind::ConnectionReset
+        }
+        CloseReason::HandshakeTimedOut | CloseReason::PeerUnreachable | CloseReason::ShutdownTimedOut => {
+            io::ErrorKind::TimedOut
+        }
+        _ => io::ErrorKind::ConnectionAborted,
+    }
 }

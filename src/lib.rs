@@ -50,7 +50,7 @@
 //! | how a channel went: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
 //! | a half for each of two tasks | [`DataChannel::split`] |
 //! | streams and sinks of messages | [`DataChannel`] is both |
-//! | `AsyncRead` and `AsyncWrite` | [`DataChannel::into_byte_stream`] |
+//! | `AsyncRead` and `AsyncWrite`; tunnels, which need half close | [`Association::open_byte_stream`], [`ByteStream`] |
 //! | browsers, and who is who: an endpoint's key and certificate | [`Identity`], [`EndpointBuilder::identity`] |
 //! | the way in without signalling, for pages and programs | [`Endpoint::ticket`], [`Endpoint::connect`] |
 //! | offers and answers, over a channel of your own or by `axum` | [`Endpoint::answer`], [`Endpoint::offer`], [`signalling`] |
@@ -122,7 +122,7 @@ mod webrtc;
 pub use association::{Association, ShuttingDown};
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use channel::{ByteStream, ChannelEvent, Closing, DataChannel, RecvHalf, SendHalf};
+pub use channel::{ByteReadHalf, ByteStream, ByteWriteHalf, ChannelEvent, Closing, DataChannel, RecvHalf, SendHalf};
 pub use config::Config;
 pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats, Target, WayIn};
 #[cfg(feature = "webrtc")]

@@ -55,6 +55,15 @@ impl ChannelOptions {
         self
     }
 
+    /// Opens the channel for a [`ByteStream`](crate::ByteStream) that can be half closed: sets the protocol to
+    /// [`ByteStream::PROTOCOL`](crate::ByteStream::PROTOCOL), and the channel to ordered and reliable.
+    #[must_use]
+    pub fn byte_stream(mut self) -> Self {
+        self.ordered = true;
+        self.reliability = Reliability::Reliable;
+        self.protocol(crate::ByteStream::PROTOCOL)
+    }
+
     /// Messages are delivered as they arrive, so that a lost one does not hold up those behind it.
     #[must_use]
     pub fn unordered(mut self) -> Self {

@@ -14,6 +14,7 @@ impl Inner {
         if self.is_ending() {
             return;
         }
+        self.is_ended_here = self.core.state().can_accept_messages();
         self.is_ending = true;
         self.has_work = true;
         if self.is_connected || !self.channels.is_empty() {

@@ -53,8 +53,12 @@ pub(crate) struct Inner {
     pub(super) is_finished: bool,
     /// True if the core took messages when it was last looked at: it does not after the peer's SHUTDOWN.
     pub(super) takes_messages: bool,
+    /// True if a byte stream that can be half closed was ever made of a channel: no other association looks for one.
+    pub(super) has_half_close: bool,
     /// The association ends, because this end said so.
     pub(super) is_ending: bool,
+    /// True if this end has begun to end the association, before it had heard that the peer did.
+    pub(super) is_ended_here: bool,
     /// Why the system has no way to the peer, if that is why the association ended.
     pub(crate) unreachable: Option<String>,
     /// Why the system has refused the last datagram, if it has.
@@ -90,6 +94,8 @@ impl Inner {
             is_finished: false,
             takes_messages: true,
             is_ending: false,
+            is_ended_here: false,
+            has_half_close: false,
             unreachable: None,
             network_error: None,
             is_failed: false,
@@ -189,6 +195,9 @@ impl Inner {
         if let Some(message) = self.channels.recv(now, &mut self.core, id) {
             // Reading opens the receive window, which the peer may have to be told.
             self.has_work = true;
+            if let Some(half_close) = self.half_close(id) {
+                half_close.on_popped();
+            }
             return Poll::Ready(Some(Ok(Message::from_core(message))));
         }
         let Some(slot) = self.slots.get_mut(&id) else { return Poll::Ready(None) };
@@ -216,6 +225,11 @@ impl Inner {
     }
 
     pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
+        if matches!(self.ready_state(id), ReadyState::Connecting | ReadyState::Open)
+            && let Some(slot) = self.slots.get_mut(&id)
+        {
+            slot.is_closed_here = true;
+        }
         self.channels.close(now, &mut self.core, id);
         self.wake_channel(id);
         self.has_work = true;
@@ -359,7 +373,7 @@ impl Inner {
                 slot.events.push(EventKind::Open);
                 slot.waiters.wake(Interest::Life, wakers);
             }),
-            Event::Readable(id) => self.on_channel(id, |slot| slot.waiters.wake(Interest::Receive, wakers)),
+            Event::Readable(id) => self.on_readable(now, id, wakers),
             Event::Writable(id) => self.on_channel(id, |slot| {
                 slot.is_full = false;
                 slot.waiters.wake(Interest::Send, wakers);
@@ -369,10 +383,14 @@ impl Inner {
                 slot.waiters.wake(Interest::Low, wakers);
                 slot.waiters.wake(Interest::Life, wakers);
             }),
-            Event::Closing(id) => self.on_channel(id, |slot| {
-                slot.events.push(EventKind::Closing);
-                slot.waiters.wake_all(wakers);
-            }),
+            Event::Closing(id) => {
+                let has_undelivered = self.has_undelivered(id);
+                self.on_channel(id, |slot| {
+                    slot.has_undelivered = has_undelivered;
+                    slot.events.push(EventKind::Closing);
+                    slot.waiters.wake_all(wakers);
+                });
+            }
             Event::Closed(id, error) => {
                 self.channels_alive -= 1;
                 self.on_channel(id, |slot| {

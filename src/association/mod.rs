@@ -1,5 +1,6 @@
 //! The handle of an association.
 
+mod byte_stream;
 mod carrier;
 mod driver;
 mod ending;
@@ -25,7 +26,7 @@ pub(crate) use shared::Fault;
 pub(crate) use shared::{Place, Shared, now, wake};
 pub(crate) use transport::{Input, Transport};
 
-use crate::channel::DataChannel;
+use crate::channel::{ByteStream, DataChannel};
 use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
 use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
@@ -108,6 +109,22 @@ impl Association {
             Err(SendError::Failed(error)) => Err(OpenChannelError::Failed(error)),
             Err(_) => Err(OpenChannelError::Closed),
         }
+    }
+
+    /// Opens a channel with this label as a stream of bytes whose directions end separately, as those of a TCP connection:
+    /// [`open_channel`](Self::open_channel) with [`ChannelOptions::byte_stream`], and [`DataChannel::into_byte_stream`]. The
+    /// peer accepts the channel, and calls `into_byte_stream` too.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_channel`](Self::open_channel).
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped future closes the channel again.
+    pub async fn open_byte_stream(&self, label: impl Into<String>) -> Result<ByteStream, OpenChannelError> {
+        let channel = self.open_channel(ChannelOptions::new(label).byte_stream()).await?;
+        Ok(channel.into_byte_stream())
     }
 
     /// Waits for a channel that the peer opens. It is open, and what the peer sent on it since waits in it. `None` when

@@ -2,7 +2,7 @@
 
 use narrowboat_dcep::ReadyState;
 
-use crate::channel::ChannelEvent;
+use crate::channel::{ChannelEvent, HalfClose};
 use crate::error::{ChannelError, SendError};
 use crate::waiters::Waiters;
 
@@ -25,6 +25,12 @@ pub(crate) struct Slot {
     pub(crate) is_end_sent: bool,
     /// True if `recv` has returned the end.
     pub(crate) is_end_given: bool,
+    /// True if this end closed the channel, before it had heard that the peer did.
+    pub(crate) is_closed_here: bool,
+    /// True if something that was sent here was neither acknowledged nor given up when the peer closed the channel.
+    pub(crate) has_undelivered: bool,
+    /// What is known of a byte stream that can be half closed, if the application has made one of the channel.
+    pub(crate) half_close: Option<Box<HalfClose>>,
 }
 
 impl Slot {

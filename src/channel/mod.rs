@@ -10,17 +10,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use narrowboat_dcep::ChannelId;
 use narrowboat_sctp::Reliability;
 
-pub use byte_stream::ByteStream;
+pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
+pub(crate) use byte_stream::{Frame, HalfClose};
 pub use closing::Closing;
 pub use event::ChannelEvent;
 pub use split::{RecvHalf, SendHalf};
 
 use crate::ReadyState;
 use crate::association::{Opened, Place, Shared, Waiter};
-use crate::error::{ChannelError, SendError, TryRecvError, TrySendError};
+use crate::error::{ChannelError, Error, SendError, TryRecvError, TrySendError};
 use crate::message::Message;
 use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
@@ -301,7 +303,9 @@ impl DataChannel {
         (SendHalf::new(self.clone()), RecvHalf::new(self))
     }
 
-    /// Reads and writes as a stream of bytes.
+    /// Reads and writes as a stream of bytes. If the channel was opened with
+    /// [`ChannelOptions::byte_stream`], each direction ends separately; if not, a shutdown closes both, which loses what the
+    /// peer still has to send: `tokio::io::copy_bidirectional` ends with an error then. See [`ByteStream`].
     #[must_use]
     pub fn into_byte_stream(self) -> ByteStream {
         ByteStream::new(self)
@@ -332,6 +336,21 @@ impl DataChannel {
     ) -> Poll<Result<(), SendError>> {
         let (place, id) = (self.place(Interest::Send), self.handle.id);
         self.handle.shared.poll(cx, place, &mut self.sink_key, |inner, now| inner.poll_send(now, id, message))
+    }
+
+    fn poll_read_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
+        let (place, id) = (self.place(Interest::Receive), self.handle.id);
+        self.handle.shared.poll(cx, place, &mut self.stream_key, |inner, now| inner.poll_read_bytes(now, id))
+    }
+
+    fn poll_write_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<(), Error>> {
+        let (place, id) = (self.place(Interest::Send), self.handle.id);
+        self.handle.shared.poll(cx, place, &mut self.sink_key, |inner, now| inner.poll_write_bytes(now, id, bytes))
+    }
+
+    fn poll_shutdown_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let (place, id) = (self.place(Interest::Life), self.handle.id);
+        self.handle.shared.poll(cx, place, &mut self.sink_key, |inner, now| inner.poll_shutdown_bytes(now, id))
     }
 
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ChannelError>> {

@@ -1,119 +1,151 @@
 //! A channel as a stream of bytes.
 
+mod half_close;
+mod halves;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use narrowboat_sctp::Reliability;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
+pub(crate) use half_close::{Frame, HalfClose};
+pub use halves::{ByteReadHalf, ByteWriteHalf};
+
 use super::DataChannel;
-use crate::error::io_error;
 
-/// Longest message that a write becomes: 64 KiB, the limit of a peer that announces none (RFC 8841 §6.1), and long
-/// enough that what a message costs is small beside what its bytes cost.
-const WRITE_SIZE_MAX: usize = 64 << 10;
-
-/// A channel that reads and writes as a stream of bytes; made by
-/// [`DataChannel::into_byte_stream`].
+/// A channel that reads and writes as a stream of bytes; created by
+/// [`Association::open_byte_stream`](crate::Association::open_byte_stream) and by [`DataChannel::into_byte_stream`].
 ///
 /// - A write becomes one binary message of at most 64 KiB (or the peer's limit, if that is smaller). It waits while the
 ///   channel is full. Flushing does nothing: what was written is on its way.
-/// - Reading gives the bytes of the messages, text or binary, one after another. It ends when the channel is closed; if
-///   the channel failed, with an error.
-/// - [`shutdown`](tokio::io::AsyncWrite::poll_shutdown) closes the channel, **both directions of it**: data channels have
-///   no half-close. What was written before is delivered first, and what the peer sent until it heard of the close can
-///   still be read. It waits until both directions are reset, so the peer has everything when it returns.
-/// - Dropping it closes the channel too, without waiting.
+/// - Reading gives the bytes of the messages, one after another. It ends with `Ok(0)` only if the peer has ended its
+///   direction in good order and every byte of it was read. In any other case it ends with an error, and repeats that.
 ///
-/// The channel should be reliable and ordered, or bytes are missing or change places.
+/// # Half close
+///
+/// A data channel closes both directions at once (RFC 8831 §6.7). A byte stream ends each direction separately, as TCP does
+/// and as [`tokio::io::copy_bidirectional`](https://docs.rs/tokio/latest/tokio/io/fn.copy_bidirectional.html) and protocols
+/// with a request and an answer need it, if the channel was opened for it: reliable and ordered, with the protocol name
+/// [`PROTOCOL`](Self::PROTOCOL), which [`ChannelOptions::byte_stream`](crate::ChannelOptions::byte_stream) sets. The other
+/// end sees the name, and [`into_byte_stream`](DataChannel::into_byte_stream) speaks the protocol there.
+/// [`has_half_close`](Self::has_half_close) tells. Then:
+///
+/// - [`shutdown`](tokio::io::AsyncWrite::poll_shutdown) ends the direction in which this end writes, behind all that was
+///   written. This end goes on reading until the peer has shut down too. `shutdown` returns when the end is queued; if the
+///   peer's end has been read already, it closes the channel and waits for that, so the peer has everything when it returns.
+/// - The channel is closed when both directions have ended, by either end.
+/// - Dropping the writing half shuts down. Dropping the reading half before the peer's end makes the peer's writes fail with
+///   [`BrokenPipe`](io::ErrorKind::BrokenPipe). Dropping both, without a shutdown and with something unread, makes the
+///   peer's reads fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), as does a peer that closes the channel in
+///   the middle of the stream or aborts.
+///
+/// The end of a direction is an empty binary message. A page takes part without a library:
+///
+/// ```js
+/// const channel = connection.createDataChannel("log", { protocol: "narrowboat.stream.v1" });
+/// channel.onmessage = ({ data }) => (data.byteLength ?? data.size) ? take(data) : ended(); // text: the service reads no more
+/// channel.send(new ArrayBuffer(0)); // this end has ended, and still reads; the service closes the channel
+/// ```
+///
+/// # Without half close
+///
+/// On any other channel `shutdown` closes **both directions**. What was written before is delivered first. It waits until
+/// both directions are reset, so the peer has everything when it returns. What the peer sent until it heard of the close can
+/// still be read; then reading gives [`ByteStreamError::ClosedHere`](crate::error::ByteStreamError::ClosedHere), because the
+/// peer may have had more to send. If the peer closes first, reading ends with `Ok(0)`, or with
+/// [`Undelivered`](crate::error::ByteStreamError::Undelivered) if the peer had not acknowledged all that was written here.
+/// What the peer's application left unread is not known. Such a channel should be reliable and ordered, or bytes are missing
+/// or change places.
+///
+/// Dropping the stream closes the channel in either case, without waiting.
 ///
 /// # Cancel safety
 ///
 /// As tokio asks of `AsyncRead` and `AsyncWrite`: a poll that is pending has read or written nothing.
 pub struct ByteStream {
-    channel: DataChannel,
-    unread: Bytes,
-    message_size: usize,
+    read: ByteReadHalf,
+    write: ByteWriteHalf,
 }
 
 impl ByteStream {
+    /// Protocol name of a channel whose byte stream can be half closed.
+    pub const PROTOCOL: &str = half_close::PROTOCOL;
+
     pub(super) fn new(channel: DataChannel) -> Self {
-        let message_size = WRITE_SIZE_MAX.min(channel.handle.shared.read(|inner| inner.send_size_max)).max(1);
-        Self { channel, unread: Bytes::new(), message_size }
+        let is_reliable = channel.reliability() == Reliability::Reliable;
+        let has_half_close = channel.protocol() == Self::PROTOCOL && channel.ordered() && is_reliable;
+        if has_half_close {
+            channel.handle.shared.read(|inner| inner.hold_byte_stream(channel.handle.id));
+        }
+        Self {
+            read: ByteReadHalf::new(channel.clone(), has_half_close),
+            write: ByteWriteHalf::new(channel, has_half_close),
+        }
     }
 
     /// The channel itself.
     #[must_use]
     pub fn channel(&self) -> &DataChannel {
-        &self.channel
+        self.read.channel()
     }
 
-    /// The channel, and what was received but not read.
+    /// Returns true if each direction ends separately: see [Half close](#half-close).
+    #[must_use]
+    pub fn has_half_close(&self) -> bool {
+        self.read.has_half_close
+    }
+
+    /// A half that reads and a half that writes, for two tasks.
+    #[must_use]
+    pub fn into_split(self) -> (ByteReadHalf, ByteWriteHalf) {
+        (self.read, self.write)
+    }
+
+    /// The channel, and what was received but not read. Nothing is shut down. On a channel with half close the messages that
+    /// end a direction are then messages as any other.
     #[must_use]
     pub fn into_channel(self) -> (DataChannel, Bytes) {
-        (self.channel, self.unread)
+        self.write.detach();
+        self.read.detach()
     }
 }
 
 impl fmt::Debug for ByteStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ByteStream").field("channel", &self.channel).finish_non_exhaustive()
+        f.debug_struct("ByteStream").field("channel", self.channel()).finish_non_exhaustive()
     }
 }
 
 impl AsyncRead for ByteStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if buf.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let bytes = ready!(self.as_mut().poll_fill_buf(cx))?;
-        let len = bytes.len().min(buf.remaining());
-        buf.put_slice(bytes.get(..len).unwrap_or_default());
-        self.consume(len);
-        Poll::Ready(Ok(()))
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().read).poll_read(cx, buf)
     }
 }
 
 impl AsyncBufRead for ByteStream {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
-        let this = self.get_mut();
-        // An empty message has no bytes, and must not look like the end.
-        while this.unread.is_empty() {
-            match ready!(this.channel.poll_recv(cx)) {
-                Some(Ok(message)) => this.unread = message.into_bytes(),
-                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
-                None => break,
-            }
-        }
-        Poll::Ready(Ok(&this.unread))
+        Pin::new(&mut self.get_mut().read).poll_fill_buf(cx)
     }
 
     fn consume(self: Pin<&mut Self>, count: usize) {
-        let this = self.get_mut();
-        this.unread.advance(count.min(this.unread.len()));
+        Pin::new(&mut self.get_mut().read).consume(count);
     }
 }
 
 impl AsyncWrite for ByteStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let message = buf.get(..this.message_size).unwrap_or(buf);
-        if message.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let sent = this.channel.poll_send(cx, || narrowboat_dcep::Message::Binary(Bytes::copy_from_slice(message)));
-        Poll::Ready(ready!(sent).map(|()| message.len()).map_err(io_error))
+        Pin::new(&mut self.get_mut().write).poll_write(cx, buf)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().write).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        drop(this.channel.close());
-        this.channel.poll_closed(cx).map_err(io_error)
+        Pin::new(&mut self.get_mut().write).poll_shutdown(cx)
     }
 }

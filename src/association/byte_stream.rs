@@ -1,0 +1,246 @@
+//! Channels as streams of bytes, under the association's lock: when reading has ended, and in what order.
+
+use std::task::{Poll, Waker, ready};
+use std::time::Instant;
+
+use bytes::{Buf, Bytes};
+use narrowboat_dcep::{ChannelId, ReadyState};
+
+use super::inner::Inner;
+use crate::channel::{Frame, HalfClose};
+use crate::error::{ByteStreamError, ChannelError, Error, SendError};
+use crate::message::Message;
+use crate::waiters::Interest;
+
+impl Inner {
+    /// One more reading and one more writing half of a byte stream that can be half closed.
+    pub(crate) fn hold_byte_stream(&mut self, id: ChannelId) {
+        self.has_half_close = true;
+        if let Some(slot) = self.slots.get_mut(&id) {
+            let half_close = slot.half_close.get_or_insert_default();
+            half_close.readers += 1;
+            half_close.writers += 1;
+        }
+    }
+
+    /// A reading half is made a channel again: it is no reader any more, and the peer is told nothing.
+    pub(crate) fn detach_reader(&mut self, id: ChannelId) {
+        if let Some(half_close) = self.half_close(id) {
+            half_close.readers -= 1;
+        }
+    }
+
+    /// As [`detach_reader`](Self::detach_reader), for a writing half.
+    pub(crate) fn detach_writer(&mut self, id: ChannelId) {
+        if let Some(half_close) = self.half_close(id) {
+            half_close.writers -= 1;
+        }
+    }
+
+    /// A reading half was dropped with `unread` bytes in it. The last one tells the peer to stop.
+    pub(crate) fn drop_reader(&mut self, now: Instant, id: ChannelId, unread: usize) {
+        let Self { slots, channels, core, .. } = self;
+        let Some(half_close) = slots.get_mut(&id).and_then(|slot| slot.half_close.as_mut()) else { return };
+        half_close.readers -= 1;
+        if half_close.readers > 0 {
+            return;
+        }
+        let frames = std::iter::from_fn(|| channels.recv(now, core, id)).map(Message::from_core).map(Frame::decode);
+        let frame = half_close.on_reader_dropped(unread, frames);
+        self.has_work = true;
+        self.tell(now, id, frame);
+        self.close_if_over(now, id);
+    }
+
+    /// A writing half was dropped. The last one ends its direction.
+    pub(crate) fn drop_writer(&mut self, now: Instant, id: ChannelId) {
+        self.scan_unread(id);
+        let Some(half_close) = self.half_close(id) else { return };
+        half_close.writers -= 1;
+        if half_close.writers > 0 {
+            return;
+        }
+        let frame = half_close.on_writer_dropped();
+        self.tell(now, id, frame);
+        self.close_if_over(now, id);
+    }
+
+    /// Returns the next bytes; then `None` once the peer has ended its direction in good order and all of it was returned,
+    /// or the reason why that cannot be said. Both are returned as often as they are asked for.
+    pub(crate) fn poll_read_bytes(&mut self, now: Instant, id: ChannelId) -> Poll<Result<Option<Bytes>, Error>> {
+        loop {
+            if let Some(end) = self.half_close(id).and_then(|half_close| half_close.read_end()) {
+                return Poll::Ready(end.map(|()| None).map_err(Error::from));
+            }
+            let Some(message) = self.channels.recv(now, &mut self.core, id).map(Message::from_core) else { break };
+            self.has_work = true;
+            let bytes = match self.half_close(id) {
+                Some(half_close) => half_close.on_frame(Frame::decode(message)),
+                // An empty message has no bytes, and must not look like the end.
+                None => Some(message.into_bytes()).filter(|bytes| !bytes.is_empty()),
+            };
+            self.discard_after_end(now, id);
+            self.close_if_over(now, id);
+            if bytes.is_some() {
+                return Poll::Ready(Ok(bytes));
+            }
+        }
+        self.poll_byte_stream_end(id)
+    }
+
+    /// How reading ends with the channel: all that has arrived was read.
+    fn poll_byte_stream_end(&self, id: ChannelId) -> Poll<Result<Option<Bytes>, Error>> {
+        let Some(slot) = self.slots.get(&id) else { return Poll::Ready(Ok(None)) };
+        let end = match &slot.end {
+            Some(end) => end.as_ref().map(|_| ()),
+            None => match self.channels.receive_end(id) {
+                Some(end) => end,
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(match end {
+            Err(error) => Err(error.clone().into()),
+            // What the peer had not sent when it heard of that was discarded there.
+            Ok(()) if slot.is_closed_here || self.is_ended_here => Err(ByteStreamError::ClosedHere.into()),
+            Ok(()) if slot.half_close.is_some() => Err(ByteStreamError::Truncated.into()),
+            Ok(()) if slot.has_undelivered => Err(ByteStreamError::Undelivered.into()),
+            Ok(()) => Ok(None),
+        })
+    }
+
+    /// Hands bytes to the core as one message; `Pending` when it is full.
+    pub(crate) fn poll_write_bytes(&mut self, now: Instant, id: ChannelId, bytes: &[u8]) -> Poll<Result<(), Error>> {
+        self.scan_unread(id);
+        if let Some(error) = self.half_close(id).and_then(|half_close| half_close.write_error()) {
+            return Poll::Ready(Err(error.into()));
+        }
+        ready!(self.poll_send(now, id, || narrowboat_dcep::Message::Binary(Bytes::copy_from_slice(bytes))))?;
+        if let Some(half_close) = self.half_close(id) {
+            half_close.on_written(bytes.len());
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the direction in which this end writes. Without half close that closes the channel, and is done when the channel
+    /// is closed. With it, it is done when the FIN is queued; the end that is the last to shut down closes the channel, and
+    /// waits for that.
+    pub(crate) fn poll_shutdown_bytes(&mut self, now: Instant, id: ChannelId) -> Poll<Result<(), Error>> {
+        self.scan_unread(id);
+        let Some(half_close) = self.half_close(id) else {
+            self.close_channel(now, id);
+            return self.poll_end(id).map_err(Error::from);
+        };
+        if half_close.has_lost_bytes() {
+            return Poll::Ready(Err(ByteStreamError::Stopped.into()));
+        }
+        if !half_close.is_fin_sent() {
+            self.send_fin(now, id)?;
+        }
+        if !self.half_close(id).is_some_and(|half_close| half_close.is_incoming_over()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.close_if_over(now, id);
+        match ready!(self.poll_end(id)) {
+            // The peer has reset the channel after all that was written, so it has all of that.
+            Err(ChannelError::Association(_)) if self.channels.is_reset_by_peer(id) => Poll::Ready(Ok(())),
+            end => Poll::Ready(end.map_err(Error::from)),
+        }
+    }
+
+    fn send_fin(&mut self, now: Instant, id: ChannelId) -> Result<(), Error> {
+        if let Err(error) = self.send_frame(now, id, &Frame::Fin) {
+            let has_undelivered = self.slots.get(&id).is_none_or(|slot| slot.has_undelivered || slot.is_closed_here);
+            if has_undelivered || !self.channels.is_reset_by_peer(id) {
+                return Err(error.into());
+            }
+            // The peer has closed the channel without waiting for the FIN, and has all that was written.
+        }
+        if let Some(half_close) = self.half_close(id) {
+            half_close.on_fin_sent();
+        }
+        Ok(())
+    }
+
+    fn send_frame(&mut self, now: Instant, id: ChannelId, frame: &Frame) -> Result<(), SendError> {
+        self.has_work = true;
+        self.channels.send_beyond_limits(now, &mut self.core, id, frame.encode().to_core()).map_err(|error| match error
+        {
+            narrowboat_dcep::SendError::NotOpen(state) => match self.slots.get(&id) {
+                Some(slot) => slot.send_error(state),
+                None => SendError::NotOpen(ReadyState::Closed),
+            },
+            _ => SendError::AssociationClosed,
+        })
+    }
+
+    /// Tells the peer something if it can still be told: if the channel has ended, the peer knows more than that.
+    fn tell(&mut self, now: Instant, id: ChannelId, frame: Option<Frame>) {
+        if let Some(frame) = frame
+            && let Err(error) = self.send_frame(now, id, &frame)
+        {
+            tracing::debug!(?frame, %error, "the peer is not told of the end of a byte stream");
+        }
+    }
+
+    /// Something arrived where nothing was unread.
+    pub(super) fn on_readable(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
+        self.discard_after_end(now, id);
+        self.close_if_over(now, id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.waiters.wake(Interest::Receive, wakers);
+        }
+    }
+
+    /// Takes in what arrives in a direction that is over here: its bytes are of no use, and must not keep the receive window
+    /// closed.
+    fn discard_after_end(&mut self, now: Instant, id: ChannelId) {
+        if !self.has_half_close {
+            return;
+        }
+        let Self { slots, channels, core, .. } = self;
+        let Some(slot) = slots.get_mut(&id) else { return };
+        let Some(half_close) = slot.half_close.as_mut().filter(|half_close| half_close.discards()) else { return };
+        while let Some(message) = channels.recv(now, core, id) {
+            half_close.on_frame(Frame::decode(Message::from_core(message)));
+            self.has_work = true;
+        }
+        if half_close.write_error() == Some(ByteStreamError::Stopped) {
+            slot.waiters.wake_all(&mut self.local_wakers);
+        }
+    }
+
+    /// Looks through what has arrived and is not read for the peer's word that it reads no more. Each message is looked at
+    /// once.
+    fn scan_unread(&mut self, id: ChannelId) {
+        if !self.has_half_close {
+            return;
+        }
+        let Self { slots, channels, .. } = self;
+        let Some(half_close) = slots.get_mut(&id).and_then(|slot| slot.half_close.as_mut()) else { return };
+        while let Some(unread) = channels.peek(id, half_close.scanned()) {
+            let text = unread.is_text.then(|| std::str::from_utf8(unread.payload.chunk()).ok()).flatten();
+            half_close.on_scanned(text);
+        }
+    }
+
+    /// Closes the channel if neither direction is of use any more.
+    fn close_if_over(&mut self, now: Instant, id: ChannelId) {
+        let is_over = self.half_close(id).is_some_and(|half_close| half_close.is_over());
+        if is_over && matches!(self.ready_state(id), ReadyState::Connecting | ReadyState::Open) {
+            self.close_channel(now, id);
+        }
+    }
+
+    /// Returns true if something that was sent on a channel was neither acknowledged nor given up, or was discarded.
+    pub(super) fn has_undelivered(&self, id: ChannelId) -> bool {
+        let is_drained = self.channels.stream(id).is_some_and(|stream| self.core.is_drained(stream));
+        !is_drained || self.channels.buffered_amount(&self.core, id) > 0
+    }
+
+    pub(super) fn half_close(&mut self, id: ChannelId) -> Option<&mut HalfClose> {
+        if !self.has_half_close {
+            return None;
+        }
+        self.slots.get_mut(&id)?.half_close.as_deref_mut()
+    }
+}
