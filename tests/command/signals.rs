@@ -9,36 +9,31 @@ use crate::trouble::{LONG, begun, receiver};
 /// Names and numbers of signals that end a command.
 const SIGNALS: [(&str, i32); 3] = [("INT", 2), ("TERM", 15), ("HUP", 1)];
 
-#[test]
-fn a_sender_that_is_interrupted_tells_the_receiver_at_once() {
+/// Interrupts one end in the middle of a file, with each signal: the other end is told at once, and nothing is left.
+fn interrupt_in_the_middle(is_sender: bool) {
     let (from, into) = (Directory::new(), Directory::new());
     let path = from.file("half.bin", &noise(LONG));
     for (name, number) in SIGNALS {
         let (receiver, address) = receiver(&into);
         let sender = Process::start(&["send", &path, &address]);
         begun(&into);
-        sender.signal(name);
-        sender.end().is_interrupted(number);
-        let ended = receiver.end();
+        let (interrupted, other) = if is_sender { (sender, receiver) } else { (receiver, sender) };
+        interrupted.signal(name);
+        interrupted.end().is_interrupted(number);
+        let ended = other.end();
         assert!(ended.fails().contains("interrupted"), "{:?}", ended.said);
         assert!(into.names().is_empty(), "{:?}", into.names());
     }
 }
 
 #[test]
+fn a_sender_that_is_interrupted_tells_the_receiver_at_once() {
+    interrupt_in_the_middle(true);
+}
+
+#[test]
 fn a_receiver_that_is_interrupted_tells_the_sender_at_once_and_leaves_nothing() {
-    let (from, into) = (Directory::new(), Directory::new());
-    let path = from.file("half.bin", &noise(LONG));
-    for (name, number) in SIGNALS {
-        let (receiver, address) = receiver(&into);
-        let sender = Process::start(&["send", &path, &address]);
-        begun(&into);
-        receiver.signal(name);
-        receiver.end().is_interrupted(number);
-        let ended = sender.end();
-        assert!(ended.fails().contains("interrupted"), "{:?}", ended.said);
-        assert!(into.names().is_empty(), "{:?}", into.names());
-    }
+    interrupt_in_the_middle(false);
 }
 
 #[test]

@@ -88,3 +88,26 @@ async fn l04_a_receiver_of_one_file_waits_for_the_file() {
     receiver.end().succeeds();
     assert_eq!(into.names(), ["postcard"]);
 }
+
+/// An association on which nothing happens is ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn l03_a_sender_that_sends_nothing_is_disconnected_and_told_why() {
+    let into = Directory::new();
+    let arguments = ["receive", "--listen", "127.0.0.1:0", "--into", into.path(), "--idle-timeout", "1"];
+    let mut receiver = Process::start(&arguments);
+    let address = receiver.address();
+    let closed = async |association: &Association| {
+        let reason = tokio::time::timeout(Duration::from_secs(30), association.closed()).await.unwrap();
+        assert!(reason.to_string().ends_with("nothing was sent for 1 s: connect again to send"), "{reason}");
+    };
+    let endpoint = Endpoint::bind("127.0.0.1:0").unwrap();
+    let association = endpoint.connect(&*address).await.unwrap();
+    closed(&association).await;
+    // So is one that has sent something that is not a file.
+    let association = endpoint.connect(&*address).await.unwrap();
+    let channel = association.open_channel("chat").await.unwrap();
+    assert!(text(&channel).await.contains("use narrowboat send"));
+    channel.close().await.unwrap();
+    closed(&association).await;
+    assert!(receiver.runs());
+}

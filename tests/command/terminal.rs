@@ -1,7 +1,7 @@
 //! What is printed, where nobody reads it, and where a peer has chosen it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use narrowboat::{Endpoint, Message};
 
@@ -17,21 +17,29 @@ fn check(said: &[String]) {
     assert!(!said.iter().any(|line| line.starts_with("narrowboat: all")), "{said:?}");
 }
 
-#[test]
-fn l01_a_receiver_that_nobody_listens_to_receives() {
-    let (from, into) = (Directory::new(), Directory::new());
-    let path = from.file("postcard", b"wish you were here");
+/// A receiver of which nothing was read but the line with its address, and no more is buffered here.
+fn receiver_read_up_to_its_address(into: &Directory) -> (Child, BufReader<ChildStderr>, String) {
     let mut receiver = Command::new(env!("CARGO_BIN_EXE_narrowboat"))
         .args(["receive", "--listen", "127.0.0.1:0", "--into", into.path()])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut stderr = BufReader::with_capacity(256, receiver.stderr.take().unwrap());
     let mut said = String::new();
+    stderr.read_line(&mut said).unwrap();
+    let address = said.split(" on ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    (receiver, stderr, address)
+}
+
+#[test]
+fn l01_a_receiver_that_nobody_listens_to_receives() {
+    let (from, into) = (Directory::new(), Directory::new());
+    let path = from.file("postcard", b"wish you were here");
+    let (mut receiver, stderr, address) = receiver_read_up_to_its_address(&into);
     // As `head -1` does: the pipe is closed after a line.
-    BufReader::new(receiver.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    let address = said.split(" on ").nth(1).unwrap().split(' ').next().unwrap();
+    drop(stderr);
     for _ in 0..3 {
-        Process::start(&["send", &path, address]).end().succeeds();
+        Process::start(&["send", &path, &address]).end().succeeds();
     }
     assert_eq!(receiver.try_wait().unwrap(), None, "it has ended");
     receiver.kill().unwrap();
@@ -44,15 +52,7 @@ fn l01_a_receiver_that_nobody_listens_to_receives() {
 async fn l01_a_receiver_whose_pipe_is_full_receives() {
     let (from, into) = (Directory::new(), Directory::new());
     let path = from.file("postcard", b"wish you were here");
-    let mut receiver = Command::new(env!("CARGO_BIN_EXE_narrowboat"))
-        .args(["receive", "--listen", "127.0.0.1:0", "--into", into.path()])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stderr = BufReader::with_capacity(256, receiver.stderr.take().unwrap());
-    let mut said = String::new();
-    stderr.read_line(&mut said).unwrap();
-    let address = said.split(" on ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let (mut receiver, _stderr, address) = receiver_read_up_to_its_address(&into);
     // Each is refused in a line of some 80 bytes.
     let endpoint = Endpoint::bind("127.0.0.1:0").unwrap();
     let association = endpoint.connect(&*address).await.unwrap();

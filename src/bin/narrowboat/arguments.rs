@@ -54,6 +54,9 @@ pub(crate) struct Receive {
     /// --identity, which encrypts. The environment does not show it to other users of this machine, as an argument does
     #[arg(long, value_name = "TOKEN", env = "NARROWBOAT_TOKEN", hide_env_values = true, value_parser = token)]
     pub(crate) token: Option<String>,
+    /// End the connection of a sender that sends nothing for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) idle_timeout: u64,
 }
 
 #[derive(Debug, Args)]

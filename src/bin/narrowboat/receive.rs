@@ -21,8 +21,6 @@ use crate::{Failure, network, report};
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a sender may take to close the channel after the answer.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a sender may be connected without sending anything.
-const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Channels of a sender. Each is a file.
 const CHANNELS_MAX: usize = 256;
 /// How long a wrong token waits for its answer, so that guessing takes long.
@@ -50,6 +48,7 @@ pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
         size_max: arguments.max_size.unwrap_or(u64::MAX),
         token: arguments.token.as_deref().map(digest),
         turns: Turns::new(),
+        idle_time_max: Duration::from_secs(arguments.idle_timeout),
         // Only `--once` reads it.
         done: arguments.once.then_some(done),
     });
@@ -87,6 +86,8 @@ struct Receiver {
     /// SHA-256 of the token that a sender must have; none if anyone may send.
     token: Option<[u8; 32]>,
     turns: Turns,
+    /// How long a sender may be connected without sending a file.
+    idle_time_max: Duration,
     /// How each file went; none if nobody waits for that.
     done: Option<mpsc::UnboundedSender<Result<(), Failure>>>,
 }
@@ -104,8 +105,9 @@ impl Receiver {
                     None => break,
                 },
                 Some(_) = files.join_next() => {}
-                () = tokio::time::sleep(IDLE_TIME_MAX), if files.is_empty() => {
-                    return association.abort("nothing was sent for a minute");
+                () = tokio::time::sleep(self.idle_time_max), if files.is_empty() => {
+                    let seconds = self.idle_time_max.as_secs();
+                    return association.abort(&format!("nothing was sent for {seconds} s: connect again to send"));
                 }
             }
         }
