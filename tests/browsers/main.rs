@@ -48,6 +48,7 @@ mod remote;
 mod renegotiation;
 mod scratch;
 mod secure;
+mod streams;
 mod suite;
 mod web;
 
@@ -82,6 +83,8 @@ fn cases() -> Vec<Case> {
         case!("messages: texts, bytes, and empty ones", BOTH, messages::texts_bytes_and_empty_ones),
         case!("messages: sizes from 1 byte to 256 KiB", BOTH, messages::sizes),
         case!("messages: the largest, and one byte more", BOTH, messages::largest_and_one_more),
+        case!("streams: the page ends its direction first", BOTH, streams::the_page_ends_first),
+        case!("streams: we end our direction first", BOTH, streams::ours_ends_first),
         case!("many: 1,024 channels at once, half ours, and no more", BOTH, many::a_thousand_at_once),
         case!("many: 1,000 open/close cycles from each side", BOTH, many::a_thousand_cycles),
         case!("many: 100 channels closed from both sides at once", BOTH, many::closed_from_both_sides_at_once),
