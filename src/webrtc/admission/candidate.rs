@@ -53,6 +53,7 @@ impl Candidate<Dtls> {
         self.budget.on_received(datagram.len());
         if !self.is_proved {
             self.value.ask_for_cookie_below(HELLO_WORTH_A_FLIGHT);
+            self.value.answer_few_hellos();
         }
         self.value.handle_datagram(now, datagram);
     }

@@ -37,9 +37,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(super) fn timed_out(plaintext_alert: Option<u8>) -> Self {
+        Self::TimedOut { alert: plaintext_alert.map(Alert) }
+    }
+
     pub(super) fn from_error(error: dimpl::Error, plaintext_alert: Option<u8>) -> Self {
         match error {
-            dimpl::Error::Timeout(_) => Self::TimedOut { alert: plaintext_alert.map(Alert) },
+            dimpl::Error::Timeout(_) => Self::timed_out(plaintext_alert),
             dimpl::Error::SecurityError(dimpl::SecurityError::FatalAlert { description }) => {
                 Self::PeerAlert(Alert(description))
             }

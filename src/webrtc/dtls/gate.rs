@@ -3,8 +3,9 @@
 
 use super::hello::{is_client_hello, is_plausible_client_hello, is_plausible_server_hello};
 use super::record::{
-    ACK, ALERT, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HELLO_VERIFY_REQUEST, HandshakeHeader, Record, Records,
-    SERVER_HELLO,
+    ACK, ALERT, CERTIFICATE, CERTIFICATE_REQUEST, CERTIFICATE_VERIFY, CHANGE_CIPHER_SPEC, CLIENT_HELLO,
+    CLIENT_KEY_EXCHANGE, HANDSHAKE, HELLO_VERIFY_REQUEST, HandshakeHeader, Record, Records, SERVER_HELLO,
+    SERVER_HELLO_DONE, SERVER_KEY_EXCHANGE,
 };
 use super::{Role, Version};
 
@@ -20,10 +21,13 @@ pub(super) const QUEUE_MAX: usize = 32;
 /// key share 1,500.
 const MESSAGE_LEN_MAX: u32 = 16_384;
 
-/// Pieces of messages, and records that are no messages, taken in from what is in the clear during a handshake. The
-/// implementation holds them until it has use for them, and gives up when its queue is full: with the few whole messages
-/// that a step may send they stay below [`QUEUE_MAX`].
+/// Pieces of a server's messages taken in from what is in the clear during a handshake. The implementation holds them until it
+/// has use for them, and gives up when its queue is full: with the few whole messages that a step may send they stay below
+/// [`QUEUE_MAX`].
 const PIECES_MAX: u32 = 20;
+
+/// Hellos of one client that an attempt takes in at most: the first, and those with a cookie.
+const HELLOS_MAX: u32 = 16;
 
 /// Plaintext handshake records taken in after the handshake. The peer sends some if it did not hear that it is done; a
 /// stranger could make us answer for ever.
@@ -57,7 +61,7 @@ pub(super) enum Refusal {
 pub(super) struct Gate {
     late_handshakes: u32,
     pieces: u32,
-    hello_datagrams: usize,
+    hellos: u32,
     /// The last alert that came in the clear. Whoever sent it has not proved to be the peer, so it ends nothing; but if
     /// the handshake times out, it may say why.
     pub(super) plaintext_alert: Option<u8>,
@@ -90,18 +94,19 @@ impl Gate {
         Ok(())
     }
 
-    /// True if the implementation may get a whole hello of so many datagrams. Pieces that never become one do not count.
-    pub(super) fn takes_hello(&mut self, datagrams: usize) -> bool {
-        self.hello_datagrams = self.hello_datagrams.saturating_add(datagrams);
-        self.hello_datagrams <= QUEUE_MAX
+    /// True if the implementation may get another whole hello. Pieces that never become one do not count.
+    pub(super) fn takes_hello(&mut self) -> bool {
+        self.hellos = self.hellos.saturating_add(1);
+        self.hellos <= HELLOS_MAX
     }
 
     fn check_plaintext(&mut self, phase: Phase, is_first: bool, kind: u8, fragment: &[u8]) -> Result<(), Refusal> {
         match kind {
             HANDSHAKE => self.check_handshake(phase, is_first, fragment),
             CHANGE_CIPHER_SPEC if phase == Phase::Connected => Ok(()),
-            CHANGE_CIPHER_SPEC if matches!(phase, Phase::Handshaking(_, Version::Dtls12)) => self.count_piece(),
-            ACK if matches!(phase, Phase::Handshaking(_, Version::Dtls13)) => self.count_piece(),
+            CHANGE_CIPHER_SPEC if matches!(phase, Phase::Handshaking(_, Version::Dtls12)) => Ok(()),
+            // Acknowledges nothing while it is in the clear, but what comes behind it may be of use.
+            ACK if matches!(phase, Phase::Handshaking(_, Version::Dtls13)) => Ok(()),
             ALERT if phase != Phase::Connected => {
                 if let &[_, description] = fragment {
                     self.plaintext_alert = Some(description);
@@ -121,7 +126,7 @@ impl Gate {
         if (awaits_answer || (is_client && is_answer)) && !is_plausible_server_hello(fragment) {
             return Err(Refusal::Unexpected);
         }
-        HandshakeHeader::all(fragment, |header| {
+        HandshakeHeader::all(fragment, |header, _| {
             is_awaited &= match phase {
                 Phase::AwaitsClientHello => header.kind == CLIENT_HELLO,
                 // The rest of the server's flight may follow in the same datagram.
@@ -140,7 +145,8 @@ impl Gate {
         if !is_awaited {
             return Err(Refusal::Unexpected);
         }
-        for _ in 0..if matches!(phase, Phase::Handshaking(..)) { pieces } else { 0 } {
+        // Those of a client wait elsewhere.
+        for _ in 0..if matches!(phase, Phase::Handshaking(Role::Active, _)) { pieces } else { 0 } {
             self.count_piece()?;
         }
         if phase == Phase::Connected {
@@ -162,12 +168,6 @@ impl Gate {
 /// RFC 9147 §5.7). Each message has one place; it is one further on if the first hello was asked for a cookie, and one less
 /// if no certificate is asked for. In DTLS 1.3 only hellos are in the clear.
 fn may_send(role: Role, version: Version, kind: u8, sequence: u16) -> bool {
-    const CERTIFICATE: u8 = 11;
-    const SERVER_KEY_EXCHANGE: u8 = 12;
-    const CERTIFICATE_REQUEST: u8 = 13;
-    const SERVER_HELLO_DONE: u8 = 14;
-    const CERTIFICATE_VERIFY: u8 = 15;
-    const CLIENT_KEY_EXCHANGE: u8 = 16;
     let places = match (role, version, kind) {
         (Role::Passive, _, CLIENT_HELLO) | (Role::Active, _, SERVER_HELLO) => 0..=1,
         (Role::Active, _, HELLO_VERIFY_REQUEST) => 0..=0,

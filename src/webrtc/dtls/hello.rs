@@ -10,76 +10,80 @@ const HELLO_LEN_MAX: u32 = 4096;
 /// Datagrams of one hello at most: pieces of 256 bytes.
 const PIECES_MAX: usize = 16;
 
-/// Bytes held of one hello at most, headers included.
+/// Bytes held at most, with what each piece costs beside its own.
 pub(super) const HELD_MAX: usize = 5120;
 
-/// The pieces of a ClientHello so far. Pieces of another one take their place.
+/// What a piece costs beside its bytes.
+const PIECE_OVERHEAD: usize = size_of::<Piece>();
+
+/// The pieces of ClientHellos so far, in the order in which they came. The oldest make room.
 #[derive(Debug, Default)]
 pub(super) struct HelloPieces {
-    /// Sequence number and length of the message.
-    message: (u16, u32),
     pieces: Vec<Piece>,
     held: usize,
 }
 
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 struct Piece {
+    /// Sequence number and length of the message.
+    message: (u16, u32),
     start: u32,
-    end: u32,
-    datagram: Box<[u8]>,
+    bytes: Box<[u8]>,
+}
+
+impl Piece {
+    fn end(&self) -> u32 {
+        self.start + u32::try_from(self.bytes.len()).unwrap_or_default()
+    }
 }
 
 impl HelloPieces {
-    /// Takes in a datagram that [`is_client_hello`], and returns the datagrams of the whole hello, in order, once it is
-    /// whole.
-    pub(super) fn add(&mut self, datagram: &[u8]) -> Option<Vec<Box<[u8]>>> {
-        let header = first_header(datagram).filter(|header| header.length <= HELLO_LEN_MAX)?;
+    /// Takes in a datagram that [`is_client_hello`]. Returns the sequence number and the body of the hello once it is whole.
+    /// Where there are several pieces, of which one may be forged, the newest counts: the peer sends all of its own again.
+    pub(super) fn add(&mut self, datagram: &[u8]) -> Option<(u16, Vec<u8>)> {
+        let Record::Classic { fragment, .. } = Records::new(datagram).next()?.ok()? else { return None };
+        let (header, rest) = HandshakeHeader::split(fragment).filter(|(header, _)| header.length <= HELLO_LEN_MAX)?;
+        let bytes = fragment.get(HandshakeHeader::LEN..fragment.len() - rest.len())?;
         let message = (header.sequence, header.length);
-        if message != self.message {
-            self.clear();
-            self.message = message;
+        let piece = Piece { message, start: header.offset, bytes: bytes.into() };
+        if let Some(known) = self.pieces.iter().position(|other| *other == piece) {
+            self.remove(known);
         }
-        let (start, end) = (header.offset, header.offset + header.fragment_length);
-        if self.pieces.iter().any(|piece| piece.start <= start && end <= piece.end && end != start) {
-            return None;
+        self.held += bytes.len() + PIECE_OVERHEAD;
+        self.pieces.push(piece);
+        while self.pieces.len() > PIECES_MAX || self.held > HELD_MAX {
+            self.remove(0);
         }
-        if self.pieces.len() >= PIECES_MAX || self.held + datagram.len() > HELD_MAX {
-            // The peer sends all of it again.
-            self.clear();
-        }
-        self.held += datagram.len();
-        self.pieces.push(Piece { start, end, datagram: datagram.into() });
-        if !self.is_whole() {
-            return None;
-        }
-        let mut pieces = std::mem::take(&mut self.pieces);
-        self.clear();
-        pieces.sort_by_key(|piece| piece.start);
-        Some(pieces.into_iter().map(|piece| piece.datagram).collect())
+        let whole = self.put_together(message)?;
+        *self = Self::default();
+        Some((header.sequence, whole))
     }
 
-    /// A piece that covers only what others cover is never kept, so their starts in order are enough.
-    fn is_whole(&self) -> bool {
-        let mut covered = 0;
-        while covered < self.message.1 {
-            let next = self.pieces.iter().filter(|piece| piece.start <= covered).map(|piece| piece.end).max();
-            match next {
-                Some(end) if end > covered => covered = end,
-                _ => return false,
-            }
+    fn put_together(&self, message: (u16, u32)) -> Option<Vec<u8>> {
+        let (mut whole, mut at) = (Vec::new(), 0);
+        while at < message.1 {
+            let mut newest = self.pieces.iter().rev();
+            let piece = newest.find(|piece| piece.message == message && piece.start <= at && at < piece.end())?;
+            whole.extend_from_slice(piece.bytes.get(usize::try_from(at - piece.start).ok()?..)?);
+            at = piece.end();
         }
-        !self.pieces.is_empty()
+        Some(whole)
     }
 
-    fn clear(&mut self) {
-        self.pieces = Vec::new();
-        self.held = 0;
+    fn remove(&mut self, index: usize) {
+        let piece = self.pieces.remove(index);
+        self.held -= piece.bytes.len() + PIECE_OVERHEAD;
     }
 }
 
 /// True if a datagram begins with a ClientHello, or with a piece of one.
 pub(super) fn is_client_hello(datagram: &[u8]) -> bool {
     first_header(datagram).is_some_and(|header| header.kind == CLIENT_HELLO)
+}
+
+/// True if a datagram begins with a ServerHello or a HelloVerifyRequest, or with a piece of one.
+pub(super) fn is_server_answer(datagram: &[u8]) -> bool {
+    first_header(datagram).is_some_and(|header| matches!(header.kind, SERVER_HELLO | HELLO_VERIFY_REQUEST))
 }
 
 /// Bytes of a ClientHello at least: version, random, four lengths, one cipher suite, one compression method.
@@ -188,7 +192,7 @@ mod tests {
         datagram
     }
 
-    fn add_all(parts: &[(u32, u32)]) -> Option<Vec<Box<[u8]>>> {
+    fn add_all(parts: &[(u32, u32)]) -> Option<(u16, Vec<u8>)> {
         let mut pieces = HelloPieces::default();
         let (last, first) = parts.split_last().unwrap();
         for &(offset, len) in first {
@@ -207,9 +211,7 @@ mod tests {
             &[(1399, 1), (0, 1400)],
         ];
         for parts in orders {
-            let whole = add_all(parts).unwrap();
-            let starts: Vec<u32> = whole.iter().map(|datagram| first_header(datagram).unwrap().offset).collect();
-            assert!(starts.is_sorted(), "{starts:?}");
+            assert_eq!(add_all(parts), Some((0, vec![7; 1400])), "{parts:?}");
         }
         assert_eq!(add_all(&[(0, 1100), (1101, 299)]), None, "a byte is missing");
     }
@@ -248,11 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_another_hello_take_the_place_of_those_before() {
+    fn k09_pieces_of_other_hellos_are_kept_apart_and_the_newest_of_several_counts() {
         let mut pieces = HelloPieces::default();
         assert_eq!(pieces.add(&piece(0, 1400, 0, 1100)), None);
         assert_eq!(pieces.add(&piece(1, 1400, 1100, 300)), None, "of the second hello");
-        assert_eq!(pieces.add(&piece(1, 1400, 0, 1100)).map(|whole| whole.len()), Some(2));
+        assert_eq!(pieces.add(&piece(0, 1300, 1100, 200)), None, "of a shorter one");
+        let mut forged = piece(0, 1400, 0, 700);
+        forged[25..].fill(9);
+        assert_eq!(pieces.add(&forged), None);
+        assert_eq!(pieces.add(&piece(0, 1400, 0, 1100)), None, "again");
+        assert_eq!(pieces.add(&piece(0, 1400, 1100, 300)), Some((0, vec![7; 1400])));
         assert_eq!(pieces.held, 0, "nothing is kept of a hello that was handed on");
     }
 
@@ -264,7 +271,7 @@ mod tests {
                 // Never the first byte.
                 let start = 1 + (round * 7919) % (HELLO_LEN_MAX - len - 1);
                 assert_eq!(pieces.add(&piece(0, HELLO_LEN_MAX, start, len)), None);
-                let held: usize = pieces.pieces.iter().map(|piece| piece.datagram.len()).sum();
+                let held: usize = pieces.pieces.iter().map(|piece| piece.bytes.len() + PIECE_OVERHEAD).sum();
                 assert_eq!(held, pieces.held);
                 assert!(held <= HELD_MAX && pieces.pieces.len() <= PIECES_MAX);
             }

@@ -1,9 +1,12 @@
 //! DTLS 1.2 and 1.3 with one peer (RFC 8261, RFC 8842), without I/O. The protocol is `dimpl`'s; here is what it leaves to
 //! its user: whom to trust, what to let in, and how packets become datagrams.
 
+mod attempt;
+mod client_flight;
 mod event;
 mod failure;
 mod gate;
+mod handshake;
 mod hello;
 mod parameters;
 mod record;
@@ -16,12 +19,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use dimpl::{Output, ProtocolVersion};
+use dimpl::Output;
 use sha2::{Digest, Sha256};
 
+use self::attempt::Attempt;
 pub(crate) use self::event::{Drops, Event, SendError, Version};
 pub(crate) use self::failure::Failure;
-use self::gate::{Gate, Phase, Refusal};
+use self::gate::{Gate, Phase};
 use self::hello::HelloPieces;
 pub(crate) use self::hello::is_plausible_client_hello;
 pub(crate) use self::parameters::{Parameters, Versions};
@@ -96,15 +100,24 @@ pub(crate) struct Dtls {
     cookie_below: usize,
     is_address_proved: bool,
     role: Role,
-    /// Made when the handshake begins: a passive one has the peer's whole ClientHello by then.
-    inner: Option<dimpl::Dtls>,
+    /// One for the peer's hello as a rule, and the only one once it is connected. More if somebody has forged a hello, or an
+    /// answer to one.
+    attempts: Vec<Attempt>,
+    /// Attempts so far.
+    begun: u32,
+    hellos_answered_max: u32,
+    /// Randoms of the ServerHellos that have come, whoever has sent them.
+    answers: Vec<[u8; 32]>,
+    /// SHA-256 of hellos that led nowhere.
+    failed_hellos: Vec<[u8; 32]>,
+    last_failure: Option<Failure>,
+    /// When an active end begins another attempt.
+    retry_at: Option<Instant>,
+    give_up_at: Option<Instant>,
     hello: HelloPieces,
     stage: Stage,
     expected: ExpectedPeer,
-    /// SHA-256 of the certificate that the peer has shown, once it was found to be the expected one.
-    peer_fingerprint: Option<[u8; 32]>,
-    /// SHA-256 of the certificate that the peer has shown, if it was not.
-    refused: Option<[u8; 32]>,
+    /// For hellos, and once connected. Attempts have their own.
     gate: Gate,
     /// Records sent whose nonces were drawn.
     random_nonces: u64,
@@ -113,7 +126,6 @@ pub(crate) struct Dtls {
     events: VecDeque<Event>,
     /// Datagrams of the handshake and of the end.
     flights: VecDeque<Vec<u8>>,
-    deadline: Option<Instant>,
     /// When the last input came.
     now: Instant,
     drops: Drops,
@@ -137,37 +149,36 @@ impl Dtls {
             cookie_below: 0,
             is_address_proved: false,
             role,
-            inner: None,
+            attempts: Vec::new(),
+            begun: 0,
+            hellos_answered_max: handshake::HELLOS_ANSWERED_MAX,
+            answers: Vec::new(),
+            failed_hellos: Vec::new(),
+            last_failure: None,
+            retry_at: None,
+            give_up_at: None,
             hello: HelloPieces::default(),
             stage: Stage::Handshaking,
             expected,
-            peer_fingerprint: None,
-            refused: None,
             gate: Gate::default(),
             random_nonces: 0,
             key_changes: 0,
             events: VecDeque::new(),
             flights: VecDeque::new(),
-            deadline: None,
             now,
             drops: Drops::default(),
         };
         if role == Role::Active {
-            dtls.begin(now);
-            dtls.handle_timeout(now);
+            dtls.begin_actively(now);
         }
         dtls
-    }
-
-    fn begin(&mut self, now: Instant) -> &mut dimpl::Dtls {
-        self.inner.get_or_insert_with(|| self.parameters.association(now, self.role, self.asks_for_cookie))
     }
 
     // Getters
 
     /// SHA-256 of the peer's certificate, once it has been accepted.
     pub(crate) fn peer_fingerprint(&self) -> Option<&[u8; 32]> {
-        self.peer_fingerprint.as_ref()
+        self.attempts.first()?.peer_fingerprint.as_ref()
     }
 
     /// Whether the peer has shown that it receives what is sent to it: it has returned a cookie, or finished the handshake.
@@ -210,7 +221,7 @@ impl Dtls {
             return Err(SendError::TooLong(packet.len()));
         }
         // The queue inside is empty here, since everything is taken out of it at once: nothing is lost to a full one.
-        let Some(inner) = &mut self.inner else { return Err(SendError::NotConnected) };
+        let Some(Attempt { inner, .. }) = self.attempts.first_mut() else { return Err(SendError::NotConnected) };
         if let Err(error) = inner.send_application_data(packet) {
             self.fail_with(error);
             return Err(SendError::Closed);
@@ -228,7 +239,7 @@ impl Dtls {
         if version == Version::Dtls12 && end - start == packet.len() + version.overhead() {
             self.random_nonces += 1;
         }
-        self.drain(0);
+        self.drain(0, 0);
         if self.random_nonces >= self.parameters.limits.random_nonces_max {
             self.end_with(Failure::RecordsExhausted);
         }
@@ -247,9 +258,9 @@ impl Dtls {
         }
         let was_connected = matches!(self.stage, Stage::Connected(_));
         self.flights.clear();
-        let is_closed = self.inner.as_mut().is_some_and(|inner| inner.close().is_ok());
+        let is_closed = self.attempts.first_mut().is_some_and(|attempt| attempt.inner.close().is_ok());
         if is_closed && was_connected {
-            self.drain(0);
+            self.drain(0, 0);
         }
         self.end();
     }
@@ -258,61 +269,20 @@ impl Dtls {
 
     /// Takes in a datagram from the peer.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
-        let Some(phase) = self.phase() else {
-            self.drops.unexpected += 1;
-            return;
-        };
-        if let Err(refusal) = self.gate.check(phase, datagram) {
-            match refusal {
-                Refusal::Malformed => self.drops.malformed += 1,
-                Refusal::Unauthenticated => self.drops.unauthenticated += 1,
-                Refusal::Unexpected => self.drops.unexpected += 1,
-            }
-            return;
-        }
-        self.now = now;
-        if self.role == Role::Passive && hello::is_client_hello(datagram) {
-            let Some(pieces) = self.hello.add(datagram) else { return };
-            if phase == Phase::AwaitsClientHello && !self.gate.takes_hello(pieces.len()) {
-                self.drops.unexpected += 1;
-                return;
-            }
-            self.asks_for_cookie |= pieces.iter().map(|piece| piece.len()).sum::<usize>() < self.cookie_below;
-            for piece in pieces {
-                self.take_in(now, &piece);
-            }
-            return;
-        }
-        let (events, flights) = (self.events.len(), self.flights.len());
-        self.take_in(now, datagram);
-        if phase != Phase::Connected {
-            return;
-        }
-        if self.flights.len() > flights {
-            self.key_changes += 1;
-            if self.key_changes > self.parameters.limits.key_changes_max {
-                self.end_with(Failure::KeyChanges);
-            }
-        } else if self.events.len() == events {
-            self.drops.ineffective += 1;
+        match self.stage {
+            Stage::Handshaking => self.handle_handshake(now, datagram),
+            Stage::Connected(_) => self.handle_protected(now, datagram),
+            Stage::Over => self.drops.unexpected += 1,
         }
     }
 
     /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if self.stage == Stage::Over {
-            return;
-        }
         self.now = now;
-        let Some(inner) = &mut self.inner else { return };
-        match inner.handle_timeout(now) {
-            Ok(()) => {
-                self.drain(0);
-                // While a message of the peer's flight is missing, `dimpl` wants to acknowledge the others again at once, for
-                // ever.
-                self.deadline = self.deadline.map(|at| if at <= now { now + REPEAT_PAUSE } else { at });
-            }
-            Err(error) => self.fail_with(error),
+        match self.stage {
+            Stage::Handshaking => self.handle_handshake_timeout(now),
+            Stage::Connected(_) => self.fire(0, now),
+            Stage::Over => {}
         }
     }
 
@@ -335,74 +305,87 @@ impl Dtls {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        let attempts = self.attempts.iter().filter_map(Attempt::poll_timeout);
+        attempts.chain(self.retry_at).chain(self.give_up_at).min().filter(|_| self.stage != Stage::Over)
     }
 
-    fn phase(&self) -> Option<Phase> {
-        let version = self.inner.as_ref().and_then(dimpl::Dtls::protocol_version).map(|version| match version {
-            ProtocolVersion::DTLS1_3 => Version::Dtls13,
-            _ => Version::Dtls12,
-        });
-        Some(match (self.stage, self.role) {
-            (Stage::Over, _) => return None,
-            (Stage::Connected(_), _) => Phase::Connected,
-            (Stage::Handshaking, role) => match (version, role) {
-                (Some(version), role) => Phase::Handshaking(role, version),
-                (None, Role::Active) => Phase::AwaitsServerHello,
-                (None, Role::Passive) => Phase::AwaitsClientHello,
-            },
-        })
+    /// Takes in a datagram when the handshake is done.
+    fn handle_protected(&mut self, now: Instant, datagram: &[u8]) {
+        if let Err(refusal) = self.gate.check(Phase::Connected, datagram) {
+            return self.count(refusal);
+        }
+        self.now = now;
+        if self.role == Role::Passive && hello::is_client_hello(datagram) {
+            if let Some((sequence, body)) = self.hello.add(datagram) {
+                let message = record::handshake_message(record::CLIENT_HELLO, sequence, &body);
+                self.take_in(now, &record::plaintext_record(&message));
+            }
+            return;
+        }
+        let (events, flights) = (self.events.len(), self.flights.len());
+        self.take_in(now, datagram);
+        if self.flights.len() > flights {
+            self.key_changes += 1;
+            if self.key_changes > self.parameters.limits.key_changes_max {
+                self.end_with(Failure::KeyChanges);
+            }
+        } else if self.events.len() == events {
+            self.drops.ineffective += 1;
+        }
     }
 
     fn take_in(&mut self, now: Instant, datagram: &[u8]) {
-        if self.stage == Stage::Over {
+        let Some(Attempt { inner, .. }) = self.attempts.first_mut().filter(|_| self.stage != Stage::Over) else {
             return;
-        }
-        let inner = self.begin(now);
+        };
         match inner.handle_timeout(now).and_then(|()| inner.handle_packet(datagram)) {
-            Ok(()) => self.drain(datagram.len()),
+            Ok(()) => self.drain(0, datagram.len()),
             Err(error) => self.fail_with(error),
         }
     }
 
-    /// Takes out all that the last input or command has brought. `datagram_len` is the length of what came in, if
+    /// Takes out all that the last input or command has brought of an attempt. `datagram_len` is the length of what came in, if
     /// something did: what comes out of a datagram that carries one packet is known from it, and becomes the packet's
     /// memory without being copied again.
-    fn drain(&mut self, datagram_len: usize) {
+    fn drain(&mut self, mut index: usize, datagram_len: usize) {
         let mut buffer = match self.stage {
             Stage::Handshaking => vec![0; HANDSHAKE_OUTPUT_LEN_MAX],
             Stage::Connected(version) => vec![0; version.packet_len_max(datagram_len)],
             Stage::Over => return,
         };
         loop {
-            let Some(inner) = &mut self.inner else { return };
-            match inner.poll_output(&mut buffer) {
+            let Some(attempt) = self.attempts.get_mut(index) else { return };
+            match attempt.inner.poll_output(&mut buffer) {
                 Output::BufferTooSmall { needed } => buffer = vec![0; needed],
-                // More than waits here if nobody may send it; the peer will ask for it again.
-                Output::Packet(_) if self.flights.len() >= FLIGHTS_MAX => {}
                 Output::Packet(datagram) => {
-                    self.is_address_proved |= self.asks_for_cookie && record::is_server_flight(datagram);
-                    self.flights.push_back(datagram.to_vec());
+                    if self.stage == Stage::Handshaking {
+                        attempt.on_sent(datagram);
+                    }
+                    // More than waits here if nobody may send it; the peer will ask for it again.
+                    if self.flights.len() < FLIGHTS_MAX {
+                        self.is_address_proved |= self.asks_for_cookie && record::server_random(datagram).is_some();
+                        self.flights.push_back(datagram.to_vec());
+                    }
                 }
                 Output::PeerCert(certificate) => {
                     let presented = Sha256::digest(certificate).into();
                     if self.expected.accepts(certificate) {
-                        self.peer_fingerprint = Some(presented);
+                        attempt.peer_fingerprint = Some(presented);
                     } else {
-                        self.refused = Some(presented);
+                        attempt.refused = Some(presented);
                     }
                 }
                 Output::Connected => {
-                    if let Some(presented) = self.refused {
+                    let (is_known, refused) = (attempt.peer_fingerprint.is_some(), attempt.refused);
+                    let version = attempt.version().unwrap_or(Version::Dtls12);
+                    self.keep_only(index);
+                    index = 0;
+                    if let Some(presented) = refused {
                         return self.refuse(presented);
                     }
-                    if self.peer_fingerprint.is_none() {
+                    if !is_known {
                         return self.fail(Failure::NoCertificate);
                     }
-                    let version = match inner.protocol_version() {
-                        Some(ProtocolVersion::DTLS1_3) => Version::Dtls13,
-                        _ => Version::Dtls12,
-                    };
                     self.stage = Stage::Connected(version);
                     self.is_address_proved = true;
                     self.events.push_back(Event::Connected(version));
@@ -420,7 +403,7 @@ impl Dtls {
                 }
                 Output::Timeout(at) => {
                     let is_soon = at.saturating_duration_since(self.now) < NEVER;
-                    self.deadline = is_soon.then_some(at);
+                    attempt.deadline = is_soon.then_some(at);
                     return;
                 }
                 // Keys for SRTP, which data channels have no use for.
@@ -441,24 +424,15 @@ impl Dtls {
     /// the peer believes; nothing is taken from it.
     fn refuse(&mut self, presented: [u8; 32]) {
         self.events.push_back(Event::Failed(Failure::WrongCertificate { presented }));
-        if self.inner.as_mut().is_some_and(|inner| inner.close().is_ok()) {
-            self.refused = None;
-            self.drain(0);
+        if self.attempts.first_mut().is_some_and(|attempt| attempt.inner.close().is_ok()) {
+            self.drain(0, 0);
         }
         self.end();
     }
 
     fn fail_with(&mut self, error: dimpl::Error) {
-        self.flights.clear();
-        if let Some(presented) = self.refused {
-            return self.fail(Failure::WrongCertificate { presented });
-        }
-        if matches!(error, dimpl::Error::CertificateError(_)) {
-            // The one error that leaves an alert for the peer.
-            self.drain(0);
-        }
-        self.events.push_back(Event::Failed(Failure::from_error(error, self.gate.plaintext_alert)));
-        self.end();
+        let alert = self.plaintext_alert();
+        self.fail(Failure::from_error(error, alert));
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -470,7 +444,6 @@ impl Dtls {
     fn end(&mut self) {
         tracing::debug!(from = ?self.stage, "DTLS association over");
         self.stage = Stage::Over;
-        self.deadline = None;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dimpl::crypto::SignatureVerifier;
 use dimpl::{Config, ConfigBuilder, DtlsCertificate};
 
 use super::{Role, gate};
@@ -24,7 +25,7 @@ const RETRANSMIT_AFTER: Duration = Duration::from_millis(250);
 const RETRANSMISSIONS_MAX: usize = 8;
 
 /// A handshake that takes longer has failed. As long as ICE waits for consent (RFC 7675 §5.1).
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The versions of DTLS to offer and accept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -101,6 +102,11 @@ impl Parameters {
             with_cookie: Arc::new(with_cookie),
             limits: Limits::DEFAULT,
         })
+    }
+
+    /// What tells if a signature is one by a certificate's key.
+    pub(super) fn verifier(&self) -> &dyn SignatureVerifier {
+        self.plain.crypto_provider().signature_verification
     }
 
     /// An association of `dimpl`, in its role.

@@ -21,6 +21,21 @@ const RETRY_RANDOM: [u8; 32] = [
 
 /// `hello_verify_request` (RFC 6347 §4.2.1).
 pub(super) const HELLO_VERIFY_REQUEST: u8 = 3;
+/// `certificate`.
+pub(super) const CERTIFICATE: u8 = 11;
+/// `server_key_exchange`.
+pub(super) const SERVER_KEY_EXCHANGE: u8 = 12;
+/// `certificate_request`.
+pub(super) const CERTIFICATE_REQUEST: u8 = 13;
+/// `server_hello_done`.
+pub(super) const SERVER_HELLO_DONE: u8 = 14;
+/// `certificate_verify`.
+pub(super) const CERTIFICATE_VERIFY: u8 = 15;
+/// `client_key_exchange`.
+pub(super) const CLIENT_KEY_EXCHANGE: u8 = 16;
+
+/// Bytes of the header of DTLS 1.2.
+pub(super) const RECORD_HEADER_LEN: usize = 13;
 
 /// A record's header, and what is in the record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +59,13 @@ pub(super) struct Malformed;
 impl<'a> Records<'a> {
     pub(super) fn new(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
+    }
+
+    /// The next record, and all its bytes.
+    pub(super) fn next_with_bytes(&mut self) -> Option<(Record<'a>, &'a [u8])> {
+        let before = self.rest;
+        let record = self.next()?.ok()?;
+        Some((record, before.get(..before.len() - self.rest.len())?))
     }
 
     /// ```text
@@ -133,24 +155,61 @@ impl HandshakeHeader {
         Some((header, rest))
     }
 
-    /// The headers in a plaintext record; `None` if they do not add up to it.
-    pub(super) fn all(mut fragment: &[u8], mut each: impl FnMut(Self)) -> Option<()> {
-        while !fragment.is_empty() {
-            let (header, rest) = Self::split(fragment)?;
-            each(header);
-            fragment = rest;
+    /// The headers in a plaintext record, each with its part of the message; `None` if they do not add up to it.
+    pub(super) fn all(mut record: &[u8], mut each: impl FnMut(Self, &[u8])) -> Option<()> {
+        while !record.is_empty() {
+            let (header, rest) = Self::split(record)?;
+            each(header, record.get(Self::LEN..record.len() - rest.len())?);
+            record = rest;
         }
         Some(())
     }
+
+    fn write(self, out: &mut Vec<u8>) {
+        let u24 = |value: u32| value.to_be_bytes().into_iter().skip(1);
+        out.push(self.kind);
+        out.extend(u24(self.length));
+        out.extend(self.sequence.to_be_bytes());
+        out.extend(u24(self.offset));
+        out.extend(u24(self.fragment_length));
+    }
 }
 
-/// Whether a datagram begins with a ServerHello that asks for nothing more of the ClientHello.
-pub(super) fn is_server_flight(datagram: &[u8]) -> bool {
+/// A handshake message in one piece.
+pub(super) fn handshake_message(kind: u8, sequence: u16, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap_or_default();
+    piece_of_message(HandshakeHeader { kind, length, sequence, offset: 0, fragment_length: length }, body)
+}
+
+/// A handshake message, or a piece of one.
+pub(super) fn piece_of_message(header: HandshakeHeader, fragment: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(HandshakeHeader::LEN + fragment.len());
+    header.write(&mut message);
+    message.extend_from_slice(fragment);
+    message
+}
+
+/// A record in the clear that carries a handshake message. DTLS 1.2 asks for no order of record numbers before there are
+/// keys, so it is 0.
+pub(super) fn plaintext_record(message: &[u8]) -> Box<[u8]> {
+    let mut record = vec![HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0];
+    record.extend(u16::try_from(message.len()).unwrap_or_default().to_be_bytes());
+    record.extend_from_slice(message);
+    record.into()
+}
+
+/// The random of a ServerHello that a datagram begins with, if it is there and not that of a HelloRetryRequest.
+pub(super) fn server_random(datagram: &[u8]) -> Option<[u8; 32]> {
     let Some(Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, fragment })) = Records::new(datagram).next() else {
-        return false;
+        return None;
     };
+    let (header, _) = HandshakeHeader::split(fragment)?;
+    if header.kind != SERVER_HELLO || header.offset != 0 {
+        return None;
+    }
     // Header of the message, legacy version, random.
-    fragment.first() == Some(&SERVER_HELLO) && fragment.get(14..46).is_some_and(|random| random != RETRY_RANDOM)
+    let random = *fragment.get(14..46)?.first_chunk::<32>()?;
+    (random != RETRY_RANDOM).then_some(random)
 }
 
 #[cfg(test)]
