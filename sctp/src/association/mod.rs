@@ -37,6 +37,7 @@ use self::outbox::Outbox;
 use self::timer::TimerTable;
 use crate::config::Config;
 use crate::cookie::CookieKeys;
+use crate::effort;
 use crate::error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure};
 use crate::event::Event;
 use crate::memory::{Lease, MemoryBudget};
@@ -465,7 +466,7 @@ impl Association {
     }
 
     /// Recounts what the parts keep, in debug builds. With much in store only some mutations are followed by it, since
-    /// recounting all after each would make every test quadratic.
+    /// recounting all after each would make every test quadratic; see [`effort::recount_interval`].
     fn check_consistency(&mut self) {
         if !cfg!(debug_assertions) {
             return;
@@ -475,7 +476,7 @@ impl Association {
         if self.until_recount > 0 {
             return;
         }
-        self.until_recount = self.sender.check_consistency() / 16;
+        self.until_recount = effort::recount_interval(self.sender.check_consistency() / 16);
         self.path.check_consistency();
         self.outgoing_reset.check_consistency();
         self.incoming_reset.check_consistency();

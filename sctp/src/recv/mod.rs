@@ -26,6 +26,7 @@ use bytes::Bytes;
 pub(crate) use self::sack_policy::SackDue;
 pub(crate) use self::window::INITIAL_WINDOW;
 use crate::config::Config;
+use crate::effort;
 use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::{Credit, Message, StreamId};
@@ -390,7 +391,7 @@ impl Receiver {
 
     /// Changes after which a recount is due: in proportion to its cost.
     pub(crate) fn recount_interval(&self) -> usize {
-        self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8
+        effort::recount_interval(self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8)
     }
 
     /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by
