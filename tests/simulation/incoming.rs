@@ -1,7 +1,7 @@
 //! One direction of an association as its receiver acknowledges it: I16 and the wire's half of I17, for every SACK that
 //! leaves, against all DATA and FORWARD-TSN that came in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::outgoing::Offset;
 use crate::packet::Sack;
@@ -9,7 +9,23 @@ use crate::packet::Sack;
 /// The window of a new association, unless the configured one is smaller. It grows with use and shrinks after a pause.
 const INITIAL_WINDOW: u32 = 256 << 10;
 
-#[derive(Debug)]
+/// Something that came in.
+#[derive(Clone, Copy, Debug)]
+enum Input {
+    Data {
+        tsn: u32,
+        ends: bool,
+        all_read: bool,
+    },
+    ForwardTsn(u32),
+    Refusal,
+    /// The end of a packet, and what was dropped for want of room so far.
+    Packet {
+        refusals: u64,
+    },
+}
+
+#[derive(Clone, Debug)]
 pub(crate) struct Incoming {
     initial: u32,
     cumulative: Offset,
@@ -28,6 +44,9 @@ pub(crate) struct Incoming {
     /// The last cumulative TSN that was reported.
     reported: Offset,
     window: u32,
+    /// What has come in a batch, and was not yet told of: the answers to a packet leave with the batch, but they tell how
+    /// things stood when the next packet of it had not come.
+    batch: Option<VecDeque<Input>>,
 }
 
 impl Incoming {
@@ -44,12 +63,61 @@ impl Incoming {
             must_reach: -1,
             reported: -1,
             window,
+            batch: None,
         }
+    }
+
+    /// From now on what comes in is known to what is sent as far as that tells of it, until [`catch_up`](Self::catch_up).
+    pub(crate) fn lag(&mut self) {
+        self.batch.get_or_insert_default();
+    }
+
+    /// All that has come in is known.
+    pub(crate) fn catch_up(&mut self) {
+        while self.advance_a_packet() {}
+        self.batch = None;
+    }
+
+    pub(crate) fn on_taken_in(&mut self, refusals: u64) {
+        self.on_input(Input::Packet { refusals });
+    }
+
+    fn on_input(&mut self, input: Input) {
+        match &mut self.batch {
+            Some(batch) => batch.push_back(input),
+            None => self.apply(input),
+        }
+    }
+
+    fn apply(&mut self, input: Input) {
+        match input {
+            Input::Data { tsn, ends, all_read } => self.apply_data(tsn, ends, all_read),
+            Input::ForwardTsn(cumulative) => self.apply_forward_tsn(cumulative),
+            Input::Refusal => self.inexact = true,
+            Input::Packet { refusals } => self.on_refusals(refusals),
+        }
+    }
+
+    /// Knows one more packet. `false` if there is none.
+    fn advance_a_packet(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(input) = self.batch.as_mut().and_then(VecDeque::pop_front) {
+            moved = true;
+            self.apply(input);
+            if matches!(input, Input::Packet { .. }) {
+                break;
+            }
+        }
+        moved
     }
 
     /// `ends`: it is the last one of its message. `all_read`: nothing but fragments and messages that wait for others
     /// can fill the buffer.
     pub(crate) fn on_data(&mut self, tsn: u32, ends: bool, all_read: bool) {
+        self.on_input(Input::Data { tsn, ends, all_read });
+    }
+
+    fn apply_data(&mut self, tsn: u32, ends: bool, all_read: bool) {
         let offset = self.offset(tsn);
         if offset > self.cumulative {
             let is_filler = offset == self.cumulative + 1 && !self.received.is_empty();
@@ -65,6 +133,10 @@ impl Incoming {
     }
 
     pub(crate) fn on_forward_tsn(&mut self, cumulative: u32) {
+        self.on_input(Input::ForwardTsn(cumulative));
+    }
+
+    fn apply_forward_tsn(&mut self, cumulative: u32) {
         let to = self.offset(cumulative);
         if to > self.cumulative {
             self.cumulative = to;
@@ -77,7 +149,7 @@ impl Incoming {
 
     /// The receiver was in a state that takes no data.
     pub(crate) fn on_refusal(&mut self) {
-        self.inexact = true;
+        self.on_input(Input::Refusal);
     }
 
     /// How much the receiver has dropped for want of room, so far.
@@ -87,12 +159,18 @@ impl Incoming {
 
     /// Whether everything up to this TSN has come.
     pub(crate) fn has_all_to(&self, tsn: u32) -> bool {
-        self.offset(tsn) <= self.cumulative
+        if self.batch.is_none() {
+            return self.offset(tsn) <= self.cumulative;
+        }
+        let mut whole = self.clone();
+        whole.catch_up();
+        whole.offset(tsn) <= whole.cumulative
     }
 
     /// `truncated`: the packet had no room for more blocks. `unread`: bytes that wait for the application, at least;
     /// `is_empty`: nothing whole waits for anything.
     pub(crate) fn on_sack(&mut self, sack: &Sack, truncated: bool, unread: usize, is_empty: bool) {
+        while !self.fits(sack, truncated) && self.advance_a_packet() {}
         let (a_rwnd, most) = (sack.a_rwnd as usize, (self.window as usize).saturating_sub(unread));
         assert!(a_rwnd <= most, "I17: {a_rwnd} of {} bytes are advertised, {unread} bytes are unread", self.window);
         let holds_nothing = is_empty && self.is_whole && self.received.is_empty() && !self.inexact;
@@ -135,8 +213,18 @@ impl Incoming {
         }
     }
 
+    /// True if the SACK may tell of what is known by now.
+    fn fits(&self, sack: &Sack, truncated: bool) -> bool {
+        let cumulative = self.offset(sack.cumulative);
+        let blocks = || sack.gaps.iter().flat_map(|&(start, end)| i64::from(start)..=i64::from(end));
+        let all_came = cumulative <= self.cumulative && blocks().all(|offset| self.has(cumulative + offset));
+        let is_all = cumulative == self.cumulative && blocks().count() == self.received.len();
+        all_came && (is_all || self.inexact || truncated)
+    }
+
     /// A cumulative TSN was reported, in a SACK or a SHUTDOWN.
     pub(crate) fn report(&mut self, cumulative: u32) -> Offset {
+        while self.offset(cumulative) > self.cumulative && self.advance_a_packet() {}
         let cumulative = self.offset(cumulative);
         assert!(cumulative >= self.reported, "I16: the cumulative TSN went backwards");
         assert!(cumulative <= self.cumulative, "I16: the cumulative TSN covers what never came");

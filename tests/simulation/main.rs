@@ -3,10 +3,12 @@
 //! - `SIM_SEEDS=2000 cargo test --release --test simulation` runs that many seeds, `SIM_FIRST=50000` others.
 //! - `SIM_SEED=17 cargo test --release --test simulation seeds -- --nocapture` replays one, and tells all that happens.
 //!
-//! `SIM_BASE=1` leaves out what `Options::draw_all` adds to `Options::draw`, as `regressions` does.
+//! `SIM_BASE=1` leaves out what `Options::draw_all` and `Options::draw_whole` add to `Options::draw`, and `SIM_BASE=2` what
+//! the latter adds, as most of `regressions` do.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
-//! faulty network (`network`, `faults`) through the phases of `phases`, and checks after each step what must hold:
+//! faulty network (`network`, `faults`) through the phases of `phases`, and checks after each step what must hold. In half
+//! of the runs one of them has the manners of another stack (`foreign`):
 //! `model` what is delivered, `observer` (with `outgoing`, `incoming`, `resets`) what is on the wire, read by a parser of
 //! its own (`packet`), `invariants` what an association shows, `alloc` what it holds.
 //!
@@ -26,7 +28,7 @@
 //! | I13 fragments and SSNs | `outgoing` (`on_new`) |
 //! | I14 buffered amounts and their event | `app` (`check`, `on_event`); recounted in `send` |
 //! | I15 limits of partial reliability | `outgoing` (`check_promise`) |
-//! | I16 SACKs tell what came: exactly, or after a refusal no more than it | `incoming` (`on_sack`, `report`) |
+//! | I16 SACKs tell what came: exactly, or after a refusal no more than it; two packets have one at least | `incoming` |
 //! | I17 the advertised window and real memory | `incoming` (`on_sack`), `invariants` (`check_heap`) |
 //! | I18 to I22 what is delivered, once, in order, whole, to whom | `model` (`on_delivered`, `check_delivered`) |
 //! | I23 states and the one last event | `invariants` (`check_transition`, `check_step`), `app` (`on_event`) |
@@ -57,6 +59,7 @@ mod alloc;
 mod app;
 mod clock;
 mod faults;
+mod foreign;
 mod incoming;
 mod invariants;
 mod model;
@@ -86,20 +89,23 @@ use trace::Verbosity;
 #[test]
 fn seeds() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().map(|seed| seed.parse().expect("SIM_SEED is a number")) {
-        let is_base = std::env::var("SIM_BASE").is_ok();
-        let options = if is_base { Options::draw(seed) } else { Options::draw_all(seed) };
+        let options = match std::env::var("SIM_BASE").as_deref() {
+            Ok("1") => Options::draw(seed),
+            Ok(_) => Options::draw_all(seed),
+            Err(_) => Options::draw_whole(seed),
+        };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw_all);
+    check_all(seeds_from_environment(), Options::draw_whole);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw_all(seed);
+        let options = Options::draw_whole(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

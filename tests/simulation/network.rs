@@ -116,6 +116,12 @@ impl Network {
         self.under_way.pop().map(|Reverse(arrival)| arrival)
     }
 
+    /// The next packet for this node, if nothing comes before it.
+    pub(crate) fn arrive_at(&mut self, now: Nanos, node: NodeId) -> Option<Arrival> {
+        let Reverse(next) = self.under_way.peek()?;
+        if next.to == node && next.at <= now { self.arrive(now) } else { None }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }

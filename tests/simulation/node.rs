@@ -29,6 +29,8 @@ pub(crate) struct Node {
     /// By the peer's node.
     pub(crate) sessions: BTreeMap<NodeId, Session>,
     pub(crate) observers: BTreeMap<NodeId, Observer>,
+    /// When it reads the datagrams that have come, if any have.
+    pub(crate) reads_at: Option<Nanos>,
     clock: Clock,
     prng: Prng,
     trace: Trace,
@@ -67,7 +69,8 @@ impl Node {
                 Endpoint::new(clock.instant(now), config, seed)
             })
         });
-        Self { id, endpoint, gauge, sessions: BTreeMap::new(), observers: BTreeMap::new(), clock, prng, trace }
+        let (sessions, observers) = Default::default();
+        Self { id, endpoint, gauge, sessions, observers, reads_at: None, clock, prng, trace }
     }
 
     /// A bare association, dialling or waiting.
@@ -104,7 +107,8 @@ impl Node {
         handle: Option<AssociationHandle>,
         options: &Options,
     ) {
-        let is_client = self.id > 0;
+        let takes_other = options.manner_of(self.id).is_some_and(|manner| manner.takes_our_parity);
+        let is_client = (self.id > 0) != takes_other;
         let role = if is_client { Role::Client } else { Role::Server };
         let channels = ChannelConfig {
             channels_max: options.channels_max,

@@ -63,6 +63,11 @@ pub(crate) struct Observer {
     probes: u32,
     /// An attacker changes contents behind the checksum: then only the form of packets is held to the rules.
     pub(crate) form_only: bool,
+    /// Packets that have come in since packets were last taken out, if several may.
+    batch: Option<u32>,
+    /// Packets with DATA that have come since a SACK was sent, and SACKs since packets were last taken out.
+    data_packets: u32,
+    acknowledgements: u32,
 }
 
 /// Tags and first TSNs of both ends.
@@ -114,6 +119,42 @@ impl Observer {
     pub(crate) fn on_new_association(&mut self) {
         (self.agreement, self.flows) = (None, None);
         (self.inits_sent, self.echoes_sent, self.echoed) = (0, 0, None);
+    }
+
+    /// Packets come in before the end is asked for what it sends: it answers each of them as it comes.
+    pub(crate) fn begin_batch(&mut self) {
+        self.batch = self.batch.or(Some(0));
+    }
+
+    /// The end has taken in what came last.
+    pub(crate) fn on_taken_in(&mut self, refusals: u64) {
+        if let Some(flows) = &mut self.flows {
+            flows.incoming.on_taken_in(refusals);
+        }
+    }
+
+    /// All that the end had to send was taken out. `is_up`: it is in a state in which it takes DATA.
+    pub(crate) fn end_batch(&mut self, is_up: bool) {
+        let is_batch = self.batch.take().is_some();
+        let Some(flows) = &mut self.flows else { return };
+        if is_batch {
+            flows.incoming.catch_up();
+            flows.resets.end_batch();
+        }
+        // RFC 9260 §6.2 wants a SACK for every second packet with DATA, whether or not they are taken in at once. Which ones
+        // those were that came is not known for sure, so the best is assumed: none is left over.
+        let (packets, sacks) = (self.data_packets, std::mem::take(&mut self.acknowledgements));
+        assert!(!is_up || sacks >= packets / 2, "I16: {sacks} SACKs for {packets} packets with DATA");
+        self.data_packets = if sacks > 0 { 0 } else { packets };
+    }
+
+    /// True if the packet goes in beside others: it is of the association, and neither begins nor ends it.
+    pub(crate) fn may_batch(&self, bytes: &[u8]) -> bool {
+        let kinds = [kind::DATA, kind::SACK, kind::HEARTBEAT, kind::HEARTBEAT_ACK, kind::RE_CONFIG, kind::FORWARD_TSN];
+        Packet::parse(bytes).is_ok_and(|packet| {
+            let is_ours = self.agreement.is_some_and(|agreement| agreement.our_tag == packet.tag);
+            is_ours && packet.crc_is_right && packet.chunks.iter().all(|chunk| kinds.contains(&chunk.kind))
+        })
     }
 
     pub(crate) fn on_sent(&mut self, bytes: &[u8], situation: &Situation<'_>) -> Contents {
@@ -169,7 +210,9 @@ impl Observer {
             self.on_handshake_arrival(chunk);
         }
         if self.agreement.is_some_and(|agreement| agreement.our_tag == packet.tag) {
-            let mut is_first = true;
+            let mut is_first = self.batch.is_none_or(|count| count == 0);
+            self.batch = self.batch.map(|count| count + 1);
+            self.data_packets += u32::from(situation.takes_data && packet.has(kind::DATA));
             for chunk in &packet.chunks {
                 self.on_chunk_arrival(chunk, is_first, situation);
                 is_first &= chunk.kind != kind::DATA;
@@ -231,7 +274,7 @@ impl Observer {
             return;
         }
         self.agreement = Some(agreement);
-        (self.window_heard, self.probes) = (u32::MAX, 0);
+        (self.window_heard, self.probes, self.data_packets) = (u32::MAX, 0, 0);
         self.flows = Some(Flows {
             outgoing: Outgoing::new(agreement.our_tsn),
             incoming: Incoming::new(agreement.peer_tsn, window),
@@ -262,8 +305,11 @@ impl Observer {
 
     /// Returns whether it is DATA that was not sent before.
     fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, packet_len: usize, situation: &Situation<'_>) -> bool {
+        self.acknowledgements += u32::from(chunk.kind == kind::SACK || chunk.kind == kind::SHUTDOWN);
         let Some(flows) = &mut self.flows else { return false };
-        flows.incoming.on_refusals(situation.refusals);
+        if self.batch.is_none() {
+            flows.incoming.on_refusals(situation.refusals);
+        }
         match chunk.kind {
             kind::DATA => {
                 let data = chunk.data().expect("I04: DATA");
@@ -275,8 +321,11 @@ impl Observer {
             }
             kind::SACK => {
                 let sack = chunk.sack().expect("I04: SACK");
-                let is_empty = situation.unread == 0 && situation.is_plain;
-                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu, situation.unread_bytes, is_empty);
+                // A SACK in the middle of a batch tells of a moment that the application does not see.
+                let is_now = self.batch.is_none_or(|count| count <= 1);
+                let is_empty = situation.unread == 0 && situation.is_plain && is_now;
+                let unread = if is_now { situation.unread_bytes } else { 0 };
+                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu, unread, is_empty);
             }
             kind::SHUTDOWN => {
                 flows.incoming.report(chunk.shutdown().expect("I04: SHUTDOWN"));
@@ -295,6 +344,9 @@ impl Observer {
     /// `is_first`: there was no DATA before it in the packet, which might fill the buffer for it.
     fn on_chunk_arrival(&mut self, chunk: &Chunk<'_>, is_first: bool, situation: &Situation<'_>) {
         let Some(flows) = &mut self.flows else { return };
+        if self.batch.is_some() {
+            flows.incoming.lag();
+        }
         match chunk.kind {
             kind::DATA => {
                 let Ok(data) = chunk.data() else { return };
@@ -332,7 +384,7 @@ impl Observer {
             }
             kind::RE_CONFIG => {
                 for parameter in chunk.reconfig().unwrap_or_default() {
-                    flows.resets.on_received(&parameter, &mut flows.outgoing);
+                    flows.resets.on_received(&parameter, &mut flows.outgoing, self.batch.is_some());
                 }
             }
             _ => {}

@@ -7,6 +7,7 @@ use narrowboat_sctp::{Config, CongestionControl};
 
 use crate::clock::{MILLISECOND, Nanos, SECOND, START};
 use crate::faults::{FaultOptions, GilbertElliott};
+use crate::foreign::Manner;
 use crate::network::LinkOptions;
 use crate::packet::kind;
 use crate::pipe::PipeOptions;
@@ -55,6 +56,17 @@ pub(crate) struct Options {
     pub(crate) inits_per_second_max: u32,
     /// Someone on the path alters packets behind the checksum: contents are then nobody's fault.
     pub(crate) hostile: bool,
+    /// How datagrams are read.
+    pub(crate) reading: Reading,
+    /// The end that behaves as another stack does, if one does: node 0, or all others.
+    pub(crate) foreign: Option<(usize, Manner)>,
+}
+
+/// A program reads its socket some time after the first datagram has come, and then so many datagrams at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) delay: Nanos,
+    pub(crate) batch_max: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,6 +166,8 @@ impl Options {
             associations_max: if prng.chance(15 * PERCENT) { prng.range(1..=2) as usize } else { 10 },
             inits_per_second_max: if prng.chance(10 * PERCENT) { prng.range(4..=20) as u32 } else { 1_000 },
             hostile,
+            reading: Reading { delay: 0, batch_max: 1 },
+            foreign: None,
         }
     }
 
@@ -171,6 +185,49 @@ impl Options {
             }
         }
         options
+    }
+
+    /// As [`draw_all`](Self::draw_all), with batches of datagrams and ends that behave as other stacks do.
+    pub(crate) fn draw_whole(seed: u64) -> Self {
+        let mut options = Self::draw_all(seed);
+        let prng = &mut Prng::new(seed ^ 0x666f_7265_6967_6e00);
+        if prng.chance(60 * PERCENT) {
+            let delay = prng.log_range(1_000..=20 * MILLISECOND);
+            options.reading = Reading { delay, batch_max: prng.log_range(2..=128) as usize };
+        }
+        if prng.chance(50 * PERCENT) && !options.hostile {
+            options.add_foreigner(prng);
+        }
+        options
+    }
+
+    fn add_foreigner(&mut self, prng: &mut Prng) {
+        let (side, manner) = (prng.below(2) as usize, Manner::draw(prng));
+        let config = &mut self.config[side];
+        match prng.below(4) {
+            // A SACK for each packet.
+            0 => config.sack_delay_max = Duration::ZERO,
+            1 => config.sack_delay_max = Duration::from_millis(200),
+            _ => {}
+        }
+        if prng.chance(20 * PERCENT) {
+            config.mtu = 576;
+        }
+        if manner.takes_our_parity {
+            // Two ends that open channels with the same id at once break both, whoever is to blame.
+            self.app[1 - side].opens = 0;
+        }
+        self.foreign = Some((side, manner));
+    }
+
+    /// The manner of a node that behaves as another stack does.
+    pub(crate) fn manner_of(&self, node: usize) -> Option<&Manner> {
+        self.foreign.as_ref().filter(|(side, _)| *side == node.min(1)).map(|(_, manner)| manner)
+    }
+
+    /// True if this node leaves it to its peer to open channels.
+    pub(crate) fn leaves_ids_to_peer(&self, node: usize) -> bool {
+        self.manner_of(1 - node.min(1)).is_some_and(|manner| manner.takes_our_parity)
     }
 
     /// The network is away for up to 100 s, in one direction or both, from any moment on. Time-outs are those that users

@@ -83,15 +83,22 @@ impl World {
             .sum();
         let rate = self.options.links.iter().filter_map(|link| link.faults.cliff.map(|(_, rate)| rate));
         let rate = rate.chain([link.rate]).filter(|&rate| rate != 0).min().unwrap_or(u64::MAX);
-        let round_trip = 2 * link.delay + 2 * sack_delay + link.queue.saturating_mul(16 * SECOND) / rate;
+        let manner = self.options.foreign.as_ref().map(|(_, manner)| manner.clone()).unwrap_or_default();
+        let sack_delay = sack_delay.max(manner.sack_delay);
+        let reading = 2 * self.options.reading.delay;
+        let round_trip = 2 * link.delay + reading + 2 * sack_delay + link.queue.saturating_mul(16 * SECOND) / rate;
         let serial = (u128::from(bytes) * 4 * 8 * u128::from(SECOND) / u128::from(rate)) as Nanos;
         // Small windows: each moves at most half a window in a round trip, and a message costs more of it than its bytes.
         let messages: usize = self.model.channels.iter().map(|channel| channel.missing(0) + channel.missing(1)).sum();
         let charged = bytes + messages as u64 * MESSAGE_OVERHEAD;
         let windows = 2 * charged / window.min(64 << 10) * round_trip;
+        // A queue that has no room for the least window (two packets) loses one of them each time.
+        let mtu = self.options.config.iter().map(|config| config.mtu as u64).max().unwrap_or(0);
+        let is_short = link.queue < 2 * (mtu + link.overhead);
+        let singly = if is_short { bytes / mtu.max(1) * round_trip } else { 0 };
         // Where one end gives a reset up, the other waits for as long as it would for an application that does not read.
         let patience = if self.options.resets_may_fail() { nanos(self.options.close_timeout) } else { 0 };
-        3 * rto + serial + windows + 60 * round_trip + patience + 10 * SECOND
+        (3 + u64::from(manner.in_progress)) * rto + serial + windows + singly + 60 * round_trip + patience + 10 * SECOND
     }
 
     fn is_settled(&self) -> bool {
@@ -186,6 +193,9 @@ impl World {
     fn probe(&mut self) {
         for (node, peer) in self.live() {
             self.turn(node, peer, |session, turn| {
+                if turn.options.leaves_ids_to_peer(session.node) {
+                    return;
+                }
                 let uid = session.app.probe(turn.now, &mut session.stack, turn.model);
                 let few = turn.options.streams_are_few() || turn.options.channels_are_few();
                 assert!(uid.is_some() || few, "I39: no channel can be opened");

@@ -1,5 +1,5 @@
-//! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`] or of
-//! [`Options::draw_all`], which draw the same for a seed for ever.
+//! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], of
+//! [`Options::draw_all`] or of [`Options::draw_whole`], which draw the same for a seed for ever.
 
 use crate::options::Options;
 use crate::runner::check;
@@ -10,6 +10,10 @@ fn replay(seed: u64) {
 
 fn replay_all(seed: u64) {
     check(&Options::draw_all(seed));
+}
+
+fn replay_whole(seed: u64) {
+    check(&Options::draw_whole(seed));
 }
 
 /// The service has no room for the client's channel, and the client's program shuts down before the reset leaves that
@@ -120,4 +124,18 @@ fn seed_77575_streams_that_are_never_reset_fill_a_small_buffer() {
 #[test]
 fn seed_93869_a_shutdown_goes_on_while_the_answer_is_written() {
     replay_all(93_869);
+}
+
+/// A reset was repeated because the peer had said "in progress", and was performed by the next datagram of the same batch:
+/// the repetition left afterwards.
+#[test]
+fn seed_2932_a_reset_is_repeated_in_the_batch_that_performs_it() {
+    replay_whole(2932);
+}
+
+/// The link's queue has room for less than two packets, and the peer acknowledges 200 ms late: a packet a round trip is all
+/// that can be hoped for.
+#[test]
+fn seed_81322_a_queue_of_one_packet_before_a_peer_that_acknowledges_late() {
+    replay_whole(81_322);
 }

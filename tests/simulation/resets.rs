@@ -16,6 +16,8 @@ const IN_PROGRESS: u32 = 6;
 pub(crate) struct Resets {
     next_request: u32,
     request: Option<Request>,
+    /// Requests that were answered in the batch that is taken in: they may have been repeated before.
+    ended: Vec<Request>,
     /// Last TSN and streams of the peer's requests.
     asked: BTreeMap<u32, (u32, Vec<u16>)>,
     answered: BTreeMap<u32, u32>,
@@ -32,7 +34,8 @@ struct Request {
 impl Resets {
     /// RFC 6525 §4.1: request numbers start at the initial TSN.
     pub(crate) fn new(initial: u32) -> Self {
-        Self { next_request: initial, request: None, asked: BTreeMap::new(), answered: BTreeMap::new() }
+        let (asked, answered) = Default::default();
+        Self { next_request: initial, request: None, ended: Vec::new(), asked, answered }
     }
 
     pub(crate) fn on_sent(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, incoming: &Incoming) {
@@ -45,8 +48,17 @@ impl Resets {
         }
     }
 
+    /// All that was written while packets came has left.
+    pub(crate) fn end_batch(&mut self) {
+        self.ended.clear();
+    }
+
     fn on_request(&mut self, number: u32, last_tsn: u32, streams: &[u16], outgoing: &mut Outgoing) {
         let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false };
+        let is_same = |old: &Request| (old.number, old.last_tsn, &old.streams) == (number, last_tsn, &new.streams);
+        if self.ended.iter().any(is_same) {
+            return;
+        }
         if let Some(old) = &self.request {
             if old.number == number {
                 assert_eq!((old.last_tsn, &old.streams), (last_tsn, &new.streams), "I30: request {number} changed");
@@ -83,7 +95,8 @@ impl Resets {
         assert!(before.is_none_or(|before| before == result), "I30: request {number}: {before:?}, then {result}");
     }
 
-    pub(crate) fn on_received(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing) {
+    /// `is_batch`: what was written before this came may leave after it.
+    pub(crate) fn on_received(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, is_batch: bool) {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
                 outgoing.on_peer_reset(streams);
@@ -101,7 +114,8 @@ impl Resets {
                 let performed = *result == PERFORMED || *result == NOTHING_TO_DO;
                 let streams = std::mem::take(&mut ours.streams);
                 outgoing.on_reset_answered(&streams, performed);
-                self.request = None;
+                let ended = self.request.take().filter(|_| is_batch);
+                self.ended.extend(ended.map(|ended| Request { streams, ..ended }));
             }
             Reconfig::Other(_) => {}
         }

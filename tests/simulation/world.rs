@@ -1,15 +1,16 @@
 //! The event loop: packets, timers, acts and scripted blows, one at a time, in the order of virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use crate::clock::{Clock, Nanos, START};
+use crate::foreign::Foreign;
 use crate::invariants;
 use crate::model::Model;
 use crate::network::{Arrival, Network, NodeId};
 use crate::node::{Node, Routed};
-use crate::observer::{Observer, Situation};
+use crate::observer::{Contents, Observer, Situation};
 use crate::options::{Options, Topology};
 use crate::outgoing::Promise;
 use crate::packet::{Data, Packet, kind, seal};
@@ -29,6 +30,8 @@ pub(crate) struct World {
     pub(crate) now: Nanos,
     pub(crate) network: Network,
     pub(crate) nodes: Vec<Node>,
+    /// Associations of ends that behave as other stacks do, by their node and their peer.
+    foreign: BTreeMap<(NodeId, NodeId), Foreign>,
     pub(crate) model: Model,
     pub(crate) trace: Trace,
     prng: Prng,
@@ -53,12 +56,16 @@ pub(crate) enum Blow {
     Rebind(NodeId),
 }
 
+/// Packets of an association, and what was in them.
+type Sent = Vec<(Bytes, Contents)>;
+
 #[derive(Debug)]
 enum Next {
     Blow,
     Arrival,
     Timeout(NodeId, NodeId),
     Act(NodeId, NodeId),
+    Foreign(NodeId, NodeId),
 }
 
 impl World {
@@ -82,6 +89,7 @@ impl World {
             now,
             network,
             nodes,
+            foreign: BTreeMap::new(),
             model,
             trace,
             prng,
@@ -150,6 +158,10 @@ impl World {
                 self.turn(node, peer, |session, turn| session.on_timeout(turn));
             }
             Next::Act(node, peer) => self.turn(node, peer, |session, turn| session.act(turn)),
+            Next::Foreign(node, peer) => {
+                let packet = self.foreign.get_mut(&(node, peer)).and_then(Foreign::take_due);
+                packet.into_iter().for_each(|packet| self.network.send(self.now, node, peer, &packet, &self.trace));
+            }
         }
         if !self.healed {
             self.disturb();
@@ -170,6 +182,11 @@ impl World {
         }
         if let Some(at) = self.network.next_arrival() {
             offer(at.max(self.now), Next::Arrival);
+        }
+        for (&(node, peer), foreign) in &self.foreign {
+            if let Some(at) = foreign.next_at() {
+                offer(at.max(self.now), Next::Foreign(node, peer));
+            }
         }
         let late = if self.healed { 0 } else { self.options.late };
         for node in &mut self.nodes {
@@ -239,30 +256,97 @@ impl World {
         }
     }
 
+    /// A datagram has come to a node, which takes it in with those that follow it at once, or somewhat later.
     fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { to, from, packet, .. } = arrival;
-        let awake = awake_from(&self.options, self.healed, to, self.now);
+        let Arrival { to, from, .. } = arrival;
+        let reads_at = *self.nodes[to].reads_at.get_or_insert(self.now + self.options.reading.delay);
+        let awake = awake_from(&self.options, self.healed, to, self.now).max(reads_at);
         if awake > self.now {
-            self.network.inject(awake, from, to, packet);
+            self.network.inject(awake, from, to, arrival.packet);
             return;
         }
+        self.nodes[to].reads_at = None;
+        let mut next = Some(arrival);
+        let mut touched = BTreeSet::new();
+        for _ in 0..self.options.reading.batch_max {
+            let Some(arrival) = next.take().or_else(|| self.network.arrive_at(self.now, to)) else { break };
+            self.take_in(arrival, &mut touched);
+        }
+        self.conclude(to, &mut touched);
+        self.nodes[to].check(&self.options);
+    }
+
+    /// Takes in a datagram. `touched`: associations that have taken in some and were not asked what they send.
+    fn take_in(&mut self, arrival: Arrival, touched: &mut BTreeSet<NodeId>) {
+        let Arrival { to, from, packet, .. } = arrival;
         self.trace.note(self.now, &[6, to as u64, from as u64], || {
             format!("{from}->{to} arrives {}", Packet::words(&packet))
         });
         if self.nodes[to].endpoint.is_none() && !matches!(self.options.topology, Topology::Bare { .. }) {
             return;
         }
+        let Some(packet) = self.translate(to, from, packet) else { return };
+        let node = &mut self.nodes[to];
+        let observer = node.observers.get_mut(&from).filter(|observer| observer.may_batch(&packet));
+        let is_beside = match observer {
+            Some(observer) if self.options.reading.batch_max > 1 && node.sessions.contains_key(&from) => {
+                observer.begin_batch();
+                true
+            }
+            _ => {
+                self.conclude(to, touched);
+                false
+            }
+        };
         self.overhear(to, from, &packet);
         match self.nodes[to].route(self.now, from, &packet, &self.options) {
-            Routed::Bare => self.turn(to, from, |session, turn| session.on_datagram(turn, &packet, None)),
+            Routed::Bare => drop(self.input(to, from, |session, turn| session.on_datagram(turn, &packet, None))),
             Routed::Existing(datagram) => {
-                self.turn(to, from, |session, turn| session.on_datagram(turn, &packet, Some(datagram)));
+                drop(self.input(to, from, |session, turn| session.on_datagram(turn, &packet, Some(datagram))));
             }
-            Routed::New => self.turn(to, from, |_, _| {}),
-            Routed::Answer(answer) => self.answer(to, from, answer),
-            Routed::Nothing => {}
+            Routed::New => {}
+            Routed::Answer(answer) => return self.answer(to, from, answer),
+            Routed::Nothing => return,
         }
-        self.nodes[to].check(&self.options);
+        touched.insert(from);
+        if !is_beside {
+            self.conclude(to, touched);
+        }
+    }
+
+    /// Asks what follows from the datagrams that were taken in.
+    fn conclude(&mut self, node: NodeId, touched: &mut BTreeSet<NodeId>) {
+        for peer in std::mem::take(touched) {
+            self.turn(node, peer, |_, _| {});
+        }
+    }
+
+    /// What a foreign end sees of a packet for it.
+    fn translate(&mut self, node: NodeId, peer: NodeId, packet: Bytes) -> Option<Bytes> {
+        let Some(foreign) = self.foreign_end(node, peer) else { return Some(packet) };
+        let (seen, answer) = foreign.on_arrival(&packet);
+        if let Some(answer) = answer {
+            self.network.send(self.now, node, peer, &answer, &self.trace);
+        }
+        seen
+    }
+
+    fn foreign_end(&mut self, node: NodeId, peer: NodeId) -> Option<&mut Foreign> {
+        let manner = self.options.manner_of(node)?;
+        let seed = self.options.seed ^ (node * 1_000 + peer) as u64;
+        Some(self.foreign.entry((node, peer)).or_insert_with(|| Foreign::new(manner.clone(), seed)))
+    }
+
+    /// A packet leaves a node.
+    fn send(&mut self, node: NodeId, peer: NodeId, packet: &Bytes) {
+        let (now, healed) = (self.now, self.healed);
+        let packet = match self.foreign_end(node, peer) {
+            Some(foreign) => foreign.on_sent(now, packet, healed),
+            None => Some(packet.clone()),
+        };
+        if let Some(packet) = packet {
+            self.network.send(self.now, node, peer, &packet, &self.trace);
+        }
     }
 
     /// The eavesdropper sees a packet before the node does.
@@ -286,12 +370,12 @@ impl World {
         let observer = self.nodes[node].observers.entry(to).or_insert_with(|| Observer::new(form_only));
         observer.on_sent(&answer, &stranger(self.now, &self.options, node, &|_| Promise::default()));
         assert!(!self.quiet, "I41: an answer out of the blue at rest: {}", Packet::words(&answer));
-        self.network.send(self.now, node, to, &Bytes::from(answer), &self.trace);
+        self.send(node, to, &Bytes::from(answer));
     }
 
-    /// An input to one association, and everything that follows from it at once.
-    pub(crate) fn turn(&mut self, node: NodeId, peer: NodeId, input: impl FnOnce(&mut Session, &mut Turn<'_>)) {
-        let Some(mut session) = self.nodes[node].sessions.remove(&peer) else { return };
+    /// An input to one association.
+    fn input(&mut self, node: NodeId, peer: NodeId, input: impl FnOnce(&mut Session, &mut Turn<'_>)) -> Sent {
+        let Some(mut session) = self.nodes[node].sessions.remove(&peer) else { return Vec::new() };
         let observer = self.nodes[node].observers.remove(&peer);
         let mut observer = observer.unwrap_or_else(|| Observer::new(self.options.hostile));
         let mut turn = Turn {
@@ -306,21 +390,29 @@ impl World {
             timed_out: false,
         };
         input(&mut session, &mut turn);
-        session.finish(&mut turn);
         let sent = std::mem::take(&mut turn.sent);
-        let ended = session.app.ended.is_some();
-        if ended {
-            session.app.settle(self.now, &mut session.stack, &mut self.model);
-            assert!(session.app.channels.is_empty(), "I35: channels outlive their association");
-        }
         self.nodes[node].observers.insert(peer, observer);
         self.nodes[node].sessions.insert(peer, session);
-        if ended && self.nodes[node].endpoint.is_some() {
-            self.nodes[node].retire(peer);
+        sent
+    }
+
+    /// An input to one association, and everything that follows from it at once.
+    pub(crate) fn turn(&mut self, node: NodeId, peer: NodeId, input: impl FnOnce(&mut Session, &mut Turn<'_>)) {
+        let sent = self.input(node, peer, |session, turn| {
+            input(session, turn);
+            session.finish(turn);
+        });
+        let Some(session) = self.nodes[node].sessions.get_mut(&peer) else { return };
+        if session.app.ended.is_some() {
+            session.app.settle(self.now, &mut session.stack, &mut self.model);
+            assert!(session.app.channels.is_empty(), "I35: channels outlive their association");
+            if self.nodes[node].endpoint.is_some() {
+                self.nodes[node].retire(peer);
+            }
         }
         for (packet, contents) in sent {
             assert!(!self.quiet || contents.only_heartbeat, "I41: at rest, {}", Packet::words(&packet));
-            self.network.send(self.now, node, peer, &packet, &self.trace);
+            self.send(node, peer, &packet);
         }
         let node = &self.nodes[node];
         let channels = || node.sessions.values().flat_map(|session| &session.app.channels);
