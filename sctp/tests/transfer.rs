@@ -170,6 +170,36 @@ fn a_lost_retransmission_is_found_without_a_time_out() {
     assert_eq!(pair.ends[0].stats().data_chunks_retransmitted, 2);
 }
 
+/// The window is full behind the gap, so nothing can be sent whose arrival would show that the repetition was lost.
+#[test]
+fn a_repetition_that_is_lost_while_the_window_is_full_is_repeated_without_a_time_out() {
+    for repetitions_lost in 1..=4 {
+        for one_way in [MS / 20, 10 * MS] {
+            let mut pair = Pair::connected(Config { receive_window: 20_000, ..Config::default() });
+            pair.one_way = one_way;
+            pair.send(0, 1, pattern(50_000, 0));
+            pair.run_for(Duration::from_secs(1));
+            let (mut first, mut seen) = (None, 0);
+            pair.rule = Box::new(move |packet| {
+                if packet.from != 0 || packet.bytes.len() < 1000 {
+                    return Verdict::Pass;
+                }
+                let tsn = packet.bytes.slice(16..20);
+                let is_first = *first.get_or_insert(tsn.clone()) == tsn;
+                seen += u32::from(is_first);
+                if is_first && seen <= repetitions_lost + 1 { Verdict::Drop } else { Verdict::Pass }
+            });
+            let start = pair.now;
+            pair.send(0, 1, pattern(100_000, 1));
+            pair.run_until(Duration::from_secs(5), |pair| pair.received[1].len() == 2);
+            let stats = pair.ends[0].stats();
+            let what = format!("{repetitions_lost} repetitions lost, {one_way:?}: {:?}", pair.now - start);
+            assert_eq!(stats.t3_expirations, 0, "{what}");
+            assert!(stats.data_chunks_retransmitted <= u64::from(repetitions_lost) + 2, "{what}: {stats:?}");
+        }
+    }
+}
+
 #[test]
 fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
     let config = Config { receive_window: 100_000, ..Config::default() };

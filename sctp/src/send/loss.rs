@@ -69,6 +69,8 @@ pub(crate) struct LossDetection {
     /// Chunks gap-reported since the cumulative point last moved.
     newly_reported: u64,
     probe: Option<Probe>,
+    /// Probes of a repair that has stalled, since something was acknowledged.
+    repair_probes: u32,
 }
 
 /// What a SACK taught about the path.
@@ -93,6 +95,7 @@ impl LossDetection {
             reordering_round: 0,
             newly_reported: 0,
             probe: None,
+            repair_probes: 0,
         }
     }
 
@@ -114,6 +117,7 @@ impl LossDetection {
 
     /// A chunk was acknowledged for the first time, cumulatively or in a gap block.
     pub(crate) fn on_acked(&mut self, now: Instant, position: u64, chunk: &Chunk, rto: &Rto, learned: &mut Learned) {
+        self.repair_probes = 0;
         let rtt = now.saturating_duration_since(chunk.sent_at);
         let was_retransmitted = chunk.transmissions > 1;
         // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission.
@@ -225,6 +229,7 @@ impl LossDetection {
             log.shrink_to(8);
         }
         self.probe = None;
+        self.repair_probes = 0;
         self.newly_reported = 0;
     }
 
@@ -233,11 +238,22 @@ impl LossDetection {
         if self.probe.is_some() {
             return None;
         }
-        let mut delay = (2 * rto.srtt()?).max(PROBE_DELAY_MIN);
-        if is_single_packet {
-            delay += PEER_SACK_DELAY;
-        }
-        Some(delay)
+        Self::delay(rto, is_single_packet)
+    }
+
+    fn delay(rto: &Rto, is_single_packet: bool) -> Option<Duration> {
+        let delay = (2 * rto.srtt()?).max(PROBE_DELAY_MIN);
+        Some(if is_single_packet { delay + PEER_SACK_DELAY } else { delay })
+    }
+
+    /// When to probe for a lost repetition, counted from now.
+    pub(crate) fn repair_probe_delay(&self, rto: &Rto, is_single_packet: bool) -> Option<Duration> {
+        let delay = Self::delay(rto, is_single_packet)?;
+        delay.checked_mul(1_u32.checked_shl(self.repair_probes)?)
+    }
+
+    pub(crate) fn on_repair_probe_sent(&mut self) {
+        self.repair_probes += 1;
     }
 
     pub(crate) fn on_probe_sent(&mut self, end: u64, is_retransmission: bool) {

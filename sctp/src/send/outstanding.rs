@@ -317,10 +317,13 @@ impl Outstanding {
         }
     }
 
-    /// The chunk asks for its SACK at once when it is sent again (RFC 7053).
+    /// The chunk asks for its SACK at once when it is sent again (RFC 7053), which it may be once in any case.
     pub(crate) fn request_sack(&mut self, position: u64) {
         if let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) {
             chunk.message.immediate = true;
+            if let Limit::Retransmits(max) = &mut chunk.message.limit {
+                *max = (*max).max(chunk.transmissions);
+            }
         }
     }
 

@@ -66,6 +66,9 @@ impl Sender {
     /// The probe timer expired: sends one more packet, new data if there is some, else the last chunk again
     /// (RFC 8985 §7.3).
     pub(crate) fn on_probe_timeout(&mut self, now: Instant) {
+        if self.recovery.is_some() {
+            return self.on_repair_stalled(now);
+        }
         if self.outstanding.has_lost() || self.outstanding.is_empty() {
             return;
         }
@@ -82,15 +85,38 @@ impl Sender {
         self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
     }
 
-    /// When to probe for a lost tail, if at all: nothing is being repaired, and all gap-free.
+    /// A loss is being repaired, and nothing was heard or sent for a while. RACK finds a lost repetition only if something
+    /// that was sent later arrives, and nothing can be sent later once the peer's window is full behind the gap. RFC 8985
+    /// leaves that to T3. One packet more costs little and tells as much: what is missing first goes once more, and its
+    /// acknowledgement overtakes all that was lost before it. The wait doubles until something is acknowledged.
+    fn on_repair_stalled(&mut self, now: Instant) {
+        if !self.outstanding.has_lost() {
+            let first = self.outstanding.in_flight().next();
+            let first = first.filter(|at| self.outstanding.chunk(*at).is_some_and(|chunk| !self.is_over(now, chunk)));
+            let Some(first) = first else { return };
+            self.outstanding.mark_lost(first);
+        }
+        self.allowance = Allowance::Repetition;
+        self.loss.on_repair_probe_sent();
+    }
+
+    /// When to probe if nothing is heard, if at all: for a lost tail if all is gap-free and nothing is being repaired, for a
+    /// lost repetition if something is.
     pub(crate) fn probe_delay(&self, rto: &Rto) -> Option<Duration> {
-        let is_quiet = self.recovery.is_none() && !self.outstanding.has_lost();
-        let is_plain = self.outstanding.gap_reports().is_empty() && self.outstanding.flight_size() > 0;
-        if !is_quiet || !is_plain || self.peer_rwnd == 0 && self.is_probing_window() {
+        let has_gaps = !self.outstanding.gap_reports().is_empty();
+        // What fills a gap is taken although the window is closed.
+        if self.outstanding.flight_size() == 0 || self.is_probing_window() && !has_gaps {
             return None;
         }
-        let is_single_packet = self.outstanding.chunks_in_flight() == 1;
-        self.loss.probe_delay(rto, is_single_packet)
+        // While there is a gap, the peer delays no SACK.
+        let is_single_packet = self.outstanding.chunks_in_flight() == 1 && !has_gaps;
+        if self.recovery.is_some() {
+            self.loss.repair_probe_delay(rto, is_single_packet)
+        } else if has_gaps || self.outstanding.has_lost() {
+            None
+        } else {
+            self.loss.probe_delay(rto, is_single_packet)
+        }
     }
 
     pub(super) fn detect_losses(&mut self, now: Instant, rto: &Rto) -> Option<Instant> {
