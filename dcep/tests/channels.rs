@@ -447,3 +447,55 @@ fn the_handshake_may_lose_and_repeat_packets_without_harm_to_what_waits() {
     assert_eq!(texts(&pair.recv_all(B, b)), ["waits"]);
     assert_eq!(pair[A].events.iter().filter(|event| **event == Event::Open(a)).count(), 1);
 }
+
+/// Both ends have dialled, and both believe to be the client. One takes the other role when it learns that.
+#[test]
+fn channels_that_wait_move_to_the_ids_of_the_role_that_their_end_takes() {
+    let mut pair = Pair::new(Setup { roles: [Role::Client; 2], ..Setup::default() });
+    let agreed = pair.open(B, negotiated(1));
+    let waiting: Vec<_> = ["first", "second", "closing"]
+        .map(|label| {
+            let id = pair.open(B, ChannelOptions::new(label));
+            pair.send(B, id, label);
+            pair.send(B, id, "and more");
+            id
+        })
+        .into();
+    let gone = pair.open(B, ChannelOptions::new("gone"));
+    pair.forget(B, gone);
+    pair.close(B, waiting[2]);
+    assert_eq!(waiting.iter().map(|id| pair.stream(B, *id)).collect::<Vec<_>>(), [0, 2, 4]);
+    let end = &mut pair[B];
+    end.channels.set_role(&mut end.association, Role::Server);
+    // 1 is taken by the channel that both ends know of.
+    assert_eq!(waiting.iter().map(|id| pair.stream(B, *id)).collect::<Vec<_>>(), [3, 5, 7]);
+    assert_eq!((pair.stream(B, agreed), pair[B].channels.role()), (1, Role::Server));
+    assert_eq!(pair.buffered_amount(B, waiting[0]), "first".len() + "and more".len());
+
+    let near = pair.open(A, ChannelOptions::new("near"));
+    pair.send(A, near, "near");
+    let agreed_at_a = pair.open(A, negotiated(1));
+    pair.send(A, agreed_at_a, "agreed");
+    pair.connect();
+    pair.run();
+    let incoming: Vec<_> = pair[A]
+        .events
+        .iter()
+        .filter_map(|event| if let Event::Incoming(id) = event { Some(*id) } else { None })
+        .collect();
+    assert_eq!(incoming.len(), 3);
+    for (id, label) in incoming.iter().zip(["first", "second", "closing"]) {
+        assert_eq!(pair[A].channels.options(*id).map(|options| &*options.label), Some(label));
+        assert_eq!(texts(&pair.recv_all(A, *id)), [label, "and more"]);
+    }
+    assert_eq!(pair.closed(B, waiting[2]), Some(None));
+    let at_b = pair.incoming(B);
+    assert_eq!(texts(&pair.recv_all(B, at_b)), ["near"]);
+    assert_eq!(texts(&pair.recv_all(B, agreed)), ["agreed"]);
+    // Too late, and without effect.
+    let end = &mut pair[B];
+    end.channels.set_role(&mut end.association, Role::Client);
+    assert_eq!(pair[B].channels.role(), Role::Server);
+    let next = pair.open(B, ChannelOptions::new("next"));
+    assert_eq!(pair.stream(B, next) % 2, 1);
+}

@@ -170,6 +170,9 @@ pub enum TransportFailure {
          UDP"
     )]
     NoAnswer,
+    /// The peer's host says that nobody listens at the port (RFC 1122 §3.2.2.1), and nobody has answered.
+    #[error("nothing listens there: see that the service runs, and that address and port are right")]
+    PortClosed,
     /// The peer answered, but the secure handshake did not end in time.
     #[error(
         "the secure handshake did not end in time: see that no firewall between drops UDP datagrams of 1,200 bytes"

@@ -218,9 +218,52 @@ fn b19_both_ends_dial_at_once_in_every_order_and_with_every_loss() {
                     let received: Vec<_> = pair.received[end].iter().map(|(_, _, payload)| &payload[..]).collect();
                     assert_eq!(received, [format!("from {}", 1 - end).as_bytes()], "{what}");
                 }
+                // Before the first INIT is there, each end has begun, and knows it of the other. Exactly one gives way.
+                if apart < 10 {
+                    let losers = pair.ends.iter().filter(|end| end.has_lost_collision()).count();
+                    assert_eq!(losers, 1, "{what}");
+                }
             }
         }
     }
+}
+
+#[test]
+fn only_an_end_that_has_begun_can_lose_a_collision() {
+    for end in 0..2 {
+        let mut pair = Pair::new();
+        pair.ends[end].connect(pair.now);
+        pair.run_for(SECOND);
+        assert_eq!(
+            pair.ends.each_ref().map(|end| (end.state(), end.has_lost_collision())),
+            [(State::Established, false); 2]
+        );
+    }
+}
+
+/// An echo service sends back whatever comes: an end that took its own INIT for the peer's would connect to itself.
+#[test]
+fn b29_an_end_that_dials_an_echo_service_does_not_connect_to_itself() {
+    let mut pair = Pair::new();
+    pair.ends[0].connect(pair.now);
+    let end = &mut pair.ends[0];
+    let (mut now, mut sent) = (pair.now, 0);
+    while end.state() != State::Closed {
+        let mut packet = Vec::new();
+        while end.poll_transmit(now, 1, &mut packet).is_some() {
+            sent += 1;
+            end.handle_datagram(now, narrowboat_sctp::Ecn::NotCe, std::mem::take(&mut packet).into());
+        }
+        while let Some(event) = end.poll_event() {
+            assert!(!matches!(event, Event::Connected), "connected to itself");
+        }
+        if let Some(deadline) = end.poll_timeout() {
+            now = deadline;
+            end.handle_timeout(now);
+        }
+    }
+    assert_eq!(sent, 1 + u64::from(Config::default().init_max_retransmits));
+    assert_eq!(end.stats().drops.count(DropReason::UnexpectedChunk), sent, "each comes back and is dropped");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod closing;
 mod consistency;
 mod opening;
 mod receiving;
+mod role;
 mod sending;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -166,8 +167,8 @@ impl DataChannels {
         self.channels.get(&id).map(|channel| &channel.options)
     }
 
-    /// The channel's stream id (W3C id), which it has from the start. Once it is closed the id may serve another
-    /// channel.
+    /// The channel's stream id (W3C id), which it has from the start; [`set_role`](Self::set_role) may change it. Once it is
+    /// closed the id may serve another channel.
     #[must_use]
     pub fn stream(&self, id: ChannelId) -> Option<StreamId> {
         self.channels.get(&id).map(|channel| channel.stream)
@@ -340,6 +341,14 @@ impl DataChannels {
                 association.set_buffered_amount_low_threshold(channel.stream, threshold);
             }
         }
+    }
+
+    /// Takes this role, if the association is not up yet: both ends may have begun it, and only one can be the client.
+    /// Channels that were opened in-band before move to ids of the role, with all that waits on them. Negotiated ones keep
+    /// theirs, as the peer knows them. Nothing happens later.
+    pub fn set_role(&mut self, association: &mut Association, role: Role) {
+        self.take_role(association, role);
+        self.recount();
     }
 
     // Inputs

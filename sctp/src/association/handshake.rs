@@ -39,6 +39,10 @@ pub(crate) struct Handshake {
     /// When the first INIT or COOKIE ECHO of this state was due.
     began_at: Option<Instant>,
     stale_cookies: u32,
+    /// True if this end has begun the association.
+    has_begun: bool,
+    /// True if the peer has begun it, too, before it was established.
+    peer_has_begun: bool,
 }
 
 impl Handshake {
@@ -53,7 +57,24 @@ impl Handshake {
             attempts: 0,
             began_at: None,
             stale_cookies: 0,
+            has_begun: false,
+            peer_has_begun: false,
         }
+    }
+
+    /// Returns true if the INIT is our own, which an echo service or a loop in the network has sent back.
+    fn is_own(&self, init: &Init<'_>) -> bool {
+        self.has_begun && (init.initiate_tag, init.initial_tsn) == (self.local_tag, self.local_initial_tsn)
+    }
+
+    /// An INIT or a COOKIE ECHO of the peer has come before the association was established.
+    pub(super) fn on_peer_begins(&mut self) {
+        self.peer_has_begun = true;
+    }
+
+    /// Returns true if both ends have begun, and this end has the smaller tag. Exactly one of the two does.
+    pub(super) fn has_lost_collision(&self) -> bool {
+        self.has_begun && self.peer_has_begun && self.local_tag < self.peer_tag
     }
 }
 
@@ -67,6 +88,7 @@ impl Association {
             return;
         }
         self.set_state(State::CookieWait);
+        self.handshake.has_begun = true;
         self.outbox.init = true;
         self.start_t1(now, Timer::T1Init);
     }
@@ -95,6 +117,10 @@ impl Association {
             self.outbox.shutdown_ack = true;
             return;
         }
+        let is_beginning = matches!(self.state, State::CookieWait | State::CookieEchoed);
+        if is_beginning && self.handshake.is_own(&init) {
+            return self.drop_chunk(DropReason::UnexpectedChunk);
+        }
         let mut answer = Vec::new();
         match negotiate::check(&init) {
             Err(Refusal::Silent) => return self.drop_chunk(DropReason::Malformed),
@@ -103,6 +129,7 @@ impl Association {
                 negotiate::write_abort(&self.config, init.initiate_tag, Some(cause), false, &mut answer);
             }
             Ok(()) => {
+                self.handshake.peer_has_begun |= is_beginning;
                 let local = self.local_side_for_init();
                 let (config, keys) = (&self.config, &self.keys);
                 negotiate::write_init_ack(now, config, keys, &self.address, &init, local, &mut answer);
@@ -115,14 +142,14 @@ impl Association {
 
     /// Which tag and TSN an INIT ACK names depends on whether this end has an INIT of its own under way.
     fn local_side_for_init(&mut self) -> LocalSide {
-        let handshake = &self.handshake;
-        let own = (handshake.local_tag, handshake.local_initial_tsn);
+        let Handshake { local_tag: tag, local_initial_tsn: initial_tsn, tie_tags, .. } = self.handshake;
         match self.state {
-            State::Closed | State::CookieWait => LocalSide { tag: own.0, initial_tsn: own.1, tie_tags: (0, 0) },
-            State::CookieEchoed => LocalSide { tag: own.0, initial_tsn: own.1, tie_tags: handshake.tie_tags },
+            State::Closed => LocalSide { tag, initial_tsn, tie_tags: (0, 0), has_begun: false },
+            State::CookieWait => LocalSide { tag, initial_tsn, tie_tags: (0, 0), has_begun: true },
+            State::CookieEchoed => LocalSide { tag, initial_tsn, tie_tags, has_begun: true },
             _ => {
-                let tie_tags = handshake.tie_tags;
-                LocalSide { tag: self.draw_nonzero(), initial_tsn: Tsn(self.rng.next_u32()), tie_tags }
+                let (tag, initial_tsn) = (self.draw_nonzero(), Tsn(self.rng.next_u32()));
+                LocalSide { tag, initial_tsn, tie_tags, has_begun: false }
             }
         }
     }
@@ -147,6 +174,7 @@ impl Association {
             (Ok(()), Some(_)) => None,
         };
         self.handshake.peer_tag = init.initiate_tag;
+        self.handshake.peer_has_begun |= init.is_collision;
         if let Some(cause) = refusal {
             return self.abort_for(Violation::BadHandshake, cause);
         }

@@ -186,6 +186,13 @@ impl Association {
         }
     }
 
+    /// Returns true if both ends have begun (RFC 9260 §5.2.1), and this end has the smaller Verification Tag: exactly one of
+    /// two ends of this implementation, once they are established.
+    #[must_use]
+    pub fn has_lost_collision(&self) -> bool {
+        self.handshake.has_lost_collision()
+    }
+
     /// Bytes accepted by [`send`](Self::send) on this stream and not yet sent for the first time.
     #[must_use]
     pub fn buffered_amount(&self, stream: StreamId) -> usize {
@@ -363,6 +370,11 @@ impl Association {
     pub fn abort(&mut self, now: Instant, reason: &str) {
         self.abort_locally(now, reason);
         self.conclude();
+    }
+
+    /// Moves what waits on a stream to an unused one. Returns false, and moves nothing, if anything was sent on it.
+    pub fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
+        self.sender.move_unsent(from, to)
     }
 
     // Inputs

@@ -99,6 +99,8 @@ pub(crate) struct LocalSide {
     pub(crate) initial_tsn: Tsn,
     /// (local, peer); zeros if there is no association yet.
     pub(crate) tie_tags: (u32, u32),
+    /// True if this end has sent an INIT that is not answered yet, or a COOKIE ECHO.
+    pub(crate) has_begun: bool,
 }
 
 /// Writes the packet that answers an INIT that passed [`check`]. All that is remembered of it is in the cookie.
@@ -131,6 +133,7 @@ pub(crate) fn write_init_ack(
     // §3.3.3: no more outbound streams than the peer takes.
     ack.outbound_streams = agreed.outbound_streams;
     ack.cookie = Some(&cookie);
+    ack.is_collision = local.has_begun;
     let start = out.len();
     header(config, init.initiate_tag).encode(out);
     let chunk_start = out.len();

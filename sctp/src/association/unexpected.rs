@@ -40,6 +40,9 @@ impl Association {
             self.drop_chunk(DropReason::WrongTag);
             return false;
         }
+        if matches!(self.state, State::CookieWait | State::CookieEchoed) {
+            self.handshake.on_peer_begins();
+        }
         let action = self.action_for(&cookie);
         // Step 3: a cookie of this very association is good however old.
         if let Some(staleness) = staleness.filter(|_| action != Action::Duplicate) {

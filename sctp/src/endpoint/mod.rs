@@ -206,6 +206,11 @@ impl Endpoint {
         DatagramEvent::Answer
     }
 
+    /// Takes no more associations of peers: who begins one is answered with an ABORT (RFC 9260 §8.4 rule 3 with §5.1).
+    pub fn stop_accepting(&mut self) {
+        self.config.accept = false;
+    }
+
     /// Forgets an association that is over, so that its peer may come again.
     pub fn remove(&mut self, handle: AssociationHandle) {
         self.table.remove(handle);
@@ -282,8 +287,12 @@ impl Endpoint {
             negotiate::write_abort(&config, init.initiate_tag, cause, false, answer);
             return DatagramEvent::Answer;
         }
-        let local =
-            LocalSide { tag: self.rng.next_u32().max(1), initial_tsn: Tsn(self.rng.next_u32()), tie_tags: (0, 0) };
+        let local = LocalSide {
+            tag: self.rng.next_u32().max(1),
+            initial_tsn: Tsn(self.rng.next_u32()),
+            tie_tags: (0, 0),
+            has_begun: false,
+        };
         negotiate::write_init_ack(now, &config, &self.keys, &peer.binding(), &init, local, answer);
         DatagramEvent::Answer
     }

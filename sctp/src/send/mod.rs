@@ -267,6 +267,11 @@ impl Sender {
         self.queues.finish_reset(stream);
     }
 
+    /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot be.
+    pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
+        self.queues.move_unsent(from, to)
+    }
+
     pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {
         self.queues.is_resetting(stream)
     }

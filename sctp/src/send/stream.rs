@@ -192,6 +192,23 @@ impl StreamQueues {
         streams
     }
 
+    /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot be.
+    pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
+        let is_used = |queue: &OutgoingStream| queue.last_position.is_some() || queue.resetting;
+        if self.streams.contains_key(&to) || self.streams.get(&from).is_some_and(is_used) {
+            return false;
+        }
+        if let Some(mut queue) = self.streams.remove(&from) {
+            queue.messages.iter_mut().for_each(|message| message.header.stream = to);
+            if !queue.messages.is_empty() {
+                self.scheduler.remove(from);
+                self.scheduler.activate(to);
+            }
+            self.streams.insert(to, queue);
+        }
+        true
+    }
+
     /// Refuses messages on the stream until [`finish_reset`](Self::finish_reset).
     pub(crate) fn begin_reset(&mut self, stream: StreamId) {
         self.streams.entry(stream).or_default().resetting = true;

@@ -5,6 +5,9 @@ use super::param::{ParameterType, Parameters, push_parameter};
 use super::{DecodeError, Extensions, Reader};
 use crate::serial::Tsn;
 
+/// What the padding of an INIT ACK says if its sender has begun the association, too.
+const COLLISION: &[u8] = b"both ends have begun";
+
 /// The contents of an INIT or INIT ACK. Both have the same shape; they differ in which parameters make sense.
 ///
 /// ```text
@@ -44,6 +47,9 @@ pub struct Init<'a> {
     pub has_host_name: bool,
     /// The error detection method for whose sake the sender takes packets with a checksum of zero (RFC 9653 §4).
     pub zero_checksum: Option<u32>,
+    /// True if the sender of an INIT ACK has begun the association itself (RFC 9260 §5.2.1). Its INIT may have been lost, so
+    /// that the peer would not know. It travels as padding (RFC 4820 §4), which other implementations skip.
+    pub is_collision: bool,
     parameters: &'a [u8],
 }
 
@@ -71,6 +77,7 @@ impl<'a> Init<'a> {
             cookie_preservative: None,
             has_host_name: false,
             zero_checksum: None,
+            is_collision: false,
             parameters: &[],
         }
     }
@@ -97,6 +104,7 @@ impl<'a> Init<'a> {
                 ParameterType::ZERO_CHECKSUM => {
                     init.zero_checksum = init.zero_checksum.or(exactly_u32(parameter.value));
                 }
+                ParameterType::PADDING => init.is_collision |= parameter.value == COLLISION,
                 ParameterType::HOST_NAME => init.has_host_name = true,
                 ParameterType::SUPPORTED_EXTENSIONS => {
                     init.extensions = init.extensions.union(Extensions::from_chunk_types(parameter.value));
@@ -133,6 +141,9 @@ impl<'a> Init<'a> {
         if !self.extensions.is_empty() {
             let types = self.extensions.chunk_types();
             push_parameter(out, at, ParameterType::SUPPORTED_EXTENSIONS, |out| out.extend(types));
+        }
+        if self.is_collision {
+            push_parameter(out, at, ParameterType::PADDING, |out| out.extend_from_slice(COLLISION));
         }
         if !unrecognized.is_empty() {
             pad(out, at);
@@ -230,6 +241,7 @@ mod tests {
             init.cookie = random.bool().then_some(&cookie);
             init.cookie_preservative = random.bool().then(|| random.u32());
             init.zero_checksum = random.bool().then(|| random.u32());
+            init.is_collision = random.bool();
             let kind = if random.bool() { ChunkType::INIT } else { ChunkType::INIT_ACK };
             let mut reports = Vec::new();
             for _ in 0..random.below(3) {
