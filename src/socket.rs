@@ -30,7 +30,7 @@ pub(crate) struct Route {
 
 /// A datagram that has arrived. It owns memory of exactly its size, so that a part of it that is kept for long, such as
 /// a fragment of an unfinished message, does not keep a whole batch in memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Datagram {
     pub(crate) route: Route,
     pub(crate) ecn: Ecn,

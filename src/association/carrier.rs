@@ -125,8 +125,9 @@ impl<'a> Carrier<'a> {
                 && let Some(secure) = self.shared.secure()
             {
                 secure.on_send_failure(now(), route, &error);
-                let ends_attempt = SendFailure::of(&error).ends_attempt();
-                if ends_attempt && secure.on_unreachable(route.remote) {
+                let failure = SendFailure::of(&error);
+                // A flight that is too large stays so. Other errors are about one of the peer's addresses.
+                if failure == SendFailure::TooLarge || (failure.ends_attempt() && secure.on_unreachable(route.remote)) {
                     self.shared.on_send_failure(&error);
                 }
             }

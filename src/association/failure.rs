@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use bytes::Bytes;
-use narrowboat_dcep::DataChannels;
+use narrowboat_dcep::{DataChannels, Role};
 use narrowboat_sctp::{Ecn, Transmit, TransportFailure};
 
 use super::inner::Inner;
@@ -57,8 +57,15 @@ impl Inner {
 
     /// Takes in a packet of the peer.
     pub(super) fn handle_packet(&mut self, now: Instant, ecn: Ecn, packet: Bytes) {
-        if !self.is_failed {
-            self.core.handle_datagram(now, ecn, packet);
+        if self.is_failed {
+            return;
+        }
+        self.core.handle_datagram(now, ecn, packet);
+        if self.has_open_role && self.core.state().is_up() {
+            self.has_open_role = false;
+            if self.core.has_lost_collision() {
+                self.channels.set_role(&mut self.core, Role::Server);
+            }
         }
     }
 

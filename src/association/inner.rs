@@ -48,6 +48,8 @@ pub(crate) struct Inner {
     /// Channels that are not closed.
     pub(super) channels_alive: usize,
     pub(crate) is_connected: bool,
+    /// True until the association is established if the peer may have dialled this end at the same time, over plain UDP.
+    pub(crate) has_open_role: bool,
     pub(crate) closed: Option<CloseReason>,
     /// The last datagram has left too, and the endpoint has forgotten the association.
     pub(super) is_finished: bool,
@@ -90,6 +92,7 @@ impl Inner {
             handles: 0,
             channels_alive: 0,
             is_connected: false,
+            has_open_role: false,
             closed: None,
             is_finished: false,
             takes_messages: true,

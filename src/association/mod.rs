@@ -31,7 +31,7 @@ use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendE
 use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
 
-const PROGRESS: Place = Place { channel: None, interest: Interest::Progress };
+pub(crate) const PROGRESS: Place = Place { channel: None, interest: Interest::Progress };
 const ACCEPT: Place = Place { channel: None, interest: Interest::Accept };
 
 /// An association with one peer: channels are opened on it from both ends.

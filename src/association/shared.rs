@@ -222,9 +222,9 @@ impl Shared {
         turn
     }
 
-    /// The system has refused a datagram. Before the association is established that is its end if it is not about to
-    /// pass, because someone is waiting for the answer. Later it is noted, and may pass, but for a datagram that is too
-    /// large: it is refused each time that it is retransmitted.
+    /// The system has refused a datagram. One that is too large ends the association, because it is refused each time that
+    /// it is retransmitted. Any other error that is not about to pass ends an attempt to connect, because someone is waiting
+    /// for the answer; later it is noted, and may pass.
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
         let failure = SendFailure::of(error);
         self.command(|inner, now| {
@@ -235,13 +235,30 @@ impl Shared {
                 tracing::warn!(%error, "the system refuses the datagrams of an association");
             }
             inner.network_error = Some(error.to_string());
-            if !inner.is_connected && failure.ends_attempt() {
-                inner.unreachable = Some(error.to_string());
-                inner.core.abort(now, "");
-            } else if failure == SendFailure::TooLarge {
+            if failure == SendFailure::TooLarge {
                 let text =
                     format!("a datagram is larger than the network interface takes ({error}): lower association.mtu");
-                inner.core.transport_failed(TransportFailure::Broken(text));
+                inner.on_transport_failed(TransportFailure::Broken(text));
+            } else if !inner.is_connected && failure.ends_attempt() {
+                inner.unreachable = Some(error.to_string());
+                inner.core.abort(now, "");
+            }
+        });
+    }
+
+    /// The system says that nobody listens at this address. It ends an attempt to connect if no other address is left and
+    /// nobody has answered.
+    pub(crate) fn on_port_closed(&self, remote: SocketAddr) {
+        let is_last = match &self.transport {
+            Transport::Plain(_) => true,
+            #[cfg(feature = "webrtc")]
+            Transport::Secure(secure) => secure.on_unreachable(remote),
+        };
+        #[cfg(not(feature = "webrtc"))]
+        let _ = remote;
+        self.command(|inner, _| {
+            if is_last && !inner.is_connected && inner.core.stats().packets_accepted == 0 {
+                inner.on_transport_failed(TransportFailure::PortClosed);
             }
         });
     }

@@ -76,10 +76,12 @@ impl DataChannel {
         &self.options.protocol
     }
 
-    /// Its stream id. Once the channel is closed, another may have it.
+    /// Its stream id. Once the channel is closed, another may have it. If both ends dial each other at the same time, it may
+    /// be another one when the association is established.
     #[must_use]
     pub fn id(&self) -> u16 {
-        self.stream
+        let id = self.handle.id;
+        self.handle.shared.read(|inner| inner.channels.stream(id)).unwrap_or(self.stream)
     }
 
     /// Whether messages arrive in the order in which they were sent.
@@ -364,7 +366,7 @@ impl fmt::Debug for DataChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataChannel")
             .field("label", &self.label())
-            .field("id", &self.stream)
+            .field("id", &self.id())
             .field("state", &self.ready_state())
             .finish_non_exhaustive()
     }

@@ -12,6 +12,9 @@ pub(crate) struct Findings {
     /// Peers without signalling, and the fragments that their checks name.
     #[cfg(feature = "webrtc")]
     pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, Naming)>,
+    /// Datagrams of peers that this end dials, and that have dialled it at the same time.
+    #[cfg(feature = "webrtc")]
+    pub(crate) crossed: Vec<crate::socket::Datagram>,
     /// Peers whose secure handshake is done.
     #[cfg(feature = "webrtc")]
     pub(crate) connected: Vec<narrowboat_sctp::AssociationHandle>,

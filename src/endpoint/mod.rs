@@ -7,6 +7,7 @@ mod connect;
 mod description;
 mod findings;
 mod incoming;
+mod port_check;
 mod receive;
 mod router;
 #[cfg(feature = "webrtc")]
@@ -111,7 +112,12 @@ impl Endpoint {
     /// addresses the first one that answers is taken: the next one is tried after 250 ms, or when one has failed (RFC 8305
     /// §5).
     ///
-    /// A peer that does not answer is given up after
+    /// Both ends may dial each other at the same time: one association comes of it, which both calls return, and neither end
+    /// accepts. If the peer's came first, this call fails with [`ConnectError::AlreadyConnected`], and
+    /// [`accept`](Self::accept) has it. The two ends must know each other by the same addresses for that.
+    ///
+    /// An address at which nobody listens is told after about a second, if its host says so and no firewall drops the ICMP
+    /// error. A peer that does not answer is given up after
     /// [`init_max_retransmits`](narrowboat_sctp::Config::init_max_retransmits) repetitions, about a minute by default, or 40
     /// seconds over DTLS; `tokio::time::timeout` gives up earlier.
     ///

@@ -99,6 +99,11 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         #[cfg(feature = "webrtc")]
         {
             if let Some(lobby) = &mut lobby {
+                core.sort_crossed(&mut routed);
+                let is_newcomers = |datagram: &Datagram| lobby.has_begun(datagram.route.remote);
+                routed
+                    .strangers
+                    .extend(routed.newcomers.drain(..).filter(is_newcomers).map(|datagram| (datagram, true)));
                 receive_strangers(core, lobby, &mut routed, &mut wakers);
             }
             core.note(&mut routed.findings);

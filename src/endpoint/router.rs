@@ -27,6 +27,9 @@ pub(crate) enum Verdict {
     Existing(AssociationHandle, Input),
     /// It has made a new association, which has taken it in.
     New(AssociationHandle, Box<narrowboat_sctp::Association>, Route),
+    /// It is this association's, or a newcomer's who has got its address: both get it.
+    #[cfg(feature = "webrtc")]
+    ExistingOrNewcomer(AssociationHandle, Datagram),
     /// It may be a new peer's, which has to prove itself first.
     #[cfg(feature = "webrtc")]
     Stranger(Datagram),
@@ -42,9 +45,19 @@ impl Router {
             #[cfg(feature = "webrtc")]
             Self::Secure(router) => match router.route(now, datagram) {
                 webrtc::Destination::Peer(handle, input) => Verdict::Existing(handle, input),
+                webrtc::Destination::PeerOrNewcomer(handle, datagram) => Verdict::ExistingOrNewcomer(handle, datagram),
                 webrtc::Destination::Stranger(datagram) => Verdict::Stranger(datagram),
                 webrtc::Destination::Nobody => Verdict::Done,
             },
+        }
+    }
+
+    /// Takes no more associations of peers. Over DTLS the lobby is told with each datagram.
+    pub(crate) fn stop_accepting(&mut self) {
+        match self {
+            Self::Plain(endpoint) => endpoint.stop_accepting(),
+            #[cfg(feature = "webrtc")]
+            Self::Secure(_) => {}
         }
     }
 

@@ -14,7 +14,7 @@ use super::WayIn;
 use super::findings::Findings;
 use super::router::Router;
 use super::sessions::{Said, SessionKey, TransportKey};
-use super::table::{Core, Table, draw_seed};
+use super::table::{Core, Routed, Table, draw_seed};
 use crate::association::{Shared, Transport, now, wake};
 use crate::config::Config;
 use crate::error::{BindError, ConnectError, SignalError};
@@ -177,6 +177,7 @@ impl Core {
         let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config);
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
+        self.check_ports(&shared, addresses);
         Ok(shared)
     }
 
@@ -320,6 +321,53 @@ impl Core {
         }
     }
 
+    /// Lets those in whom this end dials, and who have dialled it at the same time.
+    pub(super) fn sort_crossed(&self, routed: &mut Routed) {
+        if routed.findings.crossed.is_empty() {
+            return;
+        }
+        let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
+        let table = self.lock();
+        for datagram in routed.findings.crossed.drain(..) {
+            let has_room = has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
+            routed.strangers.push((datagram, has_room));
+        }
+    }
+
+    /// The peer has finished its handshake. If this end dials it, that association goes on with it, as the server.
+    fn admit_dialled(
+        &self,
+        admitted: Admitted,
+        wakers: &mut Vec<Waker>,
+        findings: &mut Findings,
+    ) -> Result<Arc<Shared>, Option<Admitted>> {
+        let Admitted { route, dtls } = admitted;
+        let now = now();
+        let dialled = {
+            let mut table = self.lock();
+            let handle = table.secure_router().and_then(|router| router.asked_at(&route.remote));
+            handle.and_then(|handle| Some((handle, Arc::clone(table.associations.get(&handle)?))))
+        };
+        let Some((handle, shared)) = dialled else { return Err(Some(Admitted { route, dtls })) };
+        let Some(secure) = shared.secure() else { return Err(None) };
+        if let Err(mut stranger) = secure.adopt(now, route, dtls) {
+            // Somebody with another certificate is where this end dials: that attempt says so.
+            stranger.close();
+            while let Some(flight) = stranger.poll_transmit() {
+                findings.answers.buffer().extend_from_slice(&flight);
+                findings.answers.push(route);
+            }
+            return Err(None);
+        }
+        if let Some(router) = self.lock().secure_router() {
+            router.on_adopted(now, handle, route.remote);
+        }
+        tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
+        shared.command(|inner, _| inner.channels.set_role(&mut inner.core, Role::Server));
+        shared.receive(std::iter::empty(), wakers, findings);
+        Ok(shared)
+    }
+
     /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted.
     pub(super) fn admit(
         self: &Arc<Self>,
@@ -328,6 +376,10 @@ impl Core {
         findings: &mut Findings,
     ) -> Option<Arc<Shared>> {
         let part = self.secure.as_ref()?;
+        let admitted = match self.admit_dialled(admitted, wakers, findings) {
+            Ok(shared) => return Some(shared),
+            Err(admitted) => admitted?,
+        };
         let Admitted { route, dtls } = admitted;
         let now = now();
         let mut table = self.lock();

@@ -13,11 +13,12 @@ use narrowboat_sctp::AssociationHandle;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
 use super::builder::Ways;
 use super::findings::Findings;
+use super::port_check::SOCKETS_MAX;
 use super::router::{Router, Verdict};
 #[cfg(feature = "webrtc")]
 use super::secure::SecurePart;
@@ -37,7 +38,9 @@ pub(crate) struct Core {
     /// What it takes to speak over DTLS, if it does.
     #[cfg(feature = "webrtc")]
     pub(crate) secure: Option<SecurePart>,
-    runtime: Handle,
+    pub(super) runtime: Handle,
+    /// Sockets that may be opened to find closed ports.
+    pub(super) port_checks: Arc<Semaphore>,
     table: Mutex<Table>,
     /// Tells the receiver to see whether anyone still needs it.
     pub(crate) look: Notify,
@@ -74,6 +77,9 @@ pub(crate) struct Routed {
     /// Datagrams of peers that are not known, and whether there is room for them.
     #[cfg(feature = "webrtc")]
     pub(crate) strangers: Vec<(Datagram, bool)>,
+    /// Datagrams that may be a newcomer's who has begun a handshake from the address of a known peer, or that peer's.
+    #[cfg(feature = "webrtc")]
+    pub(crate) newcomers: Vec<Datagram>,
     /// Stateless answers, and what is to be done after the batch.
     pub(crate) findings: Findings,
     /// Associations that a peer has just made.
@@ -131,6 +137,7 @@ impl Core {
             #[cfg(feature = "webrtc")]
             secure: None,
             runtime,
+            port_checks: Arc::new(Semaphore::new(SOCKETS_MAX)),
             table: Mutex::new(table),
             look: Notify::new(),
             refused: AtomicU64::new(0),
@@ -150,9 +157,11 @@ impl Core {
         let (handle, association) = dialled?;
         let shared =
             Shared::new(association, Role::Client, Transport::Plain(Route { remote, local: None }), &self.config);
+        shared.read(|inner| inner.has_open_role = true);
         table.associations.insert(handle, Arc::clone(&shared));
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
+        self.check_ports(&shared, &[remote]);
         Ok(shared)
     }
 
@@ -162,7 +171,16 @@ impl Core {
         let mut last = None;
         let end = first_to_wait(batch);
         for datagram in batch.drain(..end) {
-            match table.route(now, datagram, &mut routed.findings.answers) {
+            let verdict = table.route(now, datagram, &mut routed.findings.answers);
+            #[cfg(feature = "webrtc")]
+            let verdict = match verdict {
+                Verdict::ExistingOrNewcomer(handle, datagram) => {
+                    routed.newcomers.push(datagram.clone());
+                    Verdict::Existing(handle, Input::Datagram(datagram))
+                }
+                verdict => verdict,
+            };
+            match verdict {
                 Verdict::Existing(handle, input) => {
                     match routed.runs.last_mut() {
                         Some((_, count)) if last == Some(handle) => *count += 1,
@@ -180,6 +198,8 @@ impl Core {
                     routed.refused.extend(table.queue(&shared, WayIn::Plain, &self.config));
                     routed.made.push((handle, shared));
                 }
+                #[cfg(feature = "webrtc")]
+                Verdict::ExistingOrNewcomer(..) => {}
                 #[cfg(feature = "webrtc")]
                 Verdict::Stranger(datagram) => {
                     let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
@@ -310,6 +330,7 @@ impl Core {
         let mut wakers = Vec::new();
         let mut table = self.lock();
         table.is_closed = true;
+        table.router.stop_accepting();
         let refused = std::mem::take(&mut table.incoming);
         let associations = table.associations.values().cloned().collect();
         table.waiters.wake(Interest::Accept, &mut wakers);
@@ -397,7 +418,7 @@ impl Table {
 
     /// Whether one more peer without signalling may come from this address.
     #[cfg(feature = "webrtc")]
-    fn has_room_for(&self, ip: std::net::IpAddr, ways: Ways, config: &Config) -> bool {
+    pub(super) fn has_room_for(&self, ip: std::net::IpAddr, ways: Ways, config: &Config) -> bool {
         let Router::Secure(router) = &self.router else { return false };
         ways.direct
             && !self.is_closed

@@ -1,12 +1,13 @@
-//! A panic while one association is served ends that association only.
+//! A panic while one association is served ends that association only; and what the system's errors mean for one.
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use super::{Endpoint, EndpointBuilder};
 use crate::association::{Association, Fault};
 use crate::channel::DataChannel;
-use crate::error::{ChannelError, CloseReason, TransportFailure};
+use crate::error::{ChannelError, CloseReason, ConnectError, TransportFailure};
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()
@@ -83,5 +84,70 @@ async fn l08_a_panic_ends_one_association_only_over_dtls() {
     };
     for fault in [Fault::Receive, Fault::Turn, Fault::Command] {
         a_panic_ends_one_association(builder, fault).await;
+    }
+}
+
+/// What becomes of an association when the system refuses a datagram of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// It goes on, and `network_error` says why nothing is sent.
+    GoesOn,
+    /// There is no way to the peer.
+    NoRoute,
+    /// It ends with advice about the size of datagrams.
+    TooLarge,
+}
+
+/// Reports an error of sending on the only association of an endpoint, and says what came of it.
+async fn refuse_datagram(endpoint: &Endpoint, association: &Association, code: i32) -> Outcome {
+    let error = io::Error::from_raw_os_error(code);
+    for shared in endpoint.core.lock().associations.values() {
+        shared.on_send_failure(&error);
+    }
+    if association.network_error().is_none() {
+        panic!("error {code} is not told");
+    }
+    let ended = tokio::time::timeout(Duration::from_millis(50), association.closed()).await;
+    if ended.is_err() {
+        return Outcome::GoesOn;
+    }
+    match association.connected().await {
+        Err(ConnectError::NoRoute { why, .. }) if why == error.to_string() => Outcome::NoRoute,
+        Err(ConnectError::Closed { reason, .. }) if reason.to_string().contains("lower association.mtu") => {
+            Outcome::TooLarge
+        }
+        other => panic!("error {code}: {other:?}"),
+    }
+}
+
+/// The numbers are Linux's: EPERM, EACCES, EINVAL, EMSGSIZE, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, ENOBUFS, ECONNREFUSED,
+/// EHOSTUNREACH, ENOMEM, EIO.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn each_error_on_sending_is_told_while_dialling_and_later() {
+    use Outcome::{GoesOn, NoRoute, TooLarge};
+    let rows = [
+        (1, NoRoute, GoesOn),
+        (13, NoRoute, GoesOn),
+        (22, NoRoute, GoesOn),
+        (90, TooLarge, TooLarge),
+        (99, NoRoute, GoesOn),
+        (100, NoRoute, GoesOn),
+        (101, NoRoute, GoesOn),
+        (105, GoesOn, GoesOn),
+        (111, NoRoute, GoesOn),
+        (113, NoRoute, GoesOn),
+        (12, GoesOn, GoesOn),
+        (5, GoesOn, GoesOn),
+    ];
+    let bind = || Endpoint::bind("127.0.0.1:0").unwrap();
+    for (code, dialling, established) in rows {
+        let (client, silent) = (bind(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        let association = client.dial(silent.local_addr().unwrap()).unwrap();
+        assert_eq!(refuse_datagram(&client, &association, code).await, dialling, "error {code} while dialling");
+        let (client, server) = (bind(), bind());
+        let connected = soon(async { tokio::join!(client.connect(server.local_address()), server.accept()) }).await;
+        let association = connected.0.unwrap();
+        assert_eq!(refuse_datagram(&client, &association, code).await, established, "error {code} later");
     }
 }

@@ -82,13 +82,13 @@ impl<'a> DirectName<'a> {
 }
 
 /// Answers a check that belongs to no association yet, from what is in it alone: appends the response to `out`, at most
-/// 1.5 times the request, and says who asks. Nothing is kept. Of a check that is right, `revokes` says whether its consent is
-/// to be revoked all the same.
+/// 1.5 times the request, and says who asks. Nothing is kept. Of a check that is right, `refuses` says why it is to be
+/// refused all the same.
 pub(crate) fn answer<'a>(
     request: &Message<'a>,
     source: SocketAddr,
     prefixes: Prefixes,
-    revokes: impl FnOnce(&DirectName<'a>) -> bool,
+    refuses: impl FnOnce(&DirectName<'a>) -> Option<Refusal>,
     out: &mut Vec<u8>,
 ) -> Result<DirectName<'a>, Refusal> {
     let name = request.ice_username().and_then(|username| DirectName::parse(username, prefixes));
@@ -100,7 +100,7 @@ pub(crate) fn answer<'a>(
     };
     let key = Key::new(name.server);
     let verdict = ice::check(request, &key);
-    match verdict.and_then(|()| if revokes(&name) { Err(Refusal::Forbidden) } else { Ok(()) }) {
+    match verdict.and_then(|()| refuses(&name).map_or(Ok(()), Err)) {
         Ok(()) => ice::accept(request, source, &key, out),
         Err(refusal) => {
             ice::refuse(request, refusal, Some(&key), out);
@@ -190,7 +190,7 @@ mod tests {
         let source = SocketAddr::from(([192, 0, 2, 7], 7));
         let mut out = Vec::new();
         let message = Message::parse(&datagram).expect("a message");
-        let name = answer(&message, source, Prefixes::default(), |_| false, &mut out).expect("accepted");
+        let name = answer(&message, source, Prefixes::default(), |_| None, &mut out).expect("accepted");
         assert_eq!(name.client_credentials(), client.local);
         assert_eq!(name.server_credentials(), client.remote);
         let response = Message::parse(&out).expect("a response");
@@ -205,8 +205,8 @@ mod tests {
         let message = Message::parse(&datagram).expect("a message");
         let mut out = Vec::new();
         let source = SocketAddr::from(([192, 0, 2, 7], 7));
-        let revokes = |name: &DirectName<'_>| name.server == server;
-        assert_eq!(answer(&message, source, LIBP2P, revokes, &mut out), Err(Refusal::Forbidden));
+        let refuses = |name: &DirectName<'_>| (name.server == server).then_some(Refusal::Forbidden);
+        assert_eq!(answer(&message, source, LIBP2P, refuses, &mut out), Err(Refusal::Forbidden));
         assert!(out.len() * 2 <= datagram.len() * 3, "{} for {}", out.len(), datagram.len());
         let response = Message::parse(&out).expect("a response");
         assert_eq!((response.class, response.error_code), (Class::Error, Some(403)));
@@ -229,7 +229,7 @@ mod tests {
         ] {
             let message = Message::parse(&datagram).expect("a message");
             let mut out = Vec::new();
-            assert_eq!(answer(&message, source, LIBP2P, |_| true, &mut out), Err(refusal));
+            assert_eq!(answer(&message, source, LIBP2P, |_| Some(Refusal::Forbidden), &mut out), Err(refusal));
             assert!(out.len() * 2 <= datagram.len() * 3, "{} for {}", out.len(), datagram.len());
             assert_eq!(Message::parse(&out).expect("a response").error_code, Some(refusal.code()));
         }

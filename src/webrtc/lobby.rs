@@ -77,6 +77,11 @@ impl Lobby {
         });
     }
 
+    /// True if a handshake with this peer has begun.
+    pub(crate) fn has_begun(&mut self, remote: SocketAddr) -> bool {
+        self.handshakes.candidate(remote).is_some()
+    }
+
     /// Forgets the handshake with a peer, if there is one.
     pub(crate) fn forget(&mut self, remote: SocketAddr) {
         drop(self.handshakes.remove(remote));
@@ -103,8 +108,13 @@ impl Lobby {
         if is_newcomer || self.revocations.asks_for_proof(now, remote) {
             self.ask_for_proof(now, datagram.route, &message, answers);
         }
-        let revokes = |name: &DirectName<'_>| self.revocations.revokes(now, remote, name.server);
-        let outcome = direct::answer(&message, remote, self.context.prefixes, revokes, answers.buffer());
+        // A peer whose handshake has begun has its place already.
+        let has_place = has_room || self.handshakes.candidate(remote).is_some();
+        let refuses = |name: &DirectName<'_>| match self.revocations.revokes(now, remote, name.server) {
+            true => Some(Refusal::Forbidden),
+            false => (!has_place).then_some(Refusal::NoRoom),
+        };
+        let outcome = direct::answer(&message, remote, self.context.prefixes, refuses, answers.buffer());
         let counter = match outcome {
             Ok(_) => &counters.checks_answered,
             Err(Refusal::Forbidden) => &counters.consents_revoked,

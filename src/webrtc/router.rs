@@ -40,6 +40,8 @@ pub(crate) struct Router {
 struct Owner {
     handle: AssociationHandle,
     checked_at: Instant,
+    /// True if somebody has sent a ClientHello from the address since.
+    has_newcomer: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,8 @@ struct Peer {
 pub(crate) enum Destination {
     /// It is for this association.
     Peer(AssociationHandle, Input),
+    /// It is a handshake's, and either this association's or that of a newcomer who has got its address.
+    PeerOrNewcomer(AssociationHandle, Datagram),
     /// It may be a new peer's.
     Stranger(Datagram),
     /// It was dropped, and counted.
@@ -160,6 +164,22 @@ impl Router {
         }
         self.give(now, handle, address);
         handle
+    }
+
+    /// The peer that this end asks at this address, if there is one.
+    pub(crate) fn asked_at(&self, address: &SocketAddr) -> Option<AssociationHandle> {
+        let is_asked = |handle: &AssociationHandle| self.peers.get(handle).is_some_and(|peer| peer.is_asked);
+        self.owner(address).filter(is_asked)
+    }
+
+    /// A peer that this end has asked has come without signalling, and has proved to be at this address. It is asked no more.
+    pub(crate) fn on_adopted(&mut self, now: Instant, handle: AssociationHandle, address: SocketAddr) {
+        let Some(peer) = self.peers.get_mut(&handle) else { return };
+        (peer.is_asked, peer.is_unnamed) = (false, true);
+        let (ufrags, addresses) = (std::mem::take(&mut peer.ufrags), peer.addresses.clone());
+        ufrags.iter().for_each(|ufrag| self.unname(handle, ufrag));
+        addresses.iter().filter(|other| **other != address).for_each(|other| self.take(handle, *other));
+        self.give(now, handle, address);
     }
 
     /// Forgets a peer that is over.
@@ -272,6 +292,9 @@ impl Router {
             self.counters.malformed_stun_attributes.fetch_add(1, Ordering::Relaxed);
         }
         let source = datagram.route.remote;
+        if message.class == Class::Request && self.is_own_check(&source, &message) {
+            return self.drop_datagram(|counters| &counters.bad_stun);
+        }
         let handle = match message.class {
             // A keepalive without a request: it says nothing.
             Class::Indication => return Destination::Nobody,
@@ -293,13 +316,27 @@ impl Router {
         Destination::Peer(handle, Input::Stun(datagram))
     }
 
+    /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The lobby
+    /// would answer it, and the service would seem to have done so.
+    fn is_own_check(&self, source: &SocketAddr, check: &Message<'_>) -> bool {
+        let asked = self.asked_at(source).and_then(|handle| self.peers.get(&handle));
+        let from = check.ice_username().map(|username| username.from);
+        asked.is_some_and(|peer| peer.ufrags.iter().any(|ufrag| Some(&**ufrag) == from))
+    }
+
     fn route_dtls(&mut self, datagram: Datagram) -> Destination {
         match self.owner(&datagram.route.remote) {
             // A ClientHello may be another peer's, who has got the port of the old one (RFC 6347 §4.2.8). Until it has
             // proved itself, the old one is not disturbed.
             // A peer with signalling may check in the name of a newcomer's address, and needs no hello once it is connected.
             Some(handle) if !self.expects_hello(handle) && is_client_hello(&datagram.bytes) => {
+                if let Some(owner) = self.by_address.get_mut(&datagram.route.remote) {
+                    owner.has_newcomer = true;
+                }
                 Destination::Stranger(datagram)
+            }
+            Some(handle) if self.has_newcomer(&datagram.route.remote) && is_of_handshake(&datagram.bytes) => {
+                Destination::PeerOrNewcomer(handle, datagram)
             }
             Some(handle) => Destination::Peer(handle, Input::Datagram(datagram)),
             None => Destination::Stranger(datagram),
@@ -315,6 +352,10 @@ impl Router {
 
     fn owner(&self, address: &SocketAddr) -> Option<AssociationHandle> {
         self.by_address.get(address).map(|owner| owner.handle)
+    }
+
+    fn has_newcomer(&self, address: &SocketAddr) -> bool {
+        self.by_address.get(address).is_some_and(|owner| owner.has_newcomer)
     }
 
     fn expects_response(&self, handle: AssociationHandle) -> bool {
@@ -340,7 +381,7 @@ impl Router {
             if !peer.addresses.contains(&address) {
                 peer.addresses.push(address);
             }
-            self.by_address.insert(address, Owner { handle, checked_at: now });
+            self.by_address.insert(address, Owner { handle, checked_at: now, has_newcomer: false });
         }
     }
 
@@ -374,8 +415,18 @@ impl Router {
 }
 
 /// Whether the datagram begins with a plaintext handshake record with a ClientHello (RFC 6347 §4.1, §4.2.2).
-pub(super) fn is_client_hello(datagram: &[u8]) -> bool {
+pub(in crate::webrtc) fn is_client_hello(datagram: &[u8]) -> bool {
     matches!(datagram, [22, _, _, 0, 0, _, _, _, _, _, _, _, _, 1, ..])
+}
+
+/// True if the datagram begins with a record that a client may send before its handshake is done: in the clear or under the
+/// keys of the handshake, which are epoch 1 in DTLS 1.2 (RFC 6347 §4.1) and epoch 2 in 1.3 (RFC 9147 §4.2.2, §6.1).
+fn is_of_handshake(datagram: &[u8]) -> bool {
+    match datagram.first() {
+        Some(20..=22) => true,
+        Some(unified) => unified & 0b1110_0011 == 0b0010_0010,
+        None => false,
+    }
 }
 
 #[cfg(test)]

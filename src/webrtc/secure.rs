@@ -3,6 +3,7 @@
 //! It has a lock of its own, so that nobody who calls the association waits while packets are encrypted or decrypted.
 //! Neither lock is taken while the other is held: packets are written under the association's, then sealed under this one.
 
+mod crossing;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::association::Input;
 use crate::endpoint::{Findings, Learned, Naming};
 use crate::socket::{Datagram, Route, SendFailure};
 
+use self::crossing::{Crossing, Recipient};
 use self::state::{Agent, CONNECT_TIMEOUT, Session, State};
 
 /// What all associations of an endpoint have in common.
@@ -81,8 +83,13 @@ impl Secure {
         asked: &[SocketAddr],
         expected: ExpectedPeer,
     ) -> Self {
+        let crossing = Crossing::new(expected.clone());
         let secure = Self::new(handle, context, Agent::Controlling(Box::new(agent)), Session::Waiting(expected));
-        secure.lock().asked = asked.to_vec();
+        {
+            let mut state = secure.lock();
+            state.asked = asked.to_vec();
+            state.crossing = Some(crossing);
+        }
         secure
     }
 
@@ -108,12 +115,27 @@ impl Secure {
             nominated: None,
             outgoing: Vec::new(),
             asked: Vec::new(),
+            crossing: None,
             connect_by: None,
             has_received: false,
             budget: Budget::default(),
             is_mute: false,
         };
         Self { handle, context, state: Mutex::new(state) }
+    }
+
+    /// The peer that this end dials has dialled this end, and has finished its handshake: it goes on as one that has come
+    /// without signalling. Gives the connection back if it is not with the one that was dialled, or this end has another.
+    pub(crate) fn adopt(&self, now: Instant, route: Route, dtls: Box<Dtls>) -> Result<(), Box<Dtls>> {
+        let mut state = self.lock();
+        let is_expected = |crossing: &Crossing| dtls.peer_fingerprint().is_some_and(|peer| crossing.expects(peer));
+        if !state.crossing.as_ref().is_some_and(is_expected) {
+            return Err(dtls);
+        }
+        state.agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, ice::CONSENT_LIFETIME)));
+        state.session = Session::Running(dtls);
+        (state.route, state.crossing, state.connect_by) = (Some(route), None, None);
+        Ok(())
     }
 
     /// The peer's description is here: who begins the handshake, and with which certificate.
@@ -195,7 +217,13 @@ impl Secure {
         let had_received = state.has_received;
         for input in inputs {
             match input {
-                Input::Datagram(datagram) => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
+                Input::Datagram(datagram) => match state.recipient(&datagram) {
+                    Recipient::Session => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
+                    Recipient::Lobby => findings.crossed.push(datagram),
+                    Recipient::Nobody => {
+                        self.context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
+                    }
+                },
                 Input::Stun(datagram) => self.on_stun(&mut state, now, &datagram, findings, &mut progress),
             }
         }

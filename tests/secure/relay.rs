@@ -29,6 +29,7 @@ struct Shared {
     outer: Mutex<Arc<UdpSocket>>,
     is_cut: AtomicBool,
     passed: AtomicU64,
+    markers: AtomicU64,
     rule: Mutex<Rule>,
 }
 
@@ -44,6 +45,7 @@ impl Relay {
             outer: Mutex::new(Arc::clone(&outer)),
             is_cut: AtomicBool::new(false),
             passed: AtomicU64::new(0),
+            markers: AtomicU64::new(0),
             rule: Mutex::new(Box::new(|_, _| true)),
         });
         let relay = Self { address, shared: Arc::clone(&shared), tasks: Mutex::default() };
@@ -51,6 +53,9 @@ impl Relay {
             let mut buffer = vec![0; 65_535];
             loop {
                 let Ok((len, from)) = shared.inner.recv_from(&mut buffer).await else { continue };
+                if shared.is_marker(&buffer[..len]) {
+                    continue;
+                }
                 *shared.client.lock().unwrap() = Some(from);
                 if shared.passes(Direction::ToServer, &buffer[..len]) {
                     let outer = Arc::clone(&shared.outer.lock().unwrap());
@@ -68,9 +73,26 @@ impl Relay {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
+    /// What comes for the client before it has sent anything goes there.
+    pub fn set_client(&self, client: SocketAddr) {
+        *self.shared.client.lock().unwrap() = Some(client);
+    }
+
     /// Nothing passes any more, or everything again.
     pub fn cut(&self, is_cut: bool) {
         self.shared.is_cut.store(is_cut, Ordering::Relaxed);
+    }
+
+    /// Waits until all that either end has sent so far has passed or been dropped.
+    pub async fn settle(&self) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let before = self.shared.markers.load(Ordering::Relaxed);
+        for address in [self.address, self.outer()] {
+            socket.send_to(MARKER, address).await.unwrap();
+        }
+        while self.shared.markers.load(Ordering::Relaxed) < before + 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 
     /// Datagrams that have passed so far.
@@ -97,6 +119,9 @@ impl Relay {
             let mut buffer = vec![0; 65_535];
             loop {
                 let Ok((len, from)) = outer.recv_from(&mut buffer).await else { continue };
+                if shared.is_marker(&buffer[..len]) {
+                    continue;
+                }
                 let client = *shared.client.lock().unwrap();
                 if let Some(client) = client.filter(|_| from == shared.server)
                     && shared.passes(Direction::ToClient, &buffer[..len])
@@ -108,7 +133,15 @@ impl Relay {
     }
 }
 
+/// A datagram that is the relay's own.
+const MARKER: &[u8] = b"all before this has been read";
+
 impl Shared {
+    fn is_marker(&self, datagram: &[u8]) -> bool {
+        self.markers.fetch_add(u64::from(datagram == MARKER), Ordering::Relaxed);
+        datagram == MARKER
+    }
+
     fn passes(&self, direction: Direction, datagram: &[u8]) -> bool {
         let passes = !self.is_cut.load(Ordering::Relaxed) && (self.rule.lock().unwrap())(direction, datagram);
         self.passed.fetch_add(u64::from(passes), Ordering::Relaxed);

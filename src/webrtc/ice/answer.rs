@@ -22,6 +22,9 @@ pub(crate) enum Refusal {
     /// There is nothing wrong with the check, but this end wants no datagrams from there any more (RFC 7675 §5.2).
     #[error("consent revoked")]
     Forbidden,
+    /// There is nothing wrong with the check, but this end has no room for another peer, or takes none any more.
+    #[error("no room for another peer")]
+    NoRoom,
 }
 
 impl Refusal {
@@ -33,12 +36,14 @@ impl Refusal {
             Self::Forbidden => 403,
             Self::UnknownAttributes => 420,
             Self::RoleConflict => 487,
+            // "The server has suffered a temporary error. The client should try again."
+            Self::NoRoom => 500,
         }
     }
 
     /// Whether the peer has proved to know the password, so that the answer can be signed with it.
     const fn is_authenticated(self) -> bool {
-        matches!(self, Self::UnknownAttributes | Self::RoleConflict | Self::Forbidden)
+        matches!(self, Self::UnknownAttributes | Self::RoleConflict | Self::Forbidden | Self::NoRoom)
     }
 }
 

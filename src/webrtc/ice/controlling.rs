@@ -133,6 +133,8 @@ pub(crate) enum Failure {
         "the service refused the ICE check (error {0}): it does not take connections by ticket, or is none of ours"
     )]
     Refused(u16),
+    #[error("the service has no room for another peer, or takes none any more: try again later")]
+    NoRoom,
     #[error("something else answers at that address: its responses are not signed with our password")]
     Integrity,
     #[error("the service does not know this connection any more: it was started again, or has given it up")]
@@ -279,7 +281,10 @@ impl ControllingAgent {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Failure> {
         let failure = match &self.phase {
             Phase::Checking(pairs) if pairs.iter().all(|pair| pair.is_over(now)) => {
-                let refused = pairs.iter().find_map(|pair| pair.refused).map(Failure::Refused);
+                let refused = pairs.iter().find_map(|pair| pair.refused).map(|code| match code {
+                    _ if code == Refusal::NoRoom.code() => Failure::NoRoom,
+                    code => Failure::Refused(code),
+                });
                 let unsigned = self.is_integrity_violated.then_some(Failure::Integrity);
                 Some(refused.or(unsigned).unwrap_or(Failure::NoAnswer))
             }

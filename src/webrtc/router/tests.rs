@@ -32,7 +32,7 @@ fn hello(port: u16) -> Datagram {
 
 fn peer(destination: &Destination) -> Option<u64> {
     match destination {
-        Destination::Peer(handle, _) => Some(handle.0),
+        Destination::Peer(handle, _) | Destination::PeerOrNewcomer(handle, _) => Some(handle.0),
         Destination::Stranger(_) | Destination::Nobody => None,
     }
 }
@@ -83,8 +83,14 @@ fn an_address_stays_with_the_peer_that_checks_from_it_and_goes_to_another_when_i
 fn a_hello_from_where_a_peer_without_signalling_was_may_be_another_peers() {
     let (mut router, now) = (router(), Instant::now());
     let old = router.insert_direct(now, address(1));
+    // A handshake in the clear, in the epoch of DTLS 1.2, and in that of 1.3.
+    let flights: [&[u8]; 3] = [&[22, 254, 253, 0, 0, 0], &[22, 254, 253, 0, 1, 0], &[0x2e, 1, 2, 3]];
+    let is_for_both = |router: &mut Router, flight| matches!(router.route(now, datagram(1, flight)), Destination::PeerOrNewcomer(handle, _) if handle == old);
+    assert!(flights.iter().all(|flight| !is_for_both(&mut router, flight)), "nobody else has begun");
     assert!(matches!(router.route(now, hello(1)), Destination::Stranger(_)));
-    assert_eq!(peer(&router.route(now, record(1))), Some(old.0));
+    assert!(flights.iter().all(|flight| is_for_both(&mut router, flight)));
+    assert!(matches!(router.route(now, record(1)), Destination::Peer(..)), "a newcomer has no data to send yet");
+    assert!(matches!(router.route(now, datagram(1, &[0x2f, 1, 2])), Destination::Peer(..)), "nor in DTLS 1.3");
     let unnamed = router.route(now, check(1, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"));
     assert_eq!(peer(&unnamed), Some(old.0), "its first check says what it is called");
     router.name(old, Naming::Confirmed { ufrag: "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa".into() });

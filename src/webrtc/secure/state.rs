@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
 
+use super::crossing::{Crossing, Recipient};
 use super::{Context, Progress};
 use crate::endpoint::{Findings, Naming};
 use crate::socket::{Datagram, Route};
@@ -36,6 +37,8 @@ pub(super) struct State {
     pub(super) outgoing: Vec<(Route, Vec<u8>)>,
     /// Addresses that this end asks, and that the system has not said to be unreachable.
     pub(super) asked: Vec<SocketAddr>,
+    /// The peer's own attempt to connect, while this end dials it.
+    pub(super) crossing: Option<Crossing>,
     /// When all must be connected.
     pub(super) connect_by: Option<Instant>,
     /// Whether the peer has ever sent a packet.
@@ -66,6 +69,14 @@ pub(super) enum Session {
 }
 
 impl State {
+    /// Says whom a datagram is for that has come from the peer's address.
+    pub(super) fn recipient(&mut self, datagram: &Datagram) -> Recipient {
+        match &mut self.crossing {
+            Some(crossing) => crossing.recipient(&datagram.bytes),
+            None => Recipient::Session,
+        }
+    }
+
     pub(super) fn on_datagram(
         &mut self,
         now: Instant,
@@ -104,7 +115,7 @@ impl State {
             match event {
                 Event::Connected(_) => {
                     progress.is_connected = true;
-                    self.connect_by = None;
+                    (self.connect_by, self.crossing) = (None, None);
                 }
                 Event::Packet(packet) => {
                     self.has_received = true;
@@ -128,6 +139,9 @@ impl State {
             }
             self.budget.on_sent(len);
             if let (Some(flight), Some(route)) = (dtls.poll_transmit(), self.route.filter(|_| !self.is_mute)) {
+                if let Some(crossing) = &mut self.crossing {
+                    crossing.on_sent(&flight);
+                }
                 self.outgoing.push((route, flight));
             }
         }
@@ -352,6 +366,8 @@ fn refused(failure: ice::Failure) -> TransportFailure {
         ice::Failure::NoAnswer => TransportFailure::NoAnswer,
         ice::Failure::ConsentRevoked => TransportFailure::ConsentRevoked,
         ice::Failure::ConsentExpired => TransportFailure::ConsentExpired,
-        failure @ (ice::Failure::Refused(_) | ice::Failure::Integrity) => TransportFailure::Broken(failure.to_string()),
+        failure @ (ice::Failure::Refused(_) | ice::Failure::NoRoom | ice::Failure::Integrity) => {
+            TransportFailure::Broken(failure.to_string())
+        }
     }
 }
