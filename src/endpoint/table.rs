@@ -407,13 +407,15 @@ impl Table {
         })
     }
 
-    /// Lets go of the association over plain UDP with this peer, if it has ended. Returns true if it has.
+    /// Lets go of associations over plain UDP with this peer that have ended. Returns true if there is one. There may be
+    /// several: one that has made way before is in the table until its driver is done.
     fn make_way(&mut self, remote: SocketAddr) -> bool {
         let has_ended = |shared: &Shared| {
             matches!(shared.transport, Transport::Plain(route) if route.remote == remote) && shared.has_ended()
         };
-        let found = self.associations.iter().find(|(_, shared)| has_ended(shared)).map(|(handle, _)| *handle);
-        found.inspect(|handle| self.router.remove(*handle)).is_some()
+        let (associations, router) = (&self.associations, &mut self.router);
+        let ended = associations.iter().filter(|(_, shared)| has_ended(shared));
+        ended.map(|(handle, _)| router.remove(*handle)).count() > 0
     }
 
     /// Whether one more peer without signalling may come from this address.
