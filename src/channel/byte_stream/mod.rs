@@ -47,8 +47,9 @@ use super::DataChannel;
 ///
 /// ```js
 /// const channel = connection.createDataChannel("log", { protocol: "narrowboat.stream.v1" });
-/// channel.onmessage = ({ data }) => (data.byteLength ?? data.size) ? take(data) : ended(); // text: the service reads no more
-/// channel.send(new ArrayBuffer(0)); // this end has ended, and still reads; the service closes the channel
+/// channel.binaryType = "arraybuffer"; // an empty message ends the service's direction; text says that it reads no more
+/// channel.onmessage = ({ data }) => data.byteLength ? take(data) : typeof data === "string" ? stopped() : ended();
+/// channel.send(new ArrayBuffer(0)); // ends the page's direction, once; the service closes the channel after both ends
 /// ```
 ///
 /// # Without half close
