@@ -371,6 +371,22 @@ async fn a_peer_that_closes_before_it_has_received_all_is_an_error_without_half_
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
+/// What it has read it has acknowledged, even if its acknowledgement would have waited.
+#[tokio::test]
+async fn a_peer_that_has_read_all_and_closes_is_the_end_without_half_close() {
+    let pair = Pair::new().await;
+    for round in 0..50 {
+        let (near, far) = pair.channel("plain").await;
+        let (mut near, mut far) = (near.into_byte_stream(), far.into_byte_stream());
+        near.write_all(&pattern(1000 + round)).await.unwrap();
+        let mut request = vec![0; 1000 + round];
+        soon(far.read_exact(&mut request)).await.unwrap();
+        far.write_all(&pattern(10)).await.unwrap();
+        drop(far);
+        assert_eq!(read_to_end(&mut near).await, (10, Ok(())), "round {round}");
+    }
+}
+
 #[tokio::test]
 async fn j18_text_on_a_byte_stream_is_an_error_and_no_bytes() {
     let pair = Pair::new().await;
