@@ -18,7 +18,8 @@ pub enum Reliability {
     /// Retransmitted until it is acknowledged or the association ends.
     #[default]
     Reliable,
-    /// Retransmitted at most this often; 0 sends each fragment once.
+    /// Retransmitted at most this often; 0 sends each fragment once. The last chunk of a stream may go once more if the stream
+    /// is reset before it is acknowledged: it then asks for its acknowledgement, which the peer may delay (RFC 7053).
     MaxRetransmits(u32),
     /// Abandoned once this long has passed since `send`, the time in the queue included.
     MaxLifetime(Duration),
