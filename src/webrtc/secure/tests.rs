@@ -331,3 +331,31 @@ fn k02_an_honest_peer_connects_within_that_limit_whoever_begins() {
         }
     }
 }
+
+/// A service on all addresses would answer from another one than the peer has asked, where a firewall stops it.
+#[test]
+fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
+    let local = Some(std::net::IpAddr::from([192, 0, 2, 200]));
+    for role in [Role::Active, Role::Passive] {
+        let mut server = Signalled::new(role, ExpectedPeer::Anyone);
+        let mut peer =
+            Dtls::new(server.now, parameters(ACTIVE, Versions::Both), Role::Active, ExpectedPeer::Anyone, false);
+        let mut inputs = vec![server.check()];
+        inputs.extend(peer.poll_transmit().map(|hello| Input::Datagram(datagram(CLIENT, &hello))));
+        for mut input in inputs {
+            let (Input::Datagram(datagram) | Input::Stun(datagram)) = &mut input;
+            datagram.route.local = local;
+            let progress =
+                server.secure.receive(server.now, std::iter::once(input), &mut Vec::new(), &mut Findings::default());
+            assert!(progress.failure.is_none());
+        }
+        let mut outgoing = Vec::new();
+        for _ in 0..30 {
+            server.now += Duration::from_millis(50);
+            server.secure.turn(server.now, &mut outgoing);
+        }
+        let routes: Vec<_> = outgoing.iter().filter(|(_, sent)| sent[0] >= 20).map(|(route, _)| *route).collect();
+        assert!(routes.len() > 1, "{role:?}: {} flights, none repeated", routes.len());
+        assert!(routes.iter().all(|route| (route.remote, route.local) == (CLIENT, local)), "{role:?}: {routes:?}");
+    }
+}
