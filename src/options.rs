@@ -71,7 +71,8 @@ impl ChannelOptions {
         self
     }
 
-    /// A message is given up after this many retransmissions; 0 sends it once. Takes the place of a
+    /// A message is given up after this many retransmissions; 0 sends it once. The last one before a close may be sent once
+    /// more, so that the close does not wait for an acknowledgement that the peer delays. Takes the place of a
     /// [`max_packet_life_time`](Self::max_packet_life_time): a channel has one or the other.
     #[must_use]
     pub fn max_retransmits(mut self, count: u32) -> Self {
