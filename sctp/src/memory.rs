@@ -58,6 +58,11 @@ impl MemoryBudget {
         self.used().saturating_add(BASE) <= self.0.max
     }
 
+    /// True if half of it is in use.
+    fn is_short(&self) -> bool {
+        self.used() >= self.max() / 2
+    }
+
     fn take(&self, bytes: usize) {
         self.0.used.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -93,7 +98,7 @@ impl Lease {
 
     /// True if the association may offer its peer a larger window.
     pub(crate) fn may_grow(&self) -> bool {
-        self.budget.as_ref().is_none_or(|budget| budget.used() < budget.max() / 2)
+        self.budget.as_ref().is_none_or(|budget| !budget.is_short())
     }
 
     /// Takes or gives back, so that what was taken covers what is used beside the base.
@@ -103,6 +108,10 @@ impl Lease {
         if wanted > self.taken {
             budget.take(wanted - self.taken);
             self.taken = wanted;
+        } else if used == 0 && self.taken > 0 && budget.is_short() {
+            // Others may need what an idle association keeps for its next packet.
+            budget.give_back(self.taken);
+            self.taken = 0;
         } else if self.taken - wanted > CHUNK {
             // One more is kept, so that use around a multiple does not touch the counter with each packet.
             let kept = if used == 0 { 0 } else { wanted + CHUNK };
@@ -159,6 +168,18 @@ mod tests {
         for used in [CHUNK - 1, CHUNK + 1, 10, CHUNK, 2 * CHUNK] {
             lease.cover(used);
             assert_eq!(budget.used(), before, "{used}");
+        }
+    }
+
+    #[test]
+    fn an_idle_association_keeps_a_step_only_while_there_is_plenty() {
+        for (max, kept) in [(4 << 20, CHUNK), (160 << 10, 0)] {
+            let budget = MemoryBudget::new(max);
+            let mut lease = Lease::new(&budget);
+            lease.cover(1);
+            assert_eq!(lease.taken, CHUNK, "{max}");
+            lease.cover(0);
+            assert_eq!((lease.taken, budget.used()), (kept, BASE + kept), "{max}");
         }
     }
 

@@ -1,5 +1,8 @@
 //! A panic while one association is served ends that association only; and what the system's errors mean for one.
 
+#[cfg(feature = "webrtc")]
+mod ways;
+
 use std::future::Future;
 use std::io;
 use std::time::Duration;
