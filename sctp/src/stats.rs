@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::Init;
+
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Why something from the peer was dropped. Nothing is dropped without being counted.
@@ -30,6 +32,11 @@ drop_reasons! {
     Malformed,
     /// A chunk of unknown type (RFC 9260 §3.2).
     UnknownChunk,
+    /// An optional parameter of an INIT or INIT ACK whose value has the wrong length. The rest of the chunk is used.
+    MalformedParameter,
+    /// A parameter of an INIT or INIT ACK of unknown type (RFC 9260 §3.2.1). The rest of the chunk is used, up to a parameter
+    /// that ends it.
+    UnknownParameter,
     /// A chunk that has no meaning in this state.
     UnexpectedChunk,
     /// A State Cookie that this end did not make, or made for someone else.
@@ -77,6 +84,18 @@ impl Drops {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
+    }
+
+    /// Counts the parameters of an INIT or INIT ACK that are not used.
+    pub(crate) fn add_parameters(&mut self, init: &Init<'_>) {
+        for (reason, number) in [
+            (DropReason::MalformedParameter, init.malformed_parameters),
+            (DropReason::UnknownParameter, init.unknown_parameters),
+        ] {
+            if let Some(count) = self.0.get_mut(reason as usize) {
+                *count += u64::from(number);
+            }
+        }
     }
 
     pub(crate) fn add(&mut self, reason: DropReason) {

@@ -297,7 +297,7 @@ impl Router {
         }
         let handle = match message.class {
             // A keepalive without a request: it says nothing.
-            Class::Indication => return Destination::Nobody,
+            Class::Indication => return self.drop_datagram(|counters| &counters.stun_indications),
             // The others are asked nothing, so that a response from there may be a newcomer's.
             Class::Success | Class::Error => self.owner(&source).filter(|handle| self.expects_response(*handle)),
             Class::Request => {

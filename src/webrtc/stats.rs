@@ -22,6 +22,8 @@ counters! {
     malformed_stun_attributes,
     /// Parts of peers' offers and answers that could not be read, were not needed, and were ignored.
     ignored_in_descriptions,
+    /// STUN indications: keepalives, which need no answer (RFC 8445 §11).
+    stun_indications,
     /// STUN responses dropped because they answer nothing that was asked, or were not signed.
     stray_stun_responses,
     /// DTLS datagrams dropped because nobody is known at their source, and they begin no handshake.

@@ -112,6 +112,7 @@ impl Association {
     /// An INIT when there is no association, or when both ends begin at the same time (§5.1 B, §5.2.1, §5.2.2).
     pub(super) fn on_init(&mut self, now: Instant, value: &[u8]) {
         let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        self.stats.drops.add_parameters(&init);
         if self.state == State::ShutdownAckSent {
             // §9.2: the peer has not heard that it is over.
             self.outbox.shutdown_ack = true;
@@ -160,6 +161,7 @@ impl Association {
             return self.drop_chunk(DropReason::UnexpectedChunk);
         }
         let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        self.stats.drops.add_parameters(&init);
         let refusal = match (negotiate::check(&init), init.cookie) {
             // §3.3.3: the peer has no tag to be told with, so its packet's is reflected.
             (Err(Refusal::Silent), _) => {

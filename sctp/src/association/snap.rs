@@ -67,6 +67,7 @@ impl Association {
             return Err(SignalledInitError::AlreadyBegun);
         }
         let init = Init::decode(&peer.value).map_err(|_| SignalledInitError::Malformed)?;
+        self.stats.drops.add_parameters(&init);
         self.handshake.peer_tag = init.initiate_tag;
         self.take_peer_side(Agreed::from_init(&self.config, &init), init.initial_tsn, init.a_rwnd);
         self.establish(now);

@@ -273,6 +273,7 @@ impl Endpoint {
         if !self.inits.take(now, peer.address.ip()) {
             return self.drop_datagram(DropReason::LimitReached);
         }
+        self.drops.add_parameters(&init);
         let config = self.config_for(peer);
         let refusal = match checked {
             Err(Refusal::Silent) => None,

@@ -50,6 +50,10 @@ pub struct Init<'a> {
     /// True if the sender of an INIT ACK has begun the association itself (RFC 9260 §5.2.1). Its INIT may have been lost, so
     /// that the peer would not know. It travels as padding (RFC 4820 §4), which other implementations skip.
     pub is_collision: bool,
+    /// Optional parameters that count as absent, because their value has the wrong length.
+    pub malformed_parameters: u32,
+    /// Parameters of unknown types, up to one that ends the processing of the chunk.
+    pub unknown_parameters: u32,
     parameters: &'a [u8],
 }
 
@@ -78,6 +82,8 @@ impl<'a> Init<'a> {
             has_host_name: false,
             zero_checksum: None,
             is_collision: false,
+            malformed_parameters: 0,
+            unknown_parameters: 0,
             parameters: &[],
         }
     }
@@ -99,10 +105,12 @@ impl<'a> Init<'a> {
             match parameter.kind {
                 ParameterType::STATE_COOKIE => init.cookie = init.cookie.or(Some(parameter.value)),
                 ParameterType::COOKIE_PRESERVATIVE => {
-                    init.cookie_preservative = init.cookie_preservative.or(exactly_u32(parameter.value));
+                    let value = init.number(parameter.value);
+                    init.cookie_preservative = init.cookie_preservative.or(value);
                 }
                 ParameterType::ZERO_CHECKSUM => {
-                    init.zero_checksum = init.zero_checksum.or(exactly_u32(parameter.value));
+                    let value = init.number(parameter.value);
+                    init.zero_checksum = init.zero_checksum.or(value);
                 }
                 ParameterType::PADDING => init.is_collision |= parameter.value == COLLISION,
                 ParameterType::HOST_NAME => init.has_host_name = true,
@@ -110,11 +118,23 @@ impl<'a> Init<'a> {
                     init.extensions = init.extensions.union(Extensions::from_chunk_types(parameter.value));
                 }
                 ParameterType::FORWARD_TSN => init.extensions = init.extensions.union(Extensions::FORWARD_TSN),
-                kind if !is_known(kind) && kind.unrecognized_action().stops() => break,
-                _ => {}
+                kind if is_known(kind) => {}
+                kind => {
+                    init.unknown_parameters += 1;
+                    if kind.unrecognized_action().stops() {
+                        break;
+                    }
+                }
             }
         }
         Ok(init)
+    }
+
+    /// Reads a parameter that is a number, or counts it.
+    fn number(&mut self, value: &[u8]) -> Option<u32> {
+        let number = value.try_into().ok().map(u32::from_be_bytes);
+        self.malformed_parameters += u32::from(number.is_none());
+        number
     }
 
     /// Appends the chunk as an INIT or INIT ACK. `unrecognized` is empty or what
@@ -194,10 +214,6 @@ const fn is_known(kind: ParameterType) -> bool {
     )
 }
 
-fn exactly_u32(value: &[u8]) -> Option<u32> {
-    value.try_into().ok().map(u32::from_be_bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::encode_unrecognized;
@@ -206,7 +222,7 @@ mod tests {
 
     /// All that can be compared: the bytes of the parameters differ where unknown ones are left out.
     fn without_bytes(init: Init<'_>) -> Init<'_> {
-        Init { parameters: &[], ..init }
+        Init { parameters: &[], malformed_parameters: 0, unknown_parameters: 0, ..init }
     }
 
     /// The fixed fields, then these parameters.
@@ -298,6 +314,7 @@ mod tests {
                 let init = Init::decode(&value).unwrap();
                 assert_eq!((init.cookie_preservative, init.zero_checksum), (None, None), "{kind:?} of {len} bytes");
                 assert_eq!(init.extensions, Extensions::FORWARD_TSN, "what follows {kind:?} is read");
+                assert_eq!(init.malformed_parameters, 1, "{kind:?} of {len} bytes is counted");
             }
         }
     }
@@ -312,6 +329,9 @@ mod tests {
         let read = |parts: &[&[u8]]| {
             let value = value(&parts.concat());
             let init = Init::decode(&value).unwrap();
+            let stops = parts.iter().position(|part| part[0] < 0x80).map_or(parts.len(), |at| at + 1);
+            let unknown = parts[..stops].iter().filter(|part| part[0] != 0xC0).count();
+            assert_eq!(init.unknown_parameters as usize, unknown, "all up to the end are counted");
             (!init.extensions.is_empty(), init.unrecognized().map(<[u8]>::to_vec).collect::<Vec<_>>())
         };
         assert_eq!(read(&[&skip_silent, &forward_tsn]), (true, vec![]));
