@@ -51,6 +51,11 @@ pub struct Config {
     pub sack_delay_max: Duration,
     /// Time-outs in a row after which the peer counts as unreachable (Association.Max.Retrans). Default 10.
     pub association_max_retransmits: u32,
+    /// Time for which everything goes unanswered, after which the peer counts as unreachable, though it was not asked
+    /// `association_max_retransmits` times; 1 s to 1 h. Default `None`: the number alone decides. An idle peer is asked at least
+    /// each third of this time, so it is noticed after four thirds, and a retransmission time-out, that it has vanished. An
+    /// outage of three quarters of this time is survived, because what was lost is sent again each quarter.
+    pub association_timeout: Option<Duration>,
     /// How often INIT and COOKIE ECHO are repeated (Max.Init.Retransmits). Default 8.
     pub init_max_retransmits: u32,
     /// Idle time after which the peer is asked for a sign of life (HB.interval); `None` never asks. Default 15 s;
@@ -102,6 +107,7 @@ impl Default for Config {
             rto_max: Duration::from_secs(10),
             sack_delay_max: Duration::from_millis(20),
             association_max_retransmits: 10,
+            association_timeout: None,
             init_max_retransmits: 8,
             heartbeat_interval: Some(Duration::from_secs(15)),
             cookie_lifetime: Duration::from_secs(60),
@@ -180,6 +186,10 @@ impl Config {
         check(delay <= second / 2, "sack_delay_max", delay, "0 to 500 ms (RFC 9260 §6.2)")?;
         let retransmits = self.association_max_retransmits;
         check((1..=100).contains(&retransmits), "association_max_retransmits", retransmits, "1 to 100")?;
+        if let Some(timeout) = self.association_timeout {
+            let is_valid = (second..=3600 * second).contains(&timeout);
+            check(is_valid, "association_timeout", timeout, "1 s to 1 h, or None")?;
+        }
         let retransmits = self.init_max_retransmits;
         check((1..=100).contains(&retransmits), "init_max_retransmits", retransmits, "1 to 100")?;
         if let Some(interval) = self.heartbeat_interval {
@@ -207,7 +217,7 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Config);
-        let refused: [(&str, Spoil); 10] = [
+        let refused: [(&str, Spoil); 12] = [
             ("local_port", |c| c.local_port = 0),
             ("mtu", |c| c.mtu = 575),
             ("mtu", |c| c.mtu = 65_488),
@@ -216,6 +226,8 @@ mod tests {
             ("rto_min", |c| c.rto_min = Duration::from_secs(2)),
             ("sack_delay_max", |c| c.sack_delay_max = Duration::from_millis(501)),
             ("heartbeat_interval", |c| c.heartbeat_interval = Some(Duration::ZERO)),
+            ("association_timeout", |c| c.association_timeout = Some(Duration::from_millis(999))),
+            ("association_timeout", |c| c.association_timeout = Some(Duration::from_millis(3_600_001))),
             ("max_burst", |c| c.max_burst = 3),
             ("shutdown_max", |c| c.shutdown_max = Duration::ZERO),
         ];

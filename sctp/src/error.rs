@@ -181,8 +181,11 @@ pub enum TransportFailure {
     /// The secure handshake, or the connection after it, failed for this reason.
     #[error("the secure connection failed: {0}")]
     Broken(String),
-    /// The peer has not consented to receive for thirty seconds (RFC 7675 §5.1): it is gone, or its network is.
-    #[error("the peer has not been heard of for thirty seconds: connect again when it, or its network, is back")]
+    /// The peer has not consented to receive for as long as consent lasts, thirty seconds unless configured otherwise
+    /// (RFC 7675 §5.1): it is gone, or its network is.
+    #[error(
+        "the peer has not been heard of for as long as consent lasts: connect again when it, or its network, is back"
+    )]
     ConsentExpired,
     /// The peer is there but wants no more datagrams of this connection (RFC 7675 §5.2), because it does not know it any more.
     #[error("the peer does not know this connection any more, most likely because it was started again: connect anew")]

@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 
+/// Time-outs in a row after which the path may be another one, or none: one is often the loss of a single packet.
+const SUSPECT_ERRORS: u32 = 2;
+
 /// What an association knows of its path. RFC 9260 allows several; under UDP and DTLS there is one.
 #[derive(Debug)]
 pub(crate) struct Path {
@@ -19,6 +22,11 @@ pub(crate) struct Path {
     /// When the last of them was counted.
     counted_at: Option<Instant>,
     error_count_max: u32,
+    /// When the first of what these time-outs were for was sent.
+    unanswered_since: Option<Instant>,
+    unanswered_max: Option<Duration>,
+    /// True if there were [`SUSPECT_ERRORS`] time-outs in a row, and nobody has asked since.
+    is_suspect: bool,
     /// The HEARTBEAT that waits for its answer.
     heartbeat: Option<Heartbeat>,
     /// What the last probe of another path asked.
@@ -42,6 +50,9 @@ impl Path {
             error_count: 0,
             counted_at: None,
             error_count_max: config.association_max_retransmits,
+            unanswered_since: None,
+            unanswered_max: config.association_timeout,
+            is_suspect: false,
             heartbeat: None,
             probe: None,
             is_proven: false,
@@ -66,6 +77,8 @@ impl Path {
     /// The peer has shown that it is there (RFC 9260 §8.1).
     pub(crate) fn on_sign_of_life(&mut self) {
         self.error_count = 0;
+        self.unanswered_since = None;
+        self.is_suspect = false;
     }
 
     /// What was sent at `since` went unanswered until `now`. Returns true if the peer counts as unreachable from now on.
@@ -81,7 +94,23 @@ impl Path {
         self.counted_at = Some(now);
         self.rto.back_off();
         self.error_count = self.error_count.saturating_add(1);
-        self.error_count > self.error_count_max
+        self.is_suspect |= self.error_count == SUSPECT_ERRORS;
+        let since = *self.unanswered_since.get_or_insert(since.unwrap_or(now));
+        self.error_count > self.error_count_max || self.unanswered_max.is_some_and(|max| now >= since + max)
+    }
+
+    /// How long the answer to what is sent now is waited for. A peer that has little time is asked each quarter of it, and at
+    /// its end.
+    pub(crate) fn answer_time(&self, now: Instant) -> Duration {
+        let Some(max) = self.unanswered_max else { return self.rto.current() };
+        let timeout = self.rto.current().min((max / 4).max(self.rto.without_back_off()));
+        let left = self.unanswered_since.map(|since| (since + max).saturating_duration_since(now));
+        left.map_or(timeout, |left| timeout.min(left))
+    }
+
+    /// Returns `true` once after two time-outs in a row.
+    pub(crate) fn take_suspicion(&mut self) -> bool {
+        std::mem::take(&mut self.is_suspect)
     }
 
     pub(crate) fn on_heartbeat_sent(&mut self, now: Instant, nonce: u64) {
@@ -98,7 +127,7 @@ impl Path {
     pub(crate) fn on_heartbeat_ack(&mut self, now: Instant, nonce: u64) -> Option<Duration> {
         let heartbeat = self.heartbeat.filter(|heartbeat| heartbeat.nonce == nonce)?;
         self.heartbeat = None;
-        self.error_count = 0;
+        self.on_sign_of_life();
         Some(now.saturating_duration_since(heartbeat.sent_at))
     }
 

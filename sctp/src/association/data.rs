@@ -152,7 +152,7 @@ impl Association {
             self.timers.stop(Timer::T3Rtx);
         } else if advanced || !self.timers.is_armed(Timer::T3Rtx) {
             // R3.
-            self.timers.start(Timer::T3Rtx, now, self.path.rto.current());
+            self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
         }
         self.schedule_probe(now);
         if advanced {
@@ -165,7 +165,7 @@ impl Association {
     pub(super) fn on_send_progress(&mut self, now: Instant) {
         let restarts = self.sender.take_t3_restart();
         if self.sender.has_outstanding() && (restarts || !self.timers.is_armed(Timer::T3Rtx)) {
-            self.timers.start(Timer::T3Rtx, now, self.path.rto.current());
+            self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
         }
         self.timers.put(Timer::WindowProbe, self.sender.window_probe_at(now, &self.path.rto));
         self.advance_resets();

@@ -52,7 +52,10 @@ impl Association {
     /// The next HEARTBEAT comes after the configured idle time and one time-out, give or take half of the latter: the peers
     /// of a service that was started again then do not ask at the same time for ever (§8.3).
     pub(super) fn schedule_heartbeat(&mut self, now: Instant) {
-        let Some(interval) = self.config.heartbeat_interval else { return self.timers.stop(Timer::Heartbeat) };
+        let config = &self.config;
+        // A peer that has vanished is to be noticed within a certain time, if so configured.
+        let interval = config.heartbeat_interval.into_iter().chain(config.association_timeout.map(|max| max / 3)).min();
+        let Some(interval) = interval else { return self.timers.stop(Timer::Heartbeat) };
         let rto = self.path.rto.current();
         let jitter = rto.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
         self.timers.set(Timer::Heartbeat, now + interval + rto / 2 + jitter);
@@ -72,7 +75,7 @@ impl Association {
             let nonce = self.rng.next_u64();
             self.path.on_heartbeat_sent(now, nonce);
             self.outbox.heartbeat = Some(nonce);
-            self.timers.start(Timer::Heartbeat, now, self.path.rto.current());
+            self.timers.start(Timer::Heartbeat, now, self.path.answer_time(now));
         }
     }
 

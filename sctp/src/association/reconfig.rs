@@ -217,6 +217,6 @@ impl Association {
         } else if self.is_silent_too_long(now, Timer::Reconfig) {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
-        self.timers.start(Timer::Reconfig, now, self.path.rto.current());
+        self.timers.start(Timer::Reconfig, now, self.path.answer_time(now));
     }
 }

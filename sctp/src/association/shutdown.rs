@@ -165,7 +165,7 @@ impl Association {
             State::ShutdownAckSent => self.outbox.shutdown_ack = true,
             _ => return,
         }
-        self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
+        self.timers.start(Timer::T2Shutdown, now, self.path.answer_time(now));
     }
 
     pub(super) fn on_t5_timeout(&mut self) {

@@ -66,7 +66,7 @@ impl Association {
         self.timers.stop(Timer::Rack);
         self.timers.stop(Timer::TailLossProbe);
         if self.sender.has_outstanding() {
-            self.timers.start(Timer::T3Rtx, now, self.path.rto.current());
+            self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
         }
     }
 
