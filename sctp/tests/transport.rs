@@ -101,3 +101,20 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
         assert!(!pair.ends[0].take_path_proof(), "it is told once");
     }
 }
+
+/// What this end could not go on with is no reason for the peer to wait: what it can still send is an ABORT.
+#[test]
+fn a_transport_that_this_end_has_broken_leaves_the_peer_an_abort() {
+    let mut pair = Pair::connected(Config::default());
+    let failure = TransportFailure::Broken("a test".to_owned());
+    pair.ends[0].transport_failed(failure.clone());
+    pair.run_for(100 * MS);
+    assert_eq!(closed(&pair, 0), Some(CloseReason::Transport(failure.clone())));
+    assert!(matches!(closed(&pair, 1), Some(CloseReason::PeerAbort { .. })), "{:?}", closed(&pair, 1));
+    // Nobody is there yet who could be told.
+    let mut pair = Pair::new();
+    pair.ends[0].transport_failed(failure);
+    let sent = pair.trace.len();
+    pair.run_for(5 * MS);
+    assert_eq!(pair.trace.len(), sent);
+}

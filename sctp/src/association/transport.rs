@@ -9,12 +9,16 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, TransportFailure};
 use crate::path::Path;
-use crate::wire::{ChunkType, encode_heartbeat};
+use crate::wire::{Cause, ChunkType, encode_heartbeat};
 
 impl Association {
     /// Nothing can be sent any more. A peer that closes its transport while it waits for nothing but SHUTDOWN COMPLETE
     /// has had all that it wanted (RFC 9260 §9.2).
+    /// After a failure of this end an ABORT may still get through, and spares the peer its time-outs.
     pub(super) fn end_with_transport(&mut self, failure: TransportFailure) {
+        if matches!(failure, TransportFailure::Broken(_)) && !self.is_over && self.handshake.peer_tag != 0 {
+            self.push_abort(Cause::UserInitiatedAbort(b"the transport failed"));
+        }
         self.close(match failure {
             TransportFailure::ClosedByPeer if self.state == State::ShutdownAckSent => CloseReason::Shutdown,
             failure => CloseReason::Transport(failure),
