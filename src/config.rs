@@ -1,6 +1,7 @@
 //! Limits of an endpoint, all in one place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use narrowboat_sctp::ConfigError;
 
@@ -9,6 +10,11 @@ use crate::memory::default_memory_max;
 /// Longest DATA_CHANNEL_OPEN: label and protocol of 65,535 bytes each (RFC 8832 §5.1). A peer may always send one,
 /// however small the messages that this end takes.
 const OPEN_SIZE_MAX: usize = 12 + 2 * 65_535;
+
+/// Firefox checks every 4 to 6 s: an answered check may be lost.
+const CONSENT_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+/// RFC 7675 §5.1.
+const CONSENT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// What an endpoint, its associations and their channels may use. Every limit has a default and a reason; the ranges
 /// are checked when the endpoint is made.
@@ -27,6 +33,18 @@ pub struct Config {
     pub association: narrowboat_sctp::Config,
     /// The channels of each association: how many, how large their messages, how long a close may take.
     pub channels: narrowboat_dcep::Config,
+    /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`: as the RFCs have it.
+    ///
+    /// - Over DTLS this is how long consent lasts (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks that a
+    ///   browser makes, Chromium every 2.7 s and Firefox every 4 to 6 s, or by the answers to those of a client of this
+    ///   crate. With 10 s, one lost check of Firefox may end an association; with 13 s, two in a row do.
+    /// - Over plain UDP it is the [`association_timeout`](narrowboat_sctp::Config::association_timeout), unless that is set. By
+    ///   default the number of retransmissions decides: a peer is given up after a minute with something on its way to it, and
+    ///   after three minutes without.
+    ///
+    /// A page that ends its connection, or is left, is noticed at once; this is for those that vanish. A short time ends
+    /// associations in outages that they would have survived.
+    pub consent_timeout: Option<Duration>,
     /// Associations at the same time. Default 65,536.
     pub associations_max: usize,
     /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
@@ -61,6 +79,7 @@ impl Default for Config {
         Self {
             association: narrowboat_sctp::Config::default(),
             channels: narrowboat_dcep::Config::default(),
+            consent_timeout: None,
             associations_max: 65_536,
             associations_per_address_max: 1024,
             inits_per_second_max: 50_000,
@@ -92,6 +111,12 @@ impl Config {
         ] {
             check(rate != 0, field, rate as usize, "1 or more")?;
         }
+        if let Some(timeout) = self.consent_timeout {
+            let is_valid = (CONSENT_TIMEOUT_MIN..=CONSENT_TIMEOUT_MAX).contains(&timeout);
+            let error =
+                ConfigError { field: "consent_timeout", value: format!("{timeout:?}"), range: "10 to 30 s, or None" };
+            is_valid.then_some(()).ok_or(error)?;
+        }
         check(self.memory_max >= 1 << 20, "memory_max", self.memory_max, "1 MiB or more")?;
         check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
         for (size, field) in
@@ -117,7 +142,10 @@ impl Config {
 
     pub(crate) fn endpoint(&self, accept: bool) -> narrowboat_sctp::EndpointConfig {
         narrowboat_sctp::EndpointConfig {
-            association: Arc::new(self.association()),
+            association: Arc::new(narrowboat_sctp::Config {
+                association_timeout: self.association.association_timeout.or(self.consent_timeout),
+                ..self.association()
+            }),
             accept,
             associations_max: self.associations_max,
             associations_per_address_max: self.associations_per_address_max,
@@ -145,12 +173,14 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Config);
-        let refused: [(&str, Spoil); 10] = [
+        let refused: [(&str, Spoil); 12] = [
             ("message_size_max", |c| c.channels.message_size_max = 0),
             ("associations_max", |c| c.associations_max = 0),
             ("associations_per_address_max", |c| c.associations_per_address_max = 0),
             ("inits_per_second_max", |c| c.inits_per_second_max = 0),
             ("out_of_the_blue_per_second_max", |c| c.out_of_the_blue_per_second_max = 0),
+            ("consent_timeout", |c| c.consent_timeout = Some(Duration::from_millis(9999))),
+            ("consent_timeout", |c| c.consent_timeout = Some(Duration::from_millis(30_001))),
             ("memory_max", |c| c.memory_max = (1 << 20) - 1),
             ("accept_queue_max", |c| c.accept_queue_max = 0),
             ("socket_receive_buffer", |c| c.socket_receive_buffer = 65_535),
@@ -171,6 +201,22 @@ mod tests {
             config.channels.message_size_max = size;
             config.validate().unwrap();
             assert!(config.association().receive_message_size_max > size);
+        }
+    }
+
+    #[test]
+    fn consent_is_the_timeout_of_plain_associations_unless_they_have_their_own() {
+        let second = Duration::from_secs(1);
+        for (consent, own, expected) in [
+            (None, None, None),
+            (Some(10 * second), None, Some(10 * second)),
+            (Some(10 * second), Some(second), Some(second)),
+        ] {
+            let mut config = Config { consent_timeout: consent, ..Config::default() };
+            config.association.association_timeout = own;
+            config.validate().unwrap();
+            assert_eq!(config.endpoint(true).association.association_timeout, expected);
+            assert_eq!(config.association().association_timeout, own, "over DTLS consent decides");
         }
     }
 }

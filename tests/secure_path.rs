@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use narrowboat::error::{CloseReason, ConnectError, TransportFailure};
-use narrowboat::{Association, DtlsVersion, Endpoint, Identity, Ticket};
+use narrowboat::{Association, Config, DtlsVersion, Endpoint, Identity, Ticket};
 use secure::relay::{Direction, Relay};
 use secure::{Pair, bind, builder, soon, transfer, within};
 
@@ -124,6 +124,78 @@ async fn k05_a_peer_that_is_not_heard_of_for_thirty_seconds_is_given_up_with_a_r
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(relay.passed(), passed);
     soon(async { tokio::join!(pair.client.wait_idle(), pair.server.wait_idle()) }).await;
+}
+
+/// Ten seconds, the least that may be configured, instead of thirty, and of more than a minute over plain UDP.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k05_consent_timeout_is_kept_by_both_ends_over_dtls_and_over_plain_udp() {
+    let config = || Config { consent_timeout: Some(Duration::from_secs(10)), ..Config::default() };
+    let vanish = async |relay: &Relay, a: &Association, b: &Association| {
+        let channel = soon(a.open_channel("quiet")).await.unwrap();
+        let far = soon(b.accept_channel()).await.unwrap();
+        channel.send("before").await.unwrap();
+        soon(far.recv()).await.unwrap().unwrap();
+        let since = Instant::now();
+        relay.cut(true);
+        let reasons = within(60, async { tokio::join!(a.closed(), b.closed()) }).await;
+        (reasons, since.elapsed())
+    };
+    let secure = async {
+        let server = builder().config(config()).build().unwrap();
+        let relay = Relay::to(server.local_address()).await;
+        let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
+        let pair = Pair::by(builder().config(config()).build().unwrap(), server, &ticket).await;
+        vanish(&relay, &pair.a, &pair.b).await
+    };
+    let plain = async {
+        let bind = || Endpoint::builder().bind("127.0.0.1:0").config(config()).accept_plain().build().unwrap();
+        let (client, server) = (bind(), bind());
+        let relay = Relay::to(server.local_address()).await;
+        let (a, incoming) = soon(async { tokio::join!(client.connect(relay.address), server.accept()) }).await;
+        let (a, b) = (a.unwrap(), incoming.unwrap().await.unwrap());
+        vanish(&relay, &a, &b).await
+    };
+    let ((secure, secure_after), (plain, plain_after)) = tokio::join!(secure, plain);
+    let expired = CloseReason::Transport(TransportFailure::ConsentExpired);
+    assert_eq!(secure, (expired.clone(), expired));
+    assert_eq!(plain, (CloseReason::PeerUnreachable, CloseReason::PeerUnreachable));
+    // With the defaults it takes at least twenty seconds, and sixty.
+    assert!(secure_after > Duration::from_secs(3) && secure_after < Duration::from_secs(20), "{secure_after:?}");
+    assert!(plain_after > Duration::from_secs(9) && plain_after < Duration::from_secs(30), "{plain_after:?}");
+}
+
+/// The next check of consent would come four to six seconds after the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn k11_a_client_checks_its_path_when_two_time_outs_went_unanswered() {
+    let (pair, relay) = relayed().await;
+    let (near, _far) = pair.channel("unanswered").await;
+    let (sender, mut checks) = tokio::sync::mpsc::unbounded_channel();
+    let is_cut = Arc::new(AtomicBool::new(false));
+    let cuts = Arc::clone(&is_cut);
+    relay.rule(move |direction, datagram| {
+        let is_check = datagram.starts_with(&[0, 1]);
+        if is_check && direction == Direction::ToServer {
+            let _ = sender.send(Instant::now());
+        }
+        // Checks and their answers, whose first byte is 0 or 1, pass.
+        datagram[0] < 2 || !cuts.load(Ordering::Relaxed)
+    });
+    // Until the checks that follow the handshake are over.
+    let mut last = soon(checks.recv()).await.unwrap();
+    let last = soon(async {
+        loop {
+            let next = checks.recv().await.unwrap();
+            if next - std::mem::replace(&mut last, next) > Duration::from_secs(3) {
+                break next;
+            }
+        }
+    })
+    .await;
+    is_cut.store(true, Ordering::Relaxed);
+    near.send("unanswered").await.unwrap();
+    let next = soon(checks.recv()).await.unwrap();
+    assert!(pair.a.stats().t3_expirations >= 2);
+    assert!(next - last < Duration::from_millis(3900), "{:?}", next - last);
 }
 
 /// Without signalling a check is answered from what is in it, and so are those of an association that the service had before it

@@ -323,10 +323,10 @@ impl Inner {
         }
     }
 
-    /// Fires what is due.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    /// Fires what is due. Returns `true` if the path to the peer should be checked.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
         if self.is_failed {
-            return;
+            return false;
         }
         if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.core.handle_timeout(now);
@@ -334,6 +334,7 @@ impl Inner {
         if self.channels.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.channels.handle_timeout(now, &mut self.core);
         }
+        self.core.take_path_suspicion()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {

@@ -207,19 +207,32 @@ impl Shared {
         #[cfg(test)]
         self.inject(Fault::Turn);
         inner.on_sent(&mut wakers);
-        inner.handle_timeout(now);
+        let is_suspect = inner.handle_timeout(now);
         inner.settle(now, &mut wakers);
         let transmit = inner.poll_transmit(now, max_datagrams, buffer);
         inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
-        let has_more = inner.settle(now, &mut wakers);
+        let has_more = inner.settle(now, &mut wakers) || is_suspect;
         self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
         let turn = Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
         // This is the driver, about to look again or to wait until the deadline: what it did itself is no news to it.
         inner.has_work = false;
         drop(inner);
         wake(&mut wakers);
+        if is_suspect {
+            self.check_path(now);
+        }
         turn
+    }
+
+    /// Whoever carries the packets finds out whether the peer is still where they go.
+    fn check_path(&self, now: Instant) {
+        match &self.transport {
+            Transport::Plain(_) => {}
+            #[cfg(feature = "webrtc")]
+            Transport::Secure(secure) => secure.check_at_once(now),
+        }
+        let _ = now;
     }
 
     /// The system has refused a datagram. One that is too large ends the association, because it is refused each time that
@@ -268,9 +281,9 @@ impl Shared {
         self.read(|inner| inner.network_error = None);
     }
 
-    /// The endpoint's socket cannot be used any more.
+    /// The endpoint receives nothing any more.
     pub(crate) fn on_socket_failed(&self, error: &io::Error) {
-        let text = format!("the endpoint's socket failed ({error}): make another endpoint");
+        let text = format!("the endpoint cannot receive any more ({error}): make another one");
         self.command(|inner, _| inner.on_transport_failed(TransportFailure::Broken(text)));
     }
 
@@ -288,7 +301,8 @@ impl Shared {
         }
     }
 
-    fn on_panic(&self) {
+    /// A panic while this association was served: it ends.
+    pub(crate) fn on_panic(&self) {
         tracing::error!(remote = %self.transport.remote_address(), "a fault has ended an association: please report it");
         let mut wakers = Vec::new();
         let mut inner = self.lock();

@@ -21,7 +21,7 @@ use crate::error::{BindError, ConnectError, SignalError};
 use crate::waiters::Interest;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, ExpectedPeer, Parameters, Version, Versions};
-use crate::webrtc::ice::{ControllingAgent, Credentials};
+use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
 use crate::webrtc::{self, Admitted, Context, Identity, Lobby, Reachability, Secure, SecureCounters};
 
 /// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
@@ -59,6 +59,7 @@ impl SecurePart {
             parameters: Arc::new(parameters),
             prefixes,
             counters: Arc::new(SecureCounters::default()),
+            consent_timeout: config.consent_timeout.unwrap_or(CONSENT_TIMEOUT),
             reachability: Reachability::new(now(), &draw_seed().map_err(BindError::Random)?),
         };
         let keys = CookieKeys::new(now(), draw_seed().map_err(BindError::Random)?);
@@ -172,7 +173,7 @@ impl Core {
             return Err(ConnectError::OutOfMemory);
         }
         let handle = router.insert_asked(now, addresses, local.ufrag()).map_err(ConnectError::AlreadyConnected)?;
-        let agent = ControllingAgent::new(now, local, remote, addresses, seed);
+        let agent = ControllingAgent::new(now, local, remote, addresses, part.context.consent_timeout, seed);
         let secure = Secure::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
         let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config);
         drop(table);

@@ -272,6 +272,7 @@ mod tests {
             parameters: parameters(PASSIVE, Versions::Both),
             prefixes: Prefixes::default(),
             counters: Arc::new(SecureCounters::default()),
+            consent_timeout: crate::webrtc::ice::CONSENT_TIMEOUT,
             reachability: Reachability::new(now, &[3; 32]),
         });
         let mut lobby = Lobby::new(now, context, 7);

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::admission::{Salted, Source};
-use super::ice::CONSENT_LIFETIME;
+use super::ice::CONSENT_TIMEOUT;
 
 /// How many addresses are watched at once. When more than that have lost their association at a time, the others follow when
 /// these have gone.
@@ -148,7 +148,7 @@ fn oldest_unproved(set: &[Option<Watched>]) -> Option<usize> {
 
 impl Watched {
     fn is_fresh(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.heard_at) < CONSENT_LIFETIME
+        now.saturating_duration_since(self.heard_at) < CONSENT_TIMEOUT
     }
 }
 

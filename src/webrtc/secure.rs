@@ -21,7 +21,7 @@ use super::Reachability;
 use super::admission::{Budget, HELLO_WORTH_A_FLIGHT};
 use super::direct::Prefixes;
 use super::dtls::{Dtls, ExpectedPeer, Parameters, Role};
-use super::ice::{self, Checked, ControllingAgent, Credentials, LiteAgent};
+use super::ice::{Checked, ControllingAgent, Credentials, LiteAgent};
 use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
 use super::stun::{Class, Message};
@@ -38,6 +38,8 @@ pub(crate) struct Context {
     pub(crate) parameters: Arc<Parameters>,
     pub(crate) prefixes: Prefixes,
     pub(crate) counters: Arc<SecureCounters>,
+    /// How long a check, or the answer to one, counts.
+    pub(crate) consent_timeout: Duration,
     /// The secret that proofs of an address come from.
     pub(crate) reachability: Reachability,
 }
@@ -71,7 +73,7 @@ impl Secure {
         local: Credentials,
         patience: Duration,
     ) -> Self {
-        let agent = Agent::Lite(Box::new(LiteAgent::new(now, local, patience)));
+        let agent = Agent::Lite(Box::new(LiteAgent::new(now, local, patience, context.consent_timeout)));
         Self::new(handle, context, agent, Session::Undescribed(Vec::new()))
     }
 
@@ -101,7 +103,7 @@ impl Secure {
         route: Route,
         dtls: Box<Dtls>,
     ) -> Self {
-        let agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, ice::CONSENT_LIFETIME)));
+        let agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, context.consent_timeout)));
         let secure = Self::new(handle, context, agent, Session::Running(dtls));
         secure.lock().route = Some(route);
         secure
@@ -132,7 +134,7 @@ impl Secure {
         if !state.crossing.as_ref().is_some_and(is_expected) {
             return Err(dtls);
         }
-        state.agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, ice::CONSENT_LIFETIME)));
+        state.agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, self.context.consent_timeout)));
         state.session = Session::Running(dtls);
         (state.route, state.crossing, state.connect_by) = (Some(route), None, None);
         Ok(())
@@ -155,6 +157,14 @@ impl Secure {
         state.begin_if_possible(now, &self.context);
         if let (Session::Undescribed(early), Session::Running(dtls)) = (before, &mut state.session) {
             early.iter().for_each(|datagram| dtls.handle_datagram(now, &datagram.bytes));
+        }
+    }
+
+    /// The peer has not answered for a while. A client asks at once whether it is still there, and shows it where this end is
+    /// now: the path may be dead, or a NAT between may have given this end another port.
+    pub(crate) fn check_at_once(&self, now: Instant) {
+        if let Agent::Controlling(agent) = &mut self.lock().agent {
+            agent.check_at_once(now);
         }
     }
 

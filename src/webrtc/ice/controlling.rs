@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{CONSENT_LIFETIME, Credentials, Refusal, answer};
+use super::{Credentials, Refusal, answer};
 use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
 
 /// How many addresses of the peer are tried. More than that is no machine's list of interfaces.
@@ -29,6 +29,9 @@ const LAST_WAIT: u32 = 16;
 
 /// Basic time between checks of consent; each is 0.8 to 1.2 times that (RFC 7675 §5.1).
 const CONSENT_PERIOD: Duration = Duration::from_secs(5);
+
+/// What is left of a consent for the answer to the second of two checks, if the first was lost.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// Time between checks during the handshake: half of what a newcomer is to wait at most.
 const HANDSHAKE_PERIOD: Duration = Duration::from_secs(1);
@@ -55,6 +58,8 @@ pub(crate) struct ControllingAgent {
     key: Key,
     tiebreaker: u64,
     rng: StdRng,
+    /// How long an answer counts.
+    consent: Duration,
     phase: Phase,
     /// A response came that the password has not signed (RFC 8489 §9.1.4).
     is_integrity_violated: bool,
@@ -82,6 +87,8 @@ struct Pair {
 #[derive(Debug)]
 struct Consent {
     address: SocketAddr,
+    /// How long an answer counts.
+    timeout: Duration,
     /// Whether the peer has answered a check with USE-CANDIDATE.
     is_nominated: bool,
     /// Until then, checks repeat after this.
@@ -103,7 +110,7 @@ struct Consent {
 pub(crate) enum Answered {
     /// The first one: this address works, and DTLS may begin (RFC 8445 §12.1).
     Selected(SocketAddr),
-    /// The peer consents for another 30 seconds.
+    /// The peer goes on consenting.
     Consent,
     /// The peer refused a check; unless another address answers, that is how it ends.
     Refused(u16),
@@ -139,18 +146,19 @@ pub(crate) enum Failure {
     Integrity,
     #[error("the service does not know this connection any more: it was started again, or has given it up")]
     ConsentRevoked,
-    #[error("no consent for 30 seconds: the service is gone, or the network between")]
+    #[error("no answer for as long as consent lasts: the service is gone, or the network between")]
     ConsentExpired,
 }
 
 impl ControllingAgent {
     /// An agent that checks these addresses, the first of them at once. The seed must be unpredictable: transaction ids
-    /// come from it, which keep off-path attackers from answering.
+    /// come from it, which keep off-path attackers from answering. Each answer is good for `consent`.
     pub(crate) fn new(
         now: Instant,
         local: Credentials,
         remote: Credentials,
         addresses: &[SocketAddr],
+        consent: Duration,
         seed: [u8; 32],
     ) -> Self {
         let mut rng = StdRng::from_seed(seed);
@@ -165,7 +173,8 @@ impl ControllingAgent {
         }
         let tiebreaker = rng.next_u64();
         let key = Key::new(remote.pwd());
-        Self { local, remote, key, tiebreaker, rng, phase: Phase::Checking(pairs), is_integrity_violated: false }
+        let phase = Phase::Checking(pairs);
+        Self { local, remote, key, tiebreaker, rng, consent, phase, is_integrity_violated: false }
     }
 
     /// The address that answered first, if one has.
@@ -339,6 +348,7 @@ impl ControllingAgent {
         }
         self.phase = Phase::Selected(Consent {
             address: source,
+            timeout: self.consent,
             is_nominated: false,
             is_secure: false,
             rto: RTO_INITIAL,
@@ -346,7 +356,7 @@ impl ControllingAgent {
             revocations: 0,
             next_check: now,
             is_urgent: false,
-            expires: now + CONSENT_LIFETIME,
+            expires: now + self.consent,
         });
         Answered::Selected(source)
     }
@@ -394,7 +404,7 @@ impl Consent {
         self.is_urgent = false;
         self.next_check = now
             + match (self.is_nominated, self.is_secure) {
-                (true, true) => consent_interval(rng),
+                (true, true) => self.interval(rng),
                 (true, false) => HANDSHAKE_PERIOD,
                 (false, _) => self.rto,
             };
@@ -402,14 +412,21 @@ impl Consent {
         id
     }
 
+    /// Time between two checks: 0.8 to 1.2 times the period, so that the checks of many clients spread out (RFC 7675 §5.1).
+    /// However short the consent is, it outlives the loss of one check.
+    fn interval(&self, rng: &mut StdRng) -> Duration {
+        let interval = CONSENT_PERIOD.mul_f64(0.8 + 0.4 * f64::from(rng.next_u32()) / f64::from(u32::MAX));
+        interval.min(self.timeout.saturating_sub(ANSWER_TIME) / 2)
+    }
+
     fn on_answer(&mut self, now: Instant, id: TransactionId, rng: &mut StdRng) {
         self.outstanding.retain(|outstanding| *outstanding != id);
         self.revocations = 0;
-        self.expires = self.expires.max(now + CONSENT_LIFETIME);
+        self.expires = self.expires.max(now + self.timeout);
         if !self.is_nominated {
             self.is_nominated = true;
             if !self.is_urgent {
-                self.next_check = now + if self.is_secure { consent_interval(rng) } else { HANDSHAKE_PERIOD };
+                self.next_check = now + if self.is_secure { self.interval(rng) } else { HANDSHAKE_PERIOD };
             }
         }
     }
@@ -422,11 +439,6 @@ impl Consent {
             self.next_check = if self.revocations >= REVOCATIONS_MAX { now } else { now + RTO_INITIAL };
         }
     }
-}
-
-/// RFC 7675 §5.1: 0.8 to 1.2 times the period, so that the checks of many clients spread out.
-fn consent_interval(rng: &mut StdRng) -> Duration {
-    CONSENT_PERIOD.mul_f64(0.8 + 0.4 * f64::from(rng.next_u32()) / f64::from(u32::MAX))
 }
 
 fn transaction_id(rng: &mut StdRng) -> TransactionId {

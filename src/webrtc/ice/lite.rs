@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::Credentials;
 use super::answer::{self, Refusal};
-use super::{CONSENT_LIFETIME, Credentials};
 use crate::webrtc::stun::{Key, Message};
 
 /// How many addresses of a peer are remembered, the least recently checked goes first. A browser checks from one
@@ -23,8 +23,8 @@ const SELECTED_SILENCE_MAX: Duration = Duration::from_secs(13);
 ///
 /// A lite agent asks for no consent, so it cannot have it confirmed as RFC 7675 §5.1 describes. What it has are the
 /// checks of the peer, who must make them to keep *our* consent: as long as authenticated ones arrive, the peer is
-/// there and wants to be sent to. An address counts for 30 seconds from its last check; when none counts any more, the
-/// association is over.
+/// there and wants to be sent to. An address counts for 30 seconds from its last check, or for less if so configured; when
+/// none counts any more, the association is over.
 ///
 /// Inputs are [`handle_request`](Self::handle_request) and [`handle_timeout`](Self::handle_timeout), the latter due at
 /// [`poll_timeout`](Self::poll_timeout).
@@ -35,6 +35,8 @@ pub(crate) struct LiteAgent {
     names: Vec<Name>,
     /// When it is over if no check arrives at all.
     first_check_by: Instant,
+    /// How long a check counts.
+    consent: Duration,
     addresses: Vec<Address>,
     selected: Option<SocketAddr>,
 }
@@ -76,20 +78,23 @@ pub(crate) struct Checked {
 pub(crate) enum Loss {
     #[error("no ICE check has arrived: the peer does not reach this address and port over UDP, or is gone")]
     NeverChecked,
-    #[error("the peer has sent no ICE check for 30 seconds: it is gone, or no longer reaches this address")]
+    #[error(
+        "the peer has sent no ICE check for as long as consent lasts: it is gone, or no longer reaches this address"
+    )]
     ConsentExpired,
 }
 
 impl LiteAgent {
-    /// An agent with these credentials of its own, that waits for its first check for so long. What the peer is called
-    /// does not matter: a user name is valid if its first half is ours (RFC 8445 §7.3).
-    pub(crate) fn new(now: Instant, local: Credentials, patience: Duration) -> Self {
-        Self { names: vec![Name::new(local)], ..Self::unnamed(now, patience) }
+    /// An agent with these credentials of its own, that waits for its first check for `patience`; each check is good for
+    /// `consent`. What the peer is called does not matter: a user name is valid if its first half is ours (RFC 8445 §7.3).
+    pub(crate) fn new(now: Instant, local: Credentials, patience: Duration, consent: Duration) -> Self {
+        let agent = Self::unnamed(now, consent);
+        Self { names: vec![Name::new(local)], first_check_by: now + patience, ..agent }
     }
 
     /// An agent whose credentials the peer chooses by its checks: see [`add_name`](Self::add_name).
-    pub(crate) fn unnamed(now: Instant, patience: Duration) -> Self {
-        Self { names: Vec::new(), first_check_by: now + patience, addresses: Vec::new(), selected: None }
+    pub(crate) fn unnamed(now: Instant, consent: Duration) -> Self {
+        Self { names: Vec::new(), first_check_by: now + consent, consent, addresses: Vec::new(), selected: None }
     }
 
     /// The user fragments of this end, the one that was checked last at the end.
@@ -121,11 +126,11 @@ impl LiteAgent {
         self.selected
     }
 
-    /// Whether the address has passed a check within the last 30 seconds: nominated or not, datagrams from there are
+    /// Whether the address has passed a check that still counts: nominated or not, datagrams from there are
     /// the peer's (RFC 8445 §12.2), and those from anywhere else are not.
     pub(crate) fn is_valid(&self, now: Instant, address: SocketAddr) -> bool {
         let known = self.addresses.iter().find(|known| known.address == address);
-        known.is_some_and(|known| now < known.checked_at + CONSENT_LIFETIME)
+        known.is_some_and(|known| now < known.checked_at + self.consent)
     }
 
     /// The addresses that datagrams of this association may come from, to take their routes down at the end.
@@ -176,7 +181,7 @@ impl LiteAgent {
     /// When it is over unless another check arrives.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let last_check = self.addresses.iter().map(|known| known.checked_at).max();
-        last_check.map_or(self.first_check_by, |at| at + CONSENT_LIFETIME)
+        last_check.map_or(self.first_check_by, |at| at + self.consent)
     }
 
     /// Says whether it is over. From then on nothing may be sent any more, and these credentials are dead (RFC 7675
@@ -228,12 +233,13 @@ impl LiteAgent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CONSENT_TIMEOUT;
     use super::*;
     use crate::webrtc::stun::{Class, TransactionId, Username, Writer};
 
     fn agent(now: Instant) -> LiteAgent {
         let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
-        LiteAgent::new(now, local, Duration::from_secs(20))
+        LiteAgent::new(now, local, Duration::from_secs(20), CONSENT_TIMEOUT)
     }
 
     fn address(number: u16) -> SocketAddr {
@@ -318,6 +324,23 @@ mod tests {
         assert_eq!(agent.handle_timeout(now + Duration::from_millis(38_999)), Ok(()));
         assert_eq!(agent.handle_timeout(now + Duration::from_secs(39)), Err(Loss::ConsentExpired));
         assert!(!agent.is_valid(now + Duration::from_secs(39), address(1)));
+    }
+
+    #[test]
+    fn k05_a_shorter_consent_ends_earlier_and_is_renewed_by_each_check() {
+        let now = Instant::now();
+        let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
+        let mut agent = LiteAgent::new(now, local, Duration::from_secs(20), Duration::from_secs(10));
+        assert_eq!(agent.poll_timeout(), now + Duration::from_secs(20), "the first check may be late");
+        for seconds in [3, 9, 15] {
+            let at = now + Duration::from_secs(seconds);
+            check(&mut agent, at, 1, true);
+            assert_eq!(agent.poll_timeout(), at + Duration::from_secs(10));
+        }
+        let end = now + Duration::from_secs(25);
+        assert!(agent.is_valid(end - Duration::from_millis(1), address(1)) && !agent.is_valid(end, address(1)));
+        assert_eq!(agent.handle_timeout(end - Duration::from_millis(1)), Ok(()));
+        assert_eq!(agent.handle_timeout(end), Err(Loss::ConsentExpired));
     }
 
     #[test]

@@ -210,7 +210,7 @@ impl State {
         };
         let ufrag = agent.ufrags().rev().find(is_confirmed)?.to_owned();
         agent.keep_name(&ufrag);
-        let unnamed = LiteAgent::unnamed(now, ice::CONSENT_LIFETIME);
+        let unnamed = LiteAgent::unnamed(now, context.consent_timeout);
         let agent = std::mem::replace(agent.as_mut(), unnamed);
         self.agent = Agent::Lite(Box::new(agent));
         Some(ufrag)

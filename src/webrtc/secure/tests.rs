@@ -34,6 +34,7 @@ fn context(now: Instant) -> Arc<Context> {
         parameters: parameters(PASSIVE, Versions::Both),
         prefixes: Prefixes::default(),
         counters: Arc::new(SecureCounters::default()),
+        consent_timeout: crate::webrtc::ice::CONSENT_TIMEOUT,
         reachability: Reachability::new(now, &[3; 32]),
     })
 }
@@ -95,7 +96,14 @@ struct Client {
 impl Client {
     fn new(now: Instant, seed: u64) -> Self {
         let ClientCredentials { local, remote } = ClientCredentials::generate(&mut StdRng::seed_from_u64(seed));
-        let agent = ControllingAgent::new(now, local, remote, &[server_address()], [1; 32]);
+        let agent = ControllingAgent::new(
+            now,
+            local,
+            remote,
+            &[server_address()],
+            crate::webrtc::ice::CONSENT_TIMEOUT,
+            [1; 32],
+        );
         Self { agent }
     }
 

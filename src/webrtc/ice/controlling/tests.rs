@@ -1,6 +1,6 @@
 //! The controlling agent against a clock and answers made by hand, and against the lite agent.
 
-use super::super::LiteAgent;
+use super::super::{CONSENT_TIMEOUT, LiteAgent};
 use super::*;
 
 fn local() -> Credentials {
@@ -16,7 +16,7 @@ fn address(number: u16) -> SocketAddr {
 }
 
 fn agent(now: Instant, addresses: &[SocketAddr]) -> ControllingAgent {
-    ControllingAgent::new(now, local(), remote(), addresses, [1; 32])
+    ControllingAgent::new(now, local(), remote(), addresses, CONSENT_TIMEOUT, [1; 32])
 }
 
 /// What is due now: destination, transaction, whether it nominates.
@@ -344,7 +344,7 @@ fn without_an_address_it_fails_at_once() {
 fn both_agents_find_each_other_through_a_loss_of_every_second_datagram_and_follow_a_new_port() {
     let start = Instant::now();
     let mut client = agent(start, &[address(1)]);
-    let mut server = LiteAgent::new(start, remote(), Duration::from_secs(30));
+    let mut server = LiteAgent::new(start, remote(), Duration::from_secs(30), CONSENT_TIMEOUT);
     let (mut now, mut turn, mut port) = (start, 0, 40_000);
     while now < start + Duration::from_secs(300) {
         assert_eq!(client.handle_timeout(now), Ok(()));
@@ -367,4 +367,39 @@ fn both_agents_find_each_other_through_a_loss_of_every_second_datagram_and_follo
     }
     assert_eq!(client.selected(), Some(address(1)));
     assert_eq!(server.selected(), Some(address(50_000)));
+}
+
+/// The browser's times are its own; ours leave room for a check that is lost.
+#[test]
+fn a_short_consent_outlives_one_lost_check_and_ends_after_two() {
+    for (seed, seconds) in (0..50).flat_map(|seed| [10, 11, 13, 20, 30].map(|seconds| (seed, seconds))) {
+        let (start, consent) = (Instant::now(), Duration::from_secs(seconds));
+        let mut agent = ControllingAgent::new(start, local(), remote(), &[address(1)], consent, [seed; 32]);
+        let (_, id, _) = due(&mut agent, start).remove(0);
+        answer(&mut agent, start, address(1), &success(id, PWD)).expect("an answer");
+        agent.on_connected(start);
+        let (_, id, _) = due(&mut agent, start).remove(0);
+        answer(&mut agent, start, address(1), &success(id, PWD)).expect("an answer");
+        let mut now = start;
+        // Every second check is lost, and each time the next one comes early enough for its answer.
+        for number in 0..20 {
+            let next = agent.poll_timeout().expect("a check");
+            assert!(number == 0 || next - now >= Duration::from_secs(4), "{:?} (RFC 7675 §5.1)", next - now);
+            now = next;
+            let (_, id, _) = due(&mut agent, now).remove(0);
+            if number % 2 == 1 {
+                answer(&mut agent, now + ANSWER_TIME / 2, address(1), &success(id, PWD)).expect("an answer");
+            }
+            assert_eq!(agent.handle_timeout(now), Ok(()), "{seconds} s, seed {seed}");
+        }
+        let last = now + ANSWER_TIME / 2;
+        let end = loop {
+            let at = agent.poll_timeout().expect("a deadline");
+            match agent.handle_timeout(at) {
+                Ok(()) => drop(due(&mut agent, at)),
+                Err(failure) => break (at, failure),
+            }
+        };
+        assert_eq!(end, (last + consent, Failure::ConsentExpired));
+    }
 }
