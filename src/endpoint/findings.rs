@@ -20,6 +20,16 @@ pub(crate) struct Findings {
     pub(crate) connected: Vec<narrowboat_sctp::AssociationHandle>,
 }
 
+#[cfg(feature = "webrtc")]
+impl Findings {
+    /// Drops all but the answers.
+    pub(crate) fn forget(&mut self) {
+        self.learned.clear();
+        self.named.clear();
+        self.connected.clear();
+    }
+}
+
 /// A user fragment of this end that a peer without signalling has chosen.
 #[cfg(feature = "webrtc")]
 #[derive(Clone, PartialEq, Eq, Debug)]

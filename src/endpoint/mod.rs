@@ -5,6 +5,8 @@ mod builder;
 mod connect;
 #[cfg(feature = "webrtc")]
 mod description;
+#[cfg(test)]
+mod fault;
 mod findings;
 mod incoming;
 mod port_check;

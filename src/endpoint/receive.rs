@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+use super::fault::Fault;
 #[cfg(feature = "webrtc")]
 use super::findings::Findings;
-use super::table::{Core, Routed};
+use super::table::{Core, Routed, begins_association};
 use crate::association::now;
 #[cfg(feature = "webrtc")]
 use crate::association::{Input, Shared};
@@ -32,9 +34,20 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 const FAILING_MAX: Duration = Duration::from_secs(30);
 
 /// Runs the receiver. When it goes, with its runtime or for another reason, nobody waits for what would have come.
+///
+/// What the receiver hands over is contained where it is handled. A panic of the receiver itself ends the endpoint, as a
+/// socket that fails does, so that nobody waits for ever.
 pub(super) async fn run(core: Arc<Core>) {
     let mut receiver = Receiver { core, failure: None };
-    receiver.failure = receive(&receiver.core).await.err();
+    let outcome = {
+        let mut receiving = pin!(receive(&receiver.core));
+        poll_fn(|cx| {
+            let poll = catch_unwind(AssertUnwindSafe(|| receiving.as_mut().poll(cx)));
+            poll.unwrap_or_else(|_| Poll::Ready(Err(io::Error::other("a fault in this program: please report it"))))
+        })
+        .await
+    };
+    receiver.failure = outcome.err();
 }
 
 /// Closes the endpoint when the receiver goes.
@@ -46,7 +59,7 @@ struct Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if let Some(error) = &self.failure {
-            tracing::error!(%error, "the socket cannot be used any more");
+            tracing::error!(%error, "the endpoint cannot receive any more");
         }
         self.core.on_receiver_gone(self.failure.as_ref());
     }
@@ -86,13 +99,10 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         core.socket.count_received(&datagrams);
         since_yield += datagrams.len();
 
+        #[cfg(test)]
+        core.inject(Fault::Receiver);
         while !datagrams.is_empty() {
-            // A panic must not end the receiver, which serves everybody.
-            if catch_unwind(AssertUnwindSafe(|| core.route(now(), &mut datagrams, &mut routed))).is_err() {
-                tracing::error!("a fault has lost a batch of datagrams: please report it");
-                datagrams.clear();
-                routed.findings.answers.discard_unfinished();
-            }
+            route(core, &mut datagrams, &mut routed);
             start_made(core, &mut routed);
             hand_over(&mut routed, &mut wakers);
         }
@@ -106,7 +116,7 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
                     .extend(routed.newcomers.drain(..).filter(is_newcomers).map(|datagram| (datagram, true)));
                 receive_strangers(core, lobby, &mut routed, &mut wakers);
             }
-            core.note(&mut routed.findings);
+            note(core, &mut routed.findings);
         }
         // Only now, so that what a peer sends when it has the answer finds its way.
         routed.findings.answers.send(&core.socket);
@@ -117,6 +127,48 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How many datagrams may be sorted before the first of them is handed over: all, but for an INIT behind another packet of
+/// its sender. That packet may end the association, and the INIT begin the next one.
+fn first_to_wait(batch: &[Datagram]) -> usize {
+    let is_init = |datagram: &Datagram| datagram.bytes.get(12) == Some(&1) && begins_association(datagram);
+    let follows = |(index, init): (usize, &Datagram)| {
+        let before = batch.get(..index).unwrap_or_default();
+        before.iter().any(|datagram| datagram.route.remote == init.route.remote && !is_init(datagram)).then_some(index)
+    };
+    let mut inits = batch.iter().enumerate().filter(|(_, datagram)| is_init(datagram));
+    inits.find_map(follows).unwrap_or(batch.len())
+}
+
+/// Sorts datagrams by whom they are for, up to one that has to wait. A panic costs the datagram that has caused it: the
+/// receiver serves everybody else, too.
+fn route(core: &Core, datagrams: &mut Vec<Datagram>, routed: &mut Routed) {
+    let end = first_to_wait(datagrams);
+    let mut batch = datagrams.drain(..end);
+    loop {
+        let left = batch.len();
+        if catch_unwind(AssertUnwindSafe(|| core.route(now(), &mut batch, routed))).is_ok() {
+            return;
+        }
+        tracing::error!("a fault has lost a datagram: please report it");
+        routed.findings.answers.discard_unfinished();
+        if batch.len() == left && batch.next().is_none() {
+            return;
+        }
+    }
+}
+
+/// Acts on what a batch has brought. A panic loses it, and ends the associations that were about to be accepted: nobody
+/// would hear of them otherwise.
+#[cfg(feature = "webrtc")]
+fn note(core: &Core, findings: &mut Findings) {
+    let connected = findings.connected.clone();
+    if catch_unwind(AssertUnwindSafe(|| core.note(findings))).is_err() {
+        tracing::error!("a fault has lost what a batch of datagrams has brought: please report it");
+        findings.forget();
+        connected.into_iter().for_each(|handle| core.fail(handle));
+    }
 }
 
 /// Hands over to each association what came for it.
@@ -163,7 +215,12 @@ impl Failures {
 fn on_lobby_timeout(core: &Core, lobby: &mut Option<Lobby>, routed: &mut Routed) {
     let Some(waiting) = lobby else { return };
     let answers = &mut routed.findings.answers;
-    if catch_unwind(AssertUnwindSafe(|| waiting.handle_timeout(now(), answers))).is_err() {
+    let handle_timeout = || {
+        #[cfg(test)]
+        core.inject(Fault::LobbyTimeout);
+        waiting.handle_timeout(now(), answers);
+    };
+    if catch_unwind(AssertUnwindSafe(handle_timeout)).is_err() {
         tracing::error!("a fault has ended the handshakes of new peers: please report it");
         answers.discard_unfinished();
         // They begin again.
@@ -186,8 +243,8 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
                 _ => Input::Datagram(datagram),
             };
             shared.contain(|| shared.receive(std::iter::once(input), wakers, findings));
-        } else if let Some(arrived) = receive_stranger(lobby, &datagram, has_room, findings)
-            && let Some(shared) = core.admit(arrived, wakers, findings)
+        } else if let Some(arrived) = receive_stranger(core, lobby, &datagram, has_room, findings)
+            && let Some(shared) = core.admit_contained(arrived, wakers, findings)
         {
             admitted.push((remote, shared));
         }
@@ -197,13 +254,21 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
 /// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
 #[cfg(feature = "webrtc")]
 fn receive_stranger(
+    core: &Core,
     lobby: &mut Lobby,
     datagram: &Datagram,
     has_room: bool,
     findings: &mut Findings,
 ) -> Option<Admitted> {
     let answers = &mut findings.answers;
-    catch_unwind(AssertUnwindSafe(|| lobby.handle(now(), datagram, has_room, answers))).unwrap_or_else(|_| {
+    let handle = || {
+        #[cfg(test)]
+        core.inject(Fault::Lobby);
+        #[cfg(not(test))]
+        let _ = core;
+        lobby.handle(now(), datagram, has_room, answers)
+    };
+    catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
         let remote = datagram.route.remote;
         tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
         lobby.forget(remote);

@@ -1,6 +1,7 @@
 //! What an endpoint with an identity does beyond one for plain UDP: its associations over DTLS.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -286,11 +287,21 @@ impl Core {
         }
     }
 
+    /// A panic has left nobody who would hear of this association: it ends.
+    pub(super) fn fail(&self, handle: AssociationHandle) {
+        let shared = self.lock().associations.get(&handle).cloned();
+        if let Some(shared) = shared {
+            shared.on_panic();
+        }
+    }
+
     /// Acts on what a batch has brought: addresses that now lead to a peer, associations that are ready to be accepted.
     pub(super) fn note(&self, findings: &mut Findings) {
         if findings.learned.is_empty() && findings.named.is_empty() && findings.connected.is_empty() {
             return;
         }
+        #[cfg(test)]
+        self.inject(super::fault::Fault::Note);
         let now = now();
         let mut refused = Vec::new();
         let mut wakers = Vec::new();
@@ -310,7 +321,7 @@ impl Core {
             if table.accepted_when_connected.remove(&handle)
                 && let Some(shared) = table.associations.get(&handle).cloned()
             {
-                refused.extend(table.queue(&shared, WayIn::Answered, &self.config));
+                refused.extend(self.queue(&mut table, shared, WayIn::Answered));
             }
         }
         table.waiters.wake(Interest::Accept, &mut wakers);
@@ -369,12 +380,41 @@ impl Core {
         Ok(shared)
     }
 
-    /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted.
-    pub(super) fn admit(
+    /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted. A panic ends it,
+    /// and nothing else.
+    pub(super) fn admit_contained(
         self: &Arc<Self>,
         admitted: Admitted,
         wakers: &mut Vec<Waker>,
         findings: &mut Findings,
+    ) -> Option<Arc<Shared>> {
+        let remote = admitted.route.remote;
+        let mut entered = None;
+        let admit = || self.admit(admitted, wakers, findings, &mut entered);
+        catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
+            tracing::error!(%remote, "a fault has ended the association of a new peer: please report it");
+            if let Some(handle) = entered {
+                let shared = self.lock().associations.get(&handle).cloned();
+                match shared {
+                    // Its driver tells the peer.
+                    Some(shared) => {
+                        shared.on_panic();
+                        self.spawn_driver(handle, shared);
+                    }
+                    None => self.remove(handle),
+                }
+            }
+            None
+        })
+    }
+
+    /// Says in `entered` who has a place in the router, and no driver yet.
+    fn admit(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        wakers: &mut Vec<Waker>,
+        findings: &mut Findings,
+        entered: &mut Option<AssociationHandle>,
     ) -> Option<Arc<Shared>> {
         let part = self.secure.as_ref()?;
         let admitted = match self.admit_dialled(admitted, wakers, findings) {
@@ -386,18 +426,22 @@ impl Core {
         let mut table = self.lock();
         let router = table.secure_router()?;
         let handle = router.insert_direct(now, route.remote);
+        *entered = Some(handle);
         let secure = Secure::direct(now, handle, Arc::clone(&part.context), route, dtls);
         let mut config = self.config.clone();
         config.channels.peer_message_size_max =
             smaller(config.channels.peer_message_size_max, UNKNOWN_PEER_MESSAGE_SIZE_MAX);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &config);
-        let refused = table.queue(&shared, WayIn::Direct, &self.config);
+        #[cfg(test)]
+        self.inject(super::fault::Fault::Admit);
+        let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
         table.waiters.wake(Interest::Accept, wakers);
         drop(table);
         // What has come with the last datagram of the handshake, the news that it is done before all.
         shared.receive(std::iter::empty(), wakers, findings);
         tracing::debug!(remote = %route.remote, "association made by the peer");
         self.spawn_driver(handle, Arc::clone(&shared));
+        *entered = None;
         if let Some(incoming) = refused {
             self.count_refused();
             incoming.refuse();

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -17,6 +18,8 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
 use super::builder::Ways;
+#[cfg(test)]
+use super::fault::Fault;
 use super::findings::Findings;
 use super::port_check::SOCKETS_MAX;
 use super::router::{Router, Verdict};
@@ -45,6 +48,9 @@ pub(crate) struct Core {
     /// Tells the receiver to see whether anyone still needs it.
     pub(crate) look: Notify,
     refused: AtomicU64,
+    /// Where a test wants a panic.
+    #[cfg(test)]
+    pub(crate) fault: Mutex<Option<Fault>>,
 }
 
 /// What the lock protects.
@@ -141,6 +147,17 @@ impl Core {
             table: Mutex::new(table),
             look: Notify::new(),
             refused: AtomicU64::new(0),
+            #[cfg(test)]
+            fault: Mutex::new(None),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inject(&self, place: Fault) {
+        let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
+        if fault.take_if(|fault| *fault == place).is_some() {
+            drop(fault);
+            panic!("a test wants a panic: {place:?}");
         }
     }
 
@@ -166,11 +183,12 @@ impl Core {
     }
 
     /// Sorts a batch by whom it is for; makes the associations that it brings.
-    pub(crate) fn route(&self, now: Instant, batch: &mut Vec<Datagram>, routed: &mut Routed) {
+    pub(crate) fn route(&self, now: Instant, batch: &mut impl Iterator<Item = Datagram>, routed: &mut Routed) {
         let mut table = self.lock();
         let mut last = None;
-        let end = first_to_wait(batch);
-        for datagram in batch.drain(..end) {
+        for datagram in batch {
+            #[cfg(test)]
+            self.inject(Fault::Route);
             let verdict = table.route(now, datagram, &mut routed.findings.answers);
             #[cfg(feature = "webrtc")]
             let verdict = match verdict {
@@ -195,8 +213,9 @@ impl Core {
                 Verdict::New(handle, association, route) => {
                     let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
                     table.associations.insert(handle, Arc::clone(&shared));
-                    routed.refused.extend(table.queue(&shared, WayIn::Plain, &self.config));
-                    routed.made.push((handle, shared));
+                    // Before anything else may fail: it has to have a driver to end.
+                    routed.made.push((handle, Arc::clone(&shared)));
+                    routed.refused.extend(self.queue(&mut table, shared, WayIn::Plain));
                 }
                 #[cfg(feature = "webrtc")]
                 Verdict::ExistingOrNewcomer(..) => {}
@@ -340,20 +359,42 @@ impl Core {
         associations
     }
 
-    fn remove(&self, handle: AssociationHandle) {
+    /// Takes an association out of the table. A panic of the router is no reason for others to wait.
+    pub(super) fn remove(&self, handle: AssociationHandle) {
         let mut wakers = Vec::new();
         let mut table = self.lock();
-        #[cfg(feature = "webrtc")]
-        table.forget_signalled(handle);
-        table.router.remove(handle);
         let removed = table.associations.remove(&handle);
         if table.associations.is_empty() {
             table.waiters.wake(Interest::Progress, &mut wakers);
             self.look.notify_one();
         }
+        let forget = || {
+            #[cfg(test)]
+            self.inject(Fault::Remove);
+            #[cfg(feature = "webrtc")]
+            table.forget_signalled(handle);
+            table.router.remove(handle);
+        };
+        if catch_unwind(AssertUnwindSafe(forget)).is_err() {
+            tracing::error!("a fault has kept the address of an association that has ended: please report it");
+        }
         drop(table);
         drop(removed);
         wake(&mut wakers);
+    }
+
+    /// Lets an association of a peer wait to be accepted; or returns it, if there is no room.
+    #[must_use = "it is to be refused, after the lock"]
+    pub(super) fn queue(&self, table: &mut Table, shared: Arc<Shared>, way: WayIn) -> Option<Incoming> {
+        // After a panic it is dropped, which ends the association.
+        let incoming = Incoming::new(shared, way);
+        #[cfg(test)]
+        self.inject(Fault::Queue);
+        if table.is_closed || table.incoming.len() >= self.config.accept_queue_max {
+            return Some(incoming);
+        }
+        table.incoming.push_back(incoming);
+        None
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
@@ -361,20 +402,8 @@ impl Core {
     }
 }
 
-/// How many datagrams may be sorted before the first of them is handed over: all, but for an INIT behind another packet of
-/// its sender. That packet may end the association, and the INIT begin the next one.
-fn first_to_wait(batch: &[Datagram]) -> usize {
-    let is_init = |datagram: &Datagram| datagram.bytes.get(12) == Some(&1) && begins_association(datagram);
-    let follows = |(index, init): (usize, &Datagram)| {
-        let before = batch.get(..index).unwrap_or_default();
-        before.iter().any(|datagram| datagram.route.remote == init.route.remote && !is_init(datagram)).then_some(index)
-    };
-    let mut inits = batch.iter().enumerate().filter(|(_, datagram)| is_init(datagram));
-    inits.find_map(follows).unwrap_or(batch.len())
-}
-
 /// True if the first chunk of a packet is INIT without a tag, or COOKIE ECHO (RFC 9260 §5.1).
-fn begins_association(datagram: &Datagram) -> bool {
+pub(super) fn begins_association(datagram: &Datagram) -> bool {
     matches!(datagram.bytes.get(4..13), Some([0, 0, 0, 0, _, _, _, _, 1] | [_, _, _, _, _, _, _, _, 10]))
 }
 
@@ -426,17 +455,6 @@ impl Table {
             && !self.is_closed
             && router.len() < config.associations_max
             && router.count_at(ip) < config.associations_per_address_max
-    }
-
-    /// Lets an association of a peer wait to be accepted; or returns it, if there is no room.
-    #[must_use = "it is to be refused, after the lock"]
-    pub(super) fn queue(&mut self, shared: &Arc<Shared>, way: WayIn, config: &Config) -> Option<Incoming> {
-        let incoming = Incoming::new(Arc::clone(shared), way);
-        if self.is_closed || self.incoming.len() >= config.accept_queue_max {
-            return Some(incoming);
-        }
-        self.incoming.push_back(incoming);
-        None
     }
 }
 

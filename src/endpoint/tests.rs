@@ -1,5 +1,6 @@
 //! A panic while one association is served ends that association only; and what the system's errors mean for one.
 
+mod faults;
 #[cfg(feature = "webrtc")]
 mod ways;
 
@@ -17,6 +18,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 struct Peer {
+    client: Endpoint,
+    a: Association,
     near: DataChannel,
     far: DataChannel,
     b: Association,
@@ -37,10 +40,11 @@ async fn peer(server: &Endpoint, builder: EndpointBuilder) -> Peer {
         client.connect(server.local_address()).await
     };
     let (a, b) = soon(async { tokio::join!(connected, accepted) }).await;
-    let near = a.unwrap().create_channel("contained").unwrap();
+    let a = a.unwrap();
+    let near = a.create_channel("contained").unwrap();
     let far = soon(b.accept_channel()).await.unwrap();
     let _ = is_secure;
-    Peer { near, far, b }
+    Peer { client, a, near, far, b }
 }
 
 async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fault: Fault) {

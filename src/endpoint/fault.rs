@@ -1,0 +1,22 @@
+//! Where the tests of containment want a panic.
+
+/// Where a test wants a panic: outside of any association.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// In the receiver's own loop.
+    Receiver,
+    /// While a datagram is routed, under the table's lock.
+    Route,
+    /// While an association enters the accept queue, under the table's lock.
+    Queue,
+    /// While an association is taken out of the table, under its lock.
+    Remove,
+    /// While a stranger's datagram is handled.
+    Lobby,
+    /// When the lobby's timers are due.
+    LobbyTimeout,
+    /// While a stranger is admitted.
+    Admit,
+    /// While the router hears what a batch has brought.
+    Note,
+}

@@ -1,0 +1,188 @@
+//! A panic outside of any association: in the receiver, the router, the accept queue, the lobby and its timers. The endpoint
+//! goes on, or it ends for everybody with an error; no future waits for ever.
+
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::{Peer, peer, soon};
+use crate::endpoint::fault::Fault;
+use crate::endpoint::{Endpoint, EndpointBuilder};
+use crate::error::{ChannelError, CloseReason, ConnectError, TransportFailure};
+
+fn plain() -> EndpointBuilder {
+    Endpoint::builder().bind("127.0.0.1:0").accept_plain()
+}
+
+#[cfg(feature = "webrtc")]
+fn direct() -> EndpointBuilder {
+    Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap()).accept_direct()
+}
+
+fn inject(endpoint: &Endpoint, fault: Fault) {
+    *endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+}
+
+/// The panic has happened.
+async fn has_panicked(endpoint: &Endpoint) {
+    soon(async {
+        while endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+async fn goes_on(peer: &Peer) {
+    peer.near.send("goes on").await.unwrap();
+    assert_eq!(soon(peer.far.recv()).await.unwrap().unwrap().as_text(), Some("goes on"));
+    peer.far.send("and back").await.unwrap();
+    assert_eq!(soon(peer.near.recv()).await.unwrap().unwrap().as_text(), Some("and back"));
+}
+
+/// Everybody shuts down, and nothing is left in the table.
+async fn ends(server: &Endpoint, peers: impl IntoIterator<Item = Peer>) {
+    for peer in peers {
+        soon(peer.a.shutdown()).await.unwrap();
+        soon(peer.b.closed()).await;
+    }
+    soon(server.wait_idle()).await;
+    assert_eq!(server.stats().associations, 0);
+    server.close();
+    assert!(soon(server.accept()).await.is_none());
+}
+
+/// Somebody dials the server, which panics meanwhile. The attempt fails or succeeds, and is over then.
+async fn dial(server: &Endpoint, builder: EndpointBuilder) {
+    let client = builder.build().unwrap();
+    #[cfg(feature = "webrtc")]
+    if server.identity().is_some() {
+        let connected = soon(client.connect(server.ticket().unwrap())).await;
+        return drop(connected);
+    }
+    drop(soon(client.connect(server.local_address())).await);
+}
+
+async fn the_endpoint_goes_on(builder: impl Fn() -> EndpointBuilder, faults: &[Fault]) {
+    for fault in faults {
+        let server = builder().build().unwrap();
+        let living = peer(&server, builder()).await;
+        inject(&server, *fault);
+        let taken = async {
+            // Whoever gets in in spite of it is let go again, and so is whoever was refused half-way.
+            while let Some(incoming) = server.accept().await {
+                drop(incoming);
+            }
+        };
+        tokio::select! {
+            () = taken => panic!("{fault:?}: nobody has closed the endpoint"),
+            () = dial(&server, builder()) => {}
+        }
+        has_panicked(&server).await;
+        goes_on(&living).await;
+        soon(async {
+            while server.stats().associations > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        while let std::task::Poll::Ready(incoming) = poll_once(server.accept()) {
+            drop(incoming);
+        }
+        let next = peer(&server, builder()).await;
+        goes_on(&next).await;
+        goes_on(&living).await;
+        ends(&server, [next, living]).await;
+    }
+}
+
+fn poll_once<T>(future: impl Future<Output = T>) -> std::task::Poll<T> {
+    std::pin::pin!(future).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test]
+async fn l08_a_panic_in_router_or_accept_queue_costs_one_datagram_or_one_newcomer() {
+    the_endpoint_goes_on(plain, &[Fault::Route, Fault::Queue]).await;
+}
+
+#[cfg(feature = "webrtc")]
+#[tokio::test]
+async fn l08_a_panic_in_router_lobby_or_accept_queue_costs_one_newcomer_over_dtls() {
+    let faults = [Fault::Route, Fault::Queue, Fault::Lobby, Fault::Admit, Fault::Note];
+    the_endpoint_goes_on(direct, &faults).await;
+}
+
+async fn an_end_is_told(builder: impl Fn() -> EndpointBuilder) {
+    let server = builder().build().unwrap();
+    let (ending, living) = (peer(&server, builder()).await, peer(&server, builder()).await);
+    inject(&server, Fault::Remove);
+    soon(ending.a.shutdown()).await.unwrap();
+    assert_eq!(soon(ending.b.closed()).await, CloseReason::Shutdown);
+    has_panicked(&server).await;
+    goes_on(&living).await;
+    let next = peer(&server, builder()).await;
+    ends(&server, [living, next]).await;
+}
+
+#[tokio::test]
+async fn l08_a_panic_while_an_association_is_taken_out_of_the_table_is_waited_for_by_nobody() {
+    an_end_is_told(plain).await;
+    #[cfg(feature = "webrtc")]
+    an_end_is_told(direct).await;
+}
+
+/// The receiver serves everybody, so its own panic is everybody's end, and each is told.
+async fn the_endpoint_ends(builder: impl Fn() -> EndpointBuilder) {
+    let server = builder().build().unwrap();
+    let living = peer(&server, builder()).await;
+    let (far, b, endpoint) = (living.far.clone(), living.b.clone(), server.clone());
+    let waiting = tokio::spawn(async move {
+        let (message, channel, idle) = tokio::join!(far.recv(), b.accept_channel(), endpoint.accept());
+        (message, channel.is_none(), idle.is_none())
+    });
+    tokio::task::yield_now().await;
+    inject(&server, Fault::Receiver);
+    living.near.send("panics").await.unwrap();
+    let reason = soon(living.b.closed()).await;
+    let CloseReason::Transport(TransportFailure::Broken(text)) = &reason else { panic!("{reason}") };
+    assert!(text.contains("a fault in this program"), "{text}");
+    let (message, has_no_channel, has_no_peer) = soon(waiting).await.unwrap();
+    assert_eq!(message, Some(Err(ChannelError::Association(reason))));
+    assert!(has_no_channel && has_no_peer);
+    soon(server.wait_idle()).await;
+    let error = soon(server.connect(living.client.local_address())).await.unwrap_err();
+    assert!(matches!(error, ConnectError::EndpointClosed | ConnectError::TicketNeeded(_)), "{error}");
+    let error = server.dial(living.client.local_address()).unwrap_err();
+    assert!(matches!(error, ConnectError::EndpointClosed | ConnectError::TicketNeeded(_)), "{error}");
+    // The peer is told, too.
+    soon(living.a.closed()).await;
+}
+
+#[tokio::test]
+async fn l08_a_panic_of_the_receiver_ends_the_endpoint_with_an_error_for_everybody() {
+    the_endpoint_ends(plain).await;
+    #[cfg(feature = "webrtc")]
+    the_endpoint_ends(direct).await;
+}
+
+/// The lobby has timers while somebody has begun a handshake.
+#[cfg(feature = "webrtc")]
+#[tokio::test]
+async fn l08_a_panic_in_the_timers_of_the_lobby_ends_handshakes_that_have_begun_and_nothing_else() {
+    use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
+    use crate::webrtc::dtls::{Dtls, ExpectedPeer, Role, Versions};
+
+    let server = direct().build().unwrap();
+    let living = peer(&server, direct()).await;
+    let now = std::time::Instant::now();
+    let mut stranger = Dtls::new(now, parameters(ACTIVE, Versions::Only12), Role::Active, ExpectedPeer::Anyone, false);
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    inject(&server, Fault::LobbyTimeout);
+    while let Some(hello) = stranger.poll_transmit() {
+        socket.send_to(&hello, server.local_address()).await.unwrap();
+    }
+    has_panicked(&server).await;
+    goes_on(&living).await;
+    let next = peer(&server, direct()).await;
+    goes_on(&next).await;
+    ends(&server, [living, next]).await;
+}
