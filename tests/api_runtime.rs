@@ -7,8 +7,10 @@ mod api;
 use std::time::{Duration, Instant};
 
 use api::{Pair, number, numbered, soon};
+use futures_util::{SinkExt, StreamExt};
 use narrowboat::error::{CloseReason, ConnectError};
 use narrowboat::{Endpoint, Identity};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn runtime(is_multi_thread: bool) -> tokio::runtime::Runtime {
     let mut builder = if is_multi_thread {
@@ -90,22 +92,28 @@ async fn an_abort_leaves_though_its_program_returns_right_after() {
 #[tokio::test]
 async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     let elsewhere = runtime(true);
-    let (pair, near) = elsewhere
-        .spawn(async {
-            let pair = Pair::with(api::small()).await;
-            let (near, _far) = pair.channel("orphan").await;
-            while near.try_send(numbered(0, 1000)).is_ok() || pair.a.stats().peer_rwnd > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            (pair, near)
-        })
-        .await
-        .unwrap();
+    let full = async || {
+        let pair = Pair::with(api::small()).await;
+        let (near, far) = pair.channel("orphan").await;
+        while near.try_send(numbered(0, 1000)).is_ok() || pair.a.stats().peer_rwnd > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        (pair, near, far)
+    };
+    let both = elsewhere.spawn(async move { (full().await, full().await) });
+    // One goes on, the other one is being closed.
+    let ((pair, near, _far), (ending, leaving, _other_far)) = both.await.unwrap();
     let (address, other) = (pair.server.local_address(), bind(false));
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent_too = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dialled = pair.client.dial(silent.local_addr().unwrap()).unwrap();
+    let unopened = dialled.create_channel("unopened").unwrap();
+    while let std::task::Poll::Ready(Some(_)) = api::poll_once(near.next_event()) {}
     let mut tasks = tokio::task::JoinSet::new();
     macro_rules! waits {
         ($name:literal, $handle:ident, $future:expr) => {{
-            let $handle = $handle.clone();
+            #[allow(unused_mut, reason = "some of them need it")]
+            let mut $handle = $handle.clone();
             tasks.spawn(async move {
                 let _ = $future.await;
                 $name
@@ -114,18 +122,31 @@ async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     }
     let (a, client) = (&pair.a, &pair.client);
     waits!("send", near, near.send(numbered(1, 1000)));
+    waits!("Sink", near, SinkExt::send(&mut near, narrowboat::Message::from(numbered(1, 1000))));
+    waits!("AsyncWrite", near, async { near.into_byte_stream().write(&[3; 1000]).await });
     waits!("recv", near, near.recv());
-    waits!("low", near, near.buffered_amount_low());
-    waits!("closed", near, near.closed());
-    waits!("close", near, near.close());
+    waits!("Stream", near, near.next());
+    waits!("AsyncRead", near, async { near.into_byte_stream().read(&mut [0; 10]).await });
+    waits!("buffered_amount_low", near, near.buffered_amount_low());
+    waits!("channel.closed", near, near.closed());
+    waits!("next_event", near, near.next_event());
     waits!("accept_channel", a, a.accept_channel());
     waits!("association.closed", a, a.closed());
-    waits!("shutdown", a, a.shutdown());
     waits!("accept", client, client.accept());
     waits!("wait_idle", client, client.wait_idle());
+    waits!("connect", client, client.connect(silent_too));
+    waits!("connected", dialled, dialled.connected());
+    waits!("opened", unopened, unopened.opened());
+    waits!("open_channel", dialled, dialled.open_channel("never"));
+    let a = &ending.a;
+    waits!("close", leaving, leaving.close());
+    waits!("Sink.close", leaving, SinkExt::close(&mut leaving));
+    waits!("AsyncWrite.shutdown", leaving, async { leaving.into_byte_stream().shutdown().await });
+    waits!("shutdown", a, a.shutdown());
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(tasks.try_join_next().map(Result::unwrap), None, "it has ended before anything has happened");
     elsewhere.shutdown_background();
     soon(async { while tasks.join_next().await.is_some() {} }).await;
     // And whatever is called later.

@@ -219,6 +219,206 @@ async fn everybody_is_woken() {
     }
 }
 
+/// The tasks that wait for an association and a channel to begin: the peer has not answered yet.
+async fn beginning() -> (Begun, BTreeMap<&'static str, JoinHandle<()>>) {
+    let mut config = narrowboat::Config::default();
+    config.association.rto_initial = config.association.rto_min;
+    let client = narrowboat::Endpoint::builder().bind("127.0.0.1:0").config(config).build().unwrap();
+    let silent = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let [address, other] = silent.each_ref().map(|socket| socket.local_addr().unwrap());
+    let association = client.dial(address).unwrap();
+    let channel = association.create_channel("begun").unwrap();
+    let mut tasks = BTreeMap::new();
+    let connecting = client.clone();
+    tasks.insert("connect", tokio::spawn(async move { drop(connecting.connect(other).await) }));
+    let waits = association.clone();
+    tasks.insert("connected", tokio::spawn(async move { drop(waits.connected().await) }));
+    let waits = association.clone();
+    tasks.insert("open_channel", tokio::spawn(async move { drop(waits.open_channel("another").await) }));
+    let waits = channel.clone();
+    tasks.insert("opened", tokio::spawn(async move { drop(waits.opened().await) }));
+    (Begun { client, association, channel, silent: Some(silent), servers: Vec::new() }, tasks)
+}
+
+struct Begun {
+    client: narrowboat::Endpoint,
+    association: narrowboat::Association,
+    channel: DataChannel,
+    /// Where nobody answers.
+    silent: Option<[std::net::UdpSocket; 2]>,
+    servers: Vec<narrowboat::Endpoint>,
+}
+
+impl Begun {
+    /// Services are started at the addresses that have not answered.
+    fn answer(&mut self) {
+        let addresses = self.silent.take().unwrap().map(|socket| socket.local_addr().unwrap());
+        self.servers = addresses.map(|address| narrowboat::Endpoint::bind(address).unwrap()).into();
+    }
+}
+
+/// The tasks that wait for an end that has begun at this end, while the peer does not read.
+async fn ending() -> (Waiting, BTreeMap<&'static str, JoinHandle<()>>) {
+    let mut waiting = Waiting::new().await;
+    std::mem::take(&mut waiting.tasks).values().for_each(JoinHandle::abort);
+    let mut tasks = BTreeMap::new();
+    let near = waiting.near.clone();
+    tasks.insert("close", tokio::spawn(async move { drop(near.close().await) }));
+    let mut near = waiting.near.clone();
+    tasks.insert("Sink.close", tokio::spawn(async move { drop(SinkExt::close(&mut near).await) }));
+    let mut near = waiting.near.clone().into_byte_stream();
+    tasks.insert("AsyncWrite.shutdown", tokio::spawn(async move { drop(near.shutdown().await) }));
+    let a = waiting.pair.a.clone();
+    tasks.insert("shutdown", tokio::spawn(async move { drop(a.shutdown().await) }));
+    (waiting, tasks)
+}
+
+const BEGINNING: &[&str] = &["connect", "connected", "open_channel", "opened"];
+const ENDING: &[&str] = &["close", "Sink.close", "AsyncWrite.shutdown", "shutdown"];
+
+async fn all_end(event: &str, tasks: &BTreeMap<&'static str, JoinHandle<()>>, must_end: &[&str]) {
+    let missing = || must_end.iter().copied().filter(|name| !tasks[name].is_finished()).collect::<Vec<_>>();
+    let woken = tokio::time::timeout(Duration::from_secs(10), async {
+        while !missing().is_empty() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    assert!(woken.await.is_ok(), "{event}: these sleep through it: {:?}", missing());
+    tasks.values().for_each(JoinHandle::abort);
+}
+
+async fn none_has_ended(tasks: &BTreeMap<&'static str, JoinHandle<()>>) {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    let early: Vec<_> = tasks.iter().filter(|(_, task)| task.is_finished()).map(|(name, _)| name).collect();
+    assert!(early.is_empty(), "nothing has happened, and these have ended: {early:?}");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_beginning_is_woken_by_it_and_by_what_prevents_it() {
+    type Act = fn(&mut Begun);
+    let events: [(&str, Act, &[&str]); 5] = [
+        ("the peers answer", Begun::answer, BEGINNING),
+        ("this end aborts the association", |begun| begun.association.abort(""), &BEGINNING[1..]),
+        ("this end aborts the endpoint", |begun| begun.client.abort(""), BEGINNING),
+        ("this end closes the endpoint", |begun| begun.client.close(), &["connect"]),
+        ("this end closes the channel", |begun| drop(begun.channel.close()), &["opened"]),
+    ];
+    for (event, act, must_end) in events {
+        let (mut begun, tasks) = beginning().await;
+        none_has_ended(&tasks).await;
+        act(&mut begun);
+        all_end(event, &tasks, must_end).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_end_that_has_begun_is_woken_by_it_and_by_every_other_end() {
+    type Act = fn(&Waiting);
+    let events: [(&str, Act, &[&str]); 5] = [
+        ("this end aborts the association", |w| w.pair.a.abort(""), ENDING),
+        ("this end aborts the endpoint", |w| w.pair.client.abort(""), ENDING),
+        ("the peer aborts the association", |w| w.pair.b.abort(""), ENDING),
+        ("the peer aborts its endpoint", |w| w.pair.server.abort(""), ENDING),
+        (
+            "the peer reads",
+            |w| {
+                let far = w.far.clone();
+                tokio::spawn(async move { while far.recv().await.is_some() {} });
+            },
+            ENDING,
+        ),
+    ];
+    for (event, act, must_end) in events {
+        let (waiting, tasks) = ending().await;
+        none_has_ended(&tasks).await;
+        act(&waiting);
+        all_end(event, &tasks, must_end).await;
+    }
+}
+
+/// How each way to wait of the public API is covered: by a waiter of this file, or not, for a reason.
+const COVERED: &[(&str, Result<&str, &str>)] = &[
+    ("association/mod.rs: fn accept_channel", Ok("accept_channel")),
+    ("association/mod.rs: fn closed", Ok("association.closed")),
+    ("association/mod.rs: fn connected", Ok("connected")),
+    ("association/mod.rs: fn open_channel", Ok("open_channel")),
+    ("association/mod.rs: Future for ShuttingDown", Ok("shutdown")),
+    ("association/mod.rs: fn open_byte_stream", Err("it calls `open_channel`")),
+    ("channel/byte_stream/halves.rs: AsyncBufRead for ByteReadHalf", Err("AsyncRead calls it")),
+    ("channel/byte_stream/halves.rs: AsyncRead for ByteReadHalf", Err("the stream's calls it")),
+    ("channel/byte_stream/halves.rs: AsyncWrite for ByteWriteHalf", Err("the stream's calls it")),
+    ("channel/byte_stream/mod.rs: AsyncBufRead for ByteStream", Err("AsyncRead calls it")),
+    ("channel/byte_stream/mod.rs: AsyncRead for ByteStream", Ok("AsyncRead")),
+    ("channel/byte_stream/mod.rs: AsyncWrite for ByteStream", Ok("AsyncWrite")),
+    ("channel/closing.rs: Future for Closing", Ok("close")),
+    ("channel/mod.rs: fn buffered_amount_low", Ok("buffered_amount_low")),
+    ("channel/mod.rs: fn closed", Ok("channel.closed")),
+    ("channel/mod.rs: fn next_event", Ok("next_event")),
+    ("channel/mod.rs: fn opened", Ok("opened")),
+    ("channel/mod.rs: fn recv", Ok("recv")),
+    ("channel/mod.rs: fn send", Ok("send")),
+    ("channel/sink.rs: Sink<Message> for DataChannel", Ok("Sink")),
+    ("channel/sink.rs: Sink<Message> for SendHalf", Err("it calls the channel's")),
+    ("channel/sink.rs: Stream for DataChannel", Ok("Stream")),
+    ("channel/sink.rs: Stream for RecvHalf", Err("it calls the channel's")),
+    ("channel/split.rs: fn recv", Err("it calls the channel's")),
+    ("channel/split.rs: fn send", Err("it calls the channel's")),
+    ("endpoint/incoming.rs: Future for Accepting", Err("it waits for `connected`")),
+    ("endpoint/mod.rs: fn accept", Ok("accept")),
+    ("endpoint/mod.rs: fn connect", Ok("connect")),
+    ("endpoint/mod.rs: fn wait_idle", Ok("wait_idle")),
+];
+
+/// The ways to wait that the sources of the library have.
+fn public_waits() -> Vec<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut folders, mut found) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+            if path.is_dir() {
+                // The command is no part of the library, and no type below has a way to wait that is public.
+                if name != "bin" {
+                    folders.push(path);
+                }
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for line in text.lines() {
+                if let Some(signature) = line.strip_prefix("    pub async fn ").or(line.strip_prefix("pub async fn ")) {
+                    found.push(format!("{name}: fn {}", signature.split(['(', '<']).next().unwrap()));
+                }
+                let traits = ["Future", "Stream", "Sink", "AsyncRead", "AsyncBufRead", "AsyncWrite"];
+                if let Some(implementation) = line.strip_prefix("impl ").and_then(|line| line.strip_suffix(" {"))
+                    && traits.contains(&implementation.split(['<', ' ']).next().unwrap())
+                {
+                    found.push(format!("{name}: {implementation}"));
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_way_to_wait_is_in_a_table_of_events_and_ends_with_its_runtime() {
+    let mut listed: Vec<_> = COVERED.iter().map(|(wait, _)| (*wait).to_owned()).collect();
+    listed.sort();
+    assert_eq!(public_waits(), listed, "a way to wait is new or gone: enter it, and the waiter that covers it");
+    let ends: Vec<&str> = events().into_iter().flat_map(|(_, _, must_end)| must_end).collect();
+    let covers = COVERED.iter().filter_map(|(_, covered)| covered.ok()).chain(["Sink.close", "AsyncWrite.shutdown"]);
+    for waiter in covers {
+        let is_ended = [&ends[..], BEGINNING, ENDING].concat().contains(&waiter);
+        assert!(is_ended, "no event of a table ends {waiter}");
+        let runtime = include_str!("api_runtime.rs");
+        assert!(runtime.contains(&format!("waits!(\"{waiter}\"")), "api_runtime.rs does not have {waiter}");
+    }
+}
+
 #[tokio::test]
 async fn every_waiter_is_woken_by_what_happens_at_either_end_on_one_thread() {
     everybody_is_woken().await;
