@@ -418,12 +418,6 @@ impl Association {
         self.path.take_proof()
     }
 
-    /// Returns `true` once after two time-outs in a row: the path to the peer may be dead, or another one (RFC 7829 §3 calls
-    /// it potentially failed). For a layer below that can find out.
-    pub fn take_path_suspicion(&mut self) -> bool {
-        self.path.take_suspicion()
-    }
-
     /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come; calls at
     /// other times do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {

@@ -25,6 +25,12 @@ impl Association {
         });
     }
 
+    /// Returns `true` once after two time-outs in a row: the path to the peer may be dead, or another one (RFC 7829 §3 calls
+    /// it potentially failed). For a layer below that can find out.
+    pub fn take_path_suspicion(&mut self) -> bool {
+        self.path.take_suspicion()
+    }
+
     /// Whoever answers with the nonce receives where this packet was sent, and is the peer: nobody else can read it. As
     /// QUIC's PATH_CHALLENGE (RFC 9000 §8.2), with the means of RFC 9260 §5.4.
     pub(super) fn write_probe(&mut self, buf: &mut Vec<u8>) -> bool {
