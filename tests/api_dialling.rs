@@ -1,7 +1,7 @@
 //! Who dials whom, when and where, over plain UDP and with tickets: each case has one outcome at both ends, in a time that a
 //! user accepts.
 #![cfg(feature = "webrtc")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
 
 mod secure;
 
@@ -201,8 +201,8 @@ async fn an_address_with_an_association_is_refused_until_that_has_ended() {
 async fn an_address_that_is_being_dialled_is_refused() {
     for way in WAYS {
         let (client, server) = (way.bind(), way.bind());
-        let first = client.dial(&target(&server)).unwrap();
-        let error = client.dial(&target(&server)).unwrap_err();
+        let first = client.dial(target(&server)).unwrap();
+        let error = client.dial(target(&server)).unwrap_err();
         assert!(matches!(error, ConnectError::AlreadyConnected(_)), "{way:?}: {error}");
         soon(first.connected()).await.unwrap();
     }
@@ -357,7 +357,7 @@ async fn an_address_at_which_no_peer_can_be_is_refused_at_once() {
             assert!(is_expected(&error), "{target}: {error}");
             at_most(Duration::from_secs(2), started, &target);
         }
-        let error = client.dial(&target(&client)).unwrap_err();
+        let error = client.dial(target(&client)).unwrap_err();
         assert!(matches!(error, ConnectError::Itself(_)), "{way:?}: {error}");
         // The same host, written as an IPv6 address.
         let server = way.bind();
@@ -402,7 +402,7 @@ async fn an_endpoint_that_closes_dials_nobody() {
         let (_near, _far) = connect(&client, &server, &target(&server)).await;
         let third = way.bind();
         client.close();
-        let error = client.dial(&target(&third)).unwrap_err();
+        let error = client.dial(target(&third)).unwrap_err();
         assert!(matches!(error, ConnectError::EndpointClosed), "{way:?}: {error}");
     }
 }
@@ -457,8 +457,11 @@ async fn a_dial_that_is_dropped_leaves_nothing() {
     }
 }
 
-/// Answers each datagram with what this makes of it.
-fn answering(answer: fn(&[u8]) -> Vec<u8>) -> SocketAddr {
+/// What somebody answers a datagram with.
+type Answer = fn(&[u8]) -> Vec<u8>;
+
+/// An address at which each datagram is answered so.
+fn answering(answer: Answer) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     socket.set_nonblocking(true).unwrap();
@@ -475,7 +478,7 @@ fn answering(answer: fn(&[u8]) -> Vec<u8>) -> SocketAddr {
 /// What answers is no narrowboat, or nobody at all. The clock is paused, so that a minute passes at once.
 #[tokio::test(start_paused = true)]
 async fn who_answers_something_else_does_not_answer() {
-    let answers: [(&str, fn(&[u8]) -> Vec<u8>); 4] = [
+    let answers: [(&str, Answer); 4] = [
         ("an echo", <[u8]>::to_vec),
         ("zeros", |datagram| vec![0; datagram.len()]),
         ("text", |_| b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
