@@ -256,6 +256,7 @@ impl Channel {
         assert!(self.state != ReadyState::Open || self.error.is_none(), "an open channel has no error");
         assert!(!self.has_discarded || !self.can_send(), "only a closing channel throws away");
         assert!(self.discarded == 0 || self.has_discarded);
+        self.queue.check_consistency();
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+/// Stretches of framing that are checked at a time.
+const CHECKED_MAX: usize = 64;
+
 /// Remembers where in the stream of bytes handed to the association the bytes are that the application does not know
 /// of: DATA_CHANNEL_OPEN, DATA_CHANNEL_ACK, and the one byte that stands for an empty message.
 #[derive(Debug, Default)]
@@ -17,7 +20,9 @@ pub(crate) struct SendQueue {
 struct Framing {
     start: u64,
     end: u64,
-    /// Whether it stands for empty messages, which are the application's even if their bytes are not.
+    /// Bytes of all framing before this, since the channel exists.
+    before: u64,
+    /// True if it stands for empty messages, which are the application's even if their bytes are not.
     is_message: bool,
 }
 
@@ -43,7 +48,10 @@ impl SendQueue {
         let (start, end) = (self.accepted, self.accepted + len as u64);
         match self.framing.back_mut() {
             Some(last) if last.end == start && last.is_message == is_message => last.end = end,
-            _ => self.framing.push_back(Framing { start, end, is_message }),
+            last => {
+                let before = last.map_or(0, |last| last.before + (last.end - last.start));
+                self.framing.push_back(Framing { start, end, before, is_message });
+            }
         }
         self.accepted = end;
     }
@@ -64,22 +72,45 @@ impl SendQueue {
 
     /// Of `queued` bytes that wait, those of the application. Messages that were abandoned in the queue count as sent
     /// before the others, so for a while this may be too much by the few bytes of framing.
+    ///
+    /// Costs one step right after a message was accepted, and as many as the logarithm of the stretches of framing else.
     pub(crate) fn application_bytes(&self, queued: usize) -> usize {
+        let (Some(first), Some(last)) = (self.framing.front(), self.framing.back()) else { return queued };
         let sent = self.accepted.saturating_sub(queued as u64);
-        let framing: u64 = self
-            .framing
-            .iter()
-            .rev()
-            .take_while(|framing| framing.end > sent)
-            .map(|framing| framing.end - sent.max(framing.start))
-            .sum();
+        let is_sent = |framing: &Framing| {
+            narrowboat_sctp::step();
+            framing.end <= sent
+        };
+        let index = if is_sent(first) { self.framing.partition_point(is_sent) } else { 0 };
+        let Some(next) = self.framing.get(index) else { return queued };
+        let framing = last.before + (last.end - last.start) - next.before - sent.saturating_sub(next.start);
         queued.saturating_sub(usize::try_from(framing).unwrap_or(usize::MAX))
     }
 
     fn forget_sent(&mut self, queued: usize) {
         let sent = self.accepted.saturating_sub(queued as u64);
         while self.framing.front().is_some_and(|framing| framing.end <= sent) {
+            narrowboat_sctp::step();
             self.framing.pop_front();
+        }
+    }
+
+    pub(crate) fn check_consistency(&self) {
+        let mut previous: Option<&Framing> = None;
+        // A debug build checks after each message, which may be one of a hundred thousand.
+        let skipped = self.framing.len().saturating_sub(CHECKED_MAX);
+        for framing in self.framing.iter().skip(skipped) {
+            assert!(framing.start < framing.end && framing.end <= self.accepted, "framing that was never accepted");
+            if let Some(previous) = previous {
+                let adjoins = previous.end == framing.start && previous.is_message == framing.is_message;
+                assert!(previous.end <= framing.start && !adjoins, "framing is in order, and joined");
+                assert_eq!(
+                    framing.before,
+                    previous.before + (previous.end - previous.start),
+                    "bytes of framing before"
+                );
+            }
+            previous = Some(framing);
         }
     }
 }
@@ -120,6 +151,42 @@ mod tests {
         assert!(!queue.on_discarded(65));
         assert_eq!(queue.application_bytes(5), 0);
         assert!(!queue.on_discarded(5), "DATA_CHANNEL_OPEN is not the application's");
+        assert_eq!((queue.application_bytes(0), queue.framing.len()), (0, 0));
+    }
+
+    /// An empty message between any two others made each of them cost as much as all that waited.
+    #[test]
+    fn each_of_many_small_messages_costs_a_few_steps() {
+        const MESSAGES: usize = 20_000;
+        let (mut queue, mut queued) = (SendQueue::default(), 0);
+        queue.on_control(20, 0);
+        queued += 20;
+        let before = narrowboat_sctp::steps();
+        for message in 0..MESSAGES {
+            match message % 3 {
+                0 => queue.on_empty_message(queued),
+                1 => queue.on_message(1, queued),
+                _ => queue.on_control(1, queued),
+            }
+            queued += 1;
+            assert_eq!(queue.application_bytes(queued), (message + 2) / 3);
+            queue.check_consistency();
+        }
+        let sending = narrowboat_sctp::steps() - before;
+        assert!(sending <= 2 * MESSAGES as u64, "{sending} steps");
+        // Nothing is forgotten while nothing is accepted, as when the application asks how much waits.
+        let before = narrowboat_sctp::steps();
+        for waiting in (1..=queued - 20).rev() {
+            let application = queue.application_bytes(waiting);
+            if waiting % 1_000 == 0 {
+                let messages = (MESSAGES - waiting..MESSAGES).filter(|message| message % 3 == 1).count();
+                assert_eq!(application, messages);
+            }
+        }
+        let asking = narrowboat_sctp::steps() - before;
+        assert!(asking <= 20 * MESSAGES as u64, "{asking} steps");
+        assert!(cfg!(not(debug_assertions)) || sending > 0 && asking > 0);
+        queue.on_discarded(queued);
         assert_eq!((queue.application_bytes(0), queue.framing.len()), (0, 0));
     }
 }

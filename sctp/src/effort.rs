@@ -11,8 +11,9 @@ pub(crate) fn recount_interval(cost: usize) -> usize {
 thread_local!(static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
 
 /// One step.
+#[doc(hidden)]
 #[inline]
-pub(crate) fn step() {
+pub fn step() {
     take(1);
 }
 

@@ -33,7 +33,7 @@ pub use association::{Association, Ecn, SignalledInit, State, Transmit};
 pub use config::{Config, ConfigError, CongestionControl};
 pub use cookie::CookieKeys;
 #[doc(hidden)]
-pub use effort::steps;
+pub use effort::{step, steps};
 pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure, Violation};
 pub use event::{Event, Streams};
