@@ -59,7 +59,7 @@ pub(crate) struct Channel {
     pub(crate) stream: StreamId,
     pub(crate) origin: Origin,
     state: ReadyState,
-    /// Whether anything came from the peer, which then knows of the channel (RFC 8832 §6).
+    /// True if anything came from the peer, which then knows of the channel (RFC 8832 §6).
     heard: bool,
     /// Whether what comes is thrown away rather than kept for reading.
     deaf: bool,
@@ -161,6 +161,11 @@ impl Channel {
     /// Whether `send` may queue.
     pub(crate) fn can_send(&self) -> bool {
         matches!(self.state, ReadyState::Connecting | ReadyState::Open)
+    }
+
+    /// True for a negotiated channel on which nothing came from the peer, which may not have made its end.
+    pub(crate) fn may_be_alone(&self) -> bool {
+        self.origin == Origin::Negotiated && !self.heard
     }
 
     /// Something came from the peer.

@@ -33,6 +33,26 @@ pub enum OpenError {
         /// Streams that exist in both directions.
         streams: u16,
     },
+    /// The peer had made its end of this negotiated channel before, and has sent more than is held for a channel to come
+    /// (`unclaimed_bytes_max`), or has closed it. Its messages were thrown away, and its channel is closed. Returned once:
+    /// the next call makes a new channel, or says that the old one is not closed yet.
+    #[error(
+        "messages for stream {0} were thrown away because this end of the channel was not made in time: make it earlier, or \
+         raise unclaimed_bytes_max; the peer's channel is closed, and the next call makes a new one"
+    )]
+    MessagesLost(StreamId),
+    /// A negotiated id that has served a channel, with a peer that cannot reset streams: it can never serve another.
+    #[error(
+        "stream {0} has served a channel, and the peer cannot reset streams (it did not offer RE-CONFIG): choose another id"
+    )]
+    IdRetired(StreamId),
+    /// Every id of this end is in use or has served a channel, with a peer that cannot reset streams. Closing a channel
+    /// frees no id there.
+    #[error(
+        "every stream id is in use or has served a channel, and the peer cannot reset streams (it did not offer \
+         RE-CONFIG): use another association, or fewer channels"
+    )]
+    NoIdLeft,
     /// Every id of this end is in use.
     #[error("no stream id is free: close a channel first, or use another association")]
     NoFreeId,
@@ -93,6 +113,14 @@ pub enum ChannelError {
         /// Application bytes that were accepted and never sent whole; 0 if only empty messages were.
         discarded: usize,
     },
+    /// The peer has not made its end of this negotiated channel, and holds no more messages for it: those that were sent are
+    /// lost. A peer with another stack may report this by a reset alone, as [`PeerClosed`](Self::PeerClosed) or without an
+    /// error.
+    #[error(
+        "the peer has not made its end of the negotiated channel, and what was sent is lost: make both ends before sending \
+         much"
+    )]
+    NotMade,
     /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
     /// the id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]

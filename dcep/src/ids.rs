@@ -138,6 +138,47 @@ impl StreamIds {
     }
 }
 
+/// Ids whose last channel has ended without resets, because the peer does not know them (RFC 6525): none can be used again.
+///
+/// A bit for each id, so that a peer that has them all used up costs 8 KiB.
+#[derive(Debug, Default)]
+pub(crate) struct RetiredIds {
+    bits: Vec<u64>,
+    len: usize,
+}
+
+impl RetiredIds {
+    pub(crate) fn insert(&mut self, id: StreamId) {
+        let (word, bit) = Self::place(id);
+        if self.bits.is_empty() {
+            self.bits.resize(usize::from(StreamId::MAX) / 64 + 1, 0);
+        }
+        if let Some(bits) = self.bits.get_mut(word) {
+            self.len += usize::from(*bits & bit == 0);
+            *bits |= bit;
+        }
+    }
+
+    pub(crate) fn contains(&self, id: StreamId) -> bool {
+        let (word, bit) = Self::place(id);
+        self.bits.get(word).is_some_and(|bits| bits & bit != 0)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// How many the end with this role opens channels on.
+    pub(crate) fn len_of(&self, role: Role) -> usize {
+        let parity = if role == Role::Client { u64::MAX / 3 } else { u64::MAX / 3 * 2 };
+        self.bits.iter().map(|bits| (bits & parity).count_ones() as usize).sum()
+    }
+
+    fn place(id: StreamId) -> (usize, u64) {
+        (usize::from(id / 64), 1 << (id % 64))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -194,6 +235,18 @@ mod tests {
         taken.into_iter().for_each(|id| ids.release_unused(id));
         assert_eq!(ids.allocate(1), Some(0));
         assert_eq!(ids.allocate(2), None);
+    }
+
+    #[test]
+    fn retired_ids_are_counted_once_and_take_8_kib() {
+        let mut retired = RetiredIds::default();
+        assert!(!retired.contains(7));
+        for id in [0, 7, 63, 64, 65_535, 7] {
+            retired.insert(id);
+        }
+        assert_eq!((retired.len(), retired.bits.len() * 8), (5, 8 << 10));
+        assert_eq!([Role::Client, Role::Server].map(|role| retired.len_of(role)), [2, 3]);
+        assert!(!retired.contains(8));
     }
 
     #[test]

@@ -55,7 +55,8 @@
 //! | both close at once | each sends what it has accepted; one `Closed` at each end |
 //! | closed before DATA_CHANNEL_ACK | as any other; if the peer resets a channel that it has not acknowledged: [`Refused`](ChannelError::Refused) |
 //! | closed before the association is up | if no message waits: nothing goes out, `Closed` at once. Otherwise the channel is opened, the messages are sent, and it is closed |
-//! | the peer does not offer RE-CONFIG | `Closed` at once, with [`ResetNotSupported`](ChannelError::ResetNotSupported); what was accepted is still sent |
+//! | the peer does not offer RE-CONFIG | `Closed` at once, with [`ResetNotSupported`](ChannelError::ResetNotSupported); what was accepted is still sent. The peer cannot know, and may send on: that is thrown away and counted. Each id serves one channel: [`NoIdLeft`](OpenError::NoIdLeft) when all have |
+//! | the peer sends more than is held before the application makes its end of a negotiated channel, or closes its end before | the peer's channel is closed, in the first case with [`NotMade`](ChannelError::NotMade) if the peer is of this crate; the application learns of it by [`MessagesLost`](OpenError::MessagesLost) from its next `open` with that id |
 //! | our reset is not answered | it is repeated for as long as the association lasts, so that after an outage both ends close; a peer that answers nothing ends the association |
 //! | our reset is refused for the whole of `reset_timeout` | the association is aborted with [`ResetRefused`](narrowboat_sctp::CloseReason::ResetRefused), which ends the channel at both ends |
 //! | the peer performs our reset but does not reset its side | the channel stays `Closing` for as long as the association lasts: one end alone cannot know that the other is done |

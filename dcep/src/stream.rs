@@ -26,8 +26,6 @@ pub(crate) enum Outgoing {
     Resetting,
     /// The peer has performed it.
     Reset,
-    /// The peer does not know resets (RFC 6525). The id is of no use any more.
-    Failed,
 }
 
 /// Something on a stream that has to wait.
@@ -42,9 +40,10 @@ pub(crate) enum Arrival {
 /// ```text
 ///            our reset asked for      performed
 /// outgoing:  in use ─────▶ resetting ─────▶ reset ┐
-///                             │ not supported     ├─▶ both: the id is free
+///                             │                   ├─▶ both: the id is free
+///                             │ not supported     │
 ///                             ▼                   │
-///                          failed: never free     │
+///                     retired: never free         │
 /// incoming:  in use ────────────────────▶ reset ──┘
 ///                  the peer's reset
 /// ```
@@ -119,11 +118,6 @@ impl Stream {
         self.progress = now;
     }
 
-    pub(crate) fn on_reset_failed(&mut self) {
-        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "nobody asked for this reset");
-        self.outgoing = Outgoing::Failed;
-    }
-
     pub(crate) fn on_incoming_reset(&mut self, now: Instant) {
         debug_assert!(!self.incoming_reset, "the second reset belongs to the next use");
         self.incoming_reset = true;
@@ -166,9 +160,6 @@ impl Stream {
                 assert!(self.held.is_empty() || self.incoming_reset, "held though it could be delivered");
             }
         }
-        if self.outgoing == Outgoing::Failed {
-            assert!(self.owner == Owner::Nobody && self.held.is_empty(), "a failed stream serves nobody");
-        }
         assert!(!self.is_done(), "a stream that is done is forgotten");
         assert!(self.deadline.is_none() || self.channel().is_some(), "a deadline without anybody to tell");
     }
@@ -199,15 +190,6 @@ mod tests {
             }
             assert!(stream.is_done(), "{order}");
         }
-    }
-
-    #[test]
-    fn a_stream_whose_reset_failed_is_never_free() {
-        let (mut stream, now) = stream();
-        stream.on_reset_asked(now);
-        stream.on_reset_failed();
-        stream.on_incoming_reset(now);
-        assert!(!stream.is_done());
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub enum Event {
     /// The peer has performed a reset of this stream that was asked for with `reset_streams`: the id starts again at
     /// SSN 0. A reset ends in this event or with the association.
     OutgoingReset(StreamId),
+    /// The peer says that it has no use for what was sent on this stream: an ERROR with the cause Invalid Stream Identifier
+    /// (RFC 9260 §3.3.10.1). It is sent once, so it may be lost.
+    InvalidStream(StreamId),
     /// The buffered amount of the stream fell to its threshold or below, having been above it.
     BufferedAmountLow(StreamId),
     /// `send` said that the buffer was full, and has room again.

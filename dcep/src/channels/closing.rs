@@ -10,7 +10,7 @@ use crate::answered::AnsweredResets;
 use crate::channel::{Cause, Channel, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, Event, ReadyState};
-use crate::ids::StreamIds;
+use crate::ids::{RetiredIds, StreamIds};
 use crate::stats::DropReason;
 use crate::stream::{Arrival, Outgoing, Owner, Stream};
 
@@ -75,11 +75,11 @@ impl DataChannels {
         match association.reset_streams(now, &[id]) {
             Ok(()) => self.watch(now, id),
             Err(ResetError::NotSupported) => {
-                self.on_reset_failed(now, association, id, ChannelError::ResetNotSupported);
+                self.retire_stream(now, association, id, ChannelError::ResetNotSupported);
             }
             Err(ResetError::NoSuchStream(_)) => {
                 let streams = Self::stream_limit(association);
-                self.on_reset_failed(now, association, id, ChannelError::NoSuchStream { stream: id, streams });
+                self.retire_stream(now, association, id, ChannelError::NoSuchStream { stream: id, streams });
             }
             // The association is shutting down, and its end is that of the channel.
             Err(ResetError::NotEstablished) => {}
@@ -160,6 +160,8 @@ impl DataChannels {
         self.close_all(now, association, &ChannelError::PeerRestarted);
         self.ids = StreamIds::new(self.role);
         self.answered_resets = AnsweredResets::default();
+        self.lost_streams.clear();
+        self.retired = RetiredIds::default();
         self.events.push_back(Event::Restarted);
     }
 
@@ -256,7 +258,14 @@ impl DataChannels {
                 channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });
             }
         } else {
-            // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not.
+            // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not. A peer
+            // acknowledges a channel before it resets it, unless it refuses it. One that was asked for the reset because it
+            // never answers may have the channel; that matters only if something was sent.
+            let is_unasked =
+                self.streams.get(&channel.stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
+            if channel.awaits_ack() && (is_unasked || channel.has_sent) {
+                channel.set_error(ChannelError::Refused);
+            }
             let has_nothing = channel.unread() == 0;
             self.drop_control(id);
             if has_nothing {
@@ -282,33 +291,17 @@ impl DataChannels {
     }
 
     /// The peer cannot be asked to reset the stream: the channel ends here, and the id is never used again.
-    fn on_reset_failed(&mut self, now: Instant, association: &mut Association, id: StreamId, error: ChannelError) {
-        tracing::debug!(stream = id, %error, "stream given up");
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        stream.on_reset_failed();
-        let channel = stream.channel();
-        let held = stream.take_held();
-        self.abandon_stream(id);
-        for arrival in held {
+    fn retire_stream(&mut self, now: Instant, association: &mut Association, id: StreamId, error: ChannelError) {
+        tracing::debug!(stream = id, %error, "stream retired");
+        let Some(mut stream) = self.remove_stream(id) else { return };
+        self.retired.insert(id);
+        for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
                 self.throw_away(now, association, message.credit, DropReason::AfterClose);
             }
         }
-        if let Some(channel) = channel {
+        if let Some(channel) = stream.channel() {
             self.finish(channel, Some(error));
-        }
-    }
-
-    /// The stream loses its channel without being free.
-    fn abandon_stream(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.owner != Owner::Nobody {
-            self.ownerless_streams += 1;
-            self.unanswered_resets += usize::from(stream.is_incoming_reset());
-        }
-        stream.owner = Owner::Nobody;
-        if let Some(deadline) = stream.deadline.take() {
-            self.deadlines.remove(&(deadline, id));
         }
     }
 

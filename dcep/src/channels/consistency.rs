@@ -2,7 +2,7 @@
 
 use narrowboat_sctp::StreamId;
 
-use super::{DataChannels, Phase};
+use super::{DataChannels, LOST_STREAMS_MAX, Phase};
 use crate::channel::Origin;
 use crate::stream::{Arrival, Owner, Stream};
 
@@ -17,7 +17,8 @@ impl DataChannels {
         self.check_streams();
         self.ids.check_consistency();
         self.answered_resets.check_consistency();
-        let ours = self.streams.keys().filter(|&&id| self.role.owns(id) && id != StreamId::MAX).count();
+        let ours = |id: &StreamId| self.role.owns(*id) && *id != StreamId::MAX;
+        let ours = self.streams.keys().copied().filter(ours).count() + self.retired.len_of(self.role);
         let all = StreamId::MAX / 2 + u16::from(self.role.owns(0));
         if self.phase != Phase::Ended {
             assert_eq!(self.ids.len_free() + ours, usize::from(all), "each id is either free or in use");
@@ -65,6 +66,7 @@ impl DataChannels {
             stream.check_consistency();
             assert!(id != StreamId::MAX, "stream 65535 does not exist");
             assert!(!self.ids.is_free(id), "a stream in use is not free");
+            assert!(!self.retired.contains(id), "a retired stream serves nobody");
             if let Some(channel) = stream.channel() {
                 assert_eq!(self.channels.get(&channel).map(|channel| channel.stream), Some(id));
             }
@@ -90,6 +92,7 @@ impl DataChannels {
         assert_eq!(ownerless, self.ownerless_streams);
         let is_unanswered = |stream: &&Stream| stream.owner == Owner::Nobody && stream.is_incoming_reset();
         assert_eq!(self.streams.values().filter(is_unanswered).count(), self.unanswered_resets);
+        assert!(self.lost_streams.len() <= LOST_STREAMS_MAX);
         assert!(self.phase != Phase::Ended || self.streams.is_empty(), "an ended association has no streams");
     }
 }

@@ -17,7 +17,7 @@ use crate::channel::Channel;
 use crate::config::{Config, Role};
 use crate::error::{ChannelError, OpenError, SendError};
 use crate::event::{ChannelId, Event, ReadyState};
-use crate::ids::StreamIds;
+use crate::ids::{RetiredIds, StreamIds};
 use crate::message::{Message, Unread};
 use crate::options::ChannelOptions;
 use crate::stats::{DropReason, Stats};
@@ -33,6 +33,9 @@ const OWNERLESS_STREAMS_MAX: usize = 512;
 /// Streams without a channel that the peer has reset, and has still to answer this end's reset of, beside as many as there
 /// are channels. More are denied. More than the 248 that usrsctp names in one request.
 const UNUSED_RESETS_MAX: usize = 256;
+
+/// Streams of which this end remembers that messages for a negotiated channel to come were lost.
+const LOST_STREAMS_MAX: usize = 256;
 
 /// Whether the association is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +65,8 @@ pub struct DataChannels {
     streams: BTreeMap<StreamId, Stream>,
     /// Free ids of this end's parity.
     ids: StreamIds,
+    /// Ids of either parity that can never be used again.
+    retired: RetiredIds,
     /// Streams that hold messages for a negotiated channel to come.
     unclaimed_streams: usize,
     /// Bytes held on unclaimed streams, as charged to the receive window.
@@ -78,6 +83,9 @@ pub struct DataChannels {
     unanswered_resets: usize,
     /// Streams that nobody used here, and on which a reset of the peer was answered.
     answered_resets: AnsweredResets,
+    /// Streams whose messages were thrown away because nobody made a negotiated channel in time. The first
+    /// [`LOST_STREAMS_MAX`] of them.
+    lost_streams: BTreeSet<StreamId>,
     /// Channels whose `send` said `Full`.
     refused: BTreeSet<ChannelId>,
     /// When to look at the closing of which stream.
@@ -100,6 +108,7 @@ impl DataChannels {
             channels: BTreeMap::new(),
             streams: BTreeMap::new(),
             ids: StreamIds::new(role),
+            retired: RetiredIds::default(),
             unclaimed_streams: 0,
             unclaimed_bytes: 0,
             peer_label_bytes: 0,
@@ -108,6 +117,7 @@ impl DataChannels {
             ownerless_streams: 0,
             unanswered_resets: 0,
             answered_resets: AnsweredResets::default(),
+            lost_streams: BTreeSet::new(),
             refused: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
@@ -152,7 +162,7 @@ impl DataChannels {
     /// Stream ids that are not free, those of closed channels included that can never be used again.
     #[must_use]
     pub fn streams_in_use(&self) -> usize {
-        self.streams.len()
+        self.streams.len() + self.retired.len()
     }
 
     /// The channel's state; `None` if there is no such channel, or it was closed and forgotten.
@@ -398,6 +408,7 @@ impl DataChannels {
         let id = ChannelId(self.next_channel);
         self.next_channel += 1;
         self.answered_resets.on_used(channel.stream);
+        self.lost_streams.remove(&channel.stream);
         self.streams.entry(channel.stream).or_insert_with(|| Stream::new(Owner::Nobody, now)).owner =
             Owner::Channel(id);
         self.channels.insert(id, channel);

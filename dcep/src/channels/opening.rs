@@ -58,6 +58,12 @@ impl DataChannels {
         if stream >= streams {
             return Err(OpenError::InvalidId { id: stream, streams });
         }
+        if self.retired.contains(stream) {
+            return Err(OpenError::IdRetired(stream));
+        }
+        if self.lost_streams.remove(&stream) {
+            return Err(OpenError::MessagesLost(stream));
+        }
         let held = match self.streams.get_mut(&stream) {
             None => {
                 self.ids.reserve(stream);
@@ -87,7 +93,8 @@ impl DataChannels {
         association: &mut Association,
         options: ChannelOptions,
     ) -> Result<ChannelId, OpenError> {
-        let stream = self.ids.allocate(Self::stream_limit(association)).ok_or(OpenError::NoFreeId)?;
+        let none_is_free = if self.retired.len() > 0 { OpenError::NoIdLeft } else { OpenError::NoFreeId };
+        let stream = self.ids.allocate(Self::stream_limit(association)).ok_or(none_is_free)?;
         let message = open::encode(&options);
         let len = message.len();
         let id = self.insert_channel(now, Channel::new(Origin::Local, options, stream));

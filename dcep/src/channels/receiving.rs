@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_sctp::{Association, Event as AssociationEvent, Message as Arrived, Payload, StreamId};
 
-use super::DataChannels;
+use super::{DataChannels, LOST_STREAMS_MAX};
 use crate::channel::{Cause, Origin, Received};
 use crate::control::{Control, ControlError, Decoded};
 use crate::error::ChannelError;
@@ -13,7 +13,7 @@ use crate::event::{ChannelId, Event, ReadyState};
 use crate::message::Message;
 use crate::ppid::Kind;
 use crate::stats::DropReason;
-use crate::stream::{Arrival, Outgoing, Owner};
+use crate::stream::{Arrival, Owner, Stream};
 
 /// Streams at most that hold messages for a negotiated channel to come.
 const UNCLAIMED_STREAMS_MAX: usize = 8;
@@ -30,6 +30,7 @@ impl DataChannels {
             AssociationEvent::Message(message) => self.on_message(now, association, message),
             AssociationEvent::IncomingReset(streams) => self.on_incoming_reset(now, association, &streams),
             AssociationEvent::OutgoingReset(stream) => self.on_outgoing_reset(now, association, stream),
+            AssociationEvent::InvalidStream(stream) => self.on_invalid_stream(now, association, stream),
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(association, stream),
             AssociationEvent::Writable => self.on_writable(now, association),
             AssociationEvent::Abandoned { .. } => self.stats.messages_abandoned += 1,
@@ -43,7 +44,7 @@ impl DataChannels {
             self.on_message_unused(now, association, message);
             return;
         };
-        if stream.is_incoming_reset() && stream.outgoing() != Outgoing::Failed {
+        if stream.is_incoming_reset() {
             // The peer knows already that our reset is performed, and uses the id again.
             stream.hold(message);
             return;
@@ -78,6 +79,11 @@ impl DataChannels {
     /// A message on a stream that is free.
     fn on_message_unused(&mut self, now: Instant, association: &mut Association, message: Arrived) {
         let stream = message.stream;
+        if self.retired.contains(stream) {
+            // The peer does not know that the channel has ended.
+            self.throw_away(now, association, message.credit, DropReason::AfterClose);
+            return;
+        }
         if stream >= Self::stream_limit(association) {
             // There is no stream to answer on, nor to reset.
             self.throw_away(now, association, message.credit, DropReason::NoSuchStream);
@@ -102,6 +108,7 @@ impl DataChannels {
             }
             Kind::Text | Kind::Binary | Kind::EmptyText | Kind::EmptyBinary => {
                 self.answered_resets.on_used(stream);
+                self.lost_streams.remove(&stream);
                 self.insert_stream(stream, Owner::Unclaimed, now);
                 self.unclaimed_streams += 1;
                 self.on_unclaimed(now, association, message);
@@ -123,6 +130,10 @@ impl DataChannels {
         }
         if !within {
             tracing::debug!(stream = id, "data on a stream without a channel");
+            if is_data {
+                // The reset alone looks like the close of an application that has read everything.
+                association.report_invalid_stream(id);
+            }
             self.refuse_stream(now, association, id);
         }
     }
@@ -136,6 +147,9 @@ impl DataChannels {
         stream.owner = Owner::Nobody;
         self.ownerless_streams += 1;
         self.unclaimed_streams -= 1;
+        if self.lost_streams.len() < LOST_STREAMS_MAX {
+            self.lost_streams.insert(id);
+        }
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
                 self.unclaimed_bytes = self.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
@@ -153,14 +167,27 @@ impl DataChannels {
             self.on_control(now, association, id, &control);
             return;
         }
-        if !channel.awaits_ack() {
-            return self.deliver(now, association, id, message);
-        }
         // Any message confirms the channel as its acknowledgement does (RFC 8832 §6). It is delivered before a reset that
         // waits for that: if the peer does not support resets, the channel ends at once.
+        let is_acknowledgement = channel.awaits_ack();
         channel.on_heard();
         self.deliver(now, association, id, message);
-        self.start_reset_if_possible(now, association, id);
+        if is_acknowledgement {
+            self.start_reset_if_possible(now, association, id);
+        }
+    }
+
+    /// The peer has no channel on this stream, and throws away what it gets. It resets the stream, too.
+    fn on_invalid_stream(&mut self, now: Instant, association: &mut Association, stream: StreamId) {
+        let Some(id) = self.streams.get(&stream).and_then(Stream::channel) else { return };
+        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.may_be_alone()) else { return };
+        if channel.on_closing(Cause::Violation(ChannelError::NotMade)) {
+            self.events.push_back(Event::Closing(id));
+            self.discard(now, association, id);
+            self.start_reset(now, association, stream);
+        } else {
+            channel.set_error(ChannelError::NotMade);
+        }
     }
 
     /// Queues a user message for the application, or closes the channel for what is wrong with it.

@@ -9,6 +9,7 @@ use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
+use crate::event::Event;
 use crate::stats::DropReason;
 use crate::wire::{Cause, Causes, RawChunk, T_BIT, decode_heartbeat};
 
@@ -101,6 +102,9 @@ impl Association {
         for cause in Causes::new(value) {
             match cause {
                 Ok(Cause::StaleCookie(_)) => return self.on_stale_cookie(now),
+                Ok(Cause::InvalidStream(stream)) if self.state.is_up() && self.sender.has_stream(stream) => {
+                    self.events.push_back(Event::InvalidStream(stream));
+                }
                 Ok(cause) => tracing::debug!(code = cause.code(), "the peer reports an error"),
                 Err(_) => return self.drop_chunk(DropReason::Malformed),
             }

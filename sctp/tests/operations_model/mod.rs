@@ -232,6 +232,7 @@ impl World {
                 }
                 Event::Restarted => panic!("nobody was restarted"),
                 Event::Connected
+                | Event::InvalidStream(_)
                 | Event::BufferedAmountLow(_)
                 | Event::Writable
                 | Event::Abandoned { .. }
