@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
+mod numbers;
+#[cfg(test)]
 mod reset;
 #[cfg(test)]
 mod ticks;
