@@ -169,7 +169,7 @@ mod tests {
                 _ => queue.on_control(1, queued),
             }
             queued += 1;
-            assert_eq!(queue.application_bytes(queued), (message + 2) / 3);
+            assert_eq!(queue.application_bytes(queued), message.div_ceil(3));
             queue.check_consistency();
         }
         let sending = narrowboat_sctp::steps() - before;
