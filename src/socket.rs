@@ -20,6 +20,10 @@ pub(crate) const SEND_SIZE_MAX: usize = 65_507;
 /// Send buffers kept for the next turn: about one for each core that may run a driver.
 const SPARE_BUFFERS_MAX: usize = 16;
 
+/// True where a call that brings less than a batch has found the socket empty (recvmmsg). Elsewhere a call may bring one
+/// datagram of many.
+const SHORT_IS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Where datagrams go, and from which of this machine's addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
@@ -188,7 +192,18 @@ impl Socket {
     /// A dropped future has taken none.
     pub(crate) async fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
         batch.filled = 0;
-        let received = self.io.async_io(Interest::READABLE, || batch.fill(&self.io, &self.state)).await;
+        let received = loop {
+            if let Err(error) = self.io.readable().await {
+                break Err(error);
+            }
+            let attempt = self.io.try_io(Interest::READABLE, || batch.fill(&self.io, &self.state));
+            match attempt {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && batch.filled == 0 => {}
+                // The socket is empty now, and the runtime has noted it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                other => break other,
+            }
+        };
         match &received {
             Ok(()) => self.counters.receive_calls.fetch_add(1, Ordering::Relaxed),
             Err(_) => self.counters.receive_errors.fetch_add(1, Ordering::Relaxed),
@@ -344,12 +359,14 @@ impl ReceiveBatch {
         }
     }
 
+    /// Takes what is there. Says [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing was, and also if the socket is known
+    /// to be empty afterwards, so that no call is needed to find that out. What arrives meanwhile makes it readable again.
     fn fill(&mut self, io: &tokio::net::UdpSocket, state: &UdpSocketState) -> io::Result<()> {
         let mut chunks = self.buffer.chunks_exact_mut(DATAGRAM_SIZE_MAX);
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
         self.filled = state.recv(UdpSockRef::from(io), &mut buffers, &mut self.metas)?;
-        Ok(())
+        if SHORT_IS_EMPTY && self.filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 }
 
@@ -420,6 +437,28 @@ mod tests {
         }
         let expected: Vec<&[u8]> = parts.iter().flat_map(|(contents, size)| contents.chunks(*size)).collect();
         assert!(receive(&receiver, &mut batch, expected.len()).await == expected, "lengths are mixed up");
+    }
+
+    /// The last one wakes the receiver, however full the batch before it was.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_datagram_that_comes_while_a_batch_is_taken_is_not_missed() {
+        let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4 << 20, 1 << 20).expect("a port");
+        let (sender, receiver) = (bind(), bind());
+        let route = Route { remote: receiver.local_address(), local: None };
+        let mut batch = ReceiveBatch::new();
+        for round in 0..200 {
+            let count = 1 + round % 70;
+            let sending = async {
+                for _ in 0..count {
+                    sender.send(route, &[7; 20], 20).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            };
+            let (_, datagrams) = tokio::join!(sending, receive(&receiver, &mut batch, count));
+            assert_eq!(datagrams.len(), count);
+        }
+        let stats = receiver.stats();
+        assert!(stats.receive_errors == 0 && stats.receive_calls > 200, "{stats:?}");
     }
 
     /// The numbers are Linux's.

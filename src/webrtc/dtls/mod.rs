@@ -13,6 +13,7 @@ mod record;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
@@ -36,6 +37,12 @@ const PACKET_LEN_MAX: usize = 1 << 14;
 
 /// What `dimpl` puts out at most during a handshake: a certificate that fills its receive queue.
 const HANDSHAKE_OUTPUT_LEN_MAX: usize = gate::QUEUE_MAX * gate::DATAGRAM_LEN_MAX;
+
+thread_local! {
+    /// Room for that, one for all handshakes of a thread: to fill it with zeros for each datagram of a flood of hellos takes
+    /// twice the time of all the rest.
+    static HANDSHAKE_OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Datagrams of the handshake that wait to be sent at most: several times the longest flight.
 const FLIGHTS_MAX: usize = 16;
@@ -347,16 +354,24 @@ impl Dtls {
     /// Takes out all that the last input or command has brought of an attempt. `datagram_len` is the length of what came in, if
     /// something did: what comes out of a datagram that carries one packet is known from it, and becomes the packet's
     /// memory without being copied again.
-    fn drain(&mut self, mut index: usize, datagram_len: usize) {
-        let mut buffer = match self.stage {
-            Stage::Handshaking => vec![0; HANDSHAKE_OUTPUT_LEN_MAX],
-            Stage::Connected(version) => vec![0; version.packet_len_max(datagram_len)],
-            Stage::Over => return,
-        };
+    fn drain(&mut self, index: usize, datagram_len: usize) {
+        match self.stage {
+            Stage::Handshaking => {
+                let mut buffer = HANDSHAKE_OUTPUT.take();
+                buffer.resize(HANDSHAKE_OUTPUT_LEN_MAX, 0);
+                self.drain_by(index, &mut buffer);
+                HANDSHAKE_OUTPUT.set(buffer);
+            }
+            Stage::Connected(version) => self.drain_by(index, &mut vec![0; version.packet_len_max(datagram_len)]),
+            Stage::Over => {}
+        }
+    }
+
+    fn drain_by(&mut self, mut index: usize, buffer: &mut Vec<u8>) {
         loop {
             let Some(attempt) = self.attempts.get_mut(index) else { return };
-            match attempt.inner.poll_output(&mut buffer) {
-                Output::BufferTooSmall { needed } => buffer = vec![0; needed],
+            match attempt.inner.poll_output(buffer) {
+                Output::BufferTooSmall { needed } => *buffer = vec![0; needed],
                 Output::Packet(datagram) => {
                     if self.stage == Stage::Handshaking {
                         attempt.on_sent(datagram);
@@ -394,7 +409,7 @@ impl Dtls {
                     let len = packet.len();
                     if len != 0 && matches!(self.stage, Stage::Connected(_)) {
                         buffer.truncate(len);
-                        self.events.push_back(Event::Packet(into_packet(mem::take(&mut buffer))));
+                        self.events.push_back(Event::Packet(into_packet(mem::take(buffer))));
                     }
                 }
                 Output::CloseNotify => {
