@@ -12,13 +12,24 @@ use crate::process::Child;
 
 /// Until windows are open and buffers have their size.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Newcomers who begin in this time are counted; the flood goes on as long as the last of them may take.
-const COUNTED: Duration = Duration::from_secs(5);
 pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// Afterwards, to compare goodput: windows with the flood and without, by turns and short, so that whatever else the
 /// machine does meets both alike.
 const WINDOW: Duration = Duration::from_millis(400);
-const WINDOWS: usize = 16;
+/// How long a line is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Extent {
+    /// Newcomers who begin in this time are counted; the flood goes on as long as the last of them may take.
+    counted: Duration,
+    /// Windows to compare goodput in, a multiple of four.
+    windows: usize,
+}
+
+impl Extent {
+    pub(crate) const FULL: Self = Self { counted: Duration::from_secs(5), windows: 20 };
+    pub(crate) const QUICK: Self = Self { counted: Duration::from_secs(2), windows: 8 };
+}
+
 /// Peers that send all the time, as fast as they can.
 const ESTABLISHED: usize = 2;
 const MESSAGE_LEN: usize = 64 << 10;
@@ -26,8 +37,10 @@ const MESSAGE_LEN: usize = 64 << 10;
 pub(crate) struct Outcome {
     /// Datagrams of the flood a second.
     pub(crate) rate: f64,
-    /// Bytes of those who are connected for a second of the service's processor time: without the flood, with it.
-    pub(crate) goodput: [f64; 2],
+    /// What is left of the goodput for a second of the service's processor time, in each four windows, from the least.
+    pub(crate) left: Vec<f64>,
+    /// The same for all windows together.
+    pub(crate) left_in_all: f64,
     /// Processor time of the service for a datagram of the flood, in microseconds.
     pub(crate) cost: f64,
     /// Cores that the service uses without the flood: on a busy machine it gets less, and the flood weighs more.
@@ -35,8 +48,9 @@ pub(crate) struct Outcome {
     /// How long newcomers took, in order; those who gave up are not among them.
     pub(crate) taken: Vec<Duration>,
     pub(crate) newcomers: usize,
-    /// Resident memory of the service when the flood begins and when it ends, in KiB.
-    pub(crate) resident: [u64; 2],
+    /// Resident memory of the service in KiB: before the flood, after it, and after all the floods of the windows, which are
+    /// a second one of the same kind.
+    pub(crate) resident: [u64; 3],
 }
 
 /// What the service has done, and used.
@@ -59,9 +73,13 @@ struct Spent {
 }
 
 impl Spent {
-    fn add(&mut self, from: &Mark, to: &Mark) {
-        self.bytes += to.bytes - from.bytes;
-        self.cpu += to.cpu - from.cpu;
+    fn between(from: &Mark, to: &Mark) -> Self {
+        Self { bytes: to.bytes - from.bytes, cpu: to.cpu - from.cpu }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.bytes += other.bytes;
+        self.cpu += other.cpu;
     }
 
     /// Bytes for a second of processor time.
@@ -70,7 +88,7 @@ impl Spent {
     }
 }
 
-pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>]) -> Result<Outcome> {
+pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>], extent: Extent) -> Result<Outcome> {
     let mut service = Child::start(["service", if is_secure { "secure" } else { "plain" }])?;
     let (goal, address) = (service.line()?, service.line()?);
     let goal = match is_secure {
@@ -98,38 +116,72 @@ pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>])
     let before = service.resident()?;
     let (begun, sent) = (tokio::time::Instant::now(), flooder.ask(&address)?);
     phase.set(Phase::WATCHED);
-    tokio::time::sleep(COUNTED).await;
+    tokio::time::sleep(extent.counted).await;
     phase.set(Phase::UNWATCHED);
     tokio::time::sleep(SOON).await;
     let rate = (flooder.ask(&unread)? - sent) as f64 / begun.elapsed().as_secs_f64();
     let after = service.resident()?;
 
-    let (mut quiet, mut flooded) = (Spent::default(), Spent::default());
-    let mut datagrams_flooded = 0;
-    for number in 0..WINDOWS {
+    let mut windows = Windows::default();
+    for number in 0..extent.windows {
         // Without and with, then with and without.
         let is_flooded = [1, 2].contains(&(number % 4));
         let sent = flooder.ask(if is_flooded { &address } else { &unread })?;
         let mark = Mark::take(&mut service)?;
         tokio::time::sleep(WINDOW).await;
-        if is_flooded { &mut flooded } else { &mut quiet }.add(&mark, &Mark::take(&mut service)?);
+        windows.add(is_flooded, &Spent::between(&mark, &Mark::take(&mut service)?));
         if is_flooded {
-            datagrams_flooded += flooder.ask(&address)? - sent;
+            windows.datagrams += flooder.ask(&address)? - sent;
         }
     }
+    let last = service.resident()?;
     phase.set(Phase::OVER);
     let all = newcomers.await?;
     let newcomers = all.len();
     let mut taken: Vec<Duration> = all.into_iter().flatten().collect();
     taken.sort();
+    let [quiet, flooded] = &windows.all;
     let cost = flooded.cpu.as_secs_f64() - flooded.bytes as f64 / quiet.goodput();
+    let left_in_all = flooded.goodput() / quiet.goodput();
     Ok(Outcome {
         rate,
-        cost: cost * 1e6 / datagrams_flooded as f64,
-        cores: quiet.cpu.as_secs_f64() / (WINDOW.as_secs_f64() * (WINDOWS / 2) as f64),
-        goodput: [quiet.goodput(), flooded.goodput()],
+        cost: cost * 1e6 / windows.datagrams as f64,
+        cores: quiet.cpu.as_secs_f64() / (WINDOW.as_secs_f64() * (extent.windows / 2) as f64),
+        left: windows.left(),
+        left_in_all,
         taken,
         newcomers,
-        resident: [before, after],
+        resident: [before, after, last],
     })
+}
+
+/// What was spent in windows: without the flood, with it.
+#[derive(Default)]
+struct Windows {
+    all: [Spent; 2],
+    /// Four windows each.
+    groups: Vec<[Spent; 2]>,
+    count: usize,
+    /// Datagrams of the flood.
+    datagrams: u64,
+}
+
+impl Windows {
+    fn add(&mut self, is_flooded: bool, spent: &Spent) {
+        if self.count.is_multiple_of(4) {
+            self.groups.push(Default::default());
+        }
+        self.count += 1;
+        for [quiet, flooded] in self.groups.last_mut().into_iter().chain([&mut self.all]) {
+            if is_flooded { flooded } else { quiet }.add(spent);
+        }
+    }
+
+    /// What is left of the goodput in each four windows, from the least.
+    fn left(&self) -> Vec<f64> {
+        let mut left: Vec<f64> =
+            self.groups.iter().map(|[quiet, flooded]| flooded.goodput() / quiet.goodput()).collect();
+        left.sort_by(f64::total_cmp);
+        left
+    }
 }
