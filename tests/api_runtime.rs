@@ -111,9 +111,15 @@ async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     while let std::task::Poll::Ready(Some(_)) = api::poll_once(near.next_event()) {}
     let mut tasks = tokio::task::JoinSet::new();
     macro_rules! waits {
-        ($name:literal, $handle:ident, $future:expr) => {{
-            #[allow(unused_mut, reason = "some of them need it")]
+        ($name:literal, mut $handle:ident, $future:expr) => {{
             let mut $handle = $handle.clone();
+            tasks.spawn(async move {
+                let _ = $future.await;
+                $name
+            });
+        }};
+        ($name:literal, $handle:ident, $future:expr) => {{
+            let $handle = $handle.clone();
             tasks.spawn(async move {
                 let _ = $future.await;
                 $name
@@ -122,10 +128,10 @@ async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     }
     let (a, client) = (&pair.a, &pair.client);
     waits!("send", near, near.send(numbered(1, 1000)));
-    waits!("Sink", near, SinkExt::send(&mut near, narrowboat::Message::from(numbered(1, 1000))));
+    waits!("Sink", mut near, SinkExt::send(&mut near, narrowboat::Message::from(numbered(1, 1000))));
     waits!("AsyncWrite", near, async { near.into_byte_stream().write(&[3; 1000]).await });
     waits!("recv", near, near.recv());
-    waits!("Stream", near, near.next());
+    waits!("Stream", mut near, near.next());
     waits!("AsyncRead", near, async { near.into_byte_stream().read(&mut [0; 10]).await });
     waits!("buffered_amount_low", near, near.buffered_amount_low());
     waits!("channel.closed", near, near.closed());
@@ -140,7 +146,7 @@ async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     waits!("open_channel", dialled, dialled.open_channel("never"));
     let a = &ending.a;
     waits!("close", leaving, leaving.close());
-    waits!("Sink.close", leaving, SinkExt::close(&mut leaving));
+    waits!("Sink.close", mut leaving, SinkExt::close(&mut leaving));
     waits!("AsyncWrite.shutdown", leaving, async { leaving.into_byte_stream().shutdown().await });
     waits!("shutdown", a, a.shutdown());
     for _ in 0..20 {
