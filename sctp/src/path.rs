@@ -79,6 +79,8 @@ impl Path {
         self.error_count = 0;
         self.unanswered_since = None;
         self.is_suspect = false;
+        // The next time-out is of another silence, whenever its timer was started.
+        self.counted_at = None;
     }
 
     /// What was sent at `since` went unanswered until `now`. Returns true if the peer counts as unreachable from now on.

@@ -139,3 +139,12 @@ fn seed_2932_a_reset_is_repeated_in_the_batch_that_performs_it() {
 fn seed_81322_a_queue_of_one_packet_before_a_peer_that_acknowledges_late() {
     replay_whole(81_322);
 }
+
+/// A time-out of a HEARTBEAT counted, and the peer answered. T3, which was older, was then taken for the same silence and
+/// did not count, so that a peer that had vanished was given up one time-out late.
+#[test]
+fn seeds_5927_12371_and_75197_an_answer_ends_a_silence() {
+    replay_whole(5927);
+    replay_whole(12_371);
+    replay_whole(75_197);
+}
