@@ -10,6 +10,7 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
 use crate::event::Event;
+use crate::message::StreamId;
 use crate::stats::DropReason;
 use crate::wire::{Cause, Causes, RawChunk, T_BIT, decode_heartbeat};
 
@@ -96,6 +97,12 @@ impl Association {
         let cause = first.as_ref().map(Cause::code);
         let text = first.as_ref().map(Cause::text).unwrap_or_default();
         self.close(CloseReason::PeerAbort { cause, text });
+    }
+
+    /// Tells the peer that what it sends on this stream is of no use here: an ERROR with the cause Invalid Stream Identifier
+    /// (RFC 9260 §3.3.10.1). It ends nothing, and may be lost.
+    pub fn report_invalid_stream(&mut self, stream: StreamId) {
+        self.outbox.push_error(Cause::InvalidStream(stream));
     }
 
     pub(super) fn on_error(&mut self, now: Instant, value: &[u8]) {

@@ -47,7 +47,6 @@ use crate::recv::{Receiver, ReceiverEvent};
 use crate::reset::{IncomingReset, OutgoingReset};
 use crate::send::Sender;
 use crate::stats::Stats;
-use crate::wire::Cause;
 
 /// Datagrams that [`Association::poll_transmit`] wrote, one after another, all for the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -330,12 +329,6 @@ impl Association {
         let result = self.begin_reset(now, streams);
         self.conclude();
         result
-    }
-
-    /// Tells the peer that what it sends on this stream is of no use here: an ERROR with the cause Invalid Stream Identifier
-    /// (RFC 9260 §3.3.10.1). It ends nothing, and may be lost.
-    pub fn report_invalid_stream(&mut self, stream: StreamId) {
-        self.outbox.push_error(Cause::InvalidStream(stream));
     }
 
     /// How many streams on which this end has never sent the peer may reset from now on; without limit at first. Naming a
