@@ -97,6 +97,7 @@ impl Inner {
         self.channels_alive
     }
 
+    #[cfg(feature = "webrtc")]
     pub(super) fn is_failed(&self) -> bool {
         self.is_failed
     }

@@ -37,6 +37,7 @@ use crate::waiters::{Interest, WaiterKey, Waiters};
 pub(crate) struct Core {
     pub(crate) socket: Socket,
     pub(crate) config: Config,
+    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only plain UDP is there, and its endpoint knows"))]
     pub(crate) ways: Ways,
     /// What it takes to speak over DTLS, if it does.
     #[cfg(feature = "webrtc")]
