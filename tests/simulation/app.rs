@@ -433,6 +433,8 @@ impl App {
                 let allowed = match error {
                     OpenError::Closed => ended,
                     OpenError::NoFreeId | OpenError::TooManyChannels(_) => true,
+                    // Without RE-CONFIG an id serves one channel only.
+                    OpenError::NoIdLeft | OpenError::IdRetired(_) => self.lenient,
                     // A reset that failed, or one that nobody watches, leaves the id in use.
                     OpenError::IdInUse(stream) => {
                         let is_uncertain = |channel: &ChannelModel| {

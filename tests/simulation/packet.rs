@@ -63,6 +63,8 @@ pub(crate) struct Data<'a> {
     pub(crate) unordered: bool,
     pub(crate) beginning: bool,
     pub(crate) end: bool,
+    /// It asks for a SACK at once (RFC 7053).
+    pub(crate) immediate: bool,
     pub(crate) payload: &'a [u8],
 }
 
@@ -158,6 +160,7 @@ impl<'a> Chunk<'a> {
             unordered: self.flags & 4 != 0,
             beginning: self.flags & 2 != 0,
             end: self.flags & 1 != 0,
+            immediate: self.flags & 8 != 0,
             payload: &self.body[12..],
         })
     }
