@@ -1,6 +1,6 @@
 //! Tickets: what is encrypted, for whom, and what is said when it is not.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 use narrowboat::{Endpoint, Identity, Ticket};
 
@@ -165,9 +165,21 @@ async fn nothing_in_the_clear_is_taken_with_an_identity() {
 
 #[test]
 fn a_silent_port_is_given_up_with_advice() {
-    let silent = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let ticket = Ticket::new([silent], Identity::generate().unwrap().fingerprint()).unwrap().to_string();
-    let ended = Process::start(&["connect", &ticket]).end();
-    let complaint = ended.fails();
-    assert!(complaint.contains(&silent.to_string()) && complaint.contains("firewall"), "{complaint}");
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let complaint = connect_to(address);
+    assert!(complaint.contains(&address.to_string()) && complaint.contains("firewall"), "{complaint}");
+}
+
+#[test]
+fn a_closed_port_is_told_from_a_silent_one() {
+    let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let complaint = connect_to(address);
+    assert!(complaint.contains(&address.to_string()) && complaint.contains("nothing listens there"), "{complaint}");
+}
+
+/// What the command says when it fails to connect by a ticket for this address.
+fn connect_to(address: SocketAddr) -> String {
+    let ticket = Ticket::new([address], Identity::generate().unwrap().fingerprint()).unwrap().to_string();
+    Process::start(&["connect", &ticket]).end().fails().to_owned()
 }

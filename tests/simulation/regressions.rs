@@ -148,3 +148,10 @@ fn seeds_5927_12371_and_75197_an_answer_ends_a_silence() {
     replay_whole(12_371);
     replay_whole(75_197);
 }
+
+/// A message was abandoned while a loss was repaired, which made room in a full congestion window. The packet that the
+/// pause without a SACK had earned was due at once, and nothing woke the sender.
+#[test]
+fn seed_28007_an_abandoned_message_makes_room_during_a_repair() {
+    replay_whole(28_007);
+}

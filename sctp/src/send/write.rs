@@ -53,7 +53,19 @@ impl Sender {
     /// Writes what may be sent into a packet that has `room` bytes left: a FORWARD-TSN, then retransmissions, then new
     /// data. Returns whether anything was written.
     pub(crate) fn write(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
-        let wrote = self.write_due(now, room, rto, out);
+        let end = out.len() + room;
+        let mut wrote = self.write_due(now, room, rto, out);
+        self.note_what_holds();
+        if self.stalled_until.is_some_and(|at| at <= now) {
+            // What was written has made room in the congestion window, by abandoning messages: no timer is to be waited for.
+            wrote |= self.has_sendable(now) && self.write_due(now, end.saturating_sub(out.len()), rto, out);
+            self.note_what_holds();
+        }
+        wrote
+    }
+
+    /// Notes what bounds the sender after an attempt to send.
+    fn note_what_holds(&mut self) {
         if self.paced_until.is_none() {
             self.window_probe.on_tried();
         }
@@ -66,7 +78,6 @@ impl Sender {
         }
         let held = self.recovery.as_ref().filter(|_| flight_size < cwnd);
         self.stalled_until = held.and_then(Recovery::stalled_until);
-        wrote
     }
 
     fn write_due(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
