@@ -103,7 +103,8 @@ pub enum ChannelError {
     /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A).
     #[error("the peer restarted the association: open the channel again")]
     PeerRestarted,
-    /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6).
+    /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6), or reported that it has no
+    /// channel there, if streams cannot be reset.
     #[error("the peer refused the channel: it may not want this label or protocol, or has too many channels")]
     Refused,
     /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them. Only

@@ -174,6 +174,12 @@ impl RetiredIds {
         self.bits.iter().map(|bits| (bits & parity).count_ones() as usize).sum()
     }
 
+    /// True if all of these are among the others.
+    pub(crate) fn is_within(&self, others: &Self) -> bool {
+        let is_within = |(word, bits): (usize, &u64)| bits & !others.bits.get(word).copied().unwrap_or(0) == 0;
+        self.bits.iter().enumerate().all(is_within)
+    }
+
     fn place(id: StreamId) -> (usize, u64) {
         (usize::from(id / 64), 1 << (id % 64))
     }

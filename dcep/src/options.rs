@@ -19,7 +19,9 @@ pub struct ChannelOptions {
     /// How hard the association tries to deliver a message. A lifetime is carried in whole milliseconds of 32 bits: it
     /// is rounded up, and cut at the greatest. `MaxRetransmits(0)` sends once.
     pub reliability: Reliability,
-    /// Weight among the channels (RFC 8831 §6.4): 128 is below normal, 256 normal, 512 high, 1,024 extra high.
+    /// Weight among the channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512 high, 1,024 extra
+    /// high. DATA_CHANNEL_OPEN carries the value to the peer. It has no effect on the order in which this end sends yet:
+    /// channels with something to send take turns, a message each.
     pub priority: u16,
     /// `Some(id)`: both ends make the channel with this id, and no DCEP message is exchanged.
     pub negotiated: Option<StreamId>,

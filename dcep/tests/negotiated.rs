@@ -7,6 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_dcep::{ChannelError, ChannelId, DropReason, Event, Message, OpenError, ReadyState, SendError};
+use pair::packet::ERROR;
 use pair::{A, B, Fate, Pair, negotiated, texts};
 
 const STREAM: u16 = 7;
@@ -116,7 +117,6 @@ fn what_was_lost_is_forgotten_when_the_peer_uses_the_stream_again() {
 /// The report is sent once. The reset is not lost, so both ends end all the same.
 #[test]
 fn a_channel_ends_at_both_ends_though_the_report_is_lost() {
-    const ERROR: u8 = 9;
     let mut pair = Pair::connected();
     pair.network(|packet| match packet.has(ERROR) {
         true => packet.without(ERROR).map_or(Fate::Drop, Fate::Replace),

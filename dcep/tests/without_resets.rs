@@ -4,8 +4,12 @@
 
 mod pair;
 
-use narrowboat_dcep::{ChannelError, ChannelOptions, DropReason, OpenError, ReadyState};
-use pair::{A, B, Pair, Setup, negotiated, texts};
+use std::cell::Cell;
+use std::time::Duration;
+
+use narrowboat_dcep::{ChannelError, ChannelOptions, DropReason, Event, OpenError, ReadyState};
+use pair::packet::{DATA, ERROR};
+use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
 fn pair_with_streams(streams: u16) -> Pair {
     let mut setup = Setup::default();
@@ -79,4 +83,99 @@ fn j08_channels_closed_by_the_thousand_end_nothing_and_hold_little() {
     pair.send(A, a, "well");
     pair.run();
     assert_eq!(texts(&pair.recv_all(B, b)), ["well"]);
+}
+
+/// B takes one channel at most. Says which end offers RE-CONFIG.
+fn pair_that_refuses([by_a, by_b]: [bool; 2]) -> Pair {
+    let mut setup = Setup::default();
+    (setup.sctp[0].stream_reset, setup.sctp[1].stream_reset) = (by_a, by_b);
+    setup.channels[1].channels_max = 1;
+    let mut pair = Pair::connected_with(setup);
+    let _first = pair.channel();
+    pair.clear_events();
+    pair
+}
+
+#[test]
+fn a_refused_channel_ends_with_an_error_at_the_peer_whatever_it_did_meanwhile() {
+    for offers in [[true, false], [false, true], [false, false]] {
+        for (sends, closes) in [(false, false), (true, false), (false, true), (true, true)] {
+            let mut pair = pair_that_refuses(offers);
+            let id = pair.open(A, ChannelOptions::new("one too many"));
+            if sends {
+                pair.send(A, id, "is anybody there?");
+            }
+            if closes {
+                pair.close(A, id);
+            }
+            // Long before anything is given up.
+            pair.run_for(Duration::from_secs(1));
+            let case = format!("{offers:?}, {sends}, {closes}");
+            assert_eq!(pair.closed(A, id), Some(Some(ChannelError::Refused)), "{case}");
+            let is_told = pair[A].events.contains(&Event::Closing(id));
+            assert_eq!(is_told, !closes, "{case}: the application knows what it did itself");
+            assert_eq!(pair[B].events, [], "{case}");
+            assert_eq!(pair[B].channels.stats().drops.count(DropReason::LimitReached), 1, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_whose_report_is_lost_is_reported_again_when_the_peer_sends() {
+    let mut pair = pair_that_refuses([true, false]);
+    let lost = Cell::new(0);
+    pair.network(move |packet| match packet.has(ERROR) && lost.replace(lost.get() + 1) < 2 {
+        true => packet.without(ERROR).map_or(Fate::Drop, Fate::Replace),
+        false => Fate::Deliver,
+    });
+    let id = pair.open(A, ChannelOptions::new("one too many"));
+    for _ in 0..2 {
+        pair.run_for(Duration::from_secs(1));
+        assert_eq!(pair.state(A, id), Some(ReadyState::Open), "it cannot know");
+        pair.send(A, id, "is anybody there?");
+    }
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.closed(A, id), Some(Some(ChannelError::Refused)));
+}
+
+/// An end that has accepted a channel reports nothing when it closes it: what it has sent may still be on its way.
+#[test]
+fn a_channel_that_was_accepted_and_closed_is_no_refusal() {
+    let mut pair = pair_with_streams(8);
+    let a = pair.open(A, ChannelOptions::new("a while"));
+    // The ACK and what follows it come late.
+    pair.network(|packet| if packet.from == B && packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    pair.run_for(Duration::from_millis(200));
+    let b = pair.incoming(B);
+    pair.send(B, b, "welcome and goodbye");
+    pair.close(B, b);
+    pair.send(A, a, "is anybody there?");
+    pair.run_for(Duration::from_millis(200));
+    assert!(pair[B].channels.stats().drops.count(DropReason::AfterClose) >= 1);
+    pair.heal();
+    pair.run_for(Duration::from_secs(20));
+    assert_eq!(texts(&pair.recv_all(A, a)), ["welcome and goodbye"]);
+    assert_eq!(pair.state(A, a), Some(ReadyState::Open));
+}
+
+#[test]
+fn a_channel_on_a_stream_that_cannot_be_answered_on_is_reported() {
+    let mut setup = Setup::default();
+    // A may send on 100 streams and takes 4.
+    setup = setup.sctp(|config| (config.inbound_streams, config.outbound_streams) = (100, 100));
+    setup.sctp[0].inbound_streams = 4;
+    let mut pair = Pair::connected_with(setup);
+    let reports = std::rc::Rc::new(Cell::new(0));
+    let count = std::rc::Rc::clone(&reports);
+    pair.network(move |packet| {
+        count.set(count.get() + usize::from(packet.from == B && packet.has(ERROR)));
+        Fate::Deliver
+    });
+    let (now, options) = (pair.now, narrowboat_sctp::SendOptions::default());
+    let open = b"\x03\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    pair[A].association.send(now, 50, narrowboat_sctp::Ppid(50), (&open[..]).into(), options).unwrap();
+    pair.turn(A);
+    pair.run();
+    assert_eq!(pair[B].channels.stats().drops.count(DropReason::NoSuchStream), 1);
+    assert_eq!(reports.get(), 1);
 }

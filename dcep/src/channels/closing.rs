@@ -100,6 +100,11 @@ impl DataChannels {
             return;
         }
         self.start_reset(now, association, id);
+        if self.retired.contains(id) {
+            // No reset tells the peer.
+            self.turned_down.insert(id);
+            association.report_invalid_stream(id);
+        }
     }
 
     pub(super) fn on_incoming_reset(&mut self, now: Instant, association: &mut Association, streams: &Streams) {
@@ -162,6 +167,7 @@ impl DataChannels {
         self.answered_resets = AnsweredResets::default();
         self.lost_streams.clear();
         self.retired = RetiredIds::default();
+        self.turned_down = RetiredIds::default();
         self.events.push_back(Event::Restarted);
     }
 

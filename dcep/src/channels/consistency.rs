@@ -93,6 +93,7 @@ impl DataChannels {
         let is_unanswered = |stream: &&Stream| stream.owner == Owner::Nobody && stream.is_incoming_reset();
         assert_eq!(self.streams.values().filter(is_unanswered).count(), self.unanswered_resets);
         assert!(self.lost_streams.len() <= LOST_STREAMS_MAX);
+        assert!(self.turned_down.is_within(&self.retired), "only a stream that cannot be reset is remembered");
         assert!(self.phase != Phase::Ended || self.streams.is_empty(), "an ended association has no streams");
     }
 }

@@ -67,6 +67,8 @@ pub struct DataChannels {
     ids: StreamIds,
     /// Ids of either parity that can never be used again.
     retired: RetiredIds,
+    /// Of those, the ones on which the peer has got no channel. A report says so, and may be lost.
+    turned_down: RetiredIds,
     /// Streams that hold messages for a negotiated channel to come.
     unclaimed_streams: usize,
     /// Bytes held on unclaimed streams, as charged to the receive window.
@@ -109,6 +111,7 @@ impl DataChannels {
             streams: BTreeMap::new(),
             ids: StreamIds::new(role),
             retired: RetiredIds::default(),
+            turned_down: RetiredIds::default(),
             unclaimed_streams: 0,
             unclaimed_bytes: 0,
             peer_label_bytes: 0,

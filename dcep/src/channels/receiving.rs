@@ -13,7 +13,7 @@ use crate::event::{ChannelId, Event, ReadyState};
 use crate::message::Message;
 use crate::ppid::Kind;
 use crate::stats::DropReason;
-use crate::stream::{Arrival, Owner, Stream};
+use crate::stream::{Arrival, Outgoing, Owner};
 
 /// Streams at most that hold messages for a negotiated channel to come.
 const UNCLAIMED_STREAMS_MAX: usize = 8;
@@ -82,11 +82,15 @@ impl DataChannels {
         if self.retired.contains(stream) {
             // The peer does not know that the channel has ended.
             self.throw_away(now, association, message.credit, DropReason::AfterClose);
+            if self.turned_down.contains(stream) {
+                association.report_invalid_stream(stream);
+            }
             return;
         }
         if stream >= Self::stream_limit(association) {
             // There is no stream to answer on, nor to reset.
             self.throw_away(now, association, message.credit, DropReason::NoSuchStream);
+            association.report_invalid_stream(stream);
             return;
         }
         match Kind::of(message.ppid) {
@@ -130,7 +134,7 @@ impl DataChannels {
         }
         if !within {
             tracing::debug!(stream = id, "data on a stream without a channel");
-            if is_data {
+            if is_data && association.peer_supports_stream_reset() {
                 // The reset alone looks like the close of an application that has read everything.
                 association.report_invalid_stream(id);
             }
@@ -177,16 +181,29 @@ impl DataChannels {
         }
     }
 
-    /// The peer has no channel on this stream, and throws away what it gets. It resets the stream, too.
+    /// The peer has no channel on this stream, and throws away what it gets. It resets the stream, too, if it can.
     fn on_invalid_stream(&mut self, now: Instant, association: &mut Association, stream: StreamId) {
-        let Some(id) = self.streams.get(&stream).and_then(Stream::channel) else { return };
-        let Some(channel) = self.channels.get_mut(&id).filter(|channel| channel.may_be_alone()) else { return };
-        if channel.on_closing(Cause::Violation(ChannelError::NotMade)) {
+        let Some(entry) = self.streams.get(&stream) else { return };
+        let is_in_use = entry.outgoing() == Outgoing::InUse;
+        let Some(id) = entry.channel() else { return };
+        let Some(channel) = self.channels.get_mut(&id) else { return };
+        // An OPEN that waits for room has not been refused.
+        let is_refused = channel.awaits_ack() && channel.control.is_none();
+        if !is_refused && !channel.may_be_alone() {
+            return;
+        }
+        let error = if is_refused { ChannelError::Refused } else { ChannelError::NotMade };
+        if channel.on_closing(Cause::Violation(error.clone())) {
             self.events.push_back(Event::Closing(id));
             self.discard(now, association, id);
             self.start_reset(now, association, stream);
-        } else {
-            channel.set_error(ChannelError::NotMade);
+            return;
+        }
+        channel.set_error(error);
+        if is_refused && is_in_use {
+            // Nothing to wait for: there will be no DATA_CHANNEL_ACK.
+            self.discard(now, association, id);
+            self.start_reset(now, association, stream);
         }
     }
 

@@ -6,6 +6,7 @@ use super::Side;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const SACK: u8 = 3;
+pub(crate) const ERROR: u8 = 9;
 pub(crate) const COOKIE_ECHO: u8 = 10;
 pub(crate) const RE_CONFIG: u8 = 130;
 pub(crate) const FORWARD_TSN: u8 = 192;
