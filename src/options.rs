@@ -26,7 +26,8 @@ pub struct ChannelOptions {
     /// How hard each message is tried (RFC 3758). Default [`Reliability::Reliable`].
     pub reliability: Reliability,
     /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512 high,
-    /// 1024 extra high.
+    /// 1024 extra high. The peer gets the value, unless the channel is negotiated. It has no effect on the order in which
+    /// this end sends yet: channels with something to send take turns, a message each.
     pub priority: u16,
     /// `Some(id)`: the other end makes the channel too, with this id (0 to 65,534), and nothing is exchanged for it.
     /// `None`, the default: the other end is told, and finds the channel in
