@@ -17,6 +17,12 @@ pub(crate) enum Fault {
     LobbyTimeout,
     /// While a stranger is admitted.
     Admit,
+    /// While a datagram is sorted that comes from a peer which this end dials, under the table's lock.
+    Crossed,
+    /// While a datagram is sorted that comes from the address of a known peer, and may be a newcomer's.
+    Newcomer,
+    /// While an association is refused that has no place in the accept queue.
+    Refuse,
     /// While the router hears what a batch has brought.
     Note,
 }

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 #[cfg(test)]
 use super::fault::Fault;
@@ -109,11 +110,7 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         #[cfg(feature = "webrtc")]
         {
             if let Some(lobby) = &mut lobby {
-                core.sort_crossed(&mut routed);
-                let is_newcomers = |datagram: &Datagram| lobby.has_begun(datagram.route.remote);
-                routed
-                    .strangers
-                    .extend(routed.newcomers.drain(..).filter(is_newcomers).map(|datagram| (datagram, true)));
+                sort_strangers(core, lobby, &mut routed);
                 receive_strangers(core, lobby, &mut routed, &mut wakers);
             }
             note(core, &mut routed.findings);
@@ -141,22 +138,46 @@ fn first_to_wait(batch: &[Datagram]) -> usize {
     inits.find_map(follows).unwrap_or(batch.len())
 }
 
-/// Sorts datagrams by whom they are for, up to one that has to wait. A panic costs the datagram that has caused it: the
-/// receiver serves everybody else, too.
+/// Sorts datagrams by whom they are for, up to one that has to wait.
 fn route(core: &Core, datagrams: &mut Vec<Datagram>, routed: &mut Routed) {
     let end = first_to_wait(datagrams);
-    let mut batch = datagrams.drain(..end);
+    sort(datagrams.drain(..end), |batch| {
+        // A panic may have left a part of one.
+        routed.findings.answers.discard_unfinished();
+        core.route(now(), batch, routed);
+    });
+}
+
+/// Sorts datagrams. A panic costs the datagram that has caused it: the receiver serves everybody else, too. `rest` goes on
+/// with those that are left then.
+fn sort(mut batch: Drain<'_, Datagram>, mut rest: impl FnMut(&mut Drain<'_, Datagram>)) {
     loop {
         let left = batch.len();
-        if catch_unwind(AssertUnwindSafe(|| core.route(now(), &mut batch, routed))).is_ok() {
+        if catch_unwind(AssertUnwindSafe(|| rest(&mut batch))).is_ok() {
             return;
         }
         tracing::error!("a fault has lost a datagram: please report it");
-        routed.findings.answers.discard_unfinished();
         if batch.len() == left && batch.next().is_none() {
             return;
         }
     }
+}
+
+/// Adds to the strangers what is theirs among the datagrams from addresses of known peers: of peers that have dialled this
+/// end while it dials them, and of newcomers who have begun a handshake.
+#[cfg(feature = "webrtc")]
+fn sort_strangers(core: &Core, lobby: &mut Lobby, routed: &mut Routed) {
+    let Routed { strangers, newcomers, findings, .. } = routed;
+    sort(findings.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
+    sort(newcomers.drain(..), |batch| {
+        for datagram in batch {
+            #[cfg(test)]
+            core.inject(Fault::Newcomer);
+            if lobby.has_begun(datagram.route.remote) {
+                strangers.push((datagram, true));
+            }
+        }
+    });
 }
 
 /// Acts on what a batch has brought. A panic loses it, and ends the associations that were about to be accepted: nobody
@@ -304,6 +325,13 @@ fn start_made(core: &Arc<Core>, routed: &mut Routed) {
     }
     for incoming in routed.refused.drain(..) {
         core.count_refused();
-        incoming.refuse();
+        let refuse = || {
+            #[cfg(test)]
+            core.inject(Fault::Refuse);
+            incoming.refuse();
+        };
+        if catch_unwind(AssertUnwindSafe(refuse)).is_err() {
+            tracing::error!("a fault has ended an association that was being refused: please report it");
+        }
     }
 }

@@ -15,10 +15,11 @@ use super::WayIn;
 use super::findings::Findings;
 use super::router::Router;
 use super::sessions::{Said, SessionKey, TransportKey};
-use super::table::{Core, Routed, Table, draw_seed};
+use super::table::{Core, Table, draw_seed};
 use crate::association::{Shared, Transport, now, wake};
 use crate::config::Config;
 use crate::error::{BindError, ConnectError, SignalError};
+use crate::socket::Datagram;
 use crate::waiters::Interest;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, ExpectedPeer, Parameters, Version, Versions};
@@ -333,16 +334,22 @@ impl Core {
         }
     }
 
-    /// Lets those in whom this end dials, and who have dialled it at the same time.
-    pub(super) fn sort_crossed(&self, routed: &mut Routed) {
-        if routed.findings.crossed.is_empty() {
+    /// Adds to the strangers those whom this end dials, and who have dialled it at the same time.
+    pub(super) fn sort_crossed(
+        &self,
+        batch: &mut impl ExactSizeIterator<Item = Datagram>,
+        strangers: &mut Vec<(Datagram, bool)>,
+    ) {
+        if batch.len() == 0 {
             return;
         }
         let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
         let table = self.lock();
-        for datagram in routed.findings.crossed.drain(..) {
+        for datagram in batch {
+            #[cfg(test)]
+            self.inject(super::fault::Fault::Crossed);
             let has_room = has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
-            routed.strangers.push((datagram, has_room));
+            strangers.push((datagram, has_room));
         }
     }
 

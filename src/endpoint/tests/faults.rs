@@ -111,6 +111,98 @@ async fn l08_a_panic_in_router_lobby_or_accept_queue_costs_one_newcomer_over_dtl
     the_endpoint_goes_on(direct, &faults).await;
 }
 
+/// The accept queue has one place. Who finds it taken is refused, and the panic is that one's.
+#[tokio::test]
+async fn l08_a_panic_while_a_newcomer_is_refused_ends_that_newcomer_only() {
+    let builder = || plain().config(crate::Config { accept_queue_max: 1, ..crate::Config::default() });
+    let server = builder().build().unwrap();
+    let living = peer(&server, builder()).await;
+    let waits = builder().build().unwrap();
+    let waiting = soon(waits.connect(server.local_address())).await.unwrap();
+    inject(&server, Fault::Refuse);
+    let refused = builder().build().unwrap();
+    if let Ok(association) = soon(refused.connect(server.local_address())).await {
+        soon(association.closed()).await;
+    }
+    has_panicked(&server).await;
+    goes_on(&living).await;
+    let accepted = soon(async { server.accept().await.unwrap().await.unwrap() }).await;
+    soon(waiting.shutdown()).await.unwrap();
+    soon(accepted.closed()).await;
+    let next = peer(&server, builder()).await;
+    goes_on(&next).await;
+    ends(&server, [next, living]).await;
+}
+
+/// Somebody sends a hello from the address of a peer that is connected, then another record of a handshake.
+#[cfg(feature = "webrtc")]
+#[tokio::test]
+async fn l08_a_panic_over_a_newcomer_at_a_known_address_costs_one_datagram() {
+    use crate::socket::Route;
+    use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
+    use crate::webrtc::dtls::{Dtls, ExpectedPeer, Role, Versions};
+
+    let server = direct().build().unwrap();
+    let living = peer(&server, direct()).await;
+    let now = std::time::Instant::now();
+    let mut newcomer = Dtls::new(now, parameters(ACTIVE, Versions::Only12), Role::Active, ExpectedPeer::Anyone, false);
+    let route = Route { remote: server.local_address(), local: None };
+    while let Some(hello) = newcomer.poll_transmit() {
+        living.client.core.socket.send_answer(route, &hello);
+    }
+    inject(&server, Fault::Newcomer);
+    let change_of_ciphers = [20, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1];
+    living.client.core.socket.send_answer(route, &change_of_ciphers);
+    has_panicked(&server).await;
+    goes_on(&living).await;
+    let next = peer(&server, direct()).await;
+    goes_on(&next).await;
+    ends(&server, [next, living]).await;
+}
+
+/// Two ends dial each other, and the one whose hello loses panics over the other's. The hello is repeated.
+#[cfg(feature = "webrtc")]
+#[tokio::test]
+async fn l08_a_panic_over_the_hello_of_a_peer_that_is_dialled_costs_one_datagram() {
+    let (one, other) = (direct().build().unwrap(), direct().build().unwrap());
+    let living = [peer(&one, direct()).await, peer(&other, direct()).await];
+    let mut has_happened = false;
+    // Which hello loses is drawn; a hello that comes before this end's own is of no account.
+    for _ in 0..20 {
+        inject(&one, Fault::Crossed);
+        inject(&other, Fault::Crossed);
+        let (there, back) = (one.dial(other.ticket().unwrap()).unwrap(), other.dial(one.ticket().unwrap()).unwrap());
+        let (up, up_back) = soon(async { tokio::join!(there.connected(), back.connected()) }).await;
+        up.unwrap();
+        up_back.unwrap();
+        let near = there.create_channel("crossed").unwrap();
+        near.send("goes on").await.unwrap();
+        let far = soon(back.accept_channel()).await.unwrap();
+        assert_eq!(soon(far.recv()).await.unwrap().unwrap().as_text(), Some("goes on"));
+        soon(there.shutdown()).await.unwrap();
+        soon(back.closed()).await;
+        let is_left =
+            |endpoint: &Endpoint| endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        has_happened = !is_left(&one) || !is_left(&other);
+        if has_happened {
+            break;
+        }
+        soon(async {
+            while one.stats().associations + other.stats().associations > 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+    assert!(has_happened, "the hellos of two ends that dial each other have not crossed");
+    for (peer, server) in living.into_iter().zip([&one, &other]) {
+        goes_on(&peer).await;
+        let next = self::peer(server, direct()).await;
+        goes_on(&next).await;
+        ends(server, [next, peer]).await;
+    }
+}
+
 async fn an_end_is_told(builder: impl Fn() -> EndpointBuilder) {
     let server = builder().build().unwrap();
     let (ending, living) = (peer(&server, builder()).await, peer(&server, builder()).await);
