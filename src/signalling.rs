@@ -1,14 +1,15 @@
 //! A way for pages to reach an endpoint by HTTP: one request, one answer, as WHIP does it (RFC 9725).
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, OriginalUri, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, OriginalUri, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, post};
+use axum::{Extension, Router};
 use narrowboat_sctp::AssociationHandle;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -35,6 +36,12 @@ const SWEPT_LEN_MIN: usize = 64;
 /// [`accept_direct`](crate::EndpointBuilder::accept_direct) also takes whoever has seen its certificate's hash, which is in
 /// every answer. [`Incoming::way`](crate::Incoming::way) tells the two apart.
 ///
+/// Serve the routes with axum's `into_make_service_with_connect_info::<SocketAddr>()`: then one client that posts offers
+/// without end pushes out only its own answers; see [`Endpoint::answer_from`](crate::Endpoint::answer_from). Without that all
+/// clients count as one. A reverse proxy hides their addresses: behind one, add a layer that puts
+/// [`ConnectInfo`](axum::extract::ConnectInfo) with the client's address, as the proxy tells it, into the request's
+/// extensions, and limit requests in the proxy.
+///
 /// Another offer on a connection that was answered here is answered with 200 and the same `Location`.
 ///
 /// What is wrong with a request is one sentence in the answer's body: 415 for another content type, 400 for an offer that
@@ -45,7 +52,9 @@ const SWEPT_LEN_MIN: usize = 64;
 /// # use narrowboat::{Endpoint, Identity};
 /// let endpoint = Endpoint::builder().bind("0.0.0.0:4433").identity(Identity::load_or_create("id.pem")?).build()?;
 /// let app = axum::Router::new().nest("/channels", narrowboat::signalling(endpoint.clone()));
-/// # let _: axum::Router = app;
+/// // For `axum::serve`.
+/// let service = app.into_make_service_with_connect_info::<std::net::SocketAddr>();
+/// # let _ = service;
 /// # Ok(())
 /// # }
 /// ```
@@ -96,6 +105,7 @@ impl Made {
 async fn answer(
     State(service): State<Arc<Service>>,
     OriginalUri(uri): OriginalUri,
+    client: Option<Extension<ConnectInfo<SocketAddr>>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
@@ -105,7 +115,8 @@ async fn answer(
     let Ok(offer) = std::str::from_utf8(&body) else {
         return refuse(StatusCode::BAD_REQUEST, "the offer is not UTF-8: send the browser's own description");
     };
-    let Answered { sdp, shared, is_new } = match service.endpoint.make_answer_for_accept(offer) {
+    let client = client.map(|Extension(ConnectInfo(address))| address.ip());
+    let Answered { sdp, shared, is_new } = match service.endpoint.make_answer_for_accept(client, offer) {
         Ok(answered) => answered,
         Err(error) => return refuse(status(&error), error.to_string()),
     };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use narrowboat::{Endpoint, Identity};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 
 const OFFER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
 m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:EJ/U\r\n\
@@ -14,7 +14,20 @@ a=ice-pwd:6vVQ0Sf26fAsetCtwoo+QJrd\r\na=fingerprint:sha-256 CF:D4:37:5D:70:14:36
 EF:EA:E1:58:63:E8:E1:6D:3D:78:83:72\r\na=setup:actpass\r\na=mid:0\r\na=sctp-port:5000\r\na=max-message-size:262144\r\n";
 
 async fn request(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    request_from("127.0.0.1", address, method, path, kind, body).await
+}
+
+async fn request_from(
+    client: &str,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: &str,
+) -> (u16, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(client.parse().unwrap(), 0)).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
     let length = body.len();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n"
@@ -147,4 +160,46 @@ async fn what_is_not_needed_in_an_offer_is_counted_and_refuses_nothing() {
     let answer = endpoint.answer(&offer).unwrap();
     assert!(!answer.sdp.contains("sctp-init"), "{}", answer.sdp);
     assert_eq!(endpoint.stats().secure.ignored_in_descriptions, 2);
+}
+
+/// Serves the routes, with the addresses of clients or without.
+async fn serve(endpoint: &Endpoint, tells_addresses: bool) -> SocketAddr {
+    let app = axum::Router::new().nest("/channels", narrowboat::signalling(endpoint.clone()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    match tells_addresses {
+        true => {
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
+            tokio::spawn(async move { axum::serve(listener, app).await });
+        }
+        false => {
+            tokio::spawn(async move { axum::serve(listener, app).await });
+        }
+    }
+    address
+}
+
+#[tokio::test]
+async fn k18_a_client_that_posts_offers_without_end_pushes_out_its_own_if_addresses_are_known() {
+    for tells_addresses in [true, false] {
+        let endpoint = endpoint();
+        let address = serve(&endpoint, tells_addresses).await;
+        let (status, first) = request_from("127.0.0.2", address, "POST", "/channels", "application/sdp", OFFER).await;
+        assert_eq!(status, 201, "{first}");
+        let location = first.lines().find_map(|line| line.strip_prefix("location: ")).unwrap();
+        for number in 0..1030 {
+            let (status, response) =
+                request_from("127.0.0.3", address, "POST", "/channels", "application/sdp", OFFER).await;
+            assert_eq!(status, 201, "{number}: {response}");
+        }
+        // Those that were pushed out have ended.
+        let has_ended = async {
+            while endpoint.stats().associations > 1024 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), has_ended).await.unwrap();
+        let status = request(address, "DELETE", location, "text/plain", "").await.0;
+        assert_eq!(status, if tells_addresses { 200 } else { 404 }, "{tells_addresses}");
+    }
 }

@@ -6,7 +6,7 @@
 //! ```
 
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::Router;
@@ -47,6 +47,8 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<(), Failure> {
     let app = Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .nest("/channels", narrowboat::signalling(endpoint.clone()));
+    // With the addresses of clients, one that posts offers without end keeps out nobody else.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(axum::serve(listener, app).into_future());
 
     let (room, _) = channel(BEHIND_MAX);

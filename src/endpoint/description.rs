@@ -1,6 +1,7 @@
 //! The way in with signalling: offers and answers as browsers make them (RFC 8829), carried by the application.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,10 +10,11 @@ use narrowboat_sctp::SignalledInit;
 use rand::Rng;
 
 use super::Endpoint;
-use super::secure::{PeerSide, SecurePart};
+use super::secure::{ExpectedFor, PeerSide, SecurePart};
 use super::sessions::{Said, SessionKey, TransportKey};
 use crate::association::{Association, Shared};
 use crate::error::SignalError;
+use crate::webrtc::admission::Source;
 use crate::webrtc::dtls::{ExpectedPeer, Role};
 use crate::webrtc::ice::{Credentials, PATIENCE};
 use crate::webrtc::sdp::{self, Local, Remote};
@@ -59,6 +61,14 @@ pub enum DtlsRole {
     Client,
 }
 
+/// Who asks for an answer, and for what.
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    /// Where the offer has come from, if that is known.
+    client: Option<IpAddr>,
+    role: DtlsRole,
+}
+
 impl Endpoint {
     /// Answers an offer that a browser, or another full ICE agent, has made. How offer and answer travel is the
     /// application's affair; `narrowboat::signalling`, of the feature `axum`, is one way.
@@ -70,11 +80,13 @@ impl Endpoint {
     /// added a camera: an offer that leaves ICE and DTLS as they are is answered as before, and the answer has another handle
     /// of the same association ([`Answer::is_new`]). Restarts (RFC 8445 §9) are refused, and leave the connection as it is.
     ///
+    /// Where offers come from several clients, [`answer_from`](Self::answer_from) keeps them from pushing out each other.
+    ///
     /// # Errors
     ///
     /// The offer cannot be taken, and which line is the reason; it restarts a connection that lives, or belongs to one that
-    /// has ended; the endpoint has no identity, is closed or full, or too
-    /// many peers have been answered that have not come; or this machine has no address.
+    /// has ended; the endpoint has no identity, is closed or full, or has made 1,024 offers of its own that wait; or this machine
+    /// has no address.
     pub fn answer(&self, offer: &str) -> Result<Answer, SignalError> {
         self.answer_as(offer, DtlsRole::default())
     }
@@ -85,7 +97,28 @@ impl Endpoint {
     ///
     /// As [`answer`](Self::answer).
     pub fn answer_as(&self, offer: &str, role: DtlsRole) -> Result<Answer, SignalError> {
-        let Answered { sdp, shared, is_new } = self.make_answer(offer, role)?;
+        self.answer_to(offer, Request { client: None, role })
+    }
+
+    /// Like [`answer`](Self::answer), for an offer that came from this IP address by the application's signalling.
+    ///
+    /// Up to 1,024 peers may be answered or offered to and not connected yet. Beyond that a new answer pushes out an older one
+    /// that has led to no connection, whose association then ends. It is one of the client that has most of them, so that a
+    /// client who asks for answers without end pushes out only its own. An IPv6 network of 64 bits is one client. Without the
+    /// address, as with [`answer`](Self::answer), all clients count as one.
+    ///
+    /// Give the address of the client, not that of a reverse proxy in front of this program. A header that names the client
+    /// is worth believing only if the proxy sets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn answer_from(&self, client: IpAddr, offer: &str) -> Result<Answer, SignalError> {
+        self.answer_to(offer, Request { client: Some(client), role: DtlsRole::default() })
+    }
+
+    fn answer_to(&self, offer: &str, request: Request) -> Result<Answer, SignalError> {
+        let Answered { sdp, shared, is_new } = self.make_answer(offer, request)?;
         Ok(Answer { sdp, association: Association::new(shared), is_new })
     }
 
@@ -95,7 +128,17 @@ impl Endpoint {
     ///
     /// As [`answer`](Self::answer).
     pub fn answer_for_accept(&self, offer: &str) -> Result<String, SignalError> {
-        self.make_answer_for_accept(offer).map(|made| made.sdp)
+        self.make_answer_for_accept(None, offer).map(|made| made.sdp)
+    }
+
+    /// Like [`answer_for_accept`](Self::answer_for_accept), for an offer of this client; see
+    /// [`answer_from`](Self::answer_from).
+    ///
+    /// # Errors
+    ///
+    /// As [`answer`](Self::answer).
+    pub fn answer_for_accept_from(&self, client: IpAddr, offer: &str) -> Result<String, SignalError> {
+        self.make_answer_for_accept(Some(client), offer).map(|made| made.sdp)
     }
 
     /// Makes an offer for a browser, or another full ICE agent, to answer. It is good for five minutes.
@@ -107,22 +150,22 @@ impl Endpoint {
     pub fn offer(&self) -> Result<Offer, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let addresses = self.candidates(part)?;
-        let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME, false)?;
+        let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME, ExpectedFor::Offer)?;
         // The role is the answerer's to choose.
         let said = self.first_said(credentials, Role::Passive);
         let sdp = sdp::offer(&self.local(part, &said, &addresses));
         Ok(Offer { endpoint: self.clone(), sdp, said, shared: Some(shared) })
     }
 
-    pub(crate) fn make_answer_for_accept(&self, offer: &str) -> Result<Answered, SignalError> {
-        let made = self.make_answer(offer, DtlsRole::default())?;
+    pub(crate) fn make_answer_for_accept(&self, client: Option<IpAddr>, offer: &str) -> Result<Answered, SignalError> {
+        let made = self.make_answer(offer, Request { client, role: DtlsRole::default() })?;
         if made.is_new {
             self.core.accept_when_connected(&made.shared);
         }
         Ok(made)
     }
 
-    fn make_answer(&self, offer: &str, role: DtlsRole) -> Result<Answered, SignalError> {
+    fn make_answer(&self, offer: &str, request: Request) -> Result<Answered, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let offer = sdp::Offer::parse(offer)?;
         part.count_ignored(&offer.remote);
@@ -133,7 +176,7 @@ impl Endpoint {
         let is_new = known.is_none();
         let (shared, said) = match known {
             Some(known) => known,
-            None => self.begin(part, &offer, role)?,
+            None => self.begin(part, &offer, request)?,
         };
         // The roles of a DTLS association stay (RFC 8842 §5.5).
         if offer.setup.answered(said.role) != said.role {
@@ -147,10 +190,16 @@ impl Endpoint {
     }
 
     /// Makes the association that an offer begins.
-    fn begin(&self, part: &SecurePart, offer: &sdp::Offer, role: DtlsRole) -> Result<(Arc<Shared>, Said), SignalError> {
+    fn begin(
+        &self,
+        part: &SecurePart,
+        offer: &sdp::Offer,
+        request: Request,
+    ) -> Result<(Arc<Shared>, Said), SignalError> {
         let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
-        let (shared, credentials) = self.core.expect_peer(PATIENCE, true)?;
-        let preferred = match role {
+        let (shared, credentials) =
+            self.core.expect_peer(PATIENCE, ExpectedFor::Answer(request.client.map(Source::of_ip)))?;
+        let preferred = match request.role {
             DtlsRole::Server => Role::Passive,
             DtlsRole::Client => Role::Active,
         };

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::error::{BindError, ConnectError, SignalError};
 use crate::socket::Datagram;
 use crate::waiters::Interest;
+use crate::webrtc::admission::Source;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, ExpectedPeer, Parameters, Version, Versions};
 use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
@@ -90,6 +91,24 @@ impl SecurePart {
         let mut association = narrowboat_sctp::Association::new(now(), config, self.keys.clone(), &binding, seed);
         association.set_memory_budget(&self.memory);
         association
+    }
+}
+
+/// Why a peer is expected.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ExpectedFor {
+    /// This end has made an offer.
+    Offer,
+    /// This end answers an offer, which this client has sent if that is known.
+    Answer(Option<Source>),
+}
+
+impl ExpectedFor {
+    fn source(self) -> Option<Source> {
+        match self {
+            Self::Offer => None,
+            Self::Answer(source) => source,
+        }
     }
 }
 
@@ -187,11 +206,11 @@ impl Core {
     /// Makes room for a peer that will come with these credentials of ours, and be known by a description that is still to
     /// come. `patience` bounds the wait for its first check.
     ///
-    /// Peers that were answered and have not come make room for others: `is_answer` says that this one is such a peer.
+    /// Peers that were answered and have not come make room for others.
     pub(super) fn expect_peer(
         self: &Arc<Self>,
         patience: Duration,
-        is_answer: bool,
+        cause: ExpectedFor,
     ) -> Result<(Arc<Shared>, Credentials), SignalError> {
         let part = self.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let now = now();
@@ -208,13 +227,13 @@ impl Core {
             return Err(SignalError::OutOfMemory);
         }
         let displaced = if router.pending() >= PENDING_MAX {
-            Some(router.displaceable().ok_or(SignalError::TooManyPending)?)
+            Some(router.displaceable(cause.source()).ok_or(SignalError::TooManyPending)?)
         } else {
             None
         };
-        let handle = match is_answer {
-            true => router.insert_answered(local.ufrag()),
-            false => router.insert_signalled(local.ufrag()),
+        let handle = match cause {
+            ExpectedFor::Answer(source) => router.insert_answered(local.ufrag(), source),
+            ExpectedFor::Offer => router.insert_signalled(local.ufrag()),
         };
         if let Some(displaced) = displaced {
             router.remove(displaced);

@@ -1,5 +1,7 @@
 //! A panic while one association is served ends that association only; and what the system's errors mean for one.
 
+#[cfg(feature = "webrtc")]
+mod answered;
 mod faults;
 #[cfg(feature = "webrtc")]
 mod ways;

@@ -21,6 +21,7 @@
 //! | `secure` | the transport of one association: its agent and its DTLS under one lock |
 
 pub(crate) mod admission;
+mod answered;
 pub(crate) mod candidates;
 mod certificate_hash;
 pub(crate) mod demux;

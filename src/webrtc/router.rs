@@ -1,6 +1,6 @@
 //! Whom a datagram on a secure endpoint is for: by its source, and a check by whom it names (RFC 8445 §7.3).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use narrowboat_sctp::AssociationHandle;
 
+use super::admission::Source;
+use super::answered::AnsweredPeers;
 use super::demux::Protocol;
 use super::stats::SecureCounters;
 use super::stun::{Class, Message};
@@ -30,8 +32,8 @@ pub(crate) struct Router {
     direct_by_ip: HashMap<IpAddr, usize>,
     /// Peers with signalling that are not connected yet.
     pending: usize,
-    /// Of those, the ones that this end has answered and that may have to make room, oldest first, and others that have gone.
-    answered: VecDeque<AssociationHandle>,
+    /// Of those, the ones that this end has answered and that may have to make room.
+    answered: AnsweredPeers,
     next: u64,
     counters: Arc<SecureCounters>,
 }
@@ -55,6 +57,8 @@ struct Peer {
     /// Where a peer without signalling came from.
     direct_ip: Option<IpAddr>,
     is_pending: bool,
+    /// Who has asked for the answer that it was given, if it may have to make room: `Some(None)` is somebody unknown.
+    answered: Option<Option<Source>>,
     /// True if this end has begun.
     is_asked: bool,
 }
@@ -80,7 +84,7 @@ impl Router {
             peers: HashMap::new(),
             direct_by_ip: HashMap::new(),
             pending: 0,
-            answered: VecDeque::new(),
+            answered: AnsweredPeers::default(),
             next: 0,
             counters,
         }
@@ -99,25 +103,21 @@ impl Router {
         self.direct_by_ip.get(&ip).copied().unwrap_or(0)
     }
 
-    /// The peer with signalling that is to make room for another one: the oldest that this end has answered and that has not
-    /// checked, or else the oldest that is not connected. A description costs its sender nothing, so that one which leads to
-    /// nothing must not keep others out. `None` if all pending peers have been offered something.
-    pub(crate) fn displaceable(&mut self) -> Option<AssociationHandle> {
-        let peers = &self.peers;
-        self.answered.retain(|handle| peers.get(handle).is_some_and(|peer| peer.is_pending));
-        let is_unchecked =
-            |handle: &&AssociationHandle| peers.get(handle).is_some_and(|peer| peer.addresses.is_empty());
-        self.answered.iter().find(is_unchecked).or(self.answered.front()).copied()
+    /// The peer with signalling that is to make room for one whose answer this source asks for. A description costs its sender
+    /// nothing, so that those which lead to nothing must not keep others out, nor may one client push out others. `None` if
+    /// all pending peers have been offered something.
+    pub(crate) fn displaceable(&self, source: Option<Source>) -> Option<AssociationHandle> {
+        let has_checked = |handle| self.peers.get(&handle).is_some_and(|peer| !peer.addresses.is_empty());
+        self.answered.displaceable(source, has_checked)
     }
 
     /// Enters a peer whose offer this end answers; its checks will name this fragment. It may have to make room for another.
-    pub(crate) fn insert_answered(&mut self, ufrag: &str) -> AssociationHandle {
+    pub(crate) fn insert_answered(&mut self, ufrag: &str, source: Option<Source>) -> AssociationHandle {
         let handle = self.insert_signalled(ufrag);
-        if self.answered.len() > 2 * self.pending {
-            let peers = &self.peers;
-            self.answered.retain(|handle| peers.get(handle).is_some_and(|peer| peer.is_pending));
+        if let Some(peer) = self.peers.get_mut(&handle) {
+            peer.answered = Some(source);
         }
-        self.answered.push_back(handle);
+        self.answered.insert(source, handle);
         handle
     }
 
@@ -186,6 +186,9 @@ impl Router {
     pub(crate) fn remove(&mut self, handle: AssociationHandle) {
         let Some(peer) = self.peers.remove(&handle) else { return };
         self.pending -= usize::from(peer.is_pending);
+        if let Some(source) = peer.answered {
+            self.answered.remove(source, handle);
+        }
         for address in &peer.addresses {
             if self.owner(address) == Some(handle) {
                 self.by_address.remove(address);
@@ -219,6 +222,9 @@ impl Router {
     pub(crate) fn on_connected(&mut self, handle: AssociationHandle) {
         if let Some(peer) = self.peers.get_mut(&handle) {
             self.pending -= usize::from(std::mem::take(&mut peer.is_pending));
+            if let Some(source) = peer.answered.take() {
+                self.answered.remove(source, handle);
+            }
         }
     }
 
@@ -402,6 +408,7 @@ impl Router {
     /// Recounts the table.
     #[cfg(test)]
     pub(super) fn check_consistency(&self) {
+        use std::collections::HashSet;
         for (address, owner) in &self.by_address {
             assert!(self.peers[&owner.handle].addresses.contains(address));
         }
@@ -409,6 +416,9 @@ impl Router {
             assert!(self.peers[handle].ufrags.contains(ufrag));
         }
         assert_eq!(self.pending, self.peers.values().filter(|peer| peer.is_pending).count());
+        let answered = self.peers.iter().filter_map(|(handle, peer)| Some((peer.answered?, *handle)));
+        assert_eq!(answered.collect::<HashSet<_>>(), self.answered.iter().collect());
+        assert!(self.peers.values().all(|peer| peer.answered.is_none() || peer.is_pending));
         let direct = self.peers.values().filter(|peer| peer.direct_ip.is_some()).count();
         assert_eq!(self.direct_by_ip.values().sum::<usize>(), direct);
     }

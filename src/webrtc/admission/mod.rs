@@ -297,7 +297,11 @@ pub(crate) enum Source {
 impl Source {
     /// The source of what comes from this address.
     pub(crate) fn of(address: SocketAddr) -> Self {
-        match address.ip().to_canonical() {
+        Self::of_ip(address.ip())
+    }
+
+    pub(crate) fn of_ip(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
             IpAddr::V4(ip) => Self::V4(ip.octets()),
             IpAddr::V6(ip) => Self::V6((ip.to_bits() >> 64) as u64),
         }

@@ -127,23 +127,70 @@ fn k18_a_peer_with_signalling_that_checks_from_elsewhere_takes_no_hello_of_a_new
 fn k18_answers_that_lead_to_nothing_make_room_the_oldest_without_a_check_first() {
     let (mut router, now) = (router(), Instant::now());
     let offered = router.insert_signalled("offered");
-    let handles: Vec<_> = (0..5).map(|n| router.insert_answered(&format!("peer{n}"))).collect();
+    let handles: Vec<_> = (0..5).map(|n| router.insert_answered(&format!("peer{n}"), None)).collect();
     router.learn(now, handles[0], address(1), None);
     router.on_connected(handles[1]);
     router.remove(handles[2]);
-    assert_eq!(router.displaceable(), Some(handles[3]));
+    assert_eq!(router.displaceable(None), Some(handles[3]));
     router.remove(handles[3]);
     router.remove(handles[4]);
-    assert_eq!(router.displaceable(), Some(handles[0]), "one that has checked, if there is no other");
+    assert_eq!(router.displaceable(None), Some(handles[0]), "one that has checked, if there is no other");
     router.remove(handles[0]);
-    assert_eq!(router.displaceable(), None, "not what was offered");
+    assert_eq!(router.displaceable(None), None, "not what was offered");
     assert_eq!(router.pending(), 1);
     router.remove(offered);
     for n in 0..100_000 {
-        let handle = router.insert_answered(&format!("more{n}"));
+        let handle = router.insert_answered(&format!("more{n}"), None);
         router.remove(handle);
     }
-    assert!(router.answered.len() < 10, "those that have gone are not kept");
+    assert_eq!(router.answered.iter().count(), 0, "those that have gone are not kept");
+    router.check_consistency();
+}
+
+#[test]
+fn k18_a_client_that_asks_for_answers_without_end_pushes_out_its_own() {
+    let (mut router, now) = (router(), Instant::now());
+    let source = |host: u8| Some(Source::of_ip(IpAddr::from([192, 0, 2, host])));
+    let insert = |router: &mut Router, host, n: usize| router.insert_answered(&format!("{host}/{n}"), source(host));
+    let before: Vec<_> = (2..10).map(|host| insert(&mut router, host, 0)).collect();
+    // Whoever checks is not the better for it: the sender of an offer can check.
+    let flood: Vec<_> = (0..20).map(|n| insert(&mut router, 1, n)).collect();
+    for (port, handle) in (1..).zip(&flood) {
+        router.learn(now, *handle, address(port), None);
+    }
+    for n in 20..5_000 {
+        let displaced = router.displaceable(source(1)).expect("one that was answered");
+        assert!(!before.contains(&displaced), "{n}");
+        router.remove(displaced);
+        let handle = insert(&mut router, 1, n);
+        router.learn(now, handle, address(u16::try_from(n + 1).expect("a port")), None);
+    }
+    router.check_consistency();
+    // A client that comes later takes a place of the flood, and so does one whose source is not known.
+    for newcomer in [source(200), None] {
+        let displaced = router.displaceable(newcomer).expect("one that was answered");
+        assert!(!before.contains(&displaced), "{newcomer:?}");
+    }
+    // The oldest of the flood have gone first.
+    assert!(flood.iter().all(|handle| !router.peers.contains_key(handle)));
+    for host in 2..10 {
+        assert_eq!(router.displaceable(source(host)).map(|handle| before.contains(&handle)), Some(false));
+    }
+    router.on_connected(before[0]);
+    router.check_consistency();
+}
+
+#[test]
+fn k18_of_clients_that_have_as_many_answers_the_one_that_asks_for_another_makes_room() {
+    let (mut router, now) = (router(), Instant::now());
+    let source = |host: u8| Some(Source::of_ip(IpAddr::from([192, 0, 2, host])));
+    let [one, two, three] = [1, 2, 3].map(|host: u8| router.insert_answered(&format!("peer{host}"), source(host)));
+    assert_eq!(router.displaceable(source(2)), Some(two));
+    router.learn(now, one, address(1), None);
+    assert_eq!(router.displaceable(source(4)), Some(two), "the oldest without a check");
+    router.on_connected(two);
+    assert_eq!(router.displaceable(source(2)), Some(three));
+    router.check_consistency();
 }
 
 #[test]
