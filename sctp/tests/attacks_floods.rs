@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Init};
-use narrowboat_sctp::{DatagramEvent, DropReason, Endpoint};
+use narrowboat_sctp::{DatagramEvent, DropReason, Endpoint, EndpointConfig};
 
 use crate::victim::service::Service;
 use crate::victim::{SECOND, chunk, cookie_echo, data, init, packet, peer_init, raw};
@@ -23,11 +23,14 @@ fn newcomer(n: u32) -> SocketAddr {
     SocketAddr::from(([198, 18, high, low], 9899))
 }
 
-/// The addresses of a flood: one, or as many as can be invented.
-fn flooder(n: u32, is_one: bool) -> SocketAddr {
-    let [a, b, c, _] = n.wrapping_mul(2_654_435_761).to_be_bytes();
-    if is_one { SocketAddr::from(([100, 1, 1, 1], 1000)) } else { SocketAddr::from(([100, a, b, c], 9899)) }
+/// The addresses of a flood from so many hosts.
+fn flooder(n: u32, hosts: u32) -> SocketAddr {
+    let [a, b, c, _] = (n % hosts).wrapping_mul(2_654_435_761).to_be_bytes();
+    SocketAddr::from(([100, a, b, c], 9899))
 }
+
+/// As many hosts as can be invented.
+const INVENTED: u32 = u32::MAX;
 
 /// A handshake, as far as the endpoint answers. Returns true if the association was made.
 fn connect(endpoint: &mut Endpoint, now: std::time::Instant, from: SocketAddr, answer: &mut Vec<u8>) -> bool {
@@ -77,10 +80,15 @@ fn newcomers_in_flood(service: &mut Service, per_second: u32, flood: impl Fn(u32
 }
 
 #[track_caller]
-fn check(what: &str, per_second: u32, is_one: bool, datagram: &Bytes) -> Service {
-    let mut service = Service::new();
-    let inside = newcomers_in_flood(&mut service, per_second, |n| (flooder(n, is_one), datagram.clone()));
-    let flood = format!("{per_second} {what} a second from {}", if is_one { "one host" } else { "many" });
+fn check(what: &str, per_second: u32, hosts: u32, datagram: &Bytes) -> Service {
+    check_with(EndpointConfig::default(), what, per_second, hosts, datagram)
+}
+
+#[track_caller]
+fn check_with(config: EndpointConfig, what: &str, per_second: u32, hosts: u32, datagram: &Bytes) -> Service {
+    let mut service = Service::with_config(config);
+    let inside = newcomers_in_flood(&mut service, per_second, |n| (flooder(n, hosts), datagram.clone()));
+    let flood = format!("{per_second} {what} a second from {hosts} hosts");
     assert!(inside * 100 >= NEWCOMERS * 99, "{flood}: {inside} of {NEWCOMERS} got in");
     service
 }
@@ -88,16 +96,48 @@ fn check(what: &str, per_second: u32, is_one: bool, datagram: &Bytes) -> Service
 #[test]
 fn b06_honest_newcomers_get_in_while_a_flood_of_inits_lasts() {
     let datagram = packet(0, &[init(&peer_init())]);
-    for (per_second, is_one) in [(20_000, true), (20_000, false), (60_000, true)] {
-        check("INITs", per_second, is_one, &datagram);
+    for (per_second, hosts) in [(20_000, 1), (20_000, 250), (60_000, 1), (60_000, 250)] {
+        let service = check("INITs", per_second, hosts, &datagram);
+        let answered = u64::from(per_second * FLOOD_SECONDS) - service.endpoint.drops().count(DropReason::LimitReached);
+        let max = u64::from(service_limit() * (FLOOD_SECONDS + 1) + NEWCOMERS);
+        assert!(answered <= max, "{answered} of {per_second} a second from {hosts} hosts were answered");
+    }
+    // Nothing tells a newcomer from hosts that are invented anew for each packet, so the limit has to be above the flood.
+    let config = EndpointConfig { inits_per_second_max: 50_000, ..EndpointConfig::default() };
+    check_with(config, "INITs", 20_000, INVENTED, &datagram);
+}
+
+fn service_limit() -> u32 {
+    EndpointConfig::default().inits_per_second_max
+}
+
+/// When an honest peer sends its first INITs, in seconds: after RTO.Initial, then after twice as long (RFC 9260 §16).
+const ROUNDS: [u32; 3] = [0, 1, 3];
+
+#[test]
+fn b06_ten_thousand_clients_that_come_at_once_are_in_within_few_rounds() {
+    type Address = fn(u32) -> SocketAddr;
+    // A NAT; as many as an endpoint takes from one address.
+    let one_address: Address = |n| SocketAddr::from(([198, 18, 0, 1], 1000 + u16::try_from(n).unwrap()));
+    let bursts: [(&str, u32, Address); 2] =
+        [("addresses of their own", 10_000, newcomer), ("one address", 4096, one_address)];
+    for (what, clients, address) in bursts {
+        let mut service = Service::new();
+        let (start, mut answer) = (service.now + SECOND, Vec::new());
+        let mut waiting: Vec<u32> = (0..clients).collect();
+        let left = ROUNDS.map(|at| {
+            waiting.retain(|n| !connect(&mut service.endpoint, start + SECOND * at, address(*n), &mut answer));
+            waiting.len()
+        });
+        assert!(waiting.is_empty(), "of {clients} from {what}, so many wait after each round: {left:?}");
     }
 }
 
 #[test]
 fn c05_honest_newcomers_get_in_while_a_flood_out_of_the_blue_lasts() {
     let datagram = packet(0x0b1e, &[data(0, b"x")]);
-    for (per_second, is_one) in [(20_000, true), (20_000, false), (60_000, true), (60_000, false)] {
-        let service = check("stray packets", per_second, is_one, &datagram);
+    for (per_second, hosts) in [(20_000, 1), (20_000, INVENTED), (60_000, 1), (60_000, INVENTED)] {
+        let service = check("stray packets", per_second, hosts, &datagram);
         let dropped = service.endpoint.drops().count(DropReason::LimitReached);
         assert!(dropped > u64::from(per_second), "the flood itself is limited: {dropped}");
     }
@@ -113,7 +153,7 @@ fn b06_c05_packets_without_an_answer_take_nothing_from_anyone() {
         ("forged cookies", packet(9, &[cookie_echo(&[7; 56])])),
     ];
     for (what, datagram) in junk {
-        let service = check(what, 20_000, false, &datagram);
+        let service = check(what, 20_000, INVENTED, &datagram);
         assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 0, "{what}");
     }
 }
@@ -121,10 +161,10 @@ fn b06_c05_packets_without_an_answer_take_nothing_from_anyone() {
 #[test]
 fn b06_old_cookies_are_answered_within_the_limit_of_stray_packets() {
     let mut service = Service::new();
-    let offer = service.offer(flooder(1, true));
+    let offer = service.offer(flooder(1, 1));
     service.now += 100 * SECOND;
     let stale = packet(offer.tag, &[cookie_echo(&offer.cookie), chunk(|_| {})]);
-    let inside = newcomers_in_flood(&mut service, 20_000, |_| (flooder(1, true), stale.clone()));
+    let inside = newcomers_in_flood(&mut service, 20_000, |_| (flooder(1, 1), stale.clone()));
     assert!(inside * 100 >= NEWCOMERS * 99, "{inside} of {NEWCOMERS} got in");
     let drops = service.endpoint.drops();
     assert!(drops.count(DropReason::StaleCookie) > 0 && drops.count(DropReason::LimitReached) > 20_000, "{drops:?}");

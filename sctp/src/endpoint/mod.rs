@@ -36,10 +36,12 @@ pub struct EndpointConfig {
     pub associations_max: usize,
     /// Of those, from one IP address. Default 4,096: many users may share an address behind a NAT.
     pub associations_per_address_max: usize,
-    /// INITs answered in a second, at most. Default 50,000, a twentieth of a core without system calls: what arrives
-    /// beyond it is dropped and counted, so a flood cannot take the processor from those who are connected. Half of it
-    /// is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits), so a host that floods does not take
-    /// what others need. A COOKIE ECHO with a good cookie needs no answer of this limit.
+    /// INITs answered in a second, at most. Default 5,000: what arrives beyond it is dropped and counted at the cost of a
+    /// hash, so a flood cannot take the processor from those who are connected. After a pause as many again are answered
+    /// at once, so 10,000 clients that come at the same time are in after two repetitions of their INITs. Half of the limit
+    /// is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits), so a host that floods does not take what
+    /// others need. No share helps against sources that are invented anew for each packet: the limit has to be above such
+    /// a flood to let newcomers in. A COOKIE ECHO with a good cookie needs no answer of this limit.
     pub inits_per_second_max: u32,
     /// Packets that belong to no association and are answered in a second, at most: those of RFC 9260 §8.4, and cookies
     /// that are too old or for which there is no room. Default 5,000, shared out in the same way.
@@ -56,7 +58,7 @@ impl Default for EndpointConfig {
             accept: true,
             associations_max: 65_536,
             associations_per_address_max: 4096,
-            inits_per_second_max: 50_000,
+            inits_per_second_max: 5000,
             out_of_the_blue_per_second_max: 5000,
             memory_max: usize::MAX,
         }
@@ -194,14 +196,13 @@ impl Endpoint {
         datagram: &[u8],
         answer: &mut Vec<u8>,
     ) -> DatagramEvent {
-        let start = answer.len();
+        let Some(leave) = self.out_of_the_blue.look_up(now, peer.address.ip()) else {
+            return self.drop_datagram(DropReason::LimitReached);
+        };
         if !out_of_the_blue::answer(header, datagram, answer) {
             return self.drop_datagram(DropReason::OutOfTheBlue);
         }
-        if !self.out_of_the_blue.take(now, peer.address.ip()) {
-            answer.truncate(start);
-            return self.drop_datagram(DropReason::LimitReached);
-        }
+        self.out_of_the_blue.take(&leave);
         self.drops.add(DropReason::OutOfTheBlue);
         DatagramEvent::Answer
     }
@@ -260,6 +261,9 @@ impl Endpoint {
         if header.verification_tag != 0 {
             return self.drop_datagram(DropReason::WrongTag);
         }
+        let Some(leave) = self.inits.look_up(now, peer.address.ip()) else {
+            return self.drop_datagram(DropReason::LimitReached);
+        };
         if Chunks::new(datagram).nth(1).is_some() {
             return self.drop_datagram(DropReason::UnexpectedChunk);
         }
@@ -270,9 +274,7 @@ impl Endpoint {
         if checked == Err(Refusal::Silent) {
             return self.drop_datagram(DropReason::Malformed);
         }
-        if !self.inits.take(now, peer.address.ip()) {
-            return self.drop_datagram(DropReason::LimitReached);
-        }
+        self.inits.take(&leave);
         self.drops.add_parameters(&init);
         let config = self.config_for(peer);
         let refusal = match checked {
@@ -319,8 +321,11 @@ impl Endpoint {
         }
         // The peer has proved where it is, so a cookie that makes an association needs no leave.
         let is_refused = opened.staleness.is_some() || !self.config.accept || !self.has_room(peer);
-        if is_refused && !self.out_of_the_blue.take(now, peer.address.ip()) {
-            return self.drop_datagram(DropReason::LimitReached);
+        if is_refused {
+            let Some(leave) = self.out_of_the_blue.look_up(now, peer.address.ip()) else {
+                return self.drop_datagram(DropReason::LimitReached);
+            };
+            self.out_of_the_blue.take(&leave);
         }
         if let Some(staleness) = opened.staleness {
             self.drops.add(DropReason::StaleCookie);

@@ -5,28 +5,48 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Sources are hashed to so many buckets, at most: 8 KiB.
-const BUCKETS_MAX: u32 = 1024;
+/// Sources are hashed to so many buckets, at most: 32 KiB, allocated with the first answer. 250 sources that flood
+/// occupy 3 % of them, so two hashes in a row fail one newcomer in 1,000.
+const BUCKETS_MAX: u32 = 8192;
 
-/// Answers that a bucket may save up.
-const BUCKET_BURST: u64 = 4;
+/// Answers that a bucket may save up: a packet and its repetition.
+const BUCKET_BURST: u64 = 2;
 
 /// How long sources that share a bucket by accident do so. Shorter than the pause before a peer repeats its INIT.
 const REHASH_INTERVAL: Duration = Duration::from_millis(700);
+
+/// Buckets count milliseconds in 32 bits; their time starts anew so often, before it overflows.
+const BUCKETS_KEPT_FOR: Duration = Duration::from_secs(1 << 20);
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// A limit of answers in a second. One half of them is shared out equally to buckets of sources, the other half goes to
 /// whoever comes first. So a host that sends as fast as it can takes no more than its bucket's share and the common half,
 /// and the share of every other source is left.
 ///
+/// There are more buckets than answers, so that few sources share one. What all of them give exceeds the limit; therefore
+/// the sum has a rate of its own.
+///
 /// Sources are hashed with a secret, so nobody can aim at another's bucket. The table has a fixed size.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     start: Instant,
+    all: Rate,
     common: Rate,
     share: Rate,
-    common_bucket: Bucket,
-    buckets: Box<[Bucket]>,
+    all_due: u64,
+    common_due: u64,
+    buckets: Buckets,
     secret: u64,
+}
+
+/// When the next answer of each bucket is due, in milliseconds since `start`.
+#[derive(Debug)]
+struct Buckets {
+    start: Duration,
+    count: u32,
+    /// Empty until the first answer.
+    due: Box<[u32]>,
 }
 
 /// A rate as the generic cell rate algorithm has it: the time between two answers, and how far ahead of it a burst may be.
@@ -40,45 +60,69 @@ impl Rate {
     fn new(interval: u64, burst: u64) -> Self {
         Self { interval, tolerance: interval.saturating_mul(burst.saturating_sub(1)) }
     }
+
+    fn allows(self, due: u64, now: u64) -> bool {
+        due <= now.saturating_add(self.tolerance)
+    }
+
+    fn next(self, due: u64, now: u64) -> u64 {
+        due.max(now).saturating_add(self.interval)
+    }
 }
 
-/// When the next answer is due at the given rate, in nanoseconds since the start.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket(u64);
-
-impl Bucket {
-    fn take(&mut self, now: u64, rate: Rate) -> bool {
-        let has_one = self.0 <= now.saturating_add(rate.tolerance);
-        if has_one {
-            self.0 = self.0.max(now).saturating_add(rate.interval);
-        }
-        has_one
-    }
+/// Leave to answer one packet. It takes nothing from the limit until it is used.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Leave {
+    at: u64,
+    /// The bucket whose share it is, and when its next answer is due; `None` if it is of the common half.
+    bucket: Option<(usize, u32)>,
 }
 
 impl RateLimit {
     /// At most `max` answers in a second, and after a pause up to as many again at once. `secret` is random.
     pub(super) fn new(now: Instant, max: u32, secret: u64) -> Self {
-        let count = (max / 8).clamp(1, BUCKETS_MAX);
-        // Of half the rate.
-        let interval = 2_000_000_000 / u64::from(max.max(1));
+        let max = max.max(1);
+        let count = max.saturating_mul(2).min(BUCKETS_MAX);
+        let interval = 1_000_000_000 / u64::from(max);
+        let half = 2 * interval;
+        // A bucket that a flood has emptied has an answer again when others are hashed to it.
+        let rehash = u64::try_from(REHASH_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+        let share = half.saturating_mul(count.into()).min(rehash);
         Self {
             start: now,
-            common: Rate::new(interval, u64::from(max / 4).max(1)),
-            share: Rate::new(interval.saturating_mul(u64::from(count)), BUCKET_BURST),
-            common_bucket: Bucket::default(),
-            buckets: vec![Bucket::default(); count as usize].into_boxed_slice(),
+            all: Rate::new(interval, max.into()),
+            common: Rate::new(half, max.into()),
+            share: Rate::new(share / NANOS_PER_MILLI, BUCKET_BURST),
+            all_due: 0,
+            common_due: 0,
+            buckets: Buckets { start: Duration::ZERO, count, due: Box::default() },
             secret,
         }
     }
 
-    /// Takes an answer for a source, if there is one left for it.
-    pub(super) fn take(&mut self, now: Instant, source: IpAddr) -> bool {
+    /// Says whether a packet of a source may be answered. Costs one hash.
+    pub(super) fn look_up(&mut self, now: Instant, source: IpAddr) -> Option<Leave> {
         let elapsed = now.saturating_duration_since(self.start);
         let at = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        if !self.all.allows(self.all_due, at) {
+            return None;
+        }
         let index = self.index(elapsed, source);
-        let own = self.buckets.get_mut(index).is_some_and(|bucket| bucket.take(at, self.share));
-        own || self.common_bucket.take(at, self.common)
+        let (due, now) = self.buckets.get(elapsed, index);
+        let next = self.share.allows(due, now).then(|| self.share.next(due, now));
+        let bucket = next.map(|next| (index, u32::try_from(next).unwrap_or(u32::MAX)));
+        (bucket.is_some() || self.common.allows(self.common_due, at)).then_some(Leave { at, bucket })
+    }
+
+    /// The packet is answered.
+    pub(super) fn take(&mut self, leave: &Leave) {
+        let Leave { at, bucket } = *leave;
+        self.all_due = self.all.next(self.all_due, at);
+        match bucket {
+            Some((index, due)) => self.buckets.set(index, due),
+            None => self.common_due = self.common.next(self.common_due, at),
+        }
     }
 
     fn index(&self, elapsed: Duration, source: IpAddr) -> usize {
@@ -86,8 +130,28 @@ impl RateLimit {
         hasher.write_u64(self.secret);
         hasher.write_u128(elapsed.as_nanos() / REHASH_INTERVAL.as_nanos());
         hasher.write_u64(prefix(source));
-        let count = self.buckets.len().max(1) as u64;
-        usize::try_from(hasher.finish() % count).unwrap_or_default()
+        usize::try_from(hasher.finish() % u64::from(self.buckets.count)).unwrap_or_default()
+    }
+}
+
+impl Buckets {
+    /// When the next answer of a bucket is due, and the time.
+    fn get(&mut self, elapsed: Duration, index: usize) -> (u64, u64) {
+        if elapsed.saturating_sub(self.start) > BUCKETS_KEPT_FOR {
+            self.due.fill(0);
+            self.start = elapsed;
+        }
+        let now = u64::try_from(elapsed.saturating_sub(self.start).as_millis()).unwrap_or(u64::MAX);
+        (self.due.get(index).copied().unwrap_or(0).into(), now)
+    }
+
+    fn set(&mut self, index: usize, due: u32) {
+        if self.due.is_empty() {
+            self.due = vec![0; self.count as usize].into_boxed_slice();
+        }
+        if let Some(bucket) = self.due.get_mut(index) {
+            *bucket = due;
+        }
     }
 }
 
@@ -107,13 +171,19 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    impl RateLimit {
+        fn answers(&mut self, now: Instant, source: IpAddr) -> bool {
+            self.look_up(now, source).map(|leave| self.take(&leave)).is_some()
+        }
+    }
+
     fn source(n: u32) -> IpAddr {
         IpAddr::from(n.to_be_bytes())
     }
 
     /// How many of `tries` in a second are answered; `from` names the source of each.
     fn answered(limit: &mut RateLimit, start: Instant, tries: u32, from: impl Fn(u32) -> IpAddr) -> u32 {
-        let taken = (0..tries).filter(|&n| limit.take(start + SECOND * n / tries, from(n)));
+        let taken = (0..tries).filter(|&n| limit.answers(start + SECOND * n / tries, from(n)));
         u32::try_from(taken.count()).unwrap()
     }
 
@@ -132,7 +202,7 @@ mod tests {
             }
         }
         let mut limit = RateLimit::new(start, u32::MAX, 7);
-        assert!((0..100_000).all(|_| limit.take(start, source(1))), "no limit at all");
+        assert!((0..100_000).all(|_| limit.answers(start, source(1))), "no limit at all");
     }
 
     #[test]
@@ -144,14 +214,56 @@ mod tests {
             for n in 0..200_000u32 {
                 // 100,000 a second.
                 let now = start + SECOND * n / 100_000;
-                limit.take(now, source(n % flooders));
+                limit.answers(now, source(n % flooders));
                 if n % 200 == 0 {
                     tries += 1;
-                    refused += u32::from(!limit.take(now, source(0x0a00_0000 + n)));
+                    refused += u32::from(!limit.answers(now, source(0x0a00_0000 + n)));
                 }
             }
             // Only who shares a bucket by accident, until the next hash.
             assert!(refused <= tries * (flooders + 10) / 1024, "{refused} of {tries} beside {flooders}");
+        }
+    }
+
+    #[test]
+    fn a_flood_from_250_hosts_leaves_nearly_all_newcomers_an_answer_within_two_seconds() {
+        let start = crate::testing::some_time();
+        let mut limit = RateLimit::new(start, 5000, 7);
+        let (mut tries, mut refused) = (Vec::<(u32, bool)>::new(), 0);
+        for n in 0..200_000u32 {
+            // 20,000 a second; a newcomer each 5 ms tries again after a second.
+            let now = start + SECOND * n / 20_000;
+            limit.answers(now, source(n % 250));
+            if n % 100 == 0 {
+                let mut is_inside = |newcomer: u32| limit.answers(now, source(0x0a00_0000 + newcomer));
+                let before = tries.len().checked_sub(200).and_then(|before| tries.get(before)).copied();
+                refused += u32::from(before.is_some_and(|(other, is_in)| !is_in && !is_inside(other)));
+                tries.push((n, is_inside(n)));
+            }
+        }
+        assert!(refused <= 1800 / 100, "{refused} of 1,800");
+    }
+
+    #[test]
+    fn nothing_is_allocated_before_the_first_answer_and_no_more_than_32_kib_then() {
+        let start = crate::testing::some_time();
+        let new = allocation_counter::measure(|| drop(RateLimit::new(start, u32::MAX, 7)));
+        assert_eq!(new.count_total, 0);
+        let mut limit = RateLimit::new(start, u32::MAX, 7);
+        let used = allocation_counter::measure(|| assert!((0..1000).all(|n| limit.answers(start, source(n)))));
+        assert_eq!((used.count_total, used.bytes_current), (1, 32 << 10));
+    }
+
+    #[test]
+    fn buckets_outlive_what_their_entries_can_count() {
+        let start = crate::testing::some_time();
+        let mut limit = RateLimit::new(start, 100, 7);
+        // Ninety days, of which 32 bits of milliseconds count 49.
+        for day in 0..90 {
+            let now = start + 24 * 3600 * SECOND * day;
+            let taken = (0..200).filter(|_| limit.answers(now, source(1))).count();
+            assert_eq!(taken, 100, "on day {day}");
+            assert!(limit.answers(now + SECOND, source(2)), "on day {day}");
         }
     }
 
@@ -168,9 +280,9 @@ mod tests {
     fn a_clock_that_steps_back_opens_nothing_and_a_host_has_one_share() {
         let start = crate::testing::some_time();
         let mut limit = RateLimit::new(start + SECOND, 8, 7);
-        let taken = (0..100).filter(|_| limit.take(start + SECOND, source(1))).count();
+        let taken = (0..100).filter(|_| limit.answers(start + SECOND, source(1))).count();
         assert!(taken <= 8);
-        assert!(!limit.take(start, source(1)));
+        assert!(!limit.answers(start, source(1)));
         let of_one_host = [1u128, 2].map(|n| IpAddr::from(Ipv6Addr::from((0x2001_0db8 << 96) + n)));
         assert_eq!(prefix(of_one_host[0]), prefix(of_one_host[1]));
         assert_eq!(prefix("::ffff:10.0.0.1".parse().unwrap()), prefix("10.0.0.1".parse().unwrap()));
