@@ -41,6 +41,16 @@ pub(crate) struct Datagram {
     pub(crate) bytes: Bytes,
 }
 
+/// What has arrived in a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Arrived {
+    pub(crate) datagrams: usize,
+    /// Bytes of those datagrams.
+    pub(crate) bytes: usize,
+    /// Datagrams among them that were dropped because they are not wanted.
+    pub(crate) unwanted: usize,
+}
+
 counters! {
     /// What a socket has done so far.
     pub struct SocketStats;
@@ -211,10 +221,9 @@ impl Socket {
         received
     }
 
-    pub(crate) fn count_received(&self, datagrams: &[Datagram]) {
-        let bytes = datagrams.iter().map(|datagram| datagram.bytes.len() as u64).sum();
-        self.counters.datagrams_received.fetch_add(datagrams.len() as u64, Ordering::Relaxed);
-        self.counters.bytes_received.fetch_add(bytes, Ordering::Relaxed);
+    pub(crate) fn count_received(&self, arrived: Arrived) {
+        self.counters.datagrams_received.fetch_add(arrived.datagrams as u64, Ordering::Relaxed);
+        self.counters.bytes_received.fetch_add(arrived.bytes as u64, Ordering::Relaxed);
     }
 
     fn try_send(&self, route: Route, contents: &[u8], segment_size: usize) -> io::Result<()> {
@@ -343,20 +352,36 @@ impl ReceiveBatch {
         }
     }
 
-    /// Copies the batch into datagrams of their own. `is_wildcard` says that the local address has to be remembered.
-    pub(crate) fn take(&self, is_wildcard: bool, datagrams: &mut Vec<Datagram>) {
+    /// Copies the batch into datagrams of their own, but for those that are not wanted: a flood of them costs no memory.
+    /// `is_wildcard` says that the local address has to be remembered. Returns what has arrived, wanted or not.
+    pub(crate) fn take(
+        &self,
+        is_wildcard: bool,
+        is_wanted: impl Fn(&[u8]) -> bool,
+        datagrams: &mut Vec<Datagram>,
+    ) -> Arrived {
+        let mut arrived = Arrived::default();
         let buffers = self.buffer.chunks_exact(DATAGRAM_SIZE_MAX);
         for (meta, buffer) in self.metas.iter().zip(buffers).take(self.filled) {
             let route = Route { remote: meta.addr, local: meta.dst_ip.filter(|_| is_wildcard) };
             let ecn = if meta.ecn == Some(EcnCodepoint::Ce) { Ecn::Ce } else { Ecn::NotCe };
             let joined = buffer.get(..meta.len).unwrap_or_default();
-            let mut add = |bytes| datagrams.push(Datagram { route, ecn, bytes: Bytes::copy_from_slice(bytes) });
+            arrived.bytes += joined.len();
+            let mut add = |bytes| {
+                arrived.datagrams += 1;
+                if is_wanted(bytes) {
+                    datagrams.push(Datagram { route, ecn, bytes: Bytes::copy_from_slice(bytes) });
+                } else {
+                    arrived.unwanted += 1;
+                }
+            };
             match joined {
                 // `chunks` has nothing to give of it, but it came, and counts.
                 [] => add(joined),
                 _ => joined.chunks(meta.stride.max(1)).for_each(add),
             }
         }
+        arrived
     }
 
     /// Takes what is there. Says [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing was, and also if the socket is known
@@ -385,113 +410,4 @@ fn is_no_buffers(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Receives until so many datagrams have come. Each batch is read into the same memory as the one before.
-    async fn receive(socket: &Socket, batch: &mut ReceiveBatch, count: usize) -> Vec<Bytes> {
-        let mut datagrams = Vec::new();
-        while datagrams.len() < count {
-            let received = tokio::time::timeout(std::time::Duration::from_secs(20), socket.receive(batch));
-            received.await.expect("datagrams within 20 s").expect("a working socket");
-            batch.take(false, &mut datagrams);
-        }
-        datagrams.into_iter().map(|datagram| datagram.bytes).collect()
-    }
-
-    #[tokio::test]
-    async fn a18_a_datagram_has_its_own_bytes_only_however_many_were_read_at_once() {
-        let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");
-        let (sender, receiver) = (bind(), bind());
-        let route = Route { remote: receiver.local_address(), local: None };
-        let mut batch = ReceiveBatch::new();
-        // Long ones first, so that there are stale bytes behind all that follow.
-        let mut sizes = vec![(60_000, 60_000)];
-        sizes.extend([
-            (1200, 1200),
-            (12_000, 1200),
-            (11_300, 1200),
-            (100, 100),
-            (1201, 1200),
-            (64 * 28, 28),
-            (29, 28),
-            (1, 1),
-        ]);
-        for (round, (len, segment_size)) in sizes.into_iter().enumerate() {
-            let fill = u8::try_from(round).unwrap() + 1;
-            let contents: Vec<u8> =
-                (0..len).map(|at| if at % segment_size == 0 { fill } else { fill ^ 0x80 }).collect();
-            sender.send(route, &contents, segment_size).await.unwrap();
-            let expected: Vec<&[u8]> = contents.chunks(segment_size).collect();
-            let datagrams = receive(&receiver, &mut batch, expected.len()).await;
-            assert!(datagrams == expected, "{len} bytes in datagrams of {segment_size}");
-        }
-        // An empty one brings nothing of what lies there.
-        sender.send_answer(route, &[]);
-        assert_eq!(receive(&receiver, &mut batch, 1).await, [Bytes::new()]);
-        // Several calls of several lengths in one batch.
-        let parts: Vec<(Vec<u8>, usize)> =
-            (1..10_u8).map(|n| (vec![n; 100 * usize::from(n)], 40 + usize::from(n))).collect();
-        for (contents, segment_size) in &parts {
-            sender.send(route, contents, *segment_size).await.unwrap();
-        }
-        let expected: Vec<&[u8]> = parts.iter().flat_map(|(contents, size)| contents.chunks(*size)).collect();
-        assert!(receive(&receiver, &mut batch, expected.len()).await == expected, "lengths are mixed up");
-    }
-
-    /// The last one wakes the receiver, however full the batch before it was.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_datagram_that_comes_while_a_batch_is_taken_is_not_missed() {
-        let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4 << 20, 1 << 20).expect("a port");
-        let (sender, receiver) = (bind(), bind());
-        let route = Route { remote: receiver.local_address(), local: None };
-        let mut batch = ReceiveBatch::new();
-        for round in 0..200 {
-            let count = 1 + round % 70;
-            let sending = async {
-                for _ in 0..count {
-                    sender.send(route, &[7; 20], 20).await.unwrap();
-                    tokio::task::yield_now().await;
-                }
-            };
-            let (_, datagrams) = tokio::join!(sending, receive(&receiver, &mut batch, count));
-            assert_eq!(datagrams.len(), count);
-        }
-        let stats = receiver.stats();
-        assert!(stats.receive_errors == 0 && stats.receive_calls > 200, "{stats:?}");
-    }
-
-    /// The numbers are Linux's.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn each_error_of_the_system_is_transient_or_final_by_its_kind() {
-        let send = |code| SendFailure::of(&io::Error::from_raw_os_error(code));
-        let (eperm, eacces, einval, emsgsize) = (1, 13, 22, 90);
-        let (eaddrnotavail, enetdown, enetunreach, enobufs, econnrefused, ehostunreach) = (99, 100, 101, 105, 111, 113);
-        for code in [eperm, eacces, einval, eaddrnotavail, enetdown, enetunreach, ehostunreach] {
-            assert_eq!(send(code), SendFailure::Unreachable, "{code}");
-            assert!(send(code).ends_attempt());
-        }
-        let (enomem, eio) = (12, 5);
-        for (code, failure, ends_attempt) in [
-            (emsgsize, SendFailure::TooLarge, true),
-            (econnrefused, SendFailure::Refused, true),
-            (enobufs, SendFailure::NoBuffers, false),
-            (enomem, SendFailure::NoBuffers, false),
-            (eio, SendFailure::Other, false),
-        ] {
-            assert_eq!((send(code), send(code).ends_attempt()), (failure, ends_attempt), "{code}");
-        }
-        let receive = |code| ReceiveFailure::of(&io::Error::from_raw_os_error(code));
-        let (eintr, ebadf, enotsock, enotconn, econnreset) = (4, 9, 88, 107, 104);
-        for code in [econnrefused, econnreset, ehostunreach, enetunreach, eintr, emsgsize] {
-            assert_eq!(receive(code), ReceiveFailure::OneDatagram, "{code}");
-        }
-        for code in [ebadf, enotsock, enotconn] {
-            assert_eq!(receive(code), ReceiveFailure::Final, "{code}");
-        }
-        for code in [enomem, enobufs, enetdown, eio] {
-            assert_eq!(receive(code), ReceiveFailure::Transient, "{code}");
-        }
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+#[cfg(feature = "webrtc")]
+use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Drain;
@@ -17,7 +19,7 @@ use super::table::{Core, Routed, begins_association};
 use crate::association::now;
 #[cfg(feature = "webrtc")]
 use crate::association::{Input, Shared};
-use crate::socket::{Datagram, ReceiveBatch, ReceiveFailure};
+use crate::socket::{Arrived, Datagram, ReceiveBatch, ReceiveFailure};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::demux::Protocol;
 #[cfg(feature = "webrtc")]
@@ -68,9 +70,9 @@ impl Drop for Receiver {
 
 /// Receives until nobody can use the endpoint any more. Fails if the socket cannot be used any more.
 ///
-/// One turn is: a batch from the system; each datagram to its own memory; all of them routed under the endpoint's lock;
-/// then, association by association, handed over under that association's lock; then strangers, who need none. No two locks are
-/// held at once, and answers are sent and tasks woken after them.
+/// One turn is: a batch from the system; each datagram to its own memory, unless its first byte says that nobody wants it; all
+/// of them routed under the endpoint's lock; then, association by association, handed over under that association's lock; then
+/// strangers, who need none. No two locks are held at once, and answers are sent and tasks woken after them.
 async fn receive(core: &Arc<Core>) -> io::Result<()> {
     let is_wildcard = core.socket.local_address().ip().is_unspecified();
     let mut batch = ReceiveBatch::new();
@@ -96,9 +98,9 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
             continue;
         }
         failures = Failures::default();
-        batch.take(is_wildcard, &mut datagrams);
-        core.socket.count_received(&datagrams);
-        since_yield += datagrams.len();
+        let arrived = batch.take(is_wildcard, |datagram| is_wanted(core, datagram), &mut datagrams);
+        count(core, arrived);
+        since_yield += arrived.datagrams;
 
         #[cfg(test)]
         core.inject(Fault::Receiver);
@@ -124,6 +126,26 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it does.
+#[cfg(feature = "webrtc")]
+fn is_wanted(core: &Core, datagram: &[u8]) -> bool {
+    core.secure.is_none() || Protocol::of(datagram).is_some()
+}
+
+#[cfg(not(feature = "webrtc"))]
+fn is_wanted(_: &Core, _: &[u8]) -> bool {
+    true
+}
+
+/// Counts what has arrived, and what was dropped of it for its first byte.
+fn count(core: &Core, arrived: Arrived) {
+    core.socket.count_received(arrived);
+    #[cfg(feature = "webrtc")]
+    if let Some(part) = core.secure.as_ref().filter(|_| arrived.unwanted > 0) {
+        part.context.counters.unknown_protocol.fetch_add(arrived.unwanted as u64, Ordering::Relaxed);
+    }
 }
 
 /// How many datagrams may be sorted before the first of them is handed over: all, but for an INIT behind another packet of
