@@ -6,6 +6,10 @@ use narrowboat_sctp::AssociationHandle;
 
 use super::admission::Source;
 
+/// Peers of a source that are looked at for one that has not checked. Who checks is soon connected and not here any more, so
+/// that many old ones with a check are a flood's, and any of them may go.
+const LOOKED_AT_MAX: usize = 16;
+
 /// The peers of each source. To enter one or to take one out costs a look-up in the map and one in the set.
 #[derive(Debug, Default)]
 pub(super) struct AnsweredPeers {
@@ -27,16 +31,17 @@ impl AnsweredPeers {
     }
 
     /// The peer that makes room for a new one of this source: one of the same source if none has more, or else one of a source
-    /// that has most. Of those, the oldest that has not checked, or else the oldest.
+    /// that has most. Of the 16 oldest of a source it is the first that has not checked, or else the oldest.
     ///
-    /// Looks at every source once, and at every peer of those that have most.
+    /// Looks at every source once, and at 16 peers of those that have most.
     pub(super) fn displaceable(
         &self,
         source: Option<Source>,
         has_checked: impl Fn(AssociationHandle) -> bool,
     ) -> Option<AssociationHandle> {
         let oldest = |peers: &BTreeSet<AssociationHandle>| {
-            let unchecked = peers.iter().find(|handle| !has_checked(**handle)).map(|handle| (false, *handle));
+            let unchecked = peers.iter().take(LOOKED_AT_MAX).find(|handle| !has_checked(**handle));
+            let unchecked = unchecked.map(|handle| (false, *handle));
             unchecked.or_else(|| peers.first().map(|handle| (true, *handle)))
         };
         let most = self.by_source.values().map(BTreeSet::len).max()?;
