@@ -171,10 +171,11 @@ impl Lobby {
         answers: &mut Answers,
     ) -> Option<Admitted> {
         let Route { remote, .. } = datagram.route;
-        if self.handshakes.candidate(remote).is_none() && !self.begin(now, remote, datagram, has_room) {
-            return None;
-        }
-        let candidate = self.handshakes.candidate(remote)?;
+        let place = match self.handshakes.find(remote) {
+            Some(place) => place,
+            None => self.begin(now, remote, datagram, has_room).then(|| self.handshakes.find(remote))??,
+        };
+        let candidate = self.handshakes.candidate_in(place)?;
         candidate.local = datagram.route.local;
         candidate.handle_datagram(now, &datagram.bytes);
         while let Some(flight) = candidate.poll_transmit() {

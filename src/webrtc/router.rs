@@ -307,8 +307,7 @@ impl Router {
             // The others are asked nothing, so that a response from there may be a newcomer's.
             Class::Success | Class::Error => self.owner(&source).filter(|handle| self.expects_response(*handle)),
             Class::Request => {
-                let ufrag = message.ice_username().map(|username| username.to);
-                let named = || ufrag.and_then(|ufrag| self.by_ufrag.get(ufrag)).copied();
+                let named = || self.by_ufrag.get(message.ice_username()?.to).copied();
                 // What comes from the address of a peer that has not confirmed a name is that peer's own. This is so for a
                 // fragment that an earlier peer at the same address has left, too.
                 let unnamed = self.owner(&source).filter(|handle| self.is_unnamed(*handle));
@@ -325,9 +324,9 @@ impl Router {
     /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The lobby
     /// would answer it, and the service would seem to have done so.
     fn is_own_check(&self, source: &SocketAddr, check: &Message<'_>) -> bool {
-        let asked = self.asked_at(source).and_then(|handle| self.peers.get(&handle));
+        let Some(asked) = self.asked_at(source).and_then(|handle| self.peers.get(&handle)) else { return false };
         let from = check.ice_username().map(|username| username.from);
-        asked.is_some_and(|peer| peer.ufrags.iter().any(|ufrag| Some(&**ufrag) == from))
+        asked.ufrags.iter().any(|ufrag| Some(&**ufrag) == from)
     }
 
     fn route_dtls(&mut self, datagram: Datagram) -> Destination {

@@ -95,6 +95,10 @@ pub(crate) struct Admission<T> {
     stats: AdmissionStats,
 }
 
+/// A place in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place(u32);
+
 #[derive(Debug)]
 struct Slot<T> {
     address: SocketAddr,
@@ -149,10 +153,19 @@ impl<T> Admission<T> {
         slot.is_some_and(|slot| slot.candidate.is_proved)
     }
 
+    /// The place of the peer at an address, until anybody enters or leaves.
+    pub(crate) fn find(&self, address: SocketAddr) -> Option<Place> {
+        self.by_address.get(&address).copied().map(Place)
+    }
+
+    /// The peer in a place.
+    pub(crate) fn candidate_in(&mut self, place: Place) -> Option<&mut Candidate<T>> {
+        Some(&mut self.slots.get_mut(place.0 as usize)?.as_mut()?.candidate)
+    }
+
     /// The peer at an address.
     pub(crate) fn candidate(&mut self, address: SocketAddr) -> Option<&mut Candidate<T>> {
-        let slot = *self.by_address.get(&address)?;
-        Some(&mut self.slots.get_mut(slot as usize)?.as_mut()?.candidate)
+        self.candidate_in(self.find(address)?)
     }
 
     // Inputs

@@ -31,7 +31,9 @@ pub(crate) fn is_peer_ufrag(text: &str) -> bool {
 
 /// Returns `true` if the text has no spaces and no control characters.
 pub(crate) fn is_visible(text: &str) -> bool {
-    text.chars().all(|character| !character.is_whitespace() && !character.is_control())
+    // Nearly all are ASCII, where a byte is told with two comparisons.
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+        || text.chars().all(|character| !character.is_whitespace() && !character.is_control())
 }
 
 /// Whether the text may be a username fragment.
