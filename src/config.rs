@@ -50,12 +50,11 @@ pub struct Config {
     /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
     /// table.
     pub associations_per_address_max: usize,
-    /// Handshakes over plain UDP that are begun each second, at most. Default 5,000: a flood beyond it is dropped at the
-    /// cost of reading it, and leaves the processor to those who are connected. After a pause as many again are begun at
-    /// once. Half of the limit is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits), so a host that floods
-    /// does not keep others from connecting. INITs beyond it are dropped and counted, and come again. Against a flood whose
-    /// sources are invented anew for each packet, newcomers get in only if the limit is above the flood's rate: raise it
-    /// where newcomers matter more than those who are connected.
+    /// Handshakes over plain UDP that are begun each second, at most. Default 50,000. After a pause as many again are begun at
+    /// once. INITs beyond it are dropped and counted, and come again. Half of the limit is shared out equally by source (IPv4
+    /// address, IPv6 prefix of 64 bits), so a host that floods does not keep others from connecting. Against a flood whose
+    /// sources are invented anew for each packet, newcomers get in only if the limit is above the flood's rate. Each answer
+    /// costs a system call: a lower limit leaves more of the processor to those who are connected.
     pub inits_per_second_max: u32,
     /// Packets of unknown associations that are answered each second, at most (RFC 9260 §8.4). Default 5,000, shared out
     /// in the same way and apart from the handshakes. Who gets no answer finds out by its time-outs.
@@ -84,7 +83,7 @@ impl Default for Config {
             consent_timeout: None,
             associations_max: 65_536,
             associations_per_address_max: 1024,
-            inits_per_second_max: 5000,
+            inits_per_second_max: 50_000,
             out_of_the_blue_per_second_max: 5000,
             memory_max: default_memory_max(),
             accept_queue_max: 1024,

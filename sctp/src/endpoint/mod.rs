@@ -36,12 +36,12 @@ pub struct EndpointConfig {
     pub associations_max: usize,
     /// Of those, from one IP address. Default 4,096: many users may share an address behind a NAT.
     pub associations_per_address_max: usize,
-    /// INITs answered in a second, at most. Default 5,000: what arrives beyond it is dropped and counted at the cost of a
-    /// hash, so a flood cannot take the processor from those who are connected. After a pause as many again are answered
-    /// at once, so 10,000 clients that come at the same time are in after two repetitions of their INITs. Half of the limit
-    /// is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits), so a host that floods does not take what
-    /// others need. No share helps against sources that are invented anew for each packet: the limit has to be above such
-    /// a flood to let newcomers in. A COOKIE ECHO with a good cookie needs no answer of this limit.
+    /// INITs answered in a second, at most. Default 50,000: what arrives beyond it is dropped and counted at the cost of a
+    /// hash. After a pause as many again are answered at once. Half of the limit is shared out equally by source (IPv4
+    /// address, IPv6 prefix of 64 bits), so a host that floods does not take what others need. No share helps against
+    /// sources that are invented anew for each packet: newcomers get in only while the limit is above such a flood, which is
+    /// why it is so high. A lower limit leaves more of the processor to those who are connected. A COOKIE ECHO with a good
+    /// cookie needs no answer of this limit.
     pub inits_per_second_max: u32,
     /// Packets that belong to no association and are answered in a second, at most: those of RFC 9260 §8.4, and cookies
     /// that are too old or for which there is no room. Default 5,000, shared out in the same way.
@@ -58,7 +58,7 @@ impl Default for EndpointConfig {
             accept: true,
             associations_max: 65_536,
             associations_per_address_max: 4096,
-            inits_per_second_max: 5000,
+            inits_per_second_max: 50_000,
             out_of_the_blue_per_second_max: 5000,
             memory_max: usize::MAX,
         }
