@@ -30,9 +30,9 @@ const CONSENT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is raised so far that
     /// a message that is too large for [`channels`](Self::channels) costs its channel, not the association.
-    pub association: narrowboat_sctp::Config,
+    pub association: narrowboat_sctp::AssociationConfig,
     /// The channels of each association: how many, how large their messages, how long a close may take.
-    pub channels: narrowboat_dcep::Config,
+    pub channels: narrowboat_dcep::ChannelsConfig,
     /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`: as the RFCs have it.
     ///
     /// - Over DTLS this is how long consent lasts (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks that a
@@ -78,8 +78,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            association: narrowboat_sctp::Config::default(),
-            channels: narrowboat_dcep::Config::default(),
+            association: narrowboat_sctp::AssociationConfig::default(),
+            channels: narrowboat_dcep::ChannelsConfig::default(),
             consent_timeout: None,
             associations_max: 65_536,
             associations_per_address_max: 1024,
@@ -130,9 +130,9 @@ impl Config {
     }
 
     /// What the association layer is given.
-    pub(crate) fn association(&self) -> narrowboat_sctp::Config {
+    pub(crate) fn association(&self) -> narrowboat_sctp::AssociationConfig {
         let association = &self.association;
-        narrowboat_sctp::Config {
+        narrowboat_sctp::AssociationConfig {
             receive_message_size_max: association
                 .receive_message_size_max
                 .max(self.channels.message_size_max.saturating_add(1).min(1 << 30))
@@ -143,7 +143,7 @@ impl Config {
 
     pub(crate) fn endpoint(&self, accept: bool) -> narrowboat_sctp::EndpointConfig {
         narrowboat_sctp::EndpointConfig {
-            association: Arc::new(narrowboat_sctp::Config {
+            association: Arc::new(narrowboat_sctp::AssociationConfig {
                 association_timeout: self.association.association_timeout.or(self.consent_timeout),
                 ..self.association()
             }),

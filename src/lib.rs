@@ -130,7 +130,7 @@ pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;
 pub use message::Message;
 pub use narrowboat_dcep::ReadyState;
-pub use narrowboat_sctp::{Reliability, Stats};
+pub use narrowboat_sctp::{AssociationStats, Reliability};
 pub use options::ChannelOptions;
 #[cfg(feature = "axum")]
 pub use signalling::signalling;

@@ -15,7 +15,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::association::Shared;
-use crate::endpoint::{Answered, Endpoint};
+use crate::endpoint::{AnsweredOffer, Endpoint};
 use crate::error::SignalError;
 
 /// Bytes of an offer at most. A browser's has some 600 for each of its candidates' hundred.
@@ -116,7 +116,7 @@ async fn answer(
         return refuse(StatusCode::BAD_REQUEST, "the offer is not UTF-8: send the browser's own description");
     };
     let client = client.map(|Extension(ConnectInfo(address))| address.ip());
-    let Answered { sdp, shared, is_new } = match service.endpoint.make_answer_for_accept(client, offer) {
+    let AnsweredOffer { sdp, shared, is_new } = match service.endpoint.make_answer_for_accept(client, offer) {
         Ok(answered) => answered,
         Err(error) => return refuse(status(&error), error.to_string()),
     };

@@ -87,9 +87,9 @@ impl Channels {
             (_, Event::Closed { reason, .. }) => return Err(format!("the association ended: {reason}")),
             (_, Event::OutgoingReset { error: Some(error), .. }) => return Err(format!("reset failed: {error}")),
             (_, Event::OutgoingReset { error: None, .. }) => seen.outgoing = true,
-            (End::A, Event::IncomingReset(_)) => seen.incoming = true,
-            (End::B, Event::IncomingReset(_)) if seen.incoming => {}
-            (End::B, Event::IncomingReset(stream)) => {
+            (End::A, Event::IncomingStreamsReset(_)) => seen.incoming = true,
+            (End::B, Event::IncomingStreamsReset(_)) if seen.incoming => {}
+            (End::B, Event::IncomingStreamsReset(stream)) => {
                 seen.incoming = true;
                 self.reset(End::B, stream)?;
             }

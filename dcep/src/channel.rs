@@ -28,7 +28,7 @@ pub(crate) enum Origin {
 
 /// Why a channel starts to close.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Cause {
+pub(crate) enum CloseCause {
     /// The application closed it: what was accepted is sent, and what comes is delivered.
     Application,
     /// The peer reset its side: nothing more comes, and what was not sent is thrown away.
@@ -39,13 +39,13 @@ pub(crate) enum Cause {
 
 /// A message to be read.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct InboundMessage {
     pub(crate) is_text: bool,
     pub(crate) payload: Payload,
     pub(crate) credit: Credit,
 }
 
-impl Received {
+impl InboundMessage {
     pub(crate) fn into_message(self) -> (Message, Credit) {
         let bytes = self.payload.into_bytes();
         (if self.is_text { Message::Text(bytes) } else { Message::Binary(bytes) }, self.credit)
@@ -60,24 +60,24 @@ pub(crate) struct Channel {
     pub(crate) origin: Origin,
     state: ReadyState,
     /// True if anything came from the peer, which then knows of the channel (RFC 8832 §6).
-    heard: bool,
+    peer_confirmed: bool,
     /// Whether what comes is thrown away rather than kept for reading.
-    deaf: bool,
+    discards_incoming: bool,
     /// Whether the application closed it, and not the peer.
-    closed_here: bool,
+    closed_locally: bool,
     /// True if the peer has reset its direction.
     pub(crate) is_reset_by_peer: bool,
     /// Whether the application has let go of it.
-    pub(crate) forgotten: bool,
-    /// Whether `send` said `Full` since the last [`Event::Writable`](crate::Event::Writable).
+    pub(crate) released: bool,
+    /// Whether `send` said `Full` since the last [`ChannelsEvent::Writable`](crate::Event::Writable).
     pub(crate) was_refused: bool,
     /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the association had no room for. Nothing goes before it.
     pub(crate) control: Option<Bytes>,
     pub(crate) queue: SendQueue,
     /// Whether the application has sent anything.
     pub(crate) has_sent: bool,
-    inbox: VecDeque<Received>,
-    /// Threshold of [`Event::BufferedAmountLow`](crate::Event::BufferedAmountLow).
+    inbox: VecDeque<InboundMessage>,
+    /// Threshold of [`ChannelsEvent::BufferedAmountLow`](crate::Event::BufferedAmountLow).
     pub(crate) low_threshold: usize,
     /// Whether the buffered amount has been above the threshold since that event.
     pub(crate) was_above_threshold: bool,
@@ -95,11 +95,11 @@ impl Channel {
             stream,
             origin,
             state: ReadyState::Connecting,
-            heard: origin == Origin::Peer,
-            deaf: false,
-            closed_here: false,
+            peer_confirmed: origin == Origin::Peer,
+            discards_incoming: false,
+            closed_locally: false,
             is_reset_by_peer: false,
-            forgotten: false,
+            released: false,
             was_refused: false,
             control: None,
             queue: SendQueue::default(),
@@ -122,11 +122,11 @@ impl Channel {
     }
 
     pub(crate) fn is_closed_here(&self) -> bool {
-        self.closed_here
+        self.closed_locally
     }
 
     pub(crate) fn is_deaf(&self) -> bool {
-        self.deaf
+        self.discards_incoming
     }
 
     pub(crate) fn discarded(&self) -> usize {
@@ -145,7 +145,7 @@ impl Channel {
 
     /// True if the peer has not answered DATA_CHANNEL_OPEN yet.
     pub(crate) fn awaits_ack(&self) -> bool {
-        self.origin == Origin::Local && !self.heard
+        self.origin == Origin::Local && !self.peer_confirmed
     }
 
     /// How the next message is to be sent. Until something has come from the peer, a channel that was opened here
@@ -165,12 +165,12 @@ impl Channel {
 
     /// True for a negotiated channel on which nothing came from the peer, which may not have made its end.
     pub(crate) fn may_be_alone(&self) -> bool {
-        self.origin == Origin::Negotiated && !self.heard
+        self.origin == Origin::Negotiated && !self.peer_confirmed
     }
 
     /// Something came from the peer.
     pub(crate) fn on_heard(&mut self) {
-        self.heard = true;
+        self.peer_confirmed = true;
     }
 
     /// Connecting → open. False if it is not connecting, and there is nothing to announce.
@@ -183,18 +183,18 @@ impl Channel {
     }
 
     /// Connecting or open → closing. False if it is closing already, or closed; then nothing changes.
-    pub(crate) fn on_closing(&mut self, cause: Cause) -> bool {
+    pub(crate) fn on_closing(&mut self, cause: CloseCause) -> bool {
         if !self.can_send() {
             return false;
         }
         match cause {
-            Cause::Application => self.closed_here = true,
+            CloseCause::Application => self.closed_locally = true,
             // RFC 8832 §6: a reset before the ACK says that the peer does not want the channel.
-            Cause::Peer if self.awaits_ack() => self.error = Some(ChannelError::Refused),
-            Cause::Peer => {}
-            Cause::Violation(error) => {
+            CloseCause::Peer if self.awaits_ack() => self.error = Some(ChannelError::Refused),
+            CloseCause::Peer => {}
+            CloseCause::Violation(error) => {
                 self.error = Some(error);
-                self.deaf = true;
+                self.discards_incoming = true;
             }
         }
         self.state = ReadyState::Closing;
@@ -234,12 +234,12 @@ impl Channel {
     }
 
     /// Puts a message in the inbox. True if it was empty.
-    pub(crate) fn on_message(&mut self, received: Received) -> bool {
+    pub(crate) fn on_message(&mut self, received: InboundMessage) -> bool {
         self.inbox.push_back(received);
         self.inbox.len() == 1
     }
 
-    pub(crate) fn next_message(&mut self) -> Option<Received> {
+    pub(crate) fn next_message(&mut self) -> Option<InboundMessage> {
         let received = self.inbox.pop_front();
         if self.inbox.is_empty() && self.inbox.capacity() > INBOX_KEPT {
             self.inbox.shrink_to_fit();
@@ -248,8 +248,8 @@ impl Channel {
     }
 
     /// From now on what comes is thrown away; what had come and was not read is returned.
-    pub(crate) fn stop_listening(&mut self) -> VecDeque<Received> {
-        self.deaf = true;
+    pub(crate) fn stop_listening(&mut self) -> VecDeque<InboundMessage> {
+        self.discards_incoming = true;
         std::mem::take(&mut self.inbox)
     }
 
@@ -257,7 +257,7 @@ impl Channel {
         assert!(!self.was_refused || self.can_send(), "only who may send waits for room");
         assert!(self.control.is_none() || self.origin != Origin::Negotiated, "a negotiated channel sends no DCEP");
         assert!(self.control.is_none() || !self.is_closed(), "a closed channel sends nothing");
-        assert!(!self.forgotten || (self.deaf && self.inbox.is_empty()), "nobody reads a forgotten channel");
+        assert!(!self.released || (self.discards_incoming && self.inbox.is_empty()), "nobody reads a released channel");
         assert!(self.state != ReadyState::Open || self.error.is_none(), "an open channel has no error");
         assert!(!self.has_discarded || !self.can_send(), "only a closing channel throws away");
         assert!(self.discarded == 0 || self.has_discarded);
@@ -282,9 +282,9 @@ mod tests {
         use ReadyState::{Closed, Closing, Connecting, Open};
         let steps: [Step; 5] = [
             ("open", Channel::on_open),
-            ("close", |c| c.on_closing(Cause::Application)),
-            ("reset", |c| c.on_closing(Cause::Peer)),
-            ("violation", |c| c.on_closing(Cause::Violation(ChannelError::BadText))),
+            ("close", |c| c.on_closing(CloseCause::Application)),
+            ("reset", |c| c.on_closing(CloseCause::Peer)),
+            ("violation", |c| c.on_closing(CloseCause::Violation(ChannelError::BadText))),
             ("closed", |c| c.on_closed(None).is_some()),
         ];
         let table = [
@@ -315,17 +315,17 @@ mod tests {
 
     #[test]
     fn a_reset_before_the_ack_is_a_refusal_and_after_it_is_none() {
-        for (origin, heard, expected) in [
+        for (origin, peer_confirmed, expected) in [
             (Origin::Local, false, Some(ChannelError::Refused)),
             (Origin::Local, true, None),
             (Origin::Peer, false, None),
             (Origin::Negotiated, false, None),
         ] {
             let mut channel = channel(origin, ReadyState::Open);
-            if heard {
+            if peer_confirmed {
                 channel.on_heard();
             }
-            channel.on_closing(Cause::Peer);
+            channel.on_closing(CloseCause::Peer);
             assert_eq!(channel.on_closed(None), Some(expected));
             assert_eq!(channel.on_closed(None), None, "closed once");
         }
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn the_first_error_is_the_one_reported() {
         let mut channel = channel(Origin::Peer, ReadyState::Open);
-        channel.on_closing(Cause::Violation(ChannelError::BadText));
+        channel.on_closing(CloseCause::Violation(ChannelError::BadText));
         channel.set_error(ChannelError::PeerClosed { discarded: 1 });
         assert_eq!(channel.on_closed(Some(ChannelError::PeerRestarted)), Some(Some(ChannelError::BadText)));
     }

@@ -32,7 +32,7 @@ impl Role {
 
 /// Limits of the channels of one association. Every field has a default; the doc of each says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct ChannelsConfig {
     /// Channels at most, of both ends together, closed ones that the application has not let go of included. The peer's
     /// are refused above it. Default 4,096, some 2 MiB: what a peer can make a service hold. 65,535 is all that there
     /// can be.
@@ -57,7 +57,7 @@ pub struct Config {
     pub close_timeout: Duration,
 }
 
-impl Config {
+impl ChannelsConfig {
     /// The first field that is outside its range.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Config {
     }
 }
 
-impl Default for Config {
+impl Default for ChannelsConfig {
     fn default() -> Self {
         Self {
             channels_max: 4_096,
@@ -100,11 +100,11 @@ impl Default for Config {
 mod tests {
     use super::*;
 
-    type Set = fn(&mut Config);
+    type Set = fn(&mut ChannelsConfig);
 
     #[test]
     fn the_defaults_are_valid_and_ranges_have_two_sides() {
-        Config::default().validate().unwrap();
+        ChannelsConfig::default().validate().unwrap();
         let refused: [(&str, Set); 5] = [
             ("channels_max", |c| c.channels_max = 0),
             ("channels_max", |c| c.channels_max = 65_536),
@@ -113,14 +113,14 @@ mod tests {
             ("close_timeout", |c| c.close_timeout = Duration::from_secs(601)),
         ];
         for (field, set) in refused {
-            let mut config = Config::default();
+            let mut config = ChannelsConfig::default();
             set(&mut config);
             assert_eq!(config.validate().unwrap_err().field, field);
         }
         let allowed: [Set; 3] =
             [|c| c.channels_max = 65_535, |c| c.peer_message_size_max = 0, |c| c.unclaimed_bytes_max = 0];
         for set in allowed {
-            let mut config = Config::default();
+            let mut config = ChannelsConfig::default();
             set(&mut config);
             config.validate().unwrap();
         }

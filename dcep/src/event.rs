@@ -32,7 +32,7 @@ pub enum ReadyState {
 /// What happened, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Event {
+pub enum ChannelsEvent {
     /// The association is up.
     Connected,
     /// The peer opened a channel; it is open. Comes before its first message.

@@ -3,17 +3,17 @@
 //! [`DataChannels`] holds the channels of one [`Association`](narrowboat_sctp::Association): it opens them, in band
 //! or negotiated, carries their messages, and closes them by resetting the stream in both directions. It is told the
 //! time and borrows the association in each call; what the application should know it says in
-//! [`Event`]s.
+//! [`ChannelsEvent`]s.
 //!
 //! ```
 //! # use std::{sync::Arc, time::Instant};
 //! # use narrowboat_sctp::{Association, CookieKeys, Ecn};
 //! # use narrowboat_dcep::*;
 //! let now = Instant::now();
-//! let config = Arc::new(narrowboat_sctp::Config::default());
+//! let config = Arc::new(narrowboat_sctp::AssociationConfig::default());
 //! let mut ends = [(1, Role::Client), (2, Role::Server)].map(|(seed, role)| {
 //!     let association = Association::new(now, config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]);
-//!     (association, DataChannels::new(Config::default(), role))
+//!     (association, DataChannels::new(ChannelsConfig::default(), role))
 //! });
 //! let (association, channels) = &mut ends[0];
 //! association.connect(now);
@@ -28,8 +28,8 @@
 //!     let (association, channels) = &mut ends[turn % 2];
 //!     while let Some(event) = channels.poll_event(now, association) {
 //!         match event {
-//!             Event::Readable(id) => printed.push(channels.recv(now, association, id)),
-//!             Event::Closed(_, error) => assert_eq!(error, None),
+//!             ChannelsEvent::Readable(id) => printed.push(channels.recv(now, association, id)),
+//!             ChannelsEvent::Closed(_, error) => assert_eq!(error, None),
 //!             _ => {}
 //!         }
 //!     }
@@ -97,14 +97,14 @@ mod stats;
 mod stream;
 
 pub use channels::DataChannels;
-pub use config::{Config, Role};
+pub use config::{ChannelsConfig, Role};
 pub use control::ControlError;
-pub use error::{ChannelError, OpenError, SendError};
-pub use event::{ChannelId, Event, ReadyState};
+pub use error::{ChannelError, ChannelSendError, OpenError};
+pub use event::{ChannelId, ChannelsEvent, ReadyState};
 pub use message::{Message, Unread};
 pub use narrowboat_sctp::Reliability;
 pub use options::ChannelOptions;
-pub use stats::{DropReason, Drops, Stats};
+pub use stats::{ChannelDropReason, ChannelDrops, ChannelsStats};
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ pub const BINARY_EMPTY: Ppid = Ppid(57);
 
 /// What a message is, going by its label.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum PpidKind {
     Control,
     Text,
     Binary,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     Unsupported,
 }
 
-impl Kind {
+impl PpidKind {
     pub(crate) fn of(ppid: Ppid) -> Self {
         match ppid {
             DCEP => Self::Control,
@@ -45,11 +45,17 @@ mod tests {
 
     #[test]
     fn the_five_labels_in_use_are_known_and_no_other() {
-        let known =
-            [(50, Kind::Control), (51, Kind::Text), (53, Kind::Binary), (56, Kind::EmptyText), (57, Kind::EmptyBinary)];
+        let known = [
+            (50, PpidKind::Control),
+            (51, PpidKind::Text),
+            (53, PpidKind::Binary),
+            (56, PpidKind::EmptyText),
+            (57, PpidKind::EmptyBinary),
+        ];
         for value in (0..1000).chain([u32::MAX, 50 << 24, 51 << 24]) {
-            let expected = known.iter().find(|(ppid, _)| *ppid == value).map_or(Kind::Unsupported, |(_, kind)| *kind);
-            assert_eq!(Kind::of(Ppid(value)), expected, "{value}");
+            let expected =
+                known.iter().find(|(ppid, _)| *ppid == value).map_or(PpidKind::Unsupported, |(_, kind)| *kind);
+            assert_eq!(PpidKind::of(Ppid(value)), expected, "{value}");
         }
     }
 }

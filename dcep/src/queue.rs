@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(queue.application_bytes(51), 50, "a placeholder sent");
         assert_eq!(queue.application_bytes(0), 0);
         queue.on_message(1, 0);
-        assert!(queue.framing.is_empty(), "what is sent is forgotten");
+        assert!(queue.framing.is_empty(), "what is sent is released");
         assert_eq!(queue.application_bytes(1), 1);
     }
 

@@ -4,9 +4,9 @@ macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Why something from the peer was dropped or refused. Nothing is dropped without being counted.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum DropReason { $($(#[$doc])* $name),* }
+        pub enum ChannelDropReason { $($(#[$doc])* $name),* }
 
-        impl DropReason {
+        impl ChannelDropReason {
             /// Every reason.
             pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
         }
@@ -50,14 +50,14 @@ drop_reasons! {
     TooLarge,
 }
 
-/// How often each [`DropReason`] was met.
+/// How often each [`ChannelDropReason`] was met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drops([u64; DropReason::ALL.len()]);
+pub struct ChannelDrops([u64; ChannelDropReason::ALL.len()]);
 
-impl Drops {
+impl ChannelDrops {
     /// How often this happened.
     #[must_use]
-    pub fn count(&self, reason: DropReason) -> u64 {
+    pub fn count(&self, reason: ChannelDropReason) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or(0)
     }
 
@@ -67,7 +67,7 @@ impl Drops {
         self.0.iter().sum()
     }
 
-    pub(crate) fn add(&mut self, reason: DropReason) {
+    pub(crate) fn add(&mut self, reason: ChannelDropReason) {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count += 1;
         }
@@ -76,7 +76,7 @@ impl Drops {
 
 /// What the channels of an association have done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct ChannelsStats {
     /// Channels made here (W3C dataChannelsOpened counts those that got as far as open).
     pub channels_opened: u64,
     /// Channels that the peer opened.
@@ -101,5 +101,5 @@ pub struct Stats {
     /// Application bytes that were accepted by `send` and thrown away unsent, because the peer closed or broke a rule.
     pub bytes_discarded: u64,
     /// What was dropped, by reason.
-    pub drops: Drops,
+    pub drops: ChannelDrops,
 }

@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use narrowboat_sctp::Message;
+use narrowboat_sctp::ReceivedMessage;
 
 use crate::event::ChannelId;
 
 /// Who uses a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Owner {
+pub(crate) enum StreamOwner {
     /// A channel that is not closed.
     Channel(ChannelId),
     /// Nobody yet: messages wait for a negotiated channel that the application may be about to make.
@@ -31,7 +31,7 @@ pub(crate) enum Outgoing {
 /// Something on a stream that has to wait.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    Message(Message),
+    Message(ReceivedMessage),
     Reset,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Arrival {
 /// ```
 #[derive(Debug)]
 pub(crate) struct Stream {
-    pub(crate) owner: Owner,
+    pub(crate) owner: StreamOwner,
     outgoing: Outgoing,
     incoming_reset: bool,
     /// What waits: on an unclaimed stream for a channel; on any other it came after the peer's reset, and so belongs to
@@ -63,7 +63,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(owner: Owner, now: Instant) -> Self {
+    pub(crate) fn new(owner: StreamOwner, now: Instant) -> Self {
         Self {
             owner,
             outgoing: Outgoing::InUse,
@@ -76,8 +76,8 @@ impl Stream {
 
     pub(crate) fn channel(&self) -> Option<ChannelId> {
         match self.owner {
-            Owner::Channel(id) => Some(id),
-            Owner::Unclaimed | Owner::Nobody => None,
+            StreamOwner::Channel(id) => Some(id),
+            StreamOwner::Unclaimed | StreamOwner::Nobody => None,
         }
     }
 
@@ -124,7 +124,7 @@ impl Stream {
         self.progress = now;
     }
 
-    pub(crate) fn hold(&mut self, message: Message) {
+    pub(crate) fn hold(&mut self, message: ReceivedMessage) {
         self.held.push_back(Arrival::Message(message));
     }
 
@@ -152,15 +152,15 @@ impl Stream {
             after_message = is_message;
         }
         match self.owner {
-            Owner::Unclaimed => {
+            StreamOwner::Unclaimed => {
                 assert!(!self.held.is_empty(), "an unclaimed stream has something to claim");
                 assert!(self.outgoing == Outgoing::InUse && !self.incoming_reset, "an unclaimed stream is not closing");
             }
-            Owner::Channel(_) | Owner::Nobody => {
+            StreamOwner::Channel(_) | StreamOwner::Nobody => {
                 assert!(self.held.is_empty() || self.incoming_reset, "held though it could be delivered");
             }
         }
-        assert!(!self.is_done(), "a stream that is done is forgotten");
+        assert!(!self.is_done(), "a stream that is done is released");
         assert!(self.deadline.is_none() || self.channel().is_some(), "a deadline without anybody to tell");
     }
 }
@@ -172,7 +172,7 @@ mod tests {
     fn stream() -> (Stream, Instant) {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let now = Instant::now();
-        (Stream::new(Owner::Channel(ChannelId(1)), now), now)
+        (Stream::new(StreamOwner::Channel(ChannelId(1)), now), now)
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod pair;
 
 use bytes::Bytes;
-use narrowboat_dcep::Event;
+use narrowboat_dcep::ChannelsEvent;
 use narrowboat_sctp::wire::{self, ChunkType, DataChunk, PacketHeader, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{Ecn, Ppid, RequestSn, Ssn, StreamId, Tsn};
 use pair::packet::RE_CONFIG;
@@ -89,7 +89,7 @@ impl Attack {
                 }
                 while let Some(event) = end.channels.poll_event(now, &mut end.association) {
                     // The application lets go of a channel when it has ended.
-                    if let Event::Closing(id) | Event::Closed(id, _) = event {
+                    if let ChannelsEvent::Closing(id) | ChannelsEvent::Closed(id, _) = event {
                         end.channels.forget(now, &mut end.association, id);
                     }
                 }

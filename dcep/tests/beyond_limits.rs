@@ -4,7 +4,7 @@
 
 mod pair;
 
-use narrowboat_dcep::{ChannelId, ChannelOptions, Event, Message, ReadyState, SendError};
+use narrowboat_dcep::{ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, Message, ReadyState};
 use pair::packet::DATA;
 use pair::{A, B, Fate, Pair, Setup};
 
@@ -19,7 +19,7 @@ fn full() -> (Pair, [ChannelId; 2]) {
     (pair, [a, b])
 }
 
-fn send_beyond_limits(pair: &mut Pair, id: ChannelId, message: &str) -> Result<(), SendError> {
+fn send_beyond_limits(pair: &mut Pair, id: ChannelId, message: &str) -> Result<(), ChannelSendError> {
     let (now, end) = (pair.now, &mut pair[A]);
     let result = end.channels.send_beyond_limits(now, &mut end.association, id, Message::text(message));
     pair.turn(A);
@@ -30,9 +30,9 @@ fn send_beyond_limits(pair: &mut Pair, id: ChannelId, message: &str) -> Result<(
 fn a_last_message_is_accepted_on_a_full_channel_and_comes_last() {
     let (mut pair, [a, b]) = full();
     assert_eq!(send_beyond_limits(&mut pair, a, "end"), Ok(()));
-    assert_eq!(pair.try_send(A, a, "x"), Err(SendError::Full));
+    assert_eq!(pair.try_send(A, a, "x"), Err(ChannelSendError::Full));
     pair.close(A, a);
-    assert_eq!(send_beyond_limits(&mut pair, a, "late"), Err(SendError::NotOpen(ReadyState::Closing)));
+    assert_eq!(send_beyond_limits(&mut pair, a, "late"), Err(ChannelSendError::NotOpen(ReadyState::Closing)));
     pair.heal();
     pair.run();
     let messages = pair.recv_all(B, b);
@@ -48,7 +48,7 @@ fn a_last_message_takes_the_open_before_it_along() {
     let late = [0, 1, 2].map(|_| pair.open(A, ChannelOptions::new("late")));
     assert_eq!(send_beyond_limits(&mut pair, late[1], ""), Ok(()));
     assert_eq!(pair.state(A, late[1]), Some(ReadyState::Open));
-    assert!(pair.take_events(A).contains(&Event::Open(late[1])));
+    assert!(pair.take_events(A).contains(&ChannelsEvent::Open(late[1])));
     pair.forget(A, late[1]);
     pair.forget(A, late[0]);
     pair.heal();
@@ -56,7 +56,7 @@ fn a_last_message_takes_the_open_before_it_along() {
     let incoming: Vec<ChannelId> = pair[B]
         .events
         .iter()
-        .filter_map(|event| if let Event::Incoming(id) = event { Some(*id) } else { None })
+        .filter_map(|event| if let ChannelsEvent::Incoming(id) = event { Some(*id) } else { None })
         .collect();
     let [ended, open] = incoming[..] else { panic!("not two channels: {incoming:?}") };
     let unread = pair[B].channels.peek(ended, 0).map(|unread| (unread.is_text, unread.payload.len()));

@@ -7,7 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_dcep::{
-    ChannelError, ChannelOptions, Event, Message, OpenError, ReadyState, Reliability, Role, SendError,
+    ChannelError, ChannelOptions, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState, Reliability, Role,
 };
 use pair::packet::{COOKIE_ECHO, DATA};
 use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, partially_reliable, texts, unordered};
@@ -68,10 +68,10 @@ fn a_channel_is_open_as_soon_as_the_association_is_up() {
     assert_eq!(pair.state(A, a), Some(ReadyState::Connecting));
     pair.connect();
     pair.run_until(Duration::from_secs(1), |pair| pair.state(A, a) == Some(ReadyState::Open));
-    assert_eq!(pair.take_events(A), [Event::Connected, Event::Open(a)]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Connected, ChannelsEvent::Open(a)]);
     let late = pair.open(A, ChannelOptions::new("late"));
     assert_eq!(pair.state(A, late), Some(ReadyState::Open), "the ACK is not waited for");
-    assert_eq!(pair.take_events(A), [Event::Open(late)]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Open(late)]);
     pair.run();
     assert_eq!(pair.take_events(A), [], "open is said once");
 }
@@ -88,7 +88,13 @@ fn messages_sent_before_the_association_is_up_arrive_after_the_channel() {
     pair.connect();
     pair.run();
     let events = pair.take_events(B);
-    let [Event::Connected, Event::Open(open), Event::Incoming(b), Event::Readable(readable)] = events[..] else {
+    let [
+        ChannelsEvent::Connected,
+        ChannelsEvent::Open(open),
+        ChannelsEvent::Incoming(b),
+        ChannelsEvent::Readable(readable),
+    ] = events[..]
+    else {
         panic!("{events:?}")
     };
     assert_eq!((open, readable), (from_b, b));
@@ -180,8 +186,8 @@ fn j14_text_binary_and_empty_messages_arrive_as_what_they_are() {
 fn j17_too_large_is_an_error_of_the_call_and_the_channel_lives_on() {
     let mut pair = Pair::connected_with(Setup::default().channels(|config| config.peer_message_size_max = 10));
     let (a, b) = pair.channel();
-    assert_eq!(pair.try_send(A, a, "12345678901"), Err(SendError::TooLarge { len: 11, max: 10 }));
-    assert_eq!(pair.try_send(A, a, Message::Text(vec![0xff].into())), Err(SendError::InvalidText));
+    assert_eq!(pair.try_send(A, a, "12345678901"), Err(ChannelSendError::TooLarge { len: 11, max: 10 }));
+    assert_eq!(pair.try_send(A, a, Message::Text(vec![0xff].into())), Err(ChannelSendError::InvalidText));
     pair.send(A, a, "1234567890");
     pair.run();
     assert_eq!(texts(&pair.recv_all(B, b)), ["1234567890"]);
@@ -193,7 +199,7 @@ fn a_limit_of_zero_is_none_and_then_the_association_has_the_last_word() {
     let setup = Setup::default().channels(|config| config.peer_message_size_max = 0);
     let mut pair = Pair::connected_with(setup.sctp(|config| config.send_message_size_max = 100));
     let (a, _) = pair.channel();
-    let error = SendError::TooLarge { len: 101, max: 100 };
+    let error = ChannelSendError::TooLarge { len: 101, max: 100 };
     assert_eq!(pair.try_send(A, a, vec![0; 101]), Err(error));
     let options = ChannelOptions::new("l".repeat(100));
     assert_eq!(pair.try_open(A, options), Err(OpenError::TooLarge { len: 112, max: 100 }));
@@ -207,7 +213,7 @@ fn negotiated_channels_exchange_no_dcep_and_may_have_any_id() {
     for id in [0, 1, 500, 65_534] {
         let a = pair.open(A, negotiated(id));
         let b = pair.open(B, negotiated(id));
-        assert_eq!(pair.take_events(A), [Event::Open(a)]);
+        assert_eq!(pair.take_events(A), [ChannelsEvent::Open(a)]);
         pair.send(A, a, "to B");
         pair.send(B, b, "to A");
         pair.run();
@@ -228,7 +234,7 @@ fn negotiated_channels_made_before_the_association_is_up_work() {
     pair.send(A, a, "early");
     pair.connect();
     pair.run();
-    assert_eq!(pair.take_events(B), [Event::Connected, Event::Open(b), Event::Readable(b)]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Connected, ChannelsEvent::Open(b), ChannelsEvent::Readable(b)]);
     assert_eq!(texts(&pair.recv_all(B, b)), ["early"]);
 }
 
@@ -258,7 +264,12 @@ fn j13_channels_beyond_the_streams_that_the_handshake_leaves_end_with_an_error()
     pair.connect();
     pair.run();
     let error = ChannelError::NoSuchStream { stream: 4, streams: 3 };
-    let events = [Event::Connected, Event::Open(ids[0]), Event::Open(ids[1]), Event::Closed(ids[2], Some(error))];
+    let events = [
+        ChannelsEvent::Connected,
+        ChannelsEvent::Open(ids[0]),
+        ChannelsEvent::Open(ids[1]),
+        ChannelsEvent::Closed(ids[2], Some(error)),
+    ];
     assert_eq!(pair.take_events(A), events);
     assert_eq!(pair[B].channels.len(), 2);
     assert_eq!(pair.try_open(A, ChannelOptions::new("x")), Err(OpenError::NoFreeId));
@@ -285,7 +296,7 @@ fn a_negotiated_channel_made_late_gets_what_the_peer_sent_before() {
     pair.run();
     assert_eq!(pair.take_events(B), [], "nobody has made it yet");
     let b = pair.open(B, negotiated(7));
-    assert_eq!(pair.take_events(B), [Event::Open(b), Event::Readable(b)]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Open(b), ChannelsEvent::Readable(b)]);
     pair.send(A, a, "third");
     pair.run();
     assert_eq!(texts(&pair.recv_all(B, b)), ["first", "second", "third"]);
@@ -304,7 +315,7 @@ fn buffered_amount_counts_the_applications_bytes_only_and_low_is_told_once() {
     pair.connect();
     pair.run();
     assert_eq!(pair.buffered_amount(A, a), 0);
-    assert_eq!(pair[A].events, [Event::Connected, Event::Open(a), Event::BufferedAmountLow(a)]);
+    assert_eq!(pair[A].events, [ChannelsEvent::Connected, ChannelsEvent::Open(a), ChannelsEvent::BufferedAmountLow(a)]);
     pair.send(A, a, "");
     pair.run();
     assert_eq!(pair[A].events.len(), 3, "an empty message was never above the threshold");
@@ -317,16 +328,16 @@ fn the_threshold_may_be_raised_and_starts_at_zero_on_the_next_channel() {
     let end = &mut pair[A];
     end.channels.set_buffered_amount_low_threshold(&mut end.association, a, 50_000);
     pair.send(A, a, vec![0; 100_000]);
-    pair.run_until(Duration::from_secs(5), |pair| pair[A].events.contains(&Event::BufferedAmountLow(a)));
+    pair.run_until(Duration::from_secs(5), |pair| pair[A].events.contains(&ChannelsEvent::BufferedAmountLow(a)));
     assert!(pair.buffered_amount(A, a) > 0, "it is told above zero");
     pair.run();
-    assert_eq!(pair[A].events, [Event::BufferedAmountLow(a)]);
+    assert_eq!(pair[A].events, [ChannelsEvent::BufferedAmountLow(a)]);
     pair.close(A, a);
     pair.run();
     let next = pair.open(A, negotiated(pair.stream(A, a)));
     pair.clear_events();
     pair.send(A, next, vec![0; 100_000]);
-    pair.run_until(Duration::from_secs(5), |pair| pair[A].events.contains(&Event::BufferedAmountLow(next)));
+    pair.run_until(Duration::from_secs(5), |pair| pair[A].events.contains(&ChannelsEvent::BufferedAmountLow(next)));
     assert_eq!(pair.buffered_amount(A, next), 0);
 }
 
@@ -345,12 +356,12 @@ fn a_full_buffer_refuses_and_says_when_there_is_room() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error, SendError::Full);
-    assert_eq!(pair.try_send(A, other, "x"), Err(SendError::Full));
+    assert_eq!(error, ChannelSendError::Full);
+    assert_eq!(pair.try_send(A, other, "x"), Err(ChannelSendError::Full));
     pair.heal();
     pair.run();
     for id in [a, other] {
-        assert_eq!(pair[A].events.iter().filter(|event| **event == Event::Writable(id)).count(), 1);
+        assert_eq!(pair[A].events.iter().filter(|event| **event == ChannelsEvent::Writable(id)).count(), 1);
         pair.send(A, id, "room");
     }
     pair.run();
@@ -367,14 +378,17 @@ fn a_channel_opened_on_a_full_buffer_opens_when_there_is_room() {
     while pair.try_send(A, a, vec![0; 1000]).is_ok() {}
     let late = [0, 1, 2].map(|_| pair.open(A, ChannelOptions::new("late")));
     assert_eq!(pair.state(A, late[0]), Some(ReadyState::Connecting));
-    assert_eq!(pair.try_send(A, late[0], "x"), Err(SendError::Full), "nothing overtakes DATA_CHANNEL_OPEN");
+    assert_eq!(pair.try_send(A, late[0], "x"), Err(ChannelSendError::Full), "nothing overtakes DATA_CHANNEL_OPEN");
     pair.close(A, late[1]);
     assert_eq!(pair.closed(A, late[1]), Some(None), "nothing of it was sent");
     pair.heal();
     pair.run();
-    assert!(pair[A].events.contains(&Event::Open(late[0])) && pair[A].events.contains(&Event::Open(late[2])));
-    assert!(!pair[A].events.contains(&Event::Open(late[1])));
-    assert!(pair[A].events.contains(&Event::Writable(late[0])));
+    assert!(
+        pair[A].events.contains(&ChannelsEvent::Open(late[0]))
+            && pair[A].events.contains(&ChannelsEvent::Open(late[2]))
+    );
+    assert!(!pair[A].events.contains(&ChannelsEvent::Open(late[1])));
+    assert!(pair[A].events.contains(&ChannelsEvent::Writable(late[0])));
     pair.send(A, late[0], "now");
     pair.run();
     assert_eq!(pair[B].channels.len(), 3);
@@ -388,12 +402,12 @@ fn readable_is_told_when_there_was_nothing_before() {
     pair.send(A, a, "1");
     pair.send(A, a, "2");
     pair.run();
-    assert_eq!(pair.take_events(B), [Event::Readable(b)]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Readable(b)]);
     assert_eq!(pair[B].channels.unread(b), 2);
     pair.recv_all(B, b);
     pair.send(A, a, "3");
     pair.run();
-    assert_eq!(pair.take_events(B), [Event::Readable(b)]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Readable(b)]);
 }
 
 #[test]
@@ -445,7 +459,7 @@ fn the_handshake_may_lose_and_repeat_packets_without_harm_to_what_waits() {
     pair.run_for(Duration::from_secs(60));
     let b = pair.incoming(B);
     assert_eq!(texts(&pair.recv_all(B, b)), ["waits"]);
-    assert_eq!(pair[A].events.iter().filter(|event| **event == Event::Open(a)).count(), 1);
+    assert_eq!(pair[A].events.iter().filter(|event| **event == ChannelsEvent::Open(a)).count(), 1);
 }
 
 /// Both ends have dialled, and both believe to be the client. One takes the other role when it learns that.
@@ -481,7 +495,7 @@ fn channels_that_wait_move_to_the_ids_of_the_role_that_their_end_takes() {
     let incoming: Vec<_> = pair[A]
         .events
         .iter()
-        .filter_map(|event| if let Event::Incoming(id) = event { Some(*id) } else { None })
+        .filter_map(|event| if let ChannelsEvent::Incoming(id) = event { Some(*id) } else { None })
         .collect();
     assert_eq!(incoming.len(), 3);
     for (id, label) in incoming.iter().zip(["first", "second", "closing"]) {

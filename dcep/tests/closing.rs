@@ -7,8 +7,8 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_dcep::{
-    ChannelError, ChannelId, ChannelOptions, Config, DataChannels, DropReason, Event, Message, ReadyState, Reliability,
-    Role, SendError,
+    ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent,
+    DataChannels, Message, ReadyState, Reliability, Role,
 };
 use narrowboat_sctp::wire::ResetResult;
 use narrowboat_sctp::{CloseReason, Ppid, SendOptions};
@@ -22,19 +22,19 @@ fn closing_an_idle_channel_takes_both_resets_and_tells_each_end_once() {
     pair.log = Some(Vec::new());
     pair.close(A, a);
     assert_eq!(pair.state(A, a), Some(ReadyState::Closing), "at once");
-    assert_eq!(pair.try_send(A, a, "late"), Err(SendError::NotOpen(ReadyState::Closing)));
+    assert_eq!(pair.try_send(A, a, "late"), Err(ChannelSendError::NotOpen(ReadyState::Closing)));
     pair.close(A, a);
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Closed(a, None)]);
-    assert_eq!(pair.take_events(B), [Event::Closing(b), Event::Closed(b, None)]);
-    assert_eq!(pair.try_send(A, a, "late"), Err(SendError::NotOpen(ReadyState::Closed)));
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Closed(a, None)]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Closing(b), ChannelsEvent::Closed(b, None)]);
+    assert_eq!(pair.try_send(A, a, "late"), Err(ChannelSendError::NotOpen(ReadyState::Closed)));
     pair.close(A, a);
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
     let log = pair.log.take().unwrap();
     let requests: Vec<_> = log.iter().filter(|packet| packet.has_reset_request()).map(|packet| packet.from).collect();
     assert_eq!(requests, [A, B], "one request each");
-    assert_eq!(pair.try_send(A, a, "late"), Err(SendError::NoSuchChannel));
+    assert_eq!(pair.try_send(A, a, "late"), Err(ChannelSendError::NoSuchChannel));
     assert_eq!(pair.state(A, a), None);
 }
 
@@ -122,7 +122,7 @@ fn open_both(pair: &mut Pair, is_negotiated: bool) -> (ChannelId, ChannelId) {
         return (pair.open(A, negotiated(40)), pair.open(B, negotiated(40)));
     }
     let a = pair.open(A, ChannelOptions::new("brief"));
-    pair.run_until(SECOND, |pair| pair[B].events.iter().any(|event| matches!(event, Event::Incoming(_))));
+    pair.run_until(SECOND, |pair| pair[B].events.iter().any(|event| matches!(event, ChannelsEvent::Incoming(_))));
     (a, pair.incoming(B))
 }
 
@@ -161,7 +161,7 @@ fn what_was_queued_before_close_is_delivered_first() {
     assert_eq!(received, sent);
     assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
     assert_eq!(pair.buffered_amount(A, a), 0);
-    assert!(pair[A].events.contains(&Event::BufferedAmountLow(a)), "also while closing");
+    assert!(pair[A].events.contains(&ChannelsEvent::BufferedAmountLow(a)), "also while closing");
 }
 
 #[test]
@@ -173,7 +173,10 @@ fn what_the_peer_sent_before_its_reset_can_be_read_also_after_closed() {
     }
     pair.close(B, b);
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Readable(a), Event::Closing(a), Event::Closed(a, None)]);
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Readable(a), ChannelsEvent::Closing(a), ChannelsEvent::Closed(a, None)]
+    );
     assert_eq!(texts(&pair.recv_all(A, a)), ["1", "2", "3"]);
 }
 
@@ -184,7 +187,7 @@ fn what_the_peer_sends_while_we_are_closing_is_delivered() {
     pair.close(A, a);
     pair.send(B, b, "crosses the close");
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Readable(a), Event::Closed(a, None)]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Readable(a), ChannelsEvent::Closed(a, None)]);
     assert_eq!(texts(&pair.recv_all(A, a)), ["crosses the close"]);
 }
 
@@ -197,8 +200,8 @@ fn both_ends_closing_at_once_deliver_what_they_had_and_close_once() {
     pair.close(A, a);
     pair.close(B, b);
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Readable(a), Event::Closed(a, None)]);
-    assert_eq!(pair.take_events(B), [Event::Readable(b), Event::Closed(b, None)]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Readable(a), ChannelsEvent::Closed(a, None)]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Readable(b), ChannelsEvent::Closed(b, None)]);
     assert_eq!([texts(&pair.recv_all(A, a)), texts(&pair.recv_all(B, b))], [["from B"], ["from A"]]);
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
@@ -250,8 +253,13 @@ fn closed_before_the_ack_is_no_error() {
     pair.close(A, a);
     pair.run();
     let b = pair.incoming(B);
-    assert_eq!(pair.take_events(A), [Event::Open(a), Event::Closed(a, None)]);
-    let expected = [Event::Incoming(b), Event::Readable(b), Event::Closing(b), Event::Closed(b, None)];
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Open(a), ChannelsEvent::Closed(a, None)]);
+    let expected = [
+        ChannelsEvent::Incoming(b),
+        ChannelsEvent::Readable(b),
+        ChannelsEvent::Closing(b),
+        ChannelsEvent::Closed(b, None),
+    ];
     assert_eq!(pair.take_events(B), expected);
     assert_eq!(texts(&pair.recv_all(B, b)), ["only this"]);
 }
@@ -284,7 +292,7 @@ fn the_reset_of_a_channel_that_is_closed_at_once_waits_for_the_answer_to_its_ope
 fn a_peer_that_never_answers_an_open_is_asked_for_the_reset_after_a_while() {
     let mut pair = Pair::connected();
     // B has no channels: a bare association takes the message in, and answers the reset.
-    pair[B].channels = DataChannels::new(Config::default(), Role::Server);
+    pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
     let a = pair.open(A, ChannelOptions::new("unanswered"));
     pair.network(|packet| match packet.from == B && packet.has(DATA) {
         true => packet.without(DATA).map_or(Fate::Drop, Fate::Replace),
@@ -307,7 +315,10 @@ fn closed_by_the_receiver_at_once_is_no_error_either() {
     let b = pair.incoming(B);
     pair.close(B, b);
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Open(a), Event::Closing(a), Event::Closed(a, None)]);
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Open(a), ChannelsEvent::Closing(a), ChannelsEvent::Closed(a, None)]
+    );
     assert_eq!(pair.closed(B, b), Some(None));
 }
 
@@ -318,7 +329,7 @@ fn closed_before_the_association_is_up_leaves_no_trace() {
     let (a, n) = (pair.open(A, ChannelOptions::new("never")), pair.open(A, negotiated(4)));
     pair.close(A, a);
     pair.close(A, n);
-    assert_eq!(pair.take_events(A), [Event::Closed(a, None), Event::Closed(n, None)]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Closed(a, None), ChannelsEvent::Closed(n, None)]);
     pair.connect();
     pair.run();
     let next = pair.open(A, ChannelOptions::new("next"));
@@ -379,8 +390,11 @@ fn negotiated_channels_close_by_the_same_procedure() {
     pair.send(A, a, "bye");
     pair.close(A, a);
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Closed(a, None)]);
-    assert_eq!(pair.take_events(B), [Event::Readable(b), Event::Closing(b), Event::Closed(b, None)]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Closed(a, None)]);
+    assert_eq!(
+        pair.take_events(B),
+        [ChannelsEvent::Readable(b), ChannelsEvent::Closing(b), ChannelsEvent::Closed(b, None)]
+    );
     let (again, _) = (pair.open(A, negotiated(9)), pair.open(B, negotiated(9)));
     assert_eq!(pair.state(A, again), Some(ReadyState::Open));
 }
@@ -409,7 +423,7 @@ fn a_peer_without_re_config_ends_the_channel_with_an_error_and_still_gets_the_da
         pair.send(A, a, vec![0; 10_000]);
     }
     pair.close(A, a);
-    assert_eq!(pair.take_events(A), [Event::Closed(a, Some(ChannelError::ResetNotSupported))]);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Closed(a, Some(ChannelError::ResetNotSupported))]);
     pair.run();
     assert_eq!(pair.recv_all(B, b).len(), 50);
     pair.send(B, b, "into the void");
@@ -505,7 +519,7 @@ fn a_peer_that_does_not_reset_its_side_is_waited_for() {
     let mut pair = Pair::connected();
     let (a, _) = pair.channel();
     // B has no channels: a bare association answers our reset, and does no more.
-    pair[B].channels = DataChannels::new(Config::default(), Role::Server);
+    pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
     pair.network(|packet| match packet.from == B && packet.has_reset_request() {
         true => Fate::Drop,
         false => Fate::Deliver,
@@ -539,7 +553,10 @@ fn a_shutdown_closes_channels_without_error_and_an_abort_with_one() {
     pair[A].association.shutdown(now);
     pair.turn(A);
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Closed(a, None), Event::AssociationClosed(CloseReason::Shutdown)]);
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Closed(a, None), ChannelsEvent::AssociationClosed(CloseReason::Shutdown)]
+    );
     assert_eq!(pair.closed(B, b), Some(None));
     assert_eq!(pair.recv_all(B, b).len(), 1, "still there to read");
 
@@ -551,7 +568,10 @@ fn a_shutdown_closes_channels_without_error_and_an_abort_with_one() {
     pair.turn(A);
     pair.run();
     let local = Some(ChannelError::Association(CloseReason::LocalAbort));
-    assert_eq!(pair.take_events(A), [Event::Closed(a, local), Event::AssociationClosed(CloseReason::LocalAbort)]);
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Closed(a, local), ChannelsEvent::AssociationClosed(CloseReason::LocalAbort)]
+    );
     let Some(Some(ChannelError::Association(CloseReason::PeerAbort { .. }))) = pair.closed(B, b) else {
         panic!("{:?}", pair.closed(B, b))
     };
@@ -573,7 +593,7 @@ fn a_refused_channel_ends_with_an_error_though_a_shutdown_overtakes_the_refusal(
     let refused = pair.open(A, ChannelOptions::new("refused"));
     pair.send(A, refused, "will not be read");
     pair.run_for(Duration::from_millis(100));
-    assert_eq!(pair[B].channels.stats().drops.count(DropReason::LimitReached), 1);
+    assert_eq!(pair[B].channels.stats().drops.count(ChannelDropReason::LimitReached), 1);
     let now = pair.now;
     pair[B].association.shutdown(now);
     pair.turn(B);
@@ -631,8 +651,11 @@ fn a_handshake_that_nobody_answers_closes_what_was_opened() {
     pair.close(A, closing);
     pair.run_for(Duration::from_secs(60));
     let error = Some(ChannelError::Association(CloseReason::HandshakeTimedOut));
-    let end = Event::AssociationClosed(CloseReason::HandshakeTimedOut);
-    assert_eq!(pair.take_events(A), [Event::Closed(a, error.clone()), Event::Closed(closing, error), end]);
+    let end = ChannelsEvent::AssociationClosed(CloseReason::HandshakeTimedOut);
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Closed(a, error.clone()), ChannelsEvent::Closed(closing, error), end]
+    );
     pair.forget_all(&[(A, a), (A, closing)]);
     assert!(pair[A].channels.is_empty());
 }

@@ -7,7 +7,7 @@ mod pair;
 
 use std::time::{Duration, Instant};
 
-use narrowboat_dcep::{ChannelError, ChannelId, Event, Message, Reliability};
+use narrowboat_dcep::{ChannelError, ChannelId, ChannelsEvent, Message, Reliability};
 use narrowboat_sctp::CloseReason;
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, partially_reliable};
 
@@ -142,14 +142,20 @@ impl Case {
     /// One `Closed`, the last event of its channel.
     fn check_events(&self, name: &str) {
         for (side, id) in [(A, self.a), (B, self.b)] {
-            let of_channel = |event: &&Event| {
-                !matches!(event, Event::Connected | Event::BufferedAmountLow(_) | Event::AssociationClosed(_))
+            let of_channel = |event: &&ChannelsEvent| {
+                !matches!(
+                    event,
+                    ChannelsEvent::Connected
+                        | ChannelsEvent::BufferedAmountLow(_)
+                        | ChannelsEvent::AssociationClosed(_)
+                )
             };
             let events: Vec<_> = self.pair[side].events.iter().filter(of_channel).collect();
-            let closed = events.iter().filter(|event| matches!(event, Event::Closed(of, _) if *of == id)).count();
+            let closed =
+                events.iter().filter(|event| matches!(event, ChannelsEvent::Closed(of, _) if *of == id)).count();
             assert_eq!(closed, 1, "{name}: {side:?} {events:?}");
-            assert!(matches!(events.last(), Some(Event::Closed(..))), "{name}: {side:?} {events:?}");
-            let closing = events.iter().filter(|event| matches!(event, Event::Closing(_))).count();
+            assert!(matches!(events.last(), Some(ChannelsEvent::Closed(..))), "{name}: {side:?} {events:?}");
+            let closing = events.iter().filter(|event| matches!(event, ChannelsEvent::Closing(_))).count();
             assert!(closing <= 1, "{name}: {side:?} {events:?}");
         }
     }
@@ -182,7 +188,7 @@ fn run(closer: Closer, load: Load, fault: Fault) {
                 let cut_first = side == A && matches!(error, Some(ChannelError::PeerClosed { .. }));
                 assert!(expected || cut_first, "{name}: {side:?} {error:?}");
                 let end = case.pair[side].events.iter().find_map(|event| match event {
-                    Event::AssociationClosed(reason) => Some(reason),
+                    ChannelsEvent::AssociationClosed(reason) => Some(reason),
                     _ => None,
                 });
                 let is_expected = match (fault, end) {

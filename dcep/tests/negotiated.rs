@@ -6,7 +6,9 @@ mod pair;
 
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelError, ChannelId, DropReason, Event, Message, OpenError, ReadyState, SendError};
+use narrowboat_dcep::{
+    ChannelDropReason, ChannelError, ChannelId, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState,
+};
 use pair::packet::ERROR;
 use pair::{A, B, Fate, Pair, negotiated, texts};
 
@@ -24,7 +26,7 @@ fn send_before_the_peer_is_ready(pair: &mut Pair, messages: usize) -> ChannelId 
     let id = pair.open(A, negotiated(STREAM));
     for _ in 0..messages {
         let sent = pair.try_send(A, id, message());
-        assert!(matches!(sent, Ok(()) | Err(SendError::NotOpen(_))), "{sent:?}");
+        assert!(matches!(sent, Ok(()) | Err(ChannelSendError::NotOpen(_))), "{sent:?}");
         pair.run_for(Duration::from_millis(1));
     }
     id
@@ -49,8 +51,8 @@ fn more_than_is_held_for_a_channel_to_come_ends_it_at_both_ends() {
         let a = send_before_the_peer_is_ready(&mut pair, messages);
         pair.run();
         assert_eq!(pair.closed(A, a), Some(Some(ChannelError::NotMade)), "{messages} messages");
-        assert_eq!(pair[A].events.iter().filter(|event| **event == Event::Closing(a)).count(), 1);
-        assert!(pair[B].channels.stats().drops.count(DropReason::Unclaimed) >= 7);
+        assert_eq!(pair[A].events.iter().filter(|event| **event == ChannelsEvent::Closing(a)).count(), 1);
+        assert!(pair[B].channels.stats().drops.count(ChannelDropReason::Unclaimed) >= 7);
         assert_eq!(pair[B].events, [], "nobody at B knows of a channel");
         // B's application learns of it when it makes its end after all.
         assert_eq!(pair.try_open(B, negotiated(STREAM)), Err(OpenError::MessagesLost(STREAM)));

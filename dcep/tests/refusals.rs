@@ -8,7 +8,7 @@ mod pair;
 use std::cell::Cell;
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelError, ChannelOptions, Event, ReadyState};
+use narrowboat_dcep::{ChannelError, ChannelOptions, ChannelsEvent, ReadyState};
 use pair::packet::{DATA, RE_CONFIG, SACK};
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, texts};
 
@@ -94,7 +94,7 @@ fn a_refused_channel_ends_with_an_error_whatever_its_opener_did_meanwhile() {
                 let closed = pair.closed(A, id);
                 let is_refused = closed == Some(Some(ChannelError::Refused));
                 assert!(is_refused || is_late && closed == Some(None), "{case}: {closed:?}");
-                assert!(!pair[B].events.iter().any(|event| matches!(event, Event::Incoming(_))), "{case}");
+                assert!(!pair[B].events.iter().any(|event| matches!(event, ChannelsEvent::Incoming(_))), "{case}");
                 assert_eq!([A, B].map(|side| pair[side].channels.streams_in_use()), [1, 1], "{case}");
                 // The other channel has not noticed, and the id serves again.
                 pair.send(A, first, "well");
@@ -149,7 +149,7 @@ fn an_open_during_the_reset_of_the_same_id_makes_a_channel_at_both_ends_or_at_no
         pair.send(B, next, "well");
         pair.run();
         let opened = pair[A].events.iter().rev().find_map(|event| match event {
-            Event::Open(id) => Some(*id),
+            ChannelsEvent::Open(id) => Some(*id),
             _ => None,
         });
         assert_eq!(opened.map(|id| texts(&pair.recv_all(A, id)) == ["well"]), Some(true), "{lost:?}");

@@ -11,7 +11,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelId, DropReason, Event, ReadyState};
+use narrowboat_dcep::{ChannelDropReason, ChannelId, ChannelsEvent, ReadyState};
 use pair::{A, B, Fate, Pair, Side, negotiated, texts};
 
 const STREAM: u16 = 5;
@@ -147,7 +147,7 @@ fn g13_a_peer_that_answers_each_reset_with_a_reset_is_answered_once() {
         }
         assert!(requests(&pair, A) <= 2, "{made:?}: {} requests", requests(&pair, A));
         assert!(channels.iter().all(|(side, id)| pair.closed(*side, *id) == Some(None)));
-        assert!(pair[A].channels.stats().drops.count(DropReason::RepeatedReset) > 0);
+        assert!(pair[A].channels.stats().drops.count(ChannelDropReason::RepeatedReset) > 0);
         assert_usable_again(&mut pair);
     }
 }
@@ -166,6 +166,6 @@ fn a_channel_of_the_peer_alone_closes_again_and_again() {
         assert_eq!(pair.closed(B, id), Some(None), "round {round}");
         pair.forget(B, id);
     }
-    assert!(!pair[A].events.iter().any(|event| matches!(event, Event::Incoming(_))));
+    assert!(!pair[A].events.iter().any(|event| matches!(event, ChannelsEvent::Incoming(_))));
     pair.assert_nothing_left();
 }

@@ -7,7 +7,7 @@ mod pair;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelOptions, Event, ReadyState};
+use narrowboat_dcep::{ChannelOptions, ChannelsEvent, ReadyState};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
 /// Both ends have one id each.
@@ -112,7 +112,10 @@ fn an_open_that_overtakes_the_answer_to_our_reset_waits_for_it() {
     pair.heal();
     pair.run();
     let next = pair.incoming(A);
-    assert_eq!(pair.take_events(A), [Event::Closed(a, None), Event::Incoming(next), Event::Readable(next)]);
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Closed(a, None), ChannelsEvent::Incoming(next), ChannelsEvent::Readable(next)]
+    );
     assert_eq!(pair.recv(A, a), None);
     assert_eq!(texts(&pair.recv_all(A, next)), ["of the second"]);
     pair.send(A, next, "answer");
@@ -132,8 +135,15 @@ fn what_waits_for_the_answer_to_our_reset_is_delivered_if_the_association_is_shu
     pair.run_for(Duration::from_secs(5));
     let next = pair.incoming(A);
     let events = pair.take_events(A);
-    assert_eq!(events[..3], [Event::Closed(a, None), Event::Incoming(next), Event::Readable(next)], "{events:?}");
-    assert!(matches!(events[3..], [Event::Closed(id, None), Event::AssociationClosed(_)] if id == next), "{events:?}");
+    assert_eq!(
+        events[..3],
+        [ChannelsEvent::Closed(a, None), ChannelsEvent::Incoming(next), ChannelsEvent::Readable(next)],
+        "{events:?}"
+    );
+    assert!(
+        matches!(events[3..], [ChannelsEvent::Closed(id, None), ChannelsEvent::AssociationClosed(_)] if id == next),
+        "{events:?}"
+    );
     assert_eq!(texts(&pair.recv_all(A, next)), ["of the second"]);
 }
 
@@ -149,11 +159,11 @@ fn a_whole_channel_that_overtakes_the_answer_to_our_reset_comes_and_goes() {
     pair.run_for(Duration::from_secs(20));
     let next = pair.incoming(A);
     let expected = [
-        Event::Closed(a, None),
-        Event::Incoming(next),
-        Event::Readable(next),
-        Event::Closing(next),
-        Event::Closed(next, None),
+        ChannelsEvent::Closed(a, None),
+        ChannelsEvent::Incoming(next),
+        ChannelsEvent::Readable(next),
+        ChannelsEvent::Closing(next),
+        ChannelsEvent::Closed(next, None),
     ];
     assert_eq!(pair.take_events(A), expected);
     assert_eq!(pair.closed(B, second), Some(None));
@@ -197,7 +207,7 @@ fn every_id_can_be_open_at_once_and_all_close() {
         let incoming: Vec<_> = pair[side]
             .events
             .iter()
-            .filter_map(|event| if let Event::Incoming(id) = event { Some((side, *id)) } else { None })
+            .filter_map(|event| if let ChannelsEvent::Incoming(id) = event { Some((side, *id)) } else { None })
             .collect();
         ids.extend(incoming);
     }

@@ -7,7 +7,9 @@ mod pair;
 use std::sync::Arc;
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelError, ChannelId, ChannelOptions, Config, DataChannels, DropReason, Event, Role};
+use narrowboat_dcep::{
+    ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelsConfig, ChannelsEvent, DataChannels, Role,
+};
 use narrowboat_sctp::{Association, CookieKeys};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
@@ -40,8 +42,8 @@ fn both_ends_closing_with_full_windows_that_nobody_reads_come_to_an_end() {
     assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);
     for side in [A, B] {
         let drops = &pair[side].channels.stats().drops;
-        assert!(drops.count(DropReason::UnreadAfterClose) > 0);
-        let thrown_away = drops.count(DropReason::UnreadAfterClose) + drops.count(DropReason::AfterClose);
+        assert!(drops.count(ChannelDropReason::UnreadAfterClose) > 0);
+        let thrown_away = drops.count(ChannelDropReason::UnreadAfterClose) + drops.count(ChannelDropReason::AfterClose);
         assert_eq!(thrown_away, 50, "every message has a fate");
     }
     pair.forget_all(&[(A, a), (B, b)]);
@@ -184,18 +186,22 @@ fn a_peer_that_restarts_closes_every_channel_and_new_ones_work() {
     pair.clear_events();
 
     let now = pair.now;
-    let config = Arc::new(narrowboat_sctp::Config { receive_window: WINDOW, ..Default::default() });
+    let config = Arc::new(narrowboat_sctp::AssociationConfig { receive_window: WINDOW, ..Default::default() });
     pair[B].association = Association::new(now, config, CookieKeys::new(now, [8; 32]), &[], [99; 32]);
-    pair[B].channels = DataChannels::new(Config::default(), Role::Server);
+    pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
     pair.lose_what_is_on_the_way();
     pair.heal();
     pair[B].association.connect(now);
     pair.turn(B);
     pair.run();
     let restarted = Some(ChannelError::PeerRestarted);
-    let expected = [Event::Closed(a, restarted.clone()), Event::Closed(closing, restarted), Event::Restarted];
+    let expected = [
+        ChannelsEvent::Closed(a, restarted.clone()),
+        ChannelsEvent::Closed(closing, restarted),
+        ChannelsEvent::Restarted,
+    ];
     assert_eq!(pair.take_events(A), expected);
-    assert_eq!(pair.take_events(B), [Event::Connected]);
+    assert_eq!(pair.take_events(B), [ChannelsEvent::Connected]);
     assert_eq!(pair[A].channels.streams_in_use(), 0);
     assert_eq!(texts(&pair.recv_all(A, a)), ["before the restart"]);
     pair.forget_all(&[(A, a), (A, closing)]);

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelError, ChannelId, ChannelOptions, ControlError, DropReason, Event, ReadyState, Role, SendError,
+    ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, ControlError,
+    ReadyState, Role,
 };
 use narrowboat_sctp::{Ppid, SendOptions, StreamId};
 use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, texts};
@@ -33,12 +34,12 @@ fn raw_with(pair: &mut Pair, stream: StreamId, ppid: u32, payload: &[u8], unorde
     pair.turn(B);
 }
 
-fn drops(pair: &Pair, reason: DropReason) -> u64 {
+fn drops(pair: &Pair, reason: ChannelDropReason) -> u64 {
     pair[A].channels.stats().drops.count(reason)
 }
 
 /// The peer is refused a channel on a stream: its reset is asked for, no ACK is sent, the application hears nothing.
-fn assert_refused(pair: &mut Pair, stream: StreamId, reason: DropReason, send: impl FnOnce(&mut Pair)) {
+fn assert_refused(pair: &mut Pair, stream: StreamId, reason: ChannelDropReason, send: impl FnOnce(&mut Pair)) {
     pair.clear_events();
     let before = drops(pair, reason);
     pair.log = Some(Vec::new());
@@ -54,7 +55,7 @@ fn assert_refused(pair: &mut Pair, stream: StreamId, reason: DropReason, send: i
 }
 
 /// A channel ends with this error when the peer does this, and another can be had.
-fn assert_closed(error: &ChannelError, reason: DropReason, act: impl FnOnce(&mut Pair, StreamId)) {
+fn assert_closed(error: &ChannelError, reason: ChannelDropReason, act: impl FnOnce(&mut Pair, StreamId)) {
     let mut pair = Pair::connected();
     let (a, b) = pair.channel();
     pair.send(B, b, "good");
@@ -64,9 +65,13 @@ fn assert_closed(error: &ChannelError, reason: DropReason, act: impl FnOnce(&mut
     act(&mut pair, stream);
     raw(&mut pair, stream, 51, b"after");
     pair.run();
-    assert_eq!(pair.take_events(A), [Event::Closing(a), Event::Closed(a, Some(error.clone()))], "{error}");
+    assert_eq!(
+        pair.take_events(A),
+        [ChannelsEvent::Closing(a), ChannelsEvent::Closed(a, Some(error.clone()))],
+        "{error}"
+    );
     assert_eq!(drops(&pair, reason), 1, "{error}");
-    assert_eq!(drops(&pair, DropReason::AfterClose), 1, "{error}");
+    assert_eq!(drops(&pair, ChannelDropReason::AfterClose), 1, "{error}");
     assert_eq!(texts(&pair.recv_all(A, a)), ["good"], "what came before is still there");
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
@@ -82,32 +87,32 @@ fn longest_open() -> Vec<u8> {
 #[test]
 fn j02_the_longest_labels_and_protocols_are_taken_up_to_a_bound_of_all_together() {
     let mut pair = Pair::connected();
-    let max = narrowboat_dcep::Config::default().peer_label_bytes_max;
+    let max = narrowboat_dcep::ChannelsConfig::default().peer_label_bytes_max;
     let fit = u16::try_from(max / (2 * 65_535)).unwrap();
     let open = longest_open();
     for n in 0..fit {
         pair.clear_events();
         raw(&mut pair, 2 * n + 1, 50, &open);
         pair.run();
-        let [Event::Incoming(id)] = pair.take_events(A)[..] else { panic!("channel {n} was not taken") };
+        let [ChannelsEvent::Incoming(id)] = pair.take_events(A)[..] else { panic!("channel {n} was not taken") };
         let options = pair[A].channels.options(id).unwrap();
         assert_eq!((options.label.len(), options.protocol.len()), (65_535, 65_535));
     }
     pair.clear_events();
-    let (refused, charged) = (drops(&pair, DropReason::LimitReached), pair[A].association.memory_charged());
+    let (refused, charged) = (drops(&pair, ChannelDropReason::LimitReached), pair[A].association.memory_charged());
     raw(&mut pair, 2 * fit + 1, 50, &open);
     pair.run();
-    assert_eq!(drops(&pair, DropReason::LimitReached), refused + 1);
+    assert_eq!(drops(&pair, ChannelDropReason::LimitReached), refused + 1);
     assert_eq!(pair.take_events(A), []);
     assert!(pair[A].association.memory_charged() <= charged, "nothing is kept of a channel that was refused");
     // A short one has room still, and those that were taken live.
     pair.clear_events();
     raw(&mut pair, 2 * fit + 3, 50, OPEN);
     pair.run();
-    assert!(matches!(pair.take_events(A)[..], [Event::Incoming(_)]));
+    assert!(matches!(pair.take_events(A)[..], [ChannelsEvent::Incoming(_)]));
     raw(&mut pair, 1, 51, b"alive");
     pair.run();
-    assert!(pair.take_events(A).iter().any(|event| matches!(event, Event::Readable(_))));
+    assert!(pair.take_events(A).iter().any(|event| matches!(event, ChannelsEvent::Readable(_))));
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn j01_j03_j04_an_open_that_does_not_parse_is_refused() {
         bad.push(open);
     }
     for open in bad {
-        assert_refused(&mut pair, 1, DropReason::BadControl, |pair| raw(pair, 1, 50, &open));
+        assert_refused(&mut pair, 1, ChannelDropReason::BadControl, |pair| raw(pair, 1, 50, &open));
     }
     raw(&mut pair, 1, 50, OPEN);
     pair.run();
@@ -138,8 +143,8 @@ fn j05_a_second_open_on_a_channel_closes_it_and_brings_no_other() {
     raw(&mut pair, 1, 50, OPEN);
     pair.run();
     let error = Some(ChannelError::StreamInUse);
-    assert_eq!(pair.take_events(A), [Event::Closing(a), Event::Closed(a, error)]);
-    assert_eq!(drops(&pair, DropReason::StreamInUse), 1);
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Closing(a), ChannelsEvent::Closed(a, error)]);
+    assert_eq!(drops(&pair, ChannelDropReason::StreamInUse), 1);
     assert_eq!(pair.closed(B, b), Some(None));
 
     let a = pair.open(A, negotiated(3));
@@ -181,7 +186,7 @@ fn j07_two_ends_of_the_same_role_find_out_without_cross_talk() {
     for (side, id) in [(A, a), (B, b)] {
         assert_eq!(pair.closed(side, id), Some(Some(ChannelError::RoleConflict)));
         assert!(!pair[side].channels.is_readable(id));
-        assert_eq!(pair[side].channels.stats().drops.count(DropReason::RoleConflict), 1);
+        assert_eq!(pair[side].channels.stats().drops.count(ChannelDropReason::RoleConflict), 1);
     }
     // One after the other, their channels get ids of their own.
     pair.clear_events();
@@ -205,7 +210,7 @@ fn j08_channels_and_labels_above_the_limit_are_refused() {
     let ids: Vec<_> = (0..2).map(|_| pair.open(B, ChannelOptions::new("l".repeat(50)))).collect();
     pair.run();
     let events = pair.take_events(A);
-    let [Event::Incoming(first), Event::Incoming(second)] = events[..] else { panic!("{events:?}") };
+    let [ChannelsEvent::Incoming(first), ChannelsEvent::Incoming(second)] = events[..] else { panic!("{events:?}") };
     pair.clear_events();
     let long = pair.open(B, ChannelOptions::new("l"));
     pair.run();
@@ -221,7 +226,7 @@ fn j08_channels_and_labels_above_the_limit_are_refused() {
     pair.run();
     let refused = Some(Some(ChannelError::Refused));
     assert_eq!(pair.closed(B, fourth), refused, "a closed one counts until the application lets go of it");
-    assert_eq!(drops(&pair, DropReason::LimitReached), 2);
+    assert_eq!(drops(&pair, ChannelDropReason::LimitReached), 2);
     // Letting go makes room for both.
     pair.forget(A, first);
     pair.forget(A, second);
@@ -247,11 +252,11 @@ fn j09_labels_decide_what_is_data_and_unknown_dcep_is_ignored() {
     }
     raw(&mut pair, 0, 51, b"goes on");
     pair.run();
-    assert_eq!(drops(&pair, DropReason::UnknownControl), 4);
+    assert_eq!(drops(&pair, ChannelDropReason::UnknownControl), 4);
     assert_eq!(texts(&pair.recv_all(A, a)), ["goes on"]);
     assert_eq!((pair.state(A, a), pair[A].channels.streams_in_use()), (Some(ReadyState::Open), 1));
     let cut_short = ChannelError::BadControl(ControlError::OpenTooShort);
-    assert_closed(&cut_short, DropReason::BadControl, |pair, stream| raw(pair, stream, 50, &OPEN[..4]));
+    assert_closed(&cut_short, ChannelDropReason::BadControl, |pair, stream| raw(pair, stream, 50, &OPEN[..4]));
 }
 
 #[test]
@@ -260,17 +265,17 @@ fn j10_an_ack_that_nobody_waits_for_is_ignored_and_counted() {
     raw(&mut pair, 1, 50, ACK);
     raw(&mut pair, 2, 50, ACK);
     pair.run();
-    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 2, "without a channel");
+    assert_eq!(drops(&pair, ChannelDropReason::UnexpectedAck), 2, "without a channel");
     assert_eq!(pair[A].channels.streams_in_use(), 0);
     let (a, _) = pair.channel();
     raw(&mut pair, 0, 50, ACK);
     pair.run();
-    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 3, "a second time");
+    assert_eq!(drops(&pair, ChannelDropReason::UnexpectedAck), 3, "a second time");
     raw(&mut pair, 0, 50, ACK);
     pair.close(A, a);
     pair.run();
     assert_eq!(pair.closed(A, a), Some(None));
-    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 4, "after close");
+    assert_eq!(drops(&pair, ChannelDropReason::UnexpectedAck), 4, "after close");
 }
 
 /// pion pads DATA_CHANNEL_ACK to four bytes.
@@ -282,15 +287,15 @@ fn j10_bytes_behind_an_ack_or_an_open_are_ignored_and_counted() {
     let a = pair.open(A, ChannelOptions { ordered: false, ..ChannelOptions::new("to pion") });
     raw(&mut pair, 0, 50, &[2, 0, 0, 0]);
     pair.run();
-    assert_eq!((pair.state(A, a), drops(&pair, DropReason::TrailingBytes)), (Some(ReadyState::Open), 1));
-    assert_eq!(drops(&pair, DropReason::UnexpectedAck), 0, "it was the ACK");
+    assert_eq!((pair.state(A, a), drops(&pair, ChannelDropReason::TrailingBytes)), (Some(ReadyState::Open), 1));
+    assert_eq!(drops(&pair, ChannelDropReason::UnexpectedAck), 0, "it was the ACK");
 
     let mut pair = Pair::connected();
     raw(&mut pair, 1, 50, &[OPEN, &[0, 0, 0]].concat());
     pair.run();
     let id = pair.incoming(A);
     assert_eq!(pair[A].channels.options(id).unwrap().label, "x");
-    assert_eq!(drops(&pair, DropReason::TrailingBytes), 1);
+    assert_eq!(drops(&pair, ChannelDropReason::TrailingBytes), 1);
 }
 
 #[test]
@@ -307,7 +312,7 @@ fn j11_data_before_its_open_is_thrown_away_and_the_stream_reset() {
     assert!(log.iter().any(|packet| packet.from == A && packet.resets() == [1]));
     assert!(log.iter().filter(|packet| packet.from == A).all(|packet| packet.data().is_empty()), "no ACK");
     assert_eq!(pair.take_events(A), []);
-    assert_eq!(drops(&pair, DropReason::Unclaimed), 3, "the two messages and the OPEN that came too late");
+    assert_eq!(drops(&pair, ChannelDropReason::Unclaimed), 3, "the two messages and the OPEN that came too late");
     assert_eq!(pair[A].channels.streams_in_use(), 0);
 }
 
@@ -321,10 +326,14 @@ fn j11_data_that_nobody_claims_is_bounded() {
     assert_eq!(pair[A].channels.streams_in_use(), 8);
     raw(&mut pair, 30, 51, b"one stream too many");
     pair.run();
-    assert_eq!((drops(&pair, DropReason::Unclaimed), pair[A].channels.streams_in_use()), (1, 8));
+    assert_eq!((drops(&pair, ChannelDropReason::Unclaimed), pair[A].channels.streams_in_use()), (1, 8));
     raw(&mut pair, 20, 53, &[0; 10_000]);
     pair.run();
-    assert_eq!((drops(&pair, DropReason::Unclaimed), pair[A].channels.streams_in_use()), (3, 7), "too many bytes");
+    assert_eq!(
+        (drops(&pair, ChannelDropReason::Unclaimed), pair[A].channels.streams_in_use()),
+        (3, 7),
+        "too many bytes"
+    );
     let claimed = pair.open(A, negotiated(21));
     assert_eq!(texts(&pair.recv_all(A, claimed)), ["held"]);
     assert_refused_label(&mut pair);
@@ -342,7 +351,7 @@ fn assert_refused_label(pair: &mut Pair) {
     let before = pair[A].channels.streams_in_use();
     raw(pair, 40, 52, b"partial");
     pair.run();
-    assert_eq!(drops(pair, DropReason::UnsupportedPpid), 1);
+    assert_eq!(drops(pair, ChannelDropReason::UnsupportedPpid), 1);
     assert_eq!(pair[A].channels.streams_in_use(), before);
 }
 
@@ -354,7 +363,7 @@ fn j13_messages_on_streams_that_lack_a_way_back_are_thrown_away() {
     raw(&mut pair, 5, 50, OPEN);
     raw(&mut pair, 7, 51, b"data");
     pair.run();
-    assert_eq!(drops(&pair, DropReason::NoSuchStream), 2);
+    assert_eq!(drops(&pair, ChannelDropReason::NoSuchStream), 2);
     assert_eq!((pair.take_events(A), pair[A].channels.streams_in_use()), (vec![], 0));
     raw(&mut pair, 3, 50, OPEN);
     pair.run();
@@ -363,10 +372,12 @@ fn j13_messages_on_streams_that_lack_a_way_back_are_thrown_away() {
 
 #[test]
 fn j14_messages_that_no_channel_may_carry_close_it() {
-    assert_closed(&ChannelError::BadText, DropReason::BadText, |pair, stream| raw(pair, stream, 51, &[b'a', 0xff]));
+    assert_closed(&ChannelError::BadText, ChannelDropReason::BadText, |pair, stream| {
+        raw(pair, stream, 51, &[b'a', 0xff])
+    });
     for ppid in [0, 49, 52, 54, 55, 58, u32::MAX] {
         let error = ChannelError::UnsupportedPpid(ppid);
-        assert_closed(&error, DropReason::UnsupportedPpid, |pair, stream| raw(pair, stream, ppid, b"x"));
+        assert_closed(&error, ChannelDropReason::UnsupportedPpid, |pair, stream| raw(pair, stream, ppid, b"x"));
     }
     let mut pair = Pair::connected();
     let (a, _) = pair.channel();
@@ -400,13 +411,16 @@ fn j16_what_the_peer_sends_on_after_its_channel_was_let_go_of_is_thrown_away() {
     pair.send(B, b, "crosses the close");
     pair.forget(A, a);
     pair.run_for(Duration::from_secs(45));
-    assert_eq!(pair.try_send(A, a, "x"), Err(SendError::NotOpen(ReadyState::Closing)));
-    assert_eq!(pair[A].channels.stats().drops.count(DropReason::AfterClose), 1);
+    assert_eq!(pair.try_send(A, a, "x"), Err(ChannelSendError::NotOpen(ReadyState::Closing)));
+    assert_eq!(pair[A].channels.stats().drops.count(ChannelDropReason::AfterClose), 1);
     assert_eq!(pair[A].channels.streams_in_use(), 1);
     pair.heal();
     pair.run_for(Duration::from_secs(20));
     assert_eq!(pair[A].channels.streams_in_use(), 0, "the reset came at last");
-    assert_eq!(pair[A].events.iter().filter(|event| matches!(event, Event::Closed(ChannelId(0), None))).count(), 1);
+    assert_eq!(
+        pair[A].events.iter().filter(|event| matches!(event, ChannelsEvent::Closed(ChannelId(0), None))).count(),
+        1
+    );
 }
 
 /// Loses the peer's reset requests.
@@ -472,7 +486,7 @@ fn j08_channels_above_the_limit_are_refused_by_the_hundred_and_end_the_associati
         pair.run_for(Duration::from_secs(2));
         let streams = pair[A].channels.streams_in_use();
         if is_refused {
-            assert_eq!((streams, drops(&pair, DropReason::LimitReached)), (500, 490));
+            assert_eq!((streams, drops(&pair, ChannelDropReason::LimitReached)), (500, 490));
             pair.heal();
             pair.run_for(Duration::from_secs(10));
             assert_eq!(pair[A].channels.streams_in_use(), 10, "the peer's resets free what was refused");
@@ -501,6 +515,6 @@ fn g02_one_request_may_reset_all_the_channels_that_this_end_has_reset() {
         _ => Fate::Deliver,
     });
     pair.run_for(Duration::from_secs(12));
-    let closed = pair[A].events.iter().filter(|event| matches!(event, Event::Closed(_, None))).count();
+    let closed = pair[A].events.iter().filter(|event| matches!(event, ChannelsEvent::Closed(_, None))).count();
     assert_eq!(closed, 600);
 }

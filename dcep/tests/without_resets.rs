@@ -7,7 +7,7 @@ mod pair;
 use std::cell::Cell;
 use std::time::Duration;
 
-use narrowboat_dcep::{ChannelError, ChannelOptions, DropReason, Event, OpenError, ReadyState};
+use narrowboat_dcep::{ChannelDropReason, ChannelError, ChannelOptions, ChannelsEvent, OpenError, ReadyState};
 use pair::packet::{DATA, ERROR};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
@@ -51,7 +51,7 @@ fn a_peer_that_sends_on_is_not_heard_and_that_is_counted() {
     pair.close(A, a);
     pair.send(B, b, "are you there?");
     pair.run();
-    assert_eq!(pair[A].channels.stats().drops.count(DropReason::AfterClose), 1);
+    assert_eq!(pair[A].channels.stats().drops.count(ChannelDropReason::AfterClose), 1);
     assert_eq!(pair.recv(A, a), None);
     pair.assert_windows_are_whole(8 << 20);
 }
@@ -77,7 +77,7 @@ fn j08_channels_closed_by_the_thousand_end_nothing_and_hold_little() {
     pair[B].association.send(now, 65_001, narrowboat_sctp::Ppid(52), "x".into(), options).unwrap();
     pair.turn(B);
     pair.run();
-    assert_eq!(pair[A].channels.stats().drops.count(DropReason::UnsupportedPpid), 1);
+    assert_eq!(pair[A].channels.stats().drops.count(ChannelDropReason::UnsupportedPpid), 1);
     assert!(!pair[A].association.is_over());
     let (a, b) = pair.channel();
     pair.send(A, a, "well");
@@ -112,10 +112,10 @@ fn a_refused_channel_ends_with_an_error_at_the_peer_whatever_it_did_meanwhile() 
             pair.run_for(Duration::from_secs(1));
             let case = format!("{offers:?}, {sends}, {closes}");
             assert_eq!(pair.closed(A, id), Some(Some(ChannelError::Refused)), "{case}");
-            let is_told = pair[A].events.contains(&Event::Closing(id));
+            let is_told = pair[A].events.contains(&ChannelsEvent::Closing(id));
             assert_eq!(is_told, !closes, "{case}: the application knows what it did itself");
             assert_eq!(pair[B].events, [], "{case}");
-            assert_eq!(pair[B].channels.stats().drops.count(DropReason::LimitReached), 1, "{case}");
+            assert_eq!(pair[B].channels.stats().drops.count(ChannelDropReason::LimitReached), 1, "{case}");
         }
     }
 }
@@ -151,7 +151,7 @@ fn a_channel_that_was_accepted_and_closed_is_no_refusal() {
     pair.close(B, b);
     pair.send(A, a, "is anybody there?");
     pair.run_for(Duration::from_millis(200));
-    assert!(pair[B].channels.stats().drops.count(DropReason::AfterClose) >= 1);
+    assert!(pair[B].channels.stats().drops.count(ChannelDropReason::AfterClose) >= 1);
     pair.heal();
     pair.run_for(Duration::from_secs(20));
     assert_eq!(texts(&pair.recv_all(A, a)), ["welcome and goodbye"]);
@@ -176,6 +176,6 @@ fn a_channel_on_a_stream_that_cannot_be_answered_on_is_reported() {
     pair[A].association.send(now, 50, narrowboat_sctp::Ppid(50), (&open[..]).into(), options).unwrap();
     pair.turn(A);
     pair.run();
-    assert_eq!(pair[B].channels.stats().drops.count(DropReason::NoSuchStream), 1);
+    assert_eq!(pair[B].channels.stats().drops.count(ChannelDropReason::NoSuchStream), 1);
     assert_eq!(reports.get(), 1);
 }

@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::relay::Relay;
 use super::report;
 use super::turns::{Turn, Turns};
-use super::writer::Writer;
+use super::writer::FileWriter;
 
 /// How long a browser may take to name a file. It has no turn meanwhile.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -143,7 +143,7 @@ impl Service {
         let file = self.admit(browser, channel).await?;
         let begun = Instant::now();
         let bar = report::bar(&file.name, file.size);
-        let mut writer = Writer::start(self.into.clone(), file.size).await?;
+        let mut writer = FileWriter::start(self.into.clone(), file.size).await?;
         let (mut pace, mut received, mut told) = (Pace::new(), 0, Instant::now());
         while received < file.size {
             let message = match pace.wait(channel.recv()).await? {

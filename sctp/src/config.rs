@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Limits and protocol parameters of an association. Every field has a default that suits data channels; the doc of
 /// each says why. [`validate`](Self::validate) checks the ranges, and associations refuse nothing that passed it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Config {
+pub struct AssociationConfig {
     /// SCTP port of this end. Default 5000, what WebRTC uses everywhere (RFC 8841 §5).
     pub local_port: u16,
     /// SCTP port of the peer. Default 5000.
@@ -89,7 +89,7 @@ pub struct Config {
     pub stream_reset: bool,
 }
 
-impl Default for Config {
+impl Default for AssociationConfig {
     fn default() -> Self {
         Self {
             local_port: 5000,
@@ -146,7 +146,7 @@ pub struct ConfigError {
     pub range: &'static str,
 }
 
-impl Config {
+impl AssociationConfig {
     /// Checks every range.
     ///
     /// # Errors
@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
-        Config::default().validate().unwrap();
-        type Spoil = fn(&mut Config);
+        AssociationConfig::default().validate().unwrap();
+        type Spoil = fn(&mut AssociationConfig);
         let refused: [(&str, Spoil); 12] = [
             ("local_port", |c| c.local_port = 0),
             ("mtu", |c| c.mtu = 575),
@@ -232,7 +232,7 @@ mod tests {
             ("shutdown_max", |c| c.shutdown_max = Duration::ZERO),
         ];
         for (field, set) in refused {
-            let mut config = Config::default();
+            let mut config = AssociationConfig::default();
             set(&mut config);
             assert_eq!(config.validate().unwrap_err().field, field);
         }

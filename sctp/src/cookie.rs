@@ -62,7 +62,7 @@ pub(crate) struct Binding<'a> {
 
 /// A cookie that is ours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Opened {
+pub(crate) struct VerifiedCookie {
     pub(crate) cookie: Cookie,
     /// By how much it is too old, if it is (RFC 9260 §5.1.5 step 4).
     pub(crate) staleness: Option<Duration>,
@@ -99,7 +99,13 @@ impl CookieKeys {
 
     /// Takes a cookie apart if it is one of ours for this binding (RFC 9260 §5.1.5 steps 1 to 4). The comparison takes
     /// the same time wherever a forgery first differs.
-    pub(crate) fn open(&self, now: Instant, lifetime: Duration, bytes: &[u8], binding: Binding<'_>) -> Option<Opened> {
+    pub(crate) fn open(
+        &self,
+        now: Instant,
+        lifetime: Duration,
+        bytes: &[u8],
+        binding: Binding<'_>,
+    ) -> Option<VerifiedCookie> {
         let (body, mac) = bytes.split_at_checked(BODY_LEN).filter(|_| bytes.len() == COOKIE_LEN)?;
         let mut fields = body.chunks_exact(4).filter_map(|field| field.try_into().ok().map(u32::from_be_bytes));
         let created = u64::from(*body.last()?) << 32 | u64::from(fields.next()?);
@@ -119,7 +125,7 @@ impl CookieKeys {
         };
         let created = self.epoch + Duration::from_millis(created);
         let age = now.saturating_duration_since(created);
-        Some(Opened { cookie, staleness: age.checked_sub(lifetime).filter(|over| !over.is_zero()) })
+        Some(VerifiedCookie { cookie, staleness: age.checked_sub(lifetime).filter(|over| !over.is_zero()) })
     }
 
     fn mac(&self, created: u64, lifetime: Duration, body: &[u8], binding: Binding<'_>) -> HmacSha256 {
@@ -171,7 +177,7 @@ mod tests {
         let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
         assert_eq!(bytes.len(), COOKIE_LEN);
         let opened = keys.open(now + LIFETIME, LIFETIME, &bytes, HERE).unwrap();
-        assert_eq!(opened, Opened { cookie: sample(), staleness: None });
+        assert_eq!(opened, VerifiedCookie { cookie: sample(), staleness: None });
     }
 
     #[test]

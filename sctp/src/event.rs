@@ -1,7 +1,7 @@
 //! What an association tells its owner.
 
 use crate::error::CloseReason;
-use crate::message::{Message, StreamId};
+use crate::message::{ReceivedMessage, StreamId};
 
 /// Streams that a reset speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,20 +26,20 @@ impl Streams {
 /// What happened, in the order in which it happened. [`Closed`](Self::Closed) is the last one, and comes exactly once.
 #[derive(Debug)]
 #[must_use]
-pub enum Event {
+pub enum AssociationEvent {
     /// The handshake is done; comes once. Messages may have been sent and queued before.
     Connected,
     /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A). Everything that belonged to the old
     /// association is gone: unsent and unacknowledged messages, partly received ones, stream numbering, resets under way.
     Restarted,
     /// A whole message. Unpolled messages keep the receive window smaller; so do unreleased credits.
-    Message(Message),
+    Message(ReceivedMessage),
     /// The peer has reset its outgoing side of these streams: all that it sent on them before came in earlier events,
     /// and the next message on them belongs to a new use of the id (RFC 6525 §5.2.2).
-    IncomingReset(Streams),
+    IncomingStreamsReset(Streams),
     /// The peer has performed a reset of this stream that was asked for with `reset_streams`: the id starts again at
     /// SSN 0. A reset ends in this event or with the association.
-    OutgoingReset(StreamId),
+    OutgoingStreamReset(StreamId),
     /// The peer says that it has no use for what was sent on this stream: an ERROR with the cause Invalid Stream Identifier
     /// (RFC 9260 §3.3.10.1). It is sent once, so it may be lost.
     InvalidStream(StreamId),

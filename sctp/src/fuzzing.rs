@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cookie::{Binding, Cookie, CookieKeys};
-use crate::reset::{Answered, Decision, IncomingReset, OutgoingReset};
+use crate::reset::{OwnRequests, PeerRequests, RequestDecision, RequestOutcome};
 use crate::serial::{RequestSn, Tsn};
 use crate::wire::{Extensions, ResetResult};
 
@@ -54,8 +54,8 @@ pub fn cookie(now: Instant, bytes: &[u8]) {
 pub fn reset(now: Instant, script: &[u8]) {
     let mut machine = Machine {
         now,
-        outgoing: OutgoingReset::new(RequestSn(u32::MAX - 2), 4, Duration::from_secs(5)),
-        incoming: IncomingReset::new(RequestSn(u32::MAX - 2)),
+        outgoing: OwnRequests::new(RequestSn(u32::MAX - 2), 4, Duration::from_secs(5)),
+        incoming: PeerRequests::new(RequestSn(u32::MAX - 2)),
         wanted: [false; 16],
         position: 0,
         executed: Vec::new(),
@@ -72,8 +72,8 @@ pub fn reset(now: Instant, script: &[u8]) {
 
 struct Machine {
     now: Instant,
-    outgoing: OutgoingReset,
-    incoming: IncomingReset,
+    outgoing: OwnRequests,
+    incoming: PeerRequests,
     /// Streams that wait for the end of their reset.
     wanted: [bool; 16],
     position: u64,
@@ -89,7 +89,7 @@ impl Machine {
                 let stream = u16::from(how % 16);
                 if let Some(wanted) = self.wanted.get_mut(usize::from(stream)).filter(|wanted| !**wanted) {
                     *wanted = true;
-                    self.outgoing.want(stream, self.position + u64::from(how >> 4));
+                    self.outgoing.enqueue(stream, self.position + u64::from(how >> 4));
                 }
             }
             1 => {
@@ -114,13 +114,13 @@ impl Machine {
                 let number = RequestSn(self.last.0.wrapping_add(u32::from(how >> 4)).wrapping_sub(1));
                 let result = ResetResult::from(u32::from(how % 8));
                 match self.outgoing.on_response(self.now, number, result, self.position) {
-                    Answered::Performed(streams) => self.end(&streams),
+                    RequestOutcome::Performed(streams) => self.end(&streams),
                     // The association ends, and with it all resets.
-                    Answered::Failed => {
+                    RequestOutcome::Failed => {
                         self.outgoing.clear();
                         self.wanted = [false; 16];
                     }
-                    Answered::Nothing | Answered::InProgress | Answered::AskAgain => {}
+                    RequestOutcome::Nothing | RequestOutcome::InProgress | RequestOutcome::Retry => {}
                 }
             }
             6 => self.request(how),
@@ -134,7 +134,7 @@ impl Machine {
     fn request(&mut self, how: u8) {
         let number = RequestSn(self.incoming.last_request().0.wrapping_add(u32::from(how >> 4)).wrapping_sub(3));
         match self.incoming.decide(number) {
-            Decision::Execute => {
+            RequestDecision::Execute => {
                 assert!(!self.executed.contains(&number), "request {number:?} is executed twice");
                 self.executed.push(number);
                 let results = [ResetResult::Performed, ResetResult::InProgress, ResetResult::Denied];
@@ -142,14 +142,14 @@ impl Machine {
                 // One at a time waits for data, as the association has it.
                 let is_waiting = matches!(
                     self.incoming.decide(self.incoming.last_request()),
-                    Decision::Repeat(ResetResult::InProgress)
+                    RequestDecision::Repeat(ResetResult::InProgress)
                 );
                 let result = if is_waiting && result == ResetResult::InProgress { ResetResult::Denied } else { result };
                 self.incoming.answer(number, result);
-                assert_eq!(self.incoming.decide(number), Decision::Repeat(result));
+                assert_eq!(self.incoming.decide(number), RequestDecision::Repeat(result));
             }
-            Decision::Repeat(_) => assert!(self.executed.contains(&number), "an answer to what was never asked"),
-            Decision::OutOfSequence => {}
+            RequestDecision::Repeat(_) => assert!(self.executed.contains(&number), "an answer to what was never asked"),
+            RequestDecision::OutOfSequence => {}
         }
     }
 

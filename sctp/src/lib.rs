@@ -9,7 +9,7 @@
 mod association;
 mod config;
 mod cookie;
-mod effort;
+mod cost_counter;
 mod endpoint;
 mod error;
 mod event;
@@ -30,14 +30,14 @@ mod testing;
 pub mod wire;
 
 pub use association::{Association, Ecn, SignalledInit, State, Transmit};
-pub use config::{Config, ConfigError, CongestionControl};
+pub use config::{AssociationConfig, ConfigError, CongestionControl};
 pub use cookie::CookieKeys;
 #[doc(hidden)]
-pub use effort::{step, steps};
-pub use endpoint::{AssociationHandle, ConnectError, DatagramEvent, Endpoint, EndpointConfig};
-pub use error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure, Violation};
-pub use event::{Event, Streams};
+pub use cost_counter::{step, steps};
+pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
+pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, TransportFailure, Violation};
+pub use event::{AssociationEvent, Streams};
 pub use memory::MemoryBudget;
-pub use message::{Credit, Message, Payload, Ppid, Reliability, SendOptions, StreamId};
+pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
-pub use stats::{DropReason, Drops, Stats};
+pub use stats::{AssociationStats, PacketDropReason, PacketDrops};

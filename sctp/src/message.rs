@@ -151,7 +151,7 @@ impl Credit {
 
 /// A whole message from the peer.
 #[derive(Debug)]
-pub struct Message {
+pub struct ReceivedMessage {
     /// The stream that it came on.
     pub stream: StreamId,
     /// The label that the peer gave it.

@@ -6,7 +6,7 @@ pub(crate) use rto::Rto;
 
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::AssociationConfig;
 
 /// Time-outs in a row after which the path may be another one, or none: one is often the loss of a single packet.
 const SUSPECT_ERRORS: u32 = 2;
@@ -42,7 +42,7 @@ struct Heartbeat {
 }
 
 impl Path {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &AssociationConfig) -> Self {
         Self {
             // Chunks are padded to 4 bytes, so the last 1 to 3 bytes of an odd MTU are of no use.
             mtu: config.mtu & !3,

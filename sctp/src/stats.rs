@@ -8,9 +8,9 @@ macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Why something from the peer was dropped. Nothing is dropped without being counted.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum DropReason { $($(#[$doc])* $name),* }
+        pub enum PacketDropReason { $($(#[$doc])* $name),* }
 
-        impl DropReason {
+        impl PacketDropReason {
             /// Every reason.
             pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
         }
@@ -69,14 +69,14 @@ drop_reasons! {
     Closed,
 }
 
-/// How often each [`DropReason`] was met.
+/// How often each [`PacketDropReason`] was met.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drops([u64; DropReason::ALL.len()]);
+pub struct PacketDrops([u64; PacketDropReason::ALL.len()]);
 
-impl Drops {
+impl PacketDrops {
     /// How often this happened.
     #[must_use]
-    pub fn count(&self, reason: DropReason) -> u64 {
+    pub fn count(&self, reason: PacketDropReason) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or(0)
     }
 
@@ -89,8 +89,8 @@ impl Drops {
     /// Counts the parameters of an INIT or INIT ACK that are not used.
     pub(crate) fn add_parameters(&mut self, init: &Init<'_>) {
         for (reason, number) in [
-            (DropReason::MalformedParameter, init.malformed_parameters),
-            (DropReason::UnknownParameter, init.unknown_parameters),
+            (PacketDropReason::MalformedParameter, init.malformed_parameters),
+            (PacketDropReason::UnknownParameter, init.unknown_parameters),
         ] {
             if let Some(count) = self.0.get_mut(reason as usize) {
                 *count += u64::from(number);
@@ -98,7 +98,7 @@ impl Drops {
         }
     }
 
-    pub(crate) fn add(&mut self, reason: DropReason) {
+    pub(crate) fn add(&mut self, reason: PacketDropReason) {
         if let Some(count) = self.0.get_mut(reason as usize) {
             *count += 1;
         }
@@ -107,7 +107,7 @@ impl Drops {
 
 /// What an association has done so far, and how it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct AssociationStats {
     /// Packets handed to `handle_datagram`.
     pub packets_received: u64,
     /// Of those, the ones that passed length, checksum, port and tag checks.
@@ -137,7 +137,7 @@ pub struct Stats {
     /// Partially reliable messages given up.
     pub messages_abandoned: u64,
     /// What was dropped, by reason.
-    pub drops: Drops,
+    pub drops: PacketDrops,
     /// Smoothed round-trip time, once measured.
     pub srtt: Option<Duration>,
     /// Retransmission time-out.

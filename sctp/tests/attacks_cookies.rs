@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use narrowboat_sctp::wire::{Cause, Causes, ChunkType, DataChunk, Extensions, Init, PacketHeader};
 use narrowboat_sctp::{
-    CloseReason, Config, DatagramEvent, DropReason, EndpointConfig, Event, Ppid, SendOptions, Ssn, State, Tsn,
+    AssociationConfig, AssociationEvent, CloseReason, DatagramEvent, EndpointConfig, PacketDropReason, Ppid,
+    SendOptions, Ssn, State, Tsn,
 };
 use victim::service::{Offer, Service};
 use victim::{
@@ -55,7 +56,7 @@ fn b06_a_flood_of_inits_keeps_no_memory_and_harms_nobody() {
     assert_eq!(service.endpoint.len(), 1);
     let rate = EndpointConfig::default().inits_per_second_max;
     assert!((1..=2 * rate).contains(&answered), "{answered} answers in a second, at most {rate} wanted");
-    assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), u64::from(1_000_000 - answered));
+    assert_eq!(service.endpoint.drops().count(PacketDropReason::LimitReached), u64::from(1_000_000 - answered));
     // The limit is for strangers: who is connected is heard as ever, in the same millisecond.
     for number in 0..100 {
         let sent = service.send(stranger(), offer.tag, &[data(number, b"x")]);
@@ -101,14 +102,14 @@ fn b08_a_cookie_flipped_cut_extended_empty_or_huge_takes_its_data_with_it() {
     for forged in forgeries {
         let what = format!("{} bytes", forged.len());
         let datagram = packet(offer.tag, &[cookie_echo(&forged), data(0, b"beside it")]);
-        service.assert_drops(stranger(), datagram, DropReason::BadCookie, &what);
+        service.assert_drops(stranger(), datagram, PacketDropReason::BadCookie, &what);
     }
     // Nor does an association that exists take what stands beside a cookie that is not its own.
     for state in State::ALL {
         let mut victim = Victim::in_state(state);
         for forged in [&whole[..], &[], &[7; 56], &[7; 60_000]] {
             let datagram = packet(victim.tag, &[cookie_echo(forged), data(0, b"beside it")]);
-            victim.assert_drops(datagram, DropReason::BadCookie, &format!("{} bytes in {state:?}", forged.len()));
+            victim.assert_drops(datagram, PacketDropReason::BadCookie, &format!("{} bytes in {state:?}", forged.len()));
         }
     }
     // The one that was not touched is still good.
@@ -130,7 +131,7 @@ fn b09_what_a_cookie_grants_was_signed() {
         forged[at] = 0xFF;
         if forged != offer.cookie {
             let datagram = packet(offer.tag, &[cookie_echo(&forged)]);
-            service.assert_drops(stranger(), datagram, DropReason::BadCookie, &format!("byte {at}"));
+            service.assert_drops(stranger(), datagram, PacketDropReason::BadCookie, &format!("byte {at}"));
         }
     }
     service.send(stranger(), offer.tag, &[cookie_echo(&offer.cookie)]);
@@ -145,9 +146,9 @@ fn b10_b11_a_cookie_under_other_ports_or_from_elsewhere() {
     let offer = service.offer(stranger());
     for elsewhere in ["192.0.2.7:9898", "192.0.2.8:9899", "[2001:db8::7]:9899", "[::ffff:c000:208]:9899"] {
         let datagram = packet(offer.tag, &[cookie_echo(&offer.cookie)]);
-        service.assert_drops(elsewhere.parse().unwrap(), datagram, DropReason::BadCookie, elsewhere);
+        service.assert_drops(elsewhere.parse().unwrap(), datagram, PacketDropReason::BadCookie, elsewhere);
     }
-    for (source_port, reason) in [(PORT + 1, DropReason::BadCookie), (1, DropReason::BadCookie)] {
+    for (source_port, reason) in [(PORT + 1, PacketDropReason::BadCookie), (1, PacketDropReason::BadCookie)] {
         let header = PacketHeader { source_port, destination_port: PORT, verification_tag: offer.tag };
         let datagram = packet_with(header, &[cookie_echo(&offer.cookie)]);
         service.assert_drops(stranger(), datagram, reason, &format!("SCTP port {source_port}"));
@@ -157,7 +158,7 @@ fn b10_b11_a_cookie_under_other_ports_or_from_elsewhere() {
 
 #[test]
 fn b12_a_cookie_that_is_too_old() {
-    let lifetime = Config::default().cookie_lifetime;
+    let lifetime = AssociationConfig::default().cookie_lifetime;
     let mut service = Service::new();
     let offer = service.offer(stranger());
     service.now += lifetime + 5 * MS;
@@ -168,7 +169,7 @@ fn b12_a_cookie_that_is_too_old() {
         assert_eq!(causes, [Cause::StaleCookie(5000)], "microseconds since it went stale");
         assert!(service.endpoint.is_empty());
     }
-    assert_eq!(service.endpoint.drops().count(DropReason::StaleCookie), 3);
+    assert_eq!(service.endpoint.drops().count(PacketDropReason::StaleCookie), 3);
     let mut service = Service::new();
     let offer = service.offer(stranger());
     service.now += lifetime;
@@ -192,7 +193,7 @@ fn b13_a_stale_cookie_error_brings_a_few_new_inits_and_loses_nothing() {
     }
     let sent = victim.send(&[raw(ChunkType::COOKIE_ACK, 0, &[])]);
     assert_eq!((kinds(&sent), sent[0].tag), (vec![ChunkType::DATA], PEER_TAG + 3), "the message is sent after all");
-    assert!(matches!(victim.events[0], Event::Connected));
+    assert!(matches!(victim.events[0], AssociationEvent::Connected));
 
     let mut victim = Victim::in_state(State::CookieEchoed);
     for _ in 0..3 {
@@ -205,10 +206,10 @@ fn b13_a_stale_cookie_error_brings_a_few_new_inits_and_loses_nothing() {
     for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {
         let mut victim = Victim::in_state(state);
         let forged = packet(victim.tag.wrapping_add(1), std::slice::from_ref(&stale));
-        victim.assert_drops(forged, DropReason::WrongTag, &format!("forged in {state:?}"));
+        victim.assert_drops(forged, PacketDropReason::WrongTag, &format!("forged in {state:?}"));
         if state != State::CookieEchoed {
             let late = packet(victim.tag, std::slice::from_ref(&stale));
-            victim.assert_drops(late, DropReason::UnexpectedChunk, &format!("{state:?}"));
+            victim.assert_drops(late, PacketDropReason::UnexpectedChunk, &format!("{state:?}"));
         }
     }
 }
@@ -244,7 +245,10 @@ fn b14_a_valid_cookie_once_more_while_established() {
     // Numbers go on where they were, for what comes (beside the cookie, too) and for what goes.
     service.send(stranger(), offer.tag, &[cookie_echo(&offer.cookie), data(0, b"again"), data(1, b"second")]);
     let received: Vec<_> = service.events.drain(..).collect();
-    assert!(matches!(&received[..], [(_, Event::Message(message))] if message.payload.len() == 6), "{received:?}");
+    assert!(
+        matches!(&received[..], [(_, AssociationEvent::Message(message))] if message.payload.len() == 6),
+        "{received:?}"
+    );
     let sent = service.pass(SECOND);
     assert!(!sent.is_empty(), "what was under way is repeated");
     assert_eq!(service.endpoint.len(), 1);
@@ -263,7 +267,7 @@ fn b15_a_valid_cookie_once_more_after_the_end() {
         assert!(bytes <= datagram.len(), "{bytes} bytes for {}", datagram.len());
         assert_eq!(service.endpoint.len(), 1);
     }
-    let ups = service.events.iter().filter(|(_, event)| matches!(event, Event::Connected)).count();
+    let ups = service.events.iter().filter(|(_, event)| matches!(event, AssociationEvent::Connected)).count();
     assert_eq!(ups, 1, "one association, however often");
     // Nobody is there, so it ends by itself.
     let sent = service.pass(300 * SECOND);
@@ -280,7 +284,7 @@ fn b16_a_request_for_a_cookie_that_lives_for_years() {
         let mut service = Service::new();
         let asking = peer_init_with(|init| init.cookie_preservative = Some(milliseconds));
         let offer = service.offer_for(stranger(), &asking);
-        service.now += Config::default().cookie_lifetime + MS;
+        service.now += AssociationConfig::default().cookie_lifetime + MS;
         let sent = service.send(stranger(), offer.tag, &[cookie_echo(&offer.cookie)]);
         assert_eq!((kinds(&sent), sent[0].causes()), (vec![ChunkType::ERROR], vec![3]), "{milliseconds} ms");
     }
@@ -288,7 +292,7 @@ fn b16_a_request_for_a_cookie_that_lives_for_years() {
 
 #[test]
 fn b17_keys_rotate_between_init_ack_and_cookie_echo() {
-    let lifetime = Config::default().cookie_lifetime;
+    let lifetime = AssociationConfig::default().cookie_lifetime;
     for made_at in [SECOND, lifetime - MS, lifetime, 3 * lifetime - MS] {
         let mut service = Service::new();
         service.now += made_at;
@@ -305,7 +309,7 @@ fn b18_a_cookie_from_before_a_restart() {
     let offer = before.offer(stranger());
     let mut after = Service::with_seed([4; 32]);
     let datagram = packet(offer.tag, &echo_with_data(&offer));
-    after.assert_drops(stranger(), datagram, DropReason::BadCookie, "another process's cookie");
+    after.assert_drops(stranger(), datagram, PacketDropReason::BadCookie, "another process's cookie");
     // T1-cookie gives up in the end; T1-init with a new INIT is what its peer's next attempt is.
     after.establish(stranger());
 }
@@ -334,7 +338,7 @@ fn b20_a_peer_that_lost_its_state_dials_again() {
         let offer = offer_from(&mut victim, &reborn(0xBEE));
         let sent = victim.deliver(packet(offer.tag, &[cookie_echo(&offer.cookie)]));
         assert_eq!((sent[0].kind, sent[0].tag), (ChunkType::COOKIE_ACK, 0xBEE), "{state:?}");
-        let restarts = victim.events.iter().filter(|event| matches!(event, Event::Restarted)).count();
+        let restarts = victim.events.iter().filter(|event| matches!(event, AssociationEvent::Restarted)).count();
         assert_eq!(restarts, 1, "{state:?}: {:?}", victim.events);
         assert_eq!(victim.association.state(), State::Established);
         let stats = victim.association.stats();
@@ -353,7 +357,7 @@ fn b20_a_peer_that_lost_its_state_dials_again() {
         // Tie-tags of the life before are wrong in this one.
         let standing = victim.standing();
         let late = packet(other.tag, &[cookie_echo(&other.cookie)]);
-        assert_eq!((victim.deliver(late), victim.drops(DropReason::BadCookie)), (vec![], 1), "{state:?}");
+        assert_eq!((victim.deliver(late), victim.drops(PacketDropReason::BadCookie)), (vec![], 1), "{state:?}");
         assert_eq!(victim.standing(), standing, "{state:?}");
     }
 }
@@ -400,7 +404,7 @@ fn b21_a_late_cookie_and_every_row_that_the_table_does_not_have() {
         assert_eq!(service.send(stranger(), late.tag, &echo_with_data(&late)), [], "{what}");
         assert_eq!(standing(&service), before, "{what}: and the timers run on");
         let drops = service.associations[&handle].stats().drops;
-        assert_eq!(drops.count(DropReason::BadCookie), dropped.count(DropReason::BadCookie) + 1, "{what}");
+        assert_eq!(drops.count(PacketDropReason::BadCookie), dropped.count(PacketDropReason::BadCookie) + 1, "{what}");
     }
 
     // What Table 12 leaves out: tags that are both unknown, with Tie-Tags that are none (M) or not ours (the next life's).
@@ -411,7 +415,7 @@ fn b21_a_late_cookie_and_every_row_that_the_table_does_not_have() {
     let of_twin = offer_from(&mut twin, &reborn(0xBEE));
     victim.assert_drops(
         packet(of_twin.tag, &[cookie_echo(&of_twin.cookie)]),
-        DropReason::BadCookie,
+        PacketDropReason::BadCookie,
         "tie-tags of another",
     );
     // The same seed makes the same Tie-Tags, which shows that it is they that decide.
@@ -429,7 +433,7 @@ fn b26_65_535_streams_in_both_directions_cost_nothing_until_they_are_used() {
         let kept = allocation_counter::measure(|| {
             let event = service.endpoint.handle_datagram(service.now, stranger(), datagram, &mut answer);
             let DatagramEvent::New(_, mut new) = event else { panic!("{event:?}") };
-            assert!(matches!(new.poll_event(), Some(Event::Connected)));
+            assert!(matches!(new.poll_event(), Some(AssociationEvent::Connected)));
             let ack = new.poll_transmit(service.now, 1, &mut answer).unwrap();
             assert_eq!(ack.len, answer.len());
             association = Some(new);

@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use narrowboat_sctp::wire::{Cause, ChunkType as C};
-use narrowboat_sctp::{CloseReason, Config, DropReason, Ecn, Event, Ppid, SendOptions, State, Tsn, Violation};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, CloseReason, Ecn, PacketDropReason, Ppid, SendOptions, State, Tsn, Violation,
+};
 use pair::{Pair, Verdict};
 use victim::service::Service;
 use victim::{MS, PEER_TAG, SECOND, Victim, cookie_echo, data, init, kinds, packet, peer_init, raw, sack, shutdown};
@@ -16,7 +18,7 @@ use victim::{MS, PEER_TAG, SECOND, Victim, cookie_echo, data, init, kinds, packe
 fn reasons(pair: &Pair, end: usize) -> Vec<&CloseReason> {
     let mut told = Vec::new();
     for event in &pair.events[end] {
-        if let Event::Closed(reason) = event {
+        if let AssociationEvent::Closed(reason) = event {
             told.push(reason);
         }
     }
@@ -30,7 +32,7 @@ fn h01_shutdown_from_one_end_or_both_with_every_loss() {
             for verdict in [Verdict::Drop, Verdict::Delay(45 * MS), Verdict::Repeat(15 * MS)] {
                 for mask in 0..=u8::MAX {
                     // Time enough for time-outs that double eight times; the guard is H02's.
-                    let config = Config { shutdown_guard: 300 * SECOND, ..Config::default() };
+                    let config = AssociationConfig { shutdown_guard: 300 * SECOND, ..AssociationConfig::default() };
                     let mut pair = Pair::connected(config);
                     let mut number = 0;
                     pair.rule = Box::new(move |_| {
@@ -61,7 +63,7 @@ fn h01_shutdown_from_one_end_or_both_with_every_loss() {
 
 #[test]
 fn h02_a_peer_that_never_finishes_the_shutdown() {
-    let Config { shutdown_guard: guard, shutdown_max: max, .. } = Config::default();
+    let AssociationConfig { shutdown_guard: guard, shutdown_max: max, .. } = AssociationConfig::default();
     // It sends new data for ever, or the same, and never a SHUTDOWN ACK.
     for (is_new, limit) in [(true, max), (false, guard)] {
         let mut victim = Victim::in_state(State::ShutdownSent);
@@ -115,7 +117,7 @@ fn h03_a_shutdown_that_acknowledges_nonsense() {
         for cut in [&[][..], &[0; 3], &[0; 5]] {
             let mut victim = Victim::in_state(state);
             let datagram = packet(victim.tag, &[raw(C::SHUTDOWN, 0, cut)]);
-            victim.assert_drops(datagram, DropReason::Malformed, &format!("{} bytes in {state:?}", cut.len()));
+            victim.assert_drops(datagram, PacketDropReason::Malformed, &format!("{} bytes in {state:?}", cut.len()));
         }
     }
 }
@@ -128,7 +130,7 @@ fn h04_init_and_cookie_echo_after_shutdown_ack() {
     assert_eq!(victim.association.state(), State::ShutdownAckSent);
     // With a cookie from before, SHUTDOWN ACK goes with an ERROR: `b20_a_restart_while_shutting_down_is_refused`.
     let forged = packet(victim.tag, &[cookie_echo(&[7; 56])]);
-    victim.assert_drops(forged, DropReason::BadCookie, "a forged cookie");
+    victim.assert_drops(forged, PacketDropReason::BadCookie, "a forged cookie");
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn h05_shutdown_during_the_handshake() {
     for state in [State::CookieWait, State::CookieEchoed] {
         let mut victim = Victim::in_state(state);
         let datagram = packet(victim.tag, &[shutdown(victim.tsn)]);
-        victim.assert_drops(datagram, DropReason::UnexpectedChunk, &format!("{state:?}"));
+        victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &format!("{state:?}"));
     }
 }
 
@@ -169,7 +171,7 @@ fn h06_abort_in_mid_transfer_and_beside_data() {
     // An ABORT that does not parse is none (§3.3.7).
     let mut victim = Victim::in_state(State::Established);
     let datagram = packet(victim.tag, &[raw(C::ABORT, 0, &[0, 12, 0, 3])]);
-    victim.assert_drops(datagram, DropReason::Malformed, "a cause of three bytes");
+    victim.assert_drops(datagram, PacketDropReason::Malformed, "a cause of three bytes");
 }
 
 #[test]
@@ -253,7 +255,7 @@ fn h08_clocks_that_jump_stand_still_and_come_late() {
 #[test]
 fn h08_a_clock_that_goes_back_in_mid_transfer() {
     for back in [MS, SECOND, Duration::from_secs(3600)] {
-        let mut pair = Pair::connected(Config::default());
+        let mut pair = Pair::connected(AssociationConfig::default());
         for number in 0..20_u8 {
             pair.send(0, 1, vec![number; 20_000]);
         }
@@ -296,7 +298,7 @@ fn dial(client: &mut Service, server: &mut Service) {
     client.associations.insert(handle, association);
     let packets = client.poll_one(handle);
     exchange(client, server, packets);
-    assert!(matches!(client.events.pop(), Some((at, Event::Connected)) if at == handle));
+    assert!(matches!(client.events.pop(), Some((at, AssociationEvent::Connected)) if at == handle));
 }
 
 #[test]
@@ -311,7 +313,7 @@ fn h09_a_service_that_is_killed_and_started_again_on_its_port() {
     association.send(client.now, 1, Ppid(53), "are you there?".into(), SendOptions::default()).unwrap();
     let packets = client.poll_one(handle);
     exchange(&mut client, &mut server, packets);
-    let Some((_, Event::Closed(reason))) = client.events.pop() else { panic!("{:?}", client.events) };
+    let Some((_, AssociationEvent::Closed(reason))) = client.events.pop() else { panic!("{:?}", client.events) };
     assert!(matches!(reason, CloseReason::PeerAbort { .. }), "the first packet tells: {reason:?}");
     client.events.clear();
     dial(&mut client, &mut server);
@@ -322,7 +324,7 @@ fn h09_a_service_that_is_killed_and_started_again_on_its_port() {
     let packets: Vec<_> = client.pass(20 * SECOND).into_iter().map(|(_, packet)| packet).collect();
     assert!(!packets.is_empty());
     exchange(&mut client, &mut server, packets);
-    assert!(matches!(client.events.pop(), Some((_, Event::Closed(CloseReason::PeerAbort { .. })))));
+    assert!(matches!(client.events.pop(), Some((_, AssociationEvent::Closed(CloseReason::PeerAbort { .. })))));
     client.events.clear();
 
     // And one that is started again itself, from the same port, takes its old place at a server that still has it.
@@ -331,7 +333,7 @@ fn h09_a_service_that_is_killed_and_started_again_on_its_port() {
     reborn.now = client.now;
     server.events.clear();
     dial(&mut reborn, &mut server);
-    assert!(server.events.iter().any(|(_, event)| matches!(event, Event::Restarted)), "{:?}", server.events);
+    assert!(server.events.iter().any(|(_, event)| matches!(event, AssociationEvent::Restarted)), "{:?}", server.events);
     assert_eq!(server.endpoint.len(), 1);
 }
 
@@ -347,7 +349,10 @@ fn an_end_that_gives_its_peer_up_says_so_in_one_abort() {
     ];
     for (what, state, ask) in asks {
         // The guard would end the shutdown first.
-        let mut victim = Victim::with_config(state, Config { shutdown_guard: 600 * SECOND, ..Config::default() });
+        let mut victim = Victim::with_config(
+            state,
+            AssociationConfig { shutdown_guard: 600 * SECOND, ..AssociationConfig::default() },
+        );
         ask(&mut victim);
         let sent = kinds(&victim.pass(200 * SECOND));
         assert_eq!(sent.iter().filter(|kind| **kind == C::ABORT).count(), 1, "{what}: {sent:?}");
@@ -359,7 +364,7 @@ fn an_end_that_gives_its_peer_up_says_so_in_one_abort() {
 /// The peer's queue takes longer than `shutdown_guard`, and gets shorter all the time.
 #[test]
 fn a_shutdown_waits_for_a_peer_that_sends_its_queue() {
-    let Config { shutdown_guard: guard, shutdown_max: max, .. } = Config::default();
+    let AssociationConfig { shutdown_guard: guard, shutdown_max: max, .. } = AssociationConfig::default();
     let mut victim = Victim::in_state(State::ShutdownSent);
     let start = victim.now;
     for number in 0..18 {

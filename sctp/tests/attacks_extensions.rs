@@ -7,7 +7,9 @@ mod victim;
 use std::time::Duration;
 
 use narrowboat_sctp::wire::{ChunkType, ChunkType as C, Extensions, Init};
-use narrowboat_sctp::{CloseReason, Config, DropReason, Event, Reliability, SendOptions, State, Violation};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Reliability, SendOptions, State, Violation,
+};
 use pair::{Pair, Verdict};
 use victim::{MS, SECOND, Victim, data, kinds, one_of_each, packet, raw, sack};
 
@@ -25,7 +27,7 @@ fn d11_f07_i_data_and_i_forward_tsn_that_were_not_agreed_upon() {
             let what = format!("{kind:?} in {state:?}");
             if !RECEIVING.contains(&state) {
                 let datagram = packet(victim.tag, &[raw(kind, 3, value)]);
-                victim.assert_drops(datagram, DropReason::UnexpectedChunk, &what);
+                victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &what);
                 continue;
             }
             let sent = victim.send(&[raw(kind, 3, value), data(0, b"never")]);
@@ -35,7 +37,7 @@ fn d11_f07_i_data_and_i_forward_tsn_that_were_not_agreed_upon() {
         }
     }
     // That they are not agreed upon is because they are never offered.
-    let mut victim = Victim::new(Config::default());
+    let mut victim = Victim::new(AssociationConfig::default());
     victim.association.connect(victim.now);
     let own = Init::decode(&victim.poll()[0].value).unwrap().extensions;
     assert!(!own.contains(Extensions::I_DATA) && !own.contains(Extensions::I_FORWARD_TSN));
@@ -54,7 +56,7 @@ fn d15_data_in_each_state() {
             assert_eq!(kinds(&sent), expected, "{state:?}");
         } else {
             let datagram = packet(victim.tag, &[data(0, b"x")]);
-            victim.assert_drops(datagram, DropReason::UnexpectedChunk, &format!("{state:?}"));
+            victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &format!("{state:?}"));
         }
     }
     let mut victim = Victim::over();
@@ -64,19 +66,19 @@ fn d15_data_in_each_state() {
 
 #[test]
 fn f01_forward_tsn_that_was_not_agreed_upon() {
-    let config = Config { partial_reliability: false, ..Config::default() };
+    let config = AssociationConfig { partial_reliability: false, ..AssociationConfig::default() };
     let mut victim = Victim::with_config(State::Established, config);
     let forward = raw(C::FORWARD_TSN, 0, NEXT_TSN);
     let sent = victim.send(&[forward, data(0, b"still expected")]);
     // RFC 3758 §3.3.1: as if it were not known, and its type says skip and report.
     assert_eq!((kinds(&sent), sent[0].causes()), (vec![C::ERROR, C::SACK], vec![6]));
     assert_eq!(victim.messages(), [b"still expected"]);
-    assert_eq!(victim.drops(DropReason::UnknownChunk), 1);
+    assert_eq!(victim.drops(PacketDropReason::UnknownChunk), 1);
 }
 
 #[test]
 fn f09_every_message_given_up_and_every_forward_tsn_lost() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.send(0, 1, "before");
     pair.run_for(SECOND);
     pair.trace.clear();
@@ -103,7 +105,7 @@ fn f09_every_message_given_up_and_every_forward_tsn_lost() {
     pair.run_until(60 * SECOND, |pair| pair.received[1].last().is_some_and(|last| last.2 == "after"));
     pair.run_for(SECOND);
     // What had been sent is given up, and told once; what had waited in the queue arrives.
-    let abandoned = pair.events[0].iter().filter(|event| matches!(event, Event::Abandoned { .. })).count();
+    let abandoned = pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Abandoned { .. })).count();
     assert!(abandoned > 10, "{abandoned} given up");
     assert_eq!(pair.received[1].len(), 1 + (200 - abandoned) + 1);
     let stats = pair.ends[0].stats();
@@ -115,8 +117,8 @@ fn lifetime(milliseconds: u32) -> SendOptions {
 }
 
 fn abandoned(victim: &Victim) -> Vec<usize> {
-    let len = |event: &Event| match event {
-        Event::Abandoned { stream: 1, len } => Some(*len),
+    let len = |event: &AssociationEvent| match event {
+        AssociationEvent::Abandoned { stream: 1, len } => Some(*len),
         _ => None,
     };
     victim.events.iter().filter_map(len).collect()
@@ -140,7 +142,7 @@ fn f10_a_lifetime_that_ends_in_the_queue_or_between_two_fragments() {
     }
 
     // Between two fragments: what was sent is skipped, what was not is not sent, and the peer never sees a part.
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.bottleneck = Some((100_000, 1 << 20));
     pair.send(0, 1, "first");
     pair.send_with(0, 1, vec![7; 200_000], lifetime(300));
@@ -149,8 +151,10 @@ fn f10_a_lifetime_that_ends_in_the_queue_or_between_two_fragments() {
     pair.run_for(10 * SECOND);
     let received: Vec<_> = pair.received[1].iter().map(|(_, _, payload)| &payload[..]).collect();
     assert_eq!(received, [&b"first"[..], b"last"]);
-    let told =
-        pair.events[0].iter().filter(|event| matches!(event, Event::Abandoned { stream: 1, len: 200_000 })).count();
+    let told = pair.events[0]
+        .iter()
+        .filter(|event| matches!(event, AssociationEvent::Abandoned { stream: 1, len: 200_000 }))
+        .count();
     assert_eq!(told, 1);
     assert!(pair.ends[0].stats().data_chunks_sent < 150, "{:?}", pair.ends[0].stats());
 
@@ -195,7 +199,7 @@ fn i01_i02_chunks_of_extensions_that_nobody_speaks() {
             let before = victim.standing();
             let sent = victim.send(&[raw(kind, 0, value)]);
             assert_eq!(kinds(&sent), vec![C::ERROR; usize::from(reports)], "{name}");
-            assert_eq!(victim.drops(DropReason::UnknownChunk), 1, "{name}");
+            assert_eq!(victim.drops(PacketDropReason::UnknownChunk), 1, "{name}");
             if !reports {
                 assert_eq!(victim.standing(), before, "{name}");
             }
@@ -216,7 +220,7 @@ fn i01_i02_chunks_of_extensions_that_nobody_speaks() {
 
 #[test]
 fn i02_none_of_them_is_ever_offered() {
-    let mut victim = Victim::new(Config::default());
+    let mut victim = Victim::new(AssociationConfig::default());
     victim.association.connect(victim.now);
     let init = victim.poll().remove(0);
     let supported = narrowboat_sctp::wire::Parameters::new(&init.value[16..])

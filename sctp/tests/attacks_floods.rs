@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Init};
-use narrowboat_sctp::{DatagramEvent, DropReason, Endpoint, EndpointConfig};
+use narrowboat_sctp::{DatagramEvent, Endpoint, EndpointConfig, PacketDropReason};
 
 use crate::victim::service::Service;
 use crate::victim::{SECOND, chunk, cookie_echo, data, init, packet, peer_init, raw};
@@ -99,7 +99,8 @@ fn b06_honest_newcomers_get_in_while_a_flood_of_inits_lasts() {
     // Nothing tells a newcomer from hosts that are invented anew for each packet: the limit is above such a flood.
     for (per_second, hosts) in [(20_000, 1), (20_000, 250), (20_000, INVENTED), (60_000, 1), (60_000, 250)] {
         let service = check("INITs", per_second, hosts, &datagram);
-        let answered = u64::from(per_second * FLOOD_SECONDS) - service.endpoint.drops().count(DropReason::LimitReached);
+        let answered =
+            u64::from(per_second * FLOOD_SECONDS) - service.endpoint.drops().count(PacketDropReason::LimitReached);
         let max = u64::from(service_limit() * (FLOOD_SECONDS + 1) + NEWCOMERS);
         assert!(answered <= max, "{answered} of {per_second} a second from {hosts} hosts were answered");
     }
@@ -136,7 +137,7 @@ fn c05_honest_newcomers_get_in_while_a_flood_out_of_the_blue_lasts() {
     let datagram = packet(0x0b1e, &[data(0, b"x")]);
     for (per_second, hosts) in [(20_000, 1), (20_000, INVENTED), (60_000, 1), (60_000, INVENTED)] {
         let service = check("stray packets", per_second, hosts, &datagram);
-        let dropped = service.endpoint.drops().count(DropReason::LimitReached);
+        let dropped = service.endpoint.drops().count(PacketDropReason::LimitReached);
         assert!(dropped > u64::from(per_second), "the flood itself is limited: {dropped}");
     }
 }
@@ -152,7 +153,7 @@ fn b06_c05_packets_without_an_answer_take_nothing_from_anyone() {
     ];
     for (what, datagram) in junk {
         let service = check(what, 20_000, INVENTED, &datagram);
-        assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 0, "{what}");
+        assert_eq!(service.endpoint.drops().count(PacketDropReason::LimitReached), 0, "{what}");
     }
 }
 
@@ -165,5 +166,8 @@ fn b06_old_cookies_are_answered_within_the_limit_of_stray_packets() {
     let inside = newcomers_in_flood(&mut service, 20_000, |_| (flooder(1, 1), stale.clone()));
     assert!(inside * 100 >= NEWCOMERS * 99, "{inside} of {NEWCOMERS} got in");
     let drops = service.endpoint.drops();
-    assert!(drops.count(DropReason::StaleCookie) > 0 && drops.count(DropReason::LimitReached) > 20_000, "{drops:?}");
+    assert!(
+        drops.count(PacketDropReason::StaleCookie) > 0 && drops.count(PacketDropReason::LimitReached) > 20_000,
+        "{drops:?}"
+    );
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use narrowboat_sctp::wire::{ChunkType, Extensions, Init, PacketHeader, T_BIT};
 use narrowboat_sctp::{
-    CloseReason, Config, DatagramEvent, DropReason, EndpointConfig, Event, SendOptions, State, Violation,
+    AssociationConfig, AssociationEvent, CloseReason, DatagramEvent, EndpointConfig, PacketDropReason, SendOptions,
+    State, Violation,
 };
 use pair::{Pair, Verdict};
 use victim::service::Service;
@@ -30,32 +31,32 @@ fn init_ack(ack: &Init<'_>) -> Vec<u8> {
 #[test]
 fn b01_an_init_with_a_tag_or_beside_another_chunk() {
     let (init, other) = (init(&peer_init()), raw(ChunkType::PAD, 0, &[0; 4]));
-    let cases: [(&str, u32, &[Vec<u8>], DropReason); 4] = [
-        ("a tag", 1, std::slice::from_ref(&init), DropReason::WrongTag),
-        ("another chunk behind it", 0, &[init.clone(), other.clone()], DropReason::UnexpectedChunk),
-        ("itself behind it", 0, &[init.clone(), init.clone()], DropReason::UnexpectedChunk),
-        ("another chunk before it", 0, &[other.clone(), init.clone()], DropReason::OutOfTheBlue),
+    let cases: [(&str, u32, &[Vec<u8>], PacketDropReason); 4] = [
+        ("a tag", 1, std::slice::from_ref(&init), PacketDropReason::WrongTag),
+        ("another chunk behind it", 0, &[init.clone(), other.clone()], PacketDropReason::UnexpectedChunk),
+        ("itself behind it", 0, &[init.clone(), init.clone()], PacketDropReason::UnexpectedChunk),
+        ("another chunk before it", 0, &[other.clone(), init.clone()], PacketDropReason::OutOfTheBlue),
     ];
     for (what, tag, chunks, reason) in cases {
         Service::new().assert_drops(stranger(), packet(tag, chunks), reason, what);
         for state in State::ALL {
             let what = format!("{what} in {state:?}");
-            Victim::in_state(state).assert_drops(packet(tag, chunks), DropReason::WrongTag, &what);
+            Victim::in_state(state).assert_drops(packet(tag, chunks), PacketDropReason::WrongTag, &what);
         }
     }
     for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {
         let mut victim = Victim::in_state(state);
         let datagram = packet(victim.tag, &[other.clone(), init.clone()]);
-        victim.assert_drops(datagram, DropReason::UnexpectedChunk, &format!("with a good tag in {state:?}"));
+        victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &format!("with a good tag in {state:?}"));
     }
 }
 
 #[test]
 fn b02_an_init_whose_initiate_tag_is_zero() {
     let datagram = packet(0, &[init(&peer_init_with(|init| init.initiate_tag = 0))]);
-    Service::new().assert_drops(stranger(), datagram.clone(), DropReason::Malformed, "an endpoint");
+    Service::new().assert_drops(stranger(), datagram.clone(), PacketDropReason::Malformed, "an endpoint");
     for state in State::ALL.into_iter().filter(|state| *state != State::ShutdownAckSent) {
-        Victim::in_state(state).assert_drops(datagram.clone(), DropReason::Malformed, &format!("{state:?}"));
+        Victim::in_state(state).assert_drops(datagram.clone(), PacketDropReason::Malformed, &format!("{state:?}"));
     }
 }
 
@@ -90,7 +91,7 @@ fn b03_an_init_with_a_tiny_window_or_without_streams() {
             assert_eq!(victim.association.state(), state, "{what}");
             assert_eq!(victim.association.poll_timeout(), timeout, "{what} in {state:?}");
             assert_eq!(victim.association.outbound_streams(), streams, "{what} in {state:?}");
-            assert_eq!((victim.drops(DropReason::Malformed), victim.events.len()), (1, 0), "{what} in {state:?}");
+            assert_eq!((victim.drops(PacketDropReason::Malformed), victim.events.len()), (1, 0), "{what} in {state:?}");
         }
     }
     let least = peer_init_with(|init| (init.a_rwnd, init.outbound_streams, init.inbound_streams) = (1500, 1, 1));
@@ -170,7 +171,10 @@ fn b07_an_init_ack_is_one_packet_of_at_most_three_times_the_init() {
             let answers = Service::new().deliver(stranger(), datagram.clone());
             assert_eq!(answers.len(), 1, "{what}");
             let (asked, answered) = (datagram.len(), answers[0].len());
-            assert!(answered <= 3 * asked && answered <= Config::default().mtu, "{what}: {asked} B to {answered} B");
+            assert!(
+                answered <= 3 * asked && answered <= AssociationConfig::default().mtu,
+                "{what}: {asked} B to {answered} B"
+            );
         }
     }
 }
@@ -211,9 +215,11 @@ fn b19_both_ends_dial_at_once_in_every_order_and_with_every_loss() {
                 let what = format!("{verdict:?} {mask:#010b}, {apart} ms apart");
                 for end in 0..2 {
                     assert_eq!(pair.ends[end].state(), State::Established, "{what}");
-                    let ups = pair.events[end].iter().filter(|event| matches!(event, Event::Connected)).count();
+                    let ups =
+                        pair.events[end].iter().filter(|event| matches!(event, AssociationEvent::Connected)).count();
                     assert_eq!(ups, 1, "{what}: {:?}", pair.events[end]);
-                    let restarts = pair.events[end].iter().filter(|event| matches!(event, Event::Restarted)).count();
+                    let restarts =
+                        pair.events[end].iter().filter(|event| matches!(event, AssociationEvent::Restarted)).count();
                     assert_eq!(restarts, 0, "{what}");
                     let received: Vec<_> = pair.received[end].iter().map(|(_, _, payload)| &payload[..]).collect();
                     assert_eq!(received, [format!("from {}", 1 - end).as_bytes()], "{what}");
@@ -255,15 +261,15 @@ fn b29_an_end_that_dials_an_echo_service_does_not_connect_to_itself() {
             end.handle_datagram(now, narrowboat_sctp::Ecn::NotCe, std::mem::take(&mut packet).into());
         }
         while let Some(event) = end.poll_event() {
-            assert!(!matches!(event, Event::Connected), "connected to itself");
+            assert!(!matches!(event, AssociationEvent::Connected), "connected to itself");
         }
         if let Some(deadline) = end.poll_timeout() {
             now = deadline;
             end.handle_timeout(now);
         }
     }
-    assert_eq!(sent, 1 + u64::from(Config::default().init_max_retransmits));
-    assert_eq!(end.stats().drops.count(DropReason::UnexpectedChunk), sent, "each comes back and is dropped");
+    assert_eq!(sent, 1 + u64::from(AssociationConfig::default().init_max_retransmits));
+    assert_eq!(end.stats().drops.count(PacketDropReason::UnexpectedChunk), sent, "each comes back and is dropped");
 }
 
 #[test]
@@ -333,13 +339,13 @@ fn b23_an_init_ack_that_cannot_be_or_comes_at_the_wrong_time() {
     for state in State::ALL.into_iter().filter(|state| !matches!(state, State::CookieWait | State::Closed)) {
         let mut victim = Victim::in_state(state);
         let datagram = packet(victim.tag, &[init_ack(&with_cookie(|_| {}))]);
-        victim.assert_drops(datagram, DropReason::UnexpectedChunk, &format!("{state:?}"));
+        victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &format!("{state:?}"));
     }
     let mut victim = Victim::in_state(State::CookieWait);
     let datagram = packet(victim.tag, &[raw(ChunkType::INIT_ACK, 0, &[0; 15])]);
-    victim.assert_drops(datagram, DropReason::Malformed, "cut");
+    victim.assert_drops(datagram, PacketDropReason::Malformed, "cut");
     let datagram = packet(victim.tag, &[init_ack(&with_cookie(|_| {})), raw(ChunkType::PAD, 0, &[])]);
-    victim.assert_drops(datagram, DropReason::WrongTag, "bundled");
+    victim.assert_drops(datagram, PacketDropReason::WrongTag, "bundled");
 }
 
 #[test]
@@ -348,13 +354,13 @@ fn b25_cookie_ack_twice_and_at_the_wrong_time() {
     for state in State::ALL.into_iter().filter(|state| !matches!(state, State::CookieEchoed | State::Closed)) {
         let mut victim = Victim::in_state(state);
         let datagram = packet(victim.tag, std::slice::from_ref(&ack));
-        victim.assert_drops(datagram.clone(), DropReason::UnexpectedChunk, &format!("{state:?}"));
-        victim.assert_drops(datagram, DropReason::UnexpectedChunk, &format!("{state:?} again"));
+        victim.assert_drops(datagram.clone(), PacketDropReason::UnexpectedChunk, &format!("{state:?}"));
+        victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &format!("{state:?} again"));
     }
     let mut victim = Victim::in_state(State::CookieEchoed);
     victim.send(&[ack.clone(), ack]);
-    assert!(matches!(victim.events[..], [Event::Connected]), "{:?}", victim.events);
-    assert_eq!(victim.drops(DropReason::UnexpectedChunk), 1);
+    assert!(matches!(victim.events[..], [AssociationEvent::Connected]), "{:?}", victim.events);
+    assert_eq!(victim.drops(PacketDropReason::UnexpectedChunk), 1);
 }
 
 #[test]
@@ -417,7 +423,11 @@ fn b28_an_offer_of_zero_checksums() {
         let mut datagram = packet(ack.initiate_tag, &[data(0, b"x")]).to_vec();
         datagram[8..12].fill(0);
         assert_eq!(service.deliver(stranger(), datagram.into()), Vec::<bytes::Bytes>::new());
-        assert_eq!(service.associations[&handle].stats().drops.count(DropReason::BadChecksum), 1, "method {method}");
+        assert_eq!(
+            service.associations[&handle].stats().drops.count(PacketDropReason::BadChecksum),
+            1,
+            "method {method}"
+        );
     }
 }
 
@@ -426,19 +436,19 @@ fn b24_a_cookie_behind_another_chunk() {
     let mut service = Service::new();
     let offer = service.offer(stranger());
     let behind = packet(offer.tag, &[data(0, b"too early"), cookie_echo(&offer.cookie)]);
-    service.assert_drops(stranger(), behind, DropReason::OutOfTheBlue, "DATA first");
+    service.assert_drops(stranger(), behind, PacketDropReason::OutOfTheBlue, "DATA first");
     let early = service.send(stranger(), offer.tag, &[data(0, b"too early")]);
     assert_eq!(kinds(&early), [ChunkType::ABORT], "DATA before the cookie is out of the blue");
     for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {
         let mut victim = Victim::in_state(state);
         let datagram = packet(victim.tag, &[raw(ChunkType::PAD, 0, &[]), cookie_echo(&offer.cookie)]);
-        victim.assert_drops(datagram, DropReason::UnexpectedChunk, &format!("{state:?}"));
+        victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &format!("{state:?}"));
     }
     // The order that the RFC wants: the cookie, then data.
     let sent = service.send(stranger(), offer.tag, &[cookie_echo(&offer.cookie), data(0, b"in time")]);
     assert_eq!(kinds(&sent), [ChunkType::COOKIE_ACK, ChunkType::SACK]);
     let message = service.events.iter().find_map(|(_, event)| match event {
-        Event::Message(message) => Some(message.payload.clone().into_bytes()),
+        AssociationEvent::Message(message) => Some(message.payload.clone().into_bytes()),
         _ => None,
     });
     assert_eq!(message.unwrap(), "in time");
@@ -451,7 +461,7 @@ fn b24_an_association_that_was_never_begun_takes_nothing_but_a_handshake() {
         if matches!(kind, ChunkType::INIT | ChunkType::COOKIE_ECHO) {
             continue;
         }
-        victim.assert_drops(packet(77, &[bytes]), DropReason::WrongTag, &format!("{kind:?}"));
+        victim.assert_drops(packet(77, &[bytes]), PacketDropReason::WrongTag, &format!("{kind:?}"));
     }
 }
 
@@ -471,7 +481,7 @@ fn k03_a_thousand_associations_with_the_same_ports_and_some_with_the_same_tag() 
         let text = format!("message of {index}");
         service.send(*peer, offer.tag, &[data(0, text.as_bytes())]);
         let (at, event) = service.events.pop().unwrap();
-        let Event::Message(message) = event else { panic!("{event:?}") };
+        let AssociationEvent::Message(message) = event else { panic!("{event:?}") };
         assert_eq!((at, &message.payload.into_bytes()[..]), (*handle, text.as_bytes()));
         assert!(service.events.is_empty());
         // Its neighbour's tag is not its own.
@@ -503,7 +513,7 @@ fn k12_more_peers_than_an_endpoint_or_an_address_may_have() {
     }
     assert_eq!(service.endpoint.len(), 10);
     refused(&mut service, at(100, 1000));
-    assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 3);
+    assert_eq!(service.endpoint.drops().count(PacketDropReason::LimitReached), 3);
     assert!(service.endpoint.connect(service.now, at(101, 1)).is_err());
     assert_eq!(service.endpoint.len(), 10);
 }
@@ -552,5 +562,5 @@ fn k13_a_flood_of_bad_packets_is_counted_and_keeps_no_memory() {
     assert_eq!(kept.count_total, 0, "and nothing is even allocated");
     drop(owned_twice);
     let (_, association) = service.associations.iter().next().unwrap();
-    assert_eq!(association.stats().drops.count(DropReason::WrongTag), 10_000);
+    assert_eq!(association.stats().drops.count(PacketDropReason::WrongTag), 10_000);
 }

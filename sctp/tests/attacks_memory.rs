@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use narrowboat_sctp::wire::ChunkType;
 use narrowboat_sctp::{
-    Config, Ecn, Event, Message, Ppid, Reliability, SendError, SendOptions, Ssn, State, StreamId, Tsn,
+    AssociationConfig, AssociationEvent, Ecn, Ppid, ReceivedMessage, Reliability, SendMessageError, SendOptions, Ssn,
+    State, StreamId, Tsn,
 };
 use victim::{DataChunk, MS, PEER_TSN, SECOND, Victim, chunk, chunks_of, packet, peer_init_with, raw, sack};
 
@@ -31,7 +32,7 @@ const RELIABLE: SendOptions = SendOptions {
 /// An association whose heap is counted from the time when it was established on.
 struct Counted {
     victim: Victim,
-    config: Config,
+    config: AssociationConfig,
     held: i64,
     /// Blocks of memory that are held.
     blocks: i64,
@@ -40,11 +41,11 @@ struct Counted {
     /// Chunks that it has sent first, and those of them that were acknowledged.
     sent: u32,
     buffer: Vec<u8>,
-    unread: VecDeque<Message>,
+    unread: VecDeque<ReceivedMessage>,
 }
 
 impl Counted {
-    fn new(config: Config) -> Self {
+    fn new(config: AssociationConfig) -> Self {
         // The peer takes as many streams as there can be.
         let mut victim = Victim::with_config(State::CookieWait, config.clone());
         let ack = peer_init_with(|init| {
@@ -69,7 +70,7 @@ impl Counted {
         result.unwrap()
     }
 
-    fn send(&mut self, stream: StreamId, len: usize, options: SendOptions) -> Result<(), SendError> {
+    fn send(&mut self, stream: StreamId, len: usize, options: SendOptions) -> Result<(), SendMessageError> {
         self.count(|own| {
             let payload = Bytes::from(vec![7; len]);
             own.victim.association.send(own.victim.now, stream, Ppid(53), payload, options)
@@ -105,7 +106,7 @@ impl Counted {
     fn poll(&mut self) {
         while let Some(event) = self.count(|own| own.victim.association.poll_event()) {
             match event {
-                Event::Message(message) => {
+                AssociationEvent::Message(message) => {
                     // Outside of `count`: the queue is the test's.
                     self.unread.push_back(message);
                 }
@@ -179,8 +180,13 @@ impl Counted {
     }
 }
 
-fn small() -> Config {
-    Config { send_buffer: 4 << 20, stream_send_buffer: 1 << 20, receive_window: 1 << 20, ..Config::default() }
+fn small() -> AssociationConfig {
+    AssociationConfig {
+        send_buffer: 4 << 20,
+        stream_send_buffer: 1 << 20,
+        receive_window: 1 << 20,
+        ..AssociationConfig::default()
+    }
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn e20_messages_of_a_byte_that_fill_the_send_buffer() {
 #[test]
 fn e12_a_window_of_four_gigabytes() {
     for len in [1, 100, 1_100, 10_000] {
-        let config = Config { send_buffer: 1 << 20, stream_send_buffer: 512 << 10, ..small() };
+        let config = AssociationConfig { send_buffer: 1 << 20, stream_send_buffer: 512 << 10, ..small() };
         let mut counted = Counted::new(config);
         let mut acked = 0;
         for round in 0..40 {
@@ -285,7 +291,7 @@ fn f11_what_is_given_up_counts_as_long_as_the_peer_keeps_it_outstanding() {
         for _ in 0..16 {
             match counted.send(1, 1, options) {
                 Ok(()) => accepted += 1,
-                Err(SendError::Full) => refused += 1,
+                Err(SendMessageError::Full) => refused += 1,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -311,7 +317,7 @@ fn f11_what_is_given_up_counts_as_long_as_the_peer_keeps_it_outstanding() {
     // Each is charged 353 bytes until it is acknowledged or skipped.
     let fit = small().send_buffer / 353;
     assert!(accepted <= fit + fit / 100 && accepted > fit / 2, "{accepted} accepted of {fit} that fit");
-    assert_eq!(counted.send(1, 1, options), Err(SendError::Full));
+    assert_eq!(counted.send(1, 1, options), Err(SendMessageError::Full));
     // The peer moves on, and there is room again.
     counted.acknowledge(counted.sent, 1 << 30, &[]);
     counted.poll();
@@ -322,7 +328,7 @@ fn f11_what_is_given_up_counts_as_long_as_the_peer_keeps_it_outstanding() {
 
 #[test]
 fn b26_every_stream_in_use_counts_and_is_given_back() {
-    let mut counted = Counted::new(Config::default());
+    let mut counted = Counted::new(AssociationConfig::default());
     let streams = counted.victim.association.outbound_streams();
     let mut used = 0;
     for stream in 0..streams {
@@ -368,7 +374,7 @@ impl Flood {
 
     /// Sends so many chunks, whatever the window says, and returns what the association holds in the end.
     fn run(&self, count: u32, check: impl Fn(&Counted, &str)) -> Counted {
-        let mut counted = Counted::new(Config { receive_window: 512 << 10, ..small() });
+        let mut counted = Counted::new(AssociationConfig { receive_window: 512 << 10, ..small() });
         for n in 0..count {
             let mut chunks = vec![self.chunk(n)];
             if self.padding > 0 {

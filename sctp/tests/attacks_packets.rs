@@ -6,7 +6,7 @@ mod victim;
 use std::net::SocketAddr;
 
 use narrowboat_sctp::wire::{self, Cause, ChunkType, Chunks, Init, PacketHeader, ParameterType, Parameters};
-use narrowboat_sctp::{CloseReason, Config, DropReason, State, Violation};
+use narrowboat_sctp::{AssociationConfig, CloseReason, PacketDropReason, State, Violation};
 use victim::cost::steps;
 use victim::service::Service;
 use victim::{
@@ -23,8 +23,8 @@ fn a01_a_datagram_without_a_header_or_without_a_chunk() {
     let (mut victim, mut service) = (Victim::in_state(State::Established), Service::new());
     let whole = packet(victim.tag, &[data(0, b"x")]);
     for len in 0..16 {
-        victim.assert_drops(whole.slice(..len), DropReason::BadPacket, &format!("{len} bytes"));
-        service.assert_drops(stranger(), whole.slice(..len), DropReason::BadPacket, &format!("{len} bytes"));
+        victim.assert_drops(whole.slice(..len), PacketDropReason::BadPacket, &format!("{len} bytes"));
+        service.assert_drops(stranger(), whole.slice(..len), PacketDropReason::BadPacket, &format!("{len} bytes"));
     }
     victim.deliver(whole);
     assert_eq!(victim.messages(), [b"x"]);
@@ -38,10 +38,11 @@ fn a02_a_packet_with_any_one_bit_flipped() {
         for bit in 0..whole.len() * 8 {
             let mut flipped = whole.to_vec();
             flipped[bit / 8] ^= 0x80 >> (bit % 8);
-            let reason = if bit < 32 { DropReason::WrongPorts } else { DropReason::BadChecksum };
+            let reason = if bit < 32 { PacketDropReason::WrongPorts } else { PacketDropReason::BadChecksum };
             victim.assert_drops(flipped.clone().into(), reason, &format!("bit {bit}"));
             // To an endpoint, another source port is another peer.
-            let reason = if (16..32).contains(&bit) { DropReason::WrongPorts } else { DropReason::BadChecksum };
+            let reason =
+                if (16..32).contains(&bit) { PacketDropReason::WrongPorts } else { PacketDropReason::BadChecksum };
             service.assert_drops(stranger(), flipped.into(), reason, &format!("bit {bit}"));
         }
     }
@@ -53,11 +54,11 @@ fn a03_a_checksum_of_zero_that_nobody_negotiated() {
         let mut victim = Victim::in_state(state);
         let mut datagram = packet(victim.tag, &[data(0, b"x")]).to_vec();
         datagram[8..12].fill(0);
-        victim.assert_drops(datagram.into(), DropReason::BadChecksum, &format!("{state:?}"));
+        victim.assert_drops(datagram.into(), PacketDropReason::BadChecksum, &format!("{state:?}"));
     }
     let mut datagram = packet(0, &[init(&peer_init())]).to_vec();
     datagram[8..12].fill(0);
-    Service::new().assert_drops(stranger(), datagram.into(), DropReason::BadChecksum, "INIT");
+    Service::new().assert_drops(stranger(), datagram.into(), PacketDropReason::BadChecksum, "INIT");
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn a07_each_chunk_one_byte_short_and_one_byte_long() {
                     assert_eq!(victim.association.state(), state, "{what}");
                 }
                 if len < 4 && state != State::Closed {
-                    assert_eq!((victim.drops(DropReason::BadChunkLength), &sent[..]), (1, &[][..]), "{what}");
+                    assert_eq!((victim.drops(PacketDropReason::BadChunkLength), &sent[..]), (1, &[][..]), "{what}");
                 }
             }
         }
@@ -108,7 +109,7 @@ fn a09_an_unknown_chunk_of_each_class_first_in_the_middle_and_last() {
             let expected: &[&[u8]] = &[b"first", b"second"];
             let count = if goes_on { 2 } else { position };
             assert_eq!(victim.messages(), expected[..count], "type {kind} at {position}");
-            assert_eq!(victim.drops(DropReason::UnknownChunk), 1);
+            assert_eq!(victim.drops(PacketDropReason::UnknownChunk), 1);
             let errors: Vec<_> = sent.iter().filter(|chunk| chunk.kind == ChunkType::ERROR).collect();
             assert_eq!(errors.len(), usize::from(reports), "type {kind} at {position}");
             for error in errors {
@@ -143,7 +144,7 @@ fn a10_an_unknown_parameter_of_each_class_and_two_hundred_of_them() {
     let many = [0xFE, 0x42, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16].repeat(200);
     let answers = Service::new().deliver(stranger(), packet(0, &[with(&many)]));
     assert_eq!(answers.len(), 1);
-    assert!(answers[0].len() <= Config::default().mtu, "{} bytes", answers[0].len());
+    assert!(answers[0].len() <= AssociationConfig::default().mtu, "{} bytes", answers[0].len());
     let ack = Chunks::new(&answers[0]).next().unwrap().unwrap();
     let ack = Init::decode(ack.value_in(&answers[0])).unwrap();
     assert!(ack.cookie.is_some(), "what does not fit is left out, the cookie is not");
@@ -155,12 +156,12 @@ fn a11_something_to_be_sent_back_that_is_larger_than_a_packet() {
     let info = [&[0, 1, 0xEA, 0x64], &vec![7; 60_000][..]].concat();
     let sent = victim.send(&[raw(ChunkType::HEARTBEAT, 0, &info)]);
     assert_eq!(sent, [], "no HEARTBEAT ACK is better than half of one");
-    assert_eq!(victim.drops(DropReason::AnswerLimit), 1);
+    assert_eq!(victim.drops(PacketDropReason::AnswerLimit), 1);
     let unknown = raw(ChunkType(0xFE), 0, &[7; 60_000]);
     victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, packet(victim.tag, &[unknown]));
     let packets = victim.poll_packets();
     assert_eq!(packets.len(), 1);
-    assert!(packets[0].len() <= Config::default().mtu);
+    assert!(packets[0].len() <= AssociationConfig::default().mtu);
     assert_eq!(victim::chunks_of(&packets[0])[0].causes(), [6]);
     assert_eq!(victim.association.state(), State::Established);
 }
@@ -185,7 +186,7 @@ fn a12_a_packet_of_very_many_chunks() {
         victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, packet(victim.tag, &chunks));
         let packets = victim.poll_packets();
         assert!(packets.len() <= 1, "{name}: {} packets", packets.len());
-        assert!(packets.iter().all(|packet| packet.len() <= Config::default().mtu), "{name}");
+        assert!(packets.iter().all(|packet| packet.len() <= AssociationConfig::default().mtu), "{name}");
         assert_eq!(victim.association.state(), State::Established, "{name}");
     }
     let mut victim = Victim::in_state(State::Established);
@@ -234,10 +235,10 @@ fn a16_port_zero_and_ports_of_someone_else() {
     let (peer, _) = service.establish(stranger());
     let answered = service.associations[&peer].stats().packets_received;
     for (source_port, destination_port, reason) in [
-        (0, PORT, DropReason::BadPacket),
-        (PORT, 0, DropReason::BadPacket),
-        (0, 0, DropReason::BadPacket),
-        (PORT, PORT + 1, DropReason::WrongPorts),
+        (0, PORT, PacketDropReason::BadPacket),
+        (PORT, 0, PacketDropReason::BadPacket),
+        (0, 0, PacketDropReason::BadPacket),
+        (PORT, PORT + 1, PacketDropReason::WrongPorts),
     ] {
         let header = PacketHeader { source_port, destination_port, verification_tag: victim.tag };
         let datagram = packet_with(header, &[data(0, b"x")]);
@@ -247,7 +248,7 @@ fn a16_port_zero_and_ports_of_someone_else() {
     // From another SCTP port of the same address: not that peer's, so out of the blue.
     let header = PacketHeader { source_port: PORT + 1, destination_port: PORT, verification_tag: 77 };
     let datagram = packet_with(header, &[chunk(|out| data_chunk(0, narrowboat_sctp::Ssn(0)).encode(b"x", out))]);
-    victim.assert_drops(datagram.clone(), DropReason::WrongPorts, "another source port");
+    victim.assert_drops(datagram.clone(), PacketDropReason::WrongPorts, "another source port");
     let answers = service.deliver(stranger(), datagram);
     assert_eq!(victim::chunks_of(&answers[0])[0].kind, ChunkType::ABORT);
     assert_eq!(PacketHeader::decode(&answers[0]).unwrap().destination_port, PORT + 1);

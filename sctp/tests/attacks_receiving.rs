@@ -4,7 +4,7 @@
 mod victim;
 
 use narrowboat_sctp::wire::{ChunkType as C, ForwardTsn};
-use narrowboat_sctp::{Config, Ecn, Ppid, Ssn, State, Tsn};
+use narrowboat_sctp::{AssociationConfig, Ecn, Ppid, Ssn, State, Tsn};
 use victim::cost::steps;
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};
 
@@ -47,7 +47,7 @@ impl Cost {
             victim.association.handle_datagram(now, Ecn::NotCe, datagram);
             if is_read {
                 while let Some(event) = victim.association.poll_event() {
-                    if let narrowboat_sctp::Event::Message(message) = event {
+                    if let narrowboat_sctp::AssociationEvent::Message(message) = event {
                         victim.association.release(now, message.credit);
                     }
                 }
@@ -104,7 +104,7 @@ fn d16_a_byte_in_each_packet_with_the_i_bit_costs_the_same_whatever_came_before(
     cost.assert_within(1, 4, "duplicates");
 
     // Nobody reads, and the window is full.
-    let config = Config { receive_window: 64 << 10, ..Config::default() };
+    let config = AssociationConfig { receive_window: 64 << 10, ..AssociationConfig::default() };
     let (mut victim, mut cost) = (Victim::with_config(State::Established, config), Cost::default());
     (0..20_000).for_each(|n| cost.deliver(&mut victim, false, &[byte(n, "BE")]));
     assert!(victim.association.stats().data_chunks_received < 1_000, "the window was never full");

@@ -6,8 +6,8 @@ mod victim;
 
 use narrowboat_sctp::wire::{ChunkType as C, ForwardTsn, Reconfig, ReconfigParameter, ReconfigWriter, ResetResult};
 use narrowboat_sctp::{
-    CloseReason, Config, DropReason, Event, RequestSn, SendError, SendOptions, Ssn, State, StreamId, Streams, Tsn,
-    Violation,
+    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, RequestSn, SendMessageError, SendOptions, Ssn,
+    State, StreamId, Streams, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
 use victim::{DataChunk, MS, PEER_TSN, SECOND, Sent, Victim, chunk, data, data_chunk, packet, sack};
@@ -60,7 +60,7 @@ fn requests(sent: &[Sent]) -> Vec<(RequestSn, Vec<StreamId>)> {
 fn incoming(victim: &Victim) -> Vec<&Streams> {
     let mut told = Vec::new();
     for event in &victim.events {
-        if let Event::IncomingReset(streams) = event {
+        if let AssociationEvent::IncomingStreamsReset(streams) = event {
             told.push(streams);
         }
     }
@@ -68,8 +68,8 @@ fn incoming(victim: &Victim) -> Vec<&Streams> {
 }
 
 fn outgoing(victim: &Victim) -> Vec<StreamId> {
-    let performed = |event: &Event| match event {
-        Event::OutgoingReset(stream) => Some(*stream),
+    let performed = |event: &AssociationEvent| match event {
+        AssociationEvent::OutgoingStreamReset(stream) => Some(*stream),
         _ => None,
     };
     victim.events.iter().filter_map(performed).collect()
@@ -146,7 +146,7 @@ fn g05_a_peer_that_answers_in_progress_for_ever() {
     assert_eq!(asked, 9, "ten answers with the first");
     assert_eq!(aborts, 1, "the peer is told");
     assert_eq!(victim.closed(), Some(CloseReason::ResetRefused(ResetResult::InProgress)));
-    assert!(victim.now - start >= Config::default().reset_timeout);
+    assert!(victim.now - start >= AssociationConfig::default().reset_timeout);
 
     // A peer that lacks data may say so for as long as it likes.
     let mut victim = Victim::in_state(State::Established);
@@ -182,7 +182,8 @@ fn a_request_that_nobody_answers_is_repeated_for_as_long_as_the_association_last
 
 #[test]
 fn a_request_that_is_never_answered_counts_against_the_peer() {
-    let config = Config { heartbeat_interval: None, association_max_retransmits: 3, ..Config::default() };
+    let config =
+        AssociationConfig { heartbeat_interval: None, association_max_retransmits: 3, ..AssociationConfig::default() };
     let mut victim = Victim::with_config(State::Established, config);
     victim.association.reset_streams(victim.now, &[1]).unwrap();
     victim.poll();
@@ -196,7 +197,7 @@ fn g06_both_ends_reset_a_stream_at_once() {
     // Any of the first six packets lost, delayed or repeated.
     for verdict in [Verdict::Pass, Verdict::Drop, Verdict::Delay(35 * MS), Verdict::Repeat(5 * MS)] {
         for mask in 0..64_u32 {
-            let mut pair = Pair::connected(Config::default());
+            let mut pair = Pair::connected(AssociationConfig::default());
             for end in 0..2 {
                 pair.send(end, 1, "x");
             }
@@ -211,9 +212,12 @@ fn g06_both_ends_reset_a_stream_at_once() {
             }
             pair.run_for(40 * SECOND);
             for end in 0..2 {
-                let of = |wanted: fn(&Event) -> bool| pair.events[end].iter().filter(|event| wanted(event)).count();
-                let performed = of(|event| matches!(event, Event::OutgoingReset(1)));
-                let heard = of(|event| matches!(event, Event::IncomingReset(streams) if streams.contains(1)));
+                let of = |wanted: fn(&AssociationEvent) -> bool| {
+                    pair.events[end].iter().filter(|event| wanted(event)).count()
+                };
+                let performed = of(|event| matches!(event, AssociationEvent::OutgoingStreamReset(1)));
+                let heard =
+                    of(|event| matches!(event, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(1)));
                 assert_eq!((performed, heard), (1, 1), "{verdict:?} {mask:#08b}, end {end}: {:?}", pair.events[end]);
             }
             for end in 0..2 {
@@ -232,12 +236,12 @@ fn g07_an_answer_to_nothing_with_a_wrong_number_or_twice() {
         let mut victim = Victim::in_state(State::Established);
         let number = RequestSn(victim.tsn.0);
         let datagram = packet(victim.tag, &[answer(number, result)]);
-        victim.assert_drops(datagram, DropReason::BadReconfig, &format!("{result:?} to nothing"));
+        victim.assert_drops(datagram, PacketDropReason::BadReconfig, &format!("{result:?} to nothing"));
 
         let (mut victim, number) = asking(1);
         for wrong in [1, u32::MAX, 1 << 31, 1000] {
             let datagram = packet(victim.tag, &[answer(RequestSn(number.0.wrapping_add(wrong)), result)]);
-            victim.assert_drops(datagram, DropReason::BadReconfig, &format!("{result:?}, {wrong} off"));
+            victim.assert_drops(datagram, PacketDropReason::BadReconfig, &format!("{result:?}, {wrong} off"));
         }
         assert!(victim.association.is_resetting(1));
     }
@@ -247,7 +251,7 @@ fn g07_an_answer_to_nothing_with_a_wrong_number_or_twice() {
     victim.events.clear();
     for result in results {
         let datagram = packet(victim.tag, &[answer(number, result)]);
-        victim.assert_drops(datagram, DropReason::BadReconfig, &format!("{result:?} after the end"));
+        victim.assert_drops(datagram, PacketDropReason::BadReconfig, &format!("{result:?} after the end"));
     }
 }
 
@@ -319,7 +323,7 @@ fn g09_requests_to_add_streams_or_to_reset_every_number() {
     }
 
     // Up to the limit that is configured the peer gets what it asks for, once for each request.
-    let config = Config { inbound_streams: 2000, ..Config::default() };
+    let config = AssociationConfig { inbound_streams: 2000, ..AssociationConfig::default() };
     let mut victim = Victim::with_config(State::Established, config);
     let agreed = victim.association.inbound_streams();
     assert!(agreed < 2000, "{agreed}");
@@ -379,9 +383,9 @@ fn g11_a_stream_is_refused_until_its_reset_has_ended() {
     let send = |victim: &mut Victim| {
         victim.association.send(victim.now, 1, narrowboat_sctp::Ppid(53), "new".into(), SendOptions::default())
     };
-    assert_eq!(send(&mut victim), Err(SendError::Resetting(1)));
+    assert_eq!(send(&mut victim), Err(SendMessageError::Resetting(1)));
     victim.send(&[answer(number, ResetResult::InProgress)]);
-    assert_eq!(send(&mut victim), Err(SendError::Resetting(1)));
+    assert_eq!(send(&mut victim), Err(SendMessageError::Resetting(1)));
     victim.send(&[answer(number, ResetResult::Performed)]);
     assert_eq!(send(&mut victim), Ok(()));
     let sent = victim.poll();

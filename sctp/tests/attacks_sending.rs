@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, ChunkType as C};
 use narrowboat_sctp::{
-    CloseReason, Config, DropReason, Ecn, Event, Ppid, Reliability, SendError, SendOptions, State, Tsn, Violation,
+    AssociationConfig, AssociationEvent, CloseReason, Ecn, PacketDropReason, Ppid, Reliability, SendMessageError,
+    SendOptions, State, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
 use victim::cost::steps;
@@ -55,12 +56,12 @@ fn e02_a_gap_block_beyond_what_was_sent() {
     for blocks in [&[(2, 11)][..], &[(2, 2), (11, 11)], &[(2, 65_535)], &[(65_535, 65_535)], &[(20_000, 40_000)]] {
         let mut victim = with_outstanding(10);
         let datagram = packet(victim.tag, &[sack(nothing_acked(&victim), 1 << 20, blocks)]);
-        victim.assert_drops(datagram, DropReason::BadSack, &format!("{blocks:?}"));
+        victim.assert_drops(datagram, PacketDropReason::BadSack, &format!("{blocks:?}"));
     }
     let mut victim = with_outstanding(10);
     let sent = victim.send(&[sack(nothing_acked(&victim), 1 << 20, &[(2, 10)])]);
     assert_eq!(
-        (kinds(&sent), victim.drops(DropReason::BadSack)),
+        (kinds(&sent), victim.drops(PacketDropReason::BadSack)),
         (vec![C::DATA], 0),
         "the last one sent is no offence"
     );
@@ -72,7 +73,7 @@ fn e03_a_cumulative_tsn_ack_that_goes_back() {
     victim.send(&[sack(tsn(&victim, 5), 1 << 20, &[])]);
     for back in [1, 2, 6, 7, 1000, 1 << 30, (1 << 31) - 1] {
         let datagram = packet(victim.tag, &[sack(tsn(&victim, 5_u32.wrapping_sub(back)), 7, &[(1, 1)])]);
-        victim.assert_drops(datagram, DropReason::BadSack, &format!("{back} back"));
+        victim.assert_drops(datagram, PacketDropReason::BadSack, &format!("{back} back"));
     }
 }
 
@@ -93,13 +94,18 @@ fn e04_gap_blocks_that_cannot_be() {
     for blocks in bad {
         let mut victim = with_outstanding(10);
         let datagram = packet(victim.tag, &[sack(nothing_acked(&victim), 1 << 20, blocks)]);
-        victim.assert_drops(datagram, DropReason::BadSack, &format!("{blocks:?}"));
+        victim.assert_drops(datagram, PacketDropReason::BadSack, &format!("{blocks:?}"));
     }
 }
 
 /// An association whose congestion window has room for many chunks of a byte.
 fn with_window_for(count: usize) -> Victim {
-    let config = Config { mtu: 60_000, send_buffer: 64 << 20, stream_send_buffer: 64 << 20, ..Config::default() };
+    let config = AssociationConfig {
+        mtu: 60_000,
+        send_buffer: 64 << 20,
+        stream_send_buffer: 64 << 20,
+        ..AssociationConfig::default()
+    };
     let mut victim = Victim::with_config(State::Established, config);
     let mut acked = 0;
     while victim.association.stats().cwnd < 24 * count + 60_000 {
@@ -141,7 +147,7 @@ fn e05_sacks_of_thousands_of_blocks_cost_in_proportion() {
         assert!(blocks < 5000 || datagram.len() > 4 * 5000);
         // What is new costs once; after that it is the same again, a thousand times a second.
         victim.deliver(datagram.clone());
-        assert_eq!(victim.drops(DropReason::BadSack), 0);
+        assert_eq!(victim.drops(PacketDropReason::BadSack), 0);
         let cost = steps(|| victim.association.handle_datagram(victim.now, Ecn::NotCe, datagram.clone()));
         assert_eq!(victim.association.state(), State::Established);
         cost
@@ -229,7 +235,7 @@ fn e06_taking_back_a_large_window_again_and_again_costs_no_more_than_what_was_ac
             }
         }
     });
-    assert_eq!((victim.association.state(), victim.drops(DropReason::BadSack)), (State::Established, 0));
+    assert_eq!((victim.association.state(), victim.drops(PacketDropReason::BadSack)), (State::Established, 0));
     assert_eq!(cost > 0, cfg!(debug_assertions));
     assert!(cost < 200_000, "{cost} steps for {ROUNDS} times");
 }
@@ -327,7 +333,7 @@ fn e09_a_closed_window_is_probed_ever_more_rarely_for_an_hour() {
     }
     assert_eq!(victim.association.state(), State::Established, "an hour later: {:?}", victim.events);
     let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    assert!(longest >= Config::default().rto_max, "probes come every {longest:?}");
+    assert!(longest >= AssociationConfig::default().rto_max, "probes come every {longest:?}");
     assert!((300..800).contains(&probes), "{probes} probes in an hour");
     // The window opens, and all of it leaves.
     let sent = victim.send(&[sack(tsn(&victim, 0), 1 << 20, &[])]);
@@ -391,7 +397,7 @@ fn e13_acknowledgements_in_slices_and_the_same_one_many_times() {
 
 /// Sends some messages over a link that loses what the rule says, by the time in milliseconds and the packet's length.
 fn under(messages: u8, mut rule: impl FnMut(u64, usize) -> bool + 'static) -> Pair {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.rule = Box::new(move |packet| {
         let is_lost = rule(u64::try_from(packet.at.as_millis()).unwrap(), packet.bytes.len());
         if is_lost { Verdict::Drop } else { Verdict::Pass }
@@ -416,10 +422,12 @@ fn e14_losses_of_half_of_all_for_seconds_and_for_ever() {
     for rule in [(|_, _| true) as fn(u64, usize) -> bool, |_, len| len > 1000] {
         let mut pair = under(60, rule);
         pair.run_for(300 * SECOND);
-        let closed = pair.events[0].iter().filter(|event| matches!(event, Event::Closed(CloseReason::PeerUnreachable)));
+        let closed = pair.events[0]
+            .iter()
+            .filter(|event| matches!(event, AssociationEvent::Closed(CloseReason::PeerUnreachable)));
         assert_eq!(closed.count(), 1, "{:?}", pair.events[0].last());
         let refused = pair.ends[0].send(pair.now, 1, Ppid(53), "more".into(), SendOptions::default());
-        assert_eq!(refused, Err(SendError::Closed));
+        assert_eq!(refused, Err(SendMessageError::Closed));
     }
 }
 
@@ -436,9 +444,9 @@ fn e15_a_flood_of_heartbeats() {
         assert_eq!(kinds(&sent), [C::HEARTBEAT_ACK], "one answer a packet");
         assert_eq!(sent[0].value[..], [0, 1, 0, 8, round, 89, 0, 0], "to the last one, word for word");
     }
-    assert_eq!(victim.drops(DropReason::AnswerLimit), 8900);
+    assert_eq!(victim.drops(PacketDropReason::AnswerLimit), 8900);
     // As large as fits, and larger.
-    let fits = Config::default().mtu - 12 - 4 - 4;
+    let fits = AssociationConfig::default().mtu - 12 - 4 - 4;
     for (len, answers) in [(fits - 52, 1), (fits + 1, 0), (60_000, 0)] {
         let sent = victim.send(&[heartbeat(&vec![7; len])]);
         assert_eq!(sent.len(), answers, "{len} bytes");
@@ -467,7 +475,7 @@ fn e16_heartbeat_acks_forged_cut_and_old() {
         ("empty", &[]),
     ] {
         let datagram = packet(victim.tag, &[raw(C::HEARTBEAT_ACK, 0, value)]);
-        victim.assert_drops(datagram, DropReason::BadHeartbeatAck, what);
+        victim.assert_drops(datagram, PacketDropReason::BadHeartbeatAck, what);
         assert_eq!(victim.association.poll_timeout(), timeout, "{what}");
         assert_eq!(victim.association.stats().srtt, Some(before), "{what}");
     }
@@ -476,7 +484,7 @@ fn e16_heartbeat_acks_forged_cut_and_old() {
     let srtt = victim.association.stats().srtt.unwrap();
     assert!(srtt.abs_diff(before * 7 / 8 + 240 * MS / 8) <= MS / 8, "asked 240 ms ago: {srtt:?}");
     let datagram = packet(victim.tag, &[raw(C::HEARTBEAT_ACK, 0, &right)]);
-    victim.assert_drops(datagram, DropReason::BadHeartbeatAck, "the right one once more");
+    victim.assert_drops(datagram, PacketDropReason::BadHeartbeatAck, "the right one once more");
 
     // A peer that answers each HEARTBEAT wrongly is as good as none.
     let mut victim = Victim::in_state(State::Established);
@@ -516,7 +524,7 @@ fn e17_no_round_trip_time_is_taken_from_what_was_sent_twice() {
 
 #[test]
 fn e19_one_stream_that_does_not_move() {
-    let config = Config { stream_send_buffer: 10_000, send_buffer: 100_000, ..Config::default() };
+    let config = AssociationConfig { stream_send_buffer: 10_000, send_buffer: 100_000, ..AssociationConfig::default() };
     let mut victim = Victim::with_config(State::Established, config);
     victim.message(9, b"x");
     victim.send(&[sack(tsn(&victim, 0), 0, &[])]);
@@ -526,21 +534,21 @@ fn e19_one_stream_that_does_not_move() {
     let accepted = (0..100).take_while(|_| send(&mut victim, 1).is_ok()).count();
     // Each counts with its overhead.
     assert_eq!(accepted, 10_000_usize.div_ceil(1000 + 352));
-    assert_eq!(send(&mut victim, 1), Err(SendError::Full));
+    assert_eq!(send(&mut victim, 1), Err(SendMessageError::Full));
     // The first leaves as the probe of the closed window, a time-out later; another takes its place.
     assert_eq!(kinds(&victim.poll()), []);
     assert_eq!(kinds(&victim.pass(500 * MS)), [C::DATA]);
-    assert_eq!([send(&mut victim, 1), send(&mut victim, 1)], [Ok(()), Err(SendError::Full)]);
+    assert_eq!([send(&mut victim, 1), send(&mut victim, 1)], [Ok(()), Err(SendMessageError::Full)]);
     victim.events.clear();
     victim.poll();
-    let is_writable = |event: &Event| matches!(event, Event::Writable);
+    let is_writable = |event: &AssociationEvent| matches!(event, AssociationEvent::Writable);
     assert!(!victim.events.iter().any(is_writable), "there is no room on that stream");
     // What ends a stream is accepted all the same, and charged.
     let (before, last) =
         (victim.association.memory_charged(), SendOptions { exceeds_limits: true, ..SendOptions::default() });
     assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));
     assert!(victim.association.memory_charged() > before + 300);
-    assert_eq!(send(&mut victim, 1), Err(SendError::Full));
+    assert_eq!(send(&mut victim, 1), Err(SendMessageError::Full));
     for stream in 2..10 {
         assert_eq!(send(&mut victim, stream), Ok(()), "stream {stream}");
     }

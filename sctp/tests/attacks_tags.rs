@@ -7,7 +7,7 @@ mod victim;
 use std::net::SocketAddr;
 
 use narrowboat_sctp::wire::{self, Cause, ChunkType, PacketHeader, T_BIT};
-use narrowboat_sctp::{CloseReason, DropReason, EndpointConfig, State};
+use narrowboat_sctp::{CloseReason, EndpointConfig, PacketDropReason, State};
 use victim::service::Service;
 use victim::{
     PEER_COOKIE, PEER_TAG, PORT, SECOND, Victim, chunk, cookie_echo, data, error, init, kinds, one_of_each, packet,
@@ -41,7 +41,8 @@ fn c01_every_chunk_with_a_wrong_tag_in_every_state() {
                 assert_eq!(victim.association.poll_timeout(), Victim::timeout(&before), "{what}");
                 continue;
             }
-            let reason = if kind == ChunkType::COOKIE_ECHO { DropReason::BadCookie } else { DropReason::WrongTag };
+            let reason =
+                if kind == ChunkType::COOKIE_ECHO { PacketDropReason::BadCookie } else { PacketDropReason::WrongTag };
             victim.assert_drops(datagram, reason, &what);
         }
     }
@@ -63,7 +64,7 @@ fn c01_every_chunk_with_a_wrong_tag_in_every_state() {
         assert_eq!(kinds(&sent), expected, "{kind:?}");
         assert!(sent.iter().all(|chunk| (chunk.tag, chunk.flags) == (WRONG, T_BIT)), "{kind:?}: {sent:?}");
         assert_eq!(victim.events.len(), 0);
-        assert_eq!(victim.drops(DropReason::Closed), 1);
+        assert_eq!(victim.drops(PacketDropReason::Closed), 1);
     }
 }
 
@@ -77,10 +78,10 @@ fn c01_the_tag_of_an_init_is_zero_and_of_nothing_else() {
             let mut victim = Victim::in_state(state);
             let is_in_handshake = matches!(state, State::CookieWait | State::CookieEchoed);
             let reason = match kind {
-                ChunkType::COOKIE_ECHO => DropReason::BadCookie,
+                ChunkType::COOKIE_ECHO => PacketDropReason::BadCookie,
                 // Without a tag there is nothing to reflect either.
-                ChunkType::SHUTDOWN_ACK if is_in_handshake => DropReason::OutOfTheBlue,
-                _ => DropReason::WrongTag,
+                ChunkType::SHUTDOWN_ACK if is_in_handshake => PacketDropReason::OutOfTheBlue,
+                _ => PacketDropReason::WrongTag,
             };
             victim.assert_drops(packet(0, &[bytes]), reason, &format!("{kind:?} in {state:?}"));
         }
@@ -96,7 +97,7 @@ fn c02_of_the_tags_of_an_abort_two_forms_are_believed_and_a_million_others_are_n
             let what = format!("tag {verification_tag:#x}, flags {flags} in {state:?}");
             Victim::in_state(state).assert_drops(
                 packet(verification_tag, &[abort(flags)]),
-                DropReason::WrongTag,
+                PacketDropReason::WrongTag,
                 &what,
             );
         }
@@ -112,7 +113,11 @@ fn c02_of_the_tags_of_an_abort_two_forms_are_believed_and_a_million_others_are_n
         }
     }
     // In COOKIE-WAIT the peer has no tag yet, which is not tag 0.
-    Victim::in_state(State::CookieWait).assert_drops(packet(0, &[abort(T_BIT)]), DropReason::WrongTag, "no tag yet");
+    Victim::in_state(State::CookieWait).assert_drops(
+        packet(0, &[abort(T_BIT)]),
+        PacketDropReason::WrongTag,
+        "no tag yet",
+    );
 
     let mut victim = Victim::in_state(State::Established);
     let mut random = 0x1234_5678_9ABC_DEF1_u64;
@@ -130,7 +135,7 @@ fn c02_of_the_tags_of_an_abort_two_forms_are_believed_and_a_million_others_are_n
         let copy = bytes::Bytes::copy_from_slice(datagram);
         victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, copy);
     }
-    assert_eq!(victim.drops(DropReason::WrongTag), 1_000_000);
+    assert_eq!(victim.drops(PacketDropReason::WrongTag), 1_000_000);
     assert_eq!(victim.association.state(), State::Established);
     assert_eq!((victim.poll(), victim.events.len()), (vec![], 0));
 }
@@ -156,17 +161,17 @@ fn c03_last_words_out_of_the_blue_get_no_answer() {
         Service::new().assert_drops(
             stranger(),
             packet(WRONG, std::slice::from_ref(&bytes)),
-            DropReason::OutOfTheBlue,
+            PacketDropReason::OutOfTheBlue,
             what,
         );
         let behind = packet(WRONG, &[data(0, b"x"), bytes]);
-        Service::new().assert_drops(stranger(), behind, DropReason::OutOfTheBlue, what);
+        Service::new().assert_drops(stranger(), behind, PacketDropReason::OutOfTheBlue, what);
     }
     // Rule 1: whatever comes from where no single host is.
     for address in ["224.0.0.1:9", "255.255.255.255:9", "0.0.0.0:9", "192.0.2.1:0", "[ff02::1]:9", "[::]:9"] {
         for (tag, bytes) in [(WRONG, data(0, b"x")), (0, init(&peer_init())), (WRONG, cookie_echo(PEER_COOKIE))] {
             let datagram = packet(tag, &[bytes]);
-            Service::new().assert_drops(address.parse().unwrap(), datagram, DropReason::OutOfTheBlue, address);
+            Service::new().assert_drops(address.parse().unwrap(), datagram, PacketDropReason::OutOfTheBlue, address);
         }
     }
 }
@@ -181,7 +186,7 @@ fn c04_shutdown_ack_out_of_the_blue_is_completed() {
         let sent = service.send(stranger(), WRONG, &chunks);
         assert_eq!(kinds(&sent), [ChunkType::SHUTDOWN_COMPLETE]);
         assert_eq!((sent[0].tag, sent[0].flags), (WRONG, T_BIT));
-        assert_eq!(service.endpoint.drops().count(DropReason::OutOfTheBlue), 1);
+        assert_eq!(service.endpoint.drops().count(PacketDropReason::OutOfTheBlue), 1);
         assert!(service.endpoint.is_empty());
     }
 }
@@ -214,7 +219,7 @@ fn c05_anything_else_out_of_the_blue_is_aborted_back_to_where_it_came_from_withi
 
         let answered = (0..1000).filter(|_| !service.deliver(stranger(), datagram.clone()).is_empty()).count();
         assert!((1..100).contains(&answered), "{kind:?}: {answered}");
-        assert_eq!(service.endpoint.drops().count(DropReason::LimitReached), 1000 - answered as u64);
+        assert_eq!(service.endpoint.drops().count(PacketDropReason::LimitReached), 1000 - answered as u64);
         service.pass(SECOND);
         assert_eq!(service.deliver(stranger(), datagram).len(), 1, "{kind:?} a second later");
     }
@@ -234,9 +239,9 @@ fn c06_shutdown_complete_where_nothing_is_being_shut_down() {
                     assert_eq!(victim.closed(), Some(CloseReason::Shutdown), "{what}");
                 }
                 // They have not named a tag yet that could be right.
-                State::Closed => victim.assert_drops(datagram, DropReason::WrongTag, &what),
-                State::CookieWait if flags == T_BIT => victim.assert_drops(datagram, DropReason::WrongTag, &what),
-                _ => victim.assert_drops(datagram, DropReason::UnexpectedChunk, &what),
+                State::Closed => victim.assert_drops(datagram, PacketDropReason::WrongTag, &what),
+                State::CookieWait if flags == T_BIT => victim.assert_drops(datagram, PacketDropReason::WrongTag, &what),
+                _ => victim.assert_drops(datagram, PacketDropReason::UnexpectedChunk, &what),
             }
         }
     }
@@ -275,14 +280,18 @@ fn c08_init_ack_and_cookie_ack_with_the_tag_of_an_association_that_is_dead() {
         let mut victim = Victim::in_state(state);
         let dead = old.wrapping_add(1);
         assert_ne!(victim.tag, dead);
-        victim.assert_drops(packet(dead, std::slice::from_ref(&ack)), DropReason::WrongTag, "INIT ACK");
-        victim.assert_drops(packet(dead, &[raw(ChunkType::COOKIE_ACK, 0, &[])]), DropReason::WrongTag, "COOKIE ACK");
+        victim.assert_drops(packet(dead, std::slice::from_ref(&ack)), PacketDropReason::WrongTag, "INIT ACK");
+        victim.assert_drops(
+            packet(dead, &[raw(ChunkType::COOKIE_ACK, 0, &[])]),
+            PacketDropReason::WrongTag,
+            "COOKIE ACK",
+        );
     }
     let mut service = Service::new();
     let (handle, offer) = service.establish(stranger());
     service.send(stranger(), offer.tag, &[raw(ChunkType::ABORT, 0, &[])]);
     assert!(service.endpoint.is_empty() && !service.associations.contains_key(&handle));
     for bytes in [ack, raw(ChunkType::COOKIE_ACK, 0, &[])] {
-        service.assert_drops(stranger(), packet(offer.tag, &[bytes]), DropReason::OutOfTheBlue, "after the end");
+        service.assert_drops(stranger(), packet(offer.tag, &[bytes]), PacketDropReason::OutOfTheBlue, "after the end");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{self, ChunkType, ForwardTsn, PacketHeader, ReconfigWriter, ResetResult, Sack};
-use narrowboat_sctp::{Ecn, RequestSn, Ssn, State, Stats, Tsn};
+use narrowboat_sctp::{AssociationStats, Ecn, RequestSn, Ssn, State, Tsn};
 
 use crate::victim::{
     PEER_TSN, PORT, Victim, chunk, chunks_of, cookie_echo, data, data_chunk, init, kinds, packet, packet_with,
@@ -55,7 +55,7 @@ fn check(state: State, make: impl Fn(&mut Victim) -> Vec<Bytes>) -> (Vec<Bytes>,
 }
 
 /// The state, the counters, and the time to the next deadline.
-fn standing(victim: &Victim) -> (State, Stats, Option<Duration>) {
+fn standing(victim: &Victim) -> (State, AssociationStats, Option<Duration>) {
     let deadline = victim.association.poll_timeout().map(|deadline| deadline.duration_since(victim.now));
     (victim.association.state(), victim.association.stats(), deadline)
 }

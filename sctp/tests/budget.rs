@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, DataChunk, Init, ReconfigWriter, Sack};
 use narrowboat_sctp::{
-    AssociationHandle, Config, ConnectError, DropReason, EndpointConfig, Event, MemoryBudget, Ppid, RequestSn,
-    SendError, SendOptions, Ssn, State, Tsn,
+    AssociateError, AssociationConfig, AssociationEvent, AssociationHandle, EndpointConfig, MemoryBudget,
+    PacketDropReason, Ppid, RequestSn, SendMessageError, SendOptions, Ssn, State, Tsn,
 };
 
 use crate::victim::service::{Offer, Service};
@@ -55,7 +55,7 @@ fn k12_peers_are_refused_with_a_reason_when_the_memory_of_all_is_used_up() {
     let kept = allocation_counter::measure(|| refused(&service.send(peer(500), 0, &[init(&peer_init())])));
     assert_eq!(kept.bytes_current, 0, "refused before anything is kept");
     refused(&service.send(peer(9999), early.tag, &[cookie_echo(&early.cookie)]));
-    assert_eq!(service.endpoint.connect(service.now, peer(501)).unwrap_err(), ConnectError::OutOfMemory);
+    assert_eq!(service.endpoint.connect(service.now, peer(501)).unwrap_err(), AssociateError::OutOfMemory);
     assert_eq!(service.endpoint.len(), 100);
     // One that ends makes room for another.
     let handle = *service.associations.keys().next().unwrap();
@@ -91,11 +91,11 @@ fn k12_what_peers_send_and_nobody_reads_stays_within_the_memory_of_all() {
         let association = &service.associations[handle];
         assert_eq!(association.state(), State::Established);
         assert!(association.memory_charged() >= 8 << 10, "{}", association.memory_charged());
-        assert!(association.stats().drops.count(DropReason::WindowOverrun) > 0);
+        assert!(association.stats().drops.count(PacketDropReason::WindowOverrun) > 0);
     }
     // What is read makes room, for the others as well.
     for (handle, event) in std::mem::take(&mut service.events) {
-        if let Event::Message(message) = event {
+        if let AssociationEvent::Message(message) = event {
             service.associations.get_mut(&handle).unwrap().release(service.now, message.credit);
         }
     }
@@ -117,12 +117,12 @@ fn windows_close_while_the_memory_of_all_is_used_up_and_open_again() {
     for number in 0..400 {
         hog.send(&[data(number, &[7; 1100])]);
     }
-    assert!(hog.drops(DropReason::WindowOverrun) > 0);
+    assert!(hog.drops(PacketDropReason::WindowOverrun) > 0);
     assert!(budget.used() >= 300 << 10);
     // What is guaranteed is taken, and no more is promised.
     let sent = (0..8).map(|number| other.send(&[data(number, &[7; 1100])])).next_back().unwrap();
     assert!(last_window(&sent) <= 16 << 10, "{}", last_window(&sent));
-    assert_eq!(other.drops(DropReason::WindowOverrun), 0);
+    assert_eq!(other.drops(PacketDropReason::WindowOverrun), 0);
     hog.messages();
     hog.association.handle_timeout(hog.now);
     let sent = other.send(&[data(8, &[7; 1100])]);
@@ -146,10 +146,10 @@ fn send_reports_full_while_the_memory_of_all_is_used_up_and_says_when_to_try_aga
         accepted += 1;
     }
     assert!((10..=20).contains(&accepted), "{accepted}");
-    assert_eq!(send(&mut victim), Err(SendError::Full));
+    assert_eq!(send(&mut victim), Err(SendMessageError::Full));
     let last = SendOptions { exceeds_limits: true, ..SendOptions::default() };
     assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));
-    assert_eq!(send(&mut victim), Err(SendError::Full));
+    assert_eq!(send(&mut victim), Err(SendMessageError::Full));
     victim.poll();
     victim.events.clear();
     // The peer takes all.
@@ -159,7 +159,7 @@ fn send_reports_full_while_the_memory_of_all_is_used_up_and_says_when_to_try_aga
         victim.now += MS;
         victim.send(&[sack(Tsn(acknowledged), 1 << 20, &[])]);
     }
-    let writable = victim.events.iter().filter(|event| matches!(event, Event::Writable)).count();
+    let writable = victim.events.iter().filter(|event| matches!(event, AssociationEvent::Writable)).count();
     assert!(writable >= 1, "{:?}", victim.events);
     assert_eq!(send(&mut victim), Ok(()));
     // Another one uses up what is left: an association that has nothing queued may always send something.
@@ -167,7 +167,7 @@ fn send_reports_full_while_the_memory_of_all_is_used_up_and_says_when_to_try_aga
     let mut poor = Victim::with_seed(State::Established, [9; 32]);
     poor.association.set_memory_budget(&rest);
     assert_eq!(send(&mut poor), Ok(()));
-    assert!((0..6).any(|_| send(&mut poor) == Err(SendError::Full)));
+    assert!((0..6).any(|_| send(&mut poor) == Err(SendMessageError::Full)));
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_window_is_small_at_first_and_after_a_pause_and_grows_before_it_is_used_up()
         victim.send(&[data(number, &[7; 1100])]);
         taken += 1100;
     }
-    assert!(taken > 400_000 && victim.drops(DropReason::WindowOverrun) == 0);
+    assert!(taken > 400_000 && victim.drops(PacketDropReason::WindowOverrun) == 0);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn state_of_streams_is_charged() {
 
 #[test]
 fn b26_65_535_streams_that_a_peer_uses_at_once_cost_two_bytes_each_until_they_are_reset() {
-    let config = Config { sack_delay_max: Duration::ZERO, ..Config::default() };
+    let config = AssociationConfig { sack_delay_max: Duration::ZERO, ..AssociationConfig::default() };
     let mut service = Service::with_association_config(config);
     let all = peer_init_with(|init| (init.outbound_streams, init.inbound_streams) = (u16::MAX, u16::MAX));
     let offer = service.offer_for(peer(1), &all);
@@ -256,7 +256,7 @@ fn b26_65_535_streams_that_a_peer_uses_at_once_cost_two_bytes_each_until_they_ar
     service.events.clear();
     let read = |service: &mut Service| {
         for (_, event) in std::mem::take(&mut service.events) {
-            if let Event::Message(message) = event {
+            if let AssociationEvent::Message(message) = event {
                 service.associations.get_mut(&handle).unwrap().release(service.now, message.credit);
             }
         }

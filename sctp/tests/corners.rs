@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::ChunkType;
-use narrowboat_sctp::{CloseReason, Config, Event, Ppid, Reliability, SendError, SendOptions, State};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, CloseReason, Ppid, Reliability, SendMessageError, SendOptions, State,
+};
 use pair::{MS, Pair, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_message_is_cut_to_what_the_peers_window_can_ever_take() {
-    let large = Config { mtu: 9000, ..Config::default() };
-    let small = Config { receive_window: 4096, ..Config::default() };
+    let large = AssociationConfig { mtu: 9000, ..AssociationConfig::default() };
+    let small = AssociationConfig { receive_window: 4096, ..AssociationConfig::default() };
     let mut pair = Pair::with_configs([large, small], 1);
     pair.connect();
     let message = Bytes::from(vec![7; 60_000]);
@@ -27,21 +29,25 @@ fn a_message_is_cut_to_what_the_peers_window_can_ever_take() {
 
 #[test]
 fn who_was_refused_hears_of_room_that_a_message_made_by_running_out_of_time() {
-    let mut pair = Pair::connected(Config { send_buffer: 2_000, ..Config::default() });
+    let mut pair = Pair::connected(AssociationConfig { send_buffer: 2_000, ..AssociationConfig::default() });
     pair.rule = Box::new(|packet| if packet.from == 0 { Verdict::Drop } else { Verdict::Pass });
     let short = SendOptions { reliability: Reliability::MaxLifetime(50 * MS), ..SendOptions::default() };
     pair.send_with(0, 1, vec![0; 40_000], short);
     let refused = pair.ends[0].send(pair.now, 1, Ppid(53), Bytes::from_static(b"more"), SendOptions::default());
-    assert_eq!(refused, Err(SendError::Full));
+    assert_eq!(refused, Err(SendMessageError::Full));
     pair.rule = Box::new(|_| Verdict::Pass);
     pair.run_for(5 * SECOND);
-    assert!(pair.events[0].iter().any(|event| matches!(event, Event::Abandoned { .. })), "{:?}", pair.events[0]);
-    assert!(pair.events[0].iter().any(|event| matches!(event, Event::Writable)), "{:?}", pair.events[0]);
+    assert!(
+        pair.events[0].iter().any(|event| matches!(event, AssociationEvent::Abandoned { .. })),
+        "{:?}",
+        pair.events[0]
+    );
+    assert!(pair.events[0].iter().any(|event| matches!(event, AssociationEvent::Writable)), "{:?}", pair.events[0]);
 }
 
 #[test]
 fn a_reset_under_way_ends_with_the_shutdown_and_is_not_repeated_beside_it() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.send(0, 1, "something");
     pair.run_for(SECOND);
     pair.rule = Box::new(|packet| {
@@ -60,7 +66,7 @@ fn a_reset_under_way_ends_with_the_shutdown_and_is_not_repeated_beside_it() {
     pair.rule = Box::new(|_| Verdict::Pass);
     pair.run_for(20 * SECOND);
     for events in &pair.events {
-        assert!(matches!(events.last(), Some(Event::Closed(CloseReason::Shutdown))), "{events:?}");
+        assert!(matches!(events.last(), Some(AssociationEvent::Closed(CloseReason::Shutdown))), "{events:?}");
     }
 }
 
@@ -71,13 +77,13 @@ fn an_init_to_an_association_that_is_over_is_refused_at_once() {
     pair.ends[0].connect(pair.now);
     pair.run_for(100 * MS);
     let closed = pair.events[0].last();
-    assert!(matches!(closed, Some(Event::Closed(CloseReason::PeerAbort { cause: None, .. }))), "{closed:?}");
+    assert!(matches!(closed, Some(AssociationEvent::Closed(CloseReason::PeerAbort { cause: None, .. }))), "{closed:?}");
 }
 
 #[test]
 fn until_the_handshake_is_done_streams_are_as_configured() {
-    let few = Config { inbound_streams: 4, ..Config::default() };
-    let mut pair = Pair::with_configs([Config::default(), few], 1);
+    let few = AssociationConfig { inbound_streams: 4, ..AssociationConfig::default() };
+    let mut pair = Pair::with_configs([AssociationConfig::default(), few], 1);
     pair.rule = Box::new(|packet| if packet.has(ChunkType::COOKIE_ACK) { Verdict::Drop } else { Verdict::Pass });
     pair.ends[0].connect(pair.now);
     pair.run_for(100 * MS);

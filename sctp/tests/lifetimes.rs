@@ -5,7 +5,7 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_sctp::wire::ChunkType;
-use narrowboat_sctp::{Config, Ppid, Reliability, SendError, SendOptions};
+use narrowboat_sctp::{AssociationConfig, Ppid, Reliability, SendMessageError, SendOptions};
 use pair::{MS, Pair};
 
 /// Bytes a second: 2 Mbit/s.
@@ -20,7 +20,7 @@ struct Outcome {
 }
 
 fn run(len: usize, megabits: u64, unordered: bool) -> Outcome {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.one_way = 20 * MS;
     // A queue of 200 ms.
     pair.bottleneck = Some((RATE, 50_000));
@@ -30,7 +30,7 @@ fn run(len: usize, megabits: u64, unordered: bool) -> Outcome {
     while pair.now < begun + TIME {
         while next <= pair.now {
             let sent = pair.ends[0].send(pair.now, 1, Ppid(53), vec![7; len].into(), options);
-            assert!(matches!(sent, Ok(()) | Err(SendError::Full)));
+            assert!(matches!(sent, Ok(()) | Err(SendMessageError::Full)));
             next += interval;
         }
         pair.run_for(next - pair.now);

@@ -8,7 +8,7 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_sctp::wire::ChunkType as C;
-use narrowboat_sctp::{Config, Event, Reliability, SendOptions};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions};
 use pair::{MS, Pair, Verdict};
 
 const RELIABILITIES: [Reliability; 4] = [
@@ -20,8 +20,8 @@ const RELIABILITIES: [Reliability; 4] = [
 
 /// The peer delays its SACKs by 200 ms, and its first quick ones are used up.
 fn pair_with_slow_sacks() -> Pair {
-    let slow = Config { sack_delay_max: 200 * MS, ..Config::default() };
-    let mut pair = Pair::with_configs([Config::default(), slow], 1);
+    let slow = AssociationConfig { sack_delay_max: 200 * MS, ..AssociationConfig::default() };
+    let mut pair = Pair::with_configs([AssociationConfig::default(), slow], 1);
     pair.connect();
     for _ in 0..40 {
         pair.send(0, 0, "a message");
@@ -36,7 +36,8 @@ fn pair_with_slow_sacks() -> Pair {
 fn reset(pair: &mut Pair, stream: u16) -> Duration {
     let start = pair.now;
     pair.ends[0].reset_streams(pair.now, &[stream]).unwrap();
-    let is_done = |pair: &Pair| pair.events[0].iter().any(|event| matches!(event, Event::OutgoingReset(_)));
+    let is_done =
+        |pair: &Pair| pair.events[0].iter().any(|event| matches!(event, AssociationEvent::OutgoingStreamReset(_)));
     pair.run_until(Duration::from_secs(5), is_done);
     pair.now - start
 }

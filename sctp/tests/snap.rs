@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{self, ChunkType, Chunks, Init};
-use narrowboat_sctp::{CloseReason, Config, Ecn, Event, SignalledInit, SignalledInitError, State};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, CloseReason, Ecn, SignalledInit, SignalledInitError, State,
+};
 use pair::{MS, Pair, Verdict};
 
 /// `a=sctp-init:AQAAHphHk4kAUAAA/////yqjr1fAAAAEgAgABoLA`, as Chromium 156 has offered it.
@@ -29,7 +31,7 @@ fn signalled(pair: &Pair) -> [SignalledInit; 2] {
 }
 
 /// A pair that is established without a packet.
-fn snapped(config: Config) -> Pair {
+fn snapped(config: AssociationConfig) -> Pair {
     let mut pair = Pair::with_config(config);
     let inits = signalled(&pair);
     for end in 0..2 {
@@ -40,11 +42,11 @@ fn snapped(config: Config) -> Pair {
 
 #[test]
 fn both_ends_are_established_without_a_packet_and_the_first_one_carries_data() {
-    let mut pair = snapped(Config::default());
+    let mut pair = snapped(AssociationConfig::default());
     assert_eq!(pair.ends.each_ref().map(|end| end.state()), [State::Established; 2]);
     pair.flush();
     assert!(pair.trace.is_empty(), "{:?}", pair.trace);
-    assert!(pair.events.iter().all(|events| matches!(events[..], [Event::Connected])), "{:?}", pair.events);
+    assert!(pair.events.iter().all(|events| matches!(events[..], [AssociationEvent::Connected])), "{:?}", pair.events);
     pair.send(0, 0, "there");
     pair.send(1, 1, "back");
     assert!(pair.trace.iter().all(|packet| packet.kinds() == [ChunkType::DATA]));
@@ -58,8 +60,13 @@ fn both_ends_are_established_without_a_packet_and_the_first_one_carries_data() {
 
 #[test]
 fn what_was_told_is_what_counts_streams_extensions_and_window() {
-    let small = Config { outbound_streams: 7, inbound_streams: 3, stream_reset: false, ..Config::default() };
-    let mut pair = Pair::with_configs([Config::default(), small], 1);
+    let small = AssociationConfig {
+        outbound_streams: 7,
+        inbound_streams: 3,
+        stream_reset: false,
+        ..AssociationConfig::default()
+    };
+    let mut pair = Pair::with_configs([AssociationConfig::default(), small], 1);
     let inits = signalled(&pair);
     for end in 0..2 {
         pair.ends[end].connect_as_signalled(pair.now, &inits[1 - end]).unwrap();
@@ -72,7 +79,7 @@ fn what_was_told_is_what_counts_streams_extensions_and_window() {
 #[test]
 fn resets_shutdowns_and_losses_are_as_after_a_handshake() {
     for lost in 0..6 {
-        let mut pair = snapped(Config::default());
+        let mut pair = snapped(AssociationConfig::default());
         let mut count = 0;
         pair.rule = Box::new(move |_| {
             count += 1;
@@ -85,13 +92,13 @@ fn resets_shutdowns_and_losses_are_as_after_a_handshake() {
         let now = pair.now;
         pair.ends[0].reset_streams(now, &[4]).unwrap();
         pair.run_until(Duration::from_secs(20), |pair| {
-            pair.events[1].iter().any(|event| matches!(event, Event::IncomingReset(_)))
+            pair.events[1].iter().any(|event| matches!(event, AssociationEvent::IncomingStreamsReset(_)))
         });
         let now = pair.now;
         pair.ends[1].shutdown(now);
         pair.run_until(Duration::from_secs(60), |pair| pair.ends.iter().all(|end| end.is_over()));
         for events in &pair.events {
-            assert!(matches!(events.last(), Some(Event::Closed(CloseReason::Shutdown))), "{events:?}");
+            assert!(matches!(events.last(), Some(AssociationEvent::Closed(CloseReason::Shutdown))), "{events:?}");
         }
     }
 }
@@ -141,7 +148,7 @@ fn only_one_whole_acceptable_init_is_taken() {
 #[test]
 fn an_association_that_has_begun_takes_no_init_from_the_signalling() {
     let peer = SignalledInit::parse(&bytes_of(OF_CHROMIUM)).unwrap();
-    let mut pair = snapped(Config::default());
+    let mut pair = snapped(AssociationConfig::default());
     let now = pair.now;
     assert_eq!(pair.ends[0].connect_as_signalled(now, &peer), Err(SignalledInitError::AlreadyBegun));
     pair.send(0, 0, "as before");
@@ -206,8 +213,9 @@ fn both_ends_beginning_at_once_make_one_association_whichever_packet_is_lost() {
         pair.run_for(Duration::from_secs(5));
         for end in 0..2 {
             assert_eq!(pair.ends[end].state(), State::Established, "lost {lost}, repeated {repeated}");
-            let begun = pair.events[end].iter().filter(|event| !matches!(event, Event::BufferedAmountLow(_)));
-            assert!(matches!(begun.collect::<Vec<_>>()[..], [Event::Connected]), "{:?}", pair.events);
+            let begun =
+                pair.events[end].iter().filter(|event| !matches!(event, AssociationEvent::BufferedAmountLow(_)));
+            assert!(matches!(begun.collect::<Vec<_>>()[..], [AssociationEvent::Connected]), "{:?}", pair.events);
         }
     }
 }

@@ -6,12 +6,15 @@ mod victim;
 use std::time::Duration;
 
 use narrowboat_sctp::wire::ChunkType as C;
-use narrowboat_sctp::{CloseReason, Config, Ppid, SendOptions, State, Tsn};
+use narrowboat_sctp::{AssociationConfig, CloseReason, Ppid, SendOptions, State, Tsn};
 use victim::{MS, SECOND, Victim, kinds, raw, sack};
 
 /// Without HEARTBEATs, and with all that was sent acknowledged by a peer with this window.
 fn with_window(a_rwnd: u32) -> Victim {
-    let mut victim = Victim::with_config(State::Established, Config { heartbeat_interval: None, ..Config::default() });
+    let mut victim = Victim::with_config(
+        State::Established,
+        AssociationConfig { heartbeat_interval: None, ..AssociationConfig::default() },
+    );
     victim.message(1, b"the first");
     victim.send(&[sack(victim.tsn, a_rwnd, &[])]);
     victim
@@ -63,7 +66,7 @@ fn a_window_that_opens_lets_out_what_waits_for_a_probe() {
 #[test]
 fn probes_that_are_taken_come_ever_more_rarely() {
     let mut victim = with_window(0);
-    let (rto, rto_max) = (victim.association.stats().rto, Config::default().rto_max);
+    let (rto, rto_max) = (victim.association.stats().rto, AssociationConfig::default().rto_max);
     for _ in 0..2 {
         (0..40).for_each(|_| queue(&mut victim, b"waits"));
         let mut expected = rto;
@@ -108,7 +111,7 @@ fn one_silence_is_counted_once_whatever_waits_in_it() {
     let alone = 72_400 * MS;
     for subset in 0..1_u32 << asks.len() {
         for offset in [Duration::ZERO, 100 * MS, 300 * MS, 395 * MS] {
-            let config = Config { shutdown_guard: 600 * SECOND, ..Config::default() };
+            let config = AssociationConfig { shutdown_guard: 600 * SECOND, ..AssociationConfig::default() };
             let mut victim = Victim::with_config(State::Established, config);
             while !kinds(&victim.pass(5 * MS)).contains(&C::HEARTBEAT) {}
             let start = victim.now;
@@ -133,7 +136,7 @@ fn one_silence_is_counted_once_whatever_waits_in_it() {
 
 #[test]
 fn heartbeats_of_many_associations_spread_over_a_time_out() {
-    let Config { heartbeat_interval: interval, .. } = Config::default();
+    let AssociationConfig { heartbeat_interval: interval, .. } = AssociationConfig::default();
     let waits = (0..64).map(|seed| {
         let mut victim = Victim::with_seed(State::Established, [seed; 32]);
         let (start, rto) = (victim.now, victim.association.stats().rto);

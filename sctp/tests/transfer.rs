@@ -7,7 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::{Config, Event, Reliability, SendOptions, State};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions, State};
 use pair::{MS, Pair, Verdict};
 
 fn pattern(len: usize, seed: u32) -> Bytes {
@@ -25,7 +25,7 @@ fn coin(seed: u64) -> impl FnMut(u64) -> bool {
 
 #[test]
 fn messages_of_every_size_arrive_whole_and_in_order() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     let sizes = [1, 2, 3, 4, 1171, 1172, 1173, 2344, 5000, 65_535, 65_536, 65_537, 1_000_000];
     for (index, size) in sizes.into_iter().enumerate() {
         pair.send(0, 1, pattern(size, index as u32));
@@ -40,7 +40,7 @@ fn messages_of_every_size_arrive_whole_and_in_order() {
 #[test]
 fn losses_reordering_and_repetition_change_nothing_for_reliable_messages() {
     for seed in 0..12 {
-        let mut pair = Pair::connected(Config::default());
+        let mut pair = Pair::connected(AssociationConfig::default());
         let mut flip = coin(seed);
         pair.rule = Box::new(move |_| match (flip(10), flip(20), flip(20)) {
             (true, ..) => Verdict::Drop,
@@ -78,7 +78,7 @@ fn losses_reordering_and_repetition_change_nothing_for_reliable_messages() {
 
 #[test]
 fn a_message_of_64_mib_and_one_of_a_byte_arrive() {
-    let config = Config { receive_window: 1 << 20, ..Config::default() };
+    let config = AssociationConfig { receive_window: 1 << 20, ..AssociationConfig::default() };
     let mut pair = Pair::connected(config);
     pair.keeps_trace = false;
     pair.one_way = MS / 10;
@@ -104,7 +104,7 @@ fn messages_sent_before_the_handshake_are_delivered_after_it() {
 #[test]
 fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
     for lost in 0..10 {
-        let mut pair = Pair::connected(Config::default());
+        let mut pair = Pair::connected(AssociationConfig::default());
         let mut count = 0;
         pair.rule = Box::new(move |packet| {
             if packet.from == 0 {
@@ -133,7 +133,7 @@ fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
 #[test]
 fn whichever_acknowledgement_is_lost_nothing_stalls() {
     for lost in 0..30 {
-        let mut pair = Pair::connected(Config::default());
+        let mut pair = Pair::connected(AssociationConfig::default());
         pair.send(0, 1, pattern(1172, 0));
         pair.run_for(Duration::from_secs(1));
         let mut count = 0;
@@ -150,7 +150,7 @@ fn whichever_acknowledgement_is_lost_nothing_stalls() {
 
 #[test]
 fn a_lost_retransmission_is_found_without_a_time_out() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.send(0, 1, pattern(50_000, 0));
     pair.run_for(Duration::from_secs(1));
     let mut victim = None;
@@ -175,7 +175,8 @@ fn a_lost_retransmission_is_found_without_a_time_out() {
 fn a_repetition_that_is_lost_while_the_window_is_full_is_repeated_without_a_time_out() {
     for repetitions_lost in 1..=4 {
         for one_way in [MS / 20, 10 * MS] {
-            let mut pair = Pair::connected(Config { receive_window: 20_000, ..Config::default() });
+            let mut pair =
+                Pair::connected(AssociationConfig { receive_window: 20_000, ..AssociationConfig::default() });
             pair.one_way = one_way;
             pair.send(0, 1, pattern(50_000, 0));
             pair.run_for(Duration::from_secs(1));
@@ -202,7 +203,7 @@ fn a_repetition_that_is_lost_while_the_window_is_full_is_repeated_without_a_time
 
 #[test]
 fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
-    let config = Config { receive_window: 100_000, ..Config::default() };
+    let config = AssociationConfig { receive_window: 100_000, ..AssociationConfig::default() };
     let mut pair = Pair::connected(config);
     pair.reads[1] = false;
     for index in 0..100 {
@@ -215,7 +216,7 @@ fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
     // Now it reads again.
     pair.reads[1] = true;
     for event in std::mem::take(&mut pair.events[1]) {
-        let Event::Message(message) = event else { panic!("{event:?}") };
+        let AssociationEvent::Message(message) = event else { panic!("{event:?}") };
         pair.received[1].push((message.stream, message.ppid, message.payload.into_bytes()));
         pair.ends[1].release(pair.now, message.credit);
     }
@@ -224,7 +225,7 @@ fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
 
 #[test]
 fn e09_a_window_closed_for_an_hour_is_probed_and_survives() {
-    let config = Config { receive_window: 20_000, ..Config::default() };
+    let config = AssociationConfig { receive_window: 20_000, ..AssociationConfig::default() };
     let mut pair = Pair::connected(config);
     pair.reads[1] = false;
     for index in 0..20 {
@@ -238,13 +239,13 @@ fn e09_a_window_closed_for_an_hour_is_probed_and_survives() {
 
 #[test]
 fn e10_a_peer_that_falls_silent_is_given_up_with_an_error() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.rule = Box::new(|_| Verdict::Drop);
     pair.send(0, 1, pattern(100_000, 0));
     pair.run_for(Duration::from_secs(200));
-    let ends: Vec<_> = pair.events[0].iter().filter(|event| matches!(event, Event::Closed(_))).collect();
+    let ends: Vec<_> = pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Closed(_))).collect();
     assert_eq!(ends.len(), 1);
-    assert!(matches!(ends[0], Event::Closed(narrowboat_sctp::CloseReason::PeerUnreachable)), "{ends:?}");
+    assert!(matches!(ends[0], AssociationEvent::Closed(narrowboat_sctp::CloseReason::PeerUnreachable)), "{ends:?}");
     assert_eq!(pair.ends[0].poll_timeout(), None);
 }
 
@@ -252,7 +253,7 @@ fn e10_a_peer_that_falls_silent_is_given_up_with_an_error() {
 fn messages_with_limits_are_given_up_whole_and_the_rest_goes_on() {
     for reliability in [Reliability::MaxRetransmits(0), Reliability::MaxLifetime(50 * MS)] {
         for unordered in [false, true] {
-            let mut pair = Pair::connected(Config::default());
+            let mut pair = Pair::connected(AssociationConfig::default());
             pair.send(0, 1, pattern(10, 9));
             pair.run_for(Duration::from_secs(1));
             let mut flip = coin(5);
@@ -271,7 +272,8 @@ fn messages_with_limits_are_given_up_whole_and_the_rest_goes_on() {
             assert!(got.len() > 20 && got.len() < 201, "{} of 200 arrived, {reliability:?} {unordered}", got.len());
             let all: Vec<Bytes> = (0..200).map(|index| pattern(3000, index)).collect();
             assert!(got[..got.len() - 1].iter().all(|message| all.contains(&message.2)), "only whole messages");
-            let abandoned = pair.events[0].iter().filter(|event| matches!(event, Event::Abandoned { .. })).count();
+            let abandoned =
+                pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Abandoned { .. })).count();
             assert_eq!(abandoned + got.len() - 1, 200, "each message arrived or was given up, {reliability:?}");
             assert_eq!(pair.ends[0].stats().flight_size, 0);
         }
@@ -291,7 +293,7 @@ fn batches(pair: &mut Pair) -> Vec<Vec<usize>> {
 
 #[test]
 fn small_messages_leave_many_datagrams_at_a_time() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     for index in 0..100 {
         let now = pair.now;
         let sent = pair.ends[0].send(now, 1, narrowboat_sctp::Ppid(53), pattern(100, index), SendOptions::default());
@@ -304,7 +306,7 @@ fn small_messages_leave_many_datagrams_at_a_time() {
 #[test]
 fn datagrams_of_one_call_are_equal_but_for_the_last_and_none_is_above_the_mtu() {
     for seed in 0..200 {
-        let mut pair = Pair::connected(Config::default());
+        let mut pair = Pair::connected(AssociationConfig::default());
         let mut flip = coin(seed);
         for index in 0..40 {
             let size = 1 + (0..11).filter(|_| flip(2)).map(|bit| 1 << bit).sum::<usize>();

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::ChunkType;
-use narrowboat_sctp::{CloseReason, Config, Ecn, Event, State, TransportFailure};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, Ecn, State, TransportFailure};
 use pair::{MS, Pair, Verdict};
 
 fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
     pair.events[end].iter().find_map(|event| match event {
-        Event::Closed(reason) => Some(reason.clone()),
+        AssociationEvent::Closed(reason) => Some(reason.clone()),
         _ => None,
     })
 }
@@ -21,7 +21,7 @@ fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
 #[test]
 fn a_transport_that_ends_takes_the_association_with_it_and_nothing_more_is_sent() {
     for begin in [false, true] {
-        let mut pair = if begin { Pair::connected(Config::default()) } else { Pair::new() };
+        let mut pair = if begin { Pair::connected(AssociationConfig::default()) } else { Pair::new() };
         if begin {
             pair.send(0, 1, "never to arrive");
         }
@@ -36,7 +36,7 @@ fn a_transport_that_ends_takes_the_association_with_it_and_nothing_more_is_sent(
 
 #[test]
 fn a_transport_closed_instead_of_the_last_packet_of_a_shutdown_is_a_shutdown() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     pair.rule = Box::new(|packet| if packet.has(ChunkType::SHUTDOWN_COMPLETE) { Verdict::Drop } else { Verdict::Pass });
     let now = pair.now;
     pair.ends[0].shutdown(now);
@@ -50,7 +50,7 @@ fn a_transport_closed_instead_of_the_last_packet_of_a_shutdown_is_a_shutdown() {
 
 #[test]
 fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_loses_nothing() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     let message = Bytes::from(vec![7; 300_000]);
     pair.send(0, 1, message.clone());
     pair.run_until(Duration::from_secs(10), |pair| !pair.received[1].is_empty());
@@ -63,14 +63,14 @@ fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_lose
     let now = pair.now;
     pair.ends[0].path_changed(now);
     let stats = pair.ends[0].stats();
-    assert_eq!((stats.cwnd, stats.srtt, stats.rto), (initial, None, Config::default().rto_initial));
+    assert_eq!((stats.cwnd, stats.srtt, stats.rto), (initial, None, AssociationConfig::default().rto_initial));
     pair.run_until(Duration::from_secs(10), |pair| pair.received[1].len() == 2);
     assert_eq!(pair.received[1][1].2, message);
 }
 
 #[test]
 fn k11_an_idle_association_measures_its_new_path_at_once() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     let now = pair.now;
     pair.ends[0].path_changed(now);
     pair.run_for(50 * MS);
@@ -105,7 +105,7 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
 /// What this end could not go on with is no reason for the peer to wait: what it can still send is an ABORT.
 #[test]
 fn a_transport_that_this_end_has_broken_leaves_the_peer_an_abort() {
-    let mut pair = Pair::connected(Config::default());
+    let mut pair = Pair::connected(AssociationConfig::default());
     let failure = TransportFailure::Broken("a test".to_owned());
     pair.ends[0].transport_failed(failure.clone());
     pair.run_for(100 * MS);

@@ -7,13 +7,13 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::{CloseReason, Config, Event, State};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State};
 use pair::{MS, Pair, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn config(timeout: Option<Duration>) -> Config {
-    Config { association_timeout: timeout, ..Config::default() }
+fn config(timeout: Option<Duration>) -> AssociationConfig {
+    AssociationConfig { association_timeout: timeout, ..AssociationConfig::default() }
 }
 
 fn cut(pair: &mut Pair) {
@@ -30,7 +30,7 @@ fn given_up_after(pair: &mut Pair, end: usize, at_most: Duration) -> Option<Dura
     while pair.now - from < at_most {
         pair.run_for(10 * MS);
         let closed = pair.events[end].iter().find_map(|event| match event {
-            Event::Closed(reason) => Some(reason.clone()),
+            AssociationEvent::Closed(reason) => Some(reason.clone()),
             _ => None,
         });
         if let Some(reason) = closed {
@@ -61,7 +61,7 @@ fn an_idle_peer_that_has_vanished_is_noticed_after_four_thirds_of_the_time_and_a
     for heartbeat_interval in [None, Some(15 * SECOND), Some(SECOND)] {
         for seconds in [1, 10, 30] {
             let timeout = Duration::from_secs(seconds);
-            let mut pair = Pair::connected(Config { heartbeat_interval, ..config(Some(timeout)) });
+            let mut pair = Pair::connected(AssociationConfig { heartbeat_interval, ..config(Some(timeout)) });
             pair.run_for(100 * SECOND);
             cut(&mut pair);
             let after = given_up_after(&mut pair, 0, 100 * SECOND).expect("given up");

@@ -165,7 +165,7 @@ impl Inner {
         self.has_work = true;
         self.channels.send_beyond_limits(now, &mut self.core, id, frame.encode().to_core()).map_err(|error| match error
         {
-            narrowboat_dcep::SendError::NotOpen(state) => match self.slots.get(&id) {
+            narrowboat_dcep::ChannelSendError::NotOpen(state) => match self.slots.get(&id) {
                 Some(slot) => slot.send_error(state),
                 None => SendError::NotOpen(ReadyState::Closed),
             },

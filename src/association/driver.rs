@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-use super::carrier::Carrier;
+use super::packet_sender::PacketSender;
 use super::shared::Shared;
 use crate::socket::{SEND_SIZE_MAX, Socket};
 
@@ -26,9 +26,9 @@ pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
     let mut has_failed = false;
     loop {
         match send_all(shared, socket, max_datagrams, &mut has_failed).await {
-            Next::Wait(deadline) => wait(shared, &mut alarm, deadline).await,
-            Next::Yield => tokio::task::yield_now().await,
-            Next::End => return,
+            AfterStep::Wait(deadline) => wait(shared, &mut alarm, deadline).await,
+            AfterStep::Yield => tokio::task::yield_now().await,
+            AfterStep::End => return,
         }
     }
 }
@@ -64,38 +64,38 @@ pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
         }
     });
     send_now(shared, socket, mtu);
-    Carrier::new(shared, socket).close_now();
+    PacketSender::new(shared, socket).close_now();
 }
 
 /// Sends all that may be sent, without waiting.
 fn send_now(shared: &Shared, socket: &Socket, mtu: usize) {
-    let mut carrier = Carrier::new(shared, socket);
+    let mut packet_sender = PacketSender::new(shared, socket);
     let mut buffer = Vec::new();
     for _ in 0..BATCHES_PER_TURN_MAX {
         buffer.clear();
         let Some(transmit) = shared.turn((SEND_SIZE_MAX / mtu).max(1), &mut buffer).transmit else { return };
-        carrier.send_now(&buffer, transmit.segment_size);
+        packet_sender.send_now(&buffer, transmit.segment_size);
     }
 }
 
 /// What follows a turn.
-enum Next {
+enum AfterStep {
     Wait(Option<Instant>),
     Yield,
     End,
 }
 
 /// One turn.
-async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_failed: &mut bool) -> Next {
-    let mut carrier = Carrier::new(shared, socket);
+async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_failed: &mut bool) -> AfterStep {
+    let mut packet_sender = PacketSender::new(shared, socket);
     let mut buffer = socket.take_buffer();
     let mut batches = 0;
     let next = loop {
-        let deadline_below = carrier.turn().await;
+        let deadline_below = packet_sender.turn().await;
         buffer.clear();
         let turn = shared.turn(max_datagrams, &mut buffer);
         if let Some(transmit) = turn.transmit {
-            match carrier.send(&buffer, transmit.segment_size).await {
+            match packet_sender.send(&buffer, transmit.segment_size).await {
                 Ok(()) if !*has_failed => {}
                 Ok(()) => {
                     *has_failed = false;
@@ -108,17 +108,17 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_fa
             }
             batches += 1;
             if batches == BATCHES_PER_TURN_MAX {
-                break Next::Yield;
+                break AfterStep::Yield;
             }
         } else if turn.is_closed {
-            carrier.close().await;
-            break Next::End;
+            packet_sender.close().await;
+            break AfterStep::End;
         } else if !turn.has_more {
-            break Next::Wait([turn.deadline, deadline_below].into_iter().flatten().min());
+            break AfterStep::Wait([turn.deadline, deadline_below].into_iter().flatten().min());
         }
     };
     socket.put_buffer(buffer);
-    carrier.put_buffer();
+    packet_sender.put_buffer();
     next
 }
 

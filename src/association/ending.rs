@@ -3,8 +3,8 @@
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use super::channel_entry::EventKind;
 use super::inner::Inner;
-use super::slot::EventKind;
 use crate::error::CloseReason;
 use crate::waiters::Interest;
 

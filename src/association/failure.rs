@@ -8,9 +8,9 @@ use bytes::Bytes;
 use narrowboat_dcep::{DataChannels, Role};
 use narrowboat_sctp::{Ecn, Transmit, TransportFailure};
 
+use super::channel_entry::EventKind;
 use super::inner::Inner;
 use super::shared::now;
-use super::slot::EventKind;
 use crate::error::{ChannelError, CloseReason};
 
 impl Inner {

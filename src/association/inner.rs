@@ -4,13 +4,13 @@ use std::collections::{HashMap, VecDeque};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use narrowboat_dcep::{ChannelId, DataChannels, Event, ReadyState, Role};
+use narrowboat_dcep::{ChannelId, ChannelsEvent, DataChannels, ReadyState, Role};
 #[cfg(feature = "webrtc")]
 use narrowboat_sctp::SignalledInit;
 use narrowboat_sctp::StreamId;
 
-use super::shared::Place;
-use super::slot::{EventKind, Slot};
+use super::channel_entry::{ChannelEntry, EventKind};
+use super::shared::WaitKey;
 use crate::config::Config;
 use crate::error::{ChannelError, CloseReason, OpenError, SendError};
 use crate::message::Message;
@@ -22,7 +22,7 @@ const CHECKED_CHANNELS_MAX: usize = 64;
 
 /// A channel that was just made, for its first handle.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenedChannel {
     pub(crate) id: ChannelId,
     pub(crate) stream: StreamId,
     pub(crate) options: ChannelOptions,
@@ -33,7 +33,7 @@ pub(crate) struct Opened {
 pub(crate) struct Inner {
     pub(crate) core: narrowboat_sctp::Association,
     pub(crate) channels: DataChannels,
-    pub(super) slots: HashMap<ChannelId, Slot>,
+    pub(super) slots: HashMap<ChannelId, ChannelEntry>,
     /// Channels of the peer that the application has not taken yet.
     pub(super) incoming: VecDeque<ChannelId>,
     pub(super) waiters: Waiters,
@@ -110,7 +110,7 @@ impl Inner {
         }
     }
 
-    pub(crate) fn slot(&mut self, id: ChannelId) -> Option<&mut Slot> {
+    pub(crate) fn slot(&mut self, id: ChannelId) -> Option<&mut ChannelEntry> {
         self.slots.get_mut(&id)
     }
 
@@ -127,19 +127,19 @@ impl Inner {
     }
 
     /// A new channel, held once.
-    pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<Opened, OpenError> {
+    pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<OpenedChannel, OpenError> {
         if self.is_ending() {
             return Err(OpenError::Closed);
         }
         let id = self.channels.open(now, &mut self.core, options.into_core())?;
-        self.insert(id, Slot::default());
+        self.insert(id, ChannelEntry::default());
         self.hold_channel(id);
         self.has_work = true;
         Ok(self.opened(id))
     }
 
     /// The next channel that the peer has opened, held once; `Ready(None)` when there will be no more.
-    pub(crate) fn poll_incoming(&mut self) -> Poll<Option<Opened>> {
+    pub(crate) fn poll_incoming(&mut self) -> Poll<Option<OpenedChannel>> {
         match self.incoming.pop_front() {
             Some(id) => {
                 self.hold_channel(id);
@@ -177,17 +177,17 @@ impl Inner {
                 self.has_work = true;
                 Poll::Ready(Ok(()))
             }
-            Err(narrowboat_dcep::SendError::Full) => {
+            Err(narrowboat_dcep::ChannelSendError::Full) => {
                 slot.is_full = true;
                 Poll::Pending
             }
-            Err(narrowboat_dcep::SendError::TooLarge { len, max }) => {
+            Err(narrowboat_dcep::ChannelSendError::TooLarge { len, max }) => {
                 Poll::Ready(Err(SendError::TooLarge { len, max }))
             }
-            Err(narrowboat_dcep::SendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
-            Err(narrowboat_dcep::SendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
+            Err(narrowboat_dcep::ChannelSendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
+            Err(narrowboat_dcep::ChannelSendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
             // Not reached: the channel is there as long as its handles, and a `ByteString` is UTF-8.
-            Err(narrowboat_dcep::SendError::NoSuchChannel | narrowboat_dcep::SendError::InvalidText) => {
+            Err(narrowboat_dcep::ChannelSendError::NoSuchChannel | narrowboat_dcep::ChannelSendError::InvalidText) => {
                 Poll::Ready(Err(slot.send_error(ReadyState::Closed)))
             }
         }
@@ -316,7 +316,7 @@ impl Inner {
         self.remove_if_unused(id);
     }
 
-    pub(super) fn waiters(&mut self, place: Place) -> Option<&mut Waiters> {
+    pub(super) fn waiters(&mut self, place: WaitKey) -> Option<&mut Waiters> {
         match place.channel {
             Some(id) => self.slots.get_mut(&id).map(|slot| &mut slot.waiters),
             None => Some(&mut self.waiters),
@@ -364,30 +364,30 @@ impl Inner {
         has_changed
     }
 
-    fn on_event(&mut self, now: Instant, event: Event, wakers: &mut Vec<Waker>) {
+    fn on_event(&mut self, now: Instant, event: ChannelsEvent, wakers: &mut Vec<Waker>) {
         match event {
-            Event::Connected => {
+            ChannelsEvent::Connected => {
                 self.is_connected = true;
                 self.waiters.wake(Interest::Progress, wakers);
             }
-            Event::Restarted => tracing::debug!("the peer restarted the association"),
-            Event::Incoming(id) => self.on_incoming(now, id, wakers),
-            Event::Open(id) => self.on_channel(id, |slot| {
+            ChannelsEvent::Restarted => tracing::debug!("the peer restarted the association"),
+            ChannelsEvent::Incoming(id) => self.on_incoming(now, id, wakers),
+            ChannelsEvent::Open(id) => self.on_channel(id, |slot| {
                 slot.was_open = true;
                 slot.events.push(EventKind::Open);
                 slot.waiters.wake(Interest::Life, wakers);
             }),
-            Event::Readable(id) => self.on_readable(now, id, wakers),
-            Event::Writable(id) => self.on_channel(id, |slot| {
+            ChannelsEvent::Readable(id) => self.on_readable(now, id, wakers),
+            ChannelsEvent::Writable(id) => self.on_channel(id, |slot| {
                 slot.is_full = false;
                 slot.waiters.wake(Interest::Send, wakers);
             }),
-            Event::BufferedAmountLow(id) => self.on_channel(id, |slot| {
+            ChannelsEvent::BufferedAmountLow(id) => self.on_channel(id, |slot| {
                 slot.events.push(EventKind::BufferedAmountLow);
                 slot.waiters.wake(Interest::Low, wakers);
                 slot.waiters.wake(Interest::Life, wakers);
             }),
-            Event::Closing(id) => {
+            ChannelsEvent::Closing(id) => {
                 let has_undelivered = self.has_undelivered(id);
                 self.on_channel(id, |slot| {
                     slot.has_undelivered = has_undelivered;
@@ -395,7 +395,7 @@ impl Inner {
                     slot.waiters.wake_all(wakers);
                 });
             }
-            Event::Closed(id, error) => {
+            ChannelsEvent::Closed(id, error) => {
                 self.channels_alive -= 1;
                 self.on_channel(id, |slot| {
                     if error.is_some() {
@@ -407,7 +407,7 @@ impl Inner {
                 self.ended.push(id);
                 self.remove_if_unused(id);
             }
-            Event::AssociationClosed(reason) => {
+            ChannelsEvent::AssociationClosed(reason) => {
                 self.closed = Some(reason);
                 self.waiters.wake_all(wakers);
             }
@@ -415,7 +415,7 @@ impl Inner {
     }
 
     fn on_incoming(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
-        self.insert(id, Slot::open());
+        self.insert(id, ChannelEntry::open());
         self.on_channel(id, |slot| slot.events.push(EventKind::Open));
         if self.is_ending() {
             self.channels.forget(now, &mut self.core, id);
@@ -426,19 +426,19 @@ impl Inner {
         }
     }
 
-    fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut Slot)) {
+    fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut ChannelEntry)) {
         if let Some(slot) = self.slots.get_mut(&id) {
             change(slot);
         }
     }
 
-    fn opened(&self, id: ChannelId) -> Opened {
+    fn opened(&self, id: ChannelId) -> OpenedChannel {
         let stream = self.channels.stream(id).unwrap_or_default();
         let options = self.channels.options(id).map(ChannelOptions::from_core).unwrap_or_default();
-        Opened { id, stream, options }
+        OpenedChannel { id, stream, options }
     }
 
-    fn insert(&mut self, id: ChannelId, slot: Slot) {
+    fn insert(&mut self, id: ChannelId, slot: ChannelEntry) {
         self.slots.insert(id, slot);
         self.channels_alive += 1;
     }

@@ -1,15 +1,15 @@
 //! The handle of an association.
 
 mod byte_stream;
-mod carrier;
+mod channel_entry;
 mod driver;
+#[cfg(feature = "webrtc")]
+mod dtls;
 mod ending;
 mod failure;
 mod inner;
-#[cfg(feature = "webrtc")]
-mod secured;
+mod packet_sender;
 mod shared;
-mod slot;
 mod transport;
 
 use std::fmt;
@@ -20,10 +20,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub(crate) use driver::{drive_contained, leave};
-pub(crate) use inner::{Inner, Opened};
+pub(crate) use inner::{Inner, OpenedChannel};
 #[cfg(test)]
-pub(crate) use shared::Fault;
-pub(crate) use shared::{Place, Shared, now, wake};
+pub(crate) use shared::AssociationFault;
+pub(crate) use shared::{Shared, WaitKey, now, wake};
 pub(crate) use transport::{Input, Transport};
 
 use crate::channel::{ByteStream, DataChannel};
@@ -31,8 +31,8 @@ use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendE
 use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
 
-pub(crate) const PROGRESS: Place = Place { channel: None, interest: Interest::Progress };
-const ACCEPT: Place = Place { channel: None, interest: Interest::Accept };
+pub(crate) const PROGRESS: WaitKey = WaitKey { channel: None, interest: Interest::Progress };
+const ACCEPT: WaitKey = WaitKey { channel: None, interest: Interest::Accept };
 
 /// An association with one peer: channels are opened on it from both ends.
 ///
@@ -49,7 +49,7 @@ impl Association {
     }
 
     #[cfg(test)]
-    pub(crate) fn inject(&self, fault: Fault) {
+    pub(crate) fn inject(&self, fault: AssociationFault) {
         *self.shared.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(fault);
     }
 
@@ -64,7 +64,7 @@ impl Association {
     /// A dropped future changes nothing.
     pub async fn connected(&self) -> Result<(), ConnectError> {
         let address = self.remote_address();
-        Waiter::new(&self.shared, PROGRESS)
+        WaitFuture::new(&self.shared, PROGRESS)
             .wait(|inner, _| match (inner.poll_closed(), &inner.unreachable) {
                 (Poll::Ready(_), Some(why)) => Poll::Ready(Err(ConnectError::NoRoute { address, why: why.clone() })),
                 (Poll::Ready(reason), None) => Poll::Ready(Err(ConnectError::Closed { address, reason })),
@@ -134,7 +134,7 @@ impl Association {
     ///
     /// A dropped future has taken no channel. Several tasks may wait; each channel goes to one of them.
     pub async fn accept_channel(&self) -> Option<DataChannel> {
-        let opened = Waiter::new(&self.shared, ACCEPT).wait(|inner, _| inner.poll_incoming()).await?;
+        let opened = WaitFuture::new(&self.shared, ACCEPT).wait(|inner, _| inner.poll_incoming()).await?;
         Some(DataChannel::held(Arc::clone(&self.shared), opened))
     }
 
@@ -171,7 +171,7 @@ impl Association {
     ///
     /// A dropped future changes nothing.
     pub async fn closed(&self) -> CloseReason {
-        Waiter::new(&self.shared, PROGRESS).wait(|inner, _| inner.poll_closed()).await
+        WaitFuture::new(&self.shared, PROGRESS).wait(|inner, _| inner.poll_closed()).await
     }
 
     /// The peer's address and port. Over DTLS the peer may move, and has none (0.0.0.0:0) before it has been heard of.
@@ -218,7 +218,7 @@ impl Association {
 
     /// Counters and gauges: what was sent, received, retransmitted, dropped; windows and round-trip time.
     #[must_use]
-    pub fn stats(&self) -> narrowboat_sctp::Stats {
+    pub fn stats(&self) -> narrowboat_sctp::AssociationStats {
         self.shared.read(|inner| inner.core.stats())
     }
 }
@@ -280,14 +280,14 @@ impl Drop for ShuttingDown {
 
 /// Waits in one place, for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Waiter<'a> {
+pub(crate) struct WaitFuture<'a> {
     shared: &'a Shared,
-    place: Place,
+    place: WaitKey,
     key: WaiterKey,
 }
 
-impl<'a> Waiter<'a> {
-    pub(crate) fn new(shared: &'a Shared, place: Place) -> Self {
+impl<'a> WaitFuture<'a> {
+    pub(crate) fn new(shared: &'a Shared, place: WaitKey) -> Self {
         Self { shared, place, key: WaiterKey::default() }
     }
 
@@ -297,7 +297,7 @@ impl<'a> Waiter<'a> {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for WaitFuture<'_> {
     fn drop(&mut self) {
         self.shared.unregister(self.place.channel, &self.key);
     }

@@ -21,7 +21,7 @@ use tokio::task::coop;
 use super::inner::Inner;
 use super::transport::{Input, Transport};
 use crate::config::Config;
-use crate::endpoint::Findings;
+use crate::endpoint::BatchEffects;
 use crate::socket::SendFailure;
 use crate::waiters::{Interest, WaiterKey};
 
@@ -47,31 +47,31 @@ pub(crate) struct Shared {
     has_ended: AtomicBool,
     /// Where a test wants a panic.
     #[cfg(test)]
-    pub(crate) fault: Mutex<Option<Fault>>,
+    pub(crate) fault: Mutex<Option<AssociationFault>>,
 }
 
 /// Where a test wants a panic.
 #[cfg(test)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fault {
+pub(crate) enum AssociationFault {
     /// While a packet is taken in, before the lock.
     Receive,
     /// In the driver, under the lock.
-    Turn,
+    DriverStep,
     /// In a call of the application, under the lock.
     Command,
 }
 
 /// What a task waits on: a channel or the association, and what for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct WaitKey {
     pub(crate) channel: Option<ChannelId>,
     pub(crate) interest: Interest,
 }
 
 /// What the driver has to do next.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct DriverStep {
     /// Datagrams to send.
     pub(crate) transmit: Option<Transmit>,
     /// Whether something happened after the last look for datagrams, so that it takes another one.
@@ -121,7 +121,7 @@ impl Shared {
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         #[cfg(test)]
-        self.inject(Fault::Command);
+        self.inject(AssociationFault::Command);
         let result = act(&mut inner, now);
         inner.settle(now, &mut wakers);
         self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
@@ -134,7 +134,7 @@ impl Shared {
     pub(crate) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
-        place: Place,
+        place: WaitKey,
         key: &mut WaiterKey,
         attempt: impl FnOnce(&mut Inner, Instant) -> Poll<R>,
     ) -> Poll<R> {
@@ -163,7 +163,7 @@ impl Shared {
     /// Forgets a task that waits no longer.
     pub(crate) fn unregister(&self, channel: Option<ChannelId>, key: &WaiterKey) {
         if key.is_used() {
-            let place = Place { channel, interest: Interest::Progress };
+            let place = WaitKey { channel, interest: Interest::Progress };
             drop(self.read(|inner| inner.waiters(place).and_then(|waiters| waiters.remove(key))));
         }
     }
@@ -173,16 +173,16 @@ impl Shared {
         &self,
         inputs: impl Iterator<Item = Input>,
         wakers: &mut Vec<Waker>,
-        findings: &mut Findings,
+        effects: &mut BatchEffects,
     ) {
         #[cfg(not(feature = "webrtc"))]
-        let _ = findings;
+        let _ = effects;
         #[cfg(test)]
-        self.inject(Fault::Receive);
+        self.inject(AssociationFault::Receive);
         match &self.transport {
             Transport::Plain(_) => self.receive_packets(inputs.filter_map(into_packet), wakers),
             #[cfg(feature = "webrtc")]
-            Transport::Secure(secure) => self.receive_secure(secure, inputs, wakers, findings),
+            Transport::Secure(secure) => self.receive_secure(secure, inputs, wakers, effects),
         }
     }
 
@@ -200,12 +200,12 @@ impl Shared {
     }
 
     /// One step of the driver: timers, then events, then up to `max_datagrams` datagrams appended to `buffer`.
-    pub(crate) fn turn(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> Turn {
+    pub(crate) fn turn(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> DriverStep {
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         #[cfg(test)]
-        self.inject(Fault::Turn);
+        self.inject(AssociationFault::DriverStep);
         inner.on_sent(&mut wakers);
         let is_suspect = inner.handle_timeout(now);
         inner.settle(now, &mut wakers);
@@ -214,7 +214,7 @@ impl Shared {
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.settle(now, &mut wakers) || is_suspect;
         self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
-        let turn = Turn { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
+        let turn = DriverStep { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
         // This is the driver, about to look again or to wait until the deadline: what it did itself is no news to it.
         inner.has_work = false;
         drop(inner);
@@ -293,7 +293,7 @@ impl Shared {
     }
 
     #[cfg(test)]
-    fn inject(&self, place: Fault) {
+    fn inject(&self, place: AssociationFault) {
         let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if fault.take_if(|fault| *fault == place).is_some() {
             drop(fault);

@@ -1,7 +1,7 @@
 //! The handle of a channel.
 
 mod byte_stream;
-mod closing;
+mod close_future;
 mod event;
 mod sink;
 mod split;
@@ -16,12 +16,12 @@ use narrowboat_sctp::Reliability;
 
 pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
 pub(crate) use byte_stream::{Frame, HalfClose};
-pub use closing::Closing;
+pub use close_future::Closing;
 pub use event::ChannelEvent;
 pub use split::{RecvHalf, SendHalf};
 
 use crate::ReadyState;
-use crate::association::{Opened, Place, Shared, Waiter};
+use crate::association::{OpenedChannel, Shared, WaitFuture, WaitKey};
 use crate::error::{ChannelError, Error, SendError, TryRecvError, TrySendError};
 use crate::message::Message;
 use crate::options::ChannelOptions;
@@ -48,8 +48,8 @@ pub struct DataChannel {
 
 impl DataChannel {
     /// A channel whose handle has been counted already.
-    pub(crate) fn held(shared: Arc<Shared>, opened: Opened) -> Self {
-        let Opened { id, stream, options } = opened;
+    pub(crate) fn held(shared: Arc<Shared>, opened: OpenedChannel) -> Self {
+        let OpenedChannel { id, stream, options } = opened;
         Self::from_handle(Handle { shared, id }, stream, Arc::new(options))
     }
 
@@ -318,11 +318,11 @@ impl DataChannel {
         interest: Interest,
         attempt: impl FnMut(&mut crate::association::Inner, std::time::Instant) -> Poll<R>,
     ) -> R {
-        Waiter::new(&self.handle.shared, self.place(interest)).wait(attempt).await
+        WaitFuture::new(&self.handle.shared, self.place(interest)).wait(attempt).await
     }
 
-    fn place(&self, interest: Interest) -> Place {
-        Place { channel: Some(self.handle.id), interest }
+    fn place(&self, interest: Interest) -> WaitKey {
+        WaitKey { channel: Some(self.handle.id), interest }
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, ChannelError>>> {

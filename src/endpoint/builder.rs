@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 
 #[cfg(feature = "webrtc")]
 use super::secure::SecurePart;
-use super::table::Core;
-use super::{Endpoint, receive};
+use super::table::EndpointShared;
+use super::{Endpoint, receive_loop};
 use crate::config::Config;
 use crate::error::BindError;
 use crate::socket::Socket;
@@ -190,7 +190,7 @@ impl EndpointBuilder {
             match Socket::bind(address, self.config.socket_receive_buffer, self.config.socket_send_buffer) {
                 Ok(socket) => {
                     let core = self.core(socket, runtime.clone())?;
-                    runtime.spawn(receive::run(Arc::clone(&core)));
+                    runtime.spawn(receive_loop::run(Arc::clone(&core)));
                     return Ok(Endpoint { core });
                 }
                 Err(error) => failure = BindError::from_io(address, error),
@@ -199,16 +199,17 @@ impl EndpointBuilder {
         Err(failure)
     }
 
-    fn core(self, socket: Socket, runtime: Handle) -> Result<Arc<Core>, BindError> {
+    fn core(self, socket: Socket, runtime: Handle) -> Result<Arc<EndpointShared>, BindError> {
         #[cfg(feature = "webrtc")]
         {
             let SecureOptions { identity, advertised, mut prefixes, versions } = self.secure;
             if let Some(identity) = identity {
                 prefixes.is_closed = !self.ways.direct;
                 let part = SecurePart::new(identity, advertised, prefixes, versions, &self.config)?;
-                return Core::secure(socket, self.config, self.ways, runtime, part).map_err(BindError::Random);
+                return EndpointShared::secure(socket, self.config, self.ways, runtime, part)
+                    .map_err(BindError::Random);
             }
         }
-        Core::plain(socket, self.config, self.ways, runtime).map_err(BindError::Random)
+        EndpointShared::plain(socket, self.config, self.ways, runtime).map_err(BindError::Random)
     }
 }

@@ -13,18 +13,18 @@ use crate::error::ConnectError;
 /// Time after which the next address is tried beside those that have not answered (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Association, ConnectError>> + Send + 'a>>;
+type DialAttempt<'a> = Pin<Box<dyn Future<Output = Result<Association, ConnectError>> + Send + 'a>>;
 
 impl Endpoint {
     /// Connects to the first of these addresses that answers. The others are given up.
     pub(super) async fn connect_any(&self, addresses: Vec<SocketAddr>) -> Result<Association, ConnectError> {
         let mut addresses = addresses.into_iter();
-        let mut attempts: Vec<Attempt<'_>> = Vec::new();
+        let mut attempts: Vec<DialAttempt<'_>> = Vec::new();
         let mut first_failure = None;
         loop {
             let next = addresses.next();
             let is_last = next.is_none();
-            attempts.extend(next.map(|address| -> Attempt<'_> { Box::pin(self.connect_to(address)) }));
+            attempts.extend(next.map(|address| -> DialAttempt<'_> { Box::pin(self.connect_to(address)) }));
             if attempts.is_empty() && is_last {
                 return Err(first_failure.unwrap_or(ConnectError::NoAddress));
             }
@@ -93,7 +93,7 @@ impl Endpoint {
 }
 
 /// Waits for an attempt to end; `None` when it is time for the next one.
-async fn race(attempts: &mut Vec<Attempt<'_>>, has_more: bool) -> Option<Result<Association, ConnectError>> {
+async fn race(attempts: &mut Vec<DialAttempt<'_>>, has_more: bool) -> Option<Result<Association, ConnectError>> {
     if !has_more {
         return poll_fn(|cx| poll_attempts(attempts, cx).map(Some)).await;
     }
@@ -106,7 +106,7 @@ async fn race(attempts: &mut Vec<Attempt<'_>>, has_more: bool) -> Option<Result<
 }
 
 /// Ready with the first attempt that has ended, which is removed.
-fn poll_attempts(attempts: &mut Vec<Attempt<'_>>, cx: &mut Context<'_>) -> Poll<Result<Association, ConnectError>> {
+fn poll_attempts(attempts: &mut Vec<DialAttempt<'_>>, cx: &mut Context<'_>) -> Poll<Result<Association, ConnectError>> {
     for index in 0..attempts.len() {
         if let Some(attempt) = attempts.get_mut(index)
             && let Poll::Ready(outcome) = attempt.as_mut().poll(cx)

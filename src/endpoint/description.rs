@@ -15,7 +15,7 @@ use super::sessions::{Said, SessionKey, TransportKey};
 use crate::association::{Association, Shared};
 use crate::error::SignalError;
 use crate::webrtc::admission::Source;
-use crate::webrtc::dtls::{ExpectedPeer, Role};
+use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
 use crate::webrtc::ice::{Credentials, PATIENCE};
 use crate::webrtc::sdp::{self, Local, Remote};
 
@@ -44,7 +44,7 @@ pub struct Offer {
 }
 
 /// An answer that was made, and its association.
-pub(crate) struct Answered {
+pub(crate) struct AnsweredOffer {
     pub(crate) sdp: String,
     pub(crate) shared: Arc<Shared>,
     /// True if the offer began the association.
@@ -63,7 +63,7 @@ pub enum DtlsRole {
 
 /// Who asks for an answer, and for what.
 #[derive(Clone, Copy, Debug)]
-struct Request {
+struct OfferRequest {
     /// Where the offer has come from, if that is known.
     client: Option<IpAddr>,
     role: DtlsRole,
@@ -97,7 +97,7 @@ impl Endpoint {
     ///
     /// As [`answer`](Self::answer).
     pub fn answer_as(&self, offer: &str, role: DtlsRole) -> Result<Answer, SignalError> {
-        self.answer_to(offer, Request { client: None, role })
+        self.answer_to(offer, OfferRequest { client: None, role })
     }
 
     /// Like [`answer`](Self::answer), for an offer that came from this IP address by the application's signalling.
@@ -114,11 +114,11 @@ impl Endpoint {
     ///
     /// As [`answer`](Self::answer).
     pub fn answer_from(&self, client: IpAddr, offer: &str) -> Result<Answer, SignalError> {
-        self.answer_to(offer, Request { client: Some(client), role: DtlsRole::default() })
+        self.answer_to(offer, OfferRequest { client: Some(client), role: DtlsRole::default() })
     }
 
-    fn answer_to(&self, offer: &str, request: Request) -> Result<Answer, SignalError> {
-        let Answered { sdp, shared, is_new } = self.make_answer(offer, request)?;
+    fn answer_to(&self, offer: &str, request: OfferRequest) -> Result<Answer, SignalError> {
+        let AnsweredOffer { sdp, shared, is_new } = self.make_answer(offer, request)?;
         Ok(Answer { sdp, association: Association::new(shared), is_new })
     }
 
@@ -152,22 +152,26 @@ impl Endpoint {
         let addresses = self.candidates(part)?;
         let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME, ExpectedFor::Offer)?;
         // The role is the answerer's to choose.
-        let said = self.first_said(credentials, Role::Passive);
+        let said = self.first_said(credentials, SetupRole::Passive);
         let sdp = sdp::offer(&self.local(part, &said, &addresses));
         Ok(Offer { endpoint: self.clone(), sdp, said, shared: Some(shared) })
     }
 
-    pub(crate) fn make_answer_for_accept(&self, client: Option<IpAddr>, offer: &str) -> Result<Answered, SignalError> {
-        let made = self.make_answer(offer, Request { client, role: DtlsRole::default() })?;
+    pub(crate) fn make_answer_for_accept(
+        &self,
+        client: Option<IpAddr>,
+        offer: &str,
+    ) -> Result<AnsweredOffer, SignalError> {
+        let made = self.make_answer(offer, OfferRequest { client, role: DtlsRole::default() })?;
         if made.is_new {
             self.core.accept_when_connected(&made.shared);
         }
         Ok(made)
     }
 
-    fn make_answer(&self, offer: &str, request: Request) -> Result<Answered, SignalError> {
+    fn make_answer(&self, offer: &str, request: OfferRequest) -> Result<AnsweredOffer, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
-        let offer = sdp::Offer::parse(offer)?;
+        let offer = sdp::OfferDescription::parse(offer)?;
         part.count_ignored(&offer.remote);
         let addresses = self.candidates(part)?;
         let session = SessionKey::of(&offer.remote);
@@ -186,22 +190,22 @@ impl Endpoint {
         if let Some(key) = session.filter(|_| is_new) {
             self.core.remember_session(&shared, key, transport, said);
         }
-        Ok(Answered { sdp, shared, is_new })
+        Ok(AnsweredOffer { sdp, shared, is_new })
     }
 
     /// Makes the association that an offer begins.
     fn begin(
         &self,
         part: &SecurePart,
-        offer: &sdp::Offer,
-        request: Request,
+        offer: &sdp::OfferDescription,
+        request: OfferRequest,
     ) -> Result<(Arc<Shared>, Said), SignalError> {
         let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
         let (shared, credentials) =
             self.core.expect_peer(PATIENCE, ExpectedFor::Answer(request.client.map(Source::of_ip)))?;
         let preferred = match request.role {
-            DtlsRole::Server => Role::Passive,
-            DtlsRole::Client => Role::Active,
+            DtlsRole::Server => SetupRole::Passive,
+            DtlsRole::Client => SetupRole::Active,
         };
         let role = offer.setup.answered(preferred);
         let peer = PeerSide { signalled_init, ..peer_side(&offer.remote, role) };
@@ -209,7 +213,7 @@ impl Endpoint {
         Ok((shared, Said { sctp_init, ..self.first_said(credentials, role) }))
     }
 
-    fn first_said(&self, credentials: Credentials, role: Role) -> Said {
+    fn first_said(&self, credentials: Credentials, role: SetupRole) -> Said {
         let mut nonce = [0; 16];
         self.core.lock().rng.fill_bytes(&mut nonce);
         Said { credentials, nonce, version: 1, role, sctp_init: None }
@@ -265,7 +269,7 @@ impl Offer {
     ///
     /// The answer cannot be taken, and which line is the reason. The offer is taken back then.
     pub fn accept_answer(mut self, answer: &str) -> Result<Association, SignalError> {
-        let answer = sdp::Answer::parse(answer)?;
+        let answer = sdp::AnswerDescription::parse(answer)?;
         if let Some(part) = &self.endpoint.core.secure {
             part.count_ignored(&answer.remote);
         }
@@ -302,7 +306,7 @@ impl Drop for Offer {
     }
 }
 
-fn peer_side(remote: &Remote, role: Role) -> PeerSide {
+fn peer_side(remote: &Remote, role: SetupRole) -> PeerSide {
     PeerSide {
         role,
         expected: ExpectedPeer::Fingerprints(remote.fingerprints.clone()),

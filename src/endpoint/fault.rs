@@ -2,9 +2,9 @@
 
 /// Where a test wants a panic: outside of any association.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fault {
+pub(crate) enum EndpointFault {
     /// In the receiver's own loop.
-    Receiver,
+    ReceiveLoop,
     /// While a datagram is routed, under the table's lock.
     Route,
     /// While an association enters the accept queue, under the table's lock.
@@ -12,8 +12,8 @@ pub(crate) enum Fault {
     /// While an association is taken out of the table, under its lock.
     Remove,
     /// While a stranger's datagram is handled.
-    Lobby,
-    /// When the lobby's timers are due.
+    DirectListener,
+    /// When the direct listener's timers are due.
     LobbyTimeout,
     /// While a stranger is admitted.
     Admit,

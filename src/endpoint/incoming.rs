@@ -27,7 +27,7 @@ pub enum WayIn {
     /// With the endpoint's ticket, without signalling: whoever has seen its certificate's hash; see `accept_direct`.
     Direct,
     /// By an offer that this end has answered; see `Endpoint::answer_for_accept` and `signalling`.
-    Answered,
+    AnsweredOffer,
 }
 
 impl Incoming {

@@ -3,21 +3,21 @@
 mod answers;
 mod builder;
 mod connect;
+mod connect_target;
 #[cfg(feature = "webrtc")]
 mod description;
+mod effects;
 #[cfg(test)]
 mod fault;
-mod findings;
 mod incoming;
 mod port_check;
-mod receive;
+mod receive_loop;
 mod router;
 #[cfg(feature = "webrtc")]
 mod secure;
 #[cfg(feature = "webrtc")]
 mod sessions;
 mod table;
-mod target;
 #[cfg(feature = "webrtc")]
 mod ticket;
 
@@ -26,22 +26,22 @@ use std::future::poll_fn;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
-use narrowboat_sctp::Drops;
+use narrowboat_sctp::PacketDrops;
 
 #[cfg(feature = "webrtc")]
 pub(crate) use answers::Answers;
 pub use builder::EndpointBuilder;
+use connect_target::ConnectTarget;
+pub use connect_target::Target;
 #[cfg(feature = "axum")]
-pub(crate) use description::Answered;
+pub(crate) use description::AnsweredOffer;
 #[cfg(feature = "webrtc")]
 pub use description::{Answer, DtlsRole, Offer};
-pub(crate) use findings::Findings;
+pub(crate) use effects::BatchEffects;
 #[cfg(feature = "webrtc")]
-pub(crate) use findings::{Learned, Naming};
+pub(crate) use effects::{UfragClaim, ValidatedAddress};
 pub use incoming::{Accepting, Incoming, WayIn};
-use table::Core;
-use target::Destination;
-pub use target::Target;
+use table::EndpointShared;
 
 use crate::association::Association;
 use crate::error::{BindError, ConnectError};
@@ -58,7 +58,7 @@ use crate::waiters::WaiterKey;
 /// [`wait_idle`](Self::wait_idle). Associations that are left get an ABORT, so that their peers do not wait, and a warning
 /// is logged; calls on their handles then end with an error.
 pub struct Endpoint {
-    core: Arc<Core>,
+    core: Arc<EndpointShared>,
 }
 
 impl Endpoint {
@@ -90,19 +90,19 @@ impl Endpoint {
     /// see [`connect`](Self::connect); or the endpoint is closed or full.
     pub fn dial(&self, target: impl Target) -> Result<Association, ConnectError> {
         match target.destination() {
-            Destination::Addresses(addresses) => {
+            ConnectTarget::Addresses(addresses) => {
                 let address = addresses.first().ok_or(ConnectError::NoAddress)?;
                 self.dial_address(*address)
             }
-            Destination::Name(target) => {
+            ConnectTarget::Name(target) => {
                 let source =
                     std::io::Error::new(std::io::ErrorKind::InvalidInput, "names are looked up by connect only");
                 Err(ConnectError::Address { target, source })
             }
             #[cfg(feature = "webrtc")]
-            Destination::Ticket(ticket) => self.dial_ticket(&ticket),
+            ConnectTarget::Ticket(ticket) => self.dial_ticket(&ticket),
             #[cfg(feature = "webrtc")]
-            Destination::NoTicket(error) => Err(error.into()),
+            ConnectTarget::NoTicket(error) => Err(error.into()),
         }
     }
 
@@ -138,16 +138,16 @@ impl Endpoint {
     #[cfg_attr(not(feature = "webrtc"), doc = " [`identity`]: crate#features")]
     pub async fn connect(&self, target: impl Target) -> Result<Association, ConnectError> {
         let addresses = match target.destination() {
-            Destination::Addresses(addresses) => addresses,
-            Destination::Name(name) => connect::look_up(name).await?,
+            ConnectTarget::Addresses(addresses) => addresses,
+            ConnectTarget::Name(name) => connect::look_up(name).await?,
             #[cfg(feature = "webrtc")]
-            Destination::Ticket(ticket) => {
+            ConnectTarget::Ticket(ticket) => {
                 let association = self.dial_ticket(&ticket)?;
                 association.connected().await?;
                 return Ok(association);
             }
             #[cfg(feature = "webrtc")]
-            Destination::NoTicket(error) => return Err(error.into()),
+            ConnectTarget::NoTicket(error) => return Err(error.into()),
         };
         self.connect_any(addresses).await
     }
@@ -159,7 +159,7 @@ impl Endpoint {
     ///
     /// A dropped future has taken none. Several tasks may wait; each association goes to one of them.
     pub async fn accept(&self) -> Option<Incoming> {
-        let mut waiter = Waiter { core: &self.core, key: WaiterKey::default() };
+        let mut waiter = EndpointWaitFuture { core: &self.core, key: WaiterKey::default() };
         poll_fn(|cx| waiter.core.poll_incoming(cx, &mut waiter.key)).await
     }
 
@@ -186,7 +186,7 @@ impl Endpoint {
     ///
     /// A dropped future changes nothing.
     pub async fn wait_idle(&self) {
-        let mut waiter = Waiter { core: &self.core, key: WaiterKey::default() };
+        let mut waiter = EndpointWaitFuture { core: &self.core, key: WaiterKey::default() };
         poll_fn(|cx| waiter.core.poll_idle(cx, &mut waiter.key)).await;
     }
 
@@ -229,7 +229,7 @@ pub struct EndpointStats {
     /// Associations of peers that were refused, because the accept queue was full or the endpoint closed.
     pub refused: u64,
     /// Datagrams that were dropped before they reached an association, by reason.
-    pub drops: Drops,
+    pub drops: PacketDrops,
     /// What was answered and dropped before it reached an association over DTLS, by reason.
     #[cfg(feature = "webrtc")]
     pub secure: crate::SecureStats,
@@ -237,12 +237,12 @@ pub struct EndpointStats {
     pub socket: SocketStats,
 }
 
-struct Waiter<'a> {
-    core: &'a Core,
+struct EndpointWaitFuture<'a> {
+    core: &'a EndpointShared,
     key: WaiterKey,
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for EndpointWaitFuture<'_> {
     fn drop(&mut self) {
         self.core.unregister(&self.key);
     }

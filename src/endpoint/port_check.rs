@@ -21,8 +21,8 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 
-use super::table::Core;
-use crate::association::{PROGRESS, Shared, Waiter};
+use super::table::EndpointShared;
+use crate::association::{PROGRESS, Shared, WaitFuture};
 
 /// Time before the first question, and between the first two: most peers have answered by then and are not asked. It
 /// doubles from then on.
@@ -43,7 +43,7 @@ const QUESTION: [u8; 20] = [0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0
 
 type Check = Pin<Box<dyn Future<Output = SocketAddr> + Send>>;
 
-impl Core {
+impl EndpointShared {
     /// Ends an attempt to connect when the system says that nobody listens at any of these addresses.
     pub(super) fn check_ports(&self, shared: &Arc<Shared>, remotes: &[SocketAddr]) {
         let local = self.socket.local_address();
@@ -55,7 +55,7 @@ impl Core {
 
 /// Runs until the association is established or has ended.
 async fn run(shared: Arc<Shared>, mut checks: Vec<Check>) {
-    let mut waiter = Waiter::new(&shared, PROGRESS);
+    let mut waiter = WaitFuture::new(&shared, PROGRESS);
     let mut is_settled = pin!(waiter.wait(|inner, _| match inner.is_connected || inner.closed.is_some() {
         true => Poll::Ready(()),
         false => Poll::Pending,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use narrowboat_sctp::{AssociationHandle, DatagramEvent, Drops, Endpoint};
+use narrowboat_sctp::{AssociationHandle, DatagramEvent, Endpoint, PacketDrops};
 
 use super::answers::Answers;
 use crate::association::Input;
@@ -12,17 +12,17 @@ use crate::webrtc;
 
 /// Finds the association of a datagram, at a cost that does not depend on how many there are.
 #[derive(Debug)]
-pub(crate) enum Router {
+pub(crate) enum DatagramRouter {
     /// SCTP packets in UDP datagrams as they are (RFC 6951).
     Plain(Box<Endpoint>),
     /// STUN and DTLS (RFC 8261); nothing that is in the clear.
     #[cfg(feature = "webrtc")]
-    Secure(Box<webrtc::Router>),
+    Secure(Box<webrtc::SecureRouter>),
 }
 
 /// What becomes of a datagram.
 #[derive(Debug)]
-pub(crate) enum Verdict {
+pub(crate) enum RouteResult {
     /// It is for this association.
     Existing(AssociationHandle, Input),
     /// It has made a new association, which has taken it in.
@@ -37,22 +37,24 @@ pub(crate) enum Verdict {
     Done,
 }
 
-impl Router {
+impl DatagramRouter {
     /// Says what becomes of a datagram.
-    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> Verdict {
+    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
         match self {
             Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answers),
             #[cfg(feature = "webrtc")]
             Self::Secure(router) => match router.route(now, datagram) {
-                webrtc::Destination::Peer(handle, input) => Verdict::Existing(handle, input),
-                webrtc::Destination::PeerOrNewcomer(handle, datagram) => Verdict::ExistingOrNewcomer(handle, datagram),
-                webrtc::Destination::Stranger(datagram) => Verdict::Stranger(datagram),
-                webrtc::Destination::Nobody => Verdict::Done,
+                webrtc::RouteTarget::Peer(handle, input) => RouteResult::Existing(handle, input),
+                webrtc::RouteTarget::PeerOrNewcomer(handle, datagram) => {
+                    RouteResult::ExistingOrNewcomer(handle, datagram)
+                }
+                webrtc::RouteTarget::Stranger(datagram) => RouteResult::Stranger(datagram),
+                webrtc::RouteTarget::Nobody => RouteResult::Done,
             },
         }
     }
 
-    /// Takes no more associations of peers. Over DTLS the lobby is told with each datagram.
+    /// Takes no more associations of peers. Over DTLS the direct listener is told with each datagram.
     pub(crate) fn stop_accepting(&mut self) {
         match self {
             Self::Plain(endpoint) => endpoint.stop_accepting(),
@@ -71,26 +73,26 @@ impl Router {
     }
 
     /// Datagrams dropped before they reached an association.
-    pub(crate) fn drops(&self) -> Drops {
+    pub(crate) fn drops(&self) -> PacketDrops {
         match self {
             Self::Plain(endpoint) => endpoint.drops().clone(),
             #[cfg(feature = "webrtc")]
-            Self::Secure(_) => Drops::default(),
+            Self::Secure(_) => PacketDrops::default(),
         }
     }
 }
 
-fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answers: &mut Answers) -> Verdict {
+fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
     let Datagram { route, ecn, bytes } = datagram;
     match endpoint.handle_datagram(now, route.remote, bytes, answers.buffer()) {
         DatagramEvent::Existing(handle, bytes) => {
-            Verdict::Existing(handle, Input::Datagram(Datagram { route, ecn, bytes }))
+            RouteResult::Existing(handle, Input::Datagram(Datagram { route, ecn, bytes }))
         }
-        DatagramEvent::New(handle, association) => Verdict::New(handle, association, route),
+        DatagramEvent::New(handle, association) => RouteResult::New(handle, association, route),
         DatagramEvent::Answer => {
             answers.push(route);
-            Verdict::Done
+            RouteResult::Done
         }
-        DatagramEvent::Dropped => Verdict::Done,
+        DatagramEvent::Dropped => RouteResult::Done,
     }
 }

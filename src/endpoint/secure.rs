@@ -12,10 +12,10 @@ use narrowboat_sctp::{AssociationHandle, CookieKeys, MemoryBudget, SignalledInit
 use rand::Rng;
 
 use super::WayIn;
-use super::findings::Findings;
-use super::router::Router;
+use super::effects::BatchEffects;
+use super::router::DatagramRouter;
 use super::sessions::{Said, SessionKey, TransportKey};
-use super::table::{Core, Table, draw_seed};
+use super::table::{EndpointShared, EndpointTable, draw_seed};
 use crate::association::{Shared, Transport, now, wake};
 use crate::config::Config;
 use crate::error::{BindError, ConnectError, SignalError};
@@ -23,9 +23,9 @@ use crate::socket::Datagram;
 use crate::waiters::Interest;
 use crate::webrtc::admission::Source;
 use crate::webrtc::direct::Prefixes;
-use crate::webrtc::dtls::{self, ExpectedPeer, Parameters, Version, Versions};
+use crate::webrtc::dtls::{self, DtlsParameters, ExpectedPeer, Version, Versions};
 use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
-use crate::webrtc::{self, Admitted, Context, Identity, Lobby, Reachability, Secure, SecureCounters};
+use crate::webrtc::{self, Admitted, Context, DirectListener, Identity, Reachability, Secure, SecureCounters};
 
 /// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
 /// end hold.
@@ -42,7 +42,7 @@ pub(crate) struct SecurePart {
     /// Where peers are told that this endpoint is, if not at the addresses of its interfaces.
     pub(crate) advertised: Vec<SocketAddr>,
     keys: CookieKeys,
-    association: Arc<narrowboat_sctp::Config>,
+    association: Arc<narrowboat_sctp::AssociationConfig>,
     /// What all associations share.
     pub(super) memory: MemoryBudget,
 }
@@ -56,7 +56,7 @@ impl SecurePart {
         config: &Config,
     ) -> Result<Self, BindError> {
         let parameters =
-            Parameters::new(identity.certificate_der(), identity.key_der(), versions, config.association.mtu)
+            DtlsParameters::new(identity.certificate_der(), identity.key_der(), versions, config.association.mtu)
                 .map_err(|error| BindError::Identity(error.to_string()))?;
         let context = Context {
             parameters: Arc::new(parameters),
@@ -71,8 +71,8 @@ impl SecurePart {
         Ok(Self { identity, context: Arc::new(context), advertised, keys, association, memory })
     }
 
-    pub(crate) fn router(&self) -> webrtc::Router {
-        webrtc::Router::new(Arc::clone(&self.context.counters))
+    pub(crate) fn router(&self) -> webrtc::SecureRouter {
+        webrtc::SecureRouter::new(Arc::clone(&self.context.counters))
     }
 
     fn association(&self, handle: AssociationHandle, seed: [u8; 32]) -> narrowboat_sctp::Association {
@@ -82,7 +82,7 @@ impl SecurePart {
     /// An association that knows no address, and does nothing before its transport is there.
     fn association_with(
         &self,
-        config: Arc<narrowboat_sctp::Config>,
+        config: Arc<narrowboat_sctp::AssociationConfig>,
         handle: AssociationHandle,
         seed: [u8; 32],
     ) -> narrowboat_sctp::Association {
@@ -116,7 +116,7 @@ impl ExpectedFor {
 #[derive(Debug)]
 pub(super) struct PeerSide {
     /// This end's part in the handshake.
-    pub(super) role: dtls::Role,
+    pub(super) role: dtls::SetupRole,
     pub(super) expected: ExpectedPeer,
     pub(super) sctp_port: u16,
     /// Largest message that the peer takes; 0 is no limit.
@@ -126,10 +126,10 @@ pub(super) struct PeerSide {
 }
 
 /// The DTLS client has the even streams (RFC 8832 §6).
-fn sctp_role(role: dtls::Role) -> Role {
+fn sctp_role(role: dtls::SetupRole) -> Role {
     match role {
-        dtls::Role::Active => Role::Client,
-        dtls::Role::Passive => Role::Server,
+        dtls::SetupRole::Active => Role::Client,
+        dtls::SetupRole::Passive => Role::Server,
     }
 }
 
@@ -143,16 +143,16 @@ fn smaller(one: usize, other: usize) -> usize {
 
 /// The configured size is what one datagram may have, and a record takes its share of it. Which version of DTLS it will be
 /// is not known yet, so the larger share.
-fn below_dtls(mut config: narrowboat_sctp::Config) -> narrowboat_sctp::Config {
+fn below_dtls(mut config: narrowboat_sctp::AssociationConfig) -> narrowboat_sctp::AssociationConfig {
     config.mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
     config
 }
 
-impl Table {
-    fn secure_router(&mut self) -> Option<&mut webrtc::Router> {
+impl EndpointTable {
+    fn secure_router(&mut self) -> Option<&mut webrtc::SecureRouter> {
         match &mut self.router {
-            Router::Plain(_) => None,
-            Router::Secure(router) => Some(router),
+            DatagramRouter::Plain(_) => None,
+            DatagramRouter::Secure(router) => Some(router),
         }
     }
 
@@ -170,7 +170,7 @@ impl Table {
     }
 }
 
-impl Core {
+impl EndpointShared {
     /// Starts an association with whoever has this certificate, at one of these addresses.
     pub(crate) fn connect_secure(
         self: &Arc<Self>,
@@ -260,7 +260,7 @@ impl Core {
         if table.is_closed {
             return Err(SignalError::EndpointClosed);
         }
-        let Router::Secure(router) = &table.router else { return Ok(None) };
+        let DatagramRouter::Secure(router) = &table.router else { return Ok(None) };
         let found = table.sessions.find(key, transport, |handle| !router.is_pending(handle))?;
         Ok(found.and_then(|(handle, said)| Some((Arc::clone(table.associations.get(&handle)?), said))))
     }
@@ -295,9 +295,9 @@ impl Core {
     }
 
     /// Where those wait who come without signalling.
-    pub(super) fn lobby(&self) -> Option<Lobby> {
+    pub(super) fn direct_listener(&self) -> Option<DirectListener> {
         let part = self.secure.as_ref()?;
-        Some(Lobby::new(now(), Arc::clone(&part.context), self.lock().rng.next_u64()))
+        Some(DirectListener::new(now(), Arc::clone(&part.context), self.lock().rng.next_u64()))
     }
 
     /// The association is to come out of `accept` when it is connected.
@@ -316,32 +316,32 @@ impl Core {
     }
 
     /// Acts on what a batch has brought: addresses that now lead to a peer, associations that are ready to be accepted.
-    pub(super) fn note(&self, findings: &mut Findings) {
-        if findings.learned.is_empty() && findings.named.is_empty() && findings.connected.is_empty() {
+    pub(super) fn note(&self, effects: &mut BatchEffects) {
+        if effects.learned.is_empty() && effects.named.is_empty() && effects.connected.is_empty() {
             return;
         }
         #[cfg(test)]
-        self.inject(super::fault::Fault::Note);
+        self.inject(super::fault::EndpointFault::Note);
         let now = now();
         let mut refused = Vec::new();
         let mut wakers = Vec::new();
         let mut table = self.lock();
         if let Some(router) = table.secure_router() {
-            for learned in findings.learned.drain(..) {
+            for learned in effects.learned.drain(..) {
                 router.learn(now, learned.handle, learned.address, learned.evicted);
             }
-            for (handle, naming) in findings.named.drain(..) {
+            for (handle, naming) in effects.named.drain(..) {
                 router.name(handle, naming);
             }
-            for handle in &findings.connected {
+            for handle in &effects.connected {
                 router.on_connected(*handle);
             }
         }
-        for handle in findings.connected.drain(..) {
+        for handle in effects.connected.drain(..) {
             if table.accepted_when_connected.remove(&handle)
                 && let Some(shared) = table.associations.get(&handle).cloned()
             {
-                refused.extend(self.queue(&mut table, shared, WayIn::Answered));
+                refused.extend(self.queue(&mut table, shared, WayIn::AnsweredOffer));
             }
         }
         table.waiters.wake(Interest::Accept, &mut wakers);
@@ -366,7 +366,7 @@ impl Core {
         let table = self.lock();
         for datagram in batch {
             #[cfg(test)]
-            self.inject(super::fault::Fault::Crossed);
+            self.inject(super::fault::EndpointFault::Crossed);
             let has_room = has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
             strangers.push((datagram, has_room));
         }
@@ -377,7 +377,7 @@ impl Core {
         &self,
         admitted: Admitted,
         wakers: &mut Vec<Waker>,
-        findings: &mut Findings,
+        effects: &mut BatchEffects,
     ) -> Result<Arc<Shared>, Option<Admitted>> {
         let Admitted { route, dtls } = admitted;
         let now = now();
@@ -392,8 +392,8 @@ impl Core {
             // Somebody with another certificate is where this end dials: that attempt says so.
             stranger.close();
             while let Some(flight) = stranger.poll_transmit() {
-                findings.answers.buffer().extend_from_slice(&flight);
-                findings.answers.push(route);
+                effects.answers.buffer().extend_from_slice(&flight);
+                effects.answers.push(route);
             }
             return Err(None);
         }
@@ -402,7 +402,7 @@ impl Core {
         }
         tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
         shared.command(|inner, _| inner.channels.set_role(&mut inner.core, Role::Server));
-        shared.receive(std::iter::empty(), wakers, findings);
+        shared.receive(std::iter::empty(), wakers, effects);
         Ok(shared)
     }
 
@@ -412,11 +412,11 @@ impl Core {
         self: &Arc<Self>,
         admitted: Admitted,
         wakers: &mut Vec<Waker>,
-        findings: &mut Findings,
+        effects: &mut BatchEffects,
     ) -> Option<Arc<Shared>> {
         let remote = admitted.route.remote;
         let mut entered = None;
-        let admit = || self.admit(admitted, wakers, findings, &mut entered);
+        let admit = || self.admit(admitted, wakers, effects, &mut entered);
         catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
             tracing::error!(%remote, "a fault has ended the association of a new peer: please report it");
             if let Some(handle) = entered {
@@ -439,11 +439,11 @@ impl Core {
         self: &Arc<Self>,
         admitted: Admitted,
         wakers: &mut Vec<Waker>,
-        findings: &mut Findings,
+        effects: &mut BatchEffects,
         entered: &mut Option<AssociationHandle>,
     ) -> Option<Arc<Shared>> {
         let part = self.secure.as_ref()?;
-        let admitted = match self.admit_dialled(admitted, wakers, findings) {
+        let admitted = match self.admit_dialled(admitted, wakers, effects) {
             Ok(shared) => return Some(shared),
             Err(admitted) => admitted?,
         };
@@ -459,12 +459,12 @@ impl Core {
             smaller(config.channels.peer_message_size_max, UNKNOWN_PEER_MESSAGE_SIZE_MAX);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &config);
         #[cfg(test)]
-        self.inject(super::fault::Fault::Admit);
+        self.inject(super::fault::EndpointFault::Admit);
         let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
         table.waiters.wake(Interest::Accept, wakers);
         drop(table);
         // What has come with the last datagram of the handshake, the news that it is done before all.
-        shared.receive(std::iter::empty(), wakers, findings);
+        shared.receive(std::iter::empty(), wakers, effects);
         tracing::debug!(remote = %route.remote, "association made by the peer");
         self.spawn_driver(handle, Arc::clone(&shared));
         *entered = None;
@@ -478,7 +478,7 @@ impl Core {
     /// Puts a new association into the table.
     fn enter(
         &self,
-        table: &mut Table,
+        table: &mut EndpointTable,
         part: &SecurePart,
         handle: AssociationHandle,
         role: Role,

@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::SignalError;
 use crate::webrtc::CertificateHash;
-use crate::webrtc::dtls::Role;
+use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::Credentials;
 use crate::webrtc::sdp::Remote;
 
@@ -48,7 +48,7 @@ pub(super) struct Said {
     pub(super) nonce: [u8; 16],
     /// Counts the descriptions.
     pub(super) version: u64,
-    pub(super) role: Role,
+    pub(super) role: SetupRole,
     /// This end's INIT, if it is not sent (draft-hancke-tsvwg-snap).
     pub(super) sctp_init: Option<Bytes>,
 }
@@ -56,14 +56,14 @@ pub(super) struct Said {
 /// The sessions of an endpoint's associations that were made by signalling: one for each at most, of fixed size.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-    by_key: HashMap<SessionKey, Session>,
+    by_key: HashMap<SessionKey, SignalledSession>,
     by_handle: HashMap<AssociationHandle, SessionKey>,
     /// The sessions that have ended, the oldest first.
     ended: VecDeque<SessionKey>,
 }
 
 #[derive(Debug)]
-enum Session {
+enum SignalledSession {
     Alive { handle: AssociationHandle, transport: TransportKey, said: Box<Said> },
     Ended,
 }
@@ -113,20 +113,20 @@ impl Sessions {
     ) -> Result<Option<(AssociationHandle, Said)>, SignalError> {
         match self.by_key.get_mut(&key) {
             None => Ok(None),
-            Some(Session::Ended) => Err(SignalError::SessionEnded),
-            Some(Session::Alive { handle, transport: known, said }) if *known == transport => {
+            Some(SignalledSession::Ended) => Err(SignalError::SessionEnded),
+            Some(SignalledSession::Alive { handle, transport: known, said }) if *known == transport => {
                 said.version = said.version.saturating_add(1);
                 Ok(Some((*handle, Said::clone(said))))
             }
-            Some(Session::Alive { handle, .. }) if is_connected(*handle) => Err(SignalError::Restart),
-            Some(Session::Alive { .. }) => Ok(None),
+            Some(SignalledSession::Alive { handle, .. }) if is_connected(*handle) => Err(SignalError::Restart),
+            Some(SignalledSession::Alive { .. }) => Ok(None),
         }
     }
 
     /// An association was made for this session. It takes the place of one whose handshake was never done.
     pub(super) fn insert(&mut self, key: SessionKey, handle: AssociationHandle, transport: TransportKey, said: Said) {
-        let session = Session::Alive { handle, transport, said: Box::new(said) };
-        if let Some(Session::Alive { handle, .. }) = self.by_key.insert(key, session) {
+        let session = SignalledSession::Alive { handle, transport, said: Box::new(said) };
+        if let Some(SignalledSession::Alive { handle, .. }) = self.by_key.insert(key, session) {
             self.by_handle.remove(&handle);
         }
         self.by_handle.insert(handle, key);
@@ -139,12 +139,12 @@ impl Sessions {
         if !was_connected {
             self.by_key.remove(&key);
         } else {
-            self.by_key.insert(key, Session::Ended);
+            self.by_key.insert(key, SignalledSession::Ended);
             self.ended.push_back(key);
             if self.ended.len() > ENDED_MAX
                 && let Some(oldest) = self.ended.pop_front()
                 && let Entry::Occupied(entry) = self.by_key.entry(oldest)
-                && matches!(entry.get(), Session::Ended)
+                && matches!(entry.get(), SignalledSession::Ended)
             {
                 entry.remove();
             }
@@ -156,7 +156,7 @@ impl Sessions {
     fn check_consistency(&self) {
         #[cfg(test)]
         {
-            let is_alive = |session: &&Session| matches!(session, Session::Alive { .. });
+            let is_alive = |session: &&SignalledSession| matches!(session, SignalledSession::Alive { .. });
             let alive = self.by_key.values().filter(is_alive).count();
             assert_eq!(self.by_handle.len(), alive);
             assert_eq!(self.ended.len(), self.by_key.len() - alive);
@@ -178,7 +178,7 @@ mod tests {
 
     fn said() -> Said {
         let credentials = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
-        Said { credentials, nonce: [7; 16], version: 1, role: Role::Passive, sctp_init: None }
+        Said { credentials, nonce: [7; 16], version: 1, role: SetupRole::Passive, sctp_init: None }
     }
 
     #[test]

@@ -18,11 +18,11 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
 use super::builder::Ways;
+use super::effects::BatchEffects;
 #[cfg(test)]
-use super::fault::Fault;
-use super::findings::Findings;
+use super::fault::EndpointFault;
 use super::port_check::SOCKETS_MAX;
-use super::router::{Router, Verdict};
+use super::router::{DatagramRouter, RouteResult};
 #[cfg(feature = "webrtc")]
 use super::secure::SecurePart;
 use super::{Incoming, WayIn};
@@ -34,7 +34,7 @@ use crate::waiters::{Interest, WaiterKey, Waiters};
 
 /// An endpoint, as its handles, its receiver and its associations' drivers see it.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(crate) struct EndpointShared {
     pub(crate) socket: Socket,
     pub(crate) config: Config,
     #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only plain UDP is there, and its endpoint knows"))]
@@ -45,19 +45,19 @@ pub(crate) struct Core {
     pub(super) runtime: Handle,
     /// Sockets that may be opened to find closed ports.
     pub(super) port_checks: Arc<Semaphore>,
-    table: Mutex<Table>,
+    table: Mutex<EndpointTable>,
     /// Tells the receiver to see whether anyone still needs it.
     pub(crate) look: Notify,
     refused: AtomicU64,
     /// Where a test wants a panic.
     #[cfg(test)]
-    pub(crate) fault: Mutex<Option<Fault>>,
+    pub(crate) fault: Mutex<Option<EndpointFault>>,
 }
 
 /// What the lock protects.
 #[derive(Debug)]
-pub(crate) struct Table {
-    pub(super) router: Router,
+pub(crate) struct EndpointTable {
+    pub(super) router: DatagramRouter,
     pub(super) associations: HashMap<AssociationHandle, Arc<Shared>>,
     pub(super) incoming: VecDeque<Incoming>,
     pub(super) waiters: Waiters,
@@ -76,7 +76,7 @@ pub(crate) struct Table {
 
 /// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
 #[derive(Debug, Default)]
-pub(crate) struct Routed {
+pub(crate) struct RoutedBatch {
     /// What came for known associations, in the order in which it came.
     pub(crate) inputs: Vec<Input>,
     /// Whom they are for: so many in a row for this one.
@@ -88,14 +88,14 @@ pub(crate) struct Routed {
     #[cfg(feature = "webrtc")]
     pub(crate) newcomers: Vec<Datagram>,
     /// Stateless answers, and what is to be done after the batch.
-    pub(crate) findings: Findings,
+    pub(crate) effects: BatchEffects,
     /// Associations that a peer has just made.
     pub(crate) made: Vec<(AssociationHandle, Arc<Shared>)>,
     /// Of those, the ones that there is no room for; to be dropped after the lock.
     pub(crate) refused: Vec<Incoming>,
 }
 
-impl Core {
+impl EndpointShared {
     /// An endpoint with one handle, for plain UDP.
     pub(crate) fn plain(socket: Socket, config: Config, ways: Ways, runtime: Handle) -> io::Result<Arc<Self>> {
         let seed = draw_seed()?;
@@ -103,7 +103,7 @@ impl Core {
         Ok(Arc::new(Self {
             #[cfg(feature = "webrtc")]
             secure: None,
-            ..Self::new(socket, config, ways, runtime, Router::Plain(Box::new(endpoint)), draw_seed()?)
+            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)), draw_seed()?)
         }))
     }
 
@@ -116,12 +116,19 @@ impl Core {
         runtime: Handle,
         secure: SecurePart,
     ) -> io::Result<Arc<Self>> {
-        let router = Router::Secure(Box::new(secure.router()));
+        let router = DatagramRouter::Secure(Box::new(secure.router()));
         Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, ways, runtime, router, draw_seed()?) }))
     }
 
-    fn new(socket: Socket, config: Config, ways: Ways, runtime: Handle, router: Router, seed: [u8; 32]) -> Self {
-        let table = Table {
+    fn new(
+        socket: Socket,
+        config: Config,
+        ways: Ways,
+        runtime: Handle,
+        router: DatagramRouter,
+        seed: [u8; 32],
+    ) -> Self {
+        let table = EndpointTable {
             router,
             associations: HashMap::new(),
             incoming: VecDeque::new(),
@@ -154,7 +161,7 @@ impl Core {
     }
 
     #[cfg(test)]
-    pub(crate) fn inject(&self, place: Fault) {
+    pub(crate) fn inject(&self, place: EndpointFault) {
         let mut fault = self.fault.lock().unwrap_or_else(PoisonError::into_inner);
         if fault.take_if(|fault| *fault == place).is_some() {
             drop(fault);
@@ -184,23 +191,23 @@ impl Core {
     }
 
     /// Sorts a batch by whom it is for; makes the associations that it brings.
-    pub(crate) fn route(&self, now: Instant, batch: &mut impl Iterator<Item = Datagram>, routed: &mut Routed) {
+    pub(crate) fn route(&self, now: Instant, batch: &mut impl Iterator<Item = Datagram>, routed: &mut RoutedBatch) {
         let mut table = self.lock();
         let mut last = None;
         for datagram in batch {
             #[cfg(test)]
-            self.inject(Fault::Route);
-            let verdict = table.route(now, datagram, &mut routed.findings.answers);
+            self.inject(EndpointFault::Route);
+            let verdict = table.route(now, datagram, &mut routed.effects.answers);
             #[cfg(feature = "webrtc")]
             let verdict = match verdict {
-                Verdict::ExistingOrNewcomer(handle, datagram) => {
+                RouteResult::ExistingOrNewcomer(handle, datagram) => {
                     routed.newcomers.push(datagram.clone());
-                    Verdict::Existing(handle, Input::Datagram(datagram))
+                    RouteResult::Existing(handle, Input::Datagram(datagram))
                 }
                 verdict => verdict,
             };
             match verdict {
-                Verdict::Existing(handle, input) => {
+                RouteResult::Existing(handle, input) => {
                     match routed.runs.last_mut() {
                         Some((_, count)) if last == Some(handle) => *count += 1,
                         _ => {
@@ -211,7 +218,7 @@ impl Core {
                     }
                     routed.inputs.push(input);
                 }
-                Verdict::New(handle, association, route) => {
+                RouteResult::New(handle, association, route) => {
                     let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
                     table.associations.insert(handle, Arc::clone(&shared));
                     // Before anything else may fail: it has to have a driver to end.
@@ -219,15 +226,15 @@ impl Core {
                     routed.refused.extend(self.queue(&mut table, shared, WayIn::Plain));
                 }
                 #[cfg(feature = "webrtc")]
-                Verdict::ExistingOrNewcomer(..) => {}
+                RouteResult::ExistingOrNewcomer(..) => {}
                 #[cfg(feature = "webrtc")]
-                Verdict::Stranger(datagram) => {
+                RouteResult::Stranger(datagram) => {
                     let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
                     let has_room =
                         has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
                     routed.strangers.push((datagram, has_room));
                 }
-                Verdict::Done => {}
+                RouteResult::Done => {}
             }
         }
         if routed.made.is_empty() {
@@ -371,7 +378,7 @@ impl Core {
         }
         let forget = || {
             #[cfg(test)]
-            self.inject(Fault::Remove);
+            self.inject(EndpointFault::Remove);
             #[cfg(feature = "webrtc")]
             table.forget_signalled(handle);
             table.router.remove(handle);
@@ -386,11 +393,11 @@ impl Core {
 
     /// Lets an association of a peer wait to be accepted; or returns it, if there is no room.
     #[must_use = "it is to be refused, after the lock"]
-    pub(super) fn queue(&self, table: &mut Table, shared: Arc<Shared>, way: WayIn) -> Option<Incoming> {
+    pub(super) fn queue(&self, table: &mut EndpointTable, shared: Arc<Shared>, way: WayIn) -> Option<Incoming> {
         // After a panic it is dropped, which ends the association.
         let incoming = Incoming::new(shared, way);
         #[cfg(test)]
-        self.inject(Fault::Queue);
+        self.inject(EndpointFault::Queue);
         if table.is_closed || table.incoming.len() >= self.config.accept_queue_max {
             return Some(incoming);
         }
@@ -398,7 +405,7 @@ impl Core {
         None
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Table> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, EndpointTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -408,13 +415,13 @@ pub(super) fn begins_association(datagram: &Datagram) -> bool {
     matches!(datagram.bytes.get(4..13), Some([0, 0, 0, 0, _, _, _, _, 1] | [_, _, _, _, _, _, _, _, 10]))
 }
 
-impl Table {
+impl EndpointTable {
     /// Says what becomes of a datagram. An association over plain UDP that has ended makes way for the next one with its
     /// peer, though its driver may not be done; its own last packet is the answer to anything else.
-    fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut super::answers::Answers) -> Verdict {
+    fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut super::answers::Answers) -> RouteResult {
         let verdict = self.router.route(now, datagram, answers);
-        let Verdict::Existing(handle, Input::Datagram(datagram)) = verdict else { return verdict };
-        let is_plain = matches!(self.router, Router::Plain(_));
+        let RouteResult::Existing(handle, Input::Datagram(datagram)) = verdict else { return verdict };
+        let is_plain = matches!(self.router, DatagramRouter::Plain(_));
         if is_plain
             && begins_association(&datagram)
             && self.associations.get(&handle).is_some_and(|shared| shared.has_ended())
@@ -422,18 +429,18 @@ impl Table {
             self.router.remove(handle);
             return self.router.route(now, datagram, answers);
         }
-        Verdict::Existing(handle, Input::Datagram(datagram))
+        RouteResult::Existing(handle, Input::Datagram(datagram))
     }
 
     fn dial(&mut self, remote: SocketAddr) -> Result<(AssociationHandle, narrowboat_sctp::Association), ConnectError> {
         #[cfg(feature = "webrtc")]
-        let Router::Plain(endpoint) = &mut self.router else { return Err(ConnectError::TicketNeeded(remote)) };
+        let DatagramRouter::Plain(endpoint) = &mut self.router else { return Err(ConnectError::TicketNeeded(remote)) };
         #[cfg(not(feature = "webrtc"))]
-        let Router::Plain(endpoint) = &mut self.router;
+        let DatagramRouter::Plain(endpoint) = &mut self.router;
         endpoint.connect(now(), remote).map_err(|error| match error {
-            narrowboat_sctp::ConnectError::TooManyAssociations => ConnectError::TooManyAssociations,
-            narrowboat_sctp::ConnectError::OutOfMemory => ConnectError::OutOfMemory,
-            narrowboat_sctp::ConnectError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
+            narrowboat_sctp::AssociateError::TooManyAssociations => ConnectError::TooManyAssociations,
+            narrowboat_sctp::AssociateError::OutOfMemory => ConnectError::OutOfMemory,
+            narrowboat_sctp::AssociateError::AlreadyConnected(_) => ConnectError::AlreadyConnected(remote),
         })
     }
 
@@ -451,7 +458,7 @@ impl Table {
     /// Whether one more peer without signalling may come from this address.
     #[cfg(feature = "webrtc")]
     pub(super) fn has_room_for(&self, ip: std::net::IpAddr, ways: Ways, config: &Config) -> bool {
-        let Router::Secure(router) = &self.router else { return false };
+        let DatagramRouter::Secure(router) = &self.router else { return false };
         ways.direct
             && !self.is_closed
             && router.len() < config.associations_max
@@ -468,7 +475,7 @@ pub(super) fn draw_seed() -> io::Result<[u8; 32]> {
 
 /// An association's place in the table; given up with its driver, however that ends, be it before it has begun.
 struct Entry {
-    core: Arc<Core>,
+    core: Arc<EndpointShared>,
     handle: AssociationHandle,
     shared: Arc<Shared>,
     /// True if the driver has come to its end; false if its runtime has taken it away.

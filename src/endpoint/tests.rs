@@ -11,7 +11,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Endpoint, EndpointBuilder};
-use crate::association::{Association, Fault};
+use crate::association::{Association, AssociationFault};
 use crate::channel::DataChannel;
 use crate::error::{ChannelError, CloseReason, ConnectError, TransportFailure};
 
@@ -49,7 +49,7 @@ async fn peer(server: &Endpoint, builder: EndpointBuilder) -> Peer {
     Peer { client, a, near, far, b }
 }
 
-async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fault: Fault) {
+async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fault: AssociationFault) {
     let server = builder().build().unwrap();
     let (victim, other) = (peer(&server, builder()).await, peer(&server, builder()).await);
     let reader = {
@@ -58,7 +58,7 @@ async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fau
     };
     tokio::task::yield_now().await;
     victim.b.inject(fault);
-    if fault == Fault::Command {
+    if fault == AssociationFault::Command {
         let far = victim.far.clone();
         assert!(tokio::spawn(async move { far.try_send("panics") }).await.unwrap_err().is_panic());
     }
@@ -80,7 +80,7 @@ async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fau
 
 #[tokio::test]
 async fn l08_a_panic_ends_one_association_only_over_plain_udp() {
-    for fault in [Fault::Receive, Fault::Turn, Fault::Command] {
+    for fault in [AssociationFault::Receive, AssociationFault::DriverStep, AssociationFault::Command] {
         a_panic_ends_one_association(|| Endpoint::builder().bind("127.0.0.1:0").accept_plain(), fault).await;
     }
 }
@@ -91,7 +91,7 @@ async fn l08_a_panic_ends_one_association_only_over_dtls() {
     let builder = || {
         Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap()).accept_direct()
     };
-    for fault in [Fault::Receive, Fault::Turn, Fault::Command] {
+    for fault in [AssociationFault::Receive, AssociationFault::DriverStep, AssociationFault::Command] {
         a_panic_ends_one_association(builder, fault).await;
     }
 }

@@ -22,8 +22,8 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 
-use crate::webrtc::ice::{self, Credentials, Refusal, is_pwd};
-use crate::webrtc::stun::{Key, Message, Username};
+use crate::webrtc::ice::{self, CheckRefusal, Credentials, is_pwd};
+use crate::webrtc::stun::{Key, StunMessage, Username};
 
 /// What our fragments begin with, in ice-chars.
 pub(crate) const PREFIX: &str = "narrowboat+1/";
@@ -85,16 +85,16 @@ impl<'a> DirectName<'a> {
 /// 1.5 times the request, and says who asks. Nothing is kept. Of a check that is right, `refuses` says why it is to be
 /// refused all the same.
 pub(crate) fn answer<'a>(
-    request: &Message<'a>,
+    request: &StunMessage<'a>,
     source: SocketAddr,
     prefixes: Prefixes,
-    refuses: impl FnOnce(&DirectName<'a>) -> Option<Refusal>,
+    refuses: impl FnOnce(&DirectName<'a>) -> Option<CheckRefusal>,
     out: &mut Vec<u8>,
-) -> Result<DirectName<'a>, Refusal> {
+) -> Result<DirectName<'a>, CheckRefusal> {
     let name = request.ice_username().and_then(|username| DirectName::parse(username, prefixes));
     let Some(name) = name else {
         let is_complete = request.username.is_some() && request.has_integrity();
-        let refusal = if is_complete { Refusal::Unauthenticated } else { Refusal::BadRequest };
+        let refusal = if is_complete { CheckRefusal::Unauthenticated } else { CheckRefusal::BadRequest };
         ice::refuse(request, refusal, None, out);
         return Err(refusal);
     };
@@ -134,7 +134,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::webrtc::stun::{Class, TransactionId, Writer};
+    use crate::webrtc::stun::{Class, StunWriter, TransactionId};
 
     const LIBP2P: Prefixes = Prefixes { libp2p: true, is_closed: false };
 
@@ -177,7 +177,7 @@ mod tests {
 
     fn request(username: Username<'_>, pwd: &str) -> Vec<u8> {
         let mut datagram = Vec::new();
-        let writer = Writer::new(&mut datagram, Class::Request, TransactionId([5; 12])).username(username);
+        let writer = StunWriter::new(&mut datagram, Class::Request, TransactionId([5; 12])).username(username);
         writer.priority(1).controlling(2).finish(Some(&Key::new(pwd)));
         datagram
     }
@@ -189,11 +189,11 @@ mod tests {
         let datagram = request(username, client.remote.pwd());
         let source = SocketAddr::from(([192, 0, 2, 7], 7));
         let mut out = Vec::new();
-        let message = Message::parse(&datagram).expect("a message");
+        let message = StunMessage::parse(&datagram).expect("a message");
         let name = answer(&message, source, Prefixes::default(), |_| None, &mut out).expect("accepted");
         assert_eq!(name.client_credentials(), client.local);
         assert_eq!(name.server_credentials(), client.remote);
-        let response = Message::parse(&out).expect("a response");
+        let response = StunMessage::parse(&out).expect("a response");
         assert_eq!((response.class, response.xor_mapped_address), (Class::Success, Some(source)));
         assert!(Key::new(client.remote.pwd()).has_signed(&response));
     }
@@ -202,13 +202,13 @@ mod tests {
     fn a_consent_is_revoked_by_a_number_that_the_password_has_signed() {
         let server = "narrowboat+1/6vVQ0Sf26fAsetCtwoo+QJrd";
         let datagram = request(Username { to: server, from: "EJ/U" }, server);
-        let message = Message::parse(&datagram).expect("a message");
+        let message = StunMessage::parse(&datagram).expect("a message");
         let mut out = Vec::new();
         let source = SocketAddr::from(([192, 0, 2, 7], 7));
-        let refuses = |name: &DirectName<'_>| (name.server == server).then_some(Refusal::Forbidden);
-        assert_eq!(answer(&message, source, LIBP2P, refuses, &mut out), Err(Refusal::Forbidden));
+        let refuses = |name: &DirectName<'_>| (name.server == server).then_some(CheckRefusal::Forbidden);
+        assert_eq!(answer(&message, source, LIBP2P, refuses, &mut out), Err(CheckRefusal::Forbidden));
         assert!(out.len() * 2 <= datagram.len() * 3, "{} for {}", out.len(), datagram.len());
-        let response = Message::parse(&out).expect("a response");
+        let response = StunMessage::parse(&out).expect("a response");
         assert_eq!((response.class, response.error_code), (Class::Error, Some(403)));
         assert!(Key::new(server).has_signed(&response));
     }
@@ -219,19 +219,19 @@ mod tests {
         let server = "narrowboat+1/6vVQ0Sf26fAsetCtwoo+QJrd";
         let unsigned = {
             let mut datagram = Vec::new();
-            Writer::new(&mut datagram, Class::Request, TransactionId([5; 12])).priority(1).finish(None);
+            StunWriter::new(&mut datagram, Class::Request, TransactionId([5; 12])).priority(1).finish(None);
             datagram
         };
         for (datagram, refusal) in [
-            (request(Username { to: server, from: "EJ/U" }, "6vVQ0Sf26fAsetCtwoo+QJrd"), Refusal::Unauthenticated),
-            (request(Username { to: "EJ/U", from: server }, "EJ/U"), Refusal::Unauthenticated),
-            (unsigned, Refusal::BadRequest),
+            (request(Username { to: server, from: "EJ/U" }, "6vVQ0Sf26fAsetCtwoo+QJrd"), CheckRefusal::Unauthenticated),
+            (request(Username { to: "EJ/U", from: server }, "EJ/U"), CheckRefusal::Unauthenticated),
+            (unsigned, CheckRefusal::BadRequest),
         ] {
-            let message = Message::parse(&datagram).expect("a message");
+            let message = StunMessage::parse(&datagram).expect("a message");
             let mut out = Vec::new();
-            assert_eq!(answer(&message, source, LIBP2P, |_| Some(Refusal::Forbidden), &mut out), Err(refusal));
+            assert_eq!(answer(&message, source, LIBP2P, |_| Some(CheckRefusal::Forbidden), &mut out), Err(refusal));
             assert!(out.len() * 2 <= datagram.len() * 3, "{} for {}", out.len(), datagram.len());
-            assert_eq!(Message::parse(&out).expect("a response").error_code, Some(refusal.code()));
+            assert_eq!(StunMessage::parse(&out).expect("a response").error_code, Some(refusal.code()));
         }
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::admission::{Admission, AdmissionConfig};
-use super::dtls::Role;
+use super::admission::{AdmissionConfig, PendingHandshakes};
+use super::dtls::SetupRole;
 use super::ice::Credentials;
-use super::stun::{Class, Key, Message, Writer};
+use super::stun::{Class, Key, StunMessage, StunWriter};
 use super::{Fingerprint, Ticket, demux, sdp};
 
 #[cfg(test)]
@@ -19,11 +19,11 @@ mod replay;
 pub fn stun(bytes: &[u8]) {
     let key = Key::new("a password of twenty-two");
     let _ = demux::Protocol::of(bytes);
-    if let Ok(message) = Message::parse(bytes) {
+    if let Ok(message) = StunMessage::parse(bytes) {
         check_message(&message, &key);
     }
     let sealed = sealed(bytes);
-    if let Ok(message) = Message::parse(&sealed) {
+    if let Ok(message) = StunMessage::parse(&sealed) {
         check_message(&message, &key);
     }
 }
@@ -42,10 +42,10 @@ fn sealed(attributes: &[u8]) -> Vec<u8> {
     message
 }
 
-fn check_message(message: &Message<'_>, key: &Key) {
+fn check_message(message: &StunMessage<'_>, key: &Key) {
     assert!(!key.has_signed(message), "signed by nobody");
     let mut buffer = Vec::new();
-    let mut writer = Writer::new(&mut buffer, message.class, message.transaction_id);
+    let mut writer = StunWriter::new(&mut buffer, message.class, message.transaction_id);
     if let Some(username) = message.ice_username() {
         writer = writer.username(username);
     }
@@ -65,7 +65,7 @@ fn check_message(message: &Message<'_>, key: &Key) {
         writer = writer.unknown_attributes(message.unknown_attributes());
     }
     writer.finish(Some(key));
-    let again = Message::parse(&buffer);
+    let again = StunMessage::parse(&buffer);
     assert!(again.is_ok(), "what was written cannot be read: {buffer:02x?}");
     let Ok(again) = again else { return };
     assert!(key.has_signed(&again), "the signature is lost");
@@ -78,8 +78,8 @@ fn check_message(message: &Message<'_>, key: &Key) {
 /// Descriptions: an offer that is read gets an answer with as many sections.
 pub fn sdp(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = sdp::Answer::parse(text);
-    let Ok(offer) = sdp::Offer::parse(text) else { return };
+    let _ = sdp::AnswerDescription::parse(text);
+    let Ok(offer) = sdp::OfferDescription::parse(text) else { return };
     let credentials = Credentials::from_valid("ufrag", "a/password/of/24/letters");
     let local = sdp::Local {
         credentials: &credentials,
@@ -91,7 +91,7 @@ pub fn sdp(bytes: &[u8]) {
         nonce: [1; 16],
         version: 1,
     };
-    let answer = sdp::answer(&offer, offer.setup.answered(Role::Passive), &local);
+    let answer = sdp::answer(&offer, offer.setup.answered(SetupRole::Passive), &local);
     let sections = |text: &str| text.lines().filter(|line| line.starts_with("m=")).count();
     assert_eq!(sections(&answer), sections(text), "{answer}");
     assert!(answer.lines().all(|line| line.as_bytes().get(1) == Some(&b'=')), "a broken line: {answer:?}");
@@ -117,7 +117,7 @@ pub fn ticket(bytes: &[u8]) {
 pub fn admission(script: &[u8]) {
     let config = AdmissionConfig { candidates_max: 8, per_source_max: 3, ..AdmissionConfig::default() };
     let mut now = Instant::now();
-    let mut table = Admission::new(now, config, 7);
+    let mut table = PendingHandshakes::new(now, config, 7);
     let mut model: BTreeMap<SocketAddr, (u8, Instant)> = BTreeMap::new();
     for operation in script.chunks_exact(2).take(256) {
         let [what, how] = operation else { continue };

@@ -16,7 +16,7 @@
 //! | `admission` | peers that have begun a handshake and proved nothing yet: a table of fixed size |
 //! | `reachability` | proof that a peer receives at its address, from a check of ours |
 //! | `revocation` | peers whose association is not there any more, and who are told so (RFC 7675 §5.2) |
-//! | `lobby` | the way in without signalling, until a peer has proved itself |
+//! | `direct_listener` | the way in without signalling, until a peer has proved itself |
 //! | `router` | whom a datagram is for |
 //! | `secure` | the transport of one association: its agent and its DTLS under one lock |
 
@@ -26,13 +26,13 @@ pub(crate) mod candidates;
 mod certificate_hash;
 pub(crate) mod demux;
 pub(crate) mod direct;
+mod direct_listener;
 pub(crate) mod dtls;
 mod fingerprint;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub(crate) mod ice;
 mod identity;
-mod lobby;
 mod reachability;
 mod revocation;
 mod router;
@@ -44,13 +44,13 @@ pub(crate) mod stun;
 mod ticket;
 
 pub(crate) use certificate_hash::{CertificateHash, CertificateHashError};
+pub(crate) use direct_listener::{Admitted, DirectListener};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
-pub(crate) use lobby::{Admitted, Lobby};
 pub(crate) use reachability::Reachability;
-pub(crate) use router::{Destination, Router};
+pub(crate) use router::{RouteTarget, SecureRouter};
 pub use sdp::{SdpError, SdpProblem};
-pub(crate) use secure::{Context, Progress, Secure};
+pub(crate) use secure::{Context, Secure, SecureProgress};
 pub use security::{DtlsVersion, RecordDrops, Security};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;

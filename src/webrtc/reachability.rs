@@ -11,7 +11,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::direct::DirectName;
-use super::stun::{Class, Key, TransactionId, Username, Writer};
+use super::stun::{Class, Key, StunWriter, TransactionId, Username};
 
 /// Time after which transaction ids change. A response counts in the period of its request and in the next one.
 const PERIOD: Duration = Duration::from_secs(16);
@@ -46,7 +46,7 @@ impl Reachability {
         let id = self.transaction_id(self.period(now), remote, subject);
         let [a, b, c, d, e, f, g, h, ..] = id.0;
         let username = Username { to: name.client_ufrag, from: name.server };
-        let check = Writer::new(out, Class::Request, id).username(username).priority(PRIORITY);
+        let check = StunWriter::new(out, Class::Request, id).username(username).priority(PRIORITY);
         check.controlled(u64::from_be_bytes([a, b, c, d, e, f, g, h])).finish(Some(&Key::new(name.client_pwd)));
     }
 
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Reachability {
 mod tests {
     use super::*;
     use crate::webrtc::direct::Prefixes;
-    use crate::webrtc::stun::Message;
+    use crate::webrtc::stun::StunMessage;
 
     const SERVER: &str = "narrowboat+1/6vVQ0Sf26fAsetCtwoo+QJrd";
 
@@ -106,7 +106,7 @@ mod tests {
         let name = DirectName::parse(Username { to: SERVER, from: "EJ/U" }, Prefixes::default()).expect("a name");
         let mut out = Vec::new();
         reachability.ask(start, address(1), &name, "", &mut out);
-        let check = Message::parse(&out).expect("a message");
+        let check = StunMessage::parse(&out).expect("a message");
         assert_eq!(check.ice_username(), Some(Username { to: "EJ/U", from: SERVER }));
         assert!(Key::new("6vVQ0Sf26fAsetCtwoo+QJrd").has_signed(&check));
         assert!(check.controlled.is_some() && check.priority.is_some());

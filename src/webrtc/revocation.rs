@@ -13,7 +13,7 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::{Salted, Source};
+use super::admission::{SaltedHasher, Source};
 use super::ice::CONSENT_TIMEOUT;
 
 /// How many addresses are watched at once. When more than that have lost their association at a time, the others follow when
@@ -34,7 +34,7 @@ const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 /// (`reachability`) is really there, and makes room for nobody; a source has half of a set of places at most.
 #[derive(Debug)]
 pub(crate) struct Revocations {
-    salted: Salted,
+    salted: SaltedHasher,
     /// Nothing before the first stray record.
     places: Vec<Option<Watched>>,
 }
@@ -55,7 +55,7 @@ struct Watched {
 }
 
 impl Revocations {
-    pub(crate) fn new(salted: Salted) -> Self {
+    pub(crate) fn new(salted: SaltedHasher) -> Self {
         Self { salted, places: Vec::new() }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn revocations() -> Revocations {
-        Revocations::new(Salted::new(7))
+        Revocations::new(SaltedHasher::new(7))
     }
 
     #[test]

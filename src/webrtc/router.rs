@@ -12,9 +12,9 @@ use super::admission::Source;
 use super::answered::AnsweredPeers;
 use super::demux::Protocol;
 use super::stats::SecureCounters;
-use super::stun::{Class, Message};
+use super::stun::{Class, StunMessage};
 use crate::association::Input;
-use crate::endpoint::Naming;
+use crate::endpoint::UfragClaim;
 use crate::socket::Datagram;
 
 /// How long an address belongs to a peer that checks from it no more, if another peer does. Browsers check at least every 6
@@ -24,10 +24,10 @@ const ADDRESS_KEPT_FOR: Duration = Duration::from_secs(13);
 /// The peers of a secure endpoint: who is at which address, and who answers to which user fragment. Each datagram costs one
 /// or two look-ups, however many peers there are.
 #[derive(Debug)]
-pub(crate) struct Router {
-    by_address: HashMap<SocketAddr, Owner>,
+pub(crate) struct SecureRouter {
+    by_address: HashMap<SocketAddr, RouteOwner>,
     by_ufrag: HashMap<Box<str>, AssociationHandle>,
-    peers: HashMap<AssociationHandle, Peer>,
+    peers: HashMap<AssociationHandle, RoutedPeer>,
     /// Peers without signalling at each IP address.
     direct_by_ip: HashMap<IpAddr, usize>,
     /// Peers with signalling that are not connected yet.
@@ -39,7 +39,7 @@ pub(crate) struct Router {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Owner {
+struct RouteOwner {
     handle: AssociationHandle,
     checked_at: Instant,
     /// True if somebody has sent a ClientHello from the address since.
@@ -47,7 +47,7 @@ struct Owner {
 }
 
 #[derive(Debug, Default)]
-struct Peer {
+struct RoutedPeer {
     /// The fragments that checks for it name. A peer without signalling has none before its first check, and may have
     /// several until it has confirmed one.
     ufrags: Vec<Box<str>>,
@@ -65,7 +65,7 @@ struct Peer {
 
 /// What becomes of a datagram.
 #[derive(Debug)]
-pub(crate) enum Destination {
+pub(crate) enum RouteTarget {
     /// It is for this association.
     Peer(AssociationHandle, Input),
     /// It is a handshake's, and either this association's or that of a newcomer who has got its address.
@@ -76,7 +76,7 @@ pub(crate) enum Destination {
     Nobody,
 }
 
-impl Router {
+impl SecureRouter {
     pub(crate) fn new(counters: Arc<SecureCounters>) -> Self {
         Self {
             by_address: HashMap::new(),
@@ -124,7 +124,7 @@ impl Router {
     /// Enters a peer whose description travels by signalling; its checks will name this fragment.
     pub(crate) fn insert_signalled(&mut self, ufrag: &str) -> AssociationHandle {
         self.pending += 1;
-        let handle = self.insert(Peer { ufrags: vec![ufrag.into()], is_pending: true, ..Peer::default() });
+        let handle = self.insert(RoutedPeer { ufrags: vec![ufrag.into()], is_pending: true, ..RoutedPeer::default() });
         self.by_ufrag.insert(ufrag.into(), handle);
         handle
     }
@@ -143,7 +143,7 @@ impl Router {
         if let Some(taken) = addresses.iter().find(|address| self.by_address.contains_key(address)) {
             return Err(*taken);
         }
-        let handle = self.insert(Peer { ufrags: vec![ufrag.into()], is_asked: true, ..Peer::default() });
+        let handle = self.insert(RoutedPeer { ufrags: vec![ufrag.into()], is_asked: true, ..RoutedPeer::default() });
         self.by_ufrag.insert(ufrag.into(), handle);
         for address in addresses {
             self.learn(now, handle, *address, None);
@@ -155,7 +155,8 @@ impl Router {
     /// gone: it would have to have the same port.
     pub(crate) fn insert_direct(&mut self, now: Instant, address: SocketAddr) -> AssociationHandle {
         *self.direct_by_ip.entry(address.ip()).or_insert(0) += 1;
-        let handle = self.insert(Peer { direct_ip: Some(address.ip()), is_unnamed: true, ..Peer::default() });
+        let handle =
+            self.insert(RoutedPeer { direct_ip: Some(address.ip()), is_unnamed: true, ..RoutedPeer::default() });
         if let Some(previous) = self.owner(&address).filter(|previous| self.is_unnamed(*previous)) {
             // Its checks may have been the new peer's.
             let claimed =
@@ -252,11 +253,11 @@ impl Router {
 
     /// A peer without signalling has chosen a fragment. A claim takes no fragment from another peer; a confirmation does:
     /// whoever has confirmed is at this peer's address, and knows the password.
-    pub(crate) fn name(&mut self, handle: AssociationHandle, naming: Naming) {
+    pub(crate) fn name(&mut self, handle: AssociationHandle, naming: UfragClaim) {
         let Some(peer) = self.peers.get_mut(&handle).filter(|peer| peer.is_unnamed) else { return };
         let (ufrag, dropped) = match naming {
-            Naming::Claimed { ufrag, dropped } => (ufrag.into_boxed_str(), dropped.into_iter().collect::<Vec<_>>()),
-            Naming::Confirmed { ufrag } => {
+            UfragClaim::Claimed { ufrag, dropped } => (ufrag.into_boxed_str(), dropped.into_iter().collect::<Vec<_>>()),
+            UfragClaim::Confirmed { ufrag } => {
                 peer.is_unnamed = false;
                 self.by_ufrag.insert(ufrag.as_str().into(), handle);
                 let others = peer.ufrags.iter().filter(|other| ***other != *ufrag).map(ToString::to_string).collect();
@@ -282,7 +283,7 @@ impl Router {
     }
 
     /// Says whom a datagram is for.
-    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram) -> Destination {
+    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram) -> RouteTarget {
         match Protocol::of(&datagram.bytes) {
             Some(Protocol::Stun) => self.route_stun(now, datagram),
             Some(Protocol::Dtls) => self.route_dtls(datagram),
@@ -290,8 +291,8 @@ impl Router {
         }
     }
 
-    fn route_stun(&mut self, now: Instant, datagram: Datagram) -> Destination {
-        let Ok(message) = Message::parse(&datagram.bytes) else {
+    fn route_stun(&mut self, now: Instant, datagram: Datagram) -> RouteTarget {
+        let Ok(message) = StunMessage::parse(&datagram.bytes) else {
             return self.drop_datagram(|counters| &counters.bad_stun);
         };
         if message.has_malformed_attribute {
@@ -314,22 +315,22 @@ impl Router {
                 unnamed.or_else(named)
             }
         };
-        let Some(handle) = handle else { return Destination::Stranger(datagram) };
+        let Some(handle) = handle else { return RouteTarget::Stranger(datagram) };
         if let Some(owner) = self.by_address.get_mut(&source).filter(|owner| owner.handle == handle) {
             owner.checked_at = now;
         }
-        Destination::Peer(handle, Input::Stun(datagram))
+        RouteTarget::Peer(handle, Input::Stun(datagram))
     }
 
-    /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The lobby
+    /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The direct listener
     /// would answer it, and the service would seem to have done so.
-    fn is_own_check(&self, source: &SocketAddr, check: &Message<'_>) -> bool {
+    fn is_own_check(&self, source: &SocketAddr, check: &StunMessage<'_>) -> bool {
         let Some(asked) = self.asked_at(source).and_then(|handle| self.peers.get(&handle)) else { return false };
         let from = check.ice_username().map(|username| username.from);
         asked.ufrags.iter().any(|ufrag| Some(&**ufrag) == from)
     }
 
-    fn route_dtls(&mut self, datagram: Datagram) -> Destination {
+    fn route_dtls(&mut self, datagram: Datagram) -> RouteTarget {
         match self.owner(&datagram.route.remote) {
             // A ClientHello may be another peer's, who has got the port of the old one (RFC 6347 §4.2.8). Until it has
             // proved itself, the old one is not disturbed.
@@ -338,17 +339,17 @@ impl Router {
                 if let Some(owner) = self.by_address.get_mut(&datagram.route.remote) {
                     owner.has_newcomer = true;
                 }
-                Destination::Stranger(datagram)
+                RouteTarget::Stranger(datagram)
             }
             Some(handle) if self.has_newcomer(&datagram.route.remote) && is_of_handshake(&datagram.bytes) => {
-                Destination::PeerOrNewcomer(handle, datagram)
+                RouteTarget::PeerOrNewcomer(handle, datagram)
             }
-            Some(handle) => Destination::Peer(handle, Input::Datagram(datagram)),
-            None => Destination::Stranger(datagram),
+            Some(handle) => RouteTarget::Peer(handle, Input::Datagram(datagram)),
+            None => RouteTarget::Stranger(datagram),
         }
     }
 
-    fn insert(&mut self, peer: Peer) -> AssociationHandle {
+    fn insert(&mut self, peer: RoutedPeer) -> AssociationHandle {
         let handle = AssociationHandle(self.next);
         self.next += 1;
         self.peers.insert(handle, peer);
@@ -386,7 +387,7 @@ impl Router {
             if !peer.addresses.contains(&address) {
                 peer.addresses.push(address);
             }
-            self.by_address.insert(address, Owner { handle, checked_at: now, has_newcomer: false });
+            self.by_address.insert(address, RouteOwner { handle, checked_at: now, has_newcomer: false });
         }
     }
 
@@ -399,9 +400,9 @@ impl Router {
         }
     }
 
-    fn drop_datagram(&self, counter: impl FnOnce(&SecureCounters) -> &std::sync::atomic::AtomicU64) -> Destination {
+    fn drop_datagram(&self, counter: impl FnOnce(&SecureCounters) -> &std::sync::atomic::AtomicU64) -> RouteTarget {
         counter(&self.counters).fetch_add(1, Ordering::Relaxed);
-        Destination::Nobody
+        RouteTarget::Nobody
     }
 
     /// Recounts the table.

@@ -20,22 +20,22 @@ use super::Fingerprint;
 use super::Reachability;
 use super::admission::{Budget, HELLO_WORTH_A_FLIGHT};
 use super::direct::Prefixes;
-use super::dtls::{Dtls, ExpectedPeer, Parameters, Role};
+use super::dtls::{Dtls, DtlsParameters, ExpectedPeer, SetupRole};
 use super::ice::{Checked, ControllingAgent, Credentials, LiteAgent};
 use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
-use super::stun::{Class, Message};
+use super::stun::{Class, StunMessage};
 use crate::association::Input;
-use crate::endpoint::{Findings, Learned, Naming};
+use crate::endpoint::{BatchEffects, UfragClaim, ValidatedAddress};
 use crate::socket::{Datagram, Route, SendFailure};
 
 use self::crossing::{Crossing, Recipient};
-use self::state::{Agent, CONNECT_TIMEOUT, Session, State};
+use self::state::{Agent, CONNECT_TIMEOUT, DtlsSession, SecureState};
 
 /// What all associations of an endpoint have in common.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) parameters: Arc<Parameters>,
+    pub(crate) parameters: Arc<DtlsParameters>,
     pub(crate) prefixes: Prefixes,
     pub(crate) counters: Arc<SecureCounters>,
     /// How long a check, or the answer to one, counts.
@@ -49,12 +49,12 @@ pub(crate) struct Context {
 pub(crate) struct Secure {
     pub(crate) handle: AssociationHandle,
     context: Arc<Context>,
-    state: Mutex<State>,
+    state: Mutex<SecureState>,
 }
 
 /// What came of an input or of time.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct SecureProgress {
     /// The handshake is done: packets may be sent.
     pub(crate) is_connected: bool,
     /// The peer is to be asked whether it receives at the address that it has nominated.
@@ -74,7 +74,7 @@ impl Secure {
         patience: Duration,
     ) -> Self {
         let agent = Agent::Lite(Box::new(LiteAgent::new(now, local, patience, context.consent_timeout)));
-        Self::new(handle, context, agent, Session::Undescribed(Vec::new()))
+        Self::new(handle, context, agent, DtlsSession::Undescribed(Vec::new()))
     }
 
     /// For a peer that this end checks.
@@ -86,7 +86,7 @@ impl Secure {
         expected: ExpectedPeer,
     ) -> Self {
         let crossing = Crossing::new(expected.clone());
-        let secure = Self::new(handle, context, Agent::Controlling(Box::new(agent)), Session::Waiting(expected));
+        let secure = Self::new(handle, context, Agent::Controlling(Box::new(agent)), DtlsSession::Waiting(expected));
         {
             let mut state = secure.lock();
             state.asked = asked.to_vec();
@@ -104,13 +104,13 @@ impl Secure {
         dtls: Box<Dtls>,
     ) -> Self {
         let agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, context.consent_timeout)));
-        let secure = Self::new(handle, context, agent, Session::Running(dtls));
+        let secure = Self::new(handle, context, agent, DtlsSession::Running(dtls));
         secure.lock().route = Some(route);
         secure
     }
 
-    fn new(handle: AssociationHandle, context: Arc<Context>, agent: Agent, session: Session) -> Self {
-        let state = State {
+    fn new(handle: AssociationHandle, context: Arc<Context>, agent: Agent, session: DtlsSession) -> Self {
+        let state = SecureState {
             agent,
             session,
             route: None,
@@ -121,7 +121,7 @@ impl Secure {
             connect_by: None,
             has_received: false,
             budget: Budget::default(),
-            is_mute: false,
+            consent_lost: false,
         };
         Self { handle, context, state: Mutex::new(state) }
     }
@@ -135,27 +135,27 @@ impl Secure {
             return Err(dtls);
         }
         state.agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, self.context.consent_timeout)));
-        state.session = Session::Running(dtls);
+        state.session = DtlsSession::Running(dtls);
         (state.route, state.crossing, state.connect_by) = (Some(route), None, None);
         Ok(())
     }
 
     /// The peer's description is here: who begins the handshake, and with which certificate.
-    pub(crate) fn describe(&self, now: Instant, role: Role, expected: ExpectedPeer) {
+    pub(crate) fn describe(&self, now: Instant, role: SetupRole, expected: ExpectedPeer) {
         let mut state = self.lock();
         state.connect_by = Some(now + CONNECT_TIMEOUT);
         let session = match role {
-            Role::Active => Session::Waiting(expected),
-            Role::Passive => {
+            SetupRole::Active => DtlsSession::Waiting(expected),
+            SetupRole::Passive => {
                 let mut dtls = Dtls::new(now, Arc::clone(&self.context.parameters), role, expected, false);
                 // What is not worth a flight is asked for a cookie, which takes less time than more hellos do.
                 dtls.ask_for_cookie_below(HELLO_WORTH_A_FLIGHT);
-                Session::Running(Box::new(dtls))
+                DtlsSession::Running(Box::new(dtls))
             }
         };
         let before = std::mem::replace(&mut state.session, session);
         state.begin_if_possible(now, &self.context);
-        if let (Session::Undescribed(early), Session::Running(dtls)) = (before, &mut state.session) {
+        if let (DtlsSession::Undescribed(early), DtlsSession::Running(dtls)) = (before, &mut state.session) {
             early.iter().for_each(|datagram| dtls.handle_datagram(now, &datagram.bytes));
         }
     }
@@ -198,19 +198,19 @@ impl Secure {
     /// The version of DTLS and the peer's certificate, once the handshake is done.
     pub(crate) fn security(&self) -> Option<Security> {
         match &self.lock().session {
-            Session::Running(dtls) => Some(Security {
+            DtlsSession::Running(dtls) => Some(Security {
                 version: dtls.version()?.into(),
                 peer_fingerprint: Fingerprint::from_bytes(*dtls.peer_fingerprint()?),
             }),
-            Session::Undescribed(_) | Session::Waiting(_) => None,
+            DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => None,
         }
     }
 
     /// DTLS datagrams that came and brought nothing, by reason.
     pub(crate) fn drops(&self) -> Option<RecordDrops> {
         match &self.lock().session {
-            Session::Running(dtls) => Some(dtls.drops().into()),
-            Session::Undescribed(_) | Session::Waiting(_) => None,
+            DtlsSession::Running(dtls) => Some(dtls.drops().into()),
+            DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => None,
         }
     }
 
@@ -220,24 +220,24 @@ impl Secure {
         now: Instant,
         inputs: impl Iterator<Item = Input>,
         packets: &mut Vec<(Ecn, Bytes)>,
-        findings: &mut Findings,
-    ) -> Progress {
-        let mut progress = Progress::default();
+        effects: &mut BatchEffects,
+    ) -> SecureProgress {
+        let mut progress = SecureProgress::default();
         let mut state = self.lock();
         let had_received = state.has_received;
         for input in inputs {
             match input {
                 Input::Datagram(datagram) => match state.recipient(&datagram) {
-                    Recipient::Session => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
-                    Recipient::Lobby => findings.crossed.push(datagram),
+                    Recipient::DtlsSession => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
+                    Recipient::DirectListener => effects.crossed.push(datagram),
                     Recipient::Nobody => {
                         self.context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
                     }
                 },
-                Input::Stun(datagram) => self.on_stun(&mut state, now, &datagram, findings, &mut progress),
+                Input::Stun(datagram) => self.on_stun(&mut state, now, &datagram, effects, &mut progress),
             }
         }
-        // A session that comes from the lobby has brought something along.
+        // A session that comes from the direct listener has brought something along.
         state.poll_session(Ecn::NotCe, packets, &mut progress);
         let is_first_packet = state.has_received && !had_received;
         if let Agent::Controlling(agent) = &mut state.agent {
@@ -252,8 +252,8 @@ impl Secure {
     }
 
     /// Fires what is due, and moves the datagrams that are to be sent to `outgoing`. Returns when to come back.
-    pub(crate) fn turn(&self, now: Instant, outgoing: &mut Vec<(Route, Vec<u8>)>) -> (Progress, Option<Instant>) {
-        let mut progress = Progress::default();
+    pub(crate) fn turn(&self, now: Instant, outgoing: &mut Vec<(Route, Vec<u8>)>) -> (SecureProgress, Option<Instant>) {
+        let mut progress = SecureProgress::default();
         let mut state = self.lock();
         state.handle_timeout(now, &mut progress);
         // Whatever a timer or a failed send has brought. No packet is among it: those come with datagrams.
@@ -266,8 +266,8 @@ impl Secure {
     /// `records` is empty at first. Returns where they go and their size; `None` if there is no connection to carry them.
     pub(crate) fn seal(&self, packets: &[u8], segment_size: usize, records: &mut Vec<u8>) -> Option<(Route, usize)> {
         let mut state = self.lock();
-        let route = state.route.filter(|_| !state.is_mute);
-        let (Some(route), Session::Running(dtls)) = (route, &mut state.session) else {
+        let route = state.route.filter(|_| !state.consent_lost);
+        let (Some(route), DtlsSession::Running(dtls)) = (route, &mut state.session) else {
             self.count_unsent(packets, segment_size);
             return None;
         };
@@ -286,7 +286,7 @@ impl Secure {
     /// Sends a packet to the nominated address alone.
     pub(crate) fn send_probe(&self, packet: &[u8]) {
         let mut state = self.lock();
-        if let (Some(route), Session::Running(dtls)) = (state.nominated, &mut state.session) {
+        if let (Some(route), DtlsSession::Running(dtls)) = (state.nominated, &mut state.session) {
             let mut record = Vec::new();
             if dtls.send(packet, &mut record).is_ok() {
                 state.outgoing.push((route, record));
@@ -306,7 +306,7 @@ impl Secure {
     /// Ends the connection: the peer is told, unless it does not want to hear any more.
     pub(crate) fn close(&self, outgoing: &mut Vec<(Route, Vec<u8>)>) {
         let mut state = self.lock();
-        if let Session::Running(dtls) = &mut state.session {
+        if let DtlsSession::Running(dtls) = &mut state.session {
             dtls.close();
         }
         state.flush_flights();
@@ -315,37 +315,37 @@ impl Secure {
 
     fn on_stun(
         &self,
-        state: &mut State,
+        state: &mut SecureState,
         now: Instant,
         datagram: &Datagram,
-        findings: &mut Findings,
-        progress: &mut Progress,
+        effects: &mut BatchEffects,
+        progress: &mut SecureProgress,
     ) {
         // The router has read it already, and it was right.
-        let Ok(message) = Message::parse(&datagram.bytes) else { return };
+        let Ok(message) = StunMessage::parse(&datagram.bytes) else { return };
         let route = datagram.route;
         match message.class {
             Class::Request => {
-                let before = findings.answers.buffer().len();
-                let checked = state.on_request(now, route, &message, &self.context, self.handle, findings);
+                let before = effects.answers.buffer().len();
+                let checked = state.on_request(now, route, &message, &self.context, self.handle, effects);
                 let Ok(checked) = checked else {
-                    findings.answers.push_refusal(now, route);
+                    effects.answers.push_refusal(now, route);
                     self.context.counters.checks_refused.fetch_add(1, Ordering::Relaxed);
                     return;
                 };
-                findings.answers.push(route);
+                effects.answers.push(route);
                 self.context.counters.checks_answered.fetch_add(1, Ordering::Relaxed);
                 if let Some(checked) = checked {
                     let Checked { evicted, .. } = checked;
-                    findings.learned.push(Learned { handle: self.handle, address: route.remote, evicted });
+                    effects.learned.push(ValidatedAddress { handle: self.handle, address: route.remote, evicted });
                     state.on_checked(now, route, checked, &self.context, progress);
                 }
                 state.on_received(route.remote, datagram.bytes.len());
-                state.budget.on_sent(findings.answers.buffer().len().saturating_sub(before));
+                state.budget.on_sent(effects.answers.buffer().len().saturating_sub(before));
             }
             Class::Success | Class::Error => {
                 if let Some(ufrag) = state.on_named(now, route, &message, &self.context) {
-                    findings.named.push((self.handle, Naming::Confirmed { ufrag }));
+                    effects.named.push((self.handle, UfragClaim::Confirmed { ufrag }));
                 } else if !state.on_response(now, route, &message, &self.context) {
                     self.context.counters.stray_stun_responses.fetch_add(1, Ordering::Relaxed);
                 }
@@ -359,7 +359,7 @@ impl Secure {
         self.context.counters.unsent_packets.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SecureState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

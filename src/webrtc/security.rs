@@ -1,7 +1,7 @@
 //! What an application may know of a secure transport.
 
 use super::Fingerprint;
-use super::dtls::{Drops, Version};
+use super::dtls::{DtlsDrops, Version};
 
 /// A version of DTLS.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,9 +48,9 @@ pub struct RecordDrops {
     pub ineffective: u64,
 }
 
-impl From<Drops> for RecordDrops {
-    fn from(drops: Drops) -> Self {
-        let Drops { malformed, unauthenticated, unexpected, ineffective } = drops;
+impl From<DtlsDrops> for RecordDrops {
+    fn from(drops: DtlsDrops) -> Self {
+        let DtlsDrops { malformed, unauthenticated, unexpected, ineffective } = drops;
         Self { malformed, unauthenticated, unexpected, ineffective }
     }
 }

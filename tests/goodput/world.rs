@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use narrowboat_sctp::{Association, Config, CookieKeys, Ecn, Event, Ppid, SendError, SendOptions, StreamId};
+use narrowboat_sctp::{
+    Association, AssociationConfig, AssociationEvent, CookieKeys, Ecn, Ppid, SendMessageError, SendOptions, StreamId,
+};
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, START};
 use crate::pipe::{Pipe, PipeOptions};
@@ -95,12 +97,12 @@ impl World {
     pub(crate) fn add(&mut self, starts_at: Nanos, ping_every: Option<Nanos>) {
         let window =
             (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80).max(16 << 10);
-        let config = Config {
+        let config = AssociationConfig {
             receive_window: u32::try_from(window).unwrap(),
             // The window in flight and as much in the queue, each with the overhead of its chunks.
             send_buffer: 3 * usize::try_from(window).unwrap(),
             stream_send_buffer: usize::try_from(window).unwrap(),
-            ..Config::default()
+            ..AssociationConfig::default()
         };
         config.validate().unwrap();
         let (now, config) = (self.clock.instant(START + starts_at), Arc::new(config));
@@ -170,7 +172,7 @@ impl World {
         let flow = &mut self.flows[index];
         while let Some(event) = flow.ends[end].poll_event() {
             match event {
-                Event::Message(message) => {
+                AssociationEvent::Message(message) => {
                     if message.stream == BULK {
                         let second = usize::try_from((self.now - START) / SECOND).unwrap();
                         if flow.delivered.len() <= second {
@@ -183,7 +185,7 @@ impl World {
                     }
                     flow.ends[end].release(now, message.credit);
                 }
-                Event::Closed(reason) => panic!("the association ended: {reason}"),
+                AssociationEvent::Closed(reason) => panic!("the association ended: {reason}"),
                 _ => {}
             }
         }
@@ -191,7 +193,7 @@ impl World {
             loop {
                 match flow.ends[SENDER].send(now, BULK, PPID, self.message.clone(), SendOptions::default()) {
                     Ok(()) => {}
-                    Err(SendError::Full) => break,
+                    Err(SendMessageError::Full) => break,
                     Err(error) => panic!("{error}"),
                 }
             }

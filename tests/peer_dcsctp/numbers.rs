@@ -157,7 +157,7 @@ impl World {
                         let is_unordered = self.mix.options(number).unordered;
                         if is_unordered { &mut self.unordered } else { &mut self.ordered }.push(number);
                     }
-                    Event::IncomingReset(STREAM) => self.resets += 1,
+                    Event::IncomingStreamsReset(STREAM) => self.resets += 1,
                     other => panic!("{other:?}"),
                 }
             }

@@ -83,7 +83,7 @@ impl From<Event> for Entry {
         match event {
             Event::Connected => Self::Connected,
             Event::Message(message) => Self::Message { stream: message.stream, payload: message.payload.into_bytes() },
-            Event::IncomingReset(stream) => Self::IncomingReset(stream),
+            Event::IncomingStreamsReset(stream) => Self::IncomingReset(stream),
             Event::OutgoingReset { stream, error } => Self::OutgoingReset { stream, error },
             Event::Closed { graceful, reason } => Self::Closed { graceful, reason },
         }

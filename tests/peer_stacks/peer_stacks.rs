@@ -83,7 +83,7 @@ impl World {
                         let lane = self.received.entry((!is_ours(end), message.stream)).or_default();
                         lane.push(message.payload.into_bytes());
                     }
-                    Event::IncomingReset(stream) => {
+                    Event::IncomingStreamsReset(stream) => {
                         self.reset_by_peer.entry(is_ours(end)).or_default().insert(stream);
                         // As data channels do, which close both sides. A stack may have done so by itself.
                         let _ = self.pair.reset(end, stream);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use narrowboat_sctp::{CloseReason, Config, Event, SendOptions, State};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, SendOptions, State};
 
 use crate::ours::Ours;
 use crate::pair::{BINARY, Dialler, Pair};
@@ -74,7 +74,7 @@ fn the_peers_abort_reaches_us_with_its_reason() {
 fn both_ends_dialling_at_once_make_one_association() {
     for _ in 0..5 {
         let port = free_udp_port();
-        let mut ours = Ours::new(Config::default(), 0);
+        let mut ours = Ours::new(AssociationConfig::default(), 0);
         let peer = Peer::connect(port, ours.port(), &[]);
         ours.connect(port);
         let mut pair = Pair { ours, peer };
@@ -84,19 +84,19 @@ fn both_ends_dialling_at_once_make_one_association() {
         pair.peer_has(1, 2_000, 3, 0, "o");
         pair.we_have(2, 2_000, 3, 0, false);
         assert_eq!(pair.peer.times("up"), 1, "{:?}", pair.peer.reports);
-        assert_eq!(pair.ours.times(|e| matches!(e, Event::Connected)), 1, "{:?}", pair.ours.events);
+        assert_eq!(pair.ours.times(|e| matches!(e, AssociationEvent::Connected)), 1, "{:?}", pair.ours.events);
     }
 }
 
 #[test]
 fn a_peer_that_was_killed_is_given_up_and_one_that_never_was_too() {
-    let config = Config {
+    let config = AssociationConfig {
         rto_initial: Duration::from_millis(50),
         rto_min: Duration::from_millis(50),
         rto_max: Duration::from_millis(100),
         association_max_retransmits: 4,
         init_max_retransmits: 4,
-        ..Config::default()
+        ..AssociationConfig::default()
     };
     let mut pair = Pair::with(Dialler::Ours, config.clone(), &[]);
     pair.peer.kill();
@@ -115,7 +115,7 @@ fn a_peer_that_was_killed_is_given_up_and_one_that_never_was_too() {
 #[test]
 fn a_peer_that_was_killed_and_comes_back_restarts_the_association() {
     let port = free_udp_port();
-    let ours = Ours::new(Config::default(), 0);
+    let ours = Ours::new(AssociationConfig::default(), 0);
     let peer = Peer::connect(port, ours.port(), &[]);
     let mut pair = Pair { ours, peer };
     pair.until("both ends are established", |p| p.ours.is_established() && p.peer.said("up"));
@@ -123,7 +123,9 @@ fn a_peer_that_was_killed_and_comes_back_restarts_the_association() {
     pair.we_have(2, 2_000, 3, 0, false);
     pair.peer.kill();
     pair.peer = Peer::connect(port, pair.ours.port(), &[]);
-    pair.until("the restart is known", |p| p.peer.said("up") && p.ours.times(|e| matches!(e, Event::Restarted)) == 1);
+    pair.until("the restart is known", |p| {
+        p.peer.said("up") && p.ours.times(|e| matches!(e, AssociationEvent::Restarted)) == 1
+    });
     pair.peer.tell(&format!("send 2 {BINARY} o 2000 3 7"));
     pair.we_have(2, 2_000, 3, 7, false);
     pair.send(2, 2_000, 3, 0, SendOptions::default());
@@ -134,15 +136,15 @@ fn a_peer_that_was_killed_and_comes_back_restarts_the_association() {
 #[test]
 fn when_we_come_back_the_peer_restarts_the_association() {
     let port = free_udp_port();
-    let mut ours = Ours::new(Config::default(), free_udp_port());
+    let mut ours = Ours::new(AssociationConfig::default(), free_udp_port());
     ours.connect(port);
     let mut pair = Pair { peer: Peer::listen(port, &[]), ours };
     pair.until("both ends are established", |p| p.ours.is_established() && p.peer.said("up"));
     pair.send(2, 2_000, 3, 0, SendOptions::default());
     pair.peer_has(2, 2_000, 3, 0, "o");
     let ours = pair.ours.port();
-    pair.ours = Ours::new(Config::default(), 0);
-    pair.ours = Ours::new(Config::default(), ours);
+    pair.ours = Ours::new(AssociationConfig::default(), 0);
+    pair.ours = Ours::new(AssociationConfig::default(), ours);
     pair.ours.connect(port);
     pair.until("the restart is known", |p| p.ours.is_established() && p.peer.said("restart"));
     pair.send(2, 2_000, 3, 7, SendOptions::default());
@@ -154,13 +156,13 @@ fn when_we_come_back_the_peer_restarts_the_association() {
 fn a_peer_whose_partner_forgot_everything_is_told_by_an_abort() {
     // RFC 9260 §8.4 (8): an endpoint that knows nothing of an association says so.
     let port = free_udp_port();
-    let ours = Ours::new(Config::default(), free_udp_port());
+    let ours = Ours::new(AssociationConfig::default(), free_udp_port());
     let peer = Peer::connect(port, ours.port(), &[]);
     let mut pair = Pair { ours, peer };
     pair.until("both ends are established", |p| p.ours.is_established() && p.peer.said("up"));
     let ours = pair.ours.port();
-    pair.ours = Ours::new(Config::default(), 0);
-    pair.ours = Ours::new(Config::default(), ours);
+    pair.ours = Ours::new(AssociationConfig::default(), 0);
+    pair.ours = Ours::new(AssociationConfig::default(), ours);
     pair.peer.tell(&format!("send 2 {BINARY} o 2000 1 0"));
     pair.until("usrsctp was told", |p| p.peer.said("lost"));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use narrowboat_sctp::{Config, Event, Reliability, SendOptions};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions};
 
 use crate::ours::Faults;
 use crate::pair::{BINARY, Dialler, Pair};
@@ -38,7 +38,9 @@ fn a_bad_network_stops_neither_handshake_nor_reset_nor_shutdown() {
         pair.we_have(1, 1_000, 5, round, false);
         pair.peer.tell("reset 1");
         pair.until("the peer's reset is performed", |p| p.ours.was_reset(1) && p.peer.said("reset-done 1"));
-        let performed = pair.ours.times(|e| matches!(e, Event::OutgoingReset(_) | Event::IncomingReset(_)));
+        let performed = pair.ours.times(|e| {
+            matches!(e, AssociationEvent::OutgoingStreamReset(_) | AssociationEvent::IncomingStreamsReset(_))
+        });
         assert_eq!(performed, 2, "each reset once: {:?}", pair.ours.events);
         pair.send(1, 1_000, 5, 77, SendOptions::default());
         pair.ours.association().shutdown(std::time::Instant::now());
@@ -109,7 +111,7 @@ fn messages_that_the_peer_gives_up_leave_no_hole_here() {
 #[test]
 fn a_peer_without_partial_reliability_gets_everything() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, Config::default(), &["pr=0"]);
+        let mut pair = Pair::with(dialler, AssociationConfig::default(), &["pr=0"]);
         assert!(!pair.ours.association().peer_supports_partial_reliability());
         pair.ours.faults = Faults { lost: 100, ..Faults::default() };
         pair.send(1, 3_000, 40, 0, options(false, Reliability::MaxRetransmits(0)));
@@ -119,7 +121,11 @@ fn a_peer_without_partial_reliability_gets_everything() {
 
 #[test]
 fn a_closed_window_opens_again_although_packets_are_lost() {
-    let mut pair = Pair::with(Dialler::Ours, Config { receive_window: 1 << 16, ..Config::default() }, &["rwnd=65536"]);
+    let mut pair = Pair::with(
+        Dialler::Ours,
+        AssociationConfig { receive_window: 1 << 16, ..AssociationConfig::default() },
+        &["rwnd=65536"],
+    );
     pair.ours.faults = Faults { lost: 100, ..Faults::default() };
     pair.peer.tell("pause");
     pair.send(1, 10_000, 30, 0, SendOptions::default());

@@ -1,6 +1,6 @@
 //! Messages of every kind, both ways, whoever dialled.
 
-use narrowboat_sctp::{Config, Reliability, SendOptions};
+use narrowboat_sctp::{AssociationConfig, Reliability, SendOptions};
 
 use crate::pair::{BINARY, Dialler, Pair};
 use crate::peer::{hash, pattern};
@@ -15,7 +15,11 @@ const UNORDERED: SendOptions = SendOptions {
 #[test]
 fn both_ends_agree_on_streams_and_extensions() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, Config { outbound_streams: 100, ..Config::default() }, &["streams=300"]);
+        let mut pair = Pair::with(
+            dialler,
+            AssociationConfig { outbound_streams: 100, ..AssociationConfig::default() },
+            &["streams=300"],
+        );
         assert_eq!(pair.ours.association().outbound_streams(), 100, "{dialler:?}");
         assert_eq!(pair.ours.association().inbound_streams(), 300, "{dialler:?}");
         assert!(pair.ours.association().peer_supports_stream_reset());
@@ -45,7 +49,7 @@ fn messages_around_every_packet_boundary_arrive_whole() {
 
 #[test]
 fn a_message_keeps_its_ppid_and_its_bytes() {
-    let mut pair = Pair::with(Dialler::Ours, Config::default(), &["echo=1"]);
+    let mut pair = Pair::with(Dialler::Ours, AssociationConfig::default(), &["echo=1"]);
     for ppid in [0, 50, 51, 57, 0x0102_0304, u32::MAX] {
         pair.ours.send(3, ppid, b"there and back");
         pair.until("the echo", |p| !p.ours.messages.is_empty());
@@ -87,7 +91,7 @@ fn ordered_streams_keep_their_order_side_by_side() {
 
 #[test]
 fn bulk_flows_both_ways_at_once() {
-    let mut pair = Pair::with(Dialler::Ours, Config::default(), &["quiet=1"]);
+    let mut pair = Pair::with(Dialler::Ours, AssociationConfig::default(), &["quiet=1"]);
     let (len, count) = (16_384, 1024);
     pair.peer.tell(&format!("send 4 {BINARY} o {len} {count} 0"));
     pair.send(4, len, count, 0, SendOptions::default());
@@ -101,7 +105,11 @@ fn bulk_flows_both_ways_at_once() {
 #[test]
 fn a_reader_that_stops_closes_the_window_and_loses_nothing() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, Config { receive_window: 1 << 17, ..Config::default() }, &["rwnd=131072"]);
+        let mut pair = Pair::with(
+            dialler,
+            AssociationConfig { receive_window: 1 << 17, ..AssociationConfig::default() },
+            &["rwnd=131072"],
+        );
         // Theirs stops.
         pair.peer.tell("pause");
         pair.send(1, 10_000, 100, 0, SendOptions::default());
@@ -124,7 +132,7 @@ fn a_reader_that_stops_closes_the_window_and_loses_nothing() {
 #[test]
 fn a_peer_that_announces_every_address_it_has_is_served_at_one() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, Config::default(), &["any=1"]);
+        let mut pair = Pair::with(dialler, AssociationConfig::default(), &["any=1"]);
         pair.send(1, 5_000, 20, 0, SendOptions::default());
         pair.peer_has(1, 5_000, 20, 0, "o");
         pair.peer.tell(&format!("send 1 {BINARY} o 5000 20 0"));
@@ -135,7 +143,7 @@ fn a_peer_that_announces_every_address_it_has_is_served_at_one() {
 #[test]
 fn a_peer_that_offers_interleaving_gets_plain_data() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, Config::default(), &["interleaving=1"]);
+        let mut pair = Pair::with(dialler, AssociationConfig::default(), &["interleaving=1"]);
         pair.send(1, 100_000, 5, 0, SendOptions::default());
         pair.peer_has(1, 100_000, 5, 0, "o");
         pair.peer.tell(&format!("send 1 {BINARY} o 100000 5 0"));

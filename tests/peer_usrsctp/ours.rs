@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationHandle, CloseReason, Config, Credit, DatagramEvent, Ecn, Endpoint, EndpointConfig, Event,
-    Ppid, SendError, SendOptions, State, StreamId,
+    Association, AssociationConfig, AssociationEvent, AssociationHandle, CloseReason, Credit, DatagramEvent, Ecn,
+    Endpoint, EndpointConfig, Ppid, SendMessageError, SendOptions, State, StreamId,
 };
 
 /// What is done to datagrams on their way, in both directions, in thousandths.
@@ -36,7 +36,7 @@ pub(crate) struct Ours {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
     /// Everything that happened but messages, oldest first.
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<AssociationEvent>,
     /// Messages that arrived, oldest first.
     pub(crate) messages: VecDeque<Received>,
     /// Why the last association ended.
@@ -55,7 +55,7 @@ pub(crate) struct Ours {
 
 impl Ours {
     /// An endpoint on a loopback port of the system's choice, or on `port`.
-    pub(crate) fn new(config: Config, port: u16) -> Self {
+    pub(crate) fn new(config: AssociationConfig, port: u16) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("a UDP port on loopback");
         socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a read timeout");
         let config = EndpointConfig {
@@ -125,7 +125,7 @@ impl Ours {
         let message = Bytes::copy_from_slice(bytes);
         match self.association().send(Instant::now(), stream, Ppid(ppid), message, options) {
             Ok(()) => true,
-            Err(SendError::Full) => false,
+            Err(SendMessageError::Full) => false,
             Err(error) => panic!("send on stream {stream}: {error}"),
         }
     }
@@ -141,18 +141,18 @@ impl Ours {
     }
 
     /// How many events are like this one.
-    pub(crate) fn times(&self, like: impl Fn(&Event) -> bool) -> usize {
+    pub(crate) fn times(&self, like: impl Fn(&AssociationEvent) -> bool) -> usize {
         self.events.iter().filter(|event| like(event)).count()
     }
 
     /// Whether the stream's outgoing reset was performed.
     pub(crate) fn has_reset(&self, wanted: StreamId) -> bool {
-        self.times(|e| matches!(e, Event::OutgoingReset(stream) if *stream == wanted)) > 0
+        self.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(stream) if *stream == wanted)) > 0
     }
 
     /// Whether the peer's reset of the stream has come.
     pub(crate) fn was_reset(&self, wanted: StreamId) -> bool {
-        self.times(|e| matches!(e, Event::IncomingReset(streams) if streams.contains(wanted))) > 0
+        self.times(|e| matches!(e, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(wanted))) > 0
     }
 
     /// Reads what was left unread, and goes on reading.
@@ -220,7 +220,7 @@ impl Ours {
         let Some((_, association)) = &mut self.association else { return };
         while let Some(event) = association.poll_event() {
             match event {
-                Event::Message(message) => {
+                AssociationEvent::Message(message) => {
                     self.messages.push_back(Received {
                         stream: message.stream,
                         ppid: message.ppid.0,
@@ -233,7 +233,7 @@ impl Ours {
                         association.release(Instant::now(), message.credit);
                     }
                 }
-                Event::Closed(reason) => {
+                AssociationEvent::Closed(reason) => {
                     assert_eq!(self.closed.replace(reason), None, "an association closes once");
                 }
                 event => self.events.push(event),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use narrowboat_sctp::{Config, Event, SendOptions, State, StreamId};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, SendOptions, State, StreamId};
 
 use crate::ours::{Faults, Ours};
 use crate::peer::{Peer, free_udp_port, message_report, pattern};
@@ -34,11 +34,11 @@ pub(crate) struct Pair {
 impl Pair {
     /// An established association with ordinary settings.
     pub(crate) fn new(dialler: Dialler) -> Self {
-        Self::with(dialler, Config::default(), &[])
+        Self::with(dialler, AssociationConfig::default(), &[])
     }
 
     /// An established association.
-    pub(crate) fn with(dialler: Dialler, config: Config, settings: &[&str]) -> Self {
+    pub(crate) fn with(dialler: Dialler, config: AssociationConfig, settings: &[&str]) -> Self {
         Self::start(dialler, config, settings, Faults::default())
     }
 
@@ -46,15 +46,15 @@ impl Pair {
     /// the time from its INIT ACK to the cookie for a round trip, and if that was three seconds long, it repeats nothing
     /// for ten, whatever its RTO.Max, and aborts the association the third time.
     pub(crate) fn with_faults(dialler: Dialler, faults: Faults) -> Self {
-        let config = Config {
+        let config = AssociationConfig {
             rto_initial: Duration::from_millis(100),
             rto_min: Duration::from_millis(100),
-            ..Config::default()
+            ..AssociationConfig::default()
         };
         Self::start(dialler, config, &[], faults)
     }
 
-    fn start(dialler: Dialler, config: Config, settings: &[&str], faults: Faults) -> Self {
+    fn start(dialler: Dialler, config: AssociationConfig, settings: &[&str], faults: Faults) -> Self {
         let port = free_udp_port();
         let mut ours = Ours::new(config, 0);
         ours.faults = faults;
@@ -83,7 +83,7 @@ impl Pair {
                 let reports: Vec<&String> = last.collect();
                 let closed = &self.ours.closed;
                 let events: Vec<_> =
-                    self.ours.events.iter().filter(|e| !matches!(e, Event::BufferedAmountLow(_))).collect();
+                    self.ours.events.iter().filter(|e| !matches!(e, AssociationEvent::BufferedAmountLow(_))).collect();
                 let packets: String = self.ours.packets.iter().rev().map(String::as_str).collect();
                 panic!(
                     "not within {DEADLINE:?}: {what}\nours: {events:?}, {closed:?}\nusrsctp: {reports:?}\n\

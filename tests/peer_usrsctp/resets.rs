@@ -1,6 +1,6 @@
 //! Stream reset (RFC 6525), which is how data channels close: asked for by either end, and by both.
 
-use narrowboat_sctp::{Config, Event, ResetError, SendOptions, StreamId, Streams};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, ResetError, SendOptions, StreamId, Streams};
 
 use crate::pair::{BINARY, Dialler, Pair};
 
@@ -68,7 +68,9 @@ fn both_ends_reset_the_same_stream_at_once() {
             pair.until("both directions are reset, for both", |p| {
                 p.ours.has_reset(2) && p.ours.was_reset(2) && p.peer.said("reset-done 2") && p.peer.said("peer-reset 2")
             });
-            let resets = |e: &Event| matches!(e, Event::IncomingReset(_) | Event::OutgoingReset(_));
+            let resets = |e: &AssociationEvent| {
+                matches!(e, AssociationEvent::IncomingStreamsReset(_) | AssociationEvent::OutgoingStreamReset(_))
+            };
             assert_eq!(pair.ours.times(resets), 2, "each of our two events once: {:?}", pair.ours.events);
             pair.ours.events.clear();
             pair.peer.reports.clear();
@@ -85,7 +87,9 @@ fn many_streams_are_reset_together_and_all_at_once() {
             pair.send(*stream, 10, 1, 0, SendOptions::default());
         }
         pair.ours.reset(&list);
-        pair.until("300 of our streams are reset", |p| p.ours.times(|e| matches!(e, Event::OutgoingReset(_))) == 300);
+        pair.until("300 of our streams are reset", |p| {
+            p.ours.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(_))) == 300
+        });
         for stream in &list {
             pair.send(*stream, 10, 1, 1, SendOptions::default());
         }
@@ -97,7 +101,9 @@ fn many_streams_are_reset_together_and_all_at_once() {
         pair.ours.events.clear();
 
         pair.peer.tell("reset all");
-        pair.until("all of them are", |p| p.ours.times(|e| matches!(e, Event::IncomingReset(Streams::All))) == 1);
+        pair.until("all of them are", |p| {
+            p.ours.times(|e| matches!(e, AssociationEvent::IncomingStreamsReset(Streams::All))) == 1
+        });
         pair.peer.tell(&format!("send 299 {BINARY} o 10 1 3"));
         pair.we_have(299, 10, 1, 3, false);
     }
@@ -111,7 +117,7 @@ fn a_request_to_reset_our_side_is_answered_by_our_reset() {
         pair.peer_has(4, 1_000, 3, 0, "o");
         pair.peer.tell("reset-in 4");
         pair.until("our outgoing side is reset", |p| p.peer.said("peer-reset 4"));
-        pair.until("and works again", |p| p.ours.times(|e| matches!(e, Event::OutgoingReset(_))) <= 1);
+        pair.until("and works again", |p| p.ours.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(_))) <= 1);
         while pair.ours.association().is_resetting(4) {
             pair.ours.turn();
         }
@@ -135,7 +141,7 @@ fn a_request_for_more_streams_gets_an_answer_and_does_no_harm() {
 #[test]
 fn a_peer_without_stream_reset_is_told_apart() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, Config::default(), &["reset=0"]);
+        let mut pair = Pair::with(dialler, AssociationConfig::default(), &["reset=0"]);
         assert!(!pair.ours.association().peer_supports_stream_reset());
         let refused = pair.ours.association().reset_streams(std::time::Instant::now(), &[1]);
         assert_eq!(refused, Err(ResetError::NotSupported));

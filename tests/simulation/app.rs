@@ -1,7 +1,9 @@
 //! The application on one end of an association: opens, sends, reads, closes at random, and holds the data channels to
 //! what they promise (I14, I21, I32, I34).
 
-use narrowboat_dcep::{ChannelError, ChannelId, ChannelOptions, Event, OpenError, ReadyState, Reliability, SendError};
+use narrowboat_dcep::{
+    ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, OpenError, ReadyState, Reliability,
+};
 use narrowboat_sctp::{CloseReason, State};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,45 +164,45 @@ impl App {
         }
     }
 
-    pub(crate) fn on_event(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, event: &Event) {
+    pub(crate) fn on_event(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, event: &ChannelsEvent) {
         assert!(self.ended.is_none(), "I23: {event:?} after the end");
         if let Some(&uid) = subject(event).and_then(|id| self.forgotten.get(&id)) {
-            let failed = matches!(event, Event::Closed(_, Some(_)));
+            let failed = matches!(event, ChannelsEvent::Closed(_, Some(_)));
             model.channel(uid).ends[self.side].failed |= failed;
             return;
         }
         match event {
-            Event::Connected => {
+            ChannelsEvent::Connected => {
                 assert!(!self.connected, "I23: connected twice");
                 self.connected = true;
             }
-            Event::Incoming(id) => self.on_incoming(stack, model, *id),
-            Event::Open(id) => {
+            ChannelsEvent::Incoming(id) => self.on_incoming(stack, model, *id),
+            ChannelsEvent::Open(id) => {
                 let end = self.end(model, *id, "Open");
                 assert!(!end.opened && !end.closed && !end.closed_by_peer, "I34: Open came late or twice");
                 end.opened = true;
             }
-            Event::Readable(id) => {
+            ChannelsEvent::Readable(id) => {
                 let end = self.end(model, *id, "Readable");
                 assert!(end.opened || end.closed_locally, "I34: a message before Open");
             }
-            Event::Writable(id) => {
+            ChannelsEvent::Writable(id) => {
                 self.end(model, *id, "Writable");
                 self.channel(*id).full = false;
             }
-            Event::BufferedAmountLow(id) => {
+            ChannelsEvent::BufferedAmountLow(id) => {
                 self.end(model, *id, "BufferedAmountLow");
                 let channel = self.channel(*id);
                 assert!(channel.armed, "I14: BufferedAmountLow without having been above the threshold");
                 channel.armed = stack.buffered_amount(*id) > channel.threshold;
             }
-            Event::Closing(id) => {
+            ChannelsEvent::Closing(id) => {
                 let end = self.end(model, *id, "Closing");
                 assert!(!end.closed_by_peer && !end.closed_locally && !end.closed, "I34: Closing came late or twice");
                 end.closed_by_peer = true;
             }
-            Event::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
-            Event::Restarted => {
+            ChannelsEvent::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
+            ChannelsEvent::Restarted => {
                 assert!(
                     model.hostile || model.lost.contains(&self.pair),
                     "I37: a restart, but the peer has lost nothing"
@@ -211,7 +213,7 @@ impl App {
                 // What was asked of the old association is gone with it.
                 self.shutting_down = false;
             }
-            Event::AssociationClosed(reason) => {
+            ChannelsEvent::AssociationClosed(reason) => {
                 self.ended = Some(reason.clone());
                 self.next_at = None;
                 let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
@@ -534,9 +536,11 @@ impl App {
             Err(error) => {
                 let established = stack.state() == State::Established && !self.shutting_down;
                 match error {
-                    SendError::Full => channel.full = true,
-                    SendError::TooLarge { .. } => assert!(len > self.message_size_max, "{error}, of {len} bytes"),
-                    SendError::AssociationClosed if !established => {}
+                    ChannelSendError::Full => channel.full = true,
+                    ChannelSendError::TooLarge { .. } => {
+                        assert!(len > self.message_size_max, "{error}, of {len} bytes")
+                    }
+                    ChannelSendError::AssociationClosed if !established => {}
                     _ => panic!("I19: send said {error:?} in {:?}", stack.state()),
                 }
             }
@@ -627,11 +631,14 @@ impl App {
 }
 
 /// The channel that an event is about.
-fn subject(event: &Event) -> Option<ChannelId> {
+fn subject(event: &ChannelsEvent) -> Option<ChannelId> {
     match event {
-        Event::Incoming(id) | Event::Open(id) | Event::Readable(id) | Event::Writable(id) => Some(*id),
-        Event::BufferedAmountLow(id) | Event::Closing(id) | Event::Closed(id, _) => Some(*id),
-        Event::Connected | Event::Restarted | Event::AssociationClosed(_) => None,
+        ChannelsEvent::Incoming(id)
+        | ChannelsEvent::Open(id)
+        | ChannelsEvent::Readable(id)
+        | ChannelsEvent::Writable(id) => Some(*id),
+        ChannelsEvent::BufferedAmountLow(id) | ChannelsEvent::Closing(id) | ChannelsEvent::Closed(id, _) => Some(*id),
+        ChannelsEvent::Connected | ChannelsEvent::Restarted | ChannelsEvent::AssociationClosed(_) => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must be true of an association after every step, seen through its public surface and its packets.
 
-use narrowboat_sctp::{State, Stats};
+use narrowboat_sctp::{AssociationStats, State};
 
 use crate::clock::{Nanos, nanos};
 use crate::node::Node;
@@ -72,7 +72,13 @@ pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
 
 /// I09 and I10, around one `poll_transmit` that wrote these packets. `may_exceed`: one of them may hold new data whatever
 /// the congestion window.
-pub(crate) fn check_window(before: &Stats, after: &Stats, written: &[Contents], mtu: usize, may_exceed: &mut bool) {
+pub(crate) fn check_window(
+    before: &AssociationStats,
+    after: &AssociationStats,
+    written: &[Contents],
+    mtu: usize,
+    may_exceed: &mut bool,
+) {
     let cwnd = after.cwnd;
     // What was in flight before each packet is told by what is in flight at the end: what is given up while packets are
     // written is no more in flight, and makes room.
@@ -117,7 +123,7 @@ pub(crate) fn check_heap(node: &Node, streams: usize, names: usize, options: &Op
 pub(crate) struct Snapshot {
     state: State,
     timeout: Option<Nanos>,
-    stats: Stats,
+    stats: AssociationStats,
     internals: String,
 }
 
@@ -177,7 +183,7 @@ pub(crate) fn check_early_timeout(before: &Snapshot, stack: &Stack, now: Nanos) 
 }
 
 /// Upper bound of the time in which a peer that has vanished is noticed.
-pub(crate) fn detection_bound(config: &narrowboat_sctp::Config) -> Nanos {
+pub(crate) fn detection_bound(config: &narrowboat_sctp::AssociationConfig) -> Nanos {
     let attempts = u64::from(config.association_max_retransmits) + 2;
     attempts * (nanos(config.rto_max) + config.heartbeat_interval.map_or(0, nanos)) + 2 * nanos(config.rto_max)
 }
@@ -194,7 +200,7 @@ fn difference(before: &Snapshot, after: &Snapshot) -> String {
 fn without_stats(text: &str) -> String {
     let mut rest = text;
     let mut kept = String::with_capacity(text.len());
-    while let Some(start) = ["Stats {", "Drops("].iter().filter_map(|name| rest.find(name)).min() {
+    while let Some(start) = ["AssociationStats {", "Drops("].iter().filter_map(|name| rest.find(name)).min() {
         kept.push_str(&rest[..start]);
         let mut depth = 0;
         let end = rest[start..].find(|c| {

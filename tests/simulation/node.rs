@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use narrowboat_dcep::{Config as ChannelConfig, Role};
+use narrowboat_dcep::{ChannelsConfig, Role};
 use narrowboat_sctp::{Association, AssociationHandle, CookieKeys, DatagramEvent, Endpoint, EndpointConfig};
 
 use crate::alloc::Gauge;
@@ -110,12 +110,12 @@ impl Node {
         let takes_other = options.manner_of(self.id).is_some_and(|manner| manner.takes_our_parity);
         let is_client = (self.id > 0) != takes_other;
         let role = if is_client { Role::Client } else { Role::Server };
-        let channels = ChannelConfig {
+        let channels = ChannelsConfig {
             channels_max: options.channels_max,
             peer_message_size_max: options.message_size_max,
             message_size_max: options.message_size_max,
             close_timeout: options.close_timeout,
-            ..ChannelConfig::default()
+            ..ChannelsConfig::default()
         };
         let stack = Stack::new(association, channels, role, self.clock, self.gauge.clone());
         let pair = (self.id.min(peer), self.id.max(peer));

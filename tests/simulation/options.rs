@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use narrowboat_sctp::{Config, CongestionControl};
+use narrowboat_sctp::{AssociationConfig, CongestionControl};
 
 use crate::clock::{MILLISECOND, Nanos, SECOND, START};
 use crate::faults::{FaultOptions, GilbertElliott};
@@ -20,7 +20,7 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) topology: Topology,
     /// Of node 0, then of all others.
-    pub(crate) config: [Config; 2],
+    pub(crate) config: [AssociationConfig; 2],
     /// Largest message that either side announces to take.
     pub(crate) message_size_max: usize,
     /// How long a closing channel waits for its reader or its peer.
@@ -241,7 +241,7 @@ impl Options {
                 link.faults.blackholes.push(outage);
             }
         }
-        let defaults = Config::default();
+        let defaults = AssociationConfig::default();
         for config in &mut self.config {
             config.reset_timeout = defaults.reset_timeout;
             if prng.coin() {
@@ -250,14 +250,14 @@ impl Options {
                 config.rto_initial = defaults.rto_initial;
             }
         }
-        self.close_timeout = narrowboat_dcep::Config::default().close_timeout;
+        self.close_timeout = narrowboat_dcep::ChannelsConfig::default().close_timeout;
         // It ends before the network heals in most runs, so that there is life after it.
         if prng.chance(70 * PERCENT) {
             self.chaos = self.chaos.max(outage.1 - START + SECOND);
         }
     }
 
-    pub(crate) fn config_of(&self, node: usize) -> &Config {
+    pub(crate) fn config_of(&self, node: usize) -> &AssociationConfig {
         &self.config[node.min(1)]
     }
 
@@ -332,9 +332,9 @@ fn faults(prng: &mut Prng, chaos: Nanos, hostile: bool) -> FaultOptions {
     }
 }
 
-fn config(prng: &mut Prng) -> Config {
+fn config(prng: &mut Prng) -> AssociationConfig {
     let mtu = prng.pick(&[576, 1200, 1200, 1280, 1500, 9000]);
-    let mut config = Config { mtu, ..Config::default() };
+    let mut config = AssociationConfig { mtu, ..AssociationConfig::default() };
     if prng.coin() {
         config.receive_window = prng.log_range(4096.max(mtu as u64)..=1 << 20) as u32;
     }

@@ -1,7 +1,7 @@
 //! One association of a node: the stack, its application, and what is checked at every step of theirs.
 
-use narrowboat_dcep::Event;
-use narrowboat_sctp::{AssociationHandle, CloseReason, CongestionControl, DropReason, State, Stats};
+use narrowboat_dcep::ChannelsEvent;
+use narrowboat_sctp::{AssociationHandle, AssociationStats, CloseReason, CongestionControl, PacketDropReason, State};
 
 use crate::app::App;
 use crate::clock::{Nanos, nanos};
@@ -124,7 +124,7 @@ impl Session {
 
     /// I09: the congestion window grows by what was acknowledged at most; a loss cuts it, once an episode; T3 leaves a packet
     /// of it, unless it was a window that was probed. `acked`: bytes that the input acknowledged for the first time.
-    fn check_congestion(&mut self, turn: &Turn<'_>, before: &Stats, acked: usize) {
+    fn check_congestion(&mut self, turn: &Turn<'_>, before: &AssociationStats, acked: usize) {
         let after = self.stack.stats();
         let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };
         if self.stack.state() == State::Closed {
@@ -207,17 +207,17 @@ impl Session {
         event.inspect(|event| self.on_event(turn, event)).is_some()
     }
 
-    fn on_event(&mut self, turn: &mut Turn<'_>, event: &Event) {
+    fn on_event(&mut self, turn: &mut Turn<'_>, event: &ChannelsEvent) {
         turn.trace.note(turn.now, &[3, self.node as u64], || format!("node {}: {event:?}", self.node));
-        if let Event::AssociationClosed(reason) = event
+        if let ChannelsEvent::AssociationClosed(reason) = event
             && *reason != CloseReason::Shutdown
         {
             turn.model.on_association_lost(self.app.pair);
         }
-        if let Event::Restarted = event {
+        if let ChannelsEvent::Restarted = event {
             self.cut_at = None;
         }
-        if let Event::AssociationClosed(CloseReason::PeerUnreachable) = event {
+        if let ChannelsEvent::AssociationClosed(CloseReason::PeerUnreachable) = event {
             // Of DATA, RE-CONFIG and HEARTBEAT each may count once in a time-out, the latter two's having begun before.
             let config = turn.options.config_of(self.node);
             let least = nanos(config.rto_min) * u64::from((config.association_max_retransmits - 1) / 3);
@@ -275,7 +275,7 @@ impl Session {
         model: &Model,
         observer: &mut Observer,
         options: &Options,
-        stats: &Stats,
+        stats: &AssociationStats,
         packet: &[u8],
     ) -> Contents {
         let promise = |data: &Data<'_>| self.promise(model, data);
@@ -287,7 +287,7 @@ impl Session {
         now: Nanos,
         model: Option<&Model>,
         options: &Options,
-        stats: &Stats,
+        stats: &AssociationStats,
         promise: &'a dyn Fn(&Data<'_>) -> Promise,
     ) -> Situation<'a> {
         let config = options.config_of(self.node);
@@ -348,7 +348,12 @@ impl Session {
     }
 }
 
-fn refusals(stats: &Stats) -> u64 {
-    let reasons = [DropReason::WindowOverrun, DropReason::Reneged, DropReason::BadStream, DropReason::BadForwardTsn];
+fn refusals(stats: &AssociationStats) -> u64 {
+    let reasons = [
+        PacketDropReason::WindowOverrun,
+        PacketDropReason::Reneged,
+        PacketDropReason::BadStream,
+        PacketDropReason::BadForwardTsn,
+    ];
     reasons.into_iter().map(|reason| stats.drops.count(reason)).sum()
 }

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelId, ChannelOptions, Config, DataChannels, Event, Message, OpenError, ReadyState, Role, SendError,
+    ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message, OpenError,
+    ReadyState, Role,
 };
-use narrowboat_sctp::{Association, Ecn, State, Stats, StreamId, Transmit};
+use narrowboat_sctp::{Association, AssociationStats, Ecn, State, StreamId, Transmit};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -18,7 +19,13 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    pub(crate) fn new(association: Association, config: Config, role: Role, clock: Clock, gauge: Gauge) -> Self {
+    pub(crate) fn new(
+        association: Association,
+        config: ChannelsConfig,
+        role: Role,
+        clock: Clock,
+        gauge: Gauge,
+    ) -> Self {
         let channels = gauge.charge(|| DataChannels::new(config, role));
         Self { association, channels, clock, gauge }
     }
@@ -27,7 +34,7 @@ impl Stack {
         self.association.state()
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> AssociationStats {
         self.association.stats()
     }
 
@@ -76,7 +83,7 @@ impl Stack {
         id: ChannelId,
         text: bool,
         payload: impl FnOnce() -> Bytes,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), ChannelSendError> {
         let now = self.clock.instant(now);
         self.gauge.charge(|| {
             let payload = payload();
@@ -148,7 +155,7 @@ impl Stack {
         });
     }
 
-    pub(crate) fn poll_event(&mut self, now: Nanos) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self, now: Nanos) -> Option<ChannelsEvent> {
         let now = self.clock.instant(now);
         let event = self.gauge.charge(|| self.channels.poll_event(now, &mut self.association));
         let copy = event.clone();

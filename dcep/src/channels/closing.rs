@@ -5,21 +5,21 @@ use std::time::Instant;
 
 use narrowboat_sctp::{Association, CloseReason, Reliability, ResetError, StreamId, Streams};
 
-use super::{DataChannels, OWNERLESS_STREAMS_MAX, Phase};
+use super::{ChannelsPhase, DataChannels, OWNERLESS_STREAMS_MAX};
 use crate::answered::AnsweredResets;
-use crate::channel::{Cause, Channel, Origin};
+use crate::channel::{Channel, CloseCause, Origin};
 use crate::error::ChannelError;
-use crate::event::{ChannelId, Event, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent, ReadyState};
 use crate::ids::{RetiredIds, StreamIds};
-use crate::stats::DropReason;
-use crate::stream::{Arrival, Outgoing, Owner, Stream};
+use crate::stats::ChannelDropReason;
+use crate::stream::{Arrival, Outgoing, Stream, StreamOwner};
 
 impl DataChannels {
     pub(super) fn close_channel(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let unsent_open = channel.origin == Origin::Local && channel.control.is_some();
-        let is_idle = self.phase == Phase::Connecting && !channel.has_sent;
-        if !channel.on_closing(Cause::Application) {
+        let is_idle = self.phase == ChannelsPhase::Connecting && !channel.has_sent;
+        if !channel.on_closing(CloseCause::Application) {
             return;
         }
         self.refused.remove(&id);
@@ -46,9 +46,9 @@ impl DataChannels {
 
     pub(super) fn forget_channel(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         self.close_channel(now, association, id);
-        self.throw_away_unread(now, association, id, DropReason::AfterClose);
+        self.throw_away_unread(now, association, id, ChannelDropReason::AfterClose);
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        channel.forgotten = true;
+        channel.released = true;
         if channel.is_closed() {
             self.remove_channel(id);
         }
@@ -61,7 +61,7 @@ impl DataChannels {
     pub(super) fn start_reset_if_possible(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         let Some(channel) = self.channels.get(&id) else { return };
         let stream = channel.stream;
-        let has_to_wait = self.phase != Phase::Up || channel.control.is_some() || channel.awaits_ack();
+        let has_to_wait = self.phase != ChannelsPhase::Up || channel.control.is_some() || channel.awaits_ack();
         let is_unasked = self.streams.get(&stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
         if channel.state() == ReadyState::Closing && is_unasked && !has_to_wait {
             self.start_reset(now, association, stream);
@@ -91,7 +91,7 @@ impl DataChannels {
         self.give_up_unclaimed(now, association, id);
         if !self.streams.contains_key(&id) {
             self.answered_resets.on_used(id);
-            self.insert_stream(id, Owner::Nobody, now);
+            self.insert_stream(id, StreamOwner::Nobody, now);
         }
         if self.ownerless_streams > OWNERLESS_STREAMS_MAX {
             // Each costs memory until the peer has reset it, and not to answer would leave the peer with a channel that
@@ -150,9 +150,9 @@ impl DataChannels {
             let is_unanswered = channel.awaits_ack() && channel.control.is_none() && outgoing == Outgoing::InUse;
             if is_stalled && channel.is_closed_here() && channel.unread() > 0 && !incoming_reset {
                 // Nobody reads; what lies there may keep the window closed that the peer needs to finish.
-                self.throw_away_unread(now, association, channel_id, DropReason::UnreadAfterClose);
+                self.throw_away_unread(now, association, channel_id, ChannelDropReason::UnreadAfterClose);
             }
-            if is_stalled && is_unanswered && self.phase == Phase::Up {
+            if is_stalled && is_unanswered && self.phase == ChannelsPhase::Up {
                 // A peer that never answers DATA_CHANNEL_OPEN is asked for the reset all the same.
                 self.start_reset(now, association, id);
             }
@@ -168,7 +168,7 @@ impl DataChannels {
         self.lost_streams.clear();
         self.retired = RetiredIds::default();
         self.turned_down = RetiredIds::default();
-        self.events.push_back(Event::Restarted);
+        self.events.push_back(ChannelsEvent::Restarted);
     }
 
     pub(super) fn on_association_closed(&mut self, now: Instant, association: &mut Association, reason: CloseReason) {
@@ -176,8 +176,8 @@ impl DataChannels {
             self.deliver_held(now, association);
         }
         self.close_all(now, association, &ChannelError::Association(reason.clone()));
-        self.phase = Phase::Ended;
-        self.events.push_back(Event::AssociationClosed(reason));
+        self.phase = ChannelsPhase::Ended;
+        self.events.push_back(ChannelsEvent::AssociationClosed(reason));
     }
 
     /// What a peer has sent on an id after its own reset shows that it has performed ours; the answer that would have said
@@ -197,9 +197,9 @@ impl DataChannels {
         self.refused.remove(&id);
         self.stats.channels_closed += 1;
         self.stats.channels_failed += u64::from(error.is_some());
-        let forgotten = channel.forgotten;
-        self.events.push_back(Event::Closed(id, error));
-        if forgotten {
+        let released = channel.released;
+        self.events.push_back(ChannelsEvent::Closed(id, error));
+        if released {
             self.remove_channel(id);
         }
     }
@@ -212,11 +212,11 @@ impl DataChannels {
                 return;
             }
             if self.answered_resets.take_answer(now, id) {
-                self.insert_stream(id, Owner::Nobody, now).on_incoming_reset(now);
+                self.insert_stream(id, StreamOwner::Nobody, now).on_incoming_reset(now);
                 self.unanswered_resets += 1;
                 self.start_reset(now, association, id);
             } else {
-                self.stats.drops.add(DropReason::RepeatedReset);
+                self.stats.drops.add(ChannelDropReason::RepeatedReset);
             }
             return;
         };
@@ -225,14 +225,14 @@ impl DataChannels {
             return;
         }
         let owner = stream.owner;
-        if owner == Owner::Unclaimed {
+        if owner == StreamOwner::Unclaimed {
             self.give_up_unclaimed(now, association, id);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.on_incoming_reset(now);
-        self.unanswered_resets += usize::from(stream.owner == Owner::Nobody);
+        self.unanswered_resets += usize::from(stream.owner == StreamOwner::Nobody);
         let (outgoing, done) = (stream.outgoing(), stream.is_done());
-        if let Owner::Channel(channel_id) = owner
+        if let StreamOwner::Channel(channel_id) = owner
             && let Some(channel) = self.channels.get_mut(&channel_id)
         {
             channel.is_reset_by_peer = true;
@@ -241,7 +241,7 @@ impl DataChannels {
             self.on_both_reset(now, association, id);
             return;
         }
-        if let Owner::Channel(channel_id) = owner {
+        if let StreamOwner::Channel(channel_id) = owner {
             self.on_peer_closed(now, association, channel_id);
         }
         if outgoing == Outgoing::InUse {
@@ -252,8 +252,8 @@ impl DataChannels {
     /// The peer's reset found the channel connecting, open, or not done with its own closing.
     fn on_peer_closed(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        if channel.on_closing(Cause::Peer) {
-            self.events.push_back(Event::Closing(id));
+        if channel.on_closing(CloseCause::Peer) {
+            self.events.push_back(ChannelsEvent::Closing(id));
             // There is nobody to read it. Browsers differ (Chromium drops its queue, Firefox sends it to the end); a
             // close that ends at once, and an error that says how much was lost, serve the application best.
             self.discard(now, association, id);
@@ -275,7 +275,7 @@ impl DataChannels {
             let has_nothing = channel.unread() == 0;
             self.drop_control(id);
             if has_nothing {
-                self.events.push_back(Event::Readable(id));
+                self.events.push_back(ChannelsEvent::Readable(id));
             }
         }
     }
@@ -303,7 +303,7 @@ impl DataChannels {
         self.retired.insert(id);
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
-                self.throw_away(now, association, message.credit, DropReason::AfterClose);
+                self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose);
             }
         }
         if let Some(channel) = stream.channel() {
@@ -329,7 +329,7 @@ impl DataChannels {
     /// Takes a stream out of the table, for its id to be given back.
     pub(super) fn remove_stream(&mut self, id: StreamId) -> Option<Stream> {
         let mut stream = self.streams.remove(&id)?;
-        if stream.owner == Owner::Nobody {
+        if stream.owner == StreamOwner::Nobody {
             self.ownerless_streams -= 1;
             self.unanswered_resets -= usize::from(stream.is_incoming_reset());
         }
@@ -339,15 +339,21 @@ impl DataChannels {
         Some(stream)
     }
 
-    fn throw_away_unread(&mut self, now: Instant, association: &mut Association, id: ChannelId, reason: DropReason) {
+    fn throw_away_unread(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        reason: ChannelDropReason,
+    ) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         for received in channel.stop_listening() {
-            self.throw_away(now, association, received.credit, reason);
+            self.discard_message(now, association, received.credit, reason);
         }
     }
 
     /// Gives up what a closing channel has not sent.
-    pub(super) fn hurry_close(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
+    pub(super) fn expedite_close(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
         let before = match self.channels.get(&id) {
             Some(channel) if channel.state() == ReadyState::Closing => channel.discarded(),
             _ => return 0,
@@ -359,11 +365,11 @@ impl DataChannels {
     /// The association is no more what it was: all channels end, all ids are free.
     fn close_all(&mut self, now: Instant, association: &mut Association, error: &ChannelError) {
         for (_, mut stream) in std::mem::take(&mut self.streams) {
-            let unclaimed = stream.owner == Owner::Unclaimed;
+            let unclaimed = stream.owner == StreamOwner::Unclaimed;
             for arrival in stream.take_held() {
                 if let Arrival::Message(message) = arrival {
-                    let reason = if unclaimed { DropReason::Unclaimed } else { DropReason::AfterClose };
-                    self.throw_away(now, association, message.credit, reason);
+                    let reason = if unclaimed { ChannelDropReason::Unclaimed } else { ChannelDropReason::AfterClose };
+                    self.discard_message(now, association, message.credit, reason);
                 }
             }
         }
@@ -388,6 +394,6 @@ impl DataChannels {
         if channel.origin == Origin::Peer {
             self.peer_label_bytes -= channel.options.text_len();
         }
-        debug_assert!(channel.state() == ReadyState::Closed && channel.forgotten);
+        debug_assert!(channel.state() == ReadyState::Closed && channel.released);
     }
 }

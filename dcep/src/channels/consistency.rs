@@ -2,9 +2,9 @@
 
 use narrowboat_sctp::StreamId;
 
-use super::{DataChannels, LOST_STREAMS_MAX, Phase};
+use super::{ChannelsPhase, DataChannels, LOST_STREAMS_MAX};
 use crate::channel::Origin;
-use crate::stream::{Arrival, Owner, Stream};
+use crate::stream::{Arrival, Stream, StreamOwner};
 
 impl DataChannels {
     /// Recounts everything that is counted elsewhere.
@@ -20,7 +20,7 @@ impl DataChannels {
         let ours = |id: &StreamId| self.role.owns(*id) && *id != StreamId::MAX;
         let ours = self.streams.keys().copied().filter(ours).count() + self.retired.len_of(self.role);
         let all = StreamId::MAX / 2 + u16::from(self.role.owns(0));
-        if self.phase != Phase::Ended {
+        if self.phase != ChannelsPhase::Ended {
             assert_eq!(self.ids.len_free() + ours, usize::from(all), "each id is either free or in use");
         }
     }
@@ -46,9 +46,9 @@ impl DataChannels {
             channel.check_consistency();
             assert!(id.0 < self.next_channel, "an id that was never given out");
             let owner = self.streams.get(&channel.stream).map(|stream| stream.owner);
-            let owns_stream = owner == Some(Owner::Channel(*id));
+            let owns_stream = owner == Some(StreamOwner::Channel(*id));
             assert_eq!(owns_stream, !channel.is_closed(), "a channel has its stream until it is closed");
-            assert!(!channel.is_closed() || !channel.forgotten, "a closed and forgotten channel is gone");
+            assert!(!channel.is_closed() || !channel.released, "a closed and released channel is gone");
             assert_eq!(channel.was_refused, self.refused.contains(id), "who waits for room is on the list");
             let waits = self.waiting_controls.contains(id);
             assert!(channel.control.is_none() || waits, "a DCEP message that waits is on the list");
@@ -70,7 +70,7 @@ impl DataChannels {
             if let Some(channel) = stream.channel() {
                 assert_eq!(self.channels.get(&channel).map(|channel| channel.stream), Some(id));
             }
-            if stream.owner == Owner::Unclaimed {
+            if stream.owner == StreamOwner::Unclaimed {
                 unclaimed_streams += 1;
                 unclaimed_bytes += stream
                     .held()
@@ -88,12 +88,12 @@ impl DataChannels {
         }
         assert_eq!((unclaimed_streams, unclaimed_bytes), (self.unclaimed_streams, self.unclaimed_bytes));
         assert_eq!(deadlines, self.deadlines.len());
-        let ownerless = self.streams.values().filter(|stream| stream.owner == Owner::Nobody).count();
+        let ownerless = self.streams.values().filter(|stream| stream.owner == StreamOwner::Nobody).count();
         assert_eq!(ownerless, self.ownerless_streams);
-        let is_unanswered = |stream: &&Stream| stream.owner == Owner::Nobody && stream.is_incoming_reset();
+        let is_unanswered = |stream: &&Stream| stream.owner == StreamOwner::Nobody && stream.is_incoming_reset();
         assert_eq!(self.streams.values().filter(is_unanswered).count(), self.unanswered_resets);
         assert!(self.lost_streams.len() <= LOST_STREAMS_MAX);
         assert!(self.turned_down.is_within(&self.retired), "only a stream that cannot be reset is remembered");
-        assert!(self.phase != Phase::Ended || self.streams.is_empty(), "an ended association has no streams");
+        assert!(self.phase != ChannelsPhase::Ended || self.streams.is_empty(), "an ended association has no streams");
     }
 }

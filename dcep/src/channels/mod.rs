@@ -14,14 +14,14 @@ use narrowboat_sctp::{Association, Credit, StreamId};
 
 use crate::answered::AnsweredResets;
 use crate::channel::Channel;
-use crate::config::{Config, Role};
-use crate::error::{ChannelError, OpenError, SendError};
-use crate::event::{ChannelId, Event, ReadyState};
+use crate::config::{ChannelsConfig, Role};
+use crate::error::{ChannelError, ChannelSendError, OpenError};
+use crate::event::{ChannelId, ChannelsEvent, ReadyState};
 use crate::ids::{RetiredIds, StreamIds};
 use crate::message::{Message, Unread};
 use crate::options::ChannelOptions;
-use crate::stats::{DropReason, Stats};
-use crate::stream::{Outgoing, Owner, Stream};
+use crate::stats::{ChannelDropReason, ChannelsStats};
+use crate::stream::{Outgoing, Stream, StreamOwner};
 
 /// Room for so many events is kept in an empty queue; all channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
@@ -39,7 +39,7 @@ const LOST_STREAMS_MAX: usize = 256;
 
 /// Whether the association is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum ChannelsPhase {
     Connecting,
     Up,
     Ended,
@@ -56,9 +56,9 @@ enum Phase {
 /// `poll_timeout`s. Nobody else may poll the association's events.
 #[derive(Debug)]
 pub struct DataChannels {
-    config: Config,
+    config: ChannelsConfig,
     role: Role,
-    phase: Phase,
+    phase: ChannelsPhase,
     /// Every channel that is not both closed and forgotten.
     channels: BTreeMap<ChannelId, Channel>,
     /// Every stream id that is not free.
@@ -92,9 +92,9 @@ pub struct DataChannels {
     refused: BTreeSet<ChannelId>,
     /// When to look at the closing of which stream.
     deadlines: BTreeSet<(Instant, StreamId)>,
-    events: VecDeque<Event>,
+    events: VecDeque<ChannelsEvent>,
     next_channel: u64,
-    stats: Stats,
+    stats: ChannelsStats,
     /// Mutations since the last recount.
     unchecked: std::cell::Cell<usize>,
 }
@@ -102,11 +102,11 @@ pub struct DataChannels {
 impl DataChannels {
     /// No channels yet, of an association whose first event has not been polled.
     #[must_use]
-    pub fn new(config: Config, role: Role) -> Self {
+    pub fn new(config: ChannelsConfig, role: Role) -> Self {
         Self {
             config,
             role,
-            phase: Phase::Connecting,
+            phase: ChannelsPhase::Connecting,
             channels: BTreeMap::new(),
             streams: BTreeMap::new(),
             ids: StreamIds::new(role),
@@ -125,7 +125,7 @@ impl DataChannels {
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             next_channel: 0,
-            stats: Stats::default(),
+            stats: ChannelsStats::default(),
             unchecked: std::cell::Cell::new(0),
         }
     }
@@ -140,13 +140,13 @@ impl DataChannels {
 
     /// The limits given to [`new`](Self::new).
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &ChannelsConfig {
         &self.config
     }
 
     /// What has happened so far.
     #[must_use]
-    pub fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &ChannelsStats {
         &self.stats
     }
 
@@ -235,7 +235,7 @@ impl DataChannels {
     // Commands
 
     /// Opens a channel. It is usable at once: before the association is up its messages wait, behind
-    /// DATA_CHANNEL_OPEN. [`Event::Open`] follows when the association is up and has taken the DATA_CHANNEL_OPEN; the
+    /// DATA_CHANNEL_OPEN. [`ChannelsEvent::Open`] follows when the association is up and has taken the DATA_CHANNEL_OPEN; the
     /// peer's acknowledgement is not waited for (W3C §6.2.2).
     ///
     /// A negotiated channel gets what the peer has sent on its stream before, within `unclaimed_bytes_max`.
@@ -258,14 +258,14 @@ impl DataChannels {
     ///
     /// # Errors
     ///
-    /// Nothing was queued, and the channel is as it was. After [`SendError::Full`] comes [`Event::Writable`].
+    /// Nothing was queued, and the channel is as it was. After [`ChannelSendError::Full`] comes [`ChannelsEvent::Writable`].
     pub fn send(
         &mut self,
         now: Instant,
         association: &mut Association,
         id: ChannelId,
         message: Message,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), ChannelSendError> {
         let result = self.send_message(now, association, id, message, false);
         self.recount();
         result
@@ -276,14 +276,14 @@ impl DataChannels {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), but never [`SendError::Full`].
+    /// As [`send`](Self::send), but never [`ChannelSendError::Full`].
     pub fn send_beyond_limits(
         &mut self,
         now: Instant,
         association: &mut Association,
         id: ChannelId,
         message: Message,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), ChannelSendError> {
         let result = self.send_message(now, association, id, message, true);
         self.recount();
         result
@@ -296,12 +296,12 @@ impl DataChannels {
         message
     }
 
-    /// Starts the closing procedure (W3C §6.2.4, RFC 8831 §6.7); [`Event::Closed`] follows. Nothing happens if the
+    /// Starts the closing procedure (W3C §6.2.4, RFC 8831 §6.7); [`ChannelsEvent::Closed`] follows. Nothing happens if the
     /// channel is closing or closed.
     ///
     /// The state is `Closing` at once. What was accepted before is still sent, or abandoned if the channel is partially
     /// reliable, as long as the association lasts; then this end's stream is reset, and the peer answers with its own
-    /// reset. What it sent before that can be read, whether [`Event::Closed`] has come or not. What is left unread for
+    /// reset. What it sent before that can be read, whether [`ChannelsEvent::Closed`] has come or not. What is left unread for
     /// `close_timeout` while the peer has not reset its side is discarded, because it may keep the receive window closed.
     ///
     /// Our reset makes the peer discard the messages of this channel that still wait in its send queue. The peer reports
@@ -330,12 +330,12 @@ impl DataChannels {
     /// has, so that it closes soon even if the peer does not read. Returns the bytes thrown away. Nothing happens in any
     /// other state.
     pub fn discard_unsent(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
-        let discarded = self.hurry_close(now, association, id);
+        let discarded = self.expedite_close(now, association, id);
         self.recount();
         discarded
     }
 
-    /// Sets when [`Event::BufferedAmountLow`] comes: when the buffered amount falls to this or below. 0 at first.
+    /// Sets when [`ChannelsEvent::BufferedAmountLow`] comes: when the buffered amount falls to this or below. 0 at first.
     pub fn set_buffered_amount_low_threshold(
         &mut self,
         association: &mut Association,
@@ -375,7 +375,7 @@ impl DataChannels {
     // Outputs
 
     /// Takes the association's events in, answers them, and says what the application should know. Call until `None`.
-    pub fn poll_event(&mut self, now: Instant, association: &mut Association) -> Option<Event> {
+    pub fn poll_event(&mut self, now: Instant, association: &mut Association) -> Option<ChannelsEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -412,21 +412,27 @@ impl DataChannels {
         self.next_channel += 1;
         self.answered_resets.on_used(channel.stream);
         self.lost_streams.remove(&channel.stream);
-        self.streams.entry(channel.stream).or_insert_with(|| Stream::new(Owner::Nobody, now)).owner =
-            Owner::Channel(id);
+        self.streams.entry(channel.stream).or_insert_with(|| Stream::new(StreamOwner::Nobody, now)).owner =
+            StreamOwner::Channel(id);
         self.channels.insert(id, channel);
         id
     }
 
     /// A free stream comes into use without a channel.
-    fn insert_stream(&mut self, stream: StreamId, owner: Owner, now: Instant) -> &mut Stream {
+    fn insert_stream(&mut self, stream: StreamId, owner: StreamOwner, now: Instant) -> &mut Stream {
         self.ids.reserve(stream);
-        self.ownerless_streams += usize::from(owner == Owner::Nobody);
+        self.ownerless_streams += usize::from(owner == StreamOwner::Nobody);
         self.streams.entry(stream).or_insert_with(|| Stream::new(owner, now))
     }
 
     /// A message comes to nothing.
-    fn throw_away(&mut self, now: Instant, association: &mut Association, credit: Credit, reason: DropReason) {
+    fn discard_message(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        credit: Credit,
+        reason: ChannelDropReason,
+    ) {
         self.stats.drops.add(reason);
         association.release(now, credit);
     }

@@ -3,18 +3,18 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use narrowboat_sctp::{Association, Credit, SendError as AssociationSendError, SendOptions, StreamId};
+use narrowboat_sctp::{Association, Credit, SendMessageError, SendOptions, StreamId};
 
-use super::{DataChannels, Phase};
+use super::{ChannelsPhase, DataChannels};
 use crate::channel::{Channel, Origin};
 use crate::control::ACK;
 use crate::error::{ChannelError, OpenError};
-use crate::event::{ChannelId, Event, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent, ReadyState};
 use crate::open;
 use crate::options::ChannelOptions;
 use crate::ppid;
-use crate::stats::DropReason;
-use crate::stream::{Arrival, Owner};
+use crate::stats::ChannelDropReason;
+use crate::stream::{Arrival, StreamOwner};
 
 /// The length fields of DATA_CHANNEL_OPEN have 16 bits (RFC 8832 §5.1).
 const TEXT_LEN_MAX: usize = 65_535;
@@ -26,7 +26,7 @@ impl DataChannels {
         association: &mut Association,
         options: ChannelOptions,
     ) -> Result<ChannelId, OpenError> {
-        if self.phase == Phase::Ended {
+        if self.phase == ChannelsPhase::Ended {
             return Err(OpenError::Closed);
         }
         if options.label.len() > TEXT_LEN_MAX {
@@ -69,7 +69,7 @@ impl DataChannels {
                 self.ids.reserve(stream);
                 None
             }
-            Some(unclaimed) if unclaimed.owner == Owner::Unclaimed => {
+            Some(unclaimed) if unclaimed.owner == StreamOwner::Unclaimed => {
                 self.unclaimed_streams -= 1;
                 Some(unclaimed.take_held())
             }
@@ -103,7 +103,7 @@ impl DataChannels {
             self.remove_stream(stream);
             self.ids.release_unused(stream);
             return Err(match error {
-                AssociationSendError::TooLarge { max, .. } => OpenError::TooLarge { len, max },
+                SendMessageError::TooLarge { max, .. } => OpenError::TooLarge { len, max },
                 _ => OpenError::Closed,
             });
         }
@@ -124,7 +124,7 @@ impl DataChannels {
         if self.channels.len() >= self.config.channels_max || label_bytes > self.config.peer_label_bytes_max {
             // RFC 8832 §6: no ACK; the reset tells the peer.
             tracing::debug!(stream, "channel refused: limit reached");
-            self.throw_away(now, association, credit, DropReason::LimitReached);
+            self.discard_message(now, association, credit, ChannelDropReason::LimitReached);
             self.refuse_stream(now, association, stream);
             return;
         }
@@ -139,7 +139,7 @@ impl DataChannels {
             channel.on_open();
         }
         self.stats.channels_accepted += 1;
-        self.events.push_back(Event::Incoming(id));
+        self.events.push_back(ChannelsEvent::Incoming(id));
         if let Err(error) = self.send_control(now, association, id, ACK, SendOptions::default()) {
             // The association is shutting down: what the peer sent can be read, and Closed follows.
             tracing::debug!(stream, %error, "channel not acknowledged");
@@ -148,8 +148,8 @@ impl DataChannels {
 
     /// The association is up: channels made before it are open, unless they are closed or do not exist.
     pub(super) fn on_connected(&mut self, now: Instant, association: &mut Association) {
-        self.phase = Phase::Up;
-        self.events.push_back(Event::Connected);
+        self.phase = ChannelsPhase::Up;
+        self.events.push_back(ChannelsEvent::Connected);
         let streams = Self::stream_limit(association);
         let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in ids {
@@ -171,12 +171,12 @@ impl DataChannels {
 
     /// Says that a channel made here is open, once the association is up and DATA_CHANNEL_OPEN is on its way.
     fn announce(&mut self, id: ChannelId) {
-        if self.phase == Phase::Up
+        if self.phase == ChannelsPhase::Up
             && let Some(channel) = self.channels.get_mut(&id)
             && channel.control.is_none()
             && channel.on_open()
         {
-            self.events.push_back(Event::Open(id));
+            self.events.push_back(ChannelsEvent::Open(id));
         }
     }
 
@@ -189,7 +189,7 @@ impl DataChannels {
         id: ChannelId,
         message: Bytes,
         options: SendOptions,
-    ) -> Result<(), AssociationSendError> {
+    ) -> Result<(), SendMessageError> {
         let Some(channel) = self.channels.get_mut(&id) else { return Ok(()) };
         let (queued, len) = (association.buffered_amount(channel.stream), message.len());
         match association.send(now, channel.stream, ppid::DCEP, message.clone(), options) {
@@ -197,7 +197,7 @@ impl DataChannels {
                 channel.queue.on_control(len, queued);
                 Ok(())
             }
-            Err(AssociationSendError::Full) => {
+            Err(SendMessageError::Full) => {
                 channel.control = Some(message);
                 self.waiting_controls.push_back(id);
                 Ok(())

@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use narrowboat_sctp::{Association, Event as AssociationEvent, Message as Arrived, Payload, StreamId};
+use narrowboat_sctp::{Association, AssociationEvent, Payload, ReceivedMessage, StreamId};
 
 use super::{DataChannels, LOST_STREAMS_MAX};
-use crate::channel::{Cause, Origin, Received};
+use crate::channel::{CloseCause, InboundMessage, Origin};
 use crate::control::{Control, ControlError, Decoded};
 use crate::error::ChannelError;
-use crate::event::{ChannelId, Event, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent, ReadyState};
 use crate::message::Message;
-use crate::ppid::Kind;
-use crate::stats::DropReason;
-use crate::stream::{Arrival, Outgoing, Owner};
+use crate::ppid::PpidKind;
+use crate::stats::ChannelDropReason;
+use crate::stream::{Arrival, Outgoing, StreamOwner};
 
 /// Streams at most that hold messages for a negotiated channel to come.
 const UNCLAIMED_STREAMS_MAX: usize = 8;
@@ -28,8 +28,8 @@ impl DataChannels {
         match event {
             AssociationEvent::Connected => self.on_connected(now, association),
             AssociationEvent::Message(message) => self.on_message(now, association, message),
-            AssociationEvent::IncomingReset(streams) => self.on_incoming_reset(now, association, &streams),
-            AssociationEvent::OutgoingReset(stream) => self.on_outgoing_reset(now, association, stream),
+            AssociationEvent::IncomingStreamsReset(streams) => self.on_incoming_reset(now, association, &streams),
+            AssociationEvent::OutgoingStreamReset(stream) => self.on_outgoing_reset(now, association, stream),
             AssociationEvent::InvalidStream(stream) => self.on_invalid_stream(now, association, stream),
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(association, stream),
             AssociationEvent::Writable => self.on_writable(now, association),
@@ -39,7 +39,7 @@ impl DataChannels {
         }
     }
 
-    pub(super) fn on_message(&mut self, now: Instant, association: &mut Association, message: Arrived) {
+    pub(super) fn on_message(&mut self, now: Instant, association: &mut Association, message: ReceivedMessage) {
         let Some(stream) = self.streams.get_mut(&message.stream) else {
             self.on_message_unused(now, association, message);
             return;
@@ -50,12 +50,14 @@ impl DataChannels {
             return;
         }
         match stream.owner {
-            Owner::Channel(id) => {
+            StreamOwner::Channel(id) => {
                 stream.on_progress(now);
                 self.on_channel_message(now, association, id, message);
             }
-            Owner::Unclaimed => self.on_unclaimed(now, association, message),
-            Owner::Nobody => self.throw_away(now, association, message.credit, DropReason::AfterClose),
+            StreamOwner::Unclaimed => self.on_unclaimed(now, association, message),
+            StreamOwner::Nobody => {
+                self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose)
+            }
         }
     }
 
@@ -77,11 +79,11 @@ impl DataChannels {
     }
 
     /// A message on a stream that is free.
-    fn on_message_unused(&mut self, now: Instant, association: &mut Association, message: Arrived) {
+    fn on_message_unused(&mut self, now: Instant, association: &mut Association, message: ReceivedMessage) {
         let stream = message.stream;
         if self.retired.contains(stream) {
             // The peer does not know that the channel has ended.
-            self.throw_away(now, association, message.credit, DropReason::AfterClose);
+            self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose);
             if self.turned_down.contains(stream) {
                 association.report_invalid_stream(stream);
             }
@@ -89,31 +91,33 @@ impl DataChannels {
         }
         if stream >= Self::stream_limit(association) {
             // There is no stream to answer on, nor to reset.
-            self.throw_away(now, association, message.credit, DropReason::NoSuchStream);
+            self.discard_message(now, association, message.credit, ChannelDropReason::NoSuchStream);
             association.report_invalid_stream(stream);
             return;
         }
-        match Kind::of(message.ppid) {
-            Kind::Control => match self.decode_control(&message.payload.into_bytes()) {
+        match PpidKind::of(message.ppid) {
+            PpidKind::Control => match self.decode_control(&message.payload.into_bytes()) {
                 Ok(Control::Open(options)) => self.on_open(now, association, stream, options, message.credit),
-                Ok(Control::Ack) => self.throw_away(now, association, message.credit, DropReason::UnexpectedAck),
+                Ok(Control::Ack) => {
+                    self.discard_message(now, association, message.credit, ChannelDropReason::UnexpectedAck)
+                }
                 Ok(Control::Unknown(_)) => {
-                    self.throw_away(now, association, message.credit, DropReason::UnknownControl);
+                    self.discard_message(now, association, message.credit, ChannelDropReason::UnknownControl);
                 }
                 Err(error) => {
                     tracing::debug!(stream, %error, "channel refused");
-                    self.throw_away(now, association, message.credit, DropReason::BadControl);
+                    self.discard_message(now, association, message.credit, ChannelDropReason::BadControl);
                     self.refuse_stream(now, association, stream);
                 }
             },
-            Kind::Unsupported => {
-                self.throw_away(now, association, message.credit, DropReason::UnsupportedPpid);
+            PpidKind::Unsupported => {
+                self.discard_message(now, association, message.credit, ChannelDropReason::UnsupportedPpid);
                 self.refuse_stream(now, association, stream);
             }
-            Kind::Text | Kind::Binary | Kind::EmptyText | Kind::EmptyBinary => {
+            PpidKind::Text | PpidKind::Binary | PpidKind::EmptyText | PpidKind::EmptyBinary => {
                 self.answered_resets.on_used(stream);
                 self.lost_streams.remove(&stream);
-                self.insert_stream(stream, Owner::Unclaimed, now);
+                self.insert_stream(stream, StreamOwner::Unclaimed, now);
                 self.unclaimed_streams += 1;
                 self.on_unclaimed(now, association, message);
             }
@@ -123,10 +127,10 @@ impl DataChannels {
     /// Data on a stream without a channel. RFC 8832 §6 calls it an error in the peer, and so it is if a
     /// DATA_CHANNEL_OPEN follows; but if a negotiated channel follows, the application here was merely later than the
     /// application there.
-    fn on_unclaimed(&mut self, now: Instant, association: &mut Association, message: Arrived) {
+    fn on_unclaimed(&mut self, now: Instant, association: &mut Association, message: ReceivedMessage) {
         let id = message.stream;
         self.unclaimed_bytes += message.credit.bytes() as usize;
-        let is_data = !matches!(Kind::of(message.ppid), Kind::Control | Kind::Unsupported);
+        let is_data = !matches!(PpidKind::of(message.ppid), PpidKind::Control | PpidKind::Unsupported);
         let fits = self.unclaimed_bytes <= self.config.unclaimed_bytes_max;
         let within = is_data && fits && self.unclaimed_streams <= UNCLAIMED_STREAMS_MAX;
         if let Some(stream) = self.streams.get_mut(&id) {
@@ -145,10 +149,10 @@ impl DataChannels {
     /// Stops holding messages for a channel to come: it will not.
     pub(super) fn give_up_unclaimed(&mut self, now: Instant, association: &mut Association, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
-        if stream.owner != Owner::Unclaimed {
+        if stream.owner != StreamOwner::Unclaimed {
             return;
         }
-        stream.owner = Owner::Nobody;
+        stream.owner = StreamOwner::Nobody;
         self.ownerless_streams += 1;
         self.unclaimed_streams -= 1;
         if self.lost_streams.len() < LOST_STREAMS_MAX {
@@ -157,15 +161,21 @@ impl DataChannels {
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
                 self.unclaimed_bytes = self.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
-                self.throw_away(now, association, message.credit, DropReason::Unclaimed);
+                self.discard_message(now, association, message.credit, ChannelDropReason::Unclaimed);
             }
         }
     }
 
-    fn on_channel_message(&mut self, now: Instant, association: &mut Association, id: ChannelId, message: Arrived) {
+    fn on_channel_message(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        message: ReceivedMessage,
+    ) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        let kind = Kind::of(message.ppid);
-        if kind == Kind::Control {
+        let kind = PpidKind::of(message.ppid);
+        if kind == PpidKind::Control {
             let control = self.decode_control(&message.payload.into_bytes());
             association.release(now, message.credit);
             self.on_control(now, association, id, &control);
@@ -193,8 +203,8 @@ impl DataChannels {
             return;
         }
         let error = if is_refused { ChannelError::Refused } else { ChannelError::NotMade };
-        if channel.on_closing(Cause::Violation(error.clone())) {
-            self.events.push_back(Event::Closing(id));
+        if channel.on_closing(CloseCause::Violation(error.clone())) {
+            self.events.push_back(ChannelsEvent::Closing(id));
             self.discard(now, association, id);
             self.start_reset(now, association, stream);
             return;
@@ -208,51 +218,51 @@ impl DataChannels {
     }
 
     /// Queues a user message for the application, or closes the channel for what is wrong with it.
-    fn deliver(&mut self, now: Instant, association: &mut Association, id: ChannelId, message: Arrived) {
+    fn deliver(&mut self, now: Instant, association: &mut Association, id: ChannelId, message: ReceivedMessage) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
-        let kind = Kind::of(message.ppid);
+        let kind = PpidKind::of(message.ppid);
         if channel.is_deaf() {
-            self.throw_away(now, association, message.credit, DropReason::AfterClose);
+            self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose);
             return;
         }
         let (len, max) = (message.payload.len(), self.config.message_size_max);
         let (is_text, payload) = match kind {
-            Kind::EmptyText => (true, Payload::default()),
-            Kind::EmptyBinary => (false, Payload::default()),
-            Kind::Text | Kind::Binary if len > max => {
+            PpidKind::EmptyText => (true, Payload::default()),
+            PpidKind::EmptyBinary => (false, Payload::default()),
+            PpidKind::Text | PpidKind::Binary if len > max => {
                 association.release(now, message.credit);
                 let error = ChannelError::MessageTooLarge { len, max };
-                self.violate(now, association, id, error, DropReason::TooLarge);
+                self.close_for_violation(now, association, id, error, ChannelDropReason::TooLarge);
                 return;
             }
-            Kind::Binary => (false, message.payload),
-            Kind::Text => {
+            PpidKind::Binary => (false, message.payload),
+            PpidKind::Text => {
                 let bytes: Bytes = message.payload.into_bytes();
                 if std::str::from_utf8(&bytes).is_err() {
                     association.release(now, message.credit);
-                    self.violate(now, association, id, ChannelError::BadText, DropReason::BadText);
+                    self.close_for_violation(now, association, id, ChannelError::BadText, ChannelDropReason::BadText);
                     return;
                 }
                 (true, Payload::from(bytes))
             }
-            Kind::Control | Kind::Unsupported => {
+            PpidKind::Control | PpidKind::Unsupported => {
                 association.release(now, message.credit);
                 let error = ChannelError::UnsupportedPpid(message.ppid.0);
-                self.violate(now, association, id, error, DropReason::UnsupportedPpid);
+                self.close_for_violation(now, association, id, error, ChannelDropReason::UnsupportedPpid);
                 return;
             }
         };
         self.stats.messages_received += 1;
         self.stats.bytes_received += payload.len() as u64;
-        if channel.on_message(Received { is_text, payload, credit: message.credit }) {
-            self.events.push_back(Event::Readable(id));
+        if channel.on_message(InboundMessage { is_text, payload, credit: message.credit }) {
+            self.events.push_back(ChannelsEvent::Readable(id));
         }
     }
 
     fn decode_control(&mut self, message: &[u8]) -> Result<Control, ControlError> {
         let decoded = Decoded::new(message)?;
         if decoded.has_trailing_bytes {
-            self.stats.drops.add(DropReason::TrailingBytes);
+            self.stats.drops.add(ChannelDropReason::TrailingBytes);
         }
         Ok(decoded.control)
     }
@@ -272,35 +282,53 @@ impl DataChannels {
                 self.start_reset_if_possible(now, association, id);
             }
             // Data may have overtaken an ACK on an unordered channel, so one that is not awaited need not be wrong.
-            Ok(Control::Ack) => self.stats.drops.add(DropReason::UnexpectedAck),
-            Ok(Control::Unknown(_)) => self.stats.drops.add(DropReason::UnknownControl),
+            Ok(Control::Ack) => self.stats.drops.add(ChannelDropReason::UnexpectedAck),
+            Ok(Control::Unknown(_)) => self.stats.drops.add(ChannelDropReason::UnknownControl),
             Ok(Control::Open(_)) if channel.origin == Origin::Local => {
-                self.violate(now, association, id, ChannelError::RoleConflict, DropReason::RoleConflict);
+                self.close_for_violation(
+                    now,
+                    association,
+                    id,
+                    ChannelError::RoleConflict,
+                    ChannelDropReason::RoleConflict,
+                );
             }
             Ok(Control::Open(_)) => {
-                self.violate(now, association, id, ChannelError::StreamInUse, DropReason::StreamInUse);
+                self.close_for_violation(
+                    now,
+                    association,
+                    id,
+                    ChannelError::StreamInUse,
+                    ChannelDropReason::StreamInUse,
+                );
             }
             Err(error) => {
-                self.violate(now, association, id, ChannelError::BadControl(*error), DropReason::BadControl);
+                self.close_for_violation(
+                    now,
+                    association,
+                    id,
+                    ChannelError::BadControl(*error),
+                    ChannelDropReason::BadControl,
+                );
             }
         }
     }
 
     /// The peer broke a rule on this channel, which is closed for it (RFC 8831 §6.6, RFC 8832 §6).
-    fn violate(
+    fn close_for_violation(
         &mut self,
         now: Instant,
         association: &mut Association,
         id: ChannelId,
         error: ChannelError,
-        reason: DropReason,
+        reason: ChannelDropReason,
     ) {
         self.stats.drops.add(reason);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         tracing::debug!(stream = channel.stream, %error, "channel closed");
         let stream = channel.stream;
-        if channel.on_closing(Cause::Violation(error)) {
-            self.events.push_back(Event::Closing(id));
+        if channel.on_closing(CloseCause::Violation(error)) {
+            self.events.push_back(ChannelsEvent::Closing(id));
             self.discard(now, association, id);
             self.start_reset(now, association, stream);
         }

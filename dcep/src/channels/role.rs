@@ -2,7 +2,7 @@
 
 use narrowboat_sctp::{Association, StreamId};
 
-use super::{DataChannels, Phase};
+use super::{ChannelsPhase, DataChannels};
 use crate::channel::Origin;
 use crate::config::Role;
 use crate::event::ChannelId;
@@ -10,7 +10,7 @@ use crate::ids::StreamIds;
 
 impl DataChannels {
     pub(super) fn take_role(&mut self, association: &mut Association, role: Role) {
-        if self.role == role || self.phase != Phase::Connecting {
+        if self.role == role || self.phase != ChannelsPhase::Connecting {
             return;
         }
         self.role = role;

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, SendError as AssociationSendError, SendOptions, StreamId};
+use narrowboat_sctp::{Association, SendMessageError, SendOptions, StreamId};
 
 use super::DataChannels;
-use crate::error::SendError;
-use crate::event::{ChannelId, Event, ReadyState};
+use crate::error::ChannelSendError;
+use crate::event::{ChannelId, ChannelsEvent, ReadyState};
 use crate::message::Message;
 
 impl DataChannels {
@@ -17,47 +17,45 @@ impl DataChannels {
         id: ChannelId,
         message: Message,
         exceeds_limits: bool,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), ChannelSendError> {
         if exceeds_limits {
             self.force_control(now, association, id);
         }
-        let channel = self.channels.get_mut(&id).ok_or(SendError::NoSuchChannel)?;
+        let channel = self.channels.get_mut(&id).ok_or(ChannelSendError::NoSuchChannel)?;
         if !channel.can_send() {
-            return Err(SendError::NotOpen(channel.state()));
+            return Err(ChannelSendError::NotOpen(channel.state()));
         }
         let (len, max) = (message.len(), self.config.peer_message_size_max);
         // RFC 8841 §6: 0 says that the peer takes messages of any size.
         if max != 0 && len > max {
-            return Err(SendError::TooLarge { len, max });
+            return Err(ChannelSendError::TooLarge { len, max });
         }
         if let Message::Text(text) = &message
             && std::str::from_utf8(text).is_err()
         {
-            return Err(SendError::InvalidText);
+            return Err(ChannelSendError::InvalidText);
         }
         if channel.control.is_some() {
             // Nothing goes before DATA_CHANNEL_OPEN, which is waiting itself.
             self.note_refusal(id);
-            return Err(SendError::Full);
+            return Err(ChannelSendError::Full);
         }
         let (ppid, payload) = message.into_wire();
         let queued = association.buffered_amount(channel.stream);
         let options = SendOptions { exceeds_limits, ..channel.send_options() };
         match association.send(now, channel.stream, ppid, payload, options) {
             Ok(()) => {}
-            Err(AssociationSendError::Full) => {
+            Err(SendMessageError::Full) => {
                 self.note_refusal(id);
-                return Err(SendError::Full);
+                return Err(ChannelSendError::Full);
             }
-            Err(AssociationSendError::TooLarge { len, max }) => return Err(SendError::TooLarge { len, max }),
-            Err(AssociationSendError::Closed) => return Err(SendError::AssociationClosed),
+            Err(SendMessageError::TooLarge { len, max }) => return Err(ChannelSendError::TooLarge { len, max }),
+            Err(SendMessageError::Closed) => return Err(ChannelSendError::AssociationClosed),
             // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes
             // the channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
-            Err(
-                AssociationSendError::NoSuchStream { .. }
-                | AssociationSendError::Resetting(_)
-                | AssociationSendError::Empty,
-            ) => return Err(SendError::NotOpen(ReadyState::Closing)),
+            Err(SendMessageError::NoSuchStream { .. } | SendMessageError::Resetting(_) | SendMessageError::Empty) => {
+                return Err(ChannelSendError::NotOpen(ReadyState::Closing));
+            }
         }
         match len {
             0 => channel.queue.on_empty_message(queued),
@@ -77,7 +75,7 @@ impl DataChannels {
         while let Some(id) = self.refused.pop_first() {
             if let Some(channel) = self.channels.get_mut(&id) {
                 channel.was_refused = false;
-                self.events.push_back(Event::Writable(id));
+                self.events.push_back(ChannelsEvent::Writable(id));
             }
         }
     }
@@ -90,7 +88,7 @@ impl DataChannels {
             && buffered_amount <= channel.low_threshold
         {
             channel.was_above_threshold = false;
-            self.events.push_back(Event::BufferedAmountLow(id));
+            self.events.push_back(ChannelsEvent::BufferedAmountLow(id));
         }
     }
 

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelError, ChannelId, ChannelOptions, Config, DataChannels, Event, Message, OpenError, ReadyState, Reliability,
-    Role, SendError,
+    ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
+    OpenError, ReadyState, Reliability, Role,
 };
 use narrowboat_sctp::{Association, CookieKeys, Ecn, Ppid, SendOptions, State};
 
@@ -66,7 +66,7 @@ impl World {
     fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the script moves")]
         let now = Instant::now();
-        let sctp = Arc::new(narrowboat_sctp::Config {
+        let sctp = Arc::new(narrowboat_sctp::AssociationConfig {
             receive_window: 16_384,
             send_buffer: 16_384,
             stream_send_buffer: 8192,
@@ -74,10 +74,13 @@ impl World {
             init_max_retransmits: 200,
             heartbeat_interval: None,
             reset_timeout: Duration::from_secs(3600),
-            ..narrowboat_sctp::Config::default()
+            ..narrowboat_sctp::AssociationConfig::default()
         });
-        let config =
-            Config { channels_max: CHANNELS_MAX, close_timeout: Duration::from_secs(3600), ..Config::default() };
+        let config = ChannelsConfig {
+            channels_max: CHANNELS_MAX,
+            close_timeout: Duration::from_secs(3600),
+            ..ChannelsConfig::default()
+        };
         let ends = [Role::Client, Role::Server].map(|role| {
             let seed = [role as u8 + 1; 32];
             let association = Association::new(now, Arc::clone(&sctp), CookieKeys::new(now, seed), &[], seed);
@@ -151,8 +154,8 @@ impl World {
         let at = &mut self.ends[end];
         match at.channels.send(self.now, &mut at.association, id, Message::Binary(payload)) {
             Ok(()) => self.channels[number].lanes[end].sent += 1,
-            Err(SendError::Full | SendError::NotOpen(_)) => {}
-            Err(SendError::AssociationClosed) => assert!(self.is_hostile, "the association has ended"),
+            Err(ChannelSendError::Full | ChannelSendError::NotOpen(_)) => {}
+            Err(ChannelSendError::AssociationClosed) => assert!(self.is_hostile, "the association has ended"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -244,9 +247,9 @@ impl World {
         }
     }
 
-    fn on_event(&mut self, end: usize, event: &Event) {
+    fn on_event(&mut self, end: usize, event: &ChannelsEvent) {
         match event {
-            Event::Incoming(id) => {
+            ChannelsEvent::Incoming(id) => {
                 let label = self.ends[end].channels.options(*id).map(|options| options.label.clone());
                 let number = label.and_then(|label| label.parse::<usize>().ok());
                 let known = number.filter(|number| self.channels.get(*number).is_some_and(|c| c.ids[end].is_none()));
@@ -257,8 +260,8 @@ impl World {
                 self.channels[number].ids[end] = Some(*id);
                 self.by_id[end].insert(*id, number);
             }
-            Event::Readable(id) => self.read(end, *id),
-            Event::Closed(id, error) => {
+            ChannelsEvent::Readable(id) => self.read(end, *id),
+            ChannelsEvent::Closed(id, error) => {
                 let Some(number) = self.by_id[end].remove(id) else { return };
                 self.read(end, *id);
                 let channel = &mut self.channels[number];
@@ -270,8 +273,8 @@ impl World {
                 let at = &mut self.ends[end];
                 at.channels.forget(self.now, &mut at.association, *id);
             }
-            Event::AssociationClosed(reason) => assert!(self.is_hostile, "{reason:?}"),
-            Event::Restarted => panic!("nobody was restarted"),
+            ChannelsEvent::AssociationClosed(reason) => assert!(self.is_hostile, "{reason:?}"),
+            ChannelsEvent::Restarted => panic!("nobody was restarted"),
             _ => {}
         }
     }

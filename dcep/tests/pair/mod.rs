@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelError, ChannelId, ChannelOptions, Config, DataChannels, Event, Message, OpenError, ReadyState, Reliability,
-    Role, SendError,
+    ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
+    OpenError, ReadyState, Reliability, Role,
 };
 use narrowboat_sctp::{Association, CookieKeys, Ecn, StreamId};
 
@@ -55,18 +55,18 @@ type Network = Box<dyn FnMut(&Packet) -> Fate>;
 /// Settings of a pair, all with sensible values.
 #[derive(Clone)]
 pub(crate) struct Setup {
-    pub(crate) sctp: [narrowboat_sctp::Config; 2],
-    pub(crate) channels: [Config; 2],
+    pub(crate) sctp: [narrowboat_sctp::AssociationConfig; 2],
+    pub(crate) channels: [ChannelsConfig; 2],
     pub(crate) roles: [Role; 2],
     pub(crate) delay: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        let sctp = narrowboat_sctp::Config::default();
+        let sctp = narrowboat_sctp::AssociationConfig::default();
         Self {
             sctp: [sctp.clone(), sctp],
-            channels: [Config::default(), Config::default()],
+            channels: [ChannelsConfig::default(), ChannelsConfig::default()],
             roles: [Role::Client, Role::Server],
             delay: Duration::from_millis(10),
         }
@@ -75,13 +75,13 @@ impl Default for Setup {
 
 impl Setup {
     /// Changes both ends' association.
-    pub(crate) fn sctp(mut self, set: impl Fn(&mut narrowboat_sctp::Config)) -> Self {
+    pub(crate) fn sctp(mut self, set: impl Fn(&mut narrowboat_sctp::AssociationConfig)) -> Self {
         self.sctp.iter_mut().for_each(set);
         self
     }
 
     /// Changes both ends' channels.
-    pub(crate) fn channels(mut self, set: impl Fn(&mut Config)) -> Self {
+    pub(crate) fn channels(mut self, set: impl Fn(&mut ChannelsConfig)) -> Self {
         self.channels.iter_mut().for_each(set);
         self
     }
@@ -92,7 +92,7 @@ pub(crate) struct End {
     pub(crate) association: Association,
     pub(crate) channels: DataChannels,
     /// Every event so far, in order.
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<ChannelsEvent>,
 }
 
 pub(crate) struct Pair {
@@ -147,7 +147,7 @@ impl Pair {
         let mut pair = Self::new(setup);
         pair.connect();
         pair.run();
-        assert_eq!([&pair[A].events, &pair[B].events], [&[Event::Connected], &[Event::Connected]]);
+        assert_eq!([&pair[A].events, &pair[B].events], [&[ChannelsEvent::Connected], &[ChannelsEvent::Connected]]);
         pair.clear_events();
         pair
     }
@@ -200,12 +200,17 @@ impl Pair {
         let a = self.open(A, options);
         self.run();
         let b = self.incoming(B);
-        assert_eq!(self.take_events(A), [Event::Open(a)]);
-        assert_eq!(self.take_events(B), [Event::Incoming(b)]);
+        assert_eq!(self.take_events(A), [ChannelsEvent::Open(a)]);
+        assert_eq!(self.take_events(B), [ChannelsEvent::Incoming(b)]);
         (a, b)
     }
 
-    pub(crate) fn try_send(&mut self, side: Side, id: ChannelId, message: impl Into<Message>) -> Result<(), SendError> {
+    pub(crate) fn try_send(
+        &mut self,
+        side: Side,
+        id: ChannelId,
+        message: impl Into<Message>,
+    ) -> Result<(), ChannelSendError> {
         let now = self.now;
         let end = &mut self[side];
         let result = end.channels.send(now, &mut end.association, id, message.into());
@@ -263,9 +268,9 @@ impl Pair {
     }
 
     /// The events since the last time, but for those that the buffered amount is low, which come with every message.
-    pub(crate) fn take_events(&mut self, side: Side) -> Vec<Event> {
+    pub(crate) fn take_events(&mut self, side: Side) -> Vec<ChannelsEvent> {
         let mut events = std::mem::take(&mut self[side].events);
-        events.retain(|event| !matches!(event, Event::BufferedAmountLow(_)));
+        events.retain(|event| !matches!(event, ChannelsEvent::BufferedAmountLow(_)));
         events
     }
 
@@ -274,7 +279,7 @@ impl Pair {
         let mut events = self[side].events.iter().rev();
         events
             .find_map(|event| match event {
-                Event::Incoming(id) => Some(*id),
+                ChannelsEvent::Incoming(id) => Some(*id),
                 _ => None,
             })
             .expect("a channel came in")
@@ -283,7 +288,7 @@ impl Pair {
     /// How the channel ended, if it has.
     pub(crate) fn closed(&self, side: Side, id: ChannelId) -> Option<Option<ChannelError>> {
         self[side].events.iter().find_map(|event| match event {
-            Event::Closed(closed, error) if *closed == id => Some(error.clone()),
+            ChannelsEvent::Closed(closed, error) if *closed == id => Some(error.clone()),
             _ => None,
         })
     }

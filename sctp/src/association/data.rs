@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::timer::Timer;
 use super::{Association, State};
-use crate::error::{SendError, Violation};
+use crate::error::{SendMessageError, Violation};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
-use crate::recv::{Forwarded, Received};
+use crate::recv::{ArrivedChunk, Forwarded};
 use crate::send::SackOutcome;
-use crate::stats::DropReason;
+use crate::stats::PacketDropReason;
 use crate::wire::{Cause, DataChunk, ForwardTsn, Sack};
 
 impl Association {
@@ -21,23 +21,23 @@ impl Association {
         ppid: Ppid,
         payload: Bytes,
         options: SendOptions,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendMessageError> {
         if self.is_over || !self.state.can_accept_messages() || self.is_shutdown_wanted {
-            return Err(SendError::Closed);
+            return Err(SendMessageError::Closed);
         }
         if stream >= self.outbound_streams() {
-            return Err(SendError::NoSuchStream { stream, streams: self.outbound_streams() });
+            return Err(SendMessageError::NoSuchStream { stream, streams: self.outbound_streams() });
         }
         self.burst_left = self.config.max_burst;
         if !options.exceeds_limits && self.is_out_of_memory(payload.len()) {
             self.sender.note_refusal();
-            return Err(SendError::Full);
+            return Err(SendMessageError::Full);
         }
         self.sender.push(now, stream, ppid, payload, options)
     }
 
     /// Before the handshake was done, messages may have been accepted for streams that the peer does not take. They are
-    /// dropped; the owner sees the number of streams when it hears of [`Event::Connected`](crate::Event::Connected).
+    /// dropped; the owner sees the number of streams when it hears of [`AssociationEvent::Connected`](crate::Event::Connected).
     pub(super) fn discard_beyond_agreed_streams(&mut self, now: Instant) {
         for stream in self.sender.streams_from(self.outbound_streams()) {
             self.sender.discard_unsent(now, stream);
@@ -65,7 +65,7 @@ impl Association {
 
     pub(super) fn on_data(&mut self, chunk: DataChunk, payload: Bytes, datagram_len: usize) {
         if !self.state.can_receive_data() {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         if payload.is_empty() {
             // §6.2: a DATA chunk without data is an attack or a defect.
@@ -74,14 +74,14 @@ impl Association {
         let Some(receiver) = &mut self.receiver else { return };
         let received = receiver.on_data(chunk, payload, datagram_len);
         for _ in 0..receiver.take_reneged() {
-            self.stats.drops.add(DropReason::Reneged);
+            self.stats.drops.add(PacketDropReason::Reneged);
         }
         match received {
-            Ok(Received::New) => self.stats.data_chunks_received += 1,
-            Ok(Received::Duplicate) => self.drop_chunk(DropReason::Duplicate),
-            Ok(Received::Dropped) => self.drop_chunk(DropReason::WindowOverrun),
-            Ok(Received::BadStream) => {
-                self.drop_chunk(DropReason::BadStream);
+            Ok(ArrivedChunk::New) => self.stats.data_chunks_received += 1,
+            Ok(ArrivedChunk::Duplicate) => self.drop_chunk(PacketDropReason::Duplicate),
+            Ok(ArrivedChunk::Dropped) => self.drop_chunk(PacketDropReason::WindowOverrun),
+            Ok(ArrivedChunk::BadStream) => {
+                self.drop_chunk(PacketDropReason::BadStream);
                 self.outbox.push_error(Cause::InvalidStream(chunk.stream));
             }
             Err(violation) => self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation))),
@@ -92,7 +92,7 @@ impl Association {
     /// (RFC 8260 §2.2.3, §2.3.1).
     pub(super) fn on_interleaved(&mut self) {
         if !self.state.can_receive_data() {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let violation = Violation::NotNegotiated;
         self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation)));
@@ -101,7 +101,7 @@ impl Association {
     /// A DATA chunk that is too short for its own fields.
     pub(super) fn on_short_data(&mut self) {
         if !self.state.can_receive_data() {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         self.abort_for(Violation::Malformed, Cause::ProtocolViolation(violation_text(Violation::Malformed)));
     }
@@ -121,13 +121,13 @@ impl Association {
 
     pub(super) fn on_sack(&mut self, now: Instant, value: &[u8]) {
         if !self.state.is_up() || self.state == State::ShutdownAckSent {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
-        let Ok(sack) = Sack::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let Ok(sack) = Sack::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         match self.sender.on_sack(now, &sack, &self.path.rto) {
             Err(violation) => self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation))),
-            Ok(SackOutcome::Dropped) => self.drop_chunk(DropReason::BadSack),
-            Ok(SackOutcome::Accepted { advanced, is_new, rtt, look_again }) => {
+            Ok(SackOutcome::Dropped) => self.drop_chunk(PacketDropReason::BadSack),
+            Ok(SackOutcome::Accepted { advanced, is_new, rtt, reo_deadline }) => {
                 // §8.1; an answer to the probe of a closed window is a sign of life too (§6.1 A).
                 if is_new || advanced || self.sender.is_probing_window() {
                     self.path.on_sign_of_life();
@@ -137,7 +137,7 @@ impl Association {
                 } else if advanced {
                     self.path.rto.on_progress();
                 }
-                self.timers.put(Timer::Rack, look_again);
+                self.timers.put(Timer::Rack, reo_deadline);
                 self.on_acknowledged(now, advanced);
             }
         }
@@ -182,18 +182,18 @@ impl Association {
 
     pub(super) fn on_forward_tsn(&mut self, value: &[u8]) {
         if !self.state.can_receive_data() {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
-        let Ok(forward) = ForwardTsn::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let Ok(forward) = ForwardTsn::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         let Some(receiver) = &mut self.receiver else { return };
         match receiver.on_forward_tsn(forward.new_cumulative_tsn, forward.streams()) {
             Forwarded::Advanced => receiver.sack_now(),
             Forwarded::Old => {
                 // RFC 3758 §3.6: the peer may have missed the SACK that would have told it.
                 receiver.sack_now();
-                self.drop_chunk(DropReason::Duplicate);
+                self.drop_chunk(PacketDropReason::Duplicate);
             }
-            Forwarded::TooFar => self.drop_chunk(DropReason::BadForwardTsn),
+            Forwarded::TooFar => self.drop_chunk(PacketDropReason::BadForwardTsn),
         }
         self.finish_deferred_reset();
         self.abort_for_late_violation();

@@ -9,9 +9,9 @@ use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
-use crate::event::Event;
+use crate::event::AssociationEvent;
 use crate::message::StreamId;
-use crate::stats::DropReason;
+use crate::stats::PacketDropReason;
 use crate::wire::{Cause, Causes, RawChunk, T_BIT, decode_heartbeat};
 
 impl Association {
@@ -22,18 +22,18 @@ impl Association {
             State::CookieEchoed | State::Established | State::ShutdownPending | State::ShutdownReceived
         );
         if !can_answer {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let value = chunk.value_in(datagram);
         match decode_heartbeat(value) {
             Ok(_) if value.len() + 64 <= self.path.mtu => {
                 // §8.3: whatever else came with the Heartbeat Info goes back, too.
                 if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
-                    self.drop_chunk(DropReason::AnswerLimit);
+                    self.drop_chunk(PacketDropReason::AnswerLimit);
                 }
             }
-            Ok(_) => self.drop_chunk(DropReason::AnswerLimit),
-            Err(_) => self.drop_chunk(DropReason::Malformed),
+            Ok(_) => self.drop_chunk(PacketDropReason::AnswerLimit),
+            Err(_) => self.drop_chunk(PacketDropReason::Malformed),
         }
     }
 
@@ -47,7 +47,7 @@ impl Association {
                 self.path.rto.on_sample(rtt);
                 self.schedule_heartbeat(now);
             }
-            None => self.drop_chunk(DropReason::BadHeartbeatAck),
+            None => self.drop_chunk(PacketDropReason::BadHeartbeatAck),
         }
     }
 
@@ -86,7 +86,7 @@ impl Association {
         let first = causes.next();
         if first.as_ref().is_some_and(Result::is_err) || causes.any(|cause| cause.is_err()) {
             // §3.3.7: an ABORT that does not parse is no ABORT.
-            return self.drop_chunk(DropReason::Malformed);
+            return self.drop_chunk(PacketDropReason::Malformed);
         }
         if self.state == State::ShutdownAckSent && flags & T_BIT != 0 {
             // The peer has forgotten the association, and an old SHUTDOWN of ours came too late. Each end has acknowledged
@@ -110,10 +110,10 @@ impl Association {
             match cause {
                 Ok(Cause::StaleCookie(_)) => return self.on_stale_cookie(now),
                 Ok(Cause::InvalidStream(stream)) if self.state.is_up() && self.sender.has_stream(stream) => {
-                    self.events.push_back(Event::InvalidStream(stream));
+                    self.events.push_back(AssociationEvent::InvalidStream(stream));
                 }
                 Ok(cause) => tracing::debug!(code = cause.code(), "the peer reports an error"),
-                Err(_) => return self.drop_chunk(DropReason::Malformed),
+                Err(_) => return self.drop_chunk(PacketDropReason::Malformed),
             }
         }
     }

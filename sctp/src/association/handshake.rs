@@ -6,16 +6,16 @@ use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::negotiate::{self, Agreed, LocalSide, Refusal};
+use super::negotiate::{self, InitRefusal, LocalInit, Negotiated};
 use super::timer::Timer;
 use super::{Association, State};
-use crate::cookie::Opened;
+use crate::cookie::VerifiedCookie;
 use crate::error::{CloseReason, Violation};
-use crate::event::Event;
+use crate::event::AssociationEvent;
 use crate::recv::Receiver;
-use crate::reset::IncomingReset;
+use crate::reset::PeerRequests;
 use crate::serial::{RequestSn, Tsn};
-use crate::stats::DropReason;
+use crate::stats::PacketDropReason;
 use crate::wire::{Cause, Init, PacketHeader};
 
 /// New INITs after a Stale Cookie error, at most (RFC 9260 §5.2.6).
@@ -111,7 +111,7 @@ impl Association {
 
     /// An INIT when there is no association, or when both ends begin at the same time (§5.1 B, §5.2.1, §5.2.2).
     pub(super) fn on_init(&mut self, now: Instant, value: &[u8]) {
-        let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let Ok(init) = Init::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         self.stats.drops.add_parameters(&init);
         if self.state == State::ShutdownAckSent {
             // §9.2: the peer has not heard that it is over.
@@ -120,13 +120,13 @@ impl Association {
         }
         let is_beginning = matches!(self.state, State::CookieWait | State::CookieEchoed);
         if is_beginning && self.handshake.is_own(&init) {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let mut answer = Vec::new();
         match negotiate::check(&init) {
-            Err(Refusal::Silent) => return self.drop_chunk(DropReason::Malformed),
-            Err(Refusal::Abort(cause)) => {
-                self.stats.drops.add(DropReason::Malformed);
+            Err(InitRefusal::Silent) => return self.drop_chunk(PacketDropReason::Malformed),
+            Err(InitRefusal::Abort(cause)) => {
+                self.stats.drops.add(PacketDropReason::Malformed);
                 negotiate::write_abort(&self.config, init.initiate_tag, Some(cause), false, &mut answer);
             }
             Ok(()) => {
@@ -137,20 +137,20 @@ impl Association {
             }
         }
         if !self.outbox.push_standalone(&answer) {
-            self.drop_chunk(DropReason::AnswerLimit);
+            self.drop_chunk(PacketDropReason::AnswerLimit);
         }
     }
 
     /// Which tag and TSN an INIT ACK names depends on whether this end has an INIT of its own under way.
-    fn local_side_for_init(&mut self) -> LocalSide {
+    fn local_side_for_init(&mut self) -> LocalInit {
         let Handshake { local_tag: tag, local_initial_tsn: initial_tsn, tie_tags, .. } = self.handshake;
         match self.state {
-            State::Closed => LocalSide { tag, initial_tsn, tie_tags: (0, 0), has_begun: false },
-            State::CookieWait => LocalSide { tag, initial_tsn, tie_tags: (0, 0), has_begun: true },
-            State::CookieEchoed => LocalSide { tag, initial_tsn, tie_tags, has_begun: true },
+            State::Closed => LocalInit { tag, initial_tsn, tie_tags: (0, 0), has_begun: false },
+            State::CookieWait => LocalInit { tag, initial_tsn, tie_tags: (0, 0), has_begun: true },
+            State::CookieEchoed => LocalInit { tag, initial_tsn, tie_tags, has_begun: true },
             _ => {
                 let (tag, initial_tsn) = (self.draw_nonzero(), Tsn(self.rng.next_u32()));
-                LocalSide { tag, initial_tsn, tie_tags, has_begun: false }
+                LocalInit { tag, initial_tsn, tie_tags, has_begun: false }
             }
         }
     }
@@ -158,20 +158,20 @@ impl Association {
     /// §5.1 C, §5.2.3.
     pub(super) fn on_init_ack(&mut self, now: Instant, value: &[u8]) {
         if self.state != State::CookieWait {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
-        let Ok(init) = Init::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let Ok(init) = Init::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         self.stats.drops.add_parameters(&init);
         let refusal = match (negotiate::check(&init), init.cookie) {
             // §3.3.3: the peer has no tag to be told with, so its packet's is reflected.
-            (Err(Refusal::Silent), _) => {
+            (Err(InitRefusal::Silent), _) => {
                 let (config, tag) = (&self.config, self.handshake.local_tag);
                 let mut packet = Vec::new();
                 negotiate::write_abort(config, tag, Some(Cause::InvalidMandatoryParameter), true, &mut packet);
                 self.outbox.push_last(&packet);
                 return self.close(CloseReason::PeerViolation(Violation::BadHandshake));
             }
-            (Err(Refusal::Abort(cause)), _) => Some(cause),
+            (Err(InitRefusal::Abort(cause)), _) => Some(cause),
             (Ok(()), None) => Some(Cause::MissingParameter(7)),
             (Ok(()), Some(_)) => None,
         };
@@ -180,8 +180,8 @@ impl Association {
         if let Some(cause) = refusal {
             return self.abort_for(Violation::BadHandshake, cause);
         }
-        let agreed = Agreed::from_init(&self.config, &init);
-        self.take_peer_side(agreed, init.initial_tsn, init.a_rwnd);
+        let agreed = Negotiated::from_init(&self.config, &init);
+        self.apply_peer_init(agreed, init.initial_tsn, init.a_rwnd);
         self.handshake.cookie = Bytes::copy_from_slice(init.cookie.unwrap_or_default());
         self.on_handshake_answer(now);
         // §3.2.2: what the peer must know of and does not is reported with the COOKIE ECHO.
@@ -200,17 +200,17 @@ impl Association {
     /// §5.1 E.
     pub(super) fn on_cookie_ack(&mut self, now: Instant) {
         if self.state != State::CookieEchoed {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         self.on_handshake_answer(now);
         self.establish(now);
     }
 
     /// A COOKIE ECHO when there is no association (§5.1 D, §5.1.5).
-    pub(super) fn accept_cookie(&mut self, now: Instant, header: &PacketHeader, opened: Opened) -> bool {
-        let Opened { cookie, staleness } = opened;
+    pub(super) fn accept_cookie(&mut self, now: Instant, header: &PacketHeader, opened: VerifiedCookie) -> bool {
+        let VerifiedCookie { cookie, staleness } = opened;
         if header.verification_tag != cookie.local_tag {
-            self.drop_chunk(DropReason::WrongTag);
+            self.drop_chunk(PacketDropReason::WrongTag);
             return false;
         }
         if let Some(staleness) = staleness {
@@ -220,7 +220,7 @@ impl Association {
         self.handshake.local_tag = cookie.local_tag;
         self.handshake.peer_tag = cookie.peer_tag;
         self.begin_sending_at(cookie.local_initial_tsn);
-        self.take_peer_side(Agreed::from_cookie(&cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+        self.apply_peer_init(Negotiated::from_cookie(&cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
         self.outbox.cookie_ack = true;
         self.establish(now);
         true
@@ -228,18 +228,18 @@ impl Association {
 
     /// §5.1.5 step 4: the peer learns why its cookie was not taken, and by how much it was late.
     pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: Duration) {
-        self.stats.drops.add(DropReason::StaleCookie);
+        self.stats.drops.add(PacketDropReason::StaleCookie);
         let mut packet = Vec::new();
         negotiate::write_stale_cookie(&self.config, peer_tag, staleness, &mut packet);
         if !self.outbox.push_standalone(&packet) {
-            self.drop_chunk(DropReason::AnswerLimit);
+            self.drop_chunk(PacketDropReason::AnswerLimit);
         }
     }
 
     /// §5.2.6: a cookie that was too old is replaced by a new one, a few times.
     pub(super) fn on_stale_cookie(&mut self, now: Instant) {
         if self.state != State::CookieEchoed {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         self.handshake.stale_cookies += 1;
         if self.handshake.stale_cookies > STALE_COOKIE_RETRIES_MAX {
@@ -269,14 +269,14 @@ impl Association {
     }
 
     /// What the peer said of itself in its INIT or INIT ACK.
-    pub(super) fn take_peer_side(&mut self, agreed: Agreed, initial_tsn: Tsn, peer_rwnd: u32) {
+    pub(super) fn apply_peer_init(&mut self, agreed: Negotiated, initial_tsn: Tsn, peer_rwnd: u32) {
         self.handshake.peer_initial_tsn = initial_tsn;
         self.agreed = Some(agreed);
         match &mut self.receiver {
             Some(receiver) => receiver.restart(initial_tsn, &self.config, agreed.inbound_streams),
             None => self.receiver = Some(Box::new(Receiver::new(initial_tsn, &self.config, agreed.inbound_streams))),
         }
-        self.incoming_reset = IncomingReset::new(RequestSn(initial_tsn.0));
+        self.incoming_reset = PeerRequests::new(RequestSn(initial_tsn.0));
         self.sender.on_established(peer_rwnd, agreed.has_partial_reliability());
     }
 
@@ -288,7 +288,7 @@ impl Association {
         self.handshake.cookie = Bytes::new();
         self.set_state(State::Established);
         self.path.on_sign_of_life();
-        self.events.push_back(Event::Connected);
+        self.events.push_back(AssociationEvent::Connected);
         self.schedule_heartbeat(now);
         self.discard_beyond_agreed_streams(now);
         if self.is_shutdown_wanted {
@@ -316,7 +316,7 @@ impl Association {
         self.outgoing_reset = Self::new_outgoing_reset(&self.config, local_initial_tsn);
         self.is_shutdown_wanted = false;
         self.set_state(State::Established);
-        self.events.push_back(Event::Restarted);
+        self.events.push_back(AssociationEvent::Restarted);
         self.schedule_heartbeat(now);
     }
 

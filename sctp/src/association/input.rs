@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 
 use super::{Association, State, negotiate};
 use crate::out_of_the_blue;
-use crate::stats::DropReason;
+use crate::stats::PacketDropReason;
 use crate::wire::{
     Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction,
     is_checksum_valid,
@@ -19,26 +19,26 @@ impl Association {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Bytes) {
         self.stats.packets_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
-        let Ok(header) = PacketHeader::decode(&datagram) else { return self.drop_chunk(DropReason::BadPacket) };
+        let Ok(header) = PacketHeader::decode(&datagram) else { return self.drop_chunk(PacketDropReason::BadPacket) };
         if header.destination_port != self.config.local_port || header.source_port != self.config.remote_port {
-            return self.drop_chunk(DropReason::WrongPorts);
+            return self.drop_chunk(PacketDropReason::WrongPorts);
         }
         if !is_checksum_valid(&datagram) {
-            return self.drop_chunk(DropReason::BadChecksum);
+            return self.drop_chunk(PacketDropReason::BadChecksum);
         }
         if self.is_over {
             // As if it had been forgotten already: a peer that has not heard the end hears of it.
-            self.drop_chunk(DropReason::Closed);
+            self.drop_chunk(PacketDropReason::Closed);
             return self.answer_out_of_the_blue(&header, &datagram);
         }
         if matches!(self.state, State::CookieWait | State::CookieEchoed) && has(ChunkType::SHUTDOWN_ACK, &datagram) {
             // §8.5.1 E, §9.2: the peer is still ending an association with the same ports that this end has forgotten.
-            self.drop_chunk(DropReason::OutOfTheBlue);
+            self.drop_chunk(PacketDropReason::OutOfTheBlue);
             return self.answer_out_of_the_blue(&header, &datagram);
         }
         // Erratum 7852: nothing is processed, and nothing changes, before the tag is checked.
         if !self.is_tag_valid(&header, &datagram) {
-            return self.drop_chunk(DropReason::WrongTag);
+            return self.drop_chunk(PacketDropReason::WrongTag);
         }
         self.stats.packets_accepted += 1;
         self.limit_memory();
@@ -76,7 +76,7 @@ impl Association {
         let has_answer =
             self.refuse_init(header, datagram, &mut answer) || out_of_the_blue::answer(header, datagram, &mut answer);
         if has_answer && !self.outbox.push_standalone(&answer) {
-            self.drop_chunk(DropReason::AnswerLimit);
+            self.drop_chunk(PacketDropReason::AnswerLimit);
         }
     }
 
@@ -103,7 +103,7 @@ impl Association {
                 None => break,
                 Some(Ok(chunk)) => chunk,
                 Some(Err(_)) => {
-                    self.drop_chunk(DropReason::BadChunkLength);
+                    self.drop_chunk(PacketDropReason::BadChunkLength);
                     break;
                 }
             };
@@ -153,13 +153,13 @@ impl Association {
             ChunkType::HEARTBEAT_ACK => self.on_heartbeat_ack(now, value),
             // INIT, INIT ACK and SHUTDOWN COMPLETE stand alone (§6.10); behind another chunk they mean nothing.
             ChunkType::INIT | ChunkType::INIT_ACK | ChunkType::SHUTDOWN_COMPLETE if !is_alone(chunk, datagram) => {
-                self.drop_chunk(DropReason::UnexpectedChunk);
+                self.drop_chunk(PacketDropReason::UnexpectedChunk);
             }
             ChunkType::INIT => self.on_init(now, value),
             ChunkType::INIT_ACK => self.on_init_ack(now, value),
             ChunkType::COOKIE_ECHO if chunk.start != PACKET_HEADER_LEN => {
                 // §5.1: it comes first, or not at all.
-                self.drop_chunk(DropReason::UnexpectedChunk);
+                self.drop_chunk(PacketDropReason::UnexpectedChunk);
             }
             ChunkType::COOKIE_ECHO => return self.on_cookie_echo(now, header, value),
             ChunkType::COOKIE_ACK => self.on_cookie_ack(now),
@@ -180,18 +180,18 @@ impl Association {
 
     /// §3.2: the two high bits of an unknown type say what to do.
     fn on_unknown_chunk(&mut self, chunk: &RawChunk, datagram: &[u8]) -> Continue {
-        self.stats.drops.add(DropReason::UnknownChunk);
+        self.stats.drops.add(PacketDropReason::UnknownChunk);
         let action = chunk.kind.unrecognized_action();
         let reports = matches!(action, UnrecognizedAction::StopAndReport | UnrecognizedAction::SkipAndReport);
         if reports && self.state.is_up() && !self.outbox.push_error(Cause::UnrecognizedChunk(chunk.whole_in(datagram)))
         {
-            self.drop_chunk(DropReason::AnswerLimit);
+            self.drop_chunk(PacketDropReason::AnswerLimit);
         }
         matches!(action, UnrecognizedAction::Skip | UnrecognizedAction::SkipAndReport)
     }
 
     /// Counts something that was dropped.
-    pub(super) fn drop_chunk(&mut self, reason: DropReason) {
+    pub(super) fn drop_chunk(&mut self, reason: PacketDropReason) {
         tracing::trace!(?reason, "dropped");
         self.stats.drops.add(reason);
     }

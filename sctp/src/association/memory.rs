@@ -1,7 +1,7 @@
 //! What the association uses of the memory that it shares with others.
 
 use super::Association;
-use crate::event::Event;
+use crate::event::AssociationEvent;
 use crate::memory::GUARANTEED;
 
 impl Association {
@@ -29,7 +29,7 @@ impl Association {
     }
 
     /// The next event in the queue, which gives back its memory once it is empty.
-    pub(super) fn take_event(&mut self) -> Option<Event> {
+    pub(super) fn take_event(&mut self) -> Option<AssociationEvent> {
         let event = self.events.pop_front()?;
         if self.events.is_empty() {
             self.events.shrink_to(4);

@@ -1,24 +1,24 @@
 //! One SCTP association with one path, without I/O: the public surface. The rules live in the files beside this one,
 //! one per chapter of RFC 9260.
 
-mod beginning;
+mod control_queue;
+mod cookie_echo;
 mod data;
 mod fault;
 mod handshake;
 mod input;
 mod memory;
 pub(crate) mod negotiate;
-mod outbox;
+mod new;
 mod output;
 mod packet_queue;
+mod path_change;
 mod reconfig;
 mod shutdown;
 mod snap;
 mod state;
 mod timeout;
 mod timer;
-mod transport;
-mod unexpected;
 
 pub use snap::SignalledInit;
 pub use state::State;
@@ -31,22 +31,22 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+use self::control_queue::ControlQueue;
 use self::handshake::Handshake;
-use self::negotiate::Agreed;
-use self::outbox::Outbox;
+use self::negotiate::Negotiated;
 use self::timer::TimerTable;
-use crate::config::Config;
+use crate::config::AssociationConfig;
 use crate::cookie::CookieKeys;
-use crate::effort;
-use crate::error::{CloseReason, ResetError, SendError, SignalledInitError, TransportFailure};
-use crate::event::Event;
+use crate::cost_counter;
+use crate::error::{CloseReason, ResetError, SendMessageError, SignalledInitError, TransportFailure};
+use crate::event::AssociationEvent;
 use crate::memory::{Lease, MemoryBudget};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::recv::{Receiver, ReceiverEvent};
-use crate::reset::{IncomingReset, OutgoingReset};
+use crate::reset::{OwnRequests, PeerRequests};
 use crate::send::Sender;
-use crate::stats::Stats;
+use crate::stats::AssociationStats;
 
 /// Datagrams that [`Association::poll_transmit`] wrote, one after another, all for the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,7 +85,7 @@ pub enum Ecn {
 /// # use std::{sync::Arc, time::Instant};
 /// # use narrowboat_sctp::*;
 /// let now = Instant::now();
-/// let config = Arc::new(Config::default());
+/// let config = Arc::new(AssociationConfig::default());
 /// let mut ends = [1, 2].map(|n| Association::new(now, config.clone(), CookieKeys::new(now, [n; 32]), &[], [n; 32]));
 /// ends[0].connect(now);
 /// ends[0].send(now, 3, Ppid(53), "hello".into(), SendOptions::default())?;
@@ -97,30 +97,30 @@ pub enum Ecn {
 ///         ends[(turn + 1) % 2].handle_datagram(now, Ecn::NotCe, datagram.into());
 ///     }
 /// }
-/// assert!(matches!(ends[1].poll_event(), Some(Event::Connected)));
-/// let Some(Event::Message(message)) = ends[1].poll_event() else { panic!() };
+/// assert!(matches!(ends[1].poll_event(), Some(AssociationEvent::Connected)));
+/// let Some(AssociationEvent::Message(message)) = ends[1].poll_event() else { panic!() };
 /// assert_eq!(message.payload.into_bytes(), "hello");
 /// ends[1].release(now, message.credit);
-/// # Ok::<(), SendError>(())
+/// # Ok::<(), SendMessageError>(())
 /// ```
 #[derive(Debug)]
 pub struct Association {
-    config: Arc<Config>,
+    config: Arc<AssociationConfig>,
     keys: CookieKeys,
     /// The peer's transport address as cookies are bound to it.
     address: Box<[u8]>,
     rng: StdRng,
     state: State,
     handshake: Handshake,
-    agreed: Option<Agreed>,
+    agreed: Option<Negotiated>,
     timers: TimerTable,
     path: Path,
     sender: Sender,
     receiver: Option<Box<Receiver>>,
-    outgoing_reset: OutgoingReset,
-    incoming_reset: IncomingReset,
-    outbox: Outbox,
-    events: VecDeque<Event>,
+    outgoing_reset: OwnRequests,
+    incoming_reset: PeerRequests,
+    outbox: ControlQueue,
+    events: VecDeque<AssociationEvent>,
     /// The terminal event, until it is polled.
     closing: Option<CloseReason>,
     /// Whether the association has ended for good.
@@ -133,7 +133,7 @@ pub struct Association {
     peer_queue: Option<shutdown::PeerQueue>,
     /// Packets with DATA that may still leave in answer to the last input.
     burst_left: u32,
-    stats: Stats,
+    stats: AssociationStats,
     memory: Lease,
     /// Mutations until the next recount, in debug builds.
     until_recount: usize,
@@ -142,11 +142,11 @@ pub struct Association {
 impl Association {
     /// An association in [`State::Closed`] that answers a peer's INIT; [`connect`](Self::connect) makes it send one.
     ///
-    /// `config` must have passed [`Config::validate`]. `address` is the peer's transport address in any fixed form, to
+    /// `config` must have passed [`AssociationConfig::validate`]. `address` is the peer's transport address in any fixed form, to
     /// bind State Cookies to; empty where there are no addresses to know, as under DTLS. `seed` must come from a secure
     /// source of randomness: tags and initial TSNs are drawn from it.
     #[must_use]
-    pub fn new(now: Instant, config: Arc<Config>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
+    pub fn new(now: Instant, config: Arc<AssociationConfig>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
         let _ = now;
         Self::before_handshake(config, keys, address, StdRng::from_seed(seed))
     }
@@ -167,9 +167,9 @@ impl Association {
 
     /// Counters and gauges.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> AssociationStats {
         let counters = self.sender.counters();
-        Stats {
+        AssociationStats {
             messages_sent: counters.messages,
             messages_abandoned: counters.abandoned,
             data_chunks_sent: counters.chunks,
@@ -214,18 +214,18 @@ impl Association {
     /// Whether both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_stream_reset(&self) -> bool {
-        self.agreed_on().is_some_and(Agreed::has_stream_reset)
+        self.agreed_on().is_some_and(Negotiated::has_stream_reset)
     }
 
     /// Whether both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_partial_reliability(&self) -> bool {
-        self.agreed_on().is_some_and(Agreed::has_partial_reliability)
+        self.agreed_on().is_some_and(Negotiated::has_partial_reliability)
     }
 
     /// What counts from the end of the handshake on: until then the owner goes by what was configured, and hears of the
-    /// difference with [`Event::Connected`].
-    fn agreed_on(&self) -> Option<Agreed> {
+    /// difference with [`AssociationEvent::Connected`].
+    fn agreed_on(&self) -> Option<Negotiated> {
         self.agreed.filter(|_| self.state != State::CookieEchoed)
     }
 
@@ -291,7 +291,7 @@ impl Association {
     ///
     /// # Errors
     ///
-    /// See [`SendError`].
+    /// See [`SendMessageError`].
     pub fn send(
         &mut self,
         now: Instant,
@@ -299,13 +299,13 @@ impl Association {
         ppid: Ppid,
         payload: Bytes,
         options: SendOptions,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendMessageError> {
         let result = self.accept_message(now, stream, ppid, payload, options);
         self.conclude();
         result
     }
 
-    /// Sets the threshold of [`Event::BufferedAmountLow`] for a stream, in bytes; 0 at first, and again after the stream
+    /// Sets the threshold of [`AssociationEvent::BufferedAmountLow`] for a stream, in bytes; 0 at first, and again after the stream
     /// was reset.
     pub fn set_buffered_amount_low_threshold(&mut self, stream: StreamId, threshold: usize) {
         self.sender.set_low_threshold(stream, threshold);
@@ -319,8 +319,8 @@ impl Association {
     }
 
     /// Resets the outgoing side of streams (RFC 6525 §5.1.2) once all that was accepted on them has been acknowledged or
-    /// given up. Each stream ends in an [`Event::OutgoingReset`]; until then `send` on it fails with
-    /// [`SendError::Resetting`]. A stream that is being reset already is left as it is.
+    /// given up. Each stream ends in an [`AssociationEvent::OutgoingStreamReset`]; until then `send` on it fails with
+    /// [`SendMessageError::Resetting`]. A stream that is being reset already is left as it is.
     ///
     /// # Errors
     ///
@@ -429,9 +429,9 @@ impl Association {
 
     // Outputs
 
-    /// What happened, in order. The last event is [`Event::Closed`].
+    /// What happened, in order. The last event is [`AssociationEvent::Closed`].
     #[must_use = "events drive the owner; unpolled ones keep the receive window smaller"]
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<AssociationEvent> {
         if let Some(event) = self.take_event() {
             return Some(event);
         }
@@ -442,12 +442,12 @@ impl Association {
             return Some(match event {
                 ReceiverEvent::Message(message) => {
                     self.stats.messages_received += 1;
-                    Event::Message(message)
+                    AssociationEvent::Message(message)
                 }
-                ReceiverEvent::Reset(streams) => Event::IncomingReset(streams),
+                ReceiverEvent::Reset(streams) => AssociationEvent::IncomingStreamsReset(streams),
             });
         }
-        self.closing.take().map(Event::Closed)
+        self.closing.take().map(AssociationEvent::Closed)
     }
 
     /// Appends up to `max_datagrams` datagrams for the peer to `buf`, equal in size but for the last one. Returns `None`
@@ -478,7 +478,7 @@ impl Association {
     }
 
     /// Recounts what the parts keep, in debug builds. With much in store only some mutations are followed by it, since
-    /// recounting all after each would make every test quadratic; see [`effort::recount_interval`].
+    /// recounting all after each would make every test quadratic; see [`cost_counter::recount_interval`].
     fn check_consistency(&mut self) {
         if !cfg!(debug_assertions) {
             return;
@@ -488,7 +488,7 @@ impl Association {
         if self.until_recount > 0 {
             return;
         }
-        self.until_recount = effort::recount_interval(self.sender.check_consistency() / 16);
+        self.until_recount = cost_counter::recount_interval(self.sender.check_consistency() / 16);
         self.path.check_consistency();
         self.outgoing_reset.check_consistency();
         self.incoming_reset.check_consistency();

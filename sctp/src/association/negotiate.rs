@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::Config;
+use crate::config::AssociationConfig;
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::recv::INITIAL_WINDOW;
 use crate::serial::Tsn;
@@ -15,7 +15,7 @@ use crate::wire::{
 const A_RWND_MIN: u32 = 1500;
 
 /// What this end offers.
-pub(crate) fn offered_extensions(config: &Config) -> Extensions {
+pub(crate) fn offered_extensions(config: &AssociationConfig) -> Extensions {
     let mut extensions = Extensions::NONE;
     if config.stream_reset {
         extensions = extensions.union(Extensions::RE_CONFIG);
@@ -27,7 +27,7 @@ pub(crate) fn offered_extensions(config: &Config) -> Extensions {
 }
 
 /// The INIT of this end.
-pub(crate) fn own_init(config: &Config, tag: u32, initial_tsn: Tsn) -> Init<'static> {
+pub(crate) fn local_init(config: &AssociationConfig, tag: u32, initial_tsn: Tsn) -> Init<'static> {
     let (outbound, inbound) = (config.outbound_streams, config.inbound_streams);
     let mut init = Init::new(tag, config.receive_window.min(INITIAL_WINDOW), outbound, inbound, initial_tsn);
     init.extensions = offered_extensions(config);
@@ -36,7 +36,7 @@ pub(crate) fn own_init(config: &Config, tag: u32, initial_tsn: Tsn) -> Init<'sta
 
 /// Why an INIT or INIT ACK cannot be accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum InitRefusal {
     /// Nothing can be answered (RFC 9260 §3.3.2: Initiate Tag 0).
     Silent,
     /// To be answered with an ABORT that carries this cause.
@@ -44,29 +44,29 @@ pub(crate) enum Refusal {
 }
 
 /// Checks what every INIT and INIT ACK must have (RFC 9260 §3.3.2, §3.3.3, erratum 7148).
-pub(crate) fn check(init: &Init<'_>) -> Result<(), Refusal> {
+pub(crate) fn check(init: &Init<'_>) -> Result<(), InitRefusal> {
     if init.initiate_tag == 0 {
-        return Err(Refusal::Silent);
+        return Err(InitRefusal::Silent);
     }
     if init.has_host_name {
-        return Err(Refusal::Abort(Cause::UnresolvableAddress(&[])));
+        return Err(InitRefusal::Abort(Cause::UnresolvableAddress(&[])));
     }
     if init.a_rwnd < A_RWND_MIN || init.outbound_streams == 0 || init.inbound_streams == 0 {
-        return Err(Refusal::Abort(Cause::InvalidMandatoryParameter));
+        return Err(InitRefusal::Abort(Cause::InvalidMandatoryParameter));
     }
     Ok(())
 }
 
 /// What came of two INITs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Agreed {
+pub(crate) struct Negotiated {
     pub(crate) outbound_streams: u16,
     pub(crate) inbound_streams: u16,
     pub(crate) extensions: Extensions,
 }
 
-impl Agreed {
-    pub(crate) fn from_init(config: &Config, init: &Init<'_>) -> Self {
+impl Negotiated {
+    pub(crate) fn from_init(config: &AssociationConfig, init: &Init<'_>) -> Self {
         Self {
             // §5.1.1: nobody sends on more streams than the other takes.
             outbound_streams: config.outbound_streams.min(init.inbound_streams),
@@ -94,7 +94,7 @@ impl Agreed {
 
 /// This end's share of an INIT ACK.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalSide {
+pub(crate) struct LocalInit {
     pub(crate) tag: u32,
     pub(crate) initial_tsn: Tsn,
     /// (local, peer); zeros if there is no association yet.
@@ -106,14 +106,14 @@ pub(crate) struct LocalSide {
 /// Writes the packet that answers an INIT that passed [`check`]. All that is remembered of it is in the cookie.
 pub(crate) fn write_init_ack(
     now: Instant,
-    config: &Config,
+    config: &AssociationConfig,
     keys: &CookieKeys,
     address: &[u8],
     init: &Init<'_>,
-    local: LocalSide,
+    local: LocalInit,
     out: &mut Vec<u8>,
 ) {
-    let agreed = Agreed::from_init(config, init);
+    let agreed = Negotiated::from_init(config, init);
     let cookie = Cookie {
         local_tag: local.tag,
         peer_tag: init.initiate_tag,
@@ -127,7 +127,7 @@ pub(crate) fn write_init_ack(
         extensions: agreed.extensions,
     };
     let cookie = keys.seal(now, config.cookie_lifetime, &cookie, binding(config, address));
-    let mut ack = own_init(config, local.tag, local.initial_tsn);
+    let mut ack = local_init(config, local.tag, local.initial_tsn);
     // What the peer did not offer it need not hear of; this also keeps the answer to a small INIT small.
     ack.extensions = agreed.extensions;
     // §3.3.3: no more outbound streams than the peer takes.
@@ -156,7 +156,13 @@ pub(crate) fn write_init_ack(
 }
 
 /// Writes a packet with an ABORT alone.
-pub(crate) fn write_abort(config: &Config, tag: u32, cause: Option<Cause<'_>>, reflected: bool, out: &mut Vec<u8>) {
+pub(crate) fn write_abort(
+    config: &AssociationConfig,
+    tag: u32,
+    cause: Option<Cause<'_>>,
+    reflected: bool,
+    out: &mut Vec<u8>,
+) {
     let start = out.len();
     header(config, tag).encode(out);
     let cause = cause.map(|cause| cause.clip(config.mtu / 2));
@@ -165,7 +171,7 @@ pub(crate) fn write_abort(config: &Config, tag: u32, cause: Option<Cause<'_>>, r
 }
 
 /// Writes a packet that says by how much a cookie was too old (RFC 9260 §5.1.5 step 4).
-pub(crate) fn write_stale_cookie(config: &Config, tag: u32, staleness: Duration, out: &mut Vec<u8>) {
+pub(crate) fn write_stale_cookie(config: &AssociationConfig, tag: u32, staleness: Duration, out: &mut Vec<u8>) {
     let start = out.len();
     header(config, tag).encode(out);
     let microseconds = u32::try_from(staleness.as_micros()).unwrap_or(u32::MAX);
@@ -173,11 +179,11 @@ pub(crate) fn write_stale_cookie(config: &Config, tag: u32, staleness: Duration,
     seal_from(start, out);
 }
 
-pub(crate) fn header(config: &Config, verification_tag: u32) -> PacketHeader {
+pub(crate) fn header(config: &AssociationConfig, verification_tag: u32) -> PacketHeader {
     PacketHeader { source_port: config.local_port, destination_port: config.remote_port, verification_tag }
 }
 
-pub(crate) fn binding<'a>(config: &Config, address: &'a [u8]) -> Binding<'a> {
+pub(crate) fn binding<'a>(config: &AssociationConfig, address: &'a [u8]) -> Binding<'a> {
     Binding { local_port: config.local_port, remote_port: config.remote_port, address }
 }
 

@@ -107,7 +107,7 @@ impl Association {
             self.outbox.init = false;
             negotiate::header(&self.config, 0).encode(buf);
             let handshake = &self.handshake;
-            negotiate::own_init(&self.config, handshake.local_tag, handshake.local_initial_tsn).encode(
+            negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn).encode(
                 ChunkType::INIT,
                 &[],
                 buf,
@@ -208,7 +208,7 @@ impl Association {
         if let Some((number, last_tsn, streams)) = self.outgoing_reset.take_due(now, room / 2, last_assigned) {
             if streams.len() * 2 > room {
                 // A repeated request that does not fit beside the rest comes in the next packet, alone.
-                self.outgoing_reset.put_off();
+                self.outgoing_reset.defer();
                 return;
             }
             let mut writer = ReconfigWriter::begin(buf);

@@ -5,12 +5,12 @@ use std::time::Instant;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, ResetError};
-use crate::event::{Event, Streams};
+use crate::event::{AssociationEvent, Streams};
 use crate::message::StreamId;
 use crate::recv::ResetProgress;
-use crate::reset::{Answered, Decision};
+use crate::reset::{RequestDecision, RequestOutcome};
 use crate::serial::{RequestSn, Tsn};
-use crate::stats::DropReason;
+use crate::stats::PacketDropReason;
 use crate::wire::{Cause, Reconfig, ReconfigParameter, ResetResult, StreamList};
 
 impl Association {
@@ -27,7 +27,7 @@ impl Association {
         for stream in streams {
             if !self.sender.is_resetting(*stream) {
                 if let Some(position) = self.sender.drains_at(*stream) {
-                    self.outgoing_reset.want(*stream, position);
+                    self.outgoing_reset.enqueue(*stream, position);
                     if position > self.sender.acknowledged() {
                         self.sender.hurry_acknowledgement(now, *stream, &self.path.rto);
                     }
@@ -42,26 +42,26 @@ impl Association {
     /// Queues that ran empty wait for their last acknowledgement; those that have it can be reset.
     pub(super) fn advance_resets(&mut self) {
         while let Some((stream, position)) = self.sender.poll_drained() {
-            self.outgoing_reset.want(stream, position);
+            self.outgoing_reset.enqueue(stream, position);
         }
         self.outgoing_reset.on_acknowledged(self.sender.acknowledged());
     }
 
     pub(super) fn on_reconfig(&mut self, now: Instant, value: &[u8]) {
         if !self.peer_supports_stream_reset() {
-            return self.drop_chunk(DropReason::UnknownChunk);
+            return self.drop_chunk(PacketDropReason::UnknownChunk);
         }
         if !self.state.is_up() || self.state == State::ShutdownAckSent {
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let reconfig = match Reconfig::decode(value) {
             Ok(reconfig) if reconfig.is_allowed_combination() => reconfig,
             Ok(_) => {
                 // RFC 6525 §3.1: other combinations of parameters do not exist.
                 self.outbox.push_error(Cause::ProtocolViolation(b"RE-CONFIG parameters do not go together"));
-                return self.drop_chunk(DropReason::BadReconfig);
+                return self.drop_chunk(PacketDropReason::BadReconfig);
             }
-            Err(_) => return self.drop_chunk(DropReason::Malformed),
+            Err(_) => return self.drop_chunk(PacketDropReason::Malformed),
         };
         for parameter in reconfig.parameters() {
             match parameter {
@@ -82,7 +82,7 @@ impl Association {
                     self.on_request(request, |_| ResetResult::Denied);
                 }
                 ReconfigParameter::Response { response, result, .. } => self.on_response(now, response, result),
-                ReconfigParameter::Unknown(_) => self.drop_chunk(DropReason::BadReconfig),
+                ReconfigParameter::Unknown(_) => self.drop_chunk(PacketDropReason::BadReconfig),
             }
         }
         self.abort_for_late_violation();
@@ -91,17 +91,17 @@ impl Association {
     /// Every request is executed once, and answered as often as it comes (§5.2.1).
     fn on_request(&mut self, request: RequestSn, execute: impl FnOnce(&mut Self) -> ResetResult) {
         let result = match self.incoming_reset.decide(request) {
-            Decision::Execute => {
+            RequestDecision::Execute => {
                 let result = execute(self);
                 self.incoming_reset.answer(request, result);
                 result
             }
-            Decision::Repeat(result) => {
-                self.stats.drops.add(DropReason::Duplicate);
+            RequestDecision::Repeat(result) => {
+                self.stats.drops.add(PacketDropReason::Duplicate);
                 result
             }
-            Decision::OutOfSequence => {
-                self.stats.drops.add(DropReason::BadReconfig);
+            RequestDecision::OutOfSequence => {
+                self.stats.drops.add(PacketDropReason::BadReconfig);
                 ResetResult::BadSequenceNumber
             }
         };
@@ -120,7 +120,7 @@ impl Association {
         }
         let unused = streams.iter().filter(|stream| !self.sender.has_stream(*stream)).count();
         if unused > self.unused_resets_left {
-            self.stats.drops.add(DropReason::AnswerLimit);
+            self.stats.drops.add(PacketDropReason::AnswerLimit);
             return ResetResult::Denied;
         }
         let streams = if streams.is_empty() { Streams::All } else { Streams::List(streams.iter().collect()) };
@@ -187,23 +187,23 @@ impl Association {
     fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
         let acknowledged = self.sender.acknowledged();
         match self.outgoing_reset.on_response(now, response, result, acknowledged) {
-            Answered::Nothing => self.drop_chunk(DropReason::BadReconfig),
-            Answered::InProgress | Answered::AskAgain => {
+            RequestOutcome::Nothing => self.drop_chunk(PacketDropReason::BadReconfig),
+            RequestOutcome::InProgress | RequestOutcome::Retry => {
                 self.path.on_sign_of_life();
                 self.timers.start(Timer::Reconfig, now, self.path.rto.current());
                 self.advance_resets();
             }
-            Answered::Performed(streams) => {
+            RequestOutcome::Performed(streams) => {
                 self.path.on_sign_of_life();
                 self.timers.stop(Timer::Reconfig);
                 for stream in streams {
                     self.sender.finish_reset(stream);
-                    self.events.push_back(Event::OutgoingReset(stream));
+                    self.events.push_back(AssociationEvent::OutgoingStreamReset(stream));
                 }
             }
             // The streams stay open at the peer, and this end cannot use them any more. Only the end of the association
             // ends them at both ends.
-            Answered::Failed => {
+            RequestOutcome::Failed => {
                 self.push_abort(Cause::UserInitiatedAbort(b"stream resets are refused"));
                 self.close(CloseReason::ResetRefused(result));
             }

@@ -7,7 +7,7 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
 use crate::serial::Tsn;
-use crate::stats::DropReason;
+use crate::stats::PacketDropReason;
 use crate::wire::{Cause, Shutdown, encode_shutdown_complete};
 
 /// The wait for a peer that has still to send, after this end's SHUTDOWN.
@@ -107,9 +107,9 @@ impl Association {
     pub(super) fn on_shutdown(&mut self, now: Instant, value: &[u8]) {
         if !self.state.is_up() || self.state == State::ShutdownAckSent {
             // §9.2: also H05, in COOKIE-WAIT and COOKIE-ECHOED.
-            return self.drop_chunk(DropReason::UnexpectedChunk);
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
-        let Ok(shutdown) = Shutdown::decode(value) else { return self.drop_chunk(DropReason::Malformed) };
+        let Ok(shutdown) = Shutdown::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         let advanced = match self.sender.on_shutdown_ack_point(now, shutdown.cumulative_tsn_ack, &self.path.rto) {
             Ok(advanced) => advanced,
             Err(violation) => {
@@ -144,7 +144,7 @@ impl Association {
                 self.outbox.push_last(&packet);
                 self.close(CloseReason::Shutdown);
             }
-            _ => self.drop_chunk(DropReason::UnexpectedChunk),
+            _ => self.drop_chunk(PacketDropReason::UnexpectedChunk),
         }
     }
 
@@ -152,7 +152,7 @@ impl Association {
         if self.state == State::ShutdownAckSent {
             self.close(CloseReason::Shutdown);
         } else {
-            self.drop_chunk(DropReason::UnexpectedChunk);
+            self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
     }
 

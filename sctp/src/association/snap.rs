@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::negotiate::{self, Agreed};
+use super::negotiate::{self, Negotiated};
 use super::{Association, State};
 use crate::error::SignalledInitError;
 use crate::wire::{ChunkType, Init, padded};
@@ -47,7 +47,7 @@ impl Association {
         if self.state != State::Closed || self.is_over {
             return None;
         }
-        let init = negotiate::own_init(&self.config, self.handshake.local_tag, self.handshake.local_initial_tsn);
+        let init = negotiate::local_init(&self.config, self.handshake.local_tag, self.handshake.local_initial_tsn);
         let mut chunk = Vec::new();
         init.encode(ChunkType::INIT, &[], &mut chunk);
         // Without the padding, which is no part of a chunk (RFC 9260 §3.2).
@@ -69,7 +69,7 @@ impl Association {
         let init = Init::decode(&peer.value).map_err(|_| SignalledInitError::Malformed)?;
         self.stats.drops.add_parameters(&init);
         self.handshake.peer_tag = init.initiate_tag;
-        self.take_peer_side(Agreed::from_init(&self.config, &init), init.initial_tsn, init.a_rwnd);
+        self.apply_peer_init(Negotiated::from_init(&self.config, &init), init.initial_tsn, init.a_rwnd);
         self.establish(now);
         Ok(())
     }

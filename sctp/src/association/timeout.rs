@@ -77,8 +77,8 @@ impl Association {
     }
 
     fn on_rack_timeout(&mut self, now: Instant) {
-        let look_again = self.sender.on_rack_timeout(now, &self.path.rto);
-        self.timers.put(Timer::Rack, look_again);
+        let reo_deadline = self.sender.on_rack_timeout(now, &self.path.rto);
+        self.timers.put(Timer::Rack, reo_deadline);
     }
 
     /// Timers belong to states (RFC 9260 §5.1, §6.3.2, §9.2).

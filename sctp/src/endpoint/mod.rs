@@ -14,22 +14,22 @@ use rand::{Rng, SeedableRng};
 
 use self::rate_limit::RateLimit;
 pub use self::table::AssociationHandle;
-use self::table::{Peer, Table};
-use crate::association::negotiate::{self, LocalSide, Refusal};
+use self::table::{AssociationTable, PeerAssociation};
+use crate::association::negotiate::{self, InitRefusal, LocalInit};
 use crate::association::{Association, Ecn};
-use crate::config::Config;
+use crate::config::AssociationConfig;
 use crate::cookie::CookieKeys;
 use crate::memory::MemoryBudget;
 use crate::out_of_the_blue;
 use crate::serial::Tsn;
-use crate::stats::{DropReason, Drops};
+use crate::stats::{PacketDropReason, PacketDrops};
 use crate::wire::{Cause, ChunkType, Chunks, Init, PacketHeader, RawChunk, is_checksum_valid};
 
 /// Limits of an endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointConfig {
     /// Of each association.
-    pub association: Arc<Config>,
+    pub association: Arc<AssociationConfig>,
     /// Whether peers may open associations. Default true.
     pub accept: bool,
     /// Associations at most, those that were dialled included. Default 65,536.
@@ -54,7 +54,7 @@ pub struct EndpointConfig {
 impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
-            association: Arc::new(Config::default()),
+            association: Arc::new(AssociationConfig::default()),
             accept: true,
             associations_max: 65_536,
             associations_per_address_max: 4096,
@@ -81,7 +81,7 @@ pub enum DatagramEvent {
 
 /// Why no association could be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
+pub enum AssociateError {
     /// `associations_max` is reached.
     #[error("the endpoint has as many associations as its configuration allows")]
     TooManyAssociations,
@@ -105,15 +105,15 @@ pub struct Endpoint {
     config: EndpointConfig,
     keys: CookieKeys,
     rng: StdRng,
-    table: Table,
+    table: AssociationTable,
     inits: RateLimit,
     out_of_the_blue: RateLimit,
     memory: MemoryBudget,
-    drops: Drops,
+    drops: PacketDrops,
 }
 
 impl Endpoint {
-    /// An endpoint without associations. `config.association` must have passed [`Config::validate`]; `seed` must come
+    /// An endpoint without associations. `config.association` must have passed [`AssociationConfig::validate`]; `seed` must come
     /// from a secure source of randomness: cookie keys and tags are drawn from it.
     #[must_use]
     pub fn new(now: Instant, config: EndpointConfig, seed: [u8; 32]) -> Self {
@@ -121,31 +121,31 @@ impl Endpoint {
         let keys = CookieKeys::new(now, draw(&mut rng));
         // One secret serves all three tables: none of them shows it to a peer.
         let secret = rng.next_u64();
-        let table = Table::new(secret);
+        let table = AssociationTable::new(secret);
         let inits = RateLimit::new(now, config.inits_per_second_max, secret);
         let out_of_the_blue = RateLimit::new(now, config.out_of_the_blue_per_second_max, secret);
         let memory = MemoryBudget::new(config.memory_max);
-        Self { config, keys, rng, table, inits, out_of_the_blue, memory, drops: Drops::default() }
+        Self { config, keys, rng, table, inits, out_of_the_blue, memory, drops: PacketDrops::default() }
     }
 
     /// Starts an association with the peer at `remote`; it has an INIT to transmit.
     ///
     /// # Errors
     ///
-    /// See [`ConnectError`].
+    /// See [`AssociateError`].
     pub fn connect(
         &mut self,
         now: Instant,
         remote: SocketAddr,
-    ) -> Result<(AssociationHandle, Association), ConnectError> {
+    ) -> Result<(AssociationHandle, Association), AssociateError> {
         if self.table.len() >= self.config.associations_max {
-            return Err(ConnectError::TooManyAssociations);
+            return Err(AssociateError::TooManyAssociations);
         }
         if !self.memory.has_room() {
-            return Err(ConnectError::OutOfMemory);
+            return Err(AssociateError::OutOfMemory);
         }
-        let peer = Peer { address: remote, sctp_port: self.config.association.remote_port };
-        let handle = self.table.insert(peer).ok_or(ConnectError::AlreadyConnected(remote))?;
+        let peer = PeerAssociation { address: remote, sctp_port: self.config.association.remote_port };
+        let handle = self.table.insert(peer).ok_or(AssociateError::AlreadyConnected(remote))?;
         let mut association = self.association(now, &peer, self.config.association.clone());
         association.set_memory_budget(&self.memory);
         association.connect(now);
@@ -160,20 +160,22 @@ impl Endpoint {
         datagram: Bytes,
         answer: &mut Vec<u8>,
     ) -> DatagramEvent {
-        let Ok(header) = PacketHeader::decode(&datagram) else { return self.drop_datagram(DropReason::BadPacket) };
+        let Ok(header) = PacketHeader::decode(&datagram) else {
+            return self.drop_datagram(PacketDropReason::BadPacket);
+        };
         if header.destination_port != self.config.association.local_port {
-            return self.drop_datagram(DropReason::WrongPorts);
+            return self.drop_datagram(PacketDropReason::WrongPorts);
         }
-        let peer = Peer { address: remote, sctp_port: header.source_port };
+        let peer = PeerAssociation { address: remote, sctp_port: header.source_port };
         if let Some(handle) = self.table.find(&peer) {
             return DatagramEvent::Existing(handle, datagram);
         }
         // §8.4 rule 1.
         if !is_unicast(remote) {
-            return self.drop_datagram(DropReason::OutOfTheBlue);
+            return self.drop_datagram(PacketDropReason::OutOfTheBlue);
         }
         if !is_checksum_valid(&datagram) {
-            return self.drop_datagram(DropReason::BadChecksum);
+            return self.drop_datagram(PacketDropReason::BadChecksum);
         }
         match Chunks::new(&datagram).next() {
             Some(Ok(chunk)) if chunk.kind == ChunkType::INIT => {
@@ -183,7 +185,7 @@ impl Endpoint {
                 self.on_cookie_echo(now, &peer, &header, &chunk, datagram, answer)
             }
             Some(Ok(_)) => self.on_out_of_the_blue(now, &peer, &header, &datagram, answer),
-            Some(Err(_)) | None => self.drop_datagram(DropReason::BadChunkLength),
+            Some(Err(_)) | None => self.drop_datagram(PacketDropReason::BadChunkLength),
         }
     }
 
@@ -191,19 +193,19 @@ impl Endpoint {
     fn on_out_of_the_blue(
         &mut self,
         now: Instant,
-        peer: &Peer,
+        peer: &PeerAssociation,
         header: &PacketHeader,
         datagram: &[u8],
         answer: &mut Vec<u8>,
     ) -> DatagramEvent {
         let Some(leave) = self.out_of_the_blue.look_up(now, peer.address.ip()) else {
-            return self.drop_datagram(DropReason::LimitReached);
+            return self.drop_datagram(PacketDropReason::LimitReached);
         };
         if !out_of_the_blue::answer(header, datagram, answer) {
-            return self.drop_datagram(DropReason::OutOfTheBlue);
+            return self.drop_datagram(PacketDropReason::OutOfTheBlue);
         }
         self.out_of_the_blue.take(&leave);
-        self.drops.add(DropReason::OutOfTheBlue);
+        self.drops.add(PacketDropReason::OutOfTheBlue);
         DatagramEvent::Answer
     }
 
@@ -243,7 +245,7 @@ impl Endpoint {
 
     /// What was dropped before it reached an association, by reason.
     #[must_use]
-    pub fn drops(&self) -> &Drops {
+    pub fn drops(&self) -> &PacketDrops {
         &self.drops
     }
 
@@ -251,7 +253,7 @@ impl Endpoint {
     fn on_init(
         &mut self,
         now: Instant,
-        peer: &Peer,
+        peer: &PeerAssociation,
         header: &PacketHeader,
         chunk: &RawChunk,
         datagram: &[u8],
@@ -259,30 +261,30 @@ impl Endpoint {
     ) -> DatagramEvent {
         // §8.5.1 A
         if header.verification_tag != 0 {
-            return self.drop_datagram(DropReason::WrongTag);
+            return self.drop_datagram(PacketDropReason::WrongTag);
         }
         let Some(leave) = self.inits.look_up(now, peer.address.ip()) else {
-            return self.drop_datagram(DropReason::LimitReached);
+            return self.drop_datagram(PacketDropReason::LimitReached);
         };
         if Chunks::new(datagram).nth(1).is_some() {
-            return self.drop_datagram(DropReason::UnexpectedChunk);
+            return self.drop_datagram(PacketDropReason::UnexpectedChunk);
         }
         let Ok(init) = Init::decode(chunk.value_in(datagram)) else {
-            return self.drop_datagram(DropReason::Malformed);
+            return self.drop_datagram(PacketDropReason::Malformed);
         };
         let checked = negotiate::check(&init);
-        if checked == Err(Refusal::Silent) {
-            return self.drop_datagram(DropReason::Malformed);
+        if checked == Err(InitRefusal::Silent) {
+            return self.drop_datagram(PacketDropReason::Malformed);
         }
         self.inits.take(&leave);
         self.drops.add_parameters(&init);
         let config = self.config_for(peer);
         let refusal = match checked {
-            Err(Refusal::Silent) => None,
-            Err(Refusal::Abort(cause)) => Some((DropReason::Malformed, Some(cause))),
+            Err(InitRefusal::Silent) => None,
+            Err(InitRefusal::Abort(cause)) => Some((PacketDropReason::Malformed, Some(cause))),
             // §8.4 rule 3 with §5.1: an end that takes no associations says so.
-            Ok(()) if !self.config.accept => Some((DropReason::OutOfTheBlue, None)),
-            Ok(()) if !self.has_room(peer) => Some((DropReason::LimitReached, Some(Cause::OutOfResource))),
+            Ok(()) if !self.config.accept => Some((PacketDropReason::OutOfTheBlue, None)),
+            Ok(()) if !self.has_room(peer) => Some((PacketDropReason::LimitReached, Some(Cause::OutOfResource))),
             Ok(()) => None,
         };
         if let Some((reason, cause)) = refusal {
@@ -290,7 +292,7 @@ impl Endpoint {
             negotiate::write_abort(&config, init.initiate_tag, cause, false, answer);
             return DatagramEvent::Answer;
         }
-        let local = LocalSide {
+        let local = LocalInit {
             tag: self.rng.next_u32().max(1),
             initial_tsn: Tsn(self.rng.next_u32()),
             tie_tags: (0, 0),
@@ -304,7 +306,7 @@ impl Endpoint {
     fn on_cookie_echo(
         &mut self,
         now: Instant,
-        peer: &Peer,
+        peer: &PeerAssociation,
         header: &PacketHeader,
         chunk: &RawChunk,
         datagram: Bytes,
@@ -314,26 +316,26 @@ impl Endpoint {
         let (lifetime, address) = (config.cookie_lifetime, peer.binding());
         let binding = negotiate::binding(&config, &address);
         let Some(opened) = self.keys.open(now, lifetime, chunk.value_in(&datagram), binding) else {
-            return self.drop_datagram(DropReason::BadCookie);
+            return self.drop_datagram(PacketDropReason::BadCookie);
         };
         if header.verification_tag != opened.cookie.local_tag {
-            return self.drop_datagram(DropReason::WrongTag);
+            return self.drop_datagram(PacketDropReason::WrongTag);
         }
         // The peer has proved where it is, so a cookie that makes an association needs no leave.
         let is_refused = opened.staleness.is_some() || !self.config.accept || !self.has_room(peer);
         if is_refused {
             let Some(leave) = self.out_of_the_blue.look_up(now, peer.address.ip()) else {
-                return self.drop_datagram(DropReason::LimitReached);
+                return self.drop_datagram(PacketDropReason::LimitReached);
             };
             self.out_of_the_blue.take(&leave);
         }
         if let Some(staleness) = opened.staleness {
-            self.drops.add(DropReason::StaleCookie);
+            self.drops.add(PacketDropReason::StaleCookie);
             negotiate::write_stale_cookie(&config, opened.cookie.peer_tag, staleness, answer);
             return DatagramEvent::Answer;
         }
         if is_refused {
-            self.drops.add(DropReason::LimitReached);
+            self.drops.add(PacketDropReason::LimitReached);
             negotiate::write_abort(&config, opened.cookie.peer_tag, Some(Cause::OutOfResource), false, answer);
             return DatagramEvent::Answer;
         }
@@ -342,7 +344,7 @@ impl Endpoint {
         association.handle_datagram(now, Ecn::NotCe, datagram);
         if !association.state().is_up() {
             // The packet itself has ended it: the association may have a word to say, and is not kept.
-            self.drops.add(DropReason::Closed);
+            self.drops.add(PacketDropReason::Closed);
             return match association.poll_transmit(now, 1, answer) {
                 Some(_) => DatagramEvent::Answer,
                 None => DatagramEvent::Dropped,
@@ -354,27 +356,27 @@ impl Endpoint {
         }
     }
 
-    fn has_room(&self, peer: &Peer) -> bool {
+    fn has_room(&self, peer: &PeerAssociation) -> bool {
         self.memory.has_room()
             && self.table.len() < self.config.associations_max
             && self.table.count_at(peer.address.ip()) < self.config.associations_per_address_max
     }
 
     /// A peer may use another SCTP port than the configured one.
-    fn config_for(&self, peer: &Peer) -> Arc<Config> {
+    fn config_for(&self, peer: &PeerAssociation) -> Arc<AssociationConfig> {
         let config = &self.config.association;
         if config.remote_port == peer.sctp_port {
             config.clone()
         } else {
-            Arc::new(Config { remote_port: peer.sctp_port, ..Config::clone(config) })
+            Arc::new(AssociationConfig { remote_port: peer.sctp_port, ..AssociationConfig::clone(config) })
         }
     }
 
-    fn association(&mut self, now: Instant, peer: &Peer, config: Arc<Config>) -> Association {
+    fn association(&mut self, now: Instant, peer: &PeerAssociation, config: Arc<AssociationConfig>) -> Association {
         Association::new(now, config, self.keys.clone(), &peer.binding(), draw(&mut self.rng))
     }
 
-    fn drop_datagram(&mut self, reason: DropReason) -> DatagramEvent {
+    fn drop_datagram(&mut self, reason: PacketDropReason) -> DatagramEvent {
         self.drops.add(reason);
         DatagramEvent::Dropped
     }

@@ -31,9 +31,9 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 #[derive(Debug)]
 pub(super) struct RateLimit {
     start: Instant,
-    all: Rate,
-    common: Rate,
-    share: Rate,
+    all: CellRate,
+    common: CellRate,
+    share: CellRate,
     all_due: u64,
     common_due: u64,
     buckets: Buckets,
@@ -51,12 +51,12 @@ struct Buckets {
 
 /// A rate as the generic cell rate algorithm has it: the time between two answers, and how far ahead of it a burst may be.
 #[derive(Clone, Copy, Debug)]
-struct Rate {
+struct CellRate {
     interval: u64,
     tolerance: u64,
 }
 
-impl Rate {
+impl CellRate {
     fn new(interval: u64, burst: u64) -> Self {
         Self { interval, tolerance: interval.saturating_mul(burst.saturating_sub(1)) }
     }
@@ -91,9 +91,9 @@ impl RateLimit {
         let share = half.saturating_mul(count.into()).min(rehash);
         Self {
             start: now,
-            all: Rate::new(interval, max.into()),
-            common: Rate::new(half, max.into()),
-            share: Rate::new(share / NANOS_PER_MILLI, BUCKET_BURST),
+            all: CellRate::new(interval, max.into()),
+            common: CellRate::new(half, max.into()),
+            share: CellRate::new(share / NANOS_PER_MILLI, BUCKET_BURST),
             all_due: 0,
             common_due: 0,
             buckets: Buckets { start: Duration::ZERO, count, due: Box::default() },

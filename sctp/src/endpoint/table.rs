@@ -11,12 +11,12 @@ pub struct AssociationHandle(pub u64);
 
 /// What tells peers apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Peer {
+pub(super) struct PeerAssociation {
     pub(super) address: SocketAddr,
     pub(super) sctp_port: u16,
 }
 
-impl Peer {
+impl PeerAssociation {
     /// The UDP address as State Cookies are bound to it.
     pub(super) fn binding(&self) -> [u8; 18] {
         let ip = match self.address.ip() {
@@ -33,9 +33,9 @@ impl Peer {
 
 /// Hashes with a secret, so that nobody can choose addresses that collide; the same seed gives the same table.
 #[derive(Clone, Copy, Debug)]
-struct Salted(u64);
+struct AddressHasher(u64);
 
-impl BuildHasher for Salted {
+impl BuildHasher for AddressHasher {
     type Hasher = DefaultHasher;
 
     fn build_hasher(&self) -> DefaultHasher {
@@ -46,19 +46,19 @@ impl BuildHasher for Salted {
 }
 
 #[derive(Debug)]
-pub(super) struct Table {
-    by_peer: HashMap<Peer, AssociationHandle, Salted>,
-    by_handle: HashMap<AssociationHandle, Peer, Salted>,
-    by_ip: HashMap<IpAddr, usize, Salted>,
+pub(super) struct AssociationTable {
+    by_peer: HashMap<PeerAssociation, AssociationHandle, AddressHasher>,
+    by_handle: HashMap<AssociationHandle, PeerAssociation, AddressHasher>,
+    by_ip: HashMap<IpAddr, usize, AddressHasher>,
     next: u64,
 }
 
-impl Table {
+impl AssociationTable {
     pub(super) fn new(salt: u64) -> Self {
         Self {
-            by_peer: HashMap::with_hasher(Salted(salt)),
-            by_handle: HashMap::with_hasher(Salted(salt)),
-            by_ip: HashMap::with_hasher(Salted(salt)),
+            by_peer: HashMap::with_hasher(AddressHasher(salt)),
+            by_handle: HashMap::with_hasher(AddressHasher(salt)),
+            by_ip: HashMap::with_hasher(AddressHasher(salt)),
             next: 0,
         }
     }
@@ -67,11 +67,11 @@ impl Table {
         self.by_handle.len()
     }
 
-    pub(super) fn find(&self, peer: &Peer) -> Option<AssociationHandle> {
+    pub(super) fn find(&self, peer: &PeerAssociation) -> Option<AssociationHandle> {
         self.by_peer.get(peer).copied()
     }
 
-    pub(super) fn peer(&self, handle: AssociationHandle) -> Option<&Peer> {
+    pub(super) fn peer(&self, handle: AssociationHandle) -> Option<&PeerAssociation> {
         self.by_handle.get(&handle)
     }
 
@@ -80,7 +80,7 @@ impl Table {
     }
 
     /// `None` if the peer is in the table already.
-    pub(super) fn insert(&mut self, peer: Peer) -> Option<AssociationHandle> {
+    pub(super) fn insert(&mut self, peer: PeerAssociation) -> Option<AssociationHandle> {
         if self.by_peer.contains_key(&peer) {
             return None;
         }
@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn peers_behind_one_address_are_told_apart_and_counted() {
-        let mut table = Table::new(7);
-        let peer = |port, sctp_port| Peer { address: SocketAddr::from(([192, 0, 2, 1], port)), sctp_port };
+        let mut table = AssociationTable::new(7);
+        let peer = |port, sctp_port| PeerAssociation { address: SocketAddr::from(([192, 0, 2, 1], port)), sctp_port };
         let first = table.insert(peer(1, 5000)).unwrap();
         let second = table.insert(peer(2, 5000)).unwrap();
         let third = table.insert(peer(1, 5001)).unwrap();
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn ipv4_is_bound_like_its_mapped_form_with_the_port() {
-        let peer = Peer { address: SocketAddr::from(([192, 0, 2, 1], 0x1234)), sctp_port: 5000 };
+        let peer = PeerAssociation { address: SocketAddr::from(([192, 0, 2, 1], 0x1234)), sctp_port: 5000 };
         assert_eq!(peer.binding(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1, 0x12, 0x34]);
     }
 }

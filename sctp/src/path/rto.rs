@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
+use crate::config::AssociationConfig;
 
 /// Least share of the variance in the time-out. RFC 9260 §6.3.1 has the granularity of the clock here; but a path whose RTT
 /// is steady, however long, would then have a time-out just above it, and the 200 ms for which a peer may delay a SACK
@@ -23,7 +23,7 @@ pub(crate) struct Rto {
 }
 
 impl Rto {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &AssociationConfig) -> Self {
         Self {
             srtt: None,
             rttvar: Duration::ZERO,
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_steady_path_settles_on_the_minimum() {
-        let mut rto = Rto::new(&Config::default());
+        let mut rto = Rto::new(&AssociationConfig::default());
         assert_eq!(rto.current(), Duration::from_secs(1));
         rto.on_sample(100 * MS);
         assert_eq!(rto.srtt(), Some(100 * MS));
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn back_off_doubles_up_to_the_maximum_and_ends_with_progress() {
-        let mut rto = Rto::new(&Config::default());
+        let mut rto = Rto::new(&AssociationConfig::default());
         rto.on_sample(1000 * MS);
         let estimate = rto.current();
         assert_eq!(estimate, 3000 * MS);
@@ -133,16 +133,16 @@ mod tests {
 
     #[test]
     fn progress_before_any_sample_goes_back_to_the_initial_value() {
-        let mut rto = Rto::new(&Config::default());
+        let mut rto = Rto::new(&AssociationConfig::default());
         rto.back_off();
         rto.back_off();
         rto.on_progress();
-        assert_eq!(rto.current(), Config::default().rto_initial);
+        assert_eq!(rto.current(), AssociationConfig::default().rto_initial);
     }
 
     #[test]
     fn variance_widens_the_time_out() {
-        let mut rto = Rto::new(&Config::default());
+        let mut rto = Rto::new(&AssociationConfig::default());
         for i in 0..100 {
             rto.on_sample((200 + (i % 2) * 300) * MS);
         }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use super::ReceiverEvent;
-use super::charge::Charge;
+use super::cost::Cost;
 use crate::event::Streams;
-use crate::message::{Credit, Message, StreamId};
+use crate::message::{Credit, ReceivedMessage, StreamId};
 
 /// Slots that an empty inbox keeps.
 const IDLE_SLOTS: usize = 16;
@@ -18,14 +18,14 @@ const RESET_IDS_MAX: usize = 2 << 16;
 pub(super) struct Inbox {
     events: VecDeque<ReceiverEvent>,
     /// Charge of what is in `events`.
-    queued: Charge,
+    queued: Cost,
     /// Charge of messages that were taken and whose credits have not come back.
-    lent: Charge,
+    lent: Cost,
 }
 
 impl Inbox {
-    pub(super) fn push_message(&mut self, message: Message) {
-        self.queued += Charge::of(&message.credit);
+    pub(super) fn push_message(&mut self, message: ReceivedMessage) {
+        self.queued += Cost::of(&message.credit);
         self.events.push_back(ReceiverEvent::Message(message));
     }
 
@@ -46,7 +46,7 @@ impl Inbox {
         let event = self.events.pop_front()?;
         match &event {
             ReceiverEvent::Message(message) => {
-                let charge = Charge::of(&message.credit);
+                let charge = Cost::of(&message.credit);
                 self.queued -= charge;
                 self.lent += charge;
             }
@@ -62,32 +62,32 @@ impl Inbox {
     #[expect(clippy::needless_pass_by_value, reason = "a credit is handed back once")]
     pub(super) fn on_released(&mut self, credit: Credit) {
         // A credit of another association cannot make more room than was taken.
-        let credit = Charge::of(&credit);
+        let credit = Cost::of(&credit);
         self.lent.payload = self.lent.payload.saturating_sub(credit.payload);
         self.lent.overhead = self.lent.overhead.saturating_sub(credit.overhead);
     }
 
     /// Charge of all that the application has not yet read.
-    pub(super) fn unread(&self) -> Charge {
+    pub(super) fn unread(&self) -> Cost {
         self.queued + self.lent
     }
 
     pub(super) fn check_consistency(&self) {
         let counted = self.events.iter().map(|event| match event {
-            ReceiverEvent::Message(message) => Charge::of(&message.credit),
+            ReceiverEvent::Message(message) => Cost::of(&message.credit),
             ReceiverEvent::Reset(streams) => charge_of(streams),
         });
-        assert_eq!(self.queued, counted.sum::<Charge>());
+        assert_eq!(self.queued, counted.sum::<Cost>());
     }
 }
 
 /// A queued list of streams takes room that the peer can make us use, so it counts as well.
-fn charge_of(streams: &Streams) -> Charge {
+fn charge_of(streams: &Streams) -> Cost {
     let overhead = match streams {
         Streams::All => 0,
         Streams::List(list) => list.len() * size_of::<StreamId>(),
     };
-    Charge { payload: 0, overhead }
+    Cost { payload: 0, overhead }
 }
 
 fn merge(into: &mut Streams, other: Streams) {

@@ -4,14 +4,14 @@
 //! each stream and a deferred reset decide when a message goes to the inbox. What these hold is charged to the receive
 //! window.
 
-mod arrival;
-mod charge;
-mod deferred;
-mod forward;
+mod cost;
+mod data;
+mod deferred_reset;
+mod forward_tsn;
+mod fragments;
 mod inbox;
 mod ordered;
 mod reassembly;
-mod run;
 mod sack_policy;
 mod tracker;
 mod window;
@@ -25,22 +25,22 @@ use bytes::Bytes;
 
 pub(crate) use self::sack_policy::SackDue;
 pub(crate) use self::window::INITIAL_WINDOW;
-use crate::config::Config;
-use crate::effort;
+use crate::config::AssociationConfig;
+use crate::cost_counter;
 use crate::error::Violation;
 use crate::event::Streams;
-use crate::message::{Credit, Message, StreamId};
+use crate::message::{Credit, ReceivedMessage, StreamId};
 use crate::serial::{Ssn, Tsn};
 use crate::wire::{DataChunk, GapBlock, Sack};
 
-use self::deferred::Deferred;
+use self::deferred_reset::Deferred;
+use self::fragments::{Run, WaitingFragments};
 use self::inbox::Inbox;
 use self::ordered::Ordered;
 use self::reassembly::Reassembly;
-use self::run::{Run, Waiting};
 use self::sack_policy::SackPolicy;
-use self::tracker::{Place, Position, Tracker};
-use self::window::{Held, Window};
+use self::tracker::{Position, Tracker, TsnClass};
+use self::window::{HeldBytes, ReceiveWindow};
 
 /// Bytes of a Gap Ack Block, and of a duplicate TSN (RFC 9260 §3.3.4).
 const SACK_ENTRY_LEN: usize = 4;
@@ -48,7 +48,7 @@ const SACK_ENTRY_LEN: usize = 4;
 /// What became of a DATA chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub(crate) enum Received {
+pub(crate) enum ArrivedChunk {
     /// It arrived for the first time.
     New,
     /// Its TSN had arrived before, or was skipped.
@@ -91,7 +91,7 @@ pub(crate) enum ResetProgress {
 #[must_use]
 pub(crate) enum ReceiverEvent {
     /// A whole message.
-    Message(Message),
+    Message(ReceivedMessage),
     /// The peer's outgoing side of these streams started again.
     Reset(Streams),
 }
@@ -101,14 +101,14 @@ pub(crate) enum ReceiverEvent {
 pub(crate) struct Receiver {
     tracker: Tracker,
     policy: SackPolicy,
-    window: Window,
+    window: ReceiveWindow,
     reassembly: Reassembly,
     ordered: Ordered,
     inbox: Inbox,
     deferred: Option<Deferred>,
     /// The deferred reset that was performed last, until the next request has come.
-    repeatable: Option<(Streams, Tsn)>,
-    finished_reset: bool,
+    last_performed_reset: Option<(Streams, Tsn)>,
+    reset_just_performed: bool,
     inbound_streams: u16,
     /// A FORWARD-TSN was obeyed: stragglers of skipped messages are no violation.
     has_skipped: bool,
@@ -123,17 +123,17 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(peer_initial_tsn: Tsn, config: &Config, inbound_streams: u16) -> Self {
+    pub(crate) fn new(peer_initial_tsn: Tsn, config: &AssociationConfig, inbound_streams: u16) -> Self {
         Self {
             tracker: Tracker::new(peer_initial_tsn, config.receive_window),
             policy: SackPolicy::new(config.sack_delay_max),
-            window: Window::new(config),
+            window: ReceiveWindow::new(config),
             reassembly: Reassembly::new(config.receive_message_size_max),
             ordered: Ordered::default(),
             inbox: Inbox::default(),
             deferred: None,
-            repeatable: None,
-            finished_reset: false,
+            last_performed_reset: None,
+            reset_just_performed: false,
             inbound_streams,
             has_skipped: false,
             skipped_to: None,
@@ -145,7 +145,7 @@ impl Receiver {
 
     /// The peer restarted (RFC 9260 §5.2.4 A): everything starts again, but for whole messages that are already in the
     /// inbox and those whose credits are still to come back.
-    pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &Config, inbound_streams: u16) {
+    pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &AssociationConfig, inbound_streams: u16) {
         let inbox = std::mem::take(&mut self.inbox);
         *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
     }
@@ -232,7 +232,7 @@ impl Receiver {
 
     /// Says whether a deferred reset was performed since the last call, so that the peer gets its answer at once.
     pub(crate) fn take_finished_reset(&mut self) -> bool {
-        std::mem::take(&mut self.finished_reset)
+        std::mem::take(&mut self.reset_just_performed)
     }
 
     /// Chunks that were reported as received and then given up (RFC 9260 §6.2), since the last call.
@@ -247,20 +247,20 @@ impl Receiver {
         chunk: DataChunk,
         payload: Bytes,
         datagram_len: usize,
-    ) -> Result<Received, Violation> {
+    ) -> Result<ArrivedChunk, Violation> {
         self.policy.on_chunk();
         let position = match self.tracker.place(chunk.tsn) {
-            Place::New(position) => position,
-            Place::Duplicate => {
+            TsnClass::New(position) => position,
+            TsnClass::Duplicate => {
                 self.tracker.note_duplicate(chunk.tsn);
                 self.policy.make_urgent();
-                return Ok(Received::Duplicate);
+                return Ok(ArrivedChunk::Duplicate);
             }
-            Place::TooFar => return Ok(Received::Dropped),
+            TsnClass::TooFar => return Ok(ArrivedChunk::Dropped),
         };
         let received = self.on_new_data(position, &chunk, payload, datagram_len)?;
         // RFC 7053 §5.2: the I bit. RFC 9260 §6.2: what was dropped is answered at once with what has arrived.
-        if chunk.immediate || received == Received::Dropped {
+        if chunk.immediate || received == ArrivedChunk::Dropped {
             self.policy.make_urgent();
         }
         self.check_in_debug();
@@ -280,13 +280,13 @@ impl Receiver {
         streams: impl Iterator<Item = (StreamId, Ssn)>,
     ) -> Forwarded {
         let position = match self.tracker.ahead(new_cumulative) {
-            Place::New(position) => position,
-            Place::Duplicate => {
+            TsnClass::New(position) => position,
+            TsnClass::Duplicate => {
                 self.policy.on_chunk();
                 self.policy.make_urgent();
                 return Forwarded::Old;
             }
-            Place::TooFar => return Forwarded::TooFar,
+            TsnClass::TooFar => return Forwarded::TooFar,
         };
         self.policy.on_chunk();
         self.skip_to(position, streams);
@@ -317,13 +317,13 @@ impl Receiver {
             let is_same = deferred.is_for(&streams, last_tsn);
             return if is_same { ResetProgress::Deferred } else { ResetProgress::Busy };
         }
-        if self.repeatable.take().is_some_and(|performed| performed.1 == last_tsn && performed.0 == streams) {
+        if self.last_performed_reset.take().is_some_and(|performed| performed.1 == last_tsn && performed.0 == streams) {
             return ResetProgress::Performed;
         }
         let (last, is_past) = match self.tracker.ahead(last_tsn) {
-            Place::New(last) => (last, false),
-            Place::Duplicate => (self.tracker.behind(last_tsn), true),
-            Place::TooFar => return ResetProgress::Impossible,
+            TsnClass::New(last) => (last, false),
+            TsnClass::Duplicate => (self.tracker.behind(last_tsn), true),
+            TsnClass::TooFar => return ResetProgress::Impossible,
         };
         let deferred = Deferred::new(streams, last);
         if is_past {
@@ -348,20 +348,20 @@ impl Receiver {
         }
         let (mut parked, mut held) = (0, 0);
         for (stream, ssn, first) in self.ordered.parked() {
-            let is_same = |run: &Run| run.waiting == Waiting::Order && (run.stream, run.ssn) == (stream, ssn);
+            let is_same = |run: &Run| run.waiting == WaitingFragments::Order && (run.stream, run.ssn) == (stream, ssn);
             assert!(self.reassembly.at(first).is_some_and(is_same), "a parked message is not held");
             parked += 1;
         }
         if let Some(deferred) = &self.deferred {
             assert!(deferred.last() > cumulative, "a reset is overdue");
             for first in deferred.held() {
-                let is_held = |run: &Run| run.waiting == Waiting::Reset && deferred.holds(run.stream, first);
+                let is_held = |run: &Run| run.waiting == WaitingFragments::Reset && deferred.holds(run.stream, first);
                 assert!(self.reassembly.at(first).is_some_and(is_held), "a message that waits for a reset is not held");
                 held += 1;
             }
         }
         let waiting = |waiting| self.reassembly.held().filter(|(_, run)| run.waiting == waiting).count();
-        assert_eq!((waiting(Waiting::Order), waiting(Waiting::Reset)), (parked, held));
+        assert_eq!((waiting(WaitingFragments::Order), waiting(WaitingFragments::Reset)), (parked, held));
     }
 
     /// Bytes of memory that are held for the peer, and for an application that has not read.
@@ -381,17 +381,21 @@ impl Receiver {
             Streams::List(list) => list.capacity() * size_of::<StreamId>(),
         };
         let deferred = self.deferred.as_ref().map_or(0, |deferred| 2 * list(deferred.streams()));
-        let repeatable = self.repeatable.as_ref().map_or(0, |(streams, _)| list(streams));
-        self.ordered.table_size() + deferred + repeatable
+        let last_performed_reset = self.last_performed_reset.as_ref().map_or(0, |(streams, _)| list(streams));
+        self.ordered.table_size() + deferred + last_performed_reset
     }
 
-    fn held(&self) -> Held {
-        Held { head: self.reassembly.head_charge(), waiting: self.reassembly.charge(), unread: self.inbox.unread() }
+    fn held(&self) -> HeldBytes {
+        HeldBytes {
+            head: self.reassembly.head_charge(),
+            waiting: self.reassembly.charge(),
+            unread: self.inbox.unread(),
+        }
     }
 
     /// Changes after which a recount is due: in proportion to its cost.
     pub(crate) fn recount_interval(&self) -> usize {
-        effort::recount_interval(self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8)
+        cost_counter::recount_interval(self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8)
     }
 
     /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::tracker::Position;
-use crate::effort;
+use crate::cost_counter;
 use crate::message::StreamId;
 use crate::serial::Ssn;
 
@@ -24,7 +24,7 @@ impl Ordered {
 
     /// The message with this SSN was delivered or will never come.
     pub(super) fn on_passed(&mut self, stream: StreamId, ssn: Ssn) {
-        effort::step();
+        cost_counter::step();
         self.next.set(stream, ssn.next());
     }
 
@@ -74,7 +74,7 @@ impl Ordered {
 
     /// The stream starts again (RFC 6525 §5.2.2 E3).
     pub(super) fn reset(&mut self, stream: StreamId) {
-        effort::step();
+        cost_counter::step();
         self.next.set(stream, Ssn(0));
     }
 

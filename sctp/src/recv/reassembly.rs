@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::charge::Charge;
-use super::run::{Run, Waiting};
+use super::cost::Cost;
+use super::fragments::{Run, WaitingFragments};
 use super::tracker::Position;
-use crate::effort;
+use crate::cost_counter;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::serial::Ssn;
@@ -21,7 +21,7 @@ const EXPECTED_FRAGMENTS_MAX: usize = 256;
 
 /// What is known of a new chunk's surroundings.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
+pub(super) struct Neighbours {
     pub(super) position: Position,
     /// The chunk follows the Cumulative TSN Ack Point.
     pub(super) in_sequence: bool,
@@ -40,7 +40,7 @@ pub(super) struct Evicted {
     pub(super) stream: StreamId,
     pub(super) ssn: Ssn,
     /// What the message was waiting for, and if it was whole is not any more.
-    pub(super) waiting: Waiting,
+    pub(super) waiting: WaitingFragments,
 }
 
 /// All that has arrived and cannot be delivered yet.
@@ -52,7 +52,7 @@ pub(super) struct Reassembly {
     /// for their turn.
     held: BTreeMap<Position, Run>,
     /// Charge of `held`.
-    held_charge: Charge,
+    held_charge: Cost,
     message_size_max: usize,
     /// Fragments of the last long message.
     expected: usize,
@@ -60,15 +60,15 @@ pub(super) struct Reassembly {
 
 impl Reassembly {
     pub(super) fn new(message_size_max: usize) -> Self {
-        Self { head: None, held: BTreeMap::new(), held_charge: Charge::default(), message_size_max, expected: 0 }
+        Self { head: None, held: BTreeMap::new(), held_charge: Cost::default(), message_size_max, expected: 0 }
     }
 
-    pub(super) fn head_charge(&self) -> Charge {
+    pub(super) fn head_charge(&self) -> Cost {
         self.head.as_ref().map(|(_, run)| run.charge()).unwrap_or_default()
     }
 
     /// Charge of all that is held.
-    pub(super) fn charge(&self) -> Charge {
+    pub(super) fn charge(&self) -> Cost {
         self.head_charge() + self.held_charge
     }
 
@@ -79,7 +79,7 @@ impl Reassembly {
     /// Takes a fragment in. Returns its message if that is whole now, with the TSN that it begins at.
     pub(super) fn add(
         &mut self,
-        spot: Spot,
+        spot: Neighbours,
         chunk: &DataChunk,
         payload: Bytes,
     ) -> Result<Option<(Position, Run)>, Violation> {
@@ -99,7 +99,7 @@ impl Reassembly {
     }
 
     /// Checks that a chunk continues, or does not, what arrived next to it, as those say.
-    pub(super) fn check_fit(&self, spot: Spot, chunk: &DataChunk) -> Result<(), Violation> {
+    pub(super) fn check_fit(&self, spot: Neighbours, chunk: &DataChunk) -> Result<(), Violation> {
         let previous = if spot.in_sequence {
             self.head.as_ref().map(|(_, run)| run)
         } else if spot.has_previous {
@@ -127,14 +127,14 @@ impl Reassembly {
     }
 
     /// Keeps a whole message for later.
-    pub(super) fn hold(&mut self, first: Position, mut run: Run, waiting: Waiting) {
+    pub(super) fn hold(&mut self, first: Position, mut run: Run, waiting: WaitingFragments) {
         run.waiting = waiting;
         self.insert(first, run);
     }
 
     /// Takes out what begins at a TSN, unless it is in sequence.
     pub(super) fn take(&mut self, first: Position) -> Option<Run> {
-        effort::step();
+        cost_counter::step();
         let run = self.held.remove(&first)?;
         self.held_charge -= run.charge();
         Some(run)
@@ -168,7 +168,7 @@ impl Reassembly {
             removed(first, run);
         }
         let lacks_one = |first: Position, run: &Run| {
-            effort::step();
+            cost_counter::step();
             !run.beginning || first + run.len() as Position <= new
         };
         let partials =
@@ -213,16 +213,16 @@ impl Reassembly {
     }
 
     pub(super) fn check_consistency(&self, cumulative: Position) {
-        assert_eq!(self.held_charge, self.held.values().map(Run::charge).sum::<Charge>());
+        assert_eq!(self.held_charge, self.held.values().map(Run::charge).sum::<Cost>());
         if let Some((first, run)) = &self.head {
             assert_eq!(first + run.len() as Position - 1, cumulative, "the head does not end in sequence");
-            assert!(run.beginning && !run.ending && run.waiting == Waiting::Fragments);
+            assert!(run.beginning && !run.ending && run.waiting == WaitingFragments::Fragments);
         }
         let mut end = 0;
         for (&first, run) in &self.held {
             assert!(first > end, "runs overlap at {first}");
             end = first + run.len() as Position - 1;
-            assert_eq!(run.is_whole(), run.waiting != Waiting::Fragments);
+            assert_eq!(run.is_whole(), run.waiting != WaitingFragments::Fragments);
             assert!(run.is_whole() || first > cumulative, "a partial message at {first} is at or below {cumulative}");
             assert!(run.bytes() <= self.message_size_max);
         }
@@ -299,7 +299,7 @@ impl Reassembly {
     }
 
     fn insert(&mut self, first: Position, run: Run) {
-        effort::step();
+        cost_counter::step();
         self.held_charge += run.charge();
         self.held.insert(first, run);
     }

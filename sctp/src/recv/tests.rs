@@ -21,12 +21,12 @@ const STREAMS: u16 = 16;
 /// Packet headers around one payload: common header and DATA header.
 const HEADERS: usize = 28;
 
-fn config() -> Config {
-    Config::default()
+fn config() -> AssociationConfig {
+    AssociationConfig::default()
 }
 
-fn small_window(window: u32) -> Config {
-    Config { receive_window: window, receive_message_size_max: window as usize, ..config() }
+fn small_window(window: u32) -> AssociationConfig {
+    AssociationConfig { receive_window: window, receive_message_size_max: window as usize, ..config() }
 }
 
 /// A receiver whose first TSN is 1.
@@ -50,7 +50,7 @@ fn data(tsn: u32, stream: StreamId, ssn: u16, flags: &str) -> DataChunk {
 
 impl Receiver {
     /// Takes a chunk alone in its packet.
-    fn take(&mut self, chunk: DataChunk, payload: &[u8]) -> Result<Received, Violation> {
+    fn take(&mut self, chunk: DataChunk, payload: &[u8]) -> Result<ArrivedChunk, Violation> {
         let result = self.on_data(chunk, Bytes::copy_from_slice(payload), payload.len() + HEADERS);
         if result.is_ok() {
             self.check_consistency();
@@ -61,7 +61,7 @@ impl Receiver {
     /// Takes a chunk that must be new.
     #[track_caller]
     fn take_new(&mut self, chunk: DataChunk, payload: &[u8]) {
-        assert_eq!(self.take(chunk, payload), Ok(Received::New), "{chunk:?}");
+        assert_eq!(self.take(chunk, payload), Ok(ArrivedChunk::New), "{chunk:?}");
     }
 
     /// Everything that can be polled, as "stream:payload" and "reset". The application reads at once.

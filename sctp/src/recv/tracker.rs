@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::effort;
+use crate::cost_counter;
 use crate::serial::Tsn;
 use crate::wire::GapBlock;
 
@@ -19,7 +19,7 @@ pub(super) const DUPLICATES_MAX: usize = 128;
 
 /// Where a TSN lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(super) enum TsnClass {
     /// Not seen before, and within reach.
     New(Position),
     /// Received, or skipped by FORWARD-TSN.
@@ -74,22 +74,22 @@ impl Tracker {
     }
 
     /// The position of a TSN above the Cumulative TSN Ack Point and within reach.
-    pub(super) fn place(&self, tsn: Tsn) -> Place {
+    pub(super) fn place(&self, tsn: Tsn) -> TsnClass {
         match self.ahead(tsn) {
-            Place::New(position) if self.has_gaps() && self.contains(position) => Place::Duplicate,
+            TsnClass::New(position) if self.has_gaps() && self.contains(position) => TsnClass::Duplicate,
             place => place,
         }
     }
 
     /// Like [`place`](Self::place), but does not care whether TSNs above the Cumulative TSN Ack Point have arrived.
-    pub(super) fn ahead(&self, tsn: Tsn) -> Place {
+    pub(super) fn ahead(&self, tsn: Tsn) -> TsnClass {
         let ahead = tsn.distance_from(self.cumulative_tsn());
         if ahead == 0 || ahead > 1 << 31 {
-            Place::Duplicate
+            TsnClass::Duplicate
         } else if ahead > self.ahead_max {
-            Place::TooFar
+            TsnClass::TooFar
         } else {
-            Place::New(self.cumulative + Position::from(ahead))
+            TsnClass::New(self.cumulative + Position::from(ahead))
         }
     }
 
@@ -111,7 +111,7 @@ impl Tracker {
 
     /// Remembers a new TSN.
     pub(super) fn record(&mut self, position: Position) {
-        effort::step();
+        cost_counter::step();
         if position == self.cumulative + 1 {
             self.cumulative = position;
             self.absorb();
@@ -153,7 +153,7 @@ impl Tracker {
         let Some((index, range)) = self.range_below(position).filter(|(_, range)| range.last >= position) else {
             return;
         };
-        effort::step();
+        cost_counter::step();
         let before = Range { first: range.first, last: position - 1 };
         let after = Range { first: position + 1, last: range.last };
         match (before.first <= before.last, after.first <= after.last) {
@@ -174,7 +174,7 @@ impl Tracker {
     /// Moves the Cumulative TSN Ack Point up to `position`, and on over what has arrived (RFC 3758 §3.6).
     pub(super) fn advance_to(&mut self, position: Position) {
         while self.ranges.front().is_some_and(|range| range.last <= position) {
-            effort::step();
+            cost_counter::step();
             self.ranges.pop_front();
         }
         self.cumulative = position;
@@ -199,7 +199,7 @@ impl Tracker {
     /// Gap Ack Blocks from the lowest up (RFC 9260 §6.7), as far as 16-bit offsets reach.
     pub(super) fn gap_blocks(&self) -> impl Iterator<Item = GapBlock> {
         self.ranges.iter().map_while(|range| {
-            effort::step();
+            cost_counter::step();
             let start = u16::try_from(range.first - self.cumulative).ok()?;
             let end = u16::try_from(range.last - self.cumulative).unwrap_or(u16::MAX);
             Some(GapBlock { start, end })
@@ -220,7 +220,7 @@ impl Tracker {
     /// Counts the ranges that a change in the middle moves: those on its shorter side.
     fn count_moved(&self, index: usize) {
         let moved = index.min(self.ranges.len().saturating_sub(index));
-        effort::take(moved);
+        cost_counter::take(moved);
     }
 
     /// Moves the Cumulative TSN Ack Point over the first range if it reaches it.
@@ -292,7 +292,7 @@ mod tests {
                         set.remove(&position);
                     }
                     _ => {
-                        let is_new = tracker.place(tsn_at(position)) == Place::New(position);
+                        let is_new = tracker.place(tsn_at(position)) == TsnClass::New(position);
                         assert_eq!(is_new, set.insert(position));
                         if is_new {
                             tracker.record(position);

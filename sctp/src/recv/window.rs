@@ -7,8 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::charge::Charge;
-use crate::config::Config;
+use super::cost::Cost;
+use crate::config::AssociationConfig;
 
 /// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose
 /// capacity may be twice its use and three times while it grows, and of an entry in each of the two trees that hold
@@ -20,17 +20,17 @@ pub(super) const FRAGMENT_OVERHEAD: usize = 64;
 
 /// What the other parts hold at the moment, as charged.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct HeldBytes {
     /// The partial message that ends at the Cumulative TSN Ack Point, if there is one.
-    pub(super) head: Charge,
+    pub(super) head: Cost,
     /// All fragments and messages that wait for others, `head` included.
-    pub(super) waiting: Charge,
+    pub(super) waiting: Cost,
     /// What the application has not yet read.
-    pub(super) unread: Charge,
+    pub(super) unread: Cost,
 }
 
-impl Held {
-    fn all(self) -> Charge {
+impl HeldBytes {
+    fn all(self) -> Cost {
         self.waiting + self.unread
     }
 
@@ -41,7 +41,7 @@ impl Held {
     /// What the partial message in sequence holds beyond the window's share. A message larger than the window can only
     /// be finished by what comes next, so it does not count, as long as there is nothing that the application could
     /// read to make room.
-    fn excused(self) -> usize {
+    fn in_order_partial(self) -> usize {
         self.head.total().saturating_sub(self.unread.total())
     }
 }
@@ -55,7 +55,7 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// The receive window.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct ReceiveWindow {
     /// What the peer is offered. It grows with use and shrinks after a pause.
     offered: usize,
     /// The most that the peer has been offered. It is taken though less is offered now.
@@ -74,8 +74,8 @@ pub(super) struct Window {
     advertised: usize,
 }
 
-impl Window {
-    pub(super) fn new(config: &Config) -> Self {
+impl ReceiveWindow {
+    pub(super) fn new(config: &AssociationConfig) -> Self {
         let size_max = config.receive_window as usize;
         let size = size_max.min(INITIAL_WINDOW as usize);
         let message = config.receive_message_size_max;
@@ -122,7 +122,7 @@ impl Window {
 
     /// What a SACK says now. Less than a packet is said to be nothing, or the sender would fill it with crumbs
     /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
-    pub(super) fn a_rwnd(&self, held: Held) -> u32 {
+    pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
         // What is offered can be taken, at least as one chunk.
         let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
         let free = self.free(held).min(room);
@@ -131,45 +131,45 @@ impl Window {
 
     /// Whether something more can be held. A chunk that is larger than the window, because the sender's packets are, is
     /// taken if it is alone: it would never fit better, and nothing would come after it.
-    pub(super) fn fits(&self, held: Held, cost: usize) -> bool {
+    pub(super) fn fits(&self, held: HeldBytes, cost: usize) -> bool {
         let total = held.total() + cost;
-        (held.total() <= held.excused() && total <= self.memory) || total <= self.limit(held)
+        (held.total() <= held.in_order_partial() && total <= self.memory) || total <= self.limit(held)
     }
 
     /// Whether something more could be held if all that can be given up were given up.
-    pub(super) fn could_fit(&self, held: Held, cost: usize) -> bool {
-        self.fits(Held { waiting: held.head, ..held }, cost)
+    pub(super) fn could_fit(&self, held: HeldBytes, cost: usize) -> bool {
+        self.fits(HeldBytes { waiting: held.head, ..held }, cost)
     }
 
     /// Whether the peer was told that the window is closed, and this payload is the probe that it may send of it: beyond
     /// also what was left when that was too little to be told, and may have been on its way.
-    pub(super) fn is_probe(&self, held: Held, payload: usize) -> bool {
+    pub(super) fn is_probe(&self, held: HeldBytes, payload: usize) -> bool {
         self.advertised == 0 && payload > self.free(held)
     }
 
     /// Whether the partial message in sequence costs more than any message within the limit may: it consists of crumbs.
-    pub(super) fn is_above_head_max(&self, held: Held) -> bool {
+    pub(super) fn is_above_head_max(&self, held: HeldBytes) -> bool {
         held.head.total() > self.head_max
     }
 
     /// Whether a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the
     /// payload is fine while little is held; above an eighth of the window a third on top is, so that all together
     /// stays below twice the window.
-    pub(super) fn should_copy(&self, held: Held, payload: usize, datagram: usize) -> bool {
+    pub(super) fn should_copy(&self, held: HeldBytes, payload: usize, datagram: usize) -> bool {
         let is_crowded = held.total() > self.size / 8;
         if is_crowded { payload * 4 < datagram * 3 } else { payload * 4 < datagram }
     }
 
     /// Whether the window has opened enough since the last SACK to say so without being asked: by a quarter, which
     /// RFC 9260 §6.2 proposes, or from where the sender has to stop to where it can send again.
-    pub(super) fn is_update_due(&self, held: Held) -> bool {
+    pub(super) fn is_update_due(&self, held: HeldBytes) -> bool {
         let now = self.a_rwnd(held) as usize;
         let two_packets = (2 * self.mtu).min(self.offered / 2);
         now >= self.advertised + self.offered / 4 || (self.advertised < two_packets && now >= two_packets)
     }
 
     /// Whether the window has closed since the last SACK: the sender should hear of it before it sends more.
-    pub(super) fn has_closed(&self, held: Held) -> bool {
+    pub(super) fn has_closed(&self, held: HeldBytes) -> bool {
         self.advertised > 0 && self.a_rwnd(held) == 0
     }
 
@@ -178,13 +178,13 @@ impl Window {
     }
 
     /// What is left of the window, as the peer counts.
-    fn free(&self, held: Held) -> usize {
-        let excused = held.head.payload.saturating_sub(held.unread.payload);
-        (self.offered + excused).saturating_sub(held.all().payload)
+    fn free(&self, held: HeldBytes) -> usize {
+        let in_order_partial = held.head.payload.saturating_sub(held.unread.payload);
+        (self.offered + in_order_partial).saturating_sub(held.all().payload)
     }
 
     /// What may be held, overheads included.
-    fn limit(&self, held: Held) -> usize {
-        (self.size + self.size / 4 + held.excused()).min(self.memory)
+    fn limit(&self, held: HeldBytes) -> usize {
+        (self.size + self.size / 4 + held.in_order_partial()).min(self.memory)
     }
 }

@@ -1,7 +1,7 @@
 //! Stream reset (RFC 6525), which is what closing a data channel is made of.
 
-mod incoming;
-mod outgoing;
+mod own_requests;
+mod peer_requests;
 
-pub(crate) use incoming::{Decision, IncomingReset};
-pub(crate) use outgoing::{Answered, OutgoingReset};
+pub(crate) use own_requests::{OwnRequests, RequestOutcome};
+pub(crate) use peer_requests::{PeerRequests, RequestDecision};

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Sender;
-use crate::effort;
+use crate::cost_counter;
 use crate::message::StreamId;
 use crate::path::Rto;
 use crate::serial::Ssn;
@@ -54,7 +54,7 @@ impl Sender {
         let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
         let mut end = self.outstanding.cumulative();
         for chunk in self.outstanding.abandoned_front().take(SKIPPED_MAX) {
-            effort::step();
+            cost_counter::step();
             if !chunk.message.unordered {
                 let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
                 let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;

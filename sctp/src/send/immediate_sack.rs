@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::outstanding::Fate;
-use super::{Allowance, Sender};
+use super::outstanding::ChunkState;
+use super::{CwndExemption, Sender};
 use crate::message::StreamId;
 use crate::path::Rto;
 
@@ -21,7 +21,9 @@ impl Sender {
     pub(crate) fn hurry_acknowledgement(&mut self, now: Instant, stream: StreamId, rto: &Rto) {
         let is_quiet = self.queues.is_empty() && self.recovery.is_none() && self.probe_delay(rto).is_some();
         let Some(position) = self.drains_at(stream).filter(|_| is_quiet) else { return };
-        let Some(chunk) = self.outstanding.chunk(position).filter(|chunk| chunk.fate == Fate::InFlight) else { return };
+        let Some(chunk) = self.outstanding.chunk(position).filter(|chunk| chunk.fate == ChunkState::InFlight) else {
+            return;
+        };
         let message = chunk.message;
         if message.limit.is_expired(now) && self.can_abandon {
             self.abandon(now, position, stream, message.key);
@@ -29,7 +31,7 @@ impl Sender {
         }
         self.outstanding.request_sack(position);
         self.outstanding.mark_lost(position);
-        self.allowance = Allowance::Repetition;
+        self.cwnd_exemption = CwndExemption::Repetition;
         self.loss.on_probe_sent(self.outstanding.next() - 1, false);
     }
 }

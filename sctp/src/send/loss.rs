@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::charge::{push_back, shrink};
-use super::outstanding::{Chunk, Fate, Outstanding};
-use crate::effort;
+use super::outstanding::{Chunk, ChunkState, Outstanding};
+use crate::cost_counter;
 use crate::path::Rto;
 
 /// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, DupThresh).
@@ -51,15 +51,15 @@ struct Probe {
 #[derive(Debug)]
 pub(crate) struct LossDetection {
     /// First transmissions, in order; also in order of TSN.
-    originals: VecDeque<Transmission>,
+    first_transmissions: VecDeque<Transmission>,
     /// Retransmissions, in order. Apart from the others, so that what a truncated SACK leaves open about the former does not
     /// hide the loss of the latter.
-    repeats: VecDeque<Transmission>,
+    retransmissions: VecDeque<Transmission>,
     next: u64,
     /// Positions above this are not known to be missing.
-    reported_to: u64,
+    highest_reported: u64,
     /// Number and round-trip time of the latest transmission that is known to have arrived.
-    newest_arrived: Option<(u64, Duration)>,
+    rack_xmit: Option<(u64, Duration)>,
     highest_acked: u64,
     is_reordering_seen: bool,
     reordering_multiple: u32,
@@ -83,11 +83,11 @@ pub(crate) struct Learned {
 impl LossDetection {
     pub(crate) fn new() -> Self {
         Self {
-            originals: VecDeque::new(),
-            repeats: VecDeque::new(),
+            first_transmissions: VecDeque::new(),
+            retransmissions: VecDeque::new(),
             next: 0,
-            reported_to: u64::MAX,
-            newest_arrived: None,
+            highest_reported: u64::MAX,
+            rack_xmit: None,
             highest_acked: 0,
             is_reordering_seen: false,
             reordering_multiple: 1,
@@ -105,14 +105,14 @@ impl LossDetection {
     }
 
     pub(crate) fn on_sent(&mut self, now: Instant, position: u64, is_repeat: bool) {
-        let log = if is_repeat { &mut self.repeats } else { &mut self.originals };
+        let log = if is_repeat { &mut self.retransmissions } else { &mut self.first_transmissions };
         push_back(log, Transmission { number: self.next, position, sent_at: now });
         self.next += 1;
     }
 
     /// How far a SACK with that many gap blocks, the highest of which ends at `highest`, tells what is missing.
     pub(crate) fn on_report(&mut self, blocks: usize, highest: u64) {
-        self.reported_to = if blocks >= COMPLETE_BLOCKS_MAX { highest } else { u64::MAX };
+        self.highest_reported = if blocks >= COMPLETE_BLOCKS_MAX { highest } else { u64::MAX };
     }
 
     /// A chunk was acknowledged for the first time, cumulatively or in a gap block.
@@ -124,8 +124,8 @@ impl LossDetection {
         if was_retransmitted && rto.rtt_min().is_some_and(|min| rtt < min) {
             return;
         }
-        if self.newest_arrived.is_none_or(|(newest, _)| chunk.transmission > newest) {
-            self.newest_arrived = Some((chunk.transmission, rtt));
+        if self.rack_xmit.is_none_or(|(newest, _)| chunk.transmission > newest) {
+            self.rack_xmit = Some((chunk.transmission, rtt));
             learned.rtt = (!was_retransmitted).then_some(rtt);
         }
         // Step 3: something sent earlier arrives later, and was not sent again.
@@ -145,12 +145,12 @@ impl LossDetection {
 
     /// Whether the last SACK may not have told all.
     pub(crate) fn is_report_truncated(&self) -> bool {
-        self.reported_to != u64::MAX
+        self.highest_reported != u64::MAX
     }
 
     /// The peer has received something twice (RFC 2883): a retransmission was not needed, so wait longer from now on.
     pub(crate) fn on_duplicates_reported(&mut self) {
-        if self.newest_arrived.is_some_and(|(newest, _)| newest >= self.reordering_round) {
+        if self.rack_xmit.is_some_and(|(newest, _)| newest >= self.reordering_round) {
             self.is_reordering_seen = true;
             self.reordering_round = self.next_transmission();
             self.reordering_multiple = (self.reordering_multiple + 1).min(REORDERING_MULTIPLE_MAX);
@@ -189,25 +189,25 @@ impl LossDetection {
         outstanding: &mut Outstanding,
         mut on_lost: impl FnMut(&mut Outstanding, u64),
     ) -> Option<Instant> {
-        let (newest, rtt) = self.newest_arrived?;
+        let (newest, rtt) = self.rack_xmit?;
         let patience = rtt + self.reordering_window(in_recovery, rto);
-        let reported_to = self.reported_to;
-        let mut look_again = None;
-        for log in [&mut self.originals, &mut self.repeats] {
+        let highest_reported = self.highest_reported;
+        let mut reo_deadline = None;
+        for log in [&mut self.first_transmissions, &mut self.retransmissions] {
             while let Some(transmission) = log.front().copied() {
-                effort::step();
-                let is_current = outstanding
-                    .chunk(transmission.position)
-                    .is_some_and(|chunk| chunk.fate == Fate::InFlight && chunk.transmission == transmission.number);
+                cost_counter::step();
+                let is_current = outstanding.chunk(transmission.position).is_some_and(|chunk| {
+                    chunk.fate == ChunkState::InFlight && chunk.transmission == transmission.number
+                });
                 if is_current {
                     if transmission.number >= newest {
                         break;
                     }
                     // What a truncated SACK leaves open has a round trip more to be reported.
-                    let extra = if transmission.position > reported_to { rto.srtt() } else { None };
+                    let extra = if transmission.position > highest_reported { rto.srtt() } else { None };
                     let deadline = transmission.sent_at + patience + extra.unwrap_or_default();
                     if deadline > now {
-                        look_again = Some(look_again.map_or(deadline, |earlier: Instant| earlier.min(deadline)));
+                        reo_deadline = Some(reo_deadline.map_or(deadline, |earlier: Instant| earlier.min(deadline)));
                         break;
                     }
                     on_lost(outstanding, transmission.position);
@@ -219,12 +219,12 @@ impl LossDetection {
                 log.shrink_to(8);
             }
         }
-        look_again
+        reo_deadline
     }
 
     /// T3 expired: all that was in flight counts as lost, and the log starts over.
     pub(crate) fn on_timeout(&mut self) {
-        for log in [&mut self.originals, &mut self.repeats] {
+        for log in [&mut self.first_transmissions, &mut self.retransmissions] {
             log.clear();
             log.shrink_to(8);
         }
@@ -271,7 +271,7 @@ impl LossDetection {
     pub(crate) fn check_consistency(&self, outstanding: &Outstanding) {
         for position in outstanding.in_flight() {
             let Some(chunk) = outstanding.chunk(position) else { continue };
-            let log = if chunk.transmissions > 1 { &self.repeats } else { &self.originals };
+            let log = if chunk.transmissions > 1 { &self.retransmissions } else { &self.first_transmissions };
             let at = log.binary_search_by_key(&chunk.transmission, |entry| entry.number).ok();
             let entry = at.and_then(|index| log.get(index));
             assert_eq!(entry.map(|entry| entry.position), Some(position), "the log lost sight of {position}");

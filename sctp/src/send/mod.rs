@@ -25,17 +25,17 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use self::congestion::{Controller, Usage, controller};
+use self::congestion::{Controller, CwndUsage, controller};
 use self::forward_tsn::SentForwardTsn;
 use self::loss::LossDetection;
-use self::outstanding::{Fate, Outstanding};
+use self::outstanding::{ChunkState, Outstanding};
 use self::pacer::Pacer;
 use self::recovery::Recovery;
 use self::stream::StreamQueues;
 use self::window_probe::WindowProbe;
-use crate::config::{Config, CongestionControl};
-use crate::error::SendError;
-use crate::event::Event;
+use crate::config::{AssociationConfig, CongestionControl};
+use crate::error::SendMessageError;
+use crate::event::AssociationEvent;
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::serial::Tsn;
 use crate::wire::{DataChunk, PACKET_HEADER_LEN};
@@ -43,7 +43,7 @@ use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 /// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
 const NOTICES_KEPT: usize = 16;
 
-/// Counters that the sender keeps for [`Stats`](crate::Stats).
+/// Counters that the sender keeps for [`AssociationStats`](crate::Stats).
 #[derive(Debug, Default)]
 pub(crate) struct SendCounters {
     pub(crate) messages: u64,
@@ -56,7 +56,7 @@ pub(crate) struct SendCounters {
 
 /// One packet may leave whatever the congestion window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Allowance {
+enum CwndExemption {
     Nothing,
     /// What was lost (RFC 9260 §7.2.4 step 3). If it is given up instead, nothing takes its place.
     Repetition,
@@ -84,11 +84,11 @@ pub(crate) struct Sender {
     paced_until: Option<Instant>,
     /// When the repair of a loss lets the next packet out if no SACK comes.
     stalled_until: Option<Instant>,
-    window_usage: Usage,
+    window_usage: CwndUsage,
     /// True if everything was sent when it was last tried, with room left in the congestion window ("application-limited").
     is_out_of_data: bool,
     /// What may be sent once whatever the congestion window.
-    allowance: Allowance,
+    cwnd_exemption: CwndExemption,
     is_forward_tsn_due: bool,
     forward_tsn_sent: Option<SentForwardTsn>,
     /// The first outstanding chunk was sent again since T3 was last looked at.
@@ -100,7 +100,7 @@ pub(crate) struct Sender {
     last_sent: Option<Instant>,
     /// Position whose acknowledgement ends the round trip under way.
     round_end: u64,
-    notices: VecDeque<Event>,
+    notices: VecDeque<AssociationEvent>,
     counters: SendCounters,
     send_buffer: usize,
     message_size_max: usize,
@@ -108,7 +108,7 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    pub(crate) fn new(config: &Config, mtu: usize, initial_tsn: Tsn) -> Self {
+    pub(crate) fn new(config: &AssociationConfig, mtu: usize, initial_tsn: Tsn) -> Self {
         let chunk_max = mtu - PACKET_HEADER_LEN - DataChunk::HEADER_LEN;
         Self {
             queues: StreamQueues::new(config.stream_send_buffer, chunk_max),
@@ -123,9 +123,9 @@ impl Sender {
             pacer: Pacer::new(mtu),
             paced_until: None,
             stalled_until: None,
-            window_usage: Usage::default(),
+            window_usage: CwndUsage::default(),
             is_out_of_data: true,
-            allowance: Allowance::Nothing,
+            cwnd_exemption: CwndExemption::Nothing,
             is_forward_tsn_due: false,
             forward_tsn_sent: None,
             restarts_t3: false,
@@ -143,7 +143,7 @@ impl Sender {
     }
 
     /// A new sender for an association that the peer has restarted; only the counters go on.
-    pub(crate) fn restarted(&mut self, config: &Config, mtu: usize, initial_tsn: Tsn) -> Self {
+    pub(crate) fn restarted(&mut self, config: &AssociationConfig, mtu: usize, initial_tsn: Tsn) -> Self {
         Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, mtu, initial_tsn) }
     }
 
@@ -172,14 +172,14 @@ impl Sender {
         &self.counters
     }
 
-    pub(crate) fn poll_notice(&mut self) -> Option<Event> {
+    pub(crate) fn poll_notice(&mut self) -> Option<AssociationEvent> {
         // Whatever made room, be it that a message was given up, those who were refused hear of it.
         self.check_refused();
         let notice = self.notices.pop_front()?;
         if self.notices.is_empty() {
             self.notices.shrink_to(NOTICES_KEPT);
         }
-        if matches!(notice, Event::Abandoned { .. }) {
+        if matches!(notice, AssociationEvent::Abandoned { .. }) {
             self.counters.abandoned += 1;
         }
         Some(notice)
@@ -284,22 +284,22 @@ impl Sender {
         ppid: Ppid,
         payload: Bytes,
         options: SendOptions,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), SendMessageError> {
         if payload.is_empty() {
-            return Err(SendError::Empty);
+            return Err(SendMessageError::Empty);
         }
         if payload.len() > self.message_size_max {
-            return Err(SendError::TooLarge { len: payload.len(), max: self.message_size_max });
+            return Err(SendMessageError::TooLarge { len: payload.len(), max: self.message_size_max });
         }
         if self.queues.is_resetting(stream) {
-            return Err(SendError::Resetting(stream));
+            return Err(SendMessageError::Resetting(stream));
         }
         if !options.exceeds_limits && (self.is_full() || self.queues.refuses(stream)) {
             // What has expired in the meantime need not keep new messages out.
             self.queues.peek(now, &mut self.notices);
             self.was_refused |= self.is_full();
             if self.is_full() || self.queues.refuses(stream) {
-                return Err(SendError::Full);
+                return Err(SendMessageError::Full);
             }
         }
         self.counters.messages += 1;
@@ -335,7 +335,7 @@ impl Sender {
             let is_probing = self.is_probing_window();
             for position in self.outstanding.send_once(stream) {
                 let Some(chunk) = self.outstanding.chunk(position) else { continue };
-                if chunk.fate == Fate::Lost || is_probing && chunk.fate == Fate::InFlight {
+                if chunk.fate == ChunkState::Lost || is_probing && chunk.fate == ChunkState::InFlight {
                     dropped += chunk.payload.len();
                     self.abandon(now, position, stream, chunk.message.key);
                 }
@@ -351,7 +351,7 @@ impl Sender {
         self.loss = LossDetection::new();
         self.is_forward_tsn_due = false;
         self.forward_tsn_sent = None;
-        self.allowance = Allowance::Nothing;
+        self.cwnd_exemption = CwndExemption::Nothing;
         self.recovery = None;
     }
 
@@ -370,7 +370,7 @@ impl Sender {
             self.queues.on_sent(stream, placeholder);
         }
         if let Some(len) = len {
-            self.notices.push_back(Event::Abandoned { stream, len });
+            self.notices.push_back(AssociationEvent::Abandoned { stream, len });
             self.on_abandoned();
         }
     }
@@ -389,7 +389,7 @@ impl Sender {
     /// Something was acknowledged.
     pub(crate) fn on_memory_progress(&mut self) {
         if std::mem::take(&mut self.waits_for_memory) {
-            self.notices.push_back(Event::Writable);
+            self.notices.push_back(AssociationEvent::Writable);
         }
     }
 
@@ -398,7 +398,7 @@ impl Sender {
         let has_room = self.was_refused && !self.is_full();
         if self.queues.take_room() | has_room {
             self.was_refused &= !has_room;
-            self.notices.push_back(Event::Writable);
+            self.notices.push_back(AssociationEvent::Writable);
         }
     }
 

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
 use super::queued::{Fragment, Limit, MessageHeader};
 use super::ranges::Ranges;
-use crate::effort;
+use crate::cost_counter;
 use crate::message::StreamId;
 use crate::serial::Tsn;
 use crate::wire::DataChunk;
 
 /// What is known of a chunk that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fate {
+pub(crate) enum ChunkState {
     /// On its way; counted in the flight size.
     InFlight,
     /// Taken as lost; to be sent again.
@@ -33,7 +33,7 @@ pub(crate) struct Chunk {
     pub(crate) payload: Bytes,
     pub(crate) beginning: bool,
     pub(crate) ending: bool,
-    pub(crate) fate: Fate,
+    pub(crate) fate: ChunkState,
     /// Times it was sent.
     pub(crate) transmissions: u32,
     /// Its latest transmission in the order of sending.
@@ -193,7 +193,7 @@ impl Outstanding {
             payload,
             beginning,
             ending,
-            fate: Fate::InFlight,
+            fate: ChunkState::InFlight,
             transmissions: 1,
             transmission,
             sent_at: now,
@@ -211,7 +211,7 @@ impl Outstanding {
             payload: Bytes::new(),
             beginning: false,
             ending: true,
-            fate: Fate::Abandoned,
+            fate: ChunkState::Abandoned,
             transmissions: 0,
             transmission: 0,
             sent_at: now,
@@ -222,19 +222,19 @@ impl Outstanding {
     /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time.
     pub(crate) fn acknowledge_to(&mut self, position: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
         while self.base <= position {
-            effort::step();
+            cost_counter::step();
             let Some(chunk) = self.ring.pop_front() else { break };
             self.payload_held -= chunk.payload.len();
             match chunk.fate {
-                Fate::InFlight => {
+                ChunkState::InFlight => {
                     self.flight.remove(&chunk);
                     on_acked(self.base, &chunk);
                 }
-                Fate::Lost => {
+                ChunkState::Lost => {
                     self.lost.remove(&self.base);
                     on_acked(self.base, &chunk);
                 }
-                Fate::GapAcked | Fate::Abandoned => {}
+                ChunkState::GapAcked | ChunkState::Abandoned => {}
             }
             self.base += 1;
             self.forget_credit = (self.forget_credit + 1).min(FORGET_CREDIT_MAX);
@@ -257,16 +257,16 @@ impl Outstanding {
             let first = usize::try_from(from - *base).unwrap_or(usize::MAX);
             let count = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
             for (position, chunk) in (from..).zip(ring.iter_mut().skip(first).take(count)) {
-                effort::step();
+                cost_counter::step();
                 match chunk.fate {
-                    Fate::InFlight => flight.remove(chunk),
-                    Fate::Lost => {
+                    ChunkState::InFlight => flight.remove(chunk),
+                    ChunkState::Lost => {
                         lost.remove(&position);
                     }
                     // What was given up stays given up.
-                    Fate::GapAcked | Fate::Abandoned => continue,
+                    ChunkState::GapAcked | ChunkState::Abandoned => continue,
                 }
-                chunk.fate = Fate::GapAcked;
+                chunk.fate = ChunkState::GapAcked;
                 on_acked(position, chunk);
             }
         });
@@ -276,7 +276,7 @@ impl Outstanding {
     /// (RFC 9260 §6.2.1 D iii). A report of the first chunk cannot be a mere reordering of SACKs, since a receiver that
     /// has it would have moved its cumulative point.
     pub(crate) fn has_reneged(&self) -> bool {
-        self.ring.front().is_some_and(|chunk| chunk.fate == Fate::GapAcked)
+        self.ring.front().is_some_and(|chunk| chunk.fate == ChunkState::GapAcked)
     }
 
     /// Forgets gap reports, the lowest first; chunks that were reported are to be sent again. A SACK of a few bytes can
@@ -290,11 +290,11 @@ impl Outstanding {
         {
             let end = end.min(start + (limit - forgotten) as u64 - 1);
             for position in start..=end {
-                effort::step();
+                cost_counter::step();
                 forgotten += 1;
                 let chunk = self.index(position).and_then(|index| self.ring.get_mut(index));
-                if let Some(chunk) = chunk.filter(|chunk| chunk.fate == Fate::GapAcked) {
-                    chunk.fate = Fate::Lost;
+                if let Some(chunk) = chunk.filter(|chunk| chunk.fate == ChunkState::GapAcked) {
+                    chunk.fate = ChunkState::Lost;
                     self.lost.insert(position);
                 }
             }
@@ -310,8 +310,8 @@ impl Outstanding {
     /// Takes a chunk in flight as lost.
     pub(crate) fn mark_lost(&mut self, position: u64) {
         let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) else { return };
-        if chunk.fate == Fate::InFlight {
-            chunk.fate = Fate::Lost;
+        if chunk.fate == ChunkState::InFlight {
+            chunk.fate = ChunkState::Lost;
             self.flight.remove(chunk);
             self.lost.insert(position);
         }
@@ -330,7 +330,7 @@ impl Outstanding {
     /// Positions of chunks in flight, in order.
     pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = u64> {
         let base = self.base;
-        let in_flight = self.ring.iter().enumerate().filter(|(_, chunk)| chunk.fate == Fate::InFlight);
+        let in_flight = self.ring.iter().enumerate().filter(|(_, chunk)| chunk.fate == ChunkState::InFlight);
         in_flight.map(move |(index, _)| base + index as u64)
     }
 
@@ -348,7 +348,7 @@ impl Outstanding {
             return;
         }
         let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) else { return };
-        chunk.fate = Fate::InFlight;
+        chunk.fate = ChunkState::InFlight;
         chunk.transmissions = chunk.transmissions.saturating_add(1);
         chunk.transmission = transmission;
         chunk.sent_at = now;
@@ -368,14 +368,14 @@ impl Outstanding {
             && let Some(chunk) = self.ring.get_mut(index).filter(|chunk| chunk.message.key == key)
         {
             match chunk.fate {
-                Fate::InFlight => self.flight.remove(chunk),
-                Fate::Lost => {
+                ChunkState::InFlight => self.flight.remove(chunk),
+                ChunkState::Lost => {
                     self.lost.remove(&at);
                 }
-                Fate::GapAcked | Fate::Abandoned => {}
+                ChunkState::GapAcked | ChunkState::Abandoned => {}
             }
             self.payload_held -= chunk.payload.len();
-            chunk.fate = Fate::Abandoned;
+            chunk.fate = ChunkState::Abandoned;
             // Nothing of it is sent again, so its bytes need not be kept.
             chunk.payload = Bytes::new();
             at += 1;
@@ -385,7 +385,7 @@ impl Outstanding {
     /// From now on nothing of a stream is sent again. Returns the positions of what is not acknowledged.
     pub(crate) fn send_once(&mut self, stream: StreamId) -> Vec<u64> {
         let chunks = (self.base..).zip(&mut self.ring).filter(|(_, chunk)| chunk.message.stream == stream);
-        let unacknowledged = chunks.filter(|(_, chunk)| matches!(chunk.fate, Fate::InFlight | Fate::Lost));
+        let unacknowledged = chunks.filter(|(_, chunk)| matches!(chunk.fate, ChunkState::InFlight | ChunkState::Lost));
         unacknowledged
             .map(|(position, chunk)| {
                 chunk.message.limit = Limit::Retransmits(0);
@@ -398,8 +398,8 @@ impl Outstanding {
     /// point without a break. Equal to the cumulative point if there is none. It only moves up, so each chunk is passed
     /// once.
     pub(crate) fn advanced_peer_ack_point(&mut self) -> u64 {
-        while self.chunk(self.advanced + 1).is_some_and(|chunk| chunk.fate == Fate::Abandoned) {
-            effort::step();
+        while self.chunk(self.advanced + 1).is_some_and(|chunk| chunk.fate == ChunkState::Abandoned) {
+            cost_counter::step();
             self.advanced += 1;
         }
         self.advanced
@@ -407,33 +407,34 @@ impl Outstanding {
 
     /// Whether a FORWARD-TSN would move the peer.
     pub(crate) fn has_abandoned_front(&self) -> bool {
-        self.ring.front().is_some_and(|chunk| chunk.fate == Fate::Abandoned)
+        self.ring.front().is_some_and(|chunk| chunk.fate == ChunkState::Abandoned)
     }
 
     /// The abandoned chunks that follow the cumulative point without a break.
     pub(crate) fn abandoned_front(&self) -> impl Iterator<Item = &Chunk> {
-        self.ring.iter().take_while(|chunk| chunk.fate == Fate::Abandoned)
+        self.ring.iter().take_while(|chunk| chunk.fate == ChunkState::Abandoned)
     }
 
     pub(crate) fn check_consistency(&self) {
         let mut flight = Flight::default();
-        self.ring.iter().filter(|chunk| chunk.fate == Fate::InFlight).for_each(|chunk| flight.add(chunk));
+        self.ring.iter().filter(|chunk| chunk.fate == ChunkState::InFlight).for_each(|chunk| flight.add(chunk));
         assert_eq!(flight, self.flight, "flight size");
         assert_eq!(self.ring.iter().map(|chunk| chunk.payload.len()).sum::<usize>(), self.payload_held);
         self.gap_acked.check_consistency();
         let positions = (self.base..).zip(&self.ring);
         for (position, chunk) in positions {
-            assert_eq!(self.lost.contains(&position), chunk.fate == Fate::Lost, "lost set at {position}");
+            assert_eq!(self.lost.contains(&position), chunk.fate == ChunkState::Lost, "lost set at {position}");
             let is_reported = self.gap_acked.contains(position);
-            assert!(is_reported || chunk.fate != Fate::GapAcked, "{position} is gap-acked and in no range");
-            assert!(!is_reported || matches!(chunk.fate, Fate::GapAcked | Fate::Abandoned));
-            assert!(chunk.transmissions > 0 || chunk.fate == Fate::Abandoned);
+            assert!(is_reported || chunk.fate != ChunkState::GapAcked, "{position} is gap-acked and in no range");
+            assert!(!is_reported || matches!(chunk.fate, ChunkState::GapAcked | ChunkState::Abandoned));
+            assert!(chunk.transmissions > 0 || chunk.fate == ChunkState::Abandoned);
         }
         assert!(self.lost.first().is_none_or(|first| *first >= self.base));
         assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next()));
         assert!((self.cumulative()..self.next()).contains(&self.advanced));
         assert!(
-            (self.base..=self.advanced).all(|at| self.chunk(at).is_some_and(|chunk| chunk.fate == Fate::Abandoned))
+            (self.base..=self.advanced)
+                .all(|at| self.chunk(at).is_some_and(|chunk| chunk.fate == ChunkState::Abandoned))
         );
     }
 }

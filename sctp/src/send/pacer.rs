@@ -24,14 +24,14 @@ pub(crate) struct Pacer {
 
 /// What the rate follows from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub(crate) struct PacingRate {
     pub(crate) cwnd: usize,
     pub(crate) srtt: Duration,
     /// In slow start the window doubles each round trip, and so must the rate.
     pub(crate) is_slow_start: bool,
 }
 
-impl Rate {
+impl PacingRate {
     /// Bytes that leave in this time, in nanoseconds of 128 bits so that nothing overflows.
     fn bytes_in(&self, time: Duration) -> usize {
         let (numerator, denominator) = if self.is_slow_start { (2, 1) } else { (5, 4) };
@@ -58,7 +58,7 @@ impl Pacer {
     }
 
     /// Fills the bucket. Returns when the next packet may leave, if not now.
-    pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<Rate>) -> Option<Instant> {
+    pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<PacingRate>) -> Option<Instant> {
         // The next packet of the same moment: nothing has come in since.
         if self.filled_at == Some(now) && self.tokens >= self.mtu {
             return None;
@@ -94,10 +94,10 @@ mod tests {
     use super::*;
 
     const MTU: usize = 1200;
-    const RATE: Rate = Rate { cwnd: 100 * MTU, srtt: Duration::from_millis(100), is_slow_start: false };
+    const RATE: PacingRate = PacingRate { cwnd: 100 * MTU, srtt: Duration::from_millis(100), is_slow_start: false };
 
     /// Packets that leave within `time` if there is always more to send.
-    fn sent_within(time: Duration, rate: Rate) -> (usize, usize) {
+    fn sent_within(time: Duration, rate: PacingRate) -> (usize, usize) {
         let (mut pacer, start) = (Pacer::new(MTU), crate::testing::some_time());
         let (mut now, mut sent, mut burst_max) = (start, 0, 0);
         while now < start + time {
@@ -124,13 +124,13 @@ mod tests {
         let (sent, burst) = sent_within(Duration::from_secs(1), RATE);
         assert!((1230..=1275).contains(&sent), "{sent} packets where 1,250 are due");
         assert!(burst <= 11, "{burst}");
-        let (sent, _) = sent_within(Duration::from_secs(1), Rate { is_slow_start: true, ..RATE });
+        let (sent, _) = sent_within(Duration::from_secs(1), PacingRate { is_slow_start: true, ..RATE });
         assert!((1980..=2025).contains(&sent), "{sent} packets where 2,000 are due");
     }
 
     #[test]
     fn a_fast_path_has_bursts_that_a_coarse_timer_can_keep_up_with() {
-        let rate = Rate { cwnd: 20_000 * MTU, ..RATE };
+        let rate = PacingRate { cwnd: 20_000 * MTU, ..RATE };
         let (_, burst) = sent_within(Duration::from_millis(200), rate);
         assert!((200..=600).contains(&burst), "{burst}");
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_short_path_and_an_unknown_one_are_not_paced() {
         let (mut pacer, now) = (Pacer::new(MTU), crate::testing::some_time());
-        for rate in [None, Some(Rate { srtt: Duration::from_micros(300), ..RATE })] {
+        for rate in [None, Some(PacingRate { srtt: Duration::from_micros(300), ..RATE })] {
             for _ in 0..1000 {
                 assert_eq!(pacer.delay_until(now, rate), None);
                 pacer.on_sent(MTU);

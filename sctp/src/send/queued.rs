@@ -41,7 +41,7 @@ pub(crate) struct MessageHeader {
 
 /// The message whose turn it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Next {
+pub(crate) struct NextMessage {
     pub(crate) stream: StreamId,
     pub(crate) key: u64,
     pub(crate) limit: Limit,

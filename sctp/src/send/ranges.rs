@@ -1,6 +1,6 @@
 //! A set of positions kept as ranges.
 
-use crate::effort;
+use crate::cost_counter;
 
 /// Sorted, disjoint, non-adjacent ranges, both ends inclusive.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Ranges {
         let first = self.0.partition_point(|range| range.1 + 1 < start);
         let (mut low, mut high, mut next_new, mut touched) = (start, end, start, 0);
         for &(from, to) in self.0.iter().skip(first) {
-            effort::step();
+            cost_counter::step();
             if from > end + 1 {
                 break;
             }

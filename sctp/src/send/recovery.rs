@@ -44,7 +44,7 @@ struct Reduction {
 
 /// What was acknowledged, and what is in flight since.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Progress {
+pub(crate) struct AckProgress {
     /// Bytes acknowledged for the first time.
     pub(crate) bytes: usize,
     pub(crate) flight_size: usize,
@@ -92,7 +92,7 @@ impl Recovery {
         self.reduction = None;
     }
 
-    pub(crate) fn on_acked(&mut self, progress: Progress) {
+    pub(crate) fn on_acked(&mut self, progress: AckProgress) {
         if let Some(reduction) = &mut self.reduction {
             reduction.on_acked(progress);
         }
@@ -115,7 +115,7 @@ impl Recovery {
 }
 
 impl Reduction {
-    fn on_acked(&mut self, Progress { bytes, flight_size, window, mtu, now, srtt }: Progress) {
+    fn on_acked(&mut self, AckProgress { bytes, flight_size, window, mtu, now, srtt }: AckProgress) {
         (self.active_at, self.srtt) = (now, srtt);
         self.delivered += bytes;
         self.budget = if flight_size > window {
@@ -143,7 +143,7 @@ mod tests {
 
     fn acked(recovery: &mut Recovery, bytes: usize, flight_size: usize, window: usize) {
         let now = crate::testing::some_time();
-        recovery.on_acked(Progress { bytes, flight_size, window, mtu: MTU, now, srtt: RTT });
+        recovery.on_acked(AckProgress { bytes, flight_size, window, mtu: MTU, now, srtt: RTT });
     }
 
     fn sent(recovery: &mut Recovery, bytes: usize) {
@@ -202,7 +202,7 @@ mod tests {
     fn a_round_trip_without_a_sack_lets_one_packet_out() {
         let now = crate::testing::some_time();
         let mut recovery = Recovery::new(now, 200, 3 * MTU);
-        recovery.on_acked(Progress { bytes: MTU, flight_size: 2 * MTU, window: 10 * MTU, mtu: MTU, now, srtt: RTT });
+        recovery.on_acked(AckProgress { bytes: MTU, flight_size: 2 * MTU, window: 10 * MTU, mtu: MTU, now, srtt: RTT });
         assert_eq!(recovery.stalled_until(), None);
         recovery.on_sent(now, 2 * MTU);
         assert!(!recovery.may_send(true));

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::outstanding::{Chunk, Fate};
+use super::outstanding::{Chunk, ChunkState};
 use super::queued::Limit;
-use super::recovery::{Progress, Recovery};
-use super::{Allowance, Sender};
+use super::recovery::{AckProgress, Recovery};
+use super::{CwndExemption, Sender};
 use crate::path::Rto;
 
 impl Sender {
@@ -13,7 +13,7 @@ impl Sender {
     pub(super) fn on_lost(&mut self, now: Instant, position: u64) {
         let Some(chunk) = self.outstanding.chunk(position) else { return };
         // A loss found a moment ago may have given up the whole message, this fragment included.
-        if !matches!(chunk.fate, Fate::InFlight | Fate::Lost) {
+        if !matches!(chunk.fate, ChunkState::InFlight | ChunkState::Lost) {
             return;
         }
         if self.is_over(now, chunk) {
@@ -45,7 +45,7 @@ impl Sender {
         self.loss.on_timeout();
         // The time-out is a new start: the episode that was being repaired is over.
         self.recovery = None;
-        self.allowance = Allowance::Repetition;
+        self.cwnd_exemption = CwndExemption::Repetition;
         let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
         for position in in_flight {
             self.on_lost(now, position);
@@ -81,7 +81,7 @@ impl Sender {
             let Some(last) = last else { return };
             self.outstanding.mark_lost(last);
         }
-        self.allowance = if has_new { Allowance::Anything } else { Allowance::Repetition };
+        self.cwnd_exemption = if has_new { CwndExemption::Anything } else { CwndExemption::Repetition };
         self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
     }
 
@@ -96,7 +96,7 @@ impl Sender {
             let Some(first) = first else { return };
             self.outstanding.mark_lost(first);
         }
-        self.allowance = Allowance::Repetition;
+        self.cwnd_exemption = CwndExemption::Repetition;
         self.loss.on_repair_probe_sent();
     }
 
@@ -145,14 +145,14 @@ impl Sender {
             self.recovery = Some(recovery);
             self.on_recovery_progress(now, 0, rto);
             self.loss.on_recovery_started();
-            self.allowance = Allowance::Repetition;
+            self.cwnd_exemption = CwndExemption::Repetition;
         }
         next_look
     }
 
     /// `bytes` were acknowledged for the first time.
     pub(super) fn on_recovery_progress(&mut self, now: Instant, bytes: usize, rto: &Rto) {
-        let progress = Progress {
+        let progress = AckProgress {
             bytes,
             flight_size: self.outstanding.flight_size(),
             window: self.congestion.cwnd(),

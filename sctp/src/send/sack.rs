@@ -24,7 +24,7 @@ pub(crate) enum SackOutcome {
         /// A round-trip time to feed the estimator with.
         rtt: Option<Duration>,
         /// When to look for losses again.
-        look_again: Option<Instant>,
+        reo_deadline: Option<Instant>,
     },
 }
 
@@ -86,7 +86,7 @@ impl Sender {
                 self.outstanding.acknowledge_gap(start, end, |_, _| {});
             }
         }
-        let look_again = self.detect_losses(now, rto);
+        let reo_deadline = self.detect_losses(now, rto);
         // A SACK without news still says that a packet arrived, one that lies above what it has room to report.
         let arrived = if bytes == 0 && self.loss.is_report_truncated() { self.mtu } else { bytes };
         self.on_recovery_progress(now, arrived, rto);
@@ -99,7 +99,7 @@ impl Sender {
         self.schedule_forward_tsn(now, rto);
         // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
         // queue that builds only when the time-out has fired.
-        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt: learned.rtt, look_again })
+        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt: learned.rtt, reo_deadline })
     }
 
     /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns whether the point moved.

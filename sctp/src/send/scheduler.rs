@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 
-use crate::effort;
+use crate::cost_counter;
 use crate::message::StreamId;
 
 /// Picks the stream whose message is cut next. Without interleaving a message, once begun, is finished before another
@@ -39,7 +39,7 @@ impl RoundRobin {
         if self.removed_count == 0 {
             return false;
         }
-        effort::step();
+        cost_counter::step();
         let Some(count) = self.removed.get_mut(&stream) else { return false };
         *count -= 1;
         if *count == 0 {
@@ -157,9 +157,9 @@ mod tests {
         for order in [&all, &from_the_back, &from_both_ends] {
             let mut scheduler = RoundRobin::default();
             all.iter().for_each(|stream| scheduler.activate(*stream));
-            let before = effort::steps();
+            let before = cost_counter::steps();
             order.iter().for_each(|stream| scheduler.remove(*stream));
-            assert!(effort::steps() - before <= 4 * 32_000, "{} steps", effort::steps() - before);
+            assert!(cost_counter::steps() - before <= 4 * 32_000, "{} steps", cost_counter::steps() - before);
             assert_eq!((scheduler.len(), scheduler.current()), (0, None));
         }
         // A stream that comes and goes behind one that does not end leaves nothing.

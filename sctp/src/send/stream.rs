@@ -7,10 +7,10 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, STREAM_OVERHEAD, push_back, shrink};
-use super::queued::{Fragment, Limit, MessageHeader, Next, QueuedMessage, charge};
+use super::queued::{Fragment, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
 use super::scheduler::{RoundRobin, Scheduler};
 use super::stream_map::StreamMap;
-use crate::event::Event;
+use crate::event::AssociationEvent;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
 use crate::serial::Ssn;
 
@@ -104,7 +104,7 @@ impl Totals {
         stream: StreamId,
         queue: &mut OutgoingStream,
         Left { bytes, charge }: Left,
-        notices: &mut VecDeque<Event>,
+        notices: &mut VecDeque<AssociationEvent>,
     ) {
         let was_above = queue.buffered > queue.low_threshold;
         queue.buffered -= bytes;
@@ -115,7 +115,7 @@ impl Totals {
             self.has_room = true;
         }
         if was_above && queue.buffered <= queue.low_threshold {
-            notices.push_back(Event::BufferedAmountLow(stream));
+            notices.push_back(AssociationEvent::BufferedAmountLow(stream));
         }
         if queue.resetting && bytes > 0 && queue.messages.is_empty() {
             self.drained.push(stream);
@@ -287,7 +287,7 @@ impl StreamQueues {
     }
 
     /// The message whose turn it is, those that expired before their first fragment was sent having been dropped.
-    pub(crate) fn peek(&mut self, now: Instant, notices: &mut VecDeque<Event>) -> Option<Next> {
+    pub(crate) fn peek(&mut self, now: Instant, notices: &mut VecDeque<AssociationEvent>) -> Option<NextMessage> {
         let mut held = 0;
         loop {
             let stream = self.scheduler.current()?;
@@ -304,7 +304,7 @@ impl StreamQueues {
                 Some(message) if message.is_begun() || !message.header.limit.is_expired(now) => {
                     let QueuedMessage { header: MessageHeader { key, limit, .. }, rest } = message;
                     let (left, is_begun) = (rest.len(), message.is_begun());
-                    return Some(Next { stream, key: *key, limit: *limit, left, is_begun });
+                    return Some(NextMessage { stream, key: *key, limit: *limit, left, is_begun });
                 }
                 Some(_) => self.drop_front(stream, notices),
                 None => self.scheduler.advance(false),
@@ -320,7 +320,7 @@ impl StreamQueues {
         position: u64,
         room: usize,
         room_max: usize,
-        notices: &mut VecDeque<Event>,
+        notices: &mut VecDeque<AssociationEvent>,
     ) -> Option<Fragment> {
         let stream = self.scheduler.current()?;
         let slots_kept = SLOTS_KEPT / self.streams.len().max(1);
@@ -374,7 +374,7 @@ impl StreamQueues {
         &mut self,
         stream: StreamId,
         key: u64,
-        notices: &mut VecDeque<Event>,
+        notices: &mut VecDeque<AssociationEvent>,
     ) -> Option<MessageHeader> {
         let queue = self.streams.get_mut(&stream)?;
         let header = queue.messages.front()?.header;
@@ -395,7 +395,7 @@ impl StreamQueues {
     pub(crate) fn drop_unsent(
         &mut self,
         stream: StreamId,
-        notices: &mut VecDeque<Event>,
+        notices: &mut VecDeque<AssociationEvent>,
     ) -> (usize, Option<MessageHeader>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return (0, None) };
         let begun = queue.messages.front().filter(|message| message.is_begun()).map(|message| message.header);
@@ -427,12 +427,12 @@ impl StreamQueues {
         };
     }
 
-    fn drop_front(&mut self, stream: StreamId, notices: &mut VecDeque<Event>) {
+    fn drop_front(&mut self, stream: StreamId, notices: &mut VecDeque<AssociationEvent>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return };
         if let Some(message) = queue.messages.pop_front() {
             shrink(&mut queue.messages);
             self.scheduler.advance(!queue.messages.is_empty());
-            notices.push_back(Event::Abandoned { stream, len: message.header.len });
+            notices.push_back(AssociationEvent::Abandoned { stream, len: message.header.len });
             let left = Left { bytes: message.rest.len(), charge: message.charge(self.totals.chunk_max) };
             self.totals.on_left_queue(stream, queue, left, notices);
         }

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::congestion::Usage;
-use super::pacer::Rate;
+use super::congestion::CwndUsage;
+use super::pacer::PacingRate;
 use super::recovery::Recovery;
-use super::{Allowance, Sender};
+use super::{CwndExemption, Sender};
 use crate::path::Rto;
 use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 
@@ -18,23 +18,23 @@ impl Sender {
     /// Whether a packet has to wait for its time.
     fn is_paced(&mut self, now: Instant, rto: &Rto) -> bool {
         let (cwnd, is_slow_start) = (self.congestion.cwnd(), self.congestion.is_in_slow_start());
-        let rate = rto.srtt().map(|srtt| Rate { cwnd, srtt, is_slow_start });
+        let rate = rto.srtt().map(|srtt| PacingRate { cwnd, srtt, is_slow_start });
         self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance());
         self.paced_until.is_some()
     }
 
     /// Whether the next packet may leave whatever the congestion window.
     fn has_allowance(&self) -> bool {
-        match self.allowance {
-            Allowance::Nothing => false,
-            Allowance::Repetition => self.outstanding.has_lost(),
-            Allowance::Anything => true,
+        match self.cwnd_exemption {
+            CwndExemption::Nothing => false,
+            CwndExemption::Repetition => self.outstanding.has_lost(),
+            CwndExemption::Anything => true,
         }
     }
 
     /// Returns true if congestion control lets a lost chunk out. While a loss is repaired the window may be approached from
     /// above, at the pace that [`Recovery`] sets.
-    fn may_repeat(&self) -> bool {
+    fn may_retransmit(&self) -> bool {
         let has_window = self.has_congestion_window();
         self.has_allowance() || self.recovery.as_ref().map_or(has_window, |recovery| recovery.may_send(has_window))
     }
@@ -46,7 +46,7 @@ impl Sender {
     /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
     fn may_send_new(&self) -> bool {
         let may_recovery_send = |recovery: &Recovery| recovery.may_send(true);
-        self.allowance == Allowance::Anything
+        self.cwnd_exemption == CwndExemption::Anything
             || self.has_congestion_window() && self.recovery.as_ref().is_none_or(may_recovery_send)
     }
 
@@ -71,7 +71,7 @@ impl Sender {
         }
         let (flight_size, cwnd) = (self.outstanding.flight_size(), self.congestion.cwnd());
         let mtu = self.mtu - PACKET_HEADER_LEN;
-        self.window_usage = Usage::new(flight_size, cwnd, mtu, self.paced_until.is_some());
+        self.window_usage = CwndUsage::new(flight_size, cwnd, mtu, self.paced_until.is_some());
         self.is_out_of_data = !self.outstanding.has_lost() && self.queues.is_empty() && flight_size < cwnd;
         if let Some(recovery) = self.recovery.as_mut().filter(|_| self.is_out_of_data) {
             recovery.on_out_of_data();
@@ -92,7 +92,7 @@ impl Sender {
         self.paced_until = None;
         if !self.has_sendable(now) {
             // What it was for has been given up.
-            self.allowance = Allowance::Nothing;
+            self.cwnd_exemption = CwndExemption::Nothing;
             return out.len() > start;
         }
         if self.is_paced(now, rto) {
@@ -102,7 +102,7 @@ impl Sender {
         has_data |= self.write_new(now, end, out);
         if has_data {
             self.pacer.on_sent(out.len() - start);
-            self.allowance = Allowance::Nothing;
+            self.cwnd_exemption = CwndExemption::Nothing;
             self.last_sent = Some(now);
             self.check_refused();
         }
@@ -114,7 +114,7 @@ impl Sender {
     fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         while let Some(position) = self.outstanding.first_lost() {
-            if !self.may_repeat() {
+            if !self.may_retransmit() {
                 break;
             }
             let Some(chunk) = self.outstanding.chunk(position) else { break };
@@ -209,7 +209,7 @@ impl Sender {
             recovery.relieve_stall(now, self.mtu);
         }
         if self.outstanding.has_lost() {
-            return self.may_repeat();
+            return self.may_retransmit();
         }
         self.may_send_new()
             && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(self.payload_len(next.left)))

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::DecodeError;
 use super::packet::PACKET_HEADER_LEN;
-use crate::effort;
+use crate::cost_counter;
 
 /// Bytes before a chunk's value.
 pub const CHUNK_HEADER_LEN: usize = 4;
@@ -211,7 +211,7 @@ impl Iterator for Chunks<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        effort::step();
+        cost_counter::step();
         let &[kind, flags, high, low] = self.rest.first_chunk()?;
         let len = usize::from(u16::from_be_bytes([high, low]));
         if !(CHUNK_HEADER_LEN..=self.rest.len()).contains(&len) {

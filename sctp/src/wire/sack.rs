@@ -2,7 +2,7 @@
 
 use super::chunk::{CHUNK_HEADER_LEN, CHUNK_LEN_MAX, ChunkType, begin_chunk, end_chunk};
 use super::{DecodeError, Reader};
-use crate::effort;
+use crate::cost_counter;
 use crate::serial::Tsn;
 
 /// A run of TSNs that were received beyond the cumulative one, as offsets from it; both ends belong to it.
@@ -85,7 +85,7 @@ impl<'a> Sack<'a> {
     pub fn has_valid_gap_blocks(&self) -> bool {
         let mut last = 0;
         self.gap_blocks().all(|block| {
-            effort::step();
+            cost_counter::step();
             let is_in_order = last < block.start && block.start <= block.end;
             last = block.end;
             is_in_order

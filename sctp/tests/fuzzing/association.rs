@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, ForwardTsn, GapBlock, Init, ReconfigWriter, ResetResult, Sack};
-use narrowboat_sctp::{Config, Ecn, Event, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, Tsn};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, Ecn, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, Tsn,
+};
 
 use super::Input;
 use crate::victim::{self, DataChunk, MS, PEER_COOKIE, PEER_TSN, SECOND, Victim, chunk, packet, raw};
@@ -47,22 +49,22 @@ struct World {
     /// The TSN that the peer would send next, and its next request.
     tsn: Tsn,
     /// Messages that were not read yet.
-    unread: VecDeque<Event>,
+    unread: VecDeque<AssociationEvent>,
     cookie: Vec<u8>,
 }
 
 impl World {
     fn new(start: u8) -> Self {
-        let config = Config {
+        let config = AssociationConfig {
             inbound_streams: STREAMS,
             outbound_streams: STREAMS,
             receive_window: 8192,
             send_buffer: 16_384,
             stream_send_buffer: 8192,
-            ..Config::default()
+            ..AssociationConfig::default()
         };
         let mut world = Self {
-            victim: Victim::new(Config::default()),
+            victim: Victim::new(AssociationConfig::default()),
             tsn: Tsn(PEER_TSN),
             unread: VecDeque::new(),
             cookie: Vec::new(),
@@ -176,7 +178,7 @@ impl World {
 
     fn read(&mut self, count: usize) {
         for event in self.unread.drain(..count.min(self.unread.len())) {
-            if let Event::Message(message) = event {
+            if let AssociationEvent::Message(message) = event {
                 self.victim.association.release(self.victim.now, message.credit);
             }
         }
@@ -289,7 +291,7 @@ impl World {
     /// A cookie of the victim's own comes from its INIT ACK.
     fn poll(&mut self) {
         let packets = self.victim.poll_packets();
-        let mtu = Config::default().mtu;
+        let mtu = AssociationConfig::default().mtu;
         assert!(packets.iter().all(|packet| packet.len() <= mtu), "longer than the path");
         for sent in packets.iter().flat_map(victim::chunks_of).filter(|sent| sent.kind == ChunkType::INIT_ACK) {
             let init = Init::decode(&sent.value).unwrap();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationHandle, Config, CookieKeys, DatagramEvent, Ecn, Endpoint, EndpointConfig, Event, Ppid,
-    SendOptions,
+    Association, AssociationConfig, AssociationEvent, AssociationHandle, CookieKeys, DatagramEvent, Ecn, Endpoint,
+    EndpointConfig, Ppid, SendOptions,
 };
 
 use super::Input;
@@ -39,7 +39,7 @@ struct Peer {
 
 struct World {
     now: Instant,
-    config: Arc<Config>,
+    config: Arc<AssociationConfig>,
     endpoint: Endpoint,
     /// The endpoint's associations, by their handles' order of arrival.
     accepted: Vec<(AssociationHandle, Association)>,
@@ -54,7 +54,11 @@ impl World {
     fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the script moves")]
         let now = Instant::now();
-        let config = Arc::new(Config { receive_window: 8192, heartbeat_interval: None, ..Config::default() });
+        let config = Arc::new(AssociationConfig {
+            receive_window: 8192,
+            heartbeat_interval: None,
+            ..AssociationConfig::default()
+        });
         let limits = EndpointConfig {
             association: Arc::clone(&config),
             associations_max: ASSOCIATIONS_MAX,
@@ -207,8 +211,8 @@ fn take_events(now: Instant, association: &mut Association) -> bool {
     let mut is_over = false;
     while let Some(event) = association.poll_event() {
         match event {
-            Event::Message(message) => association.release(now, message.credit),
-            Event::Closed(_) => is_over = true,
+            AssociationEvent::Message(message) => association.release(now, message.credit),
+            AssociationEvent::Closed(_) => is_over = true,
             _ => {}
         }
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, CloseReason, Config, CookieKeys, Ecn, Event, Ppid, Reliability, SendError, SendOptions, State,
-    StreamId, Streams,
+    Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ecn, Ppid, Reliability,
+    SendMessageError, SendOptions, State, StreamId, Streams,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -32,7 +32,7 @@ struct End {
     /// Resets of ours under way.
     resetting: Vec<StreamId>,
     reads: bool,
-    unread: Vec<Event>,
+    unread: Vec<AssociationEvent>,
     closed: Option<CloseReason>,
 }
 
@@ -59,7 +59,7 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the script moves")]
         let now = Instant::now();
         // Small limits, so that a short script reaches them.
-        let config = Config {
+        let config = AssociationConfig {
             inbound_streams: STREAMS,
             outbound_streams: STREAMS,
             receive_window: 8192,
@@ -68,7 +68,7 @@ impl World {
             association_max_retransmits: 100,
             init_max_retransmits: 100,
             heartbeat_interval: None,
-            ..Config::default()
+            ..AssociationConfig::default()
         };
         config.validate().unwrap();
         let config = Arc::new(config);
@@ -130,8 +130,8 @@ impl World {
                 let may_be_lost = reliability != Reliability::Reliable;
                 uses.back_mut().unwrap().messages.push_back((number, !options.unordered, may_be_lost));
             }
-            Err(SendError::Resetting(of)) => assert!(of == stream && at.resetting.contains(&stream)),
-            Err(SendError::Full | SendError::Closed) => {}
+            Err(SendMessageError::Resetting(of)) => assert!(of == stream && at.resetting.contains(&stream)),
+            Err(SendMessageError::Full | SendMessageError::Closed) => {}
             Err(other) => panic!("{other}"),
         }
     }
@@ -203,8 +203,8 @@ impl World {
     }
 
     /// What the application does not read waits for it; what happened to its own requests it hears at once.
-    fn on_event(&mut self, end: usize, event: Event) {
-        let Event::OutgoingReset(stream) = event else { return self.ends[end].unread.push(event) };
+    fn on_event(&mut self, end: usize, event: AssociationEvent) {
+        let AssociationEvent::OutgoingStreamReset(stream) = event else { return self.ends[end].unread.push(event) };
         let at = self.ends[end].resetting.iter().position(|of| *of == stream).expect("it was asked for");
         self.ends[end].resetting.remove(at);
     }
@@ -216,27 +216,27 @@ impl World {
         }
         for event in std::mem::take(&mut self.ends[end].unread) {
             match event {
-                Event::Message(message) => {
+                AssociationEvent::Message(message) => {
                     let payload = message.payload.into_bytes();
                     self.ends[1 - end].expect(message.stream, &payload);
                     self.ends[end].association.release(self.now, message.credit);
                 }
-                Event::IncomingReset(streams) => {
+                AssociationEvent::IncomingStreamsReset(streams) => {
                     let Streams::List(mut streams) = streams else { panic!("nobody resets all streams") };
                     // Named twice is named once.
                     streams.dedup();
                     streams.into_iter().for_each(|stream| self.ends[1 - end].begin_next_use(stream));
                 }
-                Event::Closed(reason) => {
+                AssociationEvent::Closed(reason) => {
                     assert!(self.ends[end].closed.replace(reason).is_none(), "closed twice");
                 }
-                Event::Restarted => panic!("nobody was restarted"),
-                Event::Connected
-                | Event::InvalidStream(_)
-                | Event::BufferedAmountLow(_)
-                | Event::Writable
-                | Event::Abandoned { .. }
-                | Event::OutgoingReset(_) => {}
+                AssociationEvent::Restarted => panic!("nobody was restarted"),
+                AssociationEvent::Connected
+                | AssociationEvent::InvalidStream(_)
+                | AssociationEvent::BufferedAmountLow(_)
+                | AssociationEvent::Writable
+                | AssociationEvent::Abandoned { .. }
+                | AssociationEvent::OutgoingStreamReset(_) => {}
             }
         }
     }

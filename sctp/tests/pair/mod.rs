@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Chunks};
-use narrowboat_sctp::{Association, Config, CookieKeys, Ecn, Event, Message, Ppid, SendOptions, State, StreamId};
+use narrowboat_sctp::{
+    Association, AssociationConfig, AssociationEvent, CookieKeys, Ecn, Ppid, ReceivedMessage, SendOptions, State,
+    StreamId,
+};
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
@@ -47,7 +50,7 @@ type Rule = Box<dyn FnMut(&Packet) -> Verdict>;
 
 pub(crate) struct Pair {
     pub(crate) ends: [Association; 2],
-    pub(crate) events: [Vec<Event>; 2],
+    pub(crate) events: [Vec<AssociationEvent>; 2],
     pub(crate) start: Instant,
     pub(crate) now: Instant,
     pub(crate) one_way: Duration,
@@ -67,14 +70,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new() -> Self {
-        Self::with_config(Config::default())
+        Self::with_config(AssociationConfig::default())
     }
 
-    pub(crate) fn with_config(config: Config) -> Self {
+    pub(crate) fn with_config(config: AssociationConfig) -> Self {
         Self::with_configs([config.clone(), config], 1)
     }
 
-    pub(crate) fn with_configs(configs: [Config; 2], seed: u8) -> Self {
+    pub(crate) fn with_configs(configs: [AssociationConfig; 2], seed: u8) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
         let start = Instant::now();
         let mtu_max = configs[0].mtu.max(configs[1].mtu);
@@ -105,7 +108,7 @@ impl Pair {
     }
 
     /// A pair that is established, with its trace cleared.
-    pub(crate) fn connected(config: Config) -> Self {
+    pub(crate) fn connected(config: AssociationConfig) -> Self {
         let mut pair = Self::with_config(config);
         pair.connect();
         pair
@@ -147,7 +150,7 @@ impl Pair {
     pub(crate) fn take_events(&mut self, end: usize) {
         while let Some(event) = self.ends[end].poll_event() {
             match event {
-                Event::Message(Message { stream, ppid, payload, credit, .. }) if self.reads[end] => {
+                AssociationEvent::Message(ReceivedMessage { stream, ppid, payload, credit, .. }) if self.reads[end] => {
                     self.received[end].push((stream, ppid, payload.into_bytes()));
                     self.ends[end].release(self.now, credit);
                 }

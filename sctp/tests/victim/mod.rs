@@ -14,8 +14,8 @@ use narrowboat_sctp::wire::{
     self, Cause, Causes, ChunkType, Chunks, Extensions, GapBlock, Init, PacketHeader, Sack, Shutdown,
 };
 use narrowboat_sctp::{
-    Association, CloseReason, Config, CookieKeys, DropReason, Ecn, Event, Ppid, SendOptions, Ssn, State, Stats,
-    StreamId, Tsn,
+    Association, AssociationConfig, AssociationEvent, AssociationStats, CloseReason, CookieKeys, Ecn, PacketDropReason,
+    Ppid, SendOptions, Ssn, State, StreamId, Tsn,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -37,7 +37,7 @@ pub(crate) struct Victim {
     pub(crate) tag: u32,
     /// The TSN of its first DATA.
     pub(crate) tsn: Tsn,
-    pub(crate) events: Vec<Event>,
+    pub(crate) events: Vec<AssociationEvent>,
 }
 
 /// A chunk that the victim has sent.
@@ -62,18 +62,18 @@ impl Sent {
 pub(crate) struct Standing {
     state: State,
     is_over: bool,
-    stats: Stats,
+    stats: AssociationStats,
     streams: [u16; 2],
     timeout: Option<Instant>,
 }
 
 impl Victim {
     /// In CLOSED, waiting for an INIT.
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: AssociationConfig) -> Self {
         Self::seeded(config, [2; 32])
     }
 
-    fn seeded(config: Config, seed: [u8; 32]) -> Self {
+    fn seeded(config: AssociationConfig, seed: [u8; 32]) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the test moves")]
         let now = Instant::now();
         config.validate().unwrap();
@@ -83,16 +83,16 @@ impl Victim {
     }
 
     pub(crate) fn in_state(state: State) -> Self {
-        Self::with_config(state, Config::default())
+        Self::with_config(state, AssociationConfig::default())
     }
 
-    pub(crate) fn with_config(state: State, config: Config) -> Self {
+    pub(crate) fn with_config(state: State, config: AssociationConfig) -> Self {
         Self::new(config).brought_to(state)
     }
 
     /// Another association of the same host: it has the same cookie keys, and other tags.
     pub(crate) fn with_seed(state: State, seed: [u8; 32]) -> Self {
-        Self::seeded(Config::default(), seed).brought_to(state)
+        Self::seeded(AssociationConfig::default(), seed).brought_to(state)
     }
 
     /// Brought there by packets of a well-behaved peer. Where the state is about data that is under way, stream 1 has it.
@@ -111,7 +111,7 @@ impl Victim {
             return victim;
         }
         victim.send(&[raw(ChunkType::COOKIE_ACK, 0, &[])]);
-        assert!(matches!(victim.events.pop(), Some(Event::Connected)));
+        assert!(matches!(victim.events.pop(), Some(AssociationEvent::Connected)));
         if matches!(state, State::ShutdownPending | State::ShutdownReceived) {
             victim.message(1, b"under way");
         }
@@ -172,7 +172,7 @@ impl Victim {
 
     /// Hands in any bytes that must be dropped for exactly this reason: nothing changes, and nothing is answered.
     #[track_caller]
-    pub(crate) fn assert_drops(&mut self, datagram: Bytes, reason: DropReason, what: &str) {
+    pub(crate) fn assert_drops(&mut self, datagram: Bytes, reason: PacketDropReason, what: &str) {
         let (before, dropped) = (self.standing(), self.drops(reason));
         let total = self.association.stats().drops.total();
         let sent = self.deliver(datagram);
@@ -191,7 +191,7 @@ impl Victim {
             is_over: self.association.is_over(),
             streams: [self.association.outbound_streams(), self.association.inbound_streams()],
             timeout: self.association.poll_timeout(),
-            stats: Stats {
+            stats: AssociationStats {
                 packets_received: 0,
                 packets_accepted: 0,
                 bytes_received: 0,
@@ -205,7 +205,7 @@ impl Victim {
         standing.timeout
     }
 
-    pub(crate) fn drops(&self, reason: DropReason) -> u64 {
+    pub(crate) fn drops(&self, reason: PacketDropReason) -> u64 {
         self.association.stats().drops.count(reason)
     }
 
@@ -253,21 +253,25 @@ impl Victim {
     /// Why it ended, if it has.
     pub(crate) fn closed(&self) -> Option<CloseReason> {
         let mut reasons = self.events.iter().filter_map(|event| match event {
-            Event::Closed(reason) => Some(reason.clone()),
+            AssociationEvent::Closed(reason) => Some(reason.clone()),
             _ => None,
         });
         let reason = reasons.next();
         assert!(reasons.next().is_none(), "closed twice");
-        assert_eq!(reason.is_some(), matches!(self.events.last(), Some(Event::Closed(_))), "something after the end");
+        assert_eq!(
+            reason.is_some(),
+            matches!(self.events.last(), Some(AssociationEvent::Closed(_))),
+            "something after the end"
+        );
         reason
     }
 
     /// Payloads of the messages among the events, which are taken.
     pub(crate) fn messages(&mut self) -> Vec<Vec<u8>> {
-        let is_message = |event: &mut Event| matches!(event, Event::Message(_));
-        let taken: Vec<Event> = self.events.extract_if(.., is_message).collect();
+        let is_message = |event: &mut AssociationEvent| matches!(event, AssociationEvent::Message(_));
+        let taken: Vec<AssociationEvent> = self.events.extract_if(.., is_message).collect();
         let payload = |event| match event {
-            Event::Message(message) => {
+            AssociationEvent::Message(message) => {
                 self.association.release(self.now, message.credit);
                 Some(message.payload.into_bytes().to_vec())
             }

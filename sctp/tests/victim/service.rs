@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Init};
 use narrowboat_sctp::{
-    Association, AssociationHandle, Config, DatagramEvent, DropReason, Ecn, Endpoint, EndpointConfig, Event,
+    Association, AssociationConfig, AssociationEvent, AssociationHandle, DatagramEvent, Ecn, Endpoint, EndpointConfig,
+    PacketDropReason,
 };
 
 use super::{Sent, chunks_of, cookie_echo, init, packet, peer_init};
@@ -19,7 +20,7 @@ pub(crate) struct Service {
     pub(crate) associations: BTreeMap<AssociationHandle, Association>,
     pub(crate) now: Instant,
     /// By association, without the messages' contents.
-    pub(crate) events: Vec<(AssociationHandle, Event)>,
+    pub(crate) events: Vec<(AssociationHandle, AssociationEvent)>,
 }
 
 /// What an INIT ACK says.
@@ -51,7 +52,7 @@ impl Service {
         Self { endpoint, associations: BTreeMap::new(), now, events: Vec::new() }
     }
 
-    pub(crate) fn with_association_config(config: Config) -> Self {
+    pub(crate) fn with_association_config(config: AssociationConfig) -> Self {
         config.validate().expect("a valid configuration");
         Self::with_config(EndpointConfig { association: Arc::new(config), ..EndpointConfig::default() })
     }
@@ -89,7 +90,7 @@ impl Service {
 
     /// Hands in a datagram that must be dropped by the endpoint for this reason.
     #[track_caller]
-    pub(crate) fn assert_drops(&mut self, from: SocketAddr, datagram: Bytes, reason: DropReason, what: &str) {
+    pub(crate) fn assert_drops(&mut self, from: SocketAddr, datagram: Bytes, reason: PacketDropReason, what: &str) {
         let before = (self.endpoint.drops().count(reason), self.endpoint.drops().total(), self.endpoint.len());
         let mut answer = Vec::new();
         let event = self.endpoint.handle_datagram(self.now, from, datagram, &mut answer);
@@ -161,7 +162,7 @@ impl Service {
         assert_eq!(super::kinds(&sent), [ChunkType::COOKIE_ACK]);
         assert_eq!(self.endpoint.len(), before + 1);
         let (handle, event) = self.events.pop().expect("an event");
-        assert!(matches!(event, Event::Connected), "{event:?}");
+        assert!(matches!(event, AssociationEvent::Connected), "{event:?}");
         (handle, offer)
     }
 }

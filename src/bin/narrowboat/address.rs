@@ -12,14 +12,14 @@ const SCHEME: &str = "narrowboat://";
 
 /// Whom to connect to.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum CommandTarget {
     /// Whoever has the ticket's certificate.
     Ticket(Ticket),
     /// An address or name, and a port.
     Address(String),
 }
 
-impl Target {
+impl CommandTarget {
     /// Reads what was typed. Quotes around it, spaces and line breaks in a ticket, and capitals in "narrowboat" do not
     /// matter.
     pub(crate) fn read(typed: &str) -> Result<Self, Failure> {
@@ -106,16 +106,16 @@ mod tests {
         "narrowboat://192.0.2.1:4433,[2001:db8::1]:4433/uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
 
     fn address(typed: &str) -> Result<String, String> {
-        match Target::read(typed) {
-            Ok(Target::Address(address)) => Ok(address),
-            Ok(Target::Ticket(_)) => Err("a ticket".to_owned()),
+        match CommandTarget::read(typed) {
+            Ok(CommandTarget::Address(address)) => Ok(address),
+            Ok(CommandTarget::Ticket(_)) => Err("a ticket".to_owned()),
             Err(failure) => Err(failure.to_string()),
         }
     }
 
     #[test]
     fn a_ticket_is_read_however_it_was_copied() {
-        let ticket = Target::Ticket(TICKET.parse().unwrap());
+        let ticket = CommandTarget::Ticket(TICKET.parse().unwrap());
         let multiaddr = TICKET.parse::<Ticket>().unwrap().multiaddrs().next().unwrap();
         let (start, end) = TICKET.split_at(40);
         for typed in [
@@ -129,9 +129,9 @@ mod tests {
             &TICKET.replace("narrowboat", "Narrowboat"),
             &TICKET.replace("narrowboat", "NARROWBOAT"),
         ] {
-            assert_eq!(Target::read(typed).unwrap(), ticket, "{typed:?}");
+            assert_eq!(CommandTarget::read(typed).unwrap(), ticket, "{typed:?}");
         }
-        assert!(matches!(Target::read(&format!("'{multiaddr}'")), Ok(Target::Ticket(_))));
+        assert!(matches!(CommandTarget::read(&format!("'{multiaddr}'")), Ok(CommandTarget::Ticket(_))));
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
             (TICKET.replace("narrowboat://", ""), "it begins with \"narrowboat://\""),
             (TICKET.replace("/uEi", "/xEi"), "the ticket's certificate hash is wrong"),
         ] {
-            let failure = Target::read(&typed).unwrap_err().to_string();
+            let failure = CommandTarget::read(&typed).unwrap_err().to_string();
             assert!(failure.contains(expected), "{failure}");
         }
     }

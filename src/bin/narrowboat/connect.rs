@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Stdin};
 use tokio::time::Instant;
 
 use crate::Failure;
-use crate::address::Target;
+use crate::address::CommandTarget;
 use crate::arguments::Connect;
 use crate::network::{dial, hang_up};
 use crate::text::printable;
@@ -21,7 +21,7 @@ const BLOCK_SIZE: usize = 64 << 10;
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
-    let association = dial(&Target::read(&arguments.target)?).await?;
+    let association = dial(&CommandTarget::read(&arguments.target)?).await?;
     let channel = association.open_channel(arguments.options()).await?;
     let outcome = talk(&channel, &arguments, association.max_message_size()).await;
     let closed = tokio::time::timeout(CLOSE_TIME_MAX, channel.close()).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use narrowboat::error::{BindError, CloseReason, SignalError, TransportFailure};
 use narrowboat::{Association, Config, Endpoint, EndpointBuilder, Identity};
 
-use crate::address::{self, Target};
+use crate::address::{self, CommandTarget};
 use crate::arguments::Listen;
 use crate::file::joined;
 use crate::{Failure, report};
@@ -60,10 +60,10 @@ pub(crate) async fn listen(arguments: &Listen, channels_max: usize, what: &str) 
 const NOT_ENCRYPTED: &str = "(not encrypted: whoever sees the packets can read and change them)";
 
 /// Opens an association to an address, from whichever version of IP it is, or to who has a ticket's certificate.
-pub(crate) async fn dial(target: &Target) -> Result<Association, Failure> {
+pub(crate) async fn dial(target: &CommandTarget) -> Result<Association, Failure> {
     let ticket = match target {
-        Target::Ticket(ticket) => Some(ticket),
-        Target::Address(_) => None,
+        CommandTarget::Ticket(ticket) => Some(ticket),
+        CommandTarget::Address(_) => None,
     };
     let identity = ticket.map(|_| Identity::generate()).transpose()?;
     let bind = |address| {
@@ -77,8 +77,8 @@ pub(crate) async fn dial(target: &Target) -> Result<Association, Failure> {
     let endpoint = bind("[::]:0").or_else(|_| bind("0.0.0.0:0"))?;
     let connect = async {
         match target {
-            Target::Ticket(ticket) => endpoint.connect(ticket).await,
-            Target::Address(address) => endpoint.connect(address.as_str()).await,
+            CommandTarget::Ticket(ticket) => endpoint.connect(ticket).await,
+            CommandTarget::Address(address) => endpoint.connect(address.as_str()).await,
         }
     };
     let association = match tokio::time::timeout(CONNECT_TIME_MAX, connect).await {
@@ -117,10 +117,10 @@ fn build(builder: EndpointBuilder) -> Result<Endpoint, BindError> {
     Ok(endpoint)
 }
 
-fn no_answer(target: &Target) -> Failure {
+fn no_answer(target: &CommandTarget) -> Failure {
     let ticket = match target {
-        Target::Ticket(ticket) => ticket,
-        Target::Address(address) => {
+        CommandTarget::Ticket(ticket) => ticket,
+        CommandTarget::Address(address) => {
             return format!(
                 "{address} does not answer: check that narrowboat listens there, that firewalls let UDP through to that \
                  port, and, if it was started with --identity, use the ticket that it prints"

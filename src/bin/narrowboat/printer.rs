@@ -13,10 +13,10 @@ const LINES_MAX: usize = 1_024;
 
 /// Writes what it is given, whenever the reader takes it.
 pub(crate) struct Printer {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPrinter>,
 }
 
-struct Shared {
+struct SharedPrinter {
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -32,7 +32,7 @@ struct Queue {
 impl Printer {
     /// Starts the thread. It calls `write` with one or more whole lines.
     pub(crate) fn start(mut write: impl FnMut(&str) + Send + 'static) -> Self {
-        let shared = Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(SharedPrinter { queue: Mutex::default(), changed: Condvar::new() });
         let of_thread = Arc::clone(&shared);
         // Without the thread nothing is printed, and all else goes on.
         let _ = std::thread::Builder::new().name("printer".to_owned()).spawn(move || {
@@ -67,7 +67,7 @@ impl Printer {
     }
 }
 
-impl Shared {
+impl SharedPrinter {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

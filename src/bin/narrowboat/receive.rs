@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::arguments::Receive;
 use crate::file::{
-    Answer, Header, PROTOCOL, Pace, Partial, Turn, Turns, Writer, decode_hash, joined, safe_name, sweep,
+    FileWriter, Header, HeaderReply, PROTOCOL, Pace, Partial, Turn, Turns, decode_hash, joined, safe_name, sweep,
 };
 use crate::{Failure, network, report};
 
@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
     }
 
     let (done, mut outcomes) = mpsc::unbounded_channel();
-    let receiver = Arc::new(Receiver {
+    let receiver = Arc::new(FileReceiver {
         into: arguments.into,
         size_max: arguments.max_size.unwrap_or(u64::MAX),
         token: arguments.token.as_deref().map(digest),
@@ -80,7 +80,7 @@ fn prepare(into: &Path) -> Result<usize, Failure> {
     }
 }
 
-struct Receiver {
+struct FileReceiver {
     into: PathBuf,
     size_max: u64,
     /// SHA-256 of the token that a sender must have; none if anyone may send.
@@ -92,7 +92,7 @@ struct Receiver {
     done: Option<mpsc::UnboundedSender<Result<(), Failure>>>,
 }
 
-impl Receiver {
+impl FileReceiver {
     /// Takes every channel of one sender.
     async fn serve(self: Arc<Self>, incoming: Incoming) {
         let Ok(association) = incoming.await else { return };
@@ -125,8 +125,8 @@ impl Receiver {
             Err(failure) => (Err(failure), false),
         };
         let answer = match &outcome {
-            Ok(hash) => Answer::Ok(hash.clone()),
-            Err(failure) => Answer::Error(failure.to_string()),
+            Ok(hash) => HeaderReply::Ok(hash.clone()),
+            Err(failure) => HeaderReply::Error(failure.to_string()),
         };
         if let Err(failure) = &outcome {
             report::print(&format!("{peer}: {failure}"));
@@ -176,7 +176,7 @@ impl Receiver {
         let start = Instant::now();
         let name = safe_name(&header.name);
         let bar = report::bar(&name, size);
-        let mut writer = Writer::start(self.into.clone(), size).await?;
+        let mut writer = FileWriter::start(self.into.clone(), size).await?;
         let mut pace = Pace::new();
         let mut left = size;
         let expected = loop {

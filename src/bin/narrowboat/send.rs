@@ -7,18 +7,18 @@ use indicatif::ProgressBar;
 use narrowboat::{ChannelOptions, DataChannel, ReadyState};
 use tokio::sync::mpsc;
 
-use crate::address::Target;
+use crate::address::CommandTarget;
 use crate::arguments::Send;
-use crate::file::{Answer, BLOCKS_MAX, Header, PROTOCOL, encode_hash, joined};
+use crate::file::{BLOCKS_MAX, Header, HeaderReply, PROTOCOL, encode_hash, joined};
 use crate::network::{dial, hang_up, why};
-use crate::source::Source;
+use crate::source::FileSource;
 use crate::{Failure, report};
 
 pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
     let name = name(&arguments.file);
-    let source = joined(tokio::task::spawn_blocking(move || Source::open(&arguments.file)).await)?;
-    let target = Target::read(&arguments.target)?;
-    if arguments.token.is_some() && matches!(target, Target::Address(_)) {
+    let source = joined(tokio::task::spawn_blocking(move || FileSource::open(&arguments.file)).await)?;
+    let target = CommandTarget::read(&arguments.target)?;
+    if arguments.token.is_some() && matches!(target, CommandTarget::Address(_)) {
         return Err(
             "the token is not sent to an address, because whoever sees the packets could read it: use a ticket".into(),
         );
@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
 }
 
 /// Sends the file, until the receiver has said what it thinks of it.
-async fn send(channel: &DataChannel, source: Source, header: &Header) -> Result<(), Failure> {
+async fn send(channel: &DataChannel, source: FileSource, header: &Header) -> Result<(), Failure> {
     let start = Instant::now();
     let bar = report::bar(&header.name, header.size);
     let answer = receive_answer(channel);
@@ -61,7 +61,7 @@ async fn send(channel: &DataChannel, source: Source, header: &Header) -> Result<
     let answer = answer.await?;
     drop(bar);
     match answer {
-        Answer::Ok(theirs) if theirs == hash => {
+        HeaderReply::Ok(theirs) if theirs == hash => {
             let rate = report::rate(header.size, start.elapsed());
             report::print_lines([
                 &format!("sent {}, {rate}", header.name),
@@ -69,16 +69,16 @@ async fn send(channel: &DataChannel, source: Source, header: &Header) -> Result<
             ]);
             Ok(())
         }
-        Answer::Ok(theirs) => {
+        HeaderReply::Ok(theirs) => {
             Err(format!("the file arrived damaged: SHA-256 {hash} here, {theirs} there: send it again").into())
         }
-        Answer::Error(why) => Err(refused(&why)),
+        HeaderReply::Error(why) => Err(refused(&why)),
     }
 }
 
 async fn send_file(
     channel: &DataChannel,
-    source: Source,
+    source: FileSource,
     header: &Header,
     bar: &ProgressBar,
 ) -> Result<String, Failure> {
@@ -96,7 +96,7 @@ async fn send_file(
     Ok(hash)
 }
 
-async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
+async fn receive_answer(channel: &DataChannel) -> Result<HeaderReply, Failure> {
     let message = match channel.recv().await {
         Some(message) => message.map_err(lost)?,
         None => {
@@ -105,16 +105,16 @@ async fn receive_answer(channel: &DataChannel) -> Result<Answer, Failure> {
             );
         }
     };
-    message.as_text().and_then(Answer::decode).ok_or_else(|| {
+    message.as_text().and_then(HeaderReply::decode).ok_or_else(|| {
         "the other end is not `narrowboat receive`, because its answer makes no sense: check the address".into()
     })
 }
 
 /// An answer before the end of the file.
-fn premature(answer: Answer) -> Failure {
+fn premature(answer: HeaderReply) -> Failure {
     match answer {
-        Answer::Error(why) => refused(&why),
-        Answer::Ok(_) => "the receiver confirmed a file that it cannot have".into(),
+        HeaderReply::Error(why) => refused(&why),
+        HeaderReply::Ok(_) => "the receiver confirmed a file that it cannot have".into(),
     }
 }
 

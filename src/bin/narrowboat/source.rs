@@ -18,14 +18,14 @@ const DOUBTED_SIZE_MAX: u64 = 64 << 10;
 const READ_AHEAD_MAX: u64 = 16 << 20;
 
 /// A file that is open for reading. All its functions may block.
-pub(crate) struct Source {
+pub(crate) struct FileSource {
     file: File,
     /// The whole file, if it was read ahead.
     ahead: Option<Bytes>,
     size: u64,
 }
 
-impl Source {
+impl FileSource {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let cannot_read = |error: io::Error| {
             format!("cannot read {} ({error}): see that it is there and that this user may read it", path.display())
@@ -102,7 +102,7 @@ mod tests {
         path
     }
 
-    fn read(source: Source) -> (Vec<u8>, Result<String, Failure>) {
+    fn read(source: FileSource) -> (Vec<u8>, Result<String, Failure>) {
         let (blocks, mut read) = mpsc::channel(100_000);
         let outcome = source.read(&blocks);
         drop(blocks);
@@ -120,7 +120,7 @@ mod tests {
         for size in [0, 1, 65_535, 65_536, 65_537, 300_000] {
             let bytes: Vec<u8> = (0..size).map(|n: u32| n.to_le_bytes()[(n % 3) as usize]).collect();
             fs::write(&path, &bytes).unwrap();
-            let source = Source::open(&path).unwrap();
+            let source = FileSource::open(&path).unwrap();
             assert_eq!(source.size(), u64::from(size));
             let (read, hash) = read(source);
             assert!(read == bytes, "{size}");
@@ -135,14 +135,14 @@ mod tests {
         let path = directory.join("file");
         for (size, expected) in [(300_001, "the file grew"), (100_000, "the file became shorter")] {
             fs::write(&path, vec![1; 300_000]).unwrap();
-            let source = Source::open(&path).unwrap();
+            let source = FileSource::open(&path).unwrap();
             File::options().write(true).open(&path).unwrap().set_len(size).unwrap();
             let failure = read(source).1.unwrap_err().to_string();
             assert!(failure.contains(expected), "{failure}");
         }
         // A small one is sent as it was when it was read.
         fs::write(&path, b"small").unwrap();
-        let source = Source::open(&path).unwrap();
+        let source = FileSource::open(&path).unwrap();
         File::options().append(true).open(&path).unwrap().write_all(b" and more").unwrap();
         assert_eq!(read(source).0, b"small");
         fs::remove_dir_all(directory).unwrap();
@@ -151,11 +151,11 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_file_that_says_nothing_of_its_size_is_read_whole() {
-        let source = Source::open(Path::new("/proc/cpuinfo")).unwrap();
+        let source = FileSource::open(Path::new("/proc/cpuinfo")).unwrap();
         assert!(source.size() > 0);
         assert_eq!(source.size(), read(source).0.len() as u64);
         // It says 4,096.
-        let source = Source::open(Path::new("/sys/kernel/mm/transparent_hugepage/enabled"));
+        let source = FileSource::open(Path::new("/sys/kernel/mm/transparent_hugepage/enabled"));
         if let Ok(source) = source {
             let size = source.size();
             let (bytes, outcome) = read(source);

@@ -69,7 +69,7 @@ impl Frame {
 
 /// The direction in which this end reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Incoming {
+enum ReadState {
     #[default]
     Open,
     /// The FIN was read, and all before it.
@@ -86,7 +86,7 @@ pub(crate) struct HalfClose {
     /// Reading and writing halves of the application.
     pub(crate) readers: usize,
     pub(crate) writers: usize,
-    incoming: Incoming,
+    incoming: ReadState,
     is_fin_sent: bool,
     /// What the peer had read when it stopped reading.
     stopped_at: Option<u64>,
@@ -101,9 +101,9 @@ impl HalfClose {
     /// Returns how reading has ended, once it has: with the peer's FIN, or with an error.
     pub(crate) fn read_end(&self) -> Option<Result<(), ByteStreamError>> {
         match self.incoming {
-            Incoming::Open => None,
-            Incoming::Finished | Incoming::Stopped => Some(Ok(())),
-            Incoming::Failed(error) => Some(Err(error)),
+            ReadState::Open => None,
+            ReadState::Finished | ReadState::Stopped => Some(Ok(())),
+            ReadState::Failed(error) => Some(Err(error)),
         }
     }
 
@@ -126,7 +126,7 @@ impl HalfClose {
 
     /// Returns true if nothing more is read here.
     pub(crate) fn is_incoming_over(&self) -> bool {
-        self.incoming != Incoming::Open
+        self.incoming != ReadState::Open
     }
 
     /// Returns true if no byte travels in either direction any more: the channel is of no more use.
@@ -144,16 +144,16 @@ impl HalfClose {
         self.on_popped();
         self.on_control(&frame);
         match (frame, self.incoming) {
-            (Frame::Data(bytes), Incoming::Open) => {
+            (Frame::Data(bytes), ReadState::Open) => {
                 self.received += bytes.len() as u64;
                 return Some(bytes);
             }
-            (Frame::Fin, Incoming::Open) => self.incoming = Incoming::Finished,
-            (Frame::Reset(_), Incoming::Open) => {
-                let lost = Incoming::Failed(ByteStreamError::Reset);
-                self.incoming = if self.has_lost_bytes() { lost } else { Incoming::Finished };
+            (Frame::Fin, ReadState::Open) => self.incoming = ReadState::Finished,
+            (Frame::Reset(_), ReadState::Open) => {
+                let lost = ReadState::Failed(ByteStreamError::Reset);
+                self.incoming = if self.has_lost_bytes() { lost } else { ReadState::Finished };
             }
-            (Frame::Unknown, Incoming::Open) => self.incoming = Incoming::Failed(ByteStreamError::Text),
+            (Frame::Unknown, ReadState::Open) => self.incoming = ReadState::Failed(ByteStreamError::Text),
             // After its end a direction has no bytes, and a reader that was dropped wants none.
             _ => {}
         }
@@ -198,11 +198,11 @@ impl HalfClose {
     /// The last reading half was dropped. `unread` bytes were taken from the channel and not read; `frames` are what is left
     /// in the channel. Returns what the peer must be told, if anything: it is nothing if all up to the peer's FIN was read.
     pub(crate) fn on_reader_dropped(&mut self, unread: usize, frames: impl Iterator<Item = Frame>) -> Option<Frame> {
-        if self.incoming != Incoming::Open {
+        if self.incoming != ReadState::Open {
             return None;
         }
         self.received = self.received.saturating_sub(unread as u64);
-        self.incoming = Incoming::Stopped;
+        self.incoming = ReadState::Stopped;
         let (mut is_finished, mut has_unread) = (false, unread > 0);
         for frame in frames {
             is_finished |= matches!(frame, Frame::Fin | Frame::Reset(_));
@@ -210,7 +210,7 @@ impl HalfClose {
             self.on_frame(frame);
         }
         if is_finished && !has_unread {
-            self.incoming = Incoming::Finished;
+            self.incoming = ReadState::Finished;
             return None;
         }
         Some(Frame::Stop(self.received))
@@ -223,7 +223,7 @@ impl HalfClose {
             return None;
         }
         self.is_fin_sent = true;
-        Some(if self.incoming == Incoming::Stopped { Frame::Reset(self.received) } else { Frame::Fin })
+        Some(if self.incoming == ReadState::Stopped { Frame::Reset(self.received) } else { Frame::Fin })
     }
 }
 

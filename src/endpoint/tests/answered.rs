@@ -15,8 +15,8 @@ fn bind() -> Endpoint {
 
 fn pending(server: &Endpoint) -> usize {
     match &server.core.lock().router {
-        crate::endpoint::router::Router::Secure(router) => router.pending(),
-        crate::endpoint::router::Router::Plain(_) => 0,
+        crate::endpoint::router::DatagramRouter::Secure(router) => router.pending(),
+        crate::endpoint::router::DatagramRouter::Plain(_) => 0,
     }
 }
 

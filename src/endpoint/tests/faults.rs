@@ -1,11 +1,11 @@
-//! A panic outside of any association: in the receiver, the router, the accept queue, the lobby and its timers. The endpoint
+//! A panic outside of any association: in the receiver, the router, the accept queue, the direct listener and its timers. The endpoint
 //! goes on, or it ends for everybody with an error; no future waits for ever.
 
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::{Peer, peer, soon};
-use crate::endpoint::fault::Fault;
+use crate::endpoint::fault::EndpointFault;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::error::{ChannelError, CloseReason, ConnectError, TransportFailure};
 
@@ -18,7 +18,7 @@ fn direct() -> EndpointBuilder {
     Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap()).accept_direct()
 }
 
-fn inject(endpoint: &Endpoint, fault: Fault) {
+fn inject(endpoint: &Endpoint, fault: EndpointFault) {
     *endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
 }
 
@@ -62,7 +62,7 @@ async fn dial(server: &Endpoint, builder: EndpointBuilder) {
     drop(soon(client.connect(server.local_address())).await);
 }
 
-async fn the_endpoint_goes_on(builder: impl Fn() -> EndpointBuilder, faults: &[Fault]) {
+async fn the_endpoint_goes_on(builder: impl Fn() -> EndpointBuilder, faults: &[EndpointFault]) {
     for fault in faults {
         let server = builder().build().unwrap();
         let living = peer(&server, builder()).await;
@@ -101,13 +101,19 @@ fn poll_once<T>(future: impl Future<Output = T>) -> std::task::Poll<T> {
 
 #[tokio::test]
 async fn l08_a_panic_in_router_or_accept_queue_costs_one_datagram_or_one_newcomer() {
-    the_endpoint_goes_on(plain, &[Fault::Route, Fault::Queue]).await;
+    the_endpoint_goes_on(plain, &[EndpointFault::Route, EndpointFault::Queue]).await;
 }
 
 #[cfg(feature = "webrtc")]
 #[tokio::test]
 async fn l08_a_panic_in_router_lobby_or_accept_queue_costs_one_newcomer_over_dtls() {
-    let faults = [Fault::Route, Fault::Queue, Fault::Lobby, Fault::Admit, Fault::Note];
+    let faults = [
+        EndpointFault::Route,
+        EndpointFault::Queue,
+        EndpointFault::DirectListener,
+        EndpointFault::Admit,
+        EndpointFault::Note,
+    ];
     the_endpoint_goes_on(direct, &faults).await;
 }
 
@@ -119,7 +125,7 @@ async fn l08_a_panic_while_a_newcomer_is_refused_ends_that_newcomer_only() {
     let living = peer(&server, builder()).await;
     let waits = builder().build().unwrap();
     let waiting = soon(waits.connect(server.local_address())).await.unwrap();
-    inject(&server, Fault::Refuse);
+    inject(&server, EndpointFault::Refuse);
     let refused = builder().build().unwrap();
     if let Ok(association) = soon(refused.connect(server.local_address())).await {
         soon(association.closed()).await;
@@ -140,17 +146,18 @@ async fn l08_a_panic_while_a_newcomer_is_refused_ends_that_newcomer_only() {
 async fn l08_a_panic_over_a_newcomer_at_a_known_address_costs_one_datagram() {
     use crate::socket::Route;
     use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
-    use crate::webrtc::dtls::{Dtls, ExpectedPeer, Role, Versions};
+    use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
 
     let server = direct().build().unwrap();
     let living = peer(&server, direct()).await;
     let now = std::time::Instant::now();
-    let mut newcomer = Dtls::new(now, parameters(ACTIVE, Versions::Only12), Role::Active, ExpectedPeer::Anyone, false);
+    let mut newcomer =
+        Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);
     let route = Route { remote: server.local_address(), local: None };
     while let Some(hello) = newcomer.poll_transmit() {
         living.client.core.socket.send_answer(route, &hello);
     }
-    inject(&server, Fault::Newcomer);
+    inject(&server, EndpointFault::Newcomer);
     let change_of_ciphers = [20, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1];
     living.client.core.socket.send_answer(route, &change_of_ciphers);
     has_panicked(&server).await;
@@ -169,8 +176,8 @@ async fn l08_a_panic_over_the_hello_of_a_peer_that_is_dialled_costs_one_datagram
     let mut has_happened = false;
     // Which hello loses is drawn; a hello that comes before this end's own is of no account.
     for _ in 0..20 {
-        inject(&one, Fault::Crossed);
-        inject(&other, Fault::Crossed);
+        inject(&one, EndpointFault::Crossed);
+        inject(&other, EndpointFault::Crossed);
         let (there, back) = (one.dial(other.ticket().unwrap()).unwrap(), other.dial(one.ticket().unwrap()).unwrap());
         let (up, up_back) = soon(async { tokio::join!(there.connected(), back.connected()) }).await;
         up.unwrap();
@@ -206,7 +213,7 @@ async fn l08_a_panic_over_the_hello_of_a_peer_that_is_dialled_costs_one_datagram
 async fn an_end_is_told(builder: impl Fn() -> EndpointBuilder) {
     let server = builder().build().unwrap();
     let (ending, living) = (peer(&server, builder()).await, peer(&server, builder()).await);
-    inject(&server, Fault::Remove);
+    inject(&server, EndpointFault::Remove);
     soon(ending.a.shutdown()).await.unwrap();
     assert_eq!(soon(ending.b.closed()).await, CloseReason::Shutdown);
     has_panicked(&server).await;
@@ -232,7 +239,7 @@ async fn the_endpoint_ends(builder: impl Fn() -> EndpointBuilder) {
         (message, channel.is_none(), idle.is_none())
     });
     tokio::task::yield_now().await;
-    inject(&server, Fault::Receiver);
+    inject(&server, EndpointFault::ReceiveLoop);
     living.near.send("panics").await.unwrap();
     let reason = soon(living.b.closed()).await;
     let CloseReason::Transport(TransportFailure::Broken(text)) = &reason else { panic!("{reason}") };
@@ -256,19 +263,20 @@ async fn l08_a_panic_of_the_receiver_ends_the_endpoint_with_an_error_for_everybo
     the_endpoint_ends(direct).await;
 }
 
-/// The lobby has timers while somebody has begun a handshake.
+/// The direct listener has timers while somebody has begun a handshake.
 #[cfg(feature = "webrtc")]
 #[tokio::test]
 async fn l08_a_panic_in_the_timers_of_the_lobby_ends_handshakes_that_have_begun_and_nothing_else() {
     use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
-    use crate::webrtc::dtls::{Dtls, ExpectedPeer, Role, Versions};
+    use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
 
     let server = direct().build().unwrap();
     let living = peer(&server, direct()).await;
     let now = std::time::Instant::now();
-    let mut stranger = Dtls::new(now, parameters(ACTIVE, Versions::Only12), Role::Active, ExpectedPeer::Anyone, false);
+    let mut stranger =
+        Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    inject(&server, Fault::LobbyTimeout);
+    inject(&server, EndpointFault::LobbyTimeout);
     while let Some(hello) = stranger.poll_transmit() {
         socket.send_to(&hello, server.local_address()).await.unwrap();
     }

@@ -33,7 +33,7 @@ enum Attempt {
     /// With a ticket that names the server's address and certificate.
     Ticket,
     /// By an offer that `answer_for_accept` has answered.
-    Answered,
+    AnsweredOffer,
     /// By an offer that `answer` has answered: the caller has the association, so that `accept` does not return it.
     AnsweredToTheCaller,
     /// With credentials that the server has given to nobody.
@@ -105,11 +105,11 @@ fn dial(attempt: Attempt, client: &Endpoint, server: &Endpoint) -> Result<(Assoc
             let ticket = Ticket::new([address], identity.fingerprint()).expect("a ticket");
             client.dial(ticket).map(|association| (association, None)).map_err(|e| e.to_string())
         }
-        Attempt::Answered | Attempt::AnsweredToTheCaller => {
+        Attempt::AnsweredOffer | Attempt::AnsweredToTheCaller => {
             let local = credentials(client);
             let offer = offer(client, &local);
             let answered = match attempt {
-                Attempt::Answered => server.answer_for_accept(&offer).map(|sdp| (sdp, None)),
+                Attempt::AnsweredOffer => server.answer_for_accept(&offer).map(|sdp| (sdp, None)),
                 _ => server.answer(&offer).map(|answer| (answer.sdp, Some(answer.association))),
             };
             match answered {
@@ -137,17 +137,21 @@ async fn server_has_looked(server: &Endpoint, attempt: &Association) {
 
 #[tokio::test]
 async fn nothing_gets_in_by_a_way_that_was_not_asked_for_and_incoming_names_the_way() {
-    use Attempt::{Answered, AnsweredToTheCaller, Forged, Plain, Ticket};
+    use Attempt::{AnsweredOffer, AnsweredToTheCaller, Forged, Plain, Ticket};
     for (built, open) in [
         (Built::Nothing, vec![]),
         (Built::Plain, vec![(Plain, Some(WayIn::Plain))]),
-        (Built::Identity, vec![(Answered, Some(WayIn::Answered)), (AnsweredToTheCaller, None)]),
+        (Built::Identity, vec![(AnsweredOffer, Some(WayIn::AnsweredOffer)), (AnsweredToTheCaller, None)]),
         (
             Built::Direct,
-            vec![(Answered, Some(WayIn::Answered)), (AnsweredToTheCaller, None), (Ticket, Some(WayIn::Direct))],
+            vec![
+                (AnsweredOffer, Some(WayIn::AnsweredOffer)),
+                (AnsweredToTheCaller, None),
+                (Ticket, Some(WayIn::Direct)),
+            ],
         ),
     ] {
-        for attempt in [Plain, Ticket, Answered, AnsweredToTheCaller, Forged] {
+        for attempt in [Plain, Ticket, AnsweredOffer, AnsweredToTheCaller, Forged] {
             let case = format!("{attempt:?} at an endpoint that was built with {built:?}");
             let (client, server) = (client(attempt), server(built));
             let way = open.iter().find(|(is_open, _)| *is_open == attempt).map(|(_, way)| *way);

@@ -8,9 +8,9 @@
 //! pushes out nobody of another source. With a proof (`reachability`) it always enters; in a full table the source with the
 //! most peers loses its oldest. So neither forged sources nor one host with many ports keep others out.
 
-mod candidate;
 mod chain;
 mod load;
+mod pending_peer;
 mod quota;
 mod shares;
 #[cfg(test)]
@@ -21,9 +21,9 @@ use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-pub(crate) use self::candidate::{Budget, Candidate, HELLO_WORTH_A_FLIGHT};
 use self::chain::{Chain, List};
 use self::load::Load;
+pub(crate) use self::pending_peer::{Budget, HELLO_WORTH_A_FLIGHT, PendingPeer};
 pub(crate) use self::quota::SourceQuota;
 use self::shares::Shares;
 
@@ -78,10 +78,10 @@ pub(crate) struct AdmissionStats {
 /// The table. `T` is what is kept for a peer. Each operation but the sweep costs the same however many peers there are, and nothing is
 /// allocated after the start but what is in `T`.
 #[derive(Debug)]
-pub(crate) struct Admission<T> {
+pub(crate) struct PendingHandshakes<T> {
     config: AdmissionConfig,
-    by_address: HashMap<SocketAddr, u32, Salted>,
-    slots: Vec<Option<Slot<T>>>,
+    by_address: HashMap<SocketAddr, u32, SaltedHasher>,
+    slots: Vec<Option<TableSlot<T>>>,
     free: Vec<u32>,
     /// All, in the order in which they came.
     ages: Chain,
@@ -100,27 +100,27 @@ pub(crate) struct Admission<T> {
 pub(crate) struct Place(u32);
 
 #[derive(Debug)]
-struct Slot<T> {
+struct TableSlot<T> {
     address: SocketAddr,
     expires: Instant,
-    candidate: Candidate<T>,
+    candidate: PendingPeer<T>,
 }
 
-impl<T> Admission<T> {
+impl<T> PendingHandshakes<T> {
     /// An empty table. `salt` must come from a secure source of randomness: nobody shall choose addresses that collide.
     pub(crate) fn new(now: Instant, config: AdmissionConfig, salt: u64) -> Self {
         let slots = u32::try_from(config.candidates_max).unwrap_or(u32::MAX);
         let size = slots as usize;
         Self {
             // Twice the room, so that a map full of deleted entries is cleaned where it is instead of growing.
-            by_address: HashMap::with_capacity_and_hasher(2 * size, Salted(salt)),
+            by_address: HashMap::with_capacity_and_hasher(2 * size, SaltedHasher(salt)),
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             ages: Chain::new(size),
             by_age: List::default(),
-            shares: Shares::new(slots, config.per_source_max, Salted(salt)),
+            shares: Shares::new(slots, config.per_source_max, SaltedHasher(salt)),
             unproved: 0,
-            quota: SourceQuota::new(now, Salted(salt)),
+            quota: SourceQuota::new(now, SaltedHasher(salt)),
             next_sweep: now,
             load: Load::new(),
             stats: AdmissionStats::default(),
@@ -159,12 +159,12 @@ impl<T> Admission<T> {
     }
 
     /// The peer in a place.
-    pub(crate) fn candidate_in(&mut self, place: Place) -> Option<&mut Candidate<T>> {
+    pub(crate) fn candidate_in(&mut self, place: Place) -> Option<&mut PendingPeer<T>> {
         Some(&mut self.slots.get_mut(place.0 as usize)?.as_mut()?.candidate)
     }
 
     /// The peer at an address.
-    pub(crate) fn candidate(&mut self, address: SocketAddr) -> Option<&mut Candidate<T>> {
+    pub(crate) fn candidate(&mut self, address: SocketAddr) -> Option<&mut PendingPeer<T>> {
         self.candidate_in(self.find(address)?)
     }
 
@@ -178,7 +178,7 @@ impl<T> Admission<T> {
         now: Instant,
         address: SocketAddr,
         make: impl FnOnce() -> T,
-    ) -> Option<&mut Candidate<T>> {
+    ) -> Option<&mut PendingPeer<T>> {
         if !self.quota.take(now, Source::of(address), self.config.per_source_and_second_max) {
             self.stats.refused += 1;
             return None;
@@ -203,7 +203,7 @@ impl<T> Admission<T> {
         now: Instant,
         address: SocketAddr,
         make: impl FnOnce() -> T,
-    ) -> Option<&mut Candidate<T>> {
+    ) -> Option<&mut PendingPeer<T>> {
         if let Some(slot) = self.by_address.get(&address).copied() {
             let candidate = &mut self.slots.get_mut(slot as usize)?.as_mut()?.candidate;
             self.unproved -= usize::from(!candidate.is_proved);
@@ -223,7 +223,7 @@ impl<T> Admission<T> {
         address: SocketAddr,
         make: impl FnOnce() -> T,
         is_proved: bool,
-    ) -> Option<&mut Candidate<T>> {
+    ) -> Option<&mut PendingPeer<T>> {
         if self.by_age.len == 0 {
             self.next_sweep = now + SWEEP_EVERY;
         }
@@ -240,10 +240,10 @@ impl<T> Admission<T> {
         self.ages.push_back(&mut self.by_age, slot);
         self.shares.add(source, slot);
         self.unproved += usize::from(!is_proved);
-        let candidate = Candidate { value: make(), budget: Budget::default(), local: None, is_proved };
+        let candidate = PendingPeer { value: make(), budget: Budget::default(), local: None, is_proved };
         let place = self.slots.get_mut(slot as usize)?;
         let expires = now + self.config.lifetime;
-        Some(&mut place.insert(Slot { address, expires, candidate }).candidate)
+        Some(&mut place.insert(TableSlot { address, expires, candidate }).candidate)
     }
 
     /// Takes a peer out: its handshake is done, or has failed.
@@ -266,7 +266,7 @@ impl<T> Admission<T> {
     }
 
     /// Shows all who are in the table to `visit` if it is time for that.
-    pub(crate) fn sweep(&mut self, now: Instant, mut visit: impl FnMut(SocketAddr, &mut Candidate<T>)) {
+    pub(crate) fn sweep(&mut self, now: Instant, mut visit: impl FnMut(SocketAddr, &mut PendingPeer<T>)) {
         if now < self.next_sweep {
             return;
         }
@@ -284,7 +284,7 @@ impl<T> Admission<T> {
     }
 
     /// All have the same time, so who came first goes first.
-    fn oldest(&self) -> Option<&Slot<T>> {
+    fn oldest(&self) -> Option<&TableSlot<T>> {
         self.slot(self.by_age.first?)
     }
 
@@ -295,7 +295,7 @@ impl<T> Admission<T> {
         }
     }
 
-    fn slot(&self, slot: u32) -> Option<&Slot<T>> {
+    fn slot(&self, slot: u32) -> Option<&TableSlot<T>> {
         self.slots.get(slot as usize)?.as_ref()
     }
 }
@@ -323,16 +323,16 @@ impl Source {
 
 /// Hashes with a secret.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Salted(u64);
+pub(crate) struct SaltedHasher(u64);
 
-impl Salted {
+impl SaltedHasher {
     /// The salt must come from a secure source of randomness.
     pub(crate) const fn new(salt: u64) -> Self {
         Self(salt)
     }
 }
 
-impl BuildHasher for Salted {
+impl BuildHasher for SaltedHasher {
     type Hasher = DefaultHasher;
 
     fn build_hasher(&self) -> DefaultHasher {

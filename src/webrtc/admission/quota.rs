@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use super::{Salted, Source};
+use super::{SaltedHasher, Source};
 
 /// Counters. Sources share one by the hash of their address, which only this end can compute.
 const BUCKETS: usize = 4096;
@@ -11,22 +11,22 @@ const BUCKETS: usize = 4096;
 /// Counts by source.
 #[derive(Debug)]
 pub(crate) struct SourceQuota {
-    salted: Salted,
+    salted: SaltedHasher,
     start: Instant,
-    buckets: Box<[Bucket]>,
+    buckets: Box<[QuotaBucket]>,
 }
 
 /// The second that is counted, and the count.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
+struct QuotaBucket {
     second: u64,
     count: u32,
 }
 
 impl SourceQuota {
     /// A quota that nobody has used. Allocates all of its memory.
-    pub(crate) fn new(now: Instant, salted: Salted) -> Self {
-        Self { salted, start: now, buckets: vec![Bucket::default(); BUCKETS].into() }
+    pub(crate) fn new(now: Instant, salted: SaltedHasher) -> Self {
+        Self { salted, start: now, buckets: vec![QuotaBucket::default(); BUCKETS].into() }
     }
 
     /// Counts one more of `source`. Returns `false` if there were `max` in this second.
@@ -35,7 +35,7 @@ impl SourceQuota {
         let index = usize::try_from(self.salted.hash_one(source) % BUCKETS as u64).unwrap_or_default();
         let Some(bucket) = self.buckets.get_mut(index) else { return false };
         if bucket.second != second {
-            *bucket = Bucket { second, count: 0 };
+            *bucket = QuotaBucket { second, count: 0 };
         }
         bucket.count = bucket.count.saturating_add(1);
         bucket.count <= max
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn each_source_has_its_own_count_and_a_new_one_each_second() {
         let start = Instant::now();
-        let mut quota = SourceQuota::new(start, Salted::new(7));
+        let mut quota = SourceQuota::new(start, SaltedHasher::new(7));
         let source = |host: u8| Source::of(SocketAddr::from(([10, 0, 0, host], 1)));
         let taken = (0..100).filter(|_| quota.take(start, source(1), 30)).count();
         assert_eq!(taken, 30);

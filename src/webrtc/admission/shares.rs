@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use super::chain::{Chain, List};
-use super::{Salted, Source};
+use super::{SaltedHasher, Source};
 
 /// The peers of each source, oldest first.
 #[derive(Debug)]
 pub(super) struct Shares {
-    by_source: HashMap<Source, u32, Salted>,
+    by_source: HashMap<Source, u32, SaltedHasher>,
     /// By slot: a source and its peers.
     sources: Vec<Option<(Source, List)>>,
     free: Vec<u32>,
@@ -25,7 +25,7 @@ pub(super) struct Shares {
 
 impl Shares {
     /// For a table of `slots` peers, of which a source may have `per_source_max`.
-    pub(super) fn new(slots: u32, per_source_max: usize, salted: Salted) -> Self {
+    pub(super) fn new(slots: u32, per_source_max: usize, salted: SaltedHasher) -> Self {
         let size = slots as usize;
         Self {
             by_source: HashMap::with_capacity_and_hasher(2 * size, salted),

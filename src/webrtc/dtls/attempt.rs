@@ -7,12 +7,12 @@ use dimpl::ProtocolVersion;
 use sha2::{Digest, Sha256};
 
 use super::client_flight::ClientFlight;
-use super::gate::{Gate, Phase, Refusal};
-use super::hello::is_server_answer;
+use super::client_hello::is_server_answer;
 use super::record::{
     self, CHANGE_CIPHER_SPEC, CLIENT_HELLO, HANDSHAKE, HandshakeHeader, RECORD_HEADER_LEN, Record, Records,
 };
-use super::{ExpectedPeer, Parameters, Role, Version};
+use super::record_filter::{HandshakePhase, RecordFilter, RecordRefusal};
+use super::{DtlsParameters, ExpectedPeer, SetupRole, Version};
 
 /// Messages that fit together, but name nobody who was expected, wait so long for better ones.
 const UNEXPECTED_AFTER: Duration = Duration::from_secs(1);
@@ -43,10 +43,10 @@ impl Hello {
 
 /// One run of the handshake, and after it the association.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(super) struct HandshakeAttempt {
     pub(super) inner: dimpl::Dtls,
-    pub(super) gate: Gate,
-    role: Role,
+    pub(super) gate: RecordFilter,
+    role: SetupRole,
     /// Passive: the last hello that was taken in.
     hello: Option<Hello>,
     /// Active: true once a ServerHello was taken in.
@@ -68,18 +68,18 @@ pub(super) struct Attempt {
     pub(super) refused: Option<[u8; 32]>,
 }
 
-impl Attempt {
+impl HandshakeAttempt {
     /// `other_answers` are the randoms of the ServerHellos that have come so far.
     pub(super) fn new(
         now: Instant,
-        parameters: &Parameters,
-        role: Role,
+        parameters: &DtlsParameters,
+        role: SetupRole,
         asks_for_cookie: bool,
         other_answers: Vec<[u8; 32]>,
     ) -> Self {
         Self {
             inner: parameters.association(now, role, asks_for_cookie),
-            gate: Gate::default(),
+            gate: RecordFilter::default(),
             role,
             hello: None,
             is_answered: false,
@@ -102,11 +102,11 @@ impl Attempt {
     }
 
     /// How far a handshake is that has begun.
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> HandshakePhase {
         match (self.version(), self.role) {
-            (Some(version), role) => Phase::Handshaking(role, version),
-            (None, Role::Active) => Phase::AwaitsServerHello,
-            (None, Role::Passive) => Phase::AwaitsClientHello,
+            (Some(version), role) => HandshakePhase::Handshaking(role, version),
+            (None, SetupRole::Active) => HandshakePhase::AwaitsServerHello,
+            (None, SetupRole::Passive) => HandshakePhase::AwaitsClientHello,
         }
     }
 
@@ -130,7 +130,7 @@ impl Attempt {
 
     /// True if this is an answer to the hello of an active end, from whomever.
     pub(super) fn is_answered_by(&self, datagram: &[u8]) -> bool {
-        self.role == Role::Active && is_server_answer(datagram)
+        self.role == SetupRole::Active && is_server_answer(datagram)
     }
 
     /// Takes in a whole hello. `dimpl` gets it in one piece, whatever it came in.
@@ -149,10 +149,10 @@ impl Attempt {
     }
 
     /// Whether a datagram that is no ClientHello may be taken in.
-    pub(super) fn check(&mut self, datagram: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn check(&mut self, datagram: &[u8]) -> Result<(), RecordRefusal> {
         let is_for_another = |random| self.other_answers.contains(&random);
         if !self.is_answered && record::server_random(datagram).is_some_and(is_for_another) {
-            return Err(Refusal::Unexpected);
+            return Err(RecordRefusal::Unexpected);
         }
         let phase = self.phase();
         self.gate.check(phase, datagram)
@@ -163,7 +163,7 @@ impl Attempt {
         &mut self,
         now: Instant,
         datagram: &[u8],
-        parameters: &Parameters,
+        parameters: &DtlsParameters,
         expected: &ExpectedPeer,
     ) -> Result<(), dimpl::Error> {
         self.is_answered |= record::server_random(datagram).is_some();
@@ -172,10 +172,12 @@ impl Attempt {
         let mut records = Records::new(datagram);
         while let Some((record, bytes)) = records.next_with_bytes() {
             match self.phase() {
-                Phase::Handshaking(Role::Passive, Version::Dtls12) => {
+                HandshakePhase::Handshaking(SetupRole::Passive, Version::Dtls12) => {
                     self.take_from_client(now, record, bytes, parameters, expected)?;
                 }
-                Phase::Handshaking(Role::Active, Version::Dtls12) => self.take_from_server(record, bytes)?,
+                HandshakePhase::Handshaking(SetupRole::Active, Version::Dtls12) => {
+                    self.take_from_server(record, bytes)?
+                }
                 _ => self.inner.handle_packet(bytes)?,
             }
         }
@@ -187,7 +189,7 @@ impl Attempt {
         now: Instant,
         record: Record<'_>,
         bytes: &[u8],
-        parameters: &Parameters,
+        parameters: &DtlsParameters,
         expected: &ExpectedPeer,
     ) -> Result<(), dimpl::Error> {
         let Some(flight) = &mut self.flight else { return Ok(()) };

@@ -33,14 +33,14 @@ const PROTECTED_MAX: usize = 4;
 const KINDS: [u8; 3] = [CERTIFICATE, CLIENT_KEY_EXCHANGE, CERTIFICATE_VERIFY];
 
 #[derive(PartialEq, Eq, Debug)]
-struct Piece {
+struct FlightPiece {
     kind: u8,
     length: u32,
     offset: u32,
     bytes: Box<[u8]>,
 }
 
-impl Piece {
+impl FlightPiece {
     fn end(&self) -> u32 {
         self.offset + u32::try_from(self.bytes.len()).unwrap_or_default()
     }
@@ -55,7 +55,7 @@ pub(super) struct ClientFlight {
     hello_sequence: u16,
     /// The message of ours that is being put together, and its number.
     own: (u16, Vec<u8>),
-    pieces: VecDeque<Piece>,
+    pieces: VecDeque<FlightPiece>,
     held: usize,
     protected: Vec<Box<[u8]>>,
     verifications: u32,
@@ -124,7 +124,8 @@ impl ClientFlight {
         if !is_in_place || (fragment.is_empty() && header.length != 0) {
             return false;
         }
-        let piece = Piece { kind: header.kind, length: header.length, offset: header.offset, bytes: fragment.into() };
+        let piece =
+            FlightPiece { kind: header.kind, length: header.length, offset: header.offset, bytes: fragment.into() };
         let known = self.pieces.iter().position(|other| *other == piece);
         if let Some(known) = known {
             self.pieces.remove(known);

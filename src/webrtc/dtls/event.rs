@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Failure;
+use super::DtlsFailure;
 
 /// The negotiated version of DTLS.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,20 +33,20 @@ impl Version {
 
 /// What happened, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Event {
+pub(crate) enum DtlsEvent {
     /// The handshake is finished, and the peer has the certificate that was expected.
     Connected(Version),
-    /// An SCTP packet, decrypted. Only after [`Event::Connected`].
+    /// An SCTP packet, decrypted. Only after [`DtlsEvent::Connected`].
     Packet(Bytes),
     /// The peer has sent close_notify. The last event.
     PeerClosed,
     /// The association could not be, or could not go on. The last event.
-    Failed(Failure),
+    Failed(DtlsFailure),
 }
 
 /// Why a packet was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum SendError {
+pub(crate) enum SealError {
     /// The handshake is not finished.
     #[error("the DTLS handshake is not finished")]
     NotConnected,
@@ -60,7 +60,7 @@ pub(crate) enum SendError {
 
 /// Datagrams that came and brought nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Drops {
+pub(crate) struct DtlsDrops {
     /// Headers that do not add up, or a datagram that is too long.
     pub(crate) malformed: u64,
     /// In the clear where it would have to be authenticated.

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a DTLS association failed. It is over then, and has nothing more to say.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum DtlsFailure {
     /// The peer's certificate is not one of those that were announced (RFC 8122 §5, RFC 8842 §5.1).
     #[error("the peer's certificate has another fingerprint than it announced ({})", Hex(presented))]
     WrongCertificate {
@@ -36,7 +36,7 @@ pub(crate) enum Failure {
     Protocol(dimpl::Error),
 }
 
-impl Failure {
+impl DtlsFailure {
     pub(super) fn timed_out(plaintext_alert: Option<u8>) -> Self {
         Self::TimedOut { alert: plaintext_alert.map(Alert) }
     }

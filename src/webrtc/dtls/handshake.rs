@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::attempt::{Attempt, Hello};
-use super::gate::{Phase, Refusal};
+use super::attempt::{HandshakeAttempt, Hello};
 use super::parameters::HANDSHAKE_TIMEOUT;
-use super::{Dtls, Event, Failure, Role, Stage, hello, record};
+use super::record_filter::{HandshakePhase, RecordRefusal};
+use super::{Dtls, DtlsEvent, DtlsFailure, SetupRole, Stage, client_hello, record};
 
 /// Attempts that last at the same time: the first, and the two newest. The first is most often right, and a peer that has
 /// begun again may still finish the one before.
@@ -54,7 +54,7 @@ impl Dtls {
     }
 
     fn begin(&mut self, now: Instant) -> usize {
-        if self.role == Role::Passive || self.begun == 0 {
+        if self.role == SetupRole::Passive || self.begun == 0 {
             self.give_up_at = Some(now + HANDSHAKE_TIMEOUT);
         }
         if self.attempts.len() >= AT_ONCE_MAX {
@@ -63,23 +63,25 @@ impl Dtls {
         self.begun += 1;
         self.attempts.reserve_exact(1);
         let answers = self.answers.clone();
-        self.attempts.push(Attempt::new(now, &self.parameters, self.role, self.asks_for_cookie, answers));
+        self.attempts.push(HandshakeAttempt::new(now, &self.parameters, self.role, self.asks_for_cookie, answers));
         self.attempts.len() - 1
     }
 
     /// Takes in a datagram while the handshake lasts.
     pub(super) fn handle_handshake(&mut self, now: Instant, datagram: &[u8]) {
-        if self.role == Role::Passive && hello::is_client_hello(datagram) {
-            return match self.gate.check(Phase::AwaitsClientHello, datagram) {
+        if self.role == SetupRole::Passive && client_hello::is_client_hello(datagram) {
+            return match self.gate.check(HandshakePhase::AwaitsClientHello, datagram) {
                 Ok(()) => self.take_hello(now, datagram),
                 Err(refusal) => self.count(refusal),
             };
         }
-        if self.role == Role::Active {
+        if self.role == SetupRole::Active {
             self.remember_answer(datagram);
         }
         let mut refusal = match self.attempts.is_empty() {
-            true => Some(self.gate.check(Phase::AwaitsClientHello, datagram).err().unwrap_or(Refusal::Unexpected)),
+            true => Some(
+                self.gate.check(HandshakePhase::AwaitsClientHello, datagram).err().unwrap_or(RecordRefusal::Unexpected),
+            ),
             false => None,
         };
         let mut index = 0;
@@ -104,11 +106,11 @@ impl Dtls {
         }
     }
 
-    pub(super) fn count(&mut self, refusal: Refusal) {
+    pub(super) fn count(&mut self, refusal: RecordRefusal) {
         match refusal {
-            Refusal::Malformed => self.drops.malformed += 1,
-            Refusal::Unauthenticated => self.drops.unauthenticated += 1,
-            Refusal::Unexpected => self.drops.unexpected += 1,
+            RecordRefusal::Malformed => self.drops.malformed += 1,
+            RecordRefusal::Unauthenticated => self.drops.unauthenticated += 1,
+            RecordRefusal::Unexpected => self.drops.unexpected += 1,
         }
     }
 
@@ -130,20 +132,20 @@ impl Dtls {
     fn take_hello(&mut self, now: Instant, datagram: &[u8]) {
         let Some((sequence, body)) = self.hello.add(datagram) else { return };
         let hello = Hello::new(sequence, body).filter(|hello| !self.failed_hellos.contains(&hello.digest));
-        let Some(hello) = hello else { return self.count(Refusal::Unexpected) };
+        let Some(hello) = hello else { return self.count(RecordRefusal::Unexpected) };
         self.now = now;
         self.asks_for_cookie |= hello.datagram_len() < self.cookie_below;
         let index = match self.attempts.iter().position(|attempt| attempt.is_of(&hello)) {
             Some(index) => index,
             None if hello.sequence == 0 && self.begun < self.hellos_answered_max => self.begin(now),
-            None => return self.count(Refusal::Unexpected),
+            None => return self.count(RecordRefusal::Unexpected),
         };
         let Some(attempt) = self.attempts.get_mut(index) else { return };
         if attempt.has_taken(&hello) {
             return;
         }
         if !attempt.gate.takes_hello() {
-            return self.count(Refusal::Unexpected);
+            return self.count(RecordRefusal::Unexpected);
         }
         let result = attempt.take_hello(now, &hello);
         self.settle(index, datagram.len(), result);
@@ -188,27 +190,27 @@ impl Dtls {
     }
 
     fn on_attempt_failed(&mut self, index: usize, error: dimpl::Error) {
-        let is_passive = self.role == Role::Passive;
+        let is_passive = self.role == SetupRole::Passive;
         if matches!(error, dimpl::Error::CertificateError(_)) && is_passive {
             // The one error that leaves an alert for the peer.
             self.flights.clear();
             self.drain(index, 0);
-            self.events.push_back(Event::Failed(Failure::NoCertificate));
+            self.events.push_back(DtlsEvent::Failed(DtlsFailure::NoCertificate));
             return self.end();
         }
         let attempt = self.attempts.remove(index);
         self.failed_hellos.extend(attempt.hello_digest());
         let failure = match attempt.refused {
-            Some(presented) => Failure::WrongCertificate { presented },
-            None => Failure::from_error(error, self.plaintext_alert().or(attempt.gate.plaintext_alert)),
+            Some(presented) => DtlsFailure::WrongCertificate { presented },
+            None => DtlsFailure::from_error(error, self.plaintext_alert().or(attempt.gate.plaintext_alert)),
         };
         tracing::debug!(%failure, attempt = self.begun, "an attempt at a DTLS handshake has failed");
         // An alert that has come this far is the peer's.
         let is_last = self.attempts.is_empty() && !is_passive && self.begun >= HELLOS_SENT_MAX;
         match failure {
-            Failure::PeerAlert(_) => return self.fail(failure),
-            Failure::TimedOut { .. } if self.attempts.is_empty() => return self.fail(failure),
-            Failure::TimedOut { .. } => return,
+            DtlsFailure::PeerAlert(_) => return self.fail(failure),
+            DtlsFailure::TimedOut { .. } if self.attempts.is_empty() => return self.fail(failure),
+            DtlsFailure::TimedOut { .. } => return,
             failure if is_last => return self.fail(failure),
             failure => self.last_failure = Some(failure),
         }
@@ -223,9 +225,9 @@ impl Dtls {
     /// The handshake has taken too long.
     fn give_up(&mut self) {
         let refused = self.attempts.iter().find_map(|attempt| attempt.refused);
-        let refused = refused.map(|presented| Failure::WrongCertificate { presented });
+        let refused = refused.map(|presented| DtlsFailure::WrongCertificate { presented });
         let alert = self.plaintext_alert();
-        let failure = refused.or(self.last_failure.take()).unwrap_or_else(|| Failure::timed_out(alert));
+        let failure = refused.or(self.last_failure.take()).unwrap_or_else(|| DtlsFailure::timed_out(alert));
         self.fail(failure);
     }
 

@@ -3,13 +3,13 @@
 
 mod attempt;
 mod client_flight;
+mod client_hello;
 mod event;
 mod failure;
-mod gate;
 mod handshake;
-mod hello;
 mod parameters;
 mod record;
+mod record_filter;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -23,20 +23,20 @@ use bytes::Bytes;
 use dimpl::Output;
 use sha2::{Digest, Sha256};
 
-use self::attempt::Attempt;
-pub(crate) use self::event::{Drops, Event, SendError, Version};
-pub(crate) use self::failure::Failure;
-use self::gate::{Gate, Phase};
-use self::hello::HelloPieces;
-pub(crate) use self::hello::is_plausible_client_hello;
-pub(crate) use self::parameters::{Parameters, Versions};
+use self::attempt::HandshakeAttempt;
+use self::client_hello::ClientHelloReassembly;
+pub(crate) use self::client_hello::is_plausible_client_hello;
+pub(crate) use self::event::{DtlsDrops, DtlsEvent, SealError, Version};
+pub(crate) use self::failure::DtlsFailure;
+pub(crate) use self::parameters::{DtlsParameters, Versions};
+use self::record_filter::{HandshakePhase, RecordFilter};
 use super::CertificateHash;
 
 /// Bytes of a packet at most: what one record carries (RFC 8446 §5.1).
 const PACKET_LEN_MAX: usize = 1 << 14;
 
 /// What `dimpl` puts out at most during a handshake: a certificate that fills its receive queue.
-const HANDSHAKE_OUTPUT_LEN_MAX: usize = gate::QUEUE_MAX * gate::DATAGRAM_LEN_MAX;
+const HANDSHAKE_OUTPUT_LEN_MAX: usize = record_filter::QUEUE_MAX * record_filter::DATAGRAM_LEN_MAX;
 
 thread_local! {
     /// Room for that, one for all handshakes of a thread: to fill it with zeros for each datagram of a flood of hellos takes
@@ -56,7 +56,7 @@ const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which side begins (RFC 8842 §5: `a=setup`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
+pub(crate) enum SetupRole {
     /// Waits for the peer's ClientHello.
     Passive,
     /// Sends a ClientHello.
@@ -101,15 +101,15 @@ enum Stage {
 /// argument.
 #[derive(Debug)]
 pub(crate) struct Dtls {
-    parameters: Arc<Parameters>,
+    parameters: Arc<DtlsParameters>,
     asks_for_cookie: bool,
     /// A ClientHello of fewer bytes is asked for a cookie in any case.
     cookie_below: usize,
     is_address_proved: bool,
-    role: Role,
+    role: SetupRole,
     /// One for the peer's hello as a rule, and the only one once it is connected. More if somebody has forged a hello, or an
     /// answer to one.
-    attempts: Vec<Attempt>,
+    attempts: Vec<HandshakeAttempt>,
     /// Attempts so far.
     begun: u32,
     hellos_answered_max: u32,
@@ -117,25 +117,25 @@ pub(crate) struct Dtls {
     answers: Vec<[u8; 32]>,
     /// SHA-256 of hellos that led nowhere.
     failed_hellos: Vec<[u8; 32]>,
-    last_failure: Option<Failure>,
+    last_failure: Option<DtlsFailure>,
     /// When an active end begins another attempt.
     retry_at: Option<Instant>,
     give_up_at: Option<Instant>,
-    hello: HelloPieces,
+    hello: ClientHelloReassembly,
     stage: Stage,
     expected: ExpectedPeer,
     /// For hellos, and once connected. Attempts have their own.
-    gate: Gate,
+    gate: RecordFilter,
     /// Records sent whose nonces were drawn.
     random_nonces: u64,
     /// Datagrams of the peer after the handshake that were answered.
     key_changes: u32,
-    events: VecDeque<Event>,
+    events: VecDeque<DtlsEvent>,
     /// Datagrams of the handshake and of the end.
     flights: VecDeque<Vec<u8>>,
     /// When the last input came.
     now: Instant,
-    drops: Drops,
+    drops: DtlsDrops,
 }
 
 impl Dtls {
@@ -145,8 +145,8 @@ impl Dtls {
     /// anything else: one more round trip (RFC 6347 §4.2.1, RFC 9147 §5.1).
     pub(crate) fn new(
         now: Instant,
-        parameters: Arc<Parameters>,
-        role: Role,
+        parameters: Arc<DtlsParameters>,
+        role: SetupRole,
         expected: ExpectedPeer,
         asks_for_cookie: bool,
     ) -> Self {
@@ -164,18 +164,18 @@ impl Dtls {
             last_failure: None,
             retry_at: None,
             give_up_at: None,
-            hello: HelloPieces::default(),
+            hello: ClientHelloReassembly::default(),
             stage: Stage::Handshaking,
             expected,
-            gate: Gate::default(),
+            gate: RecordFilter::default(),
             random_nonces: 0,
             key_changes: 0,
             events: VecDeque::new(),
             flights: VecDeque::new(),
             now,
-            drops: Drops::default(),
+            drops: DtlsDrops::default(),
         };
-        if role == Role::Active {
+        if role == SetupRole::Active {
             dtls.begin_actively(now);
         }
         dtls
@@ -207,7 +207,7 @@ impl Dtls {
     }
 
     /// Datagrams that brought nothing, by reason.
-    pub(crate) fn drops(&self) -> Drops {
+    pub(crate) fn drops(&self) -> DtlsDrops {
         self.drops
     }
 
@@ -217,21 +217,23 @@ impl Dtls {
     ///
     /// # Errors
     ///
-    /// See [`SendError`]. Nothing was appended then, and nothing is kept.
-    pub(crate) fn send(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
+    /// See [`SealError`]. Nothing was appended then, and nothing is kept.
+    pub(crate) fn send(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         let version = match self.stage {
             Stage::Connected(version) => version,
-            Stage::Handshaking => return Err(SendError::NotConnected),
-            Stage::Over => return Err(SendError::Closed),
+            Stage::Handshaking => return Err(SealError::NotConnected),
+            Stage::Over => return Err(SealError::Closed),
         };
         if packet.len() > PACKET_LEN_MAX {
-            return Err(SendError::TooLong(packet.len()));
+            return Err(SealError::TooLong(packet.len()));
         }
         // The queue inside is empty here, since everything is taken out of it at once: nothing is lost to a full one.
-        let Some(Attempt { inner, .. }) = self.attempts.first_mut() else { return Err(SendError::NotConnected) };
+        let Some(HandshakeAttempt { inner, .. }) = self.attempts.first_mut() else {
+            return Err(SealError::NotConnected);
+        };
         if let Err(error) = inner.send_application_data(packet) {
             self.fail_with(error);
-            return Err(SendError::Closed);
+            return Err(SealError::Closed);
         }
         let start = out.len();
         out.resize(start + packet.len() + version.overhead(), 0);
@@ -248,7 +250,7 @@ impl Dtls {
         }
         self.drain(0, 0);
         if self.random_nonces >= self.parameters.limits.random_nonces_max {
-            self.end_with(Failure::RecordsExhausted);
+            self.end_with(DtlsFailure::RecordsExhausted);
         }
         Ok(())
     }
@@ -296,7 +298,7 @@ impl Dtls {
     // Outputs
 
     /// What happened, in order.
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+    pub(crate) fn poll_event(&mut self) -> Option<DtlsEvent> {
         self.events.pop_front()
     }
 
@@ -312,17 +314,17 @@ impl Dtls {
 
     /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let attempts = self.attempts.iter().filter_map(Attempt::poll_timeout);
+        let attempts = self.attempts.iter().filter_map(HandshakeAttempt::poll_timeout);
         attempts.chain(self.retry_at).chain(self.give_up_at).min().filter(|_| self.stage != Stage::Over)
     }
 
     /// Takes in a datagram when the handshake is done.
     fn handle_protected(&mut self, now: Instant, datagram: &[u8]) {
-        if let Err(refusal) = self.gate.check(Phase::Connected, datagram) {
+        if let Err(refusal) = self.gate.check(HandshakePhase::Connected, datagram) {
             return self.count(refusal);
         }
         self.now = now;
-        if self.role == Role::Passive && hello::is_client_hello(datagram) {
+        if self.role == SetupRole::Passive && client_hello::is_client_hello(datagram) {
             if let Some((sequence, body)) = self.hello.add(datagram) {
                 let message = record::handshake_message(record::CLIENT_HELLO, sequence, &body);
                 self.take_in(now, &record::plaintext_record(&message));
@@ -334,7 +336,7 @@ impl Dtls {
         if self.flights.len() > flights {
             self.key_changes += 1;
             if self.key_changes > self.parameters.limits.key_changes_max {
-                self.end_with(Failure::KeyChanges);
+                self.end_with(DtlsFailure::KeyChanges);
             }
         } else if self.events.len() == events {
             self.drops.ineffective += 1;
@@ -342,7 +344,8 @@ impl Dtls {
     }
 
     fn take_in(&mut self, now: Instant, datagram: &[u8]) {
-        let Some(Attempt { inner, .. }) = self.attempts.first_mut().filter(|_| self.stage != Stage::Over) else {
+        let Some(HandshakeAttempt { inner, .. }) = self.attempts.first_mut().filter(|_| self.stage != Stage::Over)
+        else {
             return;
         };
         match inner.handle_timeout(now).and_then(|()| inner.handle_packet(datagram)) {
@@ -399,21 +402,21 @@ impl Dtls {
                         return self.refuse(presented);
                     }
                     if !is_known {
-                        return self.fail(Failure::NoCertificate);
+                        return self.fail(DtlsFailure::NoCertificate);
                     }
                     self.stage = Stage::Connected(version);
                     self.is_address_proved = true;
-                    self.events.push_back(Event::Connected(version));
+                    self.events.push_back(DtlsEvent::Connected(version));
                 }
                 Output::ApplicationData(packet) => {
                     let len = packet.len();
                     if len != 0 && matches!(self.stage, Stage::Connected(_)) {
                         buffer.truncate(len);
-                        self.events.push_back(Event::Packet(into_packet(mem::take(buffer))));
+                        self.events.push_back(DtlsEvent::Packet(into_packet(mem::take(buffer))));
                     }
                 }
                 Output::CloseNotify => {
-                    self.events.push_back(Event::PeerClosed);
+                    self.events.push_back(DtlsEvent::PeerClosed);
                     return self.close();
                 }
                 Output::Timeout(at) => {
@@ -428,9 +431,9 @@ impl Dtls {
     }
 
     /// Ends a connected association for a reason that the peer cannot know: it is told that this is the end.
-    fn end_with(&mut self, failure: Failure) {
+    fn end_with(&mut self, failure: DtlsFailure) {
         if self.stage != Stage::Over {
-            self.events.push_back(Event::Failed(failure));
+            self.events.push_back(DtlsEvent::Failed(failure));
             self.close();
         }
     }
@@ -438,7 +441,7 @@ impl Dtls {
     /// The peer has the wrong certificate. The handshake has gone on to its end only so that this can be said in a way that
     /// the peer believes; nothing is taken from it.
     fn refuse(&mut self, presented: [u8; 32]) {
-        self.events.push_back(Event::Failed(Failure::WrongCertificate { presented }));
+        self.events.push_back(DtlsEvent::Failed(DtlsFailure::WrongCertificate { presented }));
         if self.attempts.first_mut().is_some_and(|attempt| attempt.inner.close().is_ok()) {
             self.drain(0, 0);
         }
@@ -447,12 +450,12 @@ impl Dtls {
 
     fn fail_with(&mut self, error: dimpl::Error) {
         let alert = self.plaintext_alert();
-        self.fail(Failure::from_error(error, alert));
+        self.fail(DtlsFailure::from_error(error, alert));
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: DtlsFailure) {
         self.flights.clear();
-        self.events.push_back(Event::Failed(failure));
+        self.events.push_back(DtlsEvent::Failed(failure));
         self.end();
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dimpl::crypto::SignatureVerifier;
 use dimpl::{Config, ConfigBuilder, DtlsCertificate};
 
-use super::{Role, gate};
+use super::{SetupRole, record_filter};
 
 /// Bytes of a handshake datagram at most. The least that every path is expected to carry (RFC 8831 §5, RFC 8085 §3.2).
 const HANDSHAKE_DATAGRAM_LEN_MAX: usize = 1200;
@@ -41,7 +41,7 @@ pub(crate) enum Versions {
 
 /// The certificate and the settings of an endpoint's DTLS associations. Made once, lent to each.
 #[derive(Clone, Debug)]
-pub(crate) struct Parameters {
+pub(crate) struct DtlsParameters {
     certificate: DtlsCertificate,
     versions: Versions,
     plain: Arc<Config>,
@@ -66,7 +66,7 @@ impl Limits {
     const DEFAULT: Self = Self { random_nonces_max: 1 << 28, key_changes_max: 4096 };
 }
 
-impl Parameters {
+impl DtlsParameters {
     /// `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384. `datagram_len_max` is what
     /// the path carries.
     ///
@@ -110,7 +110,7 @@ impl Parameters {
     }
 
     /// An association of `dimpl`, in its role.
-    pub(super) fn association(&self, now: Instant, role: Role, asks_for_cookie: bool) -> dimpl::Dtls {
+    pub(super) fn association(&self, now: Instant, role: SetupRole, asks_for_cookie: bool) -> dimpl::Dtls {
         let config = if asks_for_cookie { self.with_cookie.clone() } else { self.plain.clone() };
         let certificate = self.certificate.clone();
         let mut association = match self.versions {
@@ -118,7 +118,7 @@ impl Parameters {
             Versions::Only12 => dimpl::Dtls::new_12(config, certificate, now),
             Versions::Only13 => dimpl::Dtls::new_13(config, certificate, now),
         };
-        association.set_active(role == Role::Active);
+        association.set_active(role == SetupRole::Active);
         association
     }
 }
@@ -126,7 +126,7 @@ impl Parameters {
 fn builder() -> ConfigBuilder {
     Config::builder()
         .mtu(HANDSHAKE_DATAGRAM_LEN_MAX)
-        .max_queue_rx(gate::QUEUE_MAX)
+        .max_queue_rx(record_filter::QUEUE_MAX)
         .max_queue_tx(TRANSMIT_QUEUE_MAX)
         .flight_start_rto(RETRANSMIT_AFTER)
         .flight_retries(RETRANSMISSIONS_MAX)

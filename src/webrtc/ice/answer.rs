@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::webrtc::stun::{Class, Key, Message, Writer};
+use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter};
 
 /// Why a check failed. Each is answered with its number, in at most 1.5 times the request's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-pub(crate) enum Refusal {
+pub(crate) enum CheckRefusal {
     /// No USERNAME or no MESSAGE-INTEGRITY.
     #[error("no user name or no integrity")]
     BadRequest,
@@ -27,7 +27,7 @@ pub(crate) enum Refusal {
     NoRoom,
 }
 
-impl Refusal {
+impl CheckRefusal {
     /// The number in ERROR-CODE (RFC 8489 §14.8, RFC 8445 §16.2).
     pub(crate) const fn code(self) -> u16 {
         match self {
@@ -52,41 +52,41 @@ impl Refusal {
 ///
 /// A request without PRIORITY or without a role is accepted: checks of consent need neither, and a lite agent uses
 /// neither.
-pub(crate) fn check(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
+pub(crate) fn check(request: &StunMessage<'_>, key: &Key) -> Result<(), CheckRefusal> {
     authenticate(request, key)?;
-    if request.controlled.is_some() { Err(Refusal::RoleConflict) } else { Ok(()) }
+    if request.controlled.is_some() { Err(CheckRefusal::RoleConflict) } else { Ok(()) }
 }
 
 /// As [`check`], where the key's owner is the controlling agent.
-pub(super) fn check_as_controlling(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
+pub(super) fn check_as_controlling(request: &StunMessage<'_>, key: &Key) -> Result<(), CheckRefusal> {
     authenticate(request, key)?;
-    if request.controlling.is_some() { Err(Refusal::RoleConflict) } else { Ok(()) }
+    if request.controlling.is_some() { Err(CheckRefusal::RoleConflict) } else { Ok(()) }
 }
 
 /// The part that does not depend on the role.
-fn authenticate(request: &Message<'_>, key: &Key) -> Result<(), Refusal> {
+fn authenticate(request: &StunMessage<'_>, key: &Key) -> Result<(), CheckRefusal> {
     if request.username.is_none() || !request.has_integrity() {
-        return Err(Refusal::BadRequest);
+        return Err(CheckRefusal::BadRequest);
     }
     if !key.has_signed(request) {
-        return Err(Refusal::Unauthenticated);
+        return Err(CheckRefusal::Unauthenticated);
     }
     if !request.unknown_attributes().is_empty() {
-        return Err(Refusal::UnknownAttributes);
+        return Err(CheckRefusal::UnknownAttributes);
     }
     Ok(())
 }
 
 /// Appends the success response: where the request came from.
-pub(crate) fn accept(request: &Message<'_>, source: SocketAddr, key: &Key, out: &mut Vec<u8>) {
-    Writer::new(out, Class::Success, request.transaction_id).xor_mapped_address(source).finish(Some(key));
+pub(crate) fn accept(request: &StunMessage<'_>, source: SocketAddr, key: &Key, out: &mut Vec<u8>) {
+    StunWriter::new(out, Class::Success, request.transaction_id).xor_mapped_address(source).finish(Some(key));
 }
 
 /// Appends the error response. `key` is the one that the request was checked with, if there was one; only what it has
 /// authenticated is signed (RFC 8489 §9.1.3).
-pub(crate) fn refuse(request: &Message<'_>, refusal: Refusal, key: Option<&Key>, out: &mut Vec<u8>) {
-    let mut response = Writer::new(out, Class::Error, request.transaction_id).error_code(refusal.code());
-    if refusal == Refusal::UnknownAttributes {
+pub(crate) fn refuse(request: &StunMessage<'_>, refusal: CheckRefusal, key: Option<&Key>, out: &mut Vec<u8>) {
+    let mut response = StunWriter::new(out, Class::Error, request.transaction_id).error_code(refusal.code());
+    if refusal == CheckRefusal::UnknownAttributes {
         response = response.unknown_attributes(request.unknown_attributes());
     }
     response.finish(key.filter(|_| refusal.is_authenticated()));
@@ -107,8 +107,8 @@ mod tests {
     }
 
     /// What `check` says about a request, and the answer to it.
-    fn answer(request: &[u8], is_v6: bool) -> (Result<(), Refusal>, Vec<u8>) {
-        let message = Message::parse(request).expect("a message");
+    fn answer(request: &[u8], is_v6: bool) -> (Result<(), CheckRefusal>, Vec<u8>) {
+        let message = StunMessage::parse(request).expect("a message");
         let (key, mut out) = (Key::new(PWD), Vec::new());
         let verdict = check(&message, &key);
         match verdict {
@@ -118,8 +118,8 @@ mod tests {
         (verdict, out)
     }
 
-    fn request<'b>(out: &'b mut Vec<u8>) -> Writer<'b> {
-        Writer::new(out, Class::Request, TransactionId([3; 12]))
+    fn request<'b>(out: &'b mut Vec<u8>) -> StunWriter<'b> {
+        StunWriter::new(out, Class::Request, TransactionId([3; 12]))
     }
 
     const NAME: Username<'_> = Username { to: "abcd", from: "efgh" };
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn each_kind_of_request_gets_its_number_and_only_what_is_authenticated_is_signed() {
         let mut requests: Vec<(Vec<u8>, Option<u16>)> = Vec::new();
-        let mut add = |code, write: &dyn Fn(Writer<'_>)| {
+        let mut add = |code, write: &dyn Fn(StunWriter<'_>)| {
             let mut datagram = Vec::new();
             write(request(&mut datagram));
             requests.push((datagram, code));
@@ -141,8 +141,8 @@ mod tests {
         add(None, &|writer| writer.username(NAME).priority(1).controlling(1).use_candidate().finish(Some(&ours)));
         for (datagram, code) in requests {
             let (verdict, answer) = answer(&datagram, false);
-            assert_eq!(verdict.err().map(Refusal::code), code);
-            let response = Message::parse(&answer).expect("a response");
+            assert_eq!(verdict.err().map(CheckRefusal::code), code);
+            let response = StunMessage::parse(&answer).expect("a response");
             assert_eq!((response.error_code, response.transaction_id), (code, TransactionId([3; 12])));
             assert_eq!(response.has_integrity(), code.is_none());
         }
@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn a_peer_that_claims_to_be_controlled_is_told_about_the_conflict() {
         let (verdict, answer) = answer(&with_attribute(&[0x80, 0x29, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1]), false);
-        assert_eq!(verdict, Err(Refusal::RoleConflict));
-        let response = Message::parse(&answer).expect("a response");
+        assert_eq!(verdict, Err(CheckRefusal::RoleConflict));
+        let response = StunMessage::parse(&answer).expect("a response");
         assert_eq!(response.error_code, Some(487));
         assert!(Key::new(PWD).has_signed(&response));
     }
@@ -182,8 +182,8 @@ mod tests {
     fn an_attribute_that_must_be_understood_and_is_not_is_named_and_an_optional_one_is_no_matter() {
         assert_eq!(answer(&with_attribute(&[0xC0, 0x57, 0, 4, 0, 1, 0, 50]), false).0, Ok(()));
         let (verdict, answer) = answer(&with_attribute(&[0x7F, 0x01, 0, 0]), false);
-        assert_eq!(verdict, Err(Refusal::UnknownAttributes));
-        let response = Message::parse(&answer).expect("a response");
+        assert_eq!(verdict, Err(CheckRefusal::UnknownAttributes));
+        let response = StunMessage::parse(&answer).expect("a response");
         assert_eq!(response.error_code, Some(420));
         assert!(Key::new(PWD).has_signed(&response));
         assert!(answer.windows(8).any(|bytes| bytes == [0, 0x0A, 0, 2, 0x7F, 0x01, 0, 0]));

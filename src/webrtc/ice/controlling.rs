@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::{Credentials, Refusal, answer};
-use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
+use super::{CheckRefusal, Credentials, answer};
+use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
 
 /// How many addresses of the peer are tried. More than that is no machine's list of interfaces.
 pub(crate) const ADDRESSES_MAX: usize = 8;
@@ -60,16 +60,16 @@ pub(crate) struct ControllingAgent {
     rng: StdRng,
     /// How long an answer counts.
     consent: Duration,
-    phase: Phase,
+    phase: IcePhase,
     /// A response came that the password has not signed (RFC 8489 §9.1.4).
     is_integrity_violated: bool,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum IcePhase {
     Checking(Vec<Pair>),
     Selected(Consent),
-    Failed(Failure),
+    Failed(IceFailure),
 }
 
 /// An address that has not answered yet.
@@ -107,7 +107,7 @@ struct Consent {
 
 /// What an accepted response means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Answered {
+pub(crate) enum CheckOutcome {
     /// The first one: this address works, and DTLS may begin (RFC 8445 §12.1).
     Selected(SocketAddr),
     /// The peer goes on consenting.
@@ -118,7 +118,7 @@ pub(crate) enum Answered {
 
 /// Why a response was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-pub(crate) enum Ignored {
+pub(crate) enum ResponseError {
     #[error("no response")]
     NotAResponse,
     #[error("response to nothing")]
@@ -133,7 +133,7 @@ pub(crate) enum Ignored {
 
 /// Why there is nobody to send to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum IceFailure {
     #[error("no answer from any of its addresses: check that the service runs and that UDP reaches its port")]
     NoAnswer,
     #[error(
@@ -173,24 +173,24 @@ impl ControllingAgent {
         }
         let tiebreaker = rng.next_u64();
         let key = Key::new(remote.pwd());
-        let phase = Phase::Checking(pairs);
+        let phase = IcePhase::Checking(pairs);
         Self { local, remote, key, tiebreaker, rng, consent, phase, is_integrity_violated: false }
     }
 
     /// The address that answered first, if one has.
     pub(crate) fn selected(&self) -> Option<SocketAddr> {
         match &self.phase {
-            Phase::Selected(consent) => Some(consent.address),
-            Phase::Checking(_) | Phase::Failed(_) => None,
+            IcePhase::Selected(consent) => Some(consent.address),
+            IcePhase::Checking(_) | IcePhase::Failed(_) => None,
         }
     }
 
     /// True if this end has asked this address and would take an answer from there.
     pub(crate) fn asks(&self, address: SocketAddr) -> bool {
         match &self.phase {
-            Phase::Checking(pairs) => pairs.iter().any(|pair| pair.address == address),
-            Phase::Selected(consent) => consent.address == address,
-            Phase::Failed(_) => false,
+            IcePhase::Checking(pairs) => pairs.iter().any(|pair| pair.address == address),
+            IcePhase::Selected(consent) => consent.address == address,
+            IcePhase::Failed(_) => false,
         }
     }
 
@@ -199,31 +199,31 @@ impl ControllingAgent {
         &mut self,
         now: Instant,
         source: SocketAddr,
-        response: &Message<'_>,
-    ) -> Result<Answered, Ignored> {
+        response: &StunMessage<'_>,
+    ) -> Result<CheckOutcome, ResponseError> {
         let error_code = match response.class {
             Class::Success => None,
-            Class::Error => Some(response.error_code.ok_or(Ignored::Malformed)?),
-            Class::Request | Class::Indication => return Err(Ignored::NotAResponse),
+            Class::Error => Some(response.error_code.ok_or(ResponseError::Malformed)?),
+            Class::Request | Class::Indication => return Err(ResponseError::NotAResponse),
         };
-        let asked = self.asked(response.transaction_id).ok_or(Ignored::UnknownTransaction)?;
+        let asked = self.asked(response.transaction_id).ok_or(ResponseError::UnknownTransaction)?;
         // RFC 8445 §7.2.5.2.1: an answer from elsewhere shows that the way back is another one.
         if asked != source {
-            return Err(Ignored::WrongSource);
+            return Err(ResponseError::WrongSource);
         }
         // Some refusals cannot be signed (RFC 8489 §9.1.3). Whoever sends one has seen the transaction id.
         let is_signed = self.key.has_signed(response);
         let may_be_unsigned = matches!(error_code, Some(400 | 401)) && !response.has_integrity();
         if !is_signed && !may_be_unsigned {
             self.is_integrity_violated = true;
-            return Err(Ignored::Integrity);
+            return Err(ResponseError::Integrity);
         }
         if let Some(code) = error_code {
             self.refused(now, source, code, response.transaction_id);
-            return Ok(Answered::Refused(code));
+            return Ok(CheckOutcome::Refused(code));
         }
         if response.xor_mapped_address.is_none() || !response.unknown_attributes().is_empty() {
-            return Err(Ignored::Malformed);
+            return Err(ResponseError::Malformed);
         }
         Ok(self.answered(now, source, response.transaction_id))
     }
@@ -231,7 +231,7 @@ impl ControllingAgent {
     /// The secure handshake is done. A peer without signalling learns from the next check what ours are called, and only then
     /// follows us to another address; so it comes at once.
     pub(crate) fn on_connected(&mut self, now: Instant) {
-        if let Phase::Selected(consent) = &mut self.phase {
+        if let IcePhase::Selected(consent) = &mut self.phase {
             (consent.next_check, consent.is_urgent) = (now, true);
             consent.is_secure = true;
         }
@@ -246,7 +246,7 @@ impl ControllingAgent {
 
     /// Checks the nominated address now, and repeats the check until it is answered.
     pub(crate) fn check_at_once(&mut self, now: Instant) {
-        if let Phase::Selected(consent) = &mut self.phase {
+        if let IcePhase::Selected(consent) = &mut self.phase {
             consent.outstanding.clear();
             consent.is_nominated = false;
             consent.rto = RTO_INITIAL;
@@ -263,13 +263,14 @@ impl ControllingAgent {
     pub(crate) fn handle_request(
         &self,
         source: SocketAddr,
-        request: &Message<'_>,
+        request: &StunMessage<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), CheckRefusal> {
         let is_for_us = request.ice_username().is_some_and(|name| name.to == self.local.ufrag());
         let key = Key::new(self.local.pwd());
         let verdict = answer::check_as_controlling(request, &key);
-        let verdict = if is_for_us && self.asks(source) { verdict } else { verdict.and(Err(Refusal::Unauthenticated)) };
+        let verdict =
+            if is_for_us && self.asks(source) { verdict } else { verdict.and(Err(CheckRefusal::Unauthenticated)) };
         match verdict {
             Ok(()) => answer::accept(request, source, &key, out),
             Err(refusal) => answer::refuse(request, refusal, Some(&key), out),
@@ -280,30 +281,30 @@ impl ControllingAgent {
     /// When the next check is due, or the answer to the last one overdue; `None` after a failure.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Checking(pairs) => pairs.iter().filter(|pair| pair.refused.is_none()).map(|pair| pair.due).min(),
-            Phase::Selected(consent) => Some(consent.next_check.min(consent.expires)),
-            Phase::Failed(_) => None,
+            IcePhase::Checking(pairs) => pairs.iter().filter(|pair| pair.refused.is_none()).map(|pair| pair.due).min(),
+            IcePhase::Selected(consent) => Some(consent.next_check.min(consent.expires)),
+            IcePhase::Failed(_) => None,
         }
     }
 
     /// Says whether it failed. Nothing may be sent from then on, and these credentials are dead (RFC 7675 §5.1).
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Failure> {
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), IceFailure> {
         let failure = match &self.phase {
-            Phase::Checking(pairs) if pairs.iter().all(|pair| pair.is_over(now)) => {
+            IcePhase::Checking(pairs) if pairs.iter().all(|pair| pair.is_over(now)) => {
                 let refused = pairs.iter().find_map(|pair| pair.refused).map(|code| match code {
-                    _ if code == Refusal::NoRoom.code() => Failure::NoRoom,
-                    code => Failure::Refused(code),
+                    _ if code == CheckRefusal::NoRoom.code() => IceFailure::NoRoom,
+                    code => IceFailure::Refused(code),
                 });
-                let unsigned = self.is_integrity_violated.then_some(Failure::Integrity);
-                Some(refused.or(unsigned).unwrap_or(Failure::NoAnswer))
+                let unsigned = self.is_integrity_violated.then_some(IceFailure::Integrity);
+                Some(refused.or(unsigned).unwrap_or(IceFailure::NoAnswer))
             }
-            Phase::Selected(consent) if consent.revocations >= REVOCATIONS_MAX => Some(Failure::ConsentRevoked),
-            Phase::Selected(consent) if now >= consent.expires => Some(Failure::ConsentExpired),
-            Phase::Checking(_) | Phase::Selected(_) => None,
-            Phase::Failed(failure) => return Err(*failure),
+            IcePhase::Selected(consent) if consent.revocations >= REVOCATIONS_MAX => Some(IceFailure::ConsentRevoked),
+            IcePhase::Selected(consent) if now >= consent.expires => Some(IceFailure::ConsentExpired),
+            IcePhase::Checking(_) | IcePhase::Selected(_) => None,
+            IcePhase::Failed(failure) => return Err(*failure),
         };
         failure.map_or(Ok(()), |failure| {
-            self.phase = Phase::Failed(failure);
+            self.phase = IcePhase::Failed(failure);
             Err(failure)
         })
     }
@@ -311,17 +312,17 @@ impl ControllingAgent {
     /// Appends the next check that is due to `out` and says where it goes.
     pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<SocketAddr> {
         let (address, transaction_id, nominate) = match &mut self.phase {
-            Phase::Checking(pairs) => {
+            IcePhase::Checking(pairs) => {
                 let pair = pairs.iter_mut().find(|pair| pair.is_due(now))?;
                 (pair.address, pair.on_transmit(now), false)
             }
-            Phase::Selected(consent) if consent.next_check <= now && now < consent.expires => {
+            IcePhase::Selected(consent) if consent.next_check <= now && now < consent.expires => {
                 (consent.address, consent.on_transmit(now, &mut self.rng), true)
             }
-            Phase::Selected(_) | Phase::Failed(_) => return None,
+            IcePhase::Selected(_) | IcePhase::Failed(_) => return None,
         };
         let username = Username { to: self.remote.ufrag(), from: self.local.ufrag() };
-        let mut check = Writer::new(out, Class::Request, transaction_id).username(username).priority(PRIORITY);
+        let mut check = StunWriter::new(out, Class::Request, transaction_id).username(username).priority(PRIORITY);
         // In each check of consent too: should a NAT give us another port, the peer follows at the next one.
         if nominate {
             check = check.use_candidate();
@@ -333,20 +334,20 @@ impl ControllingAgent {
     /// Which address a transaction was begun with.
     fn asked(&self, id: TransactionId) -> Option<SocketAddr> {
         match &self.phase {
-            Phase::Checking(pairs) => {
+            IcePhase::Checking(pairs) => {
                 pairs.iter().find(|pair| pair.transmissions > 0 && pair.transaction_id == id).map(|pair| pair.address)
             }
-            Phase::Selected(consent) => consent.outstanding.contains(&id).then_some(consent.address),
-            Phase::Failed(_) => None,
+            IcePhase::Selected(consent) => consent.outstanding.contains(&id).then_some(consent.address),
+            IcePhase::Failed(_) => None,
         }
     }
 
-    fn answered(&mut self, now: Instant, source: SocketAddr, id: TransactionId) -> Answered {
-        if let Phase::Selected(consent) = &mut self.phase {
+    fn answered(&mut self, now: Instant, source: SocketAddr, id: TransactionId) -> CheckOutcome {
+        if let IcePhase::Selected(consent) = &mut self.phase {
             consent.on_answer(now, id, &mut self.rng);
-            return Answered::Consent;
+            return CheckOutcome::Consent;
         }
-        self.phase = Phase::Selected(Consent {
+        self.phase = IcePhase::Selected(Consent {
             address: source,
             timeout: self.consent,
             is_nominated: false,
@@ -358,20 +359,20 @@ impl ControllingAgent {
             is_urgent: false,
             expires: now + self.consent,
         });
-        Answered::Selected(source)
+        CheckOutcome::Selected(source)
     }
 
     /// A refusal ends a check (RFC 8489 §6.3.4), but not a consent, which the next check may renew.
     fn refused(&mut self, now: Instant, source: SocketAddr, code: u16, id: TransactionId) {
         match &mut self.phase {
-            Phase::Checking(pairs) => {
+            IcePhase::Checking(pairs) => {
                 for pair in pairs.iter_mut().filter(|pair| pair.address == source) {
                     pair.refused = Some(code);
                     pair.due = now;
                 }
             }
-            Phase::Selected(consent) => consent.on_refusal(now, id, code),
-            Phase::Failed(_) => {}
+            IcePhase::Selected(consent) => consent.on_refusal(now, id, code),
+            IcePhase::Failed(_) => {}
         }
     }
 }
@@ -434,7 +435,7 @@ impl Consent {
     /// The check was refused. Only one number says that the peer wants nothing more; whether it means it, is asked soon.
     fn on_refusal(&mut self, now: Instant, id: TransactionId, code: u16) {
         self.outstanding.retain(|outstanding| *outstanding != id);
-        if code == Refusal::Forbidden.code() {
+        if code == CheckRefusal::Forbidden.code() {
             self.revocations += 1;
             self.next_check = if self.revocations >= REVOCATIONS_MAX { now } else { now + RTO_INITIAL };
         }

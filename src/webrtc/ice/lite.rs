@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::Credentials;
-use super::answer::{self, Refusal};
-use crate::webrtc::stun::{Key, Message};
+use super::answer::{self, CheckRefusal};
+use crate::webrtc::stun::{Key, StunMessage};
 
 /// How many addresses of a peer are remembered, the least recently checked goes first. A browser checks from one
 /// address for each interface and family that it has; a NAT that gives out new ports adds to them slowly.
@@ -75,7 +75,7 @@ pub(crate) struct Checked {
 
 /// Why there is nobody left to send to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum Loss {
+pub(crate) enum ConsentError {
     #[error("no ICE check has arrived: the peer does not reach this address and port over UDP, or is gone")]
     NeverChecked,
     #[error(
@@ -144,9 +144,9 @@ impl LiteAgent {
         &mut self,
         now: Instant,
         source: SocketAddr,
-        request: &Message<'_>,
+        request: &StunMessage<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Checked, Refusal> {
+    ) -> Result<Checked, CheckRefusal> {
         let ufrag = request.ice_username().map(|username| username.to);
         let named = self.names.iter().position(|name| Some(name.local.ufrag()) == ufrag);
         // An unknown name is a reason of its own, but not one for a different answer (RFC 8489 §9.1.3).
@@ -155,11 +155,11 @@ impl LiteAgent {
             None => self.names.last(),
         };
         let Some(name) = name else {
-            answer::refuse(request, Refusal::Unauthenticated, None, out);
-            return Err(Refusal::Unauthenticated);
+            answer::refuse(request, CheckRefusal::Unauthenticated, None, out);
+            return Err(CheckRefusal::Unauthenticated);
         };
         let verdict = answer::check(request, &name.key);
-        let verdict = if named.is_some() { verdict } else { verdict.and(Err(Refusal::Unauthenticated)) };
+        let verdict = if named.is_some() { verdict } else { verdict.and(Err(CheckRefusal::Unauthenticated)) };
         if let Err(refusal) = verdict {
             answer::refuse(request, refusal, Some(&name.key), out);
             return Err(refusal);
@@ -186,13 +186,13 @@ impl LiteAgent {
 
     /// Says whether it is over. From then on nothing may be sent any more, and these credentials are dead (RFC 7675
     /// §5.1).
-    pub(crate) fn handle_timeout(&self, now: Instant) -> Result<(), Loss> {
+    pub(crate) fn handle_timeout(&self, now: Instant) -> Result<(), ConsentError> {
         if now < self.poll_timeout() {
             Ok(())
         } else if self.addresses.is_empty() {
-            Err(Loss::NeverChecked)
+            Err(ConsentError::NeverChecked)
         } else {
-            Err(Loss::ConsentExpired)
+            Err(ConsentError::ConsentExpired)
         }
     }
 
@@ -235,7 +235,7 @@ impl LiteAgent {
 mod tests {
     use super::super::CONSENT_TIMEOUT;
     use super::*;
-    use crate::webrtc::stun::{Class, TransactionId, Username, Writer};
+    use crate::webrtc::stun::{Class, StunWriter, TransactionId, Username};
 
     fn agent(now: Instant) -> LiteAgent {
         let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
@@ -252,7 +252,7 @@ mod tests {
 
     fn request_to(to: &str, pwd: &str, nominate: bool) -> Vec<u8> {
         let mut datagram = Vec::new();
-        let mut writer = Writer::new(&mut datagram, Class::Request, TransactionId([7; 12]))
+        let mut writer = StunWriter::new(&mut datagram, Class::Request, TransactionId([7; 12]))
             .username(Username { to, from: "theirs" })
             .priority(1)
             .controlling(2);
@@ -265,10 +265,10 @@ mod tests {
 
     fn check(agent: &mut LiteAgent, now: Instant, from: u16, nominate: bool) -> Checked {
         let datagram = request(nominate);
-        let message = Message::parse(&datagram).expect("a message");
+        let message = StunMessage::parse(&datagram).expect("a message");
         let mut answer = Vec::new();
         let checked = agent.handle_request(now, address(from), &message, &mut answer).expect("accepted");
-        let response = Message::parse(&answer).expect("a response");
+        let response = StunMessage::parse(&answer).expect("a response");
         assert_eq!((response.class, response.transaction_id), (Class::Success, TransactionId([7; 12])));
         assert_eq!(response.xor_mapped_address, Some(address(from)));
         assert!(Key::new("ourpasswordourpassword").has_signed(&response));
@@ -317,12 +317,12 @@ mod tests {
         let mut agent = agent(now);
         assert_eq!(agent.poll_timeout(), now + Duration::from_secs(20));
         assert_eq!(agent.handle_timeout(now + Duration::from_millis(19_999)), Ok(()));
-        assert_eq!(agent.handle_timeout(now + Duration::from_secs(20)), Err(Loss::NeverChecked));
+        assert_eq!(agent.handle_timeout(now + Duration::from_secs(20)), Err(ConsentError::NeverChecked));
         check(&mut agent, now + Duration::from_secs(5), 1, true);
         check(&mut agent, now + Duration::from_secs(9), 1, false);
         assert_eq!(agent.poll_timeout(), now + Duration::from_secs(39));
         assert_eq!(agent.handle_timeout(now + Duration::from_millis(38_999)), Ok(()));
-        assert_eq!(agent.handle_timeout(now + Duration::from_secs(39)), Err(Loss::ConsentExpired));
+        assert_eq!(agent.handle_timeout(now + Duration::from_secs(39)), Err(ConsentError::ConsentExpired));
         assert!(!agent.is_valid(now + Duration::from_secs(39), address(1)));
     }
 
@@ -340,7 +340,7 @@ mod tests {
         let end = now + Duration::from_secs(25);
         assert!(agent.is_valid(end - Duration::from_millis(1), address(1)) && !agent.is_valid(end, address(1)));
         assert_eq!(agent.handle_timeout(end - Duration::from_millis(1)), Ok(()));
-        assert_eq!(agent.handle_timeout(end), Err(Loss::ConsentExpired));
+        assert_eq!(agent.handle_timeout(end), Err(ConsentError::ConsentExpired));
     }
 
     #[test]
@@ -350,16 +350,16 @@ mod tests {
         check(&mut agent, now, 1, true);
         for (to, pwd) in [("ours", "anotherpasswordanother"), ("else", "ourpasswordourpassword"), ("ours", "")] {
             let datagram = request_to(to, pwd, true);
-            let message = Message::parse(&datagram).expect("a message");
+            let message = StunMessage::parse(&datagram).expect("a message");
             for _ in 0..10_000 {
                 let mut answer = Vec::new();
                 let outcome = agent.handle_request(now, address(9), &message, &mut answer);
-                assert_eq!(outcome, Err(Refusal::Unauthenticated));
+                assert_eq!(outcome, Err(CheckRefusal::Unauthenticated));
                 assert!(answer.len() * 2 <= datagram.len() * 3, "{} for {}", answer.len(), datagram.len());
             }
             let mut answer = Vec::new();
             let _ = agent.handle_request(now, address(9), &message, &mut answer);
-            let response = Message::parse(&answer).expect("a response");
+            let response = StunMessage::parse(&answer).expect("a response");
             assert_eq!((response.class, response.error_code), (Class::Error, Some(401)));
             assert!(!response.has_integrity());
         }

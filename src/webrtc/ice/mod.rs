@@ -9,10 +9,10 @@ mod controlling;
 mod credentials;
 mod lite;
 
-pub(crate) use answer::{Refusal, accept, check, refuse};
-pub(crate) use controlling::{ControllingAgent, Failure};
+pub(crate) use answer::{CheckRefusal, accept, check, refuse};
+pub(crate) use controlling::{ControllingAgent, IceFailure};
 pub(crate) use credentials::{Credentials, CredentialsError, is_pwd};
-pub(crate) use lite::{Checked, LiteAgent, Loss};
+pub(crate) use lite::{Checked, ConsentError, LiteAgent};
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@ use narrowboat_sctp::Ecn;
 
 use super::*;
 use crate::socket::Route;
-use crate::webrtc::stun::{Key, TransactionId, Username, Writer};
+use crate::webrtc::stun::{Key, StunWriter, TransactionId, Username};
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], port))
@@ -17,7 +17,7 @@ fn datagram(port: u16, bytes: &[u8]) -> Datagram {
 fn check(port: u16, ufrag: &str) -> Datagram {
     let mut bytes = Vec::new();
     let username = Username { to: ufrag, from: "theirs" };
-    let writer = Writer::new(&mut bytes, Class::Request, TransactionId([7; 12])).username(username);
+    let writer = StunWriter::new(&mut bytes, Class::Request, TransactionId([7; 12])).username(username);
     writer.finish(Some(&Key::new("a password of some length")));
     datagram(port, &bytes)
 }
@@ -30,15 +30,15 @@ fn hello(port: u16) -> Datagram {
     datagram(port, &[22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
 }
 
-fn peer(destination: &Destination) -> Option<u64> {
+fn peer(destination: &RouteTarget) -> Option<u64> {
     match destination {
-        Destination::Peer(handle, _) | Destination::PeerOrNewcomer(handle, _) => Some(handle.0),
-        Destination::Stranger(_) | Destination::Nobody => None,
+        RouteTarget::Peer(handle, _) | RouteTarget::PeerOrNewcomer(handle, _) => Some(handle.0),
+        RouteTarget::Stranger(_) | RouteTarget::Nobody => None,
     }
 }
 
-fn router() -> Router {
-    Router::new(Arc::new(SecureCounters::default()))
+fn router() -> SecureRouter {
+    SecureRouter::new(Arc::new(SecureCounters::default()))
 }
 
 #[test]
@@ -46,19 +46,19 @@ fn checks_find_their_peer_by_name_and_records_by_address_until_it_is_gone() {
     let (mut router, now) = (router(), Instant::now());
     let handle = router.insert_signalled("ours");
     assert_eq!(peer(&router.route(now, check(1, "ours"))), Some(handle.0));
-    assert!(matches!(router.route(now, record(1)), Destination::Stranger(_)), "no check has come from there");
+    assert!(matches!(router.route(now, record(1)), RouteTarget::Stranger(_)), "no check has come from there");
     router.learn(now, handle, address(1), None);
     router.learn(now, handle, address(2), Some(address(1)));
-    assert!(matches!(router.route(now, record(1)), Destination::Stranger(_)), "it had to make room");
+    assert!(matches!(router.route(now, record(1)), RouteTarget::Stranger(_)), "it had to make room");
     assert_eq!(peer(&router.route(now, record(2))), Some(handle.0));
-    assert!(matches!(router.route(now, check(2, "else")), Destination::Stranger(_)));
+    assert!(matches!(router.route(now, check(2, "else")), RouteTarget::Stranger(_)));
     assert_eq!((router.pending(), router.len()), (1, 1));
     router.on_connected(handle);
     router.on_connected(handle);
     router.check_consistency();
     router.remove(handle);
     router.check_consistency();
-    assert!(matches!(router.route(now, record(2)), Destination::Stranger(_)));
+    assert!(matches!(router.route(now, record(2)), RouteTarget::Stranger(_)));
     assert_eq!((router.pending(), router.len(), router.by_ufrag.len()), (0, 0, 0));
 }
 
@@ -85,15 +85,15 @@ fn a_hello_from_where_a_peer_without_signalling_was_may_be_another_peers() {
     let old = router.insert_direct(now, address(1));
     // A handshake in the clear, in the epoch of DTLS 1.2, and in that of 1.3.
     let flights: [&[u8]; 3] = [&[22, 254, 253, 0, 0, 0], &[22, 254, 253, 0, 1, 0], &[0x2e, 1, 2, 3]];
-    let is_for_both = |router: &mut Router, flight| matches!(router.route(now, datagram(1, flight)), Destination::PeerOrNewcomer(handle, _) if handle == old);
+    let is_for_both = |router: &mut SecureRouter, flight| matches!(router.route(now, datagram(1, flight)), RouteTarget::PeerOrNewcomer(handle, _) if handle == old);
     assert!(flights.iter().all(|flight| !is_for_both(&mut router, flight)), "nobody else has begun");
-    assert!(matches!(router.route(now, hello(1)), Destination::Stranger(_)));
+    assert!(matches!(router.route(now, hello(1)), RouteTarget::Stranger(_)));
     assert!(flights.iter().all(|flight| is_for_both(&mut router, flight)));
-    assert!(matches!(router.route(now, record(1)), Destination::Peer(..)), "a newcomer has no data to send yet");
-    assert!(matches!(router.route(now, datagram(1, &[0x2f, 1, 2])), Destination::Peer(..)), "nor in DTLS 1.3");
+    assert!(matches!(router.route(now, record(1)), RouteTarget::Peer(..)), "a newcomer has no data to send yet");
+    assert!(matches!(router.route(now, datagram(1, &[0x2f, 1, 2])), RouteTarget::Peer(..)), "nor in DTLS 1.3");
     let unnamed = router.route(now, check(1, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"));
     assert_eq!(peer(&unnamed), Some(old.0), "its first check says what it is called");
-    router.name(old, Naming::Confirmed { ufrag: "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa".into() });
+    router.name(old, UfragClaim::Confirmed { ufrag: "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa".into() });
     assert_eq!(peer(&router.route(now, check(9, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"))), Some(old.0));
     let new = router.insert_direct(now, address(1));
     assert_eq!(peer(&router.route(now, record(1))), Some(new.0));
@@ -114,7 +114,7 @@ fn k18_a_peer_with_signalling_that_checks_from_elsewhere_takes_no_hello_of_a_new
     assert_eq!(peer(&router.route(now, hello(1))), Some(handle.0), "it has yet to begin");
     router.on_connected(handle);
     router.learn(now, handle, address(2), None);
-    assert!(matches!(router.route(now, hello(2)), Destination::Stranger(_)));
+    assert!(matches!(router.route(now, hello(2)), RouteTarget::Stranger(_)));
     assert_eq!(peer(&router.route(now, record(1))), Some(handle.0));
     let newcomer = router.insert_direct(now, address(2));
     assert_eq!(peer(&router.route(now, record(2))), Some(newcomer.0));
@@ -151,7 +151,8 @@ fn k18_answers_that_lead_to_nothing_make_room_the_oldest_without_a_check_first()
 fn k18_a_client_that_asks_for_answers_without_end_pushes_out_its_own() {
     let (mut router, now) = (router(), Instant::now());
     let source = |host: u8| Some(Source::of_ip(IpAddr::from([192, 0, 2, host])));
-    let insert = |router: &mut Router, host, n: usize| router.insert_answered(&format!("{host}/{n}"), source(host));
+    let insert =
+        |router: &mut SecureRouter, host, n: usize| router.insert_answered(&format!("{host}/{n}"), source(host));
     let before: Vec<_> = (2..10).map(|host| insert(&mut router, host, 0)).collect();
     // Whoever checks is not the better for it: the sender of an offer can check.
     let flood: Vec<_> = (0..20).map(|n| insert(&mut router, 1, n)).collect();

@@ -5,7 +5,7 @@ use super::lines::{Block, Blocks};
 use super::section::{Bundle, Form, Head, Section, Tagged};
 use super::setup::Setup;
 use super::{SCTP_PORT_DEFAULT, attribute, write};
-use crate::webrtc::dtls::Role;
+use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::{Credentials, CredentialsError};
 use crate::webrtc::{CertificateHash, CertificateHashError, FingerprintError};
 
@@ -52,7 +52,7 @@ impl SessionId {
 
 /// A peer's offer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Offer {
+pub(crate) struct OfferDescription {
     /// What it says about the peer.
     pub(crate) remote: Remote,
     /// Who may begin the DTLS handshake.
@@ -73,16 +73,16 @@ pub(crate) struct Offer {
 
 /// A peer's answer to an offer of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AnswerDescription {
     /// What it says about the peer.
     pub(crate) remote: Remote,
     /// What we are in the DTLS handshake.
-    pub(crate) role: Role,
+    pub(crate) role: SetupRole,
     /// The peer's name for the DTLS association (RFC 8842 §4), if it has one.
     pub(crate) tls_id: Option<String>,
 }
 
-impl Offer {
+impl OfferDescription {
     /// Reads an offer that a full ICE agent made, a browser's for example.
     pub(crate) fn parse(text: &str) -> Result<Self, SdpError> {
         let blocks = Blocks::read(text)?;
@@ -98,7 +98,7 @@ impl Offer {
     }
 }
 
-impl Answer {
+impl AnswerDescription {
     /// Reads the answer to an offer that [`offer`](super::offer) wrote.
     pub(crate) fn parse(text: &str) -> Result<Self, SdpError> {
         let blocks = Blocks::read(text)?;

@@ -30,7 +30,7 @@ mod tests;
 mod vectors;
 mod write;
 
-pub(crate) use description::{Answer, Offer, Remote};
+pub(crate) use description::{AnswerDescription, OfferDescription, Remote};
 pub use error::{SdpError, SdpProblem};
 pub(crate) use write::{Local, answer, offer};
 

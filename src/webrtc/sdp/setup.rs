@@ -1,7 +1,7 @@
 //! Who begins the DTLS handshake (RFC 8842 §5, RFC 4145 §4).
 
 use super::error::SdpProblem;
-use crate::webrtc::dtls::Role;
+use crate::webrtc::dtls::SetupRole;
 
 /// What `a=setup` says about its sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,28 +23,28 @@ impl Setup {
     }
 
     /// What we are in our answer to an offer that says this: what it leaves, or `preferred` if it leaves both.
-    pub(crate) fn answered(self, preferred: Role) -> Role {
+    pub(crate) fn answered(self, preferred: SetupRole) -> SetupRole {
         match self {
             Self::ActPass => preferred,
-            Self::Active => Role::Passive,
-            Self::Passive => Role::Active,
+            Self::Active => SetupRole::Passive,
+            Self::Passive => SetupRole::Active,
         }
     }
 
     /// What we are when the answer to our offer, which said `actpass`, says this.
-    pub(super) fn chosen(self) -> Result<Role, SdpProblem> {
+    pub(super) fn chosen(self) -> Result<SetupRole, SdpProblem> {
         match self {
             Self::ActPass => Err(SdpProblem::SetupUndecided),
-            Self::Active => Ok(Role::Passive),
-            Self::Passive => Ok(Role::Active),
+            Self::Active => Ok(SetupRole::Passive),
+            Self::Passive => Ok(SetupRole::Active),
         }
     }
 
     /// How we say what we are.
-    pub(super) fn word(role: Role) -> &'static str {
+    pub(super) fn word(role: SetupRole) -> &'static str {
         match role {
-            Role::Active => "active",
-            Role::Passive => "passive",
+            SetupRole::Active => "active",
+            SetupRole::Passive => "passive",
         }
     }
 }

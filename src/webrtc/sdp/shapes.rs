@@ -5,7 +5,7 @@ use super::tests::{answer_to, with_local};
 use super::vectors::{CHROMIUM_OFFER, FIREFOX_OFFER, MAX_BUNDLE_OFFER};
 use super::*;
 use crate::webrtc::CertificateHash;
-use crate::webrtc::dtls::Role;
+use crate::webrtc::dtls::SetupRole;
 
 const SHA_384: &str = "a=fingerprint:SHA-384 38:B0:60:A7:51:AC:96:38:4C:D9:32:7E:B1:B1:E3:6A:21:FD:B7:11:14:BE:07:43:4C:\
     0C:C7:BF:63:F6:E1:DA:27:4E:DE:BF:E7:6F:65:FB:D5:1A:D2:F1:48:98:B9:5B\n";
@@ -19,8 +19,8 @@ fn edited(from: &str, to: &str) -> String {
     CHROMIUM_OFFER.replace(from, to)
 }
 
-fn read(text: &str) -> Offer {
-    Offer::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+fn read(text: &str) -> OfferDescription {
+    OfferDescription::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
 /// The line with the fingerprint of the Chromium offer.
@@ -67,7 +67,7 @@ fn what_is_not_needed_refuses_nothing() {
         assert_eq!(count, ignored, "lines ignored, {from:?} replaced by {to:?}");
         offer.sections.clone_from(&original.sections);
         assert_eq!(offer, original, "{from:?} replaced by {to:?}");
-        let answer = answer_to(&edited(from, to), Role::Passive);
+        let answer = answer_to(&edited(from, to), SetupRole::Passive);
         assert!(answer.contains("m=application 46153 UDP/DTLS/SCTP webrtc-datachannel\r\n"), "{answer}");
     }
 }
@@ -93,13 +93,14 @@ fn an_offer_in_the_form_of_old_drafts_is_answered_in_that_form() {
     let old = edited(m, "m=application 9 DTLS/SCTP 5001")
         .replace("a=sctp-port:5000\n", "a=sctpmap:5001 webrtc-datachannel 1024\n");
     assert_eq!(read(&old).remote.sctp_port, 5001);
-    let answer = answer_to(&old, Role::Passive);
+    let answer = answer_to(&old, SetupRole::Passive);
     assert!(answer.contains("\r\nm=application 46153 DTLS/SCTP 5000\r\n"), "{answer}");
     assert!(answer.contains("\r\na=sctpmap:5000 webrtc-datachannel 65535\r\n"), "{answer}");
     assert!(!answer.contains("sctp-port"), "{answer}");
     // Another map, or none, is another application.
     for map in ["", "a=sctpmap:5001 other 1024\n", "a=sctpmap:5000 webrtc-datachannel 1024\n"] {
-        let error = Offer::parse(&old.replace("a=sctpmap:5001 webrtc-datachannel 1024\n", map)).expect_err("no map");
+        let error =
+            OfferDescription::parse(&old.replace("a=sctpmap:5001 webrtc-datachannel 1024\n", map)).expect_err("no map");
         assert_eq!(error.problem(), &SdpProblem::Protocol("DTLS/SCTP 5001".to_owned()), "{map}");
     }
 }
@@ -110,7 +111,7 @@ fn a_rejected_section_for_data_channels_gives_way_to_the_next() {
     let rejected = "m=application 0 UDP/DTLS/SCTP webrtc-datachannel\nc=IN IP4 0.0.0.0\na=mid:old\n";
     let old_form = "m=application 9 DTLS/SCTP 5000\nc=IN IP4 0.0.0.0\na=mid:old\n";
     for first in [rejected, old_form] {
-        let answer = answer_to(&format!("{session}{first}{section}"), Role::Passive);
+        let answer = answer_to(&format!("{session}{first}{section}"), SetupRole::Passive);
         let (first, second) = answer.split_at(answer.rfind("m=application").expect("a section"));
         assert!(first.contains("m=application 0 ") && first.contains("a=mid:old\r\n"), "{answer}");
         assert!(first.contains("a=group:BUNDLE 0\r\n"), "{answer}");
@@ -118,9 +119,9 @@ fn a_rejected_section_for_data_channels_gives_way_to_the_next() {
     }
     // Two that could be taken: the first is, and the other one is rejected.
     let twice = format!("{CHROMIUM_OFFER}{}", section.replace("mid:0", "mid:1"));
-    let answer = answer_to(&twice, Role::Passive);
+    let answer = answer_to(&twice, SetupRole::Passive);
     assert!(answer.find("m=application 46153").expect("taken") < answer.find("m=application 0").expect("rejected"));
-    let none = Offer::parse(&format!("{session}{rejected}")).expect_err("rejected");
+    let none = OfferDescription::parse(&format!("{session}{rejected}")).expect_err("rejected");
     assert_eq!(none.problem(), &SdpProblem::Rejected);
 }
 
@@ -141,7 +142,7 @@ fn an_answer_that_does_not_say_who_begins_is_active() {
     assert!(ours.contains("a=setup:actpass\r\n"));
     for setup in ["", "a=setup:ACTIVE\n"] {
         let answer = CHROMIUM_OFFER.replace("a=setup:actpass\n", setup);
-        assert_eq!(Answer::parse(&answer).expect("an answer").role, Role::Passive, "{setup:?}");
+        assert_eq!(AnswerDescription::parse(&answer).expect("an answer").role, SetupRole::Passive, "{setup:?}");
     }
 }
 
@@ -165,7 +166,7 @@ fn sections(answer: &str) -> Vec<&str> {
 
 #[test]
 fn the_section_whose_transport_is_shared_is_accepted_without_media() {
-    let answer = answer_to(MAX_BUNDLE_OFFER, Role::Passive);
+    let answer = answer_to(MAX_BUNDLE_OFFER, SetupRole::Passive);
     assert!(answer.contains("\r\na=group:BUNDLE 0 1\r\n"), "{answer}");
     let [audio, data] = sections(&answer)[..] else { panic!("{answer}") };
     assert!(audio.starts_with("audio 9 UDP/TLS/RTP/SAVPF 111\r\n"), "{audio}");
@@ -194,7 +195,7 @@ fn other_media_are_rejected_in_their_places_and_stay_out_of_the_group() {
         (format!("{before}{after}{video}").replace("BUNDLE 0 1", "BUNDLE 0 1 v"), 1),
         (format!("{before}{video}{after}"), 2),
     ] {
-        let answer = answer_to(&offer, Role::Passive);
+        let answer = answer_to(&offer, SetupRole::Passive);
         assert!(answer.contains("\r\na=group:BUNDLE 0 1\r\n"), "{answer}");
         let sections = sections(&answer);
         assert!(sections[data].starts_with("application 46153"), "{answer}");
@@ -216,7 +217,7 @@ fn a_group_whose_first_section_is_for_data_channels_has_no_other() {
         // Not in one group: each has a transport of its own.
         format!("{}{audio}", CHROMIUM_OFFER.replace("BUNDLE 0", "BUNDLE 0\na=group:BUNDLE a")),
     ] {
-        let answer = answer_to(&offer, Role::Passive);
+        let answer = answer_to(&offer, SetupRole::Passive);
         assert!(answer.contains("\r\na=group:BUNDLE 0\r\n"), "{answer}");
         assert!(!answer.contains("m=audio 9"), "{answer}");
     }

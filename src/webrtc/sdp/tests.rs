@@ -7,7 +7,7 @@ use super::vectors::{
     CHROMIUM_ANSWER, CHROMIUM_OFFER, CHROMIUM_OFFER_SNAP, FIREFOX_ANSWER, FIREFOX_OFFER, MAX_BUNDLE_OFFER,
 };
 use super::*;
-use crate::webrtc::dtls::Role;
+use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::Credentials;
 use crate::webrtc::{CertificateHash, FingerprintError};
 
@@ -30,8 +30,8 @@ pub(super) fn with_local<T>(addresses: &[&str], sctp_init: Option<&[u8]>, call: 
     })
 }
 
-pub(super) fn answer_to(offer: &str, role: Role) -> String {
-    let offer = Offer::parse(offer).expect("an offer");
+pub(super) fn answer_to(offer: &str, role: SetupRole) -> String {
+    let offer = OfferDescription::parse(offer).expect("an offer");
     with_local(&["127.0.0.1:46153"], None, |local| answer(&offer, role, local))
 }
 
@@ -41,8 +41,12 @@ fn the_browsers_offers_are_read() {
         (CHROMIUM_OFFER, "EJ/U", "6vVQ0Sf26fAsetCtwoo+QJrd", 262_144),
         (FIREFOX_OFFER, "b3738f1f", "185ea99d8876ea6b74fdee825a085f2c", 1_073_741_823),
     ] {
-        let offer = Offer::parse(text).expect("an offer");
-        assert_eq!(Offer::parse(&text.replace('\n', "\r\n")).as_ref(), Ok(&offer), "with the line ends of the wire");
+        let offer = OfferDescription::parse(text).expect("an offer");
+        assert_eq!(
+            OfferDescription::parse(&text.replace('\n', "\r\n")).as_ref(),
+            Ok(&offer),
+            "with the line ends of the wire"
+        );
         assert_eq!((offer.remote.credentials.ufrag(), offer.remote.credentials.pwd()), (ufrag, pwd));
         assert_eq!((offer.remote.sctp_port, offer.remote.max_message_size), (5000, max_message_size));
         assert_eq!((offer.setup, offer.remote.sctp_init), (Setup::ActPass, None));
@@ -57,24 +61,24 @@ fn the_browsers_offers_are_read() {
 fn the_browsers_answers_are_read() {
     // They answered offers whose section was called 0, as ours is.
     for (text, ufrag) in [(CHROMIUM_ANSWER, "mde+"), (FIREFOX_ANSWER, "123b5c63")] {
-        let answer = Answer::parse(text).expect("an answer");
-        assert_eq!((answer.remote.credentials.ufrag(), answer.role), (ufrag, Role::Passive));
-        let passive = Answer::parse(&text.replace("setup:active", "setup:passive")).expect("an answer");
-        assert_eq!(passive.role, Role::Active);
+        let answer = AnswerDescription::parse(text).expect("an answer");
+        assert_eq!((answer.remote.credentials.ufrag(), answer.role), (ufrag, SetupRole::Passive));
+        let passive = AnswerDescription::parse(&text.replace("setup:active", "setup:passive")).expect("an answer");
+        assert_eq!(passive.role, SetupRole::Active);
     }
 }
 
 #[test]
 fn the_init_chunk_of_snap_is_read_and_written_back() {
-    let offer = Offer::parse(CHROMIUM_OFFER_SNAP).expect("an offer");
+    let offer = OfferDescription::parse(CHROMIUM_OFFER_SNAP).expect("an offer");
     let init = offer.remote.sctp_init.clone().expect("an INIT");
     assert_eq!(init[..8], [1, 0, 0, 30, 0x98, 0x47, 0x93, 0x89]);
-    let written = with_local(&[], Some(&init), |local| answer(&offer, Role::Passive, local));
+    let written = with_local(&[], Some(&init), |local| answer(&offer, SetupRole::Passive, local));
     assert!(written.contains("\r\na=sctp-init:AQAAHphHk4kAUAAA/////yqjr1fAAAAEgAgABoLA\r\n"), "{written}");
     // Of other lengths base64 may be padded, or not.
     for (text, len) in [("AQAAHpg=", 5), ("AQAAHpg", 5), ("AQAAHg==", 4), ("AQAAHg", 4)] {
         let text = CHROMIUM_OFFER_SNAP.replace("AQAAHphHk4kAUAAA/////yqjr1fAAAAEgAgABoLA", text);
-        let offer = Offer::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+        let offer = OfferDescription::parse(&text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(offer.remote.sctp_init.map(|init| init.len()), Some(len));
     }
 }
@@ -100,8 +104,8 @@ a=max-message-size:262144
 a=candidate:1 1 udp 2130706431 127.0.0.1 46153 typ host
 a=end-of-candidates
 ";
-    assert_eq!(answer_to(CHROMIUM_OFFER, Role::Passive).replace("\r\n", "\n"), expected);
-    let active = answer_to(FIREFOX_OFFER, Role::Active);
+    assert_eq!(answer_to(CHROMIUM_OFFER, SetupRole::Passive).replace("\r\n", "\n"), expected);
+    let active = answer_to(FIREFOX_OFFER, SetupRole::Active);
     assert_eq!(active.replace("\r\n", "\n"), expected.replace("setup:passive", "setup:active"));
     assert!(active.lines().count() == active.matches("\r\n").count(), "every line ends with CR LF");
 }
@@ -135,26 +139,26 @@ fn our_offer_and_answer_read_back_as_they_were_meant() {
     assert!(text.contains("a=setup:actpass\r\n") && text.contains("a=max-message-size:0\r\n"), "{text}");
     assert!(text.contains("a=tls-id:ffffffffffffffffffffffffffffffff\r\n"), "{text}");
     // Nobody reads his own; without `ice-lite` it could be anybody's.
-    let read = Offer::parse(&text.replace("a=ice-lite\r\n", "")).expect("an offer");
+    let read = OfferDescription::parse(&text.replace("a=ice-lite\r\n", "")).expect("an offer");
     assert_eq!(read.setup, Setup::ActPass);
     assert_eq!(read.remote.max_message_size, MAX_MESSAGE_SIZE_ANY);
     assert_eq!(read.remote.sctp_init.as_deref(), Some(&init[..]));
-    let reply = with_local(&["127.0.0.1:1"], None, |local| answer(&read, Role::Active, local));
+    let reply = with_local(&["127.0.0.1:1"], None, |local| answer(&read, SetupRole::Active, local));
     assert!(reply.contains("a=tls-id:"), "{reply}");
-    let reply = Answer::parse(&reply.replace("a=ice-lite\r\n", "")).expect("an answer");
-    assert_eq!((reply.role, reply.remote.max_message_size), (Role::Passive, 262_144));
+    let reply = AnswerDescription::parse(&reply.replace("a=ice-lite\r\n", "")).expect("an answer");
+    assert_eq!((reply.role, reply.remote.max_message_size), (SetupRole::Passive, 262_144));
     assert_eq!(reply.remote.credentials.ufrag(), "L49BtKw2");
 }
 
 #[test]
 fn the_answerer_takes_the_role_that_the_offer_leaves() {
     for (setup, preferred, expected) in [
-        ("actpass", Role::Passive, Role::Passive),
-        ("actpass", Role::Active, Role::Active),
-        ("active", Role::Active, Role::Passive),
-        ("passive", Role::Passive, Role::Active),
+        ("actpass", SetupRole::Passive, SetupRole::Passive),
+        ("actpass", SetupRole::Active, SetupRole::Active),
+        ("active", SetupRole::Active, SetupRole::Passive),
+        ("passive", SetupRole::Passive, SetupRole::Active),
     ] {
-        let offer = Offer::parse(&CHROMIUM_OFFER.replace("actpass", setup)).expect("an offer");
+        let offer = OfferDescription::parse(&CHROMIUM_OFFER.replace("actpass", setup)).expect("an offer");
         assert_eq!(offer.setup.answered(preferred), expected, "{setup}");
     }
 }
@@ -162,11 +166,11 @@ fn the_answerer_takes_the_role_that_the_offer_leaves() {
 #[test]
 fn without_a_bundle_or_a_mid_the_answer_has_none_either() {
     let no_bundle = CHROMIUM_OFFER.replace("a=group:BUNDLE 0\n", "");
-    assert!(!answer_to(&no_bundle, Role::Passive).contains("BUNDLE"));
+    assert!(!answer_to(&no_bundle, SetupRole::Passive).contains("BUNDLE"));
     let no_mid = no_bundle.replace("a=mid:0\n", "");
-    assert!(!answer_to(&no_mid, Role::Passive).contains("a=mid"));
+    assert!(!answer_to(&no_mid, SetupRole::Passive).contains("a=mid"));
     let named = CHROMIUM_OFFER.replace("mid:0", "mid:data").replace("BUNDLE 0", "BUNDLE data");
-    let sdp = answer_to(&named, Role::Passive);
+    let sdp = answer_to(&named, SetupRole::Passive);
     assert!(sdp.contains("a=mid:data\r\n") && sdp.contains("a=group:BUNDLE data\r\n"));
 }
 
@@ -177,16 +181,16 @@ fn credentials_and_fingerprints_may_stand_for_the_session_and_those_of_the_secti
     for line in lines {
         moved = moved.replace(line, "").replace("t=0 0\n", &format!("t=0 0\n{line}"));
     }
-    assert_eq!(Offer::parse(&moved), Offer::parse(CHROMIUM_OFFER));
+    assert_eq!(OfferDescription::parse(&moved), OfferDescription::parse(CHROMIUM_OFFER));
     let both = CHROMIUM_OFFER.replace("t=0 0\n", "t=0 0\na=ice-ufrag:else\n");
-    assert_eq!(Offer::parse(&both), Offer::parse(CHROMIUM_OFFER));
+    assert_eq!(OfferDescription::parse(&both), OfferDescription::parse(CHROMIUM_OFFER));
 }
 
 #[test]
 fn several_fingerprints_are_kept_and_those_of_unknown_functions_left_out() {
     let sha_1 = "a=fingerprint:sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB\n";
     let more = CHROMIUM_OFFER.replace("a=setup", &format!("a=fingerprint:{FINGERPRINT}\n{sha_1}a=setup"));
-    let offer = Offer::parse(&more).expect("an offer");
+    let offer = OfferDescription::parse(&more).expect("an offer");
     assert_eq!(offer.remote.fingerprints.len(), 2);
     assert_eq!(offer.remote.fingerprints[1], CertificateHash::parse(FINGERPRINT).expect("a hash"));
     assert_eq!(offer.remote.ignored.len(), 1);
@@ -196,7 +200,7 @@ fn several_fingerprints_are_kept_and_those_of_unknown_functions_left_out() {
 fn a_message_size_that_is_not_given_is_64_kib_and_zero_is_any() {
     let size = |line: &str| {
         let text = CHROMIUM_OFFER.replace("a=max-message-size:262144\n", line);
-        Offer::parse(&text).map(|offer| offer.remote.max_message_size)
+        OfferDescription::parse(&text).map(|offer| offer.remote.max_message_size)
     };
     assert_eq!(size(""), Ok(65_536));
     assert_eq!(size("a=max-message-size:0\n"), Ok(MAX_MESSAGE_SIZE_ANY));
@@ -208,7 +212,7 @@ fn a_message_size_that_is_not_given_is_64_kib_and_zero_is_any() {
 fn candidates_are_not_read_so_late_foreign_and_broken_ones_do_no_harm() {
     let more =
         "a=candidate:1 1 udp 1 4d1a3b2c.local 5 typ host\na=candidate:nonsense\na=end-of-candidates\na=unknown\n";
-    assert_eq!(Offer::parse(&format!("{CHROMIUM_OFFER}{more}")), Offer::parse(CHROMIUM_OFFER));
+    assert_eq!(OfferDescription::parse(&format!("{CHROMIUM_OFFER}{more}")), OfferDescription::parse(CHROMIUM_OFFER));
 }
 
 /// A change to the Chromium offer, the line that the error names, and the error.
@@ -261,7 +265,7 @@ fn what_is_wrong_is_named_with_its_line() {
     ] {
         assert_eq!(CHROMIUM_OFFER.matches(from).count(), 1, "{from:?} is there once");
         let text = CHROMIUM_OFFER.replace(from, to);
-        let error = Offer::parse(&text).expect_err(to);
+        let error = OfferDescription::parse(&text).expect_err(to);
         assert_eq!((error.line(), error.problem()), (line, &problem), "{from:?} replaced by {to:?}");
         assert!(error.to_string().starts_with(&format!("line {line} of the SDP: ")), "{error}");
     }
@@ -276,18 +280,18 @@ fn an_answer_that_is_not_one_to_our_offer_is_refused() {
         ("setup:active", "setup:actpass", 13, SdpProblem::SetupUndecided),
         ("5000\n", "5000\nm=audio 0 UDP/TLS/RTP/SAVPF 0\n", 7, SdpProblem::NotOurs("0")),
     ] {
-        let error = Answer::parse(&CHROMIUM_ANSWER.replace(from, to)).expect_err(to);
+        let error = AnswerDescription::parse(&CHROMIUM_ANSWER.replace(from, to)).expect_err(to);
         assert_eq!((error.line(), error.problem()), (line, &problem), "{from:?} replaced by {to:?}");
     }
 }
 
 #[test]
 fn a_description_that_is_empty_or_too_long_is_refused() {
-    assert_eq!(Offer::parse("").expect_err("empty").problem(), &SdpProblem::NotALine);
-    assert_eq!(Offer::parse("v=0").expect_err("short").problem(), &SdpProblem::NoDataChannels);
+    assert_eq!(OfferDescription::parse("").expect_err("empty").problem(), &SdpProblem::NotALine);
+    assert_eq!(OfferDescription::parse("v=0").expect_err("short").problem(), &SdpProblem::NoDataChannels);
     let fits = format!("{CHROMIUM_OFFER}a={}\n", "x".repeat(LEN_MAX - CHROMIUM_OFFER.len() - 3));
-    assert!(fits.len() == LEN_MAX && Offer::parse(&fits).is_ok());
-    assert_eq!(Offer::parse(&format!("{fits}\n")).expect_err("long").problem(), &SdpProblem::TooLong);
+    assert!(fits.len() == LEN_MAX && OfferDescription::parse(&fits).is_ok());
+    assert_eq!(OfferDescription::parse(&format!("{fits}\n")).expect_err("long").problem(), &SdpProblem::TooLong);
 }
 
 /// What can happen to a text on its way, drawn from a seed. Whatever comes of it is an error or an offer that can be
@@ -325,11 +329,11 @@ fn damaged_descriptions_never_panic_and_what_is_taken_can_be_answered() {
             }
         }
         let text = lines.join("\n");
-        let _ = Answer::parse(&text);
-        match Offer::parse(&text) {
+        let _ = AnswerDescription::parse(&text);
+        match OfferDescription::parse(&text) {
             Ok(offer) => {
                 taken += 1;
-                let reply = with_local(&["127.0.0.1:1"], None, |local| answer(&offer, Role::Passive, local));
+                let reply = with_local(&["127.0.0.1:1"], None, |local| answer(&offer, SetupRole::Passive, local));
                 assert_eq!(reply.matches("\r\nm=").count(), text.matches("\nm=").count(), "{text}");
             }
             Err(error) => {

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::description::Offer;
+use super::description::OfferDescription;
 use super::section::{Form, Section, Tagged};
 use super::setup::Setup;
 use super::{MAX_MESSAGE_SIZE_ANY, attribute};
 use crate::webrtc::Fingerprint;
-use crate::webrtc::dtls::Role;
+use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::Credentials;
 
 /// What the section in our offers is called.
@@ -42,13 +42,13 @@ pub(crate) struct Local<'a> {
 
 /// Writes the answer: data channels as offered, all other sections rejected (RFC 3264 §6, RFC 8829 §5.3.1), but for the
 /// one whose transport the data channels share: rejecting that one would leave the group without (RFC 9143 §7.3.3).
-pub(crate) fn answer(offer: &Offer, role: Role, local: &Local<'_>) -> String {
+pub(crate) fn answer(offer: &OfferDescription, role: SetupRole, local: &Local<'_>) -> String {
     let mid_of = |index: usize| offer.sections.get(index).and_then(|section| section.mid.as_deref());
     let mid = mid_of(offer.data);
     let tagged = offer.tagged.as_ref().and_then(|tagged| mid_of(tagged.index));
     let group: Vec<&str> = [tagged, mid.filter(|_| offer.is_bundled)].into_iter().flatten().collect();
     let mut sdp = session(local, &group);
-    let transport = Transport { setup: Setup::word(role), has_tls_id: offer.tls_id.is_some(), local };
+    let transport = SdpTransport { setup: Setup::word(role), has_tls_id: offer.tls_id.is_some(), local };
     for (index, section) in offer.sections.iter().enumerate() {
         match &offer.tagged {
             _ if index == offer.data => data(&mut sdp, section, offer.form, &transport),
@@ -68,7 +68,7 @@ pub(crate) fn offer(local: &Local<'_>) -> String {
         formats: FORMAT.to_owned(),
         mid: Some(MID.to_owned()),
     };
-    data(&mut sdp, &section, Form::Current, &Transport { setup: "actpass", has_tls_id: true, local });
+    data(&mut sdp, &section, Form::Current, &SdpTransport { setup: "actpass", has_tls_id: true, local });
     sdp
 }
 
@@ -90,7 +90,7 @@ fn session(local: &Local<'_>, group: &[&str]) -> String {
 }
 
 /// The section for data channels (RFC 8841 §5, RFC 8839 §4, RFC 8842 §5).
-fn data(sdp: &mut String, section: &Section, form: Form, transport: &Transport<'_>) {
+fn data(sdp: &mut String, section: &Section, form: Form, transport: &SdpTransport<'_>) {
     let local = transport.local;
     // The default candidate is for who does not know ICE, which is nobody; IPv4, if there is a choice.
     let default = local.addresses.iter().find(|address| address.is_ipv4()).or(local.addresses.first());
@@ -119,7 +119,7 @@ fn data(sdp: &mut String, section: &Section, form: Form, transport: &Transport<'
 
 /// The section whose transport the group uses, accepted with one format and with nothing to send or receive. Browsers
 /// refuse to share a transport with RTP that does not take RTCP along.
-fn idle(sdp: &mut String, section: &Section, tagged: &Tagged, transport: &Transport<'_>) {
+fn idle(sdp: &mut String, section: &Section, tagged: &Tagged, transport: &SdpTransport<'_>) {
     line(sdp, "m=", &format!("{} 9 {} {}", section.media, section.protocol, tagged.format));
     line(sdp, "c=", "IN IP4 0.0.0.0");
     mid(sdp, section);
@@ -133,13 +133,13 @@ fn idle(sdp: &mut String, section: &Section, tagged: &Tagged, transport: &Transp
 }
 
 /// What a section says about the transport below it.
-struct Transport<'a> {
+struct SdpTransport<'a> {
     setup: &'a str,
     has_tls_id: bool,
     local: &'a Local<'a>,
 }
 
-impl Transport<'_> {
+impl SdpTransport<'_> {
     fn write(&self, sdp: &mut String) {
         let local = self.local;
         line(sdp, "a=", &format!("ice-ufrag:{}", local.credentials.ufrag()));

@@ -3,7 +3,7 @@
 //! Each would be the client of one DTLS association and the server of another, and the records of the two could not be told
 //! apart: both have the same addresses, and no connection ids. So one handshake goes on. Each end has both ClientHellos,
 //! and compares their random numbers: the larger one wins. The winner ignores the other hello. The other end lets the
-//! winner's hello into the lobby, as that of any newcomer, and takes the association over when the handshake is done and
+//! winner's hello into the direct listener, as that of any newcomer, and takes the association over when the handshake is done and
 //! the certificate is the one that it has dialled. So a forged hello changes nothing: it never gets that far, and this
 //! end's own handshake goes on beside it.
 
@@ -22,9 +22,9 @@ type Random = [u8; 32];
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Recipient {
     /// The handshake that this end has begun.
-    Session,
+    DtlsSession,
     /// The peer's own handshake, which it has begun at the same time.
-    Lobby,
+    DirectListener,
     /// Nobody.
     Nobody,
 }
@@ -58,14 +58,14 @@ impl Crossing {
     pub(super) fn recipient(&mut self, datagram: &[u8]) -> Recipient {
         if is_client_hello(datagram) {
             return match self.loses_against(datagram) {
-                true => Recipient::Lobby,
+                true => Recipient::DirectListener,
                 false => Recipient::Nobody,
             };
         }
         if matches!(datagram, [HANDSHAKE, ..]) && datagram.get(13).is_some_and(|kind| SERVER_HELLOS.contains(kind)) {
             self.is_answered = true;
         }
-        if self.has_lost && !self.is_answered { Recipient::Lobby } else { Recipient::Session }
+        if self.has_lost && !self.is_answered { Recipient::DirectListener } else { Recipient::DtlsSession }
     }
 
     /// True if the peer's ClientHello is to be answered. One that comes before this end's own has left is not: it will be
@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn of_two_hellos_the_one_with_the_larger_number_is_answered_and_an_echo_is_not() {
-        for (own, peer, expected) in [(5, 6, Recipient::Lobby), (6, 5, Recipient::Nobody), (5, 5, Recipient::Nobody)] {
+        for (own, peer, expected) in
+            [(5, 6, Recipient::DirectListener), (6, 5, Recipient::Nobody), (5, 5, Recipient::Nobody)]
+        {
             assert_eq!(crossing(own).recipient(&message(1, peer)), expected, "{own} {peer}");
         }
         let mut early = Crossing::new(ExpectedPeer::Anyone);
@@ -125,21 +127,21 @@ mod tests {
     #[test]
     fn the_rest_of_the_peers_handshake_goes_where_its_hello_went() {
         let mut crossing = crossing(5);
-        assert_eq!(crossing.recipient(&message(16, 0)), Recipient::Session);
-        assert_eq!(crossing.recipient(&message(1, 6)), Recipient::Lobby);
+        assert_eq!(crossing.recipient(&message(16, 0)), Recipient::DtlsSession);
+        assert_eq!(crossing.recipient(&message(1, 6)), Recipient::DirectListener);
         let mut second_piece = message(1, 0);
         second_piece[21] = 100;
         for datagram in [second_piece, message(16, 0), vec![0x2f, 1, 2, 3]] {
-            assert_eq!(crossing.recipient(&datagram), Recipient::Lobby);
+            assert_eq!(crossing.recipient(&datagram), Recipient::DirectListener);
         }
     }
 
     #[test]
     fn k21_a_forged_hello_does_not_keep_the_peers_answer_away() {
         let mut crossing = crossing(5);
-        assert_eq!(crossing.recipient(&message(1, 255)), Recipient::Lobby);
-        assert_eq!(crossing.recipient(&message(2, 0)), Recipient::Session);
-        assert_eq!(crossing.recipient(&message(11, 0)), Recipient::Session);
+        assert_eq!(crossing.recipient(&message(1, 255)), Recipient::DirectListener);
+        assert_eq!(crossing.recipient(&message(2, 0)), Recipient::DtlsSession);
+        assert_eq!(crossing.recipient(&message(11, 0)), Recipient::DtlsSession);
         assert_eq!(crossing.recipient(&message(1, 255)), Recipient::Nobody, "who answers as a server is no client");
     }
 

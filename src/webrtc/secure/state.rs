@@ -9,14 +9,14 @@ use bytes::Bytes;
 use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
 
 use super::crossing::{Crossing, Recipient};
-use super::{Context, Progress};
-use crate::endpoint::{Findings, Naming};
+use super::{Context, SecureProgress};
+use crate::endpoint::{BatchEffects, UfragClaim};
 use crate::socket::{Datagram, Route};
 use crate::webrtc::admission::Budget;
 use crate::webrtc::direct::DirectName;
-use crate::webrtc::dtls::{Dtls, Event, ExpectedPeer, Failure, Role};
-use crate::webrtc::ice::{self, Checked, ControllingAgent, LiteAgent, Loss, Refusal};
-use crate::webrtc::stun::{Class, Key, Message};
+use crate::webrtc::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole};
+use crate::webrtc::ice::{self, CheckRefusal, Checked, ConsentError, ControllingAgent, LiteAgent};
+use crate::webrtc::stun::{Class, Key, StunMessage};
 
 /// DTLS datagrams of a peer that are kept until its description is there: a ClientHello in two halves, once repeated.
 const EARLY_DATAGRAMS_MAX: usize = 4;
@@ -25,9 +25,9 @@ const EARLY_DATAGRAMS_MAX: usize = 4;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct SecureState {
     pub(super) agent: Agent,
-    pub(super) session: Session,
+    pub(super) session: DtlsSession,
     /// Where datagrams go: at first to the address that was checked first or nominated; once connected, to one from which
     /// the peer has shown that it receives there.
     pub(super) route: Option<Route>,
@@ -47,7 +47,7 @@ pub(super) struct State {
     /// check from an address that is somebody else's.
     pub(super) budget: Budget,
     /// Without consent not even an end may be sent (RFC 7675 §5.1).
-    pub(super) is_mute: bool,
+    pub(super) consent_lost: bool,
 }
 
 /// Who finds out where the peer is, and whether it still wants to be sent to.
@@ -60,7 +60,7 @@ pub(super) enum Agent {
     Controlling(Box<ControllingAgent>),
 }
 
-pub(super) enum Session {
+pub(super) enum DtlsSession {
     /// The peer's description is not there yet; what came early.
     Undescribed(Vec<Datagram>),
     /// This end is to begin the handshake as soon as it knows where the peer is.
@@ -68,12 +68,12 @@ pub(super) enum Session {
     Running(Box<Dtls>),
 }
 
-impl State {
+impl SecureState {
     /// Says whom a datagram is for that has come from the peer's address.
     pub(super) fn recipient(&mut self, datagram: &Datagram) -> Recipient {
         match &mut self.crossing {
             Some(crossing) => crossing.recipient(&datagram.bytes),
-            None => Recipient::Session,
+            None => Recipient::DtlsSession,
         }
     }
 
@@ -83,7 +83,7 @@ impl State {
         datagram: Datagram,
         context: &Context,
         packets: &mut Vec<(Ecn, Bytes)>,
-        progress: &mut Progress,
+        progress: &mut SecureProgress,
     ) {
         // RFC 8445 §12.2: what comes from where no check has come from is not the peer's.
         let remote = datagram.route.remote;
@@ -97,33 +97,33 @@ impl State {
         }
         self.on_received(remote, datagram.bytes.len());
         match &mut self.session {
-            Session::Running(dtls) => {
+            DtlsSession::Running(dtls) => {
                 dtls.handle_datagram(now, &datagram.bytes);
                 self.poll_session(datagram.ecn, packets, progress);
             }
-            Session::Undescribed(early) if early.len() < EARLY_DATAGRAMS_MAX => early.push(datagram),
-            Session::Undescribed(_) | Session::Waiting(_) => {
+            DtlsSession::Undescribed(early) if early.len() < EARLY_DATAGRAMS_MAX => early.push(datagram),
+            DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => {
                 context.counters.early_overflow.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
     /// Takes out what the session has to tell and to send.
-    pub(super) fn poll_session(&mut self, ecn: Ecn, packets: &mut Vec<(Ecn, Bytes)>, progress: &mut Progress) {
-        let Session::Running(dtls) = &mut self.session else { return };
+    pub(super) fn poll_session(&mut self, ecn: Ecn, packets: &mut Vec<(Ecn, Bytes)>, progress: &mut SecureProgress) {
+        let DtlsSession::Running(dtls) = &mut self.session else { return };
         while let Some(event) = dtls.poll_event() {
             match event {
-                Event::Connected(_) => {
+                DtlsEvent::Connected(_) => {
                     progress.is_connected = true;
                     (self.connect_by, self.crossing) = (None, None);
                 }
-                Event::Packet(packet) => {
+                DtlsEvent::Packet(packet) => {
                     self.has_received = true;
                     packets.push((ecn, packet));
                 }
-                Event::PeerClosed if self.has_received => progress.fail(TransportFailure::ClosedByPeer),
-                Event::PeerClosed => progress.fail(TransportFailure::RefusedByPeer),
-                Event::Failed(failure) => progress.fail(failed(failure)),
+                DtlsEvent::PeerClosed if self.has_received => progress.fail(TransportFailure::ClosedByPeer),
+                DtlsEvent::PeerClosed => progress.fail(TransportFailure::RefusedByPeer),
+                DtlsEvent::Failed(failure) => progress.fail(failed(failure)),
             }
         }
         self.flush_flights();
@@ -131,14 +131,14 @@ impl State {
 
     pub(super) fn flush_flights(&mut self) {
         let is_asked = matches!(self.agent, Agent::Controlling(_));
-        let Session::Running(dtls) = &mut self.session else { return };
+        let DtlsSession::Running(dtls) = &mut self.session else { return };
         while let Some(len) = dtls.next_transmit_len() {
             // The rest waits for the peer's next datagram.
             if !is_asked && !dtls.is_address_proved() && !self.budget.allows(len) {
                 return;
             }
             self.budget.on_sent(len);
-            if let (Some(flight), Some(route)) = (dtls.poll_transmit(), self.route.filter(|_| !self.is_mute)) {
+            if let (Some(flight), Some(route)) = (dtls.poll_transmit(), self.route.filter(|_| !self.consent_lost)) {
                 if let Some(crossing) = &mut self.crossing {
                     crossing.on_sent(&flight);
                 }
@@ -159,14 +159,14 @@ impl State {
         &mut self,
         now: Instant,
         route: Route,
-        request: &Message<'_>,
+        request: &StunMessage<'_>,
         context: &Context,
         handle: AssociationHandle,
-        findings: &mut Findings,
-    ) -> Result<Option<Checked>, Refusal> {
+        effects: &mut BatchEffects,
+    ) -> Result<Option<Checked>, CheckRefusal> {
         let source = route.remote;
         match &mut self.agent {
-            Agent::Lite(agent) => agent.handle_request(now, source, request, findings.answers.buffer()).map(Some),
+            Agent::Lite(agent) => agent.handle_request(now, source, request, effects.answers.buffer()).map(Some),
             Agent::Unnamed(agent) => {
                 let name = request.ice_username().and_then(|name| DirectName::parse(name, context.prefixes));
                 if self.route.is_some_and(|current| current.remote == source)
@@ -176,17 +176,15 @@ impl State {
                     if !agent.has_ufrag(name.server) {
                         let dropped = agent.add_name(name.server_credentials());
                         let ufrag = name.server.to_owned();
-                        findings.named.push((handle, Naming::Claimed { ufrag, dropped }));
+                        effects.named.push((handle, UfragClaim::Claimed { ufrag, dropped }));
                     }
-                    let question = findings.answers.buffer();
+                    let question = effects.answers.buffer();
                     context.reachability.ask(now, source, &name, name.server, question);
-                    findings.answers.push(route);
+                    effects.answers.push(route);
                 }
-                agent.handle_request(now, source, request, findings.answers.buffer()).map(Some)
+                agent.handle_request(now, source, request, effects.answers.buffer()).map(Some)
             }
-            Agent::Controlling(agent) => {
-                agent.handle_request(source, request, findings.answers.buffer()).map(|()| None)
-            }
+            Agent::Controlling(agent) => agent.handle_request(source, request, effects.answers.buffer()).map(|()| None),
         }
     }
 
@@ -196,7 +194,7 @@ impl State {
         &mut self,
         now: Instant,
         route: Route,
-        response: &Message<'_>,
+        response: &StunMessage<'_>,
         context: &Context,
     ) -> Option<String> {
         let Agent::Unnamed(agent) = &mut self.agent else { return None };
@@ -223,7 +221,7 @@ impl State {
         route: Route,
         checked: Checked,
         context: &Context,
-        progress: &mut Progress,
+        progress: &mut SecureProgress,
     ) {
         if checked.is_switch {
             if self.is_connected() && self.route.is_some_and(|current| current.remote != route.remote) {
@@ -245,7 +243,7 @@ impl State {
         &mut self,
         now: Instant,
         route: Route,
-        response: &Message<'_>,
+        response: &StunMessage<'_>,
         context: &Context,
     ) -> bool {
         let Agent::Controlling(agent) = &mut self.agent else { return false };
@@ -275,19 +273,19 @@ impl State {
 
     pub(super) fn begin_if_possible(&mut self, now: Instant, context: &Context) {
         if self.route.is_some()
-            && let Session::Waiting(expected) = &self.session
+            && let DtlsSession::Waiting(expected) = &self.session
         {
-            let dtls = Dtls::new(now, Arc::clone(&context.parameters), Role::Active, expected.clone(), false);
-            self.session = Session::Running(Box::new(dtls));
+            let dtls = Dtls::new(now, Arc::clone(&context.parameters), SetupRole::Active, expected.clone(), false);
+            self.session = DtlsSession::Running(Box::new(dtls));
             self.connect_by = Some(now + CONNECT_TIMEOUT);
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, progress: &mut Progress) {
+    pub(super) fn handle_timeout(&mut self, now: Instant, progress: &mut SecureProgress) {
         let loss = match &mut self.agent {
             Agent::Lite(agent) => agent.handle_timeout(now).err().map(|loss| match loss {
-                Loss::NeverChecked => TransportFailure::NoAnswer,
-                Loss::ConsentExpired => TransportFailure::ConsentExpired,
+                ConsentError::NeverChecked => TransportFailure::NoAnswer,
+                ConsentError::ConsentExpired => TransportFailure::ConsentExpired,
             }),
             // The peer has finished its handshake, so that a check has come before.
             Agent::Unnamed(agent) => agent.handle_timeout(now).err().map(|_| TransportFailure::ConsentExpired),
@@ -301,14 +299,14 @@ impl State {
             }
         };
         if let Some(loss) = loss {
-            self.is_mute = true;
+            self.consent_lost = true;
             progress.fail(loss);
         }
         if self.connect_by.is_some_and(|by| by <= now) {
             self.connect_by = None;
             progress.fail(TransportFailure::HandshakeTimedOut);
         }
-        if let Session::Running(dtls) = &mut self.session
+        if let DtlsSession::Running(dtls) = &mut self.session
             && dtls.poll_timeout().is_some_and(|deadline| deadline <= now)
         {
             dtls.handle_timeout(now);
@@ -321,18 +319,18 @@ impl State {
             Agent::Controlling(agent) => agent.poll_timeout(),
         };
         let session = match &self.session {
-            Session::Running(dtls) => dtls.poll_timeout(),
-            Session::Undescribed(_) | Session::Waiting(_) => None,
+            DtlsSession::Running(dtls) => dtls.poll_timeout(),
+            DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => None,
         };
         [agent, session, self.connect_by].into_iter().flatten().min()
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        matches!(&self.session, Session::Running(dtls) if dtls.version().is_some())
+        matches!(&self.session, DtlsSession::Running(dtls) if dtls.version().is_some())
     }
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for DtlsSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Undescribed(_) => "Undescribed",
@@ -342,31 +340,33 @@ impl std::fmt::Debug for Session {
     }
 }
 
-impl Progress {
+impl SecureProgress {
     /// The first reason is the one that counts.
     fn fail(&mut self, failure: TransportFailure) {
         self.failure.get_or_insert(failure);
     }
 }
 
-fn failed(failure: Failure) -> TransportFailure {
+fn failed(failure: DtlsFailure) -> TransportFailure {
     match failure {
-        Failure::WrongCertificate { .. } => TransportFailure::WrongCertificate,
-        Failure::NoCertificate => TransportFailure::NoCertificate,
-        Failure::TimedOut { alert: None } => TransportFailure::HandshakeTimedOut,
-        Failure::TimedOut { alert: Some(_) } => TransportFailure::Broken(failure.to_string()),
-        Failure::PeerAlert(alert) => TransportFailure::Alert(alert.explained()),
-        Failure::Protocol(error) => TransportFailure::Broken(error.to_string()),
-        failure @ (Failure::KeyChanges | Failure::RecordsExhausted) => TransportFailure::Broken(failure.to_string()),
+        DtlsFailure::WrongCertificate { .. } => TransportFailure::WrongCertificate,
+        DtlsFailure::NoCertificate => TransportFailure::NoCertificate,
+        DtlsFailure::TimedOut { alert: None } => TransportFailure::HandshakeTimedOut,
+        DtlsFailure::TimedOut { alert: Some(_) } => TransportFailure::Broken(failure.to_string()),
+        DtlsFailure::PeerAlert(alert) => TransportFailure::Alert(alert.explained()),
+        DtlsFailure::Protocol(error) => TransportFailure::Broken(error.to_string()),
+        failure @ (DtlsFailure::KeyChanges | DtlsFailure::RecordsExhausted) => {
+            TransportFailure::Broken(failure.to_string())
+        }
     }
 }
 
-fn refused(failure: ice::Failure) -> TransportFailure {
+fn refused(failure: ice::IceFailure) -> TransportFailure {
     match failure {
-        ice::Failure::NoAnswer => TransportFailure::NoAnswer,
-        ice::Failure::ConsentRevoked => TransportFailure::ConsentRevoked,
-        ice::Failure::ConsentExpired => TransportFailure::ConsentExpired,
-        failure @ (ice::Failure::Refused(_) | ice::Failure::NoRoom | ice::Failure::Integrity) => {
+        ice::IceFailure::NoAnswer => TransportFailure::NoAnswer,
+        ice::IceFailure::ConsentRevoked => TransportFailure::ConsentRevoked,
+        ice::IceFailure::ConsentExpired => TransportFailure::ConsentExpired,
+        failure @ (ice::IceFailure::Refused(_) | ice::IceFailure::NoRoom | ice::IceFailure::Integrity) => {
             TransportFailure::Broken(failure.to_string())
         }
     }

@@ -11,16 +11,16 @@ use rand::rngs::StdRng;
 
 use super::{Context, Secure};
 use crate::association::Input;
-use crate::endpoint::Findings;
+use crate::endpoint::BatchEffects;
 use crate::socket::{Datagram, Route};
 use crate::webrtc::Reachability;
 use crate::webrtc::direct::{ClientCredentials, Prefixes};
 use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, connected, parameters};
-use crate::webrtc::dtls::{Dtls, ExpectedPeer, Role, Versions};
+use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
 use crate::webrtc::ice::{ControllingAgent, Credentials};
-use crate::webrtc::router::{Destination, Router};
+use crate::webrtc::router::{RouteTarget, SecureRouter};
 use crate::webrtc::stats::SecureCounters;
-use crate::webrtc::stun::{Class, Key, Message, TransactionId, Username, Writer};
+use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
 
 const CLIENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 4000);
 const MOVED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5000);
@@ -46,7 +46,7 @@ fn datagram(remote: SocketAddr, bytes: &[u8]) -> Datagram {
 /// A server whose only peer has come without signalling, from [`CLIENT`], and has finished its handshake.
 struct Server {
     now: Instant,
-    router: Router,
+    router: SecureRouter,
     secure: Secure,
     failure: Option<TransportFailure>,
 }
@@ -54,7 +54,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let now = Instant::now();
-        let mut router = Router::new(Arc::new(SecureCounters::default()));
+        let mut router = SecureRouter::new(Arc::new(SecureCounters::default()));
         let handle = router.insert_direct(now, CLIENT);
         let route = Route { remote: CLIENT, local: None };
         let secure = Secure::direct(now, handle, context(now), route, Box::new(connected(Versions::Both)));
@@ -64,19 +64,19 @@ impl Server {
     /// What an endpoint does with a datagram. Returns the answers that go back to its source, and true if it was for the
     /// association.
     fn handle(&mut self, source: SocketAddr, bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
-        let mut findings = Findings::default();
-        let Destination::Peer(_, input) = self.router.route(self.now, datagram(source, bytes)) else {
+        let mut effects = BatchEffects::default();
+        let RouteTarget::Peer(_, input) = self.router.route(self.now, datagram(source, bytes)) else {
             return (Vec::new(), false);
         };
-        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut findings);
+        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
         self.failure = self.failure.take().or(progress.failure);
-        for learned in findings.learned.drain(..) {
+        for learned in effects.learned.drain(..) {
             self.router.learn(self.now, learned.handle, learned.address, learned.evicted);
         }
-        for (handle, naming) in findings.named.drain(..) {
+        for (handle, naming) in effects.named.drain(..) {
             self.router.name(handle, naming);
         }
-        let answers = findings.answers.take();
+        let answers = effects.answers.take();
         assert!(answers.iter().all(|(route, _)| route.remote == source), "answers go back to the source");
         (answers.into_iter().map(|(_, answer)| answer).collect(), true)
     }
@@ -116,7 +116,7 @@ impl Client {
     fn handle(&mut self, now: Instant, datagrams: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut answers = Vec::new();
         for bytes in datagrams {
-            let message = Message::parse(bytes).expect("a message");
+            let message = StunMessage::parse(bytes).expect("a message");
             if message.class == Class::Request {
                 let mut answer = Vec::new();
                 self.agent.handle_request(server_address(), &message, &mut answer).expect("a right question");
@@ -200,7 +200,7 @@ fn k15_only_who_receives_the_question_confirms_a_name() {
     let crc = crc32fast::hash(&other[..other.len() - 8]) ^ 0x5354_554E;
     let end = other.len();
     other[end - 4..].copy_from_slice(&crc.to_be_bytes());
-    let message = Message::parse(&other).expect("a message");
+    let message = StunMessage::parse(&other).expect("a message");
     let mut answer = Vec::new();
     let ClientCredentials { local, .. } = ClientCredentials::generate(&mut StdRng::seed_from_u64(66));
     let key = crate::webrtc::stun::Key::new(local.pwd());
@@ -231,9 +231,9 @@ struct Signalled {
 }
 
 impl Signalled {
-    fn new(role: Role, expected: ExpectedPeer) -> Self {
+    fn new(role: SetupRole, expected: ExpectedPeer) -> Self {
         let now = Instant::now();
-        let mut router = Router::new(Arc::new(SecureCounters::default()));
+        let mut router = SecureRouter::new(Arc::new(SecureCounters::default()));
         let handle = router.insert_signalled("ours");
         let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
         let secure = Secure::lite(now, handle, context(now), local, Duration::from_secs(40));
@@ -245,11 +245,11 @@ impl Signalled {
     fn handle(&mut self, input: Input) -> Vec<Vec<u8>> {
         let (Input::Datagram(Datagram { bytes, .. }) | Input::Stun(Datagram { bytes, .. })) = &input;
         self.received += bytes.len();
-        let mut findings = Findings::default();
-        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut findings);
+        let mut effects = BatchEffects::default();
+        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
         self.is_connected |= progress.is_connected;
         self.failure = self.failure.take().or(progress.failure);
-        let mut out: Vec<Vec<u8>> = findings.answers.take().into_iter().map(|(_, answer)| answer).collect();
+        let mut out: Vec<Vec<u8>> = effects.answers.take().into_iter().map(|(_, answer)| answer).collect();
         self.sent += out.iter().map(Vec::len).sum::<usize>();
         out.extend(self.pass(Duration::ZERO));
         out
@@ -268,7 +268,7 @@ impl Signalled {
     fn check(&self) -> Input {
         let mut out = Vec::new();
         let username = Username { to: "ours", from: "theirs" };
-        let check = Writer::new(&mut out, Class::Request, TransactionId([7; 12])).username(username).priority(1);
+        let check = StunWriter::new(&mut out, Class::Request, TransactionId([7; 12])).username(username).priority(1);
         check.controlling(2).use_candidate().finish(Some(&Key::new("ourpasswordourpassword")));
         Input::Stun(datagram(CLIENT, &out))
     }
@@ -279,14 +279,14 @@ impl Signalled {
 fn k02_an_address_that_never_answered_gets_three_bytes_for_each_of_its_own_whoever_begins() {
     for versions in [Versions::Both, Versions::Only12] {
         let mut peer =
-            Dtls::new(Instant::now(), parameters(ACTIVE, versions), Role::Active, ExpectedPeer::Anyone, false);
+            Dtls::new(Instant::now(), parameters(ACTIVE, versions), SetupRole::Active, ExpectedPeer::Anyone, false);
         let hello = peer.poll_transmit().expect("a hello");
         for (role, checks, hellos) in [
-            (Role::Active, 1, 0),
-            (Role::Active, 5, 0),
-            (Role::Passive, 1, 0),
-            (Role::Passive, 1, 1),
-            (Role::Passive, 3, 3),
+            (SetupRole::Active, 1, 0),
+            (SetupRole::Active, 5, 0),
+            (SetupRole::Passive, 1, 0),
+            (SetupRole::Passive, 1, 1),
+            (SetupRole::Passive, 3, 3),
         ] {
             let mut server = Signalled::new(role, ExpectedPeer::Anyone);
             for _ in 0..checks {
@@ -309,9 +309,9 @@ fn k02_an_address_that_never_answered_gets_three_bytes_for_each_of_its_own_whoev
 #[test]
 fn k02_an_honest_peer_connects_within_that_limit_whoever_begins() {
     for versions in [Versions::Both, Versions::Only12] {
-        for role in [Role::Active, Role::Passive] {
+        for role in [SetupRole::Active, SetupRole::Passive] {
             let mut server = Signalled::new(role, ExpectedPeer::Anyone);
-            let other = if role == Role::Active { Role::Passive } else { Role::Active };
+            let other = if role == SetupRole::Active { SetupRole::Passive } else { SetupRole::Active };
             let mut peer = Dtls::new(server.now, parameters(ACTIVE, versions), other, ExpectedPeer::Anyone, false);
             let mut milliseconds = 0;
             while !server.is_connected {
@@ -344,17 +344,21 @@ fn k02_an_honest_peer_connects_within_that_limit_whoever_begins() {
 #[test]
 fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
     let local = Some(std::net::IpAddr::from([192, 0, 2, 200]));
-    for role in [Role::Active, Role::Passive] {
+    for role in [SetupRole::Active, SetupRole::Passive] {
         let mut server = Signalled::new(role, ExpectedPeer::Anyone);
         let mut peer =
-            Dtls::new(server.now, parameters(ACTIVE, Versions::Both), Role::Active, ExpectedPeer::Anyone, false);
+            Dtls::new(server.now, parameters(ACTIVE, Versions::Both), SetupRole::Active, ExpectedPeer::Anyone, false);
         let mut inputs = vec![server.check()];
         inputs.extend(peer.poll_transmit().map(|hello| Input::Datagram(datagram(CLIENT, &hello))));
         for mut input in inputs {
             let (Input::Datagram(datagram) | Input::Stun(datagram)) = &mut input;
             datagram.route.local = local;
-            let progress =
-                server.secure.receive(server.now, std::iter::once(input), &mut Vec::new(), &mut Findings::default());
+            let progress = server.secure.receive(
+                server.now,
+                std::iter::once(input),
+                &mut Vec::new(),
+                &mut BatchEffects::default(),
+            );
             assert!(progress.failure.is_none());
         }
         let mut outgoing = Vec::new();

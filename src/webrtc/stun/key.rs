@@ -3,7 +3,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
-use super::message::Message;
+use super::message::StunMessage;
 
 /// Bytes of a MESSAGE-INTEGRITY value.
 pub(super) const MAC_LEN: usize = 20;
@@ -21,7 +21,7 @@ impl Key {
 
     /// Whether the message carries a MESSAGE-INTEGRITY and it is this key's. Takes the same time wherever the two
     /// differ.
-    pub(crate) fn has_signed(&self, message: &Message<'_>) -> bool {
+    pub(crate) fn has_signed(&self, message: &StunMessage<'_>) -> bool {
         let Some((signed, mac)) = message.integrity() else { return false };
         self.over(signed).is_some_and(|computed| computed.verify_slice(mac).is_ok())
     }

@@ -68,7 +68,7 @@ pub(crate) enum ParseError {
 /// A Binding message with the right FINGERPRINT. Attributes that nobody has signed are not to be trusted: see
 /// [`Key::has_signed`](super::Key::has_signed).
 #[derive(Clone, Debug)]
-pub(crate) struct Message<'a> {
+pub(crate) struct StunMessage<'a> {
     /// Request, indication or response.
     pub(crate) class: Class,
     /// Ties a response to its request.
@@ -110,7 +110,7 @@ impl Unknown {
     }
 }
 
-impl<'a> Message<'a> {
+impl<'a> StunMessage<'a> {
     /// Reads a datagram that is to be one message, cheapest checks first: length, cookie, FINGERPRINT, attributes.
     ///
     /// Comprehension-optional attributes that we do not know are skipped; what follows MESSAGE-INTEGRITY is ignored up

@@ -1,7 +1,7 @@
 //! STUN messages as ICE uses them: Binding requests and their responses with short-term credentials (RFC 8489, RFC 8445
 //! §7).
 //!
-//! A [`Message`] borrows from its datagram and exists only if length, magic cookie and FINGERPRINT were right, so that
+//! A [`StunMessage`] borrows from its datagram and exists only if length, magic cookie and FINGERPRINT were right, so that
 //! whatever else shares the port, and most garbage, never reaches a MAC. Whose message it is, a [`Key`] tells.
 
 mod key;
@@ -12,9 +12,9 @@ mod username;
 mod writer;
 
 pub(crate) use key::Key;
-pub(crate) use message::{Class, Message, TransactionId};
+pub(crate) use message::{Class, StunMessage, TransactionId};
 pub(crate) use username::{Username, is_ice_chars, is_peer_ufrag, is_ufrag, is_visible};
-pub(crate) use writer::Writer;
+pub(crate) use writer::StunWriter;
 
 /// Bytes before the attributes (RFC 8489 §5).
 const HEADER_LEN: usize = 20;

@@ -48,7 +48,7 @@ fn message(kind: u16, attributes: &[u8]) -> Vec<u8> {
 #[test]
 fn the_published_request_is_read_and_its_integrity_holds() {
     let datagram = bytes(REQUEST);
-    let message = Message::parse(&datagram).expect("a message");
+    let message = StunMessage::parse(&datagram).expect("a message");
     assert_eq!((message.class, message.transaction_id), (Class::Request, TRANSACTION_ID));
     assert_eq!(message.username, Some(&b"evtj:h6vY"[..]));
     assert_eq!(message.ice_username(), Some(Username { to: "evtj", from: "h6vY" }));
@@ -66,7 +66,7 @@ fn the_published_responses_are_read_and_their_integrity_holds() {
         [(RESPONSE_V4, "192.0.2.1:32853"), (RESPONSE_V6, "[2001:db8:1234:5678:11:2233:4455:6677]:32853")]
     {
         let datagram = bytes(hex);
-        let message = Message::parse(&datagram).expect("a message");
+        let message = StunMessage::parse(&datagram).expect("a message");
         assert_eq!(message.class, Class::Success);
         assert_eq!(message.xor_mapped_address, Some(address.parse().expect("an address")));
         assert!(Key::new(PASSWORD).has_signed(&message));
@@ -76,35 +76,35 @@ fn the_published_responses_are_read_and_their_integrity_holds() {
 #[test]
 fn a_message_without_fingerprint_is_none_of_ours() {
     let datagram = bytes(REQUEST_LONG_TERM);
-    assert_eq!(Message::parse(&datagram).err(), Some(ParseError::NoFingerprint));
+    assert_eq!(StunMessage::parse(&datagram).err(), Some(ParseError::NoFingerprint));
     let bare = &message(0x0001, &[])[..HEADER_LEN];
     let empty = [&bare[..2], &[0, 0], &bare[4..]].concat();
-    assert_eq!(Message::parse(&empty).err(), Some(ParseError::NoFingerprint));
+    assert_eq!(StunMessage::parse(&empty).err(), Some(ParseError::NoFingerprint));
 }
 
 #[test]
 fn what_is_written_reads_back_and_equals_the_published_bytes() {
     // The published response without SOFTWARE, which we never write: its MAC and CRC differ, all else is equal.
     let mut written = Vec::new();
-    Writer::new(&mut written, Class::Success, TRANSACTION_ID)
+    StunWriter::new(&mut written, Class::Success, TRANSACTION_ID)
         .xor_mapped_address("192.0.2.1:32853".parse().expect("an address"))
         .finish(Some(&Key::new(PASSWORD)));
     assert_eq!(written[20..32], bytes("002000080001a147e112a643"));
     let mut written = Vec::new();
-    Writer::new(&mut written, Class::Success, TRANSACTION_ID)
+    StunWriter::new(&mut written, Class::Success, TRANSACTION_ID)
         .xor_mapped_address("[2001:db8:1234:5678:11:2233:4455:6677]:32853".parse().expect("an address"))
         .finish(None);
     assert_eq!(written[20..44], bytes("002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9"));
-    assert!(!Message::parse(&written).expect("a message").has_integrity());
+    assert!(!StunMessage::parse(&written).expect("a message").has_integrity());
 
     let mut written = b"before".to_vec();
-    Writer::new(&mut written, Class::Request, TRANSACTION_ID)
+    StunWriter::new(&mut written, Class::Request, TRANSACTION_ID)
         .username(Username { to: "evtj", from: "h6vY" })
         .priority(0x6E00_01FF)
         .use_candidate()
         .controlling(7)
         .finish(Some(&Key::new(PASSWORD)));
-    let message = Message::parse(&written[6..]).expect("a message");
+    let message = StunMessage::parse(&written[6..]).expect("a message");
     assert_eq!(message.ice_username(), Some(Username { to: "evtj", from: "h6vY" }));
     assert_eq!((message.priority, message.controlling, message.controlled), (Some(0x6E00_01FF), Some(7), None));
     assert!(message.use_candidate && Key::new(PASSWORD).has_signed(&message));
@@ -119,11 +119,11 @@ fn what_is_written_reads_back_and_equals_the_published_bytes() {
 fn an_error_response_carries_its_number_and_the_attributes_that_were_not_understood() {
     for code in [300, 400, 401, 420, 487, 500, 699] {
         let mut written = Vec::new();
-        Writer::new(&mut written, Class::Error, TRANSACTION_ID)
+        StunWriter::new(&mut written, Class::Error, TRANSACTION_ID)
             .error_code(code)
             .unknown_attributes(&[0x7F01, 0x0031, 0x0032])
             .finish(None);
-        let message = Message::parse(&written).expect("a message");
+        let message = StunMessage::parse(&written).expect("a message");
         assert_eq!((message.class, message.error_code), (Class::Error, Some(code)));
         assert_eq!(written[28..40], bytes("000a00067f01003100320000"));
     }
@@ -135,48 +135,51 @@ fn k04_each_flipped_bit_and_each_truncation_is_dropped_before_any_mac() {
     for bit in 0..whole.len() * 8 {
         let mut damaged = whole.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(Message::parse(&damaged).is_err(), "bit {bit} flipped");
+        assert!(StunMessage::parse(&damaged).is_err(), "bit {bit} flipped");
     }
     for len in 0..whole.len() {
-        assert!(Message::parse(&whole[..len]).is_err(), "cut to {len} bytes");
+        assert!(StunMessage::parse(&whole[..len]).is_err(), "cut to {len} bytes");
     }
     let longer = [&whole[..], &[0; 4]].concat();
-    assert_eq!(Message::parse(&longer).err(), Some(ParseError::Length));
+    assert_eq!(StunMessage::parse(&longer).err(), Some(ParseError::Length));
 }
 
 #[test]
 fn k04_the_crc_is_checked_before_attributes_and_the_length_before_the_crc() {
     let mut bad_attribute = message(0x0001, &[0x00, 0x06, 0xFF, 0xFF]);
-    assert_eq!(Message::parse(&bad_attribute).err(), Some(ParseError::Attribute));
+    assert_eq!(StunMessage::parse(&bad_attribute).err(), Some(ParseError::Attribute));
     bad_attribute[30] ^= 1;
-    assert_eq!(Message::parse(&bad_attribute).err(), Some(ParseError::Fingerprint));
+    assert_eq!(StunMessage::parse(&bad_attribute).err(), Some(ParseError::Fingerprint));
     let huge = message(0x0001, &[0; 1_480]);
-    assert_eq!(Message::parse(&huge).err(), Some(ParseError::Length));
+    assert_eq!(StunMessage::parse(&huge).err(), Some(ParseError::Length));
     let mut other = message(0x0001, &[]);
     other[4] = 0;
-    assert_eq!(Message::parse(&other).err(), Some(ParseError::MagicCookie));
+    assert_eq!(StunMessage::parse(&other).err(), Some(ParseError::MagicCookie));
     for kind in [0x0003, 0x0101 | 0x0002, 0x3FFF, 0x0000] {
-        assert_eq!(Message::parse(&message(kind, &[])).err(), Some(ParseError::Method), "type {kind:#06x}");
+        assert_eq!(StunMessage::parse(&message(kind, &[])).err(), Some(ParseError::Method), "type {kind:#06x}");
     }
 }
 
 #[test]
 fn unknown_attributes_are_reported_if_they_must_be_understood_and_skipped_if_not() {
     let optional = message(0x0001, &bytes("c057000400010032"));
-    assert!(Message::parse(&optional).expect("a message").unknown_attributes().is_empty());
+    assert!(StunMessage::parse(&optional).expect("a message").unknown_attributes().is_empty());
     let required = message(0x0001, &bytes("7f0100007f020001ff000000c0570000"));
-    assert_eq!(Message::parse(&required).expect("a message").unknown_attributes(), [0x7F01, 0x7F02]);
+    assert_eq!(StunMessage::parse(&required).expect("a message").unknown_attributes(), [0x7F01, 0x7F02]);
     let many: Vec<u8> = (0..100_u8).flat_map(|number| [0x70, number, 0, 0]).collect();
-    assert_eq!(Message::parse(&message(0x0001, &many)).expect("a message").unknown_attributes().len(), 8);
+    assert_eq!(StunMessage::parse(&message(0x0001, &many)).expect("a message").unknown_attributes().len(), 8);
 }
 
 #[test]
 fn what_follows_message_integrity_is_ignored_and_so_is_a_second_attribute_of_a_type() {
     let mut written = Vec::new();
-    Writer::new(&mut written, Class::Request, TRANSACTION_ID).priority(1).priority(2).finish(Some(&Key::new(PASSWORD)));
+    StunWriter::new(&mut written, Class::Request, TRANSACTION_ID)
+        .priority(1)
+        .priority(2)
+        .finish(Some(&Key::new(PASSWORD)));
     let signed = written[20..written.len() - 8].to_vec();
     let appended = message(0x0001, &[&signed[..], &bytes("0025000000060001610000007f0100008028000400000000")].concat());
-    let message = Message::parse(&appended).expect("a message");
+    let message = StunMessage::parse(&appended).expect("a message");
     assert_eq!((message.priority, message.use_candidate, message.username), (Some(1), false, None));
     assert!(message.unknown_attributes().is_empty());
     assert!(Key::new(PASSWORD).has_signed(&message), "the MAC covers what is before it, with the length up to it");
@@ -198,9 +201,9 @@ fn an_attribute_whose_value_cannot_be_one_of_its_type_counts_as_absent() {
     ] {
         let name = bytes("000600096576746a3a68367659000000");
         let alone = message(0x0001, &name);
-        assert!(!Message::parse(&alone).expect("a message").has_malformed_attribute);
+        assert!(!StunMessage::parse(&alone).expect("a message").has_malformed_attribute);
         let whole = message(0x0001, &[bytes(attribute), name].concat());
-        let read = Message::parse(&whole).unwrap_or_else(|error| panic!("{error}: {attribute}"));
+        let read = StunMessage::parse(&whole).unwrap_or_else(|error| panic!("{error}: {attribute}"));
         assert_eq!(read.ice_username(), Some(Username { to: "evtj", from: "h6vY" }), "{attribute}");
         assert!(read.has_malformed_attribute, "{attribute}");
         assert_eq!((read.priority, read.controlling, read.controlled), (None, None, None), "{attribute}");
@@ -216,7 +219,7 @@ fn attributes_that_cannot_be_told_apart_make_the_message_malformed() {
         "0006ffff",         // and far beyond
     ] {
         let datagram = message(0x0001, &bytes(attribute));
-        assert_eq!(Message::parse(&datagram).err(), Some(ParseError::Attribute), "{attribute}");
+        assert_eq!(StunMessage::parse(&datagram).err(), Some(ParseError::Attribute), "{attribute}");
     }
 }
 
@@ -230,7 +233,7 @@ fn attributes_of_any_shape_never_panic() {
     for _ in 0..20_000 {
         let len = usize::from(random() % 16) * 4;
         let attributes: Vec<u8> = (0..len).map(|_| if random() < 128 { 0 } else { random() % 40 }).collect();
-        if let Ok(read) = Message::parse(&message(0x0001, &attributes)) {
+        if let Ok(read) = StunMessage::parse(&message(0x0001, &attributes)) {
             assert!(!Key::new(PASSWORD).has_signed(&read));
         }
     }

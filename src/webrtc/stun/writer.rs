@@ -11,12 +11,12 @@ use super::{FINGERPRINT_XOR, HEADER_LEN, MAGIC_COOKIE, attribute};
 ///
 /// SOFTWARE is never written: it would tell an attacker what to try, and answers are to be small.
 #[derive(Debug)]
-pub(crate) struct Writer<'b> {
+pub(crate) struct StunWriter<'b> {
     buf: &'b mut Vec<u8>,
     start: usize,
 }
 
-impl<'b> Writer<'b> {
+impl<'b> StunWriter<'b> {
     /// Begins a message behind what the buffer holds.
     pub(crate) fn new(buf: &'b mut Vec<u8>, class: Class, transaction_id: TransactionId) -> Self {
         let start = buf.len();

@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelId, ChannelOptions, Config as ChannelsConfig, DataChannels, Event as ChannelEvent,
-    Message as ChannelMessage, SendError,
+    ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message as ChannelMessage,
 };
-use narrowboat_sctp::{Association, Config, CookieKeys, Ecn};
+use narrowboat_sctp::{Association, AssociationConfig, CookieKeys, Ecn};
 
 use crate::narrowboat::{closed, config, transmit};
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
@@ -41,7 +40,7 @@ impl NarrowboatChannels {
             message_size_max: settings.message_size_max,
             ..ChannelsConfig::default()
         };
-        let config = Config { outbound_streams: STREAMS, inbound_streams: STREAMS, ..config(settings) };
+        let config = AssociationConfig { outbound_streams: STREAMS, inbound_streams: STREAMS, ..config(settings) };
         let role = match role {
             Role::Client => narrowboat_dcep::Role::Client,
             Role::Server => narrowboat_dcep::Role::Server,
@@ -93,30 +92,30 @@ impl NarrowboatChannels {
         None
     }
 
-    fn on_event(&mut self, now: Instant, event: ChannelEvent) {
+    fn on_event(&mut self, now: Instant, event: ChannelsEvent) {
         match event {
-            ChannelEvent::Connected => self.events.push_back(Event::Connected),
-            ChannelEvent::Incoming(id) => {
+            ChannelsEvent::Connected => self.events.push_back(Event::Connected),
+            ChannelsEvent::Incoming(id) => {
                 if let Some(stream) = self.channels.stream(id) {
                     self.by_stream.insert(stream, id);
                     self.by_channel.insert(id, stream);
                 }
             }
-            ChannelEvent::Readable(id) => self.readable.push_back(id),
-            ChannelEvent::Closing(id) => {
-                self.events.extend(self.by_channel.get(&id).map(|&stream| Event::IncomingReset(stream)));
+            ChannelsEvent::Readable(id) => self.readable.push_back(id),
+            ChannelsEvent::Closing(id) => {
+                self.events.extend(self.by_channel.get(&id).map(|&stream| Event::IncomingStreamsReset(stream)));
             }
             // Both directions are over, whoever began.
-            ChannelEvent::Closed(id, error) => {
+            ChannelsEvent::Closed(id, error) => {
                 self.channels.forget(now, &mut self.association, id);
                 if let Some(stream) = self.by_channel.remove(&id) {
                     self.by_stream.remove(&stream);
-                    self.events.push_back(Event::IncomingReset(stream));
+                    self.events.push_back(Event::IncomingStreamsReset(stream));
                     let error = error.map(|error| error.to_string());
                     self.events.push_back(Event::OutgoingReset { stream, error });
                 }
             }
-            ChannelEvent::AssociationClosed(reason) => self.events.push_back(closed(&reason)),
+            ChannelsEvent::AssociationClosed(reason) => self.events.push_back(closed(&reason)),
             _ => {}
         }
     }
@@ -131,7 +130,7 @@ impl Peer for NarrowboatChannels {
         let id = self.channel(now, stream, options)?;
         let message = ChannelMessage::Binary(payload.clone());
         self.channels.send(now, &mut self.association, id, message).map_err(|error| match error {
-            SendError::Full => Refusal::Full,
+            ChannelSendError::Full => Refusal::Full,
             other => Refusal::failed(other),
         })
     }

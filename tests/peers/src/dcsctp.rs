@@ -66,7 +66,7 @@ impl Dcsctp {
                     self.events.push_back(Event::Closed { graceful: false, reason: format!("{kind:?}: {text}") });
                 }
                 SocketEvent::OnIncomingStreamReset(streams) => {
-                    self.events.extend(streams.into_iter().map(|stream| Event::IncomingReset(stream.0)));
+                    self.events.extend(streams.into_iter().map(|stream| Event::IncomingStreamsReset(stream.0)));
                 }
                 SocketEvent::OnStreamsResetPerformed(streams) => {
                     let reset = |stream: SocketStreamId| Event::OutgoingReset { stream: stream.0, error: None };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, CloseReason, Config, CookieKeys, Ecn, Event as AssociationEvent, Ppid, SendError, Streams,
+    Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ecn, Ppid, SendMessageError, Streams,
 };
 
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
@@ -33,22 +33,22 @@ impl Narrowboat {
 
     /// A closed association with a configuration of its own.
     #[must_use]
-    pub fn with_config(now: Instant, config: Config, seed: [u8; 32]) -> Self {
+    pub fn with_config(now: Instant, config: AssociationConfig, seed: [u8; 32]) -> Self {
         let association = Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed);
         Self { association, incoming_resets: VecDeque::new() }
     }
 }
 
 /// The settings in this project's words.
-pub(crate) fn config(settings: &Settings) -> Config {
-    Config {
+pub(crate) fn config(settings: &Settings) -> AssociationConfig {
+    AssociationConfig {
         mtu: settings.mtu,
         receive_window: settings.receive_window,
         receive_message_size_max: settings.message_size_max,
         send_message_size_max: settings.message_size_max,
         send_buffer: settings.send_buffer,
         stream_send_buffer: settings.send_buffer,
-        ..Config::default()
+        ..AssociationConfig::default()
     }
 }
 
@@ -81,7 +81,7 @@ impl Peer for Narrowboat {
             ..Default::default()
         };
         self.association.send(now, stream, PPID_BINARY, payload.clone(), options).map_err(|error| match error {
-            SendError::Full => Refusal::Full,
+            SendMessageError::Full => Refusal::Full,
             other => Refusal::failed(other),
         })
     }
@@ -109,7 +109,7 @@ impl Peer for Narrowboat {
     fn poll_event(&mut self, now: Instant) -> Option<Event> {
         loop {
             if let Some(stream) = self.incoming_resets.pop_front() {
-                return Some(Event::IncomingReset(stream));
+                return Some(Event::IncomingStreamsReset(stream));
             }
             return Some(match self.association.poll_event()? {
                 AssociationEvent::Connected => Event::Connected,
@@ -117,11 +117,11 @@ impl Peer for Narrowboat {
                     self.association.release(now, message.credit);
                     Event::Message(Message { stream: message.stream, payload: Payload::Narrowboat(message.payload) })
                 }
-                AssociationEvent::IncomingReset(Streams::List(streams)) => {
+                AssociationEvent::IncomingStreamsReset(Streams::List(streams)) => {
                     self.incoming_resets.extend(streams);
                     continue;
                 }
-                AssociationEvent::OutgoingReset(stream) => Event::OutgoingReset { stream, error: None },
+                AssociationEvent::OutgoingStreamReset(stream) => Event::OutgoingReset { stream, error: None },
                 AssociationEvent::Closed(reason) => closed(&reason),
                 _ => continue,
             });

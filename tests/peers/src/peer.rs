@@ -130,7 +130,7 @@ pub enum Event {
     /// A whole message; taking it out opens the receive window again.
     Message(Message),
     /// The peer has reset its outgoing side of the stream.
-    IncomingReset(StreamId),
+    IncomingStreamsReset(StreamId),
     /// The peer has performed the reset that was asked for here, or it failed.
     OutgoingReset {
         /// The stream.

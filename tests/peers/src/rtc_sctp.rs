@@ -69,7 +69,7 @@ impl RtcSctp {
                 // answered with its own reset. It never says that its own was performed.
                 AssociationEvent::AssociationLost { reason: AssociationError::Reset, id } => {
                     self.options.remove(&id);
-                    self.events.push_back(Event::IncomingReset(id));
+                    self.events.push_back(Event::IncomingStreamsReset(id));
                     self.events.push_back(Event::OutgoingReset { stream: id, error: None });
                 }
                 AssociationEvent::AssociationLost { reason, .. } => {

@@ -73,7 +73,7 @@ impl SctpProto {
                 AssociationEvent::Stream(StreamEvent::Readable { id }) => self.readable.push_back(id),
                 AssociationEvent::Stream(StreamEvent::Finished { id }) => {
                     self.options.remove(&id);
-                    self.events.push_back(Event::IncomingReset(id));
+                    self.events.push_back(Event::IncomingStreamsReset(id));
                 }
                 AssociationEvent::Stream(StreamEvent::ResetComplete { id }) => {
                     self.events.push_back(Event::OutgoingReset { stream: id, error: None });

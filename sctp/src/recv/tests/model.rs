@@ -284,12 +284,12 @@ impl History {
         let received = self.receiver.on_data(chunk, payload, 100).unwrap();
         self.receiver.on_packet_end(at(0));
         match received {
-            Received::Duplicate => assert!(is_old),
-            Received::BadStream => assert!(is_bad && !is_old),
-            Received::New => assert!(!is_bad && !is_old),
-            Received::Dropped => assert!(!self.is_roomy && !is_old),
+            ArrivedChunk::Duplicate => assert!(is_old),
+            ArrivedChunk::BadStream => assert!(is_bad && !is_old),
+            ArrivedChunk::New => assert!(!is_bad && !is_old),
+            ArrivedChunk::Dropped => assert!(!self.is_roomy && !is_old),
         }
-        let is_new = matches!(received, Received::New | Received::BadStream);
+        let is_new = matches!(received, ArrivedChunk::New | ArrivedChunk::BadStream);
         self.settle(if is_new { std::slice::from_ref(&tsn) } else { &[] }, true);
     }
 

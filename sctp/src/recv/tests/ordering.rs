@@ -42,7 +42,7 @@ fn d03_the_tsn_wraps_with_and_without_loss() {
                 Bytes::copy_from_slice(&n.to_be_bytes()),
                 32,
             );
-            assert_eq!(result, Ok(Received::New));
+            assert_eq!(result, Ok(ArrivedChunk::New));
         }
         assert_eq!(receiver.cumulative_tsn(), Tsn(first.wrapping_add(599)));
         for n in 0..200u32 {
@@ -64,7 +64,7 @@ fn d04_the_ssn_wraps_within_70_000_messages() {
         let (low, payload) = ((n & 0xffff) as u16, n.to_be_bytes());
         assert_eq!(
             receiver.on_data(data(1 + n, 5, low, "BE"), Bytes::copy_from_slice(&payload), 32),
-            Ok(Received::New)
+            Ok(ArrivedChunk::New)
         );
         while n % 2 == 0
             && let Some(ReceiverEvent::Message(message)) = receiver.poll()
@@ -82,8 +82,8 @@ fn d04_the_ssn_wraps_within_70_000_messages() {
 #[test]
 fn d06_data_on_a_stream_that_does_not_exist_is_acknowledged_and_discarded() {
     let mut receiver = receiver();
-    assert_eq!(receiver.take(data(1, STREAMS, 0, "BE"), b"x"), Ok(Received::BadStream));
-    assert_eq!(receiver.take(data(3, u16::MAX, 7, "B"), b"x"), Ok(Received::BadStream));
+    assert_eq!(receiver.take(data(1, STREAMS, 0, "BE"), b"x"), Ok(ArrivedChunk::BadStream));
+    assert_eq!(receiver.take(data(3, u16::MAX, 7, "B"), b"x"), Ok(ArrivedChunk::BadStream));
     assert_eq!(receiver.cumulative_tsn(), Tsn(1));
     assert_eq!(receiver.gaps(), [(2, 2)]);
     assert_eq!(receiver.charged(), 0);
@@ -119,7 +119,7 @@ fn an_ssn_that_was_delivered_before_is_a_violation_once_it_is_in_sequence() {
         receiver.take_new(data(1 + n, 1, n as u16, "BE"), b"x");
     }
     // Ahead of a gap it could be more than half the circle on, so it is not judged yet.
-    assert_eq!(receiver.take(data(5, 1, 1, "BE"), b"x"), Ok(Received::Dropped));
+    assert_eq!(receiver.take(data(5, 1, 1, "BE"), b"x"), Ok(ArrivedChunk::Dropped));
     assert_eq!(receiver.gaps(), []);
     assert_eq!(receiver.take(data(4, 1, 1, "BE"), b"x"), Err(Violation::BadFragment));
 }
@@ -127,15 +127,15 @@ fn an_ssn_that_was_delivered_before_is_a_violation_once_it_is_in_sequence() {
 #[test]
 fn forty_thousand_messages_behind_one_loss_are_all_delivered() {
     // More than half the circle of SSNs: those beyond it are not taken before the gap is filled, and come again.
-    let config = Config { receive_window: 64 << 20, ..config() };
+    let config = AssociationConfig { receive_window: 64 << 20, ..config() };
     let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
     let mut missing: std::collections::VecDeque<u32> = (1..40_000).chain([0]).collect();
     let mut delivered = 0;
     while let Some(n) = missing.pop_front() {
         let chunk = data(1 + n, 1, n as u16, "BE");
         match receiver.on_data(chunk, Bytes::copy_from_slice(&n.to_be_bytes()), 32) {
-            Ok(Received::New) => {}
-            Ok(Received::Dropped) => missing.push_back(n),
+            Ok(ArrivedChunk::New) => {}
+            Ok(ArrivedChunk::Dropped) => missing.push_back(n),
             other => panic!("{other:?}"),
         }
         while let Some(ReceiverEvent::Message(message)) = receiver.poll() {
@@ -163,7 +163,7 @@ fn streams_in_their_initial_state_take_no_memory() {
     for cycle in 0..70_000u32 {
         let stream = (cycle % 65_535) as u16;
         let chunk = data(tsn, stream, 0, "BE");
-        assert_eq!(receiver.on_data(chunk, Bytes::from_static(b"x"), 29), Ok(Received::New));
+        assert_eq!(receiver.on_data(chunk, Bytes::from_static(b"x"), 29), Ok(ArrivedChunk::New));
         assert_eq!(receiver.reset_streams(Streams::List(vec![stream]), Tsn(tsn)), ResetProgress::Performed);
         tsn += 1;
         while let Some(event) = receiver.poll() {
@@ -176,7 +176,7 @@ fn streams_in_their_initial_state_take_no_memory() {
     // And all at once work as well.
     for stream in 0..u16::MAX {
         let chunk = data(tsn, stream, 0, "BE");
-        assert_eq!(receiver.on_data(chunk, Bytes::from_static(b"x"), 29), Ok(Received::New));
+        assert_eq!(receiver.on_data(chunk, Bytes::from_static(b"x"), 29), Ok(ArrivedChunk::New));
         tsn += 1;
         while let Some(ReceiverEvent::Message(message)) = receiver.poll() {
             receiver.release(message.credit);

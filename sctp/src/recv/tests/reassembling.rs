@@ -43,14 +43,14 @@ fn d01_of_two_chunks_with_one_tsn_the_first_counts_and_the_reports_are_bounded()
     let mut receiver = receiver();
     receiver.take_new(data(1, 1, 0, "BE"), b"first");
     receiver.take_new(data(3, 1, 1, "B"), b"kept ");
-    assert_eq!(receiver.take(data(1, 1, 0, "BE"), b"other"), Ok(Received::Duplicate));
-    assert_eq!(receiver.take(data(3, 2, 9, "BEU"), b"other"), Ok(Received::Duplicate));
+    assert_eq!(receiver.take(data(1, 1, 0, "BE"), b"other"), Ok(ArrivedChunk::Duplicate));
+    assert_eq!(receiver.take(data(3, 2, 9, "BEU"), b"other"), Ok(ArrivedChunk::Duplicate));
     assert_eq!(receiver.duplicates(), [1, 3]);
     receiver.take_new(data(4, 1, 1, "E"), b"whole");
     receiver.take_new(data(2, 2, 0, "BE"), b"gap");
     assert_eq!(receiver.read(), ["1:first", "1:kept whole", "2:gap"]);
     for _ in 0..1000 {
-        assert_eq!(receiver.take(data(2, 2, 0, "BE"), b"gap"), Ok(Received::Duplicate));
+        assert_eq!(receiver.take(data(2, 2, 0, "BE"), b"gap"), Ok(ArrivedChunk::Duplicate));
     }
     assert_eq!(receiver.duplicates().len(), tracker::DUPLICATES_MAX);
     assert_eq!(receiver.sack_parts(100).3.count(), 21);
@@ -63,9 +63,9 @@ fn d02_a_tsn_out_of_reach_is_dropped() {
     let window = config().receive_window;
     let mut receiver = receiver();
     for ahead in [window + 1, window + 2, (1 << 31) - 1, 1 << 31] {
-        assert_eq!(receiver.take(data(ahead, 1, 0, "BE"), b"x"), Ok(Received::Dropped), "{ahead} ahead");
+        assert_eq!(receiver.take(data(ahead, 1, 0, "BE"), b"x"), Ok(ArrivedChunk::Dropped), "{ahead} ahead");
     }
-    assert_eq!(receiver.take(data((1 << 31) + 1, 1, 0, "BE"), b"x"), Ok(Received::Duplicate));
+    assert_eq!(receiver.take(data((1 << 31) + 1, 1, 0, "BE"), b"x"), Ok(ArrivedChunk::Duplicate));
     assert!(!receiver.tracker.has_gaps());
     receiver.take_new(data(window, 1, 9, "BE"), b"x");
     assert_eq!(receiver.charged(), 1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
@@ -126,7 +126,7 @@ fn the_ssn_of_unordered_fragments_means_nothing() {
 
 #[test]
 fn d14_a_message_above_the_limit_is_a_violation_however_it_comes() {
-    let config = Config { receive_message_size_max: 1000, ..config() };
+    let config = AssociationConfig { receive_message_size_max: 1000, ..config() };
     for (order, expected) in [
         (vec![1, 2, 3, 4], "at the last"),
         (vec![4, 3, 2, 1], "at the first"),
@@ -135,16 +135,16 @@ fn d14_a_message_above_the_limit_is_a_violation_however_it_comes() {
     ] {
         for (size, fits) in [(250, true), (251, false)] {
             let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
-            let mut result = Ok(Received::New);
+            let mut result = Ok(ArrivedChunk::New);
             for &tsn in &order {
                 let flags = ["B", "", "", "E"][tsn as usize - 1];
                 result = receiver.take(data(tsn, 1, 0, flags), &vec![0; size]);
             }
-            let wanted = if fits { Ok(Received::New) } else { Err(Violation::MessageTooLarge) };
+            let wanted = if fits { Ok(ArrivedChunk::New) } else { Err(Violation::MessageTooLarge) };
             assert_eq!(result, wanted, "{expected}, {size}");
         }
     }
-    for (size, wanted) in [(1000, Ok(Received::New)), (1001, Err(Violation::MessageTooLarge))] {
+    for (size, wanted) in [(1000, Ok(ArrivedChunk::New)), (1001, Err(Violation::MessageTooLarge))] {
         let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
         assert_eq!(receiver.take(data(1, 1, 0, "BE"), &vec![0; size]), wanted);
     }
@@ -157,12 +157,12 @@ fn d18_a_small_payload_does_not_keep_its_datagram() {
     for n in 0..10u16 {
         let payload = datagram.slice(usize::from(n)..usize::from(n) + 1);
         let chunk = data(1 + u32::from(n), 1, n, "BE");
-        assert_eq!(receiver.on_data(chunk, payload, datagram.len()), Ok(Received::New));
+        assert_eq!(receiver.on_data(chunk, payload, datagram.len()), Ok(ArrivedChunk::New));
     }
     assert!(datagram.is_unique());
     // A quarter of it may.
     let payload = datagram.slice(..datagram.len() / 4);
-    assert_eq!(receiver.on_data(data(11, 1, 10, "BE"), payload, datagram.len()), Ok(Received::New));
+    assert_eq!(receiver.on_data(data(11, 1, 10, "BE"), payload, datagram.len()), Ok(ArrivedChunk::New));
     assert!(!datagram.is_unique());
 }
 
@@ -173,7 +173,7 @@ fn when_much_is_held_payloads_keep_at_most_a_third_more_than_themselves() {
     let datagram = Bytes::from(vec![7; 1200]);
     for (n, (len, is_kept)) in [(899, false), (900, true)].into_iter().enumerate() {
         let chunk = data(2 + n as u32, 1, 1 + n as u16, "BE");
-        assert_eq!(receiver.on_data(chunk, datagram.slice(..len), datagram.len()), Ok(Received::New));
+        assert_eq!(receiver.on_data(chunk, datagram.slice(..len), datagram.len()), Ok(ArrivedChunk::New));
         assert_eq!(!datagram.is_unique(), is_kept, "{len} of 1200");
     }
 }

@@ -87,7 +87,7 @@ fn g04_what_a_reset_holds_back_is_bounded_by_the_window_and_leaves_in_the_end() 
     let mut receiver = Receiver::new(Tsn(1), &small_window(64 << 10), STREAMS);
     assert_eq!(receiver.reset_streams(streams(&[1]), Tsn(500)), ResetProgress::Deferred);
     let (mut accepted, mut tsn) = (0, 501);
-    while receiver.take(data(tsn, 1, accepted, "BE"), &[0; 1000]) == Ok(Received::New) {
+    while receiver.take(data(tsn, 1, accepted, "BE"), &[0; 1000]) == Ok(ArrivedChunk::New) {
         (accepted, tsn) = (accepted + 1, tsn + 1);
     }
     assert!(receiver.charged() <= 80 << 10);
@@ -221,7 +221,7 @@ fn g12_two_messages_with_one_number_behind_a_deferred_reset_are_a_violation() {
 
 #[test]
 fn g12_a_violation_is_found_by_whatever_completes_the_reset() {
-    type Complete = fn(&mut Receiver) -> Result<Received, Violation>;
+    type Complete = fn(&mut Receiver) -> Result<ArrivedChunk, Violation>;
     // Of a stream that does not exist, and of a message that was skipped.
     let ways: [Complete; 2] = [
         |receiver| receiver.take(data(1, STREAMS, 0, "BE"), b"no such stream"),

@@ -138,7 +138,7 @@ fn gap_blocks_come_from_the_lowest_up_as_many_as_fit() {
         packet(&mut receiver, tsn + 1 + 3 * n, "", at(0));
         packet(&mut receiver, tsn + 2 + 3 * n, "", at(0));
     }
-    assert_eq!(receiver.take(data(1, 1, 0, "BE"), b"x"), Ok(Received::Duplicate));
+    assert_eq!(receiver.take(data(1, 1, 0, "BE"), b"x"), Ok(ArrivedChunk::Duplicate));
     let all: Vec<_> = (0..100u16).map(|n| (2 + 3 * n, 3 + 3 * n)).collect();
     assert_eq!(receiver.gaps(), all);
     for (room, blocks, duplicates) in
@@ -167,10 +167,10 @@ fn more_ranges_than_are_remembered_are_not_taken() {
     let mut receiver = receiver();
     let limit = u32::try_from(tracker::RANGES_MAX).unwrap();
     for n in 0..limit {
-        assert_eq!(receiver.on_data(data(3 + 2 * n, 1, 0, "BEU"), Bytes::from_static(b"x"), 29), Ok(Received::New));
+        assert_eq!(receiver.on_data(data(3 + 2 * n, 1, 0, "BEU"), Bytes::from_static(b"x"), 29), Ok(ArrivedChunk::New));
         receiver.read();
     }
-    assert_eq!(receiver.take(data(5 + 2 * limit, 1, 0, "BEU"), b"x"), Ok(Received::Dropped));
+    assert_eq!(receiver.take(data(5 + 2 * limit, 1, 0, "BEU"), b"x"), Ok(ArrivedChunk::Dropped));
     // What extends or joins ranges, and what is next in sequence, still is.
     receiver.take_new(data(2 + 2 * limit, 1, 0, "BEU"), b"x");
     receiver.take_new(data(4, 1, 0, "BEU"), b"x");

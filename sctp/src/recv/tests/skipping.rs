@@ -120,7 +120,7 @@ fn f06_half_a_message_is_removed_and_what_is_left_of_it_is_a_duplicate() {
         assert_eq!(receiver.cumulative_tsn(), Tsn(8));
         assert_eq!(receiver.charged(), 4 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
         for tsn in [2, 4, 6, 7] {
-            assert_eq!(receiver.take(of(tsn, ""), b"late"), Ok(Received::Duplicate));
+            assert_eq!(receiver.take(of(tsn, ""), b"late"), Ok(ArrivedChunk::Duplicate));
         }
         assert_eq!(receiver.duplicates(), [2, 4, 6, 7]);
         receiver.take_new(data(9, 1, 3, &format!("B{flags}")), b"head and ");
@@ -167,7 +167,7 @@ fn the_rest_of_a_skipped_message_is_discarded() {
             while let Some(tsn) = late.pop_front() {
                 let end = if tsn == 5 { "E" } else { "" };
                 // What is not taken comes again.
-                if receiver.take(data(tsn, 1, 0, &format!("{end}{flags}")), b"late").unwrap() == Received::Dropped {
+                if receiver.take(data(tsn, 1, 0, &format!("{end}{flags}")), b"late").unwrap() == ArrivedChunk::Dropped {
                     late.push_back(tsn);
                 }
             }
@@ -203,7 +203,7 @@ fn skipping_works_across_the_wrap_of_ssns() {
     let mut receiver = receiver();
     let mut tsn = 1;
     for n in 0..65_534u32 {
-        assert_eq!(receiver.on_data(data(tsn, 1, n as u16, "BE"), Bytes::from_static(b"x"), 29), Ok(Received::New));
+        assert_eq!(receiver.on_data(data(tsn, 1, n as u16, "BE"), Bytes::from_static(b"x"), 29), Ok(ArrivedChunk::New));
         receiver.read();
         tsn += 1;
     }

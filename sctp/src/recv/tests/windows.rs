@@ -12,7 +12,7 @@ fn limited() -> Receiver {
 fn fill(receiver: &mut Receiver, size: usize) -> u32 {
     let start = receiver.cumulative_tsn().0;
     for tsn in start + 1.. {
-        if receiver.take(data(tsn, 1, tsn as u16, "BEU"), &vec![0; size]) != Ok(Received::New) {
+        if receiver.take(data(tsn, 1, tsn as u16, "BEU"), &vec![0; size]) != Ok(ArrivedChunk::New) {
             return tsn - 1 - start;
         }
     }
@@ -65,7 +65,7 @@ fn a_probe_of_a_closed_window_is_not_taken_but_answered_and_a_filler_is_taken() 
     receiver.take_new(data(tsn, 1, 0, "BEU"), &[0; 10]);
     let probe = tsn + 1;
     for _ in 0..3 {
-        assert_eq!(receiver.take(data(probe, 1, 0, "BEU"), &[0; 1200]), Ok(Received::Dropped));
+        assert_eq!(receiver.take(data(probe, 1, 0, "BEU"), &[0; 1200]), Ok(ArrivedChunk::Dropped));
         receiver.on_packet_end(at(0));
         assert_eq!(receiver.sack_due(), SackDue::Now);
         receiver.on_sack_sent();
@@ -81,7 +81,7 @@ fn a_window_of_less_than_a_packet_is_said_to_be_closed() {
     let mut receiver = limited();
     let mut last = WINDOW;
     for tsn in 1.. {
-        if receiver.take(data(tsn, 1, 0, "BEU"), &[0; 500]) != Ok(Received::New) {
+        if receiver.take(data(tsn, 1, 0, "BEU"), &[0; 500]) != Ok(ArrivedChunk::New) {
             break;
         }
         let now = receiver.a_rwnd();
@@ -94,10 +94,10 @@ fn a_window_of_less_than_a_packet_is_said_to_be_closed() {
 
 #[test]
 fn a_chunk_larger_than_the_window_is_taken_if_nothing_else_is_held() {
-    let mut receiver = Receiver::new(Tsn(1), &Config { receive_window: 4096, ..config() }, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &AssociationConfig { receive_window: 4096, ..config() }, STREAMS);
     receiver.take_new(data(1, 1, 0, "BE"), &[0; 8_900]);
     assert_eq!(receiver.a_rwnd(), 0);
-    assert_eq!(receiver.take(data(2, 1, 1, "BE"), &[0; 8_900]), Ok(Received::Dropped), "one at a time");
+    assert_eq!(receiver.take(data(2, 1, 1, "BE"), &[0; 8_900]), Ok(ArrivedChunk::Dropped), "one at a time");
     assert_eq!(receiver.read().len(), 1);
     receiver.take_new(data(3, 1, 2, "BE"), &[0; 100]);
     receiver.take_new(data(2, 1, 1, "BE"), &[0; 8_900]);
@@ -106,7 +106,7 @@ fn a_chunk_larger_than_the_window_is_taken_if_nothing_else_is_held() {
 
 #[test]
 fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_honest() {
-    let config = Config { receive_window: WINDOW, receive_message_size_max: 1 << 20, ..config() };
+    let config = AssociationConfig { receive_window: WINDOW, receive_message_size_max: 1 << 20, ..config() };
     let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
     receiver.take_new(data(1, 1, 0, "B"), &[0; 1024]);
     for tsn in 2..=1024 {
@@ -118,7 +118,7 @@ fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_ho
     let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
     let mut result = receiver.take(data(1, 1, 0, "B"), b"x");
     let mut tsn = 1;
-    while result == Ok(Received::New) {
+    while result == Ok(ArrivedChunk::New) {
         tsn += 1;
         result = receiver.on_data(data(tsn, 1, 0, ""), Bytes::from_static(b"x"), 29);
         assert!(receiver.charged() <= (2 << 20) + WINDOW as usize);
@@ -128,7 +128,7 @@ fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_ho
 
 #[test]
 fn a_message_larger_than_the_window_gets_through() {
-    let config = Config { receive_window: 4096, mtu: 1200, receive_message_size_max: 1 << 20, ..config() };
+    let config = AssociationConfig { receive_window: 4096, mtu: 1200, receive_message_size_max: 1 << 20, ..config() };
     let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
     let count = 1024;
     let mut expected = Vec::new();
@@ -139,7 +139,7 @@ fn a_message_larger_than_the_window_gets_through() {
         for tsn in (tsn..tsn + flight).rev() {
             let flags = [if tsn == 1 { "B" } else { "" }, if tsn == count { "E" } else { "" }].concat();
             let received = receiver.take_quickly(data(tsn, 1, 0, &flags), &[tsn as u8; 1024]);
-            assert_ne!(received, Received::Duplicate);
+            assert_ne!(received, ArrivedChunk::Duplicate);
         }
         while tsn <= receiver.cumulative_tsn().0 {
             expected.extend([tsn as u8; 1024]);
@@ -158,7 +158,7 @@ fn a_message_larger_than_the_window_gets_through() {
 fn d13_when_full_a_filler_is_taken_and_the_highest_are_given_up() {
     let mut receiver = limited();
     let mut tsn = 3;
-    while receiver.take(data(tsn, 1, (tsn - 1) as u16, "BE"), &[tsn as u8; 1000]) == Ok(Received::New) {
+    while receiver.take(data(tsn, 1, (tsn - 1) as u16, "BE"), &[tsn as u8; 1000]) == Ok(ArrivedChunk::New) {
         tsn += 1;
     }
     assert_eq!(receiver.a_rwnd(), 0);
@@ -183,12 +183,12 @@ fn d13_when_full_a_filler_is_taken_and_the_highest_are_given_up() {
 #[test]
 fn d13_full_of_fragments_the_next_in_sequence_is_always_taken() {
     // A message with a hole fills the window. Nothing can be read, and only what comes can finish it.
-    let config = Config { receive_window: WINDOW, ..config() };
+    let config = AssociationConfig { receive_window: WINDOW, ..config() };
     let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
     let of = |tsn: u32| data(tsn, 1, 0, ["", "B", "E"][usize::from(tsn == 1) + 2 * usize::from(tsn == 200)]);
     receiver.take_new(of(1), &[1; 1000]);
     let mut tsn = 3;
-    while receiver.take(of(tsn), &[tsn as u8; 1000]) == Ok(Received::New) {
+    while receiver.take(of(tsn), &[tsn as u8; 1000]) == Ok(ArrivedChunk::New) {
         tsn += 1;
     }
     let full = tsn;
@@ -197,7 +197,11 @@ fn d13_full_of_fragments_the_next_in_sequence_is_always_taken() {
     for tsn in 2..=200 {
         let received = receiver.take(of(tsn), &[tsn as u8; 1000]).unwrap();
         let is_kept_from_before = tsn > 2 && tsn < full - 1;
-        assert_eq!(received, if is_kept_from_before { Received::Duplicate } else { Received::New }, "{tsn} of {full}");
+        assert_eq!(
+            received,
+            if is_kept_from_before { ArrivedChunk::Duplicate } else { ArrivedChunk::New },
+            "{tsn} of {full}"
+        );
     }
     let Some(ReceiverEvent::Message(message)) = receiver.poll() else { panic!("no message") };
     let expected: Vec<u8> = (1..=200).flat_map(|tsn| [tsn as u8; 1000]).collect();
@@ -231,7 +235,7 @@ fn beyond_the_hard_limit_data_is_dropped_until_the_application_reads() {
     assert!(receiver.charged() <= WINDOW as usize * 5 / 4);
     assert!(receiver.charged() > WINDOW as usize);
     let next = count + 1;
-    assert_eq!(receiver.take(data(next, 1, 0, "BEU"), &[0; 1000]), Ok(Received::Dropped));
+    assert_eq!(receiver.take(data(next, 1, 0, "BEU"), &[0; 1000]), Ok(ArrivedChunk::Dropped));
     receiver.on_packet_end(at(0));
     assert_eq!(receiver.sack_due(), SackDue::Now);
     assert_eq!(receiver.read().len(), count as usize);
@@ -284,7 +288,7 @@ fn the_overheads_cover_what_is_really_held() {
 }
 
 impl Receiver {
-    fn take_quickly(&mut self, chunk: DataChunk, payload: &[u8]) -> Received {
+    fn take_quickly(&mut self, chunk: DataChunk, payload: &[u8]) -> ArrivedChunk {
         self.on_data(chunk, Bytes::copy_from_slice(payload), payload.len() + HEADERS).unwrap()
     }
 }

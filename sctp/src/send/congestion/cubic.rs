@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::window::Window;
-use super::{Acked, Controller, Usage};
+use super::window::CongestionWindow;
+use super::{Acked, Controller, CwndUsage};
 
 /// How fast the window grows, in packets a cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
@@ -32,7 +32,7 @@ struct Epoch {
 /// Sizes are in packets where the RFC has segments.
 #[derive(Debug)]
 pub(crate) struct Cubic {
-    window: Window,
+    window: CongestionWindow,
     epoch: Option<Epoch>,
     /// The window at the last loss, or less by fast convergence. `None` if there was no loss.
     w_max: Option<f64>,
@@ -45,7 +45,7 @@ pub(crate) struct Cubic {
 impl Cubic {
     /// `mtu`: bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
     pub(crate) fn new(mtu: usize) -> Self {
-        Self { window: Window::new(mtu), epoch: None, w_max: None, cwnd_prior: 0.0, remainder: 0.0 }
+        Self { window: CongestionWindow::new(mtu), epoch: None, w_max: None, cwnd_prior: 0.0, remainder: 0.0 }
     }
 
     fn packets(&self, bytes: usize) -> f64 {
@@ -85,7 +85,7 @@ impl Controller for Cubic {
             return;
         }
         let mut epoch = self.epoch.unwrap_or_else(|| self.begin_epoch(acked.now));
-        if acked.usage != Usage::Full {
+        if acked.usage != CwndUsage::Full {
             // §5.8: time in which the window was not used does not count.
             epoch.began_at += acked.now.saturating_duration_since(epoch.last_acked_at);
             epoch.last_acked_at = acked.now;
@@ -230,7 +230,7 @@ mod tests {
         let before = cubic.cwnd();
         for _ in 0..100 {
             now += 100 * MS;
-            cubic.on_acked(Acked { now, srtt: 100 * MS, usage: Usage::Part, ..acked(MTU) });
+            cubic.on_acked(Acked { now, srtt: 100 * MS, usage: CwndUsage::Part, ..acked(MTU) });
         }
         assert_eq!(cubic.cwnd(), before);
         let after = rounds(&mut cubic, &mut now, 100 * MS, 1);

@@ -16,7 +16,7 @@ const CONSERVATIVE_ROUNDS: u32 = 5;
 
 /// How fast the window may grow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Phase {
+pub(super) enum HystartPhase {
     /// Slow start.
     Fast,
     /// Conservative slow start: the delay grew.
@@ -27,7 +27,7 @@ pub(super) enum Phase {
 
 #[derive(Debug)]
 pub(super) struct HyStart {
-    phase: Phase,
+    phase: HystartPhase,
     last_round_min: Option<Duration>,
     round_min: Option<Duration>,
     samples: u32,
@@ -39,7 +39,7 @@ pub(super) struct HyStart {
 impl HyStart {
     pub(super) fn new() -> Self {
         Self {
-            phase: Phase::Fast,
+            phase: HystartPhase::Fast,
             last_round_min: None,
             round_min: None,
             samples: 0,
@@ -48,13 +48,13 @@ impl HyStart {
         }
     }
 
-    pub(super) fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> HystartPhase {
         self.phase
     }
 
     /// A SACK in slow start. `is_new_round`: everything that was outstanding when the round began is acknowledged.
     pub(super) fn on_acked(&mut self, rtt: Option<Duration>, is_new_round: bool) {
-        if self.phase == Phase::Over {
+        if self.phase == HystartPhase::Over {
             return;
         }
         if is_new_round {
@@ -68,28 +68,28 @@ impl HyStart {
             return;
         }
         match self.phase {
-            Phase::Fast => {
+            HystartPhase::Fast => {
                 let Some(last) = self.last_round_min else { return };
                 let threshold = (last / RTT_DIVISOR).clamp(RTT_THRESHOLD_MIN, RTT_THRESHOLD_MAX);
                 if round_min >= last + threshold {
-                    self.phase = Phase::Conservative;
+                    self.phase = HystartPhase::Conservative;
                     self.baseline = round_min;
                     self.rounds_left = CONSERVATIVE_ROUNDS;
                 }
             }
             // The delay was a passing one.
-            Phase::Conservative if round_min < self.baseline => self.phase = Phase::Fast,
-            Phase::Conservative | Phase::Over => {}
+            HystartPhase::Conservative if round_min < self.baseline => self.phase = HystartPhase::Fast,
+            HystartPhase::Conservative | HystartPhase::Over => {}
         }
     }
 
     fn begin_round(&mut self) {
         self.last_round_min = self.round_min.take().or(self.last_round_min);
         self.samples = 0;
-        if self.phase == Phase::Conservative {
+        if self.phase == HystartPhase::Conservative {
             self.rounds_left -= 1;
             if self.rounds_left == 0 {
-                self.phase = Phase::Over;
+                self.phase = HystartPhase::Over;
             }
         }
     }
@@ -101,7 +101,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn round(hystart: &mut HyStart, rtt: Duration) -> Phase {
+    fn round(hystart: &mut HyStart, rtt: Duration) -> HystartPhase {
         for sample in 0..10 {
             hystart.on_acked(Some(rtt), sample == 0);
         }
@@ -111,24 +111,24 @@ mod tests {
     #[test]
     fn a_steady_delay_is_no_reason_to_slow_down() {
         let mut hystart = HyStart::new();
-        assert!((0..50).all(|_| round(&mut hystart, 50 * MS) == Phase::Fast));
+        assert!((0..50).all(|_| round(&mut hystart, 50 * MS) == HystartPhase::Fast));
     }
 
     #[test]
     fn a_growing_delay_ends_slow_start_after_five_more_rounds() {
         let mut hystart = HyStart::new();
         round(&mut hystart, 50 * MS);
-        assert_eq!(round(&mut hystart, 55 * MS), Phase::Fast, "below an eighth");
-        let phases: Vec<Phase> = (0..6).map(|_| round(&mut hystart, 65 * MS)).collect();
-        assert_eq!(phases[..5], [Phase::Conservative; 5]);
-        assert_eq!(phases[5], Phase::Over);
+        assert_eq!(round(&mut hystart, 55 * MS), HystartPhase::Fast, "below an eighth");
+        let phases: Vec<HystartPhase> = (0..6).map(|_| round(&mut hystart, 65 * MS)).collect();
+        assert_eq!(phases[..5], [HystartPhase::Conservative; 5]);
+        assert_eq!(phases[5], HystartPhase::Over);
     }
 
     #[test]
     fn a_passing_delay_is_forgiven() {
         let mut hystart = HyStart::new();
         round(&mut hystart, 50 * MS);
-        assert_eq!(round(&mut hystart, 60 * MS), Phase::Conservative);
-        assert_eq!(round(&mut hystart, 50 * MS), Phase::Fast);
+        assert_eq!(round(&mut hystart, 60 * MS), HystartPhase::Conservative);
+        assert_eq!(round(&mut hystart, 50 * MS), HystartPhase::Fast);
     }
 }

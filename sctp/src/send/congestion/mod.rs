@@ -15,7 +15,7 @@ use crate::config::CongestionControl;
 /// How much of the congestion window was used when it was last tried to send. One that was not says nothing about what the
 /// path would have carried.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(crate) enum Usage {
+pub(crate) enum CwndUsage {
     /// There was room for more than there was to send.
     #[default]
     Part,
@@ -26,7 +26,7 @@ pub(crate) enum Usage {
     Full,
 }
 
-impl Usage {
+impl CwndUsage {
     /// `mtu`: as for [`controller`].
     pub(crate) fn new(flight_size: usize, cwnd: usize, mtu: usize, is_paced: bool) -> Self {
         if flight_size + mtu > cwnd {
@@ -48,7 +48,7 @@ pub(crate) struct Acked {
     pub(crate) cumulative: bool,
     /// Judged before the SACK and those that came with it, lest the first of a batch makes the window look unused to the
     /// others.
-    pub(crate) usage: Usage,
+    pub(crate) usage: CwndUsage,
     /// Whether a loss is being repaired.
     pub(crate) in_recovery: bool,
     /// Round-trip time of the latest transmission that was acknowledged, unless it was a retransmission.
@@ -101,7 +101,7 @@ mod testing {
         Acked {
             bytes,
             cumulative: true,
-            usage: Usage::Full,
+            usage: CwndUsage::Full,
             in_recovery: false,
             rtt: None,
             srtt: Duration::from_millis(100),
@@ -111,9 +111,15 @@ mod testing {
     }
     #[test]
     fn a_window_is_used_if_it_is_full_or_more_than_half_full_and_paced() {
-        let usage = |packets: usize, is_paced| Usage::new(packets * MTU, 10 * MTU, MTU, is_paced);
-        assert_eq!([usage(5, false), usage(9, false), usage(10, false)], [Usage::Part, Usage::Part, Usage::Full]);
-        assert_eq!([usage(5, true), usage(6, true), usage(10, true)], [Usage::Part, Usage::Paced, Usage::Full]);
-        assert_eq!(Usage::new(9 * MTU + 1, 10 * MTU, MTU, false), Usage::Full, "no packet fits");
+        let usage = |packets: usize, is_paced| CwndUsage::new(packets * MTU, 10 * MTU, MTU, is_paced);
+        assert_eq!(
+            [usage(5, false), usage(9, false), usage(10, false)],
+            [CwndUsage::Part, CwndUsage::Part, CwndUsage::Full]
+        );
+        assert_eq!(
+            [usage(5, true), usage(6, true), usage(10, true)],
+            [CwndUsage::Part, CwndUsage::Paced, CwndUsage::Full]
+        );
+        assert_eq!(CwndUsage::new(9 * MTU + 1, 10 * MTU, MTU, false), CwndUsage::Full, "no packet fits");
     }
 }

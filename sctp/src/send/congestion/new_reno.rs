@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::window::Window;
-use super::{Acked, Controller, Usage};
+use super::window::CongestionWindow;
+use super::{Acked, Controller, CwndUsage};
 
 #[derive(Debug)]
 pub(crate) struct NewReno {
-    window: Window,
+    window: CongestionWindow,
     partial_bytes_acked: usize,
 }
 
 impl NewReno {
     /// `mtu`: bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
     pub(crate) fn new(mtu: usize) -> Self {
-        Self { window: Window::new(mtu), partial_bytes_acked: 0 }
+        Self { window: CongestionWindow::new(mtu), partial_bytes_acked: 0 }
     }
 }
 
@@ -33,7 +33,7 @@ impl Controller for NewReno {
         }
         self.partial_bytes_acked += acked.bytes;
         if self.partial_bytes_acked >= self.window.cwnd {
-            if acked.usage == Usage::Full {
+            if acked.usage == CwndUsage::Full {
                 self.partial_bytes_acked -= self.window.cwnd;
                 self.window.cwnd += self.window.mtu;
             } else {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, Phase};
-use super::{Acked, Usage};
+use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, HystartPhase};
+use super::{Acked, CwndUsage};
 use crate::send::pacer::Pacer;
 
 /// Initial window in packets (RFC 6928). RFC 9260 says 4,404 bytes; ten packets is what TCP, QUIC and the browsers'
@@ -21,7 +21,7 @@ const SSTHRESH_PACKETS_MIN: usize = 4;
 
 /// Window and threshold.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct CongestionWindow {
     /// Bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
     pub(super) mtu: usize,
     pub(super) cwnd: usize,
@@ -30,7 +30,7 @@ pub(super) struct Window {
     hystart: HyStart,
 }
 
-impl Window {
+impl CongestionWindow {
     pub(super) fn new(mtu: usize) -> Self {
         Self { mtu, cwnd: INITIAL_PACKETS * mtu, ssthresh: usize::MAX, hystart: HyStart::new() }
     }
@@ -45,14 +45,14 @@ impl Window {
             self.hystart.on_acked(acked.rtt, acked.is_new_round);
         }
         let growth = match self.hystart.phase() {
-            Phase::Over if is_first => {
+            HystartPhase::Over if is_first => {
                 self.ssthresh = self.cwnd;
                 return true;
             }
-            Phase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
-            Phase::Fast | Phase::Over => acked.bytes,
+            HystartPhase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
+            HystartPhase::Fast | HystartPhase::Over => acked.bytes,
         };
-        if acked.usage != Usage::Part && acked.cumulative {
+        if acked.usage != CwndUsage::Part && acked.cumulative {
             let growth_max = if Pacer::is_used(acked.srtt) { usize::MAX } else { PACKETS_PER_SACK_MAX * self.mtu };
             self.cwnd += growth.min(growth_max);
         }
@@ -100,11 +100,11 @@ mod tests {
 
     #[test]
     fn slow_start_grows_by_what_was_acked_if_the_window_was_full() {
-        let mut window = Window::new(MTU);
+        let mut window = CongestionWindow::new(MTU);
         let start = window.cwnd;
-        assert!(window.slow_start(&Acked { usage: Usage::Part, ..acked(2 * MTU) }));
+        assert!(window.slow_start(&Acked { usage: CwndUsage::Part, ..acked(2 * MTU) }));
         assert_eq!(window.cwnd, start, "half of the window was idle");
-        for usage in [Usage::Paced, Usage::Full] {
+        for usage in [CwndUsage::Paced, CwndUsage::Full] {
             window.cwnd = start;
             window.slow_start(&Acked { usage, ..acked(2 * MTU) });
             assert_eq!(window.cwnd, start + 2 * MTU);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn e13_ack_splitting_and_empty_sacks_earn_no_more_than_the_bytes_acked() {
-        let mut window = Window::new(MTU);
+        let mut window = CongestionWindow::new(MTU);
         let start = window.cwnd;
         for _ in 0..1000 {
             window.slow_start(&acked(0));
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn an_idle_window_shrinks_once_per_rto_to_the_initial_one() {
-        let (mut window, start, rto) = (Window::new(MTU), some_time(), Duration::from_secs(1));
+        let (mut window, start, rto) = (CongestionWindow::new(MTU), some_time(), Duration::from_secs(1));
         window.cwnd = 160 * MTU;
         assert!(!window.on_idle(start, start + rto / 2, rto));
         assert_eq!(window.cwnd, 160 * MTU);
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn one_sack_for_many_packets_doubles_a_window_that_is_paced_and_opens_another_by_a_burst_at_most() {
         for (srtt, growth) in [(Duration::from_millis(10), 500), (Duration::from_micros(100), PACKETS_PER_SACK_MAX)] {
-            let mut window = Window::new(MTU);
+            let mut window = CongestionWindow::new(MTU);
             window.cwnd = 500 * MTU;
             window.slow_start(&Acked { srtt, ..acked(500 * MTU) });
             assert_eq!(window.cwnd, (500 + growth) * MTU, "{srtt:?}");

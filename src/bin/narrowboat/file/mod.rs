@@ -23,7 +23,7 @@ pub(crate) use pace::Pace;
 pub(crate) use partial::{Partial, sweep};
 pub(crate) use room::parse_size;
 pub(crate) use turns::{Turn, Turns};
-pub(crate) use writer::Writer;
+pub(crate) use writer::FileWriter;
 
 use crate::{Failure, text};
 
@@ -63,14 +63,14 @@ impl Header {
 
 /// The receiver's verdict.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum HeaderReply {
     /// The file is there, with this SHA-256.
     Ok(String),
     /// It is not, and why.
     Error(String),
 }
 
-impl Answer {
+impl HeaderReply {
     pub(crate) fn encode(&self) -> String {
         match self {
             Self::Ok(hash) => format!("ok {hash}\n"),
@@ -122,8 +122,8 @@ mod tests {
             let header = Header { token, size: u64::MAX, name: "a\nname b ü".to_owned() };
             assert_eq!(Header::decode(&header.encode()), Some(header));
         }
-        for answer in [Answer::Ok(HASH.to_owned()), Answer::Error("the disk is full".to_owned())] {
-            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        for answer in [HeaderReply::Ok(HASH.to_owned()), HeaderReply::Error("the disk is full".to_owned())] {
+            assert_eq!(HeaderReply::decode(&answer.encode()), Some(answer));
         }
         assert_eq!(decode_hash(&encode_hash(HASH)).as_deref(), Some(HASH));
         assert_eq!(decode_hash(&encode_hash(&HASH.to_uppercase())).as_deref(), Some(HASH));
@@ -137,7 +137,7 @@ mod tests {
             "token x",
         ] {
             assert_eq!(Header::decode(bad), None, "{bad:?}");
-            assert_eq!(Answer::decode(bad), None, "{bad:?}");
+            assert_eq!(HeaderReply::decode(bad), None, "{bad:?}");
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
         for bad in ["", "9f", &HASH[1..], &format!("{HASH}0"), &with("\u{1b}[2J"), &with("g"), &with("ü"), &with(" ")]
         {
             assert_eq!(decode_hash(&encode_hash(bad)), None, "{bad:?}");
-            assert_eq!(Answer::decode(&format!("ok {bad}\n")), None, "{bad:?}");
+            assert_eq!(HeaderReply::decode(&format!("ok {bad}\n")), None, "{bad:?}");
         }
     }
 }

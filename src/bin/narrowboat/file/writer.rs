@@ -17,7 +17,7 @@ const BLOCKS_MAX: usize = 16;
 const ROOM_INTERVAL: u64 = 64 << 20;
 
 /// A file on its way to the disk. Dropping it removes the file.
-pub(crate) struct Writer {
+pub(crate) struct FileWriter {
     blocks: mpsc::Sender<Bytes>,
     task: JoinHandle<Result<Written, Failure>>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Written {
     pub(crate) hash: String,
 }
 
-impl Writer {
+impl FileWriter {
     /// Begins a file of `size` bytes in the directory `into`, if there is room for it.
     pub(crate) async fn start(into: PathBuf, size: u64) -> Result<Self, Failure> {
         let create = tokio::task::spawn_blocking(move || {

@@ -4,17 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::super::{Admission, AdmissionConfig};
+use super::super::{AdmissionConfig, PendingHandshakes};
 use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, adjusted, parameters};
-use crate::webrtc::dtls::{Dtls, Event, ExpectedPeer, Parameters, Role, Versions};
+use crate::webrtc::dtls::{Dtls, DtlsEvent, DtlsParameters, ExpectedPeer, SetupRole, Versions};
 
 /// Bytes that one whole hello makes us hold at most: the handshake's state, keys and flight. Ten kilobytes were measured.
 const HANDSHAKE_BYTES_MAX: usize = 24 * 1024;
 
 struct Server {
     now: Instant,
-    parameters: Arc<Parameters>,
-    table: Admission<Dtls>,
+    parameters: Arc<DtlsParameters>,
+    table: PendingHandshakes<Dtls>,
     received: usize,
     sent: usize,
 }
@@ -29,7 +29,7 @@ impl Server {
             ..AdmissionConfig::default()
         };
         let now = Instant::now();
-        let table = Admission::new(now, config, 1);
+        let table = PendingHandshakes::new(now, config, 1);
         Self { now, parameters: parameters(PASSIVE, Versions::Both), table, received: 0, sent: 0 }
     }
 
@@ -40,7 +40,7 @@ impl Server {
         if self.table.candidate(address).is_none() {
             let asks_for_cookie = self.table.asks_for_proof(now);
             let parameters = self.parameters.clone();
-            let make = || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, asks_for_cookie);
+            let make = || Dtls::new(now, parameters, SetupRole::Passive, ExpectedPeer::Anyone, asks_for_cookie);
             self.table.insert(now, address, make);
         }
         let Some(candidate) = self.table.candidate(address) else { return Vec::new() };
@@ -59,7 +59,7 @@ fn spoofed(n: u32) -> SocketAddr {
 /// The hello of a client as browsers send it, or a shorter one that fits a datagram.
 fn hello(len: usize) -> Vec<u8> {
     let parameters = adjusted(ACTIVE, Versions::Both, |builder| builder.mtu(len));
-    let mut client = Dtls::new(Instant::now(), parameters, Role::Active, ExpectedPeer::Anyone, false);
+    let mut client = Dtls::new(Instant::now(), parameters, SetupRole::Active, ExpectedPeer::Anyone, false);
     client.poll_transmit().expect("a hello")
 }
 
@@ -154,7 +154,7 @@ fn a_hello_that_is_not_worth_a_flight_is_asked_for_a_cookie_at_once() {
     let mut server = Server::new(64);
     let address = SocketAddr::from(([192, 0, 2, 1], 40_000));
     let parameters = parameters(ACTIVE, Versions::Only12);
-    let mut client = Dtls::new(server.now, parameters, Role::Active, ExpectedPeer::Anyone, false);
+    let mut client = Dtls::new(server.now, parameters, SetupRole::Active, ExpectedPeer::Anyone, false);
     for round_trip in 0..3 {
         let flight: Vec<_> = std::iter::from_fn(|| client.poll_transmit()).collect();
         let answers: Vec<_> = flight.iter().flat_map(|datagram| server.handle(address, datagram)).collect();
@@ -174,7 +174,8 @@ fn an_honest_peer_gets_in_past_a_flood_though_every_third_datagram_is_lost() {
         let mut server = Server::new(64);
         let half = first_half(&hello(1450));
         let address = SocketAddr::from(([192, 0, 2, 1], 40_000));
-        let mut client = Dtls::new(server.now, parameters(ACTIVE, versions), Role::Active, ExpectedPeer::Anyone, false);
+        let mut client =
+            Dtls::new(server.now, parameters(ACTIVE, versions), SetupRole::Active, ExpectedPeer::Anyone, false);
         let (mut strangers, mut count) = (0, 0);
         let mut is_lost = || {
             count += 1;
@@ -208,7 +209,7 @@ fn an_honest_peer_gets_in_past_a_flood_though_every_third_datagram_is_lost() {
                 client.handle_timeout(server.now);
             }
             let candidate = server.table.candidate(address);
-            candidate.is_some_and(|candidate| matches!(candidate.value.poll_event(), Some(Event::Connected(_))))
+            candidate.is_some_and(|candidate| matches!(candidate.value.poll_event(), Some(DtlsEvent::Connected(_))))
         });
         assert!(is_in, "{versions:?}");
         assert!(server.table.remove(address).is_some(), "who has proved itself leaves the table");

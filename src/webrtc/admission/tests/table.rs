@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::super::{Admission, AdmissionConfig, AdmissionStats, Budget};
+use super::super::{AdmissionConfig, AdmissionStats, Budget, PendingHandshakes};
 
 const CONFIG: AdmissionConfig = AdmissionConfig {
     candidates_max: 8,
@@ -15,9 +15,9 @@ const CONFIG: AdmissionConfig = AdmissionConfig {
     per_source_and_second_max: 1000,
 };
 
-fn table() -> (Instant, Admission<u32>) {
+fn table() -> (Instant, PendingHandshakes<u32>) {
     let now = Instant::now();
-    (now, Admission::new(now, CONFIG, 7))
+    (now, PendingHandshakes::new(now, CONFIG, 7))
 }
 
 fn host(host: u8, port: u16) -> SocketAddr {
@@ -25,7 +25,7 @@ fn host(host: u8, port: u16) -> SocketAddr {
 }
 
 /// Addresses that are there, in the order in which they will be asked for their place.
-fn present(table: &mut Admission<u32>) -> Vec<u32> {
+fn present(table: &mut PendingHandshakes<u32>) -> Vec<u32> {
     let far = Instant::now() + Duration::from_secs(1_000_000);
     std::iter::from_fn(|| table.expire(far)).map(|(_, value)| value).collect()
 }
@@ -74,7 +74,7 @@ fn a_proof_that_comes_late_changes_only_that() {
 fn k09_a_source_uses_up_its_own_quota_and_nobody_elses() {
     let now = Instant::now();
     let config = AdmissionConfig { unproved_max: 8, per_source_and_second_max: 4, ..CONFIG };
-    let mut table = Admission::new(now, config, 7);
+    let mut table = PendingHandshakes::new(now, config, 7);
     for port in 0..5000 {
         assert_eq!(table.insert(now, host(1, port), || 0).is_some(), port < 4);
     }

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use sha2::{Digest, Sha384, Sha512};
 
-use super::super::{Drops, Dtls, Event, ExpectedPeer, Failure, Role, Version, Versions};
+use super::super::{Dtls, DtlsDrops, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole, Version, Versions};
 use super::identity::identity;
 use super::link::{ACTIVE, Link, PASSIVE, expecting, fingerprint, parameters};
 use crate::webrtc::CertificateHash;
@@ -46,17 +46,21 @@ fn k07_another_certificate_than_announced_ends_the_association_before_a_packet_i
             link.send(ACTIVE, b"too early");
         }
         link.run();
-        let failure = Failure::WrongCertificate { presented: fingerprint(ACTIVE) };
-        assert_eq!(link.events[PASSIVE], [Event::Failed(failure)], "{version:?}");
+        let failure = DtlsFailure::WrongCertificate { presented: fingerprint(ACTIVE) };
+        assert_eq!(link.events[PASSIVE], [DtlsEvent::Failed(failure)], "{version:?}");
         assert!(link.ends[PASSIVE].is_over() && link.ends[PASSIVE].version().is_none());
         assert_eq!(has_sent, version == Version::Dtls13);
 
         // The active end is told to expect somebody else.
         let mut link = self::link(versions, expecting(ACTIVE), expecting(ACTIVE));
         link.run();
-        let failure = Failure::WrongCertificate { presented: fingerprint(PASSIVE) };
-        assert_eq!(link.events[ACTIVE], [Event::Failed(failure)], "{version:?}");
-        assert!(matches!(link.events[PASSIVE][..], [Event::Connected(_), Event::PeerClosed]), "{:?}", link.events);
+        let failure = DtlsFailure::WrongCertificate { presented: fingerprint(PASSIVE) };
+        assert_eq!(link.events[ACTIVE], [DtlsEvent::Failed(failure)], "{version:?}");
+        assert!(
+            matches!(link.events[PASSIVE][..], [DtlsEvent::Connected(_), DtlsEvent::PeerClosed]),
+            "{:?}",
+            link.events
+        );
     }
 }
 
@@ -73,8 +77,8 @@ fn k07_a_certificate_is_known_by_a_hash_of_each_function() {
     let wrong = CertificateHash::Sha512([0; 64]);
     let mut link = link(Versions::Both, ExpectedPeer::Fingerprints(vec![wrong]), expecting(PASSIVE));
     link.run();
-    let failure = Failure::WrongCertificate { presented: fingerprint(ACTIVE) };
-    assert_eq!(link.events[PASSIVE], [Event::Failed(failure)]);
+    let failure = DtlsFailure::WrongCertificate { presented: fingerprint(ACTIVE) };
+    assert_eq!(link.events[PASSIVE], [DtlsEvent::Failed(failure)]);
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn k07_anyone_is_taken_where_nobody_was_announced_and_is_known_by_the_fingerprin
     for (versions, version) in BOTH {
         let mut link = link(versions, ExpectedPeer::Anyone, expecting(PASSIVE));
         link.connect();
-        assert_eq!(link.events[PASSIVE], [Event::Connected(version)]);
+        assert_eq!(link.events[PASSIVE], [DtlsEvent::Connected(version)]);
         assert_eq!(link.ends[PASSIVE].peer_fingerprint(), Some(&fingerprint(ACTIVE)));
     }
 }
@@ -121,7 +125,7 @@ fn fresh_forgeries() -> Vec<Vec<u8>> {
 }
 
 fn dropped(link: &Link, at: usize) -> u64 {
-    let Drops { malformed, unauthenticated, unexpected, ineffective } = link.ends[at].drops();
+    let DtlsDrops { malformed, unauthenticated, unexpected, ineffective } = link.ends[at].drops();
     malformed + unauthenticated + unexpected + ineffective
 }
 
@@ -215,14 +219,14 @@ fn k08_what_the_peer_has_sent_changes_nothing_when_it_comes_again() {
 }
 
 /// What a passive end says whose answers get lost and who gets this after the hello.
-pub(super) fn unfinished_after(versions: Versions, datagram: &[u8]) -> Failure {
+pub(super) fn unfinished_after(versions: Versions, datagram: &[u8]) -> DtlsFailure {
     let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
     link.fate = Box::new(|from, datagram| if from == ACTIVE { vec![datagram.to_vec()] } else { vec![] });
     link.step();
     link.step();
     link.ends[PASSIVE].handle_datagram(link.now, datagram);
     link.run();
-    let [Event::Failed(failure)] = &link.events[PASSIVE][..] else { panic!("{:?}", link.events) };
+    let [DtlsEvent::Failed(failure)] = &link.events[PASSIVE][..] else { panic!("{:?}", link.events) };
     failure.clone()
 }
 
@@ -233,7 +237,7 @@ fn k08_alerts_in_the_clear_do_not_end_a_handshake_and_explain_one_that_is_never_
         link.fate =
             Box::new(|_, datagram| vec![plaintext(21, 0, &[2, 42]), datagram.to_vec(), plaintext(21, 0, &[2, 0])]);
         link.connect();
-        assert_eq!(link.events[PASSIVE], [Event::Connected(version)]);
+        assert_eq!(link.events[PASSIVE], [DtlsEvent::Connected(version)]);
 
         let failure = unfinished_after(versions, &plaintext(21, 0, &[2, 42]));
         assert!(failure.to_string().contains("bad_certificate"), "{failure}");
@@ -271,7 +275,7 @@ fn k08_a_stranger_cannot_make_us_answer_for_ever() {
 #[test]
 fn k09_garbage_instead_of_a_hello_is_dropped_and_keeps_nothing() {
     let now = Instant::now();
-    let mut dtls = Dtls::new(now, parameters(PASSIVE, Versions::Both), Role::Passive, ExpectedPeer::Anyone, false);
+    let mut dtls = Dtls::new(now, parameters(PASSIVE, Versions::Both), SetupRole::Passive, ExpectedPeer::Anyone, false);
     let mut rng = StdRng::seed_from_u64(9);
     let mut held = 0;
     for round in 0..2000 {
@@ -290,7 +294,7 @@ fn k09_garbage_instead_of_a_hello_is_dropped_and_keeps_nothing() {
 #[test]
 fn k09_fragments_of_a_hello_that_never_ends_are_bounded() {
     let now = Instant::now();
-    let mut dtls = Dtls::new(now, parameters(PASSIVE, Versions::Both), Role::Passive, ExpectedPeer::Anyone, false);
+    let mut dtls = Dtls::new(now, parameters(PASSIVE, Versions::Both), SetupRole::Passive, ExpectedPeer::Anyone, false);
     let fragment = |offset: u32| {
         let mut body = vec![1, 0, 0x3F, 0xFF, 0, 0];
         body.extend(&offset.to_be_bytes()[1..]);

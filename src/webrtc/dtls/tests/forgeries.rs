@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::super::record::{HANDSHAKE, HandshakeHeader, Record, Records, piece_of_message};
-use super::super::{Event, Failure, Version, Versions};
+use super::super::{DtlsEvent, DtlsFailure, Version, Versions};
 use super::attacks::{BOTH, link, plaintext, unfinished_after};
 use super::link::{ACTIVE, Link, PASSIVE, expecting, fingerprint};
 
@@ -26,7 +26,7 @@ fn completes(what: &str, versions: Versions, version: Version, mut meddle: Meddl
     let is_up = |link: &Link| link.ends.iter().all(|end| end.version().is_some());
     link.run_until(|link| is_up(link) || link.ends.iter().any(|end| end.is_over()));
     for at in [PASSIVE, ACTIVE] {
-        assert_eq!(link.events[at], [Event::Connected(version)], "{version:?}, {what}: end {at}");
+        assert_eq!(link.events[at], [DtlsEvent::Connected(version)], "{version:?}, {what}: end {at}");
         assert_eq!(link.ends[at].peer_fingerprint(), Some(&fingerprint(1 - at)));
     }
     link.fate = Box::new(|_, datagram| vec![datagram.to_vec()]);
@@ -210,7 +210,7 @@ fn k20_no_certificate_counts_only_when_none_comes_after_it() {
     let nothing = HandshakeHeader { kind: 11, length: 3, sequence: 1, offset: 0, fragment_length: 3 };
     let forgery = plaintext(HANDSHAKE, 0, &piece_of_message(nothing, &[0, 0, 0]));
     with_forgeries("no certificate", BOTH[0], PASSIVE, 1, std::slice::from_ref(&forgery));
-    assert_eq!(unfinished_after(Versions::Only12, &forgery), Failure::NoCertificate);
+    assert_eq!(unfinished_after(Versions::Only12, &forgery), DtlsFailure::NoCertificate);
 }
 
 /// Such an answer has nothing wrong about it but that it answers another hello. The client begins again with another random.

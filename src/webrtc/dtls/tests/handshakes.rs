@@ -1,5 +1,5 @@
 use super::super::record::{CLIENT_HELLO, HANDSHAKE, HandshakeHeader, Record, Records};
-use super::super::{Event, Failure, Version, Versions};
+use super::super::{DtlsEvent, DtlsFailure, Version, Versions};
 use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, fingerprint, parameters};
 use dimpl::NamedGroup;
 
@@ -56,7 +56,11 @@ fn both_ends_agree_on_the_highest_version_and_know_each_other() {
     for (passive, active, version) in VERSIONS {
         let mut link = Link::new(passive, active);
         link.connect();
-        assert_eq!(link.events, [[Event::Connected(version)], [Event::Connected(version)]], "{passive:?} {active:?}");
+        assert_eq!(
+            link.events,
+            [[DtlsEvent::Connected(version)], [DtlsEvent::Connected(version)]],
+            "{passive:?} {active:?}"
+        );
         assert_eq!(link.ends[PASSIVE].peer_fingerprint(), Some(&fingerprint(ACTIVE)));
         assert_eq!(link.ends[ACTIVE].peer_fingerprint(), Some(&fingerprint(PASSIVE)));
         assert_eq!(link.ends.each_ref().map(|end| end.poll_timeout()), [None, None], "nothing is left to wait for");
@@ -77,8 +81,8 @@ fn no_handshake_datagram_is_longer_than_every_path_carries() {
 fn ends_without_a_version_in_common_fail() {
     let mut link = Link::new(Versions::Only13, Versions::Only12);
     link.run();
-    assert!(matches!(link.events[PASSIVE][..], [Event::Failed(_)]), "{:?}", link.events);
-    assert!(matches!(link.events[ACTIVE][..], [Event::Failed(Failure::TimedOut { .. })]), "{:?}", link.events);
+    assert!(matches!(link.events[PASSIVE][..], [DtlsEvent::Failed(_)]), "{:?}", link.events);
+    assert!(matches!(link.events[ACTIVE][..], [DtlsEvent::Failed(DtlsFailure::TimedOut { .. })]), "{:?}", link.events);
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn a_peer_that_offers_another_group_first_is_asked_again() {
     let parameters = [passive, parameters(ACTIVE, Versions::Both)];
     let mut link = Link::with(&parameters, expecting(ACTIVE), expecting(PASSIVE), false);
     link.connect();
-    assert_eq!(link.events[ACTIVE], [Event::Connected(Version::Dtls13)]);
+    assert_eq!(link.events[ACTIVE], [DtlsEvent::Connected(Version::Dtls13)]);
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn a_cookie_costs_one_round_trip_and_is_asked_for_in_both_versions() {
         let asked: usize = link.sent[PASSIVE].iter().map(Vec::len).sum();
         assert!((1..200).contains(&asked), "{version:?}: the first answer is {asked} bytes, not a flight");
         link.connect();
-        assert_eq!(link.events[ACTIVE], [Event::Connected(version)]);
+        assert_eq!(link.events[ACTIVE], [DtlsEvent::Connected(version)]);
     }
 }
 
@@ -199,7 +203,7 @@ fn a_peer_that_never_answers_ends_the_handshake_after_thirty_seconds() {
     link.fate = Box::new(|_, _| vec![]);
     let start = link.now;
     link.run();
-    assert_eq!(link.events[ACTIVE], [Event::Failed(Failure::TimedOut { alert: None })]);
+    assert_eq!(link.events[ACTIVE], [DtlsEvent::Failed(DtlsFailure::TimedOut { alert: None })]);
     assert_eq!((link.now - start).as_secs(), 30);
     assert!(link.ends[ACTIVE].is_over());
 }

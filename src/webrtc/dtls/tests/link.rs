@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::parameters::Limits;
-use super::super::{Dtls, Event, ExpectedPeer, Parameters, Role, Versions};
+use super::super::{Dtls, DtlsEvent, DtlsParameters, ExpectedPeer, SetupRole, Versions};
 use super::identity::identity;
 use dimpl::ConfigBuilder;
 use sha2::{Digest, Sha256};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const PASSIVE: usize = 0;
 pub(crate) const ACTIVE: usize = 1;
 
-pub(crate) fn parameters(index: usize, versions: Versions) -> Arc<Parameters> {
+pub(crate) fn parameters(index: usize, versions: Versions) -> Arc<DtlsParameters> {
     adjusted(index, versions, |builder| builder)
 }
 
@@ -29,14 +29,14 @@ pub(crate) fn adjusted(
     index: usize,
     versions: Versions,
     adjust: impl Fn(ConfigBuilder) -> ConfigBuilder,
-) -> Arc<Parameters> {
+) -> Arc<DtlsParameters> {
     let identity = identity(index);
-    Arc::new(Parameters::adjusted(&identity.certificate, &identity.private_key, versions, adjust).unwrap())
+    Arc::new(DtlsParameters::adjusted(&identity.certificate, &identity.private_key, versions, adjust).unwrap())
 }
 
 /// Parameters of an end that ends its associations early.
-pub(super) fn limited(index: usize, random_nonces_max: u64, key_changes_max: u32) -> Arc<Parameters> {
-    let mut parameters = Parameters::clone(&parameters(index, Versions::Both));
+pub(super) fn limited(index: usize, random_nonces_max: u64, key_changes_max: u32) -> Arc<DtlsParameters> {
+    let mut parameters = DtlsParameters::clone(&parameters(index, Versions::Both));
     parameters.limits = Limits { random_nonces_max, key_changes_max };
     Arc::new(parameters)
 }
@@ -68,7 +68,7 @@ pub(super) struct Link {
     queue: VecDeque<(Instant, usize, Vec<u8>)>,
     pub(super) fate: Fate,
     /// All events that came, in order.
-    pub(super) events: [Vec<Event>; 2],
+    pub(super) events: [Vec<DtlsEvent>; 2],
     /// Datagrams that each end has sent.
     pub(super) sent: [Vec<Vec<u8>>; 2],
 }
@@ -81,15 +81,15 @@ impl Link {
     }
 
     pub(super) fn with(
-        parameters: &[Arc<Parameters>; 2],
+        parameters: &[Arc<DtlsParameters>; 2],
         passive_expects: ExpectedPeer,
         active_expects: ExpectedPeer,
         asks_for_cookie: bool,
     ) -> Self {
         let now = Instant::now();
         let ends = [
-            Dtls::new(now, parameters[PASSIVE].clone(), Role::Passive, passive_expects, asks_for_cookie),
-            Dtls::new(now, parameters[ACTIVE].clone(), Role::Active, active_expects, false),
+            Dtls::new(now, parameters[PASSIVE].clone(), SetupRole::Passive, passive_expects, asks_for_cookie),
+            Dtls::new(now, parameters[ACTIVE].clone(), SetupRole::Active, active_expects, false),
         ];
         let fate: Fate = Box::new(|_, datagram| vec![datagram.to_vec()]);
         let (events, sent) = ([vec![], vec![]], [vec![], vec![]]);
@@ -169,8 +169,8 @@ impl Link {
     }
 
     pub(super) fn packets(&self, at: usize) -> Vec<Vec<u8>> {
-        let packet = |event: &Event| match event {
-            Event::Packet(packet) => Some(packet.to_vec()),
+        let packet = |event: &DtlsEvent| match event {
+            DtlsEvent::Packet(packet) => Some(packet.to_vec()),
             _ => None,
         };
         self.events[at].iter().filter_map(packet).collect()

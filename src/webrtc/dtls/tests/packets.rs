@@ -1,4 +1,4 @@
-use super::super::{Event, Failure, SendError, Version, Versions};
+use super::super::{DtlsEvent, DtlsFailure, SealError, Version, Versions};
 use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, limited, parameters};
 
 fn connected(version: Version) -> Link {
@@ -55,7 +55,7 @@ fn a_packet_owns_memory_of_its_own_size() {
         let mut datagram = Vec::new();
         link.ends[ACTIVE].send(&[7; 1100], &mut datagram).unwrap();
         let info = allocation_counter::measure(|| link.ends[PASSIVE].handle_datagram(link.now, &datagram));
-        let Some(Event::Packet(packet)) = link.ends[PASSIVE].poll_event() else { panic!("no packet") };
+        let Some(DtlsEvent::Packet(packet)) = link.ends[PASSIVE].poll_event() else { panic!("no packet") };
         assert_eq!(packet.len(), 1100);
         // The record's buffer is dimpl's and used again; what stays is the packet, and the queue that it waits in.
         assert!(info.bytes_current <= 1100 + 512, "{version:?}: {} bytes are held", info.bytes_current);
@@ -66,13 +66,13 @@ fn a_packet_owns_memory_of_its_own_size() {
 fn packets_before_the_handshake_and_after_the_end_are_refused() {
     let mut link = Link::new(Versions::Both, Versions::Both);
     let mut out = vec![1];
-    assert_eq!(link.ends[PASSIVE].send(&[1], &mut out), Err(SendError::NotConnected));
+    assert_eq!(link.ends[PASSIVE].send(&[1], &mut out), Err(SealError::NotConnected));
     link.connect();
-    assert_eq!(link.ends[PASSIVE].send(&vec![0; 16_385], &mut out), Err(SendError::TooLong(16_385)));
+    assert_eq!(link.ends[PASSIVE].send(&vec![0; 16_385], &mut out), Err(SealError::TooLong(16_385)));
     link.ends[PASSIVE].send(&vec![0; 16_384], &mut out).unwrap();
     out.truncate(1);
     link.ends[PASSIVE].close();
-    assert_eq!(link.ends[PASSIVE].send(&[1], &mut out), Err(SendError::Closed));
+    assert_eq!(link.ends[PASSIVE].send(&[1], &mut out), Err(SealError::Closed));
     assert_eq!(out, [1]);
 }
 
@@ -85,9 +85,9 @@ fn both_ends_learn_that_one_has_closed() {
             link.ends[closing].close();
             link.run();
             let other = 1 - closing;
-            let expected = [Event::Connected(version), Event::Packet("last".into()), Event::PeerClosed];
+            let expected = [DtlsEvent::Connected(version), DtlsEvent::Packet("last".into()), DtlsEvent::PeerClosed];
             assert_eq!(link.events[other], expected);
-            assert_eq!(link.events[closing], [Event::Connected(version)]);
+            assert_eq!(link.events[closing], [DtlsEvent::Connected(version)]);
             assert!(link.ends.iter().all(|end| end.is_over() && end.poll_timeout().is_none()));
         }
     }
@@ -130,8 +130,8 @@ fn k16_a_peer_that_changes_keys_for_ever_is_ended_and_one_that_does_within_reaso
             sent += 1;
         }
         assert!(sent >= 50, "{sent} packets are within reason");
-        assert_eq!(link.events[victim].last(), Some(&Event::Failed(Failure::KeyChanges)));
-        assert_eq!(link.events[hostile].last(), Some(&Event::PeerClosed), "it is told");
+        assert_eq!(link.events[victim].last(), Some(&DtlsEvent::Failed(DtlsFailure::KeyChanges)));
+        assert_eq!(link.events[hostile].last(), Some(&DtlsEvent::PeerClosed), "it is told");
     }
 }
 
@@ -149,8 +149,8 @@ fn k17_drawn_nonces_are_counted_and_end_an_association_of_dtls_1_2_in_good_time(
         assert_eq!(link.packets(ACTIVE).len(), 1000);
         assert_eq!(link.ends[PASSIVE].is_over(), is_limited, "{versions:?}");
         if is_limited {
-            assert_eq!(link.events[PASSIVE].last(), Some(&Event::Failed(Failure::RecordsExhausted)));
-            assert_eq!(link.events[ACTIVE].last(), Some(&Event::PeerClosed), "the peer is told");
+            assert_eq!(link.events[PASSIVE].last(), Some(&DtlsEvent::Failed(DtlsFailure::RecordsExhausted)));
+            assert_eq!(link.events[ACTIVE].last(), Some(&DtlsEvent::PeerClosed), "the peer is told");
         }
     }
 }

@@ -24,7 +24,7 @@ fn due(agent: &mut ControllingAgent, now: Instant) -> Vec<(SocketAddr, Transacti
     let mut sent = Vec::new();
     let mut out = Vec::new();
     while let Some(to) = agent.poll_transmit(now, &mut out) {
-        let message = Message::parse(&out).expect("a message");
+        let message = StunMessage::parse(&out).expect("a message");
         assert_eq!(message.ice_username(), Some(Username { to: "ours", from: "mine" }));
         assert!(Key::new("ourpasswordourpassword").has_signed(&message));
         assert!(message.priority.is_some() && message.controlling.is_some());
@@ -36,13 +36,13 @@ fn due(agent: &mut ControllingAgent, now: Instant) -> Vec<(SocketAddr, Transacti
 
 fn success(id: TransactionId, pwd: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::new(&mut out, Class::Success, id).xor_mapped_address(address(99)).finish(Some(&Key::new(pwd)));
+    StunWriter::new(&mut out, Class::Success, id).xor_mapped_address(address(99)).finish(Some(&Key::new(pwd)));
     out
 }
 
 fn error(id: TransactionId, code: u16, pwd: Option<&str>) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::new(&mut out, Class::Error, id).error_code(code).finish(pwd.map(Key::new).as_ref());
+    StunWriter::new(&mut out, Class::Error, id).error_code(code).finish(pwd.map(Key::new).as_ref());
     out
 }
 
@@ -51,8 +51,8 @@ fn answer(
     now: Instant,
     source: SocketAddr,
     datagram: &[u8],
-) -> Result<Answered, Ignored> {
-    agent.handle_response(now, source, &Message::parse(datagram).expect("a message"))
+) -> Result<CheckOutcome, ResponseError> {
+    agent.handle_response(now, source, &StunMessage::parse(datagram).expect("a message"))
 }
 
 const PWD: &str = "ourpasswordourpassword";
@@ -77,9 +77,9 @@ fn an_unanswered_check_is_sent_seven_times_with_doubling_waits_and_given_up_afte
     };
     assert_eq!(at, [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500]);
     assert!(ids.iter().all(|id| *id == ids[0]), "a retransmission is the same transaction");
-    assert_eq!(failure, Failure::NoAnswer);
+    assert_eq!(failure, IceFailure::NoAnswer);
     assert_eq!(agent.poll_timeout(), None);
-    assert_eq!(agent.handle_timeout(start + Duration::from_secs(100)), Err(Failure::NoAnswer));
+    assert_eq!(agent.handle_timeout(start + Duration::from_secs(100)), Err(IceFailure::NoAnswer));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn addresses_are_tried_fifty_milliseconds_apart_and_the_first_that_answers_is_no
     let now = start + Duration::from_millis(110);
     assert!(agent.asks(address(3)) && agent.selected().is_none());
     let outcome = answer(&mut agent, now, address(2), &success(first[1].1, PWD));
-    assert_eq!(outcome, Ok(Answered::Selected(address(2))));
+    assert_eq!(outcome, Ok(CheckOutcome::Selected(address(2))));
     assert_eq!(agent.selected(), Some(address(2)));
     assert!(!agent.asks(address(3)));
     let nominating = due(&mut agent, now);
@@ -104,7 +104,7 @@ fn addresses_are_tried_fifty_milliseconds_apart_and_the_first_that_answers_is_no
     // It is repeated until answered, however long.
     let again = due(&mut agent, now + Duration::from_millis(500));
     assert_eq!(again.len(), 1);
-    assert_eq!(answer(&mut agent, now, address(2), &success(nominating[0].1, PWD)), Ok(Answered::Consent));
+    assert_eq!(answer(&mut agent, now, address(2), &success(nominating[0].1, PWD)), Ok(CheckOutcome::Consent));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn consent_is_asked_for_every_four_to_six_seconds_and_ends_thirty_seconds_after_
     let failed_at = loop {
         now = agent.poll_timeout().expect("a deadline");
         if let Err(failure) = agent.handle_timeout(now) {
-            assert_eq!(failure, Failure::ConsentExpired);
+            assert_eq!(failure, IceFailure::ConsentExpired);
             break now;
         }
         sent += due(&mut agent, now).len();
@@ -161,14 +161,16 @@ fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_th
     for code in [403, 403, 0, 401, 403, 403] {
         let (now, id) = next(&mut agent);
         let forged = answer(&mut agent, now, address(1), &error(id, 403, Some("anotherpasswordanother")));
-        assert_eq!(forged, Err(Ignored::Integrity));
-        assert_eq!(answer(&mut agent, now, address(1), &error(id, 403, None)), Err(Ignored::Integrity));
+        assert_eq!(forged, Err(ResponseError::Integrity));
+        assert_eq!(answer(&mut agent, now, address(1), &error(id, 403, None)), Err(ResponseError::Integrity));
         match code {
-            0 => assert_eq!(answer(&mut agent, now, address(1), &success(id, PWD)), Ok(Answered::Consent)),
-            401 => assert_eq!(answer(&mut agent, now, address(1), &error(id, 401, None)), Ok(Answered::Refused(401))),
+            0 => assert_eq!(answer(&mut agent, now, address(1), &success(id, PWD)), Ok(CheckOutcome::Consent)),
+            401 => {
+                assert_eq!(answer(&mut agent, now, address(1), &error(id, 401, None)), Ok(CheckOutcome::Refused(401)))
+            }
             code => {
                 let outcome = answer(&mut agent, now, address(1), &error(id, code, Some(PWD)));
-                assert_eq!(outcome, Ok(Answered::Refused(code)));
+                assert_eq!(outcome, Ok(CheckOutcome::Refused(code)));
                 assert_eq!(agent.poll_timeout(), Some(now + Duration::from_millis(500)), "asked again soon");
             }
         }
@@ -176,7 +178,7 @@ fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_th
     let (now, id) = next(&mut agent);
     answer(&mut agent, now, address(1), &error(id, 403, Some(PWD))).expect("taken");
     assert_eq!(agent.poll_timeout(), Some(now));
-    assert_eq!(agent.handle_timeout(now), Err(Failure::ConsentRevoked));
+    assert_eq!(agent.handle_timeout(now), Err(IceFailure::ConsentRevoked));
     assert!(due(&mut agent, now).is_empty(), "nothing is sent any more");
 }
 
@@ -238,27 +240,27 @@ fn a_question_of_the_peer_is_answered_if_it_is_right_and_comes_from_where_the_pe
     let question = |to: &str, pwd: &str, is_controlling: bool| {
         let mut out = Vec::new();
         let username = Username { to, from: "ours" };
-        let writer = Writer::new(&mut out, Class::Request, TransactionId([9; 12])).username(username);
+        let writer = StunWriter::new(&mut out, Class::Request, TransactionId([9; 12])).username(username);
         let writer = if is_controlling { writer.controlling(1) } else { writer.controlled(1) };
         writer.finish(Some(&Key::new(pwd)));
         out
     };
     let ask = |source, datagram: &[u8]| {
         let mut out = Vec::new();
-        let verdict = agent.handle_request(source, &Message::parse(datagram).expect("a message"), &mut out);
-        let answer = Message::parse(&out).expect("an answer");
+        let verdict = agent.handle_request(source, &StunMessage::parse(datagram).expect("a message"), &mut out);
+        let answer = StunMessage::parse(&out).expect("an answer");
         assert_eq!(answer.transaction_id, TransactionId([9; 12]));
-        assert_eq!(answer.error_code, verdict.err().map(Refusal::code));
+        assert_eq!(answer.error_code, verdict.err().map(CheckRefusal::code));
         assert!(out.len() * 2 <= datagram.len() * 3);
         (verdict, Key::new("mypasswordmypasswordmy").has_signed(&answer))
     };
     let right = question("mine", "mypasswordmypasswordmy", false);
     assert_eq!(ask(address(1), &right), (Ok(()), true));
-    assert_eq!(ask(address(2), &right).0, Err(Refusal::Unauthenticated), "from elsewhere");
+    assert_eq!(ask(address(2), &right).0, Err(CheckRefusal::Unauthenticated), "from elsewhere");
     let conflict = question("mine", "mypasswordmypasswordmy", true);
-    assert_eq!(ask(address(1), &conflict), (Err(Refusal::RoleConflict), true));
+    assert_eq!(ask(address(1), &conflict), (Err(CheckRefusal::RoleConflict), true));
     for (to, pwd) in [("mine", "x"), ("other", "mypasswordmypasswordmy")] {
-        assert_eq!(ask(address(1), &question(to, pwd, false)), (Err(Refusal::Unauthenticated), false));
+        assert_eq!(ask(address(1), &question(to, pwd, false)), (Err(CheckRefusal::Unauthenticated), false));
     }
 }
 
@@ -271,9 +273,9 @@ fn an_answer_to_an_earlier_check_of_consent_counts_once() {
     let early = due(&mut agent, start)[0].1;
     let later = start + Duration::from_secs(10);
     assert_eq!(due(&mut agent, later).len(), 1);
-    assert_eq!(answer(&mut agent, later, address(1), &success(early, PWD)), Ok(Answered::Consent));
+    assert_eq!(answer(&mut agent, later, address(1), &success(early, PWD)), Ok(CheckOutcome::Consent));
     let again = answer(&mut agent, later, address(1), &success(early, PWD));
-    assert_eq!(again, Err(Ignored::UnknownTransaction), "a recorded answer is worth nothing");
+    assert_eq!(again, Err(ResponseError::UnknownTransaction), "a recorded answer is worth nothing");
 }
 
 #[test]
@@ -281,23 +283,23 @@ fn a_response_with_wrong_transaction_source_or_integrity_is_ignored() {
     let start = Instant::now();
     let mut agent = agent(start, &[address(1)]);
     let unsent =
-        agent.handle_response(start, address(1), &Message::parse(&success(TransactionId([0; 12]), PWD)).unwrap());
-    assert_eq!(unsent, Err(Ignored::UnknownTransaction));
+        agent.handle_response(start, address(1), &StunMessage::parse(&success(TransactionId([0; 12]), PWD)).unwrap());
+    assert_eq!(unsent, Err(ResponseError::UnknownTransaction));
     let id = due(&mut agent, start)[0].1;
     let mut other = id;
     other.0[11] ^= 1;
-    assert_eq!(answer(&mut agent, start, address(1), &success(other, PWD)), Err(Ignored::UnknownTransaction));
-    assert_eq!(answer(&mut agent, start, address(2), &success(id, PWD)), Err(Ignored::WrongSource));
-    assert_eq!(answer(&mut agent, start, address(1), &success(id, "x")), Err(Ignored::Integrity));
+    assert_eq!(answer(&mut agent, start, address(1), &success(other, PWD)), Err(ResponseError::UnknownTransaction));
+    assert_eq!(answer(&mut agent, start, address(2), &success(id, PWD)), Err(ResponseError::WrongSource));
+    assert_eq!(answer(&mut agent, start, address(1), &success(id, "x")), Err(ResponseError::Integrity));
     let mut unsigned = Vec::new();
-    Writer::new(&mut unsigned, Class::Success, id).xor_mapped_address(address(9)).finish(None);
-    assert_eq!(answer(&mut agent, start, address(1), &unsigned), Err(Ignored::Integrity));
+    StunWriter::new(&mut unsigned, Class::Success, id).xor_mapped_address(address(9)).finish(None);
+    assert_eq!(answer(&mut agent, start, address(1), &unsigned), Err(ResponseError::Integrity));
     let mut empty = Vec::new();
-    Writer::new(&mut empty, Class::Success, id).finish(Some(&Key::new(PWD)));
-    assert_eq!(answer(&mut agent, start, address(1), &empty), Err(Ignored::Malformed));
+    StunWriter::new(&mut empty, Class::Success, id).finish(Some(&Key::new(PWD)));
+    assert_eq!(answer(&mut agent, start, address(1), &empty), Err(ResponseError::Malformed));
     let mut request = Vec::new();
-    Writer::new(&mut request, Class::Request, id).finish(Some(&Key::new(PWD)));
-    assert_eq!(answer(&mut agent, start, address(1), &request), Err(Ignored::NotAResponse));
+    StunWriter::new(&mut request, Class::Request, id).finish(Some(&Key::new(PWD)));
+    assert_eq!(answer(&mut agent, start, address(1), &request), Err(ResponseError::NotAResponse));
     assert_eq!(agent.selected(), None);
     assert_eq!(agent.handle_timeout(start + Duration::from_secs(1)), Ok(()));
     // The right one is still taken, and without it the reason would have been the integrity.
@@ -317,7 +319,7 @@ fn responses_that_are_not_signed_are_the_reason_when_nothing_better_comes() {
             Err(failure) => break failure,
         }
     };
-    assert_eq!(failure, Failure::Integrity);
+    assert_eq!(failure, IceFailure::Integrity);
 }
 
 #[test]
@@ -327,17 +329,17 @@ fn a_refusal_ends_it_at_once_unless_another_address_may_still_answer() {
     let mut sent = due(&mut agent, start);
     sent.extend(due(&mut agent, start + Duration::from_millis(50)));
     let now = start + Duration::from_millis(60);
-    assert_eq!(answer(&mut agent, now, address(1), &error(sent[0].1, 487, None)), Err(Ignored::Integrity));
-    assert_eq!(answer(&mut agent, now, address(1), &error(sent[0].1, 401, None)), Ok(Answered::Refused(401)));
+    assert_eq!(answer(&mut agent, now, address(1), &error(sent[0].1, 487, None)), Err(ResponseError::Integrity));
+    assert_eq!(answer(&mut agent, now, address(1), &error(sent[0].1, 401, None)), Ok(CheckOutcome::Refused(401)));
     assert_eq!(agent.handle_timeout(now), Ok(()));
-    assert_eq!(answer(&mut agent, now, address(2), &error(sent[1].1, 487, Some(PWD))), Ok(Answered::Refused(487)));
-    assert_eq!(agent.handle_timeout(now), Err(Failure::Refused(401)));
+    assert_eq!(answer(&mut agent, now, address(2), &error(sent[1].1, 487, Some(PWD))), Ok(CheckOutcome::Refused(487)));
+    assert_eq!(agent.handle_timeout(now), Err(IceFailure::Refused(401)));
 }
 
 #[test]
 fn without_an_address_it_fails_at_once() {
     let now = Instant::now();
-    assert_eq!(agent(now, &[]).handle_timeout(now), Err(Failure::NoAnswer));
+    assert_eq!(agent(now, &[]).handle_timeout(now), Err(IceFailure::NoAnswer));
 }
 
 #[test]
@@ -356,10 +358,10 @@ fn both_agents_find_each_other_through_a_loss_of_every_second_datagram_and_follo
         while let Some(to) = client.poll_transmit(now, &mut out) {
             turn += 1;
             if turn % 2 == 0 {
-                let request = Message::parse(&out).expect("a message");
+                let request = StunMessage::parse(&out).expect("a message");
                 let mut response = Vec::new();
                 server.handle_request(now, address(port), &request, &mut response).expect("accepted");
-                let _ = client.handle_response(now, to, &Message::parse(&response).expect("a message"));
+                let _ = client.handle_response(now, to, &StunMessage::parse(&response).expect("a message"));
             }
             out.clear();
         }
@@ -400,6 +402,6 @@ fn a_short_consent_outlives_one_lost_check_and_ends_after_two() {
                 Err(failure) => break (at, failure),
             }
         };
-        assert_eq!(end, (last + consent, Failure::ConsentExpired));
+        assert_eq!(end, (last + consent, IceFailure::ConsentExpired));
     }
 }

@@ -12,7 +12,7 @@ use crate::socket::Socket;
 use crate::socket::{Route, SendFailure};
 
 /// Sends for a driver, for one of its turns.
-pub(super) struct Carrier<'a> {
+pub(super) struct PacketSender<'a> {
     shared: &'a Shared,
     socket: &'a Socket,
     #[cfg(feature = "webrtc")]
@@ -21,7 +21,7 @@ pub(super) struct Carrier<'a> {
     outgoing: Vec<(Route, Vec<u8>)>,
 }
 
-impl<'a> Carrier<'a> {
+impl<'a> PacketSender<'a> {
     pub(super) fn new(shared: &'a Shared, socket: &'a Socket) -> Self {
         Self {
             shared,

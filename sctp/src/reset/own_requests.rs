@@ -36,9 +36,9 @@ struct Request {
     /// The request has timed out since the last answer.
     has_timed_out: bool,
     /// True if it was repeated because `last_tsn` was acknowledged; once is enough.
-    was_hurried: bool,
+    retried_early: bool,
     /// It has another number than before, and so names what is the last TSN by then.
-    is_renewed: bool,
+    has_new_number: bool,
     is_due: bool,
 }
 
@@ -52,7 +52,7 @@ impl Request {
 
 /// What an answer meant.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answered {
+pub(crate) enum RequestOutcome {
     /// It fits no request: ignored (RFC 6525 §5.2.7 H1).
     Nothing,
     /// The peer waits for data; ask again later, and do not count it as an error (H2).
@@ -60,14 +60,14 @@ pub(crate) enum Answered {
     /// The reset is done (H4).
     Performed(Vec<StreamId>),
     /// Refused; to be asked again after a time-out.
-    AskAgain,
+    Retry,
     /// Refused too often and for too long: the peer does not reset streams.
     Failed,
 }
 
 /// Outgoing resets.
 #[derive(Debug)]
-pub(crate) struct OutgoingReset {
+pub(crate) struct OwnRequests {
     next: RequestSn,
     /// Streams that are reset once the chunk at that position is acknowledged; soonest first.
     draining: BinaryHeap<Reverse<(u64, StreamId)>>,
@@ -79,7 +79,7 @@ pub(crate) struct OutgoingReset {
     timeout: Duration,
 }
 
-impl OutgoingReset {
+impl OwnRequests {
     /// Requests count from the initial TSN (RFC 6525 §4.1).
     pub(crate) fn new(first: RequestSn, attempts_max: u32, timeout: Duration) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl OutgoingReset {
     }
 
     /// The stream, whose queue is empty, is to be reset; its last chunk went to position `drains_at`.
-    pub(crate) fn want(&mut self, stream: StreamId, drains_at: u64) {
+    pub(crate) fn enqueue(&mut self, stream: StreamId, drains_at: u64) {
         self.draining.push(Reverse((drains_at, stream)));
     }
 
@@ -115,10 +115,10 @@ impl OutgoingReset {
         // at once saves the time-out.
         if let Some(request) = &mut self.request
             && request.is_in_progress
-            && !request.was_hurried
+            && !request.retried_early
             && request.last_position <= cumulative
         {
-            request.was_hurried = true;
+            request.retried_early = true;
             request.is_due = true;
         }
     }
@@ -150,7 +150,7 @@ impl OutgoingReset {
             let count = self.ready.len().min(streams_max).min(REQUEST_STREAMS_MAX);
             let mut streams: Vec<StreamId> = self.ready.drain(..count).collect();
             self.ready.shrink_to(64);
-            self.distinguish(&mut streams, last_assigned.0);
+            self.disambiguate(&mut streams, last_assigned.0);
             self.request = Some(Request {
                 number: self.next,
                 streams,
@@ -162,8 +162,8 @@ impl OutgoingReset {
                 is_in_progress: false,
                 is_answered: false,
                 has_timed_out: false,
-                was_hurried: false,
-                is_renewed: false,
+                retried_early: false,
+                has_new_number: false,
                 is_due: true,
             });
             self.next = self.next.next();
@@ -172,7 +172,7 @@ impl OutgoingReset {
         request.is_due = false;
         request.is_answered = false;
         request.sent_at = now;
-        if std::mem::take(&mut request.is_renewed) {
+        if std::mem::take(&mut request.has_new_number) {
             (request.last_tsn, request.last_position) = last_assigned;
         }
         Some((request.number, request.last_tsn, &request.streams))
@@ -181,7 +181,7 @@ impl OutgoingReset {
     /// dcSCTP repeats a request that was answered "in progress" under a new number, so a new request that names the same
     /// streams and the same TSN as such a one may be taken for its repetition. It is another reset if the stream was used
     /// again without any data. So it names its streams in another order, or the only one twice, which means the same.
-    fn distinguish(&mut self, streams: &mut Vec<StreamId>, last_tsn: Tsn) {
+    fn disambiguate(&mut self, streams: &mut Vec<StreamId>, last_tsn: Tsn) {
         let is_ambiguous = self.performed.as_ref().is_some_and(|last| (&last.0, last.1) == (streams, last_tsn));
         if is_ambiguous {
             match streams.as_slice() {
@@ -192,7 +192,7 @@ impl OutgoingReset {
     }
 
     /// What [`take_due`](Self::take_due) gave did not fit the packet.
-    pub(crate) fn put_off(&mut self) {
+    pub(crate) fn defer(&mut self) {
         if let Some(request) = &mut self.request {
             request.is_due = true;
         }
@@ -226,13 +226,13 @@ impl OutgoingReset {
         number: RequestSn,
         result: ResetResult,
         cumulative: u64,
-    ) -> Answered {
+    ) -> RequestOutcome {
         let Some(mut request) = self.request.take_if(|request| request.number == number) else {
-            return Answered::Nothing;
+            return RequestOutcome::Nothing;
         };
         if matches!(result, ResetResult::Performed | ResetResult::NothingToDo) {
             self.performed = Some((request.streams.clone(), request.last_tsn));
-            return Answered::Performed(request.into_streams());
+            return RequestOutcome::Performed(request.into_streams());
         }
         request.is_answered = true;
         request.has_timed_out = false;
@@ -243,21 +243,21 @@ impl OutgoingReset {
             let since = *request.refused_since.get_or_insert(now);
             let is_over = now.saturating_duration_since(since) >= self.timeout;
             if is_over && request.refusals >= self.attempts_max {
-                return Answered::Failed;
+                return RequestOutcome::Failed;
             }
         }
         request.is_in_progress = result == ResetResult::InProgress;
         if request.is_in_progress {
             self.request = Some(request);
-            return Answered::InProgress;
+            return RequestOutcome::InProgress;
         }
         // The answer has ended this number; another attempt is a new request.
         request.number = self.next;
-        request.was_hurried = false;
-        request.is_renewed = true;
+        request.retried_early = false;
+        request.has_new_number = true;
         self.next = self.next.next();
         self.request = Some(request);
-        Answered::AskAgain
+        RequestOutcome::Retry
     }
 
     /// The association is over, or has started again.
@@ -278,24 +278,27 @@ impl OutgoingReset {
 mod tests {
     use super::*;
 
-    fn outgoing() -> (OutgoingReset, Instant) {
-        (OutgoingReset::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), crate::testing::some_time())
+    fn outgoing() -> (OwnRequests, Instant) {
+        (OwnRequests::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), crate::testing::some_time())
     }
 
     #[test]
     fn a_stream_is_reset_only_after_its_last_chunk_is_acknowledged() {
         let (mut reset, now) = outgoing();
-        reset.want(6, 9);
+        reset.enqueue(6, 9);
         reset.on_acknowledged(8);
         assert!(!reset.is_due());
-        reset.want(4, 12);
+        reset.enqueue(4, 12);
         reset.on_acknowledged(11);
         let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 11)).unwrap();
         assert_eq!((number, streams), (RequestSn(u32::MAX), &[6][..]));
         assert!(reset.take_due(now, 100, (Tsn(1), 11)).is_none(), "one request at a time");
         reset.on_acknowledged(12);
         assert!(!reset.is_due());
-        assert_eq!(reset.on_response(now, number, ResetResult::Performed, u64::MAX), Answered::Performed(vec![6]));
+        assert_eq!(
+            reset.on_response(now, number, ResetResult::Performed, u64::MAX),
+            RequestOutcome::Performed(vec![6])
+        );
         let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 12)).unwrap();
         assert_eq!((number, streams), (RequestSn(0), &[4][..]), "the numbers wrap");
         reset.check_consistency();
@@ -304,12 +307,13 @@ mod tests {
     #[test]
     fn many_streams_are_reset_by_requests_that_every_peer_can_read() {
         let (mut reset, now) = outgoing();
-        (0..1000).for_each(|stream| reset.want(stream, 1));
+        (0..1000).for_each(|stream| reset.enqueue(stream, 1));
         reset.on_acknowledged(1);
         let mut performed = Vec::new();
         while let Some((number, _, streams)) = reset.take_due(now, 10_000, (Tsn(9), 20)) {
             assert!(16 + 2 * streams.len() <= 512);
-            let Answered::Performed(mut streams) = reset.on_response(now, number, ResetResult::Performed, u64::MAX)
+            let RequestOutcome::Performed(mut streams) =
+                reset.on_response(now, number, ResetResult::Performed, u64::MAX)
             else {
                 panic!()
             };
@@ -321,10 +325,10 @@ mod tests {
     #[test]
     fn in_progress_is_asked_again_as_soon_as_the_data_is_acknowledged_and_only_once() {
         let (mut reset, now) = outgoing();
-        reset.want(2, 5);
+        reset.enqueue(2, 5);
         reset.on_acknowledged(5);
         let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
-        assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), Answered::InProgress);
+        assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), RequestOutcome::InProgress);
         assert!(!reset.is_due());
         reset.on_acknowledged(19);
         assert!(!reset.is_due());
@@ -342,15 +346,15 @@ mod tests {
         let (mut reset, now) = outgoing();
         let mut request = |streams: &[StreamId], last_tsn: u32| {
             for stream in streams {
-                reset.want(*stream, 0);
+                reset.enqueue(*stream, 0);
             }
             reset.on_acknowledged(0);
             let (number, _, sent) = reset.take_due(now, 100, (Tsn(last_tsn), 20)).unwrap();
             let sent = sent.to_vec();
-            assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), Answered::InProgress);
+            assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), RequestOutcome::InProgress);
             assert_eq!(
                 reset.on_response(now, number, ResetResult::Performed, u64::MAX),
-                Answered::Performed(sent[..streams.len()].to_vec())
+                RequestOutcome::Performed(sent[..streams.len()].to_vec())
             );
             sent
         };
@@ -365,23 +369,23 @@ mod tests {
     #[test]
     fn refusals_end_and_g07_answers_to_nothing_are_ignored() {
         let (mut reset, start) = outgoing();
-        let answer = |reset: &mut OutgoingReset, now, number, result| reset.on_response(now, number, result, u64::MAX);
-        assert_eq!(answer(&mut reset, start, RequestSn(u32::MAX), ResetResult::Performed), Answered::Nothing);
-        reset.want(2, 0);
+        let answer = |reset: &mut OwnRequests, now, number, result| reset.on_response(now, number, result, u64::MAX);
+        assert_eq!(answer(&mut reset, start, RequestSn(u32::MAX), ResetResult::Performed), RequestOutcome::Nothing);
+        reset.enqueue(2, 0);
         reset.on_acknowledged(0);
         // Neither three refusals nor thirty seconds are enough alone.
         for (attempt, seconds) in [0, 1, 29, 30].into_iter().enumerate() {
             let now = start + Duration::from_secs(seconds);
             let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
             assert_eq!(number, RequestSn(u32::MAX).add(u32::try_from(attempt).unwrap()));
-            assert_eq!(answer(&mut reset, now, number.add(5), ResetResult::Performed), Answered::Nothing);
+            assert_eq!(answer(&mut reset, now, number.add(5), ResetResult::Performed), RequestOutcome::Nothing);
             let answered = answer(&mut reset, now, number, ResetResult::Denied);
             if attempt < 3 {
-                assert_eq!(answered, Answered::AskAgain);
+                assert_eq!(answered, RequestOutcome::Retry);
                 assert!(!reset.on_timeout(), "the peer has answered");
                 reset.check_consistency();
             } else {
-                assert_eq!(answered, Answered::Failed);
+                assert_eq!(answered, RequestOutcome::Failed);
             }
         }
         assert!(!reset.is_outstanding());
@@ -389,11 +393,11 @@ mod tests {
 
     #[test]
     fn in_progress_is_a_refusal_only_once_the_peer_has_acknowledged_everything() {
-        for (acknowledged, expected) in [(19, Answered::InProgress), (20, Answered::Failed)] {
+        for (acknowledged, expected) in [(19, RequestOutcome::InProgress), (20, RequestOutcome::Failed)] {
             let (mut reset, start) = outgoing();
-            reset.want(2, 0);
+            reset.enqueue(2, 0);
             reset.on_acknowledged(0);
-            let mut last = Answered::Nothing;
+            let mut last = RequestOutcome::Nothing;
             for seconds in [0, 300, 600] {
                 let now = start + Duration::from_secs(seconds);
                 let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
@@ -408,7 +412,7 @@ mod tests {
     fn what_is_heard_repeats_a_request_that_has_timed_out_once_a_time_out() {
         let (mut reset, start) = outgoing();
         let (second, rto) = (Duration::from_secs(1), Duration::from_secs(1));
-        reset.want(2, 0);
+        reset.enqueue(2, 0);
         reset.on_acknowledged(0);
         reset.take_due(start, 100, (Tsn(9), 20)).unwrap();
         reset.on_heard(start + 2 * second, rto);
@@ -420,7 +424,7 @@ mod tests {
             assert_eq!(reset.is_due(), is_due, "after {after} s");
         }
         let (number, ..) = reset.take_due(start + 4 * second, 100, (Tsn(9), 20)).unwrap();
-        assert_eq!(reset.on_response(start, number, ResetResult::InProgress, 19), Answered::InProgress);
+        assert_eq!(reset.on_response(start, number, ResetResult::InProgress, 19), RequestOutcome::InProgress);
         reset.on_heard(start + 9 * second, rto);
         assert!(!reset.is_due(), "the peer has said to wait");
         assert!(!reset.on_timeout(), "no error of the path");

@@ -7,12 +7,12 @@ use crate::message::Credit;
 
 /// Payload, which the peer counts as well, and what keeping it costs beside that, which it does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Charge {
+pub(super) struct Cost {
     pub(super) payload: usize,
     pub(super) overhead: usize,
 }
 
-impl Charge {
+impl Cost {
     pub(super) fn total(self) -> usize {
         self.payload + self.overhead
     }
@@ -29,7 +29,7 @@ impl Charge {
     }
 }
 
-impl Add for Charge {
+impl Add for Cost {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -37,20 +37,20 @@ impl Add for Charge {
     }
 }
 
-impl AddAssign for Charge {
+impl AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
 }
 
-impl SubAssign for Charge {
+impl SubAssign for Cost {
     fn sub_assign(&mut self, other: Self) {
         self.payload -= other.payload;
         self.overhead -= other.overhead;
     }
 }
 
-impl Sum for Charge {
+impl Sum for Cost {
     fn sum<I: Iterator<Item = Self>>(charges: I) -> Self {
         charges.fold(Self::default(), Self::add)
     }

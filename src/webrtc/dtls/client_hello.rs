@@ -14,30 +14,30 @@ const PIECES_MAX: usize = 16;
 pub(super) const HELD_MAX: usize = 5120;
 
 /// What a piece costs beside its bytes.
-const PIECE_OVERHEAD: usize = size_of::<Piece>();
+const PIECE_OVERHEAD: usize = size_of::<HelloPiece>();
 
 /// The pieces of ClientHellos so far, in the order in which they came. The oldest make room.
 #[derive(Debug, Default)]
-pub(super) struct HelloPieces {
-    pieces: Vec<Piece>,
+pub(super) struct ClientHelloReassembly {
+    pieces: Vec<HelloPiece>,
     held: usize,
 }
 
 #[derive(PartialEq, Eq, Debug)]
-struct Piece {
+struct HelloPiece {
     /// Sequence number and length of the message.
     message: (u16, u32),
     start: u32,
     bytes: Box<[u8]>,
 }
 
-impl Piece {
+impl HelloPiece {
     fn end(&self) -> u32 {
         self.start + u32::try_from(self.bytes.len()).unwrap_or_default()
     }
 }
 
-impl HelloPieces {
+impl ClientHelloReassembly {
     /// Takes in a datagram that [`is_client_hello`]. Returns the sequence number and the body of the hello once it is whole.
     /// Where there are several pieces, of which one may be forged, the newest counts: the peer sends all of its own again.
     pub(super) fn add(&mut self, datagram: &[u8]) -> Option<(u16, Vec<u8>)> {
@@ -45,7 +45,7 @@ impl HelloPieces {
         let (header, rest) = HandshakeHeader::split(fragment).filter(|(header, _)| header.length <= HELLO_LEN_MAX)?;
         let bytes = fragment.get(HandshakeHeader::LEN..fragment.len() - rest.len())?;
         let message = (header.sequence, header.length);
-        let piece = Piece { message, start: header.offset, bytes: bytes.into() };
+        let piece = HelloPiece { message, start: header.offset, bytes: bytes.into() };
         if let Some(known) = self.pieces.iter().position(|other| *other == piece) {
             self.remove(known);
         }
@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn add_all(parts: &[(u32, u32)]) -> Option<(u16, Vec<u8>)> {
-        let mut pieces = HelloPieces::default();
+        let mut pieces = ClientHelloReassembly::default();
         let (last, first) = parts.split_last().unwrap();
         for &(offset, len) in first {
             assert_eq!(pieces.add(&piece(0, 1400, offset, len)), None, "{offset} {parts:?}");
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn k09_pieces_of_other_hellos_are_kept_apart_and_the_newest_of_several_counts() {
-        let mut pieces = HelloPieces::default();
+        let mut pieces = ClientHelloReassembly::default();
         assert_eq!(pieces.add(&piece(0, 1400, 0, 1100)), None);
         assert_eq!(pieces.add(&piece(1, 1400, 1100, 300)), None, "of the second hello");
         assert_eq!(pieces.add(&piece(0, 1300, 1100, 200)), None, "of a shorter one");
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded_by_bytes_and_by_pieces() {
         for len in [1, 30, 256, 1100] {
-            let mut pieces = HelloPieces::default();
+            let mut pieces = ClientHelloReassembly::default();
             for round in 0..10_000 {
                 // Never the first byte.
                 let start = 1 + (round * 7919) % (HELLO_LEN_MAX - len - 1);
@@ -276,7 +276,7 @@ mod tests {
                 assert!(held <= HELD_MAX && pieces.pieces.len() <= PIECES_MAX);
             }
         }
-        let mut pieces = HelloPieces::default();
+        let mut pieces = ClientHelloReassembly::default();
         assert_eq!(pieces.add(&piece(0, HELLO_LEN_MAX + 1, 0, 1000)), None);
         assert_eq!(pieces.held, 0, "longer than any hello");
     }

@@ -5,8 +5,8 @@ use crate::wire::ResetResult;
 
 /// What to do with a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Decision {
-    /// New: execute it, and tell [`IncomingReset::answer`] the result.
+pub(crate) enum RequestDecision {
+    /// New: execute it, and tell [`PeerRequests::answer`] the result.
     Execute,
     /// Seen before: the same answer again.
     Repeat(ResetResult),
@@ -16,7 +16,7 @@ pub(crate) enum Decision {
 
 /// The numbers of the peer's requests, and what was answered.
 #[derive(Debug)]
-pub(crate) struct IncomingReset {
+pub(crate) struct PeerRequests {
     next: RequestSn,
     /// The last two answers, since a chunk may hold two requests (RFC 6525 §3.1).
     answers: [Option<(RequestSn, ResetResult)>; 2],
@@ -24,19 +24,19 @@ pub(crate) struct IncomingReset {
     deferred: Option<RequestSn>,
 }
 
-impl IncomingReset {
+impl PeerRequests {
     /// The peer counts its requests from its initial TSN (RFC 6525 §4.1).
     pub(crate) fn new(first: RequestSn) -> Self {
         Self { next: first, answers: [None; 2], deferred: None }
     }
 
-    pub(crate) fn decide(&self, request: RequestSn) -> Decision {
+    pub(crate) fn decide(&self, request: RequestSn) -> RequestDecision {
         if request == self.next {
-            return Decision::Execute;
+            return RequestDecision::Execute;
         }
         match self.answers.iter().flatten().find(|answer| answer.0 == request) {
-            Some(answer) => Decision::Repeat(answer.1),
-            None => Decision::OutOfSequence,
+            Some(answer) => RequestDecision::Repeat(answer.1),
+            None => RequestDecision::OutOfSequence,
         }
     }
 
@@ -84,28 +84,28 @@ mod tests {
     #[test]
     fn g01_g10_a_request_is_executed_once_and_repeated_for_ever_also_at_the_wrap() {
         for first in [0, 7, u32::MAX - 1, u32::MAX] {
-            let mut incoming = IncomingReset::new(RequestSn(first));
+            let mut incoming = PeerRequests::new(RequestSn(first));
             for step in 0..4 {
                 let request = RequestSn(first).add(step);
-                assert_eq!(incoming.decide(request.next()), Decision::OutOfSequence);
-                assert_eq!(incoming.decide(request), Decision::Execute);
+                assert_eq!(incoming.decide(request.next()), RequestDecision::OutOfSequence);
+                assert_eq!(incoming.decide(request), RequestDecision::Execute);
                 let result = if step % 2 == 0 { ResetResult::Performed } else { ResetResult::Denied };
                 incoming.answer(request, result);
                 for _ in 0..3 {
-                    assert_eq!(incoming.decide(request), Decision::Repeat(result));
+                    assert_eq!(incoming.decide(request), RequestDecision::Repeat(result));
                 }
             }
-            assert_eq!(incoming.decide(RequestSn(first)), Decision::OutOfSequence, "older than two answers");
+            assert_eq!(incoming.decide(RequestSn(first)), RequestDecision::OutOfSequence, "older than two answers");
         }
     }
 
     #[test]
     fn a_deferred_request_changes_its_answer_once_performed() {
-        let mut incoming = IncomingReset::new(RequestSn(9));
+        let mut incoming = PeerRequests::new(RequestSn(9));
         incoming.answer(RequestSn(9), ResetResult::InProgress);
-        assert_eq!(incoming.decide(RequestSn(9)), Decision::Repeat(ResetResult::InProgress));
+        assert_eq!(incoming.decide(RequestSn(9)), RequestDecision::Repeat(ResetResult::InProgress));
         assert_eq!(incoming.on_deferred_performed(), Some(RequestSn(9)));
-        assert_eq!(incoming.decide(RequestSn(9)), Decision::Repeat(ResetResult::Performed));
+        assert_eq!(incoming.decide(RequestSn(9)), RequestDecision::Repeat(ResetResult::Performed));
         assert_eq!(incoming.on_deferred_performed(), None);
         incoming.check_consistency();
     }

@@ -11,9 +11,9 @@ use super::inner::Inner;
 use super::shared::{Shared, now, wake};
 use super::transport::{Input, Transport};
 use crate::config::Config;
-use crate::endpoint::Findings;
+use crate::endpoint::BatchEffects;
 use crate::socket::Route;
-use crate::webrtc::{Progress, Secure};
+use crate::webrtc::{Secure, SecureProgress};
 
 impl Shared {
     /// The secure transport, if it is one.
@@ -30,13 +30,13 @@ impl Shared {
         secure: &Secure,
         inputs: impl Iterator<Item = Input>,
         wakers: &mut Vec<Waker>,
-        findings: &mut Findings,
+        effects: &mut BatchEffects,
     ) {
         let now = now();
         let mut packets = Vec::new();
-        let progress = secure.receive(now, inputs, &mut packets, findings);
+        let progress = secure.receive(now, inputs, &mut packets, effects);
         if progress.is_connected {
-            findings.connected.push(secure.handle);
+            effects.connected.push(secure.handle);
         }
         let mut inner = self.lock();
         if inner.is_failed() {
@@ -107,7 +107,7 @@ impl Shared {
 }
 
 /// Both ends begin: the collision is the normal case. Unless their INITs have travelled already.
-fn on_connected(inner: &mut Inner, now: Instant, progress: &Progress) {
+fn on_connected(inner: &mut Inner, now: Instant, progress: &SecureProgress) {
     if !progress.is_connected {
         return;
     }

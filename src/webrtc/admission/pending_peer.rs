@@ -37,7 +37,7 @@ impl Budget {
 
 /// What the table keeps for a peer.
 #[derive(Debug)]
-pub(crate) struct Candidate<T> {
+pub(crate) struct PendingPeer<T> {
     pub(crate) value: T,
     pub(crate) budget: Budget,
     /// The address of this machine that the peer uses, which repeated flights leave from too.
@@ -46,7 +46,7 @@ pub(crate) struct Candidate<T> {
     pub(crate) is_proved: bool,
 }
 
-impl Candidate<Dtls> {
+impl PendingPeer<Dtls> {
     /// Takes in a datagram and what it is worth. A hello that is not worth a flight is asked for a cookie, which costs less
     /// time than waiting until the peer has repeated it often enough.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {

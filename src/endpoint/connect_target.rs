@@ -18,7 +18,7 @@ impl<T: sealed::Sealed> Target for T {}
 
 /// What a target is.
 #[derive(Clone, Debug)]
-pub enum Destination {
+pub enum ConnectTarget {
     /// One of these addresses.
     Addresses(Vec<SocketAddr>),
     /// One of the addresses of this name and port.
@@ -32,68 +32,68 @@ pub enum Destination {
 }
 
 pub(crate) mod sealed {
-    use super::Destination;
+    use super::ConnectTarget;
 
     pub trait Sealed: Send {
-        fn destination(self) -> Destination;
+        fn destination(self) -> ConnectTarget;
     }
 }
 
 use sealed::Sealed;
 
 impl Sealed for &str {
-    fn destination(self) -> Destination {
+    fn destination(self) -> ConnectTarget {
         if let Ok(address) = self.parse() {
-            return Destination::Addresses(vec![address]);
+            return ConnectTarget::Addresses(vec![address]);
         }
         #[cfg(feature = "webrtc")]
         match self.parse() {
-            Ok(ticket) => return Destination::Ticket(ticket),
+            Ok(ticket) => return ConnectTarget::Ticket(ticket),
             Err(TicketError::Spelling) => {}
-            Err(error) => return Destination::NoTicket(error),
+            Err(error) => return ConnectTarget::NoTicket(error),
         }
-        Destination::Name(self.to_owned())
+        ConnectTarget::Name(self.to_owned())
     }
 }
 
 impl Sealed for &String {
-    fn destination(self) -> Destination {
+    fn destination(self) -> ConnectTarget {
         self.as_str().destination()
     }
 }
 
 impl Sealed for String {
-    fn destination(self) -> Destination {
+    fn destination(self) -> ConnectTarget {
         self.as_str().destination()
     }
 }
 
 impl Sealed for (&str, u16) {
-    fn destination(self) -> Destination {
+    fn destination(self) -> ConnectTarget {
         let (host, port) = self;
         match host.parse::<IpAddr>() {
             Ok(ip) => SocketAddr::from((ip, port)).destination(),
-            Err(_) => Destination::Name(format!("{host}:{port}")),
+            Err(_) => ConnectTarget::Name(format!("{host}:{port}")),
         }
     }
 }
 
 impl Sealed for SocketAddr {
-    fn destination(self) -> Destination {
-        Destination::Addresses(vec![self])
+    fn destination(self) -> ConnectTarget {
+        ConnectTarget::Addresses(vec![self])
     }
 }
 
 impl Sealed for &[SocketAddr] {
-    fn destination(self) -> Destination {
-        Destination::Addresses(self.to_vec())
+    fn destination(self) -> ConnectTarget {
+        ConnectTarget::Addresses(self.to_vec())
     }
 }
 
 macro_rules! addresses {
     ($($kind:ty),*) => {$(
         impl Sealed for $kind {
-            fn destination(self) -> Destination {
+            fn destination(self) -> ConnectTarget {
                 SocketAddr::from(self).destination()
             }
         }
@@ -104,15 +104,15 @@ addresses!(SocketAddrV4, SocketAddrV6, (IpAddr, u16), (std::net::Ipv4Addr, u16),
 
 #[cfg(feature = "webrtc")]
 impl Sealed for Ticket {
-    fn destination(self) -> Destination {
-        Destination::Ticket(self)
+    fn destination(self) -> ConnectTarget {
+        ConnectTarget::Ticket(self)
     }
 }
 
 #[cfg(feature = "webrtc")]
 impl Sealed for &Ticket {
-    fn destination(self) -> Destination {
-        Destination::Ticket(self.clone())
+    fn destination(self) -> ConnectTarget {
+        ConnectTarget::Ticket(self.clone())
     }
 }
 
@@ -122,17 +122,17 @@ mod tests {
 
     #[test]
     fn a_text_is_an_address_a_ticket_or_a_name() {
-        assert!(matches!("[::1]:7".destination(), Destination::Addresses(addresses) if addresses.len() == 1));
-        assert!(matches!(("127.0.0.1", 7).destination(), Destination::Addresses(_)));
-        assert!(matches!("localhost:7".destination(), Destination::Name(name) if name == "localhost:7"));
-        assert!(matches!(("localhost", 7).destination(), Destination::Name(name) if name == "localhost:7"));
+        assert!(matches!("[::1]:7".destination(), ConnectTarget::Addresses(addresses) if addresses.len() == 1));
+        assert!(matches!(("127.0.0.1", 7).destination(), ConnectTarget::Addresses(_)));
+        assert!(matches!("localhost:7".destination(), ConnectTarget::Name(name) if name == "localhost:7"));
+        assert!(matches!(("localhost", 7).destination(), ConnectTarget::Name(name) if name == "localhost:7"));
         #[cfg(feature = "webrtc")]
         {
             let hash = "uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
             let text = format!("narrowboat://192.0.2.1:4433/{hash}");
-            assert!(matches!(text.as_str().destination(), Destination::Ticket(ticket) if ticket.to_string() == text));
+            assert!(matches!(text.as_str().destination(), ConnectTarget::Ticket(ticket) if ticket.to_string() == text));
             let cut = "narrowboat://192.0.2.1:4433".destination();
-            assert!(matches!(cut, Destination::NoTicket(TicketError::NoFingerprint)));
+            assert!(matches!(cut, ConnectTarget::NoTicket(TicketError::NoFingerprint)));
         }
     }
 }

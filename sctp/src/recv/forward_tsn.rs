@@ -2,7 +2,7 @@
 
 use super::Receiver;
 use super::tracker::Position;
-use crate::effort;
+use crate::cost_counter;
 use crate::message::StreamId;
 use crate::serial::Ssn;
 
@@ -28,7 +28,7 @@ impl Receiver {
             }
         });
         for (stream, ssn) in streams {
-            effort::step();
+            cost_counter::step();
             // Each message has a TSN of its own, so no more of them can have been skipped than TSNs. Whatever else is
             // listed is old, of a stream that was reset since, or nonsense.
             let messages = Position::from(ssn.distance_from(self.ordered.next_ssn(stream))) + 1;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use narrowboat_dcep::ChannelId;
 
-use crate::association::{Place, Shared};
+use crate::association::{Shared, WaitKey};
 use crate::error::ChannelError;
 use crate::waiters::{Interest, WaiterKey};
 
@@ -32,7 +32,7 @@ impl Future for Closing {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, id, key } = self.get_mut();
-        let place = Place { channel: Some(*id), interest: Interest::Life };
+        let place = WaitKey { channel: Some(*id), interest: Interest::Life };
         shared.poll(cx, place, key, |inner, _| inner.poll_end(*id))
     }
 }

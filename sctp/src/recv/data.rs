@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use super::reassembly::Spot;
-use super::run::{Run, Waiting};
+use super::fragments::{Run, WaitingFragments};
+use super::reassembly::Neighbours;
 use super::tracker::{Position, tsn_at};
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use super::{Received, Receiver};
-use crate::effort;
+use super::{ArrivedChunk, Receiver};
+use crate::cost_counter;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::serial::Ssn;
@@ -21,16 +21,16 @@ impl Receiver {
         chunk: &DataChunk,
         payload: Bytes,
         datagram_len: usize,
-    ) -> Result<Received, Violation> {
+    ) -> Result<ArrivedChunk, Violation> {
         if !self.tracker.can_record(position) {
-            return Ok(Received::Dropped);
+            return Ok(ArrivedChunk::Dropped);
         }
         if chunk.stream >= self.inbound_streams {
             // Without storing it, it still must not lie in the middle of a message of another stream.
             self.reassembly.check_fit(self.spot(position), &DataChunk { beginning: true, ending: true, ..*chunk })?;
             self.tracker.record(position);
             self.after_arrival();
-            return Ok(Received::BadStream);
+            return Ok(ArrivedChunk::BadStream);
         }
         let in_sequence = position == self.tracker.cumulative() + 1;
         if !(in_sequence && self.reassembly.has_head())
@@ -40,11 +40,11 @@ impl Receiver {
         }
         // RFC 9260 §6.2: no probe of a closed window is taken, but what others wait for is.
         if self.window.is_probe(self.held(), payload.len()) && position > self.tracker.highest() {
-            return Ok(Received::Dropped);
+            return Ok(ArrivedChunk::Dropped);
         }
         let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD;
         if !self.make_room(position, cost) {
-            return Ok(Received::Dropped);
+            return Ok(ArrivedChunk::Dropped);
         }
         self.window.on_arrival(cost);
         let should_copy = self.window.should_copy(self.held(), payload.len(), datagram_len);
@@ -61,7 +61,7 @@ impl Receiver {
                 return Err(Violation::MessageTooLarge);
             }
         }
-        Ok(Received::New)
+        Ok(ArrivedChunk::New)
     }
 
     /// After something arrived in sequence, or was skipped: the message that is now in sequence, and the reset that
@@ -70,9 +70,9 @@ impl Receiver {
         let cumulative = self.tracker.cumulative();
         self.reassembly.promote(cumulative);
         if let Some(deferred) = self.deferred.take_if(|deferred| deferred.last() <= cumulative) {
-            self.repeatable = Some((deferred.streams().clone(), tsn_at(deferred.last())));
+            self.last_performed_reset = Some((deferred.streams().clone(), tsn_at(deferred.last())));
             self.perform(deferred);
-            self.finished_reset = true;
+            self.reset_just_performed = true;
         }
         // A FORWARD-TSN that passed this message's SSN has said that its end will never come.
         if self.has_skipped
@@ -89,7 +89,7 @@ impl Receiver {
         let (stream, ssn) = (run.stream, run.ssn);
         if let Some(deferred) = self.deferred.as_mut().filter(|deferred| deferred.holds(stream, first)) {
             deferred.on_held(first);
-            self.reassembly.hold(first, run, Waiting::Reset);
+            self.reassembly.hold(first, run, WaitingFragments::Reset);
         } else if run.unordered {
             self.inbox.push_message(run.into_message());
         } else if ssn == self.ordered.next_ssn(stream) {
@@ -97,7 +97,7 @@ impl Receiver {
             self.ordered.on_passed(stream, ssn);
             self.deliver_waiting(stream);
         } else if self.ordered.park(stream, ssn, first) {
-            self.reassembly.hold(first, run, Waiting::Order);
+            self.reassembly.hold(first, run, WaitingFragments::Order);
         } else {
             self.violation = Some(Violation::BadFragment);
         }
@@ -120,9 +120,9 @@ impl Receiver {
     }
 
     /// What has arrived around a new TSN.
-    fn spot(&self, position: Position) -> Spot {
+    fn spot(&self, position: Position) -> Neighbours {
         let in_sequence = position == self.tracker.cumulative() + 1;
-        Spot {
+        Neighbours {
             position,
             in_sequence,
             has_previous: in_sequence || self.tracker.contains(position - 1),
@@ -136,10 +136,10 @@ impl Receiver {
         position: Position,
         in_sequence: bool,
         chunk: &DataChunk,
-    ) -> Result<Option<Received>, Violation> {
+    ) -> Result<Option<ArrivedChunk>, Violation> {
         if !chunk.beginning && self.skipped_to == Some(position - 1) {
             self.discard(position, chunk)?;
-            return Ok(Some(Received::New));
+            return Ok(Some(ArrivedChunk::New));
         }
         let is_stale = self.is_stale(chunk.stream, chunk.ssn, chunk.unordered);
         if !is_stale || self.deferred.as_ref().is_some_and(|deferred| deferred.holds(chunk.stream, position)) {
@@ -147,13 +147,13 @@ impl Receiver {
         }
         if !in_sequence {
             // It may also be more than half the circle ahead. When all before it has come, this is clear.
-            return Ok(Some(Received::Dropped));
+            return Ok(Some(ArrivedChunk::Dropped));
         }
         if !self.has_skipped {
             return Err(Violation::BadFragment);
         }
         self.discard(position, chunk)?;
-        Ok(Some(Received::New))
+        Ok(Some(ArrivedChunk::New))
     }
 
     /// Whether the messages of the stream have gone on past an SSN.
@@ -186,15 +186,15 @@ impl Receiver {
             return false;
         }
         while !self.window.fits(self.held(), cost) {
-            effort::step();
+            cost_counter::step();
             if self.reassembly.highest().is_none_or(|highest| highest <= position || !self.tracker.can_forget(highest))
             {
                 return false;
             }
             let Some(evicted) = self.reassembly.evict_highest() else { return false };
             match (evicted.waiting, &mut self.deferred) {
-                (Waiting::Order, _) => self.ordered.unpark(evicted.stream, evicted.ssn),
-                (Waiting::Reset, Some(deferred)) => deferred.on_evicted(evicted.first),
+                (WaitingFragments::Order, _) => self.ordered.unpark(evicted.stream, evicted.ssn),
+                (WaitingFragments::Reset, Some(deferred)) => deferred.on_evicted(evicted.first),
                 _ => {}
             }
             self.tracker.forget(evicted.position);

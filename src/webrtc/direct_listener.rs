@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::admission::{Admission, AdmissionConfig, AdmissionStats, Salted, Source, SourceQuota};
+use super::admission::{AdmissionConfig, AdmissionStats, PendingHandshakes, SaltedHasher, Source, SourceQuota};
 use super::demux::Protocol;
 use super::direct::{self, DirectName};
-use super::dtls::{Dtls, Event, ExpectedPeer, Failure, Role, is_plausible_client_hello};
-use super::ice::{self, Refusal};
+use super::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole, is_plausible_client_hello};
+use super::ice::{self, CheckRefusal};
 use super::revocation::Revocations;
 use super::secure::Context;
-use super::stun::{Class, Key, Message};
+use super::stun::{Class, Key, StunMessage};
 use crate::endpoint::Answers;
 use crate::socket::{Datagram, Route};
 
@@ -24,9 +24,9 @@ use crate::socket::{Datagram, Route};
 const CHECKS_PER_SOURCE_AND_SECOND_MAX: u32 = 1000;
 
 /// Those who have begun to come in.
-pub(crate) struct Lobby {
+pub(crate) struct DirectListener {
     context: Arc<Context>,
-    handshakes: Admission<Dtls>,
+    handshakes: PendingHandshakes<Dtls>,
     revocations: Revocations,
     /// Checks of strangers.
     checks: SourceQuota,
@@ -38,11 +38,11 @@ pub(crate) struct Admitted {
     pub(crate) dtls: Box<Dtls>,
 }
 
-impl Lobby {
+impl DirectListener {
     /// `salt` must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, context: Arc<Context>, salt: u64) -> Self {
-        let handshakes = Admission::new(now, AdmissionConfig::default(), salt);
-        let salted = Salted::new(salt);
+        let handshakes = PendingHandshakes::new(now, AdmissionConfig::default(), salt);
+        let salted = SaltedHasher::new(salt);
         let checks = SourceQuota::new(now, salted);
         Self { context, handshakes, revocations: Revocations::new(salted), checks }
     }
@@ -95,7 +95,7 @@ impl Lobby {
     /// No state is kept on STUN: the answer follows from the request alone, but for those who are watched for other reasons.
     fn answer_check(&mut self, now: Instant, datagram: &Datagram, has_room: bool, answers: &mut Answers) {
         let counters = &self.context.counters;
-        let Ok(message) = Message::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
+        let Ok(message) = StunMessage::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
         let Route { remote, .. } = datagram.route;
         if message.class != Class::Request {
             return self.handle_response(now, remote, &message, has_room);
@@ -111,13 +111,13 @@ impl Lobby {
         // A peer whose handshake has begun has its place already.
         let has_place = has_room || self.handshakes.candidate(remote).is_some();
         let refuses = |name: &DirectName<'_>| match self.revocations.revokes(now, remote, name.server) {
-            true => Some(Refusal::Forbidden),
-            false => (!has_place).then_some(Refusal::NoRoom),
+            true => Some(CheckRefusal::Forbidden),
+            false => (!has_place).then_some(CheckRefusal::NoRoom),
         };
         let outcome = direct::answer(&message, remote, self.context.prefixes, refuses, answers.buffer());
         let counter = match outcome {
             Ok(_) => &counters.checks_answered,
-            Err(Refusal::Forbidden) => &counters.consents_revoked,
+            Err(CheckRefusal::Forbidden) => &counters.consents_revoked,
             Err(_) => &counters.checks_refused,
         };
         match outcome {
@@ -129,7 +129,7 @@ impl Lobby {
 
     /// Asks whoever checks whether it receives at its address. Together with the answer this is less than twice the bytes
     /// of the check.
-    fn ask_for_proof(&self, now: Instant, route: Route, check: &Message<'_>, answers: &mut Answers) {
+    fn ask_for_proof(&self, now: Instant, route: Route, check: &StunMessage<'_>, answers: &mut Answers) {
         let name = check.ice_username().and_then(|name| DirectName::parse(name, self.context.prefixes));
         if let Some(name) = name
             && ice::check(check, &Key::new(name.server)).is_ok()
@@ -140,7 +140,7 @@ impl Lobby {
     }
 
     /// A peer that answers such a question has a place in the table, in which its hello finds it.
-    fn handle_response(&mut self, now: Instant, remote: SocketAddr, response: &Message<'_>, has_room: bool) {
+    fn handle_response(&mut self, now: Instant, remote: SocketAddr, response: &StunMessage<'_>, has_room: bool) {
         let is_proof = response.class == Class::Success
             && self.context.reachability.is_proof(now, remote, "", response.transaction_id);
         if !is_proof {
@@ -152,7 +152,7 @@ impl Lobby {
         }
         let before = self.handshakes.stats();
         let parameters = Arc::clone(&self.context.parameters);
-        let make = || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, false);
+        let make = || Dtls::new(now, parameters, SetupRole::Passive, ExpectedPeer::Anyone, false);
         let _ = self.handshakes.insert_proved(now, remote, make);
         self.count_displaced(before);
     }
@@ -200,15 +200,15 @@ impl Lobby {
         let counters = &self.context.counters;
         while let Some(event) = dtls.poll_event() {
             match event {
-                Event::PeerClosed | Event::Failed(Failure::PeerAlert(_)) => {
+                DtlsEvent::PeerClosed | DtlsEvent::Failed(DtlsFailure::PeerAlert(_)) => {
                     count(&counters.refused_by_peers);
                     tracing::debug!(%remote, ?event, "a peer has refused this endpoint: it may have an old ticket");
                 }
-                Event::Failed(failure) => {
+                DtlsEvent::Failed(failure) => {
                     count(&counters.handshakes_failed);
                     tracing::debug!(%remote, %failure, "a handshake has failed");
                 }
-                Event::Connected(_) | Event::Packet(_) => {}
+                DtlsEvent::Connected(_) | DtlsEvent::Packet(_) => {}
             }
         }
     }
@@ -233,7 +233,9 @@ impl Lobby {
         let before = self.handshakes.stats();
         let begun = self
             .handshakes
-            .insert(now, remote, || Dtls::new(now, parameters, Role::Passive, ExpectedPeer::Anyone, asks_for_cookie))
+            .insert(now, remote, || {
+                Dtls::new(now, parameters, SetupRole::Passive, ExpectedPeer::Anyone, asks_for_cookie)
+            })
             .is_some();
         if !begun {
             count(&counters.unwanted_hellos);
@@ -276,9 +278,9 @@ mod tests {
             consent_timeout: crate::webrtc::ice::CONSENT_TIMEOUT,
             reachability: Reachability::new(now, &[3; 32]),
         });
-        let mut lobby = Lobby::new(now, context, 7);
+        let mut direct_listener = DirectListener::new(now, context, 7);
         let mut client =
-            Dtls::new(now, parameters(ACTIVE, Versions::Only12), Role::Active, ExpectedPeer::Anyone, false);
+            Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);
         let (remote, local) = (SocketAddr::from(([192, 0, 2, 1], 4000)), Some([192, 0, 2, 200].into()));
         let route = Route { remote, local };
         let mut answers = Answers::default();
@@ -287,10 +289,10 @@ mod tests {
             // The client hears the first answer, which may ask for a cookie, and nothing of what is repeated.
             while let Some(bytes) = client.poll_transmit().filter(|_| flights < 2) {
                 let datagram = Datagram { route, ecn: Ecn::NotCe, bytes: bytes.into() };
-                assert!(lobby.handle(now, &datagram, true, &mut answers).is_none());
+                assert!(direct_listener.handle(now, &datagram, true, &mut answers).is_none());
             }
             now += Duration::from_millis(50);
-            lobby.handle_timeout(now, &mut answers);
+            direct_listener.handle_timeout(now, &mut answers);
             for (route, answer) in std::mem::take(&mut answers).take() {
                 assert_eq!((route.remote, route.local), (remote, local));
                 flights += 1;

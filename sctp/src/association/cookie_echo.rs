@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use super::negotiate::{self, Agreed};
+use super::negotiate::{self, Negotiated};
 use super::{Association, State};
-use crate::cookie::{Cookie, Opened};
-use crate::stats::DropReason;
+use crate::cookie::{Cookie, VerifiedCookie};
+use crate::stats::PacketDropReason;
 use crate::wire::{Cause, PacketHeader};
 
 /// The rows of RFC 9260's Table 12.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Action {
+enum CookieEchoAction {
     /// A: the peer has restarted.
     Restart,
     /// B: both ends began at the same time.
@@ -28,16 +28,16 @@ impl Association {
     pub(super) fn on_cookie_echo(&mut self, now: Instant, header: &PacketHeader, value: &[u8]) -> bool {
         let binding = negotiate::binding(&self.config, &self.address);
         let Some(opened) = self.keys.open(now, self.config.cookie_lifetime, value, binding) else {
-            self.drop_chunk(DropReason::BadCookie);
+            self.drop_chunk(PacketDropReason::BadCookie);
             return false;
         };
         if self.state == State::Closed {
             return self.accept_cookie(now, header, opened);
         }
-        let Opened { cookie, staleness } = opened;
+        let VerifiedCookie { cookie, staleness } = opened;
         // §8.5.1 D: the tag is the one that our INIT ACK named.
         if header.verification_tag != cookie.local_tag {
-            self.drop_chunk(DropReason::WrongTag);
+            self.drop_chunk(PacketDropReason::WrongTag);
             return false;
         }
         if matches!(self.state, State::CookieWait | State::CookieEchoed) {
@@ -45,38 +45,38 @@ impl Association {
         }
         let action = self.action_for(&cookie);
         // Step 3: a cookie of this very association is good however old.
-        if let Some(staleness) = staleness.filter(|_| action != Action::Duplicate) {
+        if let Some(staleness) = staleness.filter(|_| action != CookieEchoAction::Duplicate) {
             self.report_stale_cookie(cookie.peer_tag, staleness);
             return false;
         }
         match action {
-            Action::Restart => self.on_restart(now, &cookie),
-            Action::Collision => self.on_collision(now, &cookie),
-            Action::Duplicate => {
+            CookieEchoAction::Restart => self.on_restart(now, &cookie),
+            CookieEchoAction::Collision => self.on_collision(now, &cookie),
+            CookieEchoAction::Duplicate => {
                 if self.state == State::CookieEchoed {
                     self.establish(now);
                 }
                 self.outbox.cookie_ack = true;
                 true
             }
-            Action::Late | Action::Discard => {
-                self.drop_chunk(DropReason::BadCookie);
+            CookieEchoAction::Late | CookieEchoAction::Discard => {
+                self.drop_chunk(PacketDropReason::BadCookie);
                 false
             }
         }
     }
 
-    fn action_for(&self, cookie: &Cookie) -> Action {
+    fn action_for(&self, cookie: &Cookie) -> CookieEchoAction {
         let handshake = &self.handshake;
         let is_local = cookie.local_tag == handshake.local_tag;
         let is_peer = handshake.peer_tag != 0 && cookie.peer_tag == handshake.peer_tag;
         let tie_tags = (cookie.local_tie_tag, cookie.peer_tie_tag);
         match (is_local, is_peer) {
-            (true, true) => Action::Duplicate,
-            (true, false) => Action::Collision,
-            (false, true) if tie_tags == (0, 0) => Action::Late,
-            (false, false) if tie_tags == handshake.tie_tags => Action::Restart,
-            _ => Action::Discard,
+            (true, true) => CookieEchoAction::Duplicate,
+            (true, false) => CookieEchoAction::Collision,
+            (false, true) if tie_tags == (0, 0) => CookieEchoAction::Late,
+            (false, false) if tie_tags == handshake.tie_tags => CookieEchoAction::Restart,
+            _ => CookieEchoAction::Discard,
         }
     }
 
@@ -88,7 +88,7 @@ impl Association {
             return false;
         }
         self.restart(now, cookie.local_tag, cookie.peer_tag, cookie.local_initial_tsn);
-        self.take_peer_side(Agreed::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+        self.apply_peer_init(Negotiated::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
         self.outbox.cookie_ack = true;
         true
     }
@@ -97,12 +97,12 @@ impl Association {
         // Once data flows, the peer's tag and TSNs are settled: another handshake cannot change them any more.
         let is_settled = self.state.is_up();
         if is_settled && (cookie.peer_initial_tsn != self.handshake.peer_initial_tsn || !self.state.can_send_data()) {
-            self.drop_chunk(DropReason::BadCookie);
+            self.drop_chunk(PacketDropReason::BadCookie);
             return false;
         }
         self.handshake.peer_tag = cookie.peer_tag;
         if !is_settled {
-            self.take_peer_side(Agreed::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+            self.apply_peer_init(Negotiated::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
             self.establish(now);
         }
         self.outbox.cookie_ack = true;

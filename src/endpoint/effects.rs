@@ -4,14 +4,14 @@ use super::answers::Answers;
 
 /// Answers to send, and what the router and the accept queue have to hear.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub(crate) struct BatchEffects {
     pub(crate) answers: Answers,
     /// Peers, and addresses at which a valid check has come; an address that had to make room for each.
     #[cfg(feature = "webrtc")]
-    pub(crate) learned: Vec<Learned>,
+    pub(crate) learned: Vec<ValidatedAddress>,
     /// Peers without signalling, and the fragments that their checks name.
     #[cfg(feature = "webrtc")]
-    pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, Naming)>,
+    pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, UfragClaim)>,
     /// Datagrams of peers that this end dials, and that have dialled it at the same time.
     #[cfg(feature = "webrtc")]
     pub(crate) crossed: Vec<crate::socket::Datagram>,
@@ -21,7 +21,7 @@ pub(crate) struct Findings {
 }
 
 #[cfg(feature = "webrtc")]
-impl Findings {
+impl BatchEffects {
     /// Drops all but the answers.
     pub(crate) fn forget(&mut self) {
         self.learned.clear();
@@ -33,7 +33,7 @@ impl Findings {
 /// A user fragment of this end that a peer without signalling has chosen.
 #[cfg(feature = "webrtc")]
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Naming {
+pub(crate) enum UfragClaim {
     /// A check from the peer's address names this fragment, beside others; one had to make room for it.
     Claimed { ufrag: String, dropped: Option<String> },
     /// The peer has shown that this is its choice; there are no others.
@@ -43,7 +43,7 @@ pub(crate) enum Naming {
 /// A valid check has come from an address.
 #[cfg(feature = "webrtc")]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Learned {
+pub(crate) struct ValidatedAddress {
     pub(crate) handle: narrowboat_sctp::AssociationHandle,
     pub(crate) address: std::net::SocketAddr,
     pub(crate) evicted: Option<std::net::SocketAddr>,

@@ -11,11 +11,11 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Drain;
 
-#[cfg(test)]
-use super::fault::Fault;
 #[cfg(feature = "webrtc")]
-use super::findings::Findings;
-use super::table::{Core, Routed, begins_association};
+use super::effects::BatchEffects;
+#[cfg(test)]
+use super::fault::EndpointFault;
+use super::table::{EndpointShared, RoutedBatch, begins_association};
 use crate::association::now;
 #[cfg(feature = "webrtc")]
 use crate::association::{Input, Shared};
@@ -23,7 +23,7 @@ use crate::socket::{Arrived, Datagram, ReceiveBatch, ReceiveFailure};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::demux::Protocol;
 #[cfg(feature = "webrtc")]
-use crate::webrtc::{Admitted, Lobby};
+use crate::webrtc::{Admitted, DirectListener};
 
 /// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
@@ -40,8 +40,8 @@ const FAILING_MAX: Duration = Duration::from_secs(30);
 ///
 /// What the receiver hands over is contained where it is handled. A panic of the receiver itself ends the endpoint, as a
 /// socket that fails does, so that nobody waits for ever.
-pub(super) async fn run(core: Arc<Core>) {
-    let mut receiver = Receiver { core, failure: None };
+pub(super) async fn run(core: Arc<EndpointShared>) {
+    let mut receiver = ReceiveLoop { core, failure: None };
     let outcome = {
         let mut receiving = pin!(receive(&receiver.core));
         poll_fn(|cx| {
@@ -54,12 +54,12 @@ pub(super) async fn run(core: Arc<Core>) {
 }
 
 /// Closes the endpoint when the receiver goes.
-struct Receiver {
-    core: Arc<Core>,
+struct ReceiveLoop {
+    core: Arc<EndpointShared>,
     failure: Option<io::Error>,
 }
 
-impl Drop for Receiver {
+impl Drop for ReceiveLoop {
     fn drop(&mut self) {
         if let Some(error) = &self.failure {
             tracing::error!(%error, "the endpoint cannot receive any more");
@@ -73,24 +73,24 @@ impl Drop for Receiver {
 /// One turn is: a batch from the system; each datagram to its own memory, unless its first byte says that nobody wants it; all
 /// of them routed under the endpoint's lock; then, association by association, handed over under that association's lock; then
 /// strangers, who need none. No two locks are held at once, and answers are sent and tasks woken after them.
-async fn receive(core: &Arc<Core>) -> io::Result<()> {
+async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
     let is_wildcard = core.socket.local_address().ip().is_unspecified();
     let mut batch = ReceiveBatch::new();
     let mut datagrams: Vec<Datagram> = Vec::new();
-    let mut routed = Routed::default();
+    let mut routed = RoutedBatch::default();
     let mut wakers = Vec::new();
     let mut since_yield = 0;
     let mut failures = Failures::default();
     #[cfg(feature = "webrtc")]
-    let mut lobby = core.lobby();
+    let mut direct_listener = core.direct_listener();
     while !core.is_unused() {
         #[cfg(feature = "webrtc")]
-        let deadline = lobby.as_ref().and_then(Lobby::poll_timeout);
+        let deadline = direct_listener.as_ref().and_then(DirectListener::poll_timeout);
         #[cfg(not(feature = "webrtc"))]
         let deadline = None;
         let Some(received) = next_batch(core, &mut batch, deadline).await else {
             #[cfg(feature = "webrtc")]
-            on_lobby_timeout(core, &mut lobby, &mut routed);
+            on_direct_listener_timeout(core, &mut direct_listener, &mut routed);
             continue;
         };
         if let Err(error) = received {
@@ -103,7 +103,7 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         since_yield += arrived.datagrams;
 
         #[cfg(test)]
-        core.inject(Fault::Receiver);
+        core.inject(EndpointFault::ReceiveLoop);
         while !datagrams.is_empty() {
             route(core, &mut datagrams, &mut routed);
             start_made(core, &mut routed);
@@ -111,14 +111,14 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
         }
         #[cfg(feature = "webrtc")]
         {
-            if let Some(lobby) = &mut lobby {
-                sort_strangers(core, lobby, &mut routed);
-                receive_strangers(core, lobby, &mut routed, &mut wakers);
+            if let Some(direct_listener) = &mut direct_listener {
+                sort_strangers(core, direct_listener, &mut routed);
+                receive_strangers(core, direct_listener, &mut routed, &mut wakers);
             }
-            note(core, &mut routed.findings);
+            note(core, &mut routed.effects);
         }
         // Only now, so that what a peer sends when it has the answer finds its way.
-        routed.findings.answers.send(&core.socket);
+        routed.effects.answers.send(&core.socket);
 
         if since_yield >= DATAGRAMS_PER_TURN_MAX {
             since_yield = 0;
@@ -130,17 +130,17 @@ async fn receive(core: &Arc<Core>) -> io::Result<()> {
 
 /// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it does.
 #[cfg(feature = "webrtc")]
-fn is_wanted(core: &Core, datagram: &[u8]) -> bool {
+fn is_wanted(core: &EndpointShared, datagram: &[u8]) -> bool {
     core.secure.is_none() || Protocol::of(datagram).is_some()
 }
 
 #[cfg(not(feature = "webrtc"))]
-fn is_wanted(_: &Core, _: &[u8]) -> bool {
+fn is_wanted(_: &EndpointShared, _: &[u8]) -> bool {
     true
 }
 
 /// Counts what has arrived, and what was dropped of it for its first byte.
-fn count(core: &Core, arrived: Arrived) {
+fn count(core: &EndpointShared, arrived: Arrived) {
     core.socket.count_received(arrived);
     #[cfg(feature = "webrtc")]
     if let Some(part) = core.secure.as_ref().filter(|_| arrived.unwanted > 0) {
@@ -161,11 +161,11 @@ fn first_to_wait(batch: &[Datagram]) -> usize {
 }
 
 /// Sorts datagrams by whom they are for, up to one that has to wait.
-fn route(core: &Core, datagrams: &mut Vec<Datagram>, routed: &mut Routed) {
+fn route(core: &EndpointShared, datagrams: &mut Vec<Datagram>, routed: &mut RoutedBatch) {
     let end = first_to_wait(datagrams);
     sort(datagrams.drain(..end), |batch| {
         // A panic may have left a part of one.
-        routed.findings.answers.discard_unfinished();
+        routed.effects.answers.discard_unfinished();
         core.route(now(), batch, routed);
     });
 }
@@ -188,14 +188,14 @@ fn sort(mut batch: Drain<'_, Datagram>, mut rest: impl FnMut(&mut Drain<'_, Data
 /// Adds to the strangers what is theirs among the datagrams from addresses of known peers: of peers that have dialled this
 /// end while it dials them, and of newcomers who have begun a handshake.
 #[cfg(feature = "webrtc")]
-fn sort_strangers(core: &Core, lobby: &mut Lobby, routed: &mut Routed) {
-    let Routed { strangers, newcomers, findings, .. } = routed;
-    sort(findings.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
+fn sort_strangers(core: &EndpointShared, direct_listener: &mut DirectListener, routed: &mut RoutedBatch) {
+    let RoutedBatch { strangers, newcomers, effects, .. } = routed;
+    sort(effects.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
     sort(newcomers.drain(..), |batch| {
         for datagram in batch {
             #[cfg(test)]
-            core.inject(Fault::Newcomer);
-            if lobby.has_begun(datagram.route.remote) {
+            core.inject(EndpointFault::Newcomer);
+            if direct_listener.has_begun(datagram.route.remote) {
                 strangers.push((datagram, true));
             }
         }
@@ -205,23 +205,23 @@ fn sort_strangers(core: &Core, lobby: &mut Lobby, routed: &mut Routed) {
 /// Acts on what a batch has brought. A panic loses it, and ends the associations that were about to be accepted: nobody
 /// would hear of them otherwise.
 #[cfg(feature = "webrtc")]
-fn note(core: &Core, findings: &mut Findings) {
-    let connected = findings.connected.clone();
-    if catch_unwind(AssertUnwindSafe(|| core.note(findings))).is_err() {
+fn note(core: &EndpointShared, effects: &mut BatchEffects) {
+    let connected = effects.connected.clone();
+    if catch_unwind(AssertUnwindSafe(|| core.note(effects))).is_err() {
         tracing::error!("a fault has lost what a batch of datagrams has brought: please report it");
-        findings.forget();
+        effects.forget();
         connected.into_iter().for_each(|handle| core.fail(handle));
     }
 }
 
 /// Hands over to each association what came for it.
-fn hand_over(routed: &mut Routed, wakers: &mut Vec<Waker>) {
-    let Routed { inputs, runs, findings, .. } = routed;
+fn hand_over(routed: &mut RoutedBatch, wakers: &mut Vec<Waker>) {
+    let RoutedBatch { inputs, runs, effects, .. } = routed;
     let mut arrived = inputs.drain(..);
     for (shared, count) in runs.drain(..) {
         let mut run = arrived.by_ref().take(count);
-        if shared.contain(|| shared.receive(run.by_ref(), wakers, findings)).is_none() {
-            findings.answers.discard_unfinished();
+        if shared.contain(|| shared.receive(run.by_ref(), wakers, effects)).is_none() {
+            effects.answers.discard_unfinished();
         }
         // What a panic has left is not the next one's.
         run.for_each(drop);
@@ -253,31 +253,40 @@ impl Failures {
     }
 }
 
-/// Lets the lobby do what is due.
+/// Lets the direct listener do what is due.
 #[cfg(feature = "webrtc")]
-fn on_lobby_timeout(core: &Core, lobby: &mut Option<Lobby>, routed: &mut Routed) {
-    let Some(waiting) = lobby else { return };
-    let answers = &mut routed.findings.answers;
+fn on_direct_listener_timeout(
+    core: &EndpointShared,
+    direct_listener: &mut Option<DirectListener>,
+    routed: &mut RoutedBatch,
+) {
+    let Some(waiting) = direct_listener else { return };
+    let answers = &mut routed.effects.answers;
     let handle_timeout = || {
         #[cfg(test)]
-        core.inject(Fault::LobbyTimeout);
+        core.inject(EndpointFault::LobbyTimeout);
         waiting.handle_timeout(now(), answers);
     };
     if catch_unwind(AssertUnwindSafe(handle_timeout)).is_err() {
         tracing::error!("a fault has ended the handshakes of new peers: please report it");
         answers.discard_unfinished();
         // They begin again.
-        *lobby = core.lobby();
+        *direct_listener = core.direct_listener();
     }
     answers.send(&core.socket);
 }
 
 /// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
 #[cfg(feature = "webrtc")]
-fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, wakers: &mut Vec<Waker>) {
+fn receive_strangers(
+    core: &Arc<EndpointShared>,
+    direct_listener: &mut DirectListener,
+    routed: &mut RoutedBatch,
+    wakers: &mut Vec<Waker>,
+) {
     let mut admitted = Vec::new();
     for (datagram, has_room) in routed.strangers.drain(..) {
-        let findings = &mut routed.findings;
+        let effects = &mut routed.effects;
         let remote = datagram.route.remote;
         if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
             let shared: &Arc<Shared> = shared;
@@ -285,9 +294,9 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
                 Some(Protocol::Stun) => Input::Stun(datagram),
                 _ => Input::Datagram(datagram),
             };
-            shared.contain(|| shared.receive(std::iter::once(input), wakers, findings));
-        } else if let Some(arrived) = receive_stranger(core, lobby, &datagram, has_room, findings)
-            && let Some(shared) = core.admit_contained(arrived, wakers, findings)
+            shared.contain(|| shared.receive(std::iter::once(input), wakers, effects));
+        } else if let Some(arrived) = receive_stranger(core, direct_listener, &datagram, has_room, effects)
+            && let Some(shared) = core.admit_contained(arrived, wakers, effects)
         {
             admitted.push((remote, shared));
         }
@@ -297,31 +306,35 @@ fn receive_strangers(core: &Arc<Core>, lobby: &mut Lobby, routed: &mut Routed, w
 /// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
 #[cfg(feature = "webrtc")]
 fn receive_stranger(
-    core: &Core,
-    lobby: &mut Lobby,
+    core: &EndpointShared,
+    direct_listener: &mut DirectListener,
     datagram: &Datagram,
     has_room: bool,
-    findings: &mut Findings,
+    effects: &mut BatchEffects,
 ) -> Option<Admitted> {
-    let answers = &mut findings.answers;
+    let answers = &mut effects.answers;
     let handle = || {
         #[cfg(test)]
-        core.inject(Fault::Lobby);
+        core.inject(EndpointFault::DirectListener);
         #[cfg(not(test))]
         let _ = core;
-        lobby.handle(now(), datagram, has_room, answers)
+        direct_listener.handle(now(), datagram, has_room, answers)
     };
     catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
         let remote = datagram.route.remote;
         tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
-        lobby.forget(remote);
-        findings.answers.discard_unfinished();
+        direct_listener.forget(remote);
+        effects.answers.discard_unfinished();
         None
     })
 }
 
 /// The next batch; `None` when it is time to see whether anyone still needs the endpoint, or at the deadline.
-async fn next_batch(core: &Core, batch: &mut ReceiveBatch, deadline: Option<Instant>) -> Option<io::Result<()>> {
+async fn next_batch(
+    core: &EndpointShared,
+    batch: &mut ReceiveBatch,
+    deadline: Option<Instant>,
+) -> Option<io::Result<()>> {
     let mut look = pin!(core.look.notified());
     let mut received = pin!(core.socket.receive(batch));
     let mut alarm = pin!(async {
@@ -340,7 +353,7 @@ async fn next_batch(core: &Core, batch: &mut ReceiveBatch, deadline: Option<Inst
 }
 
 /// Gives each new association its driver, and refuses those that there is no room for.
-fn start_made(core: &Arc<Core>, routed: &mut Routed) {
+fn start_made(core: &Arc<EndpointShared>, routed: &mut RoutedBatch) {
     for (handle, shared) in routed.made.drain(..) {
         tracing::debug!(remote = %shared.remote_address(), "association made by the peer");
         core.spawn_driver(handle, shared);
@@ -349,7 +362,7 @@ fn start_made(core: &Arc<Core>, routed: &mut Routed) {
         core.count_refused();
         let refuse = || {
             #[cfg(test)]
-            core.inject(Fault::Refuse);
+            core.inject(EndpointFault::Refuse);
             incoming.refuse();
         };
         if catch_unwind(AssertUnwindSafe(refuse)).is_err() {

@@ -8,7 +8,7 @@ use crate::waiters::Waiters;
 
 /// One channel. It stays until the channel is closed and nothing refers to it any more.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
+pub(crate) struct ChannelEntry {
     /// Handles of the application; the channel is closed and forgotten when the last one goes.
     pub(crate) handles: usize,
     /// Handles, and futures that outlive them.
@@ -33,7 +33,7 @@ pub(crate) struct Slot {
     pub(crate) half_close: Option<Box<HalfClose>>,
 }
 
-impl Slot {
+impl ChannelEntry {
     /// A channel that was open when it got here, as those of the peer are.
     pub(crate) fn open() -> Self {
         Self { was_open: true, ..Self::default() }

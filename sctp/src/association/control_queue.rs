@@ -13,7 +13,7 @@ use crate::wire::{Cause, ResetResult};
 const ERRORS_LEN_MAX: usize = 256;
 
 #[derive(Debug, Default)]
-pub(crate) struct Outbox {
+pub(crate) struct ControlQueue {
     /// Whole packets: SACKs and other answers to earlier datagrams, and what stands alone (INIT ACK, ABORT, SHUTDOWN
     /// COMPLETE, answers to packets with other tags).
     pub(super) packets: PacketQueue,
@@ -32,7 +32,7 @@ pub(crate) struct Outbox {
     pub(crate) errors: Vec<u8>,
 }
 
-impl Outbox {
+impl ControlQueue {
     /// True if a chunk waits that answers the peer or must be repeated to it.
     pub(crate) fn has_chunks(&self) -> bool {
         self.cookie_echo

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::charge::Charge;
+use super::cost::Cost;
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use crate::effort;
-use crate::message::{Message, Payload, Ppid, StreamId};
+use crate::cost_counter;
+use crate::message::{Payload, Ppid, ReceivedMessage, StreamId};
 use crate::serial::Ssn;
 use crate::wire::DataChunk;
 
 /// What keeps a run from being delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Waiting {
+pub(super) enum WaitingFragments {
     /// Fragments are missing.
     Fragments,
     /// It is whole; messages that go before it are missing.
@@ -32,7 +32,7 @@ pub(super) struct Run {
     pub(super) beginning: bool,
     /// It ends with the message's last fragment.
     pub(super) ending: bool,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: WaitingFragments,
     ppid: Ppid,
     bytes: usize,
     fragments: Fragments,
@@ -46,7 +46,7 @@ impl Run {
             unordered: chunk.unordered,
             beginning: chunk.beginning,
             ending: chunk.ending,
-            waiting: Waiting::Fragments,
+            waiting: WaitingFragments::Fragments,
             ppid: chunk.ppid,
             bytes: payload.len(),
             fragments: Fragments::One(payload),
@@ -67,8 +67,8 @@ impl Run {
     }
 
     /// What it takes of the receive window.
-    pub(super) fn charge(&self) -> Charge {
-        Charge { payload: self.bytes, overhead: self.len() * FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD }
+    pub(super) fn charge(&self) -> Cost {
+        Cost { payload: self.bytes, overhead: self.len() * FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD }
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -99,14 +99,14 @@ impl Run {
     pub(super) fn pop(&mut self) {
         self.bytes -= self.fragments.pop().len();
         self.ending = false;
-        self.waiting = Waiting::Fragments;
+        self.waiting = WaitingFragments::Fragments;
     }
 
     /// The message, once whole.
-    pub(super) fn into_message(self) -> Message {
+    pub(super) fn into_message(self) -> ReceivedMessage {
         let credit = self.charge().into_credit();
         let Self { stream, ppid, unordered, fragments, .. } = self;
-        Message { stream, ppid, unordered, payload: fragments.into_payload(), credit }
+        ReceivedMessage { stream, ppid, unordered, payload: fragments.into_payload(), credit }
     }
 }
 
@@ -149,12 +149,12 @@ impl Fragments {
             }
             (Self::Many(mut front), Self::Many(mut back)) => {
                 if front.len() >= back.len() {
-                    effort::take(back.len());
+                    cost_counter::take(back.len());
                     front.append(&mut back);
                     Self::Many(front)
                 } else {
                     while let Some(fragment) = front.pop_back() {
-                        effort::step();
+                        cost_counter::step();
                         back.push_front(fragment);
                     }
                     Self::Many(back)
