@@ -1,6 +1,7 @@
 //! What keeps the code readable, and what a compiler does not check: the size of files, who may know whom, and a public
 //! surface without rules of the protocol. `ARCHITECTURE.md` says why.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -147,6 +148,64 @@ fn names_say_what_a_thing_is() {
         }
     }
     findings.are_none();
+}
+
+/// Type names that two crates have, and the reason.
+const SHARED_NAMES: [(&str, &str); 4] = [
+    (
+        "Association",
+        "the handle of narrowboat and the state machine of sctp that it wraps, as in quinn and quinn-proto",
+    ),
+    ("Endpoint", "as Association"),
+    ("ChannelOptions", "narrowboat's has setters for applications"),
+    ("Message", "narrowboat's text is known to be UTF-8"),
+];
+
+/// A name has one meaning in a crate, and in the crates above it: see the glossary in `ARCHITECTURE.md`.
+#[test]
+fn no_type_name_has_two_meanings() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in product_without_tests() {
+        for name in type_names(&without_comments(&before_unit_tests(&source.text))) {
+            places.entry(name).or_default().push(source.name.clone());
+        }
+    }
+    let mut findings = Findings::default();
+    for (name, files) in &places {
+        let crates =
+            ["sctp/", "dcep/", "src/"].map(|start| files.iter().filter(|file| file.starts_with(start)).count());
+        let is_shared = SHARED_NAMES.iter().any(|(shared, _)| shared == name) && crates.iter().all(|count| *count < 2);
+        findings.check(files.len() == 1 || is_shared, format!("`{name}` is the name of several types: {files:?}"));
+    }
+    for (name, _) in SHARED_NAMES {
+        findings.check(places.get(name).is_some_and(|files| files.len() == 2), format!("`{name}` needs no exception"));
+    }
+    assert!(places.len() > 200, "the types are not where they were");
+    findings.are_none();
+}
+
+/// Names of the types that are defined in this code. Associated types are not among them.
+fn type_names(code: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in code.lines() {
+        let mut words = line.split_whitespace().skip_while(|word| is_qualifier(word));
+        let is_definition = match words.next() {
+            Some("struct" | "enum" | "trait" | "union") => true,
+            Some("type") => !line.starts_with(' '),
+            _ => false,
+        };
+        let name: String = words.next().unwrap_or_default().chars().take_while(|c| c.is_alphanumeric()).collect();
+        if is_definition && !name.is_empty() {
+            names.push(name);
+        }
+    }
+    names
+}
+
+#[test]
+fn types_are_found_wherever_they_are_defined() {
+    let code = "pub(crate) struct One<T>(T);\n    enum Two {\n\npub trait Three: Send {}\ntype Four = u8;\n    type Five = u8;\n";
+    assert_eq!(type_names(code), ["One", "Two", "Three", "Four"]);
 }
 
 #[test]
