@@ -38,7 +38,7 @@ pub struct Config {
     /// - Over DTLS this is how long consent lasts (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks that a
     ///   browser makes, Chromium every 2.7 s and Firefox every 4 to 6 s, or by the answers to those of a client of this
     ///   crate. With 10 s, one lost check of Firefox may end an association; with 13 s, two in a row do.
-    /// - Over plain UDP it is the [`association_timeout`](narrowboat_sctp::Config::association_timeout), unless that is set. By
+    /// - Over plain UDP it is the [`association_timeout`](narrowboat_sctp::AssociationConfig::association_timeout), unless that is set. By
     ///   default the number of retransmissions decides: a peer is given up after a minute with something on its way to it, and
     ///   after three minutes without.
     ///

@@ -69,7 +69,7 @@ pub(crate) struct Channel {
     pub(crate) is_reset_by_peer: bool,
     /// Whether the application has let go of it.
     pub(crate) released: bool,
-    /// Whether `send` said `Full` since the last [`ChannelsEvent::Writable`](crate::Event::Writable).
+    /// Whether `send` said `Full` since the last [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable).
     pub(crate) was_refused: bool,
     /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the association had no room for. Nothing goes before it.
     pub(crate) control: Option<Bytes>,
@@ -77,7 +77,7 @@ pub(crate) struct Channel {
     /// Whether the application has sent anything.
     pub(crate) has_sent: bool,
     inbox: VecDeque<InboundMessage>,
-    /// Threshold of [`ChannelsEvent::BufferedAmountLow`](crate::Event::BufferedAmountLow).
+    /// Threshold of [`ChannelsEvent::BufferedAmountLow`](crate::ChannelsEvent::BufferedAmountLow).
     pub(crate) low_threshold: usize,
     /// Whether the buffered amount has been above the threshold since that event.
     pub(crate) was_above_threshold: bool,

@@ -69,7 +69,7 @@ pub enum OpenError {
 /// Why a message was not accepted. Nothing of it was queued, and the channel lives on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChannelSendError {
-    /// Too much is waiting already. [`ChannelsEvent::Writable`](crate::Event::Writable) follows, unless the channel closes.
+    /// Too much is waiting already. [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable) follows, unless the channel closes.
     #[error("the send buffer is full")]
     Full,
     /// The message is longer than the peer takes, or than the configuration allows.

@@ -46,12 +46,12 @@
 //! # Closing
 //!
 //! A channel that was closed by [`close`](DataChannels::close) sends what it has accepted, then resets its stream. The
-//! peer answers with its own reset. The channel is [`Closed`](Event::Closed) when ours is performed *and* the peer's
+//! peer answers with its own reset. The channel is [`Closed`](ChannelsEvent::Closed) when ours is performed *and* the peer's
 //! has arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
 //!
 //! | what happens | what follows |
 //! | --- | --- |
-//! | the peer resets an open channel | [`Closing`](Event::Closing); what was not sent is thrown away, our reset follows by itself; [`Closed`](Event::Closed), with [`PeerClosed`](ChannelError::PeerClosed) if something reliable was thrown away |
+//! | the peer resets an open channel | [`Closing`](ChannelsEvent::Closing); what was not sent is thrown away, our reset follows by itself; [`Closed`](ChannelsEvent::Closed), with [`PeerClosed`](ChannelError::PeerClosed) if something reliable was thrown away |
 //! | both close at once | each sends what it has accepted; one `Closed` at each end |
 //! | closed before DATA_CHANNEL_ACK | as any other; if the peer resets a channel that it has not acknowledged: [`Refused`](ChannelError::Refused) |
 //! | closed before the association is up | if no message waits: nothing goes out, `Closed` at once. Otherwise the channel is opened, the messages are sent, and it is closed |
@@ -61,7 +61,7 @@
 //! | our reset is not answered | it is repeated for as long as the association lasts, so that after an outage both ends close; a peer that answers nothing ends the association |
 //! | our reset is refused for the whole of `reset_timeout` | the association is aborted with [`ResetRefused`](narrowboat_sctp::CloseReason::ResetRefused), which ends the channel at both ends |
 //! | the peer performs our reset but does not reset its side | the channel stays `Closing` for as long as the association lasts: one end alone cannot know that the other is done |
-//! | the peer resets a stream that no channel here uses | our reset answers it, once. If the peer resets the stream again within some 10 s and neither end has used it since, that is performed and not answered ([`RepeatedReset`](DropReason::RepeatedReset)): two ends that take each other's answer for a beginning would go on for ever |
+//! | the peer resets a stream that no channel here uses | our reset answers it, once. If the peer resets the stream again within some 10 s and neither end has used it since, that is performed and not answered ([`RepeatedReset`](ChannelDropReason::RepeatedReset)): two ends that take each other's answer for a beginning would go on for ever |
 //! | the peer breaks a rule | `Closing`, our reset, `Closed` with the error; what comes meanwhile is thrown away and counted |
 //! | the peer's next channel on the id arrives before the answer to our reset | it waits, holding its part of the receive window, until the answer is there |
 //! | the association ends or restarts | `Closed` for each channel: without error after a graceful shutdown, which delivers everything first; but with [`Association`](ChannelError::Association) if the peer never acknowledged DATA_CHANNEL_OPEN, since it may have refused the channel |

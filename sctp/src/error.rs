@@ -5,7 +5,7 @@ use crate::message::StreamId;
 /// Why a message was not accepted. Nothing of it was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendMessageError {
-    /// Too much is waiting already, on this stream or in all. [`AssociationEvent::Writable`](crate::Event::Writable) follows.
+    /// Too much is waiting already, on this stream or in all. [`AssociationEvent::Writable`](crate::AssociationEvent::Writable) follows.
     #[error("the send buffer is full")]
     Full,
     /// SCTP carries no empty message (RFC 9260 §3.3.1); data channels send one byte with a PPID that says so.
@@ -66,7 +66,7 @@ pub enum ResetError {
     NoSuchStream(StreamId),
 }
 
-/// Why an association ended. Every association reports exactly one, in [`AssociationEvent::Closed`](crate::Event::Closed).
+/// Why an association ended. Every association reports exactly one, in [`AssociationEvent::Closed`](crate::AssociationEvent::Closed).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CloseReason {
     /// A graceful shutdown by either end: all that was accepted was delivered (RFC 9260 §9.2).

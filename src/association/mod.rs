@@ -143,8 +143,8 @@ impl Association {
     /// channel ends without an error. The future resolves then, as [`closed`](Self::closed) does, and need not be kept.
     ///
     /// The shutdown may take as long as this end's queue gets shorter, and after that as long as the peer's does, up to
-    /// five minutes ([`shutdown_max`](narrowboat_sctp::Config::shutdown_max)). Thirty seconds without progress
-    /// ([`shutdown_guard`](narrowboat_sctp::Config::shutdown_guard)) end it with an error at both ends.
+    /// five minutes ([`shutdown_max`](narrowboat_sctp::AssociationConfig::shutdown_max)). Thirty seconds without progress
+    /// ([`shutdown_guard`](narrowboat_sctp::AssociationConfig::shutdown_guard)) end it with an error at both ends.
     ///
     /// # Errors
     ///

@@ -98,8 +98,8 @@ impl EndpointBuilder {
     }
 
     /// Largest message, in both directions; see
-    /// [`message_size_max`](narrowboat_dcep::Config::message_size_max) and
-    /// [`peer_message_size_max`](narrowboat_dcep::Config::peer_message_size_max).
+    /// [`message_size_max`](narrowboat_dcep::ChannelsConfig::message_size_max) and
+    /// [`peer_message_size_max`](narrowboat_dcep::ChannelsConfig::peer_message_size_max).
     pub fn max_message_size(mut self, bytes: usize) -> Self {
         self.config.channels.message_size_max = bytes;
         self.config.channels.peer_message_size_max = bytes;
@@ -113,14 +113,14 @@ impl EndpointBuilder {
     }
 
     /// Channels of one association at the same time; see
-    /// [`channels_max`](narrowboat_dcep::Config::channels_max).
+    /// [`channels_max`](narrowboat_dcep::ChannelsConfig::channels_max).
     pub fn max_channels(mut self, count: usize) -> Self {
         self.config.channels.channels_max = count;
         self
     }
 
     /// Bytes that a peer may have unread here; see
-    /// [`receive_window`](narrowboat_sctp::Config::receive_window).
+    /// [`receive_window`](narrowboat_sctp::AssociationConfig::receive_window).
     pub fn receive_window(mut self, bytes: u32) -> Self {
         self.config.association.receive_window = bytes;
         self

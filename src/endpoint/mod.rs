@@ -120,7 +120,7 @@ impl Endpoint {
     ///
     /// An address at which nobody listens is told after about a second, if its host says so and no firewall drops the ICMP
     /// error. A peer that does not answer is given up after
-    /// [`init_max_retransmits`](narrowboat_sctp::Config::init_max_retransmits) repetitions, about a minute by default, or 40
+    /// [`init_max_retransmits`](narrowboat_sctp::AssociationConfig::init_max_retransmits) repetitions, about a minute by default, or 40
     /// seconds over DTLS; `tokio::time::timeout` gives up earlier.
     ///
     /// # Errors

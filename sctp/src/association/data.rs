@@ -37,7 +37,7 @@ impl Association {
     }
 
     /// Before the handshake was done, messages may have been accepted for streams that the peer does not take. They are
-    /// dropped; the owner sees the number of streams when it hears of [`AssociationEvent::Connected`](crate::Event::Connected).
+    /// dropped; the owner sees the number of streams when it hears of [`AssociationEvent::Connected`](crate::AssociationEvent::Connected).
     pub(super) fn discard_beyond_agreed_streams(&mut self, now: Instant) {
         for stream in self.sender.streams_from(self.outbound_streams()) {
             self.sender.discard_unsent(now, stream);

@@ -43,7 +43,7 @@ use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 /// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
 const NOTICES_KEPT: usize = 16;
 
-/// Counters that the sender keeps for [`AssociationStats`](crate::Stats).
+/// Counters that the sender keeps for [`AssociationStats`](crate::AssociationStats).
 #[derive(Debug, Default)]
 pub(crate) struct SendCounters {
     pub(crate) messages: u64,
