@@ -104,7 +104,8 @@ pub(crate) fn check_window(
 /// I17 and G6: heap of one node with so many associations. `streams` have been used and not reset, and `names` are the
 /// bytes of the labels of channels: neither counts in a cap where it is small.
 pub(crate) fn check_heap(node: &Node, streams: usize, names: usize, options: &Options) {
-    let (held, associations, node) = (node.gauge.held().bytes, node.sessions.len(), node.id);
+    let held = node.gauge.held().bytes - node.rate_table_bytes();
+    let (associations, node) = (node.sessions.len(), node.id);
     let config = options.config_of(node);
     let message = options.app.iter().map(|app| app.message_max as i64).max().unwrap_or_default();
     let message = message.min(options.message_size_max as i64);

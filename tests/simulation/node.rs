@@ -21,11 +21,19 @@ use crate::stack::Stack;
 use crate::trace::Trace;
 use crate::wrap;
 
+/// Rate limits of an endpoint: INITs, and packets out of the blue.
+const RATE_TABLES: usize = 2;
+
+/// Bytes of the table of a limit of 1,000 a second.
+const RATE_TABLE_BYTES_MAX: i64 = 8_000;
+
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) endpoint: Option<Endpoint>,
     pub(crate) gauge: Gauge,
+    /// Tables of the endpoint's rate limits that have come with a first answer.
+    rate_tables: usize,
     /// By the peer's node.
     pub(crate) sessions: BTreeMap<NodeId, Session>,
     pub(crate) observers: BTreeMap<NodeId, Observer>,
@@ -64,13 +72,14 @@ impl Node {
                     associations_max: if is_service { options.associations_max } else { 10 },
                     associations_per_address_max: 10,
                     inits_per_second_max: if is_service { options.inits_per_second_max } else { 1_000 },
+                    out_of_the_blue_per_second_max: 1_000,
                     ..EndpointConfig::default()
                 };
                 Endpoint::new(clock.instant(now), config, seed)
             })
         });
         let (sessions, observers) = Default::default();
-        Self { id, endpoint, gauge, sessions, observers, reads_at: None, clock, prng, trace }
+        Self { id, endpoint, gauge, rate_tables: 0, sessions, observers, reads_at: None, clock, prng, trace }
     }
 
     /// A bare association, dialling or waiting.
@@ -175,10 +184,18 @@ impl Node {
         }
     }
 
-    /// I24: an answer without an association keeps nothing.
-    fn check_stateless(&self, before: i64) {
-        let held = self.gauge.held().bytes;
-        assert!(held <= before, "I24: {} bytes are kept for a peer without association", held - before);
+    /// I24: an answer without an association keeps nothing. The first INIT and the first other packet that is answered bring
+    /// the table of their rate limit along.
+    fn check_stateless(&mut self, before: i64) {
+        let kept = self.gauge.held().bytes - before;
+        let is_table = kept > 0 && kept <= RATE_TABLE_BYTES_MAX && self.rate_tables < RATE_TABLES;
+        assert!(kept <= 0 || is_table, "I24: {kept} bytes are kept for a peer without association");
+        self.rate_tables += usize::from(is_table);
+    }
+
+    /// Bytes of the tables of rate limits, at most.
+    pub(crate) fn rate_table_bytes(&self) -> i64 {
+        self.rate_tables as i64 * RATE_TABLE_BYTES_MAX
     }
 
     /// The association with this peer has ended, and its channels have been read.
