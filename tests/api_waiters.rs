@@ -352,7 +352,7 @@ const COVERED: &[(&str, Result<&str, &str>)] = &[
     ("channel/byte_stream/mod.rs: AsyncBufRead for ByteStream", Err("AsyncRead calls it")),
     ("channel/byte_stream/mod.rs: AsyncRead for ByteStream", Ok("AsyncRead")),
     ("channel/byte_stream/mod.rs: AsyncWrite for ByteStream", Ok("AsyncWrite")),
-    ("channel/closing.rs: Future for Closing", Ok("close")),
+    ("channel/close_future.rs: Future for Closing", Ok("close")),
     ("channel/mod.rs: fn buffered_amount_low", Ok("buffered_amount_low")),
     ("channel/mod.rs: fn closed", Ok("channel.closed")),
     ("channel/mod.rs: fn next_event", Ok("next_event")),

@@ -155,3 +155,10 @@ fn seeds_5927_12371_and_75197_an_answer_ends_a_silence() {
 fn seed_28007_an_abandoned_message_makes_room_during_a_repair() {
     replay_whole(28_007);
 }
+
+/// The path had become faster, so that each acknowledgement of a repetition was taken for one of an earlier transmission, and
+/// nothing else was sent: the peer's window was full behind the gap. One small chunk a probe was repeated.
+#[test]
+fn seed_54086_a_path_that_has_become_faster_does_not_hide_losses() {
+    replay_whole(54_086);
+}

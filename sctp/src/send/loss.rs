@@ -117,11 +117,12 @@ impl LossDetection {
 
     /// A chunk was acknowledged for the first time, cumulatively or in a gap block.
     pub(crate) fn on_acked(&mut self, now: Instant, position: u64, chunk: &Chunk, rto: &Rto, learned: &mut Learned) {
-        self.repair_probes = 0;
+        let answers_repair_probe = std::mem::take(&mut self.repair_probes) > 0;
         let rtt = now.saturating_duration_since(chunk.sent_at);
         let was_retransmitted = chunk.transmissions > 1;
-        // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission.
-        if was_retransmitted && rto.rtt_min().is_some_and(|min| rtt < min) {
+        // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission. Not so behind a
+        // probe: nothing was heard for two round trips before it, so the path has become faster.
+        if was_retransmitted && !answers_repair_probe && rto.rtt_min().is_some_and(|min| rtt < min) {
             return;
         }
         if self.rack_xmit.is_none_or(|(newest, _)| chunk.transmission > newest) {
