@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whoever has the ticket reaches the target.
+/// Anyone who has the ticket reaches the target.
 async fn carry_to(target: &str) -> Result<(), Failure> {
     let endpoint = Endpoint::builder().bind("0.0.0.0:0").identity(Identity::generate()?).accept_direct().build()?;
     print(&endpoint.ticket()?.to_string());

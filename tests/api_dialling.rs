@@ -379,19 +379,24 @@ async fn who_takes_nobody_says_so_at_once() {
             Plain => builder.build().unwrap(),
             Way::Ticket => builder.identity(Identity::generate().unwrap()).build().unwrap(),
         };
-        let started = Instant::now();
-        let error = soon(way.bind().connect(target(&server))).await.unwrap_err();
-        at_most(Duration::from_secs(5), started, "a refusal");
-        match (way, reason(&error)) {
-            (Plain, CloseReason::PeerAbort { .. }) => {}
-            (Way::Ticket, CloseReason::Transport(TransportFailure::Broken(text))) => {
-                assert!(text.contains("does not take connections by ticket"), "{text}");
-            }
-            _ => panic!("{way:?}: {error}"),
-        }
+        is_refused_at_once(way, &server, "does not take connections by ticket").await;
         // The other way round it is welcome.
         let peer = way.bind();
         connect(&server, &peer, &target(&peer)).await;
+    }
+}
+
+/// The service refuses a newcomer: by an ABORT over plain UDP, with this sentence over DTLS.
+async fn is_refused_at_once(way: Way, server: &Endpoint, sentence: &str) {
+    let started = Instant::now();
+    let error = soon(way.bind().connect(target(server))).await.unwrap_err();
+    at_most(Duration::from_secs(5), started, "a refusal");
+    match (way, reason(&error)) {
+        (Plain, CloseReason::PeerAbort { .. }) => {}
+        (Way::Ticket, CloseReason::Transport(TransportFailure::Broken(text))) => {
+            assert!(text.contains(sentence), "{text}");
+        }
+        _ => panic!("{way:?}: {error}"),
     }
 }
 
@@ -425,16 +430,7 @@ async fn a_service_that_takes_nobody_more_says_so_at_once() {
             if is_closing {
                 server.close();
             }
-            let started = Instant::now();
-            let error = soon(way.bind().connect(target(&server))).await.unwrap_err();
-            at_most(Duration::from_secs(5), started, "a refusal");
-            match (way, reason(&error)) {
-                (Plain, CloseReason::PeerAbort { .. }) => {}
-                (Way::Ticket, CloseReason::Transport(TransportFailure::Broken(text))) => {
-                    assert!(text.contains("has no room for another peer, or takes none any more"), "{text}");
-                }
-                _ => panic!("{way:?}: {error}"),
-            }
+            is_refused_at_once(way, &server, "has no room for another peer, or takes none any more").await;
             assert_eq!((client.stats().associations, server.stats().associations), (1, 1));
         }
     }

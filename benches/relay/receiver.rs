@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::{Input, Result};
 
-/// How long the sender may take to go.
+/// Longest wait for the end of the sender.
 const LEAVING_MAX: Duration = Duration::from_secs(2);
 
 /// Takes one channel, and reads until so many bytes have come or so many seconds have passed since the channel came.

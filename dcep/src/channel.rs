@@ -69,7 +69,7 @@ pub(crate) struct Channel {
     pub(crate) is_reset_by_peer: bool,
     /// Whether the application has let go of it.
     pub(crate) released: bool,
-    /// Whether `send` said `Full` since the last [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable).
+    /// True if `send` returned `Full` since the last [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable).
     pub(crate) was_refused: bool,
     /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the association had no room for. Nothing goes before it.
     pub(crate) control: Option<Bytes>,

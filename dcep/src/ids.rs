@@ -168,7 +168,7 @@ impl RetiredIds {
         self.len
     }
 
-    /// How many the end with this role opens channels on.
+    /// Number of the streams on which the end with this role opens channels.
     pub(crate) fn len_of(&self, role: Role) -> usize {
         let parity = if role == Role::Client { u64::MAX / 3 } else { u64::MAX / 3 * 2 };
         self.bits.iter().map(|bits| (bits & parity).count_ones() as usize).sum()

@@ -50,7 +50,7 @@ drop_reasons! {
     TooLarge,
 }
 
-/// How often each [`ChannelDropReason`] was met.
+/// Number of drops for each [`ChannelDropReason`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChannelDrops([u64; ChannelDropReason::ALL.len()]);
 

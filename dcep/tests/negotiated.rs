@@ -103,7 +103,7 @@ fn an_end_that_is_made_after_the_other_has_closed_learns_that_it_missed_somethin
     assert_works_again(&mut pair);
 }
 
-/// What was lost belonged to a channel that has ended at the peer. Its next one is another matter.
+/// The lost messages belonged to a channel that has ended at the peer. A later channel of that id works.
 #[test]
 fn what_was_lost_is_forgotten_when_the_peer_uses_the_stream_again() {
     let mut pair = Pair::connected();

@@ -12,7 +12,7 @@ use narrowboat_dcep::{ChannelError, ChannelOptions, ChannelsEvent, ReadyState};
 use pair::packet::{DATA, RE_CONFIG, SACK};
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, texts};
 
-/// What the opener does.
+/// Steps of the opener after its OPEN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opener {
     Waits,
@@ -22,7 +22,7 @@ enum Opener {
     SendsAndForgets,
 }
 
-/// What the network loses, once.
+/// Packets that the network loses.
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     Nothing,

@@ -33,7 +33,7 @@ fn every_id_serves_once_and_the_error_says_why_there_is_none_left() {
     let error = pair.try_open(A, ChannelOptions::new("one too many")).unwrap_err();
     assert_eq!(error, OpenError::NoIdLeft);
     assert!(error.to_string().contains("RE-CONFIG") && error.to_string().contains("another association"), "{error}");
-    // What is open works, and so do the ids of the other end.
+    // Open channels still work, and so do the ids of the other end.
     pair.send(A, last, "still here");
     let theirs = pair.open(B, ChannelOptions::new("of the other end"));
     pair.run();

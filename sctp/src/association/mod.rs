@@ -429,7 +429,7 @@ impl Association {
 
     // Outputs
 
-    /// What happened, in order. The last event is [`AssociationEvent::Closed`].
+    /// Returns the next event, in the order in which they happened. The last event is [`AssociationEvent::Closed`].
     #[must_use = "events drive the owner; unpolled ones keep the receive window smaller"]
     pub fn poll_event(&mut self) -> Option<AssociationEvent> {
         if let Some(event) = self.take_event() {

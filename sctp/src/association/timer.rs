@@ -49,7 +49,7 @@ impl Timer {
 #[derive(Debug, Default)]
 pub(crate) struct TimerTable {
     deadlines: [Option<Instant>; Timer::ALL.len()],
-    /// When each was [started](TimerTable::start) last.
+    /// Time at which each timer was last [started](TimerTable::start).
     started: [Option<Instant>; Timer::ALL.len()],
 }
 

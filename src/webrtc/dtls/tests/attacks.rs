@@ -129,14 +129,20 @@ fn dropped(link: &Link, at: usize) -> u64 {
     malformed + unauthenticated + unexpected + ineffective
 }
 
+/// A link that is connected, and over which each end has sent a packet.
+fn in_use(versions: Versions) -> Link {
+    let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
+    link.connect();
+    link.send(ACTIVE, b"once");
+    link.send(PASSIVE, b"once");
+    link.run();
+    link
+}
+
 #[test]
 fn k08_records_that_are_forged_with_fresh_numbers_change_nothing_and_use_up_no_number() {
     for (versions, version) in BOTH {
-        let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
-        link.connect();
-        link.send(ACTIVE, b"once");
-        link.send(PASSIVE, b"once");
-        link.run();
+        let mut link = in_use(versions);
         let (before, recorded) = (link.events.clone(), link.sent.clone());
         for to in [PASSIVE, ACTIVE] {
             let (count, unauthenticated) = (dropped(&link, to), link.ends[to].drops().unauthenticated);
@@ -184,11 +190,7 @@ fn k08_records_that_are_forged_with_fresh_numbers_change_nothing_and_use_up_no_n
 #[test]
 fn k08_what_the_peer_has_sent_changes_nothing_when_it_comes_again() {
     for (versions, version) in BOTH {
-        let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
-        link.connect();
-        link.send(ACTIVE, b"once");
-        link.send(PASSIVE, b"once");
-        link.run();
+        let mut link = in_use(versions);
         let (before, recorded) = (link.events.clone(), link.sent.clone());
         for to in [PASSIVE, ACTIVE] {
             for round in 0..3 {
