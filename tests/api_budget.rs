@@ -97,10 +97,14 @@ async fn unread_messages_use_the_memory_up_and_reading_them_gives_it_back() {
         let unread = soon(far.accept_channel()).await.unwrap();
         ends.push((near, far, channel, unread));
     }
-    // Each sends on until the service takes nothing more.
+    // Each fills its send buffer until the service takes nothing more.
     for (near, _, channel, _) in &ends {
         soon(async {
-            while channel.try_send(numbered(7, 1000)).is_ok() || near.stats().peer_rwnd > 0 {
+            loop {
+                while channel.try_send(numbered(7, 1000)).is_ok() {}
+                if near.stats().peer_rwnd == 0 {
+                    break;
+                }
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         })
