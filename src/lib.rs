@@ -110,8 +110,6 @@ mod counters;
 mod endpoint;
 pub mod error;
 mod memory;
-mod message;
-mod options;
 #[cfg(feature = "axum")]
 mod signalling;
 mod socket;
@@ -128,10 +126,8 @@ pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming
 #[cfg(feature = "webrtc")]
 pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;
-pub use message::Message;
-pub use narrowboat_dcep::ReadyState;
+pub use narrowboat_dcep::{ChannelOptions, Message, ReadyState};
 pub use narrowboat_sctp::{AssociationStats, Reliability};
-pub use options::ChannelOptions;
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
 #[cfg(all(any(test, fuzzing), feature = "webrtc"))]

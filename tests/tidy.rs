@@ -151,14 +151,12 @@ fn names_say_what_a_thing_is() {
 }
 
 /// Type names that two crates have, and the reason.
-const SHARED_NAMES: [(&str, &str); 4] = [
+const SHARED_NAMES: [(&str, &str); 2] = [
     (
         "Association",
         "the handle of narrowboat and the state machine of sctp that it wraps, as in quinn and quinn-proto",
     ),
     ("Endpoint", "as Association"),
-    ("ChannelOptions", "narrowboat's has setters for applications"),
-    ("Message", "narrowboat's text is known to be UTF-8"),
 ];
 
 /// A name has one meaning in a crate, and in the crates above it: see the glossary in `ARCHITECTURE.md`.

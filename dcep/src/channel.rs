@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use narrowboat_sctp::{Credit, Payload, SendOptions, StreamId};
 
 use crate::error::ChannelError;
-use crate::event::ReadyState;
-use crate::message::{Message, Unread};
+use crate::message::{Message, UnreadMessage};
 use crate::options::ChannelOptions;
 use crate::queue::SendQueue;
+use crate::ready_state::ReadyState;
 
 /// Room for so many messages is kept in an empty inbox, so that a trickle of messages allocates nothing, and a channel
 /// that had a burst does not hold it for ever.
@@ -37,18 +38,37 @@ pub(crate) enum CloseCause {
     Violation(ChannelError),
 }
 
+/// Contents of a message to be read.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Text(ByteString),
+    /// In the pieces in which it has arrived, which are joined when it is read.
+    Binary(Payload),
+}
+
+impl Content {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(payload) => payload.len(),
+        }
+    }
+}
+
 /// A message to be read.
 #[derive(Debug)]
 pub(crate) struct InboundMessage {
-    pub(crate) is_text: bool,
-    pub(crate) payload: Payload,
+    pub(crate) content: Content,
     pub(crate) credit: Credit,
 }
 
 impl InboundMessage {
     pub(crate) fn into_message(self) -> (Message, Credit) {
-        let bytes = self.payload.into_bytes();
-        (if self.is_text { Message::Text(bytes) } else { Message::Binary(bytes) }, self.credit)
+        let message = match self.content {
+            Content::Text(text) => Message::Text(text),
+            Content::Binary(payload) => Message::Binary(payload.into_bytes()),
+        };
+        (message, self.credit)
     }
 }
 
@@ -225,8 +245,11 @@ impl Channel {
         self.error.get_or_insert(error);
     }
 
-    pub(crate) fn peek(&self, skipped: usize) -> Option<Unread<'_>> {
-        self.inbox.get(skipped).map(|received| Unread { is_text: received.is_text, payload: &received.payload })
+    pub(crate) fn peek(&self, skipped: usize) -> Option<UnreadMessage<'_>> {
+        self.inbox.get(skipped).map(|received| match &received.content {
+            Content::Text(text) => UnreadMessage::Text(text),
+            Content::Binary(payload) => UnreadMessage::Binary(payload),
+        })
     }
 
     pub(crate) fn unread(&self) -> usize {

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::open;
+use crate::error::ControlError;
+use crate::open::{self, TYPE_OPEN};
 use crate::options::ChannelOptions;
 
-/// DATA_CHANNEL_ACK (RFC 8832 §8.2.1).
+/// Message type of DATA_CHANNEL_ACK (RFC 8832 §8.2.1).
 const TYPE_ACK: u8 = 0x02;
-/// DATA_CHANNEL_OPEN.
-pub(crate) const TYPE_OPEN: u8 = 0x03;
 
 /// The whole of a DATA_CHANNEL_ACK.
 pub(crate) const ACK: Bytes = Bytes::from_static(&[TYPE_ACK]);
@@ -49,29 +48,6 @@ impl Decoded {
         };
         Ok(Self { control, has_trailing_bytes: !rest.is_empty() })
     }
-}
-
-/// What is wrong with a DCEP message of the peer (RFC 8832 §5, §7).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-pub enum ControlError {
-    /// No message type.
-    #[error("an empty DCEP message")]
-    Empty,
-    /// Less than the fixed part of a DATA_CHANNEL_OPEN.
-    #[error("a DATA_CHANNEL_OPEN cut short")]
-    OpenTooShort,
-    /// The message ends before its label and protocol do.
-    #[error("a DATA_CHANNEL_OPEN whose lengths do not add up")]
-    LengthMismatch,
-    /// Not one of the six channel types.
-    #[error("DATA_CHANNEL_OPEN for a channel of unknown type {0:#04x}")]
-    UnknownChannelType(u8),
-    /// The label is not UTF-8.
-    #[error("a label that is not UTF-8")]
-    LabelNotUtf8,
-    /// The protocol is not UTF-8.
-    #[error("a protocol that is not UTF-8")]
-    ProtocolNotUtf8,
 }
 
 #[cfg(test)]

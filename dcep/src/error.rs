@@ -2,8 +2,7 @@
 
 use narrowboat_sctp::{CloseReason, StreamId};
 
-use crate::control::ControlError;
-use crate::event::ReadyState;
+use crate::ready_state::ReadyState;
 
 /// Why a channel was not opened. Nothing was sent, no id used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,9 +79,6 @@ pub enum ChannelSendError {
         /// Bytes that are allowed.
         max: usize,
     },
-    /// A text that is not UTF-8, for which the peer would have to close the channel.
-    #[error("the text is not valid UTF-8")]
-    InvalidText,
     /// The channel is closing or closed (W3C InvalidStateError).
     #[error("the channel is {0:?}")]
     NotOpen(ReadyState),
@@ -170,4 +166,27 @@ impl ChannelError {
     pub fn is_orderly(&self) -> bool {
         matches!(self, Self::Association(reason) if reason.is_orderly())
     }
+}
+
+/// What is wrong with a DCEP message of the peer (RFC 8832 §5, §7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+pub enum ControlError {
+    /// No message type.
+    #[error("an empty DCEP message")]
+    Empty,
+    /// Less than the fixed part of a DATA_CHANNEL_OPEN.
+    #[error("a DATA_CHANNEL_OPEN cut short")]
+    OpenTooShort,
+    /// The message ends before its label and protocol do.
+    #[error("a DATA_CHANNEL_OPEN whose lengths do not add up")]
+    LengthMismatch,
+    /// Not one of the six channel types.
+    #[error("DATA_CHANNEL_OPEN for a channel of unknown type {0:#04x}")]
+    UnknownChannelType(u8),
+    /// The label is not UTF-8.
+    #[error("a label that is not UTF-8")]
+    LabelNotUtf8,
+    /// The protocol is not UTF-8.
+    #[error("a protocol that is not UTF-8")]
+    ProtocolNotUtf8,
 }

@@ -38,7 +38,7 @@
 //!         ends[(turn + 1) % 2].0.handle_datagram(now, Ecn::NotCe, datagram.into());
 //!     }
 //! }
-//! assert_eq!(printed, [Some(Message::text("hello"))]);
+//! assert_eq!(printed, [Some(Message::from("hello"))]);
 //! assert_eq!(ends[0].1.ready_state(id), Some(ReadyState::Closed));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -93,17 +93,19 @@ mod open;
 mod options;
 pub mod ppid;
 mod queue;
+mod ready_state;
 mod stats;
 mod stream;
 
+pub use bytestring::ByteString;
 pub use channels::DataChannels;
 pub use config::{ChannelsConfig, Role};
-pub use control::ControlError;
-pub use error::{ChannelError, ChannelSendError, OpenError};
-pub use event::{ChannelId, ChannelsEvent, ReadyState};
-pub use message::{Message, Unread};
+pub use error::{ChannelError, ChannelSendError, ControlError, OpenError};
+pub use event::{ChannelId, ChannelsEvent};
+pub use message::{Message, UnreadMessage};
 pub use narrowboat_sctp::Reliability;
-pub use options::ChannelOptions;
+pub use options::{BYTE_STREAM_PROTOCOL, ChannelOptions};
+pub use ready_state::ReadyState;
 pub use stats::{ChannelDropReason, ChannelDrops, ChannelsStats};
 
 #[cfg(test)]

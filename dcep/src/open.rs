@@ -14,8 +14,11 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use narrowboat_sctp::Reliability;
 
-use crate::control::{ControlError, TYPE_OPEN};
-use crate::options::ChannelOptions;
+use crate::error::ControlError;
+use crate::options::{ChannelOptions, milliseconds};
+
+/// Message type of DATA_CHANNEL_OPEN (RFC 8832 §8.2.1).
+pub(crate) const TYPE_OPEN: u8 = 0x03;
 
 /// Bytes before the label.
 const HEADER_LEN: usize = 12;
@@ -80,12 +83,6 @@ pub(crate) fn decode(mut body: &[u8]) -> Result<(ChannelOptions, &[u8]), Control
         negotiated: None,
     };
     Ok((options, rest))
-}
-
-/// A lifetime as the wire has it: whole milliseconds, rounded up so that a short one does not become none, 2³²−1 at
-/// most.
-pub(crate) fn milliseconds(lifetime: Duration) -> u32 {
-    u32::try_from(lifetime.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
@@ -176,14 +173,5 @@ mod tests {
             let known = [0x00, 0x01, 0x02, 0x80, 0x81, 0x82].contains(&channel_type);
             assert_eq!(decode_whole(&message).is_ok(), known, "{channel_type:#x}");
         }
-    }
-
-    #[test]
-    fn a_lifetime_is_rounded_up_and_capped() {
-        assert_eq!(milliseconds(Duration::ZERO), 0);
-        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
-        assert_eq!(milliseconds(Duration::from_millis(5)), 5);
-        assert_eq!(milliseconds(Duration::from_micros(5_001)), 6);
-        assert_eq!(milliseconds(Duration::MAX), u32::MAX);
     }
 }

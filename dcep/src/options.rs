@@ -1,63 +1,189 @@
-//! How a channel is to be (W3C RTCDataChannelInit, RFC 8831 §6.4).
+//! Options of a channel (W3C RTCDataChannelInit, RFC 8831 §6.4).
 
 use std::time::Duration;
 
 use narrowboat_sctp::{Reliability, StreamId};
 
-use crate::open;
+/// Subprotocol of a channel that carries a byte stream whose directions end separately. Both ends recognize such a channel
+/// by this name.
+pub const BYTE_STREAM_PROTOCOL: &str = "narrowboat.stream.v1";
 
-/// How a channel is to be opened. The same at both ends: DATA_CHANNEL_OPEN carries it, or for a negotiated channel
-/// the applications agree on it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Options of a channel: W3C `RTCDataChannelInit`, and the label.
+///
+/// DATA_CHANNEL_OPEN carries them to the peer; for a negotiated channel the applications of both ends agree on them. A
+/// `&str` is a reliable, ordered channel with that label:
+///
+/// ```
+/// # use narrowboat_dcep::ChannelOptions;
+/// let chat = ChannelOptions::from("chat");
+/// let ticks = ChannelOptions::new("ticks").unordered().max_retransmits(0);
+/// assert!(chat.ordered && !ticks.ordered);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct ChannelOptions {
-    /// What the channel is called; 65,535 bytes at most. Need not be unique.
+    /// Name that both ends see, not necessarily unique; at most 65,535 bytes.
     pub label: String,
-    /// The subprotocol spoken on it, or nothing; 65,535 bytes at most.
+    /// Name of the subprotocol; at most 65,535 bytes. Empty by default.
     pub protocol: String,
-    /// Whether messages are delivered in the order in which they were sent.
+    /// True if messages are delivered in the order in which they were sent. Default true.
     pub ordered: bool,
-    /// How hard the association tries to deliver a message. A lifetime is carried in whole milliseconds of 32 bits: it
-    /// is rounded up, and cut at the greatest. `MaxRetransmits(0)` sends once.
+    /// Reliability: how often, or for how long, a lost message is retransmitted (RFC 3758). Default
+    /// [`Reliability::Reliable`]. A lifetime is carried in whole milliseconds of 32 bits: it is rounded up, and cut at the
+    /// greatest.
     pub reliability: Reliability,
-    /// Weight among the channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512 high, 1,024 extra
-    /// high. DATA_CHANNEL_OPEN carries the value to the peer. It has no effect on the order in which this end sends yet:
-    /// channels with something to send take turns, a message each.
+    /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512 high,
+    /// 1024 extra high. DATA_CHANNEL_OPEN carries the value to the peer. It has no effect on the order in which this end
+    /// sends yet: channels with something to send take turns, a message each.
     pub priority: u16,
-    /// `Some(id)`: both ends make the channel with this id, and no DCEP message is exchanged.
+    /// `Some(id)`: both ends create the channel with this stream id (0 to 65,534), and no DCEP message is exchanged.
+    /// `None`, the default: DATA_CHANNEL_OPEN tells the peer, which accepts the channel.
     pub negotiated: Option<StreamId>,
 }
 
 impl ChannelOptions {
-    /// A reliable, ordered channel of normal priority.
+    /// Returns the options of a reliable, ordered channel of normal priority with this label.
     #[must_use]
     pub fn new(label: impl Into<String>) -> Self {
-        Self { label: label.into(), ..Self::default() }
-    }
-
-    /// As they will read at the other end.
-    pub(crate) fn normalized(mut self) -> Self {
-        if let Reliability::MaxLifetime(lifetime) = self.reliability {
-            let milliseconds = u64::from(open::milliseconds(lifetime));
-            self.reliability = Reliability::MaxLifetime(Duration::from_millis(milliseconds));
-        }
-        self
-    }
-
-    /// Bytes of the two texts.
-    pub(crate) fn text_len(&self) -> usize {
-        self.label.len() + self.protocol.len()
-    }
-}
-
-impl Default for ChannelOptions {
-    fn default() -> Self {
         Self {
-            label: String::new(),
+            label: label.into(),
             protocol: String::new(),
             ordered: true,
             reliability: Reliability::Reliable,
             priority: 256,
             negotiated: None,
         }
+    }
+
+    /// Sets the name of the subprotocol.
+    #[must_use]
+    pub fn protocol(mut self, protocol: impl Into<String>) -> Self {
+        self.protocol = protocol.into();
+        self
+    }
+
+    /// Opens the channel for a byte stream whose directions end separately: sets the protocol to
+    /// [`BYTE_STREAM_PROTOCOL`], and the channel to ordered and reliable.
+    #[must_use]
+    pub fn byte_stream(mut self) -> Self {
+        self.ordered = true;
+        self.reliability = Reliability::Reliable;
+        self.protocol(BYTE_STREAM_PROTOCOL)
+    }
+
+    /// Delivers messages as they arrive, so that a lost one does not hold up those behind it.
+    #[must_use]
+    pub fn unordered(mut self) -> Self {
+        self.ordered = false;
+        self
+    }
+
+    /// Sets [`reliability`](Self#structfield.reliability).
+    #[must_use]
+    pub fn reliability(mut self, reliability: Reliability) -> Self {
+        self.reliability = reliability;
+        self
+    }
+
+    /// Abandons a message after this many retransmissions; 0 sends it once. The last one before a close may be sent once
+    /// more, so that the close does not wait for an acknowledgement that the peer delays. Replaces a
+    /// [`max_packet_life_time`](Self::max_packet_life_time): a channel has one or the other.
+    #[must_use]
+    pub fn max_retransmits(self, count: u32) -> Self {
+        self.reliability(Reliability::MaxRetransmits(count))
+    }
+
+    /// Abandons a message this long after it was passed to `send`; the time that it waits in the send queue counts. Replaces
+    /// [`max_retransmits`](Self::max_retransmits).
+    #[must_use]
+    pub fn max_packet_life_time(self, time: Duration) -> Self {
+        self.reliability(Reliability::MaxLifetime(time))
+    }
+
+    /// Sets the weight; see [`priority`](Self#structfield.priority).
+    #[must_use]
+    pub fn priority(mut self, priority: u16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Both ends create the channel, with this stream id.
+    #[must_use]
+    pub fn negotiated(mut self, id: StreamId) -> Self {
+        self.negotiated = Some(id);
+        self
+    }
+
+    /// Returns the options as the peer decodes them.
+    pub(crate) fn normalized(mut self) -> Self {
+        if let Reliability::MaxLifetime(lifetime) = self.reliability {
+            let milliseconds = u64::from(milliseconds(lifetime));
+            self.reliability = Reliability::MaxLifetime(Duration::from_millis(milliseconds));
+        }
+        self
+    }
+
+    /// Bytes of label and protocol.
+    pub(crate) fn text_len(&self) -> usize {
+        self.label.len() + self.protocol.len()
+    }
+}
+
+impl Default for ChannelOptions {
+    /// A reliable, ordered channel without a label.
+    fn default() -> Self {
+        Self::new(String::new())
+    }
+}
+
+impl From<&str> for ChannelOptions {
+    fn from(label: &str) -> Self {
+        Self::new(label)
+    }
+}
+
+impl From<String> for ChannelOptions {
+    fn from(label: String) -> Self {
+        Self::new(label)
+    }
+}
+
+/// A lifetime as DATA_CHANNEL_OPEN carries it: whole milliseconds, rounded up so that a short one does not become none, 2³²−1
+/// at most.
+pub(crate) fn milliseconds(lifetime: Duration) -> u32 {
+    u32::try_from(lifetime.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_is_rounded_up_and_capped() {
+        assert_eq!(milliseconds(Duration::ZERO), 0);
+        assert_eq!(milliseconds(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds(Duration::from_millis(5)), 5);
+        assert_eq!(milliseconds(Duration::from_micros(5_001)), 6);
+        assert_eq!(milliseconds(Duration::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn each_setter_changes_its_option_and_a_byte_stream_is_ordered_and_reliable() {
+        let options = ChannelOptions::new("l").protocol("p").unordered().max_retransmits(3).priority(512).negotiated(7);
+        let expected = ChannelOptions {
+            label: "l".into(),
+            protocol: "p".into(),
+            ordered: false,
+            reliability: Reliability::MaxRetransmits(3),
+            priority: 512,
+            negotiated: Some(7),
+        };
+        assert_eq!(options, expected);
+        let lifetime = Duration::from_millis(5);
+        let timed = options.clone().max_packet_life_time(lifetime);
+        assert_eq!(timed.reliability, Reliability::MaxLifetime(lifetime));
+        let stream = options.byte_stream();
+        assert!(stream.ordered && stream.reliability == Reliability::Reliable && stream.priority == 512);
+        assert_eq!(stream.protocol, BYTE_STREAM_PROTOCOL);
     }
 }

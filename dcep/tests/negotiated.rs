@@ -18,7 +18,7 @@ const STREAM: u16 = 7;
 const LEN: usize = 10_000;
 
 fn message() -> Message {
-    Message::binary(vec![0; LEN])
+    Message::from(vec![0; LEN])
 }
 
 /// A makes its end and sends so many messages. Those that it cannot send any more are not counted.

@@ -284,7 +284,7 @@ fn j10_bytes_behind_an_ack_or_an_open_are_ignored_and_counted() {
     let mut pair = Pair::connected();
     // A peer that acknowledges by hand.
     pair.network(|packet| if packet.from == A && !packet.data().is_empty() { Fate::Drop } else { Fate::Deliver });
-    let a = pair.open(A, ChannelOptions { ordered: false, ..ChannelOptions::new("to pion") });
+    let a = pair.open(A, ChannelOptions::new("to pion").unordered());
     raw(&mut pair, 0, 50, &[2, 0, 0, 0]);
     pair.run();
     assert_eq!((pair.state(A, a), drops(&pair, ChannelDropReason::TrailingBytes)), (Some(ReadyState::Open), 1));

@@ -3,13 +3,12 @@
 use std::task::{Poll, Waker, ready};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes};
-use narrowboat_dcep::{ChannelId, ReadyState};
+use bytes::Bytes;
+use narrowboat_dcep::{ChannelId, Message, ReadyState, UnreadMessage};
 
 use super::inner::Inner;
 use crate::channel::{Frame, HalfClose};
 use crate::error::{ByteStreamError, ChannelError, Error, SendError};
-use crate::message::Message;
 use crate::waiters::Interest;
 
 impl Inner {
@@ -45,7 +44,7 @@ impl Inner {
         if half_close.readers > 0 {
             return;
         }
-        let frames = std::iter::from_fn(|| channels.recv(now, core, id)).map(Message::from_core).map(Frame::decode);
+        let frames = std::iter::from_fn(|| channels.recv(now, core, id)).map(Frame::decode);
         let frame = half_close.on_reader_dropped(unread, frames);
         self.has_work = true;
         self.tell(now, id, frame);
@@ -72,7 +71,7 @@ impl Inner {
             if let Some(end) = self.half_close(id).and_then(|half_close| half_close.read_end()) {
                 return Poll::Ready(end.map(|()| None).map_err(Error::from));
             }
-            let Some(message) = self.channels.recv(now, &mut self.core, id).map(Message::from_core) else { break };
+            let Some(message) = self.channels.recv(now, &mut self.core, id) else { break };
             self.has_work = true;
             let bytes = match self.half_close(id) {
                 Some(half_close) => half_close.on_frame(Frame::decode(message)),
@@ -114,7 +113,7 @@ impl Inner {
         if let Some(error) = self.half_close(id).and_then(|half_close| half_close.write_error()) {
             return Poll::Ready(Err(error.into()));
         }
-        ready!(self.poll_send(now, id, || narrowboat_dcep::Message::Binary(Bytes::copy_from_slice(bytes))))?;
+        ready!(self.poll_send(now, id, || Message::Binary(Bytes::copy_from_slice(bytes))))?;
         if let Some(half_close) = self.half_close(id) {
             half_close.on_written(bytes.len());
         }
@@ -163,8 +162,7 @@ impl Inner {
 
     fn send_frame(&mut self, now: Instant, id: ChannelId, frame: &Frame) -> Result<(), SendError> {
         self.has_work = true;
-        self.channels.send_beyond_limits(now, &mut self.core, id, frame.encode().to_core()).map_err(|error| match error
-        {
+        self.channels.send_beyond_limits(now, &mut self.core, id, frame.encode()).map_err(|error| match error {
             narrowboat_dcep::ChannelSendError::NotOpen(state) => match self.slots.get(&id) {
                 Some(slot) => slot.send_error(state),
                 None => SendError::NotOpen(ReadyState::Closed),
@@ -201,7 +199,7 @@ impl Inner {
         let Some(slot) = slots.get_mut(&id) else { return };
         let Some(half_close) = slot.half_close.as_mut().filter(|half_close| half_close.discards()) else { return };
         while let Some(message) = channels.recv(now, core, id) {
-            half_close.on_frame(Frame::decode(Message::from_core(message)));
+            half_close.on_frame(Frame::decode(message));
             self.has_work = true;
         }
         if half_close.write_error() == Some(ByteStreamError::Stopped) {
@@ -218,7 +216,10 @@ impl Inner {
         let Self { slots, channels, .. } = self;
         let Some(half_close) = slots.get_mut(&id).and_then(|slot| slot.half_close.as_mut()) else { return };
         while let Some(unread) = channels.peek(id, half_close.scanned()) {
-            let text = unread.is_text.then(|| std::str::from_utf8(unread.payload.chunk()).ok()).flatten();
+            let text = match unread {
+                UnreadMessage::Text(text) => Some(text),
+                UnreadMessage::Binary(_) => None,
+            };
             half_close.on_scanned(text);
         }
     }

@@ -4,7 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use narrowboat_dcep::{ChannelId, ChannelsEvent, DataChannels, ReadyState, Role};
+use narrowboat_dcep::{
+    ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message, ReadyState, Role,
+};
 #[cfg(feature = "webrtc")]
 use narrowboat_sctp::SignalledInit;
 use narrowboat_sctp::StreamId;
@@ -13,8 +15,6 @@ use super::channel_entry::{ChannelEntry, EventKind};
 use super::shared::WaitKey;
 use crate::config::Config;
 use crate::error::{ChannelError, CloseReason, OpenError, SendError};
-use crate::message::Message;
-use crate::options::ChannelOptions;
 use crate::waiters::{Interest, Waiters};
 
 /// Up to this many channels, debug builds recount after each call.
@@ -131,7 +131,7 @@ impl Inner {
         if self.is_ending() {
             return Err(OpenError::Closed);
         }
-        let id = self.channels.open(now, &mut self.core, options.into_core())?;
+        let id = self.channels.open(now, &mut self.core, options)?;
         self.insert(id, ChannelEntry::default());
         self.hold_channel(id);
         self.has_work = true;
@@ -156,7 +156,7 @@ impl Inner {
         &mut self,
         now: Instant,
         id: ChannelId,
-        message: impl FnOnce() -> narrowboat_dcep::Message,
+        message: impl FnOnce() -> Message,
     ) -> Poll<Result<(), SendError>> {
         let state = self.ready_state(id);
         let takes_none = self.is_ending() || !self.core.state().can_accept_messages();
@@ -177,19 +177,15 @@ impl Inner {
                 self.has_work = true;
                 Poll::Ready(Ok(()))
             }
-            Err(narrowboat_dcep::ChannelSendError::Full) => {
+            Err(ChannelSendError::Full) => {
                 slot.is_full = true;
                 Poll::Pending
             }
-            Err(narrowboat_dcep::ChannelSendError::TooLarge { len, max }) => {
-                Poll::Ready(Err(SendError::TooLarge { len, max }))
-            }
-            Err(narrowboat_dcep::ChannelSendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
-            Err(narrowboat_dcep::ChannelSendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
-            // Not reached: the channel is there as long as its handles, and a `ByteString` is UTF-8.
-            Err(narrowboat_dcep::ChannelSendError::NoSuchChannel | narrowboat_dcep::ChannelSendError::InvalidText) => {
-                Poll::Ready(Err(slot.send_error(ReadyState::Closed)))
-            }
+            Err(ChannelSendError::TooLarge { len, max }) => Poll::Ready(Err(SendError::TooLarge { len, max })),
+            Err(ChannelSendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
+            Err(ChannelSendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
+            // Not reached: the channel exists as long as its handles.
+            Err(ChannelSendError::NoSuchChannel) => Poll::Ready(Err(slot.send_error(ReadyState::Closed))),
         }
     }
 
@@ -201,7 +197,7 @@ impl Inner {
             if let Some(half_close) = self.half_close(id) {
                 half_close.on_popped();
             }
-            return Poll::Ready(Some(Ok(Message::from_core(message))));
+            return Poll::Ready(Some(Ok(message)));
         }
         let Some(slot) = self.slots.get_mut(&id) else { return Poll::Ready(None) };
         if slot.is_end_given {
@@ -434,7 +430,7 @@ impl Inner {
 
     fn opened(&self, id: ChannelId) -> OpenedChannel {
         let stream = self.channels.stream(id).unwrap_or_default();
-        let options = self.channels.options(id).map(ChannelOptions::from_core).unwrap_or_default();
+        let options = self.channels.options(id).cloned().unwrap_or_default();
         OpenedChannel { id, stream, options }
     }
 

@@ -19,6 +19,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use narrowboat_dcep::ChannelOptions;
+
 pub(crate) use driver::{drive_contained, leave};
 pub(crate) use inner::{Inner, OpenedChannel};
 #[cfg(test)]
@@ -28,7 +30,6 @@ pub(crate) use transport::{Input, Transport};
 
 use crate::channel::{ByteStream, DataChannel};
 use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
-use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
 
 pub(crate) const PROGRESS: WaitKey = WaitKey { channel: None, interest: Interest::Progress };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use narrowboat_dcep::ChannelId;
+use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
 use narrowboat_sctp::Reliability;
 
 pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
@@ -23,8 +23,6 @@ pub use split::{RecvHalf, SendHalf};
 use crate::ReadyState;
 use crate::association::{OpenedChannel, Shared, WaitFuture, WaitKey};
 use crate::error::{ChannelError, Error, SendError, TryRecvError, TrySendError};
-use crate::message::Message;
-use crate::options::ChannelOptions;
 use crate::waiters::{Interest, WaiterKey};
 
 /// A data channel: messages in both directions, as W3C's `RTCDataChannel`.
@@ -161,7 +159,7 @@ impl DataChannel {
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         let message = message.into();
         let id = self.handle.id;
-        self.wait(Interest::Send, |inner, now| inner.poll_send(now, id, || message.to_core())).await
+        self.wait(Interest::Send, |inner, now| inner.poll_send(now, id, || message.clone())).await
     }
 
     /// Sends a message if there is room for it now.
@@ -172,7 +170,7 @@ impl DataChannel {
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
         let message = message.into();
         let id = self.handle.id;
-        match self.handle.shared.command(|inner, now| inner.poll_send(now, id, || message.to_core())) {
+        match self.handle.shared.command(|inner, now| inner.poll_send(now, id, || message.clone())) {
             Poll::Ready(Ok(())) => Ok(()),
             Poll::Ready(Err(error)) => Err(error.into()),
             Poll::Pending => Err(TrySendError::Full(message)),

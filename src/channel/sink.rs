@@ -5,10 +5,10 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_sink::Sink;
+use narrowboat_dcep::Message;
 
 use super::{DataChannel, RecvHalf, SendHalf};
 use crate::error::{ChannelError, SendError, TrySendError};
-use crate::message::Message;
 
 /// As [`DataChannel::recv`].
 impl Stream for DataChannel {
@@ -44,7 +44,7 @@ impl Sink<Message> for DataChannel {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         let this = self.get_mut();
         if let Some(message) = this.sink_message.take() {
-            let sent = this.poll_send(cx, || message.to_core());
+            let sent = this.poll_send(cx, || message.clone());
             if sent.is_pending() {
                 this.sink_message = Some(message);
             }

@@ -1,8 +1,9 @@
 //! A channel in two halves.
 
+use narrowboat_dcep::Message;
+
 use super::{Closing, DataChannel};
 use crate::error::{ChannelError, SendError, TryRecvError, TrySendError};
-use crate::message::Message;
 
 /// The half of a channel that sends; see [`DataChannel::split`].
 #[derive(Debug)]

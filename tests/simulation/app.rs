@@ -409,14 +409,12 @@ impl App {
         negotiated: Option<u16>,
     ) -> Option<u32> {
         let padding = if self.prng.chance(100_000) { self.prng.log_range(1..=3_000) as usize } else { 0 };
-        let options = ChannelOptions {
-            label: format!("{}|{}", model.next_uid(), "é".repeat(padding)),
-            protocol: self.prng.pick(&["", "chat", "a protocol"]).into(),
-            ordered,
-            reliability,
-            priority: self.prng.pick(&[128, 256, 1024]),
-            negotiated,
-        };
+        let mut options = ChannelOptions::new(format!("{}|{}", model.next_uid(), "é".repeat(padding)))
+            .protocol(self.prng.pick(&["", "chat", "a protocol"]))
+            .reliability(reliability)
+            .priority(self.prng.pick(&[128, 256, 1024]));
+        options.ordered = ordered;
+        options.negotiated = negotiated;
         let result = stack.open(now, &options);
         let (side, uid) = (self.side, model.next_uid());
         self.trace.note(now, &[10, u64::from(uid)], || {

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use narrowboat_dcep::{
-    ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message, OpenError,
-    ReadyState, Role,
+    ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
+    OpenError, ReadyState, Role,
 };
 use narrowboat_sctp::{Association, AssociationStats, Ecn, State, StreamId, Transmit};
 
@@ -87,7 +87,10 @@ impl Stack {
         let now = self.clock.instant(now);
         self.gauge.charge(|| {
             let payload = payload();
-            let message = if text { Message::Text(payload) } else { Message::Binary(payload) };
+            let message = match text {
+                true => Message::Text(ByteString::try_from(payload).expect("texts of the simulation are UTF-8")),
+                false => Message::Binary(payload),
+            };
             self.channels.send(now, &mut self.association, id, message)
         })
     }
@@ -97,10 +100,7 @@ impl Stack {
         let now = self.clock.instant(now);
         self.gauge.charge(|| match self.channels.recv(now, &mut self.association, id) {
             Some(message) => {
-                uncharged(|| match &message {
-                    Message::Text(bytes) => reader(bytes, true),
-                    Message::Binary(bytes) => reader(bytes, false),
-                });
+                uncharged(|| reader(message.as_bytes(), message.as_text().is_some()));
                 true
             }
             None => false,

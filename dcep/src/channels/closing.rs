@@ -9,8 +9,9 @@ use super::{ChannelsPhase, DataChannels, OWNERLESS_STREAMS_MAX};
 use crate::answered::AnsweredResets;
 use crate::channel::{Channel, CloseCause, Origin};
 use crate::error::ChannelError;
-use crate::event::{ChannelId, ChannelsEvent, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent};
 use crate::ids::{RetiredIds, StreamIds};
+use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, Stream, StreamOwner};
 

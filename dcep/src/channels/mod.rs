@@ -16,10 +16,11 @@ use crate::answered::AnsweredResets;
 use crate::channel::Channel;
 use crate::config::{ChannelsConfig, Role};
 use crate::error::{ChannelError, ChannelSendError, OpenError};
-use crate::event::{ChannelId, ChannelsEvent, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent};
 use crate::ids::{RetiredIds, StreamIds};
-use crate::message::{Message, Unread};
+use crate::message::{Message, UnreadMessage};
 use crate::options::ChannelOptions;
+use crate::ready_state::ReadyState;
 use crate::stats::{ChannelDropReason, ChannelsStats};
 use crate::stream::{Outgoing, Stream, StreamOwner};
 
@@ -222,7 +223,7 @@ impl DataChannels {
 
     /// Returns the message that `recv` would return after `skipped` others.
     #[must_use]
-    pub fn peek(&self, id: ChannelId, skipped: usize) -> Option<Unread<'_>> {
+    pub fn peek(&self, id: ChannelId, skipped: usize) -> Option<UnreadMessage<'_>> {
         self.channels.get(&id)?.peek(skipped)
     }
 

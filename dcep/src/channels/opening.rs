@@ -9,10 +9,11 @@ use super::{ChannelsPhase, DataChannels};
 use crate::channel::{Channel, Origin};
 use crate::control::ACK;
 use crate::error::{ChannelError, OpenError};
-use crate::event::{ChannelId, ChannelsEvent, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent};
 use crate::open;
 use crate::options::ChannelOptions;
 use crate::ppid;
+use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, StreamOwner};
 

@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytestring::ByteString;
 use narrowboat_sctp::{Association, AssociationEvent, Payload, ReceivedMessage, StreamId};
 
 use super::{DataChannels, LOST_STREAMS_MAX};
-use crate::channel::{CloseCause, InboundMessage, Origin};
-use crate::control::{Control, ControlError, Decoded};
-use crate::error::ChannelError;
-use crate::event::{ChannelId, ChannelsEvent, ReadyState};
+use crate::channel::{CloseCause, Content, InboundMessage, Origin};
+use crate::control::{Control, Decoded};
+use crate::error::{ChannelError, ControlError};
+use crate::event::{ChannelId, ChannelsEvent};
 use crate::message::Message;
 use crate::ppid::PpidKind;
+use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, StreamOwner};
 
@@ -226,24 +227,23 @@ impl DataChannels {
             return;
         }
         let (len, max) = (message.payload.len(), self.config.message_size_max);
-        let (is_text, payload) = match kind {
-            PpidKind::EmptyText => (true, Payload::default()),
-            PpidKind::EmptyBinary => (false, Payload::default()),
+        let content = match kind {
+            PpidKind::EmptyText => Content::Text(ByteString::new()),
+            PpidKind::EmptyBinary => Content::Binary(Payload::default()),
             PpidKind::Text | PpidKind::Binary if len > max => {
                 association.release(now, message.credit);
                 let error = ChannelError::MessageTooLarge { len, max };
                 self.close_for_violation(now, association, id, error, ChannelDropReason::TooLarge);
                 return;
             }
-            PpidKind::Binary => (false, message.payload),
+            PpidKind::Binary => Content::Binary(message.payload),
             PpidKind::Text => {
-                let bytes: Bytes = message.payload.into_bytes();
-                if std::str::from_utf8(&bytes).is_err() {
+                let Ok(text) = ByteString::try_from(message.payload.into_bytes()) else {
                     association.release(now, message.credit);
                     self.close_for_violation(now, association, id, ChannelError::BadText, ChannelDropReason::BadText);
                     return;
-                }
-                (true, Payload::from(bytes))
+                };
+                Content::Text(text)
             }
             PpidKind::Control | PpidKind::Unsupported => {
                 association.release(now, message.credit);
@@ -253,8 +253,8 @@ impl DataChannels {
             }
         };
         self.stats.messages_received += 1;
-        self.stats.bytes_received += payload.len() as u64;
-        if channel.on_message(InboundMessage { is_text, payload, credit: message.credit }) {
+        self.stats.bytes_received += content.len() as u64;
+        if channel.on_message(InboundMessage { content, credit: message.credit }) {
             self.events.push_back(ChannelsEvent::Readable(id));
         }
     }

@@ -6,8 +6,9 @@ use narrowboat_sctp::{Association, SendMessageError, SendOptions, StreamId};
 
 use super::DataChannels;
 use crate::error::ChannelSendError;
-use crate::event::{ChannelId, ChannelsEvent, ReadyState};
+use crate::event::{ChannelId, ChannelsEvent};
 use crate::message::Message;
+use crate::ready_state::ReadyState;
 
 impl DataChannels {
     pub(super) fn send_message(
@@ -29,11 +30,6 @@ impl DataChannels {
         // RFC 8841 §6: 0 says that the peer takes messages of any size.
         if max != 0 && len > max {
             return Err(ChannelSendError::TooLarge { len, max });
-        }
-        if let Message::Text(text) = &message
-            && std::str::from_utf8(text).is_err()
-        {
-            return Err(ChannelSendError::InvalidText);
         }
         if channel.control.is_some() {
             // Nothing goes before DATA_CHANNEL_OPEN, which is waiting itself.

@@ -122,7 +122,8 @@ impl World {
             _ => Reliability::Reliable,
         };
         let number = self.channels.len();
-        let options = ChannelOptions { ordered: how & 4 == 0, reliability, ..ChannelOptions::new(number.to_string()) };
+        let mut options = ChannelOptions::new(number.to_string()).reliability(reliability);
+        options.ordered = how & 4 == 0;
         let is_ordered = options.ordered;
         let at = &mut self.ends[end];
         match at.channels.open(self.now, &mut at.association, options) {

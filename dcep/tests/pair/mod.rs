@@ -444,15 +444,15 @@ impl std::ops::IndexMut<Side> for Pair {
 }
 
 pub(crate) fn negotiated(id: StreamId) -> ChannelOptions {
-    ChannelOptions { negotiated: Some(id), ..ChannelOptions::new("negotiated") }
+    ChannelOptions::new("negotiated").negotiated(id)
 }
 
 pub(crate) fn unordered() -> ChannelOptions {
-    ChannelOptions { ordered: false, ..ChannelOptions::new("unordered") }
+    ChannelOptions::new("unordered").unordered()
 }
 
 pub(crate) fn partially_reliable(reliability: Reliability) -> ChannelOptions {
-    ChannelOptions { reliability, ..ChannelOptions::new("partial") }
+    ChannelOptions::new("partial").reliability(reliability)
 }
 
 /// Text messages, for comparing.

@@ -1,7 +1,7 @@
 //! Half close of a byte stream: what the ends say to each other, and what each of them knows. No I/O.
 //!
 //! A data channel closes both directions at once, so the end of one direction has to travel inside the channel
-//! ([`PROTOCOL`]). Each frame is a message of its own:
+//! ([`BYTE_STREAM_PROTOCOL`](narrowboat_dcep::BYTE_STREAM_PROTOCOL)). Each frame is a message of its own:
 //!
 //! | message | meaning |
 //! | --- | --- |
@@ -17,12 +17,9 @@
 //! directions are over.
 
 use bytes::Bytes;
+use narrowboat_dcep::Message;
 
 use crate::error::ByteStreamError;
-use crate::message::Message;
-
-/// Protocol name of a channel that carries a byte stream whose directions end separately.
-pub(crate) const PROTOCOL: &str = "narrowboat.stream.v1";
 
 /// A message of the channel.
 #[derive(Clone, PartialEq, Eq, Debug)]

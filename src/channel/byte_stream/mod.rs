@@ -74,7 +74,7 @@ pub struct ByteStream {
 
 impl ByteStream {
     /// Protocol name of a channel whose byte stream can be half closed.
-    pub const PROTOCOL: &str = half_close::PROTOCOL;
+    pub const PROTOCOL: &str = narrowboat_dcep::BYTE_STREAM_PROTOCOL;
 
     pub(super) fn new(channel: DataChannel) -> Self {
         let is_reliable = channel.reliability() == Reliability::Reliable;

@@ -14,9 +14,6 @@ use crate::narrowboat::{closed, config, transmit};
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
 use crate::stack::Role;
 
-/// RFC 8831 §6.4's normal priority.
-const PRIORITY_NORMAL: u16 = 256;
-
 /// So few that their ids serve again and again.
 const STREAMS: u16 = 16;
 
@@ -61,19 +58,14 @@ impl NarrowboatChannels {
         if let Some(&id) = self.by_stream.get(&stream) {
             return Ok(id);
         }
-        let options = ChannelOptions {
-            label: String::new(),
-            protocol: String::new(),
-            ordered: !options.unordered,
-            reliability: match options.reliability {
-                Reliability::Reliable => narrowboat_dcep::Reliability::Reliable,
-                Reliability::MaxRetransmits(times) => narrowboat_dcep::Reliability::MaxRetransmits(u32::from(times)),
-                Reliability::MaxLifetime(lifetime) => narrowboat_dcep::Reliability::MaxLifetime(lifetime),
-            },
-            priority: PRIORITY_NORMAL,
-            negotiated: None,
+        let mut of_channel = ChannelOptions::default();
+        of_channel.ordered = !options.unordered;
+        of_channel.reliability = match options.reliability {
+            Reliability::Reliable => narrowboat_dcep::Reliability::Reliable,
+            Reliability::MaxRetransmits(times) => narrowboat_dcep::Reliability::MaxRetransmits(u32::from(times)),
+            Reliability::MaxLifetime(lifetime) => narrowboat_dcep::Reliability::MaxLifetime(lifetime),
         };
-        let id = self.channels.open(now, &mut self.association, options).map_err(Refusal::failed)?;
+        let id = self.channels.open(now, &mut self.association, of_channel).map_err(Refusal::failed)?;
         self.by_stream.insert(stream, id);
         self.by_channel.insert(id, stream);
         Ok(id)
@@ -81,11 +73,9 @@ impl NarrowboatChannels {
 
     fn read(&mut self, now: Instant) -> Option<Event> {
         while let Some(&id) = self.readable.front() {
-            if let Some(ChannelMessage::Binary(bytes) | ChannelMessage::Text(bytes)) =
-                self.channels.recv(now, &mut self.association, id)
-            {
+            if let Some(message) = self.channels.recv(now, &mut self.association, id) {
                 let stream = self.by_channel.get(&id).copied()?;
-                return Some(Event::Message(Message { stream, payload: Payload::Channel(bytes) }));
+                return Some(Event::Message(Message { stream, payload: Payload::Channel(message.into_bytes()) }));
             }
             self.readable.pop_front();
         }
