@@ -350,6 +350,6 @@ fn into_packet(input: Input) -> Option<(Ecn, Bytes)> {
     match input {
         Input::Datagram(datagram) => Some((datagram.ecn, datagram.bytes)),
         #[cfg(feature = "webrtc")]
-        Input::Stun(_) => None,
+        Input::Stun(_) | Input::ContestedCheck(_) => None,
     }
 }

@@ -14,6 +14,9 @@ pub(crate) enum Input {
     /// A STUN message: a check of the peer's, or the response to one of ours.
     #[cfg(feature = "webrtc")]
     Stun(Datagram),
+    /// A check from an address that another peer checks from, too: the peer is asked whether it receives there.
+    #[cfg(feature = "webrtc")]
+    ContestedCheck(Datagram),
 }
 
 /// The layer below an association.

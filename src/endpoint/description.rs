@@ -310,6 +310,7 @@ fn peer_side(remote: &Remote, role: SetupRole) -> PeerSide {
     PeerSide {
         role,
         expected: ExpectedPeer::Fingerprints(remote.fingerprints.clone()),
+        credentials: remote.credentials.clone(),
         sctp_port: remote.sctp_port,
         // No message of this end is anywhere near what does not fit.
         message_size_max: usize::try_from(remote.max_message_size).unwrap_or(0),

@@ -23,7 +23,7 @@ use crate::socket::{Arrived, Datagram, ReceiveBatch, ReceiveFailure};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::demux::Protocol;
 #[cfg(feature = "webrtc")]
-use crate::webrtc::{Admitted, DirectListener};
+use crate::webrtc::{Admitted, DirectListener, Stranger};
 
 /// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
@@ -196,7 +196,7 @@ fn sort_strangers(core: &EndpointShared, direct_listener: &mut DirectListener, r
             #[cfg(test)]
             core.inject(EndpointFault::Newcomer);
             if direct_listener.has_begun(datagram.route.remote) {
-                strangers.push((datagram, true));
+                strangers.push(Stranger { datagram, is_contested: false, has_room: true });
             }
         }
     });
@@ -285,17 +285,18 @@ fn receive_strangers(
     wakers: &mut Vec<Waker>,
 ) {
     let mut admitted = Vec::new();
-    for (datagram, has_room) in routed.strangers.drain(..) {
+    for stranger in routed.strangers.drain(..) {
         let effects = &mut routed.effects;
-        let remote = datagram.route.remote;
+        let remote = stranger.datagram.route.remote;
         if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
             let shared: &Arc<Shared> = shared;
+            let datagram = stranger.datagram;
             let input = match Protocol::of(&datagram.bytes) {
                 Some(Protocol::Stun) => Input::Stun(datagram),
                 _ => Input::Datagram(datagram),
             };
             shared.contain(|| shared.receive(std::iter::once(input), wakers, effects));
-        } else if let Some(arrived) = receive_stranger(core, direct_listener, &datagram, has_room, effects)
+        } else if let Some(arrived) = receive_stranger(core, direct_listener, &stranger, effects)
             && let Some(shared) = core.admit_contained(arrived, wakers, effects)
         {
             admitted.push((remote, shared));
@@ -308,8 +309,7 @@ fn receive_strangers(
 fn receive_stranger(
     core: &EndpointShared,
     direct_listener: &mut DirectListener,
-    datagram: &Datagram,
-    has_room: bool,
+    stranger: &Stranger,
     effects: &mut BatchEffects,
 ) -> Option<Admitted> {
     let answers = &mut effects.answers;
@@ -318,10 +318,10 @@ fn receive_stranger(
         core.inject(EndpointFault::DirectListener);
         #[cfg(not(test))]
         let _ = core;
-        direct_listener.handle(now(), datagram, has_room, answers)
+        direct_listener.handle(now(), stranger, answers)
     };
     catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
-        let remote = datagram.route.remote;
+        let remote = stranger.datagram.route.remote;
         tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
         direct_listener.forget(remote);
         effects.answers.discard_unfinished();

@@ -32,7 +32,7 @@ pub(crate) enum RouteResult {
     ExistingOrNewcomer(AssociationHandle, Datagram),
     /// It may be a new peer's, which has to prove itself first.
     #[cfg(feature = "webrtc")]
-    Stranger(Datagram),
+    Stranger(webrtc::Stranger),
     /// Nothing more: it was answered, or dropped and counted.
     Done,
 }
@@ -48,7 +48,7 @@ impl DatagramRouter {
                 webrtc::RouteTarget::PeerOrNewcomer(handle, datagram) => {
                     RouteResult::ExistingOrNewcomer(handle, datagram)
                 }
-                webrtc::RouteTarget::Stranger(datagram) => RouteResult::Stranger(datagram),
+                webrtc::RouteTarget::Stranger(stranger) => RouteResult::Stranger(stranger),
                 webrtc::RouteTarget::Nobody => RouteResult::Done,
             },
         }

@@ -25,7 +25,9 @@ use crate::webrtc::admission::Source;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, DtlsParameters, ExpectedPeer, Version, Versions};
 use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
-use crate::webrtc::{self, Admitted, Context, DirectListener, Identity, Reachability, Secure, SecureCounters};
+use crate::webrtc::{
+    self, Admitted, Context, DirectListener, Identity, Reachability, Secure, SecureCounters, Stranger,
+};
 
 /// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
 /// end hold.
@@ -72,7 +74,7 @@ impl SecurePart {
     }
 
     pub(crate) fn router(&self) -> webrtc::SecureRouter {
-        webrtc::SecureRouter::new(Arc::clone(&self.context.counters))
+        webrtc::SecureRouter::new(Arc::clone(&self.context.counters), self.context.reachability.clone())
     }
 
     fn association(&self, handle: AssociationHandle, seed: [u8; 32]) -> narrowboat_sctp::Association {
@@ -118,6 +120,8 @@ pub(super) struct PeerSide {
     /// This end's part in the handshake.
     pub(super) role: dtls::SetupRole,
     pub(super) expected: ExpectedPeer,
+    /// The peer's own ICE credentials.
+    pub(super) credentials: Credentials,
     pub(super) sctp_port: u16,
     /// Largest message that the peer takes; 0 is no limit.
     pub(super) message_size_max: usize,
@@ -278,7 +282,7 @@ impl EndpointShared {
     pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide) -> Option<Bytes> {
         let (part, secure) = (self.secure.as_ref()?, shared.secure()?);
         let now = now();
-        let PeerSide { role, expected, sctp_port, message_size_max, signalled_init } = peer;
+        let PeerSide { role, expected, credentials, sctp_port, message_size_max, signalled_init } = peer;
         let mut config = self.config.clone();
         config.association.remote_port = sctp_port;
         config.channels.peer_message_size_max = smaller(config.channels.peer_message_size_max, message_size_max);
@@ -289,7 +293,7 @@ impl EndpointShared {
         };
         let own_init = signalled_init.as_ref().and_then(|_| core.signalled_init());
         shared.set_description(core, sctp_role(role), &config, signalled_init);
-        secure.describe(now, role, expected);
+        secure.describe(now, role, expected, credentials);
         shared.work.notify_one();
         own_init
     }
@@ -357,7 +361,7 @@ impl EndpointShared {
     pub(super) fn sort_crossed(
         &self,
         batch: &mut impl ExactSizeIterator<Item = Datagram>,
-        strangers: &mut Vec<(Datagram, bool)>,
+        strangers: &mut Vec<Stranger>,
     ) {
         if batch.len() == 0 {
             return;
@@ -368,7 +372,7 @@ impl EndpointShared {
             #[cfg(test)]
             self.inject(super::fault::EndpointFault::Crossed);
             let has_room = has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
-            strangers.push((datagram, has_room));
+            strangers.push(Stranger { datagram, is_contested: false, has_room });
         }
     }
 

@@ -81,9 +81,9 @@ pub(crate) struct RoutedBatch {
     pub(crate) inputs: Vec<Input>,
     /// Whom they are for: so many in a row for this one.
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
-    /// Datagrams of peers that are not known, and whether there is room for them.
+    /// Datagrams of peers that are not known.
     #[cfg(feature = "webrtc")]
-    pub(crate) strangers: Vec<(Datagram, bool)>,
+    pub(crate) strangers: Vec<crate::webrtc::Stranger>,
     /// Datagrams that may be a newcomer's who has begun a handshake from the address of a known peer, or that peer's.
     #[cfg(feature = "webrtc")]
     pub(crate) newcomers: Vec<Datagram>,
@@ -228,11 +228,11 @@ impl EndpointShared {
                 #[cfg(feature = "webrtc")]
                 RouteResult::ExistingOrNewcomer(..) => {}
                 #[cfg(feature = "webrtc")]
-                RouteResult::Stranger(datagram) => {
+                RouteResult::Stranger(mut stranger) => {
+                    let ip = stranger.datagram.route.remote.ip();
                     let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
-                    let has_room =
-                        has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
-                    routed.strangers.push((datagram, has_room));
+                    stranger.has_room = has_memory && table.has_room_for(ip, self.ways, &self.config);
+                    routed.strangers.push(stranger);
                 }
                 RouteResult::Done => {}
             }

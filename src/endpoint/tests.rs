@@ -2,6 +2,8 @@
 
 #[cfg(feature = "webrtc")]
 mod answered;
+#[cfg(feature = "webrtc")]
+mod contested;
 mod faults;
 #[cfg(feature = "webrtc")]
 mod ways;

@@ -14,7 +14,9 @@ use super::demux::Protocol;
 use super::direct::{self, DirectName};
 use super::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole, is_plausible_client_hello};
 use super::ice::{self, CheckRefusal};
+use super::reachability::ProofSubject;
 use super::revocation::Revocations;
+use super::router::Stranger;
 use super::secure::Context;
 use super::stun::{Class, Key, StunMessage};
 use crate::endpoint::Answers;
@@ -47,20 +49,14 @@ impl DirectListener {
         Self { context, handshakes, revocations: Revocations::new(salted), checks }
     }
 
-    /// Takes in a datagram of somebody unknown. `has_room` says whether one more could be admitted at all.
-    pub(crate) fn handle(
-        &mut self,
-        now: Instant,
-        datagram: &Datagram,
-        has_room: bool,
-        answers: &mut Answers,
-    ) -> Option<Admitted> {
-        match Protocol::of(&datagram.bytes) {
+    /// Takes in a datagram of somebody unknown.
+    pub(crate) fn handle(&mut self, now: Instant, stranger: &Stranger, answers: &mut Answers) -> Option<Admitted> {
+        match Protocol::of(&stranger.datagram.bytes) {
             Some(Protocol::Stun) => {
-                self.answer_check(now, datagram, has_room, answers);
+                self.answer_check(now, stranger, answers);
                 None
             }
-            Some(Protocol::Dtls) => self.handle_dtls(now, datagram, has_room, answers),
+            Some(Protocol::Dtls) => self.handle_dtls(now, &stranger.datagram, stranger.has_room, answers),
             None => None,
         }
     }
@@ -93,18 +89,21 @@ impl DirectListener {
     }
 
     /// No state is kept on STUN: the answer follows from the request alone, but for those who are watched for other reasons.
-    fn answer_check(&mut self, now: Instant, datagram: &Datagram, has_room: bool, answers: &mut Answers) {
+    fn answer_check(&mut self, now: Instant, stranger: &Stranger, answers: &mut Answers) {
+        let Stranger { datagram, is_contested, has_room } = stranger;
+        let (is_contested, has_room) = (*is_contested, *has_room);
         let counters = &self.context.counters;
         let Ok(message) = StunMessage::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
         let Route { remote, .. } = datagram.route;
         if message.class != Class::Request {
-            return self.handle_response(now, remote, &message, has_room);
+            return self.handle_response(now, remote, &message, has_room, is_contested);
         }
         if !self.checks.take(now, Source::of(remote), CHECKS_PER_SOURCE_AND_SECOND_MAX) {
             return count(&counters.checks_refused);
         }
         // Before the answer, so that the proof is here when the answer has made the peer send its hello.
-        let is_newcomer = self.handshakes.asks_for_proof(now) && !self.handshakes.is_proved(remote);
+        let needs_proof = (is_contested && has_room) || self.handshakes.asks_for_proof(now);
+        let is_newcomer = needs_proof && !self.handshakes.is_proved(remote);
         if is_newcomer || self.revocations.asks_for_proof(now, remote) {
             self.ask_for_proof(now, datagram.route, &message, answers);
         }
@@ -134,20 +133,27 @@ impl DirectListener {
         if let Some(name) = name
             && ice::check(check, &Key::new(name.server)).is_ok()
         {
-            self.context.reachability.ask(now, route.remote, &name, "", answers.buffer());
+            self.context.reachability.ask(now, route.remote, &name, ProofSubject::Address, answers.buffer());
             answers.push(route);
         }
     }
 
     /// A peer that answers such a question has a place in the table, in which its hello finds it.
-    fn handle_response(&mut self, now: Instant, remote: SocketAddr, response: &StunMessage<'_>, has_room: bool) {
+    fn handle_response(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        response: &StunMessage<'_>,
+        has_room: bool,
+        is_contested: bool,
+    ) {
         let is_proof = response.class == Class::Success
-            && self.context.reachability.is_proof(now, remote, "", response.transaction_id);
+            && self.context.reachability.is_proof(now, remote, ProofSubject::Address, response.transaction_id);
         if !is_proof {
             return count(&self.context.counters.stray_stun_responses);
         }
         self.revocations.on_proof(remote);
-        if !has_room || !self.handshakes.asks_for_proof(now) {
+        if !has_room || !(is_contested || self.handshakes.asks_for_proof(now)) {
             return;
         }
         let before = self.handshakes.stats();
@@ -289,7 +295,8 @@ mod tests {
             // The client hears the first answer, which may ask for a cookie, and nothing of what is repeated.
             while let Some(bytes) = client.poll_transmit().filter(|_| flights < 2) {
                 let datagram = Datagram { route, ecn: Ecn::NotCe, bytes: bytes.into() };
-                assert!(direct_listener.handle(now, &datagram, true, &mut answers).is_none());
+                let stranger = Stranger { datagram, is_contested: false, has_room: true };
+                assert!(direct_listener.handle(now, &stranger, &mut answers).is_none());
             }
             now += Duration::from_millis(50);
             direct_listener.handle_timeout(now, &mut answers);

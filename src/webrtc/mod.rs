@@ -48,7 +48,7 @@ pub(crate) use direct_listener::{Admitted, DirectListener};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
 pub(crate) use reachability::Reachability;
-pub(crate) use router::{RouteTarget, SecureRouter};
+pub(crate) use router::{RouteTarget, SecureRouter, Stranger};
 pub use sdp::{SdpError, SdpProblem};
 pub(crate) use secure::{Context, Secure, SecureProgress};
 pub use security::{DtlsVersion, RecordDrops, Security};

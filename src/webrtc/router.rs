@@ -1,4 +1,8 @@
-//! Whom a datagram on a secure endpoint is for: by its source, and a check by whom it names (RFC 8445 §7.3).
+//! The peers of a secure endpoint, by address and by user fragment (RFC 8445 §7.3).
+
+mod datagrams;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +14,13 @@ use narrowboat_sctp::AssociationHandle;
 
 use super::admission::Source;
 use super::answered::AnsweredPeers;
-use super::demux::Protocol;
+use super::reachability::Reachability;
 use super::stats::SecureCounters;
-use super::stun::{Class, StunMessage};
 use crate::association::Input;
 use crate::endpoint::UfragClaim;
 use crate::socket::Datagram;
+
+pub(in crate::webrtc) use self::datagrams::is_client_hello;
 
 /// How long an address belongs to a peer that checks from it no more, if another peer does. Browsers check at least every 6
 /// seconds, so two checks were lost, or the peer is gone and a NAT has given its port to someone else.
@@ -35,6 +40,8 @@ pub(crate) struct SecureRouter {
     /// Of those, the ones that this end has answered and that may have to make room.
     answered: AnsweredPeers,
     next: u64,
+    /// Tells answers to questions of this end.
+    reachability: Reachability,
     counters: Arc<SecureCounters>,
 }
 
@@ -42,8 +49,10 @@ pub(crate) struct SecureRouter {
 struct RouteOwner {
     handle: AssociationHandle,
     checked_at: Instant,
-    /// True if somebody has sent a ClientHello from the address since.
+    /// True if somebody has sent a ClientHello from the address since the peer has got it.
     has_newcomer: bool,
+    /// Until when handshakes from the address are those of a peer without signalling, which has shown that it is there.
+    newcomer_until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -71,13 +80,23 @@ pub(crate) enum RouteTarget {
     /// It is a handshake's, and either this association's or that of a newcomer who has got its address.
     PeerOrNewcomer(AssociationHandle, Datagram),
     /// It may be a new peer's.
-    Stranger(Datagram),
+    Stranger(Stranger),
     /// It was dropped, and counted.
     Nobody,
 }
 
+/// A datagram that may be a new peer's.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    pub(crate) datagram: Datagram,
+    /// True if a peer that is not connected claims the address: a newcomer has to show that it is there.
+    pub(crate) is_contested: bool,
+    /// True if one more peer may be admitted.
+    pub(crate) has_room: bool,
+}
+
 impl SecureRouter {
-    pub(crate) fn new(counters: Arc<SecureCounters>) -> Self {
+    pub(crate) fn new(counters: Arc<SecureCounters>, reachability: Reachability) -> Self {
         Self {
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
@@ -86,6 +105,7 @@ impl SecureRouter {
             pending: 0,
             answered: AnsweredPeers::default(),
             next: 0,
+            reachability,
             counters,
         }
     }
@@ -129,7 +149,8 @@ impl SecureRouter {
         handle
     }
 
-    /// Enters a peer that this end asks at these addresses, and that may ask this end by this fragment.
+    /// Enters a peer that this end asks at these addresses, and that may ask this end by this fragment. A peer that is not
+    /// connected and checks from one of the addresses does not keep it.
     ///
     /// # Errors
     ///
@@ -140,14 +161,13 @@ impl SecureRouter {
         addresses: &[SocketAddr],
         ufrag: &str,
     ) -> Result<AssociationHandle, SocketAddr> {
-        if let Some(taken) = addresses.iter().find(|address| self.by_address.contains_key(address)) {
+        let is_taken = |address: &&SocketAddr| self.owner(address).is_some_and(|owner| !self.is_pending(owner));
+        if let Some(taken) = addresses.iter().find(is_taken) {
             return Err(*taken);
         }
         let handle = self.insert(RoutedPeer { ufrags: vec![ufrag.into()], is_asked: true, ..RoutedPeer::default() });
         self.by_ufrag.insert(ufrag.into(), handle);
-        for address in addresses {
-            self.learn(now, handle, *address, None);
-        }
+        addresses.iter().for_each(|address| self.give(now, handle, *address));
         Ok(handle)
     }
 
@@ -169,8 +189,7 @@ impl SecureRouter {
 
     /// The peer that this end asks at this address, if there is one.
     pub(crate) fn asked_at(&self, address: &SocketAddr) -> Option<AssociationHandle> {
-        let is_asked = |handle: &AssociationHandle| self.peers.get(handle).is_some_and(|peer| peer.is_asked);
-        self.owner(address).filter(is_asked)
+        self.owner(address).filter(|handle| self.is_asked(*handle))
     }
 
     /// A peer that this end has asked has come without signalling, and has proved to be at this address. It is asked no more.
@@ -230,7 +249,8 @@ impl SecureRouter {
     }
 
     /// A valid check has shown that the peer is at this address; one that had to make room for it is `evicted`. An address
-    /// of another peer that still checks from it stays that one's: whoever can forge a source must not silence others.
+    /// of another peer that still checks from it stays that one's: whoever can forge a source must not silence others. If
+    /// the peer answers a question of this end there, the address is its own all the same.
     pub(crate) fn learn(
         &mut self,
         now: Instant,
@@ -241,12 +261,14 @@ impl SecureRouter {
         if let Some(evicted) = evicted {
             self.take(handle, evicted);
         }
-        match self.by_address.get(&address) {
+        match self.by_address.get_mut(&address) {
             Some(owner)
                 if owner.handle != handle && now.saturating_duration_since(owner.checked_at) < ADDRESS_KEPT_FOR =>
             {
                 self.counters.address_conflicts.fetch_add(1, Ordering::Relaxed);
             }
+            // A newcomer there stays: the check may be forged in its name.
+            Some(owner) if owner.handle == handle => owner.checked_at = now,
             _ => self.give(now, handle, address),
         }
     }
@@ -282,73 +304,6 @@ impl SecureRouter {
         }
     }
 
-    /// Says whom a datagram is for.
-    pub(crate) fn route(&mut self, now: Instant, datagram: Datagram) -> RouteTarget {
-        match Protocol::of(&datagram.bytes) {
-            Some(Protocol::Stun) => self.route_stun(now, datagram),
-            Some(Protocol::Dtls) => self.route_dtls(datagram),
-            None => self.drop_datagram(|counters| &counters.unknown_protocol),
-        }
-    }
-
-    fn route_stun(&mut self, now: Instant, datagram: Datagram) -> RouteTarget {
-        let Ok(message) = StunMessage::parse(&datagram.bytes) else {
-            return self.drop_datagram(|counters| &counters.bad_stun);
-        };
-        if message.has_malformed_attribute {
-            self.counters.malformed_stun_attributes.fetch_add(1, Ordering::Relaxed);
-        }
-        let source = datagram.route.remote;
-        if message.class == Class::Request && self.is_own_check(&source, &message) {
-            return self.drop_datagram(|counters| &counters.bad_stun);
-        }
-        let handle = match message.class {
-            // A keepalive without a request: it says nothing.
-            Class::Indication => return self.drop_datagram(|counters| &counters.stun_indications),
-            // The others are asked nothing, so that a response from there may be a newcomer's.
-            Class::Success | Class::Error => self.owner(&source).filter(|handle| self.expects_response(*handle)),
-            Class::Request => {
-                let named = || self.by_ufrag.get(message.ice_username()?.to).copied();
-                // What comes from the address of a peer that has not confirmed a name is that peer's own. This is so for a
-                // fragment that an earlier peer at the same address has left, too.
-                let unnamed = self.owner(&source).filter(|handle| self.is_unnamed(*handle));
-                unnamed.or_else(named)
-            }
-        };
-        let Some(handle) = handle else { return RouteTarget::Stranger(datagram) };
-        if let Some(owner) = self.by_address.get_mut(&source).filter(|owner| owner.handle == handle) {
-            owner.checked_at = now;
-        }
-        RouteTarget::Peer(handle, Input::Stun(datagram))
-    }
-
-    /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The direct listener
-    /// would answer it, and the service would seem to have done so.
-    fn is_own_check(&self, source: &SocketAddr, check: &StunMessage<'_>) -> bool {
-        let Some(asked) = self.asked_at(source).and_then(|handle| self.peers.get(&handle)) else { return false };
-        let from = check.ice_username().map(|username| username.from);
-        asked.ufrags.iter().any(|ufrag| Some(&**ufrag) == from)
-    }
-
-    fn route_dtls(&mut self, datagram: Datagram) -> RouteTarget {
-        match self.owner(&datagram.route.remote) {
-            // A ClientHello may be another peer's, who has got the port of the old one (RFC 6347 §4.2.8). Until it has
-            // proved itself, the old one is not disturbed.
-            // A peer with signalling may check in the name of a newcomer's address, and needs no hello once it is connected.
-            Some(handle) if !self.expects_hello(handle) && is_client_hello(&datagram.bytes) => {
-                if let Some(owner) = self.by_address.get_mut(&datagram.route.remote) {
-                    owner.has_newcomer = true;
-                }
-                RouteTarget::Stranger(datagram)
-            }
-            Some(handle) if self.has_newcomer(&datagram.route.remote) && is_of_handshake(&datagram.bytes) => {
-                RouteTarget::PeerOrNewcomer(handle, datagram)
-            }
-            Some(handle) => RouteTarget::Peer(handle, Input::Datagram(datagram)),
-            None => RouteTarget::Stranger(datagram),
-        }
-    }
-
     fn insert(&mut self, peer: RoutedPeer) -> AssociationHandle {
         let handle = AssociationHandle(self.next);
         self.next += 1;
@@ -364,6 +319,11 @@ impl SecureRouter {
         self.by_address.get(address).is_some_and(|owner| owner.has_newcomer)
     }
 
+    fn has_proved_newcomer(&self, now: Instant, address: &SocketAddr) -> bool {
+        let owner = self.by_address.get(address);
+        owner.and_then(|owner| owner.newcomer_until).is_some_and(|until| now < until)
+    }
+
     fn expects_response(&self, handle: AssociationHandle) -> bool {
         self.peers.get(&handle).is_some_and(|peer| peer.is_unnamed || peer.is_asked)
     }
@@ -372,6 +332,10 @@ impl SecureRouter {
     /// asked it.
     fn expects_hello(&self, handle: AssociationHandle) -> bool {
         self.peers.get(&handle).is_some_and(|peer| peer.is_pending || peer.is_asked)
+    }
+
+    fn is_asked(&self, handle: AssociationHandle) -> bool {
+        self.peers.get(&handle).is_some_and(|peer| peer.is_asked)
     }
 
     fn is_unnamed(&self, handle: AssociationHandle) -> bool {
@@ -387,7 +351,8 @@ impl SecureRouter {
             if !peer.addresses.contains(&address) {
                 peer.addresses.push(address);
             }
-            self.by_address.insert(address, RouteOwner { handle, checked_at: now, has_newcomer: false });
+            let owner = RouteOwner { handle, checked_at: now, has_newcomer: false, newcomer_until: None };
+            self.by_address.insert(address, owner);
         }
     }
 
@@ -398,11 +363,6 @@ impl SecureRouter {
         if self.owner(&address) == Some(handle) {
             self.by_address.remove(&address);
         }
-    }
-
-    fn drop_datagram(&self, counter: impl FnOnce(&SecureCounters) -> &std::sync::atomic::AtomicU64) -> RouteTarget {
-        counter(&self.counters).fetch_add(1, Ordering::Relaxed);
-        RouteTarget::Nobody
     }
 
     /// Recounts the table.
@@ -423,21 +383,3 @@ impl SecureRouter {
         assert_eq!(self.direct_by_ip.values().sum::<usize>(), direct);
     }
 }
-
-/// Whether the datagram begins with a plaintext handshake record with a ClientHello (RFC 6347 §4.1, §4.2.2).
-pub(in crate::webrtc) fn is_client_hello(datagram: &[u8]) -> bool {
-    matches!(datagram, [22, _, _, 0, 0, _, _, _, _, _, _, _, _, 1, ..])
-}
-
-/// True if the datagram begins with a record that a client may send before its handshake is done: in the clear or under the
-/// keys of the handshake, which are epoch 1 in DTLS 1.2 (RFC 6347 §4.1) and epoch 2 in 1.3 (RFC 9147 §4.2.2, §6.1).
-fn is_of_handshake(datagram: &[u8]) -> bool {
-    match datagram.first() {
-        Some(20..=22) => true,
-        Some(unified) => unified & 0b1110_0011 == 0b0010_0010,
-        None => false,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -122,6 +122,7 @@ impl Secure {
             has_received: false,
             budget: Budget::default(),
             consent_lost: false,
+            peer: None,
         };
         Self { handle, context, state: Mutex::new(state) }
     }
@@ -140,9 +141,11 @@ impl Secure {
         Ok(())
     }
 
-    /// The peer's description is here: who begins the handshake, and with which certificate.
-    pub(crate) fn describe(&self, now: Instant, role: SetupRole, expected: ExpectedPeer) {
+    /// The peer's description is here: who begins the handshake, with which certificate, and what the peer's own checks
+    /// are signed with.
+    pub(crate) fn describe(&self, now: Instant, role: SetupRole, expected: ExpectedPeer, peer: Credentials) {
         let mut state = self.lock();
+        state.peer = Some(peer);
         state.connect_by = Some(now + CONNECT_TIMEOUT);
         let session = match role {
             SetupRole::Active => DtlsSession::Waiting(expected),
@@ -234,7 +237,10 @@ impl Secure {
                         self.context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
                     }
                 },
-                Input::Stun(datagram) => self.on_stun(&mut state, now, &datagram, effects, &mut progress),
+                Input::Stun(datagram) => self.on_stun(&mut state, now, &datagram, false, effects, &mut progress),
+                Input::ContestedCheck(datagram) => {
+                    self.on_stun(&mut state, now, &datagram, true, effects, &mut progress);
+                }
             }
         }
         // A session that comes from the direct listener has brought something along.
@@ -318,6 +324,7 @@ impl Secure {
         state: &mut SecureState,
         now: Instant,
         datagram: &Datagram,
+        is_contested: bool,
         effects: &mut BatchEffects,
         progress: &mut SecureProgress,
     ) {
@@ -327,7 +334,10 @@ impl Secure {
         match message.class {
             Class::Request => {
                 let before = effects.answers.buffer().len();
-                let checked = state.on_request(now, route, &message, &self.context, self.handle, effects);
+                let checked = match is_contested {
+                    true => state.on_contested(now, route, &message, &self.context, self.handle, effects),
+                    false => state.on_request(now, route, &message, &self.context, self.handle, effects),
+                };
                 let Ok(checked) = checked else {
                     effects.answers.push_refusal(now, route);
                     self.context.counters.checks_refused.fetch_add(1, Ordering::Relaxed);

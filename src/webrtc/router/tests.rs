@@ -1,9 +1,13 @@
 use bytes::Bytes;
 use narrowboat_sctp::Ecn;
 
+use super::datagrams::NEWCOMER_KEPT_FOR;
 use super::*;
+use crate::association::Input;
 use crate::socket::Route;
-use crate::webrtc::stun::{Key, StunWriter, TransactionId, Username};
+use crate::webrtc::direct::DirectName;
+use crate::webrtc::reachability::ProofSubject;
+use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
 
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], port))
@@ -38,7 +42,7 @@ fn peer(destination: &RouteTarget) -> Option<u64> {
 }
 
 fn router() -> SecureRouter {
-    SecureRouter::new(Arc::new(SecureCounters::default()))
+    SecureRouter::new(Arc::new(SecureCounters::default()), Reachability::new(Instant::now(), &[3; 32]))
 }
 
 #[test]
@@ -203,4 +207,106 @@ fn whom_this_end_asks_is_known_by_address_and_by_nobody_else() {
     assert_eq!(peer(&router.route(now, hello(1))), Some(handle.0), "only strangers begin");
     assert_eq!(peer(&router.route(now, check(1, "mine"))), Some(handle.0), "it may ask in return");
     router.check_consistency();
+}
+
+/// A response from `port` to a question about `subject`.
+fn answer(router: &SecureRouter, now: Instant, port: u16, subject: ProofSubject<'_>) -> Datagram {
+    let mut question = Vec::new();
+    let name = DirectName { server: "ours", client_ufrag: "theirs", client_pwd: "a password of some length" };
+    router.reachability.ask(now, address(port), &name, subject, &mut question);
+    let id = StunMessage::parse(&question).expect("a message").transaction_id;
+    let mut bytes = Vec::new();
+    StunWriter::new(&mut bytes, Class::Success, id).finish(None);
+    datagram(port, &bytes)
+}
+
+fn is_contested(destination: &RouteTarget) -> bool {
+    match destination {
+        RouteTarget::Peer(_, input) => matches!(input, Input::ContestedCheck(_)),
+        RouteTarget::Stranger(stranger) => stranger.is_contested,
+        RouteTarget::PeerOrNewcomer(..) | RouteTarget::Nobody => false,
+    }
+}
+
+#[test]
+fn k22_a_contested_address_is_that_peers_which_answers_a_question_there() {
+    for is_connected in [false, true] {
+        let (mut router, now) = (router(), Instant::now());
+        let forger = router.insert_signalled("forger");
+        router.learn(now, forger, address(1), None);
+        if is_connected {
+            router.on_connected(forger);
+        }
+        let honest = router.insert_signalled("honest");
+        assert!(is_contested(&router.route(now, check(1, "honest"))), "it is asked whether it is there");
+        assert!(!is_contested(&router.route(now, check(2, "honest"))), "nobody else is there");
+        router.learn(now, honest, address(1), None);
+        let elsewhere = answer(&router, now, 2, ProofSubject::Peer(honest));
+        for wrong in [ProofSubject::Peer(forger), ProofSubject::Peer(AssociationHandle(77)), ProofSubject::Ufrag("x")] {
+            let wrong = answer(&router, now, 1, wrong);
+            let _ = router.route(now, wrong);
+        }
+        let mut forged = answer(&router, now, 2, ProofSubject::Peer(honest));
+        forged.route.remote = address(1);
+        for datagram in [elsewhere, forged] {
+            let _ = router.route(now, datagram);
+            assert_eq!(peer(&router.route(now, record(1))), Some(forger.0));
+        }
+        let proof = answer(&router, now, 1, ProofSubject::Peer(honest));
+        assert!(matches!(router.route(now, proof), RouteTarget::Nobody));
+        assert_eq!(peer(&router.route(now, hello(1))), Some(honest.0));
+        router.learn(now, forger, address(1), None);
+        assert!(is_contested(&router.route(now, check(1, "forger"))));
+        assert_eq!(peer(&router.route(now, hello(1))), Some(honest.0), "more forged checks change nothing");
+        router.check_consistency();
+    }
+}
+
+#[test]
+fn k22_a_claimed_address_is_a_newcomers_who_answers_a_question_there() {
+    let (mut router, now) = (router(), Instant::now());
+    let forger = router.insert_signalled("forger");
+    router.learn(now, forger, address(1), None);
+    assert!(is_contested(&router.route(now, check(1, "narrowboat+1/aaaaaaaaaaaaaaaaaaaaaaaa"))));
+    assert_eq!(peer(&router.route(now, hello(1))), Some(forger.0), "nobody else has shown to be there");
+    let proof = answer(&router, now, 1, ProofSubject::Address);
+    assert!(is_contested(&router.route(now, proof)), "the direct listener sees it, too");
+    for datagram in [hello(1), record(1), hello(1)] {
+        assert!(matches!(router.route(now, datagram), RouteTarget::Stranger(_)));
+        assert_eq!(peer(&router.route(now, check(1, "forger"))), Some(forger.0));
+        router.learn(now, forger, address(1), None);
+    }
+    assert_eq!(peer(&router.route(now + NEWCOMER_KEPT_FOR, hello(1))), Some(forger.0));
+    let newcomer = router.insert_direct(now, address(1));
+    router.learn(now, forger, address(1), None);
+    assert_eq!(peer(&router.route(now, check(1, "forger"))), Some(newcomer.0));
+    router.check_consistency();
+}
+
+#[test]
+fn k22_a_claimed_address_can_be_asked() {
+    let (mut router, now) = (router(), Instant::now());
+    let forger = router.insert_signalled("forger");
+    router.learn(now, forger, address(1), None);
+    let asked = router.insert_asked(now, &[address(1)], "mine").expect("nobody is connected there");
+    router.learn(now, forger, address(1), None);
+    assert_eq!(peer(&router.route(now, hello(1))), Some(asked.0));
+    assert!(!is_contested(&router.route(now, check(1, "forger"))));
+    router.check_consistency();
+}
+
+#[test]
+fn a_question_finds_its_peer_after_four_billion_others() {
+    let mut router = router();
+    for first in [0, u64::from(u32::MAX) - 1, (9 << 32) - 1] {
+        router.next = first;
+        let [older, newer] = ["older", "newer"].map(|ufrag| router.insert_signalled(ufrag));
+        for handle in [older, newer] {
+            let now = Instant::now();
+            let question = answer(&router, now, 1, ProofSubject::Peer(handle));
+            let id = StunMessage::parse(&question.bytes).expect("a message").transaction_id;
+            assert_eq!(router.peer_of(id), Some(handle));
+            router.remove(handle);
+        }
+    }
 }

@@ -15,8 +15,9 @@ use crate::socket::{Datagram, Route};
 use crate::webrtc::admission::Budget;
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole};
-use crate::webrtc::ice::{self, CheckRefusal, Checked, ConsentError, ControllingAgent, LiteAgent};
-use crate::webrtc::stun::{Class, Key, StunMessage};
+use crate::webrtc::ice::{self, CheckRefusal, Checked, ConsentError, ControllingAgent, Credentials, LiteAgent};
+use crate::webrtc::reachability::ProofSubject;
+use crate::webrtc::stun::{Class, Key, StunMessage, Username};
 
 /// DTLS datagrams of a peer that are kept until its description is there: a ClientHello in two halves, once repeated.
 const EARLY_DATAGRAMS_MAX: usize = 4;
@@ -48,6 +49,8 @@ pub(super) struct SecureState {
     pub(super) budget: Budget,
     /// Without consent not even an end may be sent (RFC 7675 §5.1).
     pub(super) consent_lost: bool,
+    /// The peer's own credentials, of a peer with signalling whose description is here.
+    pub(super) peer: Option<Credentials>,
 }
 
 /// Who finds out where the peer is, and whether it still wants to be sent to.
@@ -179,13 +182,44 @@ impl SecureState {
                         effects.named.push((handle, UfragClaim::Claimed { ufrag, dropped }));
                     }
                     let question = effects.answers.buffer();
-                    context.reachability.ask(now, source, &name, name.server, question);
+                    context.reachability.ask(now, source, &name, ProofSubject::Ufrag(name.server), question);
                     effects.answers.push(route);
                 }
                 agent.handle_request(now, source, request, effects.answers.buffer()).map(Some)
             }
             Agent::Controlling(agent) => agent.handle_request(source, request, effects.answers.buffer()).map(|()| None),
         }
+    }
+
+    /// As [`on_request`](Self::on_request), for a check from an address that another peer checks from, too. If the check is
+    /// right, the peer is asked whether it receives there: whoever forges a source does not. The question leaves before the
+    /// answer, so that the proof is here before a hello.
+    pub(super) fn on_contested(
+        &mut self,
+        now: Instant,
+        route: Route,
+        request: &StunMessage<'_>,
+        context: &Context,
+        handle: AssociationHandle,
+        effects: &mut BatchEffects,
+    ) -> Result<Option<Checked>, CheckRefusal> {
+        let Agent::Lite(agent) = &mut self.agent else {
+            return self.on_request(now, route, request, context, handle, effects);
+        };
+        let mut answer = Vec::new();
+        let checked = agent.handle_request(now, route.remote, request, &mut answer).map(Some);
+        // The fragments are those of the check, so that the question is not longer than the check.
+        let name = request.ice_username().and_then(|Username { to, from }| match &self.peer {
+            Some(peer) => Some(DirectName { server: to, client_ufrag: from, client_pwd: peer.pwd() }),
+            None => DirectName::parse(Username { to, from }, context.prefixes),
+        });
+        if let (Ok(_), Some(name)) = (&checked, name) {
+            let question = effects.answers.buffer();
+            context.reachability.ask(now, route.remote, &name, ProofSubject::Peer(handle), question);
+            effects.answers.push(route);
+        }
+        effects.answers.buffer().append(&mut answer);
+        checked
     }
 
     /// If the response shows that the peer has received our question about what its checks name, that is what they name from
@@ -202,7 +236,7 @@ impl SecureState {
             return None;
         }
         let is_confirmed = |ufrag: &&str| {
-            context.reachability.is_proof(now, route.remote, ufrag, response.transaction_id)
+            context.reachability.is_proof(now, route.remote, ProofSubject::Ufrag(ufrag), response.transaction_id)
                 && DirectName::of_server(ufrag, context.prefixes)
                     .is_some_and(|name| Key::new(name.client_pwd).has_signed(response))
         };

@@ -18,6 +18,7 @@ use crate::webrtc::direct::{ClientCredentials, Prefixes};
 use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, connected, parameters};
 use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
 use crate::webrtc::ice::{ControllingAgent, Credentials};
+use crate::webrtc::reachability::ProofSubject;
 use crate::webrtc::router::{RouteTarget, SecureRouter};
 use crate::webrtc::stats::SecureCounters;
 use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
@@ -54,7 +55,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let now = Instant::now();
-        let mut router = SecureRouter::new(Arc::new(SecureCounters::default()));
+        let mut router = SecureRouter::new(Arc::new(SecureCounters::default()), Reachability::new(now, &[3; 32]));
         let handle = router.insert_direct(now, CLIENT);
         let route = Route { remote: CLIENT, local: None };
         let secure = Secure::direct(now, handle, context(now), route, Box::new(connected(Versions::Both)));
@@ -220,6 +221,11 @@ fn a_peer_that_never_checks_again_is_given_up_after_thirty_seconds() {
     assert_eq!(server.failure, Some(TransportFailure::ConsentExpired));
 }
 
+fn bytes(input: &Input) -> &Bytes {
+    let (Input::Datagram(datagram) | Input::Stun(datagram) | Input::ContestedCheck(datagram)) = input;
+    &datagram.bytes
+}
+
 /// A peer with signalling whose description is here, and that has not come.
 struct Signalled {
     now: Instant,
@@ -233,18 +239,18 @@ struct Signalled {
 impl Signalled {
     fn new(role: SetupRole, expected: ExpectedPeer) -> Self {
         let now = Instant::now();
-        let mut router = SecureRouter::new(Arc::new(SecureCounters::default()));
+        let mut router = SecureRouter::new(Arc::new(SecureCounters::default()), Reachability::new(now, &[3; 32]));
         let handle = router.insert_signalled("ours");
         let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
         let secure = Secure::lite(now, handle, context(now), local, Duration::from_secs(40));
-        secure.describe(now, role, expected);
+        let peer = Credentials::new("theirs", "theirpasswordtheirpassword").expect("valid");
+        secure.describe(now, role, expected, peer);
         Self { now, secure, is_connected: false, failure: None, received: 0, sent: 0 }
     }
 
     /// Takes a datagram in; returns what is sent.
     fn handle(&mut self, input: Input) -> Vec<Vec<u8>> {
-        let (Input::Datagram(Datagram { bytes, .. }) | Input::Stun(Datagram { bytes, .. })) = &input;
-        self.received += bytes.len();
+        self.received += bytes(&input).len();
         let mut effects = BatchEffects::default();
         let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
         self.is_connected |= progress.is_connected;
@@ -351,7 +357,7 @@ fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
         let mut inputs = vec![server.check()];
         inputs.extend(peer.poll_transmit().map(|hello| Input::Datagram(datagram(CLIENT, &hello))));
         for mut input in inputs {
-            let (Input::Datagram(datagram) | Input::Stun(datagram)) = &mut input;
+            let (Input::Datagram(datagram) | Input::Stun(datagram) | Input::ContestedCheck(datagram)) = &mut input;
             datagram.route.local = local;
             let progress = server.secure.receive(
                 server.now,
@@ -370,4 +376,27 @@ fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
         assert!(routes.len() > 1, "{role:?}: {} flights, none repeated", routes.len());
         assert!(routes.iter().all(|route| (route.remote, route.local) == (CLIENT, local)), "{role:?}: {routes:?}");
     }
+}
+
+#[test]
+fn k22_a_contested_check_is_answered_after_a_question_that_only_the_peer_can_read() {
+    let mut server = Signalled::new(SetupRole::Passive, ExpectedPeer::Anyone);
+    let Input::Stun(check) = server.check() else { panic!("a check") };
+    let out = server.handle(Input::ContestedCheck(check.clone()));
+    let [question, answer] = [&out[0], &out[1]].map(|bytes| StunMessage::parse(bytes).expect("a message"));
+    assert_eq!((question.class, answer.class), (Class::Request, Class::Success));
+    assert_eq!(question.ice_username(), Some(Username { to: "theirs", from: "ours" }));
+    assert!(Key::new("theirpasswordtheirpassword").has_signed(&question));
+    let reachability = Reachability::new(server.now, &[3; 32]);
+    let subject = ProofSubject::Peer(server.secure.handle);
+    assert!(reachability.is_proof(server.now, CLIENT, subject, question.transaction_id));
+    assert!(server.sent <= 3 * check.bytes.len(), "{} bytes for {}", server.sent, check.bytes.len());
+    // Whoever does not know the password has nobody asked.
+    let mut wrong = Vec::new();
+    let username = Username { to: "ours", from: "theirs" };
+    let writer = StunWriter::new(&mut wrong, Class::Request, TransactionId([7; 12])).username(username).priority(1);
+    writer.controlling(2).finish(Some(&Key::new("not our password, not at all")));
+    let out = server.handle(Input::ContestedCheck(datagram(CLIENT, &wrong)));
+    assert_eq!(out.len(), 1);
+    assert_eq!(StunMessage::parse(&out[0]).expect("a message").class, Class::Error);
 }
