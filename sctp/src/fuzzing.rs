@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::reset::{OwnRequests, PeerRequests, RequestDecision, RequestOutcome};
-use crate::serial::{RequestSn, Tsn};
+use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
 use crate::wire::{Extensions, ResetResult};
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ pub fn reset(now: Instant, script: &[u8]) {
         outgoing: OwnRequests::new(RequestSn(u32::MAX - 2), 4, Duration::from_secs(5)),
         incoming: PeerRequests::new(RequestSn(u32::MAX - 2)),
         wanted: [false; 16],
-        position: 0,
+        cumulative: UnwrappedTsn::first(Tsn(u32::MAX)),
         executed: Vec::new(),
         last: RequestSn(0),
     };
@@ -76,7 +76,7 @@ struct Machine {
     incoming: PeerRequests,
     /// Streams that wait for the end of their reset.
     wanted: [bool; 16],
-    position: u64,
+    cumulative: UnwrappedTsn,
     executed: Vec<RequestSn>,
     /// Number of the last request that left.
     last: RequestSn,
@@ -89,15 +89,15 @@ impl Machine {
                 let stream = u16::from(how % 16);
                 if let Some(wanted) = self.wanted.get_mut(usize::from(stream)).filter(|wanted| !**wanted) {
                     *wanted = true;
-                    self.outgoing.enqueue(stream, self.position + u64::from(how >> 4));
+                    self.outgoing.enqueue(stream, self.cumulative.add(u64::from(how >> 4)));
                 }
             }
             1 => {
-                self.position += u64::from(how);
-                self.outgoing.on_acknowledged(self.position);
+                self.cumulative = self.cumulative.add(u64::from(how));
+                self.outgoing.on_acknowledged(self.cumulative);
             }
             2 => {
-                let last_assigned = (Tsn(how.into()), self.position + u64::from(how));
+                let last_assigned = self.cumulative.add(u64::from(how));
                 let due = self.outgoing.take_due(self.now, usize::from(how % 4), last_assigned);
                 if let Some((number, _, streams)) = due {
                     self.last = number;
@@ -113,7 +113,7 @@ impl Machine {
             5 => {
                 let number = RequestSn(self.last.0.wrapping_add(u32::from(how >> 4)).wrapping_sub(1));
                 let result = ResetResult::from(u32::from(how % 8));
-                match self.outgoing.on_response(self.now, number, result, self.position) {
+                match self.outgoing.on_response(self.now, number, result, self.cumulative) {
                     RequestOutcome::Performed(streams) => self.end(&streams),
                     // The association ends, and with it all resets.
                     RequestOutcome::Failed => {

@@ -106,6 +106,97 @@ serial! {
     RequestSn(u32, i32)
 }
 
+/// A TSN that does not wrap.
+///
+/// The low 32 bits are the TSN. The numbers of an association begin at 2³², so that any TSN can be unwrapped around any
+/// Cumulative TSN Ack Point without an underflow. Sender and receiver count alike. Other than a [`Tsn`] it has an order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct UnwrappedTsn(u64);
+
+impl UnwrappedTsn {
+    /// A number below every TSN of an association: nothing was sent, or nothing was acknowledged.
+    pub(crate) const BEFORE_ALL: Self = Self(0);
+
+    /// The first TSN of a direction.
+    pub(crate) const fn first(initial: Tsn) -> Self {
+        Self((1 << 32) + initial.0 as u64)
+    }
+
+    /// The TSN as it is on the wire.
+    pub(crate) const fn wrap(self) -> Tsn {
+        #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the TSN")]
+        Tsn(self.0 as u32)
+    }
+
+    /// Unwraps the TSN that is nearest to this number. A TSN that is 2³¹ away counts as earlier.
+    pub(crate) const fn unwrap_near(self, tsn: Tsn) -> Self {
+        let distance = tsn.distance_from(self.wrap()).cast_signed();
+        Self(self.0.saturating_add_signed(distance as i64))
+    }
+
+    /// The number `n` steps on.
+    pub(crate) const fn add(self, n: u64) -> Self {
+        Self(self.0.saturating_add(n))
+    }
+
+    /// The number `n` steps back.
+    pub(crate) const fn sub(self, n: u64) -> Self {
+        Self(self.0.saturating_sub(n))
+    }
+
+    /// The number after this one.
+    pub(crate) const fn next(self) -> Self {
+        self.add(1)
+    }
+
+    /// The number before this one.
+    pub(crate) const fn prev(self) -> Self {
+        self.sub(1)
+    }
+
+    /// Steps from `earlier` to this number, or 0 if it is not later.
+    pub(crate) const fn distance_from(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The numbers from this one to `last`, both included; none if `last` is earlier.
+    pub(crate) fn through(self, last: Self) -> impl DoubleEndedIterator<Item = Self> + Clone {
+        (self.0..=last.0).map(Self)
+    }
+}
+
+impl std::fmt::Debug for UnwrappedTsn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "UnwrappedTsn({}·2³² + {})", self.0 >> 32, self.wrap())
+    }
+}
+
+macro_rules! counter {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+        pub(crate) struct $name(u64);
+
+        impl $name {
+            /// Returns this number, and moves on to the next one.
+            pub(crate) const fn take(&mut self) -> Self {
+                let taken = *self;
+                self.0 += 1;
+                taken
+            }
+        }
+    };
+}
+
+counter! {
+    /// Counts the messages of an association that were accepted for sending. Fragments with the same key belong together.
+    MessageKey
+}
+counter! {
+    /// Counts the transmissions of DATA chunks, retransmissions included, in the order of sending.
+    TransmissionNumber
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,5 +223,45 @@ mod tests {
         assert_eq!(Ssn(u16::MAX).next(), Ssn(0));
         assert!(Ssn(u16::MAX).is_before(Ssn(0)));
         assert_eq!(Ssn(0).prev(), Ssn(u16::MAX));
+    }
+
+    #[test]
+    fn unwrapping_around_the_cumulative_tsn_ack_is_the_inverse_of_wrapping() {
+        for initial in [0, 1, 77, u32::MAX - 1, u32::MAX, 1 << 31] {
+            let first = UnwrappedTsn::first(Tsn(initial));
+            assert_eq!(first.wrap(), Tsn(initial));
+            assert_eq!(first.prev().wrap(), Tsn(initial).prev());
+            for cumulative in [first.prev(), first, first.add(5), first.add(u64::from(u32::MAX)), first.add(1 << 40)] {
+                for distance in [0_u64, 1, 2, 1000, (1 << 31) - 1] {
+                    assert_eq!(cumulative.unwrap_near(cumulative.add(distance).wrap()), cumulative.add(distance));
+                    assert_eq!(cumulative.unwrap_near(cumulative.sub(distance).wrap()), cumulative.sub(distance));
+                }
+                let opposite = cumulative.add(1 << 31);
+                assert_eq!(cumulative.unwrap_near(opposite.wrap()), cumulative.sub(1 << 31), "neither way is shorter");
+            }
+        }
+    }
+
+    #[test]
+    fn no_tsn_underflows_before_the_first_is_acknowledged() {
+        for initial in [0, 1, u32::MAX] {
+            let cumulative = UnwrappedTsn::first(Tsn(initial)).prev();
+            for tsn in [0, 1, u32::MAX, 1 << 31, (1 << 31) - 1, (1 << 31) + 1] {
+                let unwrapped = cumulative.unwrap_near(Tsn(tsn));
+                assert_eq!(unwrapped.wrap(), Tsn(tsn));
+                assert!(unwrapped > UnwrappedTsn::BEFORE_ALL);
+            }
+        }
+    }
+
+    #[test]
+    fn unwrapped_numbers_have_an_order_and_can_be_counted() {
+        let first = UnwrappedTsn::first(Tsn(u32::MAX));
+        assert!(first < first.next() && UnwrappedTsn::BEFORE_ALL < first);
+        assert_eq!(first.next().wrap(), Tsn(0));
+        assert_eq!((first.add(7).distance_from(first), first.distance_from(first.add(7))), (7, 0));
+        assert!(first.through(first.add(2)).map(UnwrappedTsn::wrap).eq([Tsn(u32::MAX), Tsn(0), Tsn(1)]));
+        assert_eq!(first.through(first.prev()).count(), 0);
+        assert_eq!(UnwrappedTsn::BEFORE_ALL.prev(), UnwrappedTsn::BEFORE_ALL);
     }
 }

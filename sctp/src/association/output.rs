@@ -204,7 +204,7 @@ impl Association {
         }
         let room = end.saturating_sub(buf.len() + RESET_REQUEST_LEN);
         let last_request = self.incoming_reset.last_request();
-        let last_assigned = self.sender.last_assigned();
+        let last_assigned = self.sender.last_assigned_tsn();
         if let Some((number, last_tsn, streams)) = self.outgoing_reset.take_due(now, room / 2, last_assigned) {
             if streams.len() * 2 > room {
                 // A repeated request that does not fit beside the rest comes in the next packet, alone.

@@ -26,9 +26,9 @@ impl Association {
         }
         for stream in streams {
             if !self.sender.is_resetting(*stream) {
-                if let Some(position) = self.sender.drains_at(*stream) {
-                    self.outgoing_reset.enqueue(*stream, position);
-                    if position > self.sender.acknowledged() {
+                if let Some(drains_at) = self.sender.drains_at(*stream) {
+                    self.outgoing_reset.enqueue(*stream, drains_at);
+                    if drains_at > self.sender.cumulative_tsn_ack_point() {
                         self.sender.hurry_acknowledgement(now, *stream, &self.path.rto);
                     }
                 }
@@ -41,10 +41,10 @@ impl Association {
 
     /// Queues that ran empty wait for their last acknowledgement; those that have it can be reset.
     pub(super) fn advance_resets(&mut self) {
-        while let Some((stream, position)) = self.sender.poll_drained() {
-            self.outgoing_reset.enqueue(stream, position);
+        while let Some((stream, drains_at)) = self.sender.poll_drained() {
+            self.outgoing_reset.enqueue(stream, drains_at);
         }
-        self.outgoing_reset.on_acknowledged(self.sender.acknowledged());
+        self.outgoing_reset.on_acknowledged(self.sender.cumulative_tsn_ack_point());
     }
 
     pub(super) fn on_reconfig(&mut self, now: Instant, value: &[u8]) {
@@ -185,7 +185,7 @@ impl Association {
 
     /// The peer has answered (§5.2.7).
     fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
-        let acknowledged = self.sender.acknowledged();
+        let acknowledged = self.sender.cumulative_tsn_ack_point();
         match self.outgoing_reset.on_response(now, response, result, acknowledged) {
             RequestOutcome::Nothing => self.drop_chunk(PacketDropReason::BadReconfig),
             RequestOutcome::InProgress | RequestOutcome::Retry => {

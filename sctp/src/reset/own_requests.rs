@@ -8,7 +8,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::message::StreamId;
-use crate::serial::{RequestSn, Tsn};
+use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
 use crate::wire::ResetResult;
 
 /// Streams in one request. RFC 6525 sets no limit but the packet; usrsctp takes no more than 248, which it reads into 512
@@ -20,9 +20,8 @@ const REQUEST_STREAMS_MAX: usize = 240;
 struct Request {
     number: RequestSn,
     streams: Vec<StreamId>,
-    last_tsn: Tsn,
-    /// Position of `last_tsn`; once it is acknowledged, the peer can perform the reset.
-    last_position: u64,
+    /// Once it is acknowledged, the peer can perform the reset.
+    last_tsn: UnwrappedTsn,
     /// When it was last sent.
     sent_at: Instant,
     /// Refusals so far, under whatever number.
@@ -69,8 +68,8 @@ pub(crate) enum RequestOutcome {
 #[derive(Debug)]
 pub(crate) struct OwnRequests {
     next: RequestSn,
-    /// Streams that are reset once the chunk at that position is acknowledged; soonest first.
-    draining: BinaryHeap<Reverse<(u64, StreamId)>>,
+    /// Streams that are reset once the chunk at that TSN is acknowledged; soonest first.
+    draining: BinaryHeap<Reverse<(UnwrappedTsn, StreamId)>>,
     ready: VecDeque<StreamId>,
     request: Option<Request>,
     /// Streams and last TSN of the last request that was performed.
@@ -93,16 +92,16 @@ impl OwnRequests {
         }
     }
 
-    /// The stream, whose queue is empty, is to be reset; its last chunk went to position `drains_at`.
-    pub(crate) fn enqueue(&mut self, stream: StreamId, drains_at: u64) {
+    /// The stream, whose queue is empty, is to be reset; its last chunk has the TSN `drains_at`.
+    pub(crate) fn enqueue(&mut self, stream: StreamId, drains_at: UnwrappedTsn) {
         self.draining.push(Reverse((drains_at, stream)));
     }
 
-    /// Everything up to this position has been acknowledged or given up. All data of a stream arrives before its reset is
+    /// Everything up to this TSN has been acknowledged or given up. All data of a stream arrives before its reset is
     /// asked for, which also serves peers that reset at once whatever is missing.
-    pub(crate) fn on_acknowledged(&mut self, cumulative: u64) {
-        while let Some(Reverse((position, stream))) = self.draining.peek().copied() {
-            if position > cumulative {
+    pub(crate) fn on_acknowledged(&mut self, cumulative: UnwrappedTsn) {
+        while let Some(Reverse((drains_at, stream))) = self.draining.peek().copied() {
+            if drains_at > cumulative {
                 break;
             }
             self.draining.pop();
@@ -116,7 +115,7 @@ impl OwnRequests {
         if let Some(request) = &mut self.request
             && request.is_in_progress
             && !request.retried_early
-            && request.last_position <= cumulative
+            && request.last_tsn <= cumulative
         {
             request.retried_early = true;
             request.is_due = true;
@@ -141,7 +140,7 @@ impl OwnRequests {
         &mut self,
         now: Instant,
         streams_max: usize,
-        last_assigned: (Tsn, u64),
+        last_assigned_tsn: UnwrappedTsn,
     ) -> Option<(RequestSn, Tsn, &[StreamId])> {
         if self.request.is_none() {
             if self.ready.is_empty() || streams_max == 0 {
@@ -150,12 +149,11 @@ impl OwnRequests {
             let count = self.ready.len().min(streams_max).min(REQUEST_STREAMS_MAX);
             let mut streams: Vec<StreamId> = self.ready.drain(..count).collect();
             self.ready.shrink_to(64);
-            self.disambiguate(&mut streams, last_assigned.0);
+            self.disambiguate(&mut streams, last_assigned_tsn.wrap());
             self.request = Some(Request {
                 number: self.next,
                 streams,
-                last_tsn: last_assigned.0,
-                last_position: last_assigned.1,
+                last_tsn: last_assigned_tsn,
                 sent_at: now,
                 refusals: 0,
                 refused_since: None,
@@ -173,9 +171,9 @@ impl OwnRequests {
         request.is_answered = false;
         request.sent_at = now;
         if std::mem::take(&mut request.has_new_number) {
-            (request.last_tsn, request.last_position) = last_assigned;
+            request.last_tsn = last_assigned_tsn;
         }
-        Some((request.number, request.last_tsn, &request.streams))
+        Some((request.number, request.last_tsn.wrap(), &request.streams))
     }
 
     /// dcSCTP repeats a request that was answered "in progress" under a new number, so a new request that names the same
@@ -219,26 +217,26 @@ impl OwnRequests {
         }
     }
 
-    /// The peer has answered, having acknowledged everything up to the position `cumulative`.
+    /// The peer has answered, having acknowledged everything up to `cumulative`.
     pub(crate) fn on_response(
         &mut self,
         now: Instant,
         number: RequestSn,
         result: ResetResult,
-        cumulative: u64,
+        cumulative: UnwrappedTsn,
     ) -> RequestOutcome {
         let Some(mut request) = self.request.take_if(|request| request.number == number) else {
             return RequestOutcome::Nothing;
         };
         if matches!(result, ResetResult::Performed | ResetResult::NothingToDo) {
-            self.performed = Some((request.streams.clone(), request.last_tsn));
+            self.performed = Some((request.streams.clone(), request.last_tsn.wrap()));
             return RequestOutcome::Performed(request.into_streams());
         }
         request.is_answered = true;
         request.has_timed_out = false;
         // A peer that lacks data has to wait, however long that takes. One that has everything has no reason to.
         let is_in_progress = matches!(result, ResetResult::InProgress | ResetResult::ErrorInProgress);
-        if !is_in_progress || request.last_position <= cumulative {
+        if !is_in_progress || request.last_tsn <= cumulative {
             request.refusals = request.refusals.saturating_add(1);
             let since = *request.refused_since.get_or_insert(now);
             let is_over = now.saturating_duration_since(since) >= self.timeout;
@@ -282,24 +280,28 @@ mod tests {
         (OwnRequests::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), crate::testing::some_time())
     }
 
+    fn tsn(number: u64) -> UnwrappedTsn {
+        UnwrappedTsn::BEFORE_ALL.add(number)
+    }
+
     #[test]
     fn a_stream_is_reset_only_after_its_last_chunk_is_acknowledged() {
         let (mut reset, now) = outgoing();
-        reset.enqueue(6, 9);
-        reset.on_acknowledged(8);
+        reset.enqueue(6, tsn(9));
+        reset.on_acknowledged(tsn(8));
         assert!(!reset.is_due());
-        reset.enqueue(4, 12);
-        reset.on_acknowledged(11);
-        let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 11)).unwrap();
+        reset.enqueue(4, tsn(12));
+        reset.on_acknowledged(tsn(11));
+        let (number, _, streams) = reset.take_due(now, 100, tsn(11)).unwrap();
         assert_eq!((number, streams), (RequestSn(u32::MAX), &[6][..]));
-        assert!(reset.take_due(now, 100, (Tsn(1), 11)).is_none(), "one request at a time");
-        reset.on_acknowledged(12);
+        assert!(reset.take_due(now, 100, tsn(11)).is_none(), "one request at a time");
+        reset.on_acknowledged(tsn(12));
         assert!(!reset.is_due());
         assert_eq!(
-            reset.on_response(now, number, ResetResult::Performed, u64::MAX),
+            reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX)),
             RequestOutcome::Performed(vec![6])
         );
-        let (number, _, streams) = reset.take_due(now, 100, (Tsn(1), 12)).unwrap();
+        let (number, _, streams) = reset.take_due(now, 100, tsn(12)).unwrap();
         assert_eq!((number, streams), (RequestSn(0), &[4][..]), "the numbers wrap");
         reset.check_consistency();
     }
@@ -307,13 +309,13 @@ mod tests {
     #[test]
     fn many_streams_are_reset_by_requests_that_every_peer_can_read() {
         let (mut reset, now) = outgoing();
-        (0..1000).for_each(|stream| reset.enqueue(stream, 1));
-        reset.on_acknowledged(1);
+        (0..1000).for_each(|stream| reset.enqueue(stream, tsn(1)));
+        reset.on_acknowledged(tsn(1));
         let mut performed = Vec::new();
-        while let Some((number, _, streams)) = reset.take_due(now, 10_000, (Tsn(9), 20)) {
+        while let Some((number, _, streams)) = reset.take_due(now, 10_000, tsn(20)) {
             assert!(16 + 2 * streams.len() <= 512);
             let RequestOutcome::Performed(mut streams) =
-                reset.on_response(now, number, ResetResult::Performed, u64::MAX)
+                reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX))
             else {
                 panic!()
             };
@@ -325,17 +327,17 @@ mod tests {
     #[test]
     fn in_progress_is_asked_again_as_soon_as_the_data_is_acknowledged_and_only_once() {
         let (mut reset, now) = outgoing();
-        reset.enqueue(2, 5);
-        reset.on_acknowledged(5);
-        let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
-        assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), RequestOutcome::InProgress);
+        reset.enqueue(2, tsn(5));
+        reset.on_acknowledged(tsn(5));
+        let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
+        assert_eq!(reset.on_response(now, number, ResetResult::InProgress, tsn(u64::MAX)), RequestOutcome::InProgress);
         assert!(!reset.is_due());
-        reset.on_acknowledged(19);
+        reset.on_acknowledged(tsn(19));
         assert!(!reset.is_due());
-        reset.on_acknowledged(20);
+        reset.on_acknowledged(tsn(20));
         assert!(reset.is_due());
-        assert_eq!(reset.take_due(now, 100, (Tsn(30), 41)).unwrap().1, Tsn(9), "repeated unchanged");
-        reset.on_acknowledged(21);
+        assert_eq!(reset.take_due(now, 100, tsn(41)).unwrap().1, Tsn(20), "repeated unchanged");
+        reset.on_acknowledged(tsn(21));
         assert!(!reset.is_due());
         assert!(reset.on_timeout());
         assert!(reset.is_due());
@@ -344,16 +346,19 @@ mod tests {
     #[test]
     fn a_reset_that_follows_an_equal_one_without_data_between_is_no_repetition_of_it() {
         let (mut reset, now) = outgoing();
-        let mut request = |streams: &[StreamId], last_tsn: u32| {
+        let mut request = |streams: &[StreamId], last_tsn: u64| {
             for stream in streams {
-                reset.enqueue(*stream, 0);
+                reset.enqueue(*stream, tsn(0));
             }
-            reset.on_acknowledged(0);
-            let (number, _, sent) = reset.take_due(now, 100, (Tsn(last_tsn), 20)).unwrap();
+            reset.on_acknowledged(tsn(0));
+            let (number, _, sent) = reset.take_due(now, 100, tsn(last_tsn)).unwrap();
             let sent = sent.to_vec();
-            assert_eq!(reset.on_response(now, number, ResetResult::InProgress, u64::MAX), RequestOutcome::InProgress);
             assert_eq!(
-                reset.on_response(now, number, ResetResult::Performed, u64::MAX),
+                reset.on_response(now, number, ResetResult::InProgress, tsn(u64::MAX)),
+                RequestOutcome::InProgress
+            );
+            assert_eq!(
+                reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX)),
                 RequestOutcome::Performed(sent[..streams.len()].to_vec())
             );
             sent
@@ -369,14 +374,15 @@ mod tests {
     #[test]
     fn refusals_end_and_g07_answers_to_nothing_are_ignored() {
         let (mut reset, start) = outgoing();
-        let answer = |reset: &mut OwnRequests, now, number, result| reset.on_response(now, number, result, u64::MAX);
+        let answer =
+            |reset: &mut OwnRequests, now, number, result| reset.on_response(now, number, result, tsn(u64::MAX));
         assert_eq!(answer(&mut reset, start, RequestSn(u32::MAX), ResetResult::Performed), RequestOutcome::Nothing);
-        reset.enqueue(2, 0);
-        reset.on_acknowledged(0);
+        reset.enqueue(2, tsn(0));
+        reset.on_acknowledged(tsn(0));
         // Neither three refusals nor thirty seconds are enough alone.
         for (attempt, seconds) in [0, 1, 29, 30].into_iter().enumerate() {
             let now = start + Duration::from_secs(seconds);
-            let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
+            let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
             assert_eq!(number, RequestSn(u32::MAX).add(u32::try_from(attempt).unwrap()));
             assert_eq!(answer(&mut reset, now, number.add(5), ResetResult::Performed), RequestOutcome::Nothing);
             let answered = answer(&mut reset, now, number, ResetResult::Denied);
@@ -395,13 +401,13 @@ mod tests {
     fn in_progress_is_a_refusal_only_once_the_peer_has_acknowledged_everything() {
         for (acknowledged, expected) in [(19, RequestOutcome::InProgress), (20, RequestOutcome::Failed)] {
             let (mut reset, start) = outgoing();
-            reset.enqueue(2, 0);
-            reset.on_acknowledged(0);
+            reset.enqueue(2, tsn(0));
+            reset.on_acknowledged(tsn(0));
             let mut last = RequestOutcome::Nothing;
             for seconds in [0, 300, 600] {
                 let now = start + Duration::from_secs(seconds);
-                let (number, ..) = reset.take_due(now, 100, (Tsn(9), 20)).unwrap();
-                last = reset.on_response(now, number, ResetResult::InProgress, acknowledged);
+                let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
+                last = reset.on_response(now, number, ResetResult::InProgress, tsn(acknowledged));
                 reset.on_timeout();
             }
             assert_eq!(last, expected, "{acknowledged} of 20");
@@ -412,23 +418,23 @@ mod tests {
     fn what_is_heard_repeats_a_request_that_has_timed_out_once_a_time_out() {
         let (mut reset, start) = outgoing();
         let (second, rto) = (Duration::from_secs(1), Duration::from_secs(1));
-        reset.enqueue(2, 0);
-        reset.on_acknowledged(0);
-        reset.take_due(start, 100, (Tsn(9), 20)).unwrap();
+        reset.enqueue(2, tsn(0));
+        reset.on_acknowledged(tsn(0));
+        reset.take_due(start, 100, tsn(20)).unwrap();
         reset.on_heard(start + 2 * second, rto);
         assert!(!reset.is_due(), "its time-out has not passed");
         assert!(reset.on_timeout());
-        reset.take_due(start + 3 * second, 100, (Tsn(9), 20)).unwrap();
+        reset.take_due(start + 3 * second, 100, tsn(20)).unwrap();
         for (after, is_due) in [(3, false), (4, true)] {
             reset.on_heard(start + after * second, rto);
             assert_eq!(reset.is_due(), is_due, "after {after} s");
         }
-        let (number, ..) = reset.take_due(start + 4 * second, 100, (Tsn(9), 20)).unwrap();
-        assert_eq!(reset.on_response(start, number, ResetResult::InProgress, 19), RequestOutcome::InProgress);
+        let (number, ..) = reset.take_due(start + 4 * second, 100, tsn(20)).unwrap();
+        assert_eq!(reset.on_response(start, number, ResetResult::InProgress, tsn(19)), RequestOutcome::InProgress);
         reset.on_heard(start + 9 * second, rto);
         assert!(!reset.is_due(), "the peer has said to wait");
         assert!(!reset.on_timeout(), "no error of the path");
-        reset.take_due(start + 9 * second, 100, (Tsn(9), 20)).unwrap();
+        reset.take_due(start + 9 * second, 100, tsn(20)).unwrap();
         assert!(reset.on_timeout(), "the repetition is not answered");
     }
 }

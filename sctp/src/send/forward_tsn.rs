@@ -6,7 +6,7 @@ use super::Sender;
 use crate::cost_counter;
 use crate::message::StreamId;
 use crate::path::Rto;
-use crate::serial::Ssn;
+use crate::serial::{Ssn, UnwrappedTsn};
 use crate::wire::ForwardTsn;
 
 /// Most chunks that one FORWARD-TSN skips, so that it costs little to write. The rest follows when the peer has moved.
@@ -16,9 +16,9 @@ const SKIPPED_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SentForwardTsn {
     /// The Advanced.Peer.Ack.Point at that time.
-    point: u64,
-    /// How far it moves the peer; less than `point` if not all streams fit the packet.
-    end: u64,
+    advanced_peer_ack_point: UnwrappedTsn,
+    /// How far it moves the peer; less than `advanced_peer_ack_point` if not all streams fit the packet.
+    end: UnwrappedTsn,
     at: Instant,
 }
 
@@ -45,14 +45,15 @@ impl Sender {
 
     /// Returns true if the last FORWARD-TSN said less than one would say now, or the peer has done what it said.
     fn has_new_forward_point(&mut self) -> bool {
-        let (point, cumulative) = (self.outstanding.advanced_peer_ack_point(), self.outstanding.cumulative());
-        self.forward_tsn_sent.is_none_or(|sent| point > sent.point || cumulative >= sent.end)
+        let point = self.outstanding.advanced_peer_ack_point();
+        let cumulative = self.outstanding.cumulative_tsn_ack_point();
+        self.forward_tsn_sent.is_none_or(|sent| point > sent.advanced_peer_ack_point || cumulative >= sent.end)
     }
 
     /// RFC 3758 §3.5 C3 to C5. What does not fit the packet follows when the peer has taken the first part.
     pub(super) fn write_forward_tsn(&mut self, now: Instant, room: usize, out: &mut Vec<u8>) {
         let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
-        let mut end = self.outstanding.cumulative();
+        let mut end = self.outstanding.cumulative_tsn_ack_point();
         for chunk in self.outstanding.abandoned_front().take(SKIPPED_MAX) {
             cost_counter::step();
             if !chunk.message.unordered {
@@ -64,16 +65,16 @@ impl Sender {
                     None => skipped.push((stream, ssn)),
                 }
             }
-            end += 1;
+            end = end.next();
         }
         if ForwardTsn::encoded_len(skipped.len()) > room {
             return;
         }
         self.is_forward_tsn_due = false;
-        if end > self.outstanding.cumulative() {
-            let point = self.outstanding.advanced_peer_ack_point();
-            self.forward_tsn_sent = Some(SentForwardTsn { point, end, at: now });
-            ForwardTsn::encode(self.outstanding.tsn(end), skipped.into_iter(), out);
+        if end > self.outstanding.cumulative_tsn_ack_point() {
+            let advanced_peer_ack_point = self.outstanding.advanced_peer_ack_point();
+            self.forward_tsn_sent = Some(SentForwardTsn { advanced_peer_ack_point, end, at: now });
+            ForwardTsn::encode(end.wrap(), skipped.into_iter(), out);
         }
     }
 }

@@ -20,18 +20,18 @@ impl Sender {
     /// losses are repaired, or a probe is out, SACKs come at once anyway.
     pub(crate) fn hurry_acknowledgement(&mut self, now: Instant, stream: StreamId, rto: &Rto) {
         let is_quiet = self.queues.is_empty() && self.recovery.is_none() && self.probe_delay(rto).is_some();
-        let Some(position) = self.drains_at(stream).filter(|_| is_quiet) else { return };
-        let Some(chunk) = self.outstanding.chunk(position).filter(|chunk| chunk.fate == ChunkState::InFlight) else {
+        let Some(tsn) = self.drains_at(stream).filter(|_| is_quiet) else { return };
+        let Some(chunk) = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight) else {
             return;
         };
         let message = chunk.message;
         if message.limit.is_expired(now) && self.can_abandon {
-            self.abandon(now, position, stream, message.key);
+            self.abandon(now, tsn, stream, message.key);
             return;
         }
-        self.outstanding.request_sack(position);
-        self.outstanding.mark_lost(position);
+        self.outstanding.request_sack(tsn);
+        self.outstanding.mark_lost(tsn);
         self.cwnd_exemption = CwndExemption::Repetition;
-        self.loss.on_probe_sent(self.outstanding.next() - 1, false);
+        self.loss.on_probe_sent(self.outstanding.last_assigned_tsn(), false);
     }
 }

@@ -12,6 +12,7 @@ use super::charge::{push_back, shrink};
 use super::outstanding::{Chunk, ChunkState, Outstanding};
 use crate::cost_counter;
 use crate::path::Rto;
+use crate::serial::{TransmissionNumber, UnwrappedTsn};
 
 /// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, DupThresh).
 const DUPLICATE_THRESHOLD: u64 = 3;
@@ -35,16 +36,15 @@ const COMPLETE_BLOCKS_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transmission {
-    number: u64,
-    position: u64,
-    sent_at: Instant,
+    number: TransmissionNumber,
+    tsn: UnwrappedTsn,
 }
 
 /// A tail loss probe on its way (RFC 8985 §7.4).
 #[derive(Clone, Copy, Debug)]
 struct Probe {
-    /// Acknowledging this position ends the episode.
-    end: u64,
+    /// Acknowledging this TSN ends the episode (RFC 8985's TLP.end_seq).
+    end: UnwrappedTsn,
     is_retransmission: bool,
 }
 
@@ -55,17 +55,17 @@ pub(crate) struct LossDetection {
     /// Retransmissions, in order. Apart from the others, so that what a truncated SACK leaves open about the former does not
     /// hide the loss of the latter.
     retransmissions: VecDeque<Transmission>,
-    next: u64,
-    /// Positions above this are not known to be missing.
-    highest_reported: u64,
+    next: TransmissionNumber,
+    /// The highest TSN that a truncated SACK reports: those above are not known to be missing. `None` if it reports all.
+    highest_reported: Option<UnwrappedTsn>,
     /// Number and round-trip time of the latest transmission that is known to have arrived.
-    rack_xmit: Option<(u64, Duration)>,
-    highest_acked: u64,
+    rack_xmit: Option<(TransmissionNumber, Duration)>,
+    highest_acked: UnwrappedTsn,
     is_reordering_seen: bool,
     reordering_multiple: u32,
     reordering_persist: u32,
     /// Number that the next transmission had when the multiple last grew: once per round trip is enough.
-    reordering_round: u64,
+    reordering_round: TransmissionNumber,
     /// Chunks gap-reported since the cumulative point last moved.
     newly_reported: u64,
     probe: Option<Probe>,
@@ -73,50 +73,47 @@ pub(crate) struct LossDetection {
     repair_probes: u32,
 }
 
-/// What a SACK taught about the path.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Learned {
-    /// Round-trip time of the latest transmission that it acknowledged, if it was sent once only (Karn).
-    pub(crate) rtt: Option<Duration>,
-}
-
 impl LossDetection {
     pub(crate) fn new() -> Self {
         Self {
             first_transmissions: VecDeque::new(),
             retransmissions: VecDeque::new(),
-            next: 0,
-            highest_reported: u64::MAX,
+            next: TransmissionNumber::default(),
+            highest_reported: None,
             rack_xmit: None,
-            highest_acked: 0,
+            highest_acked: UnwrappedTsn::BEFORE_ALL,
             is_reordering_seen: false,
             reordering_multiple: 1,
             reordering_persist: 0,
-            reordering_round: 0,
+            reordering_round: TransmissionNumber::default(),
             newly_reported: 0,
             probe: None,
             repair_probes: 0,
         }
     }
 
-    /// Number that the next transmission gets.
-    pub(crate) fn next_transmission(&self) -> u64 {
-        self.next
+    /// Logs a transmission. Returns its number.
+    pub(crate) fn on_sent(&mut self, tsn: UnwrappedTsn, is_retransmission: bool) -> TransmissionNumber {
+        let log = if is_retransmission { &mut self.retransmissions } else { &mut self.first_transmissions };
+        let number = self.next.take();
+        push_back(log, Transmission { number, tsn });
+        number
     }
 
-    pub(crate) fn on_sent(&mut self, now: Instant, position: u64, is_repeat: bool) {
-        let log = if is_repeat { &mut self.retransmissions } else { &mut self.first_transmissions };
-        push_back(log, Transmission { number: self.next, position, sent_at: now });
-        self.next += 1;
-    }
-
-    /// How far a SACK with that many gap blocks, the highest of which ends at `highest`, tells what is missing.
-    pub(crate) fn on_report(&mut self, blocks: usize, highest: u64) {
-        self.highest_reported = if blocks >= COMPLETE_BLOCKS_MAX { highest } else { u64::MAX };
+    /// A SACK has `blocks` gap blocks, the highest of which ends at `highest`.
+    pub(crate) fn on_gap_blocks(&mut self, blocks: usize, highest: UnwrappedTsn) {
+        self.highest_reported = (blocks >= COMPLETE_BLOCKS_MAX).then_some(highest);
     }
 
     /// A chunk was acknowledged for the first time, cumulatively or in a gap block.
-    pub(crate) fn on_acked(&mut self, now: Instant, position: u64, chunk: &Chunk, rto: &Rto, learned: &mut Learned) {
+    pub(crate) fn on_acked(
+        &mut self,
+        now: Instant,
+        tsn: UnwrappedTsn,
+        chunk: &Chunk,
+        rto: &Rto,
+        rtt_sample: &mut Option<Duration>,
+    ) {
         let answers_repair_probe = std::mem::take(&mut self.repair_probes) > 0;
         let rtt = now.saturating_duration_since(chunk.sent_at);
         let was_retransmitted = chunk.transmissions > 1;
@@ -127,13 +124,13 @@ impl LossDetection {
         }
         if self.rack_xmit.is_none_or(|(newest, _)| chunk.transmission > newest) {
             self.rack_xmit = Some((chunk.transmission, rtt));
-            learned.rtt = (!was_retransmitted).then_some(rtt);
+            *rtt_sample = (!was_retransmitted).then_some(rtt);
         }
         // Step 3: something sent earlier arrives later, and was not sent again.
-        if position < self.highest_acked && !was_retransmitted {
+        if tsn < self.highest_acked && !was_retransmitted {
             self.is_reordering_seen = true;
         }
-        self.highest_acked = self.highest_acked.max(position);
+        self.highest_acked = self.highest_acked.max(tsn);
     }
 
     pub(crate) fn on_gap_reported(&mut self, chunks: u64) {
@@ -146,14 +143,14 @@ impl LossDetection {
 
     /// Whether the last SACK may not have told all.
     pub(crate) fn is_report_truncated(&self) -> bool {
-        self.highest_reported != u64::MAX
+        self.highest_reported.is_some()
     }
 
     /// The peer has received something twice (RFC 2883): a retransmission was not needed, so wait longer from now on.
     pub(crate) fn on_duplicates_reported(&mut self) {
         if self.rack_xmit.is_some_and(|(newest, _)| newest >= self.reordering_round) {
             self.is_reordering_seen = true;
-            self.reordering_round = self.next_transmission();
+            self.reordering_round = self.next;
             self.reordering_multiple = (self.reordering_multiple + 1).min(REORDERING_MULTIPLE_MAX);
             self.reordering_persist = REORDERING_PERSIST;
         }
@@ -173,45 +170,46 @@ impl LossDetection {
     }
 
     /// Step 4: how much later than its successors a transmission may arrive.
-    fn reordering_window(&self, in_recovery: bool, rto: &Rto) -> Duration {
+    fn reo_wnd(&self, in_recovery: bool, rto: &Rto) -> Duration {
         if !self.is_reordering_seen && (in_recovery || self.newly_reported >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
-        let window = rto.rtt_min().unwrap_or_default() / 4 * self.reordering_multiple;
-        window.min(rto.srtt().unwrap_or_default())
+        let reo_wnd = rto.rtt_min().unwrap_or_default() / 4 * self.reordering_multiple;
+        reo_wnd.min(rto.srtt().unwrap_or_default())
     }
 
-    /// Step 5: hands `on_lost` each transmission that was overtaken for too long. Returns when to look again.
+    /// Step 5: adds to `lost` each transmission that was overtaken for too long, and forgets it. Returns when to look again.
     pub(crate) fn detect(
         &mut self,
         now: Instant,
         in_recovery: bool,
         rto: &Rto,
-        outstanding: &mut Outstanding,
-        mut on_lost: impl FnMut(&mut Outstanding, u64),
+        outstanding: &Outstanding,
+        lost: &mut Vec<UnwrappedTsn>,
     ) -> Option<Instant> {
         let (newest, rtt) = self.rack_xmit?;
-        let patience = rtt + self.reordering_window(in_recovery, rto);
+        let lost_after = rtt + self.reo_wnd(in_recovery, rto);
         let highest_reported = self.highest_reported;
         let mut reo_deadline = None;
         for log in [&mut self.first_transmissions, &mut self.retransmissions] {
             while let Some(transmission) = log.front().copied() {
                 cost_counter::step();
-                let is_current = outstanding.chunk(transmission.position).is_some_and(|chunk| {
-                    chunk.fate == ChunkState::InFlight && chunk.transmission == transmission.number
-                });
-                if is_current {
+                let chunk = outstanding
+                    .chunk(transmission.tsn)
+                    .filter(|chunk| chunk.state == ChunkState::InFlight && chunk.transmission == transmission.number);
+                if let Some(chunk) = chunk {
                     if transmission.number >= newest {
                         break;
                     }
                     // What a truncated SACK leaves open has a round trip more to be reported.
-                    let extra = if transmission.position > highest_reported { rto.srtt() } else { None };
-                    let deadline = transmission.sent_at + patience + extra.unwrap_or_default();
+                    let is_unreported = highest_reported.is_some_and(|highest| transmission.tsn > highest);
+                    let extra = if is_unreported { rto.srtt() } else { None };
+                    let deadline = chunk.sent_at + lost_after + extra.unwrap_or_default();
                     if deadline > now {
                         reo_deadline = Some(reo_deadline.map_or(deadline, |earlier: Instant| earlier.min(deadline)));
                         break;
                     }
-                    on_lost(outstanding, transmission.position);
+                    lost.push(transmission.tsn);
                 }
                 log.pop_front();
             }
@@ -257,25 +255,25 @@ impl LossDetection {
         self.repair_probes += 1;
     }
 
-    pub(crate) fn on_probe_sent(&mut self, end: u64, is_retransmission: bool) {
+    pub(crate) fn on_probe_sent(&mut self, end: UnwrappedTsn, is_retransmission: bool) {
         self.probe = Some(Probe { end, is_retransmission });
     }
 
     /// Whether the acknowledgement up to `cumulative` shows that a probe repaired a loss, for which congestion control
     /// must be told (RFC 8985 §7.4.2).
-    pub(crate) fn on_probe_answered(&mut self, cumulative: u64, has_duplicates: bool) -> bool {
+    pub(crate) fn on_probe_answered(&mut self, cumulative: UnwrappedTsn, has_duplicates: bool) -> bool {
         let Some(probe) = self.probe.filter(|probe| cumulative >= probe.end) else { return false };
         self.probe = None;
         probe.is_retransmission && !has_duplicates
     }
 
     pub(crate) fn check_consistency(&self, outstanding: &Outstanding) {
-        for position in outstanding.in_flight() {
-            let Some(chunk) = outstanding.chunk(position) else { continue };
+        for tsn in outstanding.in_flight() {
+            let Some(chunk) = outstanding.chunk(tsn) else { continue };
             let log = if chunk.transmissions > 1 { &self.retransmissions } else { &self.first_transmissions };
             let at = log.binary_search_by_key(&chunk.transmission, |entry| entry.number).ok();
             let entry = at.and_then(|index| log.get(index));
-            assert_eq!(entry.map(|entry| entry.position), Some(position), "the log lost sight of {position}");
+            assert_eq!(entry.map(|entry| entry.tsn), Some(tsn), "the log lost sight of {tsn:?}");
         }
     }
 }

@@ -37,7 +37,7 @@ use crate::config::{AssociationConfig, CongestionControl};
 use crate::error::SendMessageError;
 use crate::event::AssociationEvent;
 use crate::message::{Ppid, SendOptions, StreamId};
-use crate::serial::Tsn;
+use crate::serial::{MessageKey, Tsn, UnwrappedTsn};
 use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 
 /// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
@@ -98,8 +98,8 @@ pub(crate) struct Sender {
     was_refused: bool,
     waits_for_memory: bool,
     last_sent: Option<Instant>,
-    /// Position whose acknowledgement ends the round trip under way.
-    round_end: u64,
+    /// TSN whose acknowledgement ends the round trip under way.
+    round_end: UnwrappedTsn,
     notices: VecDeque<AssociationEvent>,
     counters: SendCounters,
     send_buffer: usize,
@@ -133,7 +133,7 @@ impl Sender {
             was_refused: false,
             waits_for_memory: false,
             last_sent: None,
-            round_end: 0,
+            round_end: UnwrappedTsn::BEFORE_ALL,
             notices: VecDeque::new(),
             counters: SendCounters::default(),
             send_buffer: config.send_buffer,
@@ -225,22 +225,22 @@ impl Sender {
     }
 
     pub(crate) fn is_stream_drained(&self, stream: StreamId) -> bool {
-        self.drains_at(stream).is_some_and(|position| position <= self.acknowledged())
+        self.drains_at(stream).is_some_and(|last| last <= self.cumulative_tsn_ack_point())
     }
 
     /// See [`StreamQueues::drains_at`].
-    pub(crate) fn drains_at(&self, stream: StreamId) -> Option<u64> {
+    pub(crate) fn drains_at(&self, stream: StreamId) -> Option<UnwrappedTsn> {
         self.queues.drains_at(stream)
     }
 
-    /// A stream under reset whose queue has run empty, and where it drains; each is told once.
-    pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, u64)> {
+    /// Returns each stream under reset once whose queue has run empty, and the TSN of its last chunk.
+    pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, UnwrappedTsn)> {
         self.queues.poll_drained()
     }
 
-    /// Position of the Cumulative TSN Ack Point.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.outstanding.cumulative()
+    /// The Cumulative TSN Ack Point (RFC 9260 §2.4).
+    pub(crate) fn cumulative_tsn_ack_point(&self) -> UnwrappedTsn {
+        self.outstanding.cumulative_tsn_ack_point()
     }
 
     /// True if something was sent or set on the stream since it was reset last.
@@ -253,10 +253,9 @@ impl Sender {
         self.queues.streams_from(first)
     }
 
-    /// The last TSN that was assigned (RFC 6525 §4.1), and its position.
-    pub(crate) fn last_assigned(&self) -> (Tsn, u64) {
-        let position = self.outstanding.next() - 1;
-        (self.outstanding.tsn(self.outstanding.next()).prev(), position)
+    /// The last TSN that was assigned (RFC 6525 §4.1).
+    pub(crate) fn last_assigned_tsn(&self) -> UnwrappedTsn {
+        self.outstanding.last_assigned_tsn()
     }
 
     pub(crate) fn begin_reset(&mut self, stream: StreamId) {
@@ -319,7 +318,7 @@ impl Sender {
         let (mut dropped, begun) = self.queues.drop_unsent(stream, &mut self.notices);
         if let Some(message) = begun.filter(|_| self.can_abandon) {
             let before = self.queues.buffered_on(stream);
-            let last = self.outstanding.next() - 1;
+            let last = self.outstanding.last_assigned_tsn();
             self.abandon(now, last, stream, message.key);
             dropped += before - self.queues.buffered_on(stream);
         }
@@ -333,11 +332,11 @@ impl Sender {
         let mut dropped = self.discard_unsent(now, stream);
         if self.can_abandon {
             let is_probing = self.is_probing_window();
-            for position in self.outstanding.send_once(stream) {
-                let Some(chunk) = self.outstanding.chunk(position) else { continue };
-                if chunk.fate == ChunkState::Lost || is_probing && chunk.fate == ChunkState::InFlight {
+            for tsn in self.outstanding.forbid_retransmissions(stream) {
+                let Some(chunk) = self.outstanding.chunk(tsn) else { continue };
+                if chunk.state == ChunkState::Lost || is_probing && chunk.state == ChunkState::InFlight {
                     dropped += chunk.payload.len();
-                    self.abandon(now, position, stream, chunk.message.key);
+                    self.abandon(now, tsn, stream, chunk.message.key);
                 }
             }
         }
@@ -347,7 +346,7 @@ impl Sender {
     /// The association is over: nothing is kept.
     pub(crate) fn clear(&mut self) {
         self.queues.clear();
-        self.outstanding = Outstanding::new(self.outstanding.tsn(self.outstanding.next()));
+        self.outstanding = Outstanding::new(self.outstanding.next_tsn().wrap());
         self.loss = LossDetection::new();
         self.is_forward_tsn_due = false;
         self.forward_tsn_sent = None;
@@ -355,19 +354,18 @@ impl Sender {
         self.recovery = None;
     }
 
-    /// Gives up the message that holds `position` or, if all of its fragments have been acknowledged, whose rest waits in
+    /// Abandons the message that holds the chunk `tsn` or, if all of its fragments have been acknowledged, whose rest waits in
     /// the queue of `stream`.
-    fn abandon(&mut self, now: Instant, position: u64, stream: StreamId, key: u64) {
+    fn abandon(&mut self, now: Instant, tsn: UnwrappedTsn, stream: StreamId, key: MessageKey) {
         let mut len = None;
-        if let Some(chunk) = self.outstanding.chunk(position).filter(|chunk| chunk.message.key == key) {
+        if let Some(chunk) = self.outstanding.chunk(tsn).filter(|chunk| chunk.message.key == key) {
             len = Some(chunk.message.len);
-            self.outstanding.abandon_message(position);
+            self.outstanding.abandon_message(tsn);
         }
         if let Some(message) = self.queues.drop_rest(stream, key, &mut self.notices) {
             len = Some(message.len);
             self.outstanding.push_placeholder(now, message);
-            let placeholder = self.outstanding.next() - 1;
-            self.queues.on_sent(stream, placeholder);
+            self.queues.on_placeholder(stream, self.outstanding.last_assigned_tsn());
         }
         if let Some(len) = len {
             self.notices.push_back(AssociationEvent::Abandoned { stream, len });
@@ -408,7 +406,7 @@ impl Sender {
         self.outstanding.check_consistency();
         self.loss.check_consistency(&self.outstanding);
         self.congestion.check_consistency();
-        let cumulative = self.outstanding.cumulative();
+        let cumulative = self.outstanding.cumulative_tsn_ack_point();
         assert!(self.recovery.as_ref().is_none_or(|recovery| !recovery.is_over(cumulative)), "recovery has no end");
         assert!(self.can_abandon || !self.outstanding.has_abandoned_front());
         queued + self.outstanding.len()

@@ -10,7 +10,7 @@ use super::queued::{Fragment, Limit, MessageHeader};
 use super::ranges::Ranges;
 use crate::cost_counter;
 use crate::message::StreamId;
-use crate::serial::Tsn;
+use crate::serial::{MessageKey, TransmissionNumber, Tsn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
 /// What is known of a chunk that was sent.
@@ -33,11 +33,11 @@ pub(crate) struct Chunk {
     pub(crate) payload: Bytes,
     pub(crate) beginning: bool,
     pub(crate) ending: bool,
-    pub(crate) fate: ChunkState,
+    pub(crate) state: ChunkState,
     /// Times it was sent.
     pub(crate) transmissions: u32,
     /// Its latest transmission in the order of sending.
-    pub(crate) transmission: u64,
+    pub(crate) transmission: TransmissionNumber,
     pub(crate) sent_at: Instant,
 }
 
@@ -85,28 +85,24 @@ impl Flight {
     }
 }
 
-/// Position of the initial TSN. A turn of the circle lies below it, so that every TSN that a peer may name has a position.
-const FIRST: u64 = 1 + (1 << 32);
-
 /// Gap reports that one SACK can take back at most: a large window.
 const FORGET_CREDIT_MAX: usize = 16_384;
 
 /// Gap reports that any SACK can take back.
 const FORGOTTEN_MIN: usize = 64;
 
-/// The ring. A *position* is a TSN that does not wrap.
+/// The ring.
 #[derive(Debug)]
 pub(crate) struct Outstanding {
-    initial: Tsn,
     ring: VecDeque<Chunk>,
-    /// Position of the first chunk in the ring: one after the Cumulative TSN Ack Point.
-    base: u64,
+    /// TSN of the first chunk in the ring: one after the Cumulative TSN Ack Point.
+    base: UnwrappedTsn,
     flight: Flight,
     /// Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2), as far as it was looked for.
-    advanced: u64,
-    /// Bytes of user data held, whatever their fate.
+    advanced_peer_ack_point: UnwrappedTsn,
+    /// Bytes of user data held, whatever the state of their chunks.
     payload_held: usize,
-    lost: BTreeSet<u64>,
+    lost: BTreeSet<UnwrappedTsn>,
     gap_acked: Ranges,
     /// Gap reports that may be forgotten at once.
     forget_credit: usize,
@@ -114,12 +110,12 @@ pub(crate) struct Outstanding {
 
 impl Outstanding {
     pub(crate) fn new(initial: Tsn) -> Self {
+        let base = UnwrappedTsn::first(initial);
         Self {
-            initial,
             ring: VecDeque::new(),
-            base: FIRST,
+            base,
             flight: Flight::default(),
-            advanced: FIRST - 1,
+            advanced_peer_ack_point: base.prev(),
             payload_held: 0,
             lost: BTreeSet::new(),
             gap_acked: Ranges::default(),
@@ -135,14 +131,19 @@ impl Outstanding {
         self.ring.is_empty()
     }
 
-    /// Position of the Cumulative TSN Ack Point.
-    pub(crate) fn cumulative(&self) -> u64 {
-        self.base - 1
+    /// The Cumulative TSN Ack Point (RFC 9260 §2.4).
+    pub(crate) fn cumulative_tsn_ack_point(&self) -> UnwrappedTsn {
+        self.base.prev()
     }
 
-    /// Position that the next new chunk gets.
-    pub(crate) fn next(&self) -> u64 {
-        self.base + self.ring.len() as u64
+    /// The TSN that the next new chunk gets.
+    pub(crate) fn next_tsn(&self) -> UnwrappedTsn {
+        self.base.add(self.ring.len() as u64)
+    }
+
+    /// The last TSN that was assigned.
+    pub(crate) fn last_assigned_tsn(&self) -> UnwrappedTsn {
+        self.next_tsn().prev()
     }
 
     pub(crate) fn flight_size(&self) -> usize {
@@ -163,29 +164,26 @@ impl Outstanding {
         self.payload_held + self.ring.len() * CHUNK_OVERHEAD
     }
 
-    pub(crate) fn tsn(&self, position: u64) -> Tsn {
-        // Positions count TSNs, which wrap at 32 bits: the low bits are what is wanted.
-        #[expect(clippy::cast_possible_truncation, reason = "serial arithmetic wants the low 32 bits")]
-        self.initial.add(position.wrapping_sub(FIRST) as u32)
+    /// Unwraps a TSN that the peer has named, around the first that is outstanding.
+    pub(crate) fn unwrap(&self, tsn: Tsn) -> UnwrappedTsn {
+        self.base.unwrap_near(tsn)
     }
 
-    /// The position of a TSN, by the shorter way from the cumulative point.
-    pub(crate) fn position(&self, tsn: Tsn) -> u64 {
-        let distance = tsn.distance_from(self.tsn(self.base)).cast_signed();
-        self.base.saturating_add_signed(i64::from(distance))
+    pub(crate) fn chunk(&self, tsn: UnwrappedTsn) -> Option<&Chunk> {
+        self.ring.get(self.index(tsn)?)
     }
 
-    pub(crate) fn chunk(&self, position: u64) -> Option<&Chunk> {
-        self.ring.get(self.index(position)?)
+    fn chunk_mut(&mut self, tsn: UnwrappedTsn) -> Option<&mut Chunk> {
+        let index = self.index(tsn)?;
+        self.ring.get_mut(index)
     }
 
-    fn index(&self, position: u64) -> Option<usize> {
-        usize::try_from(position.checked_sub(self.base)?).ok()
+    fn index(&self, tsn: UnwrappedTsn) -> Option<usize> {
+        if tsn < self.base { None } else { usize::try_from(tsn.distance_from(self.base)).ok() }
     }
 
-    /// A new chunk, on its way. Returns its position.
-    pub(crate) fn push(&mut self, now: Instant, fragment: Fragment, transmission: u64) -> u64 {
-        let position = self.next();
+    /// Adds a new chunk, which is in flight. It gets [`next_tsn`](Self::next_tsn).
+    pub(crate) fn push(&mut self, now: Instant, fragment: Fragment, transmission: TransmissionNumber) {
         let Fragment { message, payload, beginning, ending } = fragment;
         self.payload_held += payload.len();
         let chunk = Chunk {
@@ -193,14 +191,13 @@ impl Outstanding {
             payload,
             beginning,
             ending,
-            fate: ChunkState::InFlight,
+            state: ChunkState::InFlight,
             transmissions: 1,
             transmission,
             sent_at: now,
         };
         self.flight.add(&chunk);
         push_back(&mut self.ring, chunk);
-        position
     }
 
     /// A TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told to
@@ -211,21 +208,21 @@ impl Outstanding {
             payload: Bytes::new(),
             beginning: false,
             ending: true,
-            fate: ChunkState::Abandoned,
+            state: ChunkState::Abandoned,
             transmissions: 0,
-            transmission: 0,
+            transmission: TransmissionNumber::default(),
             sent_at: now,
         };
         push_back(&mut self.ring, placeholder);
     }
 
     /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time.
-    pub(crate) fn acknowledge_to(&mut self, position: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
-        while self.base <= position {
+    pub(crate) fn acknowledge_to(&mut self, tsn: UnwrappedTsn, mut on_acked: impl FnMut(UnwrappedTsn, &Chunk)) {
+        while self.base <= tsn {
             cost_counter::step();
             let Some(chunk) = self.ring.pop_front() else { break };
             self.payload_held -= chunk.payload.len();
-            match chunk.fate {
+            match chunk.state {
                 ChunkState::InFlight => {
                     self.flight.remove(&chunk);
                     on_acked(self.base, &chunk);
@@ -236,10 +233,10 @@ impl Outstanding {
                 }
                 ChunkState::GapAcked | ChunkState::Abandoned => {}
             }
-            self.base += 1;
+            self.base = self.base.next();
             self.forget_credit = (self.forget_credit + 1).min(FORGET_CREDIT_MAX);
         }
-        self.advanced = self.advanced.max(self.cumulative());
+        self.advanced_peer_ack_point = self.advanced_peer_ack_point.max(self.cumulative_tsn_ack_point());
         self.gap_acked.remove_below(self.base);
         if self.ring.is_empty() {
             // An idle association gives back what a large window took.
@@ -251,23 +248,27 @@ impl Outstanding {
 
     /// Takes in one gap block, both ends inclusive, and hands `on_acked` each chunk that it acknowledges for the first
     /// time. Costs what is new, not what the block spans.
-    pub(crate) fn acknowledge_gap(&mut self, start: u64, end: u64, mut on_acked: impl FnMut(u64, &Chunk)) {
+    pub(crate) fn acknowledge_gap(
+        &mut self,
+        start: UnwrappedTsn,
+        end: UnwrappedTsn,
+        mut on_acked: impl FnMut(UnwrappedTsn, &Chunk),
+    ) {
         let Self { ring, base, gap_acked, lost, flight, .. } = self;
         gap_acked.insert(start, end, |from, to| {
-            let first = usize::try_from(from - *base).unwrap_or(usize::MAX);
-            let count = usize::try_from(to - from + 1).unwrap_or(usize::MAX);
-            for (position, chunk) in (from..).zip(ring.iter_mut().skip(first).take(count)) {
+            let first = usize::try_from(from.distance_from(*base)).unwrap_or(usize::MAX);
+            for (tsn, chunk) in from.through(to).zip(ring.iter_mut().skip(first)) {
                 cost_counter::step();
-                match chunk.fate {
+                match chunk.state {
                     ChunkState::InFlight => flight.remove(chunk),
                     ChunkState::Lost => {
-                        lost.remove(&position);
+                        lost.remove(&tsn);
                     }
                     // What was given up stays given up.
                     ChunkState::GapAcked | ChunkState::Abandoned => continue,
                 }
-                chunk.fate = ChunkState::GapAcked;
-                on_acked(position, chunk);
+                chunk.state = ChunkState::GapAcked;
+                on_acked(tsn, chunk);
             }
         });
     }
@@ -276,7 +277,7 @@ impl Outstanding {
     /// (RFC 9260 §6.2.1 D iii). A report of the first chunk cannot be a mere reordering of SACKs, since a receiver that
     /// has it would have moved its cumulative point.
     pub(crate) fn has_reneged(&self) -> bool {
-        self.ring.front().is_some_and(|chunk| chunk.fate == ChunkState::GapAcked)
+        self.ring.front().is_some_and(|chunk| chunk.state == ChunkState::GapAcked)
     }
 
     /// Forgets gap reports, the lowest first; chunks that were reported are to be sent again. A SACK of a few bytes can
@@ -288,17 +289,16 @@ impl Outstanding {
         while forgotten < limit
             && let Some((start, end)) = self.gap_acked.first()
         {
-            let end = end.min(start + (limit - forgotten) as u64 - 1);
-            for position in start..=end {
+            let end = end.min(start.add((limit - forgotten) as u64).prev());
+            for tsn in start.through(end) {
                 cost_counter::step();
                 forgotten += 1;
-                let chunk = self.index(position).and_then(|index| self.ring.get_mut(index));
-                if let Some(chunk) = chunk.filter(|chunk| chunk.fate == ChunkState::GapAcked) {
-                    chunk.fate = ChunkState::Lost;
-                    self.lost.insert(position);
+                if let Some(chunk) = self.chunk_mut(tsn).filter(|chunk| chunk.state == ChunkState::GapAcked) {
+                    chunk.state = ChunkState::Lost;
+                    self.lost.insert(tsn);
                 }
             }
-            self.gap_acked.remove_below(end + 1);
+            self.gap_acked.remove_below(end.next());
         }
         self.forget_credit = self.forget_credit.saturating_sub(forgotten);
     }
@@ -308,18 +308,18 @@ impl Outstanding {
     }
 
     /// Takes a chunk in flight as lost.
-    pub(crate) fn mark_lost(&mut self, position: u64) {
-        let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) else { return };
-        if chunk.fate == ChunkState::InFlight {
-            chunk.fate = ChunkState::Lost;
+    pub(crate) fn mark_lost(&mut self, tsn: UnwrappedTsn) {
+        let Some(chunk) = self.index(tsn).and_then(|index| self.ring.get_mut(index)) else { return };
+        if chunk.state == ChunkState::InFlight {
+            chunk.state = ChunkState::Lost;
             self.flight.remove(chunk);
-            self.lost.insert(position);
+            self.lost.insert(tsn);
         }
     }
 
     /// The chunk asks for its SACK at once when it is sent again (RFC 7053), which it may be once in any case.
-    pub(crate) fn request_sack(&mut self, position: u64) {
-        if let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) {
+    pub(crate) fn request_sack(&mut self, tsn: UnwrappedTsn) {
+        if let Some(chunk) = self.chunk_mut(tsn) {
             chunk.message.immediate = true;
             if let Limit::Retransmits(max) = &mut chunk.message.limit {
                 *max = (*max).max(chunk.transmissions);
@@ -327,14 +327,14 @@ impl Outstanding {
         }
     }
 
-    /// Positions of chunks in flight, in order.
-    pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = u64> {
+    /// TSNs of chunks in flight, in order.
+    pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = UnwrappedTsn> {
         let base = self.base;
-        let in_flight = self.ring.iter().enumerate().filter(|(_, chunk)| chunk.fate == ChunkState::InFlight);
-        in_flight.map(move |(index, _)| base + index as u64)
+        let in_flight = self.ring.iter().enumerate().filter(|(_, chunk)| chunk.state == ChunkState::InFlight);
+        in_flight.map(move |(index, _)| base.add(index as u64))
     }
 
-    pub(crate) fn first_lost(&self) -> Option<u64> {
+    pub(crate) fn first_lost(&self) -> Option<UnwrappedTsn> {
         self.lost.first().copied()
     }
 
@@ -343,31 +343,31 @@ impl Outstanding {
     }
 
     /// A lost chunk is on its way again.
-    pub(crate) fn on_retransmitted(&mut self, now: Instant, position: u64, transmission: u64) {
-        if !self.lost.remove(&position) {
+    pub(crate) fn on_retransmitted(&mut self, now: Instant, tsn: UnwrappedTsn, transmission: TransmissionNumber) {
+        if !self.lost.remove(&tsn) {
             return;
         }
-        let Some(chunk) = self.index(position).and_then(|index| self.ring.get_mut(index)) else { return };
-        chunk.fate = ChunkState::InFlight;
+        let Some(chunk) = self.index(tsn).and_then(|index| self.ring.get_mut(index)) else { return };
+        chunk.state = ChunkState::InFlight;
         chunk.transmissions = chunk.transmissions.saturating_add(1);
         chunk.transmission = transmission;
         chunk.sent_at = now;
         self.flight.add(chunk);
     }
 
-    /// Gives up every fragment of the message that the chunk at `position` belongs to (RFC 3758 §3.5 A3). Fragments of a
-    /// message are neighbours.
-    pub(crate) fn abandon_message(&mut self, position: u64) {
-        let Some(key) = self.chunk(position).map(|chunk| chunk.message.key) else { return };
-        let mut first = position;
-        while first > self.base && self.chunk(first - 1).is_some_and(|chunk| chunk.message.key == key) {
-            first -= 1;
+    /// Abandons every fragment of the message that the chunk `tsn` belongs to (RFC 3758 §3.5 A3). Fragments of a message are
+    /// neighbours.
+    pub(crate) fn abandon_message(&mut self, tsn: UnwrappedTsn) {
+        let Some(key) = self.chunk(tsn).map(|chunk| chunk.message.key) else { return };
+        let is_fragment = |chunk: &Chunk, key: MessageKey| chunk.message.key == key;
+        let mut at = tsn;
+        while at > self.base && self.chunk(at.prev()).is_some_and(|chunk| is_fragment(chunk, key)) {
+            at = at.prev();
         }
-        let mut at = first;
         while let Some(index) = self.index(at)
-            && let Some(chunk) = self.ring.get_mut(index).filter(|chunk| chunk.message.key == key)
+            && let Some(chunk) = self.ring.get_mut(index).filter(|chunk| is_fragment(chunk, key))
         {
-            match chunk.fate {
+            match chunk.state {
                 ChunkState::InFlight => self.flight.remove(chunk),
                 ChunkState::Lost => {
                     self.lost.remove(&at);
@@ -375,66 +375,65 @@ impl Outstanding {
                 ChunkState::GapAcked | ChunkState::Abandoned => {}
             }
             self.payload_held -= chunk.payload.len();
-            chunk.fate = ChunkState::Abandoned;
+            chunk.state = ChunkState::Abandoned;
             // Nothing of it is sent again, so its bytes need not be kept.
             chunk.payload = Bytes::new();
-            at += 1;
+            at = at.next();
         }
     }
 
-    /// From now on nothing of a stream is sent again. Returns the positions of what is not acknowledged.
-    pub(crate) fn send_once(&mut self, stream: StreamId) -> Vec<u64> {
-        let chunks = (self.base..).zip(&mut self.ring).filter(|(_, chunk)| chunk.message.stream == stream);
-        let unacknowledged = chunks.filter(|(_, chunk)| matches!(chunk.fate, ChunkState::InFlight | ChunkState::Lost));
+    /// From now on nothing of a stream is retransmitted. Returns the TSNs that are not acknowledged.
+    pub(crate) fn forbid_retransmissions(&mut self, stream: StreamId) -> Vec<UnwrappedTsn> {
+        let tsns = self.base.through(self.last_assigned_tsn());
+        let chunks = tsns.zip(&mut self.ring).filter(|(_, chunk)| chunk.message.stream == stream);
+        let unacknowledged = chunks.filter(|(_, chunk)| matches!(chunk.state, ChunkState::InFlight | ChunkState::Lost));
         unacknowledged
-            .map(|(position, chunk)| {
+            .map(|(tsn, chunk)| {
                 chunk.message.limit = Limit::Retransmits(0);
-                position
+                tsn
             })
             .collect()
     }
 
-    /// The Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the cumulative
-    /// point without a break. Equal to the cumulative point if there is none. It only moves up, so each chunk is passed
-    /// once.
-    pub(crate) fn advanced_peer_ack_point(&mut self) -> u64 {
-        while self.chunk(self.advanced + 1).is_some_and(|chunk| chunk.fate == ChunkState::Abandoned) {
+    /// The Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the Cumulative TSN Ack
+    /// Point without a break. Equal to the latter if there is none. It only moves up, so each chunk is passed once.
+    pub(crate) fn advanced_peer_ack_point(&mut self) -> UnwrappedTsn {
+        let is_abandoned = |chunk: &Chunk| chunk.state == ChunkState::Abandoned;
+        while self.chunk(self.advanced_peer_ack_point.next()).is_some_and(is_abandoned) {
             cost_counter::step();
-            self.advanced += 1;
+            self.advanced_peer_ack_point = self.advanced_peer_ack_point.next();
         }
-        self.advanced
+        self.advanced_peer_ack_point
     }
 
     /// Whether a FORWARD-TSN would move the peer.
     pub(crate) fn has_abandoned_front(&self) -> bool {
-        self.ring.front().is_some_and(|chunk| chunk.fate == ChunkState::Abandoned)
+        self.ring.front().is_some_and(|chunk| chunk.state == ChunkState::Abandoned)
     }
 
     /// The abandoned chunks that follow the cumulative point without a break.
     pub(crate) fn abandoned_front(&self) -> impl Iterator<Item = &Chunk> {
-        self.ring.iter().take_while(|chunk| chunk.fate == ChunkState::Abandoned)
+        self.ring.iter().take_while(|chunk| chunk.state == ChunkState::Abandoned)
     }
 
     pub(crate) fn check_consistency(&self) {
         let mut flight = Flight::default();
-        self.ring.iter().filter(|chunk| chunk.fate == ChunkState::InFlight).for_each(|chunk| flight.add(chunk));
+        self.ring.iter().filter(|chunk| chunk.state == ChunkState::InFlight).for_each(|chunk| flight.add(chunk));
         assert_eq!(flight, self.flight, "flight size");
         assert_eq!(self.ring.iter().map(|chunk| chunk.payload.len()).sum::<usize>(), self.payload_held);
         self.gap_acked.check_consistency();
-        let positions = (self.base..).zip(&self.ring);
-        for (position, chunk) in positions {
-            assert_eq!(self.lost.contains(&position), chunk.fate == ChunkState::Lost, "lost set at {position}");
-            let is_reported = self.gap_acked.contains(position);
-            assert!(is_reported || chunk.fate != ChunkState::GapAcked, "{position} is gap-acked and in no range");
-            assert!(!is_reported || matches!(chunk.fate, ChunkState::GapAcked | ChunkState::Abandoned));
-            assert!(chunk.transmissions > 0 || chunk.fate == ChunkState::Abandoned);
+        for (tsn, chunk) in self.base.through(self.last_assigned_tsn()).zip(&self.ring) {
+            assert_eq!(self.lost.contains(&tsn), chunk.state == ChunkState::Lost, "lost set at {tsn:?}");
+            let is_reported = self.gap_acked.contains(tsn);
+            assert!(is_reported || chunk.state != ChunkState::GapAcked, "{tsn:?} is gap-acked and in no range");
+            assert!(!is_reported || matches!(chunk.state, ChunkState::GapAcked | ChunkState::Abandoned));
+            assert!(chunk.transmissions > 0 || chunk.state == ChunkState::Abandoned);
         }
         assert!(self.lost.first().is_none_or(|first| *first >= self.base));
-        assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next()));
-        assert!((self.cumulative()..self.next()).contains(&self.advanced));
-        assert!(
-            (self.base..=self.advanced)
-                .all(|at| self.chunk(at).is_some_and(|chunk| chunk.fate == ChunkState::Abandoned))
-        );
+        assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next_tsn()));
+        let point = self.advanced_peer_ack_point;
+        assert!(self.cumulative_tsn_ack_point() <= point && point < self.next_tsn());
+        let is_abandoned = |tsn| self.chunk(tsn).is_some_and(|chunk| chunk.state == ChunkState::Abandoned);
+        assert!(self.base.through(point).all(is_abandoned));
     }
 }

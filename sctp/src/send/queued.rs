@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, chunks};
 use crate::message::{Ppid, StreamId};
-use crate::serial::Ssn;
+use crate::serial::{MessageKey, Ssn};
 
 /// When a message is given up (RFC 3758 §4.1, RFC 7496 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,7 @@ impl Limit {
 /// What all fragments of a message share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageHeader {
-    /// Counts messages of the association; tells which fragments belong together.
-    pub(crate) key: u64,
+    pub(crate) key: MessageKey,
     pub(crate) stream: StreamId,
     /// 0 if unordered.
     pub(crate) ssn: Ssn,
@@ -43,7 +42,7 @@ pub(crate) struct MessageHeader {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NextMessage {
     pub(crate) stream: StreamId,
-    pub(crate) key: u64,
+    pub(crate) key: MessageKey,
     pub(crate) limit: Limit,
     /// Bytes that have not been cut.
     pub(crate) left: usize,

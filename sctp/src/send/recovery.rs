@@ -13,14 +13,16 @@
 
 use std::time::{Duration, Instant};
 
+use crate::serial::UnwrappedTsn;
+
 /// Least time without a SACK after which a packet more may leave: below this a timer is mostly noise.
 const STALL_MIN: Duration = Duration::from_millis(10);
 
 /// One episode.
 #[derive(Debug)]
 pub(crate) struct Recovery {
-    /// The last position sent when the loss was found; acknowledging it ends the episode.
-    end: u64,
+    /// The last TSN sent when the loss was found; acknowledging it ends the episode.
+    end: UnwrappedTsn,
     /// `None` if the sender has run out of data since the loss was found, or had before.
     reduction: Option<Reduction>,
 }
@@ -57,7 +59,7 @@ pub(crate) struct AckProgress {
 
 impl Recovery {
     /// An episode of a sender that has more to send than the congestion window takes.
-    pub(crate) fn new(now: Instant, end: u64, flight_at_start: usize) -> Self {
+    pub(crate) fn new(now: Instant, end: UnwrappedTsn, flight_at_start: usize) -> Self {
         let reduction = Reduction {
             flight_at_start: flight_at_start.max(1),
             delivered: 0,
@@ -69,7 +71,7 @@ impl Recovery {
         Self { end, reduction: Some(reduction) }
     }
 
-    pub(crate) fn is_over(&self, cumulative: u64) -> bool {
+    pub(crate) fn is_over(&self, cumulative: UnwrappedTsn) -> bool {
         cumulative >= self.end
     }
 
@@ -137,8 +139,12 @@ mod tests {
     const MTU: usize = 1200;
     const RTT: Duration = Duration::from_millis(50);
 
+    fn tsn(number: u64) -> UnwrappedTsn {
+        UnwrappedTsn::BEFORE_ALL.add(number)
+    }
+
     fn begin(end: u64, flight_at_start: usize) -> Recovery {
-        Recovery::new(crate::testing::some_time(), end, flight_at_start)
+        Recovery::new(crate::testing::some_time(), tsn(end), flight_at_start)
     }
 
     fn acked(recovery: &mut Recovery, bytes: usize, flight_size: usize, window: usize) {
@@ -195,13 +201,13 @@ mod tests {
         acked(&mut recovery, MTU, 2 * MTU, 10 * MTU);
         sent(&mut recovery, 100 * MTU);
         assert!(recovery.may_send(true), "no SACK is needed for more");
-        assert!(!recovery.is_over(199) && recovery.is_over(200), "the episode lasts as long as any");
+        assert!(!recovery.is_over(tsn(199)) && recovery.is_over(tsn(200)), "the episode lasts as long as any");
     }
 
     #[test]
     fn a_round_trip_without_a_sack_lets_one_packet_out() {
         let now = crate::testing::some_time();
-        let mut recovery = Recovery::new(now, 200, 3 * MTU);
+        let mut recovery = Recovery::new(now, tsn(200), 3 * MTU);
         recovery.on_acked(AckProgress { bytes: MTU, flight_size: 2 * MTU, window: 10 * MTU, mtu: MTU, now, srtt: RTT });
         assert_eq!(recovery.stalled_until(), None);
         recovery.on_sent(now, 2 * MTU);
@@ -220,7 +226,7 @@ mod tests {
     #[test]
     fn the_episode_ends_with_what_was_outstanding_when_it_began() {
         let recovery = begin(10, 0);
-        assert!(!recovery.is_over(9));
-        assert!(recovery.is_over(10));
+        assert!(!recovery.is_over(tsn(9)));
+        assert!(recovery.is_over(tsn(10)));
     }
 }

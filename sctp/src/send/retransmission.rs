@@ -7,20 +7,21 @@ use super::queued::Limit;
 use super::recovery::{AckProgress, Recovery};
 use super::{CwndExemption, Sender};
 use crate::path::Rto;
+use crate::serial::UnwrappedTsn;
 
 impl Sender {
     /// Takes a chunk as lost: it is sent again, or its message is given up (RFC 3758 §4.1, RFC 7496 §3.1).
-    pub(super) fn on_lost(&mut self, now: Instant, position: u64) {
-        let Some(chunk) = self.outstanding.chunk(position) else { return };
-        // A loss found a moment ago may have given up the whole message, this fragment included.
-        if !matches!(chunk.fate, ChunkState::InFlight | ChunkState::Lost) {
+    pub(super) fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn) {
+        let Some(chunk) = self.outstanding.chunk(tsn) else { return };
+        // A loss found a moment ago may have abandoned the whole message, this fragment included.
+        if chunk.state != ChunkState::InFlight {
             return;
         }
         if self.is_over(now, chunk) {
             let message = chunk.message;
-            self.abandon(now, position, message.stream, message.key);
+            self.abandon(now, tsn, message.stream, message.key);
         } else {
-            self.outstanding.mark_lost(position);
+            self.outstanding.mark_lost(tsn);
         }
     }
 
@@ -46,9 +47,9 @@ impl Sender {
         // The time-out is a new start: the episode that was being repaired is over.
         self.recovery = None;
         self.cwnd_exemption = CwndExemption::Repetition;
-        let in_flight: Vec<u64> = self.outstanding.in_flight().collect();
-        for position in in_flight {
-            self.on_lost(now, position);
+        let in_flight: Vec<UnwrappedTsn> = self.outstanding.in_flight().collect();
+        for tsn in in_flight {
+            self.on_lost(now, tsn);
         }
         self.renew_forward_tsn();
     }
@@ -82,7 +83,7 @@ impl Sender {
             self.outstanding.mark_lost(last);
         }
         self.cwnd_exemption = if has_new { CwndExemption::Anything } else { CwndExemption::Repetition };
-        self.loss.on_probe_sent(self.outstanding.next() - 1, !has_new);
+        self.loss.on_probe_sent(self.outstanding.last_assigned_tsn(), !has_new);
     }
 
     /// A loss is being repaired, and nothing was heard or sent for a while. RACK finds a lost repetition only if something
@@ -123,21 +124,17 @@ impl Sender {
         let mut lost = Vec::new();
         let in_recovery = self.recovery.is_some();
         let flight_before = self.outstanding.flight_size();
-        let next_look = self.loss.detect(now, in_recovery, rto, &mut self.outstanding, |outstanding, position| {
-            // Out of flight at once, so that the log may forget this transmission.
-            outstanding.mark_lost(position);
-            lost.push(position);
-        });
+        let reo_deadline = self.loss.detect(now, in_recovery, rto, &self.outstanding, &mut lost);
         if lost.is_empty() {
-            return next_look;
+            return reo_deadline;
         }
-        for position in lost {
-            self.on_lost(now, position);
+        for tsn in lost {
+            self.on_lost(now, tsn);
         }
         if self.recovery.is_none() {
             self.congestion.on_loss();
             self.counters.congestion_events += 1;
-            let mut recovery = Recovery::new(now, self.outstanding.next() - 1, flight_before);
+            let mut recovery = Recovery::new(now, self.outstanding.last_assigned_tsn(), flight_before);
             if self.is_out_of_data {
                 recovery.on_out_of_data();
             }
@@ -147,7 +144,7 @@ impl Sender {
             self.loss.on_recovery_started();
             self.cwnd_exemption = CwndExemption::Repetition;
         }
-        next_look
+        reo_deadline
     }
 
     /// `bytes` were acknowledged for the first time.

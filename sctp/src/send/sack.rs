@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::Sender;
 use super::congestion::Acked;
-use super::loss::Learned;
 use crate::error::Violation;
 use crate::path::Rto;
-use crate::serial::Tsn;
+use crate::serial::{Tsn, UnwrappedTsn};
 use crate::wire::Sack;
 
 /// What became of a SACK.
@@ -30,24 +29,24 @@ pub(crate) enum SackOutcome {
 
 impl Sender {
     pub(crate) fn on_sack(&mut self, now: Instant, sack: &Sack<'_>, rto: &Rto) -> Result<SackOutcome, Violation> {
-        let cumulative = self.outstanding.position(sack.cumulative_tsn_ack);
-        if cumulative < self.outstanding.cumulative() {
+        let cumulative = self.outstanding.unwrap(sack.cumulative_tsn_ack);
+        if cumulative < self.outstanding.cumulative_tsn_ack_point() {
             return Ok(SackOutcome::Dropped);
         }
         // RFC 9260 §12.4: acknowledging what was never sent is an attack.
-        if cumulative >= self.outstanding.next() {
+        if cumulative >= self.outstanding.next_tsn() {
             return Err(Violation::AckOfUnsentTsn);
         }
         // A gap block beyond what was sent is no reason to end the association: unlike the Cumulative TSN Ack, which cannot be
         // taken back, it is only a hint (§6.2). The whole SACK is dropped, since nothing in it can be trusted; what it
         // acknowledges cumulatively comes again with the next one, which also counts for T3.
-        let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
-        if !sack.has_valid_gap_blocks() || cumulative + highest >= self.outstanding.next() {
+        let highest = highest_reported(cumulative, sack);
+        if !sack.has_valid_gap_blocks() || highest >= self.outstanding.next_tsn() {
             return Ok(SackOutcome::Dropped);
         }
         let in_recovery = self.recovery.is_some();
-        let advanced = cumulative > self.outstanding.cumulative();
-        let (bytes, learned) = self.acknowledge(now, cumulative, sack, rto);
+        let advanced = cumulative > self.outstanding.cumulative_tsn_ack_point();
+        let (bytes, rtt) = self.acknowledge(now, cumulative, sack, rto);
 
         let duplicates = sack.duplicate_tsns().len();
         if duplicates > 0 {
@@ -59,7 +58,7 @@ impl Sender {
         }
         let is_new_round = cumulative >= self.round_end;
         if is_new_round {
-            self.round_end = self.outstanding.next();
+            self.round_end = self.outstanding.next_tsn();
         }
         // RFC 9260 §7.2.4, note: the window grows by what was acknowledged before it shrinks for what was not.
         if bytes > 0 {
@@ -68,8 +67,8 @@ impl Sender {
                 cumulative: advanced,
                 usage: self.window_usage,
                 in_recovery,
-                rtt: learned.rtt,
-                srtt: rto.srtt().or(learned.rtt).unwrap_or_default(),
+                rtt,
+                srtt: rto.srtt().or(rtt).unwrap_or_default(),
                 now,
                 is_new_round,
             });
@@ -82,7 +81,7 @@ impl Sender {
             self.outstanding.forget_gap_reports();
             // What this very SACK reports is there, and need not be sent again.
             for block in sack.gap_blocks() {
-                let (start, end) = (cumulative + u64::from(block.start), cumulative + u64::from(block.end));
+                let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));
                 self.outstanding.acknowledge_gap(start, end, |_, _| {});
             }
         }
@@ -99,22 +98,22 @@ impl Sender {
         self.schedule_forward_tsn(now, rto);
         // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
         // queue that builds only when the time-out has fired.
-        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt: learned.rtt, reo_deadline })
+        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt, reo_deadline })
     }
 
     /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns whether the point moved.
     pub(crate) fn on_shutdown_ack_point(&mut self, now: Instant, point: Tsn, rto: &Rto) -> Result<bool, Violation> {
-        let cumulative = self.outstanding.position(point);
-        if cumulative >= self.outstanding.next() {
+        let cumulative = self.outstanding.unwrap(point);
+        if cumulative >= self.outstanding.next_tsn() {
             return Err(Violation::AckOfUnsentTsn);
         }
-        if cumulative <= self.outstanding.cumulative() {
+        if cumulative <= self.outstanding.cumulative_tsn_ack_point() {
             return Ok(false);
         }
-        let mut learned = Learned::default();
+        let mut rtt = None;
         let loss = &mut self.loss;
-        self.outstanding.acknowledge_to(cumulative, |position, chunk| {
-            loss.on_acked(now, position, chunk, rto, &mut learned);
+        self.outstanding.acknowledge_to(cumulative, |tsn, chunk| {
+            loss.on_acked(now, tsn, chunk, rto, &mut rtt);
         });
         loss.on_cumulative_advanced();
         self.queues.on_acknowledged(cumulative);
@@ -122,30 +121,41 @@ impl Sender {
         Ok(true)
     }
 
-    /// Marks what is acknowledged. Returns the bytes that are so for the first time.
-    fn acknowledge(&mut self, now: Instant, cumulative: u64, sack: &Sack<'_>, rto: &Rto) -> (usize, Learned) {
-        let (mut bytes, mut learned) = (0, Learned::default());
+    /// Marks what is acknowledged. Returns the bytes that are so for the first time, and the round-trip time of the latest
+    /// transmission among them if its chunk was sent once only (Karn).
+    fn acknowledge(
+        &mut self,
+        now: Instant,
+        cumulative: UnwrappedTsn,
+        sack: &Sack<'_>,
+        rto: &Rto,
+    ) -> (usize, Option<Duration>) {
+        let (mut bytes, mut rtt) = (0, None);
         let loss = &mut self.loss;
-        if cumulative > self.outstanding.cumulative() {
-            self.outstanding.acknowledge_to(cumulative, |position, chunk| {
+        if cumulative > self.outstanding.cumulative_tsn_ack_point() {
+            self.outstanding.acknowledge_to(cumulative, |tsn, chunk| {
                 bytes += chunk.wire_len();
-                loss.on_acked(now, position, chunk, rto, &mut learned);
+                loss.on_acked(now, tsn, chunk, rto, &mut rtt);
             });
             loss.on_cumulative_advanced();
             self.queues.on_acknowledged(cumulative);
         }
         let mut reported = 0;
         for block in sack.gap_blocks() {
-            let (start, end) = (cumulative + u64::from(block.start), cumulative + u64::from(block.end));
-            self.outstanding.acknowledge_gap(start, end, |position, chunk| {
+            let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));
+            self.outstanding.acknowledge_gap(start, end, |tsn, chunk| {
                 bytes += chunk.wire_len();
                 reported += 1;
-                loss.on_acked(now, position, chunk, rto, &mut learned);
+                loss.on_acked(now, tsn, chunk, rto, &mut rtt);
             });
         }
         loss.on_gap_reported(reported);
-        let highest = sack.gap_blocks().next_back().map_or(0, |block| u64::from(block.end));
-        loss.on_report(sack.gap_blocks().len(), cumulative + highest);
-        (bytes, learned)
+        loss.on_gap_blocks(sack.gap_blocks().len(), highest_reported(cumulative, sack));
+        (bytes, rtt)
     }
+}
+
+/// The highest TSN that the SACK acknowledges.
+fn highest_reported(cumulative: UnwrappedTsn, sack: &Sack<'_>) -> UnwrappedTsn {
+    sack.gap_blocks().next_back().map_or(cumulative, |block| cumulative.add(block.end.into()))
 }

@@ -12,7 +12,7 @@ use super::scheduler::{RoundRobin, Scheduler};
 use super::stream_map::StreamMap;
 use crate::event::AssociationEvent;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
-use crate::serial::Ssn;
+use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
 
 /// Smallest piece of a long message that is put into the rest of a packet. Below this the 16-byte chunk header costs
 /// more than the filled packet gains.
@@ -33,10 +33,10 @@ struct OutgoingStream {
     /// Bytes of messages that wait.
     buffered: usize,
     low_threshold: usize,
-    /// Position of the last chunk that was sent on this stream.
-    last_position: Option<u64>,
-    /// Position of the last chunk that was sent before the current period of [`SSN_PERIOD`] messages began.
-    period_start: u64,
+    /// TSN of the last chunk that was sent on this stream.
+    last_tsn: Option<UnwrappedTsn>,
+    /// TSN of the last chunk that was sent before the current period of [`SSN_PERIOD`] messages began.
+    period_start: UnwrappedTsn,
     resetting: bool,
     /// True if a message was refused because too much waits on this stream.
     was_refused: bool,
@@ -49,7 +49,7 @@ impl OutgoingStream {
     }
 
     /// Returns true if the first message would begin a period of stream sequence numbers too early.
-    fn is_held(&self, acknowledged: u64) -> bool {
+    fn is_held(&self, acknowledged: UnwrappedTsn) -> bool {
         let is_start = self.next_ssn.0.is_multiple_of(SSN_PERIOD) && self.period_start > acknowledged;
         is_start && self.messages.front().is_some_and(|message| !message.is_begun() && !message.header.unordered)
     }
@@ -57,7 +57,7 @@ impl OutgoingStream {
     fn take_ssn(&mut self) -> Ssn {
         let ssn = self.next_ssn;
         if ssn.0.is_multiple_of(SSN_PERIOD) {
-            self.period_start = self.last_position.unwrap_or(0);
+            self.period_start = self.last_tsn.unwrap_or_default();
         }
         self.next_ssn = ssn.next();
         ssn
@@ -70,9 +70,8 @@ pub(crate) struct StreamQueues {
     streams: StreamMap<OutgoingStream>,
     scheduler: Box<dyn Scheduler>,
     totals: Totals,
-    /// Position of the Cumulative TSN Ack Point.
-    acknowledged: u64,
-    next_key: u64,
+    cumulative_tsn_ack_point: UnwrappedTsn,
+    next_key: MessageKey,
 }
 
 /// What has left a queue.
@@ -131,13 +130,13 @@ impl StreamQueues {
             streams: StreamMap::default(),
             scheduler: Box::<RoundRobin>::default(),
             totals: Totals { stream_max, chunk_max, ..Totals::default() },
-            acknowledged: 0,
-            next_key: 0,
+            cumulative_tsn_ack_point: UnwrappedTsn::BEFORE_ALL,
+            next_key: MessageKey::default(),
         }
     }
 
-    pub(crate) fn on_acknowledged(&mut self, position: u64) {
-        self.acknowledged = position;
+    pub(crate) fn on_acknowledged(&mut self, cumulative: UnwrappedTsn) {
+        self.cumulative_tsn_ack_point = cumulative;
     }
 
     /// What the send buffer counts for the messages that wait.
@@ -194,7 +193,7 @@ impl StreamQueues {
 
     /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot be.
     pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
-        let is_used = |queue: &OutgoingStream| queue.last_position.is_some() || queue.resetting;
+        let is_used = |queue: &OutgoingStream| queue.last_tsn.is_some() || queue.resetting;
         if self.streams.contains_key(&to) || self.streams.get(&from).is_some_and(is_used) {
             return false;
         }
@@ -228,18 +227,18 @@ impl StreamQueues {
         }
     }
 
-    /// Where the last chunk of a stream went whose queue is empty: it is drained once that is acknowledged. `None`:
-    /// something still waits. `Some(0)`: nothing was ever sent.
-    pub(crate) fn drains_at(&self, stream: StreamId) -> Option<u64> {
+    /// TSN of the last chunk of a stream whose queue is empty: the stream is drained once that is acknowledged. `None` if
+    /// something still waits; [`UnwrappedTsn::BEFORE_ALL`] if nothing was ever sent.
+    pub(crate) fn drains_at(&self, stream: StreamId) -> Option<UnwrappedTsn> {
         match self.streams.get(&stream) {
-            None => Some(0),
-            Some(stream) if stream.messages.is_empty() => Some(stream.last_position.unwrap_or(0)),
+            None => Some(UnwrappedTsn::BEFORE_ALL),
+            Some(stream) if stream.messages.is_empty() => Some(stream.last_tsn.unwrap_or_default()),
             Some(_) => None,
         }
     }
 
     /// A stream under reset whose queue has run empty, and where it drains; each is told once.
-    pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, u64)> {
+    pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, UnwrappedTsn)> {
         let stream = self.totals.drained.pop()?;
         if self.totals.drained.is_empty() {
             self.totals.drained.shrink_to(16);
@@ -265,7 +264,7 @@ impl StreamQueues {
             Reliability::MaxLifetime(lifetime) => now.checked_add(lifetime).map_or(Limit::Never, Limit::Until),
         };
         let header = MessageHeader {
-            key: self.next_key,
+            key: self.next_key.take(),
             stream,
             ssn: Ssn(0),
             ppid,
@@ -274,7 +273,6 @@ impl StreamQueues {
             limit,
             len: payload.len(),
         };
-        self.next_key += 1;
         let queue = self.streams.entry(stream).or_default();
         if queue.messages.is_empty() {
             self.scheduler.activate(stream);
@@ -292,7 +290,7 @@ impl StreamQueues {
         loop {
             let stream = self.scheduler.current()?;
             let queue = self.streams.get(&stream);
-            if queue.is_some_and(|queue| queue.is_held(self.acknowledged)) {
+            if queue.is_some_and(|queue| queue.is_held(self.cumulative_tsn_ack_point)) {
                 held += 1;
                 if held > self.scheduler.len() {
                     return None;
@@ -314,10 +312,10 @@ impl StreamQueues {
 
     /// Cuts the next piece of the message that [`peek`](Self::peek) has just returned, for a packet that has `room`
     /// bytes left for payload, where an empty one has `room_max`. A message that fits a packet is never cut; a longer
-    /// one fills the packet that it starts in. The piece goes to `position`.
+    /// one fills the packet that it starts in. The piece gets the TSN `tsn`.
     pub(crate) fn cut(
         &mut self,
-        position: u64,
+        tsn: UnwrappedTsn,
         room: usize,
         room_max: usize,
         notices: &mut VecDeque<AssociationEvent>,
@@ -355,17 +353,17 @@ impl StreamQueues {
         } else {
             (message.rest.split_to(len), false)
         };
-        queue.last_position = Some(position);
+        queue.last_tsn = Some(tsn);
         let chunk_max = self.totals.chunk_max;
         let charge = charge(left, chunk_max) - charge(left - len, chunk_max);
         self.totals.on_left_queue(stream, queue, Left { bytes: len, charge }, notices);
         Some(Fragment { message: header, payload, beginning, ending })
     }
 
-    /// The chunk that stands for the rest of a message that was dropped got this position.
-    pub(crate) fn on_sent(&mut self, stream: StreamId, position: u64) {
+    /// The placeholder for the rest of a message that was dropped got this TSN.
+    pub(crate) fn on_placeholder(&mut self, stream: StreamId, tsn: UnwrappedTsn) {
         if let Some(queue) = self.streams.get_mut(&stream) {
-            queue.last_position = Some(position);
+            queue.last_tsn = Some(tsn);
         }
     }
 
@@ -373,7 +371,7 @@ impl StreamQueues {
     pub(crate) fn drop_rest(
         &mut self,
         stream: StreamId,
-        key: u64,
+        key: MessageKey,
         notices: &mut VecDeque<AssociationEvent>,
     ) -> Option<MessageHeader> {
         let queue = self.streams.get_mut(&stream)?;
@@ -422,7 +420,7 @@ impl StreamQueues {
     pub(crate) fn clear(&mut self) {
         *self = Self {
             next_key: self.next_key,
-            acknowledged: self.acknowledged,
+            cumulative_tsn_ack_point: self.cumulative_tsn_ack_point,
             ..Self::new(self.totals.stream_max, self.totals.chunk_max)
         };
     }

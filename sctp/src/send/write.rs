@@ -113,33 +113,32 @@ impl Sender {
     /// (RFC 9260 §7.2.4 step 3).
     fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
-        while let Some(position) = self.outstanding.first_lost() {
+        while let Some(tsn) = self.outstanding.first_lost() {
             if !self.may_retransmit() {
                 break;
             }
-            let Some(chunk) = self.outstanding.chunk(position) else { break };
+            let Some(chunk) = self.outstanding.chunk(tsn) else { break };
             let message = chunk.message;
             // Its time may have run out since it was lost; or it was reported as received, for which its last repetition
             // was enough, and is not any more.
             if self.is_over(now, chunk) {
-                self.abandon(now, position, message.stream, message.key);
+                self.abandon(now, tsn, message.stream, message.key);
                 continue;
             }
             if out.len() + chunk.wire_len() > end {
                 break;
             }
-            chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
+            chunk.header(tsn.wrap()).encode(&chunk.payload, out);
             let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
-            let transmission = self.loss.next_transmission();
-            self.loss.on_sent(now, position, true);
-            self.outstanding.on_retransmitted(now, position, transmission);
+            let transmission = self.loss.on_sent(tsn, true);
+            self.outstanding.on_retransmitted(now, tsn, transmission);
             self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
             if let Some(recovery) = &mut self.recovery {
                 recovery.on_sent(now, wire_len);
             }
             self.counters.retransmitted += 1;
             // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
-            self.restarts_t3 |= position == self.outstanding.cumulative() + 1;
+            self.restarts_t3 |= tsn == self.outstanding.cumulative_tsn_ack_point().next();
             wrote = true;
         }
         wrote
@@ -158,7 +157,7 @@ impl Sender {
             // end of its lifetime, and none would arrive whole. It waits for no more than a round trip, though.
             let is_soon_sent = has_window && next.left <= self.congestion.cwnd();
             if next.is_begun && !is_soon_sent && next.limit.is_expired(now) && self.can_abandon {
-                let last = self.outstanding.next() - 1;
+                let last = self.outstanding.last_assigned_tsn();
                 self.abandon(now, last, next.stream, next.key);
                 continue;
             }
@@ -168,14 +167,13 @@ impl Sender {
             let payload_max = self.payload_len(usize::MAX);
             let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
             let room = (room & !3).min(payload_max);
-            let position = self.outstanding.next();
-            let Some(fragment) = self.queues.cut(position, room, payload_max, &mut self.notices) else { break };
+            let tsn = self.outstanding.next_tsn();
+            let Some(fragment) = self.queues.cut(tsn, room, payload_max, &mut self.notices) else { break };
             self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
-            let transmission = self.loss.next_transmission();
+            let transmission = self.loss.on_sent(tsn, false);
             self.outstanding.push(now, fragment, transmission);
-            self.loss.on_sent(now, position, false);
-            if let Some(chunk) = self.outstanding.chunk(position) {
-                chunk.header(self.outstanding.tsn(position)).encode(&chunk.payload, out);
+            if let Some(chunk) = self.outstanding.chunk(tsn) {
+                chunk.header(tsn.wrap()).encode(&chunk.payload, out);
                 if let Some(recovery) = &mut self.recovery {
                     recovery.on_sent(now, chunk.wire_len());
                 }
