@@ -1,7 +1,7 @@
 //! How a channel ends, with each end as the one that acts (A): the order of events and states on both sides.
 //!
-//! Between two pages first: so browsers end channels among themselves. Then between a page and ours, where ours does what
-//! the W3C text says (§6.2.4) and bears where a browser differs.
+//! Between a page and ours, where ours does what the W3C text says (§6.2.4) and bears where a browser differs. The survey
+//! `baseline` does the same between two pages.
 
 use crate::Result;
 use crate::browser::Kind;
@@ -213,7 +213,9 @@ pub async fn ours_before_negotiation(setting: Setting) -> Result<()> {
     page.close().await
 }
 
-/// Two pages of this browser, and one of each: only what browsers do among themselves, to compare with.
+/// Two pages of this browser, and one of each, to compare with. Nothing of ours takes part.
+///
+/// It fails at times at `ClosesInsideOpen`, on a busy machine: the channel stays `closing` at A and is never closed at B.
 pub async fn baseline(setting: Setting) -> Result<()> {
     // An origin of its own, which may know the addresses that a browser needs to be found by another.
     let port = setting.url.rsplit(':').next().unwrap_or_default();

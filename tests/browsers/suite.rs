@@ -63,11 +63,18 @@ pub struct Case {
     pub only: Option<Kind>,
     /// It waits more than it works: runs beside the others of this kind, in all columns at once.
     pub is_idle: bool,
+    /// Nothing of ours takes part, so it says how browsers behave and not how we do. Runs only if the command line names it.
+    pub is_survey: bool,
 }
 
 impl Case {
     pub fn only(mut self, kind: Kind) -> Self {
         self.only = Some(kind);
+        self
+    }
+
+    pub fn survey(mut self) -> Self {
+        self.is_survey = true;
         self
     }
 
@@ -90,6 +97,7 @@ macro_rules! case {
             run: |setting| Box::pin($run(setting)),
             only: None,
             is_idle: false,
+            is_survey: false,
         }
     };
 }
