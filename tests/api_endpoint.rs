@@ -218,7 +218,12 @@ async fn i03_an_endpoint_survives_a_peer_that_nobody_is_at() {
     let client = bind();
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let association = client.dial(nobody).unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    soon(async {
+        while client.stats().socket.datagrams_sent == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
     let server = bind();
     soon(client.connect(server.local_address())).await.unwrap();
     drop(association);

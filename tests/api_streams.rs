@@ -264,12 +264,14 @@ async fn a_peer_that_vanishes_ends_a_waiting_send_with_the_reason() {
     std::mem::forget(elsewhere);
 }
 
-/// Blocks a runtime's only thread for good.
+/// Blocks a runtime's only thread for good. Returns when it is blocked.
 fn freeze(runtime: &tokio::runtime::Runtime) {
-    runtime.spawn(async {
+    let (is_blocking, blocks) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        is_blocking.send(()).unwrap();
         loop {
             std::thread::park();
         }
     });
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    blocks.recv().unwrap();
 }

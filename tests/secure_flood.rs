@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use narrowboat::{Endpoint, Identity};
 use secure::hello::{halved, recorded_hello};
-use secure::stun::forged_check;
+use secure::stun::{forged_check, signed_check};
 use secure::{Pair, bind, soon, transfer, within};
 
 /// The first half of a ClientHello of 1,400 bytes, as a browser with a post-quantum key share sends it.
@@ -83,21 +84,46 @@ async fn k04_k09_k10_k13_floods_of_checks_hellos_and_garbage_are_counted_and_har
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k06_a_hello_from_an_address_without_a_check_does_not_reach_an_expected_peer() {
-    let server = bind();
-    let offer = server.offer().unwrap();
-    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let hello = recorded_hello().await;
+    let server = Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate().unwrap()).build().unwrap();
+    // As a full agent would offer.
+    let offer = bind().offer().unwrap().sdp().replace("a=ice-lite\r\n", "");
+    let answer = server.answer(&offer).unwrap();
+    let [stranger, peer] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
     for _ in 0..3 {
-        stranger.send_to(&half_hello(), server.local_address()).unwrap();
+        stranger.send_to(&hello, server.local_address()).unwrap();
     }
     stranger.send_to(&[23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 7], server.local_address()).unwrap();
     soon(async {
-        while server.stats().socket.datagrams_received < 4 {
+        while server.stats().secure.unwanted_hellos + server.stats().secure.stray_dtls < 4 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
-    assert_eq!(server.stats().associations, 1, "the offered one, which nobody has touched");
-    drop(offer);
+    let stats = server.stats();
+    assert_eq!((stats.secure.unwanted_hellos, stats.secure.stray_dtls), (3, 1));
+    assert_eq!((stats.associations, stats.socket.datagrams_sent), (1, 0), "the expected one, and no answer");
+    // The same hello reaches it from the address that its peer has checked from.
+    let value = |sdp: &str, name: &str| {
+        let line = sdp.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
+        line.expect("an attribute of the description")
+    };
+    let username = format!("{}:{}", value(&answer.sdp, "a=ice-ufrag:"), value(&offer, "a=ice-ufrag:"));
+    let check = signed_check(&username, &value(&answer.sdp, "a=ice-pwd:"));
+    peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let address = server.local_address();
+    let first_bytes = tokio::task::spawn_blocking(move || {
+        [check, hello].map(|datagram| {
+            peer.send_to(&datagram, address).unwrap();
+            let mut received = [0; 2048];
+            peer.recv(&mut received).unwrap();
+            (received[0], received[1])
+        })
+    });
+    let [checked, greeted] = soon(first_bytes).await.unwrap();
+    assert_eq!(checked, (1, 1), "a success response (RFC 8489 §5)");
+    assert_eq!(greeted, (22, 254), "the server's flight of the handshake (RFC 9147 §4)");
+    answer.association.abort("only a visit");
     soon(server.wait_idle()).await;
 }
 
