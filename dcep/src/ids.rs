@@ -256,6 +256,18 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_equals_the_number_of_streams_is_not_taken_whether_fresh_or_resting() {
+        let mut ids = StreamIds::new(Role::Client);
+        assert_eq!([0, 2, 4].map(|_| ids.allocate(5)), [Some(0), Some(2), Some(4)]);
+        assert_eq!(ids.allocate(6), None, "6 is the first that does not exist");
+        ids.release(4);
+        assert_eq!(ids.allocate(4), None, "4 rests, and does not exist with fewer streams");
+        assert_eq!(ids.allocate(5), Some(4));
+        assert_eq!(ids.allocate(7), Some(6));
+        ids.check_consistency();
+    }
+
+    #[test]
     fn it_agrees_with_a_plain_set_through_any_sequence() {
         let mut state = 1u64;
         let mut random = |below: usize| {

@@ -264,6 +264,50 @@ fn j13_channels_beyond_the_streams_that_the_handshake_leaves_end_with_an_error()
 }
 
 #[test]
+fn j13_the_first_stream_that_the_handshake_does_not_leave_is_the_number_of_streams() {
+    for (streams, below, at) in [(4, 2, 4), (5, 3, 5)] {
+        let mut setup = Setup::default();
+        setup.sctp[1].inbound_streams = streams;
+        if at % 2 == 1 {
+            setup.roles.reverse();
+        }
+        let mut pair = Pair::new(setup);
+        let lower: Vec<_> = (0..streams / 2).map(|_| pair.open(A, ChannelOptions::new("below"))).collect();
+        let first_missing = pair.open(A, ChannelOptions::new("at"));
+        assert_eq!(lower.last().map(|id| pair.stream(A, *id)), Some(below));
+        assert_eq!(pair.stream(A, first_missing), at);
+        let last = pair.open(A, negotiated(streams - 1));
+        pair.connect();
+        pair.run();
+        for id in lower.into_iter().chain([last]) {
+            assert_eq!(pair.state(A, id), Some(ReadyState::Open));
+        }
+        let error = ChannelError::NoSuchStream { stream: streams, streams };
+        assert_eq!(pair.closed(A, first_missing), Some(Some(error)));
+        assert_eq!(pair.try_open(A, negotiated(streams)), Err(OpenError::InvalidId { id: streams, streams }));
+        assert_eq!(pair.try_open(A, ChannelOptions::new("at")), Err(OpenError::NoFreeId));
+    }
+}
+
+#[test]
+fn readable_comes_once_until_everything_was_read() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    pair.take_events(B);
+    let send = |pair: &mut Pair, text: &str| {
+        pair.send(A, a, text);
+        pair.run();
+        pair.take_events(B)
+    };
+    assert_eq!(send(&mut pair, "one"), [ChannelsEvent::Readable(b)]);
+    assert_eq!(send(&mut pair, "two"), [], "one is still unread");
+    assert_eq!(pair.recv(B, b).as_ref().and_then(Message::as_text), Some("one"));
+    assert_eq!(send(&mut pair, "three"), [], "two is still unread");
+    assert_eq!(texts(&pair.recv_all(B, b)), ["two", "three"]);
+    assert_eq!(send(&mut pair, "four"), [ChannelsEvent::Readable(b)]);
+}
+
+#[test]
 fn labels_have_a_limit_of_65535_bytes_and_are_counted_in_bytes_j02() {
     let mut pair = Pair::connected();
     let longest = ChannelOptions::new("l".repeat(65_535)).protocol("é".repeat(32_767));

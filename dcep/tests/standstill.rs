@@ -52,6 +52,24 @@ fn both_ends_closing_with_full_windows_that_nobody_reads_come_to_an_end() {
 }
 
 #[test]
+fn messages_that_keep_coming_after_close_put_off_the_discard_of_unread_ones() {
+    let mut pair = small_windows();
+    let (a, b) = pair.channel();
+    // The peer does not read, so this end's reset waits, and the peer goes on sending.
+    fill(&mut pair, &[(A, a)]);
+    pair.close(A, a);
+    for _ in 0..8 {
+        pair.run_for(Duration::from_secs(10));
+        pair.send(B, b, "still here");
+    }
+    pair.run_for(Duration::from_secs(10));
+    let discarded = |pair: &Pair| pair[A].channels.stats().drops.count(ChannelDropReason::UnreadAfterClose);
+    assert_eq!((pair[A].channels.unread(a), discarded(&pair)), (8, 0));
+    pair.run_for(Duration::from_secs(60));
+    assert_eq!((pair[A].channels.unread(a), discarded(&pair)), (0, 8));
+}
+
+#[test]
 fn a_slow_reader_loses_nothing_after_close_however_long_it_takes() {
     let mut pair = small_windows();
     let (a, b) = pair.channel();
