@@ -58,7 +58,7 @@
 //! | who may come in, and which way a peer came | [`EndpointBuilder::accept_plain`], [`Incoming::way`] |
 //! | limits of all kinds | [`Config`] |
 //! | what can go wrong, in one type for each kind of call | [`error`] |
-//! | counters and round-trip times | [`Association::stats`], [`Endpoint::stats`] |
+//! | counters and round-trip times | [`Association::stats`], [`Association::channel_stats`], [`Endpoint::stats`] |
 //!
 //! # What it takes care over
 //!
@@ -126,7 +126,7 @@ pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming
 #[cfg(feature = "webrtc")]
 pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;
-pub use narrowboat_dcep::{ChannelOptions, Message, ReadyState};
+pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
 pub use narrowboat_sctp::{AssociationStats, Reliability};
 #[cfg(feature = "axum")]
 pub use signalling::signalling;

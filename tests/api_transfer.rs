@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use narrowboat::{Association, Bytes, ChannelOptions, Endpoint, Message, ReadyState, Reliability};
+use narrowboat::{Association, Bytes, ChannelDropReason, ChannelOptions, Endpoint, Message, ReadyState, Reliability};
 
 /// Two associated endpoints: who dialled, and who accepted.
 async fn pair() -> (Association, Association) {
@@ -62,4 +62,32 @@ async fn messages_of_every_size_arrive_both_ways_at_once() {
     };
     tokio::join!(one_way(&near, &far), one_way(&far, &near));
     tokio::time::timeout(Duration::from_secs(10), near.close()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_counters_of_channels_can_be_read_at_both_ends() {
+    let (a, b) = pair().await;
+    assert_eq!(a.channel_stats(), narrowboat::ChannelsStats::default());
+    let near = a.open_channel("counted").await.unwrap();
+    let far = b.accept_channel().await.unwrap();
+    for text in ["one", "", "three"] {
+        near.send(text).await.unwrap();
+    }
+    assert_eq!(far.recv().await.unwrap().unwrap(), Message::from("one"));
+    let all_have_come = async {
+        while b.channel_stats().messages_received < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), all_have_come).await.unwrap();
+    // Nobody reads the other two any more.
+    drop(far);
+    near.closed().await.unwrap();
+    let (sent, received) = (a.channel_stats(), b.channel_stats());
+    assert_eq!((sent.channels_opened, sent.channels_accepted, sent.channels_closed), (1, 0, 1));
+    assert_eq!((received.channels_opened, received.channels_accepted), (0, 1));
+    assert_eq!((sent.messages_sent, sent.bytes_sent, sent.channels_failed), (3, 8, 0));
+    assert_eq!((received.messages_received, received.bytes_received), (3, 8));
+    assert_eq!((received.drops.count(ChannelDropReason::AfterClose), received.drops.total()), (2, 2));
+    assert_eq!(sent.drops.total(), 0);
 }

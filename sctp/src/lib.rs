@@ -10,6 +10,7 @@ mod association;
 mod config;
 mod cookie;
 mod cost_counter;
+mod drops;
 mod endpoint;
 mod error;
 mod event;

@@ -4,20 +4,12 @@ use std::time::Duration;
 
 use crate::wire::Init;
 
-macro_rules! drop_reasons {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Why something from the peer was dropped. Nothing is dropped without being counted.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-        pub enum PacketDropReason { $($(#[$doc])* $name),* }
+crate::drop_reasons! {
+    /// Reason for which something from the peer was dropped. Nothing is dropped without being counted.
+    pub enum PacketDropReason;
+    /// Number of drops for each [`PacketDropReason`].
+    pub struct PacketDrops;
 
-        impl PacketDropReason {
-            /// Every reason.
-            pub const ALL: [Self; [$(stringify!($name)),*].len()] = [$(Self::$name),*];
-        }
-    };
-}
-
-drop_reasons! {
     /// Shorter than a common header and one chunk header, or with a zero port.
     BadPacket,
     /// The CRC32c does not match.
@@ -69,39 +61,11 @@ drop_reasons! {
     Closed,
 }
 
-/// How often each [`PacketDropReason`] was met.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PacketDrops([u64; PacketDropReason::ALL.len()]);
-
 impl PacketDrops {
-    /// How often this happened.
-    #[must_use]
-    pub fn count(&self, reason: PacketDropReason) -> u64 {
-        self.0.get(reason as usize).copied().unwrap_or(0)
-    }
-
-    /// All together.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
     /// Counts the parameters of an INIT or INIT ACK that are not used.
     pub(crate) fn add_parameters(&mut self, init: &Init<'_>) {
-        for (reason, number) in [
-            (PacketDropReason::MalformedParameter, init.malformed_parameters),
-            (PacketDropReason::UnknownParameter, init.unknown_parameters),
-        ] {
-            if let Some(count) = self.0.get_mut(reason as usize) {
-                *count += u64::from(number);
-            }
-        }
-    }
-
-    pub(crate) fn add(&mut self, reason: PacketDropReason) {
-        if let Some(count) = self.0.get_mut(reason as usize) {
-            *count += 1;
-        }
+        self.add_times(PacketDropReason::MalformedParameter, init.malformed_parameters.into());
+        self.add_times(PacketDropReason::UnknownParameter, init.unknown_parameters.into());
     }
 }
 

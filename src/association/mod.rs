@@ -222,6 +222,14 @@ impl Association {
     pub fn stats(&self) -> narrowboat_sctp::AssociationStats {
         self.shared.read(|inner| inner.core.stats())
     }
+
+    /// Counters of the association's channels: channels opened, accepted, closed and failed; messages and bytes in both
+    /// directions; and each message or request of the peer that was dropped or refused, by reason. They count from the
+    /// association's creation, closed channels included.
+    #[must_use]
+    pub fn channel_stats(&self) -> narrowboat_dcep::ChannelsStats {
+        self.shared.read(|inner| inner.channels.stats().clone())
+    }
 }
 
 /// The peer's address, the state and the number of channels; nothing that must not be in a log.
