@@ -1,9 +1,9 @@
 //! Limits of an endpoint, all in one place.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use narrowboat_sctp::ConfigError;
+use narrowboat_dcep::ChannelsConfig;
+use narrowboat_sctp::{AssociationConfig, ConfigError, EndpointConfig, Valid, Validate};
 
 use crate::memory::default_memory_max;
 
@@ -16,8 +16,8 @@ const CONSENT_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 /// RFC 7675 §5.1.
 const CONSENT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
-/// What an endpoint, its associations and their channels may use. Every limit has a default and a reason; the ranges
-/// are checked when the endpoint is made.
+/// Limits of an endpoint, its associations and their channels. Every limit has a default and a reason; the ranges are
+/// checked when the endpoint is made.
 ///
 /// ```
 /// # use narrowboat::Config;
@@ -30,9 +30,9 @@ const CONSENT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 pub struct Config {
     /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is raised so far that
     /// a message that is too large for [`channels`](Self::channels) costs its channel, not the association.
-    pub association: narrowboat_sctp::AssociationConfig,
+    pub association: AssociationConfig,
     /// The channels of each association: how many, how large their messages, how long a close may take.
-    pub channels: narrowboat_dcep::ChannelsConfig,
+    pub channels: ChannelsConfig,
     /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`: as the RFCs have it.
     ///
     /// - Over DTLS this is how long consent lasts (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks that a
@@ -78,8 +78,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            association: narrowboat_sctp::AssociationConfig::default(),
-            channels: narrowboat_dcep::ChannelsConfig::default(),
+            association: AssociationConfig::default(),
+            channels: ChannelsConfig::default(),
             consent_timeout: None,
             associations_max: 65_536,
             associations_per_address_max: 1024,
@@ -100,39 +100,34 @@ impl Config {
     ///
     /// The first field that is outside its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        fn check(ok: bool, field: &'static str, value: usize, range: &'static str) -> Result<(), ConfigError> {
-            if ok { Ok(()) } else { Err(ConfigError { field, value: value.to_string(), range }) }
-        }
-        check(self.associations_max != 0, "associations_max", self.associations_max, "1 or more")?;
+        ConfigError::check(self.associations_max != 0, "associations_max", self.associations_max, "1 or more")?;
         let per_address = self.associations_per_address_max;
-        check(per_address != 0, "associations_per_address_max", per_address, "1 or more")?;
+        ConfigError::check(per_address != 0, "associations_per_address_max", per_address, "1 or more")?;
         for (rate, field) in [
             (self.inits_per_second_max, "inits_per_second_max"),
             (self.out_of_the_blue_per_second_max, "out_of_the_blue_per_second_max"),
         ] {
-            check(rate != 0, field, rate as usize, "1 or more")?;
+            ConfigError::check(rate != 0, field, rate, "1 or more")?;
         }
         if let Some(timeout) = self.consent_timeout {
             let is_valid = (CONSENT_TIMEOUT_MIN..=CONSENT_TIMEOUT_MAX).contains(&timeout);
-            let error =
-                ConfigError { field: "consent_timeout", value: format!("{timeout:?}"), range: "10 to 30 s, or None" };
-            is_valid.then_some(()).ok_or(error)?;
+            ConfigError::check(is_valid, "consent_timeout", timeout, "10 to 30 s, or None")?;
         }
-        check(self.memory_max >= 1 << 20, "memory_max", self.memory_max, "1 MiB or more")?;
-        check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
+        ConfigError::check(self.memory_max >= 1 << 20, "memory_max", self.memory_max, "1 MiB or more")?;
+        ConfigError::check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
         for (size, field) in
             [(self.socket_receive_buffer, "socket_receive_buffer"), (self.socket_send_buffer, "socket_send_buffer")]
         {
-            check((65_536..=1 << 30).contains(&size), field, size, "64 KiB to 1 GiB")?;
+            ConfigError::check((65_536..=1 << 30).contains(&size), field, size, "64 KiB to 1 GiB")?;
         }
         self.channels.validate()?;
         self.association().validate()
     }
 
-    /// What the association layer is given.
-    pub(crate) fn association(&self) -> narrowboat_sctp::AssociationConfig {
+    /// Limits of the association layer.
+    pub(crate) fn association(&self) -> AssociationConfig {
         let association = &self.association;
-        narrowboat_sctp::AssociationConfig {
+        AssociationConfig {
             receive_message_size_max: association
                 .receive_message_size_max
                 .max(self.channels.message_size_max.saturating_add(1).min(1 << 30))
@@ -141,27 +136,58 @@ impl Config {
         }
     }
 
-    pub(crate) fn endpoint(&self, accept: bool) -> narrowboat_sctp::EndpointConfig {
-        narrowboat_sctp::EndpointConfig {
-            association: Arc::new(narrowboat_sctp::AssociationConfig {
+    /// Limits of an endpoint over plain UDP.
+    pub(crate) fn endpoint(&self, accept: bool) -> Result<EndpointConfig, ConfigError> {
+        Ok(EndpointConfig {
+            association: Valid::new(AssociationConfig {
                 association_timeout: self.association.association_timeout.or(self.consent_timeout),
                 ..self.association()
-            }),
+            })?,
             accept,
             associations_max: self.associations_max,
             associations_per_address_max: self.associations_per_address_max,
             inits_per_second_max: self.inits_per_second_max,
             out_of_the_blue_per_second_max: self.out_of_the_blue_per_second_max,
             memory_max: self.memory_max,
-        }
+        })
+    }
+
+    /// Limits of the channels of one association.
+    pub(crate) fn channel_limits(&self) -> ChannelLimits {
+        ChannelLimits { channels: self.channels.clone(), local_send_size_max: self.association.send_message_size_max }
+    }
+}
+
+impl Validate for Config {
+    fn validate(&self) -> Result<(), ConfigError> {
+        Self::validate(self)
+    }
+}
+
+/// Limits of the channels of one association: those of the endpoint, and what the peer says.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelLimits {
+    pub(crate) channels: ChannelsConfig,
+    local_send_size_max: usize,
+}
+
+impl ChannelLimits {
+    /// The peer takes no larger message than this; 0 is no limit.
+    #[cfg(feature = "webrtc")]
+    pub(crate) fn for_peer(mut self, message_size_max: usize) -> Self {
+        let max = &mut self.channels.peer_message_size_max;
+        *max = match (*max, message_size_max) {
+            (0, limit) | (limit, 0) => limit,
+            (local, peer) => local.min(peer),
+        };
+        self
     }
 
     /// Largest message that may be sent.
     pub(crate) fn send_size_max(&self) -> usize {
-        let local = self.association.send_message_size_max;
         match self.channels.peer_message_size_max {
-            0 => local,
-            peer => local.min(peer),
+            0 => self.local_send_size_max,
+            peer => self.local_send_size_max.min(peer),
         }
     }
 }
@@ -216,7 +242,7 @@ mod tests {
             let mut config = Config { consent_timeout: consent, ..Config::default() };
             config.association.association_timeout = own;
             config.validate().unwrap();
-            assert_eq!(config.endpoint(true).association.association_timeout, expected);
+            assert_eq!(config.endpoint(true).unwrap().association.association_timeout, expected);
             assert_eq!(config.association().association_timeout, own, "over DTLS consent decides");
         }
     }

@@ -123,7 +123,7 @@ async fn answer(
     let known = service.made.lock().unwrap_or_else(PoisonError::into_inner).id_of(&shared);
     let Some(id) = known.clone().or_else(draw_id) else {
         if is_new {
-            shared.command(|inner, now| inner.abort(now, "the system gives no random numbers"));
+            shared.command(|inner, _| inner.abort("the system gives no random numbers"));
         }
         return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the system gives no random numbers: try again");
     };

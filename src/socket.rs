@@ -6,8 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use narrowboat_sctp::Ecn;
-use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 
 use crate::counters::counters;
@@ -37,7 +36,6 @@ pub(crate) struct Route {
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
     pub(crate) route: Route,
-    pub(crate) ecn: Ecn,
     pub(crate) bytes: Bytes,
 }
 
@@ -364,13 +362,12 @@ impl ReceiveBatch {
         let buffers = self.buffer.chunks_exact(DATAGRAM_SIZE_MAX);
         for (meta, buffer) in self.metas.iter().zip(buffers).take(self.filled) {
             let route = Route { remote: meta.addr, local: meta.dst_ip.filter(|_| is_wildcard) };
-            let ecn = if meta.ecn == Some(EcnCodepoint::Ce) { Ecn::Ce } else { Ecn::NotCe };
             let joined = buffer.get(..meta.len).unwrap_or_default();
             arrived.bytes += joined.len();
             let mut add = |bytes| {
                 arrived.datagrams += 1;
                 if is_wanted(bytes) {
-                    datagrams.push(Datagram { route, ecn, bytes: Bytes::copy_from_slice(bytes) });
+                    datagrams.push(Datagram { route, bytes: Bytes::copy_from_slice(bytes) });
                 } else {
                     arrived.unwanted += 1;
                 }

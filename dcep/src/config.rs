@@ -64,22 +64,19 @@ impl ChannelsConfig {
     ///
     /// Names the field and its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let check = |ok: bool, field, value: String, range| {
-            if ok { Ok(()) } else { Err(ConfigError { field, value, range }) }
-        };
         let value = self.channels_max;
-        check((1..=65_535).contains(&value), "channels_max", value.to_string(), "1 to 65535")?;
+        ConfigError::check((1..=65_535).contains(&value), "channels_max", value, "1 to 65535")?;
         let value = self.peer_message_size_max;
-        check(value <= 1 << 30, "peer_message_size_max", value.to_string(), "0 (no limit) to 1 GiB")?;
+        ConfigError::check(value <= 1 << 30, "peer_message_size_max", value, "0 (no limit) to 1 GiB")?;
         let value = self.message_size_max;
-        check((1..=1 << 30).contains(&value), "message_size_max", value.to_string(), "1 byte to 1 GiB")?;
+        ConfigError::check((1..=1 << 30).contains(&value), "message_size_max", value, "1 byte to 1 GiB")?;
         let value = self.peer_label_bytes_max;
-        check(value <= 1 << 30, "peer_label_bytes_max", value.to_string(), "0 to 1 GiB")?;
+        ConfigError::check(value <= 1 << 30, "peer_label_bytes_max", value, "0 to 1 GiB")?;
         let value = self.unclaimed_bytes_max;
-        check(value <= 1 << 30, "unclaimed_bytes_max", value.to_string(), "0 to 1 GiB")?;
+        ConfigError::check(value <= 1 << 30, "unclaimed_bytes_max", value, "0 to 1 GiB")?;
         let value = self.close_timeout;
         let range = Duration::from_secs(1)..=Duration::from_secs(600);
-        check(range.contains(&value), "close_timeout", format!("{value:?}"), "1 to 600 s")
+        ConfigError::check(range.contains(&value), "close_timeout", value, "1 to 600 s")
     }
 }
 

@@ -6,13 +6,13 @@
 //! [`ChannelsEvent`]s.
 //!
 //! ```
-//! # use std::{sync::Arc, time::Instant};
-//! # use narrowboat_sctp::{Association, CookieKeys, Ecn};
+//! # use std::time::Instant;
+//! # use narrowboat_sctp::{Association, CookieKeys};
 //! # use narrowboat_dcep::*;
 //! let now = Instant::now();
-//! let config = Arc::new(narrowboat_sctp::AssociationConfig::default());
+//! let config = narrowboat_sctp::Valid::default();
 //! let mut ends = [(1, Role::Client), (2, Role::Server)].map(|(seed, role)| {
-//!     let association = Association::new(now, config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]);
+//!     let association = Association::new(config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]);
 //!     (association, DataChannels::new(ChannelsConfig::default(), role))
 //! });
 //! let (association, channels) = &mut ends[0];
@@ -35,7 +35,7 @@
 //!     }
 //!     while let Some(transmit) = ends[turn % 2].0.poll_transmit(now, 1, &mut buffer) {
 //!         let datagram = buffer.split_off(buffer.len() - transmit.len);
-//!         ends[(turn + 1) % 2].0.handle_datagram(now, Ecn::NotCe, datagram.into());
+//!         ends[(turn + 1) % 2].0.handle_datagram(now, datagram.into());
 //!     }
 //! }
 //! assert_eq!(printed, [Some(Message::from("hello"))]);

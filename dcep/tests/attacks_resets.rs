@@ -9,7 +9,7 @@ mod pair;
 use bytes::Bytes;
 use narrowboat_dcep::ChannelsEvent;
 use narrowboat_sctp::wire::{self, ChunkType, DataChunk, PacketHeader, ReconfigWriter, ResetResult, Sack};
-use narrowboat_sctp::{Ecn, Ppid, RequestSn, Ssn, StreamId, Tsn};
+use narrowboat_sctp::{Ppid, RequestSn, Ssn, StreamId, Tsn};
 use pair::packet::RE_CONFIG;
 use pair::{A, B, Fate, Packet, Pair};
 
@@ -85,7 +85,7 @@ impl Attack {
             let arriving = more.take();
             let info = allocation_counter::measure(|| {
                 if let Some(datagram) = &arriving {
-                    end.association.handle_datagram(now, Ecn::NotCe, Bytes::copy_from_slice(datagram));
+                    end.association.handle_datagram(now, Bytes::copy_from_slice(datagram));
                 }
                 while let Some(event) = end.channels.poll_event(now, &mut end.association) {
                     // The application lets go of a channel when it has ended.

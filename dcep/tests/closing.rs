@@ -563,8 +563,7 @@ fn a_shutdown_closes_channels_without_error_and_an_abort_with_one() {
     let mut pair = Pair::connected();
     let (a, b) = pair.channel();
     pair.send(A, a, vec![0; 500_000]);
-    let now = pair.now;
-    pair[A].association.abort(now, "enough");
+    pair[A].association.abort("enough");
     pair.turn(A);
     pair.run();
     let local = Some(ChannelError::Association(CloseReason::LocalAbort));
@@ -609,8 +608,7 @@ fn an_abort_in_the_middle_of_closing_ends_it_with_an_error() {
     pair.network(|packet| if packet.has(RE_CONFIG) { Fate::Drop } else { Fate::Deliver });
     pair.close(A, a);
     pair.run_for(Duration::from_millis(100));
-    let now = pair.now;
-    pair[B].association.abort(now, "enough");
+    pair[B].association.abort("enough");
     pair.turn(B);
     pair.run();
     assert!(matches!(pair.closed(A, a), Some(Some(ChannelError::Association(CloseReason::PeerAbort { .. })))));

@@ -4,13 +4,12 @@
 
 mod pair;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use narrowboat_dcep::{
     ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelsConfig, ChannelsEvent, DataChannels, Role,
 };
-use narrowboat_sctp::{Association, CookieKeys};
+use narrowboat_sctp::{Association, CookieKeys, Valid};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
 const WINDOW: u32 = 100_000;
@@ -204,8 +203,9 @@ fn a_peer_that_restarts_closes_every_channel_and_new_ones_work() {
     pair.clear_events();
 
     let now = pair.now;
-    let config = Arc::new(narrowboat_sctp::AssociationConfig { receive_window: WINDOW, ..Default::default() });
-    pair[B].association = Association::new(now, config, CookieKeys::new(now, [8; 32]), &[], [99; 32]);
+    let config =
+        Valid::new(narrowboat_sctp::AssociationConfig { receive_window: WINDOW, ..Default::default() }).unwrap();
+    pair[B].association = Association::new(config, CookieKeys::new(now, [8; 32]), &[], [99; 32]);
     pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
     pair.lose_what_is_on_the_way();
     pair.heal();

@@ -1,9 +1,15 @@
-//! What one association may use, and the protocol parameters of RFC 9260 §16.
+//! Limits of an association, and the protocol parameters of RFC 9260 §16.
 
+use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::valid::{ConfigError, Valid, Validate};
+
 /// Limits and protocol parameters of an association. Every field has a default that suits data channels; the doc of
-/// each says why. [`validate`](Self::validate) checks the ranges, and associations refuse nothing that passed it.
+/// each says why. Associations take a [`Valid`] one.
+///
+/// Write `AssociationConfig { mtu: 1400, ..AssociationConfig::default() }`: later versions may add fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AssociationConfig {
     /// SCTP port of this end. Default 5000, what WebRTC uses everywhere (RFC 8841 §5).
@@ -134,78 +140,66 @@ pub enum CongestionControl {
     NewReno,
 }
 
-/// A configuration value outside its range.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, but must be {range}")]
-pub struct ConfigError {
-    /// Name of the field.
-    pub field: &'static str,
-    /// What it was set to.
-    pub value: String,
-    /// What it may be.
-    pub range: &'static str,
-}
-
-impl AssociationConfig {
-    /// Checks every range.
-    ///
-    /// # Errors
-    ///
-    /// The first field that is outside its range.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        fn check(
-            ok: bool,
-            field: &'static str,
-            value: impl std::fmt::Debug,
-            range: &'static str,
-        ) -> Result<(), ConfigError> {
-            if ok { Ok(()) } else { Err(ConfigError { field, value: format!("{value:?}"), range }) }
-        }
+impl Validate for AssociationConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
         let second = Duration::from_secs(1);
-        check(self.local_port != 0, "local_port", self.local_port, "1 to 65535")?;
-        check(self.remote_port != 0, "remote_port", self.remote_port, "1 to 65535")?;
-        check((576..=65_487).contains(&self.mtu), "mtu", self.mtu, "576 to 65487 bytes")?;
-        check(self.outbound_streams != 0, "outbound_streams", self.outbound_streams, "1 to 65535")?;
-        check(self.inbound_streams != 0, "inbound_streams", self.inbound_streams, "1 to 65535")?;
+        ConfigError::check(self.local_port != 0, "local_port", self.local_port, "1 to 65535")?;
+        ConfigError::check(self.remote_port != 0, "remote_port", self.remote_port, "1 to 65535")?;
+        ConfigError::check((576..=65_487).contains(&self.mtu), "mtu", self.mtu, "576 to 65487 bytes")?;
+        ConfigError::check(self.outbound_streams != 0, "outbound_streams", self.outbound_streams, "1 to 65535")?;
+        ConfigError::check(self.inbound_streams != 0, "inbound_streams", self.inbound_streams, "1 to 65535")?;
         let window = self.receive_window;
         let fits = window >= 4096 && window as usize >= self.mtu && window <= 1 << 30;
-        check(fits, "receive_window", window, "4096 bytes (and at least mtu) to 1 GiB")?;
+        ConfigError::check(fits, "receive_window", window, "4096 bytes (and at least mtu) to 1 GiB")?;
         for (size, field) in [
             (self.receive_message_size_max, "receive_message_size_max"),
             (self.send_message_size_max, "send_message_size_max"),
             (self.send_buffer, "send_buffer"),
             (self.stream_send_buffer, "stream_send_buffer"),
         ] {
-            check((1..=1 << 30).contains(&size), field, size, "1 byte to 1 GiB")?;
+            ConfigError::check((1..=1 << 30).contains(&size), field, size, "1 byte to 1 GiB")?;
         }
         let rto = self.rto_min >= Duration::from_millis(10) && self.rto_min <= self.rto_initial;
-        check(rto, "rto_min", self.rto_min, "10 ms to rto_initial")?;
+        ConfigError::check(rto, "rto_min", self.rto_min, "10 ms to rto_initial")?;
         let rto = self.rto_initial <= self.rto_max && self.rto_max <= 120 * second;
-        check(rto, "rto_max", self.rto_max, "rto_initial to 120 s")?;
+        ConfigError::check(rto, "rto_max", self.rto_max, "rto_initial to 120 s")?;
         let delay = self.sack_delay_max;
-        check(delay <= second / 2, "sack_delay_max", delay, "0 to 500 ms (RFC 9260 §6.2)")?;
+        ConfigError::check(delay <= second / 2, "sack_delay_max", delay, "0 to 500 ms (RFC 9260 §6.2)")?;
         let retransmits = self.association_max_retransmits;
-        check((1..=100).contains(&retransmits), "association_max_retransmits", retransmits, "1 to 100")?;
+        ConfigError::check((1..=100).contains(&retransmits), "association_max_retransmits", retransmits, "1 to 100")?;
         if let Some(timeout) = self.association_timeout {
             let is_valid = (second..=3600 * second).contains(&timeout);
-            check(is_valid, "association_timeout", timeout, "1 s to 1 h, or None")?;
+            ConfigError::check(is_valid, "association_timeout", timeout, "1 s to 1 h, or None")?;
         }
         let retransmits = self.init_max_retransmits;
-        check((1..=100).contains(&retransmits), "init_max_retransmits", retransmits, "1 to 100")?;
+        ConfigError::check((1..=100).contains(&retransmits), "init_max_retransmits", retransmits, "1 to 100")?;
         if let Some(interval) = self.heartbeat_interval {
-            check(interval >= second / 10, "heartbeat_interval", interval, "100 ms or more, or None")?;
+            ConfigError::check(interval >= second / 10, "heartbeat_interval", interval, "100 ms or more, or None")?;
         }
         let lifetime = self.cookie_lifetime;
-        check((second..=600 * second).contains(&lifetime), "cookie_lifetime", lifetime, "1 to 600 s")?;
-        check((4..=1024).contains(&self.max_burst), "max_burst", self.max_burst, "4 to 1024 packets")?;
+        ConfigError::check((second..=600 * second).contains(&lifetime), "cookie_lifetime", lifetime, "1 to 600 s")?;
+        ConfigError::check((4..=1024).contains(&self.max_burst), "max_burst", self.max_burst, "4 to 1024 packets")?;
         let guard = self.shutdown_guard;
-        check((second..=600 * second).contains(&guard), "shutdown_guard", guard, "1 to 600 s")?;
+        ConfigError::check((second..=600 * second).contains(&guard), "shutdown_guard", guard, "1 to 600 s")?;
         let max = self.shutdown_max;
-        check((second..=3600 * second).contains(&max), "shutdown_max", max, "1 s to 1 h")?;
+        ConfigError::check((second..=3600 * second).contains(&max), "shutdown_max", max, "1 s to 1 h")?;
         let attempts = self.reset_attempts_max;
-        check((1..=100).contains(&attempts), "reset_attempts_max", attempts, "1 to 100")?;
+        ConfigError::check((1..=100).contains(&attempts), "reset_attempts_max", attempts, "1 to 100")?;
         let timeout = self.reset_timeout;
-        check((second..=600 * second).contains(&timeout), "reset_timeout", timeout, "1 to 600 s")
+        ConfigError::check((second..=600 * second).contains(&timeout), "reset_timeout", timeout, "1 to 600 s")
+    }
+}
+
+impl Valid<AssociationConfig> {
+    /// Returns the same configuration with another [`remote_port`](AssociationConfig::remote_port).
+    #[must_use]
+    pub fn with_remote_port(&self, port: NonZeroU16) -> Self {
+        if self.remote_port == port.get() {
+            return self.clone();
+        }
+        let config = AssociationConfig { remote_port: port.get(), ..AssociationConfig::clone(self) };
+        debug_assert_eq!(config.validate(), Ok(()), "any port but 0 is valid");
+        Self(Arc::new(config))
     }
 }
 

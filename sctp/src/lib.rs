@@ -28,10 +28,11 @@ mod serial;
 mod stats;
 #[cfg(test)]
 mod testing;
+mod valid;
 pub mod wire;
 
-pub use association::{Association, Ecn, SignalledInit, State, Transmit};
-pub use config::{AssociationConfig, ConfigError, CongestionControl};
+pub use association::{Association, SignalledInit, State, Transmit};
+pub use config::{AssociationConfig, CongestionControl};
 pub use cookie::CookieKeys;
 #[doc(hidden)]
 pub use cost_counter::{step, steps};
@@ -42,3 +43,4 @@ pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
 pub use stats::{AssociationStats, PacketDropReason, PacketDrops};
+pub use valid::{ConfigError, Valid, Validate};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use narrowboat_sctp::wire::{Cause, ChunkType as C};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, CloseReason, Ecn, PacketDropReason, Ppid, SendOptions, State, Tsn, Violation,
+    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, SendOptions, State, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
 use victim::service::Service;
@@ -188,9 +188,9 @@ fn h07_the_application_lets_go_in_each_state() {
                     }
                     // Handed in, and never read.
                     let unread = packet(victim.tag, &[data(0, b"unread"), data(2, b"after a gap")]);
-                    victim.association.handle_datagram(victim.now, Ecn::NotCe, unread);
+                    victim.association.handle_datagram(victim.now, unread);
                 }
-                victim.association.abort(victim.now, "gone");
+                victim.association.abort("gone");
                 let sent = victim.poll();
                 let aborts = sent.iter().filter(|sent| sent.kind == C::ABORT).count();
                 let is_known = !matches!(state, State::Closed | State::CookieWait);

@@ -258,7 +258,7 @@ fn b29_an_end_that_dials_an_echo_service_does_not_connect_to_itself() {
         let mut packet = Vec::new();
         while end.poll_transmit(now, 1, &mut packet).is_some() {
             sent += 1;
-            end.handle_datagram(now, narrowboat_sctp::Ecn::NotCe, std::mem::take(&mut packet).into());
+            end.handle_datagram(now, std::mem::take(&mut packet).into());
         }
         while let Some(event) = end.poll_event() {
             assert!(!matches!(event, AssociationEvent::Connected), "connected to itself");
@@ -393,7 +393,7 @@ fn b27_a_handshake_that_nobody_answers() {
 
         // The application lets go in the middle: the peer is told as far as there is one, and nothing runs on.
         let mut victim = Victim::in_state(state);
-        victim.association.abort(victim.now, "changed my mind");
+        victim.association.abort("changed my mind");
         let sent = victim.poll();
         let expected: &[ChunkType] = if state == State::CookieWait { &[] } else { &[ChunkType::ABORT] };
         assert_eq!(kinds(&sent), expected);
@@ -547,7 +547,7 @@ fn k13_a_flood_of_bad_packets_is_counted_and_keeps_no_memory() {
             match service.endpoint.handle_datagram(service.now, *from, datagram.clone(), &mut answer) {
                 DatagramEvent::Existing(handle, datagram) => {
                     let association = service.associations.get_mut(&handle).unwrap();
-                    association.handle_datagram(service.now, narrowboat_sctp::Ecn::NotCe, datagram);
+                    association.handle_datagram(service.now, datagram);
                     assert!(association.poll_transmit(service.now, 1, &mut answer).is_none());
                     assert!(association.poll_event().is_none());
                 }

@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use narrowboat_sctp::wire::ChunkType;
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, Ecn, Ppid, ReceivedMessage, Reliability, SendMessageError, SendOptions, Ssn,
-    State, StreamId, Tsn,
+    AssociationConfig, AssociationEvent, Ppid, ReceivedMessage, Reliability, SendMessageError, SendOptions, Ssn, State,
+    StreamId, Tsn,
 };
 use victim::{DataChunk, MS, PEER_TSN, SECOND, Victim, chunk, chunks_of, packet, peer_init_with, raw, sack};
 
@@ -92,7 +92,7 @@ impl Counted {
         let datagram = packet(self.victim.tag, chunks);
         self.count(|own| {
             let datagram = Bytes::copy_from_slice(&datagram);
-            own.victim.association.handle_datagram(own.victim.now, Ecn::NotCe, datagram);
+            own.victim.association.handle_datagram(own.victim.now, datagram);
         });
     }
 
@@ -268,7 +268,7 @@ fn e21_an_echo_service_whose_peer_closes_its_window() {
             }
             counted.count(|own| {
                 if let Some(message) = own.unread.pop_front() {
-                    own.victim.association.release(own.victim.now, message.credit);
+                    own.victim.association.release(message.credit);
                 }
             });
         }

@@ -158,7 +158,7 @@ fn a11_something_to_be_sent_back_that_is_larger_than_a_packet() {
     assert_eq!(sent, [], "no HEARTBEAT ACK is better than half of one");
     assert_eq!(victim.drops(PacketDropReason::AnswerLimit), 1);
     let unknown = raw(ChunkType(0xFE), 0, &[7; 60_000]);
-    victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, packet(victim.tag, &[unknown]));
+    victim.association.handle_datagram(victim.now, packet(victim.tag, &[unknown]));
     let packets = victim.poll_packets();
     assert_eq!(packets.len(), 1);
     assert!(packets[0].len() <= AssociationConfig::default().mtu);
@@ -183,7 +183,7 @@ fn a12_a_packet_of_very_many_chunks() {
         // Something in front, so that no chunk is taken for the only one.
         let mut chunks = vec![raw(ChunkType::PAD, 0, &[])];
         chunks.resize(1 + 65_000 / one.len(), one);
-        victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, packet(victim.tag, &chunks));
+        victim.association.handle_datagram(victim.now, packet(victim.tag, &chunks));
         let packets = victim.poll_packets();
         assert!(packets.len() <= 1, "{name}: {} packets", packets.len());
         assert!(packets.iter().all(|packet| packet.len() <= AssociationConfig::default().mtu), "{name}");
@@ -204,7 +204,7 @@ fn a12_a_packet_costs_in_proportion_to_its_chunks() {
             let mut chunks = vec![raw(ChunkType::PAD, 0, &[])];
             chunks.resize(1 + count, raw(kind, 0, &vec![0; len - 4]));
             let datagram = packet(victim.tag, &chunks);
-            steps(|| victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, datagram))
+            steps(|| victim.association.handle_datagram(victim.now, datagram))
         };
         let (few, many) = (of(1000), of(16_000));
         assert_eq!(few > 0, cfg!(debug_assertions));

@@ -4,7 +4,7 @@
 mod victim;
 
 use narrowboat_sctp::wire::{ChunkType as C, ForwardTsn};
-use narrowboat_sctp::{AssociationConfig, Ecn, Ppid, Ssn, State, Tsn};
+use narrowboat_sctp::{AssociationConfig, Ppid, Ssn, State, Tsn};
 use victim::cost::steps;
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};
 
@@ -44,11 +44,11 @@ impl Cost {
         let mut buffer = Vec::new();
         let mut sent = None;
         let taken = steps(|| {
-            victim.association.handle_datagram(now, Ecn::NotCe, datagram);
+            victim.association.handle_datagram(now, datagram);
             if is_read {
                 while let Some(event) = victim.association.poll_event() {
                     if let narrowboat_sctp::AssociationEvent::Message(message) = event {
-                        victim.association.release(now, message.credit);
+                        victim.association.release(message.credit);
                     }
                 }
             }
@@ -141,11 +141,11 @@ fn cost_of_jump(distance: u32, stored: u16) -> u64 {
     for n in 0..stored {
         let at = 1 + u32::from(n) * (distance / u32::from(stored));
         let waiting = chunk(|out| victim::data_chunk(at + 2, Ssn(2 * n + 1)).encode(b"x", out));
-        victim.association.handle_datagram(victim.now, Ecn::NotCe, packet(victim.tag, &[byte(at, "B"), waiting]));
+        victim.association.handle_datagram(victim.now, packet(victim.tag, &[byte(at, "B"), waiting]));
     }
     assert_eq!(victim.association.stats().data_chunks_received, 2 * u64::from(stored));
     let datagram = packet(victim.tag, &[forward(distance, &[(1, 2 * stored)])]);
-    let cost = steps(|| victim.association.handle_datagram(victim.now, Ecn::NotCe, datagram));
+    let cost = steps(|| victim.association.handle_datagram(victim.now, datagram));
     victim.poll();
     assert_eq!(victim.messages().len(), usize::from(stored));
     cost

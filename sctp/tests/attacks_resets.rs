@@ -265,7 +265,7 @@ fn ten_thousand_requests_for_two_streams_are_refused_or_repeated() {
     let mut buffer = Vec::with_capacity(4000);
     let kept = allocation_counter::measure(|| {
         for datagram in flood {
-            victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, datagram);
+            victim.association.handle_datagram(victim.now, datagram);
             buffer.clear();
             let sent = victim.association.poll_transmit(victim.now, 10, &mut buffer).unwrap();
             assert!(sent.len < 100, "one small answer each");

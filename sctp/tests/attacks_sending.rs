@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, ChunkType as C};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, CloseReason, Ecn, PacketDropReason, Ppid, Reliability, SendMessageError,
+    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, Reliability, SendMessageError,
     SendOptions, State, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
@@ -148,7 +148,7 @@ fn e05_sacks_of_thousands_of_blocks_cost_in_proportion() {
         // What is new costs once; after that it is the same again, a thousand times a second.
         victim.deliver(datagram.clone());
         assert_eq!(victim.drops(PacketDropReason::BadSack), 0);
-        let cost = steps(|| victim.association.handle_datagram(victim.now, Ecn::NotCe, datagram.clone()));
+        let cost = steps(|| victim.association.handle_datagram(victim.now, datagram.clone()));
         assert_eq!(victim.association.state(), State::Established);
         cost
     };
@@ -203,18 +203,10 @@ fn e22_more_ordered_messages_of_a_stream_than_there_are_sequence_numbers() {
     assert_eq!([of(&sent, 2), of(&sent, 3), of(&sent, 4)], [0, 100, 100]);
     // All of the first half but one is there, then all of it.
     let half = u32::try_from(OUTSTANDING_MAX / 2).unwrap();
-    victim.association.handle_datagram(
-        victim.now,
-        Ecn::NotCe,
-        packet(victim.tag, &[sack(tsn(&victim, half - 2), 1 << 30, &[])]),
-    );
+    victim.association.handle_datagram(victim.now, packet(victim.tag, &[sack(tsn(&victim, half - 2), 1 << 30, &[])]));
     let sent = leave(&mut victim);
     assert_eq!(of(&sent, 2), 0, "the first of the next half would be the 32,769th");
-    victim.association.handle_datagram(
-        victim.now,
-        Ecn::NotCe,
-        packet(victim.tag, &[sack(tsn(&victim, half - 1), 1 << 30, &[])]),
-    );
+    victim.association.handle_datagram(victim.now, packet(victim.tag, &[sack(tsn(&victim, half - 1), 1 << 30, &[])]));
     let sent = leave(&mut victim);
     assert_eq!(of(&sent, 2), OUTSTANDING_MAX / 2);
 }
@@ -231,7 +223,7 @@ fn e06_taking_back_a_large_window_again_and_again_costs_no_more_than_what_was_ac
             let report = sack(tsn(&victim, (2 * round).wrapping_sub(1)), 0, &[(2, last)]);
             let take_back = sack(tsn(&victim, 2 * round + 1), 0, &[]);
             for value in [report, take_back] {
-                victim.association.handle_datagram(victim.now, Ecn::NotCe, packet(victim.tag, &[value]));
+                victim.association.handle_datagram(victim.now, packet(victim.tag, &[value]));
             }
         }
     });
@@ -379,7 +371,6 @@ fn e13_acknowledgements_in_slices_and_the_same_one_many_times() {
             for _ in 0..repeats {
                 victim.association.handle_datagram(
                     victim.now,
-                    Ecn::NotCe,
                     packet(victim.tag, &[sack(tsn(&victim, acked.wrapping_sub(1)), 1 << 20, &[])]),
                 );
             }

@@ -133,7 +133,7 @@ fn c02_of_the_tags_of_an_abort_two_forms_are_believed_and_a_million_others_are_n
         wire::seal(datagram);
         assert!(![victim.tag, PEER_TAG].contains(&tag), "the sequence is fixed, and has neither");
         let copy = bytes::Bytes::copy_from_slice(datagram);
-        victim.association.handle_datagram(victim.now, narrowboat_sctp::Ecn::NotCe, copy);
+        victim.association.handle_datagram(victim.now, copy);
     }
     assert_eq!(victim.drops(PacketDropReason::WrongTag), 1_000_000);
     assert_eq!(victim.association.state(), State::Established);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{self, ChunkType, ForwardTsn, PacketHeader, ReconfigWriter, ResetResult, Sack};
-use narrowboat_sctp::{AssociationStats, Ecn, RequestSn, Ssn, State, Tsn};
+use narrowboat_sctp::{AssociationStats, RequestSn, Ssn, State, Tsn};
 
 use crate::victim::{
     PEER_TSN, PORT, Victim, chunk, chunks_of, cookie_echo, data, data_chunk, init, kinds, packet, packet_with,
@@ -22,7 +22,7 @@ fn answers(victim: &mut Victim, datagrams: &[Bytes], batch: usize) -> Vec<Bytes>
     let mut packets = Vec::new();
     for datagrams in datagrams.chunks(batch) {
         for datagram in datagrams {
-            victim.association.handle_datagram(victim.now, Ecn::NotCe, datagram.clone());
+            victim.association.handle_datagram(victim.now, datagram.clone());
         }
         let mut buffer = Vec::new();
         while let Some(transmit) = victim.association.poll_transmit(victim.now, 54, &mut buffer) {
@@ -229,7 +229,7 @@ fn the_last_sack_of_a_batch_rides_on_data() {
     let mut victim = Victim::in_state(State::Established);
     let datagrams: Vec<_> = (0..4).map(|number| packet(victim.tag, &[data(number, b"a request")])).collect();
     for datagram in datagrams {
-        victim.association.handle_datagram(victim.now, Ecn::NotCe, datagram);
+        victim.association.handle_datagram(victim.now, datagram);
     }
     let answer = victim.message(1, b"the answer");
     use ChunkType as Is;
@@ -242,7 +242,7 @@ fn answers_that_nobody_polls_are_bounded_and_the_last_state_is_told() {
     // Every second packet is missing: a SACK for each, with ever more blocks.
     for number in (1..4000).step_by(2) {
         let datagram = packet(victim.tag, &[data(number, b"behind a gap")]);
-        victim.association.handle_datagram(victim.now, Ecn::NotCe, datagram);
+        victim.association.handle_datagram(victim.now, datagram);
     }
     let packets = victim.poll_packets();
     assert!(packets.len() <= 130, "{} packets", packets.len());

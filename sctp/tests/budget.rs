@@ -59,7 +59,7 @@ fn k12_peers_are_refused_with_a_reason_when_the_memory_of_all_is_used_up() {
     assert_eq!(service.endpoint.len(), 100);
     // One that ends makes room for another.
     let handle = *service.associations.keys().next().unwrap();
-    service.associations.get_mut(&handle).unwrap().abort(service.now, "room for another");
+    service.associations.get_mut(&handle).unwrap().abort("room for another");
     service.poll_one(handle);
     service.establish(peer(500));
 }
@@ -96,7 +96,7 @@ fn k12_what_peers_send_and_nobody_reads_stays_within_the_memory_of_all() {
     // What is read makes room, for the others as well.
     for (handle, event) in std::mem::take(&mut service.events) {
         if let AssociationEvent::Message(message) = event {
-            service.associations.get_mut(&handle).unwrap().release(service.now, message.credit);
+            service.associations.get_mut(&handle).unwrap().release(message.credit);
         }
     }
     for handle in peers.iter().map(|peer| peer.0) {
@@ -257,7 +257,7 @@ fn b26_65_535_streams_that_a_peer_uses_at_once_cost_two_bytes_each_until_they_ar
     let read = |service: &mut Service| {
         for (_, event) in std::mem::take(&mut service.events) {
             if let AssociationEvent::Message(message) = event {
-                service.associations.get_mut(&handle).unwrap().release(service.now, message.credit);
+                service.associations.get_mut(&handle).unwrap().release(message.credit);
             }
         }
     };

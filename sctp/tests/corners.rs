@@ -73,7 +73,7 @@ fn a_reset_under_way_ends_with_the_shutdown_and_is_not_repeated_beside_it() {
 #[test]
 fn an_init_to_an_association_that_is_over_is_refused_at_once() {
     let mut pair = Pair::new();
-    pair.ends[1].abort(pair.now, "gone");
+    pair.ends[1].abort("gone");
     pair.ends[0].connect(pair.now);
     pair.run_for(100 * MS);
     let closed = pair.events[0].last();

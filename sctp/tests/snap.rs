@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{self, ChunkType, Chunks, Init};
-use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, CloseReason, Ecn, SignalledInit, SignalledInitError, State,
-};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, SignalledInit, SignalledInitError, State};
 use pair::{MS, Pair, Verdict};
 
 /// `a=sctp-init:AQAAHphHk4kAUAAA/////yqjr1fAAAAEgAgABoLA`, as Chromium 156 has offered it.
@@ -162,7 +160,7 @@ fn an_association_that_has_begun_takes_no_init_from_the_signalling() {
     pair.run_for(100 * MS);
     assert_eq!(pair.ends[1].state(), State::Established);
 
-    pair.ends[0].abort(pair.now, "over");
+    pair.ends[0].abort("over");
     assert_eq!(pair.ends[0].connect_as_signalled(now, &peer), Err(SignalledInitError::AlreadyBegun));
 }
 
@@ -180,7 +178,7 @@ fn chromium_and_this_end_agree_from_its_offer_and_its_first_packet_is_delivered(
     packet[4..8].copy_from_slice(&ours.to_be_bytes());
     packet[8..12].fill(0);
     wire::seal(&mut packet);
-    pair.ends[0].handle_datagram(pair.now, Ecn::NotCe, packet.into());
+    pair.ends[0].handle_datagram(pair.now, packet.into());
     pair.take_events(0);
     assert_eq!(pair.received[0][0].2, bytes_of("03000100000000000002000063 30"));
     // And it is answered with the tag that the browser has told.

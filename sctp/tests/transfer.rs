@@ -207,7 +207,7 @@ fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
     for event in std::mem::take(&mut pair.events[1]) {
         let AssociationEvent::Message(message) = event else { panic!("{event:?}") };
         pair.received[1].push((message.stream, message.ppid, message.payload.into_bytes()));
-        pair.ends[1].release(pair.now, message.credit);
+        pair.ends[1].release(message.credit);
     }
     pair.run_until(Duration::from_secs(20), |pair| pair.received[1].len() == 100);
 }

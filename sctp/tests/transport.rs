@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::ChunkType;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, Ecn, State, TransportFailure};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State, TransportFailure};
 use pair::{MS, Pair, Verdict};
 
 fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
@@ -88,7 +88,7 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
     assert!(pair.ends[0].probe_path(&mut probe));
     let now = pair.now;
     let answer_to = |pair: &mut Pair, packet: Bytes| {
-        pair.ends[1].handle_datagram(now, Ecn::NotCe, packet);
+        pair.ends[1].handle_datagram(now, packet);
         let mut answer = Vec::new();
         assert!(pair.ends[1].poll_transmit(now, 1, &mut answer).is_some());
         Bytes::from(answer)
@@ -96,7 +96,7 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
     let late = answer_to(&mut pair, old);
     let answer = answer_to(&mut pair, probe.into());
     for (packet, proves) in [(late, false), (answer.clone(), true), (answer, false)] {
-        pair.ends[0].handle_datagram(now, Ecn::NotCe, packet);
+        pair.ends[0].handle_datagram(now, packet);
         assert_eq!(pair.ends[0].take_path_proof(), proves);
         assert!(!pair.ends[0].take_path_proof(), "it is told once");
     }

@@ -58,9 +58,9 @@ pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
         );
         send_now(shared, socket, mtu);
     }
-    shared.command(|inner, now| {
+    shared.command(|inner, _| {
         if inner.closed.is_none() {
-            inner.abort(now, "the program ended without shutting the association down");
+            inner.abort("the program ended without shutting the association down");
         }
     });
     send_now(shared, socket, mtu);

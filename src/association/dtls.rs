@@ -10,7 +10,7 @@ use std::task::Waker;
 use super::inner::Inner;
 use super::shared::{Shared, now, wake};
 use super::transport::{Input, Transport};
-use crate::config::Config;
+use crate::config::ChannelLimits;
 use crate::endpoint::BatchEffects;
 use crate::socket::Route;
 use crate::webrtc::{Secure, SecureProgress};
@@ -43,8 +43,8 @@ impl Shared {
             return;
         }
         on_connected(&mut inner, now, &progress);
-        for (ecn, packet) in packets {
-            inner.core.handle_datagram(now, ecn, packet);
+        for packet in packets {
+            inner.core.handle_datagram(now, packet);
         }
         let has_moved = inner.core.take_path_proof();
         if has_moved {
@@ -92,14 +92,14 @@ impl Shared {
         &self,
         core: narrowboat_sctp::Association,
         role: Role,
-        config: &Config,
+        limits: &ChannelLimits,
         signalled_init: Option<SignalledInit>,
     ) {
         self.read(|inner| {
             if inner.closed.is_none() {
                 inner.core = core;
-                inner.channels = DataChannels::new(config.channels.clone(), role);
-                inner.send_size_max = config.send_size_max();
+                inner.channels = DataChannels::new(limits.channels.clone(), role);
+                inner.send_size_max = limits.send_size_max();
                 inner.signalled_init = signalled_init;
             }
         });

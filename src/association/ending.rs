@@ -20,7 +20,7 @@ impl Inner {
         if self.is_connected || !self.channels.is_empty() {
             self.core.shutdown(now);
         } else {
-            self.core.abort(now, "given up before it was established");
+            self.core.abort("given up before it was established");
         }
         // Nobody will take these.
         for id in std::mem::take(&mut self.incoming) {
@@ -30,12 +30,12 @@ impl Inner {
         self.wake_everybody();
     }
 
-    pub(crate) fn abort(&mut self, now: Instant, reason: &str) {
+    pub(crate) fn abort(&mut self, reason: &str) {
         if self.is_failed {
             return;
         }
         self.is_ending = true;
-        self.core.abort(now, reason);
+        self.core.abort(reason);
         self.has_work = true;
         self.wake_everybody();
     }

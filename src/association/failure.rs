@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{DataChannels, Role};
-use narrowboat_sctp::{Ecn, Transmit, TransportFailure};
+use narrowboat_sctp::{Transmit, TransportFailure};
 
 use super::channel_entry::EventKind;
 use super::inner::Inner;
@@ -33,7 +33,7 @@ impl Inner {
         let core = &mut self.core;
         let written = catch_unwind(AssertUnwindSafe(|| {
             let (now, mut packet) = (now(), Vec::new());
-            core.abort(now, "a fault in the program has ended the association");
+            core.abort("a fault in the program has ended the association");
             core.poll_transmit(now, 1, &mut packet);
             packet
         }));
@@ -56,11 +56,11 @@ impl Inner {
     }
 
     /// Takes in a packet of the peer.
-    pub(super) fn handle_packet(&mut self, now: Instant, ecn: Ecn, packet: Bytes) {
+    pub(super) fn handle_packet(&mut self, now: Instant, packet: Bytes) {
         if self.is_failed {
             return;
         }
-        self.core.handle_datagram(now, ecn, packet);
+        self.core.handle_datagram(now, packet);
         if self.has_open_role && self.core.state().is_up() {
             self.has_open_role = false;
             if self.core.has_lost_collision() {

@@ -13,7 +13,7 @@ use narrowboat_sctp::StreamId;
 
 use super::channel_entry::{ChannelEntry, EventKind};
 use super::shared::WaitKey;
-use crate::config::Config;
+use crate::config::ChannelLimits;
 use crate::error::{ChannelError, CloseReason, OpenError, SendError};
 use crate::waiters::{Interest, Waiters};
 
@@ -79,10 +79,10 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(core: narrowboat_sctp::Association, role: Role, config: &Config) -> Self {
+    pub(super) fn new(core: narrowboat_sctp::Association, role: Role, limits: &ChannelLimits) -> Self {
         Self {
             core,
-            channels: DataChannels::new(config.channels.clone(), role),
+            channels: DataChannels::new(limits.channels.clone(), role),
             slots: HashMap::new(),
             incoming: VecDeque::new(),
             waiters: Waiters::default(),
@@ -104,7 +104,7 @@ impl Inner {
             is_failed: false,
             last_packet: Vec::new(),
             has_work: false,
-            send_size_max: config.send_size_max(),
+            send_size_max: limits.send_size_max(),
             #[cfg(feature = "webrtc")]
             signalled_init: None,
         }

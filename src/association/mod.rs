@@ -162,7 +162,7 @@ impl Association {
     /// Ends the association at once. The peer is told the reason; what is not delivered yet is lost, and every channel
     /// ends with an error, here and there (RFC 9260 §9.1).
     pub fn abort(&self, reason: &str) {
-        self.shared.command(|inner, now| inner.abort(now, reason));
+        self.shared.command(|inner, _| inner.abort(reason));
     }
 
     /// Waits until the association has ended, and says why. Its last datagram has left by then, so that the process may

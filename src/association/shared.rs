@@ -14,13 +14,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::{Ecn, Transmit, TransportFailure};
+use narrowboat_sctp::{Transmit, TransportFailure};
 use tokio::sync::Notify;
 use tokio::task::coop;
 
 use super::inner::Inner;
 use super::transport::{Input, Transport};
-use crate::config::Config;
+use crate::config::ChannelLimits;
 use crate::endpoint::BatchEffects;
 use crate::socket::SendFailure;
 use crate::waiters::{Interest, WaiterKey};
@@ -87,9 +87,9 @@ impl Shared {
         core: narrowboat_sctp::Association,
         role: Role,
         transport: Transport,
-        config: &Config,
+        limits: &ChannelLimits,
     ) -> Arc<Self> {
-        let inner = Inner::new(core, role, config);
+        let inner = Inner::new(core, role, limits);
         Arc::new(Self {
             inner: Mutex::new(inner),
             work: Notify::new(),
@@ -186,11 +186,11 @@ impl Shared {
         }
     }
 
-    fn receive_packets(&self, packets: impl Iterator<Item = (Ecn, Bytes)>, wakers: &mut Vec<Waker>) {
+    fn receive_packets(&self, packets: impl Iterator<Item = Bytes>, wakers: &mut Vec<Waker>) {
         let now = now();
         let mut inner = self.lock();
-        for (ecn, packet) in packets {
-            inner.handle_packet(now, ecn, packet);
+        for packet in packets {
+            inner.handle_packet(now, packet);
         }
         inner.has_work = true;
         inner.settle(now, wakers);
@@ -240,7 +240,7 @@ impl Shared {
     /// for the answer; later it is noted, and may pass.
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
         let failure = SendFailure::of(error);
-        self.command(|inner, now| {
+        self.command(|inner, _| {
             if inner.closed.is_some() {
                 return;
             }
@@ -254,7 +254,7 @@ impl Shared {
                 inner.on_transport_failed(TransportFailure::Broken(text));
             } else if !inner.is_connected && failure.ends_attempt() {
                 inner.unreachable = Some(error.to_string());
-                inner.core.abort(now, "");
+                inner.core.abort("");
             }
         });
     }
@@ -317,9 +317,9 @@ impl Shared {
     /// Then it is aborted, so that nobody waits for ever.
     pub(crate) fn on_driver_gone(&self) {
         let mut wakers = Vec::new();
-        self.command(|inner, now| {
+        self.command(|inner, _| {
             if inner.closed.is_none() {
-                inner.abort(now, "its runtime was shut down");
+                inner.abort("its runtime was shut down");
             }
         });
         self.read(|inner| inner.finish(&mut wakers));
@@ -346,9 +346,9 @@ impl Shared {
 }
 
 /// Over plain UDP each datagram is a packet.
-fn into_packet(input: Input) -> Option<(Ecn, Bytes)> {
+fn into_packet(input: Input) -> Option<Bytes> {
     match input {
-        Input::Datagram(datagram) => Some((datagram.ecn, datagram.bytes)),
+        Input::Datagram(datagram) => Some(datagram.bytes),
         #[cfg(feature = "webrtc")]
         Input::Stun(_) | Input::ContestedCheck(_) => None,
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+use narrowboat_sctp::Valid;
 use tokio::runtime::Handle;
 
 #[cfg(feature = "webrtc")]
@@ -176,7 +177,7 @@ impl EndpointBuilder {
     ///
     /// The address cannot be bound, a limit is out of range, or this is not called from within a tokio runtime.
     pub fn build(mut self) -> Result<Endpoint, BindError> {
-        self.config.validate()?;
+        let config = Valid::new(std::mem::take(&mut self.config))?;
         #[cfg(feature = "webrtc")]
         match (&self.secure.identity, self.ways) {
             (Some(_), Ways { plain: true, .. }) => return Err(BindError::PlainWithIdentity),
@@ -187,9 +188,9 @@ impl EndpointBuilder {
         let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let mut failure = BindError::Address(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         for address in addresses {
-            match Socket::bind(address, self.config.socket_receive_buffer, self.config.socket_send_buffer) {
+            match Socket::bind(address, config.socket_receive_buffer, config.socket_send_buffer) {
                 Ok(socket) => {
-                    let core = self.core(socket, runtime.clone())?;
+                    let core = self.core(socket, config, runtime.clone())?;
                     runtime.spawn(receive_loop::run(Arc::clone(&core)));
                     return Ok(Endpoint { core });
                 }
@@ -199,17 +200,16 @@ impl EndpointBuilder {
         Err(failure)
     }
 
-    fn core(self, socket: Socket, runtime: Handle) -> Result<Arc<EndpointShared>, BindError> {
+    fn core(self, socket: Socket, config: Valid<Config>, runtime: Handle) -> Result<Arc<EndpointShared>, BindError> {
         #[cfg(feature = "webrtc")]
         {
             let SecureOptions { identity, advertised, mut prefixes, versions } = self.secure;
             if let Some(identity) = identity {
                 prefixes.is_closed = !self.ways.direct;
-                let part = SecurePart::new(identity, advertised, prefixes, versions, &self.config)?;
-                return EndpointShared::secure(socket, self.config, self.ways, runtime, part)
-                    .map_err(BindError::Random);
+                let part = SecurePart::new(identity, advertised, prefixes, versions, &config)?;
+                return EndpointShared::secure(socket, config, self.ways, runtime, part).map_err(BindError::Random);
             }
         }
-        EndpointShared::plain(socket, self.config, self.ways, runtime).map_err(BindError::Random)
+        EndpointShared::plain(socket, config, self.ways, runtime)
     }
 }

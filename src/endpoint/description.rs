@@ -301,7 +301,7 @@ impl fmt::Debug for Offer {
 impl Drop for Offer {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.command(|inner, now| inner.abort(now, "the offer was taken back"));
+            shared.command(|inner, _| inner.abort("the offer was taken back"));
         }
     }
 }

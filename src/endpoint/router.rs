@@ -83,10 +83,10 @@ impl DatagramRouter {
 }
 
 fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
-    let Datagram { route, ecn, bytes } = datagram;
+    let Datagram { route, bytes } = datagram;
     match endpoint.handle_datagram(now, route.remote, bytes, answers.buffer()) {
         DatagramEvent::Existing(handle, bytes) => {
-            RouteResult::Existing(handle, Input::Datagram(Datagram { route, ecn, bytes }))
+            RouteResult::Existing(handle, Input::Datagram(Datagram { route, bytes }))
         }
         DatagramEvent::New(handle, association) => RouteResult::New(handle, association, route),
         DatagramEvent::Answer => {

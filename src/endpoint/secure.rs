@@ -1,6 +1,7 @@
 //! What an endpoint with an identity does beyond one for plain UDP: its associations over DTLS.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_dcep::Role;
-use narrowboat_sctp::{AssociationHandle, CookieKeys, MemoryBudget, SignalledInit};
+use narrowboat_sctp::{AssociationConfig, AssociationHandle, CookieKeys, MemoryBudget, SignalledInit, Valid};
 use rand::Rng;
 
 use super::WayIn;
@@ -17,7 +18,7 @@ use super::router::DatagramRouter;
 use super::sessions::{Said, SessionKey, TransportKey};
 use super::table::{EndpointShared, EndpointTable, draw_seed};
 use crate::association::{Shared, Transport, now, wake};
-use crate::config::Config;
+use crate::config::{ChannelLimits, Config};
 use crate::error::{BindError, ConnectError, SignalError};
 use crate::socket::Datagram;
 use crate::waiters::Interest;
@@ -44,7 +45,7 @@ pub(crate) struct SecurePart {
     /// Where peers are told that this endpoint is, if not at the addresses of its interfaces.
     pub(crate) advertised: Vec<SocketAddr>,
     keys: CookieKeys,
-    association: Arc<narrowboat_sctp::AssociationConfig>,
+    association: Valid<AssociationConfig>,
     /// What all associations share.
     pub(super) memory: MemoryBudget,
 }
@@ -68,7 +69,7 @@ impl SecurePart {
             reachability: Reachability::new(now(), &draw_seed().map_err(BindError::Random)?),
         };
         let keys = CookieKeys::new(now(), draw_seed().map_err(BindError::Random)?);
-        let association = Arc::new(below_dtls(config.association()));
+        let association = Valid::new(below_dtls(config.association()))?;
         let memory = MemoryBudget::new(config.memory_max);
         Ok(Self { identity, context: Arc::new(context), advertised, keys, association, memory })
     }
@@ -78,19 +79,19 @@ impl SecurePart {
     }
 
     fn association(&self, handle: AssociationHandle, seed: [u8; 32]) -> narrowboat_sctp::Association {
-        self.association_with(Arc::clone(&self.association), handle, seed)
+        self.association_with(self.association.clone(), handle, seed)
     }
 
     /// An association that knows no address, and does nothing before its transport is there.
     fn association_with(
         &self,
-        config: Arc<narrowboat_sctp::AssociationConfig>,
+        config: Valid<AssociationConfig>,
         handle: AssociationHandle,
         seed: [u8; 32],
     ) -> narrowboat_sctp::Association {
         // A cookie of one association is worth nothing in another.
         let binding = handle.0.to_be_bytes();
-        let mut association = narrowboat_sctp::Association::new(now(), config, self.keys.clone(), &binding, seed);
+        let mut association = narrowboat_sctp::Association::new(config, self.keys.clone(), &binding, seed);
         association.set_memory_budget(&self.memory);
         association
     }
@@ -137,17 +138,9 @@ fn sctp_role(role: dtls::SetupRole) -> Role {
     }
 }
 
-/// The smaller of two limits of which 0 is none.
-fn smaller(one: usize, other: usize) -> usize {
-    match (one, other) {
-        (0, limit) | (limit, 0) => limit,
-        (one, other) => one.min(other),
-    }
-}
-
 /// The configured size is what one datagram may have, and a record takes its share of it. Which version of DTLS it will be
 /// is not known yet, so the larger share.
-fn below_dtls(mut config: narrowboat_sctp::AssociationConfig) -> narrowboat_sctp::AssociationConfig {
+fn below_dtls(mut config: AssociationConfig) -> AssociationConfig {
     config.mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
     config
 }
@@ -200,7 +193,7 @@ impl EndpointShared {
         let handle = router.insert_asked(now, addresses, local.ufrag()).map_err(ConnectError::AlreadyConnected)?;
         let agent = ControllingAgent::new(now, local, remote, addresses, part.context.consent_timeout, seed);
         let secure = Secure::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
-        let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config);
+        let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config.channel_limits());
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
         self.check_ports(&shared, addresses);
@@ -244,10 +237,10 @@ impl EndpointShared {
         }
         let displaced = displaced.and_then(|displaced| table.associations.get(&displaced).cloned());
         let secure = Secure::lite(now, handle, Arc::clone(&part.context), local.clone(), patience);
-        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.config);
+        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.config.channel_limits());
         drop(table);
         if let Some(displaced) = displaced {
-            displaced.command(|inner, now| inner.abort(now, "other peers came first"));
+            displaced.command(|inner, _| inner.abort("other peers came first"));
         }
         self.spawn_driver(handle, Arc::clone(&shared));
         Ok((shared, local))
@@ -283,16 +276,15 @@ impl EndpointShared {
         let (part, secure) = (self.secure.as_ref()?, shared.secure()?);
         let now = now();
         let PeerSide { role, expected, credentials, sctp_port, message_size_max, signalled_init } = peer;
-        let mut config = self.config.clone();
-        config.association.remote_port = sctp_port;
-        config.channels.peer_message_size_max = smaller(config.channels.peer_message_size_max, message_size_max);
+        let limits = self.config.channel_limits().for_peer(message_size_max);
         let core = {
             let mut table = self.lock();
-            let association = Arc::new(below_dtls(config.association()));
+            let association = NonZeroU16::new(sctp_port)
+                .map_or_else(|| part.association.clone(), |port| part.association.with_remote_port(port));
             part.association_with(association, secure.handle, table.draw())
         };
         let own_init = signalled_init.as_ref().and_then(|_| core.signalled_init());
-        shared.set_description(core, sctp_role(role), &config, signalled_init);
+        shared.set_description(core, sctp_role(role), &limits, signalled_init);
         secure.describe(now, role, expected, credentials);
         shared.work.notify_one();
         own_init
@@ -458,10 +450,8 @@ impl EndpointShared {
         let handle = router.insert_direct(now, route.remote);
         *entered = Some(handle);
         let secure = Secure::direct(now, handle, Arc::clone(&part.context), route, dtls);
-        let mut config = self.config.clone();
-        config.channels.peer_message_size_max =
-            smaller(config.channels.peer_message_size_max, UNKNOWN_PEER_MESSAGE_SIZE_MAX);
-        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &config);
+        let limits = self.config.channel_limits().for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
+        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &limits);
         #[cfg(test)]
         self.inject(super::fault::EndpointFault::Admit);
         let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
@@ -487,10 +477,10 @@ impl EndpointShared {
         handle: AssociationHandle,
         role: Role,
         secure: Secure,
-        config: &Config,
+        limits: &ChannelLimits,
     ) -> Arc<Shared> {
         let association = part.association(handle, table.draw());
-        let shared = Shared::new(association, role, Transport::Secure(Box::new(secure)), config);
+        let shared = Shared::new(association, role, Transport::Secure(Box::new(secure)), limits);
         table.associations.insert(handle, Arc::clone(&shared));
         shared
     }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use narrowboat_dcep::Role;
-use narrowboat_sctp::AssociationHandle;
+use narrowboat_sctp::{AssociationHandle, Valid};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
@@ -28,7 +28,7 @@ use super::secure::SecurePart;
 use super::{Incoming, WayIn};
 use crate::association::{Input, Shared, Transport, drive_contained, leave, now, wake};
 use crate::config::Config;
-use crate::error::ConnectError;
+use crate::error::{BindError, ConnectError};
 use crate::socket::{Datagram, Route, Socket};
 use crate::waiters::{Interest, WaiterKey, Waiters};
 
@@ -36,7 +36,7 @@ use crate::waiters::{Interest, WaiterKey, Waiters};
 #[derive(Debug)]
 pub(crate) struct EndpointShared {
     pub(crate) socket: Socket,
-    pub(crate) config: Config,
+    pub(crate) config: Valid<Config>,
     #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only plain UDP is there, and its endpoint knows"))]
     pub(crate) ways: Ways,
     /// What it takes to speak over DTLS, if it does.
@@ -97,13 +97,18 @@ pub(crate) struct RoutedBatch {
 
 impl EndpointShared {
     /// An endpoint with one handle, for plain UDP.
-    pub(crate) fn plain(socket: Socket, config: Config, ways: Ways, runtime: Handle) -> io::Result<Arc<Self>> {
-        let seed = draw_seed()?;
-        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(ways.plain), seed);
+    pub(crate) fn plain(
+        socket: Socket,
+        config: Valid<Config>,
+        ways: Ways,
+        runtime: Handle,
+    ) -> Result<Arc<Self>, BindError> {
+        let (seed, own_seed) = (draw_seed().map_err(BindError::Random)?, draw_seed().map_err(BindError::Random)?);
+        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(ways.plain)?, seed);
         Ok(Arc::new(Self {
             #[cfg(feature = "webrtc")]
             secure: None,
-            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)), draw_seed()?)
+            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)), own_seed)
         }))
     }
 
@@ -111,7 +116,7 @@ impl EndpointShared {
     #[cfg(feature = "webrtc")]
     pub(crate) fn secure(
         socket: Socket,
-        config: Config,
+        config: Valid<Config>,
         ways: Ways,
         runtime: Handle,
         secure: SecurePart,
@@ -122,7 +127,7 @@ impl EndpointShared {
 
     fn new(
         socket: Socket,
-        config: Config,
+        config: Valid<Config>,
         ways: Ways,
         runtime: Handle,
         router: DatagramRouter,
@@ -180,8 +185,12 @@ impl EndpointShared {
             dialled = table.dial(remote);
         }
         let (handle, association) = dialled?;
-        let shared =
-            Shared::new(association, Role::Client, Transport::Plain(Route { remote, local: None }), &self.config);
+        let shared = Shared::new(
+            association,
+            Role::Client,
+            Transport::Plain(Route { remote, local: None }),
+            &self.config.channel_limits(),
+        );
         shared.read(|inner| inner.has_open_role = true);
         table.associations.insert(handle, Arc::clone(&shared));
         drop(table);
@@ -219,7 +228,8 @@ impl EndpointShared {
                     routed.inputs.push(input);
                 }
                 RouteResult::New(handle, association, route) => {
-                    let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.config);
+                    let shared =
+                        Shared::new(*association, Role::Server, Transport::Plain(route), &self.config.channel_limits());
                     table.associations.insert(handle, Arc::clone(&shared));
                     // Before anything else may fail: it has to have a driver to end.
                     routed.made.push((handle, Arc::clone(&shared)));
@@ -300,7 +310,7 @@ impl EndpointShared {
     /// Takes no more associations, and ends those that there are at once.
     pub(crate) fn abort(&self, reason: &str) {
         for shared in self.stop_accepting() {
-            shared.command(|inner, now| inner.abort(now, reason));
+            shared.command(|inner, _| inner.abort(reason));
         }
     }
 

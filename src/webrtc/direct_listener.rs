@@ -264,8 +264,6 @@ fn count(counter: &AtomicU64) {
 mod tests {
     use std::time::Duration;
 
-    use narrowboat_sctp::Ecn;
-
     use super::*;
     use crate::webrtc::Reachability;
     use crate::webrtc::direct::Prefixes;
@@ -294,7 +292,7 @@ mod tests {
         for _ in 0..200 {
             // The client hears the first answer, which may ask for a cookie, and nothing of what is repeated.
             while let Some(bytes) = client.poll_transmit().filter(|_| flights < 2) {
-                let datagram = Datagram { route, ecn: Ecn::NotCe, bytes: bytes.into() };
+                let datagram = Datagram { route, bytes: bytes.into() };
                 let stranger = Stranger { datagram, is_contested: false, has_room: true };
                 assert!(direct_listener.handle(now, &stranger, &mut answers).is_none());
             }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
+use narrowboat_sctp::{AssociationHandle, TransportFailure};
 
 use super::Fingerprint;
 use super::Reachability;
@@ -222,7 +222,7 @@ impl Secure {
         &self,
         now: Instant,
         inputs: impl Iterator<Item = Input>,
-        packets: &mut Vec<(Ecn, Bytes)>,
+        packets: &mut Vec<Bytes>,
         effects: &mut BatchEffects,
     ) -> SecureProgress {
         let mut progress = SecureProgress::default();
@@ -244,7 +244,7 @@ impl Secure {
             }
         }
         // A session that comes from the direct listener has brought something along.
-        state.poll_session(Ecn::NotCe, packets, &mut progress);
+        state.poll_session(packets, &mut progress);
         let is_first_packet = state.has_received && !had_received;
         if let Agent::Controlling(agent) = &mut state.agent {
             if progress.is_connected {
@@ -263,7 +263,7 @@ impl Secure {
         let mut state = self.lock();
         state.handle_timeout(now, &mut progress);
         // Whatever a timer or a failed send has brought. No packet is among it: those come with datagrams.
-        state.poll_session(Ecn::NotCe, &mut Vec::new(), &mut progress);
+        state.poll_session(&mut Vec::new(), &mut progress);
         outgoing.append(&mut state.outgoing);
         (progress, state.deadline())
     }

@@ -1,11 +1,10 @@
 //! Associations whose packets share one bottleneck, on a virtual clock.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, CookieKeys, Ecn, Ppid, SendMessageError, SendOptions, StreamId,
+    Association, AssociationConfig, AssociationEvent, CookieKeys, Ppid, SendMessageError, SendOptions, StreamId, Valid,
 };
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, START};
@@ -104,12 +103,11 @@ impl World {
             stream_send_buffer: usize::try_from(window).unwrap(),
             ..AssociationConfig::default()
         };
-        config.validate().unwrap();
-        let (now, config) = (self.clock.instant(START + starts_at), Arc::new(config));
+        let (now, config) = (self.clock.instant(START + starts_at), Valid::new(config).unwrap());
         let number = u8::try_from(self.flows.len()).unwrap();
         let ends = [1, 2].map(|end| {
             let keys = CookieKeys::new(now, [end; 32]);
-            Association::new(now, config.clone(), keys, &[], [100 + 2 * number + end; 32])
+            Association::new(config.clone(), keys, &[], [100 + 2 * number + end; 32])
         });
         let starts_at = START + starts_at;
         let next_ping = starts_at + SECOND;
@@ -131,7 +129,7 @@ impl World {
                 }
                 Next::Arrival(end) => {
                     let (_, flow, packet) = self.lines[1 - end].under_way.pop_front().unwrap();
-                    self.flows[flow].ends[end].handle_datagram(now, Ecn::default(), packet);
+                    self.flows[flow].ends[end].handle_datagram(now, packet);
                     self.turn(flow, end);
                 }
                 Next::Timeout(flow, end) => {
@@ -183,7 +181,7 @@ impl World {
                         let sent_at = u64::from_be_bytes(message.payload.into_bytes()[..].try_into().unwrap());
                         flow.pings.push(self.now - sent_at);
                     }
-                    flow.ends[end].release(now, message.credit);
+                    flow.ends[end].release(message.credit);
                 }
                 AssociationEvent::Closed(reason) => panic!("the association ended: {reason}"),
                 _ => {}

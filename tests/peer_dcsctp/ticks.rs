@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_peers::{Dcsctp, End, Event, LinkConfig, Narrowboat, Pair, Refusal, Reliability, SendOptions, Settings};
-use narrowboat_sctp::AssociationConfig;
+use narrowboat_sctp::{AssociationConfig, Valid};
 
 use crate::world::{OURS, THEIRS};
 
@@ -52,7 +52,7 @@ fn run(case: Case, time: Duration) -> Vec<Duration> {
     fastrand::seed(case.seed);
     let start = Instant::now();
     let settings = Settings::default();
-    let config = AssociationConfig { stream_send_buffer: 1 << 20, ..AssociationConfig::default() };
+    let config = Valid::new(AssociationConfig { stream_send_buffer: 1 << 20, ..Default::default() }).unwrap();
     let mut seed = [9; 32];
     seed[..8].copy_from_slice(&case.seed.to_le_bytes());
     let ends: [Box<dyn narrowboat_peers::Peer>; 2] =

@@ -51,7 +51,7 @@ fn both_ends_shut_down_at_once() {
 fn our_abort_reaches_the_peer() {
     for dialler in Dialler::EITHER {
         let mut pair = Pair::new(dialler);
-        pair.ours.association().abort(Instant::now(), "that is enough");
+        pair.ours.association().abort("that is enough");
         pair.until("both ends know", |p| p.ours.closed.is_some() && p.peer.said("lost"));
         assert_eq!(pair.ours.closed, Some(CloseReason::LocalAbort));
         // RFC 9260 §3.3.10.12: User-Initiated Abort.

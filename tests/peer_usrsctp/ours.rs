@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, AssociationHandle, CloseReason, Credit, DatagramEvent, Ecn,
-    Endpoint, EndpointConfig, Ppid, SendMessageError, SendOptions, State, StreamId,
+    Association, AssociationConfig, AssociationEvent, AssociationHandle, CloseReason, Credit, DatagramEvent, Endpoint,
+    EndpointConfig, Ppid, SendMessageError, SendOptions, State, StreamId, Valid,
 };
 
 /// What is done to datagrams on their way, in both directions, in thousandths.
@@ -59,7 +58,7 @@ impl Ours {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("a UDP port on loopback");
         socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a read timeout");
         let config = EndpointConfig {
-            association: Arc::new(config),
+            association: Valid::new(config).expect("a valid configuration"),
             accept: true,
             associations_max: 8,
             associations_per_address_max: 8,
@@ -159,7 +158,7 @@ impl Ours {
     pub(crate) fn resume_reading(&mut self) {
         self.stopped_reading = false;
         for credit in std::mem::take(&mut self.unread) {
-            self.association().release(Instant::now(), credit);
+            self.association().release(credit);
         }
     }
 
@@ -230,7 +229,7 @@ impl Ours {
                     if self.stopped_reading {
                         self.unread.push(message.credit);
                     } else {
-                        association.release(Instant::now(), message.credit);
+                        association.release(message.credit);
                     }
                 }
                 AssociationEvent::Closed(reason) => {
@@ -247,7 +246,7 @@ impl Ours {
             let mut answer = Vec::new();
             match self.endpoint.handle_datagram(now, from, Bytes::from(datagram), &mut answer) {
                 DatagramEvent::Existing(_, datagram) => {
-                    self.association().handle_datagram(now, Ecn::default(), datagram);
+                    self.association().handle_datagram(now, datagram);
                 }
                 DatagramEvent::New(handle, association) => {
                     assert!(self.association.is_none(), "one association at a time");

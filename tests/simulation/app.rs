@@ -117,7 +117,7 @@ impl App {
             return self.shutdown(now, stack);
         }
         if self.options.abort_at.is_some_and(|at| now >= at) {
-            return stack.abort(now, "the simulation wants it so");
+            return stack.abort("the simulation wants it so");
         }
         self.join_negotiated(now, stack, model, false);
         let open = if self.channels.len() < self.options.live_max && self.options.opens > 0 { 4 } else { 0 };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelsConfig, Role};
@@ -62,12 +61,12 @@ impl Node {
     pub(crate) fn new(id: NodeId, options: &Options, clock: Clock, now: Nanos, mut prng: Prng, trace: Trace) -> Self {
         let gauge = Gauge::default();
         let endpoint = matches!(options.topology, Topology::Endpoints { .. }).then(|| {
-            let association = Arc::new(options.config_of(id).clone());
+            let association = options.valid_config_of(id);
             let seed = if options.near_wrap && now == START { wrap::endpoint_seed(id) } else { prng.seed() };
             let is_service = id == 0;
             gauge.charge(|| {
                 let config = EndpointConfig {
-                    association: Arc::new((*association).clone()),
+                    association,
                     accept: is_service,
                     associations_max: if is_service { options.associations_max } else { 10 },
                     associations_per_address_max: 10,
@@ -89,10 +88,9 @@ impl Node {
             seed = wrap::association_seed(self.id);
         }
         let instant = self.clock.instant(now);
-        let association = self.gauge.charge(|| {
-            let config = Arc::new(options.config_of(self.id).clone());
-            Association::new(instant, config, CookieKeys::new(instant, keys), &[], seed)
-        });
+        let association = self
+            .gauge
+            .charge(|| Association::new(options.valid_config_of(self.id), CookieKeys::new(instant, keys), &[], seed));
         self.adopt(now, peer, association, None, options);
         if dial && let Some(session) = self.sessions.get_mut(&peer) {
             session.stack.connect(now);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use narrowboat_sctp::{AssociationConfig, CongestionControl};
+use narrowboat_sctp::{AssociationConfig, CongestionControl, Valid, Validate};
 
 use crate::clock::{MILLISECOND, Nanos, SECOND, START};
 use crate::faults::{FaultOptions, GilbertElliott};
@@ -259,6 +259,11 @@ impl Options {
 
     pub(crate) fn config_of(&self, node: usize) -> &AssociationConfig {
         &self.config[node.min(1)]
+    }
+
+    /// The same, for an association or an endpoint.
+    pub(crate) fn valid_config_of(&self, node: usize) -> Valid<AssociationConfig> {
+        Valid::new(self.config_of(node).clone()).expect("drawn from the allowed ranges")
     }
 
     /// True if a channel may end at one end alone: only if an end does not know resets.

@@ -261,7 +261,7 @@ impl World {
                 self.shut_down(1);
             }
             Teardown::Abort(side) => {
-                self.on_side(side, |session, turn| session.stack.abort(turn.now, "the end"));
+                self.on_side(side, |session, _| session.stack.abort("the end"));
             }
             Teardown::Vanish(side) => return self.vanish(side),
         }

@@ -5,7 +5,7 @@ use narrowboat_dcep::{
     ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Role,
 };
-use narrowboat_sctp::{Association, AssociationStats, Ecn, State, StreamId, Transmit};
+use narrowboat_sctp::{Association, AssociationStats, State, StreamId, Transmit};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -126,20 +126,19 @@ impl Stack {
         self.gauge.charge(|| self.association.shutdown(now));
     }
 
-    pub(crate) fn abort(&mut self, now: Nanos, reason: &str) {
-        let now = self.clock.instant(now);
-        self.gauge.charge(|| self.association.abort(now, reason));
+    pub(crate) fn abort(&mut self, reason: &str) {
+        self.gauge.charge(|| self.association.abort(reason));
     }
 
     pub(crate) fn handle_datagram(&mut self, now: Nanos, packet: &[u8]) {
         let now = self.clock.instant(now);
-        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, Bytes::copy_from_slice(packet)));
+        self.gauge.charge(|| self.association.handle_datagram(now, Bytes::copy_from_slice(packet)));
     }
 
     /// A datagram that the endpoint has looked at already, and whose bytes are charged.
     pub(crate) fn handle_routed(&mut self, now: Nanos, datagram: Bytes) {
         let now = self.clock.instant(now);
-        self.gauge.charge(|| self.association.handle_datagram(now, Ecn::NotCe, datagram));
+        self.gauge.charge(|| self.association.handle_datagram(now, datagram));
     }
 
     pub(crate) fn path_changed(&mut self, now: Nanos) {

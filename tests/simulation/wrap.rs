@@ -28,10 +28,8 @@ fn seed(number: u64) -> [u8; 32] {
 
 #[test]
 fn first_tsns_lie_just_before_the_wrap() {
-    use std::sync::Arc;
-
     use bytes::Bytes;
-    use narrowboat_sctp::{Association, AssociationConfig, CookieKeys, Endpoint, EndpointConfig};
+    use narrowboat_sctp::{Association, CookieKeys, Endpoint, EndpointConfig, Valid};
 
     use crate::clock::Clock;
     use crate::node::address;
@@ -47,8 +45,7 @@ fn first_tsns_lie_just_before_the_wrap() {
     let mut tsns = Vec::new();
     for node in 0..ASSOCIATIONS.len() {
         let keys = CookieKeys::new(now, [0; 32]);
-        let mut association =
-            Association::new(now, Arc::new(AssociationConfig::default()), keys, &[], association_seed(node));
+        let mut association = Association::new(Valid::default(), keys, &[], association_seed(node));
         association.connect(now);
         tsns.push(tsn(&init(&mut association)));
     }

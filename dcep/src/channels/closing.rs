@@ -47,7 +47,7 @@ impl DataChannels {
 
     pub(super) fn forget_channel(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         self.close_channel(now, association, id);
-        self.throw_away_unread(now, association, id, ChannelDropReason::AfterClose);
+        self.throw_away_unread(association, id, ChannelDropReason::AfterClose);
         let Some(channel) = self.channels.get_mut(&id) else { return };
         channel.released = true;
         if channel.is_closed() {
@@ -76,11 +76,11 @@ impl DataChannels {
         match association.reset_streams(now, &[id]) {
             Ok(()) => self.watch(now, id),
             Err(ResetError::NotSupported) => {
-                self.retire_stream(now, association, id, ChannelError::ResetNotSupported);
+                self.retire_stream(association, id, ChannelError::ResetNotSupported);
             }
             Err(ResetError::NoSuchStream(_)) => {
                 let streams = Self::stream_limit(association);
-                self.retire_stream(now, association, id, ChannelError::NoSuchStream { stream: id, streams });
+                self.retire_stream(association, id, ChannelError::NoSuchStream { stream: id, streams });
             }
             // The association is shutting down, and its end is that of the channel.
             Err(ResetError::NotEstablished) => {}
@@ -89,7 +89,7 @@ impl DataChannels {
 
     /// Resets a stream on which the peer will not get a channel (RFC 8832 §6), whether it is in use or not.
     pub(super) fn refuse_stream(&mut self, now: Instant, association: &mut Association, id: StreamId) {
-        self.give_up_unclaimed(now, association, id);
+        self.give_up_unclaimed(association, id);
         if !self.streams.contains_key(&id) {
             self.answered_resets.on_used(id);
             self.insert_stream(id, StreamOwner::Nobody, now);
@@ -97,7 +97,7 @@ impl DataChannels {
         if self.ownerless_streams > OWNERLESS_STREAMS_MAX {
             // Each costs memory until the peer has reset it, and not to answer would leave the peer with a channel that
             // loses its messages silently.
-            association.abort(now, "too many streams without a channel");
+            association.abort("too many streams without a channel");
             return;
         }
         self.start_reset(now, association, id);
@@ -151,7 +151,7 @@ impl DataChannels {
             let is_unanswered = channel.awaits_ack() && channel.control.is_none() && outgoing == Outgoing::InUse;
             if is_stalled && channel.is_closed_here() && channel.unread() > 0 && !incoming_reset {
                 // Nobody reads; what lies there may keep the window closed that the peer needs to finish.
-                self.throw_away_unread(now, association, channel_id, ChannelDropReason::UnreadAfterClose);
+                self.throw_away_unread(association, channel_id, ChannelDropReason::UnreadAfterClose);
             }
             if is_stalled && is_unanswered && self.phase == ChannelsPhase::Up {
                 // A peer that never answers DATA_CHANNEL_OPEN is asked for the reset all the same.
@@ -162,8 +162,8 @@ impl DataChannels {
     }
 
     /// The peer starts again from nothing, and so do we.
-    pub(super) fn on_restarted(&mut self, now: Instant, association: &mut Association) {
-        self.close_all(now, association, &ChannelError::PeerRestarted);
+    pub(super) fn on_restarted(&mut self, association: &mut Association) {
+        self.close_all(association, &ChannelError::PeerRestarted);
         self.ids = StreamIds::new(self.role);
         self.answered_resets = AnsweredResets::default();
         self.lost_streams.clear();
@@ -176,7 +176,7 @@ impl DataChannels {
         if reason == CloseReason::Shutdown {
             self.deliver_held(now, association);
         }
-        self.close_all(now, association, &ChannelError::Association(reason.clone()));
+        self.close_all(association, &ChannelError::Association(reason.clone()));
         self.phase = ChannelsPhase::Ended;
         self.events.push_back(ChannelsEvent::AssociationClosed(reason));
     }
@@ -227,7 +227,7 @@ impl DataChannels {
         }
         let owner = stream.owner;
         if owner == StreamOwner::Unclaimed {
-            self.give_up_unclaimed(now, association, id);
+            self.give_up_unclaimed(association, id);
         }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.on_incoming_reset(now);
@@ -298,13 +298,13 @@ impl DataChannels {
     }
 
     /// The peer cannot be asked to reset the stream: the channel ends here, and the id is never used again.
-    fn retire_stream(&mut self, now: Instant, association: &mut Association, id: StreamId, error: ChannelError) {
+    fn retire_stream(&mut self, association: &mut Association, id: StreamId, error: ChannelError) {
         tracing::debug!(stream = id, %error, "stream retired");
         let Some(mut stream) = self.remove_stream(id) else { return };
         self.retired.insert(id);
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
-                self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose);
+                self.discard_message(association, message.credit, ChannelDropReason::AfterClose);
             }
         }
         if let Some(channel) = stream.channel() {
@@ -340,16 +340,10 @@ impl DataChannels {
         Some(stream)
     }
 
-    fn throw_away_unread(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        id: ChannelId,
-        reason: ChannelDropReason,
-    ) {
+    fn throw_away_unread(&mut self, association: &mut Association, id: ChannelId, reason: ChannelDropReason) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         for received in channel.stop_listening() {
-            self.discard_message(now, association, received.credit, reason);
+            self.discard_message(association, received.credit, reason);
         }
     }
 
@@ -364,13 +358,13 @@ impl DataChannels {
     }
 
     /// The association is no more what it was: all channels end, all ids are free.
-    fn close_all(&mut self, now: Instant, association: &mut Association, error: &ChannelError) {
+    fn close_all(&mut self, association: &mut Association, error: &ChannelError) {
         for (_, mut stream) in std::mem::take(&mut self.streams) {
             let unclaimed = stream.owner == StreamOwner::Unclaimed;
             for arrival in stream.take_held() {
                 if let Arrival::Message(message) = arrival {
                     let reason = if unclaimed { ChannelDropReason::Unclaimed } else { ChannelDropReason::AfterClose };
-                    self.discard_message(now, association, message.credit, reason);
+                    self.discard_message(association, message.credit, reason);
                 }
             }
         }

@@ -427,14 +427,8 @@ impl DataChannels {
     }
 
     /// A message comes to nothing.
-    fn discard_message(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        credit: Credit,
-        reason: ChannelDropReason,
-    ) {
+    fn discard_message(&mut self, association: &mut Association, credit: Credit, reason: ChannelDropReason) {
         self.stats.drops.add(reason);
-        association.release(now, credit);
+        association.release(credit);
     }
 }

@@ -125,11 +125,11 @@ impl DataChannels {
         if self.channels.len() >= self.config.channels_max || label_bytes > self.config.peer_label_bytes_max {
             // RFC 8832 §6: no ACK; the reset tells the peer.
             tracing::debug!(stream, "channel refused: limit reached");
-            self.discard_message(now, association, credit, ChannelDropReason::LimitReached);
+            self.discard_message(association, credit, ChannelDropReason::LimitReached);
             self.refuse_stream(now, association, stream);
             return;
         }
-        association.release(now, credit);
+        association.release(credit);
         // RFC 8832 §6 has each end use its own parity, and lets a channel that breaks the rule be closed. Some stacks go by
         // the ICE role instead of the DTLS role. Browsers accept their channels, and the id is free, so this end does, too.
         self.stats.channels_of_wrong_parity += u64::from(self.role.owns(stream));

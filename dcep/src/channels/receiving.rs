@@ -35,7 +35,7 @@ impl DataChannels {
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(association, stream),
             AssociationEvent::Writable => self.on_writable(now, association),
             AssociationEvent::Abandoned { .. } => self.stats.messages_abandoned += 1,
-            AssociationEvent::Restarted => self.on_restarted(now, association),
+            AssociationEvent::Restarted => self.on_restarted(association),
             AssociationEvent::Closed(reason) => self.on_association_closed(now, association, reason),
         }
     }
@@ -56,9 +56,7 @@ impl DataChannels {
                 self.on_channel_message(now, association, id, message);
             }
             StreamOwner::Unclaimed => self.on_unclaimed(now, association, message),
-            StreamOwner::Nobody => {
-                self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose)
-            }
+            StreamOwner::Nobody => self.discard_message(association, message.credit, ChannelDropReason::AfterClose),
         }
     }
 
@@ -70,7 +68,7 @@ impl DataChannels {
     ) -> Option<Message> {
         let channel = self.channels.get_mut(&id)?;
         let (message, credit) = channel.next_message()?.into_message();
-        association.release(now, credit);
+        association.release(credit);
         if channel.state() == ReadyState::Closing
             && let Some(stream) = self.streams.get_mut(&channel.stream)
         {
@@ -84,7 +82,7 @@ impl DataChannels {
         let stream = message.stream;
         if self.retired.contains(stream) {
             // The peer does not know that the channel has ended.
-            self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose);
+            self.discard_message(association, message.credit, ChannelDropReason::AfterClose);
             if self.turned_down.contains(stream) {
                 association.report_invalid_stream(stream);
             }
@@ -92,27 +90,25 @@ impl DataChannels {
         }
         if stream >= Self::stream_limit(association) {
             // There is no stream to answer on, nor to reset.
-            self.discard_message(now, association, message.credit, ChannelDropReason::NoSuchStream);
+            self.discard_message(association, message.credit, ChannelDropReason::NoSuchStream);
             association.report_invalid_stream(stream);
             return;
         }
         match PpidKind::of(message.ppid) {
             PpidKind::Control => match self.decode_control(&message.payload.into_bytes()) {
                 Ok(Control::Open(options)) => self.on_open(now, association, stream, options, message.credit),
-                Ok(Control::Ack) => {
-                    self.discard_message(now, association, message.credit, ChannelDropReason::UnexpectedAck)
-                }
+                Ok(Control::Ack) => self.discard_message(association, message.credit, ChannelDropReason::UnexpectedAck),
                 Ok(Control::Unknown(_)) => {
-                    self.discard_message(now, association, message.credit, ChannelDropReason::UnknownControl);
+                    self.discard_message(association, message.credit, ChannelDropReason::UnknownControl);
                 }
                 Err(error) => {
                     tracing::debug!(stream, %error, "channel refused");
-                    self.discard_message(now, association, message.credit, ChannelDropReason::BadControl);
+                    self.discard_message(association, message.credit, ChannelDropReason::BadControl);
                     self.refuse_stream(now, association, stream);
                 }
             },
             PpidKind::Unsupported => {
-                self.discard_message(now, association, message.credit, ChannelDropReason::UnsupportedPpid);
+                self.discard_message(association, message.credit, ChannelDropReason::UnsupportedPpid);
                 self.refuse_stream(now, association, stream);
             }
             PpidKind::Text | PpidKind::Binary | PpidKind::EmptyText | PpidKind::EmptyBinary => {
@@ -148,7 +144,7 @@ impl DataChannels {
     }
 
     /// Stops holding messages for a channel to come: it will not.
-    pub(super) fn give_up_unclaimed(&mut self, now: Instant, association: &mut Association, id: StreamId) {
+    pub(super) fn give_up_unclaimed(&mut self, association: &mut Association, id: StreamId) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.owner != StreamOwner::Unclaimed {
             return;
@@ -162,7 +158,7 @@ impl DataChannels {
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
                 self.unclaimed_bytes = self.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
-                self.discard_message(now, association, message.credit, ChannelDropReason::Unclaimed);
+                self.discard_message(association, message.credit, ChannelDropReason::Unclaimed);
             }
         }
     }
@@ -178,7 +174,7 @@ impl DataChannels {
         let kind = PpidKind::of(message.ppid);
         if kind == PpidKind::Control {
             let control = self.decode_control(&message.payload.into_bytes());
-            association.release(now, message.credit);
+            association.release(message.credit);
             self.on_control(now, association, id, &control);
             return;
         }
@@ -223,7 +219,7 @@ impl DataChannels {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         let kind = PpidKind::of(message.ppid);
         if channel.is_deaf() {
-            self.discard_message(now, association, message.credit, ChannelDropReason::AfterClose);
+            self.discard_message(association, message.credit, ChannelDropReason::AfterClose);
             return;
         }
         let (len, max) = (message.payload.len(), self.config.message_size_max);
@@ -231,7 +227,7 @@ impl DataChannels {
             PpidKind::EmptyText => Content::Text(ByteString::new()),
             PpidKind::EmptyBinary => Content::Binary(Payload::default()),
             PpidKind::Text | PpidKind::Binary if len > max => {
-                association.release(now, message.credit);
+                association.release(message.credit);
                 let error = ChannelError::MessageTooLarge { len, max };
                 self.close_for_violation(now, association, id, error, ChannelDropReason::TooLarge);
                 return;
@@ -239,14 +235,14 @@ impl DataChannels {
             PpidKind::Binary => Content::Binary(message.payload),
             PpidKind::Text => {
                 let Ok(text) = ByteString::try_from(message.payload.into_bytes()) else {
-                    association.release(now, message.credit);
+                    association.release(message.credit);
                     self.close_for_violation(now, association, id, ChannelError::BadText, ChannelDropReason::BadText);
                     return;
                 };
                 Content::Text(text)
             }
             PpidKind::Control | PpidKind::Unsupported => {
-                association.release(now, message.credit);
+                association.release(message.credit);
                 let error = ChannelError::UnsupportedPpid(message.ppid.0);
                 self.close_for_violation(now, association, id, error, ChannelDropReason::UnsupportedPpid);
                 return;

@@ -4,7 +4,6 @@
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Reliability, Role,
 };
-use narrowboat_sctp::{Association, CookieKeys, Ecn, Ppid, SendOptions, State};
+use narrowboat_sctp::{Association, CookieKeys, Ppid, SendOptions, State, Valid};
 
 const MS: Duration = Duration::from_millis(1);
 const STEPS_MAX: usize = 48;
@@ -66,7 +65,7 @@ impl World {
     fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the script moves")]
         let now = Instant::now();
-        let sctp = Arc::new(narrowboat_sctp::AssociationConfig {
+        let sctp = Valid::new(narrowboat_sctp::AssociationConfig {
             receive_window: 16_384,
             send_buffer: 16_384,
             stream_send_buffer: 8192,
@@ -75,7 +74,8 @@ impl World {
             heartbeat_interval: None,
             reset_timeout: Duration::from_secs(3600),
             ..narrowboat_sctp::AssociationConfig::default()
-        });
+        })
+        .unwrap();
         let config = ChannelsConfig {
             channels_max: CHANNELS_MAX,
             close_timeout: Duration::from_secs(3600),
@@ -83,7 +83,7 @@ impl World {
         };
         let ends = [Role::Client, Role::Server].map(|role| {
             let seed = [role as u8 + 1; 32];
-            let association = Association::new(now, Arc::clone(&sctp), CookieKeys::new(now, seed), &[], seed);
+            let association = Association::new(sctp.clone(), CookieKeys::new(now, seed), &[], seed);
             End { association, channels: DataChannels::new(config.clone(), role) }
         });
         let (wire, channels, by_id) = Default::default();
@@ -198,7 +198,7 @@ impl World {
     fn deliver(&mut self, from: usize, index: usize) {
         let index = index % self.wire[from].len().max(1);
         if let Some(packet) = self.wire[from].remove(index) {
-            self.ends[1 - from].association.handle_datagram(self.now, Ecn::NotCe, packet);
+            self.ends[1 - from].association.handle_datagram(self.now, packet);
             self.poll();
         }
     }

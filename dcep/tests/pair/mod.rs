@@ -7,7 +7,6 @@ pub(crate) mod packet;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Reliability, Role,
 };
-use narrowboat_sctp::{Association, CookieKeys, Ecn, StreamId};
+use narrowboat_sctp::{Association, CookieKeys, StreamId, Valid};
 
 pub(crate) use self::packet::Packet;
 
@@ -114,13 +113,12 @@ impl Pair {
         let Setup { sctp, channels, roles, delay } = setup;
         let mut index = 0;
         let ends = [0, 1].map(|end: usize| {
-            let config = Arc::new(sctp[end].clone());
-            config.validate().unwrap();
+            let config = Valid::new(sctp[end].clone()).unwrap();
             channels[end].validate().unwrap();
             index += 1;
             let keys = CookieKeys::new(now, [index; 32]);
             End {
-                association: Association::new(now, config, keys, &[], [index + 10; 32]),
+                association: Association::new(config, keys, &[], [index + 10; 32]),
                 channels: DataChannels::new(channels[end].clone(), roles[end]),
                 events: Vec::new(),
             }
@@ -345,7 +343,7 @@ impl Pair {
             && first.key().0 <= now
         {
             let (side, bytes) = first.remove();
-            self.ends[side as usize].association.handle_datagram(now, Ecn::NotCe, bytes);
+            self.ends[side as usize].association.handle_datagram(now, bytes);
             self.turn(side);
         }
         for side in [A, B] {

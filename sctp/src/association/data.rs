@@ -52,7 +52,7 @@ impl Association {
         dropped
     }
 
-    pub(super) fn reopen_window(&mut self, now: Instant, credit: Credit) {
+    pub(super) fn reopen_window(&mut self, credit: Credit) {
         let can_tell = self.state.can_receive_data();
         if let Some(receiver) = &mut self.receiver
             && receiver.release(credit)
@@ -60,7 +60,6 @@ impl Association {
         {
             receiver.sack_now();
         }
-        let _ = now;
     }
 
     pub(super) fn on_data(&mut self, chunk: DataChunk, payload: Bytes, datagram_len: usize) {

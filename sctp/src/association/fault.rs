@@ -118,8 +118,7 @@ impl Association {
         }
     }
 
-    pub(super) fn abort_locally(&mut self, now: Instant, reason: &str) {
-        let _ = now;
+    pub(super) fn abort_locally(&mut self, reason: &str) {
         if self.is_over {
             return;
         }

@@ -24,7 +24,6 @@ pub use snap::SignalledInit;
 pub use state::State;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -47,6 +46,7 @@ use crate::recv::{Receiver, ReceiverEvent};
 use crate::reset::{OwnRequests, PeerRequests};
 use crate::send::Sender;
 use crate::stats::AssociationStats;
+use crate::valid::Valid;
 
 /// Datagrams that [`Association::poll_transmit`] wrote, one after another, all for the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,16 +56,6 @@ pub struct Transmit {
     pub len: usize,
     /// Bytes of each datagram; the last one may be shorter. Equal to `len` if there is only one.
     pub segment_size: usize,
-}
-
-/// What the IP header said about congestion (RFC 3168).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Ecn {
-    /// Not known, or nothing to say.
-    #[default]
-    NotCe,
-    /// Congestion was experienced on the way.
-    Ce,
 }
 
 /// One SCTP association.
@@ -82,11 +72,11 @@ pub enum Ecn {
 /// Time must not run backwards between calls; if it does, nothing fires early and nothing panics.
 ///
 /// ```
-/// # use std::{sync::Arc, time::Instant};
+/// # use std::time::Instant;
 /// # use narrowboat_sctp::*;
 /// let now = Instant::now();
-/// let config = Arc::new(AssociationConfig::default());
-/// let mut ends = [1, 2].map(|n| Association::new(now, config.clone(), CookieKeys::new(now, [n; 32]), &[], [n; 32]));
+/// let config = Valid::<AssociationConfig>::default();
+/// let mut ends = [1, 2].map(|n| Association::new(config.clone(), CookieKeys::new(now, [n; 32]), &[], [n; 32]));
 /// ends[0].connect(now);
 /// ends[0].send(now, 3, Ppid(53), "hello".into(), SendOptions::default())?;
 /// // A perfect network.
@@ -94,18 +84,18 @@ pub enum Ecn {
 /// for turn in 0..8 {
 ///     while let Some(transmit) = ends[turn % 2].poll_transmit(now, 1, &mut buffer) {
 ///         let datagram = buffer.split_off(buffer.len() - transmit.len);
-///         ends[(turn + 1) % 2].handle_datagram(now, Ecn::NotCe, datagram.into());
+///         ends[(turn + 1) % 2].handle_datagram(now, datagram.into());
 ///     }
 /// }
 /// assert!(matches!(ends[1].poll_event(), Some(AssociationEvent::Connected)));
 /// let Some(AssociationEvent::Message(message)) = ends[1].poll_event() else { panic!() };
 /// assert_eq!(message.payload.into_bytes(), "hello");
-/// ends[1].release(now, message.credit);
+/// ends[1].release(message.credit);
 /// # Ok::<(), SendMessageError>(())
 /// ```
 #[derive(Debug)]
 pub struct Association {
-    config: Arc<AssociationConfig>,
+    config: Valid<AssociationConfig>,
     keys: CookieKeys,
     /// The peer's transport address as cookies are bound to it.
     address: Box<[u8]>,
@@ -142,12 +132,11 @@ pub struct Association {
 impl Association {
     /// An association in [`State::Closed`] that answers a peer's INIT; [`connect`](Self::connect) makes it send one.
     ///
-    /// `config` must have passed [`AssociationConfig::validate`]. `address` is the peer's transport address in any fixed form, to
+    /// `address` is the peer's transport address in any fixed form, to
     /// bind State Cookies to; empty where there are no addresses to know, as under DTLS. `seed` must come from a secure
     /// source of randomness: tags and initial TSNs are drawn from it.
     #[must_use]
-    pub fn new(now: Instant, config: Arc<AssociationConfig>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
-        let _ = now;
+    pub fn new(config: Valid<AssociationConfig>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
         Self::before_handshake(config, keys, address, StdRng::from_seed(seed))
     }
 
@@ -312,9 +301,9 @@ impl Association {
     }
 
     /// Hands back the room of a message that the application has read, which opens the receive window.
-    pub fn release(&mut self, now: Instant, credit: Credit) {
+    pub fn release(&mut self, credit: Credit) {
         self.limit_memory();
-        self.reopen_window(now, credit);
+        self.reopen_window(credit);
         self.conclude();
     }
 
@@ -367,8 +356,8 @@ impl Association {
     }
 
     /// Ends the association at once (RFC 9260 §9.1). The peer is told `reason`, cut to half a packet.
-    pub fn abort(&mut self, now: Instant, reason: &str) {
-        self.abort_locally(now, reason);
+    pub fn abort(&mut self, reason: &str) {
+        self.abort_locally(reason);
         self.conclude();
     }
 
@@ -381,9 +370,7 @@ impl Association {
 
     /// Takes in a datagram from the peer. It should own memory of about its own size: payloads are kept as slices of it,
     /// and only small ones are copied out.
-    pub fn handle_datagram(&mut self, now: Instant, ecn: Ecn, datagram: Bytes) {
-        // Congestion marks are counted for nothing yet: SCTP has no standard echo without the ECN extension.
-        let _ = ecn;
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
         self.burst_left = self.config.max_burst;
         self.queue_answers(now);
         self.take_in(now, datagram);

@@ -1,7 +1,6 @@
 //! An association before its handshake.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -18,10 +17,11 @@ use crate::reset::{OwnRequests, PeerRequests};
 use crate::send::Sender;
 use crate::serial::{RequestSn, Tsn};
 use crate::stats::AssociationStats;
+use crate::valid::Valid;
 
 impl Association {
     pub(super) fn before_handshake(
-        config: Arc<AssociationConfig>,
+        config: Valid<AssociationConfig>,
         keys: CookieKeys,
         address: &[u8],
         mut rng: StdRng,

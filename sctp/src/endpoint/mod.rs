@@ -5,7 +5,7 @@ mod rate_limit;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::num::NonZeroU16;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -15,21 +15,22 @@ use rand::{Rng, SeedableRng};
 use self::rate_limit::RateLimit;
 pub use self::table::AssociationHandle;
 use self::table::{AssociationTable, PeerAssociation};
+use crate::association::Association;
 use crate::association::negotiate::{self, InitRefusal, LocalInit};
-use crate::association::{Association, Ecn};
 use crate::config::AssociationConfig;
 use crate::cookie::CookieKeys;
 use crate::memory::MemoryBudget;
 use crate::out_of_the_blue;
 use crate::serial::Tsn;
 use crate::stats::{PacketDropReason, PacketDrops};
+use crate::valid::Valid;
 use crate::wire::{Cause, ChunkType, Chunks, Init, PacketHeader, RawChunk, is_checksum_valid};
 
-/// Limits of an endpoint.
+/// Limits of an endpoint. Every value is valid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndpointConfig {
     /// Of each association.
-    pub association: Arc<AssociationConfig>,
+    pub association: Valid<AssociationConfig>,
     /// Whether peers may open associations. Default true.
     pub accept: bool,
     /// Associations at most, those that were dialled included. Default 65,536.
@@ -54,7 +55,7 @@ pub struct EndpointConfig {
 impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
-            association: Arc::new(AssociationConfig::default()),
+            association: Valid::default(),
             accept: true,
             associations_max: 65_536,
             associations_per_address_max: 4096,
@@ -113,8 +114,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint without associations. `config.association` must have passed [`AssociationConfig::validate`]; `seed` must come
-    /// from a secure source of randomness: cookie keys and tags are drawn from it.
+    /// An endpoint without associations. `seed` must come from a secure source of randomness: cookie keys and tags are drawn
+    /// from it.
     #[must_use]
     pub fn new(now: Instant, config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
@@ -146,7 +147,7 @@ impl Endpoint {
         }
         let peer = PeerAssociation { address: remote, sctp_port: self.config.association.remote_port };
         let handle = self.table.insert(peer).ok_or(AssociateError::AlreadyConnected(remote))?;
-        let mut association = self.association(now, &peer, self.config.association.clone());
+        let mut association = self.association(&peer, self.config.association.clone());
         association.set_memory_budget(&self.memory);
         association.connect(now);
         Ok((handle, association))
@@ -339,9 +340,9 @@ impl Endpoint {
             negotiate::write_abort(&config, opened.cookie.peer_tag, Some(Cause::OutOfResource), false, answer);
             return DatagramEvent::Answer;
         }
-        let mut association = self.association(now, peer, config);
+        let mut association = self.association(peer, config);
         association.set_memory_budget(&self.memory);
-        association.handle_datagram(now, Ecn::NotCe, datagram);
+        association.handle_datagram(now, datagram);
         if !association.state().is_up() {
             // The packet itself has ended it: the association may have a word to say, and is not kept.
             self.drops.add(PacketDropReason::Closed);
@@ -363,17 +364,14 @@ impl Endpoint {
     }
 
     /// A peer may use another SCTP port than the configured one.
-    fn config_for(&self, peer: &PeerAssociation) -> Arc<AssociationConfig> {
+    fn config_for(&self, peer: &PeerAssociation) -> Valid<AssociationConfig> {
         let config = &self.config.association;
-        if config.remote_port == peer.sctp_port {
-            config.clone()
-        } else {
-            Arc::new(AssociationConfig { remote_port: peer.sctp_port, ..AssociationConfig::clone(config) })
-        }
+        // Packets without a source port are dropped before.
+        NonZeroU16::new(peer.sctp_port).map_or_else(|| config.clone(), |port| config.with_remote_port(port))
     }
 
-    fn association(&mut self, now: Instant, peer: &PeerAssociation, config: Arc<AssociationConfig>) -> Association {
-        Association::new(now, config, self.keys.clone(), &peer.binding(), draw(&mut self.rng))
+    fn association(&mut self, peer: &PeerAssociation, config: Valid<AssociationConfig>) -> Association {
+        Association::new(config, self.keys.clone(), &peer.binding(), draw(&mut self.rng))
     }
 
     fn drop_datagram(&mut self, reason: PacketDropReason) -> DatagramEvent {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, ForwardTsn, GapBlock, Init, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, Ecn, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, Tsn,
+    AssociationConfig, AssociationEvent, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, Tsn,
 };
 
 use super::Input;
@@ -39,7 +39,7 @@ pub(crate) fn run(script: &[u8]) {
         world.step(&mut input);
     }
     // Whatever the peer has done, the association ends.
-    world.victim.association.abort(world.victim.now, "the end of the script");
+    world.victim.association.abort("the end of the script");
     world.poll();
     assert_eq!(world.victim.association.poll_timeout(), None, "a timer runs after the end");
 }
@@ -98,7 +98,7 @@ impl World {
             7 => {
                 let len = usize::from(input.byte());
                 let packet = packet(self.victim.tag, &[input.bytes(len).to_vec()]);
-                self.victim.association.handle_datagram(self.victim.now, Ecn::NotCe, packet);
+                self.victim.association.handle_datagram(self.victim.now, packet);
             }
             8 | 9 => self.pass(input),
             10 | 11 => self.send(input),
@@ -112,7 +112,7 @@ impl World {
                 let (tag, near) = (self.victim.tag, input.near());
                 let chunks = self.chunks(input);
                 let packet = packet(tag.wrapping_add(near), &chunks);
-                self.victim.association.handle_datagram(self.victim.now, Ecn::NotCe, packet);
+                self.victim.association.handle_datagram(self.victim.now, packet);
             }
         }
         self.poll();
@@ -124,7 +124,7 @@ impl World {
         match input.byte() % 8 {
             0 => association.connect(now),
             1 => association.shutdown(now),
-            2 => association.abort(now, "enough"),
+            2 => association.abort("enough"),
             3 => association.path_changed(now),
             4 => drop(association.discard_unsent(now, stream)),
             5 => drop(association.give_up(now, stream)),
@@ -179,7 +179,7 @@ impl World {
     fn read(&mut self, count: usize) {
         for event in self.unread.drain(..count.min(self.unread.len())) {
             if let AssociationEvent::Message(message) = event {
-                self.victim.association.release(self.victim.now, message.credit);
+                self.victim.association.release(message.credit);
             }
         }
     }
@@ -187,7 +187,7 @@ impl World {
     fn deliver(&mut self, input: &mut Input<'_>) {
         let chunks = self.chunks(input);
         let packet = packet(self.victim.tag, &chunks);
-        self.victim.association.handle_datagram(self.victim.now, Ecn::NotCe, packet);
+        self.victim.association.handle_datagram(self.victim.now, packet);
     }
 
     fn chunks(&mut self, input: &mut Input<'_>) -> Vec<Vec<u8>> {

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, AssociationHandle, CookieKeys, DatagramEvent, Ecn, Endpoint,
-    EndpointConfig, Ppid, SendOptions,
+    Association, AssociationConfig, AssociationEvent, AssociationHandle, CookieKeys, DatagramEvent, Endpoint,
+    EndpointConfig, Ppid, SendOptions, Valid,
 };
 
 use super::Input;
@@ -39,7 +38,7 @@ struct Peer {
 
 struct World {
     now: Instant,
-    config: Arc<AssociationConfig>,
+    config: Valid<AssociationConfig>,
     endpoint: Endpoint,
     /// The endpoint's associations, by their handles' order of arrival.
     accepted: Vec<(AssociationHandle, Association)>,
@@ -54,13 +53,14 @@ impl World {
     fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the script moves")]
         let now = Instant::now();
-        let config = Arc::new(AssociationConfig {
+        let config = Valid::new(AssociationConfig {
             receive_window: 8192,
             heartbeat_interval: None,
             ..AssociationConfig::default()
-        });
+        })
+        .unwrap();
         let limits = EndpointConfig {
-            association: Arc::clone(&config),
+            association: config.clone(),
             associations_max: ASSOCIATIONS_MAX,
             associations_per_address_max: 2,
             ..EndpointConfig::default()
@@ -77,7 +77,7 @@ impl World {
             0 => {
                 let keys = CookieKeys::new(self.now, [peer; 32]);
                 let seed = [input.byte(); 32];
-                let mut association = Association::new(self.now, Arc::clone(&self.config), keys, &[], seed);
+                let mut association = Association::new(self.config.clone(), keys, &[], seed);
                 association.connect(self.now);
                 let (to_endpoint, to_peer) = Default::default();
                 self.peers.insert(peer, Peer { association, to_endpoint, to_peer });
@@ -118,7 +118,7 @@ impl World {
             }
             10 => {
                 if let Some((_, association)) = self.accepted.get_mut(usize::from(peer)) {
-                    association.abort(self.now, "enough");
+                    association.abort("enough");
                 }
             }
             _ => drop(self.peers.remove(&peer)),
@@ -136,7 +136,7 @@ impl World {
             while let Some(peer) = self.peers.get_mut(&of)
                 && let Some(packet) = peer.to_peer.pop_front()
             {
-                peer.association.handle_datagram(self.now, Ecn::NotCe, packet);
+                peer.association.handle_datagram(self.now, packet);
             }
             self.poll();
         }
@@ -148,7 +148,7 @@ impl World {
             DatagramEvent::Existing(handle, datagram) => {
                 let found = self.accepted.iter_mut().find(|(of, _)| *of == handle);
                 let (_, association) = found.expect("an association that was accepted and not removed");
-                association.handle_datagram(self.now, Ecn::NotCe, datagram);
+                association.handle_datagram(self.now, datagram);
             }
             DatagramEvent::New(handle, association) => {
                 assert_eq!(self.endpoint.remote_address(handle), Some(address(from)), "of another peer");
@@ -177,7 +177,7 @@ impl World {
     fn poll(&mut self) {
         let mut over = Vec::new();
         for (handle, association) in &mut self.accepted {
-            let is_over = take_events(self.now, association);
+            let is_over = take_events(association);
             let remote = self.endpoint.remote_address(*handle).expect("it was not removed");
             let peer = self.peers.iter_mut().find(|(peer, _)| address(**peer) == remote);
             let mut unwanted = VecDeque::new();
@@ -192,7 +192,7 @@ impl World {
             self.accepted.retain(|(of, _)| *of != handle);
         }
         for peer in self.peers.values_mut() {
-            take_events(self.now, &mut peer.association);
+            take_events(&mut peer.association);
             take_packets(self.now, &mut peer.association, &mut peer.to_endpoint);
         }
     }
@@ -207,11 +207,11 @@ impl World {
     }
 }
 
-fn take_events(now: Instant, association: &mut Association) -> bool {
+fn take_events(association: &mut Association) -> bool {
     let mut is_over = false;
     while let Some(event) = association.poll_event() {
         match event {
-            AssociationEvent::Message(message) => association.release(now, message.credit),
+            AssociationEvent::Message(message) => association.release(message.credit),
             AssociationEvent::Closed(_) => is_over = true,
             _ => {}
         }

@@ -3,13 +3,12 @@
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ecn, Ppid, Reliability,
-    SendMessageError, SendOptions, State, StreamId, Streams,
+    Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ppid, Reliability, SendMessageError,
+    SendOptions, State, StreamId, Streams, Valid,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -70,10 +69,9 @@ impl World {
             heartbeat_interval: None,
             ..AssociationConfig::default()
         };
-        config.validate().unwrap();
-        let config = Arc::new(config);
+        let config = Valid::new(config).unwrap();
         let ends = [1, 2].map(|seed| End {
-            association: Association::new(now, Arc::clone(&config), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]),
+            association: Association::new(config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]),
             uses: BTreeMap::new(),
             resetting: Vec::new(),
             reads: true,
@@ -151,7 +149,7 @@ impl World {
     fn deliver(&mut self, from: usize, index: usize) {
         let index = index % self.wire[from].len().max(1);
         if let Some(packet) = self.wire[from].remove(index) {
-            self.ends[1 - from].association.handle_datagram(self.now, Ecn::NotCe, packet);
+            self.ends[1 - from].association.handle_datagram(self.now, packet);
             self.poll();
         }
     }
@@ -219,7 +217,7 @@ impl World {
                 AssociationEvent::Message(message) => {
                     let payload = message.payload.into_bytes();
                     self.ends[1 - end].expect(message.stream, &payload);
-                    self.ends[end].association.release(self.now, message.credit);
+                    self.ends[end].association.release(message.credit);
                 }
                 AssociationEvent::IncomingStreamsReset(streams) => {
                     let Streams::List(mut streams) = streams else { panic!("nobody resets all streams") };

@@ -4,14 +4,13 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Chunks};
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, CookieKeys, Ecn, Ppid, ReceivedMessage, SendOptions, State,
-    StreamId,
+    Association, AssociationConfig, AssociationEvent, CookieKeys, Ppid, ReceivedMessage, SendOptions, State, StreamId,
+    Valid,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -83,10 +82,9 @@ impl Pair {
         let mtu_max = configs[0].mtu.max(configs[1].mtu);
         let mut index = 0;
         let ends = configs.map(|config| {
-            config.validate().unwrap();
             index += 1;
             let keys = CookieKeys::new(start, [index; 32]);
-            Association::new(start, Arc::new(config), keys, &[], [seed.wrapping_mul(2).wrapping_add(index); 32])
+            Association::new(Valid::new(config).unwrap(), keys, &[], [seed.wrapping_mul(2).wrapping_add(index); 32])
         });
         Self {
             ends,
@@ -152,7 +150,7 @@ impl Pair {
             match event {
                 AssociationEvent::Message(ReceivedMessage { stream, ppid, payload, credit, .. }) if self.reads[end] => {
                     self.received[end].push((stream, ppid, payload.into_bytes()));
-                    self.ends[end].release(self.now, credit);
+                    self.ends[end].release(credit);
                 }
                 event => self.events[end].push(event),
             }
@@ -211,7 +209,7 @@ impl Pair {
         }
         while self.wire.peek().is_some_and(|Reverse(packet)| packet.0 <= self.now) {
             let Some(Reverse((_, _, to, bytes))) = self.wire.pop() else { break };
-            self.ends[to].handle_datagram(self.now, Ecn::NotCe, bytes);
+            self.ends[to].handle_datagram(self.now, bytes);
         }
         self.flush();
         true

@@ -5,7 +5,6 @@
 pub(crate) mod cost;
 pub(crate) mod service;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,8 +13,8 @@ use narrowboat_sctp::wire::{
     self, Cause, Causes, ChunkType, Chunks, Extensions, GapBlock, Init, PacketHeader, Sack, Shutdown,
 };
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, AssociationStats, CloseReason, CookieKeys, Ecn, PacketDropReason,
-    Ppid, SendOptions, Ssn, State, StreamId, Tsn,
+    Association, AssociationConfig, AssociationEvent, AssociationStats, CloseReason, CookieKeys, PacketDropReason,
+    Ppid, SendOptions, Ssn, State, StreamId, Tsn, Valid,
 };
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
@@ -76,9 +75,8 @@ impl Victim {
     fn seeded(config: AssociationConfig, seed: [u8; 32]) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the test moves")]
         let now = Instant::now();
-        config.validate().unwrap();
         let keys = CookieKeys::new(now, [1; 32]);
-        let association = Association::new(now, Arc::new(config), keys, b"the peer's address", seed);
+        let association = Association::new(Valid::new(config).unwrap(), keys, b"the peer's address", seed);
         Self { association, now, tag: 0, tsn: Tsn(0), events: Vec::new() }
     }
 
@@ -166,7 +164,7 @@ impl Victim {
 
     /// Hands in any bytes.
     pub(crate) fn deliver(&mut self, datagram: Bytes) -> Vec<Sent> {
-        self.association.handle_datagram(self.now, Ecn::NotCe, datagram);
+        self.association.handle_datagram(self.now, datagram);
         self.poll()
     }
 
@@ -272,7 +270,7 @@ impl Victim {
         let taken: Vec<AssociationEvent> = self.events.extract_if(.., is_message).collect();
         let payload = |event| match event {
             AssociationEvent::Message(message) => {
-                self.association.release(self.now, message.credit);
+                self.association.release(message.credit);
                 Some(message.payload.into_bytes().to_vec())
             }
             _ => None,

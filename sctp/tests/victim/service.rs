@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::wire::{ChunkType, Init};
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, AssociationHandle, DatagramEvent, Ecn, Endpoint, EndpointConfig,
-    PacketDropReason,
+    Association, AssociationConfig, AssociationEvent, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig,
+    PacketDropReason, Valid,
 };
 
 use super::{Sent, chunks_of, cookie_echo, init, packet, peer_init};
@@ -53,8 +52,7 @@ impl Service {
     }
 
     pub(crate) fn with_association_config(config: AssociationConfig) -> Self {
-        config.validate().expect("a valid configuration");
-        Self::with_config(EndpointConfig { association: Arc::new(config), ..EndpointConfig::default() })
+        Self::with_config(EndpointConfig { association: Valid::new(config).unwrap(), ..EndpointConfig::default() })
     }
 
     /// Hands in a datagram. Returns the packets that go back to where it came from.
@@ -68,7 +66,7 @@ impl Service {
             }
             DatagramEvent::Existing(handle, datagram) => {
                 let association = self.associations.get_mut(&handle).expect("the endpoint knows its associations");
-                association.handle_datagram(self.now, Ecn::NotCe, datagram);
+                association.handle_datagram(self.now, datagram);
                 handle
             }
             DatagramEvent::New(handle, association) => {

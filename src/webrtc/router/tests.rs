@@ -1,5 +1,4 @@
 use bytes::Bytes;
-use narrowboat_sctp::Ecn;
 
 use super::datagrams::NEWCOMER_KEPT_FOR;
 use super::*;
@@ -15,7 +14,7 @@ fn address(port: u16) -> SocketAddr {
 
 fn datagram(port: u16, bytes: &[u8]) -> Datagram {
     let route = Route { remote: address(port), local: None };
-    Datagram { route, ecn: Ecn::NotCe, bytes: Bytes::copy_from_slice(bytes) }
+    Datagram { route, bytes: Bytes::copy_from_slice(bytes) }
 }
 
 fn check(port: u16, ufrag: &str) -> Datagram {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::{AssociationHandle, Ecn, TransportFailure};
+use narrowboat_sctp::{AssociationHandle, TransportFailure};
 
 use super::crossing::{Crossing, Recipient};
 use super::{Context, SecureProgress};
@@ -85,7 +85,7 @@ impl SecureState {
         now: Instant,
         datagram: Datagram,
         context: &Context,
-        packets: &mut Vec<(Ecn, Bytes)>,
+        packets: &mut Vec<Bytes>,
         progress: &mut SecureProgress,
     ) {
         // RFC 8445 §12.2: what comes from where no check has come from is not the peer's.
@@ -102,7 +102,7 @@ impl SecureState {
         match &mut self.session {
             DtlsSession::Running(dtls) => {
                 dtls.handle_datagram(now, &datagram.bytes);
-                self.poll_session(datagram.ecn, packets, progress);
+                self.poll_session(packets, progress);
             }
             DtlsSession::Undescribed(early) if early.len() < EARLY_DATAGRAMS_MAX => early.push(datagram),
             DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => {
@@ -112,7 +112,7 @@ impl SecureState {
     }
 
     /// Takes out what the session has to tell and to send.
-    pub(super) fn poll_session(&mut self, ecn: Ecn, packets: &mut Vec<(Ecn, Bytes)>, progress: &mut SecureProgress) {
+    pub(super) fn poll_session(&mut self, packets: &mut Vec<Bytes>, progress: &mut SecureProgress) {
         let DtlsSession::Running(dtls) = &mut self.session else { return };
         while let Some(event) = dtls.poll_event() {
             match event {
@@ -122,7 +122,7 @@ impl SecureState {
                 }
                 DtlsEvent::Packet(packet) => {
                     self.has_received = true;
-                    packets.push((ecn, packet));
+                    packets.push(packet);
                 }
                 DtlsEvent::PeerClosed if self.has_received => progress.fail(TransportFailure::ClosedByPeer),
                 DtlsEvent::PeerClosed => progress.fail(TransportFailure::RefusedByPeer),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::{Ecn, TransportFailure};
+use narrowboat_sctp::TransportFailure;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -41,7 +41,7 @@ fn context(now: Instant) -> Arc<Context> {
 }
 
 fn datagram(remote: SocketAddr, bytes: &[u8]) -> Datagram {
-    Datagram { route: Route { remote, local: None }, ecn: Ecn::NotCe, bytes: Bytes::copy_from_slice(bytes) }
+    Datagram { route: Route { remote, local: None }, bytes: Bytes::copy_from_slice(bytes) }
 }
 
 /// A server whose only peer has come without signalling, from [`CLIENT`], and has finished its handshake.

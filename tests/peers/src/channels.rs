@@ -1,16 +1,15 @@
 //! This project's association with data channels on top: a stream in use is an open channel, a reset is its close.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{
     ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message as ChannelMessage,
 };
-use narrowboat_sctp::{Association, AssociationConfig, CookieKeys, Ecn};
+use narrowboat_sctp::{Association, AssociationConfig, CookieKeys};
 
-use crate::narrowboat::{closed, config, transmit};
+use crate::narrowboat::{closed, config, transmit, valid};
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
 use crate::stack::Role;
 
@@ -43,7 +42,7 @@ impl NarrowboatChannels {
             Role::Server => narrowboat_dcep::Role::Server,
         };
         Self {
-            association: Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed),
+            association: Association::new(valid(config), CookieKeys::new(now, seed), &[], seed),
             channels: DataChannels::new(limits, role),
             by_stream: HashMap::new(),
             by_channel: HashMap::new(),
@@ -136,12 +135,12 @@ impl Peer for NarrowboatChannels {
         self.association.shutdown(now);
     }
 
-    fn abort(&mut self, now: Instant) {
-        self.association.abort(now, "told to");
+    fn abort(&mut self, _: Instant) {
+        self.association.abort("told to");
     }
 
     fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
-        self.association.handle_datagram(now, Ecn::default(), datagram);
+        self.association.handle_datagram(now, datagram);
     }
 
     fn handle_timeout(&mut self, now: Instant) {

@@ -1,12 +1,11 @@
 //! This project's association.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ecn, Ppid, SendMessageError, Streams,
+    Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ppid, SendMessageError, Streams, Valid,
 };
 
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
@@ -28,15 +27,20 @@ impl Narrowboat {
     /// A closed association.
     #[must_use]
     pub fn new(now: Instant, settings: &Settings, seed: [u8; 32]) -> Self {
-        Self::with_config(now, config(settings), seed)
+        Self::with_config(now, valid(config(settings)), seed)
     }
 
     /// A closed association with a configuration of its own.
     #[must_use]
-    pub fn with_config(now: Instant, config: AssociationConfig, seed: [u8; 32]) -> Self {
-        let association = Association::new(now, Arc::new(config), CookieKeys::new(now, seed), &[], seed);
+    pub fn with_config(now: Instant, config: Valid<AssociationConfig>, seed: [u8; 32]) -> Self {
+        let association = Association::new(config, CookieKeys::new(now, seed), &[], seed);
         Self { association, incoming_resets: VecDeque::new() }
     }
+}
+
+#[expect(clippy::expect_used, reason = "settings out of range are a fault of the test that has chosen them")]
+pub(crate) fn valid(config: AssociationConfig) -> Valid<AssociationConfig> {
+    Valid::new(config).expect("settings are within the ranges")
 }
 
 /// The settings in this project's words.
@@ -94,19 +98,19 @@ impl Peer for Narrowboat {
         self.association.shutdown(now);
     }
 
-    fn abort(&mut self, now: Instant) {
-        self.association.abort(now, "told to");
+    fn abort(&mut self, _: Instant) {
+        self.association.abort("told to");
     }
 
     fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
-        self.association.handle_datagram(now, Ecn::default(), datagram);
+        self.association.handle_datagram(now, datagram);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         self.association.handle_timeout(now);
     }
 
-    fn poll_event(&mut self, now: Instant) -> Option<Event> {
+    fn poll_event(&mut self, _: Instant) -> Option<Event> {
         loop {
             if let Some(stream) = self.incoming_resets.pop_front() {
                 return Some(Event::IncomingStreamsReset(stream));
@@ -114,7 +118,7 @@ impl Peer for Narrowboat {
             return Some(match self.association.poll_event()? {
                 AssociationEvent::Connected => Event::Connected,
                 AssociationEvent::Message(message) => {
-                    self.association.release(now, message.credit);
+                    self.association.release(message.credit);
                     Event::Message(Message { stream: message.stream, payload: Payload::Narrowboat(message.payload) })
                 }
                 AssociationEvent::IncomingStreamsReset(Streams::List(streams)) => {
