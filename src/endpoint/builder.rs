@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use narrowboat_sctp::Valid;
+use rand::TryRng;
+use rand::rngs::SysRng;
 use tokio::runtime::Handle;
 
 #[cfg(feature = "webrtc")]
@@ -207,9 +209,16 @@ impl EndpointBuilder {
             if let Some(identity) = identity {
                 prefixes.is_closed = !self.ways.direct;
                 let part = SecurePart::new(identity, advertised, prefixes, versions, &config)?;
-                return EndpointShared::secure(socket, config, self.ways, runtime, part).map_err(BindError::Random);
+                return EndpointShared::secure(socket, config, self.ways, runtime, part);
             }
         }
         EndpointShared::plain(socket, config, self.ways, runtime)
     }
+}
+
+/// Everything secret of an endpoint comes from such seeds: cookie keys, verification tags, initial TSNs, passwords.
+pub(super) fn draw_seed() -> Result<[u8; 32], BindError> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).map_err(|error| BindError::Random(io::Error::other(error)))?;
+    Ok(seed)
 }

@@ -13,10 +13,11 @@ use narrowboat_sctp::{AssociationConfig, AssociationHandle, CookieKeys, MemoryBu
 use rand::Rng;
 
 use super::WayIn;
+use super::builder::draw_seed;
 use super::effects::BatchEffects;
 use super::router::DatagramRouter;
 use super::sessions::{Said, SessionKey, TransportKey};
-use super::table::{EndpointShared, EndpointTable, draw_seed};
+use super::table::{EndpointShared, EndpointTable};
 use crate::association::{Shared, Transport, now, wake};
 use crate::config::{ChannelLimits, Config};
 use crate::error::{BindError, ConnectError, SignalError};
@@ -66,9 +67,9 @@ impl SecurePart {
             prefixes,
             counters: Arc::new(SecureCounters::default()),
             consent_timeout: config.consent_timeout.unwrap_or(CONSENT_TIMEOUT),
-            reachability: Reachability::new(now(), &draw_seed().map_err(BindError::Random)?),
+            reachability: Reachability::new(now(), &draw_seed()?),
         };
-        let keys = CookieKeys::new(now(), draw_seed().map_err(BindError::Random)?);
+        let keys = CookieKeys::new(now(), draw_seed()?);
         let association = Valid::new(below_dtls(config.association()))?;
         let memory = MemoryBudget::new(config.memory_max);
         Ok(Self { identity, context: Arc::new(context), advertised, keys, association, memory })

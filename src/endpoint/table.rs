@@ -1,7 +1,6 @@
 //! What the handles of an endpoint and its receiver share: the socket, and the table of associations under one lock.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +10,11 @@ use std::time::Instant;
 
 use narrowboat_dcep::Role;
 use narrowboat_sctp::{AssociationHandle, Valid};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
-use super::builder::Ways;
+use super::builder::{Ways, draw_seed};
 use super::effects::BatchEffects;
 #[cfg(test)]
 use super::fault::EndpointFault;
@@ -103,12 +100,11 @@ impl EndpointShared {
         ways: Ways,
         runtime: Handle,
     ) -> Result<Arc<Self>, BindError> {
-        let (seed, own_seed) = (draw_seed().map_err(BindError::Random)?, draw_seed().map_err(BindError::Random)?);
-        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(ways.plain)?, seed);
+        let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(ways.plain)?, draw_seed()?);
         Ok(Arc::new(Self {
             #[cfg(feature = "webrtc")]
             secure: None,
-            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)), own_seed)
+            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)), draw_seed()?)
         }))
     }
 
@@ -120,7 +116,7 @@ impl EndpointShared {
         ways: Ways,
         runtime: Handle,
         secure: SecurePart,
-    ) -> io::Result<Arc<Self>> {
+    ) -> Result<Arc<Self>, BindError> {
         let router = DatagramRouter::Secure(Box::new(secure.router()));
         Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, ways, runtime, router, draw_seed()?) }))
     }
@@ -315,7 +311,7 @@ impl EndpointShared {
     }
 
     /// The receiver has gone with its runtime, or because the socket cannot be used any more: nothing comes in.
-    pub(crate) fn on_receiver_gone(&self, failure: Option<&io::Error>) {
+    pub(crate) fn on_receiver_gone(&self, failure: Option<&std::io::Error>) {
         for shared in self.stop_accepting() {
             if let Some(error) = failure {
                 shared.on_socket_failed(error);
@@ -474,13 +470,6 @@ impl EndpointTable {
             && router.len() < config.associations_max
             && router.count_at(ip) < config.associations_per_address_max
     }
-}
-
-/// Everything secret of an endpoint comes from such seeds: cookie keys, verification tags, initial TSNs, passwords.
-pub(super) fn draw_seed() -> io::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    SysRng.try_fill_bytes(&mut seed).map_err(io::Error::other)?;
-    Ok(seed)
 }
 
 /// An association's place in the table; given up with its driver, however that ends, be it before it has begun.
