@@ -1,2 +1,4 @@
+//! Tests of the table of pending handshakes.
+
 mod flood;
 mod table;

@@ -1,3 +1,5 @@
+//! Routing by source address and by user name.
+
 use bytes::Bytes;
 
 use super::datagrams::NEWCOMER_KEPT_FOR;

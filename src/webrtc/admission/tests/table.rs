@@ -1,3 +1,5 @@
+//! Places in the table of pending handshakes, and which peers make room.
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 

@@ -1,3 +1,5 @@
+//! Handshakes of both versions and roles, whatever the network does.
+
 use super::super::record::{CLIENT_HELLO, HANDSHAKE, HandshakeHeader, Record, Records};
 use super::super::{DtlsEvent, DtlsFailure, Version, Versions};
 use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, fingerprint, parameters};

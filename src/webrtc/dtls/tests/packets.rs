@@ -1,3 +1,5 @@
+//! Packets through an established DTLS association.
+
 use super::super::{DtlsEvent, DtlsFailure, SealError, Version, Versions};
 use super::link::{ACTIVE, Link, PASSIVE, adjusted, expecting, limited, parameters};
 
