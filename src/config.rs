@@ -50,14 +50,17 @@ pub struct Config {
     /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
     /// table.
     pub associations_per_address_max: usize,
-    /// Handshakes over plain UDP that are begun each second, at most. Default 50,000. After a pause as many again are begun at
-    /// once. INITs beyond it are dropped and counted, and come again. Half of the limit is shared out equally by source (IPv4
-    /// address, IPv6 prefix of 64 bits), so a host that floods does not keep others from connecting. Against a flood whose
-    /// sources are invented anew for each packet, newcomers get in only if the limit is above the flood's rate. Each answer
-    /// costs a system call: a lower limit leaves more of the processor to those who are connected.
+    /// INITs over plain UDP that are answered in a second, at most (RFC 9260 §5.1). Default 50,000. INITs beyond the limit are
+    /// dropped and counted, and come again. The limit is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits);
+    /// a source that needs more than its share, such as a NAT, competes for a fiftieth of the limit, of which up to ten seconds
+    /// are saved up. So a host that floods gets a burst of 10,000 answers, then 1,000 in a second, and does not keep others from
+    /// connecting. Behind a proxy all clients are one source. Against a flood whose sources are invented anew for each packet,
+    /// newcomers get in only if the limit is above the flood's rate. Each answer costs a system call: a lower limit leaves more
+    /// of the processor to established associations.
     pub inits_per_second_max: u32,
-    /// Packets of unknown associations that are answered each second, at most (RFC 9260 §8.4). Default 5,000, shared out
-    /// in the same way and apart from the handshakes. Who gets no answer finds out by its time-outs.
+    /// Packets of unknown associations that are answered in a second, at most (RFC 9260 §8.4). Default 5,000, shared out in the
+    /// same way and apart from the handshakes: one host gets a burst of 1,000 answers, then 100 in a second. A sender that gets
+    /// no answer finds out by its time-outs.
     pub out_of_the_blue_per_second_max: u32,
     /// Bytes that all associations together may hold: what has arrived and was not read, what was sent and not
     /// acknowledged, and 24 KiB for each. When they are used up, `connect` fails, a peer's INIT is answered with an ABORT

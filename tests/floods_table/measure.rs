@@ -34,6 +34,16 @@ impl Extent {
 const ESTABLISHED: usize = 2;
 const MESSAGE_LEN: usize = 64 << 10;
 
+/// What floods a service.
+pub(crate) struct Flood {
+    pub(crate) name: &'static str,
+    /// True if the service has an identity.
+    pub(crate) is_secure: bool,
+    /// True if it goes to a socket of the service that only receives and drops.
+    pub(crate) is_dropped: bool,
+    pub(crate) datagrams: Vec<Vec<u8>>,
+}
+
 pub(crate) struct Outcome {
     /// Datagrams of the flood a second.
     pub(crate) rate: f64,
@@ -88,10 +98,11 @@ impl Spent {
     }
 }
 
-pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>], extent: Extent) -> Result<Outcome> {
-    let mut service = Child::start(["service", if is_secure { "secure" } else { "plain" }])?;
-    let (goal, address) = (service.line()?, service.line()?);
-    let goal = match is_secure {
+pub(crate) async fn measure(flood: &Flood, sources: u8, extent: Extent) -> Result<Outcome> {
+    let mut service = Child::start(["service", if flood.is_secure { "secure" } else { "plain" }])?;
+    let (goal, endpoint, dropping) = (service.line()?, service.line()?, service.line()?);
+    let address = if flood.is_dropped { dropping } else { endpoint };
+    let goal = match flood.is_secure {
         true => Goal::Secure(Box::new((goal.parse()?, Identity::generate()?))),
         false => Goal::Plain(goal.parse()?),
     };
@@ -106,7 +117,7 @@ pub(crate) async fn measure(is_secure: bool, sources: u8, datagrams: &[Vec<u8>],
     // The flood costs the machine the same when it goes elsewhere.
     let elsewhere = UdpSocket::bind("127.0.0.1:0")?;
     let arguments = ["flooder".to_owned(), sources.to_string()].into_iter();
-    let mut flooder = Child::start(arguments.chain(datagrams.iter().map(|datagram| encode(datagram))))?;
+    let mut flooder = Child::start(arguments.chain(flood.datagrams.iter().map(|datagram| encode(datagram))))?;
     let unread = elsewhere.local_addr()?.to_string();
     flooder.ask(&unread)?;
     let phase = Phase::new();

@@ -37,15 +37,17 @@ pub struct EndpointConfig {
     pub associations_max: usize,
     /// Of those, from one IP address. Default 4,096: many users may share an address behind a NAT.
     pub associations_per_address_max: usize,
-    /// INITs answered in a second, at most. Default 50,000: what arrives beyond it is dropped and counted at the cost of a
-    /// hash. After a pause as many again are answered at once. Half of the limit is shared out equally by source (IPv4
-    /// address, IPv6 prefix of 64 bits), so a host that floods does not take what others need. No share helps against
-    /// sources that are invented anew for each packet: newcomers get in only while the limit is above such a flood, which is
-    /// why it is so high. A lower limit leaves more of the processor to those who are connected. A COOKIE ECHO with a good
-    /// cookie needs no answer of this limit.
+    /// INITs answered in a second, at most. Default 50,000. The limit is shared out equally by source (IPv4 address, IPv6
+    /// prefix of 64 bits). A source that needs more than its share competes with others for a fiftieth of the limit, of which
+    /// up to ten seconds are saved up. So one host gets a burst of 10,000 answers, then 1,000 in a second, and takes none of
+    /// what others need. An INIT beyond the limit is dropped and counted; its sender repeats it.
+    ///
+    /// No share helps against sources that are invented anew for each packet: newcomers get in only while the limit is above
+    /// such a flood, which is why it is so high. A COOKIE ECHO with a good cookie needs no answer of this limit.
     pub inits_per_second_max: u32,
     /// Packets that belong to no association and are answered in a second, at most: those of RFC 9260 §8.4, and cookies
-    /// that are too old or for which there is no room. Default 5,000, shared out in the same way.
+    /// that are too old or for which there is no room. Default 5,000, shared out in the same way: one host gets a burst of
+    /// 1,000, then 100 in a second.
     pub out_of_the_blue_per_second_max: u32,
     /// Bytes that all associations together may hold; see [`MemoryBudget`]. When they are used up, an INIT is answered
     /// with an ABORT "Out of Resource". Default: no limit.

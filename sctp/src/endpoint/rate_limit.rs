@@ -5,12 +5,19 @@ use std::hash::Hasher;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// Sources are hashed to so many buckets, at most: 32 KiB, allocated with the first answer. 250 sources that flood
-/// occupy 3 % of them, so two hashes in a row fail one newcomer in 1,000.
-const BUCKETS_MAX: u32 = 8192;
+/// Sources are hashed to so many buckets, at most: 64 KiB, allocated with the first answer. 250 sources that flood
+/// occupy 1.5 % of them, so two hashes in a row fail one newcomer in 4,000.
+const BUCKETS_MAX: u32 = 16_384;
 
 /// Answers that a bucket may save up: a packet and its repetition.
 const BUCKET_BURST: u64 = 2;
+
+/// The limit divided by the rate of answers that no bucket's share pays for. One host takes all of that rate when it
+/// floods, so it is small.
+const COMMON_DIVISOR: u32 = 50;
+
+/// The limit divided by the number of such answers that are saved up: the clients behind a NAT that all come back at once.
+const COMMON_BURST_DIVISOR: u32 = 5;
 
 /// How long sources that share a bucket by accident do so. Shorter than the pause before a peer repeats its INIT.
 const REHASH_INTERVAL: Duration = Duration::from_millis(700);
@@ -20,12 +27,11 @@ const BUCKETS_KEPT_FOR: Duration = Duration::from_secs(1 << 20);
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// A limit of answers in a second. One half of them is shared out equally to buckets of sources, the other half goes to
-/// whoever comes first. So a host that sends as fast as it can takes no more than its bucket's share and the common half,
-/// and the share of every other source is left.
+/// A limit of answers in a second. It is shared out equally to buckets of sources. Sources that need more than their
+/// bucket's share get it from a common rate, which is a fiftieth of the limit. So a host that sends as fast as it can is
+/// seldom answered, and the share of every other source is left.
 ///
-/// There are more buckets than answers, so that few sources share one. What all of them give exceeds the limit; therefore
-/// the sum has a rate of its own.
+/// What the buckets and the common rate give together exceeds the limit; therefore the sum has a rate of its own.
 ///
 /// Sources are hashed with a secret, so nobody can aim at another's bucket. The table has a fixed size.
 #[derive(Debug)]
@@ -75,7 +81,7 @@ impl CellRate {
 #[must_use]
 pub(super) struct Leave {
     at: u64,
-    /// The bucket whose share it is, and when its next answer is due; `None` if it is of the common half.
+    /// The bucket whose share it is, and when its next answer is due; `None` if it is of the common rate.
     bucket: Option<(usize, u32)>,
 }
 
@@ -85,14 +91,14 @@ impl RateLimit {
         let max = max.max(1);
         let count = max.saturating_mul(2).min(BUCKETS_MAX);
         let interval = 1_000_000_000 / u64::from(max);
-        let half = 2 * interval;
         // A bucket that a flood has emptied has an answer again when others are hashed to it.
         let rehash = u64::try_from(REHASH_INTERVAL.as_nanos()).unwrap_or(u64::MAX);
-        let share = half.saturating_mul(count.into()).min(rehash);
+        let share = interval.saturating_mul(count.into()).min(rehash);
+        let common = interval.saturating_mul(COMMON_DIVISOR.into());
         Self {
             start: now,
             all: CellRate::new(interval, max.into()),
-            common: CellRate::new(half, max.into()),
+            common: CellRate::new(common, (max / COMMON_BURST_DIVISOR).into()),
             share: CellRate::new(share / NANOS_PER_MILLI, BUCKET_BURST),
             all_due: 0,
             common_due: 0,
@@ -197,12 +203,30 @@ mod tests {
                     let from = |n: u32| source(n.wrapping_mul(2_654_435_761) % sources);
                     let count = answered(&mut limit, start + SECOND * second, 200_000, from);
                     assert!(count <= 2 * max + 4, "{count} of {max} in a second");
-                    assert!(count >= max / 2, "{count} of {max} in a second");
+                    let least = if sources == 1 { max / COMMON_DIVISOR } else { max / 2 };
+                    assert!(count >= least.max(1), "{count} of {max} in a second");
                 }
             }
         }
         let mut limit = RateLimit::new(start, u32::MAX, 7);
         assert!((0..100_000).all(|_| limit.answers(start, source(1))), "no limit at all");
+    }
+
+    #[test]
+    fn a_host_that_floods_is_answered_for_a_fiftieth_of_the_limit_after_its_burst() {
+        let start = crate::testing::some_time();
+        for (max, sources) in [(50_000, 1), (5000, 1), (50_000, 250)] {
+            let mut limit = RateLimit::new(start, max, 7);
+            let flood = |n: u32| source(n % sources);
+            let seconds: Vec<u32> =
+                (0..4).map(|second| answered(&mut limit, start + SECOND * second, 20_000, flood)).collect();
+            // A source has a new bucket twice in a second, with two answers saved up.
+            let shares = sources * (2 * 2 + max / BUCKETS_MAX + 2);
+            for count in seconds.get(1..).unwrap() {
+                assert!(*count <= max / 50 + shares, "of {max}, {sources} sources: {seconds:?}");
+                assert!(*count >= max / 50, "at least of {max}, {sources} sources: {seconds:?}");
+            }
+        }
     }
 
     #[test]
@@ -245,13 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_allocated_before_the_first_answer_and_no_more_than_32_kib_then() {
+    fn nothing_is_allocated_before_the_first_answer_and_no_more_than_64_kib_then() {
         let start = crate::testing::some_time();
         let new = allocation_counter::measure(|| drop(RateLimit::new(start, u32::MAX, 7)));
         assert_eq!(new.count_total, 0);
         let mut limit = RateLimit::new(start, u32::MAX, 7);
         let used = allocation_counter::measure(|| assert!((0..1000).all(|n| limit.answers(start, source(n)))));
-        assert_eq!((used.count_total, used.bytes_current), (1, 32 << 10));
+        assert_eq!((used.count_total, used.bytes_current), (1, 64 << 10));
     }
 
     #[test]
@@ -262,7 +286,7 @@ mod tests {
         for day in 0..90 {
             let now = start + 24 * 3600 * SECOND * day;
             let taken = (0..200).filter(|_| limit.answers(now, source(1))).count();
-            assert_eq!(taken, 100, "on day {day}");
+            assert_eq!(taken, 100 / 5 + 2, "on day {day}");
             assert!(limit.answers(now + SECOND, source(2)), "on day {day}");
         }
     }
