@@ -25,7 +25,7 @@ pub struct AssociationConfig {
     /// Streams that the peer may send on. Default 65,535.
     pub inbound_streams: u16,
     /// Receive window: bytes that the peer may have unread here. An association holds at most a quarter more than that
-    /// for it, all overheads included. At least 4,096 and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay
+    /// for it, all overheads included, or 22 KiB if that is more: a packet full of one-byte messages. At least 4,096 and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay
     /// product of 250 Mbit/s at 100 ms.
     pub receive_window: u32,
     /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association

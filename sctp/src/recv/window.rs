@@ -2,8 +2,14 @@
 //!
 //! What is held is charged with its payload and the overheads below, so that the bound holds for real memory. A peer
 //! counts payload only, and is told what is left in that measure: then what it has sent when the window closes has its
-//! place. A quarter of the window is kept for the overheads; where that is not enough, as with many small messages, the
-//! window closes earlier, what was on its way then is dropped, and comes again.
+//! place. A quarter of the window is kept for the overheads, and at least what a packet of one-byte messages needs. Where
+//! that is not enough, as with many small messages that are not read, the window closes earlier; data that was in flight
+//! then is dropped, and the sender retransmits it.
+//!
+//! The window is not scaled to the size of recent messages, although a sender of small ones can then overrun it: while the
+//! application reads, far more fits than is free at one moment. A window of a few bytes also counts as closed for senders
+//! that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and leaves a large
+//! message that follows waiting for a window probe.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +23,11 @@ pub(super) const MESSAGE_OVERHEAD: usize = 288;
 
 /// Charged for each fragment beside its payload: a slot in its message's list, whose capacity may be twice its use.
 pub(super) const FRAGMENT_OVERHEAD: usize = 64;
+
+/// Bytes that may be held, overheads included, however small the window is: a packet full of one-byte messages. A sender
+/// counts payload only, so to it such a packet is a few bytes. A limit that refuses a part of each packet would have the
+/// sender retransmit most of what it sends, although the application reads everything at once.
+pub(super) const LIMIT_MIN: usize = 64 * (1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
 
 /// What the other parts hold at the moment, as charged.
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,6 +196,6 @@ impl ReceiveWindow {
 
     /// What may be held, overheads included.
     fn limit(&self, held: HeldBytes) -> usize {
-        (self.size + self.size / 4 + held.in_order_partial()).min(self.memory)
+        ((self.size + self.size / 4).max(LIMIT_MIN) + held.in_order_partial()).min(self.memory)
     }
 }

@@ -8,6 +8,9 @@ use super::*;
 const MESSAGES: usize = 40;
 const RUNS: u64 = 3000;
 
+/// Bytes that a receiver with little room may hold.
+const MEMORY: usize = 7100 * 5 / 4;
+
 /// SplitMix64.
 struct Random(u64);
 
@@ -93,7 +96,10 @@ impl History {
         let streams = 1 + random.below(5) as u16;
         let config = if is_roomy { config() } else { small_window(4096 + random.below(3000) as u32) };
         let initial = 0u32.wrapping_sub(random.below(80) as u32);
-        let receiver = Receiver::new(Tsn(initial), &config, streams);
+        let mut receiver = Receiver::new(Tsn(initial), &config, streams);
+        if !is_roomy {
+            receiver.set_memory(MEMORY - random.below(3800) as usize, true);
+        }
         let per_stream = usize::from(streams);
         Self {
             random,
@@ -321,7 +327,7 @@ impl History {
         } else {
             // The message in sequence may exceed the limit, and then it is whole.
             let message = 5 * (97 + FRAGMENT_OVERHEAD) + MESSAGE_OVERHEAD;
-            assert!(self.receiver.charged() <= 7100 * 5 / 4 + message);
+            assert!(self.receiver.charged() <= MEMORY + message);
         }
         (self.received, self.cumulative) = (received, cumulative);
         self.expect_from_streams();

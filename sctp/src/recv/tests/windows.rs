@@ -1,6 +1,7 @@
 //! The receive window.
 
 use super::*;
+use crate::recv::window::LIMIT_MIN;
 
 const WINDOW: u32 = 64 << 10;
 
@@ -95,13 +96,25 @@ fn a_window_of_less_than_a_packet_is_said_to_be_closed() {
 #[test]
 fn a_chunk_larger_than_the_window_is_taken_if_nothing_else_is_held() {
     let mut receiver = Receiver::new(Tsn(1), &AssociationConfig { receive_window: 4096, ..config() }, STREAMS);
-    receiver.take_new(data(1, 1, 0, "BE"), &[0; 8_900]);
+    receiver.take_new(data(1, 1, 0, "BE"), &[0; LIMIT_MIN]);
     assert_eq!(receiver.a_rwnd(), 0);
-    assert_eq!(receiver.take(data(2, 1, 1, "BE"), &[0; 8_900]), Ok(ArrivedChunk::Dropped), "one at a time");
+    assert_eq!(receiver.take(data(2, 1, 1, "BE"), &[0; LIMIT_MIN]), Ok(ArrivedChunk::Dropped), "one at a time");
     assert_eq!(receiver.read().len(), 1);
     receiver.take_new(data(3, 1, 2, "BE"), &[0; 100]);
-    receiver.take_new(data(2, 1, 1, "BE"), &[0; 8_900]);
+    receiver.take_new(data(2, 1, 1, "BE"), &[0; LIMIT_MIN]);
     assert_eq!(receiver.read().len(), 1, "what came early has made room for what comes first");
+}
+
+#[test]
+fn a_packet_of_one_byte_messages_fits_the_smallest_window() {
+    let mut receiver = Receiver::new(Tsn(1), &small_window(4096), STREAMS);
+    let count = fill(&mut receiver, 1);
+    assert_eq!(count, 64);
+    assert_eq!(receiver.a_rwnd(), 0);
+    assert_eq!(receiver.charged(), LIMIT_MIN);
+    assert!(count as usize >= (1200 - 12) / 20, "chunks of one byte in a packet");
+    assert_eq!(receiver.read().len(), 64);
+    assert_eq!(receiver.a_rwnd(), 4096);
 }
 
 #[test]
