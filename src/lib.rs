@@ -94,6 +94,10 @@
 //! 8831, 8832). This crate gives them a socket, tasks and wakers.
 
 //!
+#![cfg_attr(
+    not(feature = "webrtc"),
+    expect(dead_code, reason = "what serves peers over DTLS is compiled, and nobody can be one")
+)]
 #![cfg_attr(feature = "webrtc", doc = " [`EndpointBuilder::identity`]: EndpointBuilder::identity")]
 #![cfg_attr(not(feature = "webrtc"), doc = " [`Identity`]: #features")]
 #![cfg_attr(not(feature = "webrtc"), doc = " [`EndpointBuilder::identity`]: #features")]
@@ -109,7 +113,10 @@ mod config;
 mod counters;
 mod endpoint;
 pub mod error;
+#[cfg(feature = "webrtc")]
+mod identity_store;
 mod memory;
+mod net;
 #[cfg(feature = "axum")]
 mod signalling;
 mod socket;

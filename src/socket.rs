@@ -1,7 +1,7 @@
 //! One UDP socket: batches, segmentation offload both ways where the system has it, and every failure counted.
 
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +10,7 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 
 use crate::counters::counters;
+use crate::net::{Answers, Datagram, Route};
 
 /// The largest datagram, and the most that the system joins into one by receive offload.
 const DATAGRAM_SIZE_MAX: usize = 65_535;
@@ -22,22 +23,6 @@ const SPARE_BUFFERS_MAX: usize = 16;
 /// True where a call that brings less than a batch has found the socket empty (recvmmsg). Elsewhere a call may bring one
 /// datagram of many.
 const SHORT_IS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
-/// Where datagrams go, and from which of this machine's addresses.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Route {
-    pub(crate) remote: SocketAddr,
-    /// The address that the peer uses for this end; `None` leaves the choice to the system.
-    pub(crate) local: Option<IpAddr>,
-}
-
-/// A datagram that has arrived. It owns memory of exactly its size, so that a part of it that is kept for long, such as
-/// a fragment of an unfinished message, does not keep a whole batch in memory.
-#[derive(Clone, Debug)]
-pub(crate) struct Datagram {
-    pub(crate) route: Route,
-    pub(crate) bytes: Bytes,
-}
 
 /// What has arrived in a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -171,6 +156,11 @@ impl Socket {
                 self.count_send_error(&error, 1);
             }
         }
+    }
+
+    /// Sends all answers, or drops those that the system has no room for.
+    pub(crate) fn send_answers(&self, answers: &mut Answers) {
+        answers.drain(|route, answer| self.send_answer(route, answer));
     }
 
     /// Sends datagrams without waiting and without the runtime, which may be shut down. Drops what the system has no room

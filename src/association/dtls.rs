@@ -1,23 +1,24 @@
-//! An association on a secure transport. The two have a lock each, and neither is taken while the other is held: what one
-//! has to tell the other is carried over between them.
+//! An association on a secure transport. The two have a lock each, so that nobody who calls the association waits while
+//! packets are encrypted or decrypted. Neither lock is taken while the other is held: packets are written under the
+//! association's, then sealed under the transport's.
 
+use std::task::Waker;
 use std::time::Instant;
 
 use narrowboat_dcep::{DataChannels, Role};
 use narrowboat_sctp::{SignalledInit, TransportFailure};
-use std::task::Waker;
 
 use super::inner::Inner;
+use super::secure_transport::SecureTransport;
 use super::shared::{Shared, now, wake};
-use super::transport::{Input, Transport};
+use super::transport::Transport;
 use crate::config::ChannelLimits;
-use crate::endpoint::BatchEffects;
-use crate::socket::Route;
-use crate::webrtc::{Secure, SecureProgress};
+use crate::net::{BatchEffects, Input, Route};
+use crate::webrtc::SessionProgress;
 
 impl Shared {
-    /// The secure transport, if it is one.
-    pub(crate) fn secure(&self) -> Option<&Secure> {
+    /// The secure transport; `None` over plain UDP.
+    pub(crate) fn secure(&self) -> Option<&SecureTransport> {
         match &self.transport {
             Transport::Plain(_) => None,
             Transport::Secure(secure) => Some(secure),
@@ -27,7 +28,7 @@ impl Shared {
     /// Hands over what arrived, in order: decrypted under the transport's lock, taken in under the association's.
     pub(super) fn receive_secure(
         &self,
-        secure: &Secure,
+        secure: &SecureTransport,
         inputs: impl Iterator<Item = Input>,
         wakers: &mut Vec<Waker>,
         effects: &mut BatchEffects,
@@ -58,10 +59,10 @@ impl Shared {
         inner.settle(now, wakers);
         drop(inner);
         if has_moved {
-            secure.confirm_nominated();
+            secure.lock().confirm_nominated();
         }
         if !probe.is_empty() {
-            secure.send_probe(&probe);
+            secure.lock().send_probe(&probe);
         }
         self.work.notify_one();
         wake(wakers);
@@ -69,7 +70,11 @@ impl Shared {
 
     /// The driver's step below the association: what the transport has to send of itself is moved to `outgoing`. Returns
     /// when to come back.
-    pub(super) fn turn_secure(&self, secure: &Secure, outgoing: &mut Vec<(Route, Vec<u8>)>) -> Option<Instant> {
+    pub(super) fn turn_secure(
+        &self,
+        secure: &SecureTransport,
+        outgoing: &mut Vec<(Route, Vec<u8>)>,
+    ) -> Option<Instant> {
         let now = now();
         let (progress, deadline) = secure.turn(now, outgoing);
         if progress.is_connected || progress.failure.is_some() {
@@ -107,7 +112,7 @@ impl Shared {
 }
 
 /// Both ends begin: the collision is the normal case. Unless their INITs have travelled already.
-fn on_connected(inner: &mut Inner, now: Instant, progress: &SecureProgress) {
+fn on_connected(inner: &mut Inner, now: Instant, progress: &SessionProgress) {
     if !progress.is_connected {
         return;
     }

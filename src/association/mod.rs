@@ -9,6 +9,8 @@ mod ending;
 mod failure;
 mod inner;
 mod packet_sender;
+#[cfg(feature = "webrtc")]
+mod secure_transport;
 mod shared;
 mod transport;
 
@@ -23,10 +25,12 @@ use narrowboat_dcep::ChannelOptions;
 
 pub(crate) use driver::{drive_contained, leave};
 pub(crate) use inner::{Inner, OpenedChannel};
+#[cfg(feature = "webrtc")]
+pub(crate) use secure_transport::SecureTransport;
 #[cfg(test)]
 pub(crate) use shared::AssociationFault;
 pub(crate) use shared::{Shared, WaitKey, now, wake};
-pub(crate) use transport::{Input, Transport};
+pub(crate) use transport::Transport;
 
 use crate::channel::{ByteStream, DataChannel};
 use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
@@ -185,7 +189,7 @@ impl Association {
     #[cfg(feature = "webrtc")]
     #[must_use]
     pub fn security(&self) -> Option<crate::Security> {
-        self.shared.secure().and_then(crate::webrtc::Secure::security)
+        self.shared.secure()?.lock().security()
     }
 
     /// The hash of the peer's certificate, once its secure handshake is done: [`security`](Self::security) says more.
@@ -200,7 +204,7 @@ impl Association {
     #[cfg(feature = "webrtc")]
     #[must_use]
     pub fn record_drops(&self) -> Option<crate::RecordDrops> {
-        self.shared.secure().and_then(crate::webrtc::Secure::drops)
+        self.shared.secure()?.lock().drops()
     }
 
     /// Largest message that [`DataChannel::send`] accepts, in bytes.

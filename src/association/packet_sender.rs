@@ -7,9 +7,11 @@ use super::shared::Shared;
 #[cfg(feature = "webrtc")]
 use super::shared::now;
 use super::transport::Transport;
-use crate::socket::Socket;
 #[cfg(feature = "webrtc")]
-use crate::socket::{Route, SendFailure};
+use crate::net::Route;
+#[cfg(feature = "webrtc")]
+use crate::socket::SendFailure;
+use crate::socket::Socket;
 
 /// Sends for a driver, for one of its turns.
 pub(super) struct PacketSender<'a> {
@@ -90,7 +92,7 @@ impl<'a> PacketSender<'a> {
             Transport::Plain(_) => {}
             #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
-                secure.close(&mut self.outgoing);
+                secure.lock().close(&mut self.outgoing);
                 for (route, datagram) in self.outgoing.drain(..) {
                     self.socket.send_now(route, &datagram, datagram.len());
                 }
@@ -104,7 +106,7 @@ impl<'a> PacketSender<'a> {
             Transport::Plain(_) => {}
             #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
-                secure.close(&mut self.outgoing);
+                secure.lock().close(&mut self.outgoing);
                 self.send_outgoing().await;
             }
         }

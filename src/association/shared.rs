@@ -19,9 +19,9 @@ use tokio::sync::Notify;
 use tokio::task::coop;
 
 use super::inner::Inner;
-use super::transport::{Input, Transport};
+use super::transport::Transport;
 use crate::config::ChannelLimits;
-use crate::endpoint::BatchEffects;
+use crate::net::{BatchEffects, Input};
 use crate::socket::SendFailure;
 use crate::waiters::{Interest, WaiterKey};
 
@@ -180,7 +180,9 @@ impl Shared {
         #[cfg(test)]
         self.inject(AssociationFault::Receive);
         match &self.transport {
-            Transport::Plain(_) => self.receive_packets(inputs.filter_map(into_packet), wakers),
+            Transport::Plain(_) => {
+                self.receive_packets(inputs.map(|input| input.datagram.bytes), wakers);
+            }
             #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => self.receive_secure(secure, inputs, wakers, effects),
         }
@@ -230,7 +232,7 @@ impl Shared {
         match &self.transport {
             Transport::Plain(_) => {}
             #[cfg(feature = "webrtc")]
-            Transport::Secure(secure) => secure.check_at_once(now),
+            Transport::Secure(secure) => secure.lock().check_at_once(now),
         }
         let _ = now;
     }
@@ -342,14 +344,5 @@ impl Shared {
             drop(inner);
             self.work.notify_one();
         }
-    }
-}
-
-/// Over plain UDP each datagram is a packet.
-fn into_packet(input: Input) -> Option<Bytes> {
-    match input {
-        Input::Datagram(datagram) => Some(datagram.bytes),
-        #[cfg(feature = "webrtc")]
-        Input::Stun(_) | Input::ContestedCheck(_) => None,
     }
 }

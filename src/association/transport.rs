@@ -2,22 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::socket::{Datagram, Route};
 #[cfg(feature = "webrtc")]
-use crate::webrtc::Secure;
-
-/// What has arrived for an association.
-#[derive(Debug)]
-pub(crate) enum Input {
-    /// A datagram with an SCTP packet, or with records that hold packets.
-    Datagram(Datagram),
-    /// A STUN message: a check of the peer's, or the response to one of ours.
-    #[cfg(feature = "webrtc")]
-    Stun(Datagram),
-    /// A check from an address that another peer checks from, too: the peer is asked whether it receives there.
-    #[cfg(feature = "webrtc")]
-    ContestedCheck(Datagram),
-}
+use super::secure_transport::SecureTransport;
+use crate::net::Route;
 
 /// The layer below an association.
 #[derive(Debug)]
@@ -27,7 +14,7 @@ pub(crate) enum Transport {
     Plain(Route),
     /// Packets in DTLS records, to wherever ICE finds the peer (RFC 8261).
     #[cfg(feature = "webrtc")]
-    Secure(Box<Secure>),
+    Secure(Box<SecureTransport>),
 }
 
 impl Transport {

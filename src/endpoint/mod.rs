@@ -1,12 +1,12 @@
 //! The handle of an endpoint.
 
-mod answers;
 mod builder;
+#[cfg(feature = "webrtc")]
+mod candidates;
 mod connect;
 mod connect_target;
 #[cfg(feature = "webrtc")]
 mod description;
-mod effects;
 #[cfg(test)]
 mod fault;
 mod incoming;
@@ -28,8 +28,6 @@ use std::sync::Arc;
 
 use narrowboat_sctp::PacketDrops;
 
-#[cfg(feature = "webrtc")]
-pub(crate) use answers::Answers;
 pub use builder::EndpointBuilder;
 use connect_target::ConnectTarget;
 pub use connect_target::Target;
@@ -37,9 +35,6 @@ pub use connect_target::Target;
 pub(crate) use description::AnsweredOffer;
 #[cfg(feature = "webrtc")]
 pub use description::{Answer, DtlsRole, Offer};
-pub(crate) use effects::BatchEffects;
-#[cfg(feature = "webrtc")]
-pub(crate) use effects::{UfragClaim, ValidatedAddress};
 pub use incoming::{Accepting, Incoming, WayIn};
 use table::EndpointShared;
 

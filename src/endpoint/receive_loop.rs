@@ -11,15 +11,17 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 use std::vec::Drain;
 
-#[cfg(feature = "webrtc")]
-use super::effects::BatchEffects;
 #[cfg(test)]
 use super::fault::EndpointFault;
 use super::table::{EndpointShared, RoutedBatch, begins_association};
+#[cfg(feature = "webrtc")]
+use crate::association::Shared;
 use crate::association::now;
 #[cfg(feature = "webrtc")]
-use crate::association::{Input, Shared};
-use crate::socket::{Arrived, Datagram, ReceiveBatch, ReceiveFailure};
+use crate::net::Input;
+#[cfg(feature = "webrtc")]
+use crate::net::{BatchEffects, Datagram};
+use crate::socket::{Arrived, ReceiveBatch, ReceiveFailure};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::demux::Protocol;
 #[cfg(feature = "webrtc")]
@@ -118,7 +120,7 @@ async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
             note(core, &mut routed.effects);
         }
         // Only now, so that what a peer sends when it has the answer finds its way.
-        routed.effects.answers.send(&core.socket);
+        core.socket.send_answers(&mut routed.effects.answers);
 
         if since_yield >= DATAGRAMS_PER_TURN_MAX {
             since_yield = 0;
@@ -273,7 +275,7 @@ fn on_direct_listener_timeout(
         // They begin again.
         *direct_listener = core.direct_listener();
     }
-    answers.send(&core.socket);
+    core.socket.send_answers(answers);
 }
 
 /// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
@@ -290,11 +292,7 @@ fn receive_strangers(
         let remote = stranger.datagram.route.remote;
         if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
             let shared: &Arc<Shared> = shared;
-            let datagram = stranger.datagram;
-            let input = match Protocol::of(&datagram.bytes) {
-                Some(Protocol::Stun) => Input::Stun(datagram),
-                _ => Input::Datagram(datagram),
-            };
+            let input = Input::new(stranger.datagram);
             shared.contain(|| shared.receive(std::iter::once(input), wakers, effects));
         } else if let Some(arrived) = receive_stranger(core, direct_listener, &stranger, effects)
             && let Some(shared) = core.admit_contained(arrived, wakers, effects)

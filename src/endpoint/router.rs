@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use narrowboat_sctp::{AssociationHandle, DatagramEvent, Endpoint, PacketDrops};
 
-use super::answers::Answers;
-use crate::association::Input;
-use crate::socket::{Datagram, Route};
+use crate::net::{Answers, Datagram, Input, Route};
 #[cfg(feature = "webrtc")]
 use crate::webrtc;
 
@@ -85,9 +83,7 @@ impl DatagramRouter {
 fn route_plain(endpoint: &mut Endpoint, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
     let Datagram { route, bytes } = datagram;
     match endpoint.handle_datagram(now, route.remote, bytes, answers.buffer()) {
-        DatagramEvent::Existing(handle, bytes) => {
-            RouteResult::Existing(handle, Input::Datagram(Datagram { route, bytes }))
-        }
+        DatagramEvent::Existing(handle, bytes) => RouteResult::Existing(handle, Input::new(Datagram { route, bytes })),
         DatagramEvent::New(handle, association) => RouteResult::New(handle, association, route),
         DatagramEvent::Answer => {
             answers.push(route);

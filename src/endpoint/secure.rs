@@ -14,21 +14,20 @@ use rand::Rng;
 
 use super::WayIn;
 use super::builder::draw_seed;
-use super::effects::BatchEffects;
 use super::router::DatagramRouter;
 use super::sessions::{Said, SessionKey, TransportKey};
 use super::table::{EndpointShared, EndpointTable};
-use crate::association::{Shared, Transport, now, wake};
+use crate::association::{SecureTransport, Shared, Transport, now, wake};
 use crate::config::{ChannelLimits, Config};
 use crate::error::{BindError, ConnectError, SignalError};
-use crate::socket::Datagram;
+use crate::net::{BatchEffects, Datagram};
 use crate::waiters::Interest;
 use crate::webrtc::admission::Source;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, DtlsParameters, ExpectedPeer, Version, Versions};
 use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
 use crate::webrtc::{
-    self, Admitted, Context, DirectListener, Identity, Reachability, Secure, SecureCounters, Stranger,
+    self, Admitted, Context, DirectListener, Identity, Reachability, SecureCounters, SecureSession, Stranger,
 };
 
 /// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
@@ -193,7 +192,7 @@ impl EndpointShared {
         }
         let handle = router.insert_asked(now, addresses, local.ufrag()).map_err(ConnectError::AlreadyConnected)?;
         let agent = ControllingAgent::new(now, local, remote, addresses, part.context.consent_timeout, seed);
-        let secure = Secure::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
+        let secure = SecureSession::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
         let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config.channel_limits());
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
@@ -237,7 +236,7 @@ impl EndpointShared {
             router.remove(displaced);
         }
         let displaced = displaced.and_then(|displaced| table.associations.get(&displaced).cloned());
-        let secure = Secure::lite(now, handle, Arc::clone(&part.context), local.clone(), patience);
+        let secure = SecureSession::lite(now, handle, Arc::clone(&part.context), local.clone(), patience);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.config.channel_limits());
         drop(table);
         if let Some(displaced) = displaced {
@@ -286,7 +285,7 @@ impl EndpointShared {
         };
         let own_init = signalled_init.as_ref().and_then(|_| core.signalled_init());
         shared.set_description(core, sctp_role(role), &limits, signalled_init);
-        secure.describe(now, role, expected, credentials);
+        secure.lock().describe(now, role, expected, credentials);
         shared.work.notify_one();
         own_init
     }
@@ -385,7 +384,8 @@ impl EndpointShared {
         };
         let Some((handle, shared)) = dialled else { return Err(Some(Admitted { route, dtls })) };
         let Some(secure) = shared.secure() else { return Err(None) };
-        if let Err(mut stranger) = secure.adopt(now, route, dtls) {
+        let adopted = secure.lock().adopt(now, route, dtls);
+        if let Err(mut stranger) = adopted {
             // Somebody with another certificate is where this end dials: that attempt says so.
             stranger.close();
             while let Some(flight) = stranger.poll_transmit() {
@@ -450,7 +450,7 @@ impl EndpointShared {
         let router = table.secure_router()?;
         let handle = router.insert_direct(now, route.remote);
         *entered = Some(handle);
-        let secure = Secure::direct(now, handle, Arc::clone(&part.context), route, dtls);
+        let secure = SecureSession::direct(now, handle, Arc::clone(&part.context), route, dtls);
         let limits = self.config.channel_limits().for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &limits);
         #[cfg(test)]
@@ -477,11 +477,11 @@ impl EndpointShared {
         part: &SecurePart,
         handle: AssociationHandle,
         role: Role,
-        secure: Secure,
+        session: SecureSession,
         limits: &ChannelLimits,
     ) -> Arc<Shared> {
         let association = part.association(handle, table.draw());
-        let shared = Shared::new(association, role, Transport::Secure(Box::new(secure)), limits);
+        let shared = Shared::new(association, role, Transport::Secure(Box::new(SecureTransport::new(session))), limits);
         table.associations.insert(handle, Arc::clone(&shared));
         shared
     }

@@ -15,7 +15,6 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::Instrument;
 
 use super::builder::{Ways, draw_seed};
-use super::effects::BatchEffects;
 #[cfg(test)]
 use super::fault::EndpointFault;
 use super::port_check::SOCKETS_MAX;
@@ -23,10 +22,11 @@ use super::router::{DatagramRouter, RouteResult};
 #[cfg(feature = "webrtc")]
 use super::secure::SecurePart;
 use super::{Incoming, WayIn};
-use crate::association::{Input, Shared, Transport, drive_contained, leave, now, wake};
+use crate::association::{Shared, Transport, drive_contained, leave, now, wake};
 use crate::config::Config;
 use crate::error::{BindError, ConnectError};
-use crate::socket::{Datagram, Route, Socket};
+use crate::net::{Answers, BatchEffects, Datagram, Input, Route};
+use crate::socket::Socket;
 use crate::waiters::{Interest, WaiterKey, Waiters};
 
 /// An endpoint, as its handles, its receiver and its associations' drivers see it.
@@ -207,7 +207,7 @@ impl EndpointShared {
             let verdict = match verdict {
                 RouteResult::ExistingOrNewcomer(handle, datagram) => {
                     routed.newcomers.push(datagram.clone());
-                    RouteResult::Existing(handle, Input::Datagram(datagram))
+                    RouteResult::Existing(handle, Input::new(datagram))
                 }
                 verdict => verdict,
             };
@@ -424,18 +424,18 @@ pub(super) fn begins_association(datagram: &Datagram) -> bool {
 impl EndpointTable {
     /// Says what becomes of a datagram. An association over plain UDP that has ended makes way for the next one with its
     /// peer, though its driver may not be done; its own last packet is the answer to anything else.
-    fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut super::answers::Answers) -> RouteResult {
+    fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
         let verdict = self.router.route(now, datagram, answers);
-        let RouteResult::Existing(handle, Input::Datagram(datagram)) = verdict else { return verdict };
+        let RouteResult::Existing(handle, input) = verdict else { return verdict };
         let is_plain = matches!(self.router, DatagramRouter::Plain(_));
         if is_plain
-            && begins_association(&datagram)
+            && begins_association(&input.datagram)
             && self.associations.get(&handle).is_some_and(|shared| shared.has_ended())
         {
             self.router.remove(handle);
-            return self.router.route(now, datagram, answers);
+            return self.router.route(now, input.datagram, answers);
         }
-        RouteResult::Existing(handle, Input::Datagram(datagram))
+        RouteResult::Existing(handle, input)
     }
 
     fn dial(&mut self, remote: SocketAddr) -> Result<(AssociationHandle, narrowboat_sctp::Association), ConnectError> {

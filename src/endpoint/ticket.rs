@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Endpoint;
 use super::secure::SecurePart;
+use super::{Endpoint, candidates};
 use crate::association::Association;
 use crate::error::{ConnectError, SignalError};
 use crate::webrtc::direct::ClientCredentials;
 use crate::webrtc::dtls::ExpectedPeer;
-use crate::webrtc::{CertificateHash, Identity, Ticket, candidates};
+use crate::webrtc::{CertificateHash, Identity, Ticket};
 
 impl Endpoint {
     /// What the endpoint's peers know it by, if it has been given one.

@@ -17,10 +17,9 @@ use super::ice::{self, CheckRefusal};
 use super::reachability::ProofSubject;
 use super::revocation::Revocations;
 use super::router::Stranger;
-use super::secure::Context;
+use super::session::Context;
 use super::stun::{Class, Key, StunMessage};
-use crate::endpoint::Answers;
-use crate::socket::{Datagram, Route};
+use crate::net::{Answers, Datagram, Route};
 
 /// Checks of strangers that are answered in a second, of one source. A browser makes twenty in its first second.
 const CHECKS_PER_SOURCE_AND_SECOND_MAX: u32 = 1000;

@@ -18,11 +18,10 @@
 //! | `revocation` | peers whose association is not there any more, and who are told so (RFC 7675 §5.2) |
 //! | `direct_listener` | the way in without signalling, until a peer has proved itself |
 //! | `router` | whom a datagram is for |
-//! | `secure` | the transport of one association: its agent and its DTLS under one lock |
+//! | `session` | the transport of one association: its agent and its DTLS |
 
 pub(crate) mod admission;
 mod answered;
-pub(crate) mod candidates;
 mod certificate_hash;
 pub(crate) mod demux;
 pub(crate) mod direct;
@@ -37,8 +36,8 @@ mod reachability;
 mod revocation;
 mod router;
 pub(crate) mod sdp;
-mod secure;
 mod security;
+mod session;
 mod stats;
 pub(crate) mod stun;
 mod ticket;
@@ -50,8 +49,8 @@ pub use identity::{Identity, IdentityError, PemError};
 pub(crate) use reachability::Reachability;
 pub(crate) use router::{RouteTarget, SecureRouter, Stranger};
 pub use sdp::{SdpError, SdpProblem};
-pub(crate) use secure::{Context, Secure, SecureProgress};
 pub use security::{DtlsVersion, RecordDrops, Security};
+pub(crate) use session::{Context, SecureSession, SessionProgress};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;
 pub use ticket::{Ticket, TicketError};

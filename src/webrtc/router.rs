@@ -16,9 +16,7 @@ use super::admission::Source;
 use super::answered::AnsweredPeers;
 use super::reachability::Reachability;
 use super::stats::SecureCounters;
-use crate::association::Input;
-use crate::endpoint::UfragClaim;
-use crate::socket::Datagram;
+use crate::net::{Datagram, Input, UfragClaim};
 
 pub(in crate::webrtc) use self::datagrams::is_client_hello;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::soon;
 use super::ways::{credentials, dial_by_answer, offer};
 use crate::endpoint::{Endpoint, WayIn};
-use crate::socket::Route;
+use crate::net::Route;
 use crate::webrtc::stun::{Class, Key, StunWriter, TransactionId, Username};
 use crate::webrtc::{Identity, Ticket};
 

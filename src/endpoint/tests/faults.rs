@@ -144,7 +144,7 @@ async fn l08_a_panic_while_a_newcomer_is_refused_ends_that_newcomer_only() {
 #[cfg(feature = "webrtc")]
 #[tokio::test]
 async fn l08_a_panic_over_a_newcomer_at_a_known_address_costs_one_datagram() {
-    use crate::socket::Route;
+    use crate::net::Route;
     use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
     use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
 

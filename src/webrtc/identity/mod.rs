@@ -1,23 +1,23 @@
 //! Who an endpoint is: a key and the certificate that its peers know it by.
 
 mod certificate;
-mod store;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use p256::SecretKey;
 use p256::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding, SecretDocument};
-use rand::TryRng;
-use rand::rngs::SysRng;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode, EncodePem};
 
 use super::Fingerprint;
+
+const KEY_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const CERTIFICATE_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 /// A private key (ECDSA on P-256, which every browser takes) and its self-signed certificate.
 ///
@@ -103,22 +103,6 @@ pub enum PemError {
 }
 
 impl Identity {
-    /// Makes a new one, which no peer knows yet.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no randomness.
-    pub fn generate() -> Result<Self, IdentityError> {
-        loop {
-            let mut bytes = [0; 32];
-            SysRng.try_fill_bytes(&mut bytes).map_err(|_| IdentityError::Randomness)?;
-            // Of all values, one in four thousand million is not a key.
-            if let Ok(key) = SecretKey::from_slice(&bytes) {
-                return Self::from_key(&key);
-            }
-        }
-    }
-
     /// Makes the identity that belongs to a seed: the same key and the same certificate hash on every node, after every
     /// restart and in every version of this crate.
     ///
@@ -130,19 +114,6 @@ impl Identity {
     /// If the certificate cannot be put together, which does not depend on the seed.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, IdentityError> {
         Self::from_key(&certificate::key_from_seed(seed))
-    }
-
-    /// Reads the identity in this file, or makes one and puts it there.
-    ///
-    /// The file holds the private key (PKCS #8) and the certificate in PEM, and is readable by this user alone (mode
-    /// 0600). It appears whole or not at all; of two processes that create it at once, both end up with the same
-    /// identity. This blocks on the file system.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read or written, or is anything but one key and its certificate.
-    pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
-        store::load_or_create(path.as_ref())
     }
 
     /// Reads a private key (PKCS #8, ECDSA on P-256) and its certificate from PEM, in any order. The certificate may be
@@ -184,6 +155,11 @@ impl Identity {
         self.key.as_bytes()
     }
 
+    /// Makes the identity with this key. `None` if the bytes are not a key, as of all values one in four thousand million.
+    pub(crate) fn from_secret(bytes: &[u8; 32]) -> Option<Result<Self, IdentityError>> {
+        Some(Self::from_key(&SecretKey::from_slice(bytes).ok()?))
+    }
+
     fn from_key(key: &SecretKey) -> Result<Self, IdentityError> {
         let failed = |error: &dyn fmt::Display| IdentityError::Certificate(error.to_string());
         let certificate = certificate::self_signed(key).map_err(|error| failed(&error))?;
@@ -197,8 +173,8 @@ impl Identity {
         Self { key: Arc::new(key), certificate: certificate.into(), fingerprint }
     }
 
-    fn parse(text: &str) -> Result<Self, PemError> {
-        let (key, certificate) = store::sections(text)?;
+    pub(crate) fn parse(text: &str) -> Result<Self, PemError> {
+        let (key, certificate) = sections(text)?;
         let secret = SecretKey::from_pkcs8_pem(key).map_err(|_| PemError::Key)?;
         let (label, certificate) =
             x509_cert::der::Document::from_pem(certificate).map_err(|_| PemError::Certificate)?;
@@ -216,6 +192,20 @@ impl Identity {
         // As it is in the file, not as it would be written: the hash must stay.
         Ok(Self::new(key, certificate.as_bytes().to_vec()))
     }
+}
+
+/// The sections with the key and with the certificate.
+fn sections(text: &str) -> Result<(&str, &str), PemError> {
+    if text.matches("-----BEGIN ").count() > 2 {
+        return Err(PemError::Sections);
+    }
+    let section = |begin| {
+        let start = text.find(begin)?;
+        let section = text.get(start..)?;
+        let end = section.get(1..)?.find("-----BEGIN ").map_or(section.len(), |next| next + 1);
+        section.get(..end).map(str::trim_end)
+    };
+    Ok((section(KEY_BEGIN).ok_or(PemError::NoKey)?, section(CERTIFICATE_BEGIN).ok_or(PemError::NoCertificate)?))
 }
 
 /// Without the key.

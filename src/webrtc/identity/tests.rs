@@ -1,32 +1,9 @@
-//! Identities: from seeds, in files, and what is refused.
-
-use std::fs;
+//! Identities from seeds and texts, and texts that are refused.
 
 use p256::ecdsa::signature::Verifier;
 use p256::ecdsa::{DerSignature, VerifyingKey};
 
 use super::*;
-
-/// A folder of its own, gone at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("narrowboat-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("id.pem")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What every version must make of these seeds: pages and tickets in the field carry the hash.
 const SEEDED: [(u8, &str); 3] = [
@@ -64,37 +41,10 @@ fn generated_identities_differ_and_their_certificates_are_signed_by_their_keys()
 }
 
 #[test]
-fn the_file_is_made_once_for_its_user_alone_and_read_ever_after() {
-    let folder = Folder::new("made-once");
-    let made = Identity::load_or_create(folder.file()).expect("made");
-    let read = Identity::load_or_create(folder.file()).expect("read");
-    assert_eq!(made.fingerprint(), read.fingerprint());
-    assert_eq!((made.certificate_der(), made.key_der()), (read.certificate_der(), read.key_der()));
-    assert_eq!(fs::read_dir(&folder.0).expect("the folder").count(), 1, "nothing is left beside it");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        assert_eq!(fs::metadata(folder.file()).expect("the file").mode() & 0o777, 0o600);
-    }
-}
-
-#[test]
-fn threads_that_create_the_file_at_once_end_up_with_one_identity() {
-    let folder = Folder::new("at-once");
-    let fingerprints: Vec<Fingerprint> = std::thread::scope(|scope| {
-        let load = || scope.spawn(|| Identity::load_or_create(folder.file()).expect("an identity").fingerprint());
-        let threads: Vec<_> = (0..8).map(|_| load()).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a thread")).collect()
-    });
-    assert!(fingerprints.iter().all(|fingerprint| *fingerprint == fingerprints[0]), "{fingerprints:?}");
-    assert_eq!(fs::read_dir(&folder.0).expect("the folder").count(), 1);
-}
-
-#[test]
 fn a_pem_text_reads_back_in_any_order_and_with_text_around() {
     let identity = Identity::from_seed(&[3; 32]).expect("an identity");
     let pem = identity.to_pem().expect("PEM");
-    let (key, certificate) = store::sections(&pem).expect("two sections");
+    let (key, certificate) = sections(&pem).expect("two sections");
     for text in [
         pem.clone(),
         format!("{certificate}\n{key}\n"),
@@ -110,8 +60,8 @@ fn a_pem_text_reads_back_in_any_order_and_with_text_around() {
 fn what_is_not_one_key_and_its_certificate_is_refused_with_the_reason() {
     let pem = |seed: u8| Identity::from_seed(&[seed; 32]).and_then(|identity| identity.to_pem()).expect("PEM");
     let (mine, theirs) = (pem(1), pem(2));
-    let (key, certificate) = store::sections(&mine).expect("two sections");
-    let (_, other_certificate) = store::sections(&theirs).expect("two sections");
+    let (key, certificate) = sections(&mine).expect("two sections");
+    let (_, other_certificate) = sections(&theirs).expect("two sections");
     let damaged_key = key.replacen("MIG", "MIH", 1);
     assert_ne!(damaged_key, key);
     for (text, error) in [
@@ -132,17 +82,4 @@ fn what_is_not_one_key_and_its_certificate_is_refused_with_the_reason() {
             other => panic!("{other:?} for\n{text}"),
         }
     }
-}
-
-#[test]
-fn a_file_that_is_no_identity_is_left_alone_and_named_in_the_error() {
-    let folder = Folder::new("left-alone");
-    fs::write(folder.file(), "precious").expect("written");
-    let error = Identity::load_or_create(folder.file()).expect_err("no identity").to_string();
-    assert!(error.contains("id.pem") && error.contains("BEGIN PRIVATE KEY"), "{error}");
-    assert_eq!(fs::read_to_string(folder.file()).expect("read"), "precious");
-    let error = Identity::load_or_create(folder.0.join("missing/id.pem")).expect_err("no folder").to_string();
-    assert!(error.contains("its folder must exist"), "{error}");
-    let error = Identity::load_or_create(&folder.0).expect_err("a folder").to_string();
-    assert!(error.contains("cannot read"), "{error}");
 }

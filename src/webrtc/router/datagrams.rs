@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use narrowboat_sctp::AssociationHandle;
 
 use super::{RouteTarget, SecureRouter, Stranger};
-use crate::association::Input;
-use crate::socket::Datagram;
+use crate::net::{Datagram, Input};
 use crate::webrtc::demux::Protocol;
 use crate::webrtc::reachability::{ProofSubject, peer_number};
 use crate::webrtc::stats::SecureCounters;
@@ -66,8 +65,7 @@ impl SecureRouter {
         }
         let is_contested =
             message.class == Class::Request && owner.is_some_and(|owner| owner != handle && !self.is_asked(owner));
-        let input = if is_contested { Input::ContestedCheck(datagram) } else { Input::Stun(datagram) };
-        RouteTarget::Peer(handle, input)
+        RouteTarget::Peer(handle, Input { datagram, is_contested })
     }
 
     /// A response has come from the address of a peer that is asked nothing there. If it answers a question of this end about
@@ -124,7 +122,7 @@ impl SecureRouter {
             Some(handle) if self.has_newcomer(&source) && is_of_handshake(&datagram.bytes) => {
                 RouteTarget::PeerOrNewcomer(handle, datagram)
             }
-            Some(handle) => RouteTarget::Peer(handle, Input::Datagram(datagram)),
+            Some(handle) => RouteTarget::Peer(handle, Input::new(datagram)),
             None => RouteTarget::Stranger(stranger(datagram)),
         }
     }

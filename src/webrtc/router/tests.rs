@@ -4,8 +4,7 @@ use bytes::Bytes;
 
 use super::datagrams::NEWCOMER_KEPT_FOR;
 use super::*;
-use crate::association::Input;
-use crate::socket::Route;
+use crate::net::Route;
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::reachability::ProofSubject;
 use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
@@ -223,7 +222,7 @@ fn answer(router: &SecureRouter, now: Instant, port: u16, subject: ProofSubject<
 
 fn is_contested(destination: &RouteTarget) -> bool {
     match destination {
-        RouteTarget::Peer(_, input) => matches!(input, Input::ContestedCheck(_)),
+        RouteTarget::Peer(_, input) => input.is_contested,
         RouteTarget::Stranger(stranger) => stranger.is_contested,
         RouteTarget::PeerOrNewcomer(..) | RouteTarget::Nobody => false,
     }

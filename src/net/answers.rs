@@ -1,13 +1,11 @@
 //! Datagrams that are not any association's: answers to strangers, and to checks.
 
-#[cfg(feature = "webrtc")]
 use std::time::{Duration, Instant};
 
-use crate::socket::{Route, Socket};
+use super::Route;
 
 /// Refusals of checks that are sent in a second. Whoever has made a mistake hears of it; whoever makes ten thousand of them
 /// does not keep this end busy with telling him so, or somebody else in whose name they are.
-#[cfg(feature = "webrtc")]
 const REFUSALS_PER_SECOND_MAX: u32 = 200;
 
 /// Answers that wait to be sent, one after another in one buffer.
@@ -17,7 +15,6 @@ pub(crate) struct Answers {
     /// Where each goes, and where it ends.
     ends: Vec<(Route, usize)>,
     /// Since when refusals are counted, and how many there were.
-    #[cfg(feature = "webrtc")]
     refusals: Option<(Instant, u32)>,
 }
 
@@ -40,7 +37,6 @@ impl Answers {
     }
 
     /// As [`push`](Self::push), for the refusal of a check: dropped if there were too many in this second.
-    #[cfg(feature = "webrtc")]
     pub(crate) fn push_refusal(&mut self, now: Instant, route: Route) {
         let (since, count) = self
             .refusals
@@ -55,7 +51,7 @@ impl Answers {
     }
 
     /// Takes them all out.
-    #[cfg(all(test, feature = "webrtc"))]
+    #[cfg(test)]
     pub(crate) fn take(&mut self) -> Vec<(Route, Vec<u8>)> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
         let answer = |((route, end), start): (&(Route, usize), usize)| {
@@ -64,12 +60,12 @@ impl Answers {
         self.ends.iter().zip(starts).map(answer).collect()
     }
 
-    /// Sends them all, or drops those that the system has no room for: whoever asked will ask again.
-    pub(crate) fn send(&mut self, socket: &Socket) {
+    /// Shows them all to `send`, and forgets them.
+    pub(crate) fn drain(&mut self, mut send: impl FnMut(Route, &[u8])) {
         let mut start = 0;
         for (route, end) in self.ends.drain(..) {
             if let Some(answer) = self.bytes.get(start..end) {
-                socket.send_answer(route, answer);
+                send(route, answer);
             }
             start = end;
         }
@@ -77,7 +73,7 @@ impl Answers {
     }
 }
 
-#[cfg(all(test, feature = "webrtc"))]
+#[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
 

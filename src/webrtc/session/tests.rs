@@ -9,10 +9,8 @@ use narrowboat_sctp::TransportFailure;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::{Context, Secure};
-use crate::association::Input;
-use crate::endpoint::BatchEffects;
-use crate::socket::{Datagram, Route};
+use super::{Context, SecureSession};
+use crate::net::{BatchEffects, Datagram, Input, Route};
 use crate::webrtc::Reachability;
 use crate::webrtc::direct::{ClientCredentials, Prefixes};
 use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, connected, parameters};
@@ -48,7 +46,7 @@ fn datagram(remote: SocketAddr, bytes: &[u8]) -> Datagram {
 struct Server {
     now: Instant,
     router: SecureRouter,
-    secure: Secure,
+    session: SecureSession,
     failure: Option<TransportFailure>,
 }
 
@@ -58,8 +56,8 @@ impl Server {
         let mut router = SecureRouter::new(Arc::new(SecureCounters::default()), Reachability::new(now, &[3; 32]));
         let handle = router.insert_direct(now, CLIENT);
         let route = Route { remote: CLIENT, local: None };
-        let secure = Secure::direct(now, handle, context(now), route, Box::new(connected(Versions::Both)));
-        Self { now, router, secure, failure: None }
+        let session = SecureSession::direct(now, handle, context(now), route, Box::new(connected(Versions::Both)));
+        Self { now, router, session, failure: None }
     }
 
     /// What an endpoint does with a datagram. Returns the answers that go back to its source, and true if it was for the
@@ -69,7 +67,7 @@ impl Server {
         let RouteTarget::Peer(_, input) = self.router.route(self.now, datagram(source, bytes)) else {
             return (Vec::new(), false);
         };
-        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
+        let progress = self.session.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
         self.failure = self.failure.take().or(progress.failure);
         for learned in effects.learned.drain(..) {
             self.router.learn(self.now, learned.handle, learned.address, learned.evicted);
@@ -84,7 +82,7 @@ impl Server {
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        let (progress, _) = self.secure.turn(self.now, &mut Vec::new());
+        let (progress, _) = self.session.turn(self.now, &mut Vec::new());
         self.failure = self.failure.take().or(progress.failure);
     }
 }
@@ -221,15 +219,10 @@ fn a_peer_that_never_checks_again_is_given_up_after_thirty_seconds() {
     assert_eq!(server.failure, Some(TransportFailure::ConsentExpired));
 }
 
-fn bytes(input: &Input) -> &Bytes {
-    let (Input::Datagram(datagram) | Input::Stun(datagram) | Input::ContestedCheck(datagram)) = input;
-    &datagram.bytes
-}
-
 /// A peer with signalling whose description is here, and that has not come.
 struct Signalled {
     now: Instant,
-    secure: Secure,
+    session: SecureSession,
     is_connected: bool,
     failure: Option<TransportFailure>,
     received: usize,
@@ -242,17 +235,17 @@ impl Signalled {
         let mut router = SecureRouter::new(Arc::new(SecureCounters::default()), Reachability::new(now, &[3; 32]));
         let handle = router.insert_signalled("ours");
         let local = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
-        let secure = Secure::lite(now, handle, context(now), local, Duration::from_secs(40));
+        let mut session = SecureSession::lite(now, handle, context(now), local, Duration::from_secs(40));
         let peer = Credentials::new("theirs", "theirpasswordtheirpassword").expect("valid");
-        secure.describe(now, role, expected, peer);
-        Self { now, secure, is_connected: false, failure: None, received: 0, sent: 0 }
+        session.describe(now, role, expected, peer);
+        Self { now, session, is_connected: false, failure: None, received: 0, sent: 0 }
     }
 
     /// Takes a datagram in; returns what is sent.
     fn handle(&mut self, input: Input) -> Vec<Vec<u8>> {
-        self.received += bytes(&input).len();
+        self.received += input.datagram.bytes.len();
         let mut effects = BatchEffects::default();
-        let progress = self.secure.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
+        let progress = self.session.receive(self.now, std::iter::once(input), &mut Vec::new(), &mut effects);
         self.is_connected |= progress.is_connected;
         self.failure = self.failure.take().or(progress.failure);
         let mut out: Vec<Vec<u8>> = effects.answers.take().into_iter().map(|(_, answer)| answer).collect();
@@ -264,7 +257,7 @@ impl Signalled {
     fn pass(&mut self, time: Duration) -> Vec<Vec<u8>> {
         self.now += time;
         let mut outgoing = Vec::new();
-        let (progress, _) = self.secure.turn(self.now, &mut outgoing);
+        let (progress, _) = self.session.turn(self.now, &mut outgoing);
         self.failure = self.failure.take().or(progress.failure);
         let out: Vec<Vec<u8>> = outgoing.into_iter().map(|(_, datagram)| datagram).collect();
         self.sent += out.iter().map(Vec::len).sum::<usize>();
@@ -276,7 +269,7 @@ impl Signalled {
         let username = Username { to: "ours", from: "theirs" };
         let check = StunWriter::new(&mut out, Class::Request, TransactionId([7; 12])).username(username).priority(1);
         check.controlling(2).use_candidate().finish(Some(&Key::new("ourpasswordourpassword")));
-        Input::Stun(datagram(CLIENT, &out))
+        Input::new(datagram(CLIENT, &out))
     }
 }
 
@@ -300,7 +293,7 @@ fn k02_an_address_that_never_answered_gets_three_bytes_for_each_of_its_own_whoev
                 server.handle(check);
             }
             for _ in 0..hellos {
-                server.handle(Input::Datagram(datagram(CLIENT, &hello)));
+                server.handle(Input::new(datagram(CLIENT, &hello)));
             }
             for _ in 0..700 {
                 server.pass(Duration::from_millis(100));
@@ -328,9 +321,8 @@ fn k02_an_honest_peer_connects_within_that_limit_whoever_begins() {
                     inputs.push(server.check());
                 }
                 if milliseconds > 0 {
-                    inputs.extend(
-                        std::iter::from_fn(|| peer.poll_transmit()).map(|d| Input::Datagram(datagram(CLIENT, &d))),
-                    );
+                    inputs
+                        .extend(std::iter::from_fn(|| peer.poll_transmit()).map(|d| Input::new(datagram(CLIENT, &d))));
                 }
                 let mut out: Vec<_> = inputs.into_iter().flat_map(|input| server.handle(input)).collect();
                 out.extend(server.pass(Duration::from_millis(10)));
@@ -355,11 +347,10 @@ fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
         let mut peer =
             Dtls::new(server.now, parameters(ACTIVE, Versions::Both), SetupRole::Active, ExpectedPeer::Anyone, false);
         let mut inputs = vec![server.check()];
-        inputs.extend(peer.poll_transmit().map(|hello| Input::Datagram(datagram(CLIENT, &hello))));
+        inputs.extend(peer.poll_transmit().map(|hello| Input::new(datagram(CLIENT, &hello))));
         for mut input in inputs {
-            let (Input::Datagram(datagram) | Input::Stun(datagram) | Input::ContestedCheck(datagram)) = &mut input;
-            datagram.route.local = local;
-            let progress = server.secure.receive(
+            input.datagram.route.local = local;
+            let progress = server.session.receive(
                 server.now,
                 std::iter::once(input),
                 &mut Vec::new(),
@@ -370,7 +361,7 @@ fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
         let mut outgoing = Vec::new();
         for _ in 0..30 {
             server.now += Duration::from_millis(50);
-            server.secure.turn(server.now, &mut outgoing);
+            server.session.turn(server.now, &mut outgoing);
         }
         let routes: Vec<_> = outgoing.iter().filter(|(_, sent)| sent[0] >= 20).map(|(route, _)| *route).collect();
         assert!(routes.len() > 1, "{role:?}: {} flights, none repeated", routes.len());
@@ -381,14 +372,14 @@ fn flights_leave_from_the_address_that_the_peer_uses_the_repeated_ones_too() {
 #[test]
 fn k22_a_contested_check_is_answered_after_a_question_that_only_the_peer_can_read() {
     let mut server = Signalled::new(SetupRole::Passive, ExpectedPeer::Anyone);
-    let Input::Stun(check) = server.check() else { panic!("a check") };
-    let out = server.handle(Input::ContestedCheck(check.clone()));
+    let check = server.check().datagram;
+    let out = server.handle(Input { datagram: check.clone(), is_contested: true });
     let [question, answer] = [&out[0], &out[1]].map(|bytes| StunMessage::parse(bytes).expect("a message"));
     assert_eq!((question.class, answer.class), (Class::Request, Class::Success));
     assert_eq!(question.ice_username(), Some(Username { to: "theirs", from: "ours" }));
     assert!(Key::new("theirpasswordtheirpassword").has_signed(&question));
     let reachability = Reachability::new(server.now, &[3; 32]);
-    let subject = ProofSubject::Peer(server.secure.handle);
+    let subject = ProofSubject::Peer(server.session.handle);
     assert!(reachability.is_proof(server.now, CLIENT, subject, question.transaction_id));
     assert!(server.sent <= 3 * check.bytes.len(), "{} bytes for {}", server.sent, check.bytes.len());
     // Whoever does not know the password has nobody asked.
@@ -396,7 +387,7 @@ fn k22_a_contested_check_is_answered_after_a_question_that_only_the_peer_can_rea
     let username = Username { to: "ours", from: "theirs" };
     let writer = StunWriter::new(&mut wrong, Class::Request, TransactionId([7; 12])).username(username).priority(1);
     writer.controlling(2).finish(Some(&Key::new("not our password, not at all")));
-    let out = server.handle(Input::ContestedCheck(datagram(CLIENT, &wrong)));
+    let out = server.handle(Input { datagram: datagram(CLIENT, &wrong), is_contested: true });
     assert_eq!(out.len(), 1);
     assert_eq!(StunMessage::parse(&out[0]).expect("a message").class, Class::Error);
 }

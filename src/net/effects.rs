@@ -1,26 +1,25 @@
-//! What came of a batch of datagrams, to be acted on when no lock is held.
+//! Changes that a batch of datagrams has made outside of its associations, to be acted on when no lock is held.
 
-use super::answers::Answers;
+use std::net::SocketAddr;
+
+use narrowboat_sctp::AssociationHandle;
+
+use super::{Answers, Datagram};
 
 /// Answers to send, and what the router and the accept queue have to hear.
 #[derive(Debug, Default)]
 pub(crate) struct BatchEffects {
     pub(crate) answers: Answers,
     /// Peers, and addresses at which a valid check has come; an address that had to make room for each.
-    #[cfg(feature = "webrtc")]
     pub(crate) learned: Vec<ValidatedAddress>,
     /// Peers without signalling, and the fragments that their checks name.
-    #[cfg(feature = "webrtc")]
-    pub(crate) named: Vec<(narrowboat_sctp::AssociationHandle, UfragClaim)>,
+    pub(crate) named: Vec<(AssociationHandle, UfragClaim)>,
     /// Datagrams of peers that this end dials, and that have dialled it at the same time.
-    #[cfg(feature = "webrtc")]
-    pub(crate) crossed: Vec<crate::socket::Datagram>,
+    pub(crate) crossed: Vec<Datagram>,
     /// Peers whose secure handshake is done.
-    #[cfg(feature = "webrtc")]
-    pub(crate) connected: Vec<narrowboat_sctp::AssociationHandle>,
+    pub(crate) connected: Vec<AssociationHandle>,
 }
 
-#[cfg(feature = "webrtc")]
 impl BatchEffects {
     /// Drops all but the answers.
     pub(crate) fn forget(&mut self) {
@@ -31,7 +30,6 @@ impl BatchEffects {
 }
 
 /// A user fragment of this end that a peer without signalling has chosen.
-#[cfg(feature = "webrtc")]
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum UfragClaim {
     /// A check from the peer's address names this fragment, beside others; one had to make room for it.
@@ -41,10 +39,9 @@ pub(crate) enum UfragClaim {
 }
 
 /// A valid check has come from an address.
-#[cfg(feature = "webrtc")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ValidatedAddress {
-    pub(crate) handle: narrowboat_sctp::AssociationHandle,
-    pub(crate) address: std::net::SocketAddr,
-    pub(crate) evicted: Option<std::net::SocketAddr>,
+    pub(crate) handle: AssociationHandle,
+    pub(crate) address: SocketAddr,
+    pub(crate) evicted: Option<SocketAddr>,
 }

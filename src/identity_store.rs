@@ -1,16 +1,49 @@
-//! An identity in a file.
+//! Identities from the system: new ones, and those in files.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Identity, IdentityError, PemError};
+use rand::TryRng;
+use rand::rngs::SysRng;
 
-const KEY_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
-const CERTIFICATE_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+use crate::webrtc::{Identity, IdentityError};
 
-pub(super) fn load_or_create(path: &Path) -> Result<Identity, IdentityError> {
+#[cfg(test)]
+mod tests;
+
+impl Identity {
+    /// Makes a new one, which no peer knows yet.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no randomness.
+    pub fn generate() -> Result<Self, IdentityError> {
+        loop {
+            let mut bytes = [0; 32];
+            SysRng.try_fill_bytes(&mut bytes).map_err(|_| IdentityError::Randomness)?;
+            if let Some(made) = Self::from_secret(&bytes) {
+                return made;
+            }
+        }
+    }
+
+    /// Reads the identity in this file, or makes one and puts it there.
+    ///
+    /// The file holds the private key (PKCS #8) and the certificate in PEM, and is readable by this user alone (mode
+    /// 0600). It appears whole or not at all; of two processes that create it at once, both end up with the same
+    /// identity. This blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or written, or is anything but one key and its certificate.
+    pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
+        load_or_create(path.as_ref())
+    }
+}
+
+fn load_or_create(path: &Path) -> Result<Identity, IdentityError> {
     match load(path) {
         Err(IdentityError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
         other => return other,
@@ -28,20 +61,6 @@ fn load(path: &Path) -> Result<Identity, IdentityError> {
     let text = fs::read_to_string(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source })?;
     warn_if_others_can_read(path);
     Identity::parse(&text).map_err(|error| IdentityError::File { path: path.to_owned(), error })
-}
-
-/// The sections with the key and with the certificate.
-pub(super) fn sections(text: &str) -> Result<(&str, &str), PemError> {
-    if text.matches("-----BEGIN ").count() > 2 {
-        return Err(PemError::Sections);
-    }
-    let section = |begin| {
-        let start = text.find(begin)?;
-        let section = text.get(start..)?;
-        let end = section.get(1..)?.find("-----BEGIN ").map_or(section.len(), |next| next + 1);
-        section.get(..end).map(str::trim_end)
-    };
-    Ok((section(KEY_BEGIN).ok_or(PemError::NoKey)?, section(CERTIFICATE_BEGIN).ok_or(PemError::NoCertificate)?))
 }
 
 /// Writes a file that appears whole, for this user alone, and only if there is none.

@@ -1,7 +1,4 @@
 //! The transport of one association: DTLS (RFC 8261) to the address that ICE has chosen (RFC 8445).
-//!
-//! It has a lock of its own, so that nobody who calls the association waits while packets are encrypted or decrypted.
-//! Neither lock is taken while the other is held: packets are written under the association's, then sealed under this one.
 
 mod crossing;
 mod state;
@@ -9,8 +6,8 @@ mod state;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,51 +16,57 @@ use narrowboat_sctp::{AssociationHandle, TransportFailure};
 use super::Fingerprint;
 use super::Reachability;
 use super::admission::{Budget, HELLO_WORTH_A_FLIGHT};
+use super::demux::Protocol;
 use super::direct::Prefixes;
 use super::dtls::{Dtls, DtlsParameters, ExpectedPeer, SetupRole};
 use super::ice::{Checked, ControllingAgent, Credentials, LiteAgent};
 use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
 use super::stun::{Class, StunMessage};
-use crate::association::Input;
-use crate::endpoint::{BatchEffects, UfragClaim, ValidatedAddress};
-use crate::socket::{Datagram, Route, SendFailure};
+use crate::net::{BatchEffects, Datagram, Input, Route, UfragClaim, ValidatedAddress};
 
 use self::crossing::{Crossing, Recipient};
-use self::state::{Agent, CONNECT_TIMEOUT, DtlsSession, SecureState};
+use self::state::{Agent, CONNECT_TIMEOUT, DtlsSession, SessionState};
 
-/// What all associations of an endpoint have in common.
+/// Parameters that all sessions of an endpoint share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) parameters: Arc<DtlsParameters>,
     pub(crate) prefixes: Prefixes,
     pub(crate) counters: Arc<SecureCounters>,
-    /// How long a check, or the answer to one, counts.
+    /// Time that a check, or the answer to one, counts.
     pub(crate) consent_timeout: Duration,
-    /// The secret that proofs of an address come from.
+    /// Secret that proofs of an address come from.
     pub(crate) reachability: Reachability,
 }
 
-/// The secure transport of one association.
-#[derive(Debug)]
-pub(crate) struct Secure {
-    pub(crate) handle: AssociationHandle,
-    context: Arc<Context>,
-    state: Mutex<SecureState>,
+impl Context {
+    fn count_unsent(&self, packets: &[u8], segment_size: usize) {
+        let count = packets.len().div_ceil(segment_size.max(1)) as u64;
+        self.counters.unsent_packets.fetch_add(count, Ordering::Relaxed);
+    }
 }
 
-/// What came of an input or of time.
+/// The secure transport of one association: its ICE agent and its DTLS association.
+#[derive(Debug)]
+pub(crate) struct SecureSession {
+    pub(crate) handle: AssociationHandle,
+    context: Arc<Context>,
+    state: SessionState,
+}
+
+/// Changes that an input or a timer has made.
 #[derive(Debug, Default)]
-pub(crate) struct SecureProgress {
-    /// The handshake is done: packets may be sent.
+pub(crate) struct SessionProgress {
+    /// True if the handshake is done: packets may be sent.
     pub(crate) is_connected: bool,
-    /// The peer is to be asked whether it receives at the address that it has nominated.
+    /// True if the peer is to be asked whether it receives at the address that it has nominated.
     pub(crate) wants_probe: bool,
-    /// The end, and why.
+    /// Reason of the end.
     pub(crate) failure: Option<TransportFailure>,
 }
 
-impl Secure {
+impl SecureSession {
     /// For a peer that will check this end: these are this end's credentials. `patience` bounds the wait for its first
     /// check. [`describe`](Self::describe) must follow.
     pub(crate) fn lite(
@@ -86,13 +89,11 @@ impl Secure {
         expected: ExpectedPeer,
     ) -> Self {
         let crossing = Crossing::new(expected.clone());
-        let secure = Self::new(handle, context, Agent::Controlling(Box::new(agent)), DtlsSession::Waiting(expected));
-        {
-            let mut state = secure.lock();
-            state.asked = asked.to_vec();
-            state.crossing = Some(crossing);
-        }
-        secure
+        let agent = Agent::Controlling(Box::new(agent));
+        let mut session = Self::new(handle, context, agent, DtlsSession::Waiting(expected));
+        session.state.asked = asked.to_vec();
+        session.state.crossing = Some(crossing);
+        session
     }
 
     /// For a peer that has come without signalling, and has finished its handshake.
@@ -104,13 +105,13 @@ impl Secure {
         dtls: Box<Dtls>,
     ) -> Self {
         let agent = Agent::Unnamed(Box::new(LiteAgent::unnamed(now, context.consent_timeout)));
-        let secure = Self::new(handle, context, agent, DtlsSession::Running(dtls));
-        secure.lock().route = Some(route);
-        secure
+        let mut session = Self::new(handle, context, agent, DtlsSession::Running(dtls));
+        session.state.route = Some(route);
+        session
     }
 
     fn new(handle: AssociationHandle, context: Arc<Context>, agent: Agent, session: DtlsSession) -> Self {
-        let state = SecureState {
+        let state = SessionState {
             agent,
             session,
             route: None,
@@ -124,13 +125,13 @@ impl Secure {
             consent_lost: false,
             peer: None,
         };
-        Self { handle, context, state: Mutex::new(state) }
+        Self { handle, context, state }
     }
 
     /// The peer that this end dials has dialled this end, and has finished its handshake: it goes on as one that has come
     /// without signalling. Gives the connection back if it is not with the one that was dialled, or this end has another.
-    pub(crate) fn adopt(&self, now: Instant, route: Route, dtls: Box<Dtls>) -> Result<(), Box<Dtls>> {
-        let mut state = self.lock();
+    pub(crate) fn adopt(&mut self, now: Instant, route: Route, dtls: Box<Dtls>) -> Result<(), Box<Dtls>> {
+        let state = &mut self.state;
         let is_expected = |crossing: &Crossing| dtls.peer_fingerprint().is_some_and(|peer| crossing.expects(peer));
         if !state.crossing.as_ref().is_some_and(is_expected) {
             return Err(dtls);
@@ -143,8 +144,8 @@ impl Secure {
 
     /// The peer's description is here: who begins the handshake, with which certificate, and what the peer's own checks
     /// are signed with.
-    pub(crate) fn describe(&self, now: Instant, role: SetupRole, expected: ExpectedPeer, peer: Credentials) {
-        let mut state = self.lock();
+    pub(crate) fn describe(&mut self, now: Instant, role: SetupRole, expected: ExpectedPeer, peer: Credentials) {
+        let state = &mut self.state;
         state.peer = Some(peer);
         state.connect_by = Some(now + CONNECT_TIMEOUT);
         let session = match role {
@@ -165,29 +166,27 @@ impl Secure {
 
     /// The peer has not answered for a while. A client asks at once whether it is still there, and shows it where this end is
     /// now: the path may be dead, or a NAT between may have given this end another port.
-    pub(crate) fn check_at_once(&self, now: Instant) {
-        if let Agent::Controlling(agent) = &mut self.lock().agent {
+    pub(crate) fn check_at_once(&mut self, now: Instant) {
+        if let Agent::Controlling(agent) = &mut self.state.agent {
             agent.check_at_once(now);
         }
     }
 
     /// Where the peer is; before that is known, where it is thought to be.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
-        let state = self.lock();
+        let state = &self.state;
         state.route.map(|route| route.remote).or(state.asked.first().copied())
     }
 
-    /// The system has refused a datagram. If the source address that it was to leave from is gone, the system chooses
-    /// another one from now on, and the peer is told at once where this end is.
-    pub(crate) fn on_send_failure(&self, now: Instant, refused: Route, error: &std::io::Error) {
-        if refused.local.is_some() && SendFailure::of(error) == SendFailure::Unreachable {
-            self.lock().on_source_lost(now, refused);
-        }
+    /// The source address that a datagram was to leave from is gone. The system chooses another one from now on, and the
+    /// peer is told at once where this end is.
+    pub(crate) fn on_source_lost(&mut self, now: Instant, refused: Route) {
+        self.state.on_source_lost(now, refused);
     }
 
     /// The system knows no way to this address. Returns whether there is none left to try.
-    pub(crate) fn on_unreachable(&self, remote: SocketAddr) -> bool {
-        let mut state = self.lock();
+    pub(crate) fn on_unreachable(&mut self, remote: SocketAddr) -> bool {
+        let state = &mut self.state;
         if state.route.is_some() {
             return false;
         }
@@ -200,7 +199,7 @@ impl Secure {
 
     /// The version of DTLS and the peer's certificate, once the handshake is done.
     pub(crate) fn security(&self) -> Option<Security> {
-        match &self.lock().session {
+        match &self.state.session {
             DtlsSession::Running(dtls) => Some(Security {
                 version: dtls.version()?.into(),
                 peer_fingerprint: Fingerprint::from_bytes(*dtls.peer_fingerprint()?),
@@ -211,7 +210,7 @@ impl Secure {
 
     /// DTLS datagrams that came and brought nothing, by reason.
     pub(crate) fn drops(&self) -> Option<RecordDrops> {
-        match &self.lock().session {
+        match &self.state.session {
             DtlsSession::Running(dtls) => Some(dtls.drops().into()),
             DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => None,
         }
@@ -219,30 +218,29 @@ impl Secure {
 
     /// Takes in what arrived, in order; appends the packets that were in it.
     pub(crate) fn receive(
-        &self,
+        &mut self,
         now: Instant,
         inputs: impl Iterator<Item = Input>,
         packets: &mut Vec<Bytes>,
         effects: &mut BatchEffects,
-    ) -> SecureProgress {
-        let mut progress = SecureProgress::default();
-        let mut state = self.lock();
-        let had_received = state.has_received;
-        for input in inputs {
-            match input {
-                Input::Datagram(datagram) => match state.recipient(&datagram) {
-                    Recipient::DtlsSession => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
-                    Recipient::DirectListener => effects.crossed.push(datagram),
-                    Recipient::Nobody => {
-                        self.context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
-                    }
-                },
-                Input::Stun(datagram) => self.on_stun(&mut state, now, &datagram, false, effects, &mut progress),
-                Input::ContestedCheck(datagram) => {
-                    self.on_stun(&mut state, now, &datagram, true, effects, &mut progress);
+    ) -> SessionProgress {
+        let mut progress = SessionProgress::default();
+        let had_received = self.state.has_received;
+        for Input { datagram, is_contested } in inputs {
+            if Protocol::of(&datagram.bytes) == Some(Protocol::Stun) {
+                self.on_stun(now, &datagram, is_contested, effects, &mut progress);
+                continue;
+            }
+            let state = &mut self.state;
+            match state.recipient(&datagram) {
+                Recipient::DtlsSession => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
+                Recipient::DirectListener => effects.crossed.push(datagram),
+                Recipient::Nobody => {
+                    self.context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
+        let state = &mut self.state;
         // A session that comes from the direct listener has brought something along.
         state.poll_session(packets, &mut progress);
         let is_first_packet = state.has_received && !had_received;
@@ -258,9 +256,13 @@ impl Secure {
     }
 
     /// Fires what is due, and moves the datagrams that are to be sent to `outgoing`. Returns when to come back.
-    pub(crate) fn turn(&self, now: Instant, outgoing: &mut Vec<(Route, Vec<u8>)>) -> (SecureProgress, Option<Instant>) {
-        let mut progress = SecureProgress::default();
-        let mut state = self.lock();
+    pub(crate) fn turn(
+        &mut self,
+        now: Instant,
+        outgoing: &mut Vec<(Route, Vec<u8>)>,
+    ) -> (SessionProgress, Option<Instant>) {
+        let mut progress = SessionProgress::default();
+        let state = &mut self.state;
         state.handle_timeout(now, &mut progress);
         // Whatever a timer or a failed send has brought. No packet is among it: those come with datagrams.
         state.poll_session(&mut Vec::new(), &mut progress);
@@ -270,17 +272,22 @@ impl Secure {
 
     /// Encrypts packets of `segment_size` bytes, the last one perhaps shorter, into records that are equal in size too.
     /// `records` is empty at first. Returns where they go and their size; `None` if there is no connection to carry them.
-    pub(crate) fn seal(&self, packets: &[u8], segment_size: usize, records: &mut Vec<u8>) -> Option<(Route, usize)> {
-        let mut state = self.lock();
+    pub(crate) fn seal(
+        &mut self,
+        packets: &[u8],
+        segment_size: usize,
+        records: &mut Vec<u8>,
+    ) -> Option<(Route, usize)> {
+        let state = &mut self.state;
         let route = state.route.filter(|_| !state.consent_lost);
         let (Some(route), DtlsSession::Running(dtls)) = (route, &mut state.session) else {
-            self.count_unsent(packets, segment_size);
+            self.context.count_unsent(packets, segment_size);
             return None;
         };
         let mut record_size = 0;
         for packet in packets.chunks(segment_size.max(1)) {
             if dtls.send(packet, records).is_err() {
-                self.count_unsent(packet, segment_size);
+                self.context.count_unsent(packet, segment_size);
             }
             if record_size == 0 {
                 record_size = records.len();
@@ -290,8 +297,8 @@ impl Secure {
     }
 
     /// Sends a packet to the nominated address alone.
-    pub(crate) fn send_probe(&self, packet: &[u8]) {
-        let mut state = self.lock();
+    pub(crate) fn send_probe(&mut self, packet: &[u8]) {
+        let state = &mut self.state;
         if let (Some(route), DtlsSession::Running(dtls)) = (state.nominated, &mut state.session) {
             let mut record = Vec::new();
             if dtls.send(packet, &mut record).is_ok() {
@@ -301,8 +308,8 @@ impl Secure {
     }
 
     /// The peer has shown that it receives at the address that it has nominated: datagrams go there from now on.
-    pub(crate) fn confirm_nominated(&self) {
-        let mut state = self.lock();
+    pub(crate) fn confirm_nominated(&mut self) {
+        let state = &mut self.state;
         if let Some(route) = state.nominated.take() {
             tracing::debug!(remote = %route.remote, "the association has moved to another address");
             state.route = Some(route);
@@ -310,8 +317,8 @@ impl Secure {
     }
 
     /// Ends the connection: the peer is told, unless it does not want to hear any more.
-    pub(crate) fn close(&self, outgoing: &mut Vec<(Route, Vec<u8>)>) {
-        let mut state = self.lock();
+    pub(crate) fn close(&mut self, outgoing: &mut Vec<(Route, Vec<u8>)>) {
+        let state = &mut self.state;
         if let DtlsSession::Running(dtls) = &mut state.session {
             dtls.close();
         }
@@ -320,16 +327,16 @@ impl Secure {
     }
 
     fn on_stun(
-        &self,
-        state: &mut SecureState,
+        &mut self,
         now: Instant,
         datagram: &Datagram,
         is_contested: bool,
         effects: &mut BatchEffects,
-        progress: &mut SecureProgress,
+        progress: &mut SessionProgress,
     ) {
         // The router has read it already, and it was right.
         let Ok(message) = StunMessage::parse(&datagram.bytes) else { return };
+        let state = &mut self.state;
         let route = datagram.route;
         match message.class {
             Class::Request => {
@@ -362,14 +369,5 @@ impl Secure {
             }
             Class::Indication => {}
         }
-    }
-
-    fn count_unsent(&self, packets: &[u8], segment_size: usize) {
-        let count = packets.len().div_ceil(segment_size.max(1)) as u64;
-        self.context.counters.unsent_packets.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SecureState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What the lock of a secure transport protects.
+//! State of a session, and its steps.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,9 +9,8 @@ use bytes::Bytes;
 use narrowboat_sctp::{AssociationHandle, TransportFailure};
 
 use super::crossing::{Crossing, Recipient};
-use super::{Context, SecureProgress};
-use crate::endpoint::{BatchEffects, UfragClaim};
-use crate::socket::{Datagram, Route};
+use super::{Context, SessionProgress};
+use crate::net::{BatchEffects, Datagram, Route, UfragClaim};
 use crate::webrtc::admission::Budget;
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole};
@@ -26,7 +25,7 @@ const EARLY_DATAGRAMS_MAX: usize = 4;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-pub(super) struct SecureState {
+pub(super) struct SessionState {
     pub(super) agent: Agent,
     pub(super) session: DtlsSession,
     /// Where datagrams go: at first to the address that was checked first or nominated; once connected, to one from which
@@ -71,7 +70,7 @@ pub(super) enum DtlsSession {
     Running(Box<Dtls>),
 }
 
-impl SecureState {
+impl SessionState {
     /// Says whom a datagram is for that has come from the peer's address.
     pub(super) fn recipient(&mut self, datagram: &Datagram) -> Recipient {
         match &mut self.crossing {
@@ -86,7 +85,7 @@ impl SecureState {
         datagram: Datagram,
         context: &Context,
         packets: &mut Vec<Bytes>,
-        progress: &mut SecureProgress,
+        progress: &mut SessionProgress,
     ) {
         // RFC 8445 §12.2: what comes from where no check has come from is not the peer's.
         let remote = datagram.route.remote;
@@ -112,7 +111,7 @@ impl SecureState {
     }
 
     /// Takes out what the session has to tell and to send.
-    pub(super) fn poll_session(&mut self, packets: &mut Vec<Bytes>, progress: &mut SecureProgress) {
+    pub(super) fn poll_session(&mut self, packets: &mut Vec<Bytes>, progress: &mut SessionProgress) {
         let DtlsSession::Running(dtls) = &mut self.session else { return };
         while let Some(event) = dtls.poll_event() {
             match event {
@@ -255,7 +254,7 @@ impl SecureState {
         route: Route,
         checked: Checked,
         context: &Context,
-        progress: &mut SecureProgress,
+        progress: &mut SessionProgress,
     ) {
         if checked.is_switch {
             if self.is_connected() && self.route.is_some_and(|current| current.remote != route.remote) {
@@ -315,7 +314,7 @@ impl SecureState {
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, progress: &mut SecureProgress) {
+    pub(super) fn handle_timeout(&mut self, now: Instant, progress: &mut SessionProgress) {
         let loss = match &mut self.agent {
             Agent::Lite(agent) => agent.handle_timeout(now).err().map(|loss| match loss {
                 ConsentError::NeverChecked => TransportFailure::NoAnswer,
@@ -374,7 +373,7 @@ impl std::fmt::Debug for DtlsSession {
     }
 }
 
-impl SecureProgress {
+impl SessionProgress {
     /// The first reason is the one that counts.
     fn fail(&mut self, failure: TransportFailure) {
         self.failure.get_or_insert(failure);

@@ -1,0 +1,74 @@
+//! A session of the browser side under its lock.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use narrowboat_sctp::AssociationHandle;
+
+use crate::net::{BatchEffects, Input, Route};
+use crate::socket::SendFailure;
+use crate::webrtc::{SecureSession, SessionProgress};
+
+/// The secure transport of one association, under a lock of its own.
+#[derive(Debug)]
+pub(crate) struct SecureTransport {
+    /// Names the association in the router.
+    pub(crate) handle: AssociationHandle,
+    session: Mutex<SecureSession>,
+}
+
+impl SecureTransport {
+    pub(crate) fn new(session: SecureSession) -> Self {
+        Self { handle: session.handle, session: Mutex::new(session) }
+    }
+
+    /// The session. The association's lock must not be held.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, SecureSession> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the address of the peer; before that is known, the address that is tried first.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        self.lock().remote()
+    }
+
+    /// Encrypts packets: see [`SecureSession::seal`].
+    pub(super) fn seal(&self, packets: &[u8], segment_size: usize, records: &mut Vec<u8>) -> Option<(Route, usize)> {
+        self.lock().seal(packets, segment_size, records)
+    }
+
+    /// The system has refused a datagram.
+    pub(super) fn on_send_failure(&self, now: Instant, refused: Route, error: &io::Error) {
+        if refused.local.is_some() && SendFailure::of(error) == SendFailure::Unreachable {
+            self.lock().on_source_lost(now, refused);
+        }
+    }
+
+    /// The system knows no way to this address. Returns true if there is none left to try.
+    pub(super) fn on_unreachable(&self, remote: SocketAddr) -> bool {
+        self.lock().on_unreachable(remote)
+    }
+
+    /// Takes in datagrams: see [`SecureSession::receive`].
+    pub(super) fn receive(
+        &self,
+        now: Instant,
+        inputs: impl Iterator<Item = Input>,
+        packets: &mut Vec<Bytes>,
+        effects: &mut BatchEffects,
+    ) -> SessionProgress {
+        self.lock().receive(now, inputs, packets, effects)
+    }
+
+    /// Fires what is due: see [`SecureSession::turn`].
+    pub(super) fn turn(
+        &self,
+        now: Instant,
+        outgoing: &mut Vec<(Route, Vec<u8>)>,
+    ) -> (SessionProgress, Option<Instant>) {
+        self.lock().turn(now, outgoing)
+    }
+}

@@ -1,0 +1,45 @@
+//! Values that pass between sockets, associations and the browser side: datagrams, and what they bring about. It holds no
+//! socket and no lock.
+
+mod answers;
+mod effects;
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+pub(crate) use answers::Answers;
+pub(crate) use effects::BatchEffects;
+#[cfg(feature = "webrtc")]
+pub(crate) use effects::{UfragClaim, ValidatedAddress};
+
+/// Where datagrams go, and from which of this machine's addresses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Route {
+    pub(crate) remote: SocketAddr,
+    /// The address that the peer uses for this end; `None` leaves the choice to the system.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// A datagram that has arrived. It owns memory of exactly its size, so that a part of it that is kept for long, such as
+/// a fragment of an unfinished message, does not keep a whole batch in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Datagram {
+    pub(crate) route: Route,
+    pub(crate) bytes: Bytes,
+}
+
+/// A datagram that has arrived for an association: an SCTP packet, DTLS records, or a STUN message.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) datagram: Datagram,
+    /// True for a check from an address that another peer checks from, too: the peer is asked whether it receives there.
+    pub(crate) is_contested: bool,
+}
+
+impl Input {
+    /// A datagram from an address that nobody else claims.
+    pub(crate) fn new(datagram: Datagram) -> Self {
+        Self { datagram, is_contested: false }
+    }
+}
