@@ -1,6 +1,8 @@
 //! Errors by blame: an `Err` is the caller's doing, an event is the peer's or the network's.
 
 use crate::message::StreamId;
+use crate::serial::Tsn;
+use crate::wire::{Cause, ParameterType};
 
 /// Why a message was not accepted. Nothing of it was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -193,27 +195,91 @@ pub enum TransportFailure {
 }
 
 /// A rule that the peer broke. Each ends the association with an ABORT that carries the RFC's cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Violation {
-    /// A DATA chunk without user data (RFC 9260 §6.2).
-    #[error("DATA without user data")]
-    NoUserData,
+    /// A DATA chunk without user data (RFC 9260 §6.2), and its TSN.
+    NoUserData(Tsn),
     /// A SACK or SHUTDOWN that acknowledges what was never sent (RFC 9260 §12.4).
-    #[error("acknowledgement of a TSN that was never sent")]
     AckOfUnsentTsn,
     /// Fragments that do not fit together (RFC 9260 §6.9).
-    #[error("fragments that contradict each other")]
     BadFragment,
     /// A message above `receive_message_size_max` (RFC 8831 §6.6).
-    #[error("a message above the size limit")]
     MessageTooLarge,
     /// I-DATA or I-FORWARD-TSN without having negotiated it, or the reverse (RFC 8260 §2.2.3, §2.3.1).
-    #[error("a chunk that was not negotiated")]
     NotNegotiated,
     /// An INIT ACK or INIT with values that no association can have (RFC 9260 §3.3.3).
-    #[error("mandatory handshake value out of range")]
     BadHandshake,
+    /// An INIT ACK without a State Cookie (RFC 9260 §3.3.3).
+    MissingCookie,
+    /// An INIT ACK or INIT that names the peer by a host name (RFC 9260 §3.3.2.4).
+    HostNameAddress,
     /// A chunk that does not parse where the RFC asks for an ABORT.
-    #[error("a malformed chunk")]
     Malformed,
+}
+
+impl Violation {
+    /// The rule in words.
+    const fn text(self) -> &'static str {
+        match self {
+            Self::NoUserData(_) => "DATA without user data",
+            Self::AckOfUnsentTsn => "acknowledgement of a TSN that was never sent",
+            Self::BadFragment => "fragments that contradict each other",
+            Self::MessageTooLarge => "a message above the size limit",
+            Self::NotNegotiated => "a chunk that was not negotiated",
+            Self::BadHandshake => "mandatory handshake value out of range",
+            Self::MissingCookie => "INIT ACK without a State Cookie",
+            Self::HostNameAddress => "a host name instead of an address",
+            Self::Malformed => "a malformed chunk",
+        }
+    }
+
+    /// The error cause of the ABORT (RFC 9260 §3.3.10). Its text is short, and nothing of it is the peer's own.
+    pub(crate) const fn cause(self) -> Cause<'static> {
+        match self {
+            Self::NoUserData(tsn) => Cause::NoUserData(tsn),
+            Self::BadHandshake => Cause::InvalidMandatoryParameter,
+            Self::MissingCookie => Cause::MissingParameter(ParameterType::STATE_COOKIE.0),
+            Self::HostNameAddress => Cause::UnresolvableAddress(&[]),
+            Self::AckOfUnsentTsn
+            | Self::BadFragment
+            | Self::MessageTooLarge
+            | Self::NotNegotiated
+            | Self::Malformed => Cause::ProtocolViolation(self.text().as_bytes()),
+        }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Violation {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_violation_has_the_cause_of_the_rfc_and_says_no_word_of_the_peer() {
+        for (violation, code) in [
+            (Violation::NoUserData(Tsn(7)), 9),
+            (Violation::AckOfUnsentTsn, 13),
+            (Violation::BadFragment, 13),
+            (Violation::MessageTooLarge, 13),
+            (Violation::NotNegotiated, 13),
+            (Violation::BadHandshake, 7),
+            (Violation::MissingCookie, 2),
+            (Violation::HostNameAddress, 5),
+            (Violation::Malformed, 13),
+        ] {
+            assert_eq!(violation.cause().code(), code, "{violation}");
+            if let Cause::ProtocolViolation(text) = violation.cause() {
+                assert_eq!(text, violation.to_string().as_bytes());
+            }
+        }
+        assert_eq!(Violation::MissingCookie.cause(), Cause::MissingParameter(7));
+    }
 }

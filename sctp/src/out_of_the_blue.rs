@@ -1,8 +1,12 @@
 //! Packets that belong to no association (RFC 9260 §8.4).
 
 use crate::wire::{
-    Cause, Causes, ChunkType, Chunks, PacketHeader, T_BIT, encode_abort, encode_shutdown_complete, seal,
+    CHUNK_HEADER_LEN, Cause, Causes, ChunkType, Chunks, PACKET_HEADER_LEN, PacketHeader, PacketWriter, T_BIT,
+    encode_abort, encode_shutdown_complete,
 };
+
+/// Bytes of an answer: a chunk that is a header alone.
+const ANSWER_LEN: usize = PACKET_HEADER_LEN + CHUNK_HEADER_LEN;
 
 /// Appends the answer to such a packet, if it has one. INIT and COOKIE ECHO are not answered here: they are how an
 /// association begins.
@@ -25,23 +29,20 @@ pub(crate) fn answer(header: &PacketHeader, datagram: &[u8], out: &mut Vec<u8>) 
             _ => {}
         }
     }
-    let start = out.len();
-    PacketHeader {
+    let back = PacketHeader {
         source_port: header.destination_port,
         destination_port: header.source_port,
         verification_tag: header.verification_tag,
-    }
-    .encode(out);
+    };
+    let mut packet = PacketWriter::begin(&back, ANSWER_LEN, out);
     if is_shutdown_ack {
         // Rule 5.
-        encode_shutdown_complete(true, out);
+        encode_shutdown_complete(true, packet.chunks());
     } else {
         // Rule 8.
-        encode_abort(&[], true, out);
+        encode_abort(&[], true, packet.chunks());
     }
-    if let Some(packet) = out.get_mut(start..) {
-        seal(packet);
-    }
+    packet.finish();
     true
 }
 
@@ -49,7 +50,7 @@ fn has_stale_cookie(value: &[u8]) -> bool {
     Causes::new(value).flatten().any(|cause| matches!(cause, Cause::StaleCookie(_)))
 }
 
-/// Whether an ABORT or SHUTDOWN COMPLETE may be believed: it carries this end's tag, or with the T bit the peer's
+/// Returns true if an ABORT or SHUTDOWN COMPLETE may be believed: it carries this end's tag, or with the T bit the peer's
 /// (RFC 9260 §8.5.1 B, C).
 pub(crate) fn is_tag_acceptable(flags: u8, tag: u32, local_tag: u32, peer_tag: u32) -> bool {
     if flags & T_BIT == 0 { tag == local_tag } else { peer_tag != 0 && tag == peer_tag }

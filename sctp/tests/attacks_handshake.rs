@@ -120,7 +120,7 @@ fn b04_an_init_with_a_host_name() {
     let mut victim = Victim::in_state(State::CookieWait);
     let sent = victim.send(&[ack]);
     assert_eq!((kinds(&sent), sent[0].causes()), (vec![ChunkType::ABORT], vec![5]));
-    assert_eq!(victim.closed(), Some(CloseReason::PeerViolation(Violation::BadHandshake)));
+    assert_eq!(victim.closed(), Some(CloseReason::PeerViolation(Violation::HostNameAddress)));
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn b23_an_init_ack_that_cannot_be_or_comes_at_the_wrong_time() {
     }
     let (sent, victim) = abort(&peer_init());
     assert_eq!((sent.tag, sent.causes()), (PEER_TAG, vec![2]), "no cookie");
-    assert_eq!(victim.closed(), failed);
+    assert_eq!(victim.closed(), Some(CloseReason::PeerViolation(Violation::MissingCookie)));
     // A peer without a tag is told by the tag that it used itself.
     let (sent, victim) = abort(&with_cookie(|init| init.initiate_tag = 0));
     assert_eq!((sent.tag, sent.flags), (victim.tag, T_BIT));

@@ -221,7 +221,10 @@ fn a15_data_without_a_payload() {
         assert_eq!(sent[0].tag, PEER_TAG);
         let causes: Vec<_> = wire::Causes::new(&sent[0].value).map(Result::unwrap).collect();
         assert_eq!(causes, [Cause::NoUserData(narrowboat_sctp::Tsn(1000))], "{name}");
-        assert_eq!(victim.closed(), Some(CloseReason::PeerViolation(Violation::NoUserData)));
+        assert_eq!(
+            victim.closed(),
+            Some(CloseReason::PeerViolation(Violation::NoUserData(narrowboat_sctp::Tsn(1000))))
+        );
     }
     let mut victim = Victim::in_state(State::Established);
     let sent = victim.send(&[raw(ChunkType::I_DATA, 3, &[0, 0, 3, 0xE8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 53])]);

@@ -1,5 +1,6 @@
 //! A COOKIE ECHO when there is an association already (RFC 9260 §5.2.4).
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::negotiate::{self, Negotiated};
@@ -24,12 +25,12 @@ enum CookieEchoAction {
 }
 
 impl Association {
-    /// Returns whether the rest of the packet may be processed.
-    pub(super) fn on_cookie_echo(&mut self, now: Instant, header: &PacketHeader, value: &[u8]) -> bool {
+    /// Acts on a COOKIE ECHO. Breaks if the rest of the packet is ignored.
+    pub(super) fn on_cookie_echo(&mut self, now: Instant, header: &PacketHeader, value: &[u8]) -> ControlFlow<()> {
         let binding = negotiate::binding(&self.config, &self.address);
         let Some(opened) = self.keys.open(now, self.config.cookie_lifetime, value, binding) else {
             self.drop_chunk(PacketDropReason::BadCookie);
-            return false;
+            return ControlFlow::Break(());
         };
         if self.state == State::Closed {
             return self.accept_cookie(now, header, opened);
@@ -38,7 +39,7 @@ impl Association {
         // §8.5.1 D: the tag is the one that our INIT ACK named.
         if header.verification_tag != cookie.local_tag {
             self.drop_chunk(PacketDropReason::WrongTag);
-            return false;
+            return ControlFlow::Break(());
         }
         if matches!(self.state, State::CookieWait | State::CookieEchoed) {
             self.handshake.on_peer_begins();
@@ -47,7 +48,7 @@ impl Association {
         // Step 3: a cookie of this very association is good however old.
         if let Some(staleness) = staleness.filter(|_| action != CookieEchoAction::Duplicate) {
             self.report_stale_cookie(cookie.peer_tag, staleness);
-            return false;
+            return ControlFlow::Break(());
         }
         match action {
             CookieEchoAction::Restart => self.on_restart(now, &cookie),
@@ -57,11 +58,11 @@ impl Association {
                     self.establish(now);
                 }
                 self.outbox.cookie_ack = true;
-                true
+                ControlFlow::Continue(())
             }
             CookieEchoAction::Late | CookieEchoAction::Discard => {
                 self.drop_chunk(PacketDropReason::BadCookie);
-                false
+                ControlFlow::Break(())
             }
         }
     }
@@ -80,25 +81,25 @@ impl Association {
         }
     }
 
-    fn on_restart(&mut self, now: Instant, cookie: &Cookie) -> bool {
+    fn on_restart(&mut self, now: Instant, cookie: &Cookie) -> ControlFlow<()> {
         if self.state == State::ShutdownAckSent {
             // §5.2.4 A, last paragraph: finish what was begun.
             self.outbox.shutdown_ack = true;
             self.outbox.push_error(Cause::CookieWhileShuttingDown);
-            return false;
+            return ControlFlow::Break(());
         }
         self.restart(now, cookie.local_tag, cookie.peer_tag, cookie.local_initial_tsn);
         self.apply_peer_init(Negotiated::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
         self.outbox.cookie_ack = true;
-        true
+        ControlFlow::Continue(())
     }
 
-    fn on_collision(&mut self, now: Instant, cookie: &Cookie) -> bool {
+    fn on_collision(&mut self, now: Instant, cookie: &Cookie) -> ControlFlow<()> {
         // Once data flows, the peer's tag and TSNs are settled: another handshake cannot change them any more.
         let is_settled = self.state.is_up();
         if is_settled && (cookie.peer_initial_tsn != self.handshake.peer_initial_tsn || !self.state.can_send_data()) {
             self.drop_chunk(PacketDropReason::BadCookie);
-            return false;
+            return ControlFlow::Break(());
         }
         self.handshake.peer_tag = cookie.peer_tag;
         if !is_settled {
@@ -106,6 +107,6 @@ impl Association {
             self.establish(now);
         }
         self.outbox.cookie_ack = true;
-        true
+        ControlFlow::Continue(())
     }
 }

@@ -68,7 +68,7 @@ impl Association {
         }
         if payload.is_empty() {
             // §6.2: a DATA chunk without data is an attack or a defect.
-            return self.abort_for(Violation::NoUserData, Cause::NoUserData(chunk.tsn));
+            return self.abort_for(Violation::NoUserData(chunk.tsn));
         }
         let Some(receiver) = &mut self.receiver else { return };
         let received = receiver.on_data(chunk, payload, datagram_len);
@@ -83,7 +83,7 @@ impl Association {
                 self.drop_chunk(PacketDropReason::BadStream);
                 self.outbox.push_error(Cause::InvalidStream(chunk.stream));
             }
-            Err(violation) => self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation))),
+            Err(violation) => self.abort_for(violation),
         }
     }
 
@@ -93,8 +93,7 @@ impl Association {
         if !self.state.can_receive_data() {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
-        let violation = Violation::NotNegotiated;
-        self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation)));
+        self.abort_for(Violation::NotNegotiated);
     }
 
     /// A DATA chunk that is too short for its own fields.
@@ -102,7 +101,7 @@ impl Association {
         if !self.state.can_receive_data() {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
-        self.abort_for(Violation::Malformed, Cause::ProtocolViolation(violation_text(Violation::Malformed)));
+        self.abort_for(Violation::Malformed);
     }
 
     /// All chunks of a packet that had DATA are processed.
@@ -124,7 +123,7 @@ impl Association {
         }
         let Ok(sack) = Sack::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         match self.sender.on_sack(now, &sack, &self.path.rto) {
-            Err(violation) => self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation))),
+            Err(violation) => self.abort_for(violation),
             Ok(SackOutcome::Dropped) => self.drop_chunk(PacketDropReason::BadSack),
             Ok(SackOutcome::Accepted { advanced, is_new, rtt, reo_deadline }) => {
                 // §8.1; an answer to the probe of a closed window is a sign of life too (§6.1 A).
@@ -201,20 +200,7 @@ impl Association {
     /// A message that waited behind a reset or a gap may turn out to break a rule when it is put in its place.
     pub(super) fn abort_for_late_violation(&mut self) {
         if let Some(violation) = self.receiver.as_ref().and_then(|receiver| receiver.violation()) {
-            self.abort_for(violation, Cause::ProtocolViolation(violation_text(violation)));
+            self.abort_for(violation);
         }
-    }
-}
-
-/// What the peer is told of its violation; short, and nothing of it is the peer's own text.
-fn violation_text(violation: Violation) -> &'static [u8] {
-    match violation {
-        Violation::NoUserData => b"DATA without user data",
-        Violation::AckOfUnsentTsn => b"TSN acknowledged that was never sent",
-        Violation::BadFragment => b"fragments contradict each other",
-        Violation::MessageTooLarge => b"message too large",
-        Violation::NotNegotiated => b"chunk was not negotiated",
-        Violation::BadHandshake => b"bad handshake",
-        Violation::Malformed => b"malformed chunk",
     }
 }

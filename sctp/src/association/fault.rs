@@ -128,9 +128,9 @@ impl Association {
         self.close(CloseReason::LocalAbort);
     }
 
-    /// The peer broke a rule: it is told so, and the association ends.
-    pub(super) fn abort_for(&mut self, violation: Violation, cause: Cause<'_>) {
-        self.push_abort(cause);
+    /// Ends the association because the peer broke a rule, with an ABORT that says which.
+    pub(super) fn abort_for(&mut self, violation: Violation) {
+        self.push_abort(violation.cause());
         self.close(CloseReason::PeerViolation(violation));
     }
 

@@ -1,5 +1,6 @@
 //! The four-way handshake (RFC 9260 §5.1).
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -125,9 +126,10 @@ impl Association {
         let mut answer = Vec::new();
         match negotiate::check(&init) {
             Err(InitRefusal::Silent) => return self.drop_chunk(PacketDropReason::Malformed),
-            Err(InitRefusal::Abort(cause)) => {
+            Err(InitRefusal::Abort(violation)) => {
                 self.stats.drops.add(PacketDropReason::Malformed);
-                negotiate::write_abort(&self.config, init.initiate_tag, Some(cause), false, &mut answer);
+                let cause = Some(violation.cause());
+                negotiate::write_abort(&self.config, init.initiate_tag, cause, false, &mut answer);
             }
             Ok(()) => {
                 self.handshake.peer_has_begun |= is_beginning;
@@ -165,20 +167,20 @@ impl Association {
         let refusal = match (negotiate::check(&init), init.cookie) {
             // §3.3.3: the peer has no tag to be told with, so its packet's is reflected.
             (Err(InitRefusal::Silent), _) => {
+                let (violation, mut packet) = (Violation::BadHandshake, Vec::new());
                 let (config, tag) = (&self.config, self.handshake.local_tag);
-                let mut packet = Vec::new();
-                negotiate::write_abort(config, tag, Some(Cause::InvalidMandatoryParameter), true, &mut packet);
+                negotiate::write_abort(config, tag, Some(violation.cause()), true, &mut packet);
                 self.outbox.push_last(&packet);
-                return self.close(CloseReason::PeerViolation(Violation::BadHandshake));
+                return self.close(CloseReason::PeerViolation(violation));
             }
-            (Err(InitRefusal::Abort(cause)), _) => Some(cause),
-            (Ok(()), None) => Some(Cause::MissingParameter(7)),
+            (Err(InitRefusal::Abort(violation)), _) => Some(violation),
+            (Ok(()), None) => Some(Violation::MissingCookie),
             (Ok(()), Some(_)) => None,
         };
         self.handshake.peer_tag = init.initiate_tag;
         self.handshake.peer_has_begun |= init.is_collision;
-        if let Some(cause) = refusal {
-            return self.abort_for(Violation::BadHandshake, cause);
+        if let Some(violation) = refusal {
+            return self.abort_for(violation);
         }
         let agreed = Negotiated::from_init(&self.config, &init);
         self.apply_peer_init(agreed, init.initial_tsn, init.a_rwnd);
@@ -207,15 +209,20 @@ impl Association {
     }
 
     /// A COOKIE ECHO when there is no association (§5.1 D, §5.1.5).
-    pub(super) fn accept_cookie(&mut self, now: Instant, header: &PacketHeader, opened: VerifiedCookie) -> bool {
+    pub(super) fn accept_cookie(
+        &mut self,
+        now: Instant,
+        header: &PacketHeader,
+        opened: VerifiedCookie,
+    ) -> ControlFlow<()> {
         let VerifiedCookie { cookie, staleness } = opened;
         if header.verification_tag != cookie.local_tag {
             self.drop_chunk(PacketDropReason::WrongTag);
-            return false;
+            return ControlFlow::Break(());
         }
         if let Some(staleness) = staleness {
             self.report_stale_cookie(cookie.peer_tag, staleness);
-            return false;
+            return ControlFlow::Break(());
         }
         self.handshake.local_tag = cookie.local_tag;
         self.handshake.peer_tag = cookie.peer_tag;
@@ -223,7 +230,7 @@ impl Association {
         self.apply_peer_init(Negotiated::from_cookie(&cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
         self.outbox.cookie_ack = true;
         self.establish(now);
-        true
+        ControlFlow::Continue(())
     }
 
     /// §5.1.5 step 4: the peer learns why its cookie was not taken, and by how much it was late.
@@ -320,8 +327,13 @@ impl Association {
         self.schedule_heartbeat(now);
     }
 
+    /// Follows an edge of the diagram of [`State`]. Another change is a fault of this crate: it is refused.
     pub(super) fn set_state(&mut self, next: State) {
-        debug_assert!(self.state.can_become(next), "{:?} cannot become {next:?}", self.state);
+        if !self.state.can_become(next) {
+            debug_assert!(false, "{:?} cannot become {next:?}", self.state);
+            tracing::error!(from = ?self.state, to = ?next, "state change refused: please report it");
+            return;
+        }
         tracing::debug!(from = ?self.state, to = ?next, "association state");
         self.state = next;
     }

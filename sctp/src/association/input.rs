@@ -1,5 +1,6 @@
 //! A datagram comes in: which chunks may be believed, and who gets them (RFC 9260 §6.8, §6.10, §8.5).
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
@@ -8,12 +9,8 @@ use super::{Association, State, negotiate};
 use crate::out_of_the_blue;
 use crate::stats::PacketDropReason;
 use crate::wire::{
-    Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, UnrecognizedAction,
-    is_checksum_valid,
+    Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, is_checksum_valid,
 };
-
-/// Whether the chunks behind this one are looked at.
-type Continue = bool;
 
 impl Association {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Bytes) {
@@ -128,7 +125,7 @@ impl Association {
                 if is_last {
                     break;
                 }
-            } else if !self.on_chunk(now, header, &chunk, &datagram) {
+            } else if self.on_chunk(now, header, &chunk, &datagram).is_break() {
                 break;
             }
             if self.is_over {
@@ -138,7 +135,8 @@ impl Association {
         had_data && !self.is_over
     }
 
-    fn on_chunk(&mut self, now: Instant, header: &PacketHeader, chunk: &RawChunk, datagram: &Bytes) -> Continue {
+    /// Acts on a chunk. Breaks if the rest of the packet is ignored.
+    fn on_chunk(&mut self, now: Instant, header: &PacketHeader, chunk: &RawChunk, datagram: &Bytes) -> ControlFlow<()> {
         let value = chunk.value_in(datagram);
         match chunk.kind {
             ChunkType::SACK => self.on_sack(now, value),
@@ -169,25 +167,26 @@ impl Association {
             ChunkType::ABORT => {
                 // §3.3.7: nothing behind it counts, not even if it is malformed.
                 self.on_abort(chunk.flags, value);
-                return false;
+                return ControlFlow::Break(());
             }
             ChunkType::ERROR => self.on_error(now, value),
             ChunkType::PAD => {}
             _ => return self.on_unknown_chunk(chunk, datagram),
         }
-        true
+        ControlFlow::Continue(())
     }
 
     /// §3.2: the two high bits of an unknown type say what to do.
-    fn on_unknown_chunk(&mut self, chunk: &RawChunk, datagram: &[u8]) -> Continue {
+    fn on_unknown_chunk(&mut self, chunk: &RawChunk, datagram: &[u8]) -> ControlFlow<()> {
         self.stats.drops.add(PacketDropReason::UnknownChunk);
         let action = chunk.kind.unrecognized_action();
-        let reports = matches!(action, UnrecognizedAction::StopAndReport | UnrecognizedAction::SkipAndReport);
-        if reports && self.state.is_up() && !self.outbox.push_error(Cause::UnrecognizedChunk(chunk.whole_in(datagram)))
+        if action.reports()
+            && self.state.is_up()
+            && !self.outbox.push_error(Cause::UnrecognizedChunk(chunk.whole_in(datagram)))
         {
             self.drop_chunk(PacketDropReason::AnswerLimit);
         }
-        matches!(action, UnrecognizedAction::Skip | UnrecognizedAction::SkipAndReport)
+        if action.stops() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// Counts something that was dropped.

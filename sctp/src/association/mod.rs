@@ -455,11 +455,12 @@ impl Association {
     /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_deadline()
+        self.timers.next()
     }
 
-    /// Ends a change: what is used is charged to the budget.
+    /// Ends a change: a SACK that waits gets its timer, and what is used is charged to the budget.
     fn conclude(&mut self) {
+        self.schedule_sack();
         self.cover_memory();
         self.check_consistency();
     }

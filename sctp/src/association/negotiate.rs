@@ -1,20 +1,21 @@
-//! What two INITs make of each other (RFC 9260 §5.1), without any state: shared by associations and by the endpoint,
-//! which answers an INIT before there is an association.
+//! Negotiation by INIT and INIT ACK (RFC 9260 §5.1), without any state: shared by associations and by the endpoint, which
+//! answers an INIT before there is an association.
 
 use std::time::{Duration, Instant};
 
 use crate::config::AssociationConfig;
 use crate::cookie::{Binding, Cookie, CookieKeys};
+use crate::error::Violation;
 use crate::recv::INITIAL_WINDOW;
 use crate::serial::Tsn;
 use crate::wire::{
-    Cause, ChunkType, Extensions, Init, PacketHeader, encode_abort, encode_error, encode_unrecognized, seal,
+    Cause, ChunkType, Extensions, Init, PacketHeader, PacketWriter, encode_abort, encode_error, encode_unrecognized,
 };
 
 /// Least window that an end may announce (RFC 9260 §3.3.2).
 const A_RWND_MIN: u32 = 1500;
 
-/// What this end offers.
+/// Extensions that this end offers.
 pub(crate) fn offered_extensions(config: &AssociationConfig) -> Extensions {
     let mut extensions = Extensions::NONE;
     if config.stream_reset {
@@ -39,8 +40,8 @@ pub(crate) fn local_init(config: &AssociationConfig, tag: u32, initial_tsn: Tsn)
 pub(crate) enum InitRefusal {
     /// Nothing can be answered (RFC 9260 §3.3.2: Initiate Tag 0).
     Silent,
-    /// To be answered with an ABORT that carries this cause.
-    Abort(Cause<'static>),
+    /// To be answered with an ABORT for this violation.
+    Abort(Violation),
 }
 
 /// Checks what every INIT and INIT ACK must have (RFC 9260 §3.3.2, §3.3.3, erratum 7148).
@@ -49,15 +50,15 @@ pub(crate) fn check(init: &Init<'_>) -> Result<(), InitRefusal> {
         return Err(InitRefusal::Silent);
     }
     if init.has_host_name {
-        return Err(InitRefusal::Abort(Cause::UnresolvableAddress(&[])));
+        return Err(InitRefusal::Abort(Violation::HostNameAddress));
     }
     if init.a_rwnd < A_RWND_MIN || init.outbound_streams == 0 || init.inbound_streams == 0 {
-        return Err(InitRefusal::Abort(Cause::InvalidMandatoryParameter));
+        return Err(InitRefusal::Abort(Violation::BadHandshake));
     }
     Ok(())
 }
 
-/// What came of two INITs.
+/// Values that two INITs have agreed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Negotiated {
     pub(crate) outbound_streams: u16,
@@ -92,7 +93,7 @@ impl Negotiated {
     }
 }
 
-/// This end's share of an INIT ACK.
+/// Values of this end in an INIT ACK.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalInit {
     pub(crate) tag: u32,
@@ -134,25 +135,23 @@ pub(crate) fn write_init_ack(
     ack.outbound_streams = agreed.outbound_streams;
     ack.cookie = Some(&cookie);
     ack.is_collision = local.has_begun;
-    let start = out.len();
-    header(config, init.initiate_tag).encode(out);
-    let chunk_start = out.len();
-    ack.encode(ChunkType::INIT_ACK, &[], out);
+    let mut packet = PacketWriter::begin(&header(config, init.initiate_tag), config.mtu, out);
+    ack.encode(ChunkType::INIT_ACK, &[], packet.chunks());
     // §3.2.2: report what was not understood, as far as it fits one packet (§12.4).
-    let mut reports = Vec::new();
+    let (room, mut reports) = (packet.room(), Vec::new());
     for parameter in init.unrecognized() {
         let before = reports.len();
         encode_unrecognized(parameter, &mut reports);
-        if out.len() - start + reports.len() > config.mtu {
+        if reports.len() > room {
             reports.truncate(before);
             break;
         }
     }
     if !reports.is_empty() {
-        out.truncate(chunk_start);
-        ack.encode(ChunkType::INIT_ACK, &reports, out);
+        packet.clear();
+        ack.encode(ChunkType::INIT_ACK, &reports, packet.chunks());
     }
-    seal_from(start, out);
+    packet.finish();
 }
 
 /// Writes a packet with an ABORT alone.
@@ -163,20 +162,18 @@ pub(crate) fn write_abort(
     reflected: bool,
     out: &mut Vec<u8>,
 ) {
-    let start = out.len();
-    header(config, tag).encode(out);
+    let mut packet = PacketWriter::begin(&header(config, tag), config.mtu, out);
     let cause = cause.map(|cause| cause.clip(config.mtu / 2));
-    encode_abort(cause.as_slice(), reflected, out);
-    seal_from(start, out);
+    encode_abort(cause.as_slice(), reflected, packet.chunks());
+    packet.finish();
 }
 
 /// Writes a packet that says by how much a cookie was too old (RFC 9260 §5.1.5 step 4).
 pub(crate) fn write_stale_cookie(config: &AssociationConfig, tag: u32, staleness: Duration, out: &mut Vec<u8>) {
-    let start = out.len();
-    header(config, tag).encode(out);
+    let mut packet = PacketWriter::begin(&header(config, tag), config.mtu, out);
     let microseconds = u32::try_from(staleness.as_micros()).unwrap_or(u32::MAX);
-    encode_error(&[Cause::StaleCookie(microseconds)], out);
-    seal_from(start, out);
+    encode_error(&[Cause::StaleCookie(microseconds)], packet.chunks());
+    packet.finish();
 }
 
 pub(crate) fn header(config: &AssociationConfig, verification_tag: u32) -> PacketHeader {
@@ -185,10 +182,4 @@ pub(crate) fn header(config: &AssociationConfig, verification_tag: u32) -> Packe
 
 pub(crate) fn binding<'a>(config: &AssociationConfig, address: &'a [u8]) -> Binding<'a> {
     Binding { local_port: config.local_port, remote_port: config.remote_port, address }
-}
-
-pub(crate) fn seal_from(start: usize, out: &mut [u8]) {
-    if let Some(packet) = out.get_mut(start..) {
-        seal(packet);
-    }
 }

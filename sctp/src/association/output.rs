@@ -1,4 +1,4 @@
-//! The only place where a packet is put together (RFC 9260 §6.10): control chunks first, then DATA.
+//! Bundling (RFC 9260 §6.10): control chunks first, then DATA.
 
 use std::time::Instant;
 
@@ -7,12 +7,15 @@ use super::timer::Timer;
 use super::{Association, State, Transmit};
 use crate::recv::SackDue;
 use crate::wire::{
-    CHUNK_HEADER_LEN, ChunkType, PACKET_HEADER_LEN, ReconfigWriter, Sack, Shutdown, begin_chunk, encode_cookie_ack,
-    encode_cookie_echo, encode_heartbeat, encode_shutdown_ack, end_chunk, padded,
+    CHUNK_HEADER_LEN, ChunkType, PacketHeader, PacketWriter, ReconfigWriter, Sack, Shutdown, begin_chunk,
+    encode_cookie_ack, encode_cookie_echo, encode_heartbeat, encode_shutdown_ack, end_chunk, padded,
 };
 
-/// Bytes of an Outgoing SSN Reset Request before its list of streams, chunk header included.
-const RESET_REQUEST_LEN: usize = CHUNK_HEADER_LEN + 16;
+/// Bytes of a HEARTBEAT of this end.
+const HEARTBEAT_LEN: usize = 16;
+
+/// Bytes of a RE-CONFIG with two responses, at most (RFC 6525 §4.4).
+const RESPONSES_LEN: usize = 32;
 
 impl Association {
     /// Datagrams of one call are equal in length, but for the last one, so that they may leave in one system call.
@@ -62,17 +65,11 @@ impl Association {
     /// are and are joined by the next ones.
     pub(super) fn queue_answers(&mut self, now: Instant) {
         while self.has_answers() && self.outbox.packets.has_room() {
-            let end = self.path.mtu;
             let mut packets = std::mem::take(&mut self.outbox.packets);
             let len = packets.push_with(|buf| {
-                let start = buf.len();
-                negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
-                self.write_control(now, start + end, false, buf);
-                if buf.len() == start + PACKET_HEADER_LEN {
-                    buf.truncate(start);
-                } else {
-                    negotiate::seal_from(start, buf);
-                }
+                let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu, buf);
+                self.write_control(now, false, &mut packet);
+                packet.finish();
             });
             self.outbox.packets = packets;
             if len == 0 {
@@ -90,7 +87,7 @@ impl Association {
             && (self.outbox.has_chunks() || self.state.is_up() && (is_sack_due() || self.outgoing_reset.is_due()))
     }
 
-    fn count_sent(&mut self, len: usize) {
+    pub(super) fn count_sent(&mut self, len: usize) {
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += len as u64;
     }
@@ -102,78 +99,74 @@ impl Association {
 
     /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`.
     fn write_packet(&mut self, now: Instant, len_max: usize, buf: &mut Vec<u8>) -> usize {
-        let start = buf.len();
-        if self.outbox.init {
-            self.outbox.init = false;
-            negotiate::header(&self.config, 0).encode(buf);
+        let mut packet;
+        if std::mem::take(&mut self.outbox.init) {
+            packet = PacketWriter::begin(&negotiate::header(&self.config, 0), len_max, buf);
             let handshake = &self.handshake;
-            negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn).encode(
-                ChunkType::INIT,
-                &[],
-                buf,
-            );
-            negotiate::seal_from(start, buf);
+            let init = negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn);
+            init.encode(ChunkType::INIT, &[], packet.chunks());
         } else if self.handshake.peer_tag != 0 && !self.is_over {
-            negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
+            packet = PacketWriter::begin(&self.peer_header(), len_max, buf);
             let is_delayed = |due: SackDue| matches!(due, SackDue::At(_));
             let is_sack_delayed = self.receiver.as_ref().is_some_and(|receiver| is_delayed(receiver.sack_due()));
             // A reset request takes it along, too: the peer's own reset of the stream may wait for it.
             let takes_sack_along = is_sack_delayed && (self.outgoing_reset.is_due() || self.can_write_data(now));
-            self.write_control(now, start + len_max, takes_sack_along, buf);
-            self.write_data(now, start + len_max, buf);
-            if buf.len() == start + PACKET_HEADER_LEN {
-                buf.truncate(start);
-                return 0;
-            }
-            negotiate::seal_from(start, buf);
+            self.write_control(now, takes_sack_along, &mut packet);
+            self.write_data(now, &mut packet);
+        } else {
+            return 0;
         }
-        let len = buf.len() - start;
+        let len = packet.finish();
         if len > 0 {
             self.count_sent(len);
         }
         len
     }
 
-    /// Control chunks up to the offset `end`. What does not fit waits for the next packet. A SACK that may
-    /// wait is written if `takes_sack_along`, because DATA follows.
-    fn write_control(&mut self, now: Instant, end: usize, takes_sack_along: bool, buf: &mut Vec<u8>) {
+    /// The header of packets that carry the peer's tag.
+    pub(super) fn peer_header(&self) -> PacketHeader {
+        negotiate::header(&self.config, self.handshake.peer_tag)
+    }
+
+    /// Writes control chunks. Those that do not fit wait for the next packet. A SACK that may wait is written if
+    /// `takes_sack_along`, because DATA follows.
+    fn write_control(&mut self, now: Instant, takes_sack_along: bool, packet: &mut PacketWriter<'_>) {
         if std::mem::take(&mut self.outbox.cookie_echo) {
-            encode_cookie_echo(&self.handshake.cookie, buf);
+            encode_cookie_echo(&self.handshake.cookie, packet.chunks());
         }
         if std::mem::take(&mut self.outbox.cookie_ack) {
-            encode_cookie_ack(buf);
+            encode_cookie_ack(packet.chunks());
         }
         // In front of an ERROR that may go with it: a peer that knows nothing of this association any more looks at the
         // first chunk to see that it has to answer (§5.2.4 A, §8.4).
         if std::mem::take(&mut self.outbox.shutdown_ack) {
-            encode_shutdown_ack(buf);
+            encode_shutdown_ack(packet.chunks());
         }
-        let fits = |buf: &Vec<u8>, len: usize| buf.len() + len <= end;
-        if !self.outbox.errors.is_empty() && fits(buf, self.outbox.errors.len()) {
-            buf.append(&mut self.outbox.errors);
+        if !self.outbox.errors.is_empty() && self.outbox.errors.len() <= packet.room() {
+            packet.chunks().append(&mut self.outbox.errors);
             self.outbox.errors = Vec::new();
         }
-        if let Some(value) =
-            self.outbox.heartbeat_ack.take_if(|value| fits(buf, CHUNK_HEADER_LEN + padded(value.len())))
-        {
-            let at = begin_chunk(buf, ChunkType::HEARTBEAT_ACK, 0);
-            buf.extend_from_slice(&value);
-            end_chunk(buf, at);
+        let room = packet.room();
+        if let Some(value) = self.outbox.heartbeat_ack.take_if(|value| CHUNK_HEADER_LEN + padded(value.len()) <= room) {
+            let at = begin_chunk(packet.chunks(), ChunkType::HEARTBEAT_ACK, 0);
+            packet.chunks().extend_from_slice(&value);
+            end_chunk(packet.chunks(), at);
         }
-        if let Some(nonce) = self.outbox.heartbeat.take_if(|_| fits(buf, 16)) {
-            encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), buf);
+        let room = packet.room();
+        if let Some(nonce) = self.outbox.heartbeat.take_if(|_| HEARTBEAT_LEN <= room) {
+            encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
         }
-        self.write_sack(end, takes_sack_along, buf);
-        self.write_reconfig(now, end, buf);
+        self.write_sack(takes_sack_along, packet);
+        self.write_reconfig(now, packet);
         if std::mem::take(&mut self.outbox.shutdown)
             && let Some(receiver) = &self.receiver
         {
-            Shutdown { cumulative_tsn_ack: receiver.cumulative_tsn() }.encode(buf);
+            Shutdown { cumulative_tsn_ack: receiver.cumulative_tsn() }.encode(packet.chunks());
         }
     }
 
     /// A SACK that is due; or one that may wait, if DATA leaves anyway (RFC 9260 §6.2).
-    fn write_sack(&mut self, end: usize, takes_sack_along: bool, buf: &mut Vec<u8>) {
+    fn write_sack(&mut self, takes_sack_along: bool, packet: &mut PacketWriter<'_>) {
         if !self.state.is_up() {
             return;
         }
@@ -183,17 +176,17 @@ impl Association {
             SackDue::Now => true,
             SackDue::At(_) => takes_sack_along,
         };
-        let room = end.saturating_sub(buf.len());
+        let room = packet.room();
         if is_due && room >= Sack::HEADER_LEN {
             let (cumulative, a_rwnd, blocks, duplicates) = receiver.sack_parts(room);
-            Sack::encode(cumulative, a_rwnd, blocks, duplicates, buf);
+            Sack::encode(cumulative, a_rwnd, blocks, duplicates, packet.chunks());
             receiver.on_sack_sent();
         }
     }
 
-    fn write_reconfig(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
-        if !self.outbox.reconfig_responses.is_empty() && buf.len() + 32 <= end {
-            let mut writer = ReconfigWriter::begin(buf);
+    fn write_reconfig(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
+        if !self.outbox.reconfig_responses.is_empty() && RESPONSES_LEN <= packet.room() {
+            let mut writer = ReconfigWriter::begin(packet.chunks());
             for (request, result) in self.outbox.reconfig_responses.drain(..) {
                 writer.push_response(request, result, None);
             }
@@ -202,7 +195,7 @@ impl Association {
         if !self.outgoing_reset.is_due() || !self.state.is_up() {
             return;
         }
-        let room = end.saturating_sub(buf.len() + RESET_REQUEST_LEN);
+        let room = packet.room().saturating_sub(ReconfigWriter::outgoing_reset_len(0));
         let last_request = self.incoming_reset.last_request();
         let last_assigned = self.sender.last_assigned_tsn();
         if let Some((number, last_tsn, streams)) = self.outgoing_reset.take_due(now, room / 2, last_assigned) {
@@ -211,7 +204,7 @@ impl Association {
                 self.outgoing_reset.defer();
                 return;
             }
-            let mut writer = ReconfigWriter::begin(buf);
+            let mut writer = ReconfigWriter::begin(packet.chunks());
             writer.push_outgoing_reset(number, last_request, last_tsn, streams.iter().copied());
             writer.finish();
             // A repetition that the timer has not asked for does not put the time-out off.
@@ -221,14 +214,13 @@ impl Association {
         }
     }
 
-    /// DATA up to the offset `end`.
-    fn write_data(&mut self, now: Instant, end: usize, buf: &mut Vec<u8>) {
+    /// Writes DATA as far as there is room.
+    fn write_data(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
         if !self.state.can_send_data() || self.burst_left == 0 {
             return;
         }
-        let room = end.saturating_sub(buf.len());
         let before = self.sender.counters().chunks + self.sender.counters().retransmitted;
-        let wrote = self.sender.write(now, room, &self.path.rto, buf);
+        let wrote = self.sender.write(now, packet.room(), &self.path.rto, packet.chunks());
         if wrote {
             let counters = self.sender.counters();
             if counters.chunks + counters.retransmitted > before {

@@ -4,12 +4,11 @@ use std::time::Instant;
 
 use rand::Rng;
 
-use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, TransportFailure};
 use crate::path::Path;
-use crate::wire::{Cause, ChunkType, encode_heartbeat};
+use crate::wire::{Cause, ChunkType, PacketWriter, encode_heartbeat};
 
 impl Association {
     /// Nothing can be sent any more. A peer that closes its transport while it waits for nothing but SHUTDOWN COMPLETE
@@ -39,12 +38,10 @@ impl Association {
         }
         let nonce = self.rng.next_u64();
         self.path.on_probe_sent(nonce);
-        let start = buf.len();
-        negotiate::header(&self.config, self.handshake.peer_tag).encode(buf);
-        encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), buf);
-        negotiate::seal_from(start, buf);
-        self.stats.packets_sent += 1;
-        self.stats.bytes_sent += (buf.len() - start) as u64;
+        let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu, buf);
+        encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
+        let len = packet.finish();
+        self.count_sent(len);
         true
     }
 

@@ -2,13 +2,12 @@
 
 use std::time::Instant;
 
-use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State};
-use crate::error::{CloseReason, Violation};
+use crate::error::CloseReason;
 use crate::serial::Tsn;
 use crate::stats::PacketDropReason;
-use crate::wire::{Cause, Shutdown, encode_shutdown_complete};
+use crate::wire::{Cause, PacketWriter, Shutdown, encode_shutdown_complete};
 
 /// The wait for a peer that has still to send, after this end's SHUTDOWN.
 #[derive(Clone, Copy, Debug)]
@@ -112,10 +111,7 @@ impl Association {
         let Ok(shutdown) = Shutdown::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         let advanced = match self.sender.on_shutdown_ack_point(now, shutdown.cumulative_tsn_ack, &self.path.rto) {
             Ok(advanced) => advanced,
-            Err(violation) => {
-                debug_assert_eq!(violation, Violation::AckOfUnsentTsn);
-                return self.abort_for(violation, Cause::ProtocolViolation(b"SHUTDOWN acknowledges too much"));
-            }
+            Err(violation) => return self.abort_for(violation),
         };
         match self.state {
             State::Established | State::ShutdownPending => {
@@ -138,9 +134,9 @@ impl Association {
         match self.state {
             State::ShutdownSent | State::ShutdownAckSent => {
                 let mut packet = Vec::new();
-                negotiate::header(&self.config, self.handshake.peer_tag).encode(&mut packet);
-                encode_shutdown_complete(false, &mut packet);
-                negotiate::seal_from(0, &mut packet);
+                let mut writer = PacketWriter::begin(&self.peer_header(), self.path.mtu, &mut packet);
+                encode_shutdown_complete(false, writer.chunks());
+                writer.finish();
                 self.outbox.push_last(&packet);
                 self.close(CloseReason::Shutdown);
             }

@@ -1,4 +1,4 @@
-//! Timers fire.
+//! Timers that fire.
 
 use std::time::Instant;
 
@@ -8,18 +8,20 @@ use crate::error::CloseReason;
 use crate::recv::SackDue;
 
 impl Association {
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let sack = self.receiver.as_ref().and_then(|receiver| match receiver.sack_due() {
+    /// The end of the delay of a SACK that waits; the receiver decides about it.
+    fn sack_deadline(&self) -> Option<Instant> {
+        match self.receiver.as_ref()?.sack_due() {
             SackDue::At(deadline) => Some(deadline),
             SackDue::Not | SackDue::Now => None,
-        });
-        [self.timers.next(), sack].into_iter().flatten().min()
+        }
+    }
+
+    /// Arms or stops the timer of the delayed SACK. Called at the end of each change.
+    pub(super) fn schedule_sack(&mut self) {
+        self.timers.put(Timer::Sack, self.sack_deadline());
     }
 
     pub(super) fn fire_timers(&mut self, now: Instant) {
-        if let Some(receiver) = &mut self.receiver {
-            receiver.on_sack_timeout(now);
-        }
         // A timer that re-arms itself does so for later than now, so this ends.
         while let Some(timer) = self.timers.take_expired(now) {
             tracing::trace!(?timer, "expired");
@@ -35,7 +37,15 @@ impl Association {
                 Timer::Pacing => {}
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
                 Timer::Reconfig => self.on_reconfig_timeout(now),
+                Timer::Sack => self.on_sack_timeout(now),
             }
+        }
+    }
+
+    /// RFC 9260 §6.2.
+    fn on_sack_timeout(&mut self, now: Instant) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.on_sack_timeout(now);
         }
     }
 
@@ -92,6 +102,7 @@ impl Association {
         assert_eq!(is_armed(Timer::T3Rtx), self.sender.has_outstanding(), "T3-rtx in {state:?}");
         let waits_for_window = state.can_send_data() && !self.sender.has_outstanding();
         assert!(!is_armed(Timer::WindowProbe) || waits_for_window, "a window is probed in {state:?}");
+        assert_eq!(self.timers.deadline(Timer::Sack), self.sack_deadline(), "the delayed SACK in {state:?}");
         assert!(!is_armed(Timer::Reconfig) || self.outgoing_reset.is_outstanding());
         assert!(state != State::Closed || self.timers.next().is_none(), "a timer runs in CLOSED");
     }

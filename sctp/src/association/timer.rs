@@ -27,10 +27,12 @@ pub(crate) enum Timer {
     Heartbeat,
     /// Guards RE-CONFIG (RFC 6525 §5.1.1).
     Reconfig,
+    /// Ends the delay of an acknowledgement (RFC 9260 §6.2).
+    Sack,
 }
 
 impl Timer {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::T1Init,
         Self::T1Cookie,
         Self::T2Shutdown,
@@ -42,6 +44,7 @@ impl Timer {
         Self::Pacing,
         Self::Heartbeat,
         Self::Reconfig,
+        Self::Sack,
     ];
 }
 

@@ -284,7 +284,7 @@ impl Endpoint {
         let config = self.config_for(peer);
         let refusal = match checked {
             Err(InitRefusal::Silent) => None,
-            Err(InitRefusal::Abort(cause)) => Some((PacketDropReason::Malformed, Some(cause))),
+            Err(InitRefusal::Abort(violation)) => Some((PacketDropReason::Malformed, Some(violation.cause()))),
             // §8.4 rule 3 with §5.1: an end that takes no associations says so.
             Ok(()) if !self.config.accept => Some((PacketDropReason::OutOfTheBlue, None)),
             Ok(()) if !self.has_room(peer) => Some((PacketDropReason::LimitReached, Some(Cause::OutOfResource))),

@@ -11,23 +11,19 @@
 mod cause;
 mod checksum;
 mod chunk;
-mod cookie;
+mod control;
 mod data;
-mod decode_error;
 mod extensions;
 mod forward_tsn;
-mod heartbeat;
 mod i_data;
 mod i_forward_tsn;
 mod init;
 mod packet;
-mod pad;
 mod param;
 mod reader;
 mod reconfig;
 mod reset_result;
 mod sack;
-mod shutdown;
 mod stream_list;
 #[cfg(test)]
 mod testing;
@@ -37,21 +33,20 @@ pub use checksum::{has_zero_checksum, is_checksum_valid, seal};
 pub use chunk::{
     CHUNK_HEADER_LEN, CHUNK_LEN_MAX, ChunkType, Chunks, RawChunk, UnrecognizedAction, begin_chunk, end_chunk, padded,
 };
-pub use cookie::{encode_cookie_ack, encode_cookie_echo};
+pub use control::{
+    Shutdown, decode_heartbeat, encode_cookie_ack, encode_cookie_echo, encode_heartbeat, encode_pad,
+    encode_shutdown_ack, encode_shutdown_complete,
+};
 pub use data::DataChunk;
-pub use decode_error::DecodeError;
 pub use extensions::Extensions;
 pub use forward_tsn::ForwardTsn;
-pub use heartbeat::{decode_heartbeat, encode_heartbeat};
 pub use i_data::IDataChunk;
 pub use i_forward_tsn::{IForwardTsn, SkippedMessage};
 pub use init::Init;
-pub use packet::{PACKET_HEADER_LEN, PacketHeader};
-pub use pad::encode_pad;
+pub use packet::{PACKET_HEADER_LEN, PacketHeader, PacketWriter};
 pub use param::{Parameter, ParameterType, Parameters, encode_unrecognized};
-pub use reader::Reader;
+pub use reader::{DecodeError, Reader};
 pub use reconfig::{Reconfig, ReconfigParameter, ReconfigWriter};
 pub use reset_result::ResetResult;
 pub use sack::{GapBlock, Sack};
-pub use shutdown::{Shutdown, encode_shutdown_ack, encode_shutdown_complete};
 pub use stream_list::StreamList;

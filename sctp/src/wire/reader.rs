@@ -1,7 +1,5 @@
 //! Reading without indexing: what is not there is an error, never a panic.
 
-use super::DecodeError;
-
 /// A cursor over borrowed bytes. Each read takes from the front, or says that too little is left and takes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
@@ -96,6 +94,23 @@ impl<'a> Reader<'a> {
     pub const fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::BadLength) }
     }
+}
+
+/// What is wrong with a packet, a chunk, a parameter or an error cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum DecodeError {
+    /// It ends before its mandatory fields do.
+    #[error("it ends before its mandatory fields do")]
+    TooShort,
+    /// A length or a count contradicts what is there (RFC 9260 §3.2, §3.2.1).
+    #[error("a length contradicts what is there")]
+    BadLength,
+    /// A port number of the common header is 0 (RFC 9260 §3.1).
+    #[error("a port number is zero")]
+    ZeroPort,
+    /// What must be in it is missing.
+    #[error("a mandatory parameter is missing")]
+    MissingParameter,
 }
 
 #[cfg(test)]
