@@ -17,10 +17,9 @@ use super::table::{EndpointShared, RoutedBatch, begins_association};
 #[cfg(feature = "webrtc")]
 use crate::association::Shared;
 use crate::association::now;
+use crate::net::Datagram;
 #[cfg(feature = "webrtc")]
-use crate::net::Input;
-#[cfg(feature = "webrtc")]
-use crate::net::{BatchEffects, Datagram};
+use crate::net::{BatchEffects, Input};
 use crate::socket::{Arrived, ReceiveBatch, ReceiveFailure};
 #[cfg(feature = "webrtc")]
 use crate::webrtc::demux::Protocol;
