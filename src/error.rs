@@ -1,4 +1,4 @@
-//! What can go wrong, one narrow type for each kind of call; every one converts into [`Error`].
+//! Errors: one narrow type for each kind of call. Each converts into [`Error`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use crate::{Message, ReadyState};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An endpoint could not be made.
+    /// The endpoint could not be created.
     #[error(transparent)]
     Bind(#[from] BindError),
     /// An association was not established.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A description was not taken or made.
+    /// A description was not accepted or created.
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
     Signal(#[from] SignalError),
@@ -34,30 +34,30 @@ pub enum Error {
     /// A message was not sent.
     #[error(transparent)]
     Send(#[from] SendError),
-    /// A channel ended otherwise than by a close.
+    /// A channel failed.
     #[error(transparent)]
     Channel(#[from] ChannelError),
-    /// A byte stream ended before its end.
+    /// A byte stream failed, although its channel did not.
     #[error(transparent)]
     ByteStream(#[from] ByteStreamError),
     /// An association ended.
     #[error(transparent)]
     Closed(#[from] CloseReason),
-    /// There is no identity.
+    /// The identity could not be loaded or created.
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// A text is no fingerprint.
+    /// Not a valid fingerprint.
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
-    /// A text is no ticket.
+    /// Not a valid ticket.
     #[cfg(feature = "webrtc")]
     #[error(transparent)]
     Ticket(#[from] TicketError),
 }
 
-/// Why an endpoint could not be made.
+/// Reason for which an endpoint could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -70,15 +70,15 @@ pub enum BindError {
     /// The address is not one of this machine's.
     #[error("{0} is not an address of this machine: use one that is, or 0.0.0.0 or [::] for all of them")]
     NotLocal(SocketAddr),
-    /// The system does not let this user have the port.
+    /// The system does not permit this user to bind the port.
     #[error("this user may not bind {0}: choose a port of 1024 or above, or ask for the permission")]
     Forbidden(SocketAddr),
-    /// Anything else that the system said.
+    /// Any other error of the system.
     #[error("cannot bind UDP port {address} ({source}): check the address, or choose another one")]
     Io {
-        /// What was to be bound.
+        /// Address that was to be bound.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// A limit is out of its range.
@@ -87,20 +87,20 @@ pub enum BindError {
     /// The identity's key cannot be used.
     #[error("the identity cannot be used: {0}; make another one with Identity::generate")]
     Identity(String),
-    /// An endpoint with an identity was to take peers over plain UDP.
+    /// An endpoint with an identity cannot accept peers over plain UDP.
     #[error(
         "an endpoint with an identity takes nobody over plain UDP: leave accept_plain out, or use a second endpoint"
     )]
     PlainWithIdentity,
-    /// An endpoint without an identity was to take peers that come with its ticket.
+    /// An endpoint without an identity cannot accept peers that come with its ticket.
     #[error("peers come with a ticket to an endpoint with an identity: give it one, with EndpointBuilder::identity")]
     IdentityNeeded,
-    /// The system gives no random numbers, without which nothing is secure.
+    /// The system provides no random numbers, which every key and tag is made of.
     #[error(
         "the system gives no random numbers ({0}): nothing is secure without them, so let this process call getrandom"
     )]
     Random(#[source] io::Error),
-    /// There is no tokio runtime here to run the endpoint.
+    /// The call was made outside of a tokio runtime, which runs the endpoint.
     #[error("no tokio runtime: call this from within one, in an async function or with Runtime::enter")]
     NoRuntime,
 }
@@ -116,7 +116,7 @@ impl BindError {
     }
 }
 
-/// Why an association was not established.
+/// Reason for which an association was not established.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
@@ -125,24 +125,24 @@ pub enum ConnectError {
         "cannot tell who {target:?} is ({source}): write an IP address and a port, like 192.0.2.1:4433, or a ticket"
     )]
     Address {
-        /// What was to be connected to.
+        /// Text that names the peer.
         target: String,
-        /// What the system said.
+        /// Error of the system.
         source: io::Error,
     },
     /// The list of addresses is empty.
     #[error("there is no address to connect to: name at least one")]
     NoAddress,
-    /// The text begins like a ticket, and is none.
+    /// The text begins like a ticket, and is not a valid one.
     #[cfg(feature = "webrtc")]
     #[error("cannot connect by this ticket, because {0}")]
     Ticket(#[from] TicketError),
-    /// Nobody can be at the address: 0.0.0.0 and `[::]` are where a service listens.
+    /// 0.0.0.0 and `[::]` are addresses to listen on, not addresses of a peer.
     #[error(
         "{0} is where a service listens, not where it is: use an address of its machine, or 127.0.0.1 or [::1] for this one"
     )]
     Unspecified(SocketAddr),
-    /// No single peer can be at the address: port 0, or a multicast address.
+    /// Port 0 or a multicast address, at which no single peer can be.
     #[error("nobody can be reached at {0}: name the address and port that a service listens on")]
     NoPeer(SocketAddr),
     /// A link-local address does not say on which link (RFC 4007 §11).
@@ -159,22 +159,23 @@ pub enum ConnectError {
     NoRoute {
         /// The peer.
         address: SocketAddr,
-        /// What the system said.
+        /// Error of the system.
         why: String,
     },
-    /// The endpoint holds as many associations as it may.
+    /// The endpoint has `associations_max` associations.
     #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
     TooManyAssociations,
-    /// The associations of the endpoint hold as much memory as they may.
+    /// The associations of the endpoint hold `memory_max` bytes.
     #[error("the endpoint's associations hold as much memory as they may: read what has arrived, or raise memory_max")]
     OutOfMemory,
-    /// One socket has one association with an address and port, because these two tell the peer's datagrams apart.
+    /// There is an association with this address and port. An endpoint has one at most, because the address identifies its
+    /// datagrams.
     #[error(
         "there is an association with {0} already, and its datagrams could not be told from those of a second one: open \
          another channel on it, or use another endpoint"
     )]
     AlreadyConnected(SocketAddr),
-    /// The endpoint has an identity, so it speaks to peers with a certificate only, and an address does not say which.
+    /// The endpoint has an identity, so it speaks DTLS only, and an address does not say which certificate to expect.
     #[error("this endpoint speaks DTLS only: connect to {0} with a ticket, which says what its certificate is")]
     TicketNeeded(SocketAddr),
     /// The endpoint has no identity, so it speaks plain UDP only.
@@ -183,23 +184,23 @@ pub enum ConnectError {
     /// [`Endpoint::close`](crate::Endpoint::close) was called.
     #[error("the endpoint is closed: make another one to connect with")]
     EndpointClosed,
-    /// The handshake failed, or the association ended before it was taken.
+    /// The handshake failed, or the association ended before it was accepted.
     #[error("no association with {address}: {reason}")]
     Closed {
         /// The peer.
         address: SocketAddr,
-        /// Why it ended.
+        /// Reason of its end.
         #[source]
         reason: CloseReason,
     },
 }
 
-/// Why a description was not taken, or none could be made.
+/// Reason for which a description was not accepted or created.
 #[cfg(feature = "webrtc")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalError {
-    /// The peer's offer or answer is not taken.
+    /// The peer's offer or answer is invalid or not supported.
     #[error(transparent)]
     Description(#[from] SdpError),
     /// The offer restarts ICE or DTLS, or changes the SCTP port, of a connection that lives. It goes on as it is.
@@ -214,16 +215,16 @@ pub enum SignalError {
     /// The endpoint has no identity, so it speaks plain UDP only.
     #[error("this endpoint has no identity to be known by: give it one, with Endpoint::builder().identity(…)")]
     IdentityNeeded,
-    /// The endpoint holds as many associations as it may.
+    /// The endpoint has `associations_max` associations.
     #[error("the endpoint has as many associations as its configuration allows: close one, or raise associations_max")]
     TooManyAssociations,
-    /// The associations of the endpoint hold as much memory as they may.
+    /// The associations of the endpoint hold `memory_max` bytes.
     #[error("the endpoint's associations hold as much memory as they may: read what has arrived, or raise memory_max")]
     OutOfMemory,
-    /// Too many peers have been answered, or offered to, that have not connected.
+    /// Too many peers with an answer or offer of this endpoint have not connected yet.
     #[error("too many peers that were answered have not connected yet: try again in a minute")]
     TooManyPending,
-    /// The endpoint does not take peers that come with a ticket.
+    /// The endpoint does not accept peers that come with a ticket.
     #[cfg(feature = "webrtc")]
     #[error(
         "this endpoint takes nobody who comes with a ticket: open that way in, with EndpointBuilder::accept_direct"
@@ -232,41 +233,41 @@ pub enum SignalError {
     /// The endpoint is closed.
     #[error("the endpoint is closed: make another one to be found at")]
     EndpointClosed,
-    /// The system does not say which addresses this machine has.
+    /// The addresses of this machine could not be read.
     #[error("cannot tell this machine's addresses: say where peers find it, with EndpointBuilder::advertise ({0})")]
     Interfaces(#[source] io::Error),
-    /// None of this machine's addresses can be reached by others.
+    /// No address of this machine can be reached from others.
     #[error(
         "this machine has no address that peers could use: say where they find it, with EndpointBuilder::advertise"
     )]
     NoAddress,
 }
 
-/// Why [`open_channel`](crate::Association::open_channel) has no open channel to give.
+/// Error of [`open_channel`](crate::Association::open_channel).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenChannelError {
-    /// It could not even be made.
+    /// The channel could not be created.
     #[error(transparent)]
     Refused(#[from] OpenError),
-    /// It failed before the peer had acknowledged it.
+    /// The channel failed before it was open.
     #[error("the channel failed before it was open: {0}")]
     Failed(#[from] ChannelError),
-    /// The peer closed it before it was open.
+    /// The channel was closed before it was open.
     #[error("the channel was closed before it was open: the peer may not want channels of this label or protocol")]
     Closed,
 }
 
-/// Why a message was not sent. Nothing of it was queued.
+/// Reason for which a message was not sent. Nothing of it was queued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The message is longer than the peer takes. The channel lives on.
+    /// The message is longer than the peer accepts. The channel stays open.
     #[error("a message of {len} bytes is above the peer's limit of {max}: send it in smaller ones")]
     TooLarge {
         /// Bytes in the message.
         len: usize,
-        /// Bytes allowed; see [`Association::max_message_size`](crate::Association::max_message_size).
+        /// Limit in bytes; see [`Association::max_message_size`](crate::Association::max_message_size).
         max: usize,
     },
     /// The channel is closing or closed, by this end or by the peer.
@@ -280,71 +281,71 @@ pub enum SendError {
     Failed(#[from] ChannelError),
 }
 
-/// Why [`try_send`](crate::DataChannel::try_send) did not send. Nothing of the message was queued.
+/// Error of [`try_send`](crate::DataChannel::try_send). Nothing of the message was queued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
-    /// As much is waiting as the configuration allows; here is the message back.
+    /// The send buffer is full. Returns the message.
     #[error("the send buffer is full: wait for room with send, or leave the message out")]
     Full(Message),
-    /// It will not be sent later either.
+    /// The message cannot be sent, now or later.
     #[error(transparent)]
     Refused(#[from] SendError),
 }
 
-/// Why [`try_recv`](crate::DataChannel::try_recv) had no message.
+/// Error of [`try_recv`](crate::DataChannel::try_recv).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// None has arrived yet.
+    /// No message has arrived.
     #[error("no message has arrived")]
     Empty,
-    /// The channel is closed, and every message was taken.
+    /// The channel is closed, and every message was received.
     #[error("the channel is closed")]
     Closed,
-    /// The channel failed, and every message was taken. Given once, then [`Closed`](Self::Closed).
+    /// The channel failed, and every message was received. Returned once, then [`Closed`](Self::Closed).
     #[error("the channel failed: {0}")]
     Failed(#[from] ChannelError),
 }
 
-/// Why a [`ByteStream`](crate::ByteStream) cannot be read or written any more, although its channel did not fail.
+/// Reason for which a [`ByteStream`](crate::ByteStream) cannot be read or written any more, although its channel did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ByteStreamError {
-    /// This end closed the channel or its association while the peer may have had more to send. Reading gives this in place
-    /// of the end. [`io::ErrorKind::ConnectionAborted`].
+    /// This end closed the channel or its association while the peer may have had more to send. Reading returns this in
+    /// place of the end. [`io::ErrorKind::ConnectionAborted`].
     #[error(
         "this end closed the channel before the peer had ended the byte stream, so the rest of it may be missing: open the \
          channel with ChannelOptions::byte_stream, which lets each end shut down its own direction"
     )]
     ClosedHere,
-    /// The peer closed the channel before it had acknowledged all that was written. Reading gives this in place of the end.
+    /// The peer closed the channel before it had acknowledged all that was written. Reading returns this in place of the end.
     /// [`io::ErrorKind::ConnectionReset`].
     #[error(
         "the peer closed the channel before it had received all that was written: let it read to the end before it closes, \
          or open the channel with ChannelOptions::byte_stream"
     )]
     Undelivered,
-    /// The peer closed the channel or its association without having ended the byte stream. Reading gives this in place of
+    /// The peer closed the channel or its association without having ended the byte stream. Reading returns this in place of
     /// the end. [`io::ErrorKind::ConnectionReset`].
     #[error("the peer closed the channel in the middle of the byte stream: have it shut the stream down first")]
     Truncated,
-    /// The peer dropped the byte stream before it had read all that was written to it. Reading gives this in place of the
-    /// end. [`io::ErrorKind::ConnectionReset`].
+    /// The peer dropped the byte stream before it had read all that was written to it. Reading returns this in place of
+    /// the end. [`io::ErrorKind::ConnectionReset`].
     #[error("the peer dropped the byte stream before it had read all that was written: see why it ended there")]
     Reset,
-    /// The peer has dropped its reading half. Writing and shutting down give this. [`io::ErrorKind::BrokenPipe`].
+    /// The peer has dropped its reading half. Writing and shutting down return this. [`io::ErrorKind::BrokenPipe`].
     #[error("the peer does not read this byte stream any more: stop writing, and read what it still sends")]
     Stopped,
     /// This end has shut down the direction in which it writes. [`io::ErrorKind::BrokenPipe`].
     #[error("this end has shut the byte stream down: write before the shutdown, or open another channel")]
     ShutDown,
-    /// The peer sent text on a byte stream that can be half closed. Reading gives this. [`io::ErrorKind::InvalidData`].
+    /// The peer sent text on a byte stream that can be half closed. Reading returns this. [`io::ErrorKind::InvalidData`].
     #[error("the peer sent text on a byte stream: have it send binary messages")]
     Text,
 }
 
-/// Translates why a byte stream or its channel ended.
+/// Converts the error that a byte stream or its channel ended with.
 pub(crate) fn io_error(error: impl Into<Error>) -> io::Error {
     let error = error.into();
     let kind = match &error {
@@ -365,7 +366,7 @@ pub(crate) fn io_error(error: impl Into<Error>) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// TCP's words: a connection is reset by the peer, and aborted by this end.
+/// As with TCP, a connection is reset by the peer, and aborted by this end.
 fn channel_error_kind(error: &ChannelError) -> io::ErrorKind {
     match error {
         ChannelError::Association(reason) => close_reason_kind(reason),

@@ -1,19 +1,20 @@
-//! Errors by blame: an `Err` is the caller's doing, a [`ChannelError`] the peer's or the network's.
+//! Errors by cause: an `Err` of a call is caused by the caller, a [`ChannelError`] by the peer or the network.
 
 use narrowboat_sctp::{CloseReason, StreamId};
 
 use crate::ready_state::ReadyState;
 
-/// Why a channel was not opened. Nothing was sent, no id used.
+/// Reason for which a channel was not opened. Nothing was sent, and no stream id is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum OpenError {
-    /// The label is longer than DATA_CHANNEL_OPEN can say (RFC 8832 §5.1).
+    /// The label is longer than 65,535 bytes, the limit of DATA_CHANNEL_OPEN (RFC 8832 §5.1).
     #[error("the label has {0} bytes, and 65535 is the limit: shorten it, or send what it says as the first message")]
     LabelTooLong(usize),
-    /// The protocol is longer than DATA_CHANNEL_OPEN can say.
+    /// The protocol is longer than 65,535 bytes.
     #[error("the protocol has {0} bytes, and 65535 is the limit: shorten it")]
     ProtocolTooLong(usize),
-    /// DATA_CHANNEL_OPEN would be above the association's limit of a message.
+    /// DATA_CHANNEL_OPEN would be above the association's message size limit.
     #[error("label and protocol make a message of {len} bytes, above the limit of {max}: shorten them")]
     TooLarge {
         /// Bytes in DATA_CHANNEL_OPEN.
@@ -24,29 +25,29 @@ pub enum OpenError {
     /// A negotiated id that is in use, or whose last channel is not closed in both directions (RFC 8831 §6.5).
     #[error("stream {0} is in use: wait until its channel is closed, or choose another id")]
     IdInUse(StreamId),
-    /// A negotiated id that the association does not have; 65,535 is never one.
+    /// A negotiated id that is not below the number of streams; 65,535 never is.
     #[error("stream {id} does not exist: the association has {streams} streams, so choose an id below that")]
     InvalidId {
-        /// The id asked for.
+        /// Requested stream id.
         id: StreamId,
         /// Streams that exist in both directions.
         streams: u16,
     },
-    /// The peer had made its end of this negotiated channel before, and has sent more than is held for a channel to come
-    /// (`unclaimed_bytes_max`), or has closed it. Its messages were thrown away, and its channel is closed. Returned once:
-    /// the next call makes a new channel, or says that the old one is not closed yet.
+    /// The peer created its end of this negotiated channel earlier, and has sent more than is held for an expected channel
+    /// (`unclaimed_bytes_max`), or has closed it. Its messages were discarded, and its channel is closed. Returned once:
+    /// the next call creates a new channel, or reports that the old one is not closed yet.
     #[error(
         "messages for stream {0} were thrown away because this end of the channel was not made in time: make it earlier, or \
          raise unclaimed_bytes_max; the peer's channel is closed, and the next call makes a new one"
     )]
     MessagesLost(StreamId),
-    /// A negotiated id that has served a channel, with a peer that cannot reset streams: it can never serve another.
+    /// A negotiated id that a channel has used, with a peer that cannot reset streams: the id cannot be used again.
     #[error(
         "stream {0} has served a channel, and the peer cannot reset streams (it did not offer RE-CONFIG): choose another id"
     )]
     IdRetired(StreamId),
-    /// Every id of this end is in use or has served a channel, with a peer that cannot reset streams. Closing a channel
-    /// frees no id there.
+    /// Every id of this end is in use or was used, with a peer that cannot reset streams. Closing a channel frees no id
+    /// then.
     #[error(
         "every stream id is in use or has served a channel, and the peer cannot reset streams (it did not offer \
          RE-CONFIG): use another association, or fewer channels"
@@ -55,7 +56,7 @@ pub enum OpenError {
     /// Every id of this end is in use.
     #[error("no stream id is free: close a channel first, or use another association")]
     NoFreeId,
-    /// `channels_max` is reached.
+    /// The association has `channels_max` channels.
     #[error(
         "the association has {0} channels, as many as its configuration allows: close one first, or raise channels_max"
     )]
@@ -65,13 +66,14 @@ pub enum OpenError {
     Closed,
 }
 
-/// Why a message was not accepted. Nothing of it was queued, and the channel lives on.
+/// Reason for which a message was not accepted. Nothing of it was queued, and the channel is as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChannelSendError {
-    /// Too much is waiting already. [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable) follows, unless the channel closes.
+    /// The send buffer is full. [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable) follows, unless the channel closes.
     #[error("the send buffer is full")]
     Full,
-    /// The message is longer than the peer takes, or than the configuration allows.
+    /// The message is longer than the peer accepts, or than the configuration allows.
     #[error("a message of {len} bytes is above the limit of {max}")]
     TooLarge {
         /// Bytes in the message.
@@ -85,44 +87,45 @@ pub enum ChannelSendError {
     /// The association is shutting down; the channel is about to be closed.
     #[error("the association is shutting down or closed")]
     AssociationClosed,
-    /// There is no such channel, or it was forgotten.
+    /// The channel does not exist, or was closed and released.
     #[error("there is no such channel")]
     NoSuchChannel,
 }
 
-/// Why a channel ended other than by the closing procedure, or with something unsent.
+/// Reason for which a channel ended other than by the closing procedure, or with messages unsent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChannelError {
-    /// The association ended under it.
+    /// The association ended.
     #[error("the association ended: {0}")]
     Association(#[source] CloseReason),
-    /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A).
+    /// The peer lost its state and restarted the association (RFC 9260 §5.2.4 A).
     #[error("the peer restarted the association: open the channel again")]
     PeerRestarted,
     /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6), or reported that it has no
     /// channel there, if streams cannot be reset.
     #[error("the peer refused the channel: it may not want this label or protocol, or has too many channels")]
     Refused,
-    /// The peer closed while messages were waiting here, and they were thrown away: there is nobody to read them. Only
-    /// of reliable channels; the others have promised nothing.
+    /// The peer closed while messages were waiting here. They were discarded, because nobody reads them. Reported for
+    /// reliable channels only.
     #[error("the peer closed the channel before {discarded} bytes were sent: they will not arrive")]
     PeerClosed {
         /// Application bytes that were accepted and never sent whole; 0 if only empty messages were.
         discarded: usize,
     },
-    /// The peer has not made its end of this negotiated channel, and holds no more messages for it: those that were sent are
-    /// lost. A peer with another stack may report this by a reset alone, as [`PeerClosed`](Self::PeerClosed) or without an
+    /// The peer has not created its end of this negotiated channel, and holds no more messages for it: those that were sent
+    /// are lost. A peer with another stack may report this by a reset alone, as [`PeerClosed`](Self::PeerClosed) or without an
     /// error.
     #[error(
         "the peer has not made its end of the negotiated channel, and what was sent is lost: make both ends before sending \
          much"
     )]
     NotMade,
-    /// The peer did not offer RE-CONFIG (RFC 6525): it cannot be told of the close. What was accepted is still sent;
-    /// the id is not used again.
+    /// The peer did not offer RE-CONFIG (RFC 6525), so the close cannot be signalled. What was accepted is still sent; the
+    /// id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
     ResetNotSupported,
-    /// The peer accepts fewer streams than that, which the handshake revealed (RFC 8832 §6).
+    /// The channel's stream does not exist, because the peer accepts fewer streams (RFC 8832 §6).
     #[error("stream {stream} does not exist: the association has {streams} streams")]
     NoSuchStream {
         /// The channel's stream.
@@ -130,20 +133,20 @@ pub enum ChannelError {
         /// Streams that exist in both directions.
         streams: u16,
     },
-    /// The peer opened a channel on an id of this end that this end has just used: both ends believe to have the same
-    /// role, and the two channels would be one (RFC 8832 §6).
+    /// The peer opened a channel on an id of this end that this end has just used: both ends use the same role, and the two
+    /// channels would be one (RFC 8832 §6).
     #[error("both ends use the same role, and so the same stream ids")]
     RoleConflict,
     /// The peer sent DATA_CHANNEL_OPEN for a stream that was in use (RFC 8832 §6).
     #[error("the peer opened a channel on a stream in use")]
     StreamInUse,
-    /// The peer sent a DCEP message that does not parse.
+    /// The peer sent a DCEP message that cannot be decoded.
     #[error("the peer sent {0}")]
     BadControl(#[from] ControlError),
     /// The peer sent a text that is not UTF-8.
     #[error("the peer sent a text that is not UTF-8")]
     BadText,
-    /// The peer sent a message with a label that data channels do not have (RFC 8831 §6.6).
+    /// The peer sent a message with a PPID that data channels do not have (RFC 8831 §6.6).
     #[error("the peer sent a message with payload protocol {0}")]
     UnsupportedPpid(u32),
     /// The peer sent a message above `message_size_max`.
@@ -168,19 +171,20 @@ impl ChannelError {
     }
 }
 
-/// What is wrong with a DCEP message of the peer (RFC 8832 §5, §7).
+/// Fault of a DCEP message of the peer (RFC 8832 §5, §7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ControlError {
-    /// No message type.
+    /// The message has no type.
     #[error("an empty DCEP message")]
     Empty,
-    /// Less than the fixed part of a DATA_CHANNEL_OPEN.
+    /// The message is shorter than the fixed part of a DATA_CHANNEL_OPEN.
     #[error("a DATA_CHANNEL_OPEN cut short")]
     OpenTooShort,
     /// The message ends before its label and protocol do.
     #[error("a DATA_CHANNEL_OPEN whose lengths do not add up")]
     LengthMismatch,
-    /// Not one of the six channel types.
+    /// The channel type is not one of the six that RFC 8832 defines.
     #[error("DATA_CHANNEL_OPEN for a channel of unknown type {0:#04x}")]
     UnknownChannelType(u8),
     /// The label is not UTF-8.

@@ -1,37 +1,39 @@
-//! What the data channels tell the application.
+//! Events that the data channels report to the application.
 
 use narrowboat_sctp::CloseReason;
 
 use crate::error::ChannelError;
 
-/// Names a channel within its association; never used again, whatever happens to its stream id.
+/// Identifies a channel within its association. It is never used again, even if the stream id is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct ChannelId(pub u64);
 
-/// What happened, in the order in which it happened.
+/// An event of the association or of a channel, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use]
 pub enum ChannelsEvent {
-    /// The association is up.
+    /// The association is established.
     Connected,
-    /// The peer opened a channel; it is open. Comes before its first message.
+    /// The peer opened a channel; it is open. Precedes its first message.
     Incoming(ChannelId),
-    /// A channel made here is open (W3C "open"). Comes at most once, and not for a channel that was closed before.
+    /// A channel that was opened here is open (W3C "open"). Reported at most once, and not for a channel that was closed
+    /// before.
     Open(ChannelId),
-    /// `recv` has something, after having had nothing. Comes again only after `recv` has returned `None` or the last
-    /// message. Comes also when the peer closes a channel that is closing here and has nothing: a reader that waits for a message then
-    /// learns from [`receive_end`](crate::DataChannels::receive_end) that none comes.
+    /// A message has arrived where none was unread. Reported again only after `recv` has returned the last message or
+    /// `None`. Reported also when the peer closes a channel that is closing here and has no unread message: a reader that
+    /// waits for a message then learns from [`receive_end`](crate::DataChannels::receive_end) that none follows.
     Readable(ChannelId),
-    /// `send` said that the buffer was full, and may now go through. Comes once for each channel that was refused.
+    /// A channel on which `send` returned `Full` can send again. Reported once for each such channel.
     Writable(ChannelId),
     /// The buffered amount fell to the threshold or below, having been above it.
     BufferedAmountLow(ChannelId),
-    /// The channel is closing, and not because of `close`: the peer closed it, or broke a rule (W3C "closing").
+    /// The channel is closing, and not because of `close`: the peer closed it or violated the protocol (W3C "closing").
     Closing(ChannelId),
-    /// The last event of a channel, exactly once; with an error if it did not end by the closing procedure, or not all
-    /// that was accepted was sent. Messages that came before are still there to `recv`.
+    /// The last event of a channel, exactly once; with an error if the channel did not end by the closing procedure, or if
+    /// not everything that was accepted was sent. `recv` still returns the messages that arrived before.
     Closed(ChannelId, Option<ChannelError>),
-    /// The peer lost its state and made a new handshake. Every channel has just been closed with
+    /// The peer lost its state and restarted the association. Every channel has just been closed with
     /// [`ChannelError::PeerRestarted`]; new ones can be opened.
     Restarted,
     /// The association ended. Last event of all, exactly once.

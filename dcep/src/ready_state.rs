@@ -1,22 +1,22 @@
 //! States of a channel.
 
-/// W3C's RTCDataChannelState.
+/// State of a channel: W3C's `RTCDataChannelState`.
 ///
 /// ```text
 /// connecting ──▶ open ──close() or the peer's reset──▶ closing ──both directions reset──▶ closed
 /// ```
 ///
-/// A channel only moves to the right. It skips states where there is nothing to wait for: one that fails before it
-/// has opened goes from connecting to closed.
+/// A channel moves to the right only. It skips a state that has nothing to wait for: a channel that fails before it is
+/// open goes from connecting to closed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum ReadyState {
-    /// The association is not up, or DATA_CHANNEL_OPEN found no room in its send buffer yet. `send` queues.
+    /// The association is not established, or DATA_CHANNEL_OPEN waits for room in the send buffer. `send` queues messages.
     Connecting,
-    /// Messages go both ways.
+    /// Messages are sent and received.
     Open,
-    /// One end has closed. Nothing more is accepted for sending; what was accepted by a channel that was closed here
-    /// is still sent, and what the peer sends before its own reset can still be read.
+    /// One end has closed the channel. No message is accepted any more. If this end closed it, accepted messages are still
+    /// sent; what the peer sends before its own reset can still be received.
     Closing,
-    /// The end. What was received and not read can still be read.
+    /// The channel has ended. Messages that have arrived can still be received.
     Closed,
 }

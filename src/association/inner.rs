@@ -185,7 +185,7 @@ impl Inner {
             Err(ChannelSendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
             Err(ChannelSendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
             // Not reached: the channel exists as long as its handles.
-            Err(ChannelSendError::NoSuchChannel) => Poll::Ready(Err(slot.send_error(ReadyState::Closed))),
+            Err(_) => Poll::Ready(Err(slot.send_error(ReadyState::Closed))),
         }
     }
 
@@ -407,6 +407,7 @@ impl Inner {
                 self.closed = Some(reason);
                 self.waiters.wake_all(wakers);
             }
+            event => tracing::debug!(?event, "event of a later version is ignored"),
         }
     }
 

@@ -219,6 +219,7 @@ impl App {
                 let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
                 assert!(open.is_none(), "I34: the association ended before {open:?}");
             }
+            other => panic!("the model knows no {other:?}"),
         }
         self.read(now, stack, model);
     }
@@ -637,6 +638,7 @@ fn subject(event: &ChannelsEvent) -> Option<ChannelId> {
         | ChannelsEvent::Writable(id) => Some(*id),
         ChannelsEvent::BufferedAmountLow(id) | ChannelsEvent::Closing(id) | ChannelsEvent::Closed(id, _) => Some(*id),
         ChannelsEvent::Connected | ChannelsEvent::Restarted | ChannelsEvent::AssociationClosed(_) => None,
+        other => panic!("the model knows no {other:?}"),
     }
 }
 
