@@ -156,8 +156,9 @@ impl Config {
     }
 
     /// Limits of the channels of one association.
-    pub(crate) fn channel_limits(&self) -> ChannelLimits {
-        ChannelLimits { channels: self.channels.clone(), local_send_size_max: self.association.send_message_size_max }
+    pub(crate) fn channel_limits(&self) -> Result<ChannelLimits, ConfigError> {
+        let channels = Valid::new(self.channels.clone())?;
+        Ok(ChannelLimits { channels, local_send_size_max: self.association.send_message_size_max })
     }
 }
 
@@ -170,20 +171,25 @@ impl Validate for Config {
 /// Limits of the channels of one association: those of the endpoint, and what the peer says.
 #[derive(Clone, Debug)]
 pub(crate) struct ChannelLimits {
-    pub(crate) channels: ChannelsConfig,
+    pub(crate) channels: Valid<ChannelsConfig>,
     local_send_size_max: usize,
 }
 
 impl ChannelLimits {
-    /// The peer takes no larger message than this; 0 is no limit.
+    /// Lowers the limit to the largest message that the peer takes; 0 is no limit.
     #[cfg(feature = "webrtc")]
-    pub(crate) fn for_peer(mut self, message_size_max: usize) -> Self {
-        let max = &mut self.channels.peer_message_size_max;
-        *max = match (*max, message_size_max) {
-            (0, limit) | (limit, 0) => limit,
-            (local, peer) => local.min(peer),
-        };
-        self
+    pub(crate) fn for_peer(&self, message_size_max: usize) -> Self {
+        let peer = message_size_max.min(narrowboat_dcep::PEER_MESSAGE_SIZE_MAX);
+        let limited = self.channels.with(|channels| {
+            let max = &mut channels.peer_message_size_max;
+            *max = match (*max, peer) {
+                (0, limit) | (limit, 0) => limit,
+                (local, peer) => local.min(peer),
+            };
+        });
+        // A value below the limit is in range, so that there is no error to return.
+        debug_assert!(limited.is_ok(), "{limited:?}");
+        Self { channels: limited.unwrap_or_else(|_| self.channels.clone()), ..self.clone() }
     }
 
     /// Largest message that may be sent.

@@ -7,13 +7,13 @@
 //!
 //! ```
 //! # use std::time::Instant;
-//! # use narrowboat_sctp::{Association, CookieKeys};
+//! # use narrowboat_sctp::{Association, AssociationConfig, CookieKeys, Valid};
 //! # use narrowboat_dcep::*;
 //! let now = Instant::now();
-//! let config = narrowboat_sctp::Valid::default();
+//! let config = Valid::<AssociationConfig>::default();
 //! let mut ends = [(1, Role::Client), (2, Role::Server)].map(|(seed, role)| {
 //!     let association = Association::new(config.clone(), CookieKeys::new(now, [seed; 32]), &[], [seed; 32]);
-//!     (association, DataChannels::new(ChannelsConfig::default(), role))
+//!     (association, DataChannels::new(Valid::default(), role))
 //! });
 //! let (association, channels) = &mut ends[0];
 //! association.connect(now);
@@ -99,7 +99,7 @@ mod stream;
 
 pub use bytestring::ByteString;
 pub use channels::DataChannels;
-pub use config::{ChannelsConfig, Role};
+pub use config::{ChannelsConfig, PEER_MESSAGE_SIZE_MAX, Role};
 pub use error::{ChannelError, ChannelSendError, ControlError, OpenError};
 pub use event::{ChannelId, ChannelsEvent};
 pub use message::{Message, UnreadMessage};

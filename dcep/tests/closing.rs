@@ -7,11 +7,11 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_dcep::{
-    ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent,
-    DataChannels, Message, ReadyState, Reliability, Role,
+    ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message,
+    ReadyState, Reliability, Role,
 };
 use narrowboat_sctp::wire::ResetResult;
-use narrowboat_sctp::{CloseReason, Ppid, SendOptions};
+use narrowboat_sctp::{CloseReason, Ppid, SendOptions, Valid};
 use pair::packet::{DATA, RE_CONFIG};
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, partially_reliable, texts};
 
@@ -292,7 +292,7 @@ fn the_reset_of_a_channel_that_is_closed_at_once_waits_for_the_answer_to_its_ope
 fn a_peer_that_never_answers_an_open_is_asked_for_the_reset_after_a_while() {
     let mut pair = Pair::connected();
     // B has no channels: a bare association takes the message in, and answers the reset.
-    pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
+    pair[B].channels = DataChannels::new(Valid::default(), Role::Server);
     let a = pair.open(A, ChannelOptions::new("unanswered"));
     pair.network(|packet| match packet.from == B && packet.has(DATA) {
         true => packet.without(DATA).map_or(Fate::Drop, Fate::Replace),
@@ -519,7 +519,7 @@ fn a_peer_that_does_not_reset_its_side_is_waited_for() {
     let mut pair = Pair::connected();
     let (a, _) = pair.channel();
     // B has no channels: a bare association answers our reset, and does no more.
-    pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
+    pair[B].channels = DataChannels::new(Valid::default(), Role::Server);
     pair.network(|packet| match packet.from == B && packet.has_reset_request() {
         true => Fate::Drop,
         false => Fate::Deliver,

@@ -6,9 +6,7 @@ mod pair;
 
 use std::time::Duration;
 
-use narrowboat_dcep::{
-    ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelsConfig, ChannelsEvent, DataChannels, Role,
-};
+use narrowboat_dcep::{ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelsEvent, DataChannels, Role};
 use narrowboat_sctp::{Association, CookieKeys, Valid};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
@@ -206,7 +204,7 @@ fn a_peer_that_restarts_closes_every_channel_and_new_ones_work() {
     let config =
         Valid::new(narrowboat_sctp::AssociationConfig { receive_window: WINDOW, ..Default::default() }).unwrap();
     pair[B].association = Association::new(config, CookieKeys::new(now, [8; 32]), &[], [99; 32]);
-    pair[B].channels = DataChannels::new(ChannelsConfig::default(), Role::Server);
+    pair[B].channels = DataChannels::new(Valid::default(), Role::Server);
     pair.lose_what_is_on_the_way();
     pair.heal();
     pair[B].association.connect(now);

@@ -193,7 +193,7 @@ impl EndpointShared {
         let handle = router.insert_asked(now, addresses, local.ufrag()).map_err(ConnectError::AlreadyConnected)?;
         let agent = ControllingAgent::new(now, local, remote, addresses, part.context.consent_timeout, seed);
         let secure = SecureSession::controlling(handle, Arc::clone(&part.context), agent, addresses, expected);
-        let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.config.channel_limits());
+        let shared = self.enter(&mut table, part, handle, Role::Client, secure, &self.channel_limits);
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));
         self.check_ports(&shared, addresses);
@@ -237,7 +237,7 @@ impl EndpointShared {
         }
         let displaced = displaced.and_then(|displaced| table.associations.get(&displaced).cloned());
         let secure = SecureSession::lite(now, handle, Arc::clone(&part.context), local.clone(), patience);
-        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.config.channel_limits());
+        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &self.channel_limits);
         drop(table);
         if let Some(displaced) = displaced {
             displaced.command(|inner, _| inner.abort("other peers came first"));
@@ -276,7 +276,7 @@ impl EndpointShared {
         let (part, secure) = (self.secure.as_ref()?, shared.secure()?);
         let now = now();
         let PeerSide { role, expected, credentials, sctp_port, message_size_max, signalled_init } = peer;
-        let limits = self.config.channel_limits().for_peer(message_size_max);
+        let limits = self.channel_limits.for_peer(message_size_max);
         let core = {
             let mut table = self.lock();
             let association = NonZeroU16::new(sctp_port)
@@ -451,7 +451,7 @@ impl EndpointShared {
         let handle = router.insert_direct(now, route.remote);
         *entered = Some(handle);
         let secure = SecureSession::direct(now, handle, Arc::clone(&part.context), route, dtls);
-        let limits = self.config.channel_limits().for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
+        let limits = self.channel_limits.for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
         let shared = self.enter(&mut table, part, handle, Role::Server, secure, &limits);
         #[cfg(test)]
         self.inject(super::fault::EndpointFault::Admit);

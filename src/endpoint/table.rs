@@ -23,7 +23,7 @@ use super::router::{DatagramRouter, RouteResult};
 use super::secure::SecurePart;
 use super::{Incoming, WayIn};
 use crate::association::{Shared, Transport, drive_contained, leave, now, wake};
-use crate::config::Config;
+use crate::config::{ChannelLimits, Config};
 use crate::error::{BindError, ConnectError};
 use crate::net::{Answers, BatchEffects, Datagram, Input, Route};
 use crate::socket::Socket;
@@ -34,6 +34,7 @@ use crate::waiters::{Interest, WaiterKey, Waiters};
 pub(crate) struct EndpointShared {
     pub(crate) socket: Socket,
     pub(crate) config: Valid<Config>,
+    pub(super) channel_limits: ChannelLimits,
     #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only plain UDP is there, and its endpoint knows"))]
     pub(crate) ways: Ways,
     /// What it takes to speak over DTLS, if it does.
@@ -104,7 +105,7 @@ impl EndpointShared {
         Ok(Arc::new(Self {
             #[cfg(feature = "webrtc")]
             secure: None,
-            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)), draw_seed()?)
+            ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)))?
         }))
     }
 
@@ -118,7 +119,7 @@ impl EndpointShared {
         secure: SecurePart,
     ) -> Result<Arc<Self>, BindError> {
         let router = DatagramRouter::Secure(Box::new(secure.router()));
-        Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, ways, runtime, router, draw_seed()?) }))
+        Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, ways, runtime, router)? }))
     }
 
     fn new(
@@ -127,8 +128,7 @@ impl EndpointShared {
         ways: Ways,
         runtime: Handle,
         router: DatagramRouter,
-        seed: [u8; 32],
-    ) -> Self {
+    ) -> Result<Self, BindError> {
         let table = EndpointTable {
             router,
             associations: HashMap::new(),
@@ -137,16 +137,15 @@ impl EndpointShared {
             handles: 1,
             is_closed: false,
             #[cfg(feature = "webrtc")]
-            rng: rand::SeedableRng::from_seed(seed),
+            rng: rand::SeedableRng::from_seed(draw_seed()?),
             #[cfg(feature = "webrtc")]
             accepted_when_connected: std::collections::HashSet::new(),
             #[cfg(feature = "webrtc")]
             sessions: super::sessions::Sessions::default(),
         };
-        #[cfg(not(feature = "webrtc"))]
-        let _ = seed;
-        Self {
+        Ok(Self {
             socket,
+            channel_limits: config.channel_limits()?,
             config,
             ways,
             #[cfg(feature = "webrtc")]
@@ -158,7 +157,7 @@ impl EndpointShared {
             refused: AtomicU64::new(0),
             #[cfg(test)]
             fault: Mutex::new(None),
-        }
+        })
     }
 
     #[cfg(test)]
@@ -185,7 +184,7 @@ impl EndpointShared {
             association,
             Role::Client,
             Transport::Plain(Route { remote, local: None }),
-            &self.config.channel_limits(),
+            &self.channel_limits,
         );
         shared.read(|inner| inner.has_open_role = true);
         table.associations.insert(handle, Arc::clone(&shared));
@@ -224,8 +223,7 @@ impl EndpointShared {
                     routed.inputs.push(input);
                 }
                 RouteResult::New(handle, association, route) => {
-                    let shared =
-                        Shared::new(*association, Role::Server, Transport::Plain(route), &self.config.channel_limits());
+                    let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.channel_limits);
                     table.associations.insert(handle, Arc::clone(&shared));
                     // Before anything else may fail: it has to have a driver to end.
                     routed.made.push((handle, Arc::clone(&shared)));

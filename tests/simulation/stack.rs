@@ -5,7 +5,7 @@ use narrowboat_dcep::{
     ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Role,
 };
-use narrowboat_sctp::{Association, AssociationStats, State, StreamId, Transmit};
+use narrowboat_sctp::{Association, AssociationStats, State, StreamId, Transmit, Valid};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -26,7 +26,10 @@ impl Stack {
         clock: Clock,
         gauge: Gauge,
     ) -> Self {
-        let channels = gauge.charge(|| DataChannels::new(config, role));
+        let channels = gauge.charge(|| {
+            let config = Valid::new(config).expect("limits of the simulation are in range");
+            DataChannels::new(config, role)
+        });
         Self { association, channels, clock, gauge }
     }
 

@@ -10,7 +10,7 @@ mod sending;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, Credit, StreamId};
+use narrowboat_sctp::{Association, Credit, StreamId, Valid};
 
 use crate::answered::AnsweredResets;
 use crate::channel::Channel;
@@ -57,7 +57,7 @@ enum ChannelsPhase {
 /// `poll_timeout`s. Nobody else may poll the association's events.
 #[derive(Debug)]
 pub struct DataChannels {
-    config: ChannelsConfig,
+    config: Valid<ChannelsConfig>,
     role: Role,
     phase: ChannelsPhase,
     /// Every channel that is not both closed and forgotten.
@@ -103,7 +103,7 @@ pub struct DataChannels {
 impl DataChannels {
     /// No channels yet, of an association whose first event has not been polled.
     #[must_use]
-    pub fn new(config: ChannelsConfig, role: Role) -> Self {
+    pub fn new(config: Valid<ChannelsConfig>, role: Role) -> Self {
         Self {
             config,
             role,
@@ -141,7 +141,7 @@ impl DataChannels {
 
     /// The limits given to [`new`](Self::new).
     #[must_use]
-    pub fn config(&self) -> &ChannelsConfig {
+    pub fn config(&self) -> &Valid<ChannelsConfig> {
         &self.config
     }
 

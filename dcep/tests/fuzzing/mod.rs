@@ -69,18 +69,15 @@ impl World {
             receive_window: 16_384,
             send_buffer: 16_384,
             stream_send_buffer: 8192,
-            association_max_retransmits: 200,
-            init_max_retransmits: 200,
+            association_max_retransmits: 100,
+            init_max_retransmits: 100,
             heartbeat_interval: None,
-            reset_timeout: Duration::from_secs(3600),
+            reset_timeout: Duration::from_secs(600),
             ..narrowboat_sctp::AssociationConfig::default()
         })
         .unwrap();
-        let config = ChannelsConfig {
-            channels_max: CHANNELS_MAX,
-            close_timeout: Duration::from_secs(3600),
-            ..ChannelsConfig::default()
-        };
+        let config = ChannelsConfig { channels_max: CHANNELS_MAX, ..ChannelsConfig::default() };
+        let config = Valid::new(ChannelsConfig { close_timeout: Duration::from_secs(600), ..config }).unwrap();
         let ends = [Role::Client, Role::Server].map(|role| {
             let seed = [role as u8 + 1; 32];
             let association = Association::new(sctp.clone(), CookieKeys::new(now, seed), &[], seed);

@@ -114,12 +114,11 @@ impl Pair {
         let mut index = 0;
         let ends = [0, 1].map(|end: usize| {
             let config = Valid::new(sctp[end].clone()).unwrap();
-            channels[end].validate().unwrap();
             index += 1;
             let keys = CookieKeys::new(now, [index; 32]);
             End {
                 association: Association::new(config, keys, &[], [index + 10; 32]),
-                channels: DataChannels::new(channels[end].clone(), roles[end]),
+                channels: DataChannels::new(Valid::new(channels[end].clone()).unwrap(), roles[end]),
                 events: Vec::new(),
             }
         });

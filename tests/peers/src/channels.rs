@@ -43,7 +43,7 @@ impl NarrowboatChannels {
         };
         Self {
             association: Association::new(valid(config), CookieKeys::new(now, seed), &[], seed),
-            channels: DataChannels::new(limits, role),
+            channels: DataChannels::new(valid(limits), role),
             by_stream: HashMap::new(),
             by_channel: HashMap::new(),
             readable: VecDeque::new(),

@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, CloseReason, CookieKeys, Ppid, SendMessageError, Streams, Valid,
+    Validate,
 };
 
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
@@ -39,7 +40,7 @@ impl Narrowboat {
 }
 
 #[expect(clippy::expect_used, reason = "settings out of range are a fault of the test that has chosen them")]
-pub(crate) fn valid(config: AssociationConfig) -> Valid<AssociationConfig> {
+pub(crate) fn valid<C: Validate>(config: C) -> Valid<C> {
     Valid::new(config).expect("settings are within the ranges")
 }
 
