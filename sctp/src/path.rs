@@ -1,4 +1,7 @@
-//! The one path to the peer: its packet size, round-trip time, and whether it is alive.
+//! The one path to the peer: packet size, round-trip time, and signs of life.
+//!
+//! [`Path`] is the only owner of these. Others are lent it with each call, and keep no copy: the packet size may change at any
+//! time.
 
 mod rto;
 
@@ -7,32 +10,39 @@ pub(crate) use rto::Rto;
 use std::time::{Duration, Instant};
 
 use crate::config::AssociationConfig;
+use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 
 /// Time-outs in a row after which the path may be another one, or none: one is often the loss of a single packet.
 const SUSPECT_ERRORS: u32 = 2;
 
-/// What an association knows of its path. RFC 9260 allows several; under UDP and DTLS there is one.
+/// Sizes of packets that a path may take.
+const MTU_MIN: usize = 576;
+const MTU_MAX: usize = 65_487;
+
+/// The path of an association. RFC 9260 allows several; under UDP and DTLS there is one.
 #[derive(Debug)]
 pub(crate) struct Path {
-    /// Largest packet, in bytes.
-    pub(crate) mtu: usize,
+    mtu: usize,
+    /// Round-trip time and retransmission time-out.
     pub(crate) rto: Rto,
-    /// Time-outs in a row (RFC 9260 §8.1).
+    errors: ErrorCounter,
+    /// The HEARTBEAT that waits for its answer.
+    heartbeat: Option<Heartbeat>,
+    challenge: PathChallenge,
+}
+
+/// Time-outs in a row (RFC 9260 §8.1).
+#[derive(Debug)]
+struct ErrorCounter {
     error_count: u32,
-    /// When the last of them was counted.
-    counted_at: Option<Instant>,
     error_count_max: u32,
-    /// When the first of what these time-outs were for was sent.
+    /// When the last time-out was counted.
+    counted_at: Option<Instant>,
+    /// When the first packet was sent that went unanswered.
     unanswered_since: Option<Instant>,
     unanswered_max: Option<Duration>,
     /// True if there were [`SUSPECT_ERRORS`] time-outs in a row, and nobody has asked since.
     is_suspect: bool,
-    /// The HEARTBEAT that waits for its answer.
-    heartbeat: Option<Heartbeat>,
-    /// What the last probe of another path asked.
-    probe: Option<u64>,
-    /// Whether it was answered.
-    is_proven: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,90 +51,122 @@ struct Heartbeat {
     sent_at: Instant,
 }
 
+/// A HEARTBEAT to another address of the peer than the one in use.
+#[derive(Debug, Default)]
+struct PathChallenge {
+    /// The nonce of the last one that was not answered.
+    nonce: Option<u64>,
+    /// True if it was answered, and nobody has asked since.
+    is_validated: bool,
+}
+
 impl Path {
     pub(crate) fn new(config: &AssociationConfig) -> Self {
-        Self {
-            // Chunks are padded to 4 bytes, so the last 1 to 3 bytes of an odd MTU are of no use.
-            mtu: config.mtu & !3,
-            rto: Rto::new(config),
+        let errors = ErrorCounter {
             error_count: 0,
-            counted_at: None,
             error_count_max: config.association_max_retransmits,
+            counted_at: None,
             unanswered_since: None,
             unanswered_max: config.association_timeout,
             is_suspect: false,
-            heartbeat: None,
-            probe: None,
-            is_proven: false,
-        }
+        };
+        let mut path =
+            Self { mtu: MTU_MIN, rto: Rto::new(config), errors, heartbeat: None, challenge: PathChallenge::default() };
+        path.set_mtu(config.mtu);
+        path
     }
 
-    pub(crate) fn on_probe_sent(&mut self, nonce: u64) {
-        self.probe = Some(nonce);
+    /// Largest packet, in bytes.
+    pub(crate) fn mtu(&self) -> usize {
+        self.mtu
     }
 
-    /// Whether this answers the last probe.
-    pub(crate) fn on_probe_ack(&mut self, nonce: u64) -> bool {
-        let is_answer = self.probe.take_if(|probe| *probe == nonce).is_some();
-        self.is_proven |= is_answer;
+    /// Chunks are padded to 4 bytes, so the last 1 to 3 bytes of an odd MTU are of no use.
+    pub(crate) fn set_mtu(&mut self, mtu: usize) {
+        self.mtu = mtu.clamp(MTU_MIN, MTU_MAX) & !3;
+    }
+
+    /// Bytes of DATA chunks that a packet takes, headers and padding included: the Path Max Data Chunk Size
+    /// (RFC 9260 §2.4).
+    pub(crate) fn pmdcs(&self) -> usize {
+        self.mtu - PACKET_HEADER_LEN
+    }
+
+    /// Bytes of user data that a packet takes in one chunk.
+    pub(crate) fn payload_max(&self) -> usize {
+        self.pmdcs() - DataChunk::HEADER_LEN
+    }
+
+    /// Another address is challenged to show that the peer receives there (as RFC 9000 §8.2 has it).
+    pub(crate) fn on_challenge_sent(&mut self, nonce: u64) {
+        self.challenge.nonce = Some(nonce);
+    }
+
+    /// Returns `true` if this answers the last challenge.
+    pub(crate) fn on_challenge_ack(&mut self, nonce: u64) -> bool {
+        let is_answer = self.challenge.nonce.take_if(|asked| *asked == nonce).is_some();
+        self.challenge.is_validated |= is_answer;
         is_answer
     }
 
-    pub(crate) fn take_proof(&mut self) -> bool {
-        std::mem::take(&mut self.is_proven)
+    /// Returns `true` once if a challenge was answered.
+    pub(crate) fn take_validated(&mut self) -> bool {
+        std::mem::take(&mut self.challenge.is_validated)
     }
 
     /// The peer has shown that it is there (RFC 9260 §8.1).
     pub(crate) fn on_sign_of_life(&mut self) {
-        self.error_count = 0;
-        self.unanswered_since = None;
-        self.is_suspect = false;
+        self.errors.error_count = 0;
+        self.errors.unanswered_since = None;
+        self.errors.is_suspect = false;
         // The next time-out is of another silence, whenever its timer was started.
-        self.counted_at = None;
+        self.errors.counted_at = None;
     }
 
-    /// What was sent at `since` went unanswered until `now`. Returns true if the peer counts as unreachable from now on.
+    /// A packet that was sent at `since` went unanswered until `now`. Returns true if the peer counts as unreachable from now
+    /// on.
     ///
     /// DATA, HEARTBEAT, RE-CONFIG and SHUTDOWN have a timer each, and several may wait in the same silence. It is one
     /// silence, so it is counted once and backs the time-out off once: a timer that was started before the last time-out that
     /// counted has nothing new to say.
     #[must_use]
     pub(crate) fn on_timeout(&mut self, now: Instant, since: Option<Instant>) -> bool {
-        if since < self.counted_at {
+        let errors = &mut self.errors;
+        if since < errors.counted_at {
             return false;
         }
-        self.counted_at = Some(now);
+        errors.counted_at = Some(now);
         self.rto.back_off();
-        self.error_count = self.error_count.saturating_add(1);
-        self.is_suspect |= self.error_count == SUSPECT_ERRORS;
-        let since = *self.unanswered_since.get_or_insert(since.unwrap_or(now));
-        self.error_count > self.error_count_max || self.unanswered_max.is_some_and(|max| now >= since + max)
+        errors.error_count = errors.error_count.saturating_add(1);
+        errors.is_suspect |= errors.error_count == SUSPECT_ERRORS;
+        let since = *errors.unanswered_since.get_or_insert(since.unwrap_or(now));
+        errors.error_count > errors.error_count_max || errors.unanswered_max.is_some_and(|max| now >= since + max)
     }
 
-    /// How long the answer to what is sent now is waited for. A peer that has little time is asked each quarter of it, and at
-    /// its end.
+    /// Time for which the answer to a packet that is sent now is waited for. A peer that has little time is asked each quarter
+    /// of it, and at its end.
     pub(crate) fn answer_time(&self, now: Instant) -> Duration {
-        let Some(max) = self.unanswered_max else { return self.rto.current() };
+        let Some(max) = self.errors.unanswered_max else { return self.rto.current() };
         let timeout = self.rto.current().min((max / 4).max(self.rto.without_back_off()));
-        let left = self.unanswered_since.map(|since| (since + max).saturating_duration_since(now));
+        let left = self.errors.unanswered_since.map(|since| (since + max).saturating_duration_since(now));
         left.map_or(timeout, |left| timeout.min(left))
     }
 
     /// Returns `true` once after two time-outs in a row.
     pub(crate) fn take_suspicion(&mut self) -> bool {
-        std::mem::take(&mut self.is_suspect)
+        std::mem::take(&mut self.errors.is_suspect)
     }
 
     pub(crate) fn on_heartbeat_sent(&mut self, now: Instant, nonce: u64) {
         self.heartbeat = Some(Heartbeat { nonce, sent_at: now });
     }
 
-    /// Takes the outstanding HEARTBEAT as lost. Returns false if there is none.
+    /// The outstanding HEARTBEAT is lost. Returns false if there is none.
     pub(crate) fn forget_heartbeat(&mut self) -> bool {
         self.heartbeat.take().is_some()
     }
 
-    /// Returns the round-trip time if the answer fits what was asked (RFC 9260 §8.3). Only the nonce is believed; the
+    /// Returns the round-trip time if the HEARTBEAT ACK fits the HEARTBEAT (RFC 9260 §8.3). Only the nonce is believed; the
     /// time of sending was never on the wire.
     pub(crate) fn on_heartbeat_ack(&mut self, now: Instant, nonce: u64) -> Option<Duration> {
         let heartbeat = self.heartbeat.filter(|heartbeat| heartbeat.nonce == nonce)?;
@@ -134,8 +176,73 @@ impl Path {
     }
 
     pub(crate) fn check_consistency(&self) {
-        assert!(self.mtu >= 576 && self.mtu.is_multiple_of(4));
-        assert!(self.error_count <= self.error_count_max + 1, "an association outlived its error limit");
+        assert!(self.mtu >= MTU_MIN && self.mtu.is_multiple_of(4));
+        let errors = &self.errors;
+        assert!(errors.error_count <= errors.error_count_max + 1, "an association outlived its error limit");
         self.rto.check_consistency();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::some_time;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_packet_is_a_multiple_of_four_bytes_within_what_udp_takes() {
+        let mut path = Path::new(&AssociationConfig { mtu: 1203, ..AssociationConfig::default() });
+        assert_eq!((path.mtu(), path.pmdcs(), path.payload_max()), (1200, 1188, 1172));
+        for (mtu, expected) in [(0, 576), (577, 576), (9000, 9000), (usize::MAX, 65_484)] {
+            path.set_mtu(mtu);
+            assert_eq!(path.mtu(), expected);
+            path.check_consistency();
+        }
+    }
+
+    #[test]
+    fn several_timers_of_one_silence_count_once() {
+        let (mut path, start) = (Path::new(&AssociationConfig::default()), some_time());
+        let rto = path.rto.current();
+        assert!(!path.on_timeout(start + SECOND, Some(start)));
+        assert!(!path.on_timeout(start + SECOND, Some(start)), "another timer of the same silence");
+        assert_eq!((path.errors.error_count, path.rto.current()), (1, 2 * rto));
+        assert!(!path.on_timeout(start + 3 * SECOND, Some(start + SECOND)));
+        assert_eq!((path.errors.error_count, path.rto.current()), (2, 4 * rto));
+        assert!(path.take_suspicion() && !path.take_suspicion(), "told once after two in a row");
+        path.on_sign_of_life();
+        assert_eq!(path.errors.error_count, 0);
+    }
+
+    #[test]
+    fn a_peer_is_unreachable_after_one_time_out_more_than_the_limit() {
+        let config = AssociationConfig::default();
+        let (mut path, mut now) = (Path::new(&config), some_time());
+        for _ in 0..config.association_max_retransmits {
+            assert!(!path.on_timeout(now + SECOND, Some(now)));
+            now += SECOND;
+        }
+        assert!(path.on_timeout(now + SECOND, Some(now)));
+    }
+
+    #[test]
+    fn a_heartbeat_ack_must_have_the_nonce_and_measures_once() {
+        let (mut path, now) = (Path::new(&AssociationConfig::default()), some_time());
+        path.on_heartbeat_sent(now, 7);
+        assert_eq!(path.on_heartbeat_ack(now + SECOND, 8), None);
+        assert_eq!(path.on_heartbeat_ack(now + SECOND, 7), Some(SECOND));
+        assert_eq!(path.on_heartbeat_ack(now + SECOND, 7), None);
+        assert!(!path.forget_heartbeat());
+    }
+
+    #[test]
+    fn a_challenge_is_answered_once_and_only_the_last_one() {
+        let mut path = Path::new(&AssociationConfig::default());
+        path.on_challenge_sent(1);
+        path.on_challenge_sent(2);
+        assert!(!path.on_challenge_ack(1) && !path.take_validated());
+        assert!(path.on_challenge_ack(2) && !path.on_challenge_ack(2));
+        assert!(path.take_validated() && !path.take_validated());
     }
 }

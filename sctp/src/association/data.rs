@@ -122,7 +122,7 @@ impl Association {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let Ok(sack) = Sack::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
-        match self.sender.on_sack(now, &sack, &self.path.rto) {
+        match self.sender.on_sack(now, &sack, &self.path) {
             Err(violation) => self.abort_for(violation),
             Ok(SackOutcome::Dropped) => self.drop_chunk(PacketDropReason::BadSack),
             Ok(SackOutcome::Accepted { advanced, is_new, rtt, reo_deadline }) => {
@@ -165,14 +165,14 @@ impl Association {
         if self.sender.has_outstanding() && (restarts || !self.timers.is_armed(Timer::T3Rtx)) {
             self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
         }
-        self.timers.put(Timer::WindowProbe, self.sender.window_probe_at(now, &self.path.rto));
+        self.timers.put(Timer::WindowProbe, self.sender.window_probe_at(now, &self.path));
         self.advance_resets();
         self.advance_shutdown(now);
     }
 
     /// Arms the tail loss probe if something is on its way and nothing is being repaired (RFC 8985 §7.2).
     pub(super) fn schedule_probe(&mut self, now: Instant) {
-        let delay = self.sender.probe_delay(&self.path.rto);
+        let delay = self.sender.probe_timeout(&self.path);
         // A probe that would come after T3 is of no use.
         let delay = delay.filter(|delay| *delay < self.path.rto.current());
         self.timers.put(Timer::TailLossProbe, delay.map(|delay| now + delay));

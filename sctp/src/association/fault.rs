@@ -26,7 +26,7 @@ impl Association {
         }
         let value = chunk.value_in(datagram);
         match decode_heartbeat(value) {
-            Ok(_) if value.len() + 64 <= self.path.mtu => {
+            Ok(_) if value.len() + 64 <= self.path.mtu() => {
                 // §8.3: whatever else came with the Heartbeat Info goes back, too.
                 if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
                     self.drop_chunk(PacketDropReason::AnswerLimit);
@@ -39,7 +39,7 @@ impl Association {
 
     pub(super) fn on_heartbeat_ack(&mut self, now: Instant, value: &[u8]) {
         let nonce = decode_heartbeat(value).ok().and_then(|info| info.try_into().ok()).map(u64::from_be_bytes);
-        if nonce.is_some_and(|nonce| self.path.on_probe_ack(nonce)) {
+        if nonce.is_some_and(|nonce| self.path.on_challenge_ack(nonce)) {
             return;
         }
         match nonce.and_then(|nonce| self.path.on_heartbeat_ack(now, nonce)) {

@@ -319,7 +319,7 @@ impl Association {
         // A cookie that was made for the old association must not restart the new one.
         self.handshake.tie_tags = draw_tie_tags(&mut self.rng);
         self.path = crate::path::Path::new(&self.config);
-        self.sender = self.sender.restarted(&self.config, self.path.mtu, local_initial_tsn);
+        self.sender = self.sender.restarted(&self.config, &self.path, local_initial_tsn);
         self.outgoing_reset = Self::new_outgoing_reset(&self.config, local_initial_tsn);
         self.is_shutdown_wanted = false;
         self.set_state(State::Established);

@@ -338,7 +338,7 @@ impl Association {
     /// As [`discard_unsent`](Self::discard_unsent), for a peer that no longer reads: if it knows FORWARD-TSN, what was sent
     /// on the stream is not sent again either. So all of it comes to an end whether the peer takes it or not.
     pub fn give_up(&mut self, now: Instant, stream: StreamId) -> usize {
-        let dropped = self.sender.give_up(now, stream);
+        let dropped = self.sender.abandon_stream(now, stream);
         self.on_send_progress(now);
         self.conclude();
         dropped
@@ -402,7 +402,7 @@ impl Association {
     /// Whether the last [`probe_path`](Self::probe_path) has been answered since this was last asked: the peer receives
     /// where it was sent.
     pub fn take_path_proof(&mut self) -> bool {
-        self.path.take_proof()
+        self.path.take_validated()
     }
 
     /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come; calls at
@@ -476,7 +476,7 @@ impl Association {
         if self.until_recount > 0 {
             return;
         }
-        self.until_recount = cost_counter::recount_interval(self.sender.check_consistency() / 16);
+        self.until_recount = cost_counter::recount_interval(self.sender.check_consistency(&self.path) / 16);
         self.path.check_consistency();
         self.outgoing_reset.check_consistency();
         self.incoming_reset.check_consistency();

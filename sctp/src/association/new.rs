@@ -30,7 +30,7 @@ impl Association {
         let path = Path::new(&config);
         let initial_tsn = handshake.local_initial_tsn;
         Self {
-            sender: Sender::new(&config, path.mtu, initial_tsn),
+            sender: Sender::new(&config, &path, initial_tsn),
             outgoing_reset: Self::new_outgoing_reset(&config, initial_tsn),
             incoming_reset: PeerRequests::new(RequestSn(0)),
             outbox: ControlQueue::default(),

@@ -6,6 +6,7 @@ use super::negotiate;
 use super::timer::Timer;
 use super::{Association, State, Transmit};
 use crate::recv::SackDue;
+use crate::send::PacketRoom;
 use crate::wire::{
     CHUNK_HEADER_LEN, ChunkType, PacketHeader, PacketWriter, ReconfigWriter, Sack, Shutdown, begin_chunk,
     encode_cookie_ack, encode_cookie_echo, encode_heartbeat, encode_shutdown_ack, end_chunk, padded,
@@ -35,7 +36,7 @@ impl Association {
             let len = buf.len() - start;
             return (len > 0).then_some(Transmit { len, segment_size });
         }
-        let (mut segment_size, mut len_max) = (0, self.path.mtu);
+        let (mut segment_size, mut len_max) = (0, None);
         for _ in 0..max_datagrams {
             if segment_size > 0 && (self.outbox.init || self.outbox.cookie_echo) {
                 // These have a length of their own: the peer's cookie may be longer than a packet should be.
@@ -49,8 +50,9 @@ impl Association {
                 segment_size = len;
                 // Small messages rarely fill a packet to the last byte. The others are kept to the length of the first:
                 // what does not fit them is first in the next batch. One that is far from full is the last.
-                let is_nearly_full = len > self.path.mtu / 4 * 3 && len <= self.path.mtu;
-                len_max = if is_nearly_full { len } else { break };
+                let mtu = self.path.mtu();
+                let is_nearly_full = len > mtu / 4 * 3 && len <= mtu;
+                len_max = if is_nearly_full { Some(len) } else { break };
             } else if len != segment_size {
                 break;
             }
@@ -67,7 +69,7 @@ impl Association {
         while self.has_answers() && self.outbox.packets.has_room() {
             let mut packets = std::mem::take(&mut self.outbox.packets);
             let len = packets.push_with(|buf| {
-                let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu, buf);
+                let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu(), buf);
                 self.write_control(now, false, &mut packet);
                 packet.finish();
             });
@@ -94,25 +96,27 @@ impl Association {
 
     /// True if DATA may leave with the next packet.
     fn can_write_data(&mut self, now: Instant) -> bool {
-        self.state.can_send_data() && self.burst_left > 0 && self.sender.has_sendable(now)
+        self.state.can_send_data() && self.burst_left > 0 && self.sender.has_sendable(now, &self.path)
     }
 
-    /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`.
-    fn write_packet(&mut self, now: Instant, len_max: usize, buf: &mut Vec<u8>) -> usize {
+    /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`: the length
+    /// of the packets before it, or `None` for the first of a batch.
+    fn write_packet(&mut self, now: Instant, len_max: Option<usize>, buf: &mut Vec<u8>) -> usize {
+        let budget = len_max.unwrap_or(self.path.mtu());
         let mut packet;
         if std::mem::take(&mut self.outbox.init) {
-            packet = PacketWriter::begin(&negotiate::header(&self.config, 0), len_max, buf);
+            packet = PacketWriter::begin(&negotiate::header(&self.config, 0), budget, buf);
             let handshake = &self.handshake;
             let init = negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn);
             init.encode(ChunkType::INIT, &[], packet.chunks());
         } else if self.handshake.peer_tag != 0 && !self.is_over {
-            packet = PacketWriter::begin(&self.peer_header(), len_max, buf);
+            packet = PacketWriter::begin(&self.peer_header(), budget, buf);
             let is_delayed = |due: SackDue| matches!(due, SackDue::At(_));
             let is_sack_delayed = self.receiver.as_ref().is_some_and(|receiver| is_delayed(receiver.sack_due()));
             // A reset request takes it along, too: the peer's own reset of the stream may wait for it.
             let takes_sack_along = is_sack_delayed && (self.outgoing_reset.is_due() || self.can_write_data(now));
             self.write_control(now, takes_sack_along, &mut packet);
-            self.write_data(now, &mut packet);
+            self.write_data(now, len_max.is_none(), &mut packet);
         } else {
             return 0;
         }
@@ -214,13 +218,15 @@ impl Association {
         }
     }
 
-    /// Writes DATA as far as there is room.
-    fn write_data(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
+    /// Writes DATA as far as there is room. `is_first`: no packet of a batch is in front.
+    fn write_data(&mut self, now: Instant, is_first: bool, packet: &mut PacketWriter<'_>) {
         if !self.state.can_send_data() || self.burst_left == 0 {
             return;
         }
+        let may_exceed_mtu = is_first && packet.is_empty();
+        let room = PacketRoom { end: packet.room() + packet.chunks().len(), may_exceed_mtu };
         let before = self.sender.counters().chunks + self.sender.counters().retransmitted;
-        let wrote = self.sender.write(now, packet.room(), &self.path.rto, packet.chunks());
+        let wrote = self.sender.write(now, room, &self.path, packet.chunks());
         if wrote {
             let counters = self.sender.counters();
             if counters.chunks + counters.retransmitted > before {

@@ -37,8 +37,8 @@ impl Association {
             return false;
         }
         let nonce = self.rng.next_u64();
-        self.path.on_probe_sent(nonce);
-        let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu, buf);
+        self.path.on_challenge_sent(nonce);
+        let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu(), buf);
         encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
         let len = packet.finish();
         self.count_sent(len);
@@ -48,9 +48,18 @@ impl Association {
     /// What was measured is of no use on another path. A HEARTBEAT measures the new one, unless data does.
     pub(super) fn begin_anew_on_path(&mut self, now: Instant) {
         self.path = Path::new(&self.config);
-        self.sender.on_path_changed(self.path.mtu);
+        self.sender.on_path_changed(&self.path);
         if self.timers.is_armed(Timer::Heartbeat) {
             self.timers.set(Timer::Heartbeat, now);
         }
+    }
+
+    /// The path takes packets of up to `mtu` bytes from now on, at least 576 and at most 65,487: messages are cut for that size.
+    /// Round-trip time and congestion window stay. A chunk that was cut for larger packets cannot be cut again (RFC 9260 §6.9);
+    /// if it is retransmitted, it leaves alone, in a packet above `mtu`.
+    pub fn set_path_mtu(&mut self, mtu: usize) {
+        self.path.set_mtu(mtu);
+        self.sender.on_mtu_changed(&self.path);
+        self.conclude();
     }
 }

@@ -29,7 +29,7 @@ impl Association {
                 if let Some(drains_at) = self.sender.drains_at(*stream) {
                     self.outgoing_reset.enqueue(*stream, drains_at);
                     if drains_at > self.sender.cumulative_tsn_ack_point() {
-                        self.sender.hurry_acknowledgement(now, *stream, &self.path.rto);
+                        self.sender.request_immediate_sack(now, *stream, &self.path);
                     }
                 }
                 self.sender.begin_reset(*stream);

@@ -109,7 +109,7 @@ impl Association {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let Ok(shutdown) = Shutdown::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
-        let advanced = match self.sender.on_shutdown_ack_point(now, shutdown.cumulative_tsn_ack, &self.path.rto) {
+        let advanced = match self.sender.on_shutdown_ack_point(now, shutdown.cumulative_tsn_ack, &self.path) {
             Ok(advanced) => advanced,
             Err(violation) => return self.abort_for(violation),
         };
@@ -134,7 +134,7 @@ impl Association {
         match self.state {
             State::ShutdownSent | State::ShutdownAckSent => {
                 let mut packet = Vec::new();
-                let mut writer = PacketWriter::begin(&self.peer_header(), self.path.mtu, &mut packet);
+                let mut writer = PacketWriter::begin(&self.peer_header(), self.path.mtu(), &mut packet);
                 encode_shutdown_complete(false, writer.chunks());
                 writer.finish();
                 self.outbox.push_last(&packet);

@@ -31,8 +31,8 @@ impl Association {
                 Timer::T3Rtx => self.on_t3_timeout(now),
                 Timer::T5ShutdownGuard => self.on_t5_timeout(),
                 Timer::Rack => self.on_rack_timeout(now),
-                Timer::TailLossProbe => self.sender.on_probe_timeout(now),
-                Timer::WindowProbe => self.sender.on_window_probe_timeout(&self.path.rto),
+                Timer::TailLossProbe => self.sender.on_probe_timeout(now, &self.path),
+                Timer::WindowProbe => self.sender.on_window_probe_timeout(&self.path),
                 // What waited for its time is written when packets are polled next.
                 Timer::Pacing => {}
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
@@ -72,7 +72,7 @@ impl Association {
         if self.is_silent_too_long(now, Timer::T3Rtx) {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
-        self.sender.on_t3_timeout(now, is_window_probe, &self.path.rto);
+        self.sender.on_t3_timeout(now, is_window_probe, &self.path);
         self.timers.stop(Timer::Rack);
         self.timers.stop(Timer::TailLossProbe);
         if self.sender.has_outstanding() {
@@ -87,7 +87,7 @@ impl Association {
     }
 
     fn on_rack_timeout(&mut self, now: Instant) {
-        let reo_deadline = self.sender.on_rack_timeout(now, &self.path.rto);
+        let reo_deadline = self.sender.on_rack_timeout(now, &self.path);
         self.timers.put(Timer::Rack, reo_deadline);
     }
 

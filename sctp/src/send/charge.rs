@@ -40,9 +40,9 @@ pub(super) fn shrink<T>(queue: &mut VecDeque<T>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::loss::Transmission;
     use super::super::outstanding::Chunk;
     use super::super::queued::QueuedMessage;
+    use super::super::rack::Transmission;
     use super::*;
 
     #[test]

@@ -1,20 +1,29 @@
-//! Moving the peer past what was abandoned (RFC 3758 §3.5).
+//! Moving the peer past abandoned chunks: FORWARD-TSN and the Advanced.Peer.Ack.Point (RFC 3758 §3.5).
 
 use std::time::Instant;
 
-use super::Sender;
+use super::outstanding::Outstanding;
 use crate::cost_counter;
 use crate::message::StreamId;
-use crate::path::Rto;
+use crate::path::Path;
 use crate::serial::{Ssn, UnwrappedTsn};
 use crate::wire::ForwardTsn;
 
 /// Most chunks that one FORWARD-TSN skips, so that it costs little to write. The rest follows when the peer has moved.
 const SKIPPED_MAX: usize = 1024;
 
+/// When to send a FORWARD-TSN, and how far the last one went.
+#[derive(Debug, Default)]
+pub(super) struct ForwardPoint {
+    /// True if the peer supports FORWARD-TSN; without it no message is abandoned that was begun.
+    can_abandon: bool,
+    is_due: bool,
+    sent: Option<SentForwardTsn>,
+}
+
 /// The last FORWARD-TSN that was sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SentForwardTsn {
+struct SentForwardTsn {
     /// The Advanced.Peer.Ack.Point at that time.
     advanced_peer_ack_point: UnwrappedTsn,
     /// How far it moves the peer; less than `advanced_peer_ack_point` if not all streams fit the packet.
@@ -22,39 +31,64 @@ pub(super) struct SentForwardTsn {
     at: Instant,
 }
 
-impl Sender {
+impl ForwardPoint {
+    pub(super) fn on_established(&mut self, can_abandon: bool) {
+        self.can_abandon = can_abandon;
+    }
+
+    pub(super) fn can_abandon(&self) -> bool {
+        self.can_abandon
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.is_due
+    }
+
+    /// The association is over: nothing is sent any more.
+    pub(super) fn clear(&mut self) {
+        self.is_due = false;
+        self.sent = None;
+    }
+
     /// A SACK came in. RFC 3758 §3.5 C3 has a FORWARD-TSN follow each SACK that lags behind the Advanced.Peer.Ack.Point.
     /// The peer answers each with a SACK, so the two would circle without end, as fast as the path lets them. One for the
     /// same point therefore waits for a round trip (§3.5 F2); if no SACK comes after that, T3 sends it.
-    pub(super) fn schedule_forward_tsn(&mut self, now: Instant, rto: &Rto) {
-        let has_waited = self.forward_tsn_sent.is_none_or(|sent| now >= sent.at + rto.srtt().unwrap_or(rto.current()));
-        self.is_forward_tsn_due = self.can_abandon
-            && self.outstanding.has_abandoned_front()
-            && (self.is_forward_tsn_due || has_waited || self.has_new_forward_point());
+    pub(super) fn on_sack(&mut self, now: Instant, outstanding: &mut Outstanding, path: &Path) {
+        if !self.can_abandon || !outstanding.has_abandoned_front() {
+            self.is_due = false;
+            return;
+        }
+        let wait = path.rto.srtt().unwrap_or(path.rto.current());
+        let has_waited = self.sent.is_none_or(|sent| now >= sent.at + wait);
+        self.is_due = self.is_due || has_waited || self.has_advanced(outstanding);
     }
 
-    /// Something was abandoned.
-    pub(super) fn on_abandoned(&mut self) {
-        self.is_forward_tsn_due |= self.outstanding.has_abandoned_front() && self.has_new_forward_point();
+    /// A message was abandoned.
+    pub(super) fn on_abandoned(&mut self, outstanding: &mut Outstanding) {
+        self.is_due |= outstanding.has_abandoned_front() && self.has_advanced(outstanding);
     }
 
-    /// T3 expired (RFC 3758 §3.5 A5).
-    pub(super) fn renew_forward_tsn(&mut self) {
-        self.is_forward_tsn_due |= self.can_abandon && self.outstanding.has_abandoned_front();
+    /// T3-rtx expired (RFC 3758 §3.5 A5).
+    pub(super) fn on_t3_timeout(&mut self, outstanding: &Outstanding) {
+        self.is_due |= self.can_abandon && outstanding.has_abandoned_front();
     }
 
-    /// Returns true if the last FORWARD-TSN said less than one would say now, or the peer has done what it said.
-    fn has_new_forward_point(&mut self) -> bool {
-        let point = self.outstanding.advanced_peer_ack_point();
-        let cumulative = self.outstanding.cumulative_tsn_ack_point();
-        self.forward_tsn_sent.is_none_or(|sent| point > sent.advanced_peer_ack_point || cumulative >= sent.end)
+    /// Returns `true` if the last FORWARD-TSN said less than one would say now, or the peer has done what it said.
+    fn has_advanced(&self, outstanding: &mut Outstanding) -> bool {
+        let point = outstanding.advanced_peer_ack_point();
+        let cumulative = outstanding.cumulative_tsn_ack_point();
+        self.sent.is_none_or(|sent| point > sent.advanced_peer_ack_point || cumulative >= sent.end)
     }
 
-    /// RFC 3758 §3.5 C3 to C5. What does not fit the packet follows when the peer has taken the first part.
-    pub(super) fn write_forward_tsn(&mut self, now: Instant, room: usize, out: &mut Vec<u8>) {
+    /// Writes a FORWARD-TSN into `room` bytes if one is due (RFC 3758 §3.5 C3 to C5). The streams that do not fit follow when
+    /// the peer has taken the first part.
+    pub(super) fn write(&mut self, now: Instant, room: usize, outstanding: &mut Outstanding, out: &mut Vec<u8>) {
+        if !self.is_due {
+            return;
+        }
         let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
-        let mut end = self.outstanding.cumulative_tsn_ack_point();
-        for chunk in self.outstanding.abandoned_front().take(SKIPPED_MAX) {
+        let mut end = outstanding.cumulative_tsn_ack_point();
+        for chunk in outstanding.abandoned_front().take(SKIPPED_MAX) {
             cost_counter::step();
             if !chunk.message.unordered {
                 let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
@@ -70,10 +104,10 @@ impl Sender {
         if ForwardTsn::encoded_len(skipped.len()) > room {
             return;
         }
-        self.is_forward_tsn_due = false;
-        if end > self.outstanding.cumulative_tsn_ack_point() {
-            let advanced_peer_ack_point = self.outstanding.advanced_peer_ack_point();
-            self.forward_tsn_sent = Some(SentForwardTsn { advanced_peer_ack_point, end, at: now });
+        self.is_due = false;
+        if end > outstanding.cumulative_tsn_ack_point() {
+            let advanced_peer_ack_point = outstanding.advanced_peer_ack_point();
+            self.sent = Some(SentForwardTsn { advanced_peer_ack_point, end, at: now });
             ForwardTsn::encode(end.wrap(), skipped.into_iter(), out);
         }
     }

@@ -1,279 +1,158 @@
-//! Which chunks are lost: RACK (RFC 8985 §6) over transmissions, and the tail loss probe (§7).
-//!
-//! RFC 9260 §7.2.4 counts three miss indications per TSN and lets a chunk be fast-retransmitted once only; a lost
-//! retransmission then waits for T3. RACK looks at the order and time of *transmissions* instead, so a retransmission
-//! is as good as any other. The logs below have one entry per transmission, in order of sending; each is looked at a
-//! constant number of times, so a SACK costs what it newly says, whatever the window.
+//! Loss recovery: the owner of RACK, of the probes and of the loss under repair.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::charge::{push_back, shrink};
-use super::outstanding::{Chunk, ChunkState, Outstanding};
-use crate::cost_counter;
-use crate::path::Rto;
+use super::outstanding::{Chunk, Outstanding};
+use super::rack::Rack;
+use super::recovery::{AckProgress, FastRecovery};
+use super::tlp::TailLossProbe;
+use crate::path::Path;
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
 
-/// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, DupThresh).
-const DUPLICATE_THRESHOLD: u64 = 3;
-
-/// Recoveries for which a widened reordering window is kept (RFC 8985 §6.2 step 4).
-const REORDERING_PERSIST: u32 = 16;
-
-/// The window's multiple grows up to here; beyond it the smoothed RTT bounds it anyway.
-const REORDERING_MULTIPLE_MAX: u32 = 64;
-
-/// Least time before a tail loss probe: below this a timer is mostly noise.
-const PROBE_DELAY_MIN: Duration = Duration::from_millis(10);
-
-/// What is added if a single packet is in flight, since its acknowledgement may be delayed (RFC 9260 §6.2: up to
-/// 200 ms in general).
-const PEER_SACK_DELAY: Duration = Duration::from_millis(200);
-
-/// Gap blocks from which on a SACK may not tell all: dcSCTP reports 20 at most, others what fits a packet. What lies above
-/// the last block is then not known to be missing.
-const COMPLETE_BLOCKS_MAX: usize = 16;
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Transmission {
-    number: TransmissionNumber,
-    tsn: UnwrappedTsn,
-}
-
-/// A tail loss probe on its way (RFC 8985 §7.4).
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    /// Acknowledging this TSN ends the episode (RFC 8985's TLP.end_seq).
-    end: UnwrappedTsn,
-    is_retransmission: bool,
-}
-
 #[derive(Debug)]
-pub(crate) struct LossDetection {
-    /// First transmissions, in order; also in order of TSN.
-    first_transmissions: VecDeque<Transmission>,
-    /// Retransmissions, in order. Apart from the others, so that what a truncated SACK leaves open about the former does not
-    /// hide the loss of the latter.
-    retransmissions: VecDeque<Transmission>,
-    next: TransmissionNumber,
-    /// The highest TSN that a truncated SACK reports: those above are not known to be missing. `None` if it reports all.
-    highest_reported: Option<UnwrappedTsn>,
-    /// Number and round-trip time of the latest transmission that is known to have arrived.
-    rack_xmit: Option<(TransmissionNumber, Duration)>,
-    highest_acked: UnwrappedTsn,
-    is_reordering_seen: bool,
-    reordering_multiple: u32,
-    reordering_persist: u32,
-    /// Number that the next transmission had when the multiple last grew: once per round trip is enough.
-    reordering_round: TransmissionNumber,
-    /// Chunks gap-reported since the cumulative point last moved.
-    newly_reported: u64,
-    probe: Option<Probe>,
-    /// Probes of a repair that has stalled, since something was acknowledged.
-    repair_probes: u32,
+pub(super) struct LossRecovery {
+    pub(super) rack: Rack,
+    pub(super) tlp: TailLossProbe,
+    /// The loss under repair.
+    fast_recovery: Option<FastRecovery>,
+    /// When the repair of a loss lets the next packet out if no SACK comes.
+    stalled_until: Option<Instant>,
+    /// The first outstanding chunk was retransmitted since T3-rtx was last looked at.
+    restarts_t3: bool,
 }
 
-impl LossDetection {
-    pub(crate) fn new() -> Self {
-        Self {
-            first_transmissions: VecDeque::new(),
-            retransmissions: VecDeque::new(),
-            next: TransmissionNumber::default(),
-            highest_reported: None,
-            rack_xmit: None,
-            highest_acked: UnwrappedTsn::BEFORE_ALL,
-            is_reordering_seen: false,
-            reordering_multiple: 1,
-            reordering_persist: 0,
-            reordering_round: TransmissionNumber::default(),
-            newly_reported: 0,
-            probe: None,
-            repair_probes: 0,
+impl LossRecovery {
+    pub(super) fn new() -> Self {
+        let (rack, tlp) = (Rack::new(), TailLossProbe::default());
+        Self { rack, tlp, fast_recovery: None, stalled_until: None, restarts_t3: false }
+    }
+
+    pub(super) fn is_in_recovery(&self) -> bool {
+        self.fast_recovery.is_some()
+    }
+
+    /// A loss was found, and none is being repaired yet.
+    pub(super) fn begin_recovery(&mut self, recovery: FastRecovery) {
+        self.fast_recovery = Some(recovery);
+        self.tlp.on_recovery_started();
+    }
+
+    /// Ends the repair if all that was outstanding when the loss was found is acknowledged (RFC 9260 §7.2.4 step 6).
+    pub(super) fn end_recovery(&mut self, cumulative: UnwrappedTsn) {
+        if self.fast_recovery.take_if(|recovery| recovery.is_over(cumulative)).is_some() {
+            self.rack.on_recovery_ended();
         }
     }
 
-    /// Logs a transmission. Returns its number.
-    pub(crate) fn on_sent(&mut self, tsn: UnwrappedTsn, is_retransmission: bool) -> TransmissionNumber {
-        let log = if is_retransmission { &mut self.retransmissions } else { &mut self.first_transmissions };
-        let number = self.next.take();
-        push_back(log, Transmission { number, tsn });
-        number
+    /// Ends the repair because nothing is outstanding any more, or because T3-rtx makes a new start.
+    pub(super) fn drop_recovery(&mut self) {
+        self.fast_recovery = None;
     }
 
-    /// A SACK has `blocks` gap blocks, the highest of which ends at `highest`.
-    pub(crate) fn on_gap_blocks(&mut self, blocks: usize, highest: UnwrappedTsn) {
-        self.highest_reported = (blocks >= COMPLETE_BLOCKS_MAX).then_some(highest);
-    }
-
-    /// A chunk was acknowledged for the first time, cumulatively or in a gap block.
-    pub(crate) fn on_acked(
+    /// A chunk was acknowledged for the first time; see [`Rack::on_acked`].
+    pub(super) fn on_acked(
         &mut self,
         now: Instant,
         tsn: UnwrappedTsn,
         chunk: &Chunk,
-        rto: &Rto,
+        rtt_min: Option<Duration>,
         rtt_sample: &mut Option<Duration>,
     ) {
-        let answers_repair_probe = std::mem::take(&mut self.repair_probes) > 0;
-        let rtt = now.saturating_duration_since(chunk.sent_at);
-        let was_retransmitted = chunk.transmissions > 1;
-        // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission. Not so behind a
-        // probe: nothing was heard for two round trips before it, so the path has become faster.
-        if was_retransmitted && !answers_repair_probe && rto.rtt_min().is_some_and(|min| rtt < min) {
-            return;
-        }
-        if self.rack_xmit.is_none_or(|(newest, _)| chunk.transmission > newest) {
-            self.rack_xmit = Some((chunk.transmission, rtt));
-            *rtt_sample = (!was_retransmitted).then_some(rtt);
-        }
-        // Step 3: something sent earlier arrives later, and was not sent again.
-        if tsn < self.highest_acked && !was_retransmitted {
-            self.is_reordering_seen = true;
-        }
-        self.highest_acked = self.highest_acked.max(tsn);
+        let is_probe_answer = self.tlp.on_acked();
+        self.rack.on_acked(now, tsn, chunk, rtt_min, is_probe_answer, rtt_sample);
     }
 
-    pub(crate) fn on_gap_reported(&mut self, chunks: u64) {
-        self.newly_reported += chunks;
-    }
-
-    pub(crate) fn on_cumulative_advanced(&mut self) {
-        self.newly_reported = 0;
-    }
-
-    /// Whether the last SACK may not have told all.
-    pub(crate) fn is_report_truncated(&self) -> bool {
-        self.highest_reported.is_some()
-    }
-
-    /// The peer has received something twice (RFC 2883): a retransmission was not needed, so wait longer from now on.
-    pub(crate) fn on_duplicates_reported(&mut self) {
-        if self.rack_xmit.is_some_and(|(newest, _)| newest >= self.reordering_round) {
-            self.is_reordering_seen = true;
-            self.reordering_round = self.next;
-            self.reordering_multiple = (self.reordering_multiple + 1).min(REORDERING_MULTIPLE_MAX);
-            self.reordering_persist = REORDERING_PERSIST;
+    /// Bytes were acknowledged for the first time.
+    pub(super) fn on_progress(&mut self, progress: AckProgress) {
+        if let Some(recovery) = &mut self.fast_recovery {
+            recovery.on_acked(progress);
         }
     }
 
-    /// The losses of this window are being repaired. A probe that is still out tells nothing more: its acknowledgement
-    /// must not reduce the congestion window again for the same losses (RFC 8985 §7.4.1 ends the probe's episode).
-    pub(crate) fn on_recovery_started(&mut self) {
-        self.probe = None;
-    }
-
-    pub(crate) fn on_recovery_ended(&mut self) {
-        self.reordering_persist = self.reordering_persist.saturating_sub(1);
-        if self.reordering_persist == 0 {
-            self.reordering_multiple = 1;
-        }
-    }
-
-    /// Step 4: how much later than its successors a transmission may arrive.
-    fn reo_wnd(&self, in_recovery: bool, rto: &Rto) -> Duration {
-        if !self.is_reordering_seen && (in_recovery || self.newly_reported >= DUPLICATE_THRESHOLD) {
-            return Duration::ZERO;
-        }
-        let reo_wnd = rto.rtt_min().unwrap_or_default() / 4 * self.reordering_multiple;
-        reo_wnd.min(rto.srtt().unwrap_or_default())
-    }
-
-    /// Step 5: adds to `lost` each transmission that was overtaken for too long, and forgets it. Returns when to look again.
-    pub(crate) fn detect(
+    /// A chunk leaves that takes `bytes` in its packet. Returns the number of the transmission.
+    pub(super) fn on_sent(
         &mut self,
         now: Instant,
-        in_recovery: bool,
-        rto: &Rto,
+        tsn: UnwrappedTsn,
+        bytes: usize,
+        is_retransmission: bool,
+    ) -> TransmissionNumber {
+        if let Some(recovery) = &mut self.fast_recovery {
+            recovery.on_sent(now, bytes);
+        }
+        self.rack.on_sent(tsn, is_retransmission)
+    }
+
+    /// RFC 9260 §7.2.4 step 4: the first outstanding chunk was retransmitted, so T3-rtx starts again.
+    pub(super) fn restart_t3(&mut self) {
+        self.restarts_t3 = true;
+    }
+
+    /// Returns `true` if T3-rtx is to start again, once.
+    pub(super) fn take_t3_restart(&mut self) -> bool {
+        std::mem::take(&mut self.restarts_t3)
+    }
+
+    /// Returns `true` if rate reduction lets a chunk out. `has_cwnd` is true if cwnd has room for it.
+    pub(super) fn may_send(&self, has_cwnd: bool) -> bool {
+        self.fast_recovery.as_ref().map_or(has_cwnd, |recovery| recovery.may_send(has_cwnd))
+    }
+
+    /// Makes room for a packet if the repair has stalled. cwnd must have room for it.
+    pub(super) fn relieve_stall(&mut self, now: Instant, path: &Path) {
+        if let Some(recovery) = &mut self.fast_recovery {
+            recovery.relieve_stall(now, path.mtu());
+        }
+    }
+
+    pub(super) fn stalled_until(&self) -> Option<Instant> {
+        self.stalled_until
+    }
+
+    /// An attempt to send is over.
+    pub(super) fn on_attempted(&mut self, is_app_limited: bool, has_cwnd: bool) {
+        if let Some(recovery) = self.fast_recovery.as_mut().filter(|_| is_app_limited) {
+            recovery.on_app_limited();
+        }
+        let held = self.fast_recovery.as_ref().filter(|_| has_cwnd);
+        self.stalled_until = held.and_then(FastRecovery::stalled_until);
+    }
+
+    /// T3-rtx expired: the time-out is a new start, and the loss that was being repaired is history.
+    pub(super) fn on_t3_timeout(&mut self) {
+        self.rack.on_t3_timeout();
+        self.tlp.on_t3_timeout();
+        self.drop_recovery();
+    }
+
+    /// Time from now to the next probe if nothing is heard, if there is to be one: for a lost tail if no gap is reported and
+    /// nothing is being repaired, for a lost retransmission if something is.
+    pub(super) fn probe_timeout(
+        &self,
         outstanding: &Outstanding,
-        lost: &mut Vec<UnwrappedTsn>,
-    ) -> Option<Instant> {
-        let (newest, rtt) = self.rack_xmit?;
-        let lost_after = rtt + self.reo_wnd(in_recovery, rto);
-        let highest_reported = self.highest_reported;
-        let mut reo_deadline = None;
-        for log in [&mut self.first_transmissions, &mut self.retransmissions] {
-            while let Some(transmission) = log.front().copied() {
-                cost_counter::step();
-                let chunk = outstanding
-                    .chunk(transmission.tsn)
-                    .filter(|chunk| chunk.state == ChunkState::InFlight && chunk.transmission == transmission.number);
-                if let Some(chunk) = chunk {
-                    if transmission.number >= newest {
-                        break;
-                    }
-                    // What a truncated SACK leaves open has a round trip more to be reported.
-                    let is_unreported = highest_reported.is_some_and(|highest| transmission.tsn > highest);
-                    let extra = if is_unreported { rto.srtt() } else { None };
-                    let deadline = chunk.sent_at + lost_after + extra.unwrap_or_default();
-                    if deadline > now {
-                        reo_deadline = Some(reo_deadline.map_or(deadline, |earlier: Instant| earlier.min(deadline)));
-                        break;
-                    }
-                    lost.push(transmission.tsn);
-                }
-                log.pop_front();
-            }
-            shrink(log);
-            if log.is_empty() {
-                log.shrink_to(8);
-            }
-        }
-        reo_deadline
-    }
-
-    /// T3 expired: all that was in flight counts as lost, and the log starts over.
-    pub(crate) fn on_timeout(&mut self) {
-        for log in [&mut self.first_transmissions, &mut self.retransmissions] {
-            log.clear();
-            log.shrink_to(8);
-        }
-        self.probe = None;
-        self.repair_probes = 0;
-        self.newly_reported = 0;
-    }
-
-    /// When to probe for a lost tail (RFC 8985 §7.2), counted from now. `None` while a probe is out.
-    pub(crate) fn probe_delay(&self, rto: &Rto, is_single_packet: bool) -> Option<Duration> {
-        if self.probe.is_some() {
+        is_probing_window: bool,
+        path: &Path,
+    ) -> Option<Duration> {
+        let has_gaps = !outstanding.gap_reports().is_empty();
+        // What fills a gap is taken although the window is closed.
+        if outstanding.flight_size() == 0 || is_probing_window && !has_gaps {
             return None;
         }
-        Self::delay(rto, is_single_packet)
-    }
-
-    fn delay(rto: &Rto, is_single_packet: bool) -> Option<Duration> {
-        let delay = (2 * rto.srtt()?).max(PROBE_DELAY_MIN);
-        Some(if is_single_packet { delay + PEER_SACK_DELAY } else { delay })
-    }
-
-    /// When to probe for a lost repetition, counted from now.
-    pub(crate) fn repair_probe_delay(&self, rto: &Rto, is_single_packet: bool) -> Option<Duration> {
-        let delay = Self::delay(rto, is_single_packet)?;
-        delay.checked_mul(1_u32.checked_shl(self.repair_probes)?)
-    }
-
-    pub(crate) fn on_repair_probe_sent(&mut self) {
-        self.repair_probes += 1;
-    }
-
-    pub(crate) fn on_probe_sent(&mut self, end: UnwrappedTsn, is_retransmission: bool) {
-        self.probe = Some(Probe { end, is_retransmission });
-    }
-
-    /// Whether the acknowledgement up to `cumulative` shows that a probe repaired a loss, for which congestion control
-    /// must be told (RFC 8985 §7.4.2).
-    pub(crate) fn on_probe_answered(&mut self, cumulative: UnwrappedTsn, has_duplicates: bool) -> bool {
-        let Some(probe) = self.probe.filter(|probe| cumulative >= probe.end) else { return false };
-        self.probe = None;
-        probe.is_retransmission && !has_duplicates
-    }
-
-    pub(crate) fn check_consistency(&self, outstanding: &Outstanding) {
-        for tsn in outstanding.in_flight() {
-            let Some(chunk) = outstanding.chunk(tsn) else { continue };
-            let log = if chunk.transmissions > 1 { &self.retransmissions } else { &self.first_transmissions };
-            let at = log.binary_search_by_key(&chunk.transmission, |entry| entry.number).ok();
-            let entry = at.and_then(|index| log.get(index));
-            assert_eq!(entry.map(|entry| entry.tsn), Some(tsn), "the log lost sight of {tsn:?}");
+        // While there is a gap, the peer delays no SACK.
+        let is_single_packet = outstanding.chunks_in_flight() == 1 && !has_gaps;
+        if self.is_in_recovery() {
+            self.tlp.repair_probe_timeout(&path.rto, is_single_packet)
+        } else if has_gaps || outstanding.has_lost() {
+            None
+        } else {
+            self.tlp.probe_timeout(&path.rto, is_single_packet)
         }
+    }
+
+    pub(super) fn check_consistency(&self, outstanding: &Outstanding) {
+        self.rack.check_consistency(outstanding);
+        let cumulative = outstanding.cumulative_tsn_ack_point();
+        let has_end = self.fast_recovery.as_ref().is_none_or(|recovery| !recovery.is_over(cumulative));
+        assert!(has_end, "recovery has no end");
     }
 }

@@ -1,4 +1,4 @@
-//! What has been sent and not cumulatively acknowledged: a ring indexed by TSN.
+//! Chunks that were sent and not cumulatively acknowledged: a ring indexed by TSN.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
@@ -10,19 +10,20 @@ use super::queued::{Fragment, Limit, MessageHeader};
 use super::ranges::Ranges;
 use crate::cost_counter;
 use crate::message::StreamId;
-use crate::serial::{MessageKey, TransmissionNumber, Tsn, UnwrappedTsn};
+use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
-/// What is known of a chunk that was sent.
+/// State of an outstanding chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ChunkState {
-    /// On its way; counted in the flight size.
+    /// Sent, and neither acknowledged nor lost; counted in the flight size. A chunk begins here, and comes back by a
+    /// retransmission.
     InFlight,
-    /// Taken as lost; to be sent again.
+    /// Lost; to be retransmitted.
     Lost,
-    /// Reported in a gap block, which the receiver may take back (RFC 9260 §6.2).
+    /// Reported in a gap block. The receiver may take the report back (RFC 9260 §6.2), which makes the chunk lost.
     GapAcked,
-    /// Given up; a FORWARD-TSN will skip it (RFC 3758 §3.5).
+    /// Its message was abandoned; a FORWARD-TSN will skip it (RFC 3758 §3.5). A chunk stays here.
     Abandoned,
 }
 
@@ -39,9 +40,35 @@ pub(crate) struct Chunk {
     /// Its latest transmission in the order of sending.
     pub(crate) transmission: TransmissionNumber,
     pub(crate) sent_at: Instant,
+    /// Steps back to the TSN of the message's fragment before, and on to that of the one behind; 0 if there is none. Fragments
+    /// of a message need not be neighbours.
+    to_previous: u32,
+    to_next: u32,
+}
+
+/// Steps from one fragment to a later one of the same message; 0 if there is no earlier one.
+fn steps_between(previous: UnwrappedTsn, next: UnwrappedTsn) -> u32 {
+    if previous == UnwrappedTsn::BEFORE_ALL { 0 } else { u32::try_from(next.distance_from(previous)).unwrap_or(0) }
 }
 
 impl Chunk {
+    /// A chunk that is sent for the first time.
+    pub(crate) fn new(now: Instant, tsn: UnwrappedTsn, fragment: Fragment, transmission: TransmissionNumber) -> Self {
+        let Fragment { message, payload, beginning, ending, previous_tsn } = fragment;
+        Self {
+            message,
+            payload,
+            beginning,
+            ending,
+            state: ChunkState::InFlight,
+            transmissions: 1,
+            transmission,
+            sent_at: now,
+            to_previous: steps_between(previous_tsn, tsn),
+            to_next: 0,
+        }
+    }
+
     /// Bytes that it takes in a packet, which is what congestion control counts.
     pub(crate) fn wire_len(&self) -> usize {
         DataChunk::encoded_len(self.payload.len())
@@ -158,8 +185,8 @@ impl Outstanding {
         self.flight.chunks
     }
 
-    /// What the send buffer counts for the ring. A chunk that was given up has no payload any more, but holds its place
-    /// until the peer has moved on.
+    /// Bytes that the send buffer counts for the ring. A chunk that was abandoned has no payload any more, but holds its
+    /// place until the peer has moved on.
     pub(crate) fn charge(&self) -> usize {
         self.payload_held + self.ring.len() * CHUNK_OVERHEAD
     }
@@ -182,20 +209,15 @@ impl Outstanding {
         if tsn < self.base { None } else { usize::try_from(tsn.distance_from(self.base)).ok() }
     }
 
-    /// Adds a new chunk, which is in flight. It gets [`next_tsn`](Self::next_tsn).
-    pub(crate) fn push(&mut self, now: Instant, fragment: Fragment, transmission: TransmissionNumber) {
-        let Fragment { message, payload, beginning, ending } = fragment;
-        self.payload_held += payload.len();
-        let chunk = Chunk {
-            message,
-            payload,
-            beginning,
-            ending,
-            state: ChunkState::InFlight,
-            transmissions: 1,
-            transmission,
-            sent_at: now,
-        };
+    /// Adds a new chunk, which is in flight. It has [`next_tsn`](Self::next_tsn).
+    pub(crate) fn push(&mut self, chunk: Chunk) {
+        if chunk.to_previous > 0 {
+            let previous = self.next_tsn().sub(chunk.to_previous.into());
+            if let Some(previous) = self.chunk_mut(previous) {
+                previous.to_next = chunk.to_previous;
+            }
+        }
+        self.payload_held += chunk.payload.len();
         self.flight.add(&chunk);
         push_back(&mut self.ring, chunk);
     }
@@ -212,6 +234,8 @@ impl Outstanding {
             transmissions: 0,
             transmission: TransmissionNumber::default(),
             sent_at: now,
+            to_previous: 0,
+            to_next: 0,
         };
         push_back(&mut self.ring, placeholder);
     }
@@ -264,7 +288,7 @@ impl Outstanding {
                     ChunkState::Lost => {
                         lost.remove(&tsn);
                     }
-                    // What was given up stays given up.
+                    // An abandoned chunk stays abandoned.
                     ChunkState::GapAcked | ChunkState::Abandoned => continue,
                 }
                 chunk.state = ChunkState::GapAcked;
@@ -273,7 +297,7 @@ impl Outstanding {
         });
     }
 
-    /// Whether the receiver has taken gap reports back: it says that the first chunk is missing, which it had reported
+    /// Returns `true` if the receiver has taken gap reports back: it says that the first chunk is missing, which it had reported
     /// (RFC 9260 §6.2.1 D iii). A report of the first chunk cannot be a mere reordering of SACKs, since a receiver that
     /// has it would have moved its cumulative point.
     pub(crate) fn has_reneged(&self) -> bool {
@@ -307,7 +331,7 @@ impl Outstanding {
         &self.gap_acked
     }
 
-    /// Takes a chunk in flight as lost.
+    /// A chunk in flight is lost.
     pub(crate) fn mark_lost(&mut self, tsn: UnwrappedTsn) {
         let Some(chunk) = self.index(tsn).and_then(|index| self.ring.get_mut(index)) else { return };
         if chunk.state == ChunkState::InFlight {
@@ -355,31 +379,45 @@ impl Outstanding {
         self.flight.add(chunk);
     }
 
-    /// Abandons every fragment of the message that the chunk `tsn` belongs to (RFC 3758 §3.5 A3). Fragments of a message are
-    /// neighbours.
+    /// Abandons every outstanding fragment of the message that the chunk `tsn` belongs to (RFC 3758 §3.5 A3).
     pub(crate) fn abandon_message(&mut self, tsn: UnwrappedTsn) {
-        let Some(key) = self.chunk(tsn).map(|chunk| chunk.message.key) else { return };
-        let is_fragment = |chunk: &Chunk, key: MessageKey| chunk.message.key == key;
-        let mut at = tsn;
-        while at > self.base && self.chunk(at.prev()).is_some_and(|chunk| is_fragment(chunk, key)) {
-            at = at.prev();
+        let mut next = Some(self.first_fragment(tsn));
+        while let Some(at) = next {
+            cost_counter::step();
+            next = self.abandon_chunk(at);
         }
-        while let Some(index) = self.index(at)
-            && let Some(chunk) = self.ring.get_mut(index).filter(|chunk| is_fragment(chunk, key))
-        {
-            match chunk.state {
-                ChunkState::InFlight => self.flight.remove(chunk),
-                ChunkState::Lost => {
-                    self.lost.remove(&at);
-                }
-                ChunkState::GapAcked | ChunkState::Abandoned => {}
+    }
+
+    /// The first outstanding fragment of the message that the chunk `tsn` belongs to.
+    fn first_fragment(&self, tsn: UnwrappedTsn) -> UnwrappedTsn {
+        let mut first = tsn;
+        while let Some(chunk) = self.chunk(first).filter(|chunk| chunk.to_previous > 0) {
+            cost_counter::step();
+            let previous = first.sub(chunk.to_previous.into());
+            if previous < self.base {
+                break;
             }
-            self.payload_held -= chunk.payload.len();
-            chunk.state = ChunkState::Abandoned;
-            // Nothing of it is sent again, so its bytes need not be kept.
-            chunk.payload = Bytes::new();
-            at = at.next();
+            first = previous;
         }
+        first
+    }
+
+    /// Returns the TSN of the message's next fragment.
+    fn abandon_chunk(&mut self, tsn: UnwrappedTsn) -> Option<UnwrappedTsn> {
+        let index = self.index(tsn)?;
+        let chunk = self.ring.get_mut(index)?;
+        match chunk.state {
+            ChunkState::InFlight => self.flight.remove(chunk),
+            ChunkState::Lost => {
+                self.lost.remove(&tsn);
+            }
+            ChunkState::GapAcked | ChunkState::Abandoned => {}
+        }
+        self.payload_held -= chunk.payload.len();
+        chunk.state = ChunkState::Abandoned;
+        // Nothing of it is retransmitted, so its bytes need not be kept.
+        chunk.payload = Bytes::new();
+        (chunk.to_next > 0).then(|| tsn.add(chunk.to_next.into()))
     }
 
     /// From now on nothing of a stream is retransmitted. Returns the TSNs that are not acknowledged.
@@ -406,7 +444,7 @@ impl Outstanding {
         self.advanced_peer_ack_point
     }
 
-    /// Whether a FORWARD-TSN would move the peer.
+    /// Returns `true` if a FORWARD-TSN would move the peer.
     pub(crate) fn has_abandoned_front(&self) -> bool {
         self.ring.front().is_some_and(|chunk| chunk.state == ChunkState::Abandoned)
     }
@@ -428,6 +466,12 @@ impl Outstanding {
             assert!(is_reported || chunk.state != ChunkState::GapAcked, "{tsn:?} is gap-acked and in no range");
             assert!(!is_reported || matches!(chunk.state, ChunkState::GapAcked | ChunkState::Abandoned));
             assert!(chunk.transmissions > 0 || chunk.state == ChunkState::Abandoned);
+            if chunk.to_next > 0 {
+                let next = self.chunk(tsn.add(chunk.to_next.into()));
+                let is_linked =
+                    |next: &Chunk| next.to_previous == chunk.to_next && next.message.key == chunk.message.key;
+                assert!(next.is_some_and(is_linked), "{tsn:?} has lost the next fragment of its message");
+            }
         }
         assert!(self.lost.first().is_none_or(|first| *first >= self.base));
         assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next_tsn()));

@@ -11,18 +11,19 @@ const RTT_MIN: Duration = Duration::from_millis(1);
 /// Packets that may always leave at once, like an initial window.
 const BURST_PACKETS_MIN: usize = 10;
 
-/// What a timer of a millisecond must be able to catch up with.
+/// The bucket holds what leaves in this time, so that a timer of a millisecond can keep up.
 const BURST_TIME: Duration = Duration::from_millis(2);
 
 /// A token bucket that fills at a rate a bit above one window per round trip.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Pacer {
-    mtu: usize,
+    /// Bytes that may leave now.
     tokens: usize,
+    /// When the bucket was filled last. `None` at first: it then counts as full.
     filled_at: Option<Instant>,
 }
 
-/// What the rate follows from.
+/// Congestion window and round-trip time, which the pacing rate follows from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PacingRate {
     pub(crate) cwnd: usize,
@@ -48,27 +49,23 @@ impl PacingRate {
 }
 
 impl Pacer {
-    pub(crate) fn new(mtu: usize) -> Self {
-        Self { mtu, tokens: BURST_PACKETS_MIN * mtu, filled_at: None }
-    }
-
-    /// Whether packets are spread over a round trip of this length.
+    /// Returns `true` if packets are spread over a round trip of this length.
     pub(crate) fn is_used(srtt: Duration) -> bool {
         srtt >= RTT_MIN
     }
 
-    /// Fills the bucket. Returns when the next packet may leave, if not now.
-    pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<PacingRate>) -> Option<Instant> {
+    /// Fills the bucket. Returns when the next packet, of up to `mtu` bytes, may leave, if not now.
+    pub(crate) fn delay_until(&mut self, now: Instant, rate: Option<PacingRate>, mtu: usize) -> Option<Instant> {
         // The next packet of the same moment: nothing has come in since.
-        if self.filled_at == Some(now) && self.tokens >= self.mtu {
+        if self.filled_at == Some(now) && self.tokens >= mtu {
             return None;
         }
         let Some(rate) = rate.filter(|rate| Self::is_used(rate.srtt)) else {
-            self.tokens = BURST_PACKETS_MIN * self.mtu;
+            self.tokens = BURST_PACKETS_MIN * mtu;
             self.filled_at = Some(now);
             return None;
         };
-        let capacity = rate.bytes_in(BURST_TIME).max(BURST_PACKETS_MIN * self.mtu);
+        let capacity = rate.bytes_in(BURST_TIME).max(BURST_PACKETS_MIN * mtu);
         let since = self.filled_at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
         let fresh = rate.bytes_in(since.min(Duration::from_secs(1)));
         // A remainder below one byte is not lost: the bucket is only taken as filled when something came in.
@@ -76,7 +73,7 @@ impl Pacer {
             self.tokens = self.tokens.saturating_add(fresh).min(capacity);
             self.filled_at = Some(now);
         }
-        if self.tokens >= self.mtu {
+        if self.tokens >= mtu {
             return None;
         }
         // Several packets at a time, so that they can leave in one system call.
@@ -98,12 +95,12 @@ mod tests {
 
     /// Packets that leave within `time` if there is always more to send.
     fn sent_within(time: Duration, rate: PacingRate) -> (usize, usize) {
-        let (mut pacer, start) = (Pacer::new(MTU), crate::testing::some_time());
+        let (mut pacer, start) = (Pacer::default(), crate::testing::some_time());
         let (mut now, mut sent, mut burst_max) = (start, 0, 0);
         while now < start + time {
             let mut burst = 0;
             let next = loop {
-                match pacer.delay_until(now, Some(rate)) {
+                match pacer.delay_until(now, Some(rate), MTU) {
                     Some(next) => break next,
                     None => {
                         pacer.on_sent(MTU);
@@ -137,12 +134,21 @@ mod tests {
 
     #[test]
     fn a_short_path_and_an_unknown_one_are_not_paced() {
-        let (mut pacer, now) = (Pacer::new(MTU), crate::testing::some_time());
+        let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());
         for rate in [None, Some(PacingRate { srtt: Duration::from_micros(300), ..RATE })] {
             for _ in 0..1000 {
-                assert_eq!(pacer.delay_until(now, rate), None);
+                assert_eq!(pacer.delay_until(now, rate, MTU), None);
                 pacer.on_sent(MTU);
             }
         }
+    }
+
+    #[test]
+    fn a_smaller_packet_may_leave_where_a_larger_one_has_to_wait() {
+        let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());
+        while pacer.delay_until(now, Some(RATE), MTU).is_none() {
+            pacer.on_sent(MTU - 60);
+        }
+        assert_eq!(pacer.delay_until(now, Some(RATE), 400), None, "a quarter of a packet is left");
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, chunks};
 use crate::message::{Ppid, StreamId};
-use crate::serial::{MessageKey, Ssn};
+use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
 
-/// When a message is given up (RFC 3758 §4.1, RFC 7496 §3).
+/// When a message is abandoned (RFC 3758 §4.1, RFC 7496 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Never,
@@ -23,7 +23,7 @@ impl Limit {
     }
 }
 
-/// What all fragments of a message share.
+/// Properties that all fragments of a message share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MessageHeader {
     pub(crate) key: MessageKey,
@@ -38,7 +38,7 @@ pub(crate) struct MessageHeader {
     pub(crate) len: usize,
 }
 
-/// The message whose turn it is.
+/// A message that waits: the one whose turn it is, or one that was begun.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NextMessage {
     pub(crate) stream: StreamId,
@@ -46,8 +46,10 @@ pub(crate) struct NextMessage {
     pub(crate) limit: Limit,
     /// Bytes that have not been cut.
     pub(crate) left: usize,
-    /// Whether some fragments have been sent.
+    /// True if some fragments have been sent.
     pub(crate) is_begun: bool,
+    /// TSN of the last fragment that was sent; [`UnwrappedTsn::BEFORE_ALL`] if none was.
+    pub(crate) last_tsn: UnwrappedTsn,
 }
 
 /// A piece of a message, about to get a TSN.
@@ -57,13 +59,17 @@ pub(crate) struct Fragment {
     pub(crate) payload: Bytes,
     pub(crate) beginning: bool,
     pub(crate) ending: bool,
+    /// TSN of the fragment before it; [`UnwrappedTsn::BEFORE_ALL`] if it is the first.
+    pub(crate) previous_tsn: UnwrappedTsn,
 }
 
 #[derive(Debug)]
 pub(super) struct QueuedMessage {
     pub(super) header: MessageHeader,
-    /// What has not been cut yet.
+    /// The bytes that have not been cut yet.
     pub(super) rest: Bytes,
+    /// TSN of the last fragment that was sent; [`UnwrappedTsn::BEFORE_ALL`] if none was.
+    pub(super) last_tsn: UnwrappedTsn,
 }
 
 impl QueuedMessage {
@@ -71,13 +77,19 @@ impl QueuedMessage {
         self.rest.len() < self.header.len
     }
 
-    /// What the send buffer counts for it.
+    pub(super) fn as_next(&self) -> NextMessage {
+        let MessageHeader { stream, key, limit, .. } = self.header;
+        let (left, is_begun) = (self.rest.len(), self.is_begun());
+        NextMessage { stream, key, limit, left, is_begun, last_tsn: self.last_tsn }
+    }
+
+    /// Bytes that the send buffer counts for it.
     pub(super) fn charge(&self, chunk_max: usize) -> usize {
         charge(self.rest.len(), chunk_max)
     }
 }
 
-/// What the send buffer counts for so many bytes of a message that wait in a queue.
+/// Bytes that the send buffer counts for that many bytes of a message in a queue.
 pub(super) fn charge(bytes: usize, chunk_max: usize) -> usize {
     if bytes == 0 { 0 } else { bytes + chunks(bytes, chunk_max) * CHUNK_OVERHEAD }
 }

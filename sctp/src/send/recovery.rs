@@ -1,4 +1,4 @@
-//! A loss under repair: when it ends (RFC 9260 §7.2.4 step 6), and how fast data leaves meanwhile (RFC 6937).
+//! Fast Recovery: when it ends (RFC 9260 §7.2.4 step 6), and proportional rate reduction meanwhile (RFC 6937).
 //!
 //! When much is found lost at once, the flight size falls far below the congestion window. Filling it at once would send a
 //! burst into the queue that has just overflowed. Proportional rate reduction lets out what arrives, so that the window is
@@ -18,18 +18,18 @@ use crate::serial::UnwrappedTsn;
 /// Least time without a SACK after which a packet more may leave: below this a timer is mostly noise.
 const STALL_MIN: Duration = Duration::from_millis(10);
 
-/// One episode.
+/// One loss under repair.
 #[derive(Debug)]
-pub(crate) struct Recovery {
+pub(crate) struct FastRecovery {
     /// The last TSN sent when the loss was found; acknowledging it ends the episode.
     end: UnwrappedTsn,
     /// `None` if the sender has run out of data since the loss was found, or had before.
-    reduction: Option<Reduction>,
+    reduction: Option<RateReduction>,
 }
 
 /// Proportional rate reduction (RFC 6937 §3).
 #[derive(Debug)]
-struct Reduction {
+struct RateReduction {
     /// Bytes in flight when the loss was found.
     flight_at_start: usize,
     /// Bytes acknowledged since.
@@ -57,10 +57,10 @@ pub(crate) struct AckProgress {
     pub(crate) srtt: Duration,
 }
 
-impl Recovery {
+impl FastRecovery {
     /// An episode of a sender that has more to send than the congestion window takes.
     pub(crate) fn new(now: Instant, end: UnwrappedTsn, flight_at_start: usize) -> Self {
-        let reduction = Reduction {
+        let reduction = RateReduction {
             flight_at_start: flight_at_start.max(1),
             delivered: 0,
             sent: 0,
@@ -90,7 +90,7 @@ impl Recovery {
 
     /// All that was lost or queued has been sent, and the congestion window still has room: nothing is left to reduce. What
     /// the application sends later is new traffic, which the window and the pacer bound as they do without a loss.
-    pub(crate) fn on_out_of_data(&mut self) {
+    pub(crate) fn on_app_limited(&mut self) {
         self.reduction = None;
     }
 
@@ -116,7 +116,7 @@ impl Recovery {
     }
 }
 
-impl Reduction {
+impl RateReduction {
     fn on_acked(&mut self, AckProgress { bytes, flight_size, window, mtu, now, srtt }: AckProgress) {
         (self.active_at, self.srtt) = (now, srtt);
         self.delivered += bytes;
@@ -143,16 +143,16 @@ mod tests {
         UnwrappedTsn::BEFORE_ALL.add(number)
     }
 
-    fn begin(end: u64, flight_at_start: usize) -> Recovery {
-        Recovery::new(crate::testing::some_time(), tsn(end), flight_at_start)
+    fn begin(end: u64, flight_at_start: usize) -> FastRecovery {
+        FastRecovery::new(crate::testing::some_time(), tsn(end), flight_at_start)
     }
 
-    fn acked(recovery: &mut Recovery, bytes: usize, flight_size: usize, window: usize) {
+    fn acked(recovery: &mut FastRecovery, bytes: usize, flight_size: usize, window: usize) {
         let now = crate::testing::some_time();
         recovery.on_acked(AckProgress { bytes, flight_size, window, mtu: MTU, now, srtt: RTT });
     }
 
-    fn sent(recovery: &mut Recovery, bytes: usize) {
+    fn sent(recovery: &mut FastRecovery, bytes: usize) {
         recovery.on_sent(crate::testing::some_time(), bytes);
     }
 
@@ -195,7 +195,7 @@ mod tests {
     fn a_sender_without_more_data_is_bound_by_the_window_alone() {
         let mut recovery = begin(200, 3 * MTU);
         assert!(!recovery.may_send(true), "no SACK has made room yet");
-        recovery.on_out_of_data();
+        recovery.on_app_limited();
         assert!(recovery.may_send(true));
         assert!(!recovery.may_send(false));
         acked(&mut recovery, MTU, 2 * MTU, 10 * MTU);
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_round_trip_without_a_sack_lets_one_packet_out() {
         let now = crate::testing::some_time();
-        let mut recovery = Recovery::new(now, tsn(200), 3 * MTU);
+        let mut recovery = FastRecovery::new(now, tsn(200), 3 * MTU);
         recovery.on_acked(AckProgress { bytes: MTU, flight_size: 2 * MTU, window: 10 * MTU, mtu: MTU, now, srtt: RTT });
         assert_eq!(recovery.stalled_until(), None);
         recovery.on_sent(now, 2 * MTU);

@@ -1,24 +1,24 @@
-//! What a SACK does to the sender (RFC 9260 §6.2.1, §7.2; RFC 3758 §3.5).
+//! Processing of a SACK (RFC 9260 §6.2.1, §7.2; RFC 8985; RFC 3758 §3.5).
 
 use std::time::{Duration, Instant};
 
 use super::Sender;
-use super::congestion::Acked;
+use super::rate::NewlyAcked;
 use crate::error::Violation;
-use crate::path::Rto;
+use crate::path::Path;
 use crate::serial::{Tsn, UnwrappedTsn};
 use crate::wire::Sack;
 
-/// What became of a SACK.
+/// Result of a SACK.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SackOutcome {
     /// Older than one that came before, or contradictory: nothing changed.
     Dropped,
-    /// Taken in.
+    /// Processed.
     Accepted {
-        /// Whether the Cumulative TSN Ack Point moved.
+        /// True if the Cumulative TSN Ack Point moved.
         advanced: bool,
-        /// Whether anything was acknowledged for the first time.
+        /// True if anything was acknowledged for the first time.
         is_new: bool,
         /// A round-trip time to feed the estimator with.
         rtt: Option<Duration>,
@@ -28,7 +28,7 @@ pub(crate) enum SackOutcome {
 }
 
 impl Sender {
-    pub(crate) fn on_sack(&mut self, now: Instant, sack: &Sack<'_>, rto: &Rto) -> Result<SackOutcome, Violation> {
+    pub(crate) fn on_sack(&mut self, now: Instant, sack: &Sack<'_>, path: &Path) -> Result<SackOutcome, Violation> {
         let cumulative = self.outstanding.unwrap(sack.cumulative_tsn_ack);
         if cumulative < self.outstanding.cumulative_tsn_ack_point() {
             return Ok(SackOutcome::Dropped);
@@ -44,65 +44,41 @@ impl Sender {
         if !sack.has_valid_gap_blocks() || highest >= self.outstanding.next_tsn() {
             return Ok(SackOutcome::Dropped);
         }
-        let in_recovery = self.recovery.is_some();
-        let advanced = cumulative > self.outstanding.cumulative_tsn_ack_point();
-        let (bytes, rtt) = self.acknowledge(now, cumulative, sack, rto);
+        let in_recovery = self.loss.is_in_recovery();
+        let is_advanced = cumulative > self.outstanding.cumulative_tsn_ack_point();
+        let (bytes, rtt) = self.acknowledge(now, cumulative, sack, path);
 
         let duplicates = sack.duplicate_tsns().len();
         if duplicates > 0 {
             self.counters.spurious += duplicates as u64;
-            self.loss.on_duplicates_reported();
+            self.loss.rack.on_duplicates_reported();
         }
-        if self.recovery.take_if(|recovery| recovery.is_over(cumulative)).is_some() {
-            self.loss.on_recovery_ended();
-        }
-        let is_new_round = cumulative >= self.round_end;
-        if is_new_round {
-            self.round_end = self.outstanding.next_tsn();
-        }
-        // RFC 9260 §7.2.4, note: the window grows by what was acknowledged before it shrinks for what was not.
-        if bytes > 0 {
-            self.congestion.on_acked(Acked {
-                bytes,
-                cumulative: advanced,
-                usage: self.window_usage,
-                in_recovery,
-                rtt,
-                srtt: rto.srtt().or(rtt).unwrap_or_default(),
-                now,
-                is_new_round,
-            });
-        }
-        if self.loss.on_probe_answered(cumulative, duplicates > 0) && self.recovery.is_none() {
-            self.congestion.on_loss();
-            self.counters.congestion_events += 1;
+        self.loss.end_recovery(cumulative);
+        let next_tsn = self.outstanding.next_tsn();
+        self.rate.on_acked(now, NewlyAcked { bytes, cumulative, is_advanced, next_tsn, rtt, in_recovery }, path);
+        if self.loss.tlp.on_cumulative_ack(cumulative, duplicates > 0) && !self.loss.is_in_recovery() {
+            self.on_congestion(path);
         }
         if self.outstanding.has_reneged() {
-            self.outstanding.forget_gap_reports();
-            // What this very SACK reports is there, and need not be sent again.
-            for block in sack.gap_blocks() {
-                let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));
-                self.outstanding.acknowledge_gap(start, end, |_, _| {});
-            }
+            self.on_reneging(cumulative, sack);
         }
-        let reo_deadline = self.detect_losses(now, rto);
+        let reo_deadline = self.detect_losses(now, path);
         // A SACK without news still says that a packet arrived, one that lies above what it has room to report.
-        let arrived = if bytes == 0 && self.loss.is_report_truncated() { self.mtu } else { bytes };
-        self.on_recovery_progress(now, arrived, rto);
-        // §6.2.1 D ii
-        self.window_probe.on_window_told(now, sack.a_rwnd);
-        self.peer_rwnd = (sack.a_rwnd as usize).saturating_sub(self.outstanding.payload_in_flight());
+        let arrived = if bytes == 0 && self.loss.rack.is_report_truncated() { path.mtu() } else { bytes };
+        self.on_recovery_progress(now, arrived, path);
+        self.peer_window.on_sack(now, sack.a_rwnd, self.outstanding.payload_in_flight());
         if self.outstanding.is_empty() {
-            self.congestion.on_all_acked();
+            self.rate.on_all_acked();
         }
-        self.schedule_forward_tsn(now, rto);
+        self.forward_point.on_sack(now, &mut self.outstanding, path);
         // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
         // queue that builds only when the time-out has fired.
-        Ok(SackOutcome::Accepted { advanced, is_new: bytes > 0, rtt, reo_deadline })
+        Ok(SackOutcome::Accepted { advanced: is_advanced, is_new: bytes > 0, rtt, reo_deadline })
     }
 
-    /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns whether the point moved.
-    pub(crate) fn on_shutdown_ack_point(&mut self, now: Instant, point: Tsn, rto: &Rto) -> Result<bool, Violation> {
+    /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns `true` if the Cumulative TSN Ack
+    /// Point moved.
+    pub(crate) fn on_shutdown_ack_point(&mut self, now: Instant, point: Tsn, path: &Path) -> Result<bool, Violation> {
         let cumulative = self.outstanding.unwrap(point);
         if cumulative >= self.outstanding.next_tsn() {
             return Err(Violation::AckOfUnsentTsn);
@@ -110,15 +86,27 @@ impl Sender {
         if cumulative <= self.outstanding.cumulative_tsn_ack_point() {
             return Ok(false);
         }
-        let mut rtt = None;
-        let loss = &mut self.loss;
-        self.outstanding.acknowledge_to(cumulative, |tsn, chunk| {
-            loss.on_acked(now, tsn, chunk, rto, &mut rtt);
-        });
-        loss.on_cumulative_advanced();
-        self.queues.on_acknowledged(cumulative);
-        self.recovery.take_if(|recovery| recovery.is_over(cumulative));
+        self.acknowledge_to(now, cumulative, path, &mut None);
+        self.loss.end_recovery(cumulative);
         Ok(true)
+    }
+
+    /// Moves the Cumulative TSN Ack Point. Returns the bytes that this acknowledges for the first time.
+    fn acknowledge_to(
+        &mut self,
+        now: Instant,
+        cumulative: UnwrappedTsn,
+        path: &Path,
+        rtt: &mut Option<Duration>,
+    ) -> usize {
+        let (loss, rtt_min, mut bytes) = (&mut self.loss, path.rto.rtt_min(), 0);
+        self.outstanding.acknowledge_to(cumulative, |tsn, chunk| {
+            bytes += chunk.wire_len();
+            loss.on_acked(now, tsn, chunk, rtt_min, rtt);
+        });
+        loss.rack.on_cumulative_advanced();
+        self.queue.streams.on_acknowledged(cumulative);
+        bytes
     }
 
     /// Marks what is acknowledged. Returns the bytes that are so for the first time, and the round-trip time of the latest
@@ -128,30 +116,35 @@ impl Sender {
         now: Instant,
         cumulative: UnwrappedTsn,
         sack: &Sack<'_>,
-        rto: &Rto,
+        path: &Path,
     ) -> (usize, Option<Duration>) {
         let (mut bytes, mut rtt) = (0, None);
-        let loss = &mut self.loss;
         if cumulative > self.outstanding.cumulative_tsn_ack_point() {
-            self.outstanding.acknowledge_to(cumulative, |tsn, chunk| {
-                bytes += chunk.wire_len();
-                loss.on_acked(now, tsn, chunk, rto, &mut rtt);
-            });
-            loss.on_cumulative_advanced();
-            self.queues.on_acknowledged(cumulative);
+            bytes += self.acknowledge_to(now, cumulative, path, &mut rtt);
         }
+        let (loss, rtt_min) = (&mut self.loss, path.rto.rtt_min());
         let mut reported = 0;
         for block in sack.gap_blocks() {
             let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));
             self.outstanding.acknowledge_gap(start, end, |tsn, chunk| {
                 bytes += chunk.wire_len();
                 reported += 1;
-                loss.on_acked(now, tsn, chunk, rto, &mut rtt);
+                loss.on_acked(now, tsn, chunk, rtt_min, &mut rtt);
             });
         }
-        loss.on_gap_reported(reported);
-        loss.on_gap_blocks(sack.gap_blocks().len(), highest_reported(cumulative, sack));
+        loss.rack.on_gap_reported(reported);
+        loss.rack.on_gap_blocks(sack.gap_blocks().len(), highest_reported(cumulative, sack));
         (bytes, rtt)
+    }
+
+    /// The peer has taken gap reports back (RFC 9260 §6.2.1 D iii). What this very SACK reports is there, and need not be
+    /// retransmitted.
+    fn on_reneging(&mut self, cumulative: UnwrappedTsn, sack: &Sack<'_>) {
+        self.outstanding.forget_gap_reports();
+        for block in sack.gap_blocks() {
+            let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));
+            self.outstanding.acknowledge_gap(start, end, |_, _| {});
+        }
     }
 }
 

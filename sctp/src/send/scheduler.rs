@@ -1,30 +1,68 @@
-//! Which stream sends next.
+//! Stream scheduling (RFC 8260 §3): the stream that sends next.
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt::Debug;
 
 use crate::cost_counter;
 use crate::message::StreamId;
 
 /// Picks the stream whose message is cut next. Without interleaving a message, once begun, is finished before another
 /// stream has its turn, because the fragments of a message have consecutive TSNs (RFC 9260 §6.9).
-pub(crate) trait Scheduler: Debug + Send {
+#[derive(Debug)]
+pub(super) enum Scheduler {
+    RoundRobin(RoundRobin),
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self::RoundRobin(RoundRobin::default())
+    }
+}
+
+impl Scheduler {
     /// The stream has something to send now, and had nothing before.
-    fn activate(&mut self, stream: StreamId);
+    pub(super) fn activate(&mut self, stream: StreamId) {
+        let Self::RoundRobin(scheduler) = self;
+        scheduler.activate(stream);
+    }
+
     /// The stream to cut from.
-    fn current(&self) -> Option<StreamId>;
+    pub(super) fn current(&self) -> Option<StreamId> {
+        let Self::RoundRobin(scheduler) = self;
+        scheduler.current()
+    }
+
     /// The current stream has finished a message, or has nothing left to send.
-    fn advance(&mut self, has_more: bool);
+    pub(super) fn advance(&mut self, has_more: bool) {
+        let Self::RoundRobin(scheduler) = self;
+        scheduler.advance(has_more);
+    }
+
+    /// A stream, which need not be the current one, has lost the message that it was sending.
+    pub(super) fn on_message_dropped(&mut self, stream: StreamId, has_more: bool) {
+        if self.current() == Some(stream) {
+            self.advance(has_more);
+        } else if !has_more {
+            self.remove(stream);
+        }
+    }
+
     /// A stream that waits for its turn has nothing left to send. A peer may reset all streams in one packet, so this must
     /// not cost a walk over the others.
-    fn remove(&mut self, stream: StreamId);
+    pub(super) fn remove(&mut self, stream: StreamId) {
+        let Self::RoundRobin(scheduler) = self;
+        scheduler.remove(stream);
+    }
+
     /// Streams that wait for their turn, for recounting.
-    fn len(&self) -> usize;
+    pub(super) fn len(&self) -> usize {
+        let Self::RoundRobin(scheduler) = self;
+        scheduler.len()
+    }
 }
 
 /// One message per stream in turn (RFC 8260 §3.2).
 #[derive(Debug, Default)]
-pub(crate) struct RoundRobin {
+pub(super) struct RoundRobin {
     /// The first one is valid.
     turns: VecDeque<StreamId>,
     /// How often a stream is in `turns` without having one: those come before its valid turn. Empty unless streams were
@@ -77,7 +115,7 @@ impl RoundRobin {
     }
 }
 
-impl Scheduler for RoundRobin {
+impl RoundRobin {
     fn activate(&mut self, stream: StreamId) {
         self.turns.push_back(stream);
     }
@@ -147,6 +185,21 @@ mod tests {
         .collect();
         assert_eq!(order, [1, 3, 2]);
         assert_eq!((scheduler.len(), scheduler.removed_count, scheduler.removed.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_stream_that_loses_its_message_out_of_turn_keeps_its_turn_only_if_it_has_more() {
+        let mut scheduler = Scheduler::default();
+        for stream in [1, 2, 3] {
+            scheduler.activate(stream);
+        }
+        scheduler.on_message_dropped(2, true);
+        assert_eq!((scheduler.current(), scheduler.len()), (Some(1), 3));
+        scheduler.on_message_dropped(2, false);
+        scheduler.on_message_dropped(1, true);
+        assert_eq!((scheduler.current(), scheduler.len()), (Some(3), 2));
+        scheduler.on_message_dropped(3, false);
+        assert_eq!((scheduler.current(), scheduler.len()), (Some(1), 1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What waits for sending: a queue per stream, cut into fragments when a packet is written.
+//! Messages that wait for sending: a queue per stream, cut into fragments when a packet is written.
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, STREAM_OVERHEAD, push_back, shrink};
 use super::queued::{Fragment, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
-use super::scheduler::{RoundRobin, Scheduler};
+use super::scheduler::Scheduler;
 use super::stream_map::StreamMap;
 use crate::event::AssociationEvent;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
@@ -37,7 +37,7 @@ struct OutgoingStream {
     last_tsn: Option<UnwrappedTsn>,
     /// TSN of the last chunk that was sent before the current period of [`SSN_PERIOD`] messages began.
     period_start: UnwrappedTsn,
-    resetting: bool,
+    is_resetting: bool,
     /// True if a message was refused because too much waits on this stream.
     was_refused: bool,
 }
@@ -64,31 +64,31 @@ impl OutgoingStream {
     }
 }
 
-/// The queues of all streams, and whose turn it is.
+/// The queues of all streams, and the scheduler that says whose turn it is.
 #[derive(Debug)]
 pub(crate) struct StreamQueues {
     streams: StreamMap<OutgoingStream>,
-    scheduler: Box<dyn Scheduler>,
+    scheduler: Scheduler,
     totals: Totals,
     cumulative_tsn_ack_point: UnwrappedTsn,
     next_key: MessageKey,
 }
 
-/// What has left a queue.
+/// Bytes of messages that have left a queue, and what they were charged with.
 #[derive(Clone, Copy, Debug, Default)]
 struct Left {
     bytes: usize,
     charge: usize,
 }
 
-/// What all streams together come to.
+/// Sums over all streams, and limits.
 #[derive(Debug, Default)]
 struct Totals {
     buffered: usize,
     charge: usize,
-    /// What one stream may be charged before it refuses messages.
+    /// Charge of a stream from which on it refuses messages.
     stream_max: usize,
-    /// Most bytes of a message in one chunk.
+    /// Most bytes of a message in one chunk, for charging: how many chunks a message will be sent in.
     chunk_max: usize,
     /// True if there is room on a stream that has refused a message.
     has_room: bool,
@@ -116,35 +116,44 @@ impl Totals {
         if was_above && queue.buffered <= queue.low_threshold {
             notices.push_back(AssociationEvent::BufferedAmountLow(stream));
         }
-        if queue.resetting && bytes > 0 && queue.messages.is_empty() {
+        if queue.is_resetting && bytes > 0 && queue.messages.is_empty() {
             self.drained.push(stream);
         }
     }
 }
 
 impl StreamQueues {
-    /// `stream_max`: what one stream may be charged before it refuses messages. `chunk_max`: most bytes of a message in one
-    /// chunk.
+    /// `stream_max`: charge of a stream from which on it refuses messages. `chunk_max`: most bytes of a message in one chunk.
     pub(crate) fn new(stream_max: usize, chunk_max: usize) -> Self {
         Self {
             streams: StreamMap::default(),
-            scheduler: Box::<RoundRobin>::default(),
+            scheduler: Scheduler::default(),
             totals: Totals { stream_max, chunk_max, ..Totals::default() },
             cumulative_tsn_ack_point: UnwrappedTsn::BEFORE_ALL,
             next_key: MessageKey::default(),
         }
     }
 
+    /// Chunks have another size from now on: what waits is charged anew. Costs as much as waits.
+    pub(crate) fn on_mtu_changed(&mut self, chunk_max: usize) {
+        if chunk_max == self.totals.chunk_max {
+            return;
+        }
+        self.totals.chunk_max = chunk_max;
+        let messages = self.streams.values().flat_map(|stream| &stream.messages);
+        self.totals.charge = messages.map(|message| message.charge(chunk_max)).sum();
+    }
+
     pub(crate) fn on_acknowledged(&mut self, cumulative: UnwrappedTsn) {
         self.cumulative_tsn_ack_point = cumulative;
     }
 
-    /// What the send buffer counts for the messages that wait.
+    /// Bytes that the send buffer counts for the messages that wait.
     pub(crate) fn charge(&self) -> usize {
         self.totals.charge
     }
 
-    /// What the send buffer counts for the streams in use.
+    /// Bytes that the send buffer counts for the streams in use.
     pub(crate) fn streams_charge(&self) -> usize {
         self.streams.len() * STREAM_OVERHEAD
     }
@@ -177,7 +186,7 @@ impl StreamQueues {
     }
 
     pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {
-        self.streams.get(&stream).is_some_and(|stream| stream.resetting)
+        self.streams.get(&stream).is_some_and(|stream| stream.is_resetting)
     }
 
     pub(crate) fn has_stream(&self, stream: StreamId) -> bool {
@@ -193,7 +202,7 @@ impl StreamQueues {
 
     /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot be.
     pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
-        let is_used = |queue: &OutgoingStream| queue.last_tsn.is_some() || queue.resetting;
+        let is_used = |queue: &OutgoingStream| queue.last_tsn.is_some() || queue.is_resetting;
         if self.streams.contains_key(&to) || self.streams.get(&from).is_some_and(is_used) {
             return false;
         }
@@ -210,7 +219,7 @@ impl StreamQueues {
 
     /// Refuses messages on the stream until [`finish_reset`](Self::finish_reset).
     pub(crate) fn begin_reset(&mut self, stream: StreamId) {
-        self.streams.entry(stream).or_default().resetting = true;
+        self.streams.entry(stream).or_default().is_resetting = true;
     }
 
     /// The reset was performed, so the stream starts over (RFC 6525 §5.2.7 H4).
@@ -222,7 +231,7 @@ impl StreamQueues {
                     self.streams.shrink_to(self.streams.len() * 3 / 2);
                 }
             } else {
-                entry.get_mut().resetting = false;
+                entry.get_mut().is_resetting = false;
             }
         }
     }
@@ -281,7 +290,7 @@ impl StreamQueues {
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
-        push_back(&mut queue.messages, QueuedMessage { header, rest: payload });
+        push_back(&mut queue.messages, QueuedMessage { header, rest: payload, last_tsn: UnwrappedTsn::BEFORE_ALL });
     }
 
     /// The message whose turn it is, those that expired before their first fragment was sent having been dropped.
@@ -300,9 +309,7 @@ impl StreamQueues {
             }
             match queue.and_then(|queue| queue.messages.front()) {
                 Some(message) if message.is_begun() || !message.header.limit.is_expired(now) => {
-                    let QueuedMessage { header: MessageHeader { key, limit, .. }, rest } = message;
-                    let (left, is_begun) = (rest.len(), message.is_begun());
-                    return Some(NextMessage { stream, key: *key, limit: *limit, left, is_begun });
+                    return Some(message.as_next());
                 }
                 Some(_) => self.drop_front(stream, notices),
                 None => self.scheduler.advance(false),
@@ -338,11 +345,12 @@ impl StreamQueues {
         let message = queue.messages.front_mut()?;
         message.header.ssn = ssn.unwrap_or(message.header.ssn);
         let mut header = message.header;
+        let previous_tsn = std::mem::replace(&mut message.last_tsn, tsn);
         let (payload, ending) = if len == left {
             // The last piece takes the message itself, without another reference to it.
             let rest = queue.messages.pop_front()?.rest;
             // RFC 7053 §4.2: the stream's reset waits for the acknowledgement of its last chunk.
-            header.immediate |= queue.resetting && queue.messages.is_empty();
+            header.immediate |= queue.is_resetting && queue.messages.is_empty();
             if queue.messages.is_empty() {
                 queue.messages.shrink_to(slots_kept.min(8));
             } else {
@@ -357,7 +365,7 @@ impl StreamQueues {
         let chunk_max = self.totals.chunk_max;
         let charge = charge(left, chunk_max) - charge(left - len, chunk_max);
         self.totals.on_left_queue(stream, queue, Left { bytes: len, charge }, notices);
-        Some(Fragment { message: header, payload, beginning, ending })
+        Some(Fragment { message: header, payload, beginning, ending, previous_tsn })
     }
 
     /// The placeholder for the rest of a message that was dropped got this TSN.
@@ -367,7 +375,8 @@ impl StreamQueues {
         }
     }
 
-    /// Drops what is left of a message of which some fragments have been sent. Returns its header if there was a rest.
+    /// Drops what is left of a message of which some fragments have been sent. Returns its header if there was a rest. Only the
+    /// first message of a stream can have been begun, whichever stream has its turn.
     pub(crate) fn drop_rest(
         &mut self,
         stream: StreamId,
@@ -381,8 +390,7 @@ impl StreamQueues {
         }
         let bytes = queue.messages.pop_front()?.rest.len();
         shrink(&mut queue.messages);
-        // A message that was begun is the scheduler's current one.
-        self.scheduler.advance(!queue.messages.is_empty());
+        self.scheduler.on_message_dropped(stream, !queue.messages.is_empty());
         let left = Left { bytes, charge: charge(bytes, self.totals.chunk_max) };
         self.totals.on_left_queue(stream, queue, left, notices);
         Some(header)
@@ -394,9 +402,9 @@ impl StreamQueues {
         &mut self,
         stream: StreamId,
         notices: &mut VecDeque<AssociationEvent>,
-    ) -> (usize, Option<MessageHeader>) {
+    ) -> (usize, Option<NextMessage>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return (0, None) };
-        let begun = queue.messages.front().filter(|message| message.is_begun()).map(|message| message.header);
+        let begun = queue.messages.front().filter(|message| message.is_begun()).map(QueuedMessage::as_next);
         let keep = usize::from(begun.is_some());
         let chunk_max = self.totals.chunk_max;
         let left = queue.messages.drain(keep..).fold(Left::default(), |left, message| Left {

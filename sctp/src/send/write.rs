@@ -1,109 +1,109 @@
-//! What may leave now, and writing it into a packet (RFC 9260 §6.1, §7.2; RFC 3758 §3.5).
+//! Which chunks may leave now, and writing them into a packet (RFC 9260 §6.1, §7.2; RFC 3758 §3.5).
 
 use std::time::Instant;
 
-use super::congestion::CwndUsage;
-use super::pacer::PacingRate;
-use super::recovery::Recovery;
-use super::{CwndExemption, Sender};
-use crate::path::Rto;
-use crate::wire::{DataChunk, PACKET_HEADER_LEN};
+use super::Sender;
+use super::outstanding::Chunk;
+use super::rate::CwndExemption;
+use crate::path::Path;
+use crate::wire::DataChunk;
+
+/// The room that a packet has for DATA.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PacketRoom {
+    /// Length of the buffer when the packet is full.
+    pub(crate) end: usize,
+    /// True if nothing is in the packet yet, and no packet before it bounds its length: a chunk that was cut for larger
+    /// packets than the path takes now may leave in it, alone. A fragment cannot be cut again, so the packet is fragmented by
+    /// IP (RFC 9260 §6.9).
+    pub(crate) may_exceed_mtu: bool,
+}
+
+impl PacketRoom {
+    /// The room that is left behind what was written; in a packet that is not empty an oversized chunk is not alone.
+    fn after(self, wrote: bool) -> Self {
+        Self { may_exceed_mtu: self.may_exceed_mtu && !wrote, ..self }
+    }
+}
 
 impl Sender {
     /// When there will be something to send that waits for its time only.
     pub(crate) fn paced_until(&self) -> Option<Instant> {
-        self.paced_until.or(self.stalled_until)
+        self.rate.paced_until().or(self.loss.stalled_until())
     }
 
-    /// Whether a packet has to wait for its time.
-    fn is_paced(&mut self, now: Instant, rto: &Rto) -> bool {
-        let (cwnd, is_slow_start) = (self.congestion.cwnd(), self.congestion.is_in_slow_start());
-        let rate = rto.srtt().map(|srtt| PacingRate { cwnd, srtt, is_slow_start });
-        self.paced_until = self.pacer.delay_until(now, rate).filter(|_| !self.has_allowance());
-        self.paced_until.is_some()
-    }
-
-    /// Whether the next packet may leave whatever the congestion window.
-    fn has_allowance(&self) -> bool {
-        match self.cwnd_exemption {
-            CwndExemption::Nothing => false,
-            CwndExemption::Repetition => self.outstanding.has_lost(),
-            CwndExemption::Anything => true,
+    /// Returns `true` if the next packet may leave although cwnd is full.
+    fn has_cwnd_exemption(&self) -> bool {
+        match self.rate.cwnd_exemption() {
+            CwndExemption::None => false,
+            CwndExemption::Retransmission => self.outstanding.has_lost(),
+            CwndExemption::Any => true,
         }
     }
 
-    /// Returns true if congestion control lets a lost chunk out. While a loss is repaired the window may be approached from
-    /// above, at the pace that [`Recovery`] sets.
+    fn has_cwnd(&self) -> bool {
+        self.rate.has_room(self.outstanding.flight_size())
+    }
+
+    /// Returns `true` if congestion control lets a lost chunk out. While a loss is repaired cwnd may be approached from
+    /// above, at the pace of proportional rate reduction.
     fn may_retransmit(&self) -> bool {
-        let has_window = self.has_congestion_window();
-        self.has_allowance() || self.recovery.as_ref().map_or(has_window, |recovery| recovery.may_send(has_window))
+        self.has_cwnd_exemption() || self.loss.may_send(self.has_cwnd())
     }
 
-    fn has_congestion_window(&self) -> bool {
-        self.outstanding.flight_size() < self.congestion.cwnd()
-    }
-
-    /// Whether congestion control lets a new chunk out (RFC 9260 §6.1 B).
+    /// Returns `true` if congestion control lets a new chunk out (RFC 9260 §6.1 B).
     fn may_send_new(&self) -> bool {
-        let may_recovery_send = |recovery: &Recovery| recovery.may_send(true);
-        self.cwnd_exemption == CwndExemption::Anything
-            || self.has_congestion_window() && self.recovery.as_ref().is_none_or(may_recovery_send)
+        self.rate.cwnd_exemption() == CwndExemption::Any || self.has_cwnd() && self.loss.may_send(true)
     }
 
-    /// Writes what may be sent into a packet that has `room` bytes left: a FORWARD-TSN, then retransmissions, then new
-    /// data. Returns whether anything was written.
-    pub(crate) fn write(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
-        let end = out.len() + room;
-        let mut wrote = self.write_due(now, room, rto, out);
-        self.note_what_holds();
-        if self.stalled_until.is_some_and(|at| at <= now) {
+    /// Returns `true` if the peer's window lets a chunk out for a message with `left` bytes left.
+    pub(super) fn has_peer_window(&self, left: usize, path: &Path) -> bool {
+        let len = self.peer_window.payload_len(left, path);
+        self.peer_window.has_room(len, !self.outstanding.is_empty())
+    }
+
+    /// Writes what may be sent into a packet: a FORWARD-TSN, then retransmissions, then new data. Returns `true` if anything
+    /// was written.
+    pub(crate) fn write(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
+        let mut wrote = self.write_due(now, room, path, out);
+        self.on_attempted(path);
+        if self.loss.stalled_until().is_some_and(|at| at <= now) {
             // What was written has made room in the congestion window, by abandoning messages: no timer is to be waited for.
-            wrote |= self.has_sendable(now) && self.write_due(now, end.saturating_sub(out.len()), rto, out);
-            self.note_what_holds();
+            wrote |= self.has_sendable(now, path) && self.write_due(now, room.after(wrote), path, out);
+            self.on_attempted(path);
         }
         wrote
     }
 
-    /// Notes what bounds the sender after an attempt to send.
-    fn note_what_holds(&mut self) {
-        if self.paced_until.is_none() {
-            self.window_probe.on_tried();
+    /// Notes what bounded the sender in an attempt to send.
+    fn on_attempted(&mut self, path: &Path) {
+        if self.rate.paced_until().is_none() {
+            self.peer_window.on_attempted();
         }
-        let (flight_size, cwnd) = (self.outstanding.flight_size(), self.congestion.cwnd());
-        let mtu = self.mtu - PACKET_HEADER_LEN;
-        self.window_usage = CwndUsage::new(flight_size, cwnd, mtu, self.paced_until.is_some());
-        self.is_out_of_data = !self.outstanding.has_lost() && self.queues.is_empty() && flight_size < cwnd;
-        if let Some(recovery) = self.recovery.as_mut().filter(|_| self.is_out_of_data) {
-            recovery.on_out_of_data();
-        }
-        let held = self.recovery.as_ref().filter(|_| flight_size < cwnd);
-        self.stalled_until = held.and_then(Recovery::stalled_until);
+        let has_more = self.outstanding.has_lost() || !self.queue.streams.is_empty();
+        self.rate.on_attempted(self.outstanding.flight_size(), has_more, path);
+        self.loss.on_attempted(self.rate.is_app_limited(), self.has_cwnd());
     }
 
-    fn write_due(&mut self, now: Instant, room: usize, rto: &Rto, out: &mut Vec<u8>) -> bool {
-        let end = out.len() + room;
+    fn write_due(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        if self.is_forward_tsn_due {
-            self.write_forward_tsn(now, room, out);
+        self.forward_point.write(now, room.end.saturating_sub(start), &mut self.outstanding, out);
+        if self.outstanding.is_empty() {
+            self.rate.on_nothing_outstanding(now, path);
         }
-        if let Some(last_sent) = self.last_sent.filter(|_| self.outstanding.is_empty()) {
-            self.congestion.on_idle(last_sent, now, rto.current());
-        }
-        self.paced_until = None;
-        if !self.has_sendable(now) {
-            // What it was for has been given up.
-            self.cwnd_exemption = CwndExemption::Nothing;
+        self.rate.on_attempt();
+        if !self.has_sendable(now, path) {
+            // What it was for has been abandoned.
+            self.rate.set_cwnd_exemption(CwndExemption::None);
             return out.len() > start;
         }
-        if self.is_paced(now, rto) {
+        if self.rate.is_paced(now, self.has_cwnd_exemption(), path) {
             return out.len() > start;
         }
-        let mut has_data = self.write_lost(now, end, out);
-        has_data |= self.write_new(now, end, out);
+        let mut has_data = self.write_lost(now, room.after(out.len() > start), path, out);
+        has_data |= self.write_new(now, room.end, path, out);
         if has_data {
-            self.pacer.on_sent(out.len() - start);
-            self.cwnd_exemption = CwndExemption::Nothing;
-            self.last_sent = Some(now);
+            self.rate.on_packet_sent(now, out.len() - start);
             self.check_refused();
         }
         out.len() > start
@@ -111,7 +111,7 @@ impl Sender {
 
     /// Retransmissions leave in TSN order, within the congestion window but for one packet when a loss is found
     /// (RFC 9260 §7.2.4 step 3).
-    fn write_lost(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
+    fn write_lost(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         while let Some(tsn) = self.outstanding.first_lost() {
             if !self.may_retransmit() {
@@ -119,97 +119,96 @@ impl Sender {
             }
             let Some(chunk) = self.outstanding.chunk(tsn) else { break };
             let message = chunk.message;
-            // Its time may have run out since it was lost; or it was reported as received, for which its last repetition
+            // Its time may have run out since it was lost; or it was reported as received, for which its last retransmission
             // was enough, and is not any more.
-            if self.is_over(now, chunk) {
+            if self.must_abandon(now, chunk) {
                 self.abandon(now, tsn, message.stream, message.key);
                 continue;
             }
-            if out.len() + chunk.wire_len() > end {
+            let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
+            let is_alone = wire_len > path.pmdcs() && room.after(wrote).may_exceed_mtu;
+            if out.len() + wire_len > room.end && !is_alone {
                 break;
             }
             chunk.header(tsn.wrap()).encode(&chunk.payload, out);
-            let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
-            let transmission = self.loss.on_sent(tsn, true);
+            let transmission = self.loss.on_sent(now, tsn, wire_len, true);
             self.outstanding.on_retransmitted(now, tsn, transmission);
-            self.peer_rwnd = self.peer_rwnd.saturating_sub(len);
-            if let Some(recovery) = &mut self.recovery {
-                recovery.on_sent(now, wire_len);
-            }
+            self.peer_window.on_sent(len);
             self.counters.retransmitted += 1;
-            // RFC 9260 §7.2.4 step 4: the first outstanding chunk gets the whole time-out again.
-            self.restarts_t3 |= tsn == self.outstanding.cumulative_tsn_ack_point().next();
+            if tsn == self.outstanding.cumulative_tsn_ack_point().next() {
+                self.loss.restart_t3();
+            }
             wrote = true;
         }
         wrote
     }
 
-    fn write_new(&mut self, now: Instant, end: usize, out: &mut Vec<u8>) -> bool {
+    fn write_new(&mut self, now: Instant, end: usize, path: &Path, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         // What is lost goes first: new data would only lengthen the repair.
         while !self.outstanding.has_lost() {
             if !self.may_send_new() {
                 break;
             }
-            let Some(next) = self.queues.peek(now, &mut self.notices) else { break };
-            let has_window = self.has_window(self.payload_len(next.left));
-            // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would else be begun at the
-            // end of its lifetime, and none would arrive whole. It waits for no more than a round trip, though.
-            let is_soon_sent = has_window && next.left <= self.congestion.cwnd();
-            if next.is_begun && !is_soon_sent && next.limit.is_expired(now) && self.can_abandon {
-                let last = self.outstanding.last_assigned_tsn();
-                self.abandon(now, last, next.stream, next.key);
+            let Some(next) = self.queue.peek(now) else { break };
+            let has_window = self.has_peer_window(next.left, path);
+            // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be begun at
+            // the end of its lifetime, and none would arrive whole. It waits for no more than a round trip, though.
+            let is_soon_sent = has_window && next.left <= self.rate.cwnd();
+            if next.is_begun && !is_soon_sent && next.limit.is_expired(now) && self.forward_point.can_abandon() {
+                self.abandon(now, next.last_tsn, next.stream, next.key);
                 continue;
             }
             if !has_window {
                 break;
             }
-            let payload_max = self.payload_len(usize::MAX);
+            let payload_max = self.peer_window.payload_len(usize::MAX, path);
             let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
             let room = (room & !3).min(payload_max);
             let tsn = self.outstanding.next_tsn();
-            let Some(fragment) = self.queues.cut(tsn, room, payload_max, &mut self.notices) else { break };
-            self.peer_rwnd = self.peer_rwnd.saturating_sub(fragment.payload.len());
-            let transmission = self.loss.on_sent(tsn, false);
-            self.outstanding.push(now, fragment, transmission);
-            if let Some(chunk) = self.outstanding.chunk(tsn) {
-                chunk.header(tsn.wrap()).encode(&chunk.payload, out);
-                if let Some(recovery) = &mut self.recovery {
-                    recovery.on_sent(now, chunk.wire_len());
-                }
-            }
+            let Some(fragment) = self.queue.cut(tsn, room, payload_max) else { break };
+            let payload = fragment.payload.len();
+            self.peer_window.on_sent(payload);
+            let transmission = self.loss.on_sent(now, tsn, DataChunk::encoded_len(payload), false);
+            let chunk = Chunk::new(now, tsn, fragment, transmission);
+            chunk.header(tsn.wrap()).encode(&chunk.payload, out);
+            self.outstanding.push(chunk);
             self.counters.chunks += 1;
             wrote = true;
         }
         wrote
     }
 
-    /// Bytes of a message with that many left that go into one chunk: what a packet takes, and what the peer's window can
-    /// ever take, which is less if its packets are smaller than ours.
-    pub(super) fn payload_len(&self, left: usize) -> usize {
-        left.min(self.mtu - PACKET_HEADER_LEN - DataChunk::HEADER_LEN).min(self.peer_window)
-    }
-
-    /// Returns true if the peer has room for a chunk, or if the chunk may go as the probe of a closed window. Small openings
-    /// are not worth a fragment: a chunk goes whole or waits.
-    pub(super) fn has_window(&self, len: usize) -> bool {
-        self.peer_rwnd >= len || self.outstanding.is_empty() && self.window_probe.is_due()
-    }
-
-    /// Whether `write` would put something into an empty packet.
-    pub(crate) fn has_sendable(&mut self, now: Instant) -> bool {
-        if self.is_forward_tsn_due {
+    /// Returns `true` if [`write`](Self::write) would put something into an empty packet.
+    pub(crate) fn has_sendable(&mut self, now: Instant, path: &Path) -> bool {
+        if self.forward_point.is_due() {
             return true;
         }
-        if self.has_congestion_window()
-            && let Some(recovery) = &mut self.recovery
-        {
-            recovery.relieve_stall(now, self.mtu);
+        if self.loss.is_in_recovery() && self.has_cwnd() {
+            self.loss.relieve_stall(now, path);
         }
         if self.outstanding.has_lost() {
             return self.may_retransmit();
         }
-        self.may_send_new()
-            && self.queues.peek(now, &mut self.notices).is_some_and(|next| self.has_window(self.payload_len(next.left)))
+        self.may_send_new() && self.queue.peek(now).is_some_and(|next| self.has_peer_window(next.left, path))
+    }
+
+    /// When the next window probe is due. `None` if none is needed, or if one is due or on its way already.
+    pub(crate) fn window_probe_at(&mut self, now: Instant, path: &Path) -> Option<Instant> {
+        if !self.outstanding.is_empty() || self.queue.streams.is_empty() {
+            return None;
+        }
+        let at = self.peer_window.probe_at(now, &path.rto)?;
+        let next = self.queue.peek(now)?;
+        (!self.has_peer_window(next.left, path)).then_some(at)
+    }
+
+    pub(crate) fn on_window_probe_timeout(&mut self, path: &Path) {
+        self.peer_window.on_probe_timeout(&path.rto);
+    }
+
+    /// Returns `true` if what is in flight is only a window probe (RFC 9260 §6.1 A).
+    pub(crate) fn is_probing_window(&self) -> bool {
+        self.peer_window.is_probing(self.outstanding.chunks_in_flight())
     }
 }

@@ -85,6 +85,13 @@ impl<'o> PacketWriter<'o> {
         self.end.saturating_sub(self.out.len())
     }
 
+    /// Returns `true` if there is no chunk yet.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.out.len() <= self.start + PACKET_HEADER_LEN
+    }
+
     /// The buffer that chunks are appended to. Whoever appends asks for the [`room`](Self::room) first.
     #[inline]
     pub fn chunks(&mut self) -> &mut Vec<u8> {
@@ -120,6 +127,7 @@ mod tests {
     fn a_packet_is_written_behind_what_is_there_and_sealed() {
         let mut out = vec![7; 5];
         let mut packet = PacketWriter::begin(&HEADER, 24, &mut out);
+        assert!(packet.is_empty());
         assert_eq!(packet.room(), 12);
         encode_cookie_ack(packet.chunks());
         encode_cookie_ack(packet.chunks());

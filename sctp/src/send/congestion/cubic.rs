@@ -1,10 +1,10 @@
 //! CUBIC (RFC 9438): the window grows with the time since the last loss and not with round trips, fast away from where
 //! the loss was and slowly near it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::window::CongestionWindow;
-use super::{Acked, Controller, CwndUsage};
+use super::{Acked, CwndUsage};
 
 /// How fast the window grows, in packets a cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
@@ -25,14 +25,13 @@ struct Epoch {
     last_acked_at: Instant,
     /// Seconds from its beginning until the window is again what it was at the loss.
     k: f64,
-    /// What Reno's window would be, in packets.
-    reno: f64,
+    /// Reno's window (RFC 9438 §4.3's W_est).
+    w_est: f64,
 }
 
-/// Sizes are in packets where the RFC has segments.
-#[derive(Debug)]
+/// Windows are in bytes where the RFC has segments, so that none depends on the packet size.
+#[derive(Debug, Default)]
 pub(crate) struct Cubic {
-    window: CongestionWindow,
     epoch: Option<Epoch>,
     /// The window at the last loss, or less by fast convergence. `None` if there was no loss.
     w_max: Option<f64>,
@@ -43,49 +42,17 @@ pub(crate) struct Cubic {
 }
 
 impl Cubic {
-    /// `mtu`: bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
-    pub(crate) fn new(mtu: usize) -> Self {
-        Self { window: CongestionWindow::new(mtu), epoch: None, w_max: None, cwnd_prior: 0.0, remainder: 0.0 }
-    }
-
-    fn packets(&self, bytes: usize) -> f64 {
-        bytes as f64 / self.window.mtu as f64
-    }
-
     /// §4.2. Without a loss to go by, or above where it was, the curve starts flat from here (§4.8, §4.10).
-    fn begin_epoch(&mut self, now: Instant) -> Epoch {
-        let cwnd = self.packets(self.window.cwnd);
+    fn begin_epoch(&mut self, now: Instant, cwnd: f64, pmdcs: f64) -> Epoch {
         let w_max = self.w_max.unwrap_or(cwnd).max(cwnd);
         self.w_max = Some(w_max);
-        Epoch { began_at: now, last_acked_at: now, k: ((w_max - cwnd) / C).cbrt(), reno: cwnd }
+        Epoch { began_at: now, last_acked_at: now, k: ((w_max - cwnd) / (C * pmdcs)).cbrt(), w_est: cwnd }
     }
 
-    /// §4.6, §4.7.
-    fn remember_loss(&mut self) {
-        let cwnd = self.packets(self.window.cwnd);
-        self.cwnd_prior = cwnd;
-        let is_below_last = self.w_max.is_some_and(|w_max| cwnd < w_max);
-        self.w_max = Some(if is_below_last { cwnd * FAST_CONVERGENCE } else { cwnd });
-        self.epoch = None;
-        self.remainder = 0.0;
-    }
-}
-
-impl Controller for Cubic {
-    fn cwnd(&self) -> usize {
-        self.window.cwnd
-    }
-
-    fn is_in_slow_start(&self) -> bool {
-        self.window.cwnd < self.window.ssthresh
-    }
-
-    fn on_acked(&mut self, acked: Acked) {
-        if acked.in_recovery || self.window.slow_start(&acked) {
-            return;
-        }
-        let mut epoch = self.epoch.unwrap_or_else(|| self.begin_epoch(acked.now));
-        if acked.usage != CwndUsage::Full {
+    pub(super) fn on_acked(&mut self, window: &mut CongestionWindow, acked: &Acked) {
+        let (cwnd, pmdcs, bytes) = (window.cwnd as f64, acked.pmdcs as f64, acked.bytes as f64);
+        let mut epoch = self.epoch.unwrap_or_else(|| self.begin_epoch(acked.now, cwnd, pmdcs));
+        if acked.usage != CwndUsage::CwndLimited {
             // §5.8: time in which the window was not used does not count.
             epoch.began_at += acked.now.saturating_duration_since(epoch.last_acked_at);
             epoch.last_acked_at = acked.now;
@@ -93,75 +60,89 @@ impl Controller for Cubic {
             return;
         }
         epoch.last_acked_at = acked.now;
-        let (cwnd, acked_packets) = (self.packets(self.window.cwnd), self.packets(acked.bytes));
         let w_max = self.w_max.unwrap_or(cwnd);
         let elapsed = acked.now.saturating_duration_since(epoch.began_at).as_secs_f64();
-        let curve = |t: f64| C * (t - epoch.k).powi(3) + w_max;
+        let w_cubic = |t: f64| C * pmdcs * (t - epoch.k).powi(3) + w_max;
         // §4.3
-        let alpha = if epoch.reno < self.cwnd_prior { ALPHA } else { 1.0 };
-        epoch.reno += alpha * acked_packets / cwnd;
-        let growth = if curve(elapsed) < epoch.reno {
-            epoch.reno - cwnd
+        let alpha = if epoch.w_est < self.cwnd_prior { ALPHA } else { 1.0 };
+        epoch.w_est += alpha * pmdcs * bytes / cwnd;
+        let growth = if w_cubic(elapsed) < epoch.w_est {
+            epoch.w_est - cwnd
         } else {
             // §4.4, §4.5
-            let target = curve(elapsed + acked.srtt.as_secs_f64()).clamp(cwnd, TARGET_MAX * cwnd);
-            (target - cwnd) / cwnd * acked_packets
+            let target = w_cubic(elapsed + acked.srtt.as_secs_f64()).clamp(cwnd, TARGET_MAX * cwnd);
+            (target - cwnd) / cwnd * bytes
         };
         self.epoch = Some(epoch);
         // No more than slow start would allow.
-        self.remainder += growth.clamp(0.0, acked_packets) * self.window.mtu as f64;
+        self.remainder += growth.clamp(0.0, bytes);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to the bytes acknowledged")]
         let whole = self.remainder as usize;
         self.remainder -= whole as f64;
-        self.window.cwnd += whole;
+        window.cwnd += whole;
     }
 
-    fn on_loss(&mut self) {
-        self.remember_loss();
-        self.window.shrink(BETA.0, BETA.1);
+    /// §4.6, §4.7.
+    pub(super) fn on_loss(&mut self, window: &mut CongestionWindow, pmdcs: usize) {
+        let cwnd = window.cwnd as f64;
+        self.cwnd_prior = cwnd;
+        let is_below_last = self.w_max.is_some_and(|w_max| cwnd < w_max);
+        self.w_max = Some(if is_below_last { cwnd * FAST_CONVERGENCE } else { cwnd });
+        self.epoch = None;
+        self.remainder = 0.0;
+        window.shrink(BETA.0, BETA.1, pmdcs);
     }
 
-    /// §4.8: what follows starts flat, for the path may be another one.
-    fn on_timeout(&mut self) {
-        self.remember_loss();
-        self.window.shrink(BETA.0, BETA.1);
-        self.window.collapse();
+    /// §4.8: after a time-out the curve starts flat, for the path may be another one.
+    pub(super) fn on_timeout(&mut self) {
         self.w_max = None;
     }
 
-    fn on_all_acked(&mut self) {}
-
-    fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration) {
-        if self.window.on_idle(last_sent, now, rto) {
-            self.epoch = None;
-        }
+    /// §5.8: the time without data does not count, and the window is smaller than before it.
+    pub(super) fn on_idle(&mut self) {
+        self.epoch = None;
     }
 
-    fn check_consistency(&self) {
-        self.window.check_consistency();
+    pub(super) fn check_consistency(&self) {
         assert!((0.0..1.0).contains(&self.remainder));
         assert!(self.w_max.is_none_or(f64::is_finite));
-        assert!(self.epoch.is_none_or(|epoch| epoch.k >= 0.0 && epoch.reno.is_finite()));
+        assert!(self.epoch.is_none_or(|epoch| epoch.k >= 0.0 && epoch.w_est.is_finite()));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{MTU, acked};
+    use std::time::Duration;
+
+    use super::super::testing::{MTU, acked, after_loss};
+    use super::super::{CongestionAvoidance, CongestionController};
     use super::*;
+    use crate::config::CongestionControl;
     use crate::testing::some_time;
 
     const MS: Duration = Duration::from_millis(1);
 
+    /// CUBIC in congestion avoidance after a loss at `packets`.
+    fn avoiding(packets: usize) -> CongestionController {
+        let mut cubic = after_loss(CongestionControl::Cubic, packets * MTU);
+        cubic.window.cwnd += 1;
+        cubic
+    }
+
+    fn w_max(cubic: &CongestionController) -> f64 {
+        let CongestionAvoidance::Cubic(cubic) = &cubic.avoidance else { panic!("another algorithm") };
+        cubic.w_max.unwrap() / MTU as f64
+    }
+
     /// Acknowledges a full window in each round trip. Returns the window in packets after each.
-    fn rounds(cubic: &mut Cubic, now: &mut Instant, srtt: Duration, count: usize) -> Vec<usize> {
+    fn rounds(cubic: &mut CongestionController, now: &mut Instant, srtt: Duration, count: usize) -> Vec<usize> {
         (0..count)
             .map(|_| {
                 let (window, steps) = (cubic.cwnd(), cubic.cwnd() / (2 * MTU));
                 for _ in 0..steps {
                     *now += srtt / u32::try_from(steps).unwrap();
-                    cubic.on_acked(Acked { now: *now, srtt, ..acked(window / steps) });
-                    cubic.check_consistency();
+                    cubic.on_acked(&Acked { now: *now, srtt, ..acked(window / steps) });
+                    cubic.check_consistency(MTU);
                 }
                 cubic.cwnd() / MTU
             })
@@ -170,12 +151,9 @@ mod tests {
 
     #[test]
     fn a_loss_takes_three_tenths_and_the_window_is_back_when_the_rfc_says() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
-        cubic.window.cwnd = 1000 * MTU;
-        cubic.on_loss();
-        assert_eq!(cubic.cwnd(), 700 * MTU);
+        let (mut cubic, mut now) = (avoiding(1000), some_time());
+        assert_eq!(cubic.cwnd(), 700 * MTU + 1);
         // K = cbrt(300 / 0.4) = 9.09 s, 90 round trips of 100 ms; then the curve turns up.
-        cubic.window.cwnd += 1;
         let windows = rounds(&mut cubic, &mut now, 100 * MS, 180);
         assert!((690..=780).contains(&windows[5]), "{windows:?}");
         assert!((985..=1000).contains(&windows[80]), "{windows:?}");
@@ -184,13 +162,30 @@ mod tests {
         assert!(windows.is_sorted());
     }
 
+    /// RFC 9438 §4.2, §4.4: after each round trip the window is W_cubic of that time, in the concave region and in the convex.
+    #[test]
+    fn the_window_after_each_round_trip_is_what_the_formula_says() {
+        for (packets, srtt) in [(1000_u32, 100 * MS), (400, 50 * MS), (5000, 200 * MS)] {
+            let (mut cubic, mut now) = (avoiding(packets as usize), some_time());
+            let w_max = f64::from(packets);
+            let k = (0.3 * w_max / 0.4).cbrt();
+            for (round, window) in rounds(&mut cubic, &mut now, srtt, 150).into_iter().enumerate() {
+                let elapsed = srtt.as_secs_f64() * (round + 1) as f64;
+                let expected = 0.4 * (elapsed - k).powi(3) + w_max;
+                let error = (window as f64 - expected).abs();
+                // The first acknowledgement starts the clock, and growth lags behind its target by a part of a round trip.
+                assert!(
+                    error <= 0.01 * expected + 2.0,
+                    "{window} packets after {elapsed} s; the formula has {expected}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn growth_follows_time_and_not_round_trips() {
         let after = |srtt: Duration, count: usize| {
-            let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
-            cubic.window.cwnd = 4000 * MTU;
-            cubic.on_loss();
-            cubic.window.cwnd += 1;
+            let (mut cubic, mut now) = (avoiding(4000), some_time());
             rounds(&mut cubic, &mut now, srtt, count).pop().unwrap()
         };
         let (short, long) = (after(50 * MS, 200), after(200 * MS, 50));
@@ -199,11 +194,8 @@ mod tests {
 
     #[test]
     fn on_a_short_path_it_is_as_fast_as_reno() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
-        cubic.window.cwnd = 20 * MTU;
-        cubic.on_loss();
+        let (mut cubic, mut now) = (avoiding(20), some_time());
         assert_eq!(cubic.cwnd() / MTU, 14);
-        cubic.window.cwnd += 1;
         // 9/17 of a packet a round trip of 5 ms up to 20, then one.
         let windows = rounds(&mut cubic, &mut now, 5 * MS, 40);
         assert!((18..=20).contains(&windows[10]), "{windows:?}");
@@ -212,25 +204,21 @@ mod tests {
 
     #[test]
     fn a_second_loss_below_the_first_leaves_room() {
-        let mut cubic = Cubic::new(MTU);
-        cubic.window.cwnd = 100 * MTU;
-        cubic.on_loss();
-        assert_eq!(cubic.w_max, Some(100.0));
-        cubic.on_loss();
-        assert_eq!(cubic.w_max, Some(70.0 * FAST_CONVERGENCE));
+        let mut cubic = after_loss(CongestionControl::Cubic, 100 * MTU);
+        assert!((w_max(&cubic) - 100.0).abs() < 1e-9);
+        cubic.on_loss(MTU);
+        assert!((w_max(&cubic) - 70.0 * FAST_CONVERGENCE).abs() < 1e-9);
     }
 
     #[test]
     fn a_window_that_is_not_used_does_not_grow_meanwhile_nor_jump_afterwards() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
-        cubic.window.cwnd = 100 * MTU;
-        cubic.on_loss();
-        cubic.window.cwnd += 1;
+        let (mut cubic, mut now) = (avoiding(100), some_time());
         rounds(&mut cubic, &mut now, 100 * MS, 10);
         let before = cubic.cwnd();
         for _ in 0..100 {
             now += 100 * MS;
-            cubic.on_acked(Acked { now, srtt: 100 * MS, usage: CwndUsage::Part, ..acked(MTU) });
+            let usage = CwndUsage::ApplicationLimited;
+            cubic.on_acked(&Acked { now, srtt: 100 * MS, usage, ..acked(MTU) });
         }
         assert_eq!(cubic.cwnd(), before);
         let after = rounds(&mut cubic, &mut now, 100 * MS, 1);
@@ -239,22 +227,22 @@ mod tests {
 
     #[test]
     fn a_time_out_starts_over_and_hostile_numbers_break_nothing() {
-        let (mut cubic, mut now) = (Cubic::new(MTU), some_time());
+        let (mut cubic, mut now) = (CongestionController::new(CongestionControl::Cubic, MTU), some_time());
         cubic.window.cwnd = 100 * MTU;
-        cubic.on_timeout();
+        cubic.on_timeout(MTU);
         assert_eq!((cubic.cwnd(), cubic.window.ssthresh), (MTU, 70 * MTU));
         for step in 0..200_u64 {
             if step % 7 == 0 {
-                cubic.on_timeout();
+                cubic.on_timeout(MTU);
             }
             if step % 11 == 0 {
-                cubic.on_loss();
+                cubic.on_loss(MTU);
             }
             now += Duration::from_secs(step * step * 1000);
             cubic.window.cwnd = cubic.window.cwnd.max(cubic.window.ssthresh + 1);
             let bytes = usize::try_from(step << 24).unwrap();
-            cubic.on_acked(Acked { now, srtt: Duration::from_secs(step), ..acked(bytes) });
-            cubic.check_consistency();
+            cubic.on_acked(&Acked { now, srtt: Duration::from_secs(step), ..acked(bytes) });
+            cubic.check_consistency(MTU);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The congestion window with what all controllers do alike: slow start, and what a pause costs.
+//! The congestion window, and its rules that all algorithms share: slow start, reduction, idle time.
 
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,9 @@ const PACKETS_PER_SACK_MAX: usize = 64;
 /// Least slow start threshold in packets (RFC 9260 §7.2.3).
 const SSTHRESH_PACKETS_MIN: usize = 4;
 
-/// Window and threshold.
+/// Congestion window and slow start threshold.
 #[derive(Debug)]
 pub(super) struct CongestionWindow {
-    /// Bytes of user data and chunk headers that a packet takes (RFC 9260's PMDCS).
-    pub(super) mtu: usize,
     pub(super) cwnd: usize,
     pub(super) ssthresh: usize,
     /// For the slow start of the beginning; later ones have a threshold to go by.
@@ -31,15 +29,17 @@ pub(super) struct CongestionWindow {
 }
 
 impl CongestionWindow {
-    pub(super) fn new(mtu: usize) -> Self {
-        Self { mtu, cwnd: INITIAL_PACKETS * mtu, ssthresh: usize::MAX, hystart: HyStart::new() }
+    pub(super) fn new(pmdcs: usize) -> Self {
+        Self { cwnd: INITIAL_PACKETS * pmdcs, ssthresh: usize::MAX, hystart: HyStart::new() }
     }
 
-    /// Grows in slow start (RFC 9260 §7.2.1, RFC 9406). False if slow start was over before.
-    pub(super) fn slow_start(&mut self, acked: &Acked) -> bool {
-        if self.cwnd > self.ssthresh {
-            return false;
-        }
+    /// The one definition of slow start (RFC 9260 §7.2.1): growth and pacing go by it.
+    pub(super) fn is_in_slow_start(&self) -> bool {
+        self.cwnd <= self.ssthresh
+    }
+
+    /// Grows in slow start (RFC 9260 §7.2.1, RFC 9406).
+    pub(super) fn slow_start(&mut self, acked: &Acked) {
         let is_first = self.ssthresh == usize::MAX;
         if is_first {
             self.hystart.on_acked(acked.rtt, acked.is_new_round);
@@ -47,33 +47,32 @@ impl CongestionWindow {
         let growth = match self.hystart.phase() {
             HystartPhase::Over if is_first => {
                 self.ssthresh = self.cwnd;
-                return true;
+                return;
             }
             HystartPhase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
             HystartPhase::Fast | HystartPhase::Over => acked.bytes,
         };
-        if acked.usage != CwndUsage::Part && acked.cumulative {
-            let growth_max = if Pacer::is_used(acked.srtt) { usize::MAX } else { PACKETS_PER_SACK_MAX * self.mtu };
+        if acked.usage != CwndUsage::ApplicationLimited && acked.cumulative {
+            let growth_max = if Pacer::is_used(acked.srtt) { usize::MAX } else { PACKETS_PER_SACK_MAX * acked.pmdcs };
             self.cwnd += growth.min(growth_max);
         }
-        true
     }
 
     /// Multiplies window and threshold by `numerator / denominator`, within bounds.
-    pub(super) fn shrink(&mut self, numerator: usize, denominator: usize) {
-        self.ssthresh = (self.cwnd / denominator * numerator).max(SSTHRESH_PACKETS_MIN * self.mtu);
+    pub(super) fn shrink(&mut self, numerator: usize, denominator: usize, pmdcs: usize) {
+        self.ssthresh = (self.cwnd / denominator * numerator).max(SSTHRESH_PACKETS_MIN * pmdcs);
         self.cwnd = self.ssthresh;
     }
 
     /// Back to one packet (RFC 9260 §7.2.3).
-    pub(super) fn collapse(&mut self) {
-        self.cwnd = self.mtu;
+    pub(super) fn collapse(&mut self, pmdcs: usize) {
+        self.cwnd = pmdcs;
     }
 
-    /// Halves the window for each time-out that passed without anything sent (RFC 9260 §7.2.1, last rule). Returns
-    /// whether it did.
-    pub(super) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration) -> bool {
-        let floor = INITIAL_PACKETS * self.mtu;
+    /// Halves the window for each time-out that passed without anything sent (RFC 9260 §7.2.1, last rule). Returns `true` if
+    /// there was one.
+    pub(super) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) -> bool {
+        let floor = INITIAL_PACKETS * pmdcs;
         let mut idle = now.saturating_duration_since(last_sent);
         if idle < rto || self.cwnd <= floor {
             return false;
@@ -86,9 +85,15 @@ impl CongestionWindow {
         true
     }
 
-    pub(super) fn check_consistency(&self) {
-        assert!(self.cwnd >= self.mtu, "a window below one packet");
-        assert!(self.ssthresh >= SSTHRESH_PACKETS_MIN * self.mtu);
+    /// Window and threshold are in bytes and stay; but a larger packet has to fit.
+    pub(super) fn on_mtu_changed(&mut self, pmdcs: usize) {
+        self.cwnd = self.cwnd.max(pmdcs);
+        self.ssthresh = self.ssthresh.max(SSTHRESH_PACKETS_MIN * pmdcs);
+    }
+
+    pub(super) fn check_consistency(&self, pmdcs: usize) {
+        assert!(self.cwnd >= pmdcs, "a window below one packet");
+        assert!(self.ssthresh >= SSTHRESH_PACKETS_MIN * pmdcs);
     }
 }
 
@@ -102,9 +107,10 @@ mod tests {
     fn slow_start_grows_by_what_was_acked_if_the_window_was_full() {
         let mut window = CongestionWindow::new(MTU);
         let start = window.cwnd;
-        assert!(window.slow_start(&Acked { usage: CwndUsage::Part, ..acked(2 * MTU) }));
+        assert!(window.is_in_slow_start());
+        window.slow_start(&Acked { usage: CwndUsage::ApplicationLimited, ..acked(2 * MTU) });
         assert_eq!(window.cwnd, start, "half of the window was idle");
-        for usage in [CwndUsage::Paced, CwndUsage::Full] {
+        for usage in [CwndUsage::PacingLimited, CwndUsage::CwndLimited] {
             window.cwnd = start;
             window.slow_start(&Acked { usage, ..acked(2 * MTU) });
             assert_eq!(window.cwnd, start + 2 * MTU);
@@ -131,11 +137,11 @@ mod tests {
     fn an_idle_window_shrinks_once_per_rto_to_the_initial_one() {
         let (mut window, start, rto) = (CongestionWindow::new(MTU), some_time(), Duration::from_secs(1));
         window.cwnd = 160 * MTU;
-        assert!(!window.on_idle(start, start + rto / 2, rto));
+        assert!(!window.on_idle(start, start + rto / 2, rto, MTU));
         assert_eq!(window.cwnd, 160 * MTU);
-        assert!(window.on_idle(start, start + 2 * rto, rto));
+        assert!(window.on_idle(start, start + 2 * rto, rto, MTU));
         assert_eq!(window.cwnd, 40 * MTU);
-        assert!(window.on_idle(start, start + 60 * rto, rto));
+        assert!(window.on_idle(start, start + 60 * rto, rto, MTU));
         assert_eq!(window.cwnd, INITIAL_PACKETS * MTU);
     }
 

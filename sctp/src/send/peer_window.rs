@@ -1,0 +1,148 @@
+//! The peer's receive window (RFC 9260 §6.2.1), and probing it while it is closed (§6.1 A).
+//!
+//! A SACK that opens the window may be lost, and the peer does not repeat it. So a chunk goes into the closed window now and
+//! then, as the window probe: first one time-out after the peer has said that it has no room, then after twice as long each
+//! time until it has some. While a probe is on its way, T3 repeats it and backs off by itself.
+
+use std::time::{Duration, Instant};
+
+use crate::path::{Path, Rto};
+
+#[derive(Debug, Default)]
+pub(super) struct PeerWindow {
+    /// Bytes of user data that the peer can take beyond what is in flight.
+    peer_rwnd: usize,
+    /// The peer's whole receive window, as its INIT or INIT ACK said.
+    whole: usize,
+    probe: WindowProbe,
+}
+
+#[derive(Debug, Default)]
+struct WindowProbe {
+    /// When a SACK last brought a_rwnd.
+    told_at: Option<Instant>,
+    /// The wait for the next probe, if one was sent since the peer had room.
+    interval: Option<Duration>,
+    /// True if a chunk may leave now though the peer has no room for it.
+    is_due: bool,
+}
+
+impl PeerWindow {
+    pub(super) fn on_established(&mut self, peer_rwnd: u32) {
+        self.peer_rwnd = peer_rwnd as usize;
+        self.whole = peer_rwnd as usize;
+    }
+
+    pub(super) fn peer_rwnd(&self) -> usize {
+        self.peer_rwnd
+    }
+
+    /// Bytes of user data are on their way, for the first time or again (RFC 9260 §6.2.1 B).
+    pub(super) fn on_sent(&mut self, payload: usize) {
+        self.peer_rwnd = self.peer_rwnd.saturating_sub(payload);
+    }
+
+    /// A SACK brings a_rwnd (RFC 9260 §6.2.1 D ii). A peer with a little room reads, so the wait for the next probe stays
+    /// short: it is how long a small opening waits until it is used (RFC 1122 §4.2.3.4).
+    pub(super) fn on_sack(&mut self, now: Instant, a_rwnd: u32, payload_in_flight: usize) {
+        self.peer_rwnd = (a_rwnd as usize).saturating_sub(payload_in_flight);
+        self.probe.told_at = Some(now);
+        if a_rwnd > 0 {
+            self.probe.interval = None;
+        }
+    }
+
+    /// Bytes of a message with `left` bytes left that go into one chunk: what a packet takes, and what the peer's window can
+    /// ever take, which is less if its packets are smaller than ours.
+    pub(super) fn payload_len(&self, left: usize, path: &Path) -> usize {
+        left.min(path.payload_max()).min(self.whole)
+    }
+
+    /// Returns `true` if the peer has room for a chunk with `payload` bytes, or if the chunk may go as a window probe. Small
+    /// openings are not worth a fragment: a chunk goes whole or waits.
+    pub(super) fn has_room(&self, payload: usize, is_anything_outstanding: bool) -> bool {
+        self.peer_rwnd >= payload || !is_anything_outstanding && self.probe.is_due
+    }
+
+    /// Returns `true` if what is in flight is only a window probe.
+    pub(super) fn is_probing(&self, chunks_in_flight: usize) -> bool {
+        self.peer_rwnd == 0 && chunks_in_flight <= 1
+    }
+
+    /// When the next probe is due, if a chunk waits for room and nothing is outstanding. `None` if one is due already.
+    pub(super) fn probe_at(&self, now: Instant, rto: &Rto) -> Option<Instant> {
+        (!self.probe.is_due).then(|| self.probe.told_at.unwrap_or(now) + self.probe_wait(rto))
+    }
+
+    fn probe_wait(&self, rto: &Rto) -> Duration {
+        self.probe.interval.unwrap_or(rto.current())
+    }
+
+    pub(super) fn on_probe_timeout(&mut self, rto: &Rto) {
+        self.probe.is_due = true;
+        self.probe.interval = Some(rto.next_back_off(self.probe_wait(rto)));
+    }
+
+    /// T3-rtx expired for the probe on its way.
+    pub(super) fn on_probe_unanswered(&mut self, rto: &Rto) {
+        self.probe.interval = self.probe.interval.max(Some(rto.current()));
+    }
+
+    /// The probe that was due has left, or there was nothing to send.
+    pub(super) fn on_attempted(&mut self) {
+        self.probe.is_due = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AssociationConfig;
+    use crate::testing::some_time;
+
+    fn window(peer_rwnd: u32) -> (PeerWindow, Path, Instant) {
+        let mut window = PeerWindow::default();
+        window.on_established(peer_rwnd);
+        (window, Path::new(&AssociationConfig::default()), some_time())
+    }
+
+    #[test]
+    fn peer_rwnd_is_what_was_told_less_what_is_in_flight() {
+        let (mut window, _, now) = window(10_000);
+        window.on_sent(4_000);
+        assert_eq!(window.peer_rwnd(), 6_000);
+        window.on_sack(now, 8_000, 3_000);
+        assert_eq!(window.peer_rwnd(), 5_000);
+        window.on_sack(now, 2_000, 3_000);
+        assert_eq!(window.peer_rwnd(), 0, "the peer has made its window smaller");
+    }
+
+    #[test]
+    fn a_chunk_is_no_larger_than_a_packet_or_the_whole_window() {
+        let (small, path, _) = window(600);
+        assert_eq!(small.payload_len(10_000, &path), 600);
+        let (large, mut path, _) = window(100_000);
+        assert_eq!(large.payload_len(10_000, &path), path.payload_max());
+        path.set_mtu(800);
+        assert_eq!(large.payload_len(10_000, &path), 800 - 28);
+        assert_eq!(large.payload_len(5, &path), 5);
+    }
+
+    #[test]
+    fn probes_of_a_closed_window_back_off_until_there_is_room() {
+        let (mut window, path, now) = window(0);
+        let rto = path.rto.current();
+        window.on_sack(now, 0, 0);
+        assert!(!window.has_room(1, false));
+        for doublings in 0..3 {
+            assert_eq!(window.probe_at(now, &path.rto), Some(now + rto * (1 << doublings)));
+            window.on_probe_timeout(&path.rto);
+            assert!(window.has_room(1, false));
+            assert!(!window.has_room(1, true), "one chunk only");
+            assert_eq!(window.probe_at(now, &path.rto), None, "one is due");
+            window.on_attempted();
+        }
+        window.on_sack(now, 1, 0);
+        assert_eq!(window.probe_at(now, &path.rto), Some(now + rto), "a little room ends the back-off");
+    }
+}

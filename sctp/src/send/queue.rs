@@ -1,0 +1,187 @@
+//! Messages that wait for sending: the streams' queues, the limits of the send buffer, and notices for the application.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::queued::{Fragment, MessageHeader, NextMessage};
+use super::stream::StreamQueues;
+use crate::config::AssociationConfig;
+use crate::error::SendMessageError;
+use crate::event::AssociationEvent;
+use crate::message::{Ppid, SendOptions, StreamId};
+use crate::path::Path;
+use crate::serial::{MessageKey, UnwrappedTsn};
+
+/// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
+const NOTICES_KEPT: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct OutgoingQueue {
+    pub(super) streams: StreamQueues,
+    notices: VecDeque<AssociationEvent>,
+    send_buffer: usize,
+    message_size_max: usize,
+    /// True if a message was refused because the send buffer was full.
+    was_refused: bool,
+    /// True if a message was refused because memory that is shared with other associations was used up.
+    waits_for_memory: bool,
+}
+
+impl OutgoingQueue {
+    pub(super) fn new(config: &AssociationConfig, path: &Path) -> Self {
+        Self {
+            streams: StreamQueues::new(config.stream_send_buffer, path.payload_max()),
+            notices: VecDeque::new(),
+            send_buffer: config.send_buffer,
+            message_size_max: config.send_message_size_max,
+            was_refused: false,
+            waits_for_memory: false,
+        }
+    }
+
+    /// Accepts a message, or says why not. `outstanding`: what the send buffer counts for chunks that were sent.
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
+        outstanding: usize,
+    ) -> Result<(), SendMessageError> {
+        if payload.is_empty() {
+            return Err(SendMessageError::Empty);
+        }
+        if payload.len() > self.message_size_max {
+            return Err(SendMessageError::TooLarge { len: payload.len(), max: self.message_size_max });
+        }
+        if self.streams.is_resetting(stream) {
+            return Err(SendMessageError::Resetting(stream));
+        }
+        if !options.exceeds_limits && (self.is_full(outstanding) || self.streams.refuses(stream)) {
+            // What has expired in the meantime need not keep new messages out.
+            self.peek(now);
+            let is_full = self.is_full(outstanding);
+            self.was_refused |= is_full;
+            if is_full || self.streams.refuses(stream) {
+                return Err(SendMessageError::Full);
+            }
+        }
+        self.streams.push(now, stream, ppid, payload, options);
+        Ok(())
+    }
+
+    /// Returns true if the send buffer is used up: by what waits, by what is outstanding, and by the streams in use. The
+    /// latter take seven eighths of it at most, so that something can always be sent.
+    fn is_full(&self, outstanding: usize) -> bool {
+        let streams = self.streams.streams_charge().min(self.send_buffer / 8 * 7);
+        self.streams.charge() + outstanding + streams >= self.send_buffer
+    }
+
+    /// Notifies the application of room after a refusal.
+    pub(super) fn check_refused(&mut self, outstanding: usize) {
+        let has_room = self.was_refused && !self.is_full(outstanding);
+        if self.streams.take_room() | has_room {
+            self.was_refused &= !has_room;
+            self.notices.push_back(AssociationEvent::Writable);
+        }
+    }
+
+    /// A message was refused because shared memory is used up. The application may try again when something was acknowledged.
+    pub(super) fn note_memory_refusal(&mut self) {
+        self.waits_for_memory = true;
+    }
+
+    /// Something was acknowledged.
+    pub(super) fn on_memory_progress(&mut self) {
+        if std::mem::take(&mut self.waits_for_memory) {
+            self.notices.push_back(AssociationEvent::Writable);
+        }
+    }
+
+    pub(super) fn notify(&mut self, notice: AssociationEvent) {
+        self.notices.push_back(notice);
+    }
+
+    pub(super) fn poll_notice(&mut self) -> Option<AssociationEvent> {
+        let notice = self.notices.pop_front()?;
+        if self.notices.is_empty() {
+            self.notices.shrink_to(NOTICES_KEPT);
+        }
+        Some(notice)
+    }
+
+    /// See [`StreamQueues::peek`].
+    pub(super) fn peek(&mut self, now: Instant) -> Option<NextMessage> {
+        self.streams.peek(now, &mut self.notices)
+    }
+
+    /// See [`StreamQueues::cut`].
+    pub(super) fn cut(&mut self, tsn: UnwrappedTsn, room: usize, room_max: usize) -> Option<Fragment> {
+        self.streams.cut(tsn, room, room_max, &mut self.notices)
+    }
+
+    /// See [`StreamQueues::drop_rest`].
+    pub(super) fn drop_rest(&mut self, stream: StreamId, key: MessageKey) -> Option<MessageHeader> {
+        self.streams.drop_rest(stream, key, &mut self.notices)
+    }
+
+    /// See [`StreamQueues::drop_unsent`].
+    pub(super) fn drop_unsent(&mut self, stream: StreamId) -> (usize, Option<NextMessage>) {
+        self.streams.drop_unsent(stream, &mut self.notices)
+    }
+
+    /// Returns how much was counted.
+    pub(super) fn check_consistency(&self) -> usize {
+        self.streams.check_consistency()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::some_time;
+
+    fn queue(send_buffer: usize) -> OutgoingQueue {
+        let config = AssociationConfig { send_buffer, send_message_size_max: 5_000, ..AssociationConfig::default() };
+        OutgoingQueue::new(&config, &Path::new(&config))
+    }
+
+    fn push(queue: &mut OutgoingQueue, payload: Vec<u8>, outstanding: usize) -> Result<(), SendMessageError> {
+        queue.push(some_time(), 1, Ppid(53), payload.into(), SendOptions::default(), outstanding)
+    }
+
+    #[test]
+    fn messages_that_can_never_be_sent_are_refused() {
+        let mut queue = queue(1 << 20);
+        assert_eq!(push(&mut queue, vec![], 0), Err(SendMessageError::Empty));
+        assert_eq!(push(&mut queue, vec![0; 5_001], 0), Err(SendMessageError::TooLarge { len: 5_001, max: 5_000 }));
+        assert_eq!(push(&mut queue, vec![0; 5_000], 0), Ok(()));
+        queue.streams.begin_reset(1);
+        assert_eq!(push(&mut queue, vec![0; 1], 0), Err(SendMessageError::Resetting(1)));
+    }
+
+    #[test]
+    fn a_refusal_is_followed_by_one_notice_of_room() {
+        let mut queue = queue(1 << 16);
+        assert_eq!(push(&mut queue, vec![0; 100], 1 << 16), Err(SendMessageError::Full));
+        queue.check_refused(1 << 16);
+        assert!(queue.poll_notice().is_none(), "what is outstanding still fills the buffer");
+        queue.check_refused(0);
+        assert!(matches!(queue.poll_notice(), Some(AssociationEvent::Writable)));
+        queue.check_refused(0);
+        assert!(queue.poll_notice().is_none());
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_shared_memory_ends_with_the_next_acknowledgement() {
+        let mut queue = queue(1 << 16);
+        queue.on_memory_progress();
+        assert!(queue.poll_notice().is_none());
+        queue.note_memory_refusal();
+        queue.on_memory_progress();
+        assert!(matches!(queue.poll_notice(), Some(AssociationEvent::Writable)));
+    }
+}
