@@ -4,6 +4,7 @@
 //! cargo run --example tunnel -- to 127.0.0.1:80               beside the TCP service; it prints a ticket
 //! cargo run --example tunnel -- from 127.0.0.1:8080 TICKET    beside the clients, who connect to that port
 //! ```
+#![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 
 #[path = "../src/bin/narrowboat/text.rs"]
 mod text;

@@ -68,7 +68,7 @@ fn create(path: &Path, identity: &Identity) -> Result<(), IdentityError> {
     let text = identity.to_pem()?;
     let temporary = beside(path, identity);
     let result = write_private(&temporary, &text).and_then(|()| put_in_place(&temporary, path));
-    let _ = fs::remove_file(&temporary); // It is gone already if it was moved, and harmless if it cannot be removed.
+    fs::remove_file(&temporary).ok(); // It is gone already if it was moved, and harmless if it cannot be removed.
     result.map_err(|source| IdentityError::Create { path: path.to_owned(), source })
 }
 

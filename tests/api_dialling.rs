@@ -1,6 +1,7 @@
 //! Who dials whom, when and where, over plain UDP and with tickets: each case has one outcome at both ends, in a time that a
 //! user accepts.
 #![cfg(feature = "webrtc")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
 
 mod secure;

@@ -1,4 +1,6 @@
 //! Endpoints: many associations on one socket, limits, refusals, and what the network may throw at a socket.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
 mod api;
 

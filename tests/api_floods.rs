@@ -1,4 +1,6 @@
 //! Strangers who flood the socket of a plain endpoint.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
 mod api;
 #[path = "floods_table/packets.rs"]

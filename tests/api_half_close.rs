@@ -1,4 +1,6 @@
 //! Half close of byte streams: who ends which direction, in which order, with what under way, and what each end is told.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,5 +1,6 @@
 //! What the async API holds in memory: nothing grows with what is over. The allocator counts for each thread, and each
 //! runtime here is one.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail this way")]
 
 mod api;

@@ -1,4 +1,5 @@
 //! Channels as streams and sinks of messages, as streams of bytes, and in halves.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail this way")]
 
 mod api;

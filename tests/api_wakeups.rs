@@ -1,5 +1,5 @@
 //! Many tasks on one channel, and many channels on one budget: everyone gets a turn, nobody sleeps through it.
-
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail this way")]
 
 mod api;

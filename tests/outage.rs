@@ -6,7 +6,6 @@
 //!
 //! Over DTLS an outage differs in two things, and those are modelled: consent ends after thirty seconds without a check
 //! or its answer (RFC 7675 §5.1), and an end that is gone answers nothing, where over plain UDP it answers with ABORT.
-
 #![expect(clippy::print_stdout, reason = "the table is what this is run for")]
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 

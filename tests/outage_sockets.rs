@@ -4,6 +4,7 @@
 //!
 //! `cargo test --test outage_sockets -- --nocapture` prints the table.
 #![cfg(feature = "webrtc")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test fails by panicking, with a table")]
 
 mod secure;

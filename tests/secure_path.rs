@@ -1,5 +1,6 @@
 //! What the network may do below an association over DTLS, and how associations end there.
 #![cfg(feature = "webrtc")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod secure;

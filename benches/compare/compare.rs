@@ -12,6 +12,7 @@
 //! ```text
 //! valgrind --tool=callgrind --toggle-collect='*Transfer*measure*' target/release/deps/compare-… profile bulk ours 6000
 //! ```
+#![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is the point")]
 #![expect(
     clippy::indexing_slicing,

@@ -7,6 +7,8 @@
 //! ```
 //!
 //! Descriptions are JSON texts of one line.
+#![expect(clippy::expect_used, reason = "a benchmark ends by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 #![expect(
     clippy::indexing_slicing,
     clippy::print_stdout,

@@ -1,4 +1,6 @@
 //! The corpus of the fuzz target `channels`, replayed without a fuzzer.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
 mod fuzzing;
 #[path = "../../fuzz/replay.rs"]

@@ -373,7 +373,7 @@ fn j13_messages_on_streams_that_lack_a_way_back_are_thrown_away() {
 #[test]
 fn j14_messages_that_no_channel_may_carry_close_it() {
     assert_closed(&ChannelError::BadText, ChannelDropReason::BadText, |pair, stream| {
-        raw(pair, stream, 51, &[b'a', 0xff])
+        raw(pair, stream, 51, &[b'a', 0xff]);
     });
     for ppid in [0, 49, 52, 54, 55, 58, u32::MAX] {
         let error = ChannelError::UnsupportedPpid(ppid);

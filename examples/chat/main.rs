@@ -4,6 +4,7 @@
 //! ```text
 //! cargo run --example chat --features axum [PORT]
 //! ```
+#![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -9,6 +9,7 @@
 //!
 //! The page is there under this machine's addresses and `localhost`; `--host` adds a name. Without `--token`, whoever can
 //! open the page may send files; with it, whoever has the whole address of the page, which ends with the token.
+#![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 
 mod host;
 #[path = "../../src/bin/narrowboat/file/name.rs"]
@@ -123,7 +124,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     // The endpoint is behind a relay that loses datagrams on request, so the relay's addresses are the ones that browsers
     // are told. Without it the endpoint would be bound to 0.0.0.0, and find its addresses by itself.
     let addresses = addresses()?;
-    let inside = addresses.first().copied().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let inside = addresses.first().copied().unwrap_or_else(|| Ipv4Addr::LOCALHOST.into());
     let relay = Relay::bind(inside).await?;
     let mut builder = Endpoint::builder().bind((inside, 0)).identity(Identity::generate()?).accept_direct();
     builder = builder.max_message_size(MESSAGE_SIZE_MAX).max_channels(CHANNELS_MAX);

@@ -46,6 +46,7 @@ impl Relay {
 
     /// Sets the share that is lost on the way to the browser whose association has this remote address.
     pub(crate) fn set_loss(&self, association: SocketAddr, share: f64) {
+        #[expect(clippy::iter_over_hash_type, reason = "flows do not depend on each other")]
         for flow in self.flows.lock().unwrap_or_else(PoisonError::into_inner).values() {
             if flow.socket.local_addr().is_ok_and(|address| address.port() == association.port()) {
                 flow.loss.store(share.to_bits(), Ordering::Relaxed);

@@ -24,11 +24,13 @@ mod path;
 mod recv;
 mod reset;
 mod send;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod serial;
 mod stats;
 #[cfg(test)]
 mod testing;
 mod valid;
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 pub mod wire;
 
 pub use association::{Association, SignalledInit, State, Transmit};

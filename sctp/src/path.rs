@@ -139,7 +139,7 @@ impl Path {
         self.rto.back_off();
         errors.error_count = errors.error_count.saturating_add(1);
         errors.is_suspect |= errors.error_count == SUSPECT_ERRORS;
-        let since = *errors.unanswered_since.get_or_insert(since.unwrap_or(now));
+        let since = *errors.unanswered_since.get_or_insert_with(|| since.unwrap_or(now));
         errors.error_count > errors.error_count_max || errors.unanswered_max.is_some_and(|max| now >= since + max)
     }
 

@@ -119,7 +119,7 @@ impl UnwrappedTsn {
 
     /// The first TSN of a direction.
     pub(crate) const fn first(initial: Tsn) -> Self {
-        Self((1 << 32) + initial.0 as u64)
+        Self((1 << 32) | initial.0 as u64)
     }
 
     /// The TSN as it is on the wire.
@@ -181,7 +181,7 @@ macro_rules! counter {
             /// Returns this number, and moves on to the next one.
             pub(crate) const fn take(&mut self) -> Self {
                 let taken = *self;
-                self.0 += 1;
+                self.0 = self.0.wrapping_add(1);
                 taken
             }
         }

@@ -1,4 +1,5 @@
 //! Shutdown, abort, clocks and restarts (RFC 9260 §9). Each test bears the id of its row in the list of attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;

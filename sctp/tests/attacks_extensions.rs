@@ -1,5 +1,6 @@
 //! Data where it has no business, chunks that were not agreed upon or are not known, and partial reliability. Each test
 //! bears the id of its row in the list of attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod pair;
 mod victim;

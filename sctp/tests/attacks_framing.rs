@@ -1,4 +1,6 @@
 //! Malformed packets, as far as the codec alone meets them. Each test bears the id of its row in the list of attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod round_trip;

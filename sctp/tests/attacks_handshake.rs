@@ -1,5 +1,6 @@
 //! INIT, INIT ACK, COOKIE ACK, and both ends at once (RFC 9260 §5). Each test bears the id of its row in the list of
 //! attacks; cookies are in `attacks_cookies`.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;

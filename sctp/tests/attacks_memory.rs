@@ -1,5 +1,6 @@
 //! What a peer can make an association hold, counted by the allocator. Each test bears the id of its row in the list of
 //! attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

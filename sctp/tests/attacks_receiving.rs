@@ -1,5 +1,6 @@
 //! What it costs the receiver when a peer makes it work for nothing (RFC 9260 §6.2, RFC 3758 §3.6). Each test bears the id
 //! of its row in the list of attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod victim;
 

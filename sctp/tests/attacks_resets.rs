@@ -1,4 +1,5 @@
 //! Stream reset, as requester and responder (RFC 6525). Each test bears the id of its row in the list of attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;

@@ -1,5 +1,6 @@
 //! A socket reads datagrams one by one or many at a time. A peer sees the same answers to the same datagrams, whichever it
 //! is (RFC 9260 §6.2, §6.7).
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod victim;
@@ -197,7 +198,7 @@ fn a_forward_tsn_and_the_end_of_an_association_come_in_their_place() {
             let mut datagrams: Vec<_> = (3..40).map(|number| packet(tag, &[data(number, b"behind a gap")])).collect();
             let skip = |to: u32| {
                 chunk(|out| {
-                    ForwardTsn::encode(Tsn(PEER_TSN + to), [(1, Ssn(u16::try_from(to).unwrap()))].into_iter(), out)
+                    ForwardTsn::encode(Tsn(PEER_TSN + to), [(1, Ssn(u16::try_from(to).unwrap()))].into_iter(), out);
                 })
             };
             datagrams.push(packet(tag, &[skip(0)]));

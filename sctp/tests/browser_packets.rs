@@ -1,4 +1,6 @@
 //! Packets that Chromium and Firefox have sent, decrypted: each is read, and written again to the same bytes.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod round_trip;

@@ -1,4 +1,5 @@
 //! Memory that the associations of an endpoint share.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod victim;

@@ -1,4 +1,5 @@
 //! What losses cost (RFC 9260 §7.2).
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod victim;
 

@@ -1,4 +1,6 @@
 //! The corpora of fuzz targets, replayed without a fuzzer.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
 mod fuzzing;
 #[path = "../../fuzz/replay.rs"]

@@ -1,5 +1,6 @@
 //! Any operations on two associations and the network between them, in any order, against a naive model. `OPERATIONS=N`
 //! says how many scripts; a script that fails is printed as a seed, which `OPERATIONS_SEED` replays.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod operations_model;
 #[path = "../../fuzz/replay.rs"]

@@ -1,6 +1,6 @@
 //! Messages of all sizes into receive windows of all sizes. Senders count payload only against the window (RFC 9260 §6.2.1),
 //! so many small messages cost the receiver far more than they cost the sender.
-#![expect(clippy::unwrap_used, reason = "a test may fail this way")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;
 mod victim;
@@ -133,7 +133,7 @@ impl ForeignSender {
             let repair = lost.next();
             let is_first = self.left == 0;
             let left = if is_first { self.message_size } else { self.left };
-            let size = repair.as_ref().map_or(left.min(1172), |(_, sent)| sent.size);
+            let size = repair.as_ref().map_or_else(|| left.min(1172), |(_, sent)| sent.size);
             let rwnd = self.a_rwnd.saturating_sub(bytes + chunks * self.habits.overhead);
             let is_open = rwnd >= size.max(self.habits.window_min);
             let is_probe = chunks == 0 || is_first_packet && self.habits.fills_first_packet;
@@ -206,7 +206,8 @@ fn foreign_sender(habits: Habits, window: u32, message_size: usize) -> Outcome {
             there.push_back((victim.now + ONE_WAY, parts));
         }
         let mut sent = victim.pass(Duration::from_micros(300));
-        while let Some((_, parts)) = there.pop_front_if(|(at, _)| *at <= victim.now) {
+        while there.front().is_some_and(|(at, _)| *at <= victim.now) {
+            let Some((_, parts)) = there.pop_front() else { break };
             sent.extend(victim.deliver(packet(victim.tag, &parts)));
             if !victim.messages().is_empty() {
                 longest_pause = longest_pause.max(victim.now - last);
@@ -216,7 +217,8 @@ fn foreign_sender(habits: Habits, window: u32, message_size: usize) -> Outcome {
         }
         let sacks = sent.into_iter().filter(|sent| sent.kind == C::SACK);
         back.extend(sacks.map(|sack| (victim.now + ONE_WAY, sack.value)));
-        while let Some((_, value)) = back.pop_front_if(|(at, _)| *at <= victim.now) {
+        while back.front().is_some_and(|(at, _)| *at <= victim.now) {
+            let Some((_, value)) = back.pop_front() else { break };
             sender.on_sack(victim.now, &value);
         }
         sender.on_t3(victim.now);

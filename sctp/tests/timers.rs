@@ -1,4 +1,5 @@
 //! When an association asks its peer, and what it counts if nothing is answered (RFC 9260 §6.1 A, §8.1, §8.3).
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod victim;

@@ -149,7 +149,7 @@ fn a_lost_retransmission_is_found_without_a_time_out() {
             return Verdict::Pass;
         }
         let tsn = packet.bytes.slice(16..20);
-        let victim = victim.get_or_insert(tsn.clone());
+        let victim = victim.get_or_insert_with(|| tsn.clone());
         seen += u32::from(*victim == tsn);
         if *victim == tsn && seen <= 2 { Verdict::Drop } else { Verdict::Pass }
     });
@@ -175,7 +175,7 @@ fn a_repetition_that_is_lost_while_the_window_is_full_is_repeated_without_a_time
                     return Verdict::Pass;
                 }
                 let tsn = packet.bytes.slice(16..20);
-                let is_first = *first.get_or_insert(tsn.clone()) == tsn;
+                let is_first = *first.get_or_insert_with(|| tsn.clone()) == tsn;
                 seen += u32::from(is_first);
                 if is_first && seen <= repetitions_lost + 1 { Verdict::Drop } else { Verdict::Pass }
             });

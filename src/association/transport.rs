@@ -25,7 +25,7 @@ impl Transport {
             #[cfg(feature = "webrtc")]
             Self::Secure(secure) => secure.remote(),
         };
-        let remote = remote.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let remote = remote.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         SocketAddr::new(remote.ip().to_canonical(), remote.port())
     }
 }

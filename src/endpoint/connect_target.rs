@@ -17,6 +17,7 @@ pub trait Target: sealed::Sealed {}
 impl<T: sealed::Sealed> Target for T {}
 
 /// What a target is.
+#[expect(unnameable_types, reason = "only this crate makes targets")]
 #[derive(Clone, Debug)]
 pub enum ConnectTarget {
     /// One of these addresses.
@@ -34,6 +35,7 @@ pub enum ConnectTarget {
 pub(crate) mod sealed {
     use super::ConnectTarget;
 
+    #[expect(unnameable_types, reason = "only this crate makes targets")]
     pub trait Sealed: Send {
         fn destination(self) -> ConnectTarget;
     }

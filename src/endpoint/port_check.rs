@@ -120,7 +120,8 @@ async fn is_refused(socket: &UdpSocket, patience: Duration) -> bool {
 
 /// Waits for what the system has to say about a datagram that was sent.
 async fn next_error(socket: &UdpSocket) -> io::Error {
-    let taken = socket.async_io(Interest::ERROR, || socket.take_error()?.ok_or(io::ErrorKind::WouldBlock.into()));
+    let taken =
+        socket.async_io(Interest::ERROR, || socket.take_error()?.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
     taken.await.unwrap_or_else(|error| error)
 }
 
@@ -138,6 +139,7 @@ mod tests {
         let accepted = async { server.accept().await.unwrap().await.unwrap() };
         let (near, far) = tokio::join!(client.connect(server.local_address()), accepted);
         let near = near.unwrap();
+        #[expect(clippy::iter_over_hash_type, reason = "there is one")]
         for shared in client.core.lock().associations.values() {
             shared.on_port_closed(server.local_address());
         }

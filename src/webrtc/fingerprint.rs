@@ -76,7 +76,7 @@ impl Fingerprint {
     pub fn to_hex(self) -> String {
         let mut text = String::with_capacity(64);
         for byte in self.0 {
-            let _ = write!(text, "{byte:02x}"); // Writing to a String does not fail.
+            write!(text, "{byte:02x}").ok(); // Writing to a String does not fail.
         }
         text
     }

@@ -78,7 +78,7 @@ fn check_message(message: &StunMessage<'_>, key: &Key) {
 /// Descriptions: an offer that is read gets an answer with as many sections.
 pub fn sdp(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = sdp::AnswerDescription::parse(text);
+    sdp::AnswerDescription::parse(text).ok();
     let Ok(offer) = sdp::OfferDescription::parse(text) else { return };
     let credentials = Credentials::from_valid("ufrag", "a/password/of/24/letters");
     let local = sdp::Local {

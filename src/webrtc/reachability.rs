@@ -48,7 +48,8 @@ pub(crate) struct Reachability {
 impl Reachability {
     /// The key must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, key: &[u8; 32]) -> Self {
-        Self { mac: Hmac::new_from_slice(key).expect("HMAC takes a key of any length"), start: now }
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        Self { mac: Hmac::new_from_slice(key).expect("a key of any length"), start: now }
     }
 
     /// Appends a check for the peer that `name` names at `remote`.

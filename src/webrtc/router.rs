@@ -367,9 +367,11 @@ impl SecureRouter {
     #[cfg(test)]
     pub(super) fn check_consistency(&self) {
         use std::collections::HashSet;
+        #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
         for (address, owner) in &self.by_address {
             assert!(self.peers[&owner.handle].addresses.contains(address));
         }
+        #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
         for (ufrag, handle) in &self.by_ufrag {
             assert!(self.peers[handle].ufrags.contains(ufrag));
         }

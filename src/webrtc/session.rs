@@ -175,7 +175,7 @@ impl SecureSession {
     /// Where the peer is; before that is known, where it is thought to be.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         let state = &self.state;
-        state.route.map(|route| route.remote).or(state.asked.first().copied())
+        state.route.map(|route| route.remote).or_else(|| state.asked.first().copied())
     }
 
     /// The source address that a datagram was to leave from is gone. The system chooses another one from now on, and the

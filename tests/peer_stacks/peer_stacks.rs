@@ -5,6 +5,7 @@
 //! `SEEDS=1000` runs more than the few that are run by default, from `FIRST` on; a failure names its seed. The foreign
 //! stacks draw numbers of their own, so that a run need not repeat exactly. `rtc-sctp` is left out: on a path with loss some
 //! of its handshakes do not end.
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::indexing_slicing,

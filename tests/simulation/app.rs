@@ -469,7 +469,7 @@ impl App {
                 Ok(id) => self.adopt(model, id, uid),
                 // A channel that nobody watches any more is still closing on this end; the other end is done with it.
                 Err(OpenError::IdInUse(_)) if model.is_forgotten(self.side, self.pair, stream) => {
-                    self.has_to_join = true
+                    self.has_to_join = true;
                 }
                 Err(error) => panic!("I32: negotiated channel: {error:?}"),
             }
@@ -537,7 +537,7 @@ impl App {
                 match error {
                     ChannelSendError::Full => channel.full = true,
                     ChannelSendError::TooLarge { .. } => {
-                        assert!(len > self.message_size_max, "{error}, of {len} bytes")
+                        assert!(len > self.message_size_max, "{error}, of {len} bytes");
                     }
                     ChannelSendError::AssociationClosed if !established => {}
                     _ => panic!("I19: send said {error:?} in {:?}", stack.state()),

@@ -45,7 +45,8 @@
 //! | I40 an open window is found, a full buffer takes what the rest waits for | `observer` (DATA), `incoming` (`on_sack`) |
 //! | I41 rest | `phases` (`rest`) |
 //! | I43 nothing is left | `phases` (`tear_down`, `leave_nothing`), `node` (`kill`) |
-
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::indexing_slicing,

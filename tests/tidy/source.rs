@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is wrong, all of it, so that one run shows everything that is to be done.
+/// Everything that is wrong, so that one run shows all that is to be done.
 #[derive(Default)]
 pub(crate) struct Findings(Vec<String>);
 
@@ -29,7 +29,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What a user of the library runs.
+/// The code that a user of the library runs.
 pub(crate) fn product() -> Vec<Source> {
     let layers = ["src/", "sctp/src/", "dcep/src/"];
     everything().into_iter().filter(|source| layers.iter().any(|layer| source.name.starts_with(layer))).collect()

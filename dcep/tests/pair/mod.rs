@@ -1,6 +1,6 @@
 //! Two ends with channels on a virtual clock, and a network between them that a test can bend.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 
 pub(crate) mod packet;
 

@@ -110,6 +110,7 @@ impl AssociationTable {
 
     pub(super) fn check_consistency(&self) {
         assert_eq!(self.by_peer.len(), self.by_handle.len());
+        #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
         for (handle, peer) in &self.by_handle {
             assert_eq!(self.by_peer.get(peer), Some(handle));
         }

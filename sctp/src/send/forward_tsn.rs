@@ -58,7 +58,7 @@ impl ForwardPoint {
             self.is_due = false;
             return;
         }
-        let wait = path.rto.srtt().unwrap_or(path.rto.current());
+        let wait = path.rto.srtt().unwrap_or_else(|| path.rto.current());
         let has_waited = self.sent.is_none_or(|sent| now >= sent.at + wait);
         self.is_due = self.is_due || has_waited || self.has_advanced(outstanding);
     }

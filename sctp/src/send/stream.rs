@@ -448,6 +448,7 @@ impl StreamQueues {
     pub(crate) fn check_consistency(&self) -> usize {
         let (mut total, mut counted) = (0, self.streams.len());
         let (mut active, mut charged) = (0, 0);
+        #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
         for (id, stream) in &self.streams {
             let buffered: usize = stream.messages.iter().map(|message| message.rest.len()).sum();
             assert_eq!(buffered, stream.buffered, "buffered amount of stream {id}");

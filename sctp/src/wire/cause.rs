@@ -162,7 +162,7 @@ impl<'a> Cause<'a> {
             | Self::ProtocolViolation(info)
             | Self::Unknown { info, .. } => info.len(),
         };
-        padded(CHUNK_HEADER_LEN + PARAMETER_HEADER_LEN + info)
+        padded(info.saturating_add(CHUNK_HEADER_LEN + PARAMETER_HEADER_LEN))
     }
 
     fn push(&self, chunk_at: usize, out: &mut Vec<u8>) {

@@ -202,7 +202,7 @@ impl<'a> Chunks<'a> {
     #[must_use]
     #[inline]
     pub fn position(&self) -> usize {
-        self.datagram_len - self.rest.len()
+        self.datagram_len.saturating_sub(self.rest.len())
     }
 }
 
@@ -218,9 +218,9 @@ impl Iterator for Chunks<'_> {
             self.rest = &[];
             return Some(Err(DecodeError::BadLength));
         }
-        let start = self.datagram_len - self.rest.len();
+        let start = self.datagram_len.saturating_sub(self.rest.len());
         self.rest = self.rest.get(padded(len)..).unwrap_or_default();
-        let value = start + CHUNK_HEADER_LEN..start + len;
+        let value = start.saturating_add(CHUNK_HEADER_LEN)..start.saturating_add(len);
         Some(Ok(RawChunk { kind: ChunkType(kind), flags, start, value }))
     }
 }
@@ -256,7 +256,7 @@ pub(super) fn patch_length(out: &mut [u8], at: usize) {
 #[inline]
 pub(super) fn pad(out: &mut Vec<u8>, from: usize) {
     let len = out.len().saturating_sub(from);
-    out.resize(out.len() + (padded(len) - len), 0);
+    out.resize(from.saturating_add(padded(len)), 0);
 }
 
 #[cfg(test)]

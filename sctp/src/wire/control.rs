@@ -115,7 +115,7 @@ pub fn encode_cookie_ack(out: &mut Vec<u8>) {
 /// packet as long as a probe of the path wants it.
 pub fn encode_pad(len: usize, out: &mut Vec<u8>) {
     let at = begin_chunk(out, ChunkType::PAD, 0);
-    out.resize(out.len() + len.saturating_sub(CHUNK_HEADER_LEN), 0);
+    out.resize(out.len().saturating_add(len.saturating_sub(CHUNK_HEADER_LEN)), 0);
     end_chunk(out, at);
 }
 

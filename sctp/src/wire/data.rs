@@ -78,7 +78,7 @@ impl DataChunk {
         let payload = payload.get(..Self::PAYLOAD_MAX).unwrap_or(payload);
         let at = out.len();
         out.reserve(Self::encoded_len(payload.len()));
-        let [l0, l1] = u16::try_from(Self::HEADER_LEN + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let [l0, l1] = u16::try_from(payload.len().saturating_add(Self::HEADER_LEN)).unwrap_or(u16::MAX).to_be_bytes();
         let [t0, t1, t2, t3] = self.tsn.0.to_be_bytes();
         let [i0, i1] = self.stream.to_be_bytes();
         let [n0, n1] = self.ssn.0.to_be_bytes();
@@ -105,10 +105,8 @@ impl DataChunk {
 
 #[inline]
 pub(super) fn flags(unordered: bool, beginning: bool, ending: bool, immediate: bool) -> u8 {
-    (u8::from(immediate) * IMMEDIATE)
-        | (u8::from(unordered) * UNORDERED)
-        | (u8::from(beginning) * BEGINNING)
-        | (u8::from(ending) * ENDING)
+    let flag = |is_set, bit| if is_set { bit } else { 0 };
+    flag(immediate, IMMEDIATE) | flag(unordered, UNORDERED) | flag(beginning, BEGINNING) | flag(ending, ENDING)
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ impl<'a> ForwardTsn<'a> {
     #[must_use]
     #[inline]
     pub const fn encoded_len(streams: usize) -> usize {
-        Self::HEADER_LEN + 4 * streams
+        streams.saturating_mul(4).saturating_add(Self::HEADER_LEN)
     }
 }
 

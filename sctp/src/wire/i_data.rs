@@ -85,7 +85,7 @@ impl IDataChunk {
         let payload = payload.get(..Self::PAYLOAD_MAX).unwrap_or(payload);
         let at = out.len();
         out.reserve(Self::encoded_len(payload.len()));
-        let [l0, l1] = u16::try_from(Self::HEADER_LEN + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let [l0, l1] = u16::try_from(payload.len().saturating_add(Self::HEADER_LEN)).unwrap_or(u16::MAX).to_be_bytes();
         let [t0, t1, t2, t3] = self.tsn.0.to_be_bytes();
         let [i0, i1] = self.stream.to_be_bytes();
         let [m0, m1, m2, m3] = self.mid.0.to_be_bytes();

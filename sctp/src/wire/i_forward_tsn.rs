@@ -82,7 +82,7 @@ impl<'a> IForwardTsn<'a> {
     #[must_use]
     #[inline]
     pub const fn encoded_len(streams: usize) -> usize {
-        Self::HEADER_LEN + 8 * streams
+        streams.saturating_mul(8).saturating_add(Self::HEADER_LEN)
     }
 }
 

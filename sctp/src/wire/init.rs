@@ -120,7 +120,7 @@ impl<'a> Init<'a> {
                 ParameterType::FORWARD_TSN => init.extensions = init.extensions.union(Extensions::FORWARD_TSN),
                 kind if is_known(kind) => {}
                 kind => {
-                    init.unknown_parameters += 1;
+                    init.unknown_parameters = init.unknown_parameters.saturating_add(1);
                     if kind.unrecognized_action().stops() {
                         break;
                     }
@@ -133,7 +133,7 @@ impl<'a> Init<'a> {
     /// Reads a parameter that is a number, or counts it.
     fn number(&mut self, value: &[u8]) -> Option<u32> {
         let number = value.try_into().ok().map(u32::from_be_bytes);
-        self.malformed_parameters += u32::from(number.is_none());
+        self.malformed_parameters = self.malformed_parameters.saturating_add(u32::from(number.is_none()));
         number
     }
 

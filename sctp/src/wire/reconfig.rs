@@ -266,7 +266,7 @@ impl<'o> ReconfigWriter<'o> {
     /// Bytes that a chunk with one Outgoing SSN Reset Request for that many streams takes, padding included.
     #[must_use]
     pub const fn outgoing_reset_len(streams: usize) -> usize {
-        super::padded(20 + 2 * streams)
+        super::padded(streams.saturating_mul(2).saturating_add(20))
     }
 
     fn push<const N: usize>(&mut self, kind: ParameterType, words: [u32; N], streams: impl Iterator<Item = StreamId>) {

@@ -116,15 +116,15 @@ impl<'a> Sack<'a> {
         for block in blocks.take(Self::ENTRIES_MAX) {
             let ([s0, s1], [e0, e1]) = (block.start.to_be_bytes(), block.end.to_be_bytes());
             out.extend_from_slice(&[s0, s1, e0, e1]);
-            block_count += 1;
+            block_count = block_count.saturating_add(1);
         }
         let mut duplicate_count = 0u16;
-        for tsn in duplicates.take(Self::ENTRIES_MAX - usize::from(block_count)) {
+        for tsn in duplicates.take(Self::ENTRIES_MAX.saturating_sub(usize::from(block_count))) {
             out.extend_from_slice(&tsn.0.to_be_bytes());
-            duplicate_count += 1;
+            duplicate_count = duplicate_count.saturating_add(1);
         }
         let ([b0, b1], [d0, d1]) = (block_count.to_be_bytes(), duplicate_count.to_be_bytes());
-        if let Some(counts) = out.get_mut(counts_at..counts_at + 4) {
+        if let Some(counts) = out.get_mut(counts_at..counts_at.saturating_add(4)) {
             counts.copy_from_slice(&[b0, b1, d0, d1]);
         }
         end_chunk(out, at);
@@ -134,7 +134,7 @@ impl<'a> Sack<'a> {
     #[must_use]
     #[inline]
     pub const fn encoded_len(blocks: usize, duplicates: usize) -> usize {
-        Self::HEADER_LEN + 4 * (blocks + duplicates)
+        blocks.saturating_add(duplicates).saturating_mul(4).saturating_add(Self::HEADER_LEN)
     }
 }
 

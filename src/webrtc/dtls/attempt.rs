@@ -176,7 +176,7 @@ impl HandshakeAttempt {
                     self.take_from_client(now, record, bytes, parameters, expected)?;
                 }
                 HandshakePhase::Handshaking(SetupRole::Active, Version::Dtls12) => {
-                    self.take_from_server(record, bytes)?
+                    self.take_from_server(record, bytes)?;
                 }
                 _ => self.inner.handle_packet(bytes)?,
             }

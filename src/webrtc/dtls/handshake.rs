@@ -227,7 +227,7 @@ impl Dtls {
         let refused = self.attempts.iter().find_map(|attempt| attempt.refused);
         let refused = refused.map(|presented| DtlsFailure::WrongCertificate { presented });
         let alert = self.plaintext_alert();
-        let failure = refused.or(self.last_failure.take()).unwrap_or_else(|| DtlsFailure::timed_out(alert));
+        let failure = refused.or_else(|| self.last_failure.take()).unwrap_or_else(|| DtlsFailure::timed_out(alert));
         self.fail(failure);
     }
 

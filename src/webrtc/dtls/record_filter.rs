@@ -77,7 +77,7 @@ impl RecordFilter {
         for record in Records::new(datagram) {
             match record.map_err(|_| RecordRefusal::Malformed)? {
                 Record::Classic { kind, epoch: 0, fragment } => {
-                    self.check_plaintext(phase, is_first, kind, fragment)?
+                    self.check_plaintext(phase, is_first, kind, fragment)?;
                 }
                 // A client has no keys yet; a server's flight begins with its hello.
                 _ if phase == HandshakePhase::AwaitsClientHello

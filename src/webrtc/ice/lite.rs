@@ -358,7 +358,7 @@ mod tests {
                 assert!(answer.len() * 2 <= datagram.len() * 3, "{} for {}", answer.len(), datagram.len());
             }
             let mut answer = Vec::new();
-            let _ = agent.handle_request(now, address(9), &message, &mut answer);
+            agent.handle_request(now, address(9), &message, &mut answer).expect_err("a wrong password");
             let response = StunMessage::parse(&answer).expect("a response");
             assert_eq!((response.class, response.error_code), (Class::Error, Some(401)));
             assert!(!response.has_integrity());

@@ -30,11 +30,13 @@ const SERIAL_LEN: usize = 16;
 /// value in four thousand million are.
 pub(super) fn key_from_seed(seed: &[u8; 32]) -> SecretKey {
     let candidate = |counter: u32| {
-        let mac = Hmac::<Sha256>::new_from_slice(seed).expect("HMAC takes a key of any length");
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        let mac = Hmac::<Sha256>::new_from_slice(seed).expect("a key of any length");
         let bytes = mac.chain_update(SEED_LABEL).chain_update(counter.to_be_bytes()).finalize().into_bytes();
         SecretKey::from_slice(&bytes).ok()
     };
-    (0..=u32::MAX).find_map(candidate).expect("every value out of four thousand million was out of range")
+    #[expect(clippy::expect_used, reason = "nearly every value is a scalar of the curve")]
+    (0..=u32::MAX).find_map(candidate).expect("one value of four thousand million is in range")
 }
 
 /// A certificate that depends on the key alone: names and dates are fixed, the serial number is of the public key, and

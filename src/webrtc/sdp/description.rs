@@ -109,7 +109,7 @@ impl AnswerDescription {
         }
         let remote = data.remote(&blocks)?;
         // An answerer is the one that begins, unless it says otherwise (RFC 8842 §5.3).
-        let (number, setup) = data.setup()?.unwrap_or((data.block.number(), Setup::Active));
+        let (number, setup) = data.setup()?.unwrap_or_else(|| (data.block.number(), Setup::Active));
         let role = setup.chosen().map_err(|problem| SdpError::new(number, problem))?;
         let tls_id = data.attribute("tls-id")?.map(|(_, id)| id.to_owned());
         Ok(Self { remote, role, tls_id })
@@ -145,7 +145,7 @@ impl<'a, 'b> Data<'a, 'b> {
                     let levels = [tagged, Some(block), Some(&blocks.session)].into_iter().flatten().collect();
                     return Ok(Self { index, block, form, bundle, levels });
                 }
-                Err(problem) => first_error = first_error.or(Some(SdpError::new(block.number(), problem))),
+                Err(problem) => first_error = first_error.or_else(|| Some(SdpError::new(block.number(), problem))),
             }
         }
         Err(first_error.unwrap_or_else(|| SdpError::new(blocks.last, SdpProblem::NoDataChannels)))
@@ -238,7 +238,7 @@ impl<'a, 'b> Data<'a, 'b> {
         }
         let Some(preferred) = known.iter().map(CertificateHash::preference).min() else {
             let is_spelling = |error: &SdpError| matches!(error.problem(), SdpProblem::Fingerprint(_));
-            let at = problems.iter().position(is_spelling).unwrap_or(problems.len().saturating_sub(1));
+            let at = problems.iter().position(is_spelling).unwrap_or_else(|| problems.len().saturating_sub(1));
             return Err(problems.into_iter().nth(at).unwrap_or_else(|| self.error(SdpProblem::NoKnownFingerprint)));
         };
         known.retain(|hash| hash.preference() == preferred);

@@ -329,7 +329,7 @@ fn damaged_descriptions_never_panic_and_what_is_taken_can_be_answered() {
             }
         }
         let text = lines.join("\n");
-        let _ = AnswerDescription::parse(&text);
+        AnswerDescription::parse(&text).ok();
         match OfferDescription::parse(&text) {
             Ok(offer) => {
                 taken += 1;

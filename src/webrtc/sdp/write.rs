@@ -93,10 +93,11 @@ fn session(local: &Local<'_>, group: &[&str]) -> String {
 fn data(sdp: &mut String, section: &Section, form: Form, transport: &SdpTransport<'_>) {
     let local = transport.local;
     // The default candidate is for who does not know ICE, which is nobody; IPv4, if there is a choice.
-    let default = local.addresses.iter().find(|address| address.is_ipv4()).or(local.addresses.first());
-    let (port, version, ip) = default.map_or((9, 4, "0.0.0.0".to_owned()), |address| {
-        (address.port(), if address.is_ipv4() { 4 } else { 6 }, address.ip().to_string())
-    });
+    let default = local.addresses.iter().find(|address| address.is_ipv4()).or_else(|| local.addresses.first());
+    let (port, version, ip) = default.map_or_else(
+        || (9, 4, "0.0.0.0".to_owned()),
+        |address| (address.port(), if address.is_ipv4() { 4 } else { 6 }, address.ip().to_string()),
+    );
     match form {
         // UDP, whatever was offered: the default candidate's transport (RFC 8841 §12.2).
         Form::Current => line(sdp, "m=", &format!("application {port} {PROTOCOL} {FORMAT}")),
@@ -183,5 +184,5 @@ fn rejected(sdp: &mut String, section: &Section) {
 }
 
 fn line(sdp: &mut String, kind: &str, value: &str) {
-    let _ = write!(sdp, "{kind}{value}\r\n"); // Writing to a String does not fail.
+    write!(sdp, "{kind}{value}\r\n").ok(); // Writing to a String does not fail.
 }

@@ -16,7 +16,8 @@ pub(crate) struct Key(Hmac<Sha1>);
 impl Key {
     /// A password of ICE needs no preparation: it is ASCII (RFC 8839 §5.4).
     pub(crate) fn new(password: &str) -> Self {
-        Self(Hmac::new_from_slice(password.as_bytes()).expect("HMAC takes a key of any length"))
+        #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+        Self(Hmac::new_from_slice(password.as_bytes()).expect("a key of any length"))
     }
 
     /// Whether the message carries a MESSAGE-INTEGRITY and it is this key's. Takes the same time wherever the two

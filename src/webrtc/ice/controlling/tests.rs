@@ -166,7 +166,7 @@ fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_th
         match code {
             0 => assert_eq!(answer(&mut agent, now, address(1), &success(id, PWD)), Ok(CheckOutcome::Consent)),
             401 => {
-                assert_eq!(answer(&mut agent, now, address(1), &error(id, 401, None)), Ok(CheckOutcome::Refused(401)))
+                assert_eq!(answer(&mut agent, now, address(1), &error(id, 401, None)), Ok(CheckOutcome::Refused(401)));
             }
             code => {
                 let outcome = answer(&mut agent, now, address(1), &error(id, code, Some(PWD)));
@@ -361,7 +361,7 @@ fn both_agents_find_each_other_through_a_loss_of_every_second_datagram_and_follo
                 let request = StunMessage::parse(&out).expect("a message");
                 let mut response = Vec::new();
                 server.handle_request(now, address(port), &request, &mut response).expect("accepted");
-                let _ = client.handle_response(now, to, &StunMessage::parse(&response).expect("a message"));
+                client.handle_response(now, to, &StunMessage::parse(&response).expect("a message")).ok();
             }
             out.clear();
         }
