@@ -319,8 +319,8 @@ pub enum ByteStreamError {
          channel with ChannelOptions::byte_stream, which lets each end shut down its own direction"
     )]
     ClosedHere,
-    /// The peer closed the channel before it had acknowledged all that was written. Reading returns this in place of the end.
-    /// [`io::ErrorKind::ConnectionReset`].
+    /// The peer closed the channel before all that was written was sent, and the rest was discarded. Reading returns this in
+    /// place of the end. [`io::ErrorKind::ConnectionReset`].
     #[error(
         "the peer closed the channel before it had received all that was written: let it read to the end before it closes, \
          or open the channel with ChannelOptions::byte_stream"

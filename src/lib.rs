@@ -113,6 +113,17 @@ mod config;
 mod counters;
 mod endpoint;
 pub mod error;
+#[cfg(test)]
+#[path = "../fuzz/replay.rs"]
+mod fuzz_replay;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! Entry functions of fuzz targets for what is private.
+    pub use crate::association::fuzzing::byte_streams;
+    #[cfg(feature = "webrtc")]
+    pub use crate::webrtc::fuzzing::{admission, sdp, stun, ticket};
+}
 #[cfg(feature = "webrtc")]
 mod identity_store;
 mod memory;
@@ -137,9 +148,6 @@ pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, Chann
 pub use narrowboat_sctp::{AssociationStats, Reliability};
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
-#[cfg(all(any(test, fuzzing), feature = "webrtc"))]
-#[doc(hidden)]
-pub use webrtc::fuzzing;
 #[cfg(feature = "webrtc")]
 pub use webrtc::{DtlsVersion, Fingerprint, Identity, RecordDrops, SecureStats, Security, Ticket};
 

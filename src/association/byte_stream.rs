@@ -6,10 +6,29 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Message, ReadyState, UnreadMessage};
 
+use super::channel_entry::ChannelEntry;
 use super::inner::Inner;
 use crate::channel::{Frame, HalfClose};
 use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Interest;
+
+/// How reading has ended. It is kept, because an association that fails later must not change it.
+#[derive(Clone, Debug)]
+pub(crate) enum ReadEnd {
+    Finished,
+    Failed(ByteStreamError),
+    ChannelFailed(ChannelError),
+}
+
+impl ReadEnd {
+    fn into_result(self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Finished => Ok(None),
+            Self::Failed(error) => Err(error.into()),
+            Self::ChannelFailed(error) => Err(error.into()),
+        }
+    }
+}
 
 impl Inner {
     /// One more reading and one more writing half of a byte stream that can be half closed.
@@ -87,9 +106,22 @@ impl Inner {
         self.poll_byte_stream_end(id)
     }
 
-    /// How reading ends with the channel: all that has arrived was read.
-    fn poll_byte_stream_end(&self, id: ChannelId) -> Poll<Result<Option<Bytes>, Error>> {
+    /// Returns how reading ends with the channel: all that has arrived was read.
+    fn poll_byte_stream_end(&mut self, id: ChannelId) -> Poll<Result<Option<Bytes>, Error>> {
         let Some(slot) = self.slots.get(&id) else { return Poll::Ready(Ok(None)) };
+        let end = match &slot.read_end {
+            Some(end) => ReadEnd::clone(end),
+            None => ready!(self.poll_read_end(id, slot)),
+        };
+        if let Some(slot) = self.slots.get_mut(&id)
+            && slot.read_end.is_none()
+        {
+            slot.read_end = Some(Box::new(end.clone()));
+        }
+        Poll::Ready(end.into_result())
+    }
+
+    fn poll_read_end(&self, id: ChannelId, slot: &ChannelEntry) -> Poll<ReadEnd> {
         let end = match &slot.end {
             Some(end) => end.as_ref().map(|_| ()),
             None => match self.channels.receive_end(id) {
@@ -98,13 +130,29 @@ impl Inner {
             },
         };
         Poll::Ready(match end {
-            Err(error) => Err(error.clone().into()),
+            Err(error) => ReadEnd::ChannelFailed(error.clone()),
             // What the peer had not sent when it heard of that was discarded there.
-            Ok(()) if slot.is_closed_here || self.is_ended_here => Err(ByteStreamError::ClosedHere.into()),
-            Ok(()) if slot.half_close.is_some() => Err(ByteStreamError::Truncated.into()),
-            Ok(()) if slot.has_undelivered => Err(ByteStreamError::Undelivered.into()),
-            Ok(()) => Ok(None),
+            Ok(()) if slot.is_closed_here || self.is_ended_here => ReadEnd::Failed(ByteStreamError::ClosedHere),
+            Ok(()) if slot.half_close.is_some() => ReadEnd::Failed(ByteStreamError::Truncated),
+            Ok(()) if ready!(self.poll_is_delivered(id)) => ReadEnd::Finished,
+            Ok(()) => ReadEnd::Failed(ByteStreamError::Undelivered),
         })
+    }
+
+    /// Returns `true` if the peer has closed the channel and has received all that was sent on it, except for messages that
+    /// were abandoned. `Pending` if that is not known yet: the SACK that came with the peer's reset need not cover what the
+    /// peer has received, because a loss on another channel holds the Cumulative TSN Ack back. The answer to our reset tells:
+    /// the peer performs the reset when everything before it has arrived (RFC 6525 §5.2.2), and then the channel is closed.
+    fn poll_is_delivered(&self, id: ChannelId) -> Poll<bool> {
+        let Some(slot) = self.slots.get(&id) else { return Poll::Ready(true) };
+        // What is discarded stays in the buffered amount.
+        let is_discarded = self.channels.buffered_amount(&self.core, id) > 0;
+        match &slot.end {
+            _ if is_discarded => Poll::Ready(false),
+            _ if !slot.has_undelivered => Poll::Ready(true),
+            Some(end) => Poll::Ready(end.is_ok()),
+            None => Poll::Pending,
+        }
     }
 
     /// Hands bytes to the core as one message; `Pending` when it is full.
@@ -132,8 +180,9 @@ impl Inner {
         if half_close.has_lost_bytes() {
             return Poll::Ready(Err(ByteStreamError::Stopped.into()));
         }
-        if !half_close.is_fin_sent() {
-            self.send_fin(now, id)?;
+        // Nobody waits for the end of a direction that the peer has stopped reading.
+        if !half_close.is_fin_sent() && !half_close.is_stopped() {
+            ready!(self.poll_send_fin(now, id))?;
         }
         if !self.half_close(id).is_some_and(|half_close| half_close.is_incoming_over()) {
             return Poll::Ready(Ok(()));
@@ -146,18 +195,19 @@ impl Inner {
         }
     }
 
-    fn send_fin(&mut self, now: Instant, id: ChannelId) -> Result<(), Error> {
+    /// Sends the FIN. That is an error if the channel is closed, unless the peer has closed it without waiting for the FIN,
+    /// and has all that was written.
+    fn poll_send_fin(&mut self, now: Instant, id: ChannelId) -> Poll<Result<(), Error>> {
         if let Err(error) = self.send_frame(now, id, &Frame::Fin) {
-            let has_undelivered = self.slots.get(&id).is_none_or(|slot| slot.has_undelivered || slot.is_closed_here);
-            if has_undelivered || !self.channels.is_reset_by_peer(id) {
-                return Err(error.into());
+            let is_closed_here = self.slots.get(&id).is_none_or(|slot| slot.is_closed_here);
+            if is_closed_here || !self.channels.is_reset_by_peer(id) || !ready!(self.poll_is_delivered(id)) {
+                return Poll::Ready(Err(error.into()));
             }
-            // The peer has closed the channel without waiting for the FIN, and has all that was written.
         }
         if let Some(half_close) = self.half_close(id) {
             half_close.on_fin_sent();
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     fn send_frame(&mut self, now: Instant, id: ChannelId, frame: &Frame) -> Result<(), SendError> {

@@ -2,6 +2,7 @@
 
 use narrowboat_dcep::ReadyState;
 
+use super::byte_stream::ReadEnd;
 use crate::channel::{ChannelEvent, HalfClose};
 use crate::error::{ChannelError, SendError};
 use crate::waiters::Waiters;
@@ -29,6 +30,8 @@ pub(crate) struct ChannelEntry {
     pub(crate) is_closed_here: bool,
     /// True if something that was sent here was neither acknowledged nor given up when the peer closed the channel.
     pub(crate) has_undelivered: bool,
+    /// How reading the channel as a byte stream has ended.
+    pub(crate) read_end: Option<Box<ReadEnd>>,
     /// What is known of a byte stream that can be half closed, if the application has made one of the channel.
     pub(crate) half_close: Option<Box<HalfClose>>,
 }

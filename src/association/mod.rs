@@ -7,6 +7,8 @@ mod driver;
 mod dtls;
 mod ending;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inner;
 mod packet_sender;
 #[cfg(feature = "webrtc")]

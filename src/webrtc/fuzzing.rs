@@ -10,10 +10,6 @@ use super::ice::Credentials;
 use super::stun::{Class, Key, StunMessage, StunWriter};
 use super::{Fingerprint, Ticket, demux, sdp};
 
-#[cfg(test)]
-#[path = "../../fuzz/replay.rs"]
-mod replay;
-
 /// STUN: any bytes, and any attributes between a right header and a right FINGERPRINT. What is read says the same after it
 /// was written and read again.
 pub fn stun(bytes: &[u8]) {
@@ -158,7 +154,7 @@ pub fn admission(script: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use super::replay::replay;
+    use crate::fuzz_replay::replay;
 
     #[test]
     fn the_corpora_of_what_is_private_pass_what_their_fuzz_targets_check() {

@@ -29,7 +29,7 @@ mod direct_listener;
 pub(crate) mod dtls;
 mod fingerprint;
 #[cfg(any(test, fuzzing))]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 pub(crate) mod ice;
 mod identity;
 mod reachability;

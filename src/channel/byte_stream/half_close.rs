@@ -117,6 +117,11 @@ impl HalfClose {
         self.stopped_at.is_some_and(|read| read < self.written)
     }
 
+    /// Returns true if the peer reads no more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped_at.is_some()
+    }
+
     pub(crate) fn is_fin_sent(&self) -> bool {
         self.is_fin_sent
     }

@@ -57,10 +57,12 @@ use super::DataChannel;
 /// On any other channel `shutdown` closes **both directions**. What was written before is delivered first. It waits until
 /// both directions are reset, so the peer has everything when it returns. What the peer sent until it heard of the close can
 /// still be read; then reading gives [`ByteStreamError::ClosedHere`](crate::error::ByteStreamError::ClosedHere), because the
-/// peer may have had more to send. If the peer closes first, reading ends with `Ok(0)`, or with
-/// [`Undelivered`](crate::error::ByteStreamError::Undelivered) if the peer had not acknowledged all that was written here.
-/// What the peer's application left unread is not known. Such a channel should be reliable and ordered, or bytes are missing
-/// or change places.
+/// peer may have had more to send. If the peer closes first, reading ends with `Ok(0)` once the peer has received all that
+/// was written here, or with an error if some of it was discarded unsent:
+/// [`PeerClosed`](crate::error::ChannelError::PeerClosed), or
+/// [`Undelivered`](crate::error::ByteStreamError::Undelivered) on a channel that is not reliable. The number of bytes that the
+/// peer's application has read is not known. Such a channel should be reliable and ordered, or bytes are missing or change
+/// places.
 ///
 /// Dropping the stream closes the channel in either case, without waiting.
 ///
