@@ -6,29 +6,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Message, ReadyState, UnreadMessage};
 
-use super::channel_entry::ChannelEntry;
+use super::channel_entry::{ChannelEntry, ReadEnd};
 use super::inner::Inner;
 use crate::channel::{Frame, HalfClose};
 use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Interest;
-
-/// How reading has ended. It is kept, because an association that fails later must not change it.
-#[derive(Clone, Debug)]
-pub(crate) enum ReadEnd {
-    Finished,
-    Failed(ByteStreamError),
-    ChannelFailed(ChannelError),
-}
-
-impl ReadEnd {
-    fn into_result(self) -> Result<Option<Bytes>, Error> {
-        match self {
-            Self::Finished => Ok(None),
-            Self::Failed(error) => Err(error.into()),
-            Self::ChannelFailed(error) => Err(error.into()),
-        }
-    }
-}
 
 impl Inner {
     /// One more reading and one more writing half of a byte stream that can be half closed.

@@ -1,10 +1,10 @@
 //! What the tokio layer keeps for a channel: who holds it, who waits for it, what happened to it.
 
+use bytes::Bytes;
 use narrowboat_dcep::ReadyState;
 
-use super::byte_stream::ReadEnd;
 use crate::channel::{ChannelEvent, HalfClose};
-use crate::error::{ChannelError, SendError};
+use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Waiters;
 
 /// One channel. It stays until the channel is closed and nothing refers to it any more.
@@ -34,6 +34,24 @@ pub(crate) struct ChannelEntry {
     pub(crate) read_end: Option<Box<ReadEnd>>,
     /// What is known of a byte stream that can be half closed, if the application has made one of the channel.
     pub(crate) half_close: Option<Box<HalfClose>>,
+}
+
+/// How reading a byte stream has ended. It is kept, because an association that fails later must not change it.
+#[derive(Clone, Debug)]
+pub(crate) enum ReadEnd {
+    Finished,
+    Failed(ByteStreamError),
+    ChannelFailed(ChannelError),
+}
+
+impl ReadEnd {
+    pub(super) fn into_result(self) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Finished => Ok(None),
+            Self::Failed(error) => Err(error.into()),
+            Self::ChannelFailed(error) => Err(error.into()),
+        }
+    }
 }
 
 impl ChannelEntry {

@@ -25,7 +25,7 @@ pub(super) struct EndPair {
     pub(super) wire: [VecDeque<Bytes>; 2],
 }
 
-/// Time-outs that never come, so that only the script ends something.
+/// Time-outs that no script reaches, so that only the script ends something.
 fn config(window: u32) -> Config {
     let mut config = Config::default();
     config.association.receive_window = window;
@@ -36,7 +36,7 @@ fn config(window: u32) -> Config {
     config.association.heartbeat_interval = Some(5 * SECOND);
     config.association.rto_max = 2 * SECOND;
     config.association.reset_timeout = 600 * SECOND;
-    config.channels.close_timeout = 3600 * SECOND;
+    config.channels.close_timeout = 600 * SECOND;
     config
 }
 
