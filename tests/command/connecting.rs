@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use narrowboat::{Endpoint, Message, Reliability};
+use narrowboat::{Association, ByteStream, DataChannel, Endpoint, Message, Reliability};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::process::{Process, noise};
 
@@ -68,4 +69,113 @@ async fn a_peer_that_vanishes_is_an_error_that_says_why() {
     let _channel = association.accept_channel().await.unwrap();
     association.abort("the boat sank");
     assert!(connect.end().fails().contains("the boat sank"));
+}
+
+/// `connect --bytes` to an end of the test.
+async fn connect_bytes(server: &Endpoint, options: &[&str]) -> (Process, Association, DataChannel) {
+    let address = server.local_address().to_string();
+    let connect = Process::start(&[&["connect", &address, "--bytes"][..], options].concat());
+    let association = server.accept().await.unwrap().await.unwrap();
+    let channel = association.accept_channel().await.unwrap();
+    (connect, association, channel)
+}
+
+async fn end(connect: Process) -> crate::process::Ended {
+    tokio::task::spawn_blocking(|| connect.end()).await.unwrap()
+}
+
+/// The answer begins after the end of the request, and later than any time-out of silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_request_that_ends_gets_its_answer_however_late_it_is() {
+    let server = Endpoint::bind("127.0.0.1:0").unwrap();
+    let (mut connect, _association, channel) = connect_bytes(&server, &[]).await;
+    let mut stream = channel.into_byte_stream();
+    assert!(stream.has_half_close());
+    connect.write(b"request");
+    connect.end_input();
+    let mut request = Vec::new();
+    stream.read_to_end(&mut request).await.unwrap();
+    assert_eq!(request, b"request");
+    // A channel without half close is closed after a second of silence.
+    let closed = tokio::time::timeout(Duration::from_millis(1_500), stream.channel().closed()).await;
+    assert!(closed.is_err(), "{closed:?}");
+    let answer = noise(300_000);
+    stream.write_all(&answer).await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert!(end(connect).await.succeeds().output == answer);
+}
+
+/// The peer ends its direction first, and the input goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn input_is_sent_after_the_peer_has_ended_its_direction() {
+    let server = Endpoint::bind("127.0.0.1:0").unwrap();
+    let (mut connect, _association, channel) = connect_bytes(&server, &[]).await;
+    let mut stream = channel.into_byte_stream();
+    stream.write_all(b"go").await.unwrap();
+    stream.shutdown().await.unwrap();
+    connect.write(b"one");
+    let mut start = [0; 3];
+    stream.read_exact(&mut start).await.unwrap();
+    connect.write(b"two");
+    connect.end_input();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert_eq!((&start, &rest[..]), (b"one", &b"two"[..]));
+    assert_eq!(end(connect).await.succeeds().output, b"go");
+}
+
+/// The input has not ended, but nobody reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_peer_that_drops_the_stream_ends_the_command() {
+    let server = Endpoint::bind("127.0.0.1:0").unwrap();
+    for has_input in [false, true] {
+        let (mut connect, _association, channel) = connect_bytes(&server, &[]).await;
+        let mut stream = channel.into_byte_stream();
+        stream.write_all(b"answer").await.unwrap();
+        if has_input {
+            connect.write(b"unread");
+            // It has arrived, and stays unread.
+            let mut first = [0; 1];
+            stream.read_exact(&mut first).await.unwrap();
+        }
+        drop(stream);
+        let ended = end(connect).await;
+        if has_input {
+            assert!(ended.fails().contains("before it had read all"), "{:?}", ended.said);
+        } else {
+            ended.succeeds();
+        }
+    }
+}
+
+/// An end that does not know the protocol: it gets an empty message, and closes the channel or says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_end_without_half_close_is_waited_for_unless_the_command_may_linger_only() {
+    let server = Endpoint::bind("127.0.0.1:0").unwrap();
+    for (options, has_half_close) in
+        [(&[][..], true), (&["--linger", "0.1"], true), (&["--protocol", ""], false), (&["--unordered"], false)]
+    {
+        let (mut connect, _association, channel) = connect_bytes(&server, options).await;
+        assert_eq!(channel.protocol() == ByteStream::PROTOCOL, has_half_close, "{options:?}");
+        connect.write(b"bytes");
+        connect.end_input();
+        assert_eq!(channel.recv().await.unwrap().unwrap(), Message::from(b"bytes".to_vec()));
+        channel.send(b"back".to_vec()).await.unwrap();
+        if has_half_close {
+            let empty = channel.recv().await.unwrap().unwrap();
+            assert!(empty.as_bytes().is_empty(), "{options:?}: {empty:?}");
+        }
+        if options.is_empty() {
+            // It closes the channel in the middle of the stream, as far as the command can know.
+            channel.close().await.unwrap();
+            let ended = end(connect).await;
+            assert!(ended.fails().contains("in the middle of the byte stream"), "{:?}", ended.said);
+            assert_eq!(ended.output, b"back");
+        } else {
+            while let Some(message) = channel.recv().await {
+                assert!(message.unwrap().as_text().is_some_and(|text| text.starts_with("stop ")), "{options:?}");
+            }
+            assert_eq!(end(connect).await.succeeds().output, b"back", "{options:?}");
+        }
+    }
 }

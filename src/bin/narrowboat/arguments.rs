@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use narrowboat::ChannelOptions;
+use narrowboat::{ByteStream, ChannelOptions};
 
 use crate::file::parse_size;
 
@@ -93,7 +93,12 @@ pub(crate) struct Listen {
 }
 
 /// Each line of the input is sent as a text message, and each message that arrives is a line of the output; with --bytes,
-/// both are streams of bytes. On a terminal, control characters in a line are replaced. By default the channel is reliable and ordered.
+/// both are streams of bytes. On a terminal, control characters in a line are replaced. By default the channel is reliable
+/// and ordered.
+///
+/// With --bytes each direction ends separately: the end of the input is sent to the other end, and the command goes on until
+/// the other end has ended its direction too. The channel has the protocol name narrowboat.stream.v1. An end that does not
+/// know that protocol never ends its direction: use --linger, or --protocol with another name, which may be empty.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The ticket of a service; or the address and port of one without (not encrypted)
@@ -101,9 +106,9 @@ pub(crate) struct Connect {
     /// Name of the channel
     #[arg(long, default_value = "narrowboat")]
     pub(crate) label: String,
-    /// What is spoken on the channel
-    #[arg(long, default_value = "")]
-    pub(crate) protocol: String,
+    /// Subprotocol name of the channel; empty by default, and narrowboat.stream.v1 with --bytes
+    #[arg(long)]
+    pub(crate) protocol: Option<String>,
     /// Deliver messages as they arrive, so that a lost one does not hold up the next; they may change places
     #[arg(long)]
     pub(crate) unordered: bool,
@@ -119,15 +124,28 @@ pub(crate) struct Connect {
     /// Input and output are bytes, whatever the messages they travel in
     #[arg(long)]
     pub(crate) bytes: bool,
-    /// After the end of the input, close once nothing has arrived for so many seconds. A data channel closes in both
-    /// directions at once, and what the other end has not sent by then is lost
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
-    pub(crate) linger: f64,
+    /// After the end of the input, close once nothing has arrived for so many seconds (1 by default). A data channel closes
+    /// in both directions at once, and what the other end has not sent by then is lost. With --bytes there is no such limit
+    /// by default
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) linger: Option<f64>,
 }
 
 impl Connect {
+    /// True if each direction of the channel ends separately. The protocol needs an ordered and reliable channel.
+    pub(crate) fn has_half_close(&self) -> bool {
+        let is_reliable = self.max_retransmits.is_none() && self.max_packet_life_time.is_none();
+        let has_protocol = self.protocol.as_ref().is_none_or(|protocol| protocol == ByteStream::PROTOCOL);
+        self.bytes && has_protocol && is_reliable && !self.unordered
+    }
+
     pub(crate) fn options(&self) -> ChannelOptions {
-        let mut options = ChannelOptions::new(&self.label).protocol(&self.protocol);
+        let mut options = ChannelOptions::new(&self.label);
+        options = match &self.protocol {
+            Some(protocol) => options.protocol(protocol),
+            None if self.has_half_close() => options.byte_stream(),
+            None => options,
+        };
         if self.unordered {
             options = options.unordered();
         }

@@ -13,17 +13,25 @@ use crate::Failure;
 use crate::address::CommandTarget;
 use crate::arguments::Connect;
 use crate::network::{dial, hang_up};
+use crate::stream;
 use crate::text::printable;
 
 /// Longest piece of the input in one message with --bytes.
-const BLOCK_SIZE: usize = 64 << 10;
+pub(crate) const BLOCK_SIZE: usize = 64 << 10;
+/// Seconds of silence after which a channel without half close is closed.
+const LINGER_DEFAULT: f64 = 1.0;
 /// How long both ends may take to close the channel.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
     let association = dial(&CommandTarget::read(&arguments.target)?).await?;
     let channel = association.open_channel(arguments.options()).await?;
-    let outcome = talk(&channel, &arguments, association.max_message_size()).await;
+    let outcome = if arguments.has_half_close() {
+        let linger = arguments.linger.map(Duration::from_secs_f64);
+        stream::copy(channel.clone().into_byte_stream(), linger).await
+    } else {
+        talk(&channel, &arguments, association.max_message_size()).await
+    };
     let closed = tokio::time::timeout(CLOSE_TIME_MAX, channel.close()).await;
     hang_up(&association).await;
     outcome?;
@@ -35,23 +43,37 @@ pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
 /// Both directions at once, until the other end closes, or this one has had no input and nothing to output for a while.
 /// Neither direction waits for the other: two ends that each wait to be read from before they read would wait for ever.
 async fn talk(channel: &DataChannel, arguments: &Connect, message_size_max: usize) -> Result<(), Failure> {
-    let linger = Duration::from_secs_f64(arguments.linger);
+    let linger = Duration::from_secs_f64(arguments.linger.unwrap_or(LINGER_DEFAULT));
     let last_received = Mutex::new(Instant::now());
     let send = async {
         send_input(channel, arguments.bytes, message_size_max).await?;
-        let mut quiet_since = Instant::now();
-        loop {
-            quiet_since = quiet_since.max(*last_received.lock().unwrap_or_else(PoisonError::into_inner));
-            if quiet_since.elapsed() >= linger {
-                return Ok(());
-            }
-            tokio::time::sleep_until(quiet_since + linger).await;
-        }
+        wait_until_quiet(&last_received, linger).await;
+        Ok(())
     };
     tokio::select! {
         outcome = send => outcome,
         outcome = write_output(channel, arguments.bytes, &last_received) => outcome,
     }
+}
+
+/// Waits until nothing has arrived for so long, counted from now at the earliest.
+pub(crate) async fn wait_until_quiet(last_received: &Mutex<Instant>, linger: Duration) {
+    let mut quiet_since = Instant::now();
+    loop {
+        quiet_since = quiet_since.max(*last_received.lock().unwrap_or_else(PoisonError::into_inner));
+        if quiet_since.elapsed() >= linger {
+            return;
+        }
+        tokio::time::sleep_until(quiet_since + linger).await;
+    }
+}
+
+pub(crate) fn input_error(error: &std::io::Error) -> Failure {
+    format!("cannot read the input ({error}): see where it comes from").into()
+}
+
+pub(crate) fn output_error(error: &std::io::Error) -> Failure {
+    format!("cannot write the output ({error}): see that its reader still reads, and that its disk has room").into()
 }
 
 /// Until the end of the input.
@@ -65,7 +87,7 @@ async fn send_input(channel: &DataChannel, bytes: bool, message_size_max: usize)
             true => read_some(&mut stdin, size_max, &mut piece).await,
             false => (&mut stdin).take(size_max as u64 + 1).read_until(b'\n', &mut piece).await,
         };
-        if read.map_err(|error| format!("cannot read the input ({error}): see where it comes from"))? == 0 {
+        if read.map_err(|error| input_error(&error))? == 0 {
             return Ok(());
         }
         let message = if bytes { Message::from(piece) } else { line(piece) };
@@ -110,11 +132,7 @@ async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Mutex<
         if !bytes {
             written = written.and(stdout.write_all(b"\n").await);
         }
-        written.and(stdout.flush().await).map_err(|error| {
-            format!(
-                "cannot write the output ({error}): see that whoever reads it still does, and that its disk has room"
-            )
-        })?;
+        written.and(stdout.flush().await).map_err(|error| output_error(&error))?;
         *last_received.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
     Ok(())

@@ -13,6 +13,7 @@ mod receive;
 mod report;
 mod send;
 mod source;
+mod stream;
 mod text;
 
 use std::process::ExitCode;
