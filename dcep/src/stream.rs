@@ -7,14 +7,14 @@ use narrowboat_sctp::ReceivedMessage;
 
 use crate::event::ChannelId;
 
-/// Owner of a stream.
+/// Who uses a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StreamOwner {
     /// A channel that is not closed.
     Channel(ChannelId),
-    /// None yet: messages wait for a negotiated channel that the application is expected to create.
+    /// Nobody yet: messages wait for a negotiated channel that the application may be about to make.
     Unclaimed,
-    /// None any more: the channel of the peer was refused, or has ended here. Messages of the peer are discarded.
+    /// Nobody any more: the peer was refused, or its channel was given up here. What it sends is thrown away.
     Nobody,
 }
 
@@ -22,13 +22,13 @@ pub(crate) enum StreamOwner {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outgoing {
     InUse,
-    /// A reset was requested; it is sent when everything is acknowledged or abandoned.
+    /// A reset was asked for; it leaves when all is acknowledged or abandoned.
     Resetting,
     /// The peer has performed it.
     Reset,
 }
 
-/// A message or reset that waits on a stream.
+/// Something on a stream that has to wait.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Message(ReceivedMessage),
@@ -51,14 +51,14 @@ pub(crate) enum Arrival {
 pub(crate) struct Stream {
     pub(crate) owner: StreamOwner,
     outgoing: Outgoing,
-    is_incoming_reset: bool,
-    /// Messages that wait: on an unclaimed stream for a channel; on any other for the next use of the id, as they came after
-    /// the peer's reset. That use starts when our reset is performed, which the peer learns before us. Each message holds its
-    /// credit, so the receive window bounds them.
+    incoming_reset: bool,
+    /// What waits: on an unclaimed stream for a channel; on any other it came after the peer's reset, and so belongs to
+    /// the next use of the id, which starts when our reset is performed. The peer learns of that before us. All of it
+    /// holds its credit, so the receive window bounds it.
     held: VecDeque<Arrival>,
-    /// Time of the last event that brought the end of the closing procedure nearer.
+    /// When something last happened that brings the end of closing nearer.
     progress: Instant,
-    /// Time at which to check for progress of the closing procedure.
+    /// When to look whether closing has come to a halt.
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -67,7 +67,7 @@ impl Stream {
         Self {
             owner,
             outgoing: Outgoing::InUse,
-            is_incoming_reset: false,
+            incoming_reset: false,
             held: VecDeque::new(),
             progress: now,
             deadline: None,
@@ -86,7 +86,7 @@ impl Stream {
     }
 
     pub(crate) fn is_incoming_reset(&self) -> bool {
-        self.is_incoming_reset
+        self.incoming_reset
     }
 
     pub(crate) fn progress(&self) -> Instant {
@@ -97,9 +97,9 @@ impl Stream {
         &self.held
     }
 
-    /// Returns `true` if both directions are reset, so that the id is free.
+    /// Whether the id can serve another channel.
     pub(crate) fn is_done(&self) -> bool {
-        self.is_incoming_reset && self.outgoing == Outgoing::Reset
+        self.incoming_reset && self.outgoing == Outgoing::Reset
     }
 
     pub(crate) fn on_progress(&mut self, now: Instant) {
@@ -113,14 +113,14 @@ impl Stream {
     }
 
     pub(crate) fn on_reset_performed(&mut self, now: Instant) {
-        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "this reset was not requested");
+        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "nobody asked for this reset");
         self.outgoing = Outgoing::Reset;
         self.progress = now;
     }
 
     pub(crate) fn on_incoming_reset(&mut self, now: Instant) {
-        debug_assert!(!self.is_incoming_reset, "the second reset belongs to the next use");
-        self.is_incoming_reset = true;
+        debug_assert!(!self.incoming_reset, "the second reset belongs to the next use");
+        self.incoming_reset = true;
         self.progress = now;
     }
 
@@ -128,14 +128,14 @@ impl Stream {
         self.held.push_back(Arrival::Message(message));
     }
 
-    /// Holds a reset for the next use, unless no message precedes it.
+    /// Keeps a reset for the next use, unless there is nothing for it to end.
     pub(crate) fn hold_reset(&mut self) {
         if matches!(self.held.back(), Some(Arrival::Message(_))) {
             self.held.push_back(Arrival::Reset);
         }
     }
 
-    /// Returns `true` if messages wait for the next use: on a stream in use, those that came after the peer's reset.
+    /// Whether something waits for the next use. Only what comes after the peer's reset does so on a stream in use.
     pub(crate) fn has_held(&self) -> bool {
         self.is_incoming_reset() && !self.held.is_empty()
     }
@@ -154,13 +154,10 @@ impl Stream {
         match self.owner {
             StreamOwner::Unclaimed => {
                 assert!(!self.held.is_empty(), "an unclaimed stream has something to claim");
-                assert!(
-                    self.outgoing == Outgoing::InUse && !self.is_incoming_reset,
-                    "an unclaimed stream is not closing"
-                );
+                assert!(self.outgoing == Outgoing::InUse && !self.incoming_reset, "an unclaimed stream is not closing");
             }
             StreamOwner::Channel(_) | StreamOwner::Nobody => {
-                assert!(self.held.is_empty() || self.is_incoming_reset, "held though it could be delivered");
+                assert!(self.held.is_empty() || self.incoming_reset, "held though it could be delivered");
             }
         }
         assert!(!self.is_done(), "a stream that is done is released");

@@ -84,7 +84,15 @@ const UPWARD: [(&str, &str, &str); 3] = [
 const CIRCLES: [(&[&str], &str); 6] = [
     (&["sctp/src/wire/checksum", "sctp/src/wire/chunk", "sctp/src/wire/packet"], "a packet has chunks and a checksum"),
     (&["src/association", "src/channel"], "the two handles create each other"),
-    (&["src/association/inner", "src/association/shared"], "the state names the tasks that its lock wakes"),
+    (
+        &[
+            "src/association/byte_stream",
+            "src/association/channel_entry",
+            "src/association/inner",
+            "src/association/shared",
+        ],
+        "the state names the tasks that its lock wakes",
+    ),
     (
         &[
             "src/endpoint/builder",

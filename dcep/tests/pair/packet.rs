@@ -1,4 +1,4 @@
-//! Contents of a packet, decoded without the crate under test.
+//! What a test may want to know of a packet, read without the crate under test.
 
 use bytes::Bytes;
 

@@ -102,7 +102,7 @@ impl Association {
     /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`: the length
     /// of the packets before it, or `None` for the first of a batch.
     fn write_packet(&mut self, now: Instant, len_max: Option<usize>, buf: &mut Vec<u8>) -> usize {
-        let budget = len_max.unwrap_or(self.path.mtu());
+        let budget = len_max.unwrap_or_else(|| self.path.mtu());
         let mut packet;
         if std::mem::take(&mut self.outbox.init) {
             packet = PacketWriter::begin(&negotiate::header(&self.config, 0), budget, buf);

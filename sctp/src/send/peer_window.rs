@@ -75,7 +75,7 @@ impl PeerWindow {
     }
 
     fn probe_wait(&self, rto: &Rto) -> Duration {
-        self.probe.interval.unwrap_or(rto.current())
+        self.probe.interval.unwrap_or_else(|| rto.current())
     }
 
     pub(super) fn on_probe_timeout(&mut self, rto: &Rto) {

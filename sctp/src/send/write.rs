@@ -29,7 +29,7 @@ impl PacketRoom {
 impl Sender {
     /// When there will be something to send that waits for its time only.
     pub(crate) fn paced_until(&self) -> Option<Instant> {
-        self.rate.paced_until().or(self.loss.stalled_until())
+        self.rate.paced_until().or_else(|| self.loss.stalled_until())
     }
 
     /// Returns `true` if the next packet may leave although cwnd is full.

@@ -89,7 +89,7 @@ impl<'o> PacketWriter<'o> {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.out.len() <= self.start + PACKET_HEADER_LEN
+        self.out.len() <= self.start.saturating_add(PACKET_HEADER_LEN)
     }
 
     /// The buffer that chunks are appended to. Whoever appends asks for the [`room`](Self::room) first.
