@@ -177,7 +177,7 @@ impl Association {
 
     /// The data that a deferred request waited for may have come.
     pub(super) fn finish_deferred_reset(&mut self) {
-        let is_finished = self.receiver.as_mut().is_some_and(|receiver| receiver.take_finished_reset());
+        let is_finished = self.receiver.as_mut().is_some_and(|receiver| receiver.take_performed_reset());
         if is_finished && let Some(request) = self.incoming_reset.on_deferred_performed() {
             self.outbox.push_reconfig_response(request, ResetResult::Performed);
         }

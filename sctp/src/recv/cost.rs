@@ -1,11 +1,11 @@
-//! What something that is held takes of the receive window.
+//! Shares of the receive window.
 
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, SubAssign};
 
 use crate::message::Credit;
 
-/// Payload, which the peer counts as well, and what keeping it costs beside that, which it does not.
+/// Share of the receive window that something takes: payload, which the peer counts too, and overhead, which it does not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cost {
     pub(super) payload: usize,
@@ -17,13 +17,13 @@ impl Cost {
         self.payload + self.overhead
     }
 
-    /// For a message to take along. Both parts are bounded by the largest message, far below 4 GiB.
+    /// Makes the credit that a message carries. Both parts are bounded by the largest message, far below 4 GiB.
     pub(super) fn into_credit(self) -> Credit {
         let bounded = |bytes| u32::try_from(bytes).unwrap_or(u32::MAX);
         Credit { payload: bounded(self.payload), overhead: bounded(self.overhead) }
     }
 
-    /// What a message has taken along.
+    /// Cost that a message's credit stands for.
     pub(super) fn of(credit: &Credit) -> Self {
         Self { payload: credit.payload as usize, overhead: credit.overhead as usize }
     }
@@ -51,7 +51,7 @@ impl SubAssign for Cost {
 }
 
 impl Sum for Cost {
-    fn sum<I: Iterator<Item = Self>>(charges: I) -> Self {
-        charges.fold(Self::default(), Self::add)
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), Self::add)
     }
 }

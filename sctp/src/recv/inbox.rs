@@ -1,4 +1,4 @@
-//! What waits for the application, and what it has taken but not yet read.
+//! Messages and resets that wait for the application, and messages that it has taken and not yet read.
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,14 @@ const IDLE_SLOTS: usize = 16;
 /// Stream ids in one queued reset before repeated ones are thrown out: twice as many as there are streams.
 const RESET_IDS_MAX: usize = 2 << 16;
 
-/// Events in order, and what their messages are charged.
+/// Events in order, and their cost.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     events: VecDeque<ReceiverEvent>,
-    /// Charge of what is in `events`.
+    /// Cost of `events`.
     queued: Cost,
-    /// Charge of messages that were taken and whose credits have not come back.
-    lent: Cost,
+    /// Cost of messages that were taken and whose credits were not released.
+    unreleased: Cost,
 }
 
 impl Inbox {
@@ -33,11 +33,11 @@ impl Inbox {
     /// share.
     pub(super) fn push_reset(&mut self, streams: Streams) {
         if let Some(ReceiverEvent::Reset(last)) = self.events.back_mut() {
-            self.queued -= charge_of(last);
+            self.queued -= cost_of(last);
             merge(last, streams);
-            self.queued += charge_of(last);
+            self.queued += cost_of(last);
         } else {
-            self.queued += charge_of(&streams);
+            self.queued += cost_of(&streams);
             self.events.push_back(ReceiverEvent::Reset(streams));
         }
     }
@@ -46,11 +46,11 @@ impl Inbox {
         let event = self.events.pop_front()?;
         match &event {
             ReceiverEvent::Message(message) => {
-                let charge = Cost::of(&message.credit);
-                self.queued -= charge;
-                self.lent += charge;
+                let cost = Cost::of(&message.credit);
+                self.queued -= cost;
+                self.unreleased += cost;
             }
-            ReceiverEvent::Reset(streams) => self.queued -= charge_of(streams),
+            ReceiverEvent::Reset(streams) => self.queued -= cost_of(streams),
         }
         // After a burst, its room goes back. Shrinking to twice the use keeps this rare.
         if self.events.capacity() > IDLE_SLOTS && self.events.len() * 4 < self.events.capacity() {
@@ -63,26 +63,26 @@ impl Inbox {
     pub(super) fn on_released(&mut self, credit: Credit) {
         // A credit of another association cannot make more room than was taken.
         let credit = Cost::of(&credit);
-        self.lent.payload = self.lent.payload.saturating_sub(credit.payload);
-        self.lent.overhead = self.lent.overhead.saturating_sub(credit.overhead);
+        self.unreleased.payload = self.unreleased.payload.saturating_sub(credit.payload);
+        self.unreleased.overhead = self.unreleased.overhead.saturating_sub(credit.overhead);
     }
 
-    /// Charge of all that the application has not yet read.
+    /// Cost of everything that the application has not yet read.
     pub(super) fn unread(&self) -> Cost {
-        self.queued + self.lent
+        self.queued + self.unreleased
     }
 
     pub(super) fn check_consistency(&self) {
         let counted = self.events.iter().map(|event| match event {
             ReceiverEvent::Message(message) => Cost::of(&message.credit),
-            ReceiverEvent::Reset(streams) => charge_of(streams),
+            ReceiverEvent::Reset(streams) => cost_of(streams),
         });
         assert_eq!(self.queued, counted.sum::<Cost>());
     }
 }
 
 /// A queued list of streams takes room that the peer can make us use, so it counts as well.
-fn charge_of(streams: &Streams) -> Cost {
+fn cost_of(streams: &Streams) -> Cost {
     let overhead = match streams {
         Streams::All => 0,
         Streams::List(list) => list.len() * size_of::<StreamId>(),

@@ -1,17 +1,12 @@
 //! Receiving user data: from DATA chunks to messages in order, and the SACKs that answer them.
 //!
-//! Values pass one way: the tracker says whether a TSN is new, reassembly joins fragments to messages, the order of
-//! each stream and a deferred reset decide when a message goes to the inbox. What these hold is charged to the receive
-//! window.
+//! A chunk passes one way, in [`Receiver::on_data`]: the tracker says if its TSN is new, the window if there is room, and
+//! the assembler joins fragments to messages and passes those to the inbox when their turn has come. What the assembler and
+//! the inbox hold counts against the window.
 
+mod assembler;
 mod cost;
-mod data;
-mod deferred_reset;
-mod forward_tsn;
-mod fragments;
 mod inbox;
-mod ordered;
-mod reassembly;
 mod sack_policy;
 mod tracker;
 mod window;
@@ -33,19 +28,16 @@ use crate::message::{Credit, ReceivedMessage, StreamId};
 use crate::serial::{Ssn, Tsn};
 use crate::wire::{DataChunk, GapBlock, Sack};
 
-use self::deferred_reset::Deferred;
-use self::fragments::{Run, WaitingFragments};
+use self::assembler::{DataAssembler, FragmentClass, SkippedTsns};
 use self::inbox::Inbox;
-use self::ordered::Ordered;
-use self::reassembly::Reassembly;
 use self::sack_policy::SackPolicy;
 use self::tracker::{Position, Tracker, TsnClass};
-use self::window::{HeldBytes, ReceiveWindow};
+use self::window::{FRAGMENT_OVERHEAD, HeldBytes, MESSAGE_OVERHEAD, ReceiveWindow};
 
 /// Bytes of a Gap Ack Block, and of a duplicate TSN (RFC 9260 §3.3.4).
 const SACK_ENTRY_LEN: usize = 4;
 
-/// What became of a DATA chunk.
+/// Outcome of a DATA chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum ArrivedChunk {
@@ -60,19 +52,19 @@ pub(crate) enum ArrivedChunk {
     BadStream,
 }
 
-/// What became of a FORWARD-TSN.
+/// Outcome of a FORWARD-TSN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Forwarded {
     /// The Cumulative TSN Ack Point has moved.
     Advanced,
-    /// It says nothing new: a SACK is sent, since the last one may have been lost (RFC 3758 §3.6).
+    /// It skips nothing new: a SACK is sent, since the last one may have been lost (RFC 3758 §3.6).
     Old,
     /// It skips more than any sender could have sent, and was dropped.
     TooFar,
 }
 
-/// What became of an incoming reset (RFC 6525 §5.2.2).
+/// Outcome of the peer's request to reset its outgoing streams (RFC 6525 §5.2.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum ResetProgress {
@@ -86,7 +78,7 @@ pub(crate) enum ResetProgress {
     Busy,
 }
 
-/// What the application gets, in order.
+/// Event for the application, in order.
 #[derive(Debug)]
 #[must_use]
 pub(crate) enum ReceiverEvent {
@@ -100,23 +92,12 @@ pub(crate) enum ReceiverEvent {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     tracker: Tracker,
-    policy: SackPolicy,
+    assembler: DataAssembler,
     window: ReceiveWindow,
-    reassembly: Reassembly,
-    ordered: Ordered,
     inbox: Inbox,
-    deferred: Option<Deferred>,
-    /// The deferred reset that was performed last, until the next request has come.
-    last_performed_reset: Option<(Streams, Tsn)>,
-    reset_just_performed: bool,
+    sacks: SackPolicy,
     inbound_streams: u16,
-    /// A FORWARD-TSN was obeyed: stragglers of skipped messages are no violation.
-    has_skipped: bool,
-    /// What follows this TSN without beginning a message belongs to one that was skipped.
-    skipped_to: Option<Position>,
-    /// Found in a message that had come earlier and was put in its place now.
-    violation: Option<Violation>,
-    /// Chunks given up again since that was last asked.
+    /// Chunks evicted since that was last asked.
     reneged: u64,
     /// Mutations since the last recount, in debug builds.
     unchecked: usize,
@@ -126,18 +107,11 @@ impl Receiver {
     pub(crate) fn new(peer_initial_tsn: Tsn, config: &AssociationConfig, inbound_streams: u16) -> Self {
         Self {
             tracker: Tracker::new(peer_initial_tsn, config.receive_window),
-            policy: SackPolicy::new(config.sack_delay_max),
+            assembler: DataAssembler::new(config.receive_message_size_max),
             window: ReceiveWindow::new(config),
-            reassembly: Reassembly::new(config.receive_message_size_max),
-            ordered: Ordered::default(),
             inbox: Inbox::default(),
-            deferred: None,
-            last_performed_reset: None,
-            reset_just_performed: false,
+            sacks: SackPolicy::new(config.sack_delay_max),
             inbound_streams,
-            has_skipped: false,
-            skipped_to: None,
-            violation: None,
             reneged: 0,
             unchecked: 0,
         }
@@ -158,11 +132,8 @@ impl Receiver {
     /// The association is over: only what is in the inbox is still wanted.
     pub(crate) fn clear(&mut self) {
         self.tracker = Tracker::new(self.tracker.cumulative_tsn().next(), 0);
-        self.policy = SackPolicy::new(Duration::ZERO);
-        self.reassembly = Reassembly::new(0);
-        self.ordered = Ordered::default();
-        self.deferred = None;
-        self.skipped_to = None;
+        self.sacks = SackPolicy::new(Duration::ZERO);
+        self.assembler.clear();
     }
 
     pub(crate) fn cumulative_tsn(&self) -> Tsn {
@@ -174,7 +145,7 @@ impl Receiver {
         self.window.a_rwnd(self.held())
     }
 
-    /// Whether there is something to [`poll`](Self::poll).
+    /// Returns true if there is something to [`poll`](Self::poll).
     #[cfg(test)]
     pub(crate) fn has_unread(&self) -> bool {
         self.inbox.unread().total() > 0
@@ -183,14 +154,14 @@ impl Receiver {
     /// The streams of the reset that waits for data sent before it.
     #[cfg(test)]
     pub(crate) fn deferred(&self) -> Option<&Streams> {
-        self.deferred.as_ref().map(Deferred::streams)
+        self.assembler.deferred().map(assembler::DeferredReset::streams)
     }
 
     pub(crate) fn sack_due(&self) -> SackDue {
-        self.policy.due()
+        self.sacks.due()
     }
 
-    /// What a SACK has to say: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is
+    /// Parts of a SACK: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is
     /// room left. `room` is for the whole chunk.
     pub(crate) fn sack_parts(
         &self,
@@ -206,10 +177,10 @@ impl Receiver {
     pub(crate) fn on_sack_sent(&mut self) {
         self.tracker.clear_duplicates();
         self.window.on_advertised(self.a_rwnd());
-        self.policy.on_sent();
+        self.sacks.on_sent();
     }
 
-    /// The next thing that happened.
+    /// The next event.
     pub(crate) fn poll(&mut self) -> Option<ReceiverEvent> {
         self.inbox.pop()
     }
@@ -220,148 +191,201 @@ impl Receiver {
         self.inbox.on_released(credit);
         let is_due = self.window.is_update_due(self.held());
         if is_due {
-            self.policy.sack_now();
+            self.sacks.sack_now();
         }
         is_due
     }
 
     /// Sends a SACK with the next packet.
     pub(crate) fn sack_now(&mut self) {
-        self.policy.sack_now();
+        self.sacks.sack_now();
     }
 
-    /// Says whether a deferred reset was performed since the last call, so that the peer gets its answer at once.
-    pub(crate) fn take_finished_reset(&mut self) -> bool {
-        std::mem::take(&mut self.reset_just_performed)
+    /// Returns true if a deferred reset was performed since the last call, so that the peer gets its answer at once.
+    pub(crate) fn take_performed_reset(&mut self) -> bool {
+        self.assembler.take_performed_reset()
     }
 
-    /// Chunks that were reported as received and then given up (RFC 9260 §6.2), since the last call.
+    /// Chunks that were reported as received and then evicted (RFC 9260 §6.2), since the last call.
     pub(crate) fn take_reneged(&mut self) -> u64 {
         std::mem::take(&mut self.reneged)
     }
 
-    /// One DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a slice
-    /// of.
+    /// Processes a DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a
+    /// slice of.
     pub(crate) fn on_data(
         &mut self,
         chunk: DataChunk,
         payload: Bytes,
         datagram_len: usize,
     ) -> Result<ArrivedChunk, Violation> {
-        self.policy.on_chunk();
-        let position = match self.tracker.place(chunk.tsn) {
-            TsnClass::New(position) => position,
+        self.sacks.on_chunk();
+        let arrived = match self.tracker.place(chunk.tsn) {
+            TsnClass::New(position) => self.on_new_data(position, &chunk, payload, datagram_len)?,
             TsnClass::Duplicate => {
                 self.tracker.note_duplicate(chunk.tsn);
-                self.policy.make_urgent();
+                self.sacks.make_urgent();
                 return Ok(ArrivedChunk::Duplicate);
             }
             TsnClass::TooFar => return Ok(ArrivedChunk::Dropped),
         };
-        let received = self.on_new_data(position, &chunk, payload, datagram_len)?;
-        // RFC 7053 §5.2: the I bit. RFC 9260 §6.2: what was dropped is answered at once with what has arrived.
-        if chunk.immediate || received == ArrivedChunk::Dropped {
-            self.policy.make_urgent();
+        // RFC 7053 §5.2: the I bit. RFC 9260 §6.2: a chunk that was dropped is answered at once with what has arrived.
+        if chunk.immediate || arrived == ArrivedChunk::Dropped {
+            self.sacks.make_urgent();
         }
         self.check_in_debug();
-        self.violation.map_or(Ok(received), Err)
+        self.assembler.violation().map_or(Ok(arrived), Err)
+    }
+
+    /// Processes a chunk with a TSN that is new and within reach.
+    fn on_new_data(
+        &mut self,
+        position: Position,
+        chunk: &DataChunk,
+        payload: Bytes,
+        datagram_len: usize,
+    ) -> Result<ArrivedChunk, Violation> {
+        if !self.tracker.can_record(position) {
+            return Ok(ArrivedChunk::Dropped);
+        }
+        if chunk.stream >= self.inbound_streams {
+            self.assembler.check_outside(self.tracker.neighbours(position), chunk)?;
+            self.tracker.record(position);
+            self.on_cumulative_advanced();
+            return Ok(ArrivedChunk::BadStream);
+        }
+        let in_sequence = self.tracker.is_next(position);
+        match self.assembler.classify(position, in_sequence, chunk)? {
+            FragmentClass::Wanted => {}
+            FragmentClass::Ambiguous => return Ok(ArrivedChunk::Dropped),
+            FragmentClass::Skipped => {
+                self.tracker.record(position);
+                self.assembler.discard(position, chunk)?;
+                self.on_cumulative_advanced();
+                return Ok(ArrivedChunk::New);
+            }
+        }
+        let mut held = self.held();
+        // RFC 9260 §6.2: a probe of a closed window is not taken, but a chunk that others wait for is.
+        if self.window.is_probe(held, payload.len()) && position > self.tracker.highest() {
+            return Ok(ArrivedChunk::Dropped);
+        }
+        let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD;
+        if !self.make_room(position, cost, &mut held) {
+            return Ok(ArrivedChunk::Dropped);
+        }
+        self.window.on_arrival(cost);
+        let should_copy = self.window.should_copy(held, payload.len(), datagram_len);
+        let payload = if should_copy { Bytes::copy_from_slice(&payload) } else { payload };
+        let neighbours = self.tracker.neighbours(position);
+        self.tracker.record(position);
+        self.assembler.insert(neighbours, chunk, payload, &mut self.inbox)?;
+        if in_sequence {
+            self.on_cumulative_advanced();
+            if self.window.is_above_message_max(self.assembler.cost().in_order_partial) {
+                return Err(Violation::MessageTooLarge);
+            }
+        }
+        Ok(ArrivedChunk::New)
+    }
+
+    /// Makes sure that something can be held, and evicts what has higher TSNs if necessary (RFC 9260 §6.2): that waits for
+    /// what comes before it. `held` is kept up to date.
+    fn make_room(&mut self, position: Position, cost: usize, held: &mut HeldBytes) -> bool {
+        if self.window.fits(*held, cost) {
+            return true;
+        }
+        // Messages that the application has not read stay, so nothing is evicted in vain.
+        if !self.window.could_fit(*held, cost) {
+            return false;
+        }
+        while !self.window.fits(*held, cost) {
+            cost_counter::step();
+            let highest = self.assembler.highest();
+            if highest.is_none_or(|highest| highest <= position || !self.tracker.can_forget(highest)) {
+                return false;
+            }
+            let Some(evicted) = self.assembler.evict_highest() else { return false };
+            self.tracker.forget(evicted);
+            self.reneged += 1;
+            self.sacks.make_urgent();
+            *held = self.held();
+        }
+        true
+    }
+
+    fn on_cumulative_advanced(&mut self) {
+        self.assembler.on_cumulative_advanced(self.tracker.cumulative(), &mut self.inbox);
     }
 
     /// A violation in a message that had to wait, for a reset or for what FORWARD-TSN skips. The association ends by it.
     pub(crate) fn violation(&self) -> Option<Violation> {
-        self.violation
+        self.assembler.violation()
     }
 
-    /// FORWARD-TSN (RFC 3758 §3.6): the sender has given up what it sent up to `new_cumulative`, and on these streams
-    /// ordered messages up to the SSN given with each.
+    /// Processes a FORWARD-TSN (RFC 3758 §3.6): the sender has abandoned what it sent up to `new_cumulative`, and on these
+    /// streams ordered messages up to the SSN given with each.
     pub(crate) fn on_forward_tsn(
         &mut self,
         new_cumulative: Tsn,
         streams: impl Iterator<Item = (StreamId, Ssn)>,
     ) -> Forwarded {
-        let position = match self.tracker.ahead(new_cumulative) {
+        let new = match self.tracker.ahead(new_cumulative) {
             TsnClass::New(position) => position,
             TsnClass::Duplicate => {
-                self.policy.on_chunk();
-                self.policy.make_urgent();
+                self.sacks.on_chunk();
+                self.sacks.make_urgent();
                 return Forwarded::Old;
             }
             TsnClass::TooFar => return Forwarded::TooFar,
         };
-        self.policy.on_chunk();
-        self.skip_to(position, streams);
+        self.sacks.on_chunk();
+        let old = self.tracker.cumulative();
+        self.tracker.advance_to(new);
+        let tsns = SkippedTsns { old, new, cumulative: self.tracker.cumulative() };
+        let inbound_streams = self.inbound_streams;
+        let streams = streams.filter(|(stream, _)| {
+            cost_counter::step();
+            *stream < inbound_streams
+        });
+        self.assembler.skip(tsns, streams, &mut self.inbox);
         self.check_in_debug();
         Forwarded::Advanced
     }
 
-    /// The packet whose chunks were passed in is done: decides about a SACK.
+    /// The packet whose chunks were passed in has ended: decides about a SACK.
     pub(crate) fn on_packet_end(&mut self, now: Instant) {
         self.window.on_packet_end(now);
         if self.window.has_closed(self.held()) {
-            self.policy.make_urgent();
+            self.sacks.make_urgent();
         }
-        self.policy.on_packet_end(now, self.tracker.has_gaps());
+        self.sacks.on_packet_end(now, self.tracker.has_gaps());
     }
 
     pub(crate) fn on_sack_timeout(&mut self, now: Instant) {
-        self.policy.on_timeout(now);
+        self.sacks.on_timeout(now);
     }
 
     /// The peer resets its outgoing side of these streams, having sent up to `last_tsn` on them (RFC 6525 §5.2.2).
-    ///
-    /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. It is then the same
-    /// reset if it names the same streams and the same TSN, for nothing was sent in between, and is performed once. Only
-    /// the very next request can be such a repetition, since they are made one at a time.
     pub(crate) fn reset_streams(&mut self, streams: Streams, last_tsn: Tsn) -> ResetProgress {
-        if let Some(deferred) = &self.deferred {
-            let is_same = deferred.is_for(&streams, last_tsn);
-            return if is_same { ResetProgress::Deferred } else { ResetProgress::Busy };
+        if let Some(progress) = self.assembler.reset_progress(&streams, last_tsn) {
+            return progress;
         }
-        if self.last_performed_reset.take().is_some_and(|performed| performed.1 == last_tsn && performed.0 == streams) {
-            return ResetProgress::Performed;
-        }
-        let (last, is_past) = match self.tracker.ahead(last_tsn) {
-            TsnClass::New(last) => (last, false),
-            TsnClass::Duplicate => (self.tracker.behind(last_tsn), true),
+        let last = match self.tracker.ahead(last_tsn) {
+            TsnClass::New(last) => last,
+            TsnClass::Duplicate => self.tracker.behind(last_tsn),
             TsnClass::TooFar => return ResetProgress::Impossible,
         };
-        let deferred = Deferred::new(streams, last);
-        if is_past {
-            self.perform(deferred);
-        } else {
-            self.deferred = Some(deferred);
-        }
+        let progress = self.assembler.reset(streams, last, self.tracker.cumulative(), &mut self.inbox);
         self.check_in_debug();
-        if is_past { ResetProgress::Performed } else { ResetProgress::Deferred }
+        progress
     }
 
     /// Recounts everything.
     pub(crate) fn check_consistency(&self) {
-        let cumulative = self.tracker.cumulative();
         self.tracker.check_consistency();
-        self.reassembly.check_consistency(cumulative);
-        self.ordered.check_consistency();
+        self.assembler.check_consistency(self.tracker.cumulative(), |position| self.tracker.contains(position));
         self.inbox.check_consistency();
-        for (first, run) in self.reassembly.held() {
-            let last = first + run.len() as Position - 1;
-            assert!((first..=last).all(|position| self.tracker.contains(position)), "held but not received");
-        }
-        let (mut parked, mut held) = (0, 0);
-        for (stream, ssn, first) in self.ordered.parked() {
-            let is_same = |run: &Run| run.waiting == WaitingFragments::Order && (run.stream, run.ssn) == (stream, ssn);
-            assert!(self.reassembly.at(first).is_some_and(is_same), "a parked message is not held");
-            parked += 1;
-        }
-        if let Some(deferred) = &self.deferred {
-            assert!(deferred.last() > cumulative, "a reset is overdue");
-            for first in deferred.held() {
-                let is_held = |run: &Run| run.waiting == WaitingFragments::Reset && deferred.holds(run.stream, first);
-                assert!(self.reassembly.at(first).is_some_and(is_held), "a message that waits for a reset is not held");
-                held += 1;
-            }
-        }
-        let waiting = |waiting| self.reassembly.held().filter(|(_, run)| run.waiting == waiting).count();
-        assert_eq!((waiting(WaitingFragments::Order), waiting(WaitingFragments::Reset)), (parked, held));
     }
 
     /// Bytes of memory that are held for the peer, and for an application that has not read.
@@ -376,26 +400,17 @@ impl Receiver {
 
     /// Bytes of what is remembered of streams. They are no part of the window, which they could close for good.
     fn tables(&self) -> usize {
-        let list = |streams: &Streams| match streams {
-            Streams::All => 0,
-            Streams::List(list) => list.capacity() * size_of::<StreamId>(),
-        };
-        let deferred = self.deferred.as_ref().map_or(0, |deferred| 2 * list(deferred.streams()));
-        let last_performed_reset = self.last_performed_reset.as_ref().map_or(0, |(streams, _)| list(streams));
-        self.ordered.table_size() + deferred + last_performed_reset
+        self.assembler.tables()
     }
 
     fn held(&self) -> HeldBytes {
-        HeldBytes {
-            head: self.reassembly.head_charge(),
-            waiting: self.reassembly.charge(),
-            unread: self.inbox.unread(),
-        }
+        let assembler = self.assembler.cost();
+        HeldBytes { in_order_partial: assembler.in_order_partial, waiting: assembler.all, unread: self.inbox.unread() }
     }
 
     /// Changes after which a recount is due: in proportion to its cost.
     pub(crate) fn recount_interval(&self) -> usize {
-        cost_counter::recount_interval(self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8)
+        cost_counter::recount_interval(self.assembler.recount_cost())
     }
 
     /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by

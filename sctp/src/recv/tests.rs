@@ -92,7 +92,7 @@ impl Receiver {
     }
 
     fn charged(&self) -> usize {
-        (self.reassembly.charge() + self.inbox.unread()).total()
+        self.held().total()
     }
 
     fn forward(&mut self, new_cumulative: u32, streams: &[(StreamId, u16)]) -> Forwarded {

@@ -1,4 +1,4 @@
-//! Which TSNs have arrived (RFC 9260 §6.2, §6.7).
+//! The TSNs that have arrived (RFC 9260 §6.2, §6.7).
 
 use std::collections::VecDeque;
 
@@ -17,7 +17,7 @@ pub(super) const RANGES_MAX: usize = 2048;
 /// Duplicates that are remembered until the next SACK, which normally follows the packet that brought them.
 pub(super) const DUPLICATES_MAX: usize = 128;
 
-/// Where a TSN lies.
+/// Position of a TSN relative to those that have arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TsnClass {
     /// Not seen before, and within reach.
@@ -26,6 +26,18 @@ pub(super) enum TsnClass {
     Duplicate,
     /// Beyond what any window could hold.
     TooFar,
+}
+
+/// A new TSN, and what has arrived next to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neighbours {
+    pub(super) position: Position,
+    /// True if the TSN follows the Cumulative TSN Ack Point.
+    pub(super) in_sequence: bool,
+    /// True if the TSN before it has arrived, or was skipped.
+    pub(super) has_previous: bool,
+    /// True if the TSN after it has arrived.
+    pub(super) has_next: bool,
 }
 
 /// TSNs that arrived one after the other, both ends included.
@@ -98,12 +110,28 @@ impl Tracker {
         self.cumulative.saturating_sub(Position::from(self.cumulative_tsn().distance_from(tsn)))
     }
 
-    /// Whether a TSN has arrived or was skipped.
+    /// What has arrived next to a new TSN.
+    pub(super) fn neighbours(&self, position: Position) -> Neighbours {
+        let in_sequence = self.is_next(position);
+        Neighbours {
+            position,
+            in_sequence,
+            has_previous: in_sequence || self.contains(position - 1),
+            has_next: self.has_gaps() && self.contains(position + 1),
+        }
+    }
+
+    /// Returns true if a TSN follows the Cumulative TSN Ack Point.
+    pub(super) fn is_next(&self, position: Position) -> bool {
+        position == self.cumulative + 1
+    }
+
+    /// Returns true if a TSN has arrived or was skipped.
     pub(super) fn contains(&self, position: Position) -> bool {
         position <= self.cumulative || self.range_below(position).is_some_and(|(_, range)| range.last >= position)
     }
 
-    /// Whether a new TSN can be remembered: it is next in sequence, extends a range, or there is room for one more
+    /// Returns true if a new TSN can be remembered: it is next in sequence, extends a range, or there is room for one more
     /// range.
     pub(super) fn can_record(&self, position: Position) -> bool {
         self.ranges.len() < RANGES_MAX || self.contains(position - 1) || self.contains(position + 1)
@@ -142,7 +170,7 @@ impl Tracker {
         }
     }
 
-    /// Whether [`forget`](Self::forget) would stay within bounds: taking a TSN out of the middle makes two ranges of
+    /// Returns true if [`forget`](Self::forget) stays within bounds: taking a TSN out of the middle makes two ranges of
     /// one.
     pub(super) fn can_forget(&self, position: Position) -> bool {
         self.ranges.len() < 2 * RANGES_MAX || !(self.contains(position - 1) && self.contains(position + 1))

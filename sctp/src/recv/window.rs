@@ -1,8 +1,7 @@
-//! How much may be held for the peer, and how much of that it is told (RFC 9260 §6.2).
+//! The receive window: bytes that may be held for the peer, and the share that it is told (RFC 9260 §6.2).
 //!
-//! What is held is charged with its payload and the overheads below, so that the bound holds for real memory. A peer
-//! counts payload only, and is told what is left in that measure: then what it has sent when the window closes has its
-//! place. A quarter of the window is kept for the overheads, and at least what a packet of one-byte messages needs. Where
+//! Everything held counts with its payload and the overheads below, so that the bound holds for real memory. A peer counts
+//! payload only, and is told what is left in that measure, so there is room for what is in flight when the window closes. A quarter of the window is kept for the overheads, and at least what a packet of one-byte messages needs. Where
 //! that is not enough, as with many small messages that are not read, the window closes earlier; data that was in flight
 //! then is dropped, and the sender retransmits it.
 //!
@@ -29,14 +28,14 @@ pub(super) const FRAGMENT_OVERHEAD: usize = 64;
 /// sender retransmit most of what it sends, although the application reads everything at once.
 pub(super) const LIMIT_MIN: usize = 64 * (1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
 
-/// What the other parts hold at the moment, as charged.
+/// Cost of what the other parts hold at the moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeldBytes {
     /// The partial message that ends at the Cumulative TSN Ack Point, if there is one.
-    pub(super) head: Cost,
-    /// All fragments and messages that wait for others, `head` included.
+    pub(super) in_order_partial: Cost,
+    /// All fragments and messages that wait for others, `in_order_partial` included.
     pub(super) waiting: Cost,
-    /// What the application has not yet read.
+    /// Messages that the application has not yet read.
     pub(super) unread: Cost,
 }
 
@@ -49,11 +48,10 @@ impl HeldBytes {
         self.all().total()
     }
 
-    /// What the partial message in sequence holds beyond the window's share. A message larger than the window can only
-    /// be finished by what comes next, so it does not count, as long as there is nothing that the application could
-    /// read to make room.
-    fn in_order_partial(self) -> usize {
-        self.head.total().saturating_sub(self.unread.total())
+    /// Bytes of the partial message in sequence that do not count against the window, because only later fragments can
+    /// complete it. All of it, unless there is something that the application could read to make room.
+    fn oversized_head(self) -> usize {
+        self.in_order_partial.total().saturating_sub(self.unread.total())
     }
 }
 
@@ -67,21 +65,22 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 /// The receive window.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
-    /// What the peer is offered. It grows with use and shrinks after a pause.
+    /// Window that the peer is offered. It grows with use and shrinks after a pause.
     offered: usize,
     /// The most that the peer has been offered. It is taken though less is offered now.
     size: usize,
     size_max: usize,
     /// Bytes that have arrived, overheads included, since `offered` grew.
     arrived: usize,
-    /// When DATA came last.
+    /// Time of the last DATA.
     active_at: Option<Instant>,
-    /// May be held in all, because there is no more memory.
+    /// Bytes of memory that may be held in all.
     memory: usize,
     may_grow: bool,
     mtu: usize,
-    head_max: usize,
-    /// What the last SACK said.
+    /// Most that the partial message in sequence may cost.
+    in_order_partial_max: usize,
+    /// The a_rwnd of the last SACK.
     advertised: usize,
 }
 
@@ -91,7 +90,7 @@ impl ReceiveWindow {
         let size = size_max.min(INITIAL_WINDOW as usize);
         let message = config.receive_message_size_max;
         // Fragments of 128 bytes and more, whatever the window, fit with their overhead.
-        let head_max = message.saturating_add(message / 2).saturating_add(size_max);
+        let in_order_partial_max = message.saturating_add(message / 2).saturating_add(size_max);
         Self {
             offered: size,
             size,
@@ -101,12 +100,12 @@ impl ReceiveWindow {
             memory: usize::MAX,
             may_grow: true,
             mtu: config.mtu,
-            head_max,
+            in_order_partial_max,
             advertised: size,
         }
     }
 
-    /// Sets how much memory there is for what is held, and whether there is enough to offer the peer a larger window.
+    /// Sets the bytes of memory for what is held, and if there is enough to offer the peer a larger window.
     pub(super) fn set_memory(&mut self, bytes: usize, may_grow: bool) {
         (self.memory, self.may_grow) = (bytes, may_grow);
     }
@@ -121,7 +120,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// A packet with DATA is taken in.
+    /// A packet with DATA has been processed.
     pub(super) fn on_packet_end(&mut self, now: Instant) {
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < IDLE_TIME;
         if self.active_at.is_some_and(|at| !is_fresh(at)) {
@@ -131,7 +130,7 @@ impl ReceiveWindow {
         self.active_at = Some(now);
     }
 
-    /// What a SACK says now. Less than a packet is said to be nothing, or the sender would fill it with crumbs
+    /// The a_rwnd for a SACK now. It is 0 for less than a packet, or the sender would fill it with small fragments
     /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
         // What is offered can be taken, at least as one chunk.
@@ -140,30 +139,31 @@ impl ReceiveWindow {
         if free < self.mtu.min(self.offered / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
-    /// Whether something more can be held. A chunk that is larger than the window, because the sender's packets are, is
-    /// taken if it is alone: it would never fit better, and nothing would come after it.
+    /// Returns true if something more can be held. A chunk larger than the whole window is accepted when nothing else is
+    /// held; refusing it would stall the sender for ever.
     pub(super) fn fits(&self, held: HeldBytes, cost: usize) -> bool {
         let total = held.total() + cost;
-        (held.total() <= held.in_order_partial() && total <= self.memory) || total <= self.limit(held)
+        (held.total() <= held.oversized_head() && total <= self.memory) || total <= self.limit(held)
     }
 
-    /// Whether something more could be held if all that can be given up were given up.
+    /// Returns true if something more could be held after everything that can be evicted was.
     pub(super) fn could_fit(&self, held: HeldBytes, cost: usize) -> bool {
-        self.fits(HeldBytes { waiting: held.head, ..held }, cost)
+        self.fits(HeldBytes { waiting: held.in_order_partial, ..held }, cost)
     }
 
-    /// Whether the peer was told that the window is closed, and this payload is the probe that it may send of it: beyond
-    /// also what was left when that was too little to be told, and may have been on its way.
+    /// Returns true if the peer was told that the window is closed, and this payload is its window probe. A payload that
+    /// fits what was left, which was too little to be advertised, may have been in flight and is no probe.
     pub(super) fn is_probe(&self, held: HeldBytes, payload: usize) -> bool {
         self.advertised == 0 && payload > self.free(held)
     }
 
-    /// Whether the partial message in sequence costs more than any message within the limit may: it consists of crumbs.
-    pub(super) fn is_above_head_max(&self, held: HeldBytes) -> bool {
-        held.head.total() > self.head_max
+    /// Returns true if the partial message in sequence costs more than any message within the limit may: it consists of
+    /// small fragments.
+    pub(super) fn is_above_message_max(&self, in_order_partial: Cost) -> bool {
+        in_order_partial.total() > self.in_order_partial_max
     }
 
-    /// Whether a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the
+    /// Returns true if a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the
     /// payload is fine while little is held; above an eighth of the window a third on top is, so that all together
     /// stays below twice the window.
     pub(super) fn should_copy(&self, held: HeldBytes, payload: usize, datagram: usize) -> bool {
@@ -171,7 +171,7 @@ impl ReceiveWindow {
         if is_crowded { payload * 4 < datagram * 3 } else { payload * 4 < datagram }
     }
 
-    /// Whether the window has opened enough since the last SACK to say so without being asked: by a quarter, which
+    /// Returns true if the window has opened enough since the last SACK for one of its own: by a quarter, which
     /// RFC 9260 §6.2 proposes, or from where the sender has to stop to where it can send again.
     pub(super) fn is_update_due(&self, held: HeldBytes) -> bool {
         let now = self.a_rwnd(held) as usize;
@@ -179,7 +179,7 @@ impl ReceiveWindow {
         now >= self.advertised + self.offered / 4 || (self.advertised < two_packets && now >= two_packets)
     }
 
-    /// Whether the window has closed since the last SACK: the sender should hear of it before it sends more.
+    /// Returns true if the window has closed since the last SACK: the sender should hear of it before it sends more.
     pub(super) fn has_closed(&self, held: HeldBytes) -> bool {
         self.advertised > 0 && self.a_rwnd(held) == 0
     }
@@ -188,14 +188,14 @@ impl ReceiveWindow {
         self.advertised = a_rwnd as usize;
     }
 
-    /// What is left of the window, as the peer counts.
+    /// Bytes that are left of the window, as the peer counts.
     fn free(&self, held: HeldBytes) -> usize {
-        let in_order_partial = held.head.payload.saturating_sub(held.unread.payload);
-        (self.offered + in_order_partial).saturating_sub(held.all().payload)
+        let oversized_head = held.in_order_partial.payload.saturating_sub(held.unread.payload);
+        (self.offered + oversized_head).saturating_sub(held.all().payload)
     }
 
-    /// What may be held, overheads included.
+    /// Bytes that may be held, overheads included.
     fn limit(&self, held: HeldBytes) -> usize {
-        ((self.size + self.size / 4).max(LIMIT_MIN) + held.in_order_partial()).min(self.memory)
+        ((self.size + self.size / 4).max(LIMIT_MIN) + held.oversized_head()).min(self.memory)
     }
 }

@@ -74,7 +74,7 @@ fn d04_the_ssn_wraps_within_70_000_messages() {
             receiver.release(message.credit);
         }
     }
-    assert_eq!(receiver.ordered.next_ssn(5), Ssn((70_000u32 & 0xffff) as u16));
+    assert_eq!(receiver.assembler.ordered().next_ssn(5), Ssn((70_000u32 & 0xffff) as u16));
     assert!(!receiver.has_unread());
     assert_eq!(receiver.charged(), 0);
 }
@@ -171,7 +171,7 @@ fn streams_in_their_initial_state_take_no_memory() {
                 receiver.release(message.credit);
             }
         }
-        assert_eq!(receiver.ordered.streams_len(), 0);
+        assert_eq!(receiver.assembler.ordered().streams_len(), 0);
     }
     // And all at once work as well.
     for stream in 0..u16::MAX {
@@ -182,7 +182,7 @@ fn streams_in_their_initial_state_take_no_memory() {
             receiver.release(message.credit);
         }
     }
-    assert_eq!(receiver.ordered.streams_len(), 65_535);
+    assert_eq!(receiver.assembler.ordered().streams_len(), 65_535);
     assert_eq!(receiver.reset_streams(Streams::All, Tsn(tsn - 1)), ResetProgress::Performed);
-    assert_eq!(receiver.ordered.streams_len(), 0);
+    assert_eq!(receiver.assembler.ordered().streams_len(), 0);
 }

@@ -228,11 +228,11 @@ fn d13_a_whole_message_that_is_given_up_in_part_is_whole_again_later() {
     receiver.take_new(data(40, 1, 1, "B"), &[1; 9000]);
     receiver.take_new(data(41, 1, 1, "E"), &[2; 9000]);
     receiver.take_new(data(2, 2, 0, "BE"), &[3; 40_000]);
-    assert_eq!(receiver.ordered.parked_len(), 1);
+    assert_eq!(receiver.assembler.ordered().held_back_len(), 1);
     receiver.take_new(data(1, 2, 1, "BE"), &[4; 18_000]);
-    assert_eq!(receiver.ordered.parked_len(), 1, "{:?}", receiver.gaps());
+    assert_eq!(receiver.assembler.ordered().held_back_len(), 1, "{:?}", receiver.gaps());
     receiver.take_new(data(3, 2, 2, "BE"), &[5; 9000]);
-    assert_eq!(receiver.ordered.parked_len(), 0);
+    assert_eq!(receiver.assembler.ordered().held_back_len(), 0);
     assert_eq!(receiver.gaps(), [(37, 37)]);
     receiver.read();
     receiver.take_new(data(41, 1, 1, "E"), &[2; 9000]);
@@ -294,7 +294,7 @@ fn the_overheads_cover_what_is_really_held() {
     // While it grows, a list is there twice: once with its length, once with double that.
     assert!(3 * size_of::<ReceiverEvent>() <= MESSAGE_OVERHEAD, "{}", size_of::<ReceiverEvent>());
     // Nodes of a B-tree hold 5 to 11 entries.
-    let held = (size_of::<Position>() + size_of::<Run>()) * 11 / 5;
+    let held = (size_of::<Position>() + DataAssembler::RUN_SIZE) * 11 / 5;
     let parked = (size_of::<(StreamId, u16)>() + size_of::<Position>()) * 11 / 5;
     assert!(held + parked <= MESSAGE_OVERHEAD, "{held} + {parked}");
     assert!(2 * size_of::<Bytes>() <= FRAGMENT_OVERHEAD);

@@ -1,17 +1,17 @@
-//! Fragments of one message that came one after the other.
+//! Fragments of one message with consecutive TSNs.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::cost::Cost;
-use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use crate::cost_counter;
 use crate::message::{Payload, Ppid, ReceivedMessage, StreamId};
+use crate::recv::cost::Cost;
+use crate::recv::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use crate::serial::Ssn;
 use crate::wire::DataChunk;
 
-/// What keeps a run from being delivered.
+/// Reason why a run is not delivered yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum WaitingFragments {
     /// Fragments are missing.
@@ -24,7 +24,7 @@ pub(super) enum WaitingFragments {
 
 /// A message or a part of it, with no gap inside. Each fragment has a TSN of its own, one after the other.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(in crate::recv) struct Run {
     pub(super) stream: StreamId,
     pub(super) ssn: Ssn,
     pub(super) unordered: bool,
@@ -66,8 +66,8 @@ impl Run {
         self.bytes
     }
 
-    /// What it takes of the receive window.
-    pub(super) fn charge(&self) -> Cost {
+    /// Share of the receive window that the run takes.
+    pub(super) fn cost(&self) -> Cost {
         Cost { payload: self.bytes, overhead: self.len() * FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD }
     }
 
@@ -75,7 +75,7 @@ impl Run {
         self.beginning && self.ending
     }
 
-    /// Whether a chunk can be of the same message. An unordered message's SSN means nothing (RFC 9260 §6.6). The PPID
+    /// Returns true if a chunk can be of the same message. An unordered message's SSN means nothing (RFC 9260 §6.6). The PPID
     /// is not looked at: the message has that of its first fragment.
     pub(super) fn is_of_message_of(&self, chunk: &DataChunk) -> bool {
         self.stream == chunk.stream && self.unordered == chunk.unordered && (self.unordered || self.ssn == chunk.ssn)
@@ -95,7 +95,7 @@ impl Run {
         self.fragments = std::mem::take(&mut self.fragments).join(next.fragments);
     }
 
-    /// Gives up the last fragment; there must be another.
+    /// Discards the last fragment; there must be another.
     pub(super) fn pop(&mut self) {
         self.bytes -= self.fragments.pop().len();
         self.ending = false;
@@ -104,7 +104,7 @@ impl Run {
 
     /// The message, once whole.
     pub(super) fn into_message(self) -> ReceivedMessage {
-        let credit = self.charge().into_credit();
+        let credit = self.cost().into_credit();
         let Self { stream, ppid, unordered, fragments, .. } = self;
         ReceivedMessage { stream, ppid, unordered, payload: fragments.into_payload(), credit }
     }
@@ -180,7 +180,7 @@ impl Fragments {
         match self {
             Self::One(only) => Payload::from(only),
             Self::Many(mut list) => {
-                // The charge covers a capacity of twice the length.
+                // The cost covers a capacity of twice the length.
                 if list.capacity() > 2 * list.len() {
                     list.shrink_to_fit();
                 }

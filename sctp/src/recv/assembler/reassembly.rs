@@ -7,31 +7,19 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::cost::Cost;
 use super::fragments::{Run, WaitingFragments};
-use super::tracker::Position;
 use crate::cost_counter;
 use crate::error::Violation;
 use crate::message::StreamId;
+use crate::recv::cost::Cost;
+use crate::recv::tracker::{Neighbours, Position};
 use crate::serial::Ssn;
 use crate::wire::DataChunk;
 
 /// Fragments for which room is made ahead, at most: what a message of 64 KiB has in full packets, four times over.
 const EXPECTED_FRAGMENTS_MAX: usize = 256;
 
-/// What is known of a new chunk's surroundings.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Neighbours {
-    pub(super) position: Position,
-    /// The chunk follows the Cumulative TSN Ack Point.
-    pub(super) in_sequence: bool,
-    /// The TSN before it has arrived, or was skipped.
-    pub(super) has_previous: bool,
-    /// The TSN after it has arrived.
-    pub(super) has_next: bool,
-}
-
-/// What was given up to make room.
+/// A fragment that was discarded to make room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Evicted {
     pub(super) position: Position,
@@ -39,20 +27,20 @@ pub(super) struct Evicted {
     pub(super) first: Position,
     pub(super) stream: StreamId,
     pub(super) ssn: Ssn,
-    /// What the message was waiting for, and if it was whole is not any more.
+    /// What the message was waiting for before.
     pub(super) waiting: WaitingFragments,
 }
 
-/// All that has arrived and cannot be delivered yet.
+/// Fragments and messages that cannot be delivered yet.
 #[derive(Debug)]
 pub(super) struct Reassembly {
-    /// The message in sequence: it ends, for now, at the Cumulative TSN Ack Point.
-    head: Option<(Position, Run)>,
+    /// The partial message that ends, for now, at the Cumulative TSN Ack Point, and its first TSN.
+    in_order_partial: Option<(Position, Run)>,
     /// All other runs by first TSN: parts of messages above the Cumulative TSN Ack Point, and whole messages that wait
     /// for their turn.
     held: BTreeMap<Position, Run>,
-    /// Charge of `held`.
-    held_charge: Cost,
+    /// Cost of `held`.
+    held_cost: Cost,
     message_size_max: usize,
     /// Fragments of the last long message.
     expected: usize,
@@ -60,68 +48,79 @@ pub(super) struct Reassembly {
 
 impl Reassembly {
     pub(super) fn new(message_size_max: usize) -> Self {
-        Self { head: None, held: BTreeMap::new(), held_charge: Cost::default(), message_size_max, expected: 0 }
+        Self {
+            in_order_partial: None,
+            held: BTreeMap::new(),
+            held_cost: Cost::default(),
+            message_size_max,
+            expected: 0,
+        }
     }
 
-    pub(super) fn head_charge(&self) -> Cost {
-        self.head.as_ref().map(|(_, run)| run.charge()).unwrap_or_default()
+    pub(super) fn in_order_partial_cost(&self) -> Cost {
+        self.in_order_partial.as_ref().map(|(_, run)| run.cost()).unwrap_or_default()
     }
 
-    /// Charge of all that is held.
-    pub(super) fn charge(&self) -> Cost {
-        self.head_charge() + self.held_charge
+    /// Cost of everything that is held.
+    pub(super) fn cost(&self) -> Cost {
+        self.in_order_partial_cost() + self.held_cost
     }
 
-    pub(super) fn has_head(&self) -> bool {
-        self.head.is_some()
+    pub(super) fn has_in_order_partial(&self) -> bool {
+        self.in_order_partial.is_some()
     }
 
-    /// Takes a fragment in. Returns its message if that is whole now, with the TSN that it begins at.
+    /// Adds a fragment. Returns its message if that is whole now, with the TSN that it begins at.
     pub(super) fn add(
         &mut self,
-        spot: Neighbours,
+        neighbours: Neighbours,
         chunk: &DataChunk,
         payload: Bytes,
     ) -> Result<Option<(Position, Run)>, Violation> {
         if payload.len() > self.message_size_max {
             return Err(Violation::MessageTooLarge);
         }
-        if spot.in_sequence && !spot.has_next && chunk.beginning && chunk.ending && self.head.is_none() {
-            return Ok(Some((spot.position, Run::new(chunk, payload))));
+        if neighbours.in_sequence
+            && !neighbours.has_next
+            && chunk.beginning
+            && chunk.ending
+            && self.in_order_partial.is_none()
+        {
+            return Ok(Some((neighbours.position, Run::new(chunk, payload))));
         }
-        self.check_fit(spot, chunk)?;
-        let next = if spot.has_next && !chunk.ending { self.take(spot.position + 1) } else { None };
-        if spot.in_sequence {
-            self.add_in_sequence(spot.position, chunk, payload, next)
+        self.check_fit(neighbours, chunk)?;
+        let next = if neighbours.has_next && !chunk.ending { self.take(neighbours.position + 1) } else { None };
+        if neighbours.in_sequence {
+            self.add_in_sequence(neighbours.position, chunk, payload, next)
         } else {
-            self.add_ahead(spot.position, chunk, payload, next)
+            self.add_ahead(neighbours.position, chunk, payload, next)
         }
     }
 
-    /// Checks that a chunk continues, or does not, what arrived next to it, as those say.
-    pub(super) fn check_fit(&self, spot: Neighbours, chunk: &DataChunk) -> Result<(), Violation> {
-        let previous = if spot.in_sequence {
-            self.head.as_ref().map(|(_, run)| run)
-        } else if spot.has_previous {
-            self.open_run_that_ends_at(spot.position - 1).map(|(_, run)| run)
+    /// Checks that the B and E bits of a chunk agree with those of the fragments next to it.
+    pub(super) fn check_fit(&self, neighbours: Neighbours, chunk: &DataChunk) -> Result<(), Violation> {
+        let previous = if neighbours.in_sequence {
+            self.in_order_partial.as_ref().map(|(_, run)| run)
+        } else if neighbours.has_previous {
+            self.open_run_that_ends_at(neighbours.position - 1).map(|(_, run)| run)
         } else {
             None
         };
         let fits_previous = match previous {
             Some(run) if run.ending => chunk.beginning,
             Some(run) => !chunk.beginning && run.is_of_message_of(chunk),
-            None => chunk.beginning || !spot.has_previous,
+            None => chunk.beginning || !neighbours.has_previous,
         };
-        let next = if spot.has_next { self.held.get(&(spot.position + 1)) } else { None };
+        let next = if neighbours.has_next { self.held.get(&(neighbours.position + 1)) } else { None };
         let fits_next = match next {
             Some(run) if run.beginning => chunk.ending,
             Some(run) => !chunk.ending && run.is_of_message_of(chunk),
-            None => chunk.ending || !spot.has_next,
+            None => chunk.ending || !neighbours.has_next,
         };
         if fits_previous && fits_next { Ok(()) } else { Err(Violation::BadFragment) }
     }
 
-    /// What begins at a TSN, unless it is in sequence.
+    /// The run that begins at a TSN, unless it is in sequence.
     pub(super) fn at(&self, first: Position) -> Option<&Run> {
         self.held.get(&first)
     }
@@ -132,31 +131,32 @@ impl Reassembly {
         self.insert(first, run);
     }
 
-    /// Takes out what begins at a TSN, unless it is in sequence.
+    /// Removes the run that begins at a TSN, unless it is in sequence.
     pub(super) fn take(&mut self, first: Position) -> Option<Run> {
         cost_counter::step();
         let run = self.held.remove(&first)?;
-        self.held_charge -= run.charge();
+        self.held_cost -= run.cost();
         Some(run)
     }
 
-    /// After the Cumulative TSN Ack Point has jumped over what had arrived above it: finds the message in sequence.
+    /// Finds the partial message in sequence after the Cumulative TSN Ack Point has moved over TSNs that had arrived above
+    /// it.
     pub(super) fn promote(&mut self, cumulative: Position) {
-        if self.head.is_none()
+        if self.in_order_partial.is_none()
             && let Some(first) = self.open_run_that_ends_at(cumulative).map(|(first, _)| first)
         {
-            self.head = self.take(first).map(|run| (first, run));
+            self.in_order_partial = self.take(first).map(|run| (first, run));
         }
     }
 
-    /// Throws away the message in sequence.
-    pub(super) fn drop_head(&mut self) -> Option<(Position, Run)> {
-        self.head.take()
+    /// Discards the partial message in sequence.
+    pub(super) fn discard_in_order_partial(&mut self) {
+        self.in_order_partial = None;
     }
 
-    /// The message in sequence, and the TSN that it begins at.
-    pub(super) fn head(&self) -> Option<(Position, &Run)> {
-        self.head.as_ref().map(|(first, run)| (*first, run))
+    /// The partial message in sequence, and the TSN that it begins at.
+    pub(super) fn in_order_partial(&self) -> Option<(Position, &Run)> {
+        self.in_order_partial.as_ref().map(|(first, run)| (*first, run))
     }
 
     /// Removes parts of messages that can no longer become whole because what was missing between two Cumulative TSN
@@ -164,7 +164,7 @@ impl Reassembly {
     /// `removed` with the TSN that it begins at.
     pub(super) fn remove_skipped(&mut self, old: Position, new: Position, mut removed: impl FnMut(Position, Run)) {
         // The message in sequence lacks the TSN after the old one.
-        if let Some((first, run)) = self.head.take() {
+        if let Some((first, run)) = self.in_order_partial.take() {
             removed(first, run);
         }
         let lacks_one = |first: Position, run: &Run| {
@@ -186,19 +186,19 @@ impl Reassembly {
         self.held.last_key_value().map(|(&first, run)| first + run.len() as Position - 1)
     }
 
-    /// Gives up the fragment with the highest TSN.
+    /// Discards the fragment with the highest TSN.
     pub(super) fn evict_highest(&mut self) -> Option<Evicted> {
         let mut entry = self.held.last_entry()?;
         let first = *entry.key();
         let run = entry.get_mut();
         let &mut Run { stream, ssn, waiting, .. } = run;
         let position = first + run.len() as Position - 1;
-        self.held_charge -= run.charge();
+        self.held_cost -= run.cost();
         if run.len() == 1 {
             entry.remove();
         } else {
             run.pop();
-            self.held_charge += run.charge();
+            self.held_cost += run.cost();
         }
         Some(Evicted { position, first, stream, ssn, waiting })
     }
@@ -213,9 +213,9 @@ impl Reassembly {
     }
 
     pub(super) fn check_consistency(&self, cumulative: Position) {
-        assert_eq!(self.held_charge, self.held.values().map(Run::charge).sum::<Cost>());
-        if let Some((first, run)) = &self.head {
-            assert_eq!(first + run.len() as Position - 1, cumulative, "the head does not end in sequence");
+        assert_eq!(self.held_cost, self.held.values().map(Run::cost).sum::<Cost>());
+        if let Some((first, run)) = &self.in_order_partial {
+            assert_eq!(first + run.len() as Position - 1, cumulative, "the message does not end in sequence");
             assert!(run.beginning && !run.ending && run.waiting == WaitingFragments::Fragments);
         }
         let mut end = 0;
@@ -235,7 +235,7 @@ impl Reassembly {
         payload: Bytes,
         next: Option<Run>,
     ) -> Result<Option<(Position, Run)>, Violation> {
-        if let Some((_, run)) = &mut self.head {
+        if let Some((_, run)) = &mut self.in_order_partial {
             run.push(chunk.ending, payload, self.expected);
             if let Some(next) = next {
                 run.append(next);
@@ -245,9 +245,9 @@ impl Reassembly {
             if let Some(next) = next {
                 run.append(next);
             }
-            self.head = Some((position, run));
+            self.in_order_partial = Some((position, run));
         }
-        let Some((_, run)) = &self.head else { return Ok(None) };
+        let Some((_, run)) = &self.in_order_partial else { return Ok(None) };
         if run.bytes() > self.message_size_max {
             return Err(Violation::MessageTooLarge);
         }
@@ -255,7 +255,7 @@ impl Reassembly {
             return Ok(None);
         }
         self.expected = run.len().min(EXPECTED_FRAGMENTS_MAX);
-        Ok(self.head.take())
+        Ok(self.in_order_partial.take())
     }
 
     fn add_ahead(
@@ -273,9 +273,9 @@ impl Reassembly {
             && run.bytes() + payload.len() <= self.message_size_max
         {
             // In place: this is the way of a long message behind a gap.
-            self.held_charge -= run.charge();
+            self.held_cost -= run.cost();
             run.push(false, payload, 0);
-            self.held_charge += run.charge();
+            self.held_cost += run.cost();
             return Ok(None);
         }
         let mut run = match self.take(first) {
@@ -300,11 +300,11 @@ impl Reassembly {
 
     fn insert(&mut self, first: Position, run: Run) {
         cost_counter::step();
-        self.held_charge += run.charge();
+        self.held_cost += run.cost();
         self.held.insert(first, run);
     }
 
-    /// The message that goes on after a TSN.
+    /// The unfinished run that ends at a TSN.
     fn open_run_that_ends_at(&self, position: Position) -> Option<(Position, &Run)> {
         // The last of all is the usual answer, and found faster.
         let (&first, run) = match self.held.last_key_value()? {

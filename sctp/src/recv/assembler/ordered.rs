@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::tracker::Position;
 use crate::cost_counter;
 use crate::message::StreamId;
+use crate::recv::tracker::Position;
 use crate::serial::Ssn;
 
-/// Which message is next on each stream, and where those lie that came too early.
+/// The next message of each stream, and the messages that arrived before their turn.
 #[derive(Debug, Default)]
-pub(super) struct Ordered {
+pub(in crate::recv) struct Ordered {
     next: NextSsns,
     /// First TSN of each whole message that waits for one before it, by stream and SSN.
-    parked: BTreeMap<(StreamId, u16), Position>,
+    held_back: BTreeMap<(StreamId, u16), Position>,
 }
 
 impl Ordered {
     /// The SSN of the message that is to be delivered next.
-    pub(super) fn next_ssn(&self, stream: StreamId) -> Ssn {
+    pub(in crate::recv) fn next_ssn(&self, stream: StreamId) -> Ssn {
         self.next.of(stream)
     }
 
@@ -30,8 +30,8 @@ impl Ordered {
 
     /// Remembers a message that waits for its turn. False if there is one with its SSN already, which stays.
     #[must_use]
-    pub(super) fn park(&mut self, stream: StreamId, ssn: Ssn, first: Position) -> bool {
-        match self.parked.entry((stream, ssn.0)) {
+    pub(super) fn hold_back(&mut self, stream: StreamId, ssn: Ssn, first: Position) -> bool {
+        match self.held_back.entry((stream, ssn.0)) {
             Entry::Vacant(entry) => {
                 entry.insert(first);
                 true
@@ -40,36 +40,37 @@ impl Ordered {
         }
     }
 
-    pub(super) fn unpark(&mut self, stream: StreamId, ssn: Ssn) {
-        self.parked.remove(&(stream, ssn.0));
+    /// Forgets a message that is held back.
+    pub(super) fn take(&mut self, stream: StreamId, ssn: Ssn) {
+        self.held_back.remove(&(stream, ssn.0));
     }
 
     /// Takes the next message of the stream, if it is here.
     pub(super) fn take_next(&mut self, stream: StreamId) -> Option<Position> {
-        if self.parked.is_empty() {
+        if self.held_back.is_empty() {
             return None;
         }
-        self.parked.remove(&(stream, self.next_ssn(stream).0))
+        self.held_back.remove(&(stream, self.next_ssn(stream).0))
     }
 
     /// Takes the first of the stream's messages that wait, if its SSN is not beyond `last`.
     pub(super) fn take_through(&mut self, stream: StreamId, last: Ssn) -> Option<(Ssn, Position)> {
         let next = self.next_ssn(stream);
-        let (ssn, _) = self.first_parked(stream)?;
+        let (ssn, _) = self.first_held_back(stream)?;
         let is_within = !last.is_before(next) && ssn.distance_from(next) <= last.distance_from(next);
         if is_within { self.take_first(stream) } else { None }
     }
 
     /// Takes the first of the stream's messages that wait.
     pub(super) fn take_first(&mut self, stream: StreamId) -> Option<(Ssn, Position)> {
-        let (ssn, first) = self.first_parked(stream)?;
-        self.unpark(stream, ssn);
+        let (ssn, first) = self.first_held_back(stream)?;
+        self.take(stream, ssn);
         Some((ssn, first))
     }
 
-    /// A stream that has parked messages.
-    pub(super) fn any_parked(&self) -> Option<StreamId> {
-        self.parked.keys().next().map(|&(stream, _)| stream)
+    /// A stream with messages that are held back.
+    pub(super) fn any_held_back(&self) -> Option<StreamId> {
+        self.held_back.keys().next().map(|&(stream, _)| stream)
     }
 
     /// The stream starts again (RFC 6525 §5.2.2 E3).
@@ -83,13 +84,13 @@ impl Ordered {
         self.next = NextSsns::default();
     }
 
-    pub(super) fn parked(&self) -> impl Iterator<Item = (StreamId, Ssn, Position)> {
-        self.parked.iter().map(|(&(stream, ssn), &first)| (stream, Ssn(ssn), first))
+    pub(super) fn held_back(&self) -> impl Iterator<Item = (StreamId, Ssn, Position)> {
+        self.held_back.iter().map(|(&(stream, ssn), &first)| (stream, Ssn(ssn), first))
     }
 
     #[cfg(test)]
-    pub(super) fn parked_len(&self) -> usize {
-        self.parked.len()
+    pub(in crate::recv) fn held_back_len(&self) -> usize {
+        self.held_back.len()
     }
 
     /// Bytes of the table of streams.
@@ -103,12 +104,12 @@ impl Ordered {
     }
 
     #[cfg(test)]
-    pub(super) fn streams_len(&self) -> usize {
+    pub(in crate::recv) fn streams_len(&self) -> usize {
         self.next.pages.iter().flatten().map(|page| page.used).sum()
     }
 
     pub(super) fn check_consistency(&self) {
-        for (stream, ssn, _) in self.parked() {
+        for (stream, ssn, _) in self.held_back() {
             assert_ne!(ssn, self.next_ssn(stream), "the next message of stream {stream} is held back");
         }
         for page in &self.next.pages {
@@ -119,10 +120,10 @@ impl Ordered {
         assert_eq!(self.next.used, self.next.pages.iter().flatten().count());
     }
 
-    fn first_parked(&self, stream: StreamId) -> Option<(Ssn, Position)> {
+    fn first_held_back(&self, stream: StreamId) -> Option<(Ssn, Position)> {
         let next = self.next_ssn(stream).0;
-        let mut above = self.parked.range((stream, next)..=(stream, u16::MAX));
-        let mut below = self.parked.range((stream, 0)..(stream, next));
+        let mut above = self.held_back.range((stream, next)..=(stream, u16::MAX));
+        let mut below = self.held_back.range((stream, 0)..(stream, next));
         above.next().or_else(|| below.next()).map(|(&(_, ssn), &first)| (Ssn(ssn), first))
     }
 }
