@@ -98,13 +98,11 @@
     not(feature = "webrtc"),
     expect(dead_code, reason = "what serves peers over DTLS is compiled, and nobody can be one")
 )]
-#![cfg_attr(feature = "webrtc", doc = " [`EndpointBuilder::identity`]: EndpointBuilder::identity")]
-#![cfg_attr(not(feature = "webrtc"), doc = " [`Identity`]: #features")]
-#![cfg_attr(not(feature = "webrtc"), doc = " [`EndpointBuilder::identity`]: #features")]
-#![cfg_attr(not(feature = "webrtc"), doc = " [`Endpoint::ticket`]: #features")]
-#![cfg_attr(not(feature = "webrtc"), doc = " [`Endpoint::answer`]: #features")]
-#![cfg_attr(not(feature = "webrtc"), doc = " [`Endpoint::offer`]: #features")]
-#![cfg_attr(not(feature = "webrtc"), doc = " [`Association::security`]: #features")]
+#![cfg_attr(
+    not(feature = "webrtc"),
+    doc = " [`Identity`]: #features\n [`EndpointBuilder::identity`]: #features\n [`Endpoint::ticket`]: #features\n \
+[`Endpoint::answer`]: #features\n [`Endpoint::offer`]: #features\n [`Association::security`]: #features"
+)]
 #![cfg_attr(not(feature = "axum"), doc = " [`signalling`]: #features")]
 
 mod association;

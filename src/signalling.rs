@@ -90,14 +90,14 @@ impl Made {
             ids.retain(|_, id| by_id.contains_key(id));
         }
         if let Some(secure) = shared.secure() {
-            self.ids.insert(secure.handle, id.clone());
+            self.ids.insert(secure.handle(), id.clone());
         }
         self.by_id.insert(id, Arc::downgrade(shared));
     }
 
     /// The name of an association that was made here and is not ended.
     fn id_of(&self, shared: &Shared) -> Option<String> {
-        let id = self.ids.get(&shared.secure()?.handle)?;
+        let id = self.ids.get(&shared.secure()?.handle())?;
         self.by_id.contains_key(id).then(|| id.clone())
     }
 }

@@ -13,8 +13,7 @@ use super::secure_transport::SecureTransport;
 use super::shared::{Shared, now, wake};
 use super::transport::Transport;
 use crate::config::ChannelLimits;
-use crate::net::{BatchEffects, Input, Route};
-use crate::webrtc::SessionProgress;
+use crate::net::{BatchEffects, Input, Route, SessionProgress};
 
 impl Shared {
     /// The secure transport; `None` over plain UDP.
@@ -37,7 +36,7 @@ impl Shared {
         let mut packets = Vec::new();
         let progress = secure.receive(now, inputs, &mut packets, effects);
         if progress.is_connected {
-            effects.connected.push(secure.handle);
+            effects.connected.push(secure.handle());
         }
         let mut inner = self.lock();
         if inner.is_failed() {
@@ -59,10 +58,10 @@ impl Shared {
         inner.settle(now, wakers);
         drop(inner);
         if has_moved {
-            secure.lock().confirm_nominated();
+            secure.confirm_nominated();
         }
         if !probe.is_empty() {
-            secure.lock().send_probe(&probe);
+            secure.send_probe(&probe);
         }
         self.work.notify_one();
         wake(wakers);

@@ -97,7 +97,6 @@ impl Inner {
         self.channels_alive
     }
 
-    #[cfg(feature = "webrtc")]
     pub(super) fn is_failed(&self) -> bool {
         self.is_failed
     }

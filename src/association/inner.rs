@@ -7,7 +7,6 @@ use std::time::Instant;
 use narrowboat_dcep::{
     ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message, ReadyState, Role,
 };
-#[cfg(feature = "webrtc")]
 use narrowboat_sctp::SignalledInit;
 use narrowboat_sctp::StreamId;
 
@@ -74,7 +73,6 @@ pub(crate) struct Inner {
     /// Largest message that may be sent.
     pub(crate) send_size_max: usize,
     /// The peer's INIT, if it has come with its description (draft-hancke-tsvwg-snap).
-    #[cfg(feature = "webrtc")]
     pub(crate) signalled_init: Option<SignalledInit>,
 }
 
@@ -105,7 +103,6 @@ impl Inner {
             last_packet: Vec::new(),
             has_work: false,
             send_size_max: limits.send_size_max(),
-            #[cfg(feature = "webrtc")]
             signalled_init: None,
         }
     }

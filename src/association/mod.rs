@@ -3,7 +3,6 @@
 mod byte_stream;
 mod channel_entry;
 mod driver;
-#[cfg(feature = "webrtc")]
 mod dtls;
 mod ending;
 mod failure;
@@ -12,7 +11,12 @@ pub(crate) mod fuzzing;
 mod inner;
 mod packet_sender;
 #[cfg(feature = "webrtc")]
+pub(crate) mod secure_transport;
+#[cfg(not(feature = "webrtc"))]
+#[path = "no_secure_transport.rs"]
 mod secure_transport;
+#[cfg(feature = "webrtc")]
+mod security;
 mod shared;
 mod transport;
 
@@ -27,8 +31,6 @@ use narrowboat_dcep::ChannelOptions;
 
 pub(crate) use driver::{drive_contained, leave};
 pub(crate) use inner::{Inner, OpenedChannel};
-#[cfg(feature = "webrtc")]
-pub(crate) use secure_transport::SecureTransport;
 #[cfg(test)]
 pub(crate) use shared::AssociationFault;
 pub(crate) use shared::{Shared, WaitKey, now, wake};
@@ -185,28 +187,6 @@ impl Association {
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         self.shared.remote_address()
-    }
-
-    /// How the association is secured; `None` before its secure handshake is done, and over plain UDP.
-    #[cfg(feature = "webrtc")]
-    #[must_use]
-    pub fn security(&self) -> Option<crate::Security> {
-        self.shared.secure()?.lock().security()
-    }
-
-    /// The hash of the peer's certificate, once its secure handshake is done: [`security`](Self::security) says more.
-    #[cfg(feature = "webrtc")]
-    #[must_use]
-    pub fn peer_fingerprint(&self) -> Option<crate::Fingerprint> {
-        self.security().map(|security| security.peer_fingerprint)
-    }
-
-    /// DTLS datagrams that came for the association and brought nothing, by reason; `None` before its secure handshake
-    /// begins, and over plain UDP.
-    #[cfg(feature = "webrtc")]
-    #[must_use]
-    pub fn record_drops(&self) -> Option<crate::RecordDrops> {
-        self.shared.secure()?.lock().drops()
     }
 
     /// Largest message that [`DataChannel::send`] accepts, in bytes.

@@ -4,12 +4,9 @@ use std::io;
 use std::time::Instant;
 
 use super::shared::Shared;
-#[cfg(feature = "webrtc")]
 use super::shared::now;
 use super::transport::Transport;
-#[cfg(feature = "webrtc")]
 use crate::net::Route;
-#[cfg(feature = "webrtc")]
 use crate::socket::SendFailure;
 use crate::socket::Socket;
 
@@ -17,29 +14,19 @@ use crate::socket::Socket;
 pub(super) struct PacketSender<'a> {
     shared: &'a Shared,
     socket: &'a Socket,
-    #[cfg(feature = "webrtc")]
     records: Vec<u8>,
-    #[cfg(feature = "webrtc")]
     outgoing: Vec<(Route, Vec<u8>)>,
 }
 
 impl<'a> PacketSender<'a> {
     pub(super) fn new(shared: &'a Shared, socket: &'a Socket) -> Self {
-        Self {
-            shared,
-            socket,
-            #[cfg(feature = "webrtc")]
-            records: Vec::new(),
-            #[cfg(feature = "webrtc")]
-            outgoing: Vec::new(),
-        }
+        Self { shared, socket, records: Vec::new(), outgoing: Vec::new() }
     }
 
     /// Lets the transport do what is due there. Returns when to come back for it.
     pub(super) async fn turn(&mut self) -> Option<Instant> {
         match &self.shared.transport {
             Transport::Plain(_) => None,
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
                 let deadline = self.shared.turn_secure(secure, &mut self.outgoing);
                 self.send_outgoing().await;
@@ -52,7 +39,6 @@ impl<'a> PacketSender<'a> {
     pub(super) async fn send(&mut self, packets: &[u8], segment_size: usize) -> io::Result<()> {
         match &self.shared.transport {
             Transport::Plain(route) => self.socket.send(*route, packets, segment_size).await,
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
                 if self.records.capacity() == 0 {
                     self.records = self.socket.take_buffer();
@@ -76,7 +62,6 @@ impl<'a> PacketSender<'a> {
     pub(super) fn send_now(&mut self, packets: &[u8], segment_size: usize) {
         match &self.shared.transport {
             Transport::Plain(route) => self.socket.send_now(*route, packets, segment_size),
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
                 self.records.clear();
                 if let Some((route, record_size)) = secure.seal(packets, segment_size, &mut self.records) {
@@ -90,9 +75,8 @@ impl<'a> PacketSender<'a> {
     pub(super) fn close_now(&mut self) {
         match &self.shared.transport {
             Transport::Plain(_) => {}
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
-                secure.lock().close(&mut self.outgoing);
+                secure.close(&mut self.outgoing);
                 for (route, datagram) in self.outgoing.drain(..) {
                     self.socket.send_now(route, &datagram, datagram.len());
                 }
@@ -104,23 +88,20 @@ impl<'a> PacketSender<'a> {
     pub(super) async fn close(&mut self) {
         match &self.shared.transport {
             Transport::Plain(_) => {}
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => {
-                secure.lock().close(&mut self.outgoing);
+                secure.close(&mut self.outgoing);
                 self.send_outgoing().await;
             }
         }
     }
 
     pub(super) fn put_buffer(self) {
-        #[cfg(feature = "webrtc")]
         if self.records.capacity() > 0 {
             self.socket.put_buffer(self.records);
         }
     }
 
     /// Sends what is the transport's own. What the system refuses is counted, and comes again in time.
-    #[cfg(feature = "webrtc")]
     async fn send_outgoing(&mut self) {
         for (route, datagram) in self.outgoing.drain(..) {
             if let Err(error) = self.socket.send(route, &datagram, datagram.len()).await

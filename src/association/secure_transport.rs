@@ -8,15 +8,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_sctp::AssociationHandle;
 
-use crate::net::{BatchEffects, Input, Route};
+use crate::net::{BatchEffects, Input, Route, SessionProgress};
 use crate::socket::SendFailure;
-use crate::webrtc::{SecureSession, SessionProgress};
+use crate::webrtc::SecureSession;
 
 /// The secure transport of one association, under a lock of its own.
 #[derive(Debug)]
 pub(crate) struct SecureTransport {
-    /// Names the association in the router.
-    pub(crate) handle: AssociationHandle,
+    handle: AssociationHandle,
     session: Mutex<SecureSession>,
 }
 
@@ -25,7 +24,12 @@ impl SecureTransport {
         Self { handle: session.handle, session: Mutex::new(session) }
     }
 
-    /// The session. The association's lock must not be held.
+    /// Returns the name of the association in the router.
+    pub(crate) fn handle(&self) -> AssociationHandle {
+        self.handle
+    }
+
+    /// Locks the session. The association's lock must not be held.
     pub(crate) fn lock(&self) -> MutexGuard<'_, SecureSession> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -33,6 +37,26 @@ impl SecureTransport {
     /// Returns the address of the peer; before that is known, the address that is tried first.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         self.lock().remote()
+    }
+
+    /// Lets the session check its path: see [`SecureSession::check_at_once`].
+    pub(super) fn check_at_once(&self, now: Instant) {
+        self.lock().check_at_once(now);
+    }
+
+    /// Sends a packet to the nominated address: see [`SecureSession::send_probe`].
+    pub(super) fn send_probe(&self, packet: &[u8]) {
+        self.lock().send_probe(packet);
+    }
+
+    /// Moves the session: see [`SecureSession::confirm_nominated`].
+    pub(super) fn confirm_nominated(&self) {
+        self.lock().confirm_nominated();
+    }
+
+    /// Ends the session: see [`SecureSession::close`].
+    pub(super) fn close(&self, outgoing: &mut Vec<(Route, Vec<u8>)>) {
+        self.lock().close(outgoing);
     }
 
     /// Encrypts packets: see [`SecureSession::seal`].

@@ -175,15 +175,12 @@ impl Shared {
         wakers: &mut Vec<Waker>,
         effects: &mut BatchEffects,
     ) {
-        #[cfg(not(feature = "webrtc"))]
-        let _ = effects;
         #[cfg(test)]
         self.inject(AssociationFault::Receive);
         match &self.transport {
             Transport::Plain(_) => {
                 self.receive_packets(inputs.map(|input| input.datagram.bytes), wakers);
             }
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => self.receive_secure(secure, inputs, wakers, effects),
         }
     }
@@ -231,10 +228,8 @@ impl Shared {
     fn check_path(&self, now: Instant) {
         match &self.transport {
             Transport::Plain(_) => {}
-            #[cfg(feature = "webrtc")]
-            Transport::Secure(secure) => secure.lock().check_at_once(now),
+            Transport::Secure(secure) => secure.check_at_once(now),
         }
-        let _ = now;
     }
 
     /// The system has refused a datagram. One that is too large ends the association, because it is refused each time that
@@ -266,11 +261,8 @@ impl Shared {
     pub(crate) fn on_port_closed(&self, remote: SocketAddr) {
         let is_last = match &self.transport {
             Transport::Plain(_) => true,
-            #[cfg(feature = "webrtc")]
             Transport::Secure(secure) => secure.on_unreachable(remote),
         };
-        #[cfg(not(feature = "webrtc"))]
-        let _ = remote;
         self.command(|inner, _| {
             if is_last && !inner.is_connected && inner.core.stats().packets_accepted == 0 {
                 inner.on_transport_failed(TransportFailure::PortClosed);

@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-#[cfg(feature = "webrtc")]
 use super::secure_transport::SecureTransport;
 use crate::net::Route;
 
@@ -13,7 +12,6 @@ pub(crate) enum Transport {
     /// as long as it lives.
     Plain(Route),
     /// Packets in DTLS records, to wherever ICE finds the peer (RFC 8261).
-    #[cfg(feature = "webrtc")]
     Secure(Box<SecureTransport>),
 }
 
@@ -22,7 +20,6 @@ impl Transport {
     pub(crate) fn remote_address(&self) -> SocketAddr {
         let remote = match self {
             Self::Plain(route) => Some(route.remote),
-            #[cfg(feature = "webrtc")]
             Self::Secure(secure) => secure.remote(),
         };
         let remote = remote.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));

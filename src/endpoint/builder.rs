@@ -9,15 +9,12 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
 
-#[cfg(feature = "webrtc")]
-use super::secure::SecurePart;
+use super::secure::SecureOptions;
 use super::table::EndpointShared;
 use super::{Endpoint, receive_loop};
 use crate::config::Config;
 use crate::error::BindError;
 use crate::socket::Socket;
-#[cfg(feature = "webrtc")]
-use crate::webrtc::{DtlsVersion, Identity, direct::Prefixes, dtls::Versions};
 
 /// Makes an [`Endpoint`]: an address, and limits of one's own where the default does not do.
 ///
@@ -31,27 +28,15 @@ use crate::webrtc::{DtlsVersion, Identity, direct::Prefixes, dtls::Versions};
 pub struct EndpointBuilder {
     addresses: io::Result<Vec<SocketAddr>>,
     config: Config,
-    ways: Ways,
-    #[cfg(feature = "webrtc")]
-    secure: SecureOptions,
+    pub(super) ways: Ways,
+    pub(super) secure: SecureOptions,
 }
 
 /// The ways in that are open without a description.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ways {
     pub(crate) plain: bool,
-    #[cfg(feature = "webrtc")]
     pub(crate) direct: bool,
-}
-
-/// What only an endpoint with an identity needs.
-#[cfg(feature = "webrtc")]
-#[derive(Debug, Default)]
-struct SecureOptions {
-    identity: Option<Identity>,
-    advertised: Vec<SocketAddr>,
-    prefixes: Prefixes,
-    versions: Versions,
 }
 
 impl Default for EndpointBuilder {
@@ -61,7 +46,6 @@ impl Default for EndpointBuilder {
             addresses: Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]),
             config: Config::default(),
             ways: Ways::default(),
-            #[cfg(feature = "webrtc")]
             secure: SecureOptions::default(),
         }
     }
@@ -85,18 +69,6 @@ impl EndpointBuilder {
     /// such an endpoint only connects.
     pub fn accept_plain(mut self) -> Self {
         self.ways.plain = true;
-        self
-    }
-
-    /// Accepts peers that come with the endpoint's [ticket](Endpoint::ticket), without signalling: whoever reaches the port
-    /// and has seen the ticket or an answer of the endpoint, which both name its certificate. Only of an endpoint with an
-    /// [`identity`](Self::identity).
-    ///
-    /// Without this call, peers come only by [`Endpoint::answer`] and [`Endpoint::offer`], so that whoever is in front of
-    /// these decides who comes. [`Incoming::way`](crate::Incoming::way) tells which way a peer has come.
-    #[cfg(feature = "webrtc")]
-    pub fn accept_direct(mut self) -> Self {
-        self.ways.direct = true;
         self
     }
 
@@ -135,44 +107,6 @@ impl EndpointBuilder {
         self
     }
 
-    /// Gives the endpoint a key and a certificate. It then speaks DTLS with every peer, browsers among them (RFC 8261),
-    /// and takes nothing in the clear: what anyone could forge must not reach a port that others trust. Without an
-    /// identity, the default, it speaks SCTP over plain UDP (RFC 6951), which neither encrypts nor authenticates.
-    #[cfg(feature = "webrtc")]
-    pub fn identity(mut self, identity: Identity) -> Self {
-        self.secure.identity = Some(identity);
-        self
-    }
-
-    /// Tells peers that the endpoint is at this address and port, instead of at those of this machine's interfaces: for a
-    /// server behind a NAT or in a container, whose public address no interface has. May be called several times; of no
-    /// effect without an [`identity`](Self::identity).
-    #[cfg(feature = "webrtc")]
-    pub fn advertise(mut self, address: SocketAddr) -> Self {
-        self.secure.advertised.push(address);
-        self
-    }
-
-    /// Also takes peers that come without signalling the way that libp2p's `webrtc-direct` does (version 2), beside
-    /// [`accept_direct`](Self::accept_direct). Default false: only those that come the way that [`Endpoint::ticket`]
-    /// describes.
-    #[cfg(feature = "webrtc")]
-    pub fn accept_libp2p(mut self, accept: bool) -> Self {
-        self.secure.prefixes.libp2p = accept;
-        self
-    }
-
-    /// Speaks only this version of DTLS. Default: 1.3 with peers that know it, else 1.2. For tests, and for networks
-    /// where something between chokes on 1.3.
-    #[cfg(feature = "webrtc")]
-    pub fn only_dtls(mut self, version: DtlsVersion) -> Self {
-        self.secure.versions = match version {
-            DtlsVersion::Dtls12 => Versions::Only12,
-            DtlsVersion::Dtls13 => Versions::Only13,
-        };
-        self
-    }
-
     /// Binds the socket and starts the endpoint.
     ///
     /// # Errors
@@ -180,12 +114,7 @@ impl EndpointBuilder {
     /// The address cannot be bound, a limit is out of range, or this is not called from within a tokio runtime.
     pub fn build(mut self) -> Result<Endpoint, BindError> {
         let config = Valid::new(std::mem::take(&mut self.config))?;
-        #[cfg(feature = "webrtc")]
-        match (&self.secure.identity, self.ways) {
-            (Some(_), Ways { plain: true, .. }) => return Err(BindError::PlainWithIdentity),
-            (None, Ways { direct: true, .. }) => return Err(BindError::IdentityNeeded),
-            _ => {}
-        }
+        self.secure.check(self.ways)?;
         let addresses = std::mem::replace(&mut self.addresses, Ok(Vec::new())).map_err(BindError::Address)?;
         let runtime = Handle::try_current().map_err(|_| BindError::NoRuntime)?;
         let mut failure = BindError::Address(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
@@ -203,16 +132,10 @@ impl EndpointBuilder {
     }
 
     fn core(self, socket: Socket, config: Valid<Config>, runtime: Handle) -> Result<Arc<EndpointShared>, BindError> {
-        #[cfg(feature = "webrtc")]
-        {
-            let SecureOptions { identity, advertised, mut prefixes, versions } = self.secure;
-            if let Some(identity) = identity {
-                prefixes.is_closed = !self.ways.direct;
-                let part = SecurePart::new(identity, advertised, prefixes, versions, &config)?;
-                return EndpointShared::secure(socket, config, self.ways, runtime, part);
-            }
+        match self.secure.part(self.ways, &config)? {
+            Some(part) => EndpointShared::secure(socket, config, self.ways, runtime, part),
+            None => EndpointShared::plain(socket, config, self.ways, runtime),
         }
-        EndpointShared::plain(socket, config, self.ways, runtime)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-#[cfg(feature = "webrtc")]
-use crate::webrtc::{Ticket, TicketError};
+use super::secure::SecureTarget;
 
 /// Whom [`Endpoint::connect`](crate::Endpoint::connect) may connect to: an address and port, for plain UDP, or a
 /// [`Ticket`], for DTLS with a certificate that is verified. Texts may be either: `"192.0.2.1:4433"`,
@@ -24,12 +23,8 @@ pub enum ConnectTarget {
     Addresses(Vec<SocketAddr>),
     /// One of the addresses of this name and port.
     Name(String),
-    /// Whoever has the ticket's certificate.
-    #[cfg(feature = "webrtc")]
-    Ticket(Ticket),
-    /// Nobody: it begins like a ticket, and is none.
-    #[cfg(feature = "webrtc")]
-    NoTicket(TicketError),
+    /// A peer that is known by its certificate.
+    Secure(SecureTarget),
 }
 
 pub(crate) mod sealed {
@@ -48,13 +43,7 @@ impl Sealed for &str {
         if let Ok(address) = self.parse() {
             return ConnectTarget::Addresses(vec![address]);
         }
-        #[cfg(feature = "webrtc")]
-        match self.parse() {
-            Ok(ticket) => return ConnectTarget::Ticket(ticket),
-            Err(TicketError::Spelling) => {}
-            Err(error) => return ConnectTarget::NoTicket(error),
-        }
-        ConnectTarget::Name(self.to_owned())
+        SecureTarget::parse(self).map_or_else(|| ConnectTarget::Name(self.to_owned()), ConnectTarget::Secure)
     }
 }
 
@@ -104,37 +93,15 @@ macro_rules! addresses {
 
 addresses!(SocketAddrV4, SocketAddrV6, (IpAddr, u16), (std::net::Ipv4Addr, u16), (std::net::Ipv6Addr, u16));
 
-#[cfg(feature = "webrtc")]
-impl Sealed for Ticket {
-    fn destination(self) -> ConnectTarget {
-        ConnectTarget::Ticket(self)
-    }
-}
-
-#[cfg(feature = "webrtc")]
-impl Sealed for &Ticket {
-    fn destination(self) -> ConnectTarget {
-        ConnectTarget::Ticket(self.clone())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_an_address_a_ticket_or_a_name() {
+    fn a_text_is_an_address_or_a_name() {
         assert!(matches!("[::1]:7".destination(), ConnectTarget::Addresses(addresses) if addresses.len() == 1));
         assert!(matches!(("127.0.0.1", 7).destination(), ConnectTarget::Addresses(_)));
         assert!(matches!("localhost:7".destination(), ConnectTarget::Name(name) if name == "localhost:7"));
         assert!(matches!(("localhost", 7).destination(), ConnectTarget::Name(name) if name == "localhost:7"));
-        #[cfg(feature = "webrtc")]
-        {
-            let hash = "uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
-            let text = format!("narrowboat://192.0.2.1:4433/{hash}");
-            assert!(matches!(text.as_str().destination(), ConnectTarget::Ticket(ticket) if ticket.to_string() == text));
-            let cut = "narrowboat://192.0.2.1:4433".destination();
-            assert!(matches!(cut, ConnectTarget::NoTicket(TicketError::NoFingerprint)));
-        }
     }
 }

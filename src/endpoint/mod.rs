@@ -1,12 +1,9 @@
 //! The handle of an endpoint.
 
 mod builder;
-#[cfg(feature = "webrtc")]
-mod candidates;
 mod connect;
 mod connect_target;
-#[cfg(feature = "webrtc")]
-mod description;
+mod contained;
 #[cfg(test)]
 mod fault;
 mod incoming;
@@ -15,11 +12,10 @@ mod receive_loop;
 mod router;
 #[cfg(feature = "webrtc")]
 mod secure;
-#[cfg(feature = "webrtc")]
-mod sessions;
+#[cfg(not(feature = "webrtc"))]
+#[path = "no_secure.rs"]
+mod secure;
 mod table;
-#[cfg(feature = "webrtc")]
-mod ticket;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -31,11 +27,11 @@ use narrowboat_sctp::PacketDrops;
 pub use builder::EndpointBuilder;
 use connect_target::ConnectTarget;
 pub use connect_target::Target;
-#[cfg(feature = "axum")]
-pub(crate) use description::AnsweredOffer;
-#[cfg(feature = "webrtc")]
-pub use description::{Answer, DtlsRole, Offer};
 pub use incoming::{Accepting, Incoming, WayIn};
+#[cfg(feature = "axum")]
+pub(crate) use secure::AnsweredOffer;
+#[cfg(feature = "webrtc")]
+pub use secure::{Answer, DtlsRole, Offer};
 use table::EndpointShared;
 
 use crate::association::Association;
@@ -94,10 +90,7 @@ impl Endpoint {
                     std::io::Error::new(std::io::ErrorKind::InvalidInput, "names are looked up by connect only");
                 Err(ConnectError::Address { target, source })
             }
-            #[cfg(feature = "webrtc")]
-            ConnectTarget::Ticket(ticket) => self.dial_ticket(&ticket),
-            #[cfg(feature = "webrtc")]
-            ConnectTarget::NoTicket(error) => Err(error.into()),
+            ConnectTarget::Secure(target) => self.dial_secure(target),
         }
     }
 
@@ -127,22 +120,17 @@ impl Endpoint {
     ///
     /// A dropped future gives the association up.
     ///
-    #[cfg_attr(feature = "webrtc", doc = " [`Ticket`]: crate::Ticket")]
-    #[cfg_attr(feature = "webrtc", doc = " [`identity`]: EndpointBuilder::identity")]
-    #[cfg_attr(not(feature = "webrtc"), doc = " [`Ticket`]: crate#features")]
-    #[cfg_attr(not(feature = "webrtc"), doc = " [`identity`]: crate#features")]
+    #[cfg_attr(feature = "webrtc", doc = " [`Ticket`]: crate::Ticket\n [`identity`]: EndpointBuilder::identity")]
+    #[cfg_attr(not(feature = "webrtc"), doc = " [`Ticket`]: crate#features\n [`identity`]: crate#features")]
     pub async fn connect(&self, target: impl Target) -> Result<Association, ConnectError> {
         let addresses = match target.destination() {
             ConnectTarget::Addresses(addresses) => addresses,
             ConnectTarget::Name(name) => connect::look_up(name).await?,
-            #[cfg(feature = "webrtc")]
-            ConnectTarget::Ticket(ticket) => {
-                let association = self.dial_ticket(&ticket)?;
+            ConnectTarget::Secure(target) => {
+                let association = self.dial_secure(target)?;
                 association.connected().await?;
                 return Ok(association);
             }
-            #[cfg(feature = "webrtc")]
-            ConnectTarget::NoTicket(error) => return Err(error.into()),
         };
         self.connect_any(addresses).await
     }

@@ -5,26 +5,17 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-#[cfg(feature = "webrtc")]
-use std::sync::atomic::Ordering;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-use std::vec::Drain;
 
+use super::contained::sort;
 #[cfg(test)]
 use super::fault::EndpointFault;
+use super::secure::Strangers;
 use super::table::{EndpointShared, RoutedBatch, begins_association};
-#[cfg(feature = "webrtc")]
-use crate::association::Shared;
 use crate::association::now;
 use crate::net::Datagram;
-#[cfg(feature = "webrtc")]
-use crate::net::{BatchEffects, Input};
 use crate::socket::{Arrived, ReceiveBatch, ReceiveFailure};
-#[cfg(feature = "webrtc")]
-use crate::webrtc::demux::Protocol;
-#[cfg(feature = "webrtc")]
-use crate::webrtc::{Admitted, DirectListener, Stranger};
 
 /// Datagrams after which other tasks get their turn, the drivers that acknowledge them among them.
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
@@ -82,16 +73,12 @@ async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
     let mut wakers = Vec::new();
     let mut since_yield = 0;
     let mut failures = Failures::default();
-    #[cfg(feature = "webrtc")]
-    let mut direct_listener = core.direct_listener();
+    let mut strangers = Strangers::new(core);
     while !core.is_unused() {
-        #[cfg(feature = "webrtc")]
-        let deadline = direct_listener.as_ref().and_then(DirectListener::poll_timeout);
-        #[cfg(not(feature = "webrtc"))]
-        let deadline = None;
+        let deadline = strangers.poll_timeout();
         let Some(received) = next_batch(core, &mut batch, deadline).await else {
-            #[cfg(feature = "webrtc")]
-            on_direct_listener_timeout(core, &mut direct_listener, &mut routed);
+            strangers.handle_timeout(core, &mut routed.effects.answers);
+            core.socket.send_answers(&mut routed.effects.answers);
             continue;
         };
         if let Err(error) = received {
@@ -99,7 +86,7 @@ async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
             continue;
         }
         failures = Failures::default();
-        let arrived = batch.take(is_wildcard, |datagram| is_wanted(core, datagram), &mut datagrams);
+        let arrived = batch.take(is_wildcard, |datagram| strangers.is_wanted(datagram), &mut datagrams);
         count(core, arrived);
         since_yield += arrived.datagrams;
 
@@ -110,14 +97,7 @@ async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
             start_made(core, &mut routed);
             hand_over(&mut routed, &mut wakers);
         }
-        #[cfg(feature = "webrtc")]
-        {
-            if let Some(direct_listener) = &mut direct_listener {
-                sort_strangers(core, direct_listener, &mut routed);
-                receive_strangers(core, direct_listener, &mut routed, &mut wakers);
-            }
-            note(core, &mut routed.effects);
-        }
+        strangers.handle_batch(core, &mut routed, &mut wakers);
         // Only now, so that what a peer sends when it has the answer finds its way.
         core.socket.send_answers(&mut routed.effects.answers);
 
@@ -129,23 +109,11 @@ async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
     Ok(())
 }
 
-/// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it does.
-#[cfg(feature = "webrtc")]
-fn is_wanted(core: &EndpointShared, datagram: &[u8]) -> bool {
-    core.secure.is_none() || Protocol::of(datagram).is_some()
-}
-
-#[cfg(not(feature = "webrtc"))]
-fn is_wanted(_: &EndpointShared, _: &[u8]) -> bool {
-    true
-}
-
 /// Counts what has arrived, and what was dropped of it for its first byte.
 fn count(core: &EndpointShared, arrived: Arrived) {
     core.socket.count_received(arrived);
-    #[cfg(feature = "webrtc")]
     if let Some(part) = core.secure.as_ref().filter(|_| arrived.unwanted > 0) {
-        part.context.counters.unknown_protocol.fetch_add(arrived.unwanted as u64, Ordering::Relaxed);
+        part.count_unknown(arrived.unwanted);
     }
 }
 
@@ -169,50 +137,6 @@ fn route(core: &EndpointShared, datagrams: &mut Vec<Datagram>, routed: &mut Rout
         routed.effects.answers.discard_unfinished();
         core.route(now(), batch, routed);
     });
-}
-
-/// Sorts datagrams. A panic costs the datagram that has caused it: the receiver serves everybody else, too. `rest` goes on
-/// with those that are left then.
-fn sort(mut batch: Drain<'_, Datagram>, mut rest: impl FnMut(&mut Drain<'_, Datagram>)) {
-    loop {
-        let left = batch.len();
-        if catch_unwind(AssertUnwindSafe(|| rest(&mut batch))).is_ok() {
-            return;
-        }
-        tracing::error!("a fault has lost a datagram: please report it");
-        if batch.len() == left && batch.next().is_none() {
-            return;
-        }
-    }
-}
-
-/// Adds to the strangers what is theirs among the datagrams from addresses of known peers: of peers that have dialled this
-/// end while it dials them, and of newcomers who have begun a handshake.
-#[cfg(feature = "webrtc")]
-fn sort_strangers(core: &EndpointShared, direct_listener: &mut DirectListener, routed: &mut RoutedBatch) {
-    let RoutedBatch { strangers, newcomers, effects, .. } = routed;
-    sort(effects.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
-    sort(newcomers.drain(..), |batch| {
-        for datagram in batch {
-            #[cfg(test)]
-            core.inject(EndpointFault::Newcomer);
-            if direct_listener.has_begun(datagram.route.remote) {
-                strangers.push(Stranger { datagram, is_contested: false, has_room: true });
-            }
-        }
-    });
-}
-
-/// Acts on what a batch has brought. A panic loses it, and ends the associations that were about to be accepted: nobody
-/// would hear of them otherwise.
-#[cfg(feature = "webrtc")]
-fn note(core: &EndpointShared, effects: &mut BatchEffects) {
-    let connected = effects.connected.clone();
-    if catch_unwind(AssertUnwindSafe(|| core.note(effects))).is_err() {
-        tracing::error!("a fault has lost what a batch of datagrams has brought: please report it");
-        effects.forget();
-        connected.into_iter().for_each(|handle| core.fail(handle));
-    }
 }
 
 /// Hands over to each association what came for it.
@@ -252,78 +176,6 @@ impl Failures {
         tokio::time::sleep(ERROR_PAUSE).await;
         Ok(())
     }
-}
-
-/// Lets the direct listener do what is due.
-#[cfg(feature = "webrtc")]
-fn on_direct_listener_timeout(
-    core: &EndpointShared,
-    direct_listener: &mut Option<DirectListener>,
-    routed: &mut RoutedBatch,
-) {
-    let Some(waiting) = direct_listener else { return };
-    let answers = &mut routed.effects.answers;
-    let handle_timeout = || {
-        #[cfg(test)]
-        core.inject(EndpointFault::LobbyTimeout);
-        waiting.handle_timeout(now(), answers);
-    };
-    if catch_unwind(AssertUnwindSafe(handle_timeout)).is_err() {
-        tracing::error!("a fault has ended the handshakes of new peers: please report it");
-        answers.discard_unfinished();
-        // They begin again.
-        *direct_listener = core.direct_listener();
-    }
-    core.socket.send_answers(answers);
-}
-
-/// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
-#[cfg(feature = "webrtc")]
-fn receive_strangers(
-    core: &Arc<EndpointShared>,
-    direct_listener: &mut DirectListener,
-    routed: &mut RoutedBatch,
-    wakers: &mut Vec<Waker>,
-) {
-    let mut admitted = Vec::new();
-    for stranger in routed.strangers.drain(..) {
-        let effects = &mut routed.effects;
-        let remote = stranger.datagram.route.remote;
-        if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
-            let shared: &Arc<Shared> = shared;
-            let input = Input::new(stranger.datagram);
-            shared.contain(|| shared.receive(std::iter::once(input), wakers, effects));
-        } else if let Some(arrived) = receive_stranger(core, direct_listener, &stranger, effects)
-            && let Some(shared) = core.admit_contained(arrived, wakers, effects)
-        {
-            admitted.push((remote, shared));
-        }
-    }
-}
-
-/// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
-#[cfg(feature = "webrtc")]
-fn receive_stranger(
-    core: &EndpointShared,
-    direct_listener: &mut DirectListener,
-    stranger: &Stranger,
-    effects: &mut BatchEffects,
-) -> Option<Admitted> {
-    let answers = &mut effects.answers;
-    let handle = || {
-        #[cfg(test)]
-        core.inject(EndpointFault::DirectListener);
-        #[cfg(not(test))]
-        let _ = core;
-        direct_listener.handle(now(), stranger, answers)
-    };
-    catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
-        let remote = stranger.datagram.route.remote;
-        tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
-        direct_listener.forget(remote);
-        effects.answers.discard_unfinished();
-        None
-    })
 }
 
 /// The next batch; `None` when it is time to see whether anyone still needs the endpoint, or at the deadline.

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use narrowboat_sctp::{AssociationHandle, DatagramEvent, Endpoint, PacketDrops};
 
-use crate::net::{Answers, Datagram, Input, Route};
-#[cfg(feature = "webrtc")]
-use crate::webrtc;
+use super::secure::{self, SecureRouter};
+use crate::net::{Answers, Datagram, Input, Route, Stranger};
 
 /// Finds the association of a datagram, at a cost that does not depend on how many there are.
 #[derive(Debug)]
@@ -14,8 +13,7 @@ pub(crate) enum DatagramRouter {
     /// SCTP packets in UDP datagrams as they are (RFC 6951).
     Plain(Box<Endpoint>),
     /// STUN and DTLS (RFC 8261); nothing that is in the clear.
-    #[cfg(feature = "webrtc")]
-    Secure(Box<webrtc::SecureRouter>),
+    Secure(Box<SecureRouter>),
 }
 
 /// What becomes of a datagram.
@@ -26,11 +24,9 @@ pub(crate) enum RouteResult {
     /// It has made a new association, which has taken it in.
     New(AssociationHandle, Box<narrowboat_sctp::Association>, Route),
     /// It is this association's, or a newcomer's who has got its address: both get it.
-    #[cfg(feature = "webrtc")]
     ExistingOrNewcomer(AssociationHandle, Datagram),
     /// It may be a new peer's, which has to prove itself first.
-    #[cfg(feature = "webrtc")]
-    Stranger(webrtc::Stranger),
+    Stranger(Stranger),
     /// Nothing more: it was answered, or dropped and counted.
     Done,
 }
@@ -40,15 +36,7 @@ impl DatagramRouter {
     pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
         match self {
             Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answers),
-            #[cfg(feature = "webrtc")]
-            Self::Secure(router) => match router.route(now, datagram) {
-                webrtc::RouteTarget::Peer(handle, input) => RouteResult::Existing(handle, input),
-                webrtc::RouteTarget::PeerOrNewcomer(handle, datagram) => {
-                    RouteResult::ExistingOrNewcomer(handle, datagram)
-                }
-                webrtc::RouteTarget::Stranger(stranger) => RouteResult::Stranger(stranger),
-                webrtc::RouteTarget::Nobody => RouteResult::Done,
-            },
+            Self::Secure(router) => secure::route(router, now, datagram),
         }
     }
 
@@ -56,7 +44,6 @@ impl DatagramRouter {
     pub(crate) fn stop_accepting(&mut self) {
         match self {
             Self::Plain(endpoint) => endpoint.stop_accepting(),
-            #[cfg(feature = "webrtc")]
             Self::Secure(_) => {}
         }
     }
@@ -65,7 +52,6 @@ impl DatagramRouter {
     pub(crate) fn remove(&mut self, handle: AssociationHandle) {
         match self {
             Self::Plain(endpoint) => endpoint.remove(handle),
-            #[cfg(feature = "webrtc")]
             Self::Secure(router) => router.remove(handle),
         }
     }
@@ -74,7 +60,6 @@ impl DatagramRouter {
     pub(crate) fn drops(&self) -> PacketDrops {
         match self {
             Self::Plain(endpoint) => endpoint.drops().clone(),
-            #[cfg(feature = "webrtc")]
             Self::Secure(_) => PacketDrops::default(),
         }
     }

@@ -19,13 +19,12 @@ use super::builder::{Ways, draw_seed};
 use super::fault::EndpointFault;
 use super::port_check::SOCKETS_MAX;
 use super::router::{DatagramRouter, RouteResult};
-#[cfg(feature = "webrtc")]
-use super::secure::SecurePart;
+use super::secure::{SecurePart, SecureTable};
 use super::{Incoming, WayIn};
 use crate::association::{Shared, Transport, drive_contained, leave, now, wake};
 use crate::config::{ChannelLimits, Config};
 use crate::error::{BindError, ConnectError};
-use crate::net::{Answers, BatchEffects, Datagram, Input, Route};
+use crate::net::{Answers, BatchEffects, Datagram, Input, Route, Stranger};
 use crate::socket::Socket;
 use crate::waiters::{Interest, WaiterKey, Waiters};
 
@@ -35,10 +34,8 @@ pub(crate) struct EndpointShared {
     pub(crate) socket: Socket,
     pub(crate) config: Valid<Config>,
     pub(super) channel_limits: ChannelLimits,
-    #[cfg_attr(not(feature = "webrtc"), expect(dead_code, reason = "only plain UDP is there, and its endpoint knows"))]
     pub(crate) ways: Ways,
     /// What it takes to speak over DTLS, if it does.
-    #[cfg(feature = "webrtc")]
     pub(crate) secure: Option<SecurePart>,
     pub(super) runtime: Handle,
     /// Sockets that may be opened to find closed ports.
@@ -61,15 +58,7 @@ pub(crate) struct EndpointTable {
     pub(super) waiters: Waiters,
     handles: usize,
     pub(super) is_closed: bool,
-    /// Where all that must not be guessed comes from.
-    #[cfg(feature = "webrtc")]
-    pub(super) rng: rand::rngs::StdRng,
-    /// Associations that wait to be accepted as soon as they are connected.
-    #[cfg(feature = "webrtc")]
-    pub(super) accepted_when_connected: std::collections::HashSet<AssociationHandle>,
-    /// What peers have offered before.
-    #[cfg(feature = "webrtc")]
-    pub(super) sessions: super::sessions::Sessions,
+    pub(super) secure: SecureTable,
 }
 
 /// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
@@ -80,10 +69,8 @@ pub(crate) struct RoutedBatch {
     /// Whom they are for: so many in a row for this one.
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
     /// Datagrams of peers that are not known.
-    #[cfg(feature = "webrtc")]
-    pub(crate) strangers: Vec<crate::webrtc::Stranger>,
+    pub(crate) strangers: Vec<Stranger>,
     /// Datagrams that may be a newcomer's who has begun a handshake from the address of a known peer, or that peer's.
-    #[cfg(feature = "webrtc")]
     pub(crate) newcomers: Vec<Datagram>,
     /// Stateless answers, and what is to be done after the batch.
     pub(crate) effects: BatchEffects,
@@ -103,14 +90,12 @@ impl EndpointShared {
     ) -> Result<Arc<Self>, BindError> {
         let endpoint = narrowboat_sctp::Endpoint::new(now(), config.endpoint(ways.plain)?, draw_seed()?);
         Ok(Arc::new(Self {
-            #[cfg(feature = "webrtc")]
             secure: None,
             ..Self::new(socket, config, ways, runtime, DatagramRouter::Plain(Box::new(endpoint)))?
         }))
     }
 
     /// An endpoint with one handle, for DTLS.
-    #[cfg(feature = "webrtc")]
     pub(crate) fn secure(
         socket: Socket,
         config: Valid<Config>,
@@ -118,7 +103,7 @@ impl EndpointShared {
         runtime: Handle,
         secure: SecurePart,
     ) -> Result<Arc<Self>, BindError> {
-        let router = DatagramRouter::Secure(Box::new(secure.router()));
+        let router = secure.router();
         Ok(Arc::new(Self { secure: Some(secure), ..Self::new(socket, config, ways, runtime, router)? }))
     }
 
@@ -136,19 +121,13 @@ impl EndpointShared {
             waiters: Waiters::default(),
             handles: 1,
             is_closed: false,
-            #[cfg(feature = "webrtc")]
-            rng: rand::SeedableRng::from_seed(draw_seed()?),
-            #[cfg(feature = "webrtc")]
-            accepted_when_connected: std::collections::HashSet::new(),
-            #[cfg(feature = "webrtc")]
-            sessions: super::sessions::Sessions::default(),
+            secure: SecureTable::new(draw_seed()?),
         };
         Ok(Self {
             socket,
             channel_limits: config.channel_limits()?,
             config,
             ways,
-            #[cfg(feature = "webrtc")]
             secure: None,
             runtime,
             port_checks: Arc::new(Semaphore::new(SOCKETS_MAX)),
@@ -202,7 +181,6 @@ impl EndpointShared {
             #[cfg(test)]
             self.inject(EndpointFault::Route);
             let verdict = table.route(now, datagram, &mut routed.effects.answers);
-            #[cfg(feature = "webrtc")]
             let verdict = match verdict {
                 RouteResult::ExistingOrNewcomer(handle, datagram) => {
                     routed.newcomers.push(datagram.clone());
@@ -229,13 +207,9 @@ impl EndpointShared {
                     routed.made.push((handle, Arc::clone(&shared)));
                     routed.refused.extend(self.queue(&mut table, shared, WayIn::Plain));
                 }
-                #[cfg(feature = "webrtc")]
                 RouteResult::ExistingOrNewcomer(..) => {}
-                #[cfg(feature = "webrtc")]
                 RouteResult::Stranger(mut stranger) => {
-                    let ip = stranger.datagram.route.remote.ip();
-                    let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
-                    stranger.has_room = has_memory && table.has_room_for(ip, self.ways, &self.config);
+                    stranger.has_room = self.has_room(&table, stranger.datagram.route.remote.ip());
                     routed.strangers.push(stranger);
                 }
                 RouteResult::Done => {}
@@ -383,7 +357,6 @@ impl EndpointShared {
         let forget = || {
             #[cfg(test)]
             self.inject(EndpointFault::Remove);
-            #[cfg(feature = "webrtc")]
             table.forget_signalled(handle);
             table.router.remove(handle);
         };
@@ -437,10 +410,7 @@ impl EndpointTable {
     }
 
     fn dial(&mut self, remote: SocketAddr) -> Result<(AssociationHandle, narrowboat_sctp::Association), ConnectError> {
-        #[cfg(feature = "webrtc")]
         let DatagramRouter::Plain(endpoint) = &mut self.router else { return Err(ConnectError::TicketNeeded(remote)) };
-        #[cfg(not(feature = "webrtc"))]
-        let DatagramRouter::Plain(endpoint) = &mut self.router;
         endpoint.connect(now(), remote).map_err(|error| match error {
             narrowboat_sctp::AssociateError::TooManyAssociations => ConnectError::TooManyAssociations,
             narrowboat_sctp::AssociateError::OutOfMemory => ConnectError::OutOfMemory,
@@ -457,16 +427,6 @@ impl EndpointTable {
         let (associations, router) = (&self.associations, &mut self.router);
         let ended = associations.iter().filter(|(_, shared)| has_ended(shared));
         ended.map(|(handle, _)| router.remove(*handle)).count() > 0
-    }
-
-    /// Whether one more peer without signalling may come from this address.
-    #[cfg(feature = "webrtc")]
-    pub(super) fn has_room_for(&self, ip: std::net::IpAddr, ways: Ways, config: &Config) -> bool {
-        let DatagramRouter::Secure(router) = &self.router else { return false };
-        ways.direct
-            && !self.is_closed
-            && router.len() < config.associations_max
-            && router.count_at(ip) < config.associations_per_address_max
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use narrowboat_sctp::AssociationHandle;
+use narrowboat_sctp::{AssociationHandle, TransportFailure};
 
 use super::{Answers, Datagram};
 
@@ -44,4 +44,15 @@ pub(crate) struct ValidatedAddress {
     pub(crate) handle: AssociationHandle,
     pub(crate) address: SocketAddr,
     pub(crate) evicted: Option<SocketAddr>,
+}
+
+/// Changes that an input or a timer has made.
+#[derive(Debug, Default)]
+pub(crate) struct SessionProgress {
+    /// True if the handshake is done: packets may be sent.
+    pub(crate) is_connected: bool,
+    /// True if the peer is to be asked whether it receives at the address that it has nominated.
+    pub(crate) wants_probe: bool,
+    /// Reason of the end.
+    pub(crate) failure: Option<TransportFailure>,
 }

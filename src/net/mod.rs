@@ -2,16 +2,14 @@
 //! socket and no lock.
 
 mod answers;
-mod effects;
+pub(crate) mod effects;
 
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
 pub(crate) use answers::Answers;
-pub(crate) use effects::BatchEffects;
-#[cfg(feature = "webrtc")]
-pub(crate) use effects::{UfragClaim, ValidatedAddress};
+pub(crate) use effects::{BatchEffects, SessionProgress};
 
 /// Where datagrams go, and from which of this machine's addresses.
 #[derive(Clone, Copy, Debug)]
@@ -42,4 +40,14 @@ impl Input {
     pub(crate) fn new(datagram: Datagram) -> Self {
         Self { datagram, is_contested: false }
     }
+}
+
+/// A datagram that may be a new peer's.
+#[derive(Debug)]
+pub(crate) struct Stranger {
+    pub(crate) datagram: Datagram,
+    /// True if a peer that is not connected claims the address: a newcomer has to show that it is there.
+    pub(crate) is_contested: bool,
+    /// True if one more peer may be admitted.
+    pub(crate) has_room: bool,
 }

@@ -16,10 +16,9 @@ use super::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole, is_plau
 use super::ice::{self, CheckRefusal};
 use super::reachability::ProofSubject;
 use super::revocation::Revocations;
-use super::router::Stranger;
 use super::session::Context;
 use super::stun::{Class, Key, StunMessage};
-use crate::net::{Answers, Datagram, Route};
+use crate::net::{Answers, Datagram, Route, Stranger};
 
 /// Checks of strangers that are answered in a second, of one source. A browser makes twenty in its first second.
 const CHECKS_PER_SOURCE_AND_SECOND_MAX: u32 = 1000;

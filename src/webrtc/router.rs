@@ -16,7 +16,8 @@ use super::admission::Source;
 use super::answered::AnsweredPeers;
 use super::reachability::Reachability;
 use super::stats::SecureCounters;
-use crate::net::{Datagram, Input, UfragClaim};
+use crate::net::effects::UfragClaim;
+use crate::net::{Datagram, Input, Stranger};
 
 pub(in crate::webrtc) use self::datagrams::is_client_hello;
 
@@ -81,16 +82,6 @@ pub(crate) enum RouteTarget {
     Stranger(Stranger),
     /// It was dropped, and counted.
     Nobody,
-}
-
-/// A datagram that may be a new peer's.
-#[derive(Debug)]
-pub(crate) struct Stranger {
-    pub(crate) datagram: Datagram,
-    /// True if a peer that is not connected claims the address: a newcomer has to show that it is there.
-    pub(crate) is_contested: bool,
-    /// True if one more peer may be admitted.
-    pub(crate) has_room: bool,
 }
 
 impl SecureRouter {

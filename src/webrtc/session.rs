@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::{AssociationHandle, TransportFailure};
+use narrowboat_sctp::AssociationHandle;
 
 use super::Fingerprint;
 use super::Reachability;
@@ -23,7 +23,8 @@ use super::ice::{Checked, ControllingAgent, Credentials, LiteAgent};
 use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
 use super::stun::{Class, StunMessage};
-use crate::net::{BatchEffects, Datagram, Input, Route, UfragClaim, ValidatedAddress};
+use crate::net::effects::{UfragClaim, ValidatedAddress};
+use crate::net::{BatchEffects, Datagram, Input, Route, SessionProgress};
 
 use self::crossing::{Crossing, Recipient};
 use self::state::{Agent, CONNECT_TIMEOUT, DtlsSession, SessionState};
@@ -53,17 +54,6 @@ pub(crate) struct SecureSession {
     pub(crate) handle: AssociationHandle,
     context: Arc<Context>,
     state: SessionState,
-}
-
-/// Changes that an input or a timer has made.
-#[derive(Debug, Default)]
-pub(crate) struct SessionProgress {
-    /// True if the handshake is done: packets may be sent.
-    pub(crate) is_connected: bool,
-    /// True if the peer is to be asked whether it receives at the address that it has nominated.
-    pub(crate) wants_probe: bool,
-    /// Reason of the end.
-    pub(crate) failure: Option<TransportFailure>,
 }
 
 impl SecureSession {

@@ -98,6 +98,7 @@ const CIRCLES: [(&[&str], &str); 6] = [
             "src/endpoint/builder",
             "src/endpoint/port_check",
             "src/endpoint/receive_loop",
+            "src/endpoint/router",
             "src/endpoint/secure",
             "src/endpoint/table",
         ],

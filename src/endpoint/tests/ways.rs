@@ -92,7 +92,7 @@ pub(super) fn offer(client: &Endpoint, local: &Credentials) -> String {
 }
 
 pub(super) fn credentials(endpoint: &Endpoint) -> Credentials {
-    Credentials::generate(&mut endpoint.core.lock().rng)
+    Credentials::generate(&mut endpoint.core.lock().secure.rng)
 }
 
 /// Begins the attempt. The second association is the server's end, if its caller has it.

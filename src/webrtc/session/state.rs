@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_sctp::{AssociationHandle, TransportFailure};
 
+use super::Context;
 use super::crossing::{Crossing, Recipient};
-use super::{Context, SessionProgress};
-use crate::net::{BatchEffects, Datagram, Route, UfragClaim};
+use crate::net::effects::UfragClaim;
+use crate::net::{BatchEffects, Datagram, Route, SessionProgress};
 use crate::webrtc::admission::Budget;
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole};

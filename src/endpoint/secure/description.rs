@@ -9,10 +9,10 @@ use std::time::Duration;
 use narrowboat_sctp::SignalledInit;
 use rand::Rng;
 
-use super::Endpoint;
-use super::secure::{ExpectedFor, PeerSide, SecurePart};
 use super::sessions::{Said, SessionKey, TransportKey};
+use super::{ExpectedFor, PeerSide, SecurePart};
 use crate::association::{Association, Shared};
+use crate::endpoint::Endpoint;
 use crate::error::SignalError;
 use crate::webrtc::admission::Source;
 use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
@@ -215,7 +215,7 @@ impl Endpoint {
 
     fn first_said(&self, credentials: Credentials, role: SetupRole) -> Said {
         let mut nonce = [0; 16];
-        self.core.lock().rng.fill_bytes(&mut nonce);
+        self.core.lock().secure.rng.fill_bytes(&mut nonce);
         Said { credentials, nonce, version: 1, role, sctp_init: None }
     }
 

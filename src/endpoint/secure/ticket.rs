@@ -3,13 +3,48 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::secure::SecurePart;
-use super::{Endpoint, candidates};
+use super::SecurePart;
+use super::candidates;
 use crate::association::Association;
+use crate::endpoint::Endpoint;
+use crate::endpoint::connect_target::{ConnectTarget, sealed::Sealed};
 use crate::error::{ConnectError, SignalError};
 use crate::webrtc::direct::ClientCredentials;
 use crate::webrtc::dtls::ExpectedPeer;
-use crate::webrtc::{CertificateHash, Identity, Ticket};
+use crate::webrtc::{CertificateHash, Identity, Ticket, TicketError};
+
+/// A target that is a ticket, or begins like one.
+#[expect(unnameable_types, reason = "only this crate makes targets")]
+#[derive(Clone, Debug)]
+pub enum SecureTarget {
+    /// Whoever has the ticket's certificate.
+    Ticket(Ticket),
+    /// Nobody: it begins like a ticket, and is none.
+    NoTicket(TicketError),
+}
+
+impl SecureTarget {
+    /// Reads a text; `None` if it does not begin like a ticket.
+    pub(in crate::endpoint) fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(ticket) => Some(Self::Ticket(ticket)),
+            Err(TicketError::Spelling) => None,
+            Err(error) => Some(Self::NoTicket(error)),
+        }
+    }
+}
+
+impl Sealed for Ticket {
+    fn destination(self) -> ConnectTarget {
+        ConnectTarget::Secure(SecureTarget::Ticket(self))
+    }
+}
+
+impl Sealed for &Ticket {
+    fn destination(self) -> ConnectTarget {
+        ConnectTarget::Secure(SecureTarget::Ticket(self.clone()))
+    }
+}
 
 impl Endpoint {
     /// What the endpoint's peers know it by, if it has been given one.
@@ -44,16 +79,36 @@ impl Endpoint {
         if addresses.is_empty() { Err(SignalError::NoAddress) } else { Ok(addresses) }
     }
 
-    pub(super) fn dial_ticket(&self, ticket: &Ticket) -> Result<Association, ConnectError> {
+    pub(in crate::endpoint) fn dial_secure(&self, target: SecureTarget) -> Result<Association, ConnectError> {
+        let ticket = match target {
+            SecureTarget::Ticket(ticket) => ticket,
+            SecureTarget::NoTicket(error) => return Err(error.into()),
+        };
         // An address of the other version of IP is no failure, as long as there is one that can be reached.
         let reachable = ticket.addresses().iter().map(|address| self.reachable(*address));
         let addresses: Vec<SocketAddr> = reachable.clone().filter_map(Result::ok).collect();
         if addresses.is_empty() {
             return Err(reachable.into_iter().find_map(Result::err).unwrap_or(ConnectError::NoAddress));
         }
-        let ClientCredentials { local, remote } = ClientCredentials::generate(&mut self.core.lock().rng);
+        let ClientCredentials { local, remote } = ClientCredentials::generate(&mut self.core.lock().secure.rng);
         let expected = ExpectedPeer::Fingerprints(vec![CertificateHash::Sha256(ticket.fingerprint().to_bytes())]);
         let shared = self.core.connect_secure(&addresses, local, remote, expected)?;
         Ok(Association::new(Arc::clone(&shared)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_begins_like_a_ticket_is_one_or_nobody() {
+        let hash = "uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
+        let text = format!("narrowboat://192.0.2.1:4433/{hash}");
+        assert!(
+            matches!(text.as_str().destination(), ConnectTarget::Secure(SecureTarget::Ticket(ticket)) if ticket.to_string() == text)
+        );
+        let cut = "narrowboat://192.0.2.1:4433".destination();
+        assert!(matches!(cut, ConnectTarget::Secure(SecureTarget::NoTicket(TicketError::NoFingerprint))));
     }
 }

@@ -1,34 +1,39 @@
-//! What an endpoint with an identity does beyond one for plain UDP: its associations over DTLS.
+//! Associations over DTLS: what an endpoint with an identity does beyond one for plain UDP.
 
+mod candidates;
+mod description;
+mod options;
+mod sessions;
+mod strangers;
+mod ticket;
+
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_dcep::Role;
 use narrowboat_sctp::{AssociationConfig, AssociationHandle, CookieKeys, MemoryBudget, SignalledInit, Valid};
-use rand::Rng;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
-use super::WayIn;
-use super::builder::draw_seed;
-use super::router::DatagramRouter;
-use super::sessions::{Said, SessionKey, TransportKey};
-use super::table::{EndpointShared, EndpointTable};
-use crate::association::{SecureTransport, Shared, Transport, now, wake};
+use self::sessions::{Said, SessionKey, Sessions, TransportKey};
+use crate::association::secure_transport::SecureTransport;
+use crate::association::{Shared, Transport, now};
 use crate::config::{ChannelLimits, Config};
+use crate::endpoint::builder::draw_seed;
+use crate::endpoint::router::{DatagramRouter, RouteResult};
+use crate::endpoint::table::{EndpointShared, EndpointTable};
 use crate::error::{BindError, ConnectError, SignalError};
-use crate::net::{BatchEffects, Datagram};
-use crate::waiters::Interest;
+use crate::net::Datagram;
 use crate::webrtc::admission::Source;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{self, DtlsParameters, ExpectedPeer, Version, Versions};
 use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
-use crate::webrtc::{
-    self, Admitted, Context, DirectListener, Identity, Reachability, SecureCounters, SecureSession, Stranger,
-};
+use crate::webrtc::{Context, Identity, Reachability, RouteTarget, SecureCounters, SecureSession};
 
 /// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
 /// end hold.
@@ -37,7 +42,15 @@ const PENDING_MAX: usize = 1024;
 /// Largest message for a peer that has not said what it takes, because there is no description: what Chromium takes.
 const UNKNOWN_PEER_MESSAGE_SIZE_MAX: usize = 256 << 10;
 
-/// What an endpoint with an identity has besides.
+pub(super) use crate::webrtc::SecureRouter;
+#[cfg(feature = "axum")]
+pub(crate) use description::AnsweredOffer;
+pub use description::{Answer, DtlsRole, Offer};
+pub(super) use options::SecureOptions;
+pub(super) use strangers::Strangers;
+pub(super) use ticket::SecureTarget;
+
+/// Parts of an endpoint with an identity.
 #[derive(Debug)]
 pub(crate) struct SecurePart {
     pub(crate) identity: Identity,
@@ -48,6 +61,24 @@ pub(crate) struct SecurePart {
     association: Valid<AssociationConfig>,
     /// What all associations share.
     pub(super) memory: MemoryBudget,
+}
+
+/// Part of the endpoint's table that only associations over DTLS need.
+#[derive(Debug)]
+pub(super) struct SecureTable {
+    /// Source of all that must not be guessed.
+    pub(super) rng: StdRng,
+    /// Associations that wait to be accepted as soon as they are connected.
+    accepted_when_connected: HashSet<AssociationHandle>,
+    /// Descriptions that peers have sent before.
+    sessions: Sessions,
+}
+
+impl SecureTable {
+    pub(super) fn new(seed: [u8; 32]) -> Self {
+        let rng = StdRng::from_seed(seed);
+        Self { rng, accepted_when_connected: HashSet::new(), sessions: Sessions::default() }
+    }
 }
 
 impl SecurePart {
@@ -74,8 +105,14 @@ impl SecurePart {
         Ok(Self { identity, context: Arc::new(context), advertised, keys, association, memory })
     }
 
-    pub(crate) fn router(&self) -> webrtc::SecureRouter {
-        webrtc::SecureRouter::new(Arc::clone(&self.context.counters), self.context.reachability.clone())
+    /// Counts datagrams that belong to no protocol.
+    pub(super) fn count_unknown(&self, count: usize) {
+        self.context.counters.unknown_protocol.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn router(&self) -> DatagramRouter {
+        let Context { counters, reachability, .. } = &*self.context;
+        DatagramRouter::Secure(Box::new(SecureRouter::new(Arc::clone(counters), reachability.clone())))
     }
 
     fn association(&self, handle: AssociationHandle, seed: [u8; 32]) -> narrowboat_sctp::Association {
@@ -145,8 +182,18 @@ fn below_dtls(mut config: AssociationConfig) -> AssociationConfig {
     config
 }
 
+/// Routes a datagram on an endpoint that speaks DTLS.
+pub(super) fn route(router: &mut SecureRouter, now: Instant, datagram: Datagram) -> RouteResult {
+    match router.route(now, datagram) {
+        RouteTarget::Peer(handle, input) => RouteResult::Existing(handle, input),
+        RouteTarget::PeerOrNewcomer(handle, datagram) => RouteResult::ExistingOrNewcomer(handle, datagram),
+        RouteTarget::Stranger(stranger) => RouteResult::Stranger(stranger),
+        RouteTarget::Nobody => RouteResult::Done,
+    }
+}
+
 impl EndpointTable {
-    fn secure_router(&mut self) -> Option<&mut webrtc::SecureRouter> {
+    fn secure_router(&mut self) -> Option<&mut SecureRouter> {
         match &mut self.router {
             DatagramRouter::Plain(_) => None,
             DatagramRouter::Secure(router) => Some(router),
@@ -155,14 +202,14 @@ impl EndpointTable {
 
     /// Forgets what signalling has left of an association that ends. Its place in the router is still there.
     pub(super) fn forget_signalled(&mut self, handle: AssociationHandle) {
-        self.accepted_when_connected.remove(&handle);
+        self.secure.accepted_when_connected.remove(&handle);
         let was_connected = self.secure_router().is_some_and(|router| !router.is_pending(handle));
-        self.sessions.remove(handle, was_connected);
+        self.secure.sessions.remove(handle, was_connected);
     }
 
     fn draw(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
+        self.secure.rng.fill_bytes(&mut seed);
         seed
     }
 }
@@ -215,7 +262,7 @@ impl EndpointShared {
         if table.is_closed {
             return Err(SignalError::EndpointClosed);
         }
-        let local = Credentials::generate(&mut table.rng);
+        let local = Credentials::generate(&mut table.secure.rng);
         let router = table.secure_router().ok_or(SignalError::IdentityNeeded)?;
         if router.len() >= self.config.associations_max {
             return Err(SignalError::TooManyAssociations);
@@ -247,7 +294,7 @@ impl EndpointShared {
     }
 
     /// Finds the association that an offer belongs to, if the peer has offered before.
-    pub(super) fn find_session(
+    fn find_session(
         &self,
         key: SessionKey,
         transport: TransportKey,
@@ -258,16 +305,16 @@ impl EndpointShared {
             return Err(SignalError::EndpointClosed);
         }
         let DatagramRouter::Secure(router) = &table.router else { return Ok(None) };
-        let found = table.sessions.find(key, transport, |handle| !router.is_pending(handle))?;
+        let found = table.secure.sessions.find(key, transport, |handle| !router.is_pending(handle))?;
         Ok(found.and_then(|(handle, said)| Some((Arc::clone(table.associations.get(&handle)?), said))))
     }
 
     /// Remembers what was said to the peer of an association, for its next offer.
-    pub(super) fn remember_session(&self, shared: &Shared, key: SessionKey, transport: TransportKey, said: Said) {
+    fn remember_session(&self, shared: &Shared, key: SessionKey, transport: TransportKey, said: Said) {
         let Some(secure) = shared.secure() else { return };
         let mut table = self.lock();
-        if table.associations.contains_key(&secure.handle) {
-            table.sessions.insert(key, secure.handle, transport, said);
+        if table.associations.contains_key(&secure.handle()) {
+            table.secure.sessions.insert(key, secure.handle(), transport, said);
         }
     }
 
@@ -281,7 +328,7 @@ impl EndpointShared {
             let mut table = self.lock();
             let association = NonZeroU16::new(sctp_port)
                 .map_or_else(|| part.association.clone(), |port| part.association.with_remote_port(port));
-            part.association_with(association, secure.handle, table.draw())
+            part.association_with(association, secure.handle(), table.draw())
         };
         let own_init = signalled_init.as_ref().and_then(|_| core.signalled_init());
         shared.set_description(core, sctp_role(role), &limits, signalled_init);
@@ -290,188 +337,15 @@ impl EndpointShared {
         own_init
     }
 
-    /// Where those wait who come without signalling.
-    pub(super) fn direct_listener(&self) -> Option<DirectListener> {
-        let part = self.secure.as_ref()?;
-        Some(DirectListener::new(now(), Arc::clone(&part.context), self.lock().rng.next_u64()))
-    }
-
     /// The association is to come out of `accept` when it is connected.
     pub(super) fn accept_when_connected(&self, shared: &Shared) {
         if let Some(secure) = shared.secure() {
-            self.lock().accepted_when_connected.insert(secure.handle);
+            self.lock().secure.accepted_when_connected.insert(secure.handle());
         }
-    }
-
-    /// A panic has left nobody who would hear of this association: it ends.
-    pub(super) fn fail(&self, handle: AssociationHandle) {
-        let shared = self.lock().associations.get(&handle).cloned();
-        if let Some(shared) = shared {
-            shared.on_panic();
-        }
-    }
-
-    /// Acts on what a batch has brought: addresses that now lead to a peer, associations that are ready to be accepted.
-    pub(super) fn note(&self, effects: &mut BatchEffects) {
-        if effects.learned.is_empty() && effects.named.is_empty() && effects.connected.is_empty() {
-            return;
-        }
-        #[cfg(test)]
-        self.inject(super::fault::EndpointFault::Note);
-        let now = now();
-        let mut refused = Vec::new();
-        let mut wakers = Vec::new();
-        let mut table = self.lock();
-        if let Some(router) = table.secure_router() {
-            for learned in effects.learned.drain(..) {
-                router.learn(now, learned.handle, learned.address, learned.evicted);
-            }
-            for (handle, naming) in effects.named.drain(..) {
-                router.name(handle, naming);
-            }
-            for handle in &effects.connected {
-                router.on_connected(*handle);
-            }
-        }
-        for handle in effects.connected.drain(..) {
-            if table.accepted_when_connected.remove(&handle)
-                && let Some(shared) = table.associations.get(&handle).cloned()
-            {
-                refused.extend(self.queue(&mut table, shared, WayIn::AnsweredOffer));
-            }
-        }
-        table.waiters.wake(Interest::Accept, &mut wakers);
-        drop(table);
-        wake(&mut wakers);
-        for incoming in refused {
-            self.count_refused();
-            incoming.refuse();
-        }
-    }
-
-    /// Adds to the strangers those whom this end dials, and who have dialled it at the same time.
-    pub(super) fn sort_crossed(
-        &self,
-        batch: &mut impl ExactSizeIterator<Item = Datagram>,
-        strangers: &mut Vec<Stranger>,
-    ) {
-        if batch.len() == 0 {
-            return;
-        }
-        let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
-        let table = self.lock();
-        for datagram in batch {
-            #[cfg(test)]
-            self.inject(super::fault::EndpointFault::Crossed);
-            let has_room = has_memory && table.has_room_for(datagram.route.remote.ip(), self.ways, &self.config);
-            strangers.push(Stranger { datagram, is_contested: false, has_room });
-        }
-    }
-
-    /// The peer has finished its handshake. If this end dials it, that association goes on with it, as the server.
-    fn admit_dialled(
-        &self,
-        admitted: Admitted,
-        wakers: &mut Vec<Waker>,
-        effects: &mut BatchEffects,
-    ) -> Result<Arc<Shared>, Option<Admitted>> {
-        let Admitted { route, dtls } = admitted;
-        let now = now();
-        let dialled = {
-            let mut table = self.lock();
-            let handle = table.secure_router().and_then(|router| router.asked_at(&route.remote));
-            handle.and_then(|handle| Some((handle, Arc::clone(table.associations.get(&handle)?))))
-        };
-        let Some((handle, shared)) = dialled else { return Err(Some(Admitted { route, dtls })) };
-        let Some(secure) = shared.secure() else { return Err(None) };
-        let adopted = secure.lock().adopt(now, route, dtls);
-        if let Err(mut stranger) = adopted {
-            // Somebody with another certificate is where this end dials: that attempt says so.
-            stranger.close();
-            while let Some(flight) = stranger.poll_transmit() {
-                effects.answers.buffer().extend_from_slice(&flight);
-                effects.answers.push(route);
-            }
-            return Err(None);
-        }
-        if let Some(router) = self.lock().secure_router() {
-            router.on_adopted(now, handle, route.remote);
-        }
-        tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
-        shared.command(|inner, _| inner.channels.set_role(&mut inner.core, Role::Server));
-        shared.receive(std::iter::empty(), wakers, effects);
-        Ok(shared)
-    }
-
-    /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted. A panic ends it,
-    /// and nothing else.
-    pub(super) fn admit_contained(
-        self: &Arc<Self>,
-        admitted: Admitted,
-        wakers: &mut Vec<Waker>,
-        effects: &mut BatchEffects,
-    ) -> Option<Arc<Shared>> {
-        let remote = admitted.route.remote;
-        let mut entered = None;
-        let admit = || self.admit(admitted, wakers, effects, &mut entered);
-        catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
-            tracing::error!(%remote, "a fault has ended the association of a new peer: please report it");
-            if let Some(handle) = entered {
-                let shared = self.lock().associations.get(&handle).cloned();
-                match shared {
-                    // Its driver tells the peer.
-                    Some(shared) => {
-                        shared.on_panic();
-                        self.spawn_driver(handle, shared);
-                    }
-                    None => self.remove(handle),
-                }
-            }
-            None
-        })
-    }
-
-    /// Says in `entered` who has a place in the router, and no driver yet.
-    fn admit(
-        self: &Arc<Self>,
-        admitted: Admitted,
-        wakers: &mut Vec<Waker>,
-        effects: &mut BatchEffects,
-        entered: &mut Option<AssociationHandle>,
-    ) -> Option<Arc<Shared>> {
-        let part = self.secure.as_ref()?;
-        let admitted = match self.admit_dialled(admitted, wakers, effects) {
-            Ok(shared) => return Some(shared),
-            Err(admitted) => admitted?,
-        };
-        let Admitted { route, dtls } = admitted;
-        let now = now();
-        let mut table = self.lock();
-        let router = table.secure_router()?;
-        let handle = router.insert_direct(now, route.remote);
-        *entered = Some(handle);
-        let secure = SecureSession::direct(now, handle, Arc::clone(&part.context), route, dtls);
-        let limits = self.channel_limits.for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
-        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &limits);
-        #[cfg(test)]
-        self.inject(super::fault::EndpointFault::Admit);
-        let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
-        table.waiters.wake(Interest::Accept, wakers);
-        drop(table);
-        // What has come with the last datagram of the handshake, the news that it is done before all.
-        shared.receive(std::iter::empty(), wakers, effects);
-        tracing::debug!(remote = %route.remote, "association made by the peer");
-        self.spawn_driver(handle, Arc::clone(&shared));
-        *entered = None;
-        if let Some(incoming) = refused {
-            self.count_refused();
-            incoming.refuse();
-        }
-        Some(shared)
     }
 
     /// Puts a new association into the table.
-    fn enter(
+    pub(super) fn enter(
         &self,
         table: &mut EndpointTable,
         part: &SecurePart,

@@ -1,0 +1,338 @@
+//! Datagrams of peers that are not known: the direct listener, and the associations of those that it lets in.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use narrowboat_dcep::Role;
+use narrowboat_sctp::AssociationHandle;
+use rand::Rng;
+
+use super::UNKNOWN_PEER_MESSAGE_SIZE_MAX;
+use crate::association::{Shared, now, wake};
+use crate::config::Config;
+use crate::endpoint::WayIn;
+use crate::endpoint::builder::Ways;
+use crate::endpoint::contained::sort;
+#[cfg(test)]
+use crate::endpoint::fault::EndpointFault;
+use crate::endpoint::router::DatagramRouter;
+use crate::endpoint::table::{EndpointShared, EndpointTable, RoutedBatch};
+use crate::net::{Answers, BatchEffects, Datagram, Input, Stranger};
+use crate::waiters::Interest;
+use crate::webrtc::demux::Protocol;
+use crate::webrtc::{Admitted, DirectListener, SecureSession};
+
+/// The direct listener of an endpoint. The receiver alone has it, so it needs no lock.
+pub(in crate::endpoint) struct Strangers {
+    /// `None` over plain UDP.
+    listener: Option<DirectListener>,
+}
+
+impl Strangers {
+    pub(in crate::endpoint) fn new(core: &EndpointShared) -> Self {
+        Self { listener: core.direct_listener() }
+    }
+
+    /// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it does.
+    pub(in crate::endpoint) fn is_wanted(&self, datagram: &[u8]) -> bool {
+        self.listener.is_none() || Protocol::of(datagram).is_some()
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if at all.
+    pub(in crate::endpoint) fn poll_timeout(&self) -> Option<Instant> {
+        self.listener.as_ref().and_then(DirectListener::poll_timeout)
+    }
+
+    /// Takes in the part of a batch that belongs to nobody known, and acts on what the batch has brought.
+    pub(in crate::endpoint) fn handle_batch(
+        &mut self,
+        core: &Arc<EndpointShared>,
+        routed: &mut RoutedBatch,
+        wakers: &mut Vec<Waker>,
+    ) {
+        if let Some(listener) = &mut self.listener {
+            sort_strangers(core, listener, routed);
+            receive_strangers(core, listener, routed, wakers);
+        }
+        note(core, &mut routed.effects);
+    }
+
+    /// Fires what is due. A panic ends the handshakes that have begun: the peers begin again.
+    pub(in crate::endpoint) fn handle_timeout(&mut self, core: &EndpointShared, answers: &mut Answers) {
+        let Some(listener) = &mut self.listener else { return };
+        let handle_timeout = || {
+            #[cfg(test)]
+            core.inject(EndpointFault::LobbyTimeout);
+            listener.handle_timeout(now(), answers);
+        };
+        if catch_unwind(AssertUnwindSafe(handle_timeout)).is_err() {
+            tracing::error!("a fault has ended the handshakes of new peers: please report it");
+            answers.discard_unfinished();
+            self.listener = core.direct_listener();
+        }
+    }
+}
+
+/// Adds to the strangers what is theirs among the datagrams from addresses of known peers: of peers that have dialled this
+/// end while it dials them, and of newcomers who have begun a handshake.
+fn sort_strangers(core: &EndpointShared, direct_listener: &mut DirectListener, routed: &mut RoutedBatch) {
+    let RoutedBatch { strangers, newcomers, effects, .. } = routed;
+    sort(effects.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
+    sort(newcomers.drain(..), |batch| {
+        for datagram in batch {
+            #[cfg(test)]
+            core.inject(EndpointFault::Newcomer);
+            if direct_listener.has_begun(datagram.route.remote) {
+                strangers.push(Stranger { datagram, is_contested: false, has_room: true });
+            }
+        }
+    });
+}
+
+/// Acts on what a batch has brought. A panic loses it, and ends the associations that were about to be accepted: nobody
+/// would hear of them otherwise.
+fn note(core: &EndpointShared, effects: &mut BatchEffects) {
+    let connected = effects.connected.clone();
+    if catch_unwind(AssertUnwindSafe(|| core.note(effects))).is_err() {
+        tracing::error!("a fault has lost what a batch of datagrams has brought: please report it");
+        effects.forget();
+        connected.into_iter().for_each(|handle| core.fail(handle));
+    }
+}
+
+/// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
+fn receive_strangers(
+    core: &Arc<EndpointShared>,
+    direct_listener: &mut DirectListener,
+    routed: &mut RoutedBatch,
+    wakers: &mut Vec<Waker>,
+) {
+    let mut admitted = Vec::new();
+    for stranger in routed.strangers.drain(..) {
+        let effects = &mut routed.effects;
+        let remote = stranger.datagram.route.remote;
+        if let Some((_, shared)) = admitted.iter().find(|(address, _)| *address == remote) {
+            let shared: &Arc<Shared> = shared;
+            let input = Input::new(stranger.datagram);
+            shared.contain(|| shared.receive(std::iter::once(input), wakers, effects));
+        } else if let Some(arrived) = receive_stranger(core, direct_listener, &stranger, effects)
+            && let Some(shared) = core.admit_contained(arrived, wakers, effects)
+        {
+            admitted.push((remote, shared));
+        }
+    }
+}
+
+/// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
+fn receive_stranger(
+    core: &EndpointShared,
+    direct_listener: &mut DirectListener,
+    stranger: &Stranger,
+    effects: &mut BatchEffects,
+) -> Option<Admitted> {
+    let answers = &mut effects.answers;
+    let handle = || {
+        #[cfg(test)]
+        core.inject(EndpointFault::DirectListener);
+        #[cfg(not(test))]
+        let _ = core;
+        direct_listener.handle(now(), stranger, answers)
+    };
+    catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
+        let remote = stranger.datagram.route.remote;
+        tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
+        direct_listener.forget(remote);
+        effects.answers.discard_unfinished();
+        None
+    })
+}
+
+impl EndpointTable {
+    /// True if one more peer without signalling may come from this address.
+    fn has_room_for(&self, ip: IpAddr, ways: Ways, config: &Config) -> bool {
+        let DatagramRouter::Secure(router) = &self.router else { return false };
+        ways.direct
+            && !self.is_closed
+            && router.len() < config.associations_max
+            && router.count_at(ip) < config.associations_per_address_max
+    }
+}
+
+impl EndpointShared {
+    /// True if one more peer without signalling may come from this address.
+    pub(in crate::endpoint) fn has_room(&self, table: &EndpointTable, ip: IpAddr) -> bool {
+        let has_memory = self.secure.as_ref().is_some_and(|part| part.memory.has_room());
+        has_memory && table.has_room_for(ip, self.ways, &self.config)
+    }
+
+    /// Makes the listener for peers without signalling; `None` over plain UDP.
+    fn direct_listener(&self) -> Option<DirectListener> {
+        let part = self.secure.as_ref()?;
+        Some(DirectListener::new(now(), Arc::clone(&part.context), self.lock().secure.rng.next_u64()))
+    }
+
+    /// A panic has left nobody who would hear of this association: it ends.
+    fn fail(&self, handle: AssociationHandle) {
+        let shared = self.lock().associations.get(&handle).cloned();
+        if let Some(shared) = shared {
+            shared.on_panic();
+        }
+    }
+
+    /// Acts on what a batch has brought: addresses that now lead to a peer, associations that are ready to be accepted.
+    fn note(&self, effects: &mut BatchEffects) {
+        if effects.learned.is_empty() && effects.named.is_empty() && effects.connected.is_empty() {
+            return;
+        }
+        #[cfg(test)]
+        self.inject(EndpointFault::Note);
+        let now = now();
+        let mut refused = Vec::new();
+        let mut wakers = Vec::new();
+        let mut table = self.lock();
+        if let Some(router) = table.secure_router() {
+            for learned in effects.learned.drain(..) {
+                router.learn(now, learned.handle, learned.address, learned.evicted);
+            }
+            for (handle, naming) in effects.named.drain(..) {
+                router.name(handle, naming);
+            }
+            for handle in &effects.connected {
+                router.on_connected(*handle);
+            }
+        }
+        for handle in effects.connected.drain(..) {
+            if table.secure.accepted_when_connected.remove(&handle)
+                && let Some(shared) = table.associations.get(&handle).cloned()
+            {
+                refused.extend(self.queue(&mut table, shared, WayIn::AnsweredOffer));
+            }
+        }
+        table.waiters.wake(Interest::Accept, &mut wakers);
+        drop(table);
+        wake(&mut wakers);
+        for incoming in refused {
+            self.count_refused();
+            incoming.refuse();
+        }
+    }
+
+    /// Adds to the strangers those whom this end dials, and who have dialled it at the same time.
+    fn sort_crossed(&self, batch: &mut impl ExactSizeIterator<Item = Datagram>, strangers: &mut Vec<Stranger>) {
+        if batch.len() == 0 {
+            return;
+        }
+        let table = self.lock();
+        for datagram in batch {
+            #[cfg(test)]
+            self.inject(EndpointFault::Crossed);
+            let has_room = self.has_room(&table, datagram.route.remote.ip());
+            strangers.push(Stranger { datagram, is_contested: false, has_room });
+        }
+    }
+
+    /// The peer has finished its handshake. If this end dials it, that association goes on with it, as the server.
+    fn admit_dialled(
+        &self,
+        admitted: Admitted,
+        wakers: &mut Vec<Waker>,
+        effects: &mut BatchEffects,
+    ) -> Result<Arc<Shared>, Option<Admitted>> {
+        let Admitted { route, dtls } = admitted;
+        let now = now();
+        let dialled = {
+            let mut table = self.lock();
+            let handle = table.secure_router().and_then(|router| router.asked_at(&route.remote));
+            handle.and_then(|handle| Some((handle, Arc::clone(table.associations.get(&handle)?))))
+        };
+        let Some((handle, shared)) = dialled else { return Err(Some(Admitted { route, dtls })) };
+        let Some(secure) = shared.secure() else { return Err(None) };
+        let adopted = secure.lock().adopt(now, route, dtls);
+        if let Err(mut stranger) = adopted {
+            // Somebody with another certificate is where this end dials: that attempt says so.
+            stranger.close();
+            while let Some(flight) = stranger.poll_transmit() {
+                effects.answers.buffer().extend_from_slice(&flight);
+                effects.answers.push(route);
+            }
+            return Err(None);
+        }
+        if let Some(router) = self.lock().secure_router() {
+            router.on_adopted(now, handle, route.remote);
+        }
+        tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
+        shared.command(|inner, _| inner.channels.set_role(&mut inner.core, Role::Server));
+        shared.receive(std::iter::empty(), wakers, effects);
+        Ok(shared)
+    }
+
+    /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted. A panic ends it,
+    /// and nothing else.
+    fn admit_contained(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        wakers: &mut Vec<Waker>,
+        effects: &mut BatchEffects,
+    ) -> Option<Arc<Shared>> {
+        let remote = admitted.route.remote;
+        let mut entered = None;
+        let admit = || self.admit(admitted, wakers, effects, &mut entered);
+        catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
+            tracing::error!(%remote, "a fault has ended the association of a new peer: please report it");
+            if let Some(handle) = entered {
+                let shared = self.lock().associations.get(&handle).cloned();
+                match shared {
+                    // Its driver tells the peer.
+                    Some(shared) => {
+                        shared.on_panic();
+                        self.spawn_driver(handle, shared);
+                    }
+                    None => self.remove(handle),
+                }
+            }
+            None
+        })
+    }
+
+    /// Says in `entered` who has a place in the router, and no driver yet.
+    fn admit(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        wakers: &mut Vec<Waker>,
+        effects: &mut BatchEffects,
+        entered: &mut Option<AssociationHandle>,
+    ) -> Option<Arc<Shared>> {
+        let part = self.secure.as_ref()?;
+        let admitted = match self.admit_dialled(admitted, wakers, effects) {
+            Ok(shared) => return Some(shared),
+            Err(admitted) => admitted?,
+        };
+        let Admitted { route, dtls } = admitted;
+        let now = now();
+        let mut table = self.lock();
+        let router = table.secure_router()?;
+        let handle = router.insert_direct(now, route.remote);
+        *entered = Some(handle);
+        let secure = SecureSession::direct(now, handle, Arc::clone(&part.context), route, dtls);
+        let limits = self.channel_limits.for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
+        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &limits);
+        #[cfg(test)]
+        self.inject(EndpointFault::Admit);
+        let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
+        table.waiters.wake(Interest::Accept, wakers);
+        drop(table);
+        // What has come with the last datagram of the handshake, the news that it is done before all.
+        shared.receive(std::iter::empty(), wakers, effects);
+        tracing::debug!(remote = %route.remote, "association made by the peer");
+        self.spawn_driver(handle, Arc::clone(&shared));
+        *entered = None;
+        if let Some(incoming) = refused {
+            self.count_refused();
+            incoming.refuse();
+        }
+        Some(shared)
+    }
+}
