@@ -1,4 +1,4 @@
-//! An echo service and its client, encrypted: what most services begin with.
+//! An echo service and its client, encrypted: the beginning of most services.
 //!
 //! ```text
 //! cargo run --example echo                         the service; it prints its ticket

@@ -72,7 +72,7 @@ async fn tick(channel: &DataChannel) {
     for number in 0_u32.. {
         interval.tick().await;
         match channel.try_send(Bytes::copy_from_slice(&number.to_be_bytes())) {
-            // Where there is no room, the tick is left out: it would be late.
+            // A tick for which there is no room is skipped, because it would be late.
             Ok(()) | Err(TrySendError::Full(_)) => {}
             Err(_) => return,
         }

@@ -7,8 +7,9 @@
 //! Serves the page over plain HTTP, on `PORT`, or on 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The page
 //! connects by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's hash.
 //!
-//! The page is there under this machine's addresses and `localhost`; `--host` adds a name. Without `--token`, whoever can
-//! open the page may send files; with it, whoever has the whole address of the page, which ends with the token.
+//! The page is there under this machine's addresses and `localhost`; `--host` adds a name. Without `--token`, anyone
+//! who can open the page may send files; with it, only those who have the whole address of the page, which ends with the
+//! token.
 #![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 
 mod host;
@@ -51,7 +52,7 @@ use relay::Relay;
 use service::{Service, digest};
 use turns::Turns;
 
-/// What anything here may fail with: one sentence.
+/// Error of this program: one sentence.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const HTTP_PORT: u16 = 8080;

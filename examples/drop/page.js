@@ -5,7 +5,7 @@
 const $ = (id) => document.getElementById(id);
 const CHUNK = 64 * 1024;
 const QUEUE_MAX = 4 * 1024 * 1024;
-// A service that has left so many pings unanswered, one a second, is gone. A browser alone takes up to half a minute to see it.
+// A service that has not answered this many pings, one a second, is gone. The browser itself takes up to half a minute to notice.
 const UNANSWERED_MAX = 4;
 // After so long without a connection the page says what may be wrong, and after so long it begins anew.
 const HINT_MS = 5_000, CONNECT_MS = 20_000;

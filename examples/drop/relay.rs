@@ -20,7 +20,7 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// The relay's public end.
 pub(crate) struct Relay {
     public: UdpSocket,
-    /// Where browsers seem to be, seen from the endpoint, which tells them. A user's Firefox takes no loopback address there.
+    /// Address of browsers as the endpoint sees it, and as it tells them. Firefox accepts no loopback address there.
     inside: IpAddr,
     /// By the browser's address.
     flows: Mutex<HashMap<SocketAddr, Arc<Flow>>>,
@@ -54,7 +54,7 @@ impl Relay {
         }
     }
 
-    /// Where the browser is whose association has this remote address, which is the relay's own.
+    /// Returns the address of the browser whose association has this remote address, which is the relay's own.
     pub(crate) fn browser(&self, association: SocketAddr) -> SocketAddr {
         let flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
         let is_of = |flow: &Flow| flow.socket.local_addr().is_ok_and(|address| address.port() == association.port());
@@ -95,7 +95,7 @@ impl Relay {
         Some(flow)
     }
 
-    /// What the endpoint sends, but for what is lost.
+    /// Relays what the endpoint sends, except for what is lost.
     async fn relay_back(self: Arc<Self>, browser: SocketAddr, flow: Arc<Flow>) {
         let mut buffer = vec![0; 65_536];
         while let Ok(received) = tokio::time::timeout(IDLE_MAX, flow.socket.recv(&mut buffer)).await {

@@ -1,4 +1,4 @@
-//! What the service does with a browser's channels.
+//! The service's side of a browser's channels.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -18,18 +18,18 @@ use super::report;
 use super::turns::{Turn, Turns};
 use super::writer::FileWriter;
 
-/// How long a browser may take to name a file. It has no turn meanwhile.
+/// Longest time that a browser may take to name a file. It has no turn in that time.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a browser may take to close the channel after the last byte.
+/// Longest time that a browser may take to close the channel after the last byte.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a wrong token waits for its answer, so that guessing takes long.
+/// Delay of the answer to a wrong token, so that guessing takes long.
 const WRONG_TOKEN_TIME: Duration = Duration::from_secs(1);
-/// How often the page is told how much has arrived.
+/// Interval between two reports of progress to the page.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two ticks: 60 Hz.
 const TICK: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// What all browsers share.
+/// State that all browsers share.
 pub(crate) struct Service {
     pub(crate) started: Instant,
     pub(crate) into: PathBuf,
@@ -41,7 +41,7 @@ pub(crate) struct Service {
     pub(crate) relay: Arc<Relay>,
 }
 
-/// What a browser says of a file that may come.
+/// A file that a browser has named and may send.
 struct Admitted {
     name: String,
     size: u64,
@@ -186,7 +186,7 @@ impl Service {
     }
 }
 
-/// What stands for a token: a comparison of digests does not show even its length.
+/// Digest of a token. A comparison of digests does not even reveal the token's length.
 pub(crate) fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }

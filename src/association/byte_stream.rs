@@ -113,7 +113,7 @@ impl Inner {
         };
         Poll::Ready(match end {
             Err(error) => ReadEnd::ChannelFailed(error.clone()),
-            // What the peer had not sent when it heard of that was discarded there.
+            // The peer discards what it has not sent when it learns of the close.
             Ok(()) if slot.is_closed_here || self.is_ended_here => ReadEnd::Failed(ByteStreamError::ClosedHere),
             Ok(()) if slot.half_close.is_some() => ReadEnd::Failed(ByteStreamError::Truncated),
             Ok(()) if ready!(self.poll_is_delivered(id)) => ReadEnd::Finished,

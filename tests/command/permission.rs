@@ -39,7 +39,7 @@ fn a_token_that_nobody_asks_for_does_no_harm() {
     let (home, into) = (Directory::new(), Directory::new());
     let path = home.file("postcard", b"wish you were here");
     let (mut receiver, ticket) = receiver(&into, &home, &["--once"]);
-    receiver.says("whoever reaches the port may send files, of any size: --max-size SIZE");
+    receiver.says("anyone who can reach the port may send files, of any size: --max-size SIZE");
     Process::start(&["send", &path, &ticket, "--token", "ahoy 4711"]).end().succeeds();
     receiver.end().succeeds();
     assert_eq!(into.names(), ["postcard"]);

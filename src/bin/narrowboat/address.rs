@@ -7,7 +7,7 @@ use narrowboat::error::TicketError;
 
 use crate::Failure;
 
-/// What a ticket begins with.
+/// Beginning of a ticket.
 const SCHEME: &str = "narrowboat://";
 
 /// Whom to connect to.

@@ -1,4 +1,4 @@
-//! What can be typed.
+//! Command-line arguments.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -34,8 +34,8 @@ pub(crate) enum Command {
 /// Every file arrives under a temporary name, and gets its own when it is complete and its SHA-256 is the sender's. A file
 /// that exists is never overwritten: the new one gets a number.
 ///
-/// Without --token, whoever reaches the port may send files. A part of the disk always stays free: 5 %, or 1 GiB if that is
-/// less.
+/// Without --token, anyone who can reach the port may send files. A part of the disk always stays free: 5 %, or 1 GiB if
+/// that is less.
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
     #[command(flatten)]
@@ -54,7 +54,7 @@ pub(crate) struct Receive {
     /// --identity, which encrypts. The environment does not show it to other users of this machine, as an argument does
     #[arg(long, value_name = "TOKEN", env = "NARROWBOAT_TOKEN", hide_env_values = true, value_parser = token)]
     pub(crate) token: Option<String>,
-    /// End the connection of a sender that sends nothing for so many seconds
+    /// End the connection of a sender that sends nothing for this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) idle_timeout: u64,
 }
@@ -76,17 +76,17 @@ pub(crate) struct Echo {
     pub(crate) listen: Listen,
 }
 
-/// Where peers find the command, and what they know it by.
+/// Listen address and identity of the command.
 #[derive(Debug, Args)]
 pub(crate) struct Listen {
     /// Address and port to listen on, like 0.0.0.0:4433 or [::]:4433
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: String,
-    /// Encrypt, and be known by the key and certificate in this file, which is made if there is none. The ticket that peers
+    /// Encrypt, with the key and certificate in this file, which is created if there is none. The ticket that peers
     /// need is the first and only line of the output; it stays good as long as the file and the address do
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
-    /// Where peers find this machine, if it is behind a NAT or in a container; for the ticket, and may be given several
+    /// Address of this machine for the ticket, if it is behind a NAT or in a container; may be given several
     /// times
     #[arg(long, value_name = "ADDRESS:PORT", requires = "identity", value_parser = address)]
     pub(crate) advertise: Vec<SocketAddr>,
@@ -112,10 +112,10 @@ pub(crate) struct Connect {
     /// Deliver messages as they arrive, so that a lost one does not hold up the next; they may change places
     #[arg(long)]
     pub(crate) unordered: bool,
-    /// Give a message up after so many retransmissions; 0 sends each once, and what is lost stays lost
+    /// Abandon a message after this many retransmissions; with 0 each message is sent once and a lost one stays lost
     #[arg(long, value_name = "COUNT", conflicts_with = "max_packet_life_time")]
     pub(crate) max_retransmits: Option<u32>,
-    /// Give a message up so many milliseconds after it was typed, delivered or not
+    /// Abandon a message this many milliseconds after it was typed, delivered or not
     #[arg(long, value_name = "MILLISECONDS")]
     pub(crate) max_packet_life_time: Option<u32>,
     /// Input and output are lines, one for each message (the default)
@@ -124,7 +124,7 @@ pub(crate) struct Connect {
     /// Input and output are bytes, whatever the messages they travel in
     #[arg(long)]
     pub(crate) bytes: bool,
-    /// After the end of the input, close once nothing has arrived for so many seconds (1 by default). A data channel closes
+    /// After the end of the input, close once nothing has arrived for this many seconds (1 by default). A data channel closes
     /// in both directions at once, and what the other end has not sent by then is lost. With --bytes there is no such limit
     /// by default
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]

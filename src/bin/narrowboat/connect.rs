@@ -20,7 +20,7 @@ use crate::text::printable;
 pub(crate) const BLOCK_SIZE: usize = 64 << 10;
 /// Seconds of silence after which a channel without half close is closed.
 const LINGER_DEFAULT: f64 = 1.0;
-/// How long both ends may take to close the channel.
+/// Longest time that both ends may take to close the channel.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
@@ -76,7 +76,7 @@ pub(crate) fn output_error(error: &std::io::Error) -> Failure {
     format!("cannot write the output ({error}): see that its reader still reads, and that its disk has room").into()
 }
 
-/// Until the end of the input.
+/// Sends the input until its end.
 async fn send_input(channel: &DataChannel, bytes: bool, message_size_max: usize) -> Result<(), Failure> {
     let mut stdin = BufReader::with_capacity(BLOCK_SIZE, tokio::io::stdin());
     let size_max = if bytes { BLOCK_SIZE.min(message_size_max) } else { message_size_max };
@@ -103,7 +103,7 @@ async fn send_input(channel: &DataChannel, bytes: bool, message_size_max: usize)
     }
 }
 
-/// What there is, without waiting for more.
+/// Reads the input that is available, without waiting for more.
 async fn read_some(stdin: &mut BufReader<Stdin>, size_max: usize, piece: &mut Vec<u8>) -> std::io::Result<usize> {
     let available = stdin.fill_buf().await?;
     piece.extend_from_slice(available.get(..size_max).unwrap_or(available));
@@ -119,7 +119,7 @@ fn line(mut line: Vec<u8>) -> Message {
     String::from_utf8(line).map_or_else(|error| error.into_bytes().into(), Message::from)
 }
 
-/// Until the channel is closed.
+/// Writes what arrives to the output, until the channel is closed.
 async fn write_output(channel: &DataChannel, bytes: bool, last_received: &Mutex<Instant>) -> Result<(), Failure> {
     let is_for_eyes = !bytes && std::io::stdout().is_terminal();
     let mut stdout = tokio::io::stdout();

@@ -24,7 +24,7 @@ use clap::Parser;
 use arguments::{Arguments, Command};
 use interrupt::Interrupts;
 
-/// What every part of the command may fail with: one sentence for whoever typed it.
+/// Error of the command: one sentence for the user.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! How the command gets to the network: plain UDP for addresses, DTLS for identities and tickets.
+//! Endpoints of the command: plain UDP for addresses, DTLS for identities and tickets.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -13,15 +13,15 @@ use crate::arguments::Listen;
 use crate::file::joined;
 use crate::{Failure, report};
 
-/// How long a peer may take to answer the handshake.
+/// Longest time that a peer may take to answer the handshake.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a peer may take to say goodbye.
+/// Longest time that a peer may take to end the association.
 pub(crate) const GOODBYE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The process's endpoint, for the last words of one that is interrupted.
 static ENDPOINT: OnceLock<Endpoint> = OnceLock::new();
 
-/// Waits for peers, and tells whoever started the command where: `what` is what it does for them, like "receiving". A peer
+/// Waits for peers, and tells the user where: `what` is what it does for them, like "receiving". A peer
 /// may have so many channels.
 pub(crate) async fn listen(arguments: &Listen, channels_max: usize, what: &str) -> Result<Endpoint, Failure> {
     let mut builder = builder().max_channels(channels_max).bind(address::local(&arguments.listen)?);
@@ -56,8 +56,8 @@ pub(crate) async fn listen(arguments: &Listen, channels_max: usize, what: &str) 
     Ok(endpoint)
 }
 
-/// What there is to say of a transfer over plain UDP.
-const NOT_ENCRYPTED: &str = "(not encrypted: whoever sees the packets can read and change them)";
+/// Warning about a transfer over plain UDP.
+const NOT_ENCRYPTED: &str = "(not encrypted: anyone who sees the packets can read and change them)";
 
 /// Opens an association to an address, from whichever version of IP it is, or to who has a ticket's certificate.
 pub(crate) async fn dial(target: &CommandTarget) -> Result<Association, Failure> {
@@ -137,8 +137,8 @@ fn no_answer(target: &CommandTarget) -> Failure {
     .into()
 }
 
-/// Why a channel or an association ended, as the middle of a sentence. The sentences of the library advise programs, and
-/// are made of several others.
+/// Returns the reason why a channel or an association ended, as the middle of a sentence. The error texts of the library
+/// advise programs, and are made of several others.
 pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source().filter(|_| !cause.is::<CloseReason>()) {

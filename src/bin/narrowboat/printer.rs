@@ -1,7 +1,7 @@
 //! A thread that writes lines to standard error, and is the only one that does.
 //!
-//! No task waits for whoever reads them: a pipe that is full or a terminal that is stopped would hold up every transfer. A
-//! line that cannot be written is left out.
+//! No task waits for the reader of standard error: a pipe that is full or a terminal that is stopped would delay every
+//! transfer. A line that cannot be written is left out.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -17,18 +17,18 @@ use crate::file::{
 };
 use crate::{Failure, network, report};
 
-/// How long a sender may take to name a file. It has no turn meanwhile, and holds up nobody.
+/// Longest time that a sender may take to name a file. It has no turn in that time, so it delays no other sender.
 const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
-/// How long a sender may take to close the channel after the answer.
+/// Longest time that a sender may take to close the channel after the answer.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Channels of a sender. Each is a file.
 const CHANNELS_MAX: usize = 256;
-/// How long a wrong token waits for its answer, so that guessing takes long.
+/// Delay of the answer to a wrong token, so that guessing takes long.
 const WRONG_TOKEN_TIME: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
     if arguments.token.is_some() && arguments.listen.identity.is_none() {
-        return Err("a token needs --identity FILE: without encryption, whoever sees the packets can read it".into());
+        return Err("a token needs --identity FILE: without encryption, anyone who sees the packets can read it".into());
     }
     let into = arguments.into.clone();
     let swept = joined(tokio::task::spawn_blocking(move || prepare(&into)).await)?;
@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
     let endpoint = network::listen(&arguments.listen, CHANNELS_MAX, &what).await?;
     if arguments.token.is_none() {
         let size = if arguments.max_size.is_none() { ", of any size: --max-size SIZE sets a limit," } else { ":" };
-        report::print(&format!("whoever reaches the port may send files{size} --token TOKEN asks for permission"));
+        report::print(&format!("anyone who can reach the port may send files{size} --token TOKEN asks for permission"));
     }
 
     let (done, mut outcomes) = mpsc::unbounded_channel();
@@ -86,9 +86,9 @@ struct FileReceiver {
     /// SHA-256 of the token that a sender must have; none if anyone may send.
     token: Option<[u8; 32]>,
     turns: Turns,
-    /// How long a sender may be connected without sending a file.
+    /// Longest time that a sender may be connected without sending a file.
     idle_time_max: Duration,
-    /// How each file went; none if nobody waits for that.
+    /// Results of the files, for --once; `None` without it.
     done: Option<mpsc::UnboundedSender<Result<(), Failure>>>,
 }
 
@@ -114,7 +114,7 @@ impl FileReceiver {
         while files.join_next().await.is_some() {}
     }
 
-    /// Takes one file, and tells the result: here, to the sender, and, if the sender may send, to whoever waits for it.
+    /// Takes one file, and tells the result: here, to the sender, and, if the sender may send, to the task that waits for it.
     async fn receive(self: Arc<Self>, peer: SocketAddr, channel: DataChannel) {
         let (outcome, is_admitted) = match self.admit(peer, &channel).await {
             Ok((header, turn)) => {
@@ -151,12 +151,12 @@ impl FileReceiver {
         let turn = self.turns.of_sender(peer.ip()).await;
         if let Some(token) = &self.token {
             let Some(theirs) = &header.token else {
-                return Err("this end asks for a token: get it from whoever receives, and use --token".into());
+                return Err("this end asks for a token: get it from the receiver, and use --token".into());
             };
             // The hashes are compared, so not even the length of the token shows in the time that it takes.
             if !bool::from(digest(theirs).ct_eq(token)) {
                 tokio::time::sleep(WRONG_TOKEN_TIME).await;
-                return Err("the token is wrong: get the right one from whoever receives".into());
+                return Err("the token is wrong: get the right one from the receiver".into());
             }
         }
         let turn = self.turns.of_all(turn).await.ok_or("this end receives no more files")?;

@@ -1,4 +1,4 @@
-//! What the command reports, all of it to standard error: the output belongs to what is received.
+//! Reports of the command. They go to standard error, because the output is for what is received.
 //!
 //! [`print`] and [`bar`] are the only ways to the terminal. Both make what they are given [printable], so no text of a
 //! peer needs to be made so before.
@@ -12,9 +12,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressState, Progr
 use super::printer::{Printer, write_to_stderr};
 use super::text::printable;
 
-/// How long the process waits at its end for whoever reads what it reports.
+/// Longest time that the process waits at its end for the reader of its reports.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
-/// How often a bar is drawn.
+/// Interval between two drawings of a bar.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The bars on the terminal; none if standard error is not one.

@@ -20,7 +20,8 @@ pub(crate) async fn run(arguments: Send) -> Result<(), Failure> {
     let target = CommandTarget::read(&arguments.target)?;
     if arguments.token.is_some() && matches!(target, CommandTarget::Address(_)) {
         return Err(
-            "the token is not sent to an address, because whoever sees the packets could read it: use a ticket".into(),
+            "the token is not sent to an address, because anyone who sees the packets could read it: use a ticket"
+                .into(),
         );
     }
     let header = Header { token: arguments.token, size: source.size(), name };

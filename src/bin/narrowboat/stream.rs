@@ -38,7 +38,7 @@ pub(crate) async fn copy(stream: ByteStream, linger: Option<Duration>) -> Result
     outcome.and(write_failure.map_or(Ok(()), |error| Err(error.into())))
 }
 
-/// Until the end of the input, which ends this direction. The inner error is one of the stream.
+/// Sends the input until its end, which ends this direction. The inner error is one of the stream.
 async fn send_input(mut write: ByteWriteHalf) -> Result<Result<(), Error>, Failure> {
     let mut stdin = BufReader::with_capacity(BLOCK_SIZE, tokio::io::stdin());
     loop {
@@ -55,7 +55,7 @@ async fn send_input(mut write: ByteWriteHalf) -> Result<Result<(), Error>, Failu
     }
 }
 
-/// Until the peer has ended its direction, and the channel is closed.
+/// Writes what arrives to the output, until the peer has ended its direction and the channel is closed.
 async fn receive_output(
     mut read: ByteReadHalf,
     channel: &DataChannel,

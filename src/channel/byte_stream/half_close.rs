@@ -1,4 +1,4 @@
-//! Half close of a byte stream: what the ends say to each other, and what each of them knows. No I/O.
+//! Half close of a byte stream: the frames that the ends exchange, and the state of one end. No I/O.
 //!
 //! A data channel closes both directions at once, so the end of one direction has to travel inside the channel
 //! ([`BYTE_STREAM_PROTOCOL`](narrowboat_dcep::BYTE_STREAM_PROTOCOL)). Each frame is a message of its own:
@@ -85,7 +85,7 @@ pub(crate) struct HalfClose {
     pub(crate) writers: usize,
     incoming: ReadState,
     is_fin_sent: bool,
-    /// What the peer had read when it stopped reading.
+    /// Bytes that the peer had read when it stopped reading.
     stopped_at: Option<u64>,
     /// Bytes taken from the channel, and accepted by it.
     received: u64,
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    /// What a reader leaves when it is dropped, and what the peer is told.
+    /// A dropped reader, what it leaves unread, and the frame that the peer gets.
     #[test]
     fn a_dropped_reader_tells_the_peer_what_it_has_read() {
         let cases: [(usize, Vec<Frame>, Option<Frame>, Frame); 6] = [

@@ -1,4 +1,4 @@
-//! How a file travels: one channel for each, with the protocol `narrowboat.file.v1`.
+//! Transfer of files: one channel for each, with the protocol `narrowboat.file.v1`.
 //!
 //! ```text
 //! sender                                     receiver
@@ -105,7 +105,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a task that cannot fail on its own says when it did.
+/// Merges the result of a task with the error of a task that ended early.
 pub(crate) fn joined<T>(result: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {
     result.map_err(|error| format!("a task ended early: {error}"))?
 }

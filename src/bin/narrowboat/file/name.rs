@@ -2,7 +2,7 @@
 
 use super::text::is_printable;
 
-/// What most file systems allow, less the room that a number takes.
+/// Longest name that most file systems allow, less the room that a number takes.
 const NAME_SIZE_MAX: usize = 240;
 
 /// A name made of `name` that stays in its directory, does not hide, and is allowed on every system.

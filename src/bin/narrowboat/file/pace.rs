@@ -1,4 +1,4 @@
-//! How slow a sender may be.
+//! Lower limit of a sender's rate.
 
 use std::time::Duration;
 

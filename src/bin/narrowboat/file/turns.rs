@@ -1,4 +1,4 @@
-//! Who may send when.
+//! Turns: which senders may send at the same time.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -70,7 +70,7 @@ impl Senders {
     }
 }
 
-/// What stands for the host that has this address.
+/// Returns the address that stands for the host: the whole IPv4 address, or the prefix of an IPv6 address.
 fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
