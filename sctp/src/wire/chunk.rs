@@ -256,7 +256,7 @@ pub(super) fn patch_length(out: &mut [u8], at: usize) {
 #[inline]
 pub(super) fn pad(out: &mut Vec<u8>, from: usize) {
     let len = out.len().saturating_sub(from);
-    out.resize(from.saturating_add(padded(len)), 0);
+    out.resize(out.len().saturating_add(padded(len).saturating_sub(len)), 0);
 }
 
 #[cfg(test)]
