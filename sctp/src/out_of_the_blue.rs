@@ -1,5 +1,6 @@
 //! Packets that belong to no association (RFC 9260 §8.4).
 
+use crate::association::VerificationTag;
 use crate::wire::{
     CHUNK_HEADER_LEN, Cause, Causes, ChunkType, Chunks, PACKET_HEADER_LEN, PacketHeader, PacketWriter, T_BIT,
     encode_abort, encode_shutdown_complete,
@@ -52,8 +53,8 @@ fn has_stale_cookie(value: &[u8]) -> bool {
 
 /// Returns true if an ABORT or SHUTDOWN COMPLETE may be believed: it carries this end's tag, or with the T bit the peer's
 /// (RFC 9260 §8.5.1 B, C).
-pub(crate) fn is_tag_acceptable(flags: u8, tag: u32, local_tag: u32, peer_tag: u32) -> bool {
-    if flags & T_BIT == 0 { tag == local_tag } else { peer_tag != 0 && tag == peer_tag }
+pub(crate) fn is_tag_acceptable(flags: u8, tag: u32, local_tag: u32, peer_tag: Option<VerificationTag>) -> bool {
+    if flags & T_BIT == 0 { tag == local_tag } else { peer_tag.is_some_and(|peer_tag| tag == peer_tag.get()) }
 }
 
 #[cfg(test)]
@@ -109,12 +110,12 @@ mod tests {
 
     #[test]
     fn c02_of_the_tags_of_an_abort_only_two_forms_are_believed() {
-        let (local, peer) = (11, 22);
+        let (local, peer) = (11, VerificationTag::new(22));
         for (flags, tag, expected) in
             [(0, 11, true), (T_BIT, 22, true), (0, 22, false), (T_BIT, 11, false), (0, 0, false), (T_BIT, 0, false)]
         {
             assert_eq!(is_tag_acceptable(flags, tag, local, peer), expected);
         }
-        assert!(!is_tag_acceptable(T_BIT, 0, local, 0), "a peer tag that is not known yet matches nothing");
+        assert!(!is_tag_acceptable(T_BIT, 0, local, None), "a peer tag that is not known yet matches nothing");
     }
 }

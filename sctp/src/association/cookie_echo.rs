@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::negotiate::{self, Negotiated};
+use super::negotiate;
+use super::tcb::PeerInit;
 use super::{Association, State};
 use crate::cookie::{Cookie, VerifiedCookie};
 use crate::stats::PacketDropReason;
@@ -36,6 +37,10 @@ impl Association {
             return self.accept_cookie(now, header, opened);
         }
         let VerifiedCookie { cookie, staleness } = opened;
+        let Some(peer) = PeerInit::from_cookie(&cookie) else {
+            self.drop_chunk(PacketDropReason::BadCookie);
+            return ControlFlow::Break(());
+        };
         // §8.5.1 D: the tag is the one that our INIT ACK named.
         if header.verification_tag != cookie.local_tag {
             self.drop_chunk(PacketDropReason::WrongTag);
@@ -51,11 +56,11 @@ impl Association {
             return ControlFlow::Break(());
         }
         match action {
-            CookieEchoAction::Restart => self.on_restart(now, &cookie),
-            CookieEchoAction::Collision => self.on_collision(now, &cookie),
+            CookieEchoAction::Restart => self.on_restart(now, &cookie, &peer),
+            CookieEchoAction::Collision => self.on_collision(now, &peer),
             CookieEchoAction::Duplicate => {
-                if self.state == State::CookieEchoed {
-                    self.establish(now);
+                if let Some(peer) = self.handshake.peer {
+                    self.establish(now, &peer);
                 }
                 self.outbox.cookie_ack = true;
                 ControlFlow::Continue(())
@@ -70,7 +75,7 @@ impl Association {
     fn action_for(&self, cookie: &Cookie) -> CookieEchoAction {
         let handshake = &self.handshake;
         let is_local = cookie.local_tag == handshake.local_tag;
-        let is_peer = handshake.peer_tag != 0 && cookie.peer_tag == handshake.peer_tag;
+        let is_peer = self.peer_tag().is_some_and(|tag| cookie.peer_tag == tag.get());
         let tie_tags = (cookie.local_tie_tag, cookie.peer_tie_tag);
         match (is_local, is_peer) {
             (true, true) => CookieEchoAction::Duplicate,
@@ -81,30 +86,29 @@ impl Association {
         }
     }
 
-    fn on_restart(&mut self, now: Instant, cookie: &Cookie) -> ControlFlow<()> {
+    fn on_restart(&mut self, now: Instant, cookie: &Cookie, peer: &PeerInit) -> ControlFlow<()> {
         if self.state == State::ShutdownAckSent {
             // §5.2.4 A, last paragraph: finish what was begun.
             self.outbox.shutdown_ack = true;
             self.outbox.push_error(Cause::CookieWhileShuttingDown);
             return ControlFlow::Break(());
         }
-        self.restart(now, cookie.local_tag, cookie.peer_tag, cookie.local_initial_tsn);
-        self.apply_peer_init(Negotiated::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
+        self.restart(now, cookie.local_tag, cookie.local_initial_tsn, peer);
         self.outbox.cookie_ack = true;
         ControlFlow::Continue(())
     }
 
-    fn on_collision(&mut self, now: Instant, cookie: &Cookie) -> ControlFlow<()> {
-        // Once data flows, the peer's tag and TSNs are settled: another handshake cannot change them any more.
-        let is_settled = self.state.is_up();
-        if is_settled && (cookie.peer_initial_tsn != self.handshake.peer_initial_tsn || !self.state.can_send_data()) {
-            self.drop_chunk(PacketDropReason::BadCookie);
-            return ControlFlow::Break(());
-        }
-        self.handshake.peer_tag = cookie.peer_tag;
-        if !is_settled {
-            self.apply_peer_init(Negotiated::from_cookie(cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
-            self.establish(now);
+    fn on_collision(&mut self, now: Instant, peer: &PeerInit) -> ControlFlow<()> {
+        match &mut self.tcb {
+            None => self.establish(now, peer),
+            // Once data flows, the TSNs are settled: another handshake cannot change them any more.
+            Some(tcb) if peer.initial_tsn == tcb.peer_initial_tsn && self.state.can_send_data() => {
+                tcb.peer_tag = peer.tag
+            }
+            Some(_) => {
+                self.drop_chunk(PacketDropReason::BadCookie);
+                return ControlFlow::Break(());
+            }
         }
         self.outbox.cookie_ack = true;
         ControlFlow::Continue(())

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::tcb::Tcb;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{SendMessageError, Violation};
@@ -54,11 +55,11 @@ impl Association {
 
     pub(super) fn reopen_window(&mut self, credit: Credit) {
         let can_tell = self.state.can_receive_data();
-        if let Some(receiver) = &mut self.receiver
-            && receiver.release(credit)
+        if let Some(tcb) = &mut self.tcb
+            && tcb.receiver.release(credit)
             && can_tell
         {
-            receiver.sack_now();
+            tcb.receiver.sack_now();
         }
     }
 
@@ -70,7 +71,8 @@ impl Association {
             // §6.2: a DATA chunk without data is an attack or a defect.
             return self.abort_for(Violation::NoUserData(chunk.tsn));
         }
-        let Some(receiver) = &mut self.receiver else { return };
+        let Some(tcb) = &mut self.tcb else { return };
+        let receiver = &mut tcb.receiver;
         let received = receiver.on_data(chunk, payload, datagram_len);
         for _ in 0..receiver.take_reneged() {
             self.stats.drops.add(PacketDropReason::Reneged);
@@ -106,11 +108,11 @@ impl Association {
 
     /// All chunks of a packet that had DATA are processed.
     pub(super) fn on_data_packet_end(&mut self, now: Instant) {
-        if let Some(receiver) = &mut self.receiver {
-            receiver.on_packet_end(now);
+        if let Some(tcb) = &mut self.tcb {
+            tcb.receiver.on_packet_end(now);
             if self.state == State::ShutdownSent {
                 // §9.2: each such packet is answered with SACK and SHUTDOWN.
-                receiver.sack_now();
+                tcb.receiver.sack_now();
                 self.outbox.shutdown = true;
             }
         }
@@ -183,7 +185,7 @@ impl Association {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         let Ok(forward) = ForwardTsn::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
-        let Some(receiver) = &mut self.receiver else { return };
+        let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() else { return };
         match receiver.on_forward_tsn(forward.new_cumulative_tsn, forward.streams()) {
             Forwarded::Advanced => receiver.sack_now(),
             Forwarded::Old => {
@@ -199,7 +201,7 @@ impl Association {
 
     /// A message that waited behind a reset or a gap may turn out to break a rule when it is put in its place.
     pub(super) fn abort_for_late_violation(&mut self) {
-        if let Some(violation) = self.receiver.as_ref().and_then(|receiver| receiver.violation()) {
+        if let Some(violation) = self.tcb.as_ref().and_then(|tcb| tcb.receiver.violation()) {
             self.abort_for(violation);
         }
     }

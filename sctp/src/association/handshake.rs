@@ -7,15 +7,14 @@ use bytes::Bytes;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::negotiate::{self, InitRefusal, LocalInit, Negotiated};
+use super::negotiate::{self, InitRefusal, LocalInit};
+use super::tcb::{PeerInit, VerificationTag};
 use super::timer::Timer;
 use super::{Association, State};
 use crate::cookie::VerifiedCookie;
 use crate::error::{CloseReason, Violation};
 use crate::event::AssociationEvent;
-use crate::recv::Receiver;
-use crate::reset::PeerRequests;
-use crate::serial::{RequestSn, Tsn};
+use crate::serial::Tsn;
 use crate::stats::PacketDropReason;
 use crate::wire::{Cause, Init, PacketHeader};
 
@@ -26,10 +25,9 @@ const STALE_COOKIE_RETRIES_MAX: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct Handshake {
     pub(crate) local_tag: u32,
-    /// 0 until it is known.
-    pub(crate) peer_tag: u32,
     pub(crate) local_initial_tsn: Tsn,
-    pub(crate) peer_initial_tsn: Tsn,
+    /// The peer's INIT ACK, in COOKIE-ECHOED.
+    pub(crate) peer: Option<PeerInit>,
     /// What cookies made during this association carry, so that a restart can be told from a stranger (§5.2.2). Random,
     /// not the tags themselves: a cookie goes to whoever sent the INIT.
     pub(crate) tie_tags: (u32, u32),
@@ -50,9 +48,8 @@ impl Handshake {
     pub(crate) fn new(rng: &mut StdRng) -> Self {
         Self {
             local_tag: rng.next_u32().max(1),
-            peer_tag: 0,
             local_initial_tsn: Tsn(rng.next_u32()),
-            peer_initial_tsn: Tsn(0),
+            peer: None,
             tie_tags: draw_tie_tags(rng),
             cookie: Bytes::new(),
             attempts: 0,
@@ -74,8 +71,8 @@ impl Handshake {
     }
 
     /// Returns true if both ends have begun, and this end has the smaller tag. Exactly one of the two does.
-    pub(super) fn has_lost_collision(&self) -> bool {
-        self.has_begun && self.peer_has_begun && self.local_tag < self.peer_tag
+    pub(super) fn has_lost_collision(&self, peer_tag: VerificationTag) -> bool {
+        self.has_begun && self.peer_has_begun && self.local_tag < peer_tag.get()
     }
 }
 
@@ -164,27 +161,14 @@ impl Association {
         }
         let Ok(init) = Init::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         self.stats.drops.add_parameters(&init);
-        let refusal = match (negotiate::check(&init), init.cookie) {
-            // §3.3.3: the peer has no tag to be told with, so its packet's is reflected.
-            (Err(InitRefusal::Silent), _) => {
-                let (violation, mut packet) = (Violation::BadHandshake, Vec::new());
-                let (config, tag) = (&self.config, self.handshake.local_tag);
-                negotiate::write_abort(config, tag, Some(violation.cause()), true, &mut packet);
-                self.outbox.push_last(&packet);
-                return self.close(CloseReason::PeerViolation(violation));
-            }
-            (Err(InitRefusal::Abort(violation)), _) => Some(violation),
-            (Ok(()), None) => Some(Violation::MissingCookie),
-            (Ok(()), Some(_)) => None,
+        let checked = negotiate::check(&init);
+        let (peer, cookie) = match (PeerInit::from_init(&self.config, &init), init.cookie) {
+            (Some(peer), Some(cookie)) if checked.is_ok() => (peer, cookie),
+            _ => return self.refuse_init_ack(&init, checked.err()),
         };
-        self.handshake.peer_tag = init.initiate_tag;
+        self.handshake.peer = Some(peer);
         self.handshake.peer_has_begun |= init.is_collision;
-        if let Some(violation) = refusal {
-            return self.abort_for(violation);
-        }
-        let agreed = Negotiated::from_init(&self.config, &init);
-        self.apply_peer_init(agreed, init.initial_tsn, init.a_rwnd);
-        self.handshake.cookie = Bytes::copy_from_slice(init.cookie.unwrap_or_default());
+        self.handshake.cookie = Bytes::copy_from_slice(cookie);
         self.on_handshake_answer(now);
         // §3.2.2: what the peer must know of and does not is reported with the COOKIE ECHO.
         for parameter in init.unrecognized() {
@@ -199,13 +183,25 @@ impl Association {
         self.start_t1(now, Timer::T1Cookie);
     }
 
+    /// §3.3.3: an INIT ACK that cannot be accepted is answered with an ABORT. A peer without a tag is told by that of its
+    /// packet.
+    fn refuse_init_ack(&mut self, init: &Init<'_>, refusal: Option<InitRefusal>) {
+        let (violation, tag, reflected) = match refusal {
+            Some(InitRefusal::Silent) => (Violation::BadHandshake, self.handshake.local_tag, true),
+            Some(InitRefusal::Abort(violation)) => (violation, init.initiate_tag, false),
+            None => (Violation::MissingCookie, init.initiate_tag, false),
+        };
+        let mut packet = Vec::new();
+        negotiate::write_abort(&self.config, tag, Some(violation.cause()), reflected, &mut packet);
+        self.outbox.push_last(&packet);
+        self.close(CloseReason::PeerViolation(violation));
+    }
+
     /// §5.1 E.
     pub(super) fn on_cookie_ack(&mut self, now: Instant) {
-        if self.state != State::CookieEchoed {
-            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
-        }
+        let Some(peer) = self.handshake.peer else { return self.drop_chunk(PacketDropReason::UnexpectedChunk) };
         self.on_handshake_answer(now);
-        self.establish(now);
+        self.establish(now, &peer);
     }
 
     /// A COOKIE ECHO when there is no association (§5.1 D, §5.1.5).
@@ -216,6 +212,10 @@ impl Association {
         opened: VerifiedCookie,
     ) -> ControlFlow<()> {
         let VerifiedCookie { cookie, staleness } = opened;
+        let Some(peer) = PeerInit::from_cookie(&cookie) else {
+            self.drop_chunk(PacketDropReason::BadCookie);
+            return ControlFlow::Break(());
+        };
         if header.verification_tag != cookie.local_tag {
             self.drop_chunk(PacketDropReason::WrongTag);
             return ControlFlow::Break(());
@@ -225,11 +225,9 @@ impl Association {
             return ControlFlow::Break(());
         }
         self.handshake.local_tag = cookie.local_tag;
-        self.handshake.peer_tag = cookie.peer_tag;
         self.begin_sending_at(cookie.local_initial_tsn);
-        self.apply_peer_init(Negotiated::from_cookie(&cookie), cookie.peer_initial_tsn, cookie.peer_rwnd);
         self.outbox.cookie_ack = true;
-        self.establish(now);
+        self.establish(now, &peer);
         ControlFlow::Continue(())
     }
 
@@ -253,10 +251,8 @@ impl Association {
             return self.close(CloseReason::HandshakeTimedOut);
         }
         self.timers.stop(Timer::T1Cookie);
-        self.handshake.peer_tag = 0;
+        self.handshake.peer = None;
         self.handshake.cookie = Bytes::new();
-        self.receiver = None;
-        self.agreed = None;
         self.set_state(State::CookieWait);
         self.outbox.clear_chunks();
         self.outbox.init = true;
@@ -272,27 +268,17 @@ impl Association {
             self.handshake.local_initial_tsn = initial_tsn;
             self.sender.begin_at(initial_tsn);
         }
-        self.outgoing_reset = Self::new_outgoing_reset(&self.config, initial_tsn);
     }
 
-    /// What the peer said of itself in its INIT or INIT ACK.
-    pub(super) fn apply_peer_init(&mut self, agreed: Negotiated, initial_tsn: Tsn, peer_rwnd: u32) {
-        self.handshake.peer_initial_tsn = initial_tsn;
-        self.agreed = Some(agreed);
-        match &mut self.receiver {
-            Some(receiver) => receiver.restart(initial_tsn, &self.config, agreed.inbound_streams),
-            None => self.receiver = Some(Box::new(Receiver::new(initial_tsn, &self.config, agreed.inbound_streams))),
-        }
-        self.incoming_reset = PeerRequests::new(RequestSn(initial_tsn.0));
-        self.sender.on_established(peer_rwnd, agreed.has_partial_reliability());
-    }
-
-    pub(super) fn establish(&mut self, now: Instant) {
+    /// Ends the handshake: both ends have agreed.
+    pub(super) fn establish(&mut self, now: Instant, peer: &PeerInit) {
+        self.create_tcb(peer);
         self.timers.stop(Timer::T1Init);
         self.timers.stop(Timer::T1Cookie);
         self.outbox.init = false;
         self.outbox.cookie_echo = false;
         self.handshake.cookie = Bytes::new();
+        self.handshake.peer = None;
         self.set_state(State::Established);
         self.path.on_sign_of_life();
         self.events.push_back(AssociationEvent::Connected);
@@ -303,8 +289,8 @@ impl Association {
         }
     }
 
-    /// Everything of the old association is gone; the new one begins with a clean slate (§5.2.4 A).
-    pub(super) fn restart(&mut self, now: Instant, local_tag: u32, peer_tag: u32, local_initial_tsn: Tsn) {
+    /// Discards the old association and begins a new one (§5.2.4 A).
+    pub(super) fn restart(&mut self, now: Instant, local_tag: u32, local_initial_tsn: Tsn, peer: &PeerInit) {
         // What had arrived whole is still the application's.
         let mut events = std::collections::VecDeque::new();
         while let Some(event) = self.poll_event() {
@@ -314,13 +300,13 @@ impl Association {
         self.timers.stop_all();
         self.outbox.clear_chunks();
         self.handshake.local_tag = local_tag;
-        self.handshake.peer_tag = peer_tag;
+        self.handshake.peer = None;
         self.handshake.local_initial_tsn = local_initial_tsn;
         // A cookie that was made for the old association must not restart the new one.
         self.handshake.tie_tags = draw_tie_tags(&mut self.rng);
         self.path = crate::path::Path::new(&self.config);
         self.sender = self.sender.restarted(&self.config, &self.path, local_initial_tsn);
-        self.outgoing_reset = Self::new_outgoing_reset(&self.config, local_initial_tsn);
+        self.create_tcb(peer);
         self.is_shutdown_wanted = false;
         self.set_state(State::Established);
         self.events.push_back(AssociationEvent::Restarted);

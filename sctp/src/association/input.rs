@@ -44,12 +44,14 @@ impl Association {
             self.on_data_packet_end(now);
         }
         self.on_heard_while_shutting_down(now);
-        self.outgoing_reset.on_heard(now, self.path.rto.without_back_off());
+        if let Some(tcb) = &mut self.tcb {
+            tcb.own_requests.on_heard(now, self.path.rto.without_back_off());
+        }
     }
 
     /// §8.5, §8.5.1.
     fn is_tag_valid(&self, header: &PacketHeader, datagram: &Bytes) -> bool {
-        let (local, peer) = (self.handshake.local_tag, self.handshake.peer_tag);
+        let (local, peer) = (self.handshake.local_tag, self.peer_tag());
         let Some(Ok(first)) = Chunks::new(datagram).next() else { return header.verification_tag == local };
         match first.kind {
             // A: tag 0, and alone in its packet.

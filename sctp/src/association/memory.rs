@@ -1,12 +1,13 @@
 //! What the association uses of the memory that it shares with others.
 
 use super::Association;
+use super::tcb::Tcb;
 use crate::event::AssociationEvent;
 use crate::memory::GUARANTEED;
 
 impl Association {
     pub(super) fn charged_for_receiving(&self) -> usize {
-        self.receiver.as_ref().map_or(0, |receiver| receiver.memory_charged())
+        self.tcb.as_ref().map_or(0, |tcb| tcb.receiver.memory_charged())
     }
 
     pub(super) fn charged_for_sending(&self) -> usize {
@@ -41,7 +42,7 @@ impl Association {
     pub(super) fn limit_memory(&mut self) {
         let Some(reachable) = self.memory.reachable() else { return };
         let room = reachable.saturating_sub(self.charged_for_sending());
-        if let Some(receiver) = &mut self.receiver {
+        if let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() {
             // What is held already is not given up for others.
             let bytes = (GUARANTEED + room).max(receiver.memory_charged());
             receiver.set_memory(bytes, self.memory.may_grow());

@@ -1,11 +1,12 @@
 //! One SCTP association with one path, without I/O: the public surface. The rules live in the files beside this one,
 //! one per chapter of RFC 9260.
 
+mod abort;
 mod control_queue;
 mod cookie_echo;
 mod data;
-mod fault;
 mod handshake;
+mod heartbeat;
 mod input;
 mod memory;
 pub(crate) mod negotiate;
@@ -17,11 +18,13 @@ mod reconfig;
 mod shutdown;
 mod snap;
 mod state;
+mod tcb;
 mod timeout;
 mod timer;
 
 pub use snap::SignalledInit;
 pub use state::State;
+pub(crate) use tcb::VerificationTag;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -33,6 +36,7 @@ use rand::rngs::StdRng;
 use self::control_queue::ControlQueue;
 use self::handshake::Handshake;
 use self::negotiate::Negotiated;
+use self::tcb::Tcb;
 use self::timer::TimerTable;
 use crate::config::AssociationConfig;
 use crate::cookie::CookieKeys;
@@ -42,8 +46,7 @@ use crate::event::AssociationEvent;
 use crate::memory::{Lease, MemoryBudget};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
-use crate::recv::{Receiver, ReceiverEvent};
-use crate::reset::{OwnRequests, PeerRequests};
+use crate::recv::ReceiverEvent;
 use crate::send::Sender;
 use crate::stats::AssociationStats;
 use crate::valid::Valid;
@@ -102,13 +105,11 @@ pub struct Association {
     rng: StdRng,
     state: State,
     handshake: Handshake,
-    agreed: Option<Negotiated>,
     timers: TimerTable,
     path: Path,
     sender: Sender,
-    receiver: Option<Box<Receiver>>,
-    outgoing_reset: OwnRequests,
-    incoming_reset: PeerRequests,
+    /// Exists if the state is ESTABLISHED or a later one.
+    tcb: Option<Box<Tcb>>,
     outbox: ControlQueue,
     events: VecDeque<AssociationEvent>,
     /// The terminal event, until it is polled.
@@ -179,7 +180,7 @@ impl Association {
     /// two ends of this implementation, once they are established.
     #[must_use]
     pub fn has_lost_collision(&self) -> bool {
-        self.handshake.has_lost_collision()
+        self.peer_tag().is_some_and(|tag| self.handshake.has_lost_collision(tag))
     }
 
     /// Bytes accepted by [`send`](Self::send) on this stream and not yet sent for the first time.
@@ -191,31 +192,29 @@ impl Association {
     /// Streams that may be sent on: as configured until the handshake is done, then what both ends agreed on.
     #[must_use]
     pub fn outbound_streams(&self) -> u16 {
-        self.agreed_on().map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
+        self.negotiated().map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
     }
 
     /// Streams that the peer may send on, likewise.
     #[must_use]
     pub fn inbound_streams(&self) -> u16 {
-        self.agreed_on().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
+        self.negotiated().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
     }
 
     /// Whether both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_stream_reset(&self) -> bool {
-        self.agreed_on().is_some_and(Negotiated::has_stream_reset)
+        self.negotiated().is_some_and(Negotiated::has_stream_reset)
     }
 
     /// Whether both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_partial_reliability(&self) -> bool {
-        self.agreed_on().is_some_and(Negotiated::has_partial_reliability)
+        self.negotiated().is_some_and(Negotiated::has_partial_reliability)
     }
 
-    /// What counts from the end of the handshake on: until then the owner goes by what was configured, and hears of the
-    /// difference with [`AssociationEvent::Connected`].
-    fn agreed_on(&self) -> Option<Negotiated> {
-        self.agreed.filter(|_| self.state != State::CookieEchoed)
+    fn negotiated(&self) -> Option<Negotiated> {
+        self.tcb.as_ref().map(|tcb| tcb.negotiated)
     }
 
     /// Whether all that was accepted by [`send`](Self::send) on this stream has been acknowledged or given up.
@@ -425,7 +424,7 @@ impl Association {
         if let Some(event) = self.sender.poll_notice() {
             return Some(event);
         }
-        if let Some(event) = self.receiver.as_mut().and_then(|receiver| receiver.poll()) {
+        if let Some(event) = self.tcb.as_mut().and_then(|tcb| tcb.receiver.poll()) {
             return Some(match event {
                 ReceiverEvent::Message(message) => {
                     self.stats.messages_received += 1;
@@ -472,17 +471,16 @@ impl Association {
             return;
         }
         self.check_timers();
+        assert!(self.is_over || self.tcb.is_some() == self.state.has_tcb(), "TCB in {:?}", self.state);
         self.until_recount = self.until_recount.saturating_sub(1);
         if self.until_recount > 0 {
             return;
         }
         self.until_recount = cost_counter::recount_interval(self.sender.check_consistency(&self.path) / 16);
         self.path.check_consistency();
-        self.outgoing_reset.check_consistency();
-        self.incoming_reset.check_consistency();
-        if let Some(receiver) = &self.receiver {
-            receiver.check_consistency();
-            self.until_recount = self.until_recount.max(receiver.recount_interval());
+        if let Some(tcb) = &self.tcb {
+            tcb.check_consistency();
+            self.until_recount = self.until_recount.max(tcb.receiver.recount_interval());
         }
     }
 }

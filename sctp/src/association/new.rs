@@ -13,9 +13,7 @@ use crate::config::AssociationConfig;
 use crate::cookie::CookieKeys;
 use crate::memory::Lease;
 use crate::path::Path;
-use crate::reset::{OwnRequests, PeerRequests};
 use crate::send::Sender;
-use crate::serial::{RequestSn, Tsn};
 use crate::stats::AssociationStats;
 use crate::valid::Valid;
 
@@ -31,8 +29,6 @@ impl Association {
         let initial_tsn = handshake.local_initial_tsn;
         Self {
             sender: Sender::new(&config, &path, initial_tsn),
-            outgoing_reset: Self::new_outgoing_reset(&config, initial_tsn),
-            incoming_reset: PeerRequests::new(RequestSn(0)),
             outbox: ControlQueue::default(),
             config,
             keys,
@@ -40,10 +36,9 @@ impl Association {
             rng,
             state: State::Closed,
             handshake,
-            agreed: None,
             timers: TimerTable::default(),
             path,
-            receiver: None,
+            tcb: None,
             events: VecDeque::new(),
             closing: None,
             is_over: false,
@@ -55,11 +50,6 @@ impl Association {
             stats: AssociationStats::default(),
             until_recount: 0,
         }
-    }
-
-    /// The first request has the number of the first TSN (RFC 6525 §4.1).
-    pub(super) fn new_outgoing_reset(config: &AssociationConfig, initial_tsn: Tsn) -> OwnRequests {
-        OwnRequests::new(RequestSn(initial_tsn.0), config.reset_attempts_max, config.reset_timeout)
     }
 
     /// A Verification Tag: any number but 0 (RFC 9260 §5.3.1).

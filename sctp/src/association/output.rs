@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::negotiate;
+use super::tcb::Tcb;
 use super::timer::Timer;
-use super::{Association, State, Transmit};
+use super::{Association, State, Transmit, VerificationTag};
 use crate::recv::SackDue;
 use crate::send::PacketRoom;
 use crate::wire::{
@@ -83,10 +84,11 @@ impl Association {
 
     /// True if a chunk is due that waits for no other.
     fn has_answers(&self) -> bool {
-        let is_sack_due = || self.receiver.as_ref().is_some_and(|receiver| receiver.sack_due() == SackDue::Now);
-        let can_answer = self.handshake.peer_tag != 0 && !self.is_over;
-        can_answer
-            && (self.outbox.has_chunks() || self.state.is_up() && (is_sack_due() || self.outgoing_reset.is_due()))
+        if self.is_over || self.peer_tag().is_none() {
+            return false;
+        }
+        let is_due = |tcb: &Tcb| tcb.receiver.sack_due() == SackDue::Now || tcb.own_requests.is_due();
+        self.outbox.has_chunks() || self.tcb.as_deref().is_some_and(is_due)
     }
 
     pub(super) fn count_sent(&mut self, len: usize) {
@@ -109,12 +111,9 @@ impl Association {
             let handshake = &self.handshake;
             let init = negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn);
             init.encode(ChunkType::INIT, &[], packet.chunks());
-        } else if self.handshake.peer_tag != 0 && !self.is_over {
+        } else if self.peer_tag().is_some() && !self.is_over {
             packet = PacketWriter::begin(&self.peer_header(), budget, buf);
-            let is_delayed = |due: SackDue| matches!(due, SackDue::At(_));
-            let is_sack_delayed = self.receiver.as_ref().is_some_and(|receiver| is_delayed(receiver.sack_due()));
-            // A reset request takes it along, too: the peer's own reset of the stream may wait for it.
-            let takes_sack_along = is_sack_delayed && (self.outgoing_reset.is_due() || self.can_write_data(now));
+            let takes_sack_along = self.takes_sack_along(now);
             self.write_control(now, takes_sack_along, &mut packet);
             self.write_data(now, len_max.is_none(), &mut packet);
         } else {
@@ -127,9 +126,17 @@ impl Association {
         len
     }
 
+    /// True if a SACK is delayed that may leave with this packet.
+    fn takes_sack_along(&mut self, now: Instant) -> bool {
+        let Some(tcb) = &self.tcb else { return false };
+        // A reset request takes it along, too: the peer's own reset of the stream may wait for it.
+        let is_request_due = tcb.own_requests.is_due();
+        matches!(tcb.receiver.sack_due(), SackDue::At(_)) && (is_request_due || self.can_write_data(now))
+    }
+
     /// The header of packets that carry the peer's tag.
     pub(super) fn peer_header(&self) -> PacketHeader {
-        negotiate::header(&self.config, self.handshake.peer_tag)
+        negotiate::header(&self.config, self.peer_tag().map_or(0, VerificationTag::get))
     }
 
     /// Writes control chunks. Those that do not fit wait for the next packet. A SACK that may wait is written if
@@ -163,18 +170,15 @@ impl Association {
         self.write_sack(takes_sack_along, packet);
         self.write_reconfig(now, packet);
         if std::mem::take(&mut self.outbox.shutdown)
-            && let Some(receiver) = &self.receiver
+            && let Some(tcb) = &self.tcb
         {
-            Shutdown { cumulative_tsn_ack: receiver.cumulative_tsn() }.encode(packet.chunks());
+            Shutdown { cumulative_tsn_ack: tcb.receiver.cumulative_tsn() }.encode(packet.chunks());
         }
     }
 
     /// A SACK that is due; or one that may wait, if DATA leaves anyway (RFC 9260 §6.2).
     fn write_sack(&mut self, takes_sack_along: bool, packet: &mut PacketWriter<'_>) {
-        if !self.state.is_up() {
-            return;
-        }
-        let Some(receiver) = &mut self.receiver else { return };
+        let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() else { return };
         let is_due = match receiver.sack_due() {
             SackDue::Not => false,
             SackDue::Now => true,
@@ -196,16 +200,14 @@ impl Association {
             }
             writer.finish();
         }
-        if !self.outgoing_reset.is_due() || !self.state.is_up() {
-            return;
-        }
+        let Some(tcb) = self.tcb.as_deref_mut().filter(|tcb| tcb.own_requests.is_due()) else { return };
         let room = packet.room().saturating_sub(ReconfigWriter::outgoing_reset_len(0));
-        let last_request = self.incoming_reset.last_request();
+        let last_request = tcb.peer_requests.last_request();
         let last_assigned = self.sender.last_assigned_tsn();
-        if let Some((number, last_tsn, streams)) = self.outgoing_reset.take_due(now, room / 2, last_assigned) {
+        if let Some((number, last_tsn, streams)) = tcb.own_requests.take_due(now, room / 2, last_assigned) {
             if streams.len() * 2 > room {
                 // A repeated request that does not fit beside the rest comes in the next packet, alone.
-                self.outgoing_reset.defer();
+                tcb.own_requests.defer();
                 return;
             }
             let mut writer = ReconfigWriter::begin(packet.chunks());

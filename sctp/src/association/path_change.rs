@@ -15,7 +15,7 @@ impl Association {
     /// has had all that it wanted (RFC 9260 §9.2).
     /// After a failure of this end an ABORT may still get through, and spares the peer its time-outs.
     pub(super) fn end_with_transport(&mut self, failure: TransportFailure) {
-        if matches!(failure, TransportFailure::Broken(_)) && !self.is_over && self.handshake.peer_tag != 0 {
+        if matches!(failure, TransportFailure::Broken(_)) && !self.is_over {
             self.push_abort(Cause::UserInitiatedAbort(b"the transport failed"));
         }
         self.close(match failure {

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::tcb::Tcb;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, ResetError};
@@ -24,10 +25,11 @@ impl Association {
         if let Some(stream) = streams.iter().find(|stream| **stream >= self.outbound_streams()) {
             return Err(ResetError::NoSuchStream(*stream));
         }
+        let Some(Tcb { own_requests, .. }) = self.tcb.as_deref_mut() else { return Err(ResetError::NotEstablished) };
         for stream in streams {
             if !self.sender.is_resetting(*stream) {
                 if let Some(drains_at) = self.sender.drains_at(*stream) {
-                    self.outgoing_reset.enqueue(*stream, drains_at);
+                    own_requests.enqueue(*stream, drains_at);
                     if drains_at > self.sender.cumulative_tsn_ack_point() {
                         self.sender.request_immediate_sack(now, *stream, &self.path);
                     }
@@ -41,10 +43,11 @@ impl Association {
 
     /// Queues that ran empty wait for their last acknowledgement; those that have it can be reset.
     pub(super) fn advance_resets(&mut self) {
+        let Some(Tcb { own_requests, .. }) = self.tcb.as_deref_mut() else { return };
         while let Some((stream, drains_at)) = self.sender.poll_drained() {
-            self.outgoing_reset.enqueue(stream, drains_at);
+            own_requests.enqueue(stream, drains_at);
         }
-        self.outgoing_reset.on_acknowledged(self.sender.cumulative_tsn_ack_point());
+        own_requests.on_acknowledged(self.sender.cumulative_tsn_ack_point());
     }
 
     pub(super) fn on_reconfig(&mut self, now: Instant, value: &[u8]) {
@@ -90,10 +93,13 @@ impl Association {
 
     /// Every request is executed once, and answered as often as it comes (§5.2.1).
     fn on_request(&mut self, request: RequestSn, execute: impl FnOnce(&mut Self) -> ResetResult) {
-        let result = match self.incoming_reset.decide(request) {
+        let Some(tcb) = &self.tcb else { return };
+        let result = match tcb.peer_requests.decide(request) {
             RequestDecision::Execute => {
                 let result = execute(self);
-                self.incoming_reset.answer(request, result);
+                if let Some(tcb) = &mut self.tcb {
+                    tcb.peer_requests.answer(request, result);
+                }
                 result
             }
             RequestDecision::Repeat(result) => {
@@ -107,8 +113,8 @@ impl Association {
         };
         self.outbox.push_reconfig_response(request, result);
         // §5.2.1: a SACK beside the answer tells the peer what is missing.
-        if let Some(receiver) = &mut self.receiver {
-            receiver.sack_now();
+        if let Some(tcb) = &mut self.tcb {
+            tcb.receiver.sack_now();
         }
     }
 
@@ -124,8 +130,8 @@ impl Association {
             return ResetResult::Denied;
         }
         let streams = if streams.is_empty() { Streams::All } else { Streams::List(streams.iter().collect()) };
-        let Some(receiver) = &mut self.receiver else { return ResetResult::Denied };
-        let progress = receiver.reset_streams(streams, last_tsn);
+        let Some(tcb) = &mut self.tcb else { return ResetResult::Denied };
+        let progress = tcb.receiver.reset_streams(streams, last_tsn);
         if matches!(progress, ResetProgress::Performed | ResetProgress::Deferred) {
             self.unused_resets_left -= unused;
         }
@@ -163,10 +169,10 @@ impl Association {
     /// The peer wants to send on more streams than it has announced at first (§5.2.5), as usrsctp does when a channel needs
     /// one. A stream costs nothing until it is used, so it gets them up to the limit that is configured.
     fn take_more_streams(&mut self, count: u16) -> ResetResult {
-        let (Some(agreed), Some(receiver)) = (&mut self.agreed, &mut self.receiver) else { return ResetResult::Denied };
-        match agreed.inbound_streams.checked_add(count).filter(|sum| *sum <= self.config.inbound_streams) {
+        let Some(Tcb { negotiated, receiver, .. }) = self.tcb.as_deref_mut() else { return ResetResult::Denied };
+        match negotiated.inbound_streams.checked_add(count).filter(|sum| *sum <= self.config.inbound_streams) {
             Some(sum) if count > 0 => {
-                agreed.inbound_streams = sum;
+                negotiated.inbound_streams = sum;
                 receiver.take_streams(sum);
                 ResetResult::Performed
             }
@@ -177,8 +183,10 @@ impl Association {
 
     /// The data that a deferred request waited for may have come.
     pub(super) fn finish_deferred_reset(&mut self) {
-        let is_finished = self.receiver.as_mut().is_some_and(|receiver| receiver.take_performed_reset());
-        if is_finished && let Some(request) = self.incoming_reset.on_deferred_performed() {
+        if let Some(tcb) = &mut self.tcb
+            && tcb.receiver.take_performed_reset()
+            && let Some(request) = tcb.peer_requests.on_deferred_performed()
+        {
             self.outbox.push_reconfig_response(request, ResetResult::Performed);
         }
     }
@@ -186,7 +194,8 @@ impl Association {
     /// The peer has answered (§5.2.7).
     fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
         let acknowledged = self.sender.cumulative_tsn_ack_point();
-        match self.outgoing_reset.on_response(now, response, result, acknowledged) {
+        let Some(tcb) = &mut self.tcb else { return };
+        match tcb.own_requests.on_response(now, response, result, acknowledged) {
             RequestOutcome::Nothing => self.drop_chunk(PacketDropReason::BadReconfig),
             RequestOutcome::InProgress | RequestOutcome::Retry => {
                 self.path.on_sign_of_life();
@@ -212,7 +221,8 @@ impl Association {
 
     /// §5.1.1: a request is repeated for as long as the association lasts, and each time-out counts against the peer.
     pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
-        if !self.outgoing_reset.on_timeout() {
+        let Some(tcb) = &mut self.tcb else { return };
+        if !tcb.own_requests.on_timeout() {
             self.path.rto.back_off();
         } else if self.is_silent_too_long(now, Timer::Reconfig) {
             return self.give_peer_up(CloseReason::PeerUnreachable);

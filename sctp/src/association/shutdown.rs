@@ -27,9 +27,7 @@ impl Association {
             State::CookieWait | State::CookieEchoed => {
                 self.is_shutdown_wanted = true;
                 if self.sender.is_drained() {
-                    if self.handshake.peer_tag != 0 {
-                        self.push_abort(Cause::UserInitiatedAbort(b"shut down"));
-                    }
+                    self.push_abort(Cause::UserInitiatedAbort(b"shut down"));
                     self.close(CloseReason::Shutdown);
                 }
             }
@@ -52,7 +50,7 @@ impl Association {
             self.outbox.shutdown = true;
             let until = now + self.config.shutdown_max.max(self.config.shutdown_guard);
             self.peer_queue =
-                self.receiver.as_ref().map(|receiver| PeerQueue { cumulative: receiver.cumulative_tsn(), until });
+                self.tcb.as_ref().map(|tcb| PeerQueue { cumulative: tcb.receiver.cumulative_tsn(), until });
         } else {
             self.acknowledge_shutdown();
         }
@@ -69,7 +67,9 @@ impl Association {
     fn acknowledge_shutdown(&mut self) {
         self.set_state(State::ShutdownAckSent);
         self.outbox.shutdown_ack = true;
-        self.outgoing_reset.clear();
+        if let Some(tcb) = &mut self.tcb {
+            tcb.own_requests.clear();
+        }
         self.timers.stop(Timer::Reconfig);
     }
 
@@ -94,10 +94,10 @@ impl Association {
         }
         self.path.on_sign_of_life();
         self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
-        if let (Some(receiver), Some(queue)) = (&self.receiver, &mut self.peer_queue)
-            && receiver.cumulative_tsn() != queue.cumulative
+        if let (Some(tcb), Some(queue)) = (&self.tcb, &mut self.peer_queue)
+            && tcb.receiver.cumulative_tsn() != queue.cumulative
         {
-            queue.cumulative = receiver.cumulative_tsn();
+            queue.cumulative = tcb.receiver.cumulative_tsn();
             let deadline = (now + self.config.shutdown_guard).min(queue.until);
             self.timers.set(Timer::T5ShutdownGuard, deadline);
         }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::negotiate::{self, Negotiated};
+use super::negotiate;
+use super::tcb::PeerInit;
 use super::{Association, State};
 use crate::error::SignalledInitError;
 use crate::wire::{ChunkType, Init, padded};
@@ -68,9 +69,8 @@ impl Association {
         }
         let init = Init::decode(&peer.value).map_err(|_| SignalledInitError::Malformed)?;
         self.stats.drops.add_parameters(&init);
-        self.handshake.peer_tag = init.initiate_tag;
-        self.apply_peer_init(Negotiated::from_init(&self.config, &init), init.initial_tsn, init.a_rwnd);
-        self.establish(now);
+        let peer = PeerInit::from_init(&self.config, &init).ok_or(SignalledInitError::Unacceptable)?;
+        self.establish(now, &peer);
         Ok(())
     }
 }

@@ -77,6 +77,11 @@ impl State {
         !matches!(self, Self::Closed | Self::CookieWait | Self::CookieEchoed)
     }
 
+    /// Returns true if there is a Transmission Control Block (RFC 9260 §14.2): both ends have agreed.
+    pub(crate) fn has_tcb(self) -> bool {
+        self.is_up()
+    }
+
     /// Whether the diagram has an edge from here to there.
     pub(crate) fn can_become(self, next: Self) -> bool {
         use State as S;

@@ -10,7 +10,7 @@ use crate::recv::SackDue;
 impl Association {
     /// The end of the delay of a SACK that waits; the receiver decides about it.
     fn sack_deadline(&self) -> Option<Instant> {
-        match self.receiver.as_ref()?.sack_due() {
+        match self.tcb.as_ref()?.receiver.sack_due() {
             SackDue::At(deadline) => Some(deadline),
             SackDue::Not | SackDue::Now => None,
         }
@@ -44,8 +44,8 @@ impl Association {
 
     /// RFC 9260 §6.2.
     fn on_sack_timeout(&mut self, now: Instant) {
-        if let Some(receiver) = &mut self.receiver {
-            receiver.on_sack_timeout(now);
+        if let Some(tcb) = &mut self.tcb {
+            tcb.receiver.on_sack_timeout(now);
         }
     }
 
@@ -103,7 +103,8 @@ impl Association {
         let waits_for_window = state.can_send_data() && !self.sender.has_outstanding();
         assert!(!is_armed(Timer::WindowProbe) || waits_for_window, "a window is probed in {state:?}");
         assert_eq!(self.timers.deadline(Timer::Sack), self.sack_deadline(), "the delayed SACK in {state:?}");
-        assert!(!is_armed(Timer::Reconfig) || self.outgoing_reset.is_outstanding());
+        let awaits_response = self.tcb.as_ref().is_some_and(|tcb| tcb.own_requests.is_outstanding());
+        assert!(!is_armed(Timer::Reconfig) || awaits_response, "a reset in {state:?}");
         assert!(state != State::Closed || self.timers.next().is_none(), "a timer runs in CLOSED");
     }
 }

@@ -1,0 +1,97 @@
+//! Ends without a shutdown: ABORT (RFC 9260 §9.1), ERROR (§3.3.10), and the close of an association.
+
+use std::time::Instant;
+
+use super::negotiate;
+use super::{Association, State};
+use crate::error::{CloseReason, Violation};
+use crate::event::AssociationEvent;
+use crate::message::StreamId;
+use crate::stats::PacketDropReason;
+use crate::wire::{Cause, Causes, T_BIT};
+
+impl Association {
+    pub(super) fn on_abort(&mut self, flags: u8, value: &[u8]) {
+        let mut causes = Causes::new(value);
+        let first = causes.next();
+        if first.as_ref().is_some_and(Result::is_err) || causes.any(|cause| cause.is_err()) {
+            // §3.3.7: an ABORT that does not parse is no ABORT.
+            return self.drop_chunk(PacketDropReason::Malformed);
+        }
+        if self.state == State::ShutdownAckSent && flags & T_BIT != 0 {
+            // The peer has forgotten the association, and an old SHUTDOWN of ours came too late. Each end has acknowledged
+            // all that the other sent, so this says no more than the SHUTDOWN COMPLETE that is missing (§9.2).
+            return self.close(CloseReason::Shutdown);
+        }
+        let first = first.and_then(Result::ok);
+        let cause = first.as_ref().map(Cause::code);
+        let text = first.as_ref().map(Cause::text).unwrap_or_default();
+        self.close(CloseReason::PeerAbort { cause, text });
+    }
+
+    /// Tells the peer that what it sends on this stream is of no use here: an ERROR with the cause Invalid Stream Identifier
+    /// (RFC 9260 §3.3.10.1). It ends nothing, and may be lost.
+    pub fn report_invalid_stream(&mut self, stream: StreamId) {
+        self.outbox.push_error(Cause::InvalidStream(stream));
+    }
+
+    pub(super) fn on_error(&mut self, now: Instant, value: &[u8]) {
+        for cause in Causes::new(value) {
+            match cause {
+                Ok(Cause::StaleCookie(_)) => return self.on_stale_cookie(now),
+                Ok(Cause::InvalidStream(stream)) if self.state.is_up() && self.sender.has_stream(stream) => {
+                    self.events.push_back(AssociationEvent::InvalidStream(stream));
+                }
+                Ok(cause) => tracing::debug!(code = cause.code(), "the peer reports an error"),
+                Err(_) => return self.drop_chunk(PacketDropReason::Malformed),
+            }
+        }
+    }
+
+    pub(super) fn abort_locally(&mut self, reason: &str) {
+        if self.is_over {
+            return;
+        }
+        self.push_abort(Cause::UserInitiatedAbort(reason.as_bytes()));
+        self.close(CloseReason::LocalAbort);
+    }
+
+    /// Ends the association because the peer broke a rule, with an ABORT that says which.
+    pub(super) fn abort_for(&mut self, violation: Violation) {
+        self.push_abort(violation.cause());
+        self.close(CloseReason::PeerViolation(violation));
+    }
+
+    /// Too many retransmissions in a row went unanswered. A peer that still hears this end learns of it from one ABORT, and
+    /// does not have to run into its own time-outs.
+    pub(super) fn give_peer_up(&mut self, reason: CloseReason) {
+        self.push_abort(Cause::UserInitiatedAbort(b"no answer to retransmissions"));
+        self.close(reason);
+    }
+
+    /// Queues an ABORT, if the peer's tag is known.
+    pub(super) fn push_abort(&mut self, cause: Cause<'_>) {
+        let Some(tag) = self.peer_tag() else { return };
+        let mut packet = Vec::new();
+        negotiate::write_abort(&self.config, tag.get(), Some(cause), false, &mut packet);
+        self.outbox.push_last(&packet);
+    }
+
+    /// The end, once. What was received is still to be polled; what was not sent is dropped.
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if self.is_over {
+            return;
+        }
+        tracing::debug!(%reason, "association closed");
+        self.set_state(State::Closed);
+        self.is_over = true;
+        self.closing = Some(reason);
+        self.timers.stop_all();
+        self.outbox.clear_chunks();
+        self.sender.clear();
+        if let Some(tcb) = &mut self.tcb {
+            tcb.own_requests.clear();
+            tcb.receiver.clear();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Heartbeats (RFC 9260 §8.3).
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::Rng;
+
+use super::timer::Timer;
+use super::{Association, State};
+use crate::error::CloseReason;
+use crate::stats::PacketDropReason;
+use crate::wire::{RawChunk, decode_heartbeat};
+
+impl Association {
+    /// The answer is the chunk's value as it came, if it fits a packet; the last of several wins.
+    pub(super) fn on_heartbeat(&mut self, datagram: &Bytes, chunk: &RawChunk) {
+        let can_answer = matches!(
+            self.state,
+            State::CookieEchoed | State::Established | State::ShutdownPending | State::ShutdownReceived
+        );
+        if !can_answer {
+            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
+        }
+        let value = chunk.value_in(datagram);
+        match decode_heartbeat(value) {
+            Ok(_) if value.len() + 64 <= self.path.mtu() => {
+                // §8.3: whatever else came with the Heartbeat Info goes back, too.
+                if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
+                    self.drop_chunk(PacketDropReason::AnswerLimit);
+                }
+            }
+            Ok(_) => self.drop_chunk(PacketDropReason::AnswerLimit),
+            Err(_) => self.drop_chunk(PacketDropReason::Malformed),
+        }
+    }
+
+    pub(super) fn on_heartbeat_ack(&mut self, now: Instant, value: &[u8]) {
+        let nonce = decode_heartbeat(value).ok().and_then(|info| info.try_into().ok()).map(u64::from_be_bytes);
+        if nonce.is_some_and(|nonce| self.path.on_challenge_ack(nonce)) {
+            return;
+        }
+        match nonce.and_then(|nonce| self.path.on_heartbeat_ack(now, nonce)) {
+            Some(rtt) => {
+                self.path.rto.on_sample(rtt);
+                self.schedule_heartbeat(now);
+            }
+            None => self.drop_chunk(PacketDropReason::BadHeartbeatAck),
+        }
+    }
+
+    /// The next HEARTBEAT comes after the configured idle time and one time-out, give or take half of the latter: the peers
+    /// of a service that was started again then do not ask at the same time for ever (§8.3).
+    pub(super) fn schedule_heartbeat(&mut self, now: Instant) {
+        let config = &self.config;
+        // A peer that has vanished is to be noticed within a certain time, if so configured.
+        let interval = config.heartbeat_interval.into_iter().chain(config.association_timeout.map(|max| max / 3)).min();
+        let Some(interval) = interval else { return self.timers.stop(Timer::Heartbeat) };
+        let rto = self.path.rto.current();
+        let jitter = rto.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
+        self.timers.set(Timer::Heartbeat, now + interval + rto / 2 + jitter);
+    }
+
+    /// Time to ask, or time that an answer should have come. What was not answered is asked again without the idle time, so
+    /// that an idle peer that has vanished is noticed as soon as one that owes an acknowledgement.
+    pub(super) fn on_heartbeat_timeout(&mut self, now: Instant) {
+        if self.path.forget_heartbeat() && self.is_silent_too_long(now, Timer::Heartbeat) {
+            return self.give_peer_up(CloseReason::PeerUnreachable);
+        }
+        if self.sender.has_outstanding() {
+            // Data on its way asks the same question.
+            return self.schedule_heartbeat(now);
+        }
+        if matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
+            let nonce = self.rng.next_u64();
+            self.path.on_heartbeat_sent(now, nonce);
+            self.outbox.heartbeat = Some(nonce);
+            self.timers.start(Timer::Heartbeat, now, self.path.answer_time(now));
+        }
+    }
+}
