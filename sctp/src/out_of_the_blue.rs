@@ -1,6 +1,6 @@
 //! Packets that belong to no association (RFC 9260 §8.4).
 
-use crate::association::VerificationTag;
+use crate::serial::VerificationTag;
 use crate::wire::{
     CHUNK_HEADER_LEN, Cause, Causes, ChunkType, Chunks, PACKET_HEADER_LEN, PacketHeader, PacketWriter, T_BIT,
     encode_abort, encode_shutdown_complete,

@@ -3,6 +3,8 @@
 //! None has an order: "less than" only makes sense on a circle when one names the direction, so
 //! comparisons are methods with names, and `a.is_before(b)` reads the same at the wrap as elsewhere.
 
+use std::num::NonZeroU32;
+
 macro_rules! serial {
     ($(#[$doc:meta])* $name:ident($int:ty, $signed:ty)) => {
         $(#[$doc])*
@@ -195,6 +197,20 @@ counter! {
 counter! {
     /// Counts the transmissions of DATA chunks, retransmissions included, in the order of sending.
     TransmissionNumber
+}
+
+/// Verification Tag of an end: any number but 0, which stands for no tag in a packet (RFC 9260 §8.5.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct VerificationTag(NonZeroU32);
+
+impl VerificationTag {
+    pub(crate) fn new(tag: u32) -> Option<Self> {
+        NonZeroU32::new(tag).map(Self)
+    }
+
+    pub(crate) fn get(self) -> u32 {
+        self.0.get()
+    }
 }
 
 #[cfg(test)]

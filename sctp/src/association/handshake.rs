@@ -8,13 +8,13 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::negotiate::{self, InitRefusal, LocalInit};
-use super::tcb::{PeerInit, VerificationTag};
+use super::tcb::PeerInit;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::cookie::VerifiedCookie;
 use crate::error::{CloseReason, Violation};
 use crate::event::AssociationEvent;
-use crate::serial::Tsn;
+use crate::serial::{Tsn, VerificationTag};
 use crate::stats::PacketDropReason;
 use crate::wire::{Cause, Init, PacketHeader};
 

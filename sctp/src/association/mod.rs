@@ -24,7 +24,6 @@ mod timer;
 
 pub use snap::SignalledInit;
 pub use state::State;
-pub(crate) use tcb::VerificationTag;
 
 use std::collections::VecDeque;
 use std::time::Instant;

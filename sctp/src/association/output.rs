@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::negotiate;
 use super::tcb::Tcb;
 use super::timer::Timer;
-use super::{Association, State, Transmit, VerificationTag};
+use super::{Association, State, Transmit};
 use crate::recv::SackDue;
 use crate::send::PacketRoom;
+use crate::serial::VerificationTag;
 use crate::wire::{
     CHUNK_HEADER_LEN, ChunkType, PacketHeader, PacketWriter, ReconfigWriter, Sack, Shutdown, begin_chunk,
     encode_cookie_ack, encode_cookie_echo, encode_heartbeat, encode_shutdown_ack, end_chunk, padded,

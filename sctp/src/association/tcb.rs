@@ -1,29 +1,13 @@
 //! The Transmission Control Block (RFC 9260 §14.2): what both ends have agreed on, and what it takes to talk by it.
 
-use std::num::NonZeroU32;
-
 use super::Association;
 use super::negotiate::Negotiated;
 use crate::config::AssociationConfig;
 use crate::cookie::Cookie;
 use crate::recv::Receiver;
 use crate::reset::{OwnRequests, PeerRequests};
-use crate::serial::{RequestSn, Tsn};
+use crate::serial::{RequestSn, Tsn, VerificationTag};
 use crate::wire::Init;
-
-/// Verification Tag of the peer: any number but 0, which stands for no tag in a packet (RFC 9260 §8.5.1).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct VerificationTag(NonZeroU32);
-
-impl VerificationTag {
-    pub(crate) fn new(tag: u32) -> Option<Self> {
-        NonZeroU32::new(tag).map(Self)
-    }
-
-    pub(crate) fn get(self) -> u32 {
-        self.0.get()
-    }
-}
 
 /// Values of the peer's INIT or INIT ACK.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,5 @@
-//! The common header of every packet (RFC 9260 §3.1), and the writer of whole packets.
+//! The common header of every packet (RFC 9260 §3.1).
 
-use super::checksum::seal;
 use super::chunk::CHUNK_HEADER_LEN;
 use super::{DecodeError, Reader};
 
@@ -58,102 +57,9 @@ impl PacketHeader {
     }
 }
 
-/// A packet that is being written: the common header, then chunks, and the checksum at the end. Every packet of this end is
-/// put together by it.
-#[derive(Debug)]
-pub struct PacketWriter<'o> {
-    out: &'o mut Vec<u8>,
-    /// Offset of the packet in `out`.
-    start: usize,
-    /// Offset in `out` that the packet should not exceed.
-    end: usize,
-}
-
-impl<'o> PacketWriter<'o> {
-    /// Begins a packet of `budget` bytes at most at the end of `out`.
-    #[inline]
-    pub fn begin(header: &PacketHeader, budget: usize, out: &'o mut Vec<u8>) -> Self {
-        let start = out.len();
-        header.encode(out);
-        Self { out, start, end: start.saturating_add(budget) }
-    }
-
-    /// Bytes that are left of the budget.
-    #[must_use]
-    #[inline]
-    pub fn room(&self) -> usize {
-        self.end.saturating_sub(self.out.len())
-    }
-
-    /// Returns `true` if there is no chunk yet.
-    #[must_use]
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.out.len() <= self.start.saturating_add(PACKET_HEADER_LEN)
-    }
-
-    /// The buffer that chunks are appended to. Whoever appends asks for the [`room`](Self::room) first.
-    #[inline]
-    pub fn chunks(&mut self) -> &mut Vec<u8> {
-        self.out
-    }
-
-    /// Removes all chunks.
-    pub fn clear(&mut self) {
-        self.out.truncate(self.start.saturating_add(PACKET_HEADER_LEN));
-    }
-
-    /// Fills in the checksum. Returns the length of the packet; a packet without chunks is removed, and its length is 0.
-    #[inline]
-    pub fn finish(self) -> usize {
-        let len = self.out.len().saturating_sub(self.start);
-        if len <= PACKET_HEADER_LEN {
-            self.out.truncate(self.start);
-            return 0;
-        }
-        if let Some(packet) = self.out.get_mut(self.start..) {
-            seal(packet);
-        }
-        len
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{encode_cookie_ack, is_checksum_valid};
     use super::*;
-
-    #[test]
-    fn a_packet_is_written_behind_what_is_there_and_sealed() {
-        let mut out = vec![7; 5];
-        let mut packet = PacketWriter::begin(&HEADER, 24, &mut out);
-        assert!(packet.is_empty());
-        assert_eq!(packet.room(), 12);
-        encode_cookie_ack(packet.chunks());
-        encode_cookie_ack(packet.chunks());
-        assert_eq!(packet.room(), 4);
-        packet.clear();
-        encode_cookie_ack(packet.chunks());
-        assert_eq!((packet.room(), packet.finish()), (8, 16));
-        assert_eq!(out[..5], [7; 5]);
-        assert!(is_checksum_valid(&out[5..]));
-        assert_eq!(PacketHeader::decode(&out[5..]), Ok(HEADER));
-    }
-
-    #[test]
-    fn a_packet_without_chunks_leaves_nothing_behind() {
-        let mut out = vec![7; 5];
-        assert_eq!(PacketWriter::begin(&HEADER, 1200, &mut out).finish(), 0);
-        assert_eq!(out, [7; 5]);
-    }
-
-    #[test]
-    fn there_is_no_room_beyond_the_budget() {
-        let mut out = Vec::new();
-        let mut packet = PacketWriter::begin(&HEADER, 14, &mut out);
-        encode_cookie_ack(packet.chunks());
-        assert_eq!(packet.room(), 0);
-    }
 
     const HEADER: PacketHeader =
         PacketHeader { source_port: 5000, destination_port: 5001, verification_tag: 0x0102_0304 };
