@@ -1,4 +1,4 @@
-//! One channel, as its application sees it.
+//! One channel: its state, its inbox, and what it has queued.
 
 use std::collections::VecDeque;
 
@@ -12,29 +12,29 @@ use crate::options::ChannelOptions;
 use crate::queue::SendQueue;
 use crate::ready_state::ReadyState;
 
-/// Room for so many messages is kept in an empty inbox, so that a trickle of messages allocates nothing, and a channel
-/// that had a burst does not hold it for ever.
+/// Capacity that an empty inbox keeps, so that a trickle of messages allocates nothing, and a channel that had a burst
+/// releases the memory of it.
 const INBOX_KEPT: usize = 16;
 
-/// How a channel came to be.
+/// Origin of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Origin {
     /// Opened here, with DATA_CHANNEL_OPEN.
     Local,
     /// Opened by the peer, with DATA_CHANNEL_OPEN.
     Peer,
-    /// Made at both ends.
+    /// Created by the applications of both ends.
     Negotiated,
 }
 
-/// Why a channel starts to close.
+/// Cause for which a channel starts to close.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum CloseCause {
-    /// The application closed it: what was accepted is sent, and what comes is delivered.
+    /// The application closed it: accepted messages are sent, and arriving ones are delivered.
     Application,
-    /// The peer reset its side: nothing more comes, and what was not sent is thrown away.
+    /// The peer reset its side: no message arrives any more, and unsent ones are discarded.
     Peer,
-    /// The peer broke a rule: what was not sent and what comes is thrown away.
+    /// The peer violated the protocol: unsent messages and arriving ones are discarded.
     Violation(ChannelError),
 }
 
@@ -72,38 +72,38 @@ impl InboundMessage {
     }
 }
 
-/// One channel. Its stream's resets are not its business: see [`Stream`](crate::stream::Stream).
+/// One channel. The resets of its stream are tracked in [`Stream`](crate::stream::Stream).
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(crate) options: ChannelOptions,
     pub(crate) stream: StreamId,
     pub(crate) origin: Origin,
     state: ReadyState,
-    /// True if anything came from the peer, which then knows of the channel (RFC 8832 §6).
-    peer_confirmed: bool,
-    /// Whether what comes is thrown away rather than kept for reading.
+    /// True if a message has arrived from the peer, which then knows of the channel (RFC 8832 §6).
+    is_confirmed_by_peer: bool,
+    /// True if arriving messages are discarded instead of kept for reading.
     discards_incoming: bool,
-    /// Whether the application closed it, and not the peer.
-    closed_locally: bool,
+    /// True if the application closed the channel before the peer did.
+    is_closed_locally: bool,
     /// True if the peer has reset its direction.
     pub(crate) is_reset_by_peer: bool,
-    /// Whether the application has let go of it.
-    pub(crate) released: bool,
+    /// True if the application has released the channel.
+    pub(crate) is_released: bool,
     /// True if `send` returned `Full` since the last [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable).
-    pub(crate) was_refused: bool,
-    /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the association had no room for. Nothing goes before it.
+    pub(crate) awaits_room: bool,
+    /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the send buffer has no room for. No message is sent before it.
     pub(crate) control: Option<Bytes>,
     pub(crate) queue: SendQueue,
-    /// Whether the application has sent anything.
+    /// True if the application has sent a message.
     pub(crate) has_sent: bool,
     inbox: VecDeque<InboundMessage>,
     /// Threshold of [`ChannelsEvent::BufferedAmountLow`](crate::ChannelsEvent::BufferedAmountLow).
     pub(crate) low_threshold: usize,
-    /// Whether the buffered amount has been above the threshold since that event.
+    /// True if the buffered amount has been above the threshold since that event.
     pub(crate) was_above_threshold: bool,
     /// Application bytes that were accepted and never sent.
     discarded: usize,
-    /// Whether a message was accepted and never sent whole; it may have been empty.
+    /// True if a message was accepted and never sent whole; it may have been empty.
     has_discarded: bool,
     error: Option<ChannelError>,
 }
@@ -115,12 +115,12 @@ impl Channel {
             stream,
             origin,
             state: ReadyState::Connecting,
-            peer_confirmed: origin == Origin::Peer,
+            is_confirmed_by_peer: origin == Origin::Peer,
             discards_incoming: false,
-            closed_locally: false,
+            is_closed_locally: false,
             is_reset_by_peer: false,
-            released: false,
-            was_refused: false,
+            is_released: false,
+            awaits_room: false,
             control: None,
             queue: SendQueue::default(),
             has_sent: false,
@@ -141,11 +141,11 @@ impl Channel {
         self.state == ReadyState::Closed
     }
 
-    pub(crate) fn is_closed_here(&self) -> bool {
-        self.closed_locally
+    pub(crate) fn is_closed_locally(&self) -> bool {
+        self.is_closed_locally
     }
 
-    pub(crate) fn is_deaf(&self) -> bool {
+    pub(crate) fn discards_incoming(&self) -> bool {
         self.discards_incoming
     }
 
@@ -153,23 +153,23 @@ impl Channel {
         self.discarded
     }
 
-    /// Whether the application lost a message that it had sent.
+    /// Returns `true` if a message of the application was discarded.
     pub(crate) fn has_discarded(&self) -> bool {
         self.has_discarded
     }
 
-    /// The error that the channel is going to end with, if it is known before the end.
+    /// Returns the error that the channel will end with, if it is known already.
     pub(crate) fn error(&self) -> Option<&ChannelError> {
         self.error.as_ref()
     }
 
-    /// True if the peer has not answered DATA_CHANNEL_OPEN yet.
+    /// Returns `true` if the peer has not answered DATA_CHANNEL_OPEN yet.
     pub(crate) fn awaits_ack(&self) -> bool {
-        self.origin == Origin::Local && !self.peer_confirmed
+        self.origin == Origin::Local && !self.is_confirmed_by_peer
     }
 
-    /// How the next message is to be sent. Until something has come from the peer, a channel that was opened here
-    /// sends in order, so that nothing overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
+    /// Returns the options of the next message. Until the first message of the peer, a channel that was opened here sends in
+    /// order, so that no message overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
     pub(crate) fn send_options(&self) -> SendOptions {
         SendOptions {
             unordered: !self.options.ordered && !self.awaits_ack(),
@@ -178,22 +178,22 @@ impl Channel {
         }
     }
 
-    /// Whether `send` may queue.
+    /// Returns `true` if `send` may queue a message.
     pub(crate) fn can_send(&self) -> bool {
         matches!(self.state, ReadyState::Connecting | ReadyState::Open)
     }
 
-    /// True for a negotiated channel on which nothing came from the peer, which may not have made its end.
+    /// Returns `true` for a negotiated channel whose peer has sent nothing, and may not have created its end.
     pub(crate) fn may_be_alone(&self) -> bool {
-        self.origin == Origin::Negotiated && !self.peer_confirmed
+        self.origin == Origin::Negotiated && !self.is_confirmed_by_peer
     }
 
-    /// Something came from the peer.
-    pub(crate) fn on_heard(&mut self) {
-        self.peer_confirmed = true;
+    /// Handles the arrival of a message of the peer.
+    pub(crate) fn on_confirmed_by_peer(&mut self) {
+        self.is_confirmed_by_peer = true;
     }
 
-    /// Connecting → open. False if it is not connecting, and there is nothing to announce.
+    /// Connecting → open. Returns `false` if the channel is in another state, which stays.
     pub(crate) fn on_open(&mut self) -> bool {
         let connecting = self.state == ReadyState::Connecting;
         if connecting {
@@ -202,13 +202,13 @@ impl Channel {
         connecting
     }
 
-    /// Connecting or open → closing. False if it is closing already, or closed; then nothing changes.
+    /// Connecting or open → closing. Returns `false` if the channel is closing or closed already; then nothing changes.
     pub(crate) fn on_closing(&mut self, cause: CloseCause) -> bool {
         if !self.can_send() {
             return false;
         }
         match cause {
-            CloseCause::Application => self.closed_locally = true,
+            CloseCause::Application => self.is_closed_locally = true,
             // RFC 8832 §6: a reset before the ACK says that the peer does not want the channel.
             CloseCause::Peer if self.awaits_ack() => self.error = Some(ChannelError::Refused),
             CloseCause::Peer => {}
@@ -218,29 +218,29 @@ impl Channel {
             }
         }
         self.state = ReadyState::Closing;
-        self.was_refused = false;
+        self.awaits_room = false;
         true
     }
 
-    /// Any → closed, and why, for the event. `None` if it is closed already. An error that came first is the one that
-    /// counts.
+    /// Any → closed. Returns the error for the event; `None` if the channel is closed already. The first error is the one
+    /// that is reported.
     pub(crate) fn on_closed(&mut self, error: Option<ChannelError>) -> Option<Option<ChannelError>> {
         if self.is_closed() {
             return None;
         }
         self.state = ReadyState::Closed;
-        self.was_refused = false;
+        self.awaits_room = false;
         self.control = None;
         Some(self.error.take().or(error))
     }
 
-    /// `queued` bytes were taken back unsent, `application` of them the application's.
+    /// Counts `queued` bytes that were discarded unsent, `application` of them the application's.
     pub(crate) fn on_discarded(&mut self, queued: usize, application: usize) {
         self.has_discarded |= self.queue.on_discarded(queued) || application > 0;
         self.discarded += application;
     }
 
-    /// The peer closed with that much unsent.
+    /// Sets the error that the channel will end with, unless there is one.
     pub(crate) fn set_error(&mut self, error: ChannelError) {
         self.error.get_or_insert(error);
     }
@@ -256,7 +256,7 @@ impl Channel {
         self.inbox.len()
     }
 
-    /// Puts a message in the inbox. True if it was empty.
+    /// Adds a message to the inbox. Returns `true` if the inbox was empty.
     pub(crate) fn on_message(&mut self, received: InboundMessage) -> bool {
         self.inbox.push_back(received);
         self.inbox.len() == 1
@@ -270,19 +270,22 @@ impl Channel {
         received
     }
 
-    /// From now on what comes is thrown away; what had come and was not read is returned.
-    pub(crate) fn stop_listening(&mut self) -> VecDeque<InboundMessage> {
+    /// Discards arriving messages from now on. Returns those that are unread.
+    pub(crate) fn discard_incoming(&mut self) -> VecDeque<InboundMessage> {
         self.discards_incoming = true;
         std::mem::take(&mut self.inbox)
     }
 
     pub(crate) fn check_consistency(&self) {
-        assert!(!self.was_refused || self.can_send(), "only who may send waits for room");
+        assert!(!self.awaits_room || self.can_send(), "only a channel that may send waits for room");
         assert!(self.control.is_none() || self.origin != Origin::Negotiated, "a negotiated channel sends no DCEP");
         assert!(self.control.is_none() || !self.is_closed(), "a closed channel sends nothing");
-        assert!(!self.released || (self.discards_incoming && self.inbox.is_empty()), "nobody reads a released channel");
+        assert!(
+            !self.is_released || (self.discards_incoming && self.inbox.is_empty()),
+            "a released channel is not read"
+        );
         assert!(self.state != ReadyState::Open || self.error.is_none(), "an open channel has no error");
-        assert!(!self.has_discarded || !self.can_send(), "only a closing channel throws away");
+        assert!(!self.has_discarded || !self.can_send(), "only a closing channel discards");
         assert!(self.discarded == 0 || self.has_discarded);
         self.queue.check_consistency();
     }
@@ -330,7 +333,7 @@ mod tests {
     fn j12_data_is_sent_in_order_until_the_peer_has_been_heard() {
         let mut opener = channel(Origin::Local, ReadyState::Open);
         assert!(!opener.send_options().unordered);
-        opener.on_heard();
+        opener.on_confirmed_by_peer();
         assert!(opener.send_options().unordered);
         assert!(channel(Origin::Peer, ReadyState::Open).send_options().unordered);
         assert!(channel(Origin::Negotiated, ReadyState::Open).send_options().unordered);
@@ -338,15 +341,15 @@ mod tests {
 
     #[test]
     fn a_reset_before_the_ack_is_a_refusal_and_after_it_is_none() {
-        for (origin, peer_confirmed, expected) in [
+        for (origin, is_confirmed_by_peer, expected) in [
             (Origin::Local, false, Some(ChannelError::Refused)),
             (Origin::Local, true, None),
             (Origin::Peer, false, None),
             (Origin::Negotiated, false, None),
         ] {
             let mut channel = channel(origin, ReadyState::Open);
-            if peer_confirmed {
-                channel.on_heard();
+            if is_confirmed_by_peer {
+                channel.on_confirmed_by_peer();
             }
             channel.on_closing(CloseCause::Peer);
             assert_eq!(channel.on_closed(None), Some(expected));

@@ -12,18 +12,18 @@ const TYPE_ACK: u8 = 0x02;
 /// The whole of a DATA_CHANNEL_ACK.
 pub(crate) const ACK: Bytes = Bytes::from_static(&[TYPE_ACK]);
 
-/// What a message with the DCEP label says.
+/// Contents of a message with the DCEP PPID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Open(ChannelOptions),
     Ack,
-    /// Neither DATA_CHANNEL_OPEN nor DATA_CHANNEL_ACK; 0x00 and 0x01 are of draft versions. Browsers ignore it, and so does
-    /// this end: it asks for nothing, and the channel works without it.
+    /// A message of another type; 0x00 and 0x01 are of draft versions. Browsers ignore it, and so does this end: it requests
+    /// nothing, and the channel works without it.
     Unknown(u8),
 }
 
-/// A DCEP message, read as leniently as browsers read it: what this end needs has to be right, and what it does not need
-/// is ignored and counted.
+/// A DCEP message, decoded as leniently as browsers do: fields that this end needs have to be valid, and the rest is
+/// ignored and counted.
 ///
 /// A message is known by its first byte. Bytes behind its last field are ignored: pion pads DATA_CHANNEL_ACK to four bytes.
 /// Fields that say what kind of channel it is (RFC 8832 §5.1) are needed. So a DATA_CHANNEL_OPEN that is cut short, of an

@@ -73,7 +73,7 @@ impl StreamIds {
         }
     }
 
-    /// Whether the id is of this parity and free.
+    /// Returns `true` if the id is of this parity and free.
     pub(crate) fn is_free(&self, id: StreamId) -> bool {
         self.place(id).is_some_and(|place| self.resting.contains(&place) || self.run_of(place).is_some())
     }

@@ -13,7 +13,7 @@ pub const STRING_EMPTY: Ppid = Ppid(56);
 /// An empty binary message; one byte travels, and is ignored.
 pub const BINARY_EMPTY: Ppid = Ppid(57);
 
-/// What a message is, going by its label.
+/// Kind of a message, by its PPID.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PpidKind {
     Control,

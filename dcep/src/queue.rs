@@ -1,18 +1,17 @@
-//! How many bytes of a stream's send queue are the application's (W3C bufferedAmount).
+//! The application's share of the bytes in a stream's send queue (W3C bufferedAmount).
 
 use std::collections::VecDeque;
 
-/// Stretches of framing that are checked at a time.
+/// Runs of framing that are checked at a time.
 const CHECKED_MAX: usize = 64;
 
-/// Remembers where in the stream of bytes handed to the association the bytes are that the application does not know
-/// of: DATA_CHANNEL_OPEN, DATA_CHANNEL_ACK, and the one byte that stands for an empty message.
+/// Positions of framing in the bytes that were queued on the stream. Framing is what the application did not send:
+/// DATA_CHANNEL_OPEN, DATA_CHANNEL_ACK, and the one byte that stands for an empty message.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
-    /// Bytes handed over so far, less those thrown away unsent.
+    /// Bytes queued so far, less those discarded unsent.
     accepted: u64,
-    /// Where framing starts and ends, in order; only what may still be queued. Not empty, and what is adjacent is of
-    /// different kinds.
+    /// Runs of framing that may still be queued, in order. No run is empty, and adjacent ones are of different kinds.
     framing: VecDeque<Framing>,
 }
 
@@ -56,7 +55,7 @@ impl SendQueue {
         self.accepted = end;
     }
 
-    /// The last `len` bytes were thrown away. Returns whether empty messages were among them.
+    /// Removes the last `len` bytes, which were discarded. Returns `true` if empty messages were among them.
     pub(crate) fn on_discarded(&mut self, len: usize) -> bool {
         let mut had_empty_messages = false;
         self.accepted = self.accepted.saturating_sub(len as u64);
@@ -70,10 +69,10 @@ impl SendQueue {
         had_empty_messages
     }
 
-    /// Of `queued` bytes that wait, those of the application. Messages that were abandoned in the queue count as sent
-    /// before the others, so for a while this may be too much by the few bytes of framing.
+    /// Returns how many of `queued` waiting bytes are the application's. Messages that were abandoned in the queue count as
+    /// sent before the others, so the result may be too high by a few bytes of framing for a while.
     ///
-    /// Costs one step right after a message was accepted, and as many as the logarithm of the stretches of framing else.
+    /// Takes one step right after a message was accepted, and O(log n) steps in the number of runs otherwise.
     pub(crate) fn application_bytes(&self, queued: usize) -> usize {
         let (Some(first), Some(last)) = (self.framing.front(), self.framing.back()) else { return queued };
         let sent = self.accepted.saturating_sub(queued as u64);

@@ -7,14 +7,14 @@ use narrowboat_sctp::ReceivedMessage;
 
 use crate::event::ChannelId;
 
-/// Who uses a stream.
+/// Owner of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StreamOwner {
     /// A channel that is not closed.
     Channel(ChannelId),
-    /// Nobody yet: messages wait for a negotiated channel that the application may be about to make.
+    /// None yet: messages wait for a negotiated channel that the application is expected to create.
     Unclaimed,
-    /// Nobody any more: the peer was refused, or its channel was given up here. What it sends is thrown away.
+    /// None any more: the channel of the peer was refused, or has ended here. Messages of the peer are discarded.
     Nobody,
 }
 
@@ -22,13 +22,13 @@ pub(crate) enum StreamOwner {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outgoing {
     InUse,
-    /// A reset was asked for; it leaves when all is acknowledged or abandoned.
+    /// A reset was requested; it is sent when everything is acknowledged or abandoned.
     Resetting,
     /// The peer has performed it.
     Reset,
 }
 
-/// Something on a stream that has to wait.
+/// A message or reset that waits on a stream.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Message(ReceivedMessage),
@@ -51,14 +51,14 @@ pub(crate) enum Arrival {
 pub(crate) struct Stream {
     pub(crate) owner: StreamOwner,
     outgoing: Outgoing,
-    incoming_reset: bool,
-    /// What waits: on an unclaimed stream for a channel; on any other it came after the peer's reset, and so belongs to
-    /// the next use of the id, which starts when our reset is performed. The peer learns of that before us. All of it
-    /// holds its credit, so the receive window bounds it.
+    is_incoming_reset: bool,
+    /// Messages that wait: on an unclaimed stream for a channel; on any other for the next use of the id, as they came after
+    /// the peer's reset. That use starts when our reset is performed, which the peer learns before us. Each message holds its
+    /// credit, so the receive window bounds them.
     held: VecDeque<Arrival>,
-    /// When something last happened that brings the end of closing nearer.
+    /// Time of the last event that brought the end of the closing procedure nearer.
     progress: Instant,
-    /// When to look whether closing has come to a halt.
+    /// Time at which to check for progress of the closing procedure.
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -67,7 +67,7 @@ impl Stream {
         Self {
             owner,
             outgoing: Outgoing::InUse,
-            incoming_reset: false,
+            is_incoming_reset: false,
             held: VecDeque::new(),
             progress: now,
             deadline: None,
@@ -86,7 +86,7 @@ impl Stream {
     }
 
     pub(crate) fn is_incoming_reset(&self) -> bool {
-        self.incoming_reset
+        self.is_incoming_reset
     }
 
     pub(crate) fn progress(&self) -> Instant {
@@ -97,9 +97,9 @@ impl Stream {
         &self.held
     }
 
-    /// Whether the id can serve another channel.
+    /// Returns `true` if both directions are reset, so that the id is free.
     pub(crate) fn is_done(&self) -> bool {
-        self.incoming_reset && self.outgoing == Outgoing::Reset
+        self.is_incoming_reset && self.outgoing == Outgoing::Reset
     }
 
     pub(crate) fn on_progress(&mut self, now: Instant) {
@@ -113,14 +113,14 @@ impl Stream {
     }
 
     pub(crate) fn on_reset_performed(&mut self, now: Instant) {
-        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "nobody asked for this reset");
+        debug_assert_eq!(self.outgoing, Outgoing::Resetting, "this reset was not requested");
         self.outgoing = Outgoing::Reset;
         self.progress = now;
     }
 
     pub(crate) fn on_incoming_reset(&mut self, now: Instant) {
-        debug_assert!(!self.incoming_reset, "the second reset belongs to the next use");
-        self.incoming_reset = true;
+        debug_assert!(!self.is_incoming_reset, "the second reset belongs to the next use");
+        self.is_incoming_reset = true;
         self.progress = now;
     }
 
@@ -128,14 +128,14 @@ impl Stream {
         self.held.push_back(Arrival::Message(message));
     }
 
-    /// Keeps a reset for the next use, unless there is nothing for it to end.
+    /// Holds a reset for the next use, unless no message precedes it.
     pub(crate) fn hold_reset(&mut self) {
         if matches!(self.held.back(), Some(Arrival::Message(_))) {
             self.held.push_back(Arrival::Reset);
         }
     }
 
-    /// Whether something waits for the next use. Only what comes after the peer's reset does so on a stream in use.
+    /// Returns `true` if messages wait for the next use: on a stream in use, those that came after the peer's reset.
     pub(crate) fn has_held(&self) -> bool {
         self.is_incoming_reset() && !self.held.is_empty()
     }
@@ -154,10 +154,13 @@ impl Stream {
         match self.owner {
             StreamOwner::Unclaimed => {
                 assert!(!self.held.is_empty(), "an unclaimed stream has something to claim");
-                assert!(self.outgoing == Outgoing::InUse && !self.incoming_reset, "an unclaimed stream is not closing");
+                assert!(
+                    self.outgoing == Outgoing::InUse && !self.is_incoming_reset,
+                    "an unclaimed stream is not closing"
+                );
             }
             StreamOwner::Channel(_) | StreamOwner::Nobody => {
-                assert!(self.held.is_empty() || self.incoming_reset, "held though it could be delivered");
+                assert!(self.held.is_empty() || self.is_incoming_reset, "held though it could be delivered");
             }
         }
         assert!(!self.is_done(), "a stream that is done is released");

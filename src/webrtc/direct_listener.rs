@@ -21,7 +21,14 @@ use super::stun::{Class, Key, StunMessage};
 use crate::net::{Answers, Datagram, Route, Stranger};
 
 /// Checks of strangers that are answered in a second, of one source. A browser makes twenty in its first second.
-const CHECKS_PER_SOURCE_AND_SECOND_MAX: u32 = 1000;
+const CHECKS_PER_SOURCE_AND_SECOND_MAX: u16 = 1000;
+
+/// The same while more than [`CHECKS_PER_SECOND_BUSY`] come of all sources. The signature of a check is then verified for few
+/// checks of a flood, and one browser of each source still gets its answers.
+const CHECKS_PER_SOURCE_AND_SECOND_BUSY: u16 = 20;
+
+/// Checks of strangers in a second that are a flood: those of 250 browsers that come at once.
+const CHECKS_PER_SECOND_BUSY: u32 = 5000;
 
 /// Those who have begun to come in.
 pub(crate) struct DirectListener {
@@ -90,14 +97,15 @@ impl DirectListener {
     fn answer_check(&mut self, now: Instant, stranger: &Stranger, answers: &mut Answers) {
         let Stranger { datagram, is_contested, has_room } = stranger;
         let (is_contested, has_room) = (*is_contested, *has_room);
+        let Route { remote, .. } = datagram.route;
+        // First, so that a check without an answer costs no more than that.
+        if Class::of(&datagram.bytes) == Some(Class::Request) && !self.answers_check_of(now, Source::of(remote)) {
+            return count(&self.context.counters.checks_refused);
+        }
         let counters = &self.context.counters;
         let Ok(message) = StunMessage::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
-        let Route { remote, .. } = datagram.route;
         if message.class != Class::Request {
             return self.handle_response(now, remote, &message, has_room, is_contested);
-        }
-        if !self.checks.take(now, Source::of(remote), CHECKS_PER_SOURCE_AND_SECOND_MAX) {
-            return count(&counters.checks_refused);
         }
         // Before the answer, so that the proof is here when the answer has made the peer send its hello.
         let needs_proof = (is_contested && has_room) || self.handshakes.asks_for_proof(now);
@@ -122,6 +130,13 @@ impl DirectListener {
             Err(_) => answers.push_refusal(now, datagram.route),
         }
         count(counter);
+    }
+
+    /// Counts a check. Returns true if it may be answered.
+    fn answers_check_of(&mut self, now: Instant, source: Source) -> bool {
+        let is_busy = self.checks.rate(now) > CHECKS_PER_SECOND_BUSY;
+        let max = if is_busy { CHECKS_PER_SOURCE_AND_SECOND_BUSY } else { CHECKS_PER_SOURCE_AND_SECOND_MAX };
+        self.checks.take(now, source, max)
     }
 
     /// Asks whoever checks whether it receives at its address. Together with the answer this is less than twice the bytes
@@ -268,18 +283,59 @@ mod tests {
     use crate::webrtc::dtls::Versions;
     use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, parameters};
     use crate::webrtc::stats::SecureCounters;
+    use crate::webrtc::stun::{StunWriter, TransactionId, Username};
 
-    /// A service on all addresses would answer from another one than the peer has asked, where a firewall stops it.
-    #[test]
-    fn a_flight_that_is_repeated_leaves_from_the_address_that_the_peer_uses() {
-        let mut now = Instant::now();
-        let context = Arc::new(Context {
+    fn context(now: Instant) -> Arc<Context> {
+        Arc::new(Context {
             parameters: parameters(PASSIVE, Versions::Both),
             prefixes: Prefixes::default(),
             counters: Arc::new(SecureCounters::default()),
             consent_timeout: crate::webrtc::ice::CONSENT_TIMEOUT,
             reachability: Reachability::new(now, &[3; 32]),
-        });
+        })
+    }
+
+    #[test]
+    fn k04_few_checks_of_a_flood_are_verified_and_newcomers_are_answered() {
+        let start = Instant::now();
+        let context = context(start);
+        let mut direct_listener = DirectListener::new(start, Arc::clone(&context), 7);
+        let server = "narrowboat+1/6vVQ0Sf26fAsetCtwoo+QJrd";
+        let mut check = Vec::new();
+        let writer = StunWriter::new(&mut check, Class::Request, TransactionId([5; 12]));
+        writer.username(Username { to: server, from: "EJ/U" }).priority(1).finish(Some(&Key::new(server)));
+        let bytes = bytes::Bytes::from(check);
+        let mut answers = Answers::default();
+        let mut is_answered = |now, address: [u8; 4]| {
+            let route = Route { remote: SocketAddr::from((address, 4000)), local: None };
+            let datagram = Datagram { route, bytes: bytes.clone() };
+            let stranger = Stranger { datagram, is_contested: false, has_room: true };
+            assert!(direct_listener.handle(now, &stranger, &mut answers).is_none());
+            !std::mem::take(&mut answers).take().is_empty()
+        };
+        let (mut flood, mut inside) = (0, [false; 200]);
+        for n in 0..80_000_u32 {
+            // 20,000 a second from 250 hosts. A newcomer each 10 ms checks every 500 ms until it is answered.
+            let now = start + Duration::from_secs(1) * n / 20_000;
+            let host = u8::try_from(n % 250).unwrap();
+            flood += u32::from(is_answered(now, [203, 0, 113, host]));
+            for begun in [0, 10_000, 20_000, 30_000].iter().filter_map(|ago| n.checked_sub(*ago)) {
+                let newcomer = usize::try_from(begun / 200).unwrap();
+                if begun % 200 == 0 && inside.get(newcomer) == Some(&false) {
+                    inside[newcomer] = is_answered(now, [198, 18, 1, u8::try_from(newcomer).unwrap()]);
+                }
+            }
+        }
+        let inside = inside.into_iter().filter(|is_in| *is_in).count();
+        assert!(flood <= 4 * (5000 + 250 * 20), "{flood} of 80,000 checks were verified");
+        assert!(inside >= 198, "{inside} of 200 newcomers were answered");
+    }
+
+    /// A service on all addresses would answer from another one than the peer has asked, where a firewall stops it.
+    #[test]
+    fn a_flight_that_is_repeated_leaves_from_the_address_that_the_peer_uses() {
+        let mut now = Instant::now();
+        let context = context(now);
         let mut direct_listener = DirectListener::new(now, context, 7);
         let mut client =
             Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);

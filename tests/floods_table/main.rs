@@ -25,13 +25,13 @@ use measure::{Extent, Flood, Outcome, SOON, measure};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What is left of the goodput for a second of the service's processor time, at least.
+/// Goodput for a second of the service's processor time with the flood divided by that without, at least.
 const GOODPUT_MIN: f64 = 0.95;
 /// Share of the newcomers that get in within two seconds, at least.
 const INSIDE_MIN: f64 = 0.99;
-/// What the first flood of a kind may add to the memory of the service, in KiB: some 30 bytes for a datagram of the flood.
+/// Memory in KiB that the first flood of a kind may add to the service's: some 30 bytes for a datagram of the flood.
 const FIRST_GROWTH_MAX: u64 = 4 << 10;
-/// What a second one may add, in KiB: nothing, but for what the allocator and the peers' windows move.
+/// Memory in KiB that a second flood may add: none, but for what the allocator and the peers' windows move.
 const SECOND_GROWTH_MAX: u64 = 2 << 10;
 /// Addresses of a flood from many.
 const MANY: u8 = 250;
@@ -89,7 +89,7 @@ fn datagrams() -> Result<()> {
     Ok(())
 }
 
-/// What the columns are.
+/// Explanation of the columns.
 const LEGEND: &str = "\
 A service with an endpoint of this project is flooded over loopback: the same datagrams, again and again, from one address or
 by turns from 250. Two peers are connected and send messages of 64 KiB as fast as they can; newcomers dial all the time, each

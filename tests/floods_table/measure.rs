@@ -16,7 +16,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(2);
 /// Afterwards, to compare goodput: windows with the flood and without, by turns and short, so that whatever else the
 /// machine does meets both alike.
 const WINDOW: Duration = Duration::from_millis(400);
-/// How long a line is measured.
+/// Duration of the measurement of a line.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
     /// Newcomers who begin in this time are counted; the flood goes on as long as the last of them may take.
@@ -34,7 +34,7 @@ impl Extent {
 const ESTABLISHED: usize = 2;
 const MESSAGE_LEN: usize = 64 << 10;
 
-/// What floods a service.
+/// A flood of a service.
 pub(crate) struct Flood {
     pub(crate) name: &'static str,
     /// True if the service has an identity.
@@ -47,7 +47,8 @@ pub(crate) struct Flood {
 pub(crate) struct Outcome {
     /// Datagrams of the flood a second.
     pub(crate) rate: f64,
-    /// What is left of the goodput for a second of the service's processor time, in each four windows, from the least.
+    /// Goodput for a second of the service's processor time with the flood divided by that without, in each four windows, from
+    /// the least.
     pub(crate) left: Vec<f64>,
     /// The same for all windows together.
     pub(crate) left_in_all: f64,
@@ -55,7 +56,7 @@ pub(crate) struct Outcome {
     pub(crate) cost: f64,
     /// Cores that the service uses without the flood: on a busy machine it gets less, and the flood weighs more.
     pub(crate) cores: f64,
-    /// How long newcomers took, in order; those who gave up are not among them.
+    /// Times that newcomers took, in order; those who gave up are not among them.
     pub(crate) taken: Vec<Duration>,
     pub(crate) newcomers: usize,
     /// Resident memory of the service in KiB: before the flood, after it, and after all the floods of the windows, which are
@@ -63,7 +64,7 @@ pub(crate) struct Outcome {
     pub(crate) resident: [u64; 3],
 }
 
-/// What the service has done, and used.
+/// Bytes received by the service, and processor time used, at one time.
 struct Mark {
     bytes: u64,
     cpu: Duration,
@@ -166,7 +167,7 @@ pub(crate) async fn measure(flood: &Flood, sources: u8, extent: Extent) -> Resul
     })
 }
 
-/// What was spent in windows: without the flood, with it.
+/// Bytes and processor time of windows: without the flood, with it.
 #[derive(Default)]
 struct Windows {
     all: [Spent; 2],
@@ -188,7 +189,7 @@ impl Windows {
         }
     }
 
-    /// What is left of the goodput in each four windows, from the least.
+    /// Goodput with the flood divided by that without, in each four windows, from the least.
     fn left(&self) -> Vec<f64> {
         let mut left: Vec<f64> =
             self.groups.iter().map(|[quiet, flooded]| flooded.goodput() / quiet.goodput()).collect();

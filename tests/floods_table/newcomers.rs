@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_millis(40);
 /// Nobody waits longer.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Where to connect to, and as whom.
+/// The service to connect to, and the client's identity.
 #[derive(Clone)]
 pub(crate) enum Goal {
     Plain(SocketAddr),
@@ -41,7 +41,7 @@ impl Goal {
     }
 }
 
-/// What newcomers do at the moment.
+/// Phase of the newcomers.
 pub(crate) struct Phase(AtomicU8);
 
 impl Phase {

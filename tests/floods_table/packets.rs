@@ -1,4 +1,4 @@
-//! What floods a plain endpoint.
+//! Datagrams of the floods of a plain endpoint.
 
 use narrowboat_sctp::wire::{self, ChunkType, DataChunk, Init, PacketHeader};
 use narrowboat_sctp::{Ppid, Ssn, Tsn};

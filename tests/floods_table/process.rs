@@ -32,7 +32,7 @@ impl Child {
         Ok(line.trim_end().to_owned())
     }
 
-    /// What it answers to a line: a number.
+    /// Returns its answer to a line: a number.
     pub(crate) fn ask(&mut self, question: &str) -> Result<u64> {
         writeln!(self.input, "{question}")?;
         Ok(self.line()?.parse()?)

@@ -48,15 +48,15 @@ impl DataChannels {
             let owner = self.streams.get(&channel.stream).map(|stream| stream.owner);
             let owns_stream = owner == Some(StreamOwner::Channel(*id));
             assert_eq!(owns_stream, !channel.is_closed(), "a channel has its stream until it is closed");
-            assert!(!channel.is_closed() || !channel.released, "a closed and released channel is gone");
-            assert_eq!(channel.was_refused, self.refused.contains(id), "who waits for room is on the list");
+            assert!(!channel.is_closed() || !channel.is_released, "a closed and released channel is gone");
+            assert_eq!(channel.awaits_room, self.awaiting_room.contains(id), "who waits for room is on the list");
             let waits = self.waiting_controls.contains(id);
             assert!(channel.control.is_none() || waits, "a DCEP message that waits is on the list");
             assert!(channel.origin != Origin::Negotiated || channel.options.negotiated == Some(channel.stream));
             label_bytes += if channel.origin == Origin::Peer { channel.options.text_len() } else { 0 };
         }
         assert_eq!(label_bytes, self.peer_label_bytes);
-        assert!(self.refused.iter().all(|id| self.channels.contains_key(id)));
+        assert!(self.awaiting_room.iter().all(|id| self.channels.contains_key(id)));
         assert!(self.channels.len() <= self.config.channels_max);
     }
 

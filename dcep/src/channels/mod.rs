@@ -1,7 +1,8 @@
-//! The data channels of one association: the public surface.
+//! The data channels of one association: their state, and the public methods.
 
 mod closing;
 mod consistency;
+mod context;
 mod opening;
 mod receiving;
 mod role;
@@ -10,8 +11,9 @@ mod sending;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-use narrowboat_sctp::{Association, Credit, StreamId, Valid};
+use narrowboat_sctp::{Association, StreamId, Valid};
 
+use self::context::ChannelsContext;
 use crate::answered::AnsweredResets;
 use crate::channel::Channel;
 use crate::config::{ChannelsConfig, Role};
@@ -21,14 +23,14 @@ use crate::ids::{RetiredIds, StreamIds};
 use crate::message::{Message, UnreadMessage};
 use crate::options::ChannelOptions;
 use crate::ready_state::ReadyState;
-use crate::stats::{ChannelDropReason, ChannelsStats};
-use crate::stream::{Outgoing, Stream, StreamOwner};
+use crate::stats::ChannelsStats;
+use crate::stream::{Outgoing, Stream};
 
-/// Room for so many events is kept in an empty queue; all channels may end at once, and rarely do.
+/// Capacity that an empty event queue keeps. All channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
 
-/// Streams that a peer may have in use without a channel at a time, until both ends have reset the stream: refused channels,
-/// and data that nobody claims. A peer that opens thousands of channels above the limit at once is aborted.
+/// Streams that a peer may have in use without a channel at a time, until both ends have reset the stream: those of refused
+/// channels, and of unclaimed data. An association whose peer opens thousands of channels above the limit is aborted.
 const OWNERLESS_STREAMS_MAX: usize = 512;
 
 /// Streams without a channel that the peer has reset, and has still to answer this end's reset of, beside as many as there
@@ -38,7 +40,7 @@ const UNUSED_RESETS_MAX: usize = 256;
 /// Streams of which this end remembers that messages for a negotiated channel to come were lost.
 const LOST_STREAMS_MAX: usize = 256;
 
-/// Whether the association is up.
+/// Phase of the association.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum ChannelsPhase {
     Connecting,
@@ -60,7 +62,7 @@ pub struct DataChannels {
     config: Valid<ChannelsConfig>,
     role: Role,
     phase: ChannelsPhase,
-    /// Every channel that is not both closed and forgotten.
+    /// Every channel that is not both closed and released.
     channels: BTreeMap<ChannelId, Channel>,
     /// Every stream id that is not free.
     streams: BTreeMap<StreamId, Stream>,
@@ -68,40 +70,40 @@ pub struct DataChannels {
     ids: StreamIds,
     /// Ids of either parity that can never be used again.
     retired: RetiredIds,
-    /// Of those, the ones on which the peer has got no channel. A report says so, and may be lost.
+    /// Retired ids on which the peer was refused a channel. The ERROR that reports it may be lost.
     turned_down: RetiredIds,
-    /// Streams that hold messages for a negotiated channel to come.
+    /// Streams that hold messages for an expected negotiated channel.
     unclaimed_streams: usize,
     /// Bytes held on unclaimed streams, as charged to the receive window.
     unclaimed_bytes: usize,
     /// Bytes of labels and protocols of the peer's channels.
     peer_label_bytes: usize,
-    /// Channels whose DCEP message waits for room, in order; some may have closed since.
+    /// Channels whose DCEP message waits for room in the send buffer, in order; some may have closed since.
     waiting_controls: VecDeque<ChannelId>,
-    /// Entries of that list whose message is not sent any more.
+    /// Entries of `waiting_controls` whose message is not to be sent any more.
     dropped_controls: usize,
-    /// Streams that are in use without a channel, and for none to come.
+    /// Streams that are in use without a channel, and without an expected one.
     ownerless_streams: usize,
-    /// Of those, the ones that the peer has reset.
+    /// Ownerless streams that the peer has reset.
     unanswered_resets: usize,
-    /// Streams that nobody used here, and on which a reset of the peer was answered.
+    /// Unused streams on which a reset of the peer was answered.
     answered_resets: AnsweredResets,
-    /// Streams whose messages were thrown away because nobody made a negotiated channel in time. The first
+    /// Streams whose messages were discarded because no negotiated channel was created in time: the first
     /// [`LOST_STREAMS_MAX`] of them.
     lost_streams: BTreeSet<StreamId>,
-    /// Channels whose `send` said `Full`.
-    refused: BTreeSet<ChannelId>,
-    /// When to look at the closing of which stream.
+    /// Channels on which `send` returned `Full`.
+    awaiting_room: BTreeSet<ChannelId>,
+    /// Times at which to check for progress of closing streams.
     deadlines: BTreeSet<(Instant, StreamId)>,
     events: VecDeque<ChannelsEvent>,
     next_channel: u64,
     stats: ChannelsStats,
-    /// Mutations since the last recount.
+    /// Changes since the last recount.
     unchecked: std::cell::Cell<usize>,
 }
 
 impl DataChannels {
-    /// No channels yet, of an association whose first event has not been polled.
+    /// Creates the channels of an association whose first event has not been polled. There are none yet.
     #[must_use]
     pub fn new(config: Valid<ChannelsConfig>, role: Role) -> Self {
         Self {
@@ -122,7 +124,7 @@ impl DataChannels {
             unanswered_resets: 0,
             answered_resets: AnsweredResets::default(),
             lost_streams: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            awaiting_room: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             events: VecDeque::new(),
             next_channel: 0,
@@ -133,63 +135,63 @@ impl DataChannels {
 
     // Getters
 
-    /// Which stream ids this end opens channels on.
+    /// Returns the role, which decides the stream ids that this end opens channels on.
     #[must_use]
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The limits given to [`new`](Self::new).
+    /// Returns the limits given to [`new`](Self::new).
     #[must_use]
     pub fn config(&self) -> &Valid<ChannelsConfig> {
         &self.config
     }
 
-    /// What has happened so far.
+    /// Returns the counters of these channels.
     #[must_use]
     pub fn stats(&self) -> &ChannelsStats {
         &self.stats
     }
 
-    /// Channels that are not both closed and forgotten.
+    /// Returns the number of channels that are not both closed and released.
     #[must_use]
     pub fn len(&self) -> usize {
         self.channels.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no such channels.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty()
     }
 
-    /// Stream ids that are not free, those of closed channels included that can never be used again.
+    /// Returns the number of stream ids that are not free, including those of closed channels that cannot be used again.
     #[must_use]
     pub fn streams_in_use(&self) -> usize {
         self.streams.len() + self.retired.len()
     }
 
-    /// The channel's state; `None` if there is no such channel, or it was closed and forgotten.
+    /// Returns the channel's state; `None` if there is no such channel, or it was closed and released.
     #[must_use]
     pub fn ready_state(&self, id: ChannelId) -> Option<ReadyState> {
         self.channels.get(&id).map(Channel::state)
     }
 
-    /// How the channel was opened, by either end. A lifetime is in whole milliseconds, as the peer has it.
+    /// Returns the options with which either end opened the channel. A lifetime is in whole milliseconds, as at the peer.
     #[must_use]
     pub fn options(&self, id: ChannelId) -> Option<&ChannelOptions> {
         self.channels.get(&id).map(|channel| &channel.options)
     }
 
-    /// The channel's stream id (W3C id), which it has from the start; [`set_role`](Self::set_role) may change it. Once it is
-    /// closed the id may serve another channel.
+    /// Returns the channel's stream id (W3C id), which it has from the start; [`set_role`](Self::set_role) may change it. Once
+    /// the channel is closed, another channel may use the id.
     #[must_use]
     pub fn stream(&self, id: ChannelId) -> Option<StreamId> {
         self.channels.get(&id).map(|channel| channel.stream)
     }
 
-    /// Application bytes accepted and not yet sent; DCEP not counted (W3C bufferedAmount). What was thrown away
-    /// unsent stays counted, so that a closed channel shows what never left.
+    /// Returns the application bytes that are accepted and not yet sent, without DCEP (W3C bufferedAmount). Bytes that were
+    /// discarded unsent stay counted, so that a closed channel shows what was never sent.
     #[must_use]
     pub fn buffered_amount(&self, association: &Association, id: ChannelId) -> usize {
         self.channels.get(&id).map_or(0, |channel| {
@@ -198,13 +200,13 @@ impl DataChannels {
         })
     }
 
-    /// Whether `recv` would return a message.
+    /// Returns `true` if `recv` would return a message.
     #[must_use]
     pub fn is_readable(&self, id: ChannelId) -> bool {
         self.unread(id) > 0
     }
 
-    /// Messages that `recv` would return.
+    /// Returns the number of messages that `recv` would return.
     #[must_use]
     pub fn unread(&self, id: ChannelId) -> usize {
         self.channels.get(&id).map_or(0, Channel::unread)
@@ -235,27 +237,27 @@ impl DataChannels {
 
     // Commands
 
-    /// Opens a channel. It is usable at once: before the association is up its messages wait, behind
-    /// DATA_CHANNEL_OPEN. [`ChannelsEvent::Open`] follows when the association is up and has taken the DATA_CHANNEL_OPEN; the
-    /// peer's acknowledgement is not waited for (W3C §6.2.2).
+    /// Opens a channel. It is usable at once: before the association is established its messages wait, behind
+    /// DATA_CHANNEL_OPEN. [`ChannelsEvent::Open`] follows when the association is established and DATA_CHANNEL_OPEN is queued,
+    /// without waiting for DATA_CHANNEL_ACK (W3C §6.2.2).
     ///
-    /// A negotiated channel gets what the peer has sent on its stream before, within `unclaimed_bytes_max`.
+    /// A negotiated channel receives what the peer has sent on its stream before, up to `unclaimed_bytes_max`.
     ///
     /// # Errors
     ///
-    /// Nothing was sent and no id is used.
+    /// [`OpenError`]: nothing was sent, and no stream id is used.
     pub fn open(
         &mut self,
         now: Instant,
         association: &mut Association,
         options: ChannelOptions,
     ) -> Result<ChannelId, OpenError> {
-        let result = self.open_channel(now, association, options);
+        let result = self.context(now, association).open_channel(options);
         self.recount();
         result
     }
 
-    /// Queues a message, whole or not at all, on a channel that is open or connecting.
+    /// Queues a message, whole or not at all, on a channel that is connecting or open.
     ///
     /// # Errors
     ///
@@ -267,13 +269,13 @@ impl DataChannels {
         id: ChannelId,
         message: Message,
     ) -> Result<(), ChannelSendError> {
-        let result = self.send_message(now, association, id, message, false);
+        let result = self.context(now, association).send_message(id, message, false);
         self.recount();
         result
     }
 
-    /// Queues a message as [`send`](Self::send) does, even if there is no room for it. Meant for one or two short messages
-    /// that end what is spoken on a channel: they must be queued before the channel is closed, which cannot wait for room.
+    /// Queues a message as [`send`](Self::send) does, even if the send buffer is full. Meant for one or two short messages that
+    /// end a protocol on the channel: they must be queued before the channel is closed, which cannot wait for room.
     ///
     /// # Errors
     ///
@@ -285,14 +287,14 @@ impl DataChannels {
         id: ChannelId,
         message: Message,
     ) -> Result<(), ChannelSendError> {
-        let result = self.send_message(now, association, id, message, true);
+        let result = self.context(now, association).send_message(id, message, true);
         self.recount();
         result
     }
 
-    /// The next message, in any state of the channel, closed included. Reading opens the receive window.
+    /// Returns the next message, in any state of the channel, including closed. Reading opens the receive window.
     pub fn recv(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> Option<Message> {
-        let message = self.next_message(now, association, id);
+        let message = self.context(now, association).next_message(id);
         self.recount();
         message
     }
@@ -316,27 +318,27 @@ impl DataChannels {
     /// id is used. One with messages waiting delivers them first. A peer without RE-CONFIG ends it at once too, with
     /// [`ChannelError::ResetNotSupported`](crate::ChannelError::ResetNotSupported).
     pub fn close(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
-        self.close_channel(now, association, id);
+        self.context(now, association).close_channel(id);
         self.recount();
     }
 
-    /// The application has let go of its last handle: closes the channel if need be, and forgets it once it is closed.
-    /// Unread messages, and those that still come, are thrown away. What was accepted for sending is still sent.
+    /// Releases a channel whose last handle was dropped: closes it if it is not closed, and removes it once it is. Unread and
+    /// arriving messages are discarded. Accepted messages are still sent.
     pub fn forget(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
-        self.forget_channel(now, association, id);
+        self.context(now, association).forget_channel(id);
         self.recount();
     }
 
-    /// Throws away what was accepted on a channel that is closing and has not been sent, and sends nothing again of what
-    /// has, so that it closes soon even if the peer does not read. Returns the bytes thrown away. Nothing happens in any
-    /// other state.
+    /// Discards the unsent messages of a closing channel, and abandons those that were sent and not acknowledged, so that it
+    /// closes soon even if the peer does not read. Returns the bytes discarded. Does nothing in any other state.
     pub fn discard_unsent(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
-        let discarded = self.expedite_close(now, association, id);
+        let discarded = self.context(now, association).expedite_close(id);
         self.recount();
         discarded
     }
 
-    /// Sets when [`ChannelsEvent::BufferedAmountLow`] comes: when the buffered amount falls to this or below. 0 at first.
+    /// Sets the threshold of [`ChannelsEvent::BufferedAmountLow`], which is reported when the buffered amount falls to it or
+    /// below. Default 0.
     pub fn set_buffered_amount_low_threshold(
         &mut self,
         association: &mut Association,
@@ -357,9 +359,9 @@ impl DataChannels {
         }
     }
 
-    /// Takes this role, if the association is not up yet: both ends may have begun it, and only one can be the client.
-    /// Channels that were opened in-band before move to ids of the role, with all that waits on them. Negotiated ones keep
-    /// theirs, as the peer knows them. Nothing happens later.
+    /// Changes the role, if the association is not established yet: both ends may have connected, and only one can be the
+    /// client. Channels that were opened in band before move to ids of the role, with the messages that wait on them.
+    /// Negotiated ones keep theirs, as the peer knows them. Does nothing later.
     pub fn set_role(&mut self, association: &mut Association, role: Role) {
         self.take_role(association, role);
         self.recount();
@@ -367,15 +369,16 @@ impl DataChannels {
 
     // Inputs
 
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come, or another: gives up what waited too long.
+    /// Handles the time-outs that are due. To be called at the time of [`poll_timeout`](Self::poll_timeout); harmless at any
+    /// other.
     pub fn handle_timeout(&mut self, now: Instant, association: &mut Association) {
-        self.on_timeout(now, association);
+        self.context(now, association).on_timeout();
         self.recount();
     }
 
     // Outputs
 
-    /// Takes the association's events in, answers them, and says what the application should know. Call until `None`.
+    /// Handles the association's events, and returns the next event for the application. Call until `None`.
     pub fn poll_event(&mut self, now: Instant, association: &mut Association) -> Option<ChannelsEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -390,45 +393,25 @@ impl DataChannels {
                 association.limit_unused_resets((UNUSED_RESETS_MAX + known).saturating_sub(self.unanswered_resets));
                 return None;
             };
-            self.on_association_event(now, association, event);
+            self.context(now, association).on_association_event(event);
             self.recount();
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout); changes with any other call.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call may change it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    // Shared by the parts of this module
+    // Shared by the child modules
 
-    /// Streams that exist in both directions (RFC 8831 §6.4).
+    fn context<'a>(&'a mut self, now: Instant, association: &'a mut Association) -> ChannelsContext<'a> {
+        ChannelsContext { now, association, state: self }
+    }
+
+    /// Returns the number of streams that exist in both directions (RFC 8831 §6.4).
     fn stream_limit(association: &Association) -> u16 {
         association.outbound_streams().min(association.inbound_streams())
-    }
-
-    fn insert_channel(&mut self, now: Instant, channel: Channel) -> ChannelId {
-        let id = ChannelId(self.next_channel);
-        self.next_channel += 1;
-        self.answered_resets.on_used(channel.stream);
-        self.lost_streams.remove(&channel.stream);
-        self.streams.entry(channel.stream).or_insert_with(|| Stream::new(StreamOwner::Nobody, now)).owner =
-            StreamOwner::Channel(id);
-        self.channels.insert(id, channel);
-        id
-    }
-
-    /// A free stream comes into use without a channel.
-    fn insert_stream(&mut self, stream: StreamId, owner: StreamOwner, now: Instant) -> &mut Stream {
-        self.ids.reserve(stream);
-        self.ownerless_streams += usize::from(owner == StreamOwner::Nobody);
-        self.streams.entry(stream).or_insert_with(|| Stream::new(owner, now))
-    }
-
-    /// A message comes to nothing.
-    fn discard_message(&mut self, association: &mut Association, credit: Credit, reason: ChannelDropReason) {
-        self.stats.drops.add(reason);
-        association.release(credit);
     }
 }

@@ -1,11 +1,10 @@
-//! What the association reports, and messages in particular (RFC 8831 §6.6, RFC 8832 §6).
-
-use std::time::Instant;
+//! Events of the association, and messages in particular (RFC 8831 §6.6, RFC 8832 §6).
 
 use bytestring::ByteString;
-use narrowboat_sctp::{Association, AssociationEvent, Payload, ReceivedMessage, StreamId};
+use narrowboat_sctp::{AssociationEvent, Payload, ReceivedMessage, StreamId};
 
-use super::{DataChannels, LOST_STREAMS_MAX};
+use super::LOST_STREAMS_MAX;
+use super::context::ChannelsContext;
 use crate::channel::{CloseCause, Content, InboundMessage, Origin};
 use crate::control::{Control, Decoded};
 use crate::error::{ChannelError, ControlError};
@@ -16,33 +15,28 @@ use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, StreamOwner};
 
-/// Streams at most that hold messages for a negotiated channel to come.
+/// Maximum number of streams that hold messages for an expected negotiated channel.
 const UNCLAIMED_STREAMS_MAX: usize = 8;
 
-impl DataChannels {
-    pub(super) fn on_association_event(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        event: AssociationEvent,
-    ) {
+impl ChannelsContext<'_> {
+    pub(super) fn on_association_event(&mut self, event: AssociationEvent) {
         match event {
-            AssociationEvent::Connected => self.on_connected(now, association),
-            AssociationEvent::Message(message) => self.on_message(now, association, message),
-            AssociationEvent::IncomingStreamsReset(streams) => self.on_incoming_reset(now, association, &streams),
-            AssociationEvent::OutgoingStreamReset(stream) => self.on_outgoing_reset(now, association, stream),
-            AssociationEvent::InvalidStream(stream) => self.on_invalid_stream(now, association, stream),
-            AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(association, stream),
-            AssociationEvent::Writable => self.on_writable(now, association),
-            AssociationEvent::Abandoned { .. } => self.stats.messages_abandoned += 1,
-            AssociationEvent::Restarted => self.on_restarted(association),
-            AssociationEvent::Closed(reason) => self.on_association_closed(now, association, reason),
+            AssociationEvent::Connected => self.on_connected(),
+            AssociationEvent::Message(message) => self.on_message(message),
+            AssociationEvent::IncomingStreamsReset(streams) => self.on_incoming_reset(&streams),
+            AssociationEvent::OutgoingStreamReset(stream) => self.on_outgoing_reset(stream),
+            AssociationEvent::InvalidStream(stream) => self.on_invalid_stream(stream),
+            AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(stream),
+            AssociationEvent::Writable => self.on_writable(),
+            AssociationEvent::Abandoned { .. } => self.state.stats.messages_abandoned += 1,
+            AssociationEvent::Restarted => self.on_restarted(),
+            AssociationEvent::Closed(reason) => self.on_association_closed(reason),
         }
     }
 
-    pub(super) fn on_message(&mut self, now: Instant, association: &mut Association, message: ReceivedMessage) {
-        let Some(stream) = self.streams.get_mut(&message.stream) else {
-            self.on_message_unused(now, association, message);
+    pub(super) fn on_message(&mut self, message: ReceivedMessage) {
+        let Some(stream) = self.state.streams.get_mut(&message.stream) else {
+            self.on_message_unused(message);
             return;
         };
         if stream.is_incoming_reset() {
@@ -52,148 +46,137 @@ impl DataChannels {
         }
         match stream.owner {
             StreamOwner::Channel(id) => {
-                stream.on_progress(now);
-                self.on_channel_message(now, association, id, message);
+                stream.on_progress(self.now);
+                self.on_channel_message(id, message);
             }
-            StreamOwner::Unclaimed => self.on_unclaimed(now, association, message),
-            StreamOwner::Nobody => self.discard_message(association, message.credit, ChannelDropReason::AfterClose),
+            StreamOwner::Unclaimed => self.on_unclaimed(message),
+            StreamOwner::Nobody => self.discard_message(message.credit, ChannelDropReason::AfterClose),
         }
     }
 
-    pub(super) fn next_message(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        id: ChannelId,
-    ) -> Option<Message> {
-        let channel = self.channels.get_mut(&id)?;
+    pub(super) fn next_message(&mut self, id: ChannelId) -> Option<Message> {
+        let channel = self.state.channels.get_mut(&id)?;
         let (message, credit) = channel.next_message()?.into_message();
-        association.release(credit);
+        self.association.release(credit);
         if channel.state() == ReadyState::Closing
-            && let Some(stream) = self.streams.get_mut(&channel.stream)
+            && let Some(stream) = self.state.streams.get_mut(&channel.stream)
         {
-            stream.on_progress(now);
+            stream.on_progress(self.now);
         }
         Some(message)
     }
 
-    /// A message on a stream that is free.
-    fn on_message_unused(&mut self, now: Instant, association: &mut Association, message: ReceivedMessage) {
+    /// Handles a message on a free stream.
+    fn on_message_unused(&mut self, message: ReceivedMessage) {
         let stream = message.stream;
-        if self.retired.contains(stream) {
+        if self.state.retired.contains(stream) {
             // The peer does not know that the channel has ended.
-            self.discard_message(association, message.credit, ChannelDropReason::AfterClose);
-            if self.turned_down.contains(stream) {
-                association.report_invalid_stream(stream);
+            self.discard_message(message.credit, ChannelDropReason::AfterClose);
+            if self.state.turned_down.contains(stream) {
+                self.association.report_invalid_stream(stream);
             }
             return;
         }
-        if stream >= Self::stream_limit(association) {
+        if stream >= self.stream_limit() {
             // There is no stream to answer on, nor to reset.
-            self.discard_message(association, message.credit, ChannelDropReason::NoSuchStream);
-            association.report_invalid_stream(stream);
+            self.discard_message(message.credit, ChannelDropReason::NoSuchStream);
+            self.association.report_invalid_stream(stream);
             return;
         }
         match PpidKind::of(message.ppid) {
             PpidKind::Control => match self.decode_control(&message.payload.into_bytes()) {
-                Ok(Control::Open(options)) => self.on_open(now, association, stream, options, message.credit),
-                Ok(Control::Ack) => self.discard_message(association, message.credit, ChannelDropReason::UnexpectedAck),
+                Ok(Control::Open(options)) => self.on_open(stream, options, message.credit),
+                Ok(Control::Ack) => self.discard_message(message.credit, ChannelDropReason::UnexpectedAck),
                 Ok(Control::Unknown(_)) => {
-                    self.discard_message(association, message.credit, ChannelDropReason::UnknownControl);
+                    self.discard_message(message.credit, ChannelDropReason::UnknownControl);
                 }
                 Err(error) => {
                     tracing::debug!(stream, %error, "channel refused");
-                    self.discard_message(association, message.credit, ChannelDropReason::BadControl);
-                    self.refuse_stream(now, association, stream);
+                    self.discard_message(message.credit, ChannelDropReason::BadControl);
+                    self.refuse_stream(stream);
                 }
             },
             PpidKind::Unsupported => {
-                self.discard_message(association, message.credit, ChannelDropReason::UnsupportedPpid);
-                self.refuse_stream(now, association, stream);
+                self.discard_message(message.credit, ChannelDropReason::UnsupportedPpid);
+                self.refuse_stream(stream);
             }
             PpidKind::Text | PpidKind::Binary | PpidKind::EmptyText | PpidKind::EmptyBinary => {
-                self.answered_resets.on_used(stream);
-                self.lost_streams.remove(&stream);
-                self.insert_stream(stream, StreamOwner::Unclaimed, now);
-                self.unclaimed_streams += 1;
-                self.on_unclaimed(now, association, message);
+                self.state.answered_resets.on_used(stream);
+                self.state.lost_streams.remove(&stream);
+                self.insert_stream(stream, StreamOwner::Unclaimed);
+                self.state.unclaimed_streams += 1;
+                self.on_unclaimed(message);
             }
         }
     }
 
-    /// Data on a stream without a channel. RFC 8832 §6 calls it an error in the peer, and so it is if a
-    /// DATA_CHANNEL_OPEN follows; but if a negotiated channel follows, the application here was merely later than the
-    /// application there.
-    fn on_unclaimed(&mut self, now: Instant, association: &mut Association, message: ReceivedMessage) {
+    /// Handles a message on a stream without a channel. RFC 8832 §6 calls it an error of the peer, which it is if a
+    /// DATA_CHANNEL_OPEN follows. If a negotiated channel follows, the application here was only later than that of the peer.
+    fn on_unclaimed(&mut self, message: ReceivedMessage) {
         let id = message.stream;
-        self.unclaimed_bytes += message.credit.bytes() as usize;
+        self.state.unclaimed_bytes += message.credit.bytes() as usize;
         let is_data = !matches!(PpidKind::of(message.ppid), PpidKind::Control | PpidKind::Unsupported);
-        let fits = self.unclaimed_bytes <= self.config.unclaimed_bytes_max;
-        let within = is_data && fits && self.unclaimed_streams <= UNCLAIMED_STREAMS_MAX;
-        if let Some(stream) = self.streams.get_mut(&id) {
+        let fits = self.state.unclaimed_bytes <= self.state.config.unclaimed_bytes_max;
+        let within = is_data && fits && self.state.unclaimed_streams <= UNCLAIMED_STREAMS_MAX;
+        if let Some(stream) = self.state.streams.get_mut(&id) {
             stream.hold(message);
         }
         if !within {
             tracing::debug!(stream = id, "data on a stream without a channel");
-            if is_data && association.peer_supports_stream_reset() {
+            if is_data && self.association.peer_supports_stream_reset() {
                 // The reset alone looks like the close of an application that has read everything.
-                association.report_invalid_stream(id);
+                self.association.report_invalid_stream(id);
             }
-            self.refuse_stream(now, association, id);
+            self.refuse_stream(id);
         }
     }
 
-    /// Stops holding messages for a channel to come: it will not.
-    pub(super) fn give_up_unclaimed(&mut self, association: &mut Association, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+    /// Discards the messages held for a channel that is not expected any more.
+    pub(super) fn discard_unclaimed(&mut self, id: StreamId) {
+        let Some(stream) = self.state.streams.get_mut(&id) else { return };
         if stream.owner != StreamOwner::Unclaimed {
             return;
         }
         stream.owner = StreamOwner::Nobody;
-        self.ownerless_streams += 1;
-        self.unclaimed_streams -= 1;
-        if self.lost_streams.len() < LOST_STREAMS_MAX {
-            self.lost_streams.insert(id);
+        self.state.ownerless_streams += 1;
+        self.state.unclaimed_streams -= 1;
+        if self.state.lost_streams.len() < LOST_STREAMS_MAX {
+            self.state.lost_streams.insert(id);
         }
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
-                self.unclaimed_bytes = self.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
-                self.discard_message(association, message.credit, ChannelDropReason::Unclaimed);
+                self.state.unclaimed_bytes = self.state.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
+                self.discard_message(message.credit, ChannelDropReason::Unclaimed);
             }
         }
     }
 
-    fn on_channel_message(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        id: ChannelId,
-        message: ReceivedMessage,
-    ) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+    fn on_channel_message(&mut self, id: ChannelId, message: ReceivedMessage) {
+        let Some(channel) = self.state.channels.get_mut(&id) else { return };
         let kind = PpidKind::of(message.ppid);
         if kind == PpidKind::Control {
             let control = self.decode_control(&message.payload.into_bytes());
-            association.release(message.credit);
-            self.on_control(now, association, id, &control);
+            self.association.release(message.credit);
+            self.on_control(id, &control);
             return;
         }
         // Any message confirms the channel as its acknowledgement does (RFC 8832 §6). It is delivered before a reset that
         // waits for that: if the peer does not support resets, the channel ends at once.
         let is_acknowledgement = channel.awaits_ack();
-        channel.on_heard();
-        self.deliver(now, association, id, message);
+        channel.on_confirmed_by_peer();
+        self.deliver(id, message);
         if is_acknowledgement {
-            self.start_reset_if_possible(now, association, id);
+            self.start_reset_if_possible(id);
         }
     }
 
-    /// The peer has no channel on this stream, and throws away what it gets. It resets the stream, too, if it can.
-    fn on_invalid_stream(&mut self, now: Instant, association: &mut Association, stream: StreamId) {
-        let Some(entry) = self.streams.get(&stream) else { return };
+    /// Handles a report of the peer that it has no channel on this stream, and discards its messages. The peer resets the stream,
+    /// too, if it can.
+    fn on_invalid_stream(&mut self, stream: StreamId) {
+        let Some(entry) = self.state.streams.get(&stream) else { return };
         let is_in_use = entry.outgoing() == Outgoing::InUse;
         let Some(id) = entry.channel() else { return };
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.get_mut(&id) else { return };
         // An OPEN that waits for room has not been refused.
         let is_refused = channel.awaits_ack() && channel.control.is_none();
         if !is_refused && !channel.may_be_alone() {
@@ -201,132 +184,101 @@ impl DataChannels {
         }
         let error = if is_refused { ChannelError::Refused } else { ChannelError::NotMade };
         if channel.on_closing(CloseCause::Violation(error.clone())) {
-            self.events.push_back(ChannelsEvent::Closing(id));
-            self.discard(now, association, id);
-            self.start_reset(now, association, stream);
+            self.state.events.push_back(ChannelsEvent::Closing(id));
+            self.discard_unsent(id);
+            self.start_reset(stream);
             return;
         }
         channel.set_error(error);
         if is_refused && is_in_use {
             // Nothing to wait for: there will be no DATA_CHANNEL_ACK.
-            self.discard(now, association, id);
-            self.start_reset(now, association, stream);
+            self.discard_unsent(id);
+            self.start_reset(stream);
         }
     }
 
-    /// Queues a user message for the application, or closes the channel for what is wrong with it.
-    fn deliver(&mut self, now: Instant, association: &mut Association, id: ChannelId, message: ReceivedMessage) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+    /// Queues a user message for the application, or closes the channel if the message violates a rule.
+    fn deliver(&mut self, id: ChannelId, message: ReceivedMessage) {
+        let Some(channel) = self.state.channels.get_mut(&id) else { return };
         let kind = PpidKind::of(message.ppid);
-        if channel.is_deaf() {
-            self.discard_message(association, message.credit, ChannelDropReason::AfterClose);
+        if channel.discards_incoming() {
+            self.discard_message(message.credit, ChannelDropReason::AfterClose);
             return;
         }
-        let (len, max) = (message.payload.len(), self.config.message_size_max);
+        let (len, max) = (message.payload.len(), self.state.config.message_size_max);
         let content = match kind {
             PpidKind::EmptyText => Content::Text(ByteString::new()),
             PpidKind::EmptyBinary => Content::Binary(Payload::default()),
             PpidKind::Text | PpidKind::Binary if len > max => {
-                association.release(message.credit);
+                self.association.release(message.credit);
                 let error = ChannelError::MessageTooLarge { len, max };
-                self.close_for_violation(now, association, id, error, ChannelDropReason::TooLarge);
+                self.close_for_violation(id, error, ChannelDropReason::TooLarge);
                 return;
             }
             PpidKind::Binary => Content::Binary(message.payload),
             PpidKind::Text => {
                 let Ok(text) = ByteString::try_from(message.payload.into_bytes()) else {
-                    association.release(message.credit);
-                    self.close_for_violation(now, association, id, ChannelError::BadText, ChannelDropReason::BadText);
+                    self.association.release(message.credit);
+                    self.close_for_violation(id, ChannelError::BadText, ChannelDropReason::BadText);
                     return;
                 };
                 Content::Text(text)
             }
             PpidKind::Control | PpidKind::Unsupported => {
-                association.release(message.credit);
+                self.association.release(message.credit);
                 let error = ChannelError::UnsupportedPpid(message.ppid.0);
-                self.close_for_violation(now, association, id, error, ChannelDropReason::UnsupportedPpid);
+                self.close_for_violation(id, error, ChannelDropReason::UnsupportedPpid);
                 return;
             }
         };
-        self.stats.messages_received += 1;
-        self.stats.bytes_received += content.len() as u64;
+        self.state.stats.messages_received += 1;
+        self.state.stats.bytes_received += content.len() as u64;
         if channel.on_message(InboundMessage { content, credit: message.credit }) {
-            self.events.push_back(ChannelsEvent::Readable(id));
+            self.state.events.push_back(ChannelsEvent::Readable(id));
         }
     }
 
     fn decode_control(&mut self, message: &[u8]) -> Result<Control, ControlError> {
         let decoded = Decoded::new(message)?;
         if decoded.has_trailing_bytes {
-            self.stats.drops.add(ChannelDropReason::TrailingBytes);
+            self.state.stats.drops.add(ChannelDropReason::TrailingBytes);
         }
         Ok(decoded.control)
     }
 
-    /// A DCEP message on a channel's stream.
-    fn on_control(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        id: ChannelId,
-        control: &Result<Control, ControlError>,
-    ) {
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+    /// Handles a DCEP message on a channel's stream.
+    fn on_control(&mut self, id: ChannelId, control: &Result<Control, ControlError>) {
+        let Some(channel) = self.state.channels.get_mut(&id) else { return };
         match control {
             Ok(Control::Ack) if channel.awaits_ack() => {
-                channel.on_heard();
-                self.start_reset_if_possible(now, association, id);
+                channel.on_confirmed_by_peer();
+                self.start_reset_if_possible(id);
             }
             // Data may have overtaken an ACK on an unordered channel, so one that is not awaited need not be wrong.
-            Ok(Control::Ack) => self.stats.drops.add(ChannelDropReason::UnexpectedAck),
-            Ok(Control::Unknown(_)) => self.stats.drops.add(ChannelDropReason::UnknownControl),
+            Ok(Control::Ack) => self.state.stats.drops.add(ChannelDropReason::UnexpectedAck),
+            Ok(Control::Unknown(_)) => self.state.stats.drops.add(ChannelDropReason::UnknownControl),
             Ok(Control::Open(_)) if channel.origin == Origin::Local => {
-                self.close_for_violation(
-                    now,
-                    association,
-                    id,
-                    ChannelError::RoleConflict,
-                    ChannelDropReason::RoleConflict,
-                );
+                self.close_for_violation(id, ChannelError::RoleConflict, ChannelDropReason::RoleConflict);
             }
             Ok(Control::Open(_)) => {
-                self.close_for_violation(
-                    now,
-                    association,
-                    id,
-                    ChannelError::StreamInUse,
-                    ChannelDropReason::StreamInUse,
-                );
+                self.close_for_violation(id, ChannelError::StreamInUse, ChannelDropReason::StreamInUse);
             }
             Err(error) => {
-                self.close_for_violation(
-                    now,
-                    association,
-                    id,
-                    ChannelError::BadControl(*error),
-                    ChannelDropReason::BadControl,
-                );
+                self.close_for_violation(id, ChannelError::BadControl(*error), ChannelDropReason::BadControl);
             }
         }
     }
 
-    /// The peer broke a rule on this channel, which is closed for it (RFC 8831 §6.6, RFC 8832 §6).
-    fn close_for_violation(
-        &mut self,
-        now: Instant,
-        association: &mut Association,
-        id: ChannelId,
-        error: ChannelError,
-        reason: ChannelDropReason,
-    ) {
-        self.stats.drops.add(reason);
-        let Some(channel) = self.channels.get_mut(&id) else { return };
+    /// Closes a channel on which the peer violated a rule (RFC 8831 §6.6, RFC 8832 §6).
+    fn close_for_violation(&mut self, id: ChannelId, error: ChannelError, reason: ChannelDropReason) {
+        self.state.stats.drops.add(reason);
+        let Some(channel) = self.state.channels.get_mut(&id) else { return };
         tracing::debug!(stream = channel.stream, %error, "channel closed");
         let stream = channel.stream;
         if channel.on_closing(CloseCause::Violation(error)) {
-            self.events.push_back(ChannelsEvent::Closing(id));
-            self.discard(now, association, id);
-            self.start_reset(now, association, stream);
+            self.state.events.push_back(ChannelsEvent::Closing(id));
+            self.discard_unsent(id);
+            self.start_reset(stream);
         }
     }
 }

@@ -36,7 +36,7 @@ impl Side {
     }
 }
 
-/// What becomes of a packet.
+/// Fate of a packet in the network.
 #[derive(Clone, Debug)]
 pub(crate) enum Fate {
     Deliver,
@@ -155,7 +155,7 @@ impl Pair {
         self.turn(A);
     }
 
-    /// What becomes of each packet from now on.
+    /// Sets the function that decides the fate of each packet from now on.
     pub(crate) fn network(&mut self, network: impl FnMut(&Packet) -> Fate + 'static) {
         self.network = Box::new(network);
     }
@@ -282,7 +282,7 @@ impl Pair {
             .expect("a channel came in")
     }
 
-    /// How the channel ended, if it has.
+    /// Returns the end of the channel, if it has ended.
     pub(crate) fn closed(&self, side: Side, id: ChannelId) -> Option<Option<ChannelError>> {
         self[side].events.iter().find_map(|event| match event {
             ChannelsEvent::Closed(closed, error) if *closed == id => Some(error.clone()),

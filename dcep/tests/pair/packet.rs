@@ -1,4 +1,4 @@
-//! What a test may want to know of a packet, read without the crate under test.
+//! Contents of a packet, decoded without the crate under test.
 
 use bytes::Bytes;
 

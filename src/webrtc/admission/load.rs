@@ -1,4 +1,4 @@
-//! How many hellos come.
+//! A rate by the second.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ impl Load {
         self.count
     }
 
-    pub(super) fn on_hello(&mut self, now: Instant) {
+    pub(super) fn add(&mut self, now: Instant) {
         self.turn(now);
         self.count = self.count.saturating_add(1);
     }

@@ -48,7 +48,7 @@ pub(crate) struct AdmissionConfig {
     pub(crate) unproved_per_second_max: u32,
     /// Peers of one source that enter in a second at most, with a proof or without. Default 50: a handshake is
     /// about a millisecond of arithmetic, so one host takes a twentieth of a core.
-    pub(crate) per_source_and_second_max: u32,
+    pub(crate) per_source_and_second_max: u16,
 }
 
 impl Default for AdmissionConfig {
@@ -184,7 +184,7 @@ impl<T> PendingHandshakes<T> {
             return None;
         }
         let is_busy = self.load.count(now) >= self.config.unproved_per_second_max;
-        self.load.on_hello(now);
+        self.load.add(now);
         let is_full = self.unproved >= self.config.unproved_max || self.free.is_empty();
         let has_share = self.shares.of(Source::of(address)).0 >= self.config.per_source_max;
         let is_there = self.by_address.contains_key(&address);

@@ -21,7 +21,6 @@ const UNEXPECTED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Hello {
     pub(super) sequence: u16,
-    pub(super) digest: [u8; 32],
     /// The client's random. A second hello, with a cookie, has that of the first (RFC 6347 §4.2.1, RFC 8446 §4.1.2).
     pub(super) random: [u8; 32],
     body: Vec<u8>,
@@ -32,7 +31,12 @@ impl Hello {
     pub(super) fn new(sequence: u16, body: Vec<u8>) -> Option<Self> {
         // Legacy version, random.
         let random = *body.get(2..34)?.first_chunk::<32>()?;
-        Some(Self { sequence, digest: Sha256::digest(&body).into(), random, body })
+        Some(Self { sequence, random, body })
+    }
+
+    /// SHA-256 of all of it. A flood repeats hellos, so this is only for those that have failed.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.body).into()
     }
 
     /// Bytes of the datagram that carries all of it.
@@ -47,7 +51,7 @@ pub(super) struct HandshakeAttempt {
     pub(super) inner: dimpl::Dtls,
     pub(super) gate: RecordFilter,
     role: SetupRole,
-    /// Passive: the last hello that was taken in.
+    /// Passive: the last hello that was taken in, until the handshake is done. Its repetitions are compared with it.
     hello: Option<Hello>,
     /// Active: true once a ServerHello was taken in.
     is_answered: bool,
@@ -114,18 +118,18 @@ impl HandshakeAttempt {
     pub(super) fn is_of(&self, hello: &Hello) -> bool {
         self.hello
             .as_ref()
-            .is_some_and(|own| own.digest == hello.digest || (hello.sequence == 1 && own.random == hello.random))
+            .is_some_and(|own| own.body == hello.body || (hello.sequence == 1 && own.random == hello.random))
     }
 
     /// True if this is the hello that was taken in last. `dimpl` repeats its answer by the clock, and would do so less often
     /// for each hello that is repeated.
     pub(super) fn has_taken(&self, hello: &Hello) -> bool {
-        self.hello.as_ref().is_some_and(|own| own.digest == hello.digest && own.sequence == hello.sequence)
+        self.hello.as_ref() == Some(hello)
     }
 
     /// SHA-256 of the hello that was taken in last.
     pub(super) fn hello_digest(&self) -> Option<[u8; 32]> {
-        self.hello.as_ref().map(|hello| hello.digest)
+        self.hello.as_ref().map(Hello::digest)
     }
 
     /// True if this is an answer to the hello of an active end, from whomever.
@@ -134,12 +138,12 @@ impl HandshakeAttempt {
     }
 
     /// Takes in a whole hello. `dimpl` gets it in one piece, whatever it came in.
-    pub(super) fn take_hello(&mut self, now: Instant, hello: &Hello) -> Result<(), dimpl::Error> {
+    pub(super) fn take_hello(&mut self, now: Instant, hello: Hello) -> Result<(), dimpl::Error> {
         if self.flight.as_ref().is_none_or(ClientFlight::is_unanswered) {
             self.flight = Some(ClientFlight::new(hello.sequence, &hello.body));
         }
         let message = record::handshake_message(CLIENT_HELLO, hello.sequence, &hello.body);
-        self.hello = Some(Hello { body: Vec::new(), ..*hello });
+        self.hello = Some(hello);
         self.inner.handle_timeout(now)?;
         let result = self.inner.handle_packet(&record::plaintext_record(&message));
         if self.version() == Some(Version::Dtls13) {
@@ -284,6 +288,7 @@ impl HandshakeAttempt {
 
     /// Forgets what only a handshake needs.
     pub(super) fn on_connected(&mut self) {
+        self.hello = None;
         self.flight = None;
         self.flight_deadline = None;
         self.other_answers = Vec::new();

@@ -23,7 +23,7 @@ pub(super) struct ClientHelloReassembly {
     held: usize,
 }
 
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Debug)]
 struct HelloPiece {
     /// Sequence number and length of the message.
     message: (u16, u32),
@@ -45,12 +45,19 @@ impl ClientHelloReassembly {
         let (header, rest) = HandshakeHeader::split(fragment).filter(|(header, _)| header.length <= HELLO_LEN_MAX)?;
         let bytes = fragment.get(HandshakeHeader::LEN..fragment.len() - rest.len())?;
         let message = (header.sequence, header.length);
-        let piece = HelloPiece { message, start: header.offset, bytes: bytes.into() };
-        if let Some(known) = self.pieces.iter().position(|other| *other == piece) {
-            self.remove(known);
+        if header.offset == 0 && bytes.len() == header.length as usize {
+            *self = Self::default();
+            return Some((header.sequence, bytes.to_vec()));
+        }
+        let is_known =
+            |piece: &HelloPiece| piece.message == message && piece.start == header.offset && *piece.bytes == *bytes;
+        if let Some(known) = self.pieces.iter().position(is_known) {
+            // The newest from now on. What was not whole before is not whole now.
+            self.pieces.get_mut(known..).unwrap_or_default().rotate_left(1);
+            return None;
         }
         self.held += bytes.len() + PIECE_OVERHEAD;
-        self.pieces.push(piece);
+        self.pieces.push(HelloPiece { message, start: header.offset, bytes: bytes.into() });
         while self.pieces.len() > PIECES_MAX || self.held > HELD_MAX {
             self.remove(0);
         }
@@ -261,6 +268,16 @@ mod tests {
         assert_eq!(pieces.add(&piece(0, 1400, 0, 1100)), None, "again");
         assert_eq!(pieces.add(&piece(0, 1400, 1100, 300)), Some((0, vec![7; 1400])));
         assert_eq!(pieces.held, 0, "nothing is kept of a hello that was handed on");
+    }
+
+    #[test]
+    fn k09_a_piece_that_is_repeated_allocates_nothing_and_becomes_the_newest() {
+        let mut pieces = ClientHelloReassembly::default();
+        let (first, second) = (piece(0, 1400, 0, 700), piece(0, 1400, 600, 700));
+        assert_eq!((pieces.add(&first), pieces.add(&second)), (None, None));
+        let used = allocation_counter::measure(|| assert_eq!(pieces.add(&first), None));
+        assert_eq!(used.count_total, 0);
+        assert_eq!(pieces.pieces.iter().map(|piece| piece.start).collect::<Vec<_>>(), [600, 0]);
     }
 
     #[test]

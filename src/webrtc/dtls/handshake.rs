@@ -131,7 +131,8 @@ impl Dtls {
 
     fn take_hello(&mut self, now: Instant, datagram: &[u8]) {
         let Some((sequence, body)) = self.hello.add(datagram) else { return };
-        let hello = Hello::new(sequence, body).filter(|hello| !self.failed_hellos.contains(&hello.digest));
+        let has_failed = |hello: &Hello| !self.failed_hellos.is_empty() && self.failed_hellos.contains(&hello.digest());
+        let hello = Hello::new(sequence, body).filter(|hello| !has_failed(hello));
         let Some(hello) = hello else { return self.count(RecordRefusal::Unexpected) };
         self.now = now;
         self.asks_for_cookie |= hello.datagram_len() < self.cookie_below;
@@ -147,7 +148,7 @@ impl Dtls {
         if !attempt.gate.takes_hello() {
             return self.count(RecordRefusal::Unexpected);
         }
-        let result = attempt.take_hello(now, &hello);
+        let result = attempt.take_hello(now, hello);
         self.settle(index, datagram.len(), result);
     }
 

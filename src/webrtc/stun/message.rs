@@ -31,6 +31,15 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// The class of what may be a Binding message, by its first two bytes.
+    pub(crate) fn of(datagram: &[u8]) -> Option<Self> {
+        Self::of_binding(u16::from_be_bytes(*datagram.first_chunk()?))
+    }
+
+    fn of_binding(kind: u16) -> Option<Self> {
+        [Self::Request, Self::Indication, Self::Success, Self::Error].into_iter().find(|class| class.binding() == kind)
+    }
+
     /// The message type of a Binding message of this class.
     pub(super) const fn binding(self) -> u16 {
         match self {
@@ -122,10 +131,7 @@ impl<'a> StunMessage<'a> {
             return Err(ParseError::NoFingerprint);
         };
         check_fingerprint(before_fingerprint, *fingerprint)?;
-        let class = [Class::Request, Class::Indication, Class::Success, Class::Error]
-            .into_iter()
-            .find(|class| class.binding() == kind)
-            .ok_or(ParseError::Method)?;
+        let class = Class::of_binding(kind).ok_or(ParseError::Method)?;
         let mut message = Self {
             class,
             transaction_id,
