@@ -10,8 +10,8 @@ use crate::message::{Credit, ReceivedMessage, StreamId};
 /// Slots that an empty inbox keeps.
 const IDLE_SLOTS: usize = 16;
 
-/// Stream ids in one queued reset before repeated ones are thrown out: twice as many as there are streams.
-const RESET_IDS_MAX: usize = 2 << 16;
+/// Stream ids in one queued reset from which repeated ones are removed before the list grows.
+const DEDUP_FROM: usize = 1024;
 
 /// Events in order, and their cost.
 #[derive(Debug, Default)]
@@ -81,11 +81,11 @@ impl Inbox {
     }
 }
 
-/// A queued list of streams takes room that the peer can make us use, so it counts as well.
+/// Cost of a queued reset: the memory of its list, which the peer can make us hold.
 fn cost_of(streams: &Streams) -> Cost {
     let overhead = match streams {
         Streams::All => 0,
-        Streams::List(list) => list.len() * size_of::<StreamId>(),
+        Streams::List(list) => list.capacity() * size_of::<StreamId>(),
     };
     Cost { payload: 0, overhead }
 }
@@ -95,11 +95,37 @@ fn merge(into: &mut Streams, other: Streams) {
         (Streams::All, _) => {}
         (into, Streams::All) => *into = Streams::All,
         (Streams::List(list), Streams::List(more)) => {
-            list.extend(more);
-            if list.len() > RESET_IDS_MAX {
+            if list.len() >= DEDUP_FROM && list.len() + more.len() > list.capacity() {
+                // Sorted once for each doubling, so a stream id costs O(log n).
                 list.sort_unstable();
                 list.dedup();
+                if list.len() > list.capacity() / 2 {
+                    list.reserve_exact(list.len().max(more.len()));
+                }
             }
+            list.extend(more);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queued_reset_costs_the_memory_of_its_list() {
+        let mut inbox = Inbox::default();
+        inbox.push_reset(Streams::List((0..1000).collect()));
+        assert_eq!(inbox.unread(), Cost { payload: 0, overhead: 2000 });
+        // Growing, a list may take twice what it holds.
+        for id in 1000..1100 {
+            inbox.push_reset(Streams::List(vec![id]));
+            inbox.check_consistency();
+        }
+        let Some(ReceiverEvent::Reset(Streams::List(list))) = inbox.events.front() else { panic!("one reset") };
+        assert_eq!(list.len(), 1100);
+        assert_eq!(inbox.unread().total(), 2 * list.capacity());
+        assert!(matches!(inbox.pop(), Some(ReceiverEvent::Reset(_))));
+        assert_eq!(inbox.unread(), Cost::default());
     }
 }

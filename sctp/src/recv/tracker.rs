@@ -356,7 +356,44 @@ mod tests {
             }
         }
         assert_eq!(tracker.ranges.len(), 2 * RANGES_MAX);
-        // The ends of a range can always go.
-        assert!(tracker.can_forget(first + 19_999) && tracker.can_forget(first));
+        // The ends of a range can always go: first and last of the long one that is left, and one that is alone.
+        let long = *tracker.ranges.back().unwrap();
+        assert!(long.last > long.first + 2);
+        assert!(tracker.can_forget(first) && tracker.can_forget(long.first) && tracker.can_forget(long.last));
+        assert!(!tracker.can_forget(long.first + 1) && !tracker.can_forget(long.last - 1));
+        // With one range less, the middle can go, too.
+        tracker.forget(first);
+        assert!(tracker.can_forget(long.first + 1));
+        tracker.forget(long.first + 1);
+        tracker.check_consistency();
+        assert!(!tracker.can_forget(long.last - 1));
+    }
+
+    #[test]
+    fn ranges_are_recorded_up_to_the_bound() {
+        let mut tracker = Tracker::new(Tsn(1), 1 << 20);
+        let first = tracker.cumulative() + 3;
+        for n in 0..RANGES_MAX as Position {
+            assert!(tracker.can_record(first + 3 * n));
+            tracker.record(first + 3 * n);
+        }
+        let beyond = first + 3 * RANGES_MAX as Position;
+        assert!(!tracker.can_record(beyond));
+        for at in [first - 1, first + 1, beyond - 2, tracker.cumulative() + 1] {
+            assert!(tracker.can_record(at), "it makes no new range");
+        }
+    }
+
+    #[test]
+    fn a_tsn_from_before_the_first_unwraps_below_it() {
+        for initial in [0, 1, u32::MAX] {
+            let tracker = Tracker::new(Tsn(initial), 1 << 20);
+            for back in [1, 2, 1000, 1 << 30] {
+                let tsn = Tsn(initial).sub(back);
+                let unwrapped = tracker.behind(tsn);
+                assert_eq!(tsn_at(unwrapped), tsn, "{back} before {initial}");
+                assert_eq!(tracker.cumulative() - unwrapped, Position::from(back) - 1);
+            }
+        }
     }
 }

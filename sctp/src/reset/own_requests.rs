@@ -49,7 +49,7 @@ impl Request {
     }
 }
 
-/// What an answer meant.
+/// Outcome of an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     /// It fits no request: ignored (RFC 6525 §5.2.7 H1).
@@ -394,6 +394,45 @@ mod tests {
                 assert_eq!(answered, RequestOutcome::Failed);
             }
         }
+        assert!(!reset.is_outstanding());
+    }
+
+    #[test]
+    fn a_request_that_did_not_fit_is_due_again_and_unchanged() {
+        let (mut reset, now) = outgoing();
+        reset.enqueue(2, tsn(0));
+        reset.on_acknowledged(tsn(0));
+        let (number, last_tsn, streams) = reset.take_due(now, 100, tsn(20)).unwrap();
+        let first = (number, last_tsn, streams.to_vec());
+        assert!(!reset.is_due());
+        reset.defer();
+        assert!(reset.is_due());
+        let (number, last_tsn, streams) = reset.take_due(now, 100, tsn(30)).unwrap();
+        assert_eq!((number, last_tsn, streams.to_vec()), first);
+        reset.check_consistency();
+    }
+
+    #[test]
+    fn a_peer_that_answers_bad_sequence_number_for_ever_gets_new_numbers_then_the_end() {
+        let (mut reset, start) = outgoing();
+        reset.enqueue(2, tsn(0));
+        reset.on_acknowledged(tsn(0));
+        let mut numbers = Vec::new();
+        for second in 0.. {
+            let now = start + Duration::from_secs(second);
+            let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
+            numbers.push(number);
+            let outcome = reset.on_response(now, number, ResetResult::BadSequenceNumber, tsn(19));
+            if outcome == RequestOutcome::Failed {
+                assert_eq!(second, 30, "the time-out, with far more refusals than the limit");
+                break;
+            }
+            assert_eq!(outcome, RequestOutcome::Retry);
+            assert!(!reset.is_due(), "after a time-out");
+            assert!(!reset.on_timeout(), "the peer has answered");
+            reset.check_consistency();
+        }
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].next()), "{numbers:?}");
         assert!(!reset.is_outstanding());
     }
 

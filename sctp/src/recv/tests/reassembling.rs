@@ -20,6 +20,19 @@ fn fragments_join_in_every_order() {
 }
 
 #[test]
+fn a_whole_message_in_front_of_the_middle_of_one_is_a_violation() {
+    for flags in ["", "E"] {
+        let mut receiver = receiver();
+        receiver.take_new(data(2, 1, 0, flags), b"not the first");
+        assert_eq!(receiver.take(data(1, 1, 0, "BE"), b"whole"), Err(Violation::BadFragment), "{flags:?}");
+    }
+    let mut receiver = receiver();
+    receiver.take_new(data(2, 1, 1, "B"), b"the first");
+    receiver.take_new(data(1, 1, 0, "BE"), b"whole");
+    assert_eq!(receiver.read(), ["1:whole"]);
+}
+
+#[test]
 fn the_ppid_is_that_of_the_first_fragment() {
     for backwards in [false, true] {
         let mut receiver = receiver();

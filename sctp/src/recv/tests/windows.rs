@@ -183,6 +183,7 @@ fn d13_when_full_a_filler_is_taken_and_the_highest_are_given_up() {
     receiver.on_packet_end(at(0));
     assert_eq!(receiver.sack_due(), SackDue::Now);
     assert_eq!(receiver.gaps(), [(2, highest - 1)], "the one given up is no longer reported");
+    assert_eq!((receiver.take_reneged(), receiver.take_reneged()), (1, 0));
     receiver.take_new(data(1, 1, 0, "BE"), &[1; 1000]);
     assert_eq!(receiver.read().len(), usize::from(highest) - 2);
     assert_eq!(receiver.cumulative_tsn(), Tsn(u32::from(highest) - 2));
