@@ -1,4 +1,3 @@
 //! Tests of the table of pending handshakes.
 
-mod flood;
 mod table;
