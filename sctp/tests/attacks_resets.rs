@@ -392,3 +392,24 @@ fn g11_a_stream_is_refused_until_its_reset_has_ended() {
     let sent = victim.poll();
     assert_eq!(sent[0].value[6..8], [0, 0], "SSN 0");
 }
+
+/// RFC 6525 §5.2.3: an Incoming SSN Reset Request without streams means all of them, stream 0 included.
+#[test]
+fn a_request_to_reset_all_streams_of_this_end_includes_the_first() {
+    let mut victim = Victim::in_state(State::Established);
+    for stream in [0, 5] {
+        victim.message(stream, b"x");
+    }
+    let last = Tsn(victim.tsn.0.wrapping_add(1));
+    victim.send(&[sack(last, 1 << 20, &[])]);
+    let all = chunk(|out| {
+        let mut writer = ReconfigWriter::begin(out);
+        writer.push_incoming_reset(RequestSn(PEER_TSN), std::iter::empty());
+        writer.finish();
+    });
+    let mut sent = victim.send(&[all]);
+    sent.extend(victim.poll());
+    let (_, mut streams) = requests(&sent).remove(0);
+    streams.sort_unstable();
+    assert_eq!(streams, [0, 5]);
+}

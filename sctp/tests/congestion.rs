@@ -78,3 +78,17 @@ fn a_repetition_of_what_the_peer_had_already_is_known_for_one() {
     let stats = victim.association.stats();
     assert_eq!((stats.spurious_retransmissions, stats.flight_size), (1, 0));
 }
+
+/// RFC 9260 §6.2.1: from the handshake on the peer's window is known, and less what is in flight.
+#[test]
+fn the_peers_window_is_reported_from_the_handshake_on() {
+    let mut victim = Victim::in_state(State::Established);
+    // The window of the peer that the tests make up.
+    let window = 1 << 20;
+    assert_eq!(victim.association.stats().peer_rwnd, window);
+    victim.message(1, &[7; 500]);
+    assert_eq!(victim.association.stats().peer_rwnd, window - 500);
+    let tsn = victim.tsn;
+    victim.send(&[sack(tsn, 12_345, &[])]);
+    assert_eq!(victim.association.stats().peer_rwnd, 12_345);
+}

@@ -118,3 +118,35 @@ fn a_transport_that_this_end_has_broken_leaves_the_peer_an_abort() {
     pair.run_for(5 * MS);
     assert_eq!(pair.trace.len(), sent);
 }
+
+/// RFC 9260 §6.9: messages are cut for the size of the path as it is. Fragments cut before cannot be cut again; if they are
+/// retransmitted, each leaves alone.
+#[test]
+fn the_packet_size_may_change_in_the_middle_of_a_transfer_that_loses_packets() {
+    for seed in 0..4_u64 {
+        let mut pair = Pair::connected(AssociationConfig { mtu: 1400, ..AssociationConfig::default() });
+        let mut number = seed;
+        pair.rule = Box::new(move |packet| {
+            number += 1;
+            let is_lost = packet.from == 0 && number.is_multiple_of(9);
+            if is_lost { Verdict::Drop } else { Verdict::Pass }
+        });
+        let message = Bytes::from(vec![7; 600_000]);
+        pair.send(0, 1, message.clone());
+        let mut oversized = 0;
+        for mtu in [800, 1400, 577] {
+            pair.run_for(70 * MS);
+            pair.ends[0].set_path_mtu(mtu);
+            pair.flush();
+            let before = pair.trace.len();
+            pair.run_for(300 * MS);
+            for packet in pair.trace[before..].iter().filter(|packet| packet.from == 0 && packet.bytes.len() > mtu) {
+                assert_eq!(packet.kinds(), [ChunkType::DATA], "{} bytes where {mtu} are the limit", packet.bytes.len());
+                oversized += 1;
+            }
+        }
+        assert!(oversized > 0, "no retransmission of a larger fragment with seed {seed}");
+        pair.run_until(Duration::from_secs(120), |pair| !pair.received[1].is_empty());
+        assert_eq!(pair.received[1][0].2, message);
+    }
+}

@@ -26,6 +26,9 @@ mod stream_map;
 mod tlp;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use sack::SackOutcome;
 pub(crate) use write::PacketRoom;
 

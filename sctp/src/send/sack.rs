@@ -65,7 +65,9 @@ impl Sender {
         let reo_deadline = self.detect_losses(now, path);
         // A SACK without news still says that a packet arrived, one that lies above what it has room to report.
         let arrived = if bytes == 0 && self.loss.rack.is_report_truncated() { path.mtu() } else { bytes };
-        self.on_recovery_progress(now, arrived, path);
+        if arrived > 0 {
+            self.on_recovery_progress(now, arrived, path);
+        }
         self.peer_window.on_sack(now, sack.a_rwnd, self.outstanding.payload_in_flight());
         if self.outstanding.is_empty() {
             self.rate.on_all_acked();

@@ -1,0 +1,88 @@
+//! Abandoned messages (RFC 3758).
+
+use super::*;
+
+/// Four messages of one packet each on stream 1, the first two of which are lost.
+fn two_lost() -> World {
+    let mut world = World::measured();
+    (0..6).for_each(|_| world.push(1, FULL));
+    assert_eq!(world.packets().len(), 6);
+    world.now += 100 * MS;
+    world.sack(0, &[(3, 5)]);
+    world
+}
+
+#[test]
+fn abandoning_a_stream_abandons_what_is_lost_and_lets_what_is_in_flight_arrive() {
+    let mut world = two_lost();
+    world.push(1, 500);
+    // Chunks 0 and 1 are lost, the last one is in flight, and one message waits.
+    assert_eq!(world.sender.abandon_stream(world.now, 1), 500 + 2 * FULL);
+    assert_eq!(world.abandoned().len(), 2);
+    assert_eq!(world.sender.flight_size(), FULL + DataChunk::HEADER_LEN, "the last one may still arrive");
+    assert_eq!(world.packets(), [] as [Vec<u64>; 0], "nothing is retransmitted");
+    world.now += 100 * MS;
+    world.sack(6, &[]);
+    assert_eq!(world.abandoned(), [] as [usize; 0]);
+    assert!(world.sender.is_drained());
+}
+
+#[test]
+fn a_peer_without_forward_tsn_gets_everything_that_was_begun() {
+    let mut world = World::measured();
+    world.sender.on_established(1 << 20, false);
+    (0..3).for_each(|_| world.push_with(1, FULL, once()));
+    world.packets();
+    world.now += 1000 * MS;
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    assert_eq!(world.packets(), [[0]]);
+    assert_eq!(world.abandoned(), [] as [usize; 0]);
+}
+
+#[test]
+fn a_message_is_abandoned_whole_with_its_rest_in_the_queue() {
+    let mut world = World::measured();
+    world.push_with(1, 20 * FULL, once());
+    world.push(2, 10);
+    assert_eq!(world.packets().len(), 10, "cwnd takes a half of the message");
+    world.now += 100 * MS;
+    world.sack(0, &[(2, 10)]);
+    assert_eq!(world.abandoned(), [20 * FULL]);
+    // Chunk 10 is a placeholder for the rest, chunk 11 is the other message.
+    assert_eq!(world.packets().concat(), [11]);
+    world.now += 100 * MS;
+    world.sack(12, &[]);
+    assert!(world.sender.is_drained());
+}
+
+#[test]
+fn a_message_whose_fragments_are_all_acknowledged_is_abandoned_by_its_rest() {
+    let mut world = World::measured();
+    world.push(1, 20 * FULL);
+    assert_eq!(world.packets().len(), 10);
+    world.now += 100 * MS;
+    world.sack(10, &[]);
+    assert_eq!(world.sender.discard_unsent(world.now, 1), 10 * FULL);
+    assert_eq!(world.abandoned(), [20 * FULL]);
+    assert!(world.sender.has_outstanding(), "the placeholder, which a FORWARD-TSN skips");
+    world.now += 100 * MS;
+    world.packet();
+    world.sack(11, &[]);
+    assert!(world.sender.is_drained());
+}
+
+#[test]
+fn a_forward_tsn_for_the_same_point_waits_for_a_round_trip() {
+    let mut world = World::measured();
+    world.push_with(1, FULL, once());
+    world.packets();
+    world.now += 1000 * MS;
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    let forwards = |world: &mut World| world.packet_in_batch(true).0 > PACKET_HEADER_LEN;
+    assert!(forwards(&mut world));
+    world.sack(0, &[]);
+    assert!(!forwards(&mut world), "the peer may have it on its way");
+    world.now += 400 * MS;
+    world.sack(0, &[]);
+    assert!(forwards(&mut world));
+}

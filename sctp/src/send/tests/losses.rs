@@ -1,0 +1,167 @@
+//! Losses, retransmissions and probes.
+
+use super::super::outstanding::ChunkState;
+use super::*;
+
+/// Ten packets in flight, of which the SACK that follows a round trip later reports all but those `missing`.
+fn after_loss(missing: std::ops::RangeInclusive<u64>) -> World {
+    let mut world = World::measured();
+    (0..10).for_each(|_| world.push(1, FULL));
+    assert_eq!(world.packets().len(), 10);
+    world.now += 100 * MS;
+    let acked = *missing.start();
+    let gap = (*missing.end() - acked + 2) as u16;
+    world.sack(acked, &[(gap, (10 - acked) as u16)]);
+    world
+}
+
+/// RFC 9260 §7.2.4 step 4.
+#[test]
+fn t3_restarts_when_the_first_outstanding_chunk_is_retransmitted_and_for_no_other() {
+    let mut world = after_loss(0..=1);
+    assert!(!world.sender.take_t3_restart(), "nothing was retransmitted yet");
+    assert_eq!(world.packet(), [Written { number: 0, stream: 1, len: FULL }]);
+    assert!(world.sender.take_t3_restart());
+    assert!(!world.sender.take_t3_restart(), "told once");
+    world.now += 10 * MS;
+    world.sack(0, &[(3, 10)]);
+    assert_eq!(world.packets(), [[1]]);
+    assert!(!world.sender.take_t3_restart(), "the second outstanding chunk is not the first");
+}
+
+/// Proportional rate reduction: what may leave follows from what arrived, so that nothing may for a SACK without news.
+#[test]
+fn a_sack_that_is_repeated_in_recovery_sends_nothing() {
+    let mut world = World::measured();
+    (0..200).for_each(|_| world.push(1, FULL));
+    let mut sent = 0;
+    while sent < 70 {
+        world.sack(sent, &[]);
+        sent += world.paced_packets();
+        world.now += 100 * MS;
+    }
+    // More than 30 packets are in flight. The first 24 are lost; four arrive.
+    let acked = sent - 34;
+    world.sack(acked, &[]);
+    world.paced_packets();
+    world.now += 100 * MS;
+    world.sack(acked, &[(25, 28)]);
+    let released = world.packets();
+    assert_eq!(released.concat().first(), Some(&acked), "the first retransmission");
+    assert!((4..=6).contains(&released.len()), "{} packets for four that arrived", released.len());
+    assert!(world.sender.flight_size() + 2 * FULL < world.sender.cwnd(), "cwnd has room");
+    for _ in 0..10 {
+        world.now += MS;
+        world.sack(acked, &[(25, 28)]);
+        assert_eq!(world.packets(), [] as [Vec<u64>; 0], "no chunk arrived, so none may leave");
+    }
+    world.now += MS;
+    world.sack(acked, &[(25, 30)]);
+    let released = world.packets().len();
+    assert!((1..=4).contains(&released), "{released} packets for two that arrived");
+}
+
+#[test]
+fn a_window_of_losses_is_one_congestion_event() {
+    let mut world = after_loss(0..=3);
+    let cwnd = world.sender.cwnd();
+    assert_eq!(world.sender.counters().congestion_events, 1);
+    world.packets();
+    world.now += 100 * MS;
+    world.sack(2, &[(3, 8)]);
+    assert_eq!((world.sender.counters().congestion_events, world.sender.cwnd()), (1, cwnd));
+}
+
+#[test]
+fn a_chunk_that_rack_finds_lost_is_marked_once_and_leaves_the_flight() {
+    let world = after_loss(0..=0);
+    let chunk = world.sender.outstanding.chunk(world.first).unwrap();
+    assert_eq!(chunk.state, ChunkState::Lost);
+    assert_eq!(world.sender.flight_size(), 0, "the others are reported");
+}
+
+/// RFC 8985 §7.3, §7.4.2: the acknowledgement ends exactly at the probe, which is the usual case.
+#[test]
+fn a_probe_that_repairs_a_loss_reduces_the_window_and_one_that_was_not_needed_does_not() {
+    for (duplicates, events) in [(&[][..], 1), (&[1][..], 0)] {
+        let mut world = World::measured();
+        (0..2).for_each(|_| world.push(1, FULL));
+        assert_eq!(world.packets(), [[0], [1]]);
+        world.now += 200 * MS;
+        world.sender.on_probe_timeout(world.now, &world.path);
+        assert_eq!(world.packets(), [[1]], "the last chunk, there is no new data");
+        assert_eq!(world.sender.probe_timeout(&world.path), None, "one probe is out");
+        world.now += 100 * MS;
+        world.sack_with(2, &[], 1 << 20, duplicates);
+        assert_eq!(world.sender.counters().congestion_events, events, "duplicates {duplicates:?}");
+    }
+}
+
+#[test]
+fn a_probe_of_new_data_tells_nothing_about_losses() {
+    let mut world = World::measured();
+    world.push(1, FULL);
+    world.packets();
+    world.push(1, 100);
+    world.sender.on_probe_timeout(world.now + 300 * MS, &world.path);
+    assert_eq!(world.packets(), [[1]]);
+    world.now += 400 * MS;
+    world.sack(2, &[]);
+    assert_eq!(world.sender.counters().congestion_events, 0);
+}
+
+/// RFC 8985 §7.2: the peer may delay the SACK of a single packet only.
+#[test]
+fn the_probe_waits_for_a_delayed_sack_only_if_a_single_packet_is_in_flight() {
+    let mut world = World::measured();
+    world.push(1, FULL);
+    world.packets();
+    assert_eq!(world.sender.probe_timeout(&world.path), Some(400 * MS));
+    world.push(1, FULL);
+    world.packets();
+    assert_eq!(world.sender.probe_timeout(&world.path), Some(200 * MS));
+    world.now += 100 * MS;
+    world.sack(2, &[]);
+    assert_eq!(world.sender.probe_timeout(&world.path), None, "nothing is in flight");
+}
+
+/// RFC 9260 §6.1 A: what is in flight is the window probe, for which T3 is responsible.
+#[test]
+fn no_tail_loss_probe_is_sent_into_a_closed_window() {
+    let mut world = World::measured();
+    (0..2).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.now += 100 * MS;
+    world.sack_with(1, &[], FULL as u32, &[]);
+    assert!(world.sender.is_probing_window());
+    assert_eq!(world.sender.probe_timeout(&world.path), None);
+    world.sack_with(1, &[], 10 * FULL as u32, &[]);
+    assert!(!world.sender.is_probing_window());
+    assert_eq!(world.sender.probe_timeout(&world.path), Some(400 * MS));
+}
+
+/// RFC 9260 §6.3.3, §7.2.3.
+#[test]
+fn after_a_time_out_one_packet_leaves_and_the_window_is_one_packet() {
+    let mut world = World::measured();
+    (0..10).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.now += 1000 * MS;
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    assert_eq!((world.sender.flight_size(), world.sender.cwnd()), (0, world.path.pmdcs()));
+    assert_eq!(world.packets(), [[0]]);
+    world.now += 100 * MS;
+    world.sack(1, &[]);
+    assert_eq!(world.packets().len(), 2, "slow start");
+}
+
+#[test]
+fn a_time_out_of_a_window_probe_is_no_sign_of_congestion() {
+    let mut world = World::measured();
+    let cwnd = world.sender.cwnd();
+    world.push(1, FULL);
+    world.packets();
+    world.sender.on_t3_timeout(world.now + 1000 * MS, true, &world.path);
+    assert_eq!(world.sender.cwnd(), cwnd);
+    assert_eq!(world.packets(), [[0]]);
+}

@@ -1,0 +1,84 @@
+//! Packet sizes that change in the middle of a transfer.
+
+use super::*;
+
+#[test]
+fn new_chunks_have_the_size_of_the_path_as_it_is() {
+    let mut world = World::new();
+    world.push(1, 100 * FULL);
+    assert_eq!(world.packet()[0].len, FULL);
+    for mtu in [600, 1400, 9000] {
+        world.path.set_mtu(mtu);
+        world.sender.on_mtu_changed(&world.path);
+        let (len, chunks) = world.packet_in_batch(true);
+        assert_eq!((len, chunks.len()), (mtu, 1), "one full packet");
+    }
+}
+
+/// RFC 9260 §6.9: a fragment cannot be cut again.
+#[test]
+fn a_chunk_cut_for_larger_packets_leaves_alone_as_the_first_of_a_batch() {
+    let mut world = World::measured();
+    (0..4).for_each(|_| world.push(1, FULL));
+    world.push(1, 3000);
+    assert_eq!(world.packets().concat().len(), 7);
+    world.path.set_mtu(800);
+    world.sender.on_mtu_changed(&world.path);
+    world.now += 1000 * MS;
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    assert_eq!(world.packet_in_batch(false).1, [], "it would be larger than the packets before it");
+    let (len, chunks) = world.packet_in_batch(true);
+    assert_eq!((len, chunks), (1200, vec![Written { number: 0, stream: 1, len: FULL }]));
+    for acked in 1..6 {
+        world.now += 100 * MS;
+        world.sack(acked, &[]);
+        loop {
+            let (len, chunks) = world.packet_in_batch(true);
+            if chunks.is_empty() {
+                break;
+            }
+            assert!(len <= 800 || chunks.len() == 1, "{chunks:?} in {len} bytes");
+        }
+    }
+    world.now += 100 * MS;
+    world.sack(7, &[]);
+    assert!(world.sender.is_drained());
+}
+
+#[test]
+fn an_oversized_chunk_leaves_in_no_packet_that_holds_something_else() {
+    let mut world = World::measured();
+    world.push(1, FULL);
+    world.packets();
+    world.path.set_mtu(800);
+    world.sender.on_mtu_changed(&world.path);
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    let mut packet = vec![0; 100];
+    let room = PacketRoom { end: 800, may_exceed_mtu: false };
+    assert!(!world.sender.write(world.now, room, &world.path, &mut packet));
+    assert_eq!(packet.len(), 100);
+}
+
+#[test]
+fn messages_that_wait_are_charged_for_chunks_of_the_new_size() {
+    let mut world = World::measured();
+    world.push(1, 100_000);
+    let before = world.sender.charged();
+    world.path.set_mtu(600);
+    world.sender.on_mtu_changed(&world.path);
+    assert!(world.sender.charged() > before + 80 * 300, "twice as many chunks");
+    world.sender.check_consistency(&world.path);
+    world.path.set_mtu(1200);
+    world.sender.on_mtu_changed(&world.path);
+    assert_eq!(world.sender.charged(), before);
+}
+
+#[test]
+fn another_path_has_an_initial_window_and_its_own_packet_size() {
+    let mut world = World::measured();
+    world.path = Path::new(&AssociationConfig { mtu: 700, ..AssociationConfig::default() });
+    world.sender.on_path_changed(&world.path);
+    assert_eq!(world.sender.cwnd(), 10 * world.path.pmdcs());
+    world.push(1, 5000);
+    assert_eq!(world.packet_in_batch(true).0, 700);
+}
