@@ -40,6 +40,7 @@ pub(crate) struct DirectListener {
 }
 
 /// A peer that has finished its handshake, and so has proved to be at this address.
+#[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) route: Route,
     pub(crate) dtls: Box<Dtls>,

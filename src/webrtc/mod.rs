@@ -18,6 +18,7 @@
 //! | `revocation` | peers whose association is not there any more, and who are told so (RFC 7675 §5.2) |
 //! | `direct_listener` | the way in without signalling, until a peer has proved itself |
 //! | `router` | whom a datagram is for |
+//! | `server` | peers without signalling, from their first datagram to a session |
 //! | `session` | the transport of one association: its agent and its DTLS |
 
 pub(crate) mod admission;
@@ -37,19 +38,21 @@ mod revocation;
 mod router;
 pub(crate) mod sdp;
 mod security;
+mod server;
 mod session;
 mod stats;
 pub(crate) mod stun;
 mod ticket;
 
 pub(crate) use certificate_hash::{CertificateHash, CertificateHashError};
-pub(crate) use direct_listener::{Admitted, DirectListener};
+pub(crate) use direct_listener::Admitted;
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
 pub(crate) use reachability::Reachability;
 pub(crate) use router::{RouteTarget, SecureRouter};
 pub use sdp::{SdpError, SdpProblem};
 pub use security::{DtlsVersion, RecordDrops, Security};
+pub(crate) use server::{RouterAccess, Server, ServerEvent};
 pub(crate) use session::{Context, SecureSession};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;

@@ -23,27 +23,36 @@ use crate::endpoint::table::{EndpointShared, EndpointTable, RoutedBatch};
 use crate::net::{Answers, BatchEffects, Datagram, Input, Stranger};
 use crate::waiters::Interest;
 use crate::webrtc::demux::Protocol;
-use crate::webrtc::{Admitted, DirectListener, SecureSession};
+use crate::webrtc::{Admitted, RouterAccess, SecureRouter, SecureSession, Server, ServerEvent};
 
-/// The direct listener of an endpoint. The receiver alone has it, so it needs no lock.
+/// The browser side's server. The receiver alone has it, so it needs no lock.
 pub(in crate::endpoint) struct Strangers {
     /// `None` over plain UDP.
-    listener: Option<DirectListener>,
+    server: Option<Server>,
+}
+
+/// The router in the endpoint's table, which is locked for each use.
+struct TableRouter<'a>(&'a EndpointShared);
+
+impl RouterAccess for TableRouter<'_> {
+    fn with_router<R>(&mut self, act: impl FnOnce(&mut SecureRouter) -> R) -> Option<R> {
+        self.0.lock().secure_router().map(act)
+    }
 }
 
 impl Strangers {
     pub(in crate::endpoint) fn new(core: &EndpointShared) -> Self {
-        Self { listener: core.direct_listener() }
+        Self { server: core.new_server() }
     }
 
     /// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it does.
     pub(in crate::endpoint) fn is_wanted(&self, datagram: &[u8]) -> bool {
-        self.listener.is_none() || Protocol::of(datagram).is_some()
+        self.server.is_none() || Protocol::of(datagram).is_some()
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(in crate::endpoint) fn poll_timeout(&self) -> Option<Instant> {
-        self.listener.as_ref().and_then(DirectListener::poll_timeout)
+        self.server.as_ref().and_then(Server::poll_timeout)
     }
 
     /// Takes in the part of a batch that belongs to nobody known, and acts on what the batch has brought.
@@ -53,41 +62,39 @@ impl Strangers {
         routed: &mut RoutedBatch,
         wakers: &mut Vec<Waker>,
     ) {
-        if let Some(listener) = &mut self.listener {
-            sort_strangers(core, listener, routed);
-            receive_strangers(core, listener, routed, wakers);
+        if let Some(server) = &mut self.server {
+            sort_strangers(core, server, routed);
+            receive_strangers(core, server, routed, wakers);
         }
         note(core, &mut routed.effects);
     }
 
     /// Fires what is due. A panic ends the handshakes that have begun: the peers begin again.
     pub(in crate::endpoint) fn handle_timeout(&mut self, core: &EndpointShared, answers: &mut Answers) {
-        let Some(listener) = &mut self.listener else { return };
+        let Some(server) = &mut self.server else { return };
         let handle_timeout = || {
             #[cfg(test)]
             core.inject(EndpointFault::LobbyTimeout);
-            listener.handle_timeout(now(), answers);
+            server.handle_timeout(now(), answers);
         };
         if catch_unwind(AssertUnwindSafe(handle_timeout)).is_err() {
             tracing::error!("a fault has ended the handshakes of new peers: please report it");
             answers.discard_unfinished();
-            self.listener = core.direct_listener();
+            self.server = core.new_server();
         }
     }
 }
 
 /// Adds to the strangers what is theirs among the datagrams from addresses of known peers: of peers that have dialled this
 /// end while it dials them, and of newcomers who have begun a handshake.
-fn sort_strangers(core: &EndpointShared, direct_listener: &mut DirectListener, routed: &mut RoutedBatch) {
+fn sort_strangers(core: &EndpointShared, server: &mut Server, routed: &mut RoutedBatch) {
     let RoutedBatch { strangers, newcomers, effects, .. } = routed;
     sort(effects.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
     sort(newcomers.drain(..), |batch| {
         for datagram in batch {
             #[cfg(test)]
             core.inject(EndpointFault::Newcomer);
-            if direct_listener.has_begun(datagram.route.remote) {
-                strangers.push(Stranger { datagram, is_contested: false, has_room: true });
-            }
+            strangers.extend(server.newcomer(datagram));
         }
     });
 }
@@ -106,7 +113,7 @@ fn note(core: &EndpointShared, effects: &mut BatchEffects) {
 /// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
 fn receive_strangers(
     core: &Arc<EndpointShared>,
-    direct_listener: &mut DirectListener,
+    server: &mut Server,
     routed: &mut RoutedBatch,
     wakers: &mut Vec<Waker>,
 ) {
@@ -118,36 +125,29 @@ fn receive_strangers(
             let shared: &Arc<Shared> = shared;
             let input = Input::new(stranger.datagram);
             shared.contain(|| shared.receive(std::iter::once(input), wakers, effects));
-        } else if let Some(arrived) = receive_stranger(core, direct_listener, &stranger, effects)
-            && let Some(shared) = core.admit_contained(arrived, wakers, effects)
-        {
-            admitted.push((remote, shared));
+            continue;
+        }
+        receive_stranger(core, server, &stranger, effects);
+        while let Some(event) = server.poll_event() {
+            admitted.extend(core.admit_contained(event, wakers, effects).map(|shared| (remote, shared)));
         }
     }
 }
 
 /// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
-fn receive_stranger(
-    core: &EndpointShared,
-    direct_listener: &mut DirectListener,
-    stranger: &Stranger,
-    effects: &mut BatchEffects,
-) -> Option<Admitted> {
+fn receive_stranger(core: &EndpointShared, server: &mut Server, stranger: &Stranger, effects: &mut BatchEffects) {
     let answers = &mut effects.answers;
     let handle = || {
         #[cfg(test)]
         core.inject(EndpointFault::DirectListener);
-        #[cfg(not(test))]
-        let _ = core;
-        direct_listener.handle(now(), stranger, answers)
+        server.handle_stranger(now(), &mut TableRouter(core), stranger, answers);
     };
-    catch_unwind(AssertUnwindSafe(handle)).unwrap_or_else(|_| {
+    if catch_unwind(AssertUnwindSafe(handle)).is_err() {
         let remote = stranger.datagram.route.remote;
         tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
-        direct_listener.forget(remote);
+        server.forget(remote);
         effects.answers.discard_unfinished();
-        None
-    })
+    }
 }
 
 impl EndpointTable {
@@ -168,10 +168,10 @@ impl EndpointShared {
         has_memory && table.has_room_for(ip, self.ways, &self.config)
     }
 
-    /// Makes the listener for peers without signalling; `None` over plain UDP.
-    fn direct_listener(&self) -> Option<DirectListener> {
+    /// Makes the server for peers without signalling; `None` over plain UDP.
+    fn new_server(&self) -> Option<Server> {
         let part = self.secure.as_ref()?;
-        Some(DirectListener::new(now(), Arc::clone(&part.context), self.lock().secure.rng.next_u64()))
+        Some(Server::new(now(), Arc::clone(&part.context), self.lock().secure.rng.next_u64()))
     }
 
     /// A panic has left nobody who would hear of this association: it ends.
@@ -234,23 +234,19 @@ impl EndpointShared {
         }
     }
 
-    /// The peer has finished its handshake. If this end dials it, that association goes on with it, as the server.
+    /// The peer that this end dials has dialled this end, and has finished its handshake: that association goes on with it,
+    /// as the server.
     fn admit_dialled(
         &self,
+        handle: AssociationHandle,
         admitted: Admitted,
         wakers: &mut Vec<Waker>,
         effects: &mut BatchEffects,
-    ) -> Result<Arc<Shared>, Option<Admitted>> {
+    ) -> Option<Arc<Shared>> {
         let Admitted { route, dtls } = admitted;
         let now = now();
-        let dialled = {
-            let mut table = self.lock();
-            let handle = table.secure_router().and_then(|router| router.asked_at(&route.remote));
-            handle.and_then(|handle| Some((handle, Arc::clone(table.associations.get(&handle)?))))
-        };
-        let Some((handle, shared)) = dialled else { return Err(Some(Admitted { route, dtls })) };
-        let Some(secure) = shared.secure() else { return Err(None) };
-        let adopted = secure.lock().adopt(now, route, dtls);
+        let shared = self.lock().associations.get(&handle).cloned()?;
+        let adopted = shared.secure()?.lock().adopt(now, route, dtls);
         if let Err(mut stranger) = adopted {
             // Somebody with another certificate is where this end dials: that attempt says so.
             stranger.close();
@@ -258,7 +254,7 @@ impl EndpointShared {
                 effects.answers.buffer().extend_from_slice(&flight);
                 effects.answers.push(route);
             }
-            return Err(None);
+            return None;
         }
         if let Some(router) = self.lock().secure_router() {
             router.on_adopted(now, handle, route.remote);
@@ -266,22 +262,28 @@ impl EndpointShared {
         tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
         shared.command(|inner, _| inner.channels.set_role(&mut inner.core, Role::Server));
         shared.receive(std::iter::empty(), wakers, effects);
-        Ok(shared)
+        Some(shared)
     }
 
     /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted. A panic ends it,
     /// and nothing else.
     fn admit_contained(
         self: &Arc<Self>,
-        admitted: Admitted,
+        event: ServerEvent,
         wakers: &mut Vec<Waker>,
         effects: &mut BatchEffects,
     ) -> Option<Arc<Shared>> {
-        let remote = admitted.route.remote;
-        let mut entered = None;
-        let admit = || self.admit(admitted, wakers, effects, &mut entered);
+        // A new peer has a place in the router, and no driver yet.
+        let mut entered = match &event {
+            ServerEvent::NewPeer(session) => Some(session.handle),
+            ServerEvent::Dialled(..) => None,
+        };
+        let admit = || match event {
+            ServerEvent::NewPeer(session) => self.admit(*session, wakers, effects, &mut entered),
+            ServerEvent::Dialled(handle, admitted) => self.admit_dialled(handle, admitted, wakers, effects),
+        };
         catch_unwind(AssertUnwindSafe(admit)).unwrap_or_else(|_| {
-            tracing::error!(%remote, "a fault has ended the association of a new peer: please report it");
+            tracing::error!("a fault has ended the association of a new peer: please report it");
             if let Some(handle) = entered {
                 let shared = self.lock().associations.get(&handle).cloned();
                 match shared {
@@ -297,28 +299,19 @@ impl EndpointShared {
         })
     }
 
-    /// Says in `entered` who has a place in the router, and no driver yet.
+    /// Takes the handle out of `entered` when the association has a driver.
     fn admit(
         self: &Arc<Self>,
-        admitted: Admitted,
+        session: SecureSession,
         wakers: &mut Vec<Waker>,
         effects: &mut BatchEffects,
         entered: &mut Option<AssociationHandle>,
     ) -> Option<Arc<Shared>> {
         let part = self.secure.as_ref()?;
-        let admitted = match self.admit_dialled(admitted, wakers, effects) {
-            Ok(shared) => return Some(shared),
-            Err(admitted) => admitted?,
-        };
-        let Admitted { route, dtls } = admitted;
-        let now = now();
+        let handle = session.handle;
         let mut table = self.lock();
-        let router = table.secure_router()?;
-        let handle = router.insert_direct(now, route.remote);
-        *entered = Some(handle);
-        let secure = SecureSession::direct(now, handle, Arc::clone(&part.context), route, dtls);
         let limits = self.channel_limits.for_peer(UNKNOWN_PEER_MESSAGE_SIZE_MAX);
-        let shared = self.enter(&mut table, part, handle, Role::Server, secure, &limits);
+        let shared = self.enter(&mut table, part, handle, Role::Server, session, &limits);
         #[cfg(test)]
         self.inject(EndpointFault::Admit);
         let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
@@ -326,7 +319,7 @@ impl EndpointShared {
         drop(table);
         // What has come with the last datagram of the handshake, the news that it is done before all.
         shared.receive(std::iter::empty(), wakers, effects);
-        tracing::debug!(remote = %route.remote, "association made by the peer");
+        tracing::debug!(remote = %shared.remote_address(), "association made by the peer");
         self.spawn_driver(handle, Arc::clone(&shared));
         *entered = None;
         if let Some(incoming) = refused {
