@@ -14,6 +14,7 @@ use crate::model::{ChannelModel, End, Model, Side};
 use crate::options::AppOptions;
 use crate::prng::Prng;
 use crate::stack::Stack;
+use crate::streams::{Control, StreamEnd};
 use crate::trace::Trace;
 
 /// Stream ids of negotiated channels, out of the way of those that DCEP allots.
@@ -36,6 +37,8 @@ pub(crate) struct App {
     lenient: bool,
     /// The peer has made a negotiated channel, and its id was still in use here.
     has_to_join: bool,
+    /// A byte stream has come after the network had healed.
+    has_to_end: bool,
     /// Let go of: of what is still said about them only a failure matters.
     forgotten: BTreeMap<ChannelId, u32>,
     trace: Trace,
@@ -52,6 +55,7 @@ pub(crate) struct AppChannel {
     /// The buffered amount has been above the threshold since the last event.
     armed: bool,
     state: ReadyState,
+    stream: Option<Box<StreamEnd>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +91,7 @@ impl App {
             shutting_down: false,
             lenient,
             has_to_join: false,
+            has_to_end: false,
             forgotten: BTreeMap::new(),
             trace,
         }
@@ -103,6 +108,10 @@ impl App {
             channel.reader = Reader::Prompt;
         }
         self.join_negotiated(now, stack, model, true);
+        self.read(now, stack, model);
+        for index in 0..self.channels.len() {
+            self.end_writing(now, stack, model, index, true);
+        }
         self.read(now, stack, model);
     }
 
@@ -130,7 +139,7 @@ impl App {
         let Some(channel) = self.pick(stack, model) else { return };
         match choice - open {
             n if n < sends => self.send(now, stack, model, channel),
-            n if n < sends + closes => self.close(now, stack, model, channel),
+            n if n < sends + closes => self.end_or_close(now, stack, model, channel),
             n if n < sends + closes + forgets => self.forget(now, stack, model, channel),
             _ => self.set_threshold(stack, channel),
         }
@@ -160,6 +169,7 @@ impl App {
 
     pub(crate) fn close_all(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
         for channel in 0..self.channels.len() {
+            self.cut(model, channel);
             self.close(now, stack, model, channel);
         }
     }
@@ -269,6 +279,15 @@ impl App {
                 }))
     }
 
+    /// I44 once all has settled: both directions of every byte stream have ended, so its channel is closed.
+    pub(crate) fn check_streams(&self, model: &Model) {
+        for channel in self.channels.iter().filter(|channel| channel.stream.is_some()) {
+            let record = &model.channels[channel.uid as usize];
+            let has_failed = record.ends.iter().any(|end| end.failed);
+            assert!(has_failed, "I44: the byte stream on channel {} has not ended: {channel:?}", channel.uid);
+        }
+    }
+
     /// The channel that now owns a stream id, if one does.
     pub(crate) fn owner_of(&self, stack: &Stack, stream: u16) -> Option<u32> {
         let owns = |channel: &&AppChannel| stack.stream(channel.id) == Some(stream);
@@ -282,6 +301,11 @@ impl App {
         }
         for index in 0..self.channels.len() {
             while self.channels[index].reader == Reader::Prompt && self.read_one(now, stack, model, index) {}
+        }
+        if std::mem::take(&mut self.has_to_end) {
+            for index in 0..self.channels.len() {
+                self.end_writing(now, stack, model, index, true);
+            }
         }
         self.bury(now, stack, model);
     }
@@ -297,6 +321,7 @@ impl App {
 
     fn read_one(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) -> bool {
         let AppChannel { id, uid, .. } = self.channels[index];
+        let mut stream = self.channels[index].stream.take();
         let readable = stack.is_readable(id);
         let peer = 1 - self.side;
         let hostile = model.hostile;
@@ -304,20 +329,35 @@ impl App {
         let read = stack.recv(now, id, |payload, text| {
             if !hostile {
                 channel.on_delivered(peer, payload, text);
+                if let Some(stream) = &mut stream {
+                    stream.on_message(payload, text);
+                }
             }
         });
+        self.channels[index].stream = stream;
         assert_eq!(read, readable, "I34: is_readable is wrong about channel {uid}");
         let end = &channel.ends[self.side];
         assert!(!read || end.opened || end.closed_locally, "I34: a message before the channel was open");
+        self.close_if_over(now, stack, model, index);
         read
     }
 
     /// Lets go of channels that are closed and read.
     fn bury(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
         let side = self.side;
+        let ends_with_association = self.shutting_down || self.ended.is_some() || stack.state() != State::Established;
         self.channels.retain(|channel| {
-            let done = model.channel(channel.uid).ends[side].closed && !stack.is_readable(channel.id);
+            let record = model.channel(channel.uid);
+            let end = &record.ends[side];
+            let done = end.closed && !stack.is_readable(channel.id);
             if done {
+                let is_excused = record.is_cut || record.ends.iter().any(|end| end.failed || end.deaf);
+                let has_ended = channel.stream.as_ref().is_none_or(|stream| stream.has_ended());
+                assert!(
+                    has_ended || is_excused || ends_with_association,
+                    "I44: channel {} closes a stream",
+                    channel.uid
+                );
                 stack.forget(now, channel.id);
                 assert_eq!(stack.ready_state(channel.id), None, "I35: a channel outlived its end");
             }
@@ -414,6 +454,10 @@ impl App {
             .protocol(self.prng.pick(&["", "chat", "a protocol"]))
             .reliability(reliability)
             .priority(self.prng.pick(&[128, 256, 1024]));
+        let can_stream = ordered && reliability == Reliability::Reliable && negotiated.is_none();
+        if self.options.streams > 0 && can_stream && self.next_at.is_some() && self.prng.chance(self.options.streams) {
+            options.protocol = narrowboat::ByteStream::PROTOCOL.into();
+        }
         options.ordered = ordered;
         options.negotiated = negotiated;
         let result = stack.open(now, &options);
@@ -486,7 +530,12 @@ impl App {
             () => Reader::Prompt,
         };
         let state = ReadyState::Connecting;
-        self.channels.push(AppChannel { id, uid, reader, full: false, threshold: 0, armed: false, state });
+        let stream = StreamEnd::of(&model.channel(uid).options).filter(|_| !model.hostile).map(Box::new);
+        self.channels.push(AppChannel { id, uid, reader, full: false, threshold: 0, armed: false, state, stream });
+        if self.next_at.is_none() {
+            // It came after the network had healed, and is ended at once.
+            self.has_to_end = true;
+        }
     }
 
     /// A channel that may be sent on, and closed.
@@ -517,7 +566,11 @@ impl App {
 
     fn send_sized(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize, len: usize) {
         let channel = &mut self.channels[index];
-        let text = self.prng.coin();
+        let text = self.prng.coin() && channel.stream.is_none();
+        let len = if channel.stream.is_some() { len.max(1) } else { len };
+        if channel.stream.as_ref().is_some_and(|stream| !stream.can_write()) {
+            return;
+        }
         let record = model.channel(channel.uid);
         let token = record.next_token(self.side, len);
         let result = stack.send(now, channel.id, text, || token.payload());
@@ -529,6 +582,9 @@ impl App {
             Ok(()) => {
                 assert!(len <= self.message_size_max, "a message above the peer's limit was accepted");
                 record.on_accepted(self.side, len, text, now);
+                if let Some(stream) = &mut channel.stream {
+                    stream.on_written(len);
+                }
                 self.options.bytes = self.options.bytes.saturating_sub(len as u64);
                 channel.armed |= stack.buffered_amount(channel.id) > channel.threshold;
             }
@@ -555,8 +611,65 @@ impl App {
         assert!(gone, "I34: {state:?} after close of channel {uid}");
     }
 
+    /// Ends a direction of a byte stream, or closes the channel.
+    fn end_or_close(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
+        let choice = if self.channels[index].stream.is_some() { self.prng.below(8) } else { 8 };
+        match choice {
+            0..4 => self.end_writing(now, stack, model, index, true),
+            4 => self.end_writing(now, stack, model, index, false),
+            5 | 6 => {
+                // What has arrived is taken from the channel first, and all that comes later is discarded.
+                while self.read_one(now, stack, model, index) {}
+                self.channels[index].reader = Reader::Prompt;
+                let control = self.channels[index].stream.as_mut().and_then(|stream| stream.end_reading());
+                self.send_control(now, stack, model, index, control);
+            }
+            _ => {
+                self.cut(model, index);
+                self.close(now, stack, model, index);
+            }
+        }
+    }
+
+    fn end_writing(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize, is_shutdown: bool) {
+        let control = self.channels[index].stream.as_mut().and_then(|stream| stream.end_writing(is_shutdown));
+        self.send_control(now, stack, model, index, control);
+    }
+
+    fn send_control(
+        &mut self,
+        now: Nanos,
+        stack: &mut Stack,
+        model: &mut Model,
+        index: usize,
+        control: Option<Control>,
+    ) {
+        let channel = &mut self.channels[index];
+        if let Some(control) = control
+            && stack.send_control(now, channel.id, &control).is_ok()
+        {
+            model.channel(channel.uid).on_control_accepted(self.side, &control, now);
+            channel.armed |= stack.buffered_amount(channel.id) > channel.threshold;
+        }
+        self.close_if_over(now, stack, model, index);
+    }
+
+    /// Closes the channel of a byte stream whose directions have ended.
+    fn close_if_over(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
+        let channel = &self.channels[index];
+        let is_over = channel.stream.as_ref().is_some_and(|stream| stream.is_over());
+        if is_over && matches!(stack.ready_state(channel.id), Some(ReadyState::Connecting | ReadyState::Open)) {
+            self.close(now, stack, model, index);
+        }
+    }
+
+    fn cut(&self, model: &mut Model, index: usize) {
+        model.channel(self.channels[index].uid).is_cut = true;
+    }
+
     /// Drops the handle, unread messages included.
     fn forget(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model, index: usize) {
+        self.cut(model, index);
         let AppChannel { id, uid, .. } = self.channels.remove(index);
         self.forgotten.insert(id, uid);
         self.mark_closed(now, model, uid);

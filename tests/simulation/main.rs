@@ -3,8 +3,9 @@
 //! - `SIM_SEEDS=2000 cargo test --release --test simulation` runs that many seeds, `SIM_FIRST=50000` others.
 //! - `SIM_SEED=17 cargo test --release --test simulation seeds -- --nocapture` replays one, and tells all that happens.
 //!
-//! `SIM_BASE=1` leaves out what `Options::draw_all` and `Options::draw_whole` add to `Options::draw`, and `SIM_BASE=2` what
-//! the latter adds, as most of `regressions` do.
+//! `SIM_BASE=1` draws the options with `Options::draw` alone, `SIM_BASE=2` with `Options::draw_all`, and `SIM_BASE=3` with
+//! `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before, and `Options::draw_streams` byte
+//! streams to all.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks after each step what must hold. In half
@@ -45,6 +46,7 @@
 //! | I40 an open window is found, a full buffer takes what the rest waits for | `observer` (DATA), `incoming` (`on_sack`) |
 //! | I41 rest | `phases` (`rest`) |
 //! | I43 nothing is left | `phases` (`tear_down`, `leave_nothing`), `node` (`kill`) |
+//! | I44 byte streams with half close: one FIN, no bytes after it, each ends unless it is cut | `streams`, `app` (`bury`, `check_streams`) |
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(
@@ -79,9 +81,15 @@ mod resets;
 mod runner;
 mod session;
 mod stack;
+mod streams;
 mod trace;
 mod world;
 mod wrap;
+
+/// The errors of the state machine of `streams`.
+mod error {
+    pub(crate) use narrowboat::error::ByteStreamError;
+}
 
 use options::Options;
 use runner::{check, check_all, seeds_from_environment};
@@ -92,21 +100,22 @@ fn seeds() {
     if let Some(seed) = std::env::var("SIM_SEED").ok().map(|seed| seed.parse().expect("SIM_SEED is a number")) {
         let options = match std::env::var("SIM_BASE").as_deref() {
             Ok("1") => Options::draw(seed),
-            Ok(_) => Options::draw_all(seed),
-            Err(_) => Options::draw_whole(seed),
+            Ok("2") => Options::draw_all(seed),
+            Ok(_) => Options::draw_whole(seed),
+            Err(_) => Options::draw_streams(seed),
         };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw_whole);
+    check_all(seeds_from_environment(), Options::draw_streams);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw_whole(seed);
+        let options = Options::draw_streams(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

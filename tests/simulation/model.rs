@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use narrowboat_dcep::{ChannelOptions, Reliability};
 
 use crate::clock::Nanos;
 use crate::payload::{TOKEN_LEN, Token};
+use crate::streams::Control;
 
 /// One end of a conversation: 0 is the node with the lower number.
 pub(crate) type Side = usize;
@@ -33,6 +35,8 @@ pub(crate) struct ChannelModel {
     /// By the side that sends.
     pub(crate) lanes: [Lane; 2],
     pub(crate) ends: [End; 2],
+    /// An end of a byte stream was cut: its channel was closed or let go of, and not its directions ended.
+    pub(crate) is_cut: bool,
 }
 
 /// One direction of a channel.
@@ -50,6 +54,8 @@ pub(crate) struct Sent {
     text: bool,
     pub(crate) accepted_at: Nanos,
     delivered: bool,
+    /// What it says, if it ends a direction of a byte stream.
+    control: Option<Bytes>,
 }
 
 /// What one side has done with, and seen of, a channel.
@@ -81,6 +87,7 @@ impl Model {
             opener,
             lanes: Default::default(),
             ends: Default::default(),
+            is_cut: false,
         });
         uid
     }
@@ -176,7 +183,14 @@ impl ChannelModel {
     }
 
     pub(crate) fn on_accepted(&mut self, side: Side, len: usize, text: bool, now: Nanos) {
-        self.lanes[side].sent.push(Sent { len, text, accepted_at: now, delivered: false });
+        self.lanes[side].sent.push(Sent { len, text, accepted_at: now, delivered: false, control: None });
+    }
+
+    /// A message was accepted that ends a direction of a byte stream.
+    pub(crate) fn on_control_accepted(&mut self, side: Side, control: &Control, now: Nanos) {
+        let (payload, text) = (control.payload.clone(), control.is_text);
+        let sent = Sent { len: payload.len(), text, accepted_at: now, delivered: false, control: Some(payload) };
+        self.lanes[side].sent.push(sent);
     }
 
     /// A message of `side` has come out at the other end: I18, I19's "at most once", I20, I21.
@@ -185,6 +199,13 @@ impl ChannelModel {
         let ordered = self.options.ordered;
         let reliable = self.is_reliable();
         let lane = &mut self.lanes[side];
+        let next = lane.sent.get_mut(lane.next);
+        if let Some(sent) = next.filter(|sent| sent.control.as_deref() == Some(payload) && sent.text == text) {
+            assert!(!std::mem::replace(&mut sent.delivered, true), "I44: the end of a direction came twice");
+            lane.delivered += 1;
+            lane.next += 1;
+            return;
+        }
         let index = match Token::claimed_by(payload) {
             Some(token) => {
                 assert_eq!((token.uid, token.side), (uid, side), "I21: a message of another channel or direction");

@@ -61,12 +61,11 @@ impl Node {
     pub(crate) fn new(id: NodeId, options: &Options, clock: Clock, now: Nanos, mut prng: Prng, trace: Trace) -> Self {
         let gauge = Gauge::default();
         let endpoint = matches!(options.topology, Topology::Endpoints { .. }).then(|| {
-            let association = options.valid_config_of(id);
             let seed = if options.near_wrap && now == START { wrap::endpoint_seed(id) } else { prng.seed() };
             let is_service = id == 0;
             gauge.charge(|| {
                 let config = EndpointConfig {
-                    association,
+                    association: options.valid_config_of(id),
                     accept: is_service,
                     associations_max: if is_service { options.associations_max } else { 10 },
                     associations_per_address_max: 10,

@@ -113,6 +113,8 @@ pub(crate) struct AppOptions {
     pub(crate) eager: bool,
     pub(crate) shutdown_at: Option<Nanos>,
     pub(crate) abort_at: Option<Nanos>,
+    /// Chance that a channel that is reliable and ordered carries a byte stream with half close.
+    pub(crate) streams: Ppm,
 }
 
 impl Options {
@@ -197,6 +199,17 @@ impl Options {
         }
         if prng.chance(50 * PERCENT) && !options.hostile {
             options.add_foreigner(prng);
+        }
+        options
+    }
+
+    /// As [`draw_whole`](Self::draw_whole), with byte streams on some of the channels.
+    pub(crate) fn draw_streams(seed: u64) -> Self {
+        let mut options = Self::draw_whole(seed);
+        let prng = &mut Prng::new(seed ^ 0x7374_7265_616d_7300);
+        if prng.chance(40 * PERCENT) && !options.hostile {
+            let streams = prng.log_range(100_000..=1_000_000) as Ppm;
+            options.app.iter_mut().for_each(|app| app.streams = streams);
         }
         options
     }
@@ -400,6 +413,7 @@ fn app(prng: &mut Prng, chaos: Nanos, bytes: u64) -> AppOptions {
         eager: prng.coin(),
         shutdown_at: sometimes(prng, 5 * PERCENT, at),
         abort_at: sometimes(prng, 3 * PERCENT, at),
+        streams: 0,
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn run(options: Options, trace: &Trace) -> Outcome {
         world.run_until(world.now + 10 * SECOND);
     } else {
         world.settle("after the network healed");
+        world.check_streams();
         world.model.check_delivered();
         world.reconnect();
         world.probe();
@@ -266,6 +267,12 @@ impl World {
             Teardown::Vanish(side) => return self.vanish(side),
         }
         self.end_within(self.settling_bound() + 10 * SECOND, &format!("{teardown:?}"));
+    }
+
+    fn check_streams(&self) {
+        for (node, peer) in self.live() {
+            self.nodes[node].sessions[&peer].app.check_streams(&self.model);
+        }
     }
 
     fn shut_down(&mut self, side: usize) {

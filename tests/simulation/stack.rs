@@ -9,6 +9,7 @@ use narrowboat_sctp::{Association, AssociationStats, State, StreamId, Transmit, 
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
+use crate::streams::Control;
 
 #[derive(Debug)]
 pub(crate) struct Stack {
@@ -95,6 +96,24 @@ impl Stack {
                 false => Message::Binary(payload),
             };
             self.channels.send(now, &mut self.association, id, message)
+        })
+    }
+
+    /// Sends what ends a direction of a byte stream. It needs no room.
+    pub(crate) fn send_control(
+        &mut self,
+        now: Nanos,
+        id: ChannelId,
+        control: &Control,
+    ) -> Result<(), ChannelSendError> {
+        let now = self.clock.instant(now);
+        self.gauge.charge(|| {
+            let payload = Bytes::copy_from_slice(&control.payload);
+            let message = match control.is_text {
+                true => Message::Text(ByteString::try_from(payload).expect("texts of the simulation are UTF-8")),
+                false => Message::Binary(payload),
+            };
+            self.channels.send_beyond_limits(now, &mut self.association, id, message)
         })
     }
 
