@@ -25,13 +25,13 @@ use crate::cost_counter;
 use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::{Credit, ReceivedMessage, StreamId};
-use crate::serial::{Ssn, Tsn};
+use crate::serial::{Ssn, Tsn, UnwrappedTsn};
 use crate::wire::{DataChunk, GapBlock, Sack};
 
 use self::assembler::{DataAssembler, FragmentClass, SkippedTsns};
 use self::inbox::Inbox;
 use self::sack_policy::SackPolicy;
-use self::tracker::{Position, Tracker, TsnClass};
+use self::tracker::{Tracker, TsnClass};
 use self::window::{FRAGMENT_OVERHEAD, HeldBytes, MESSAGE_OVERHEAD, ReceiveWindow};
 
 /// Bytes of a Gap Ack Block, and of a duplicate TSN (RFC 9260 §3.3.4).
@@ -240,7 +240,7 @@ impl Receiver {
     /// Processes a chunk with a TSN that is new and within reach.
     fn on_new_data(
         &mut self,
-        position: Position,
+        position: UnwrappedTsn,
         chunk: &DataChunk,
         payload: Bytes,
         datagram_len: usize,
@@ -291,7 +291,7 @@ impl Receiver {
 
     /// Makes sure that something can be held, and evicts what has higher TSNs if necessary (RFC 9260 §6.2): that waits for
     /// what comes before it. `held` is kept up to date.
-    fn make_room(&mut self, position: Position, cost: usize, held: &mut HeldBytes) -> bool {
+    fn make_room(&mut self, position: UnwrappedTsn, cost: usize, held: &mut HeldBytes) -> bool {
         if self.window.fits(*held, cost) {
             return true;
         }
@@ -331,7 +331,7 @@ impl Receiver {
         streams: impl Iterator<Item = (StreamId, Ssn)>,
     ) -> Forwarded {
         let new = match self.tracker.ahead(new_cumulative) {
-            TsnClass::New(position) => position,
+            TsnClass::New(tsn) => tsn,
             TsnClass::Duplicate => {
                 self.sacks.on_chunk();
                 self.sacks.make_urgent();

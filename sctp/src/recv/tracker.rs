@@ -3,11 +3,8 @@
 use std::collections::VecDeque;
 
 use crate::cost_counter;
-use crate::serial::Tsn;
+use crate::serial::{Tsn, UnwrappedTsn};
 use crate::wire::GapBlock;
-
-/// A TSN without its wrap: the low 32 bits are the TSN, so positions have an order and a TSN is found in O(1).
-pub(super) type Position = u64;
 
 /// Ranges above the Cumulative TSN Ack Point that are remembered. A SACK in a 1,200-byte packet reports 293 of them;
 /// seven times that is what a 16 MiB window in full packets makes at 15 % random loss. It bounds memory (32 KiB) and
@@ -17,11 +14,11 @@ pub(super) const RANGES_MAX: usize = 2048;
 /// Duplicates that are remembered until the next SACK, which normally follows the packet that brought them.
 pub(super) const DUPLICATES_MAX: usize = 128;
 
-/// Position of a TSN relative to those that have arrived.
+/// UnwrappedTsn of a TSN relative to those that have arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TsnClass {
     /// Not seen before, and within reach.
-    New(Position),
+    New(UnwrappedTsn),
     /// Received, or skipped by FORWARD-TSN.
     Duplicate,
     /// Beyond what any window could hold.
@@ -31,7 +28,7 @@ pub(super) enum TsnClass {
 /// A new TSN, and what has arrived next to it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Neighbours {
-    pub(super) position: Position,
+    pub(super) position: UnwrappedTsn,
     /// True if the TSN follows the Cumulative TSN Ack Point.
     pub(super) in_sequence: bool,
     /// True if the TSN before it has arrived, or was skipped.
@@ -43,14 +40,14 @@ pub(super) struct Neighbours {
 /// TSNs that arrived one after the other, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Range {
-    first: Position,
-    last: Position,
+    first: UnwrappedTsn,
+    last: UnwrappedTsn,
 }
 
 /// The Cumulative TSN Ack Point, and what arrived above it.
 #[derive(Debug)]
 pub(super) struct Tracker {
-    cumulative: Position,
+    cumulative: UnwrappedTsn,
     /// Sorted, with at least one missing TSN in front of each.
     ranges: VecDeque<Range>,
     duplicates: Vec<Tsn>,
@@ -63,21 +60,20 @@ impl Tracker {
         // A DATA chunk carries at least one byte, so a sender that keeps to the window is never further ahead. Not less
         // than what gap blocks can name: whoever abandons messages uses up TSNs without using up window.
         let ahead_max = window.clamp(u32::from(u16::MAX), 1 << 30);
-        // Starting a whole turn up keeps every difference positive.
-        let cumulative = (1 << 32) + Position::from(initial.prev().0);
+        let cumulative = UnwrappedTsn::first(initial).prev();
         Self { cumulative, ranges: VecDeque::new(), duplicates: Vec::new(), ahead_max }
     }
 
-    pub(super) fn cumulative(&self) -> Position {
+    pub(super) fn cumulative(&self) -> UnwrappedTsn {
         self.cumulative
     }
 
     pub(super) fn cumulative_tsn(&self) -> Tsn {
-        tsn_at(self.cumulative)
+        self.cumulative.wrap()
     }
 
     /// The highest TSN that has arrived.
-    pub(super) fn highest(&self) -> Position {
+    pub(super) fn highest(&self) -> UnwrappedTsn {
         self.ranges.back().map_or(self.cumulative, |range| range.last)
     }
 
@@ -101,53 +97,53 @@ impl Tracker {
         } else if ahead > self.ahead_max {
             TsnClass::TooFar
         } else {
-            TsnClass::New(self.cumulative + Position::from(ahead))
+            TsnClass::New(self.cumulative.add(u64::from(ahead)))
         }
     }
 
     /// The position of a TSN that is not above the Cumulative TSN Ack Point.
-    pub(super) fn behind(&self, tsn: Tsn) -> Position {
-        self.cumulative.saturating_sub(Position::from(self.cumulative_tsn().distance_from(tsn)))
+    pub(super) fn behind(&self, tsn: Tsn) -> UnwrappedTsn {
+        self.cumulative.sub(u64::from(self.cumulative_tsn().distance_from(tsn)))
     }
 
     /// What has arrived next to a new TSN.
-    pub(super) fn neighbours(&self, position: Position) -> Neighbours {
+    pub(super) fn neighbours(&self, position: UnwrappedTsn) -> Neighbours {
         let in_sequence = self.is_next(position);
         Neighbours {
             position,
             in_sequence,
-            has_previous: in_sequence || self.contains(position - 1),
-            has_next: self.has_gaps() && self.contains(position + 1),
+            has_previous: in_sequence || self.contains(position.prev()),
+            has_next: self.has_gaps() && self.contains(position.next()),
         }
     }
 
     /// Returns true if a TSN follows the Cumulative TSN Ack Point.
-    pub(super) fn is_next(&self, position: Position) -> bool {
-        position == self.cumulative + 1
+    pub(super) fn is_next(&self, position: UnwrappedTsn) -> bool {
+        position == self.cumulative.next()
     }
 
     /// Returns true if a TSN has arrived or was skipped.
-    pub(super) fn contains(&self, position: Position) -> bool {
+    pub(super) fn contains(&self, position: UnwrappedTsn) -> bool {
         position <= self.cumulative || self.range_below(position).is_some_and(|(_, range)| range.last >= position)
     }
 
     /// Returns true if a new TSN can be remembered: it is next in sequence, extends a range, or there is room for one more
     /// range.
-    pub(super) fn can_record(&self, position: Position) -> bool {
-        self.ranges.len() < RANGES_MAX || self.contains(position - 1) || self.contains(position + 1)
+    pub(super) fn can_record(&self, position: UnwrappedTsn) -> bool {
+        self.ranges.len() < RANGES_MAX || self.contains(position.prev()) || self.contains(position.next())
     }
 
     /// Remembers a new TSN.
-    pub(super) fn record(&mut self, position: Position) {
+    pub(super) fn record(&mut self, position: UnwrappedTsn) {
         cost_counter::step();
-        if position == self.cumulative + 1 {
+        if position == self.cumulative.next() {
             self.cumulative = position;
             self.absorb();
             return;
         }
         let index = self.ranges.len() - self.count_above(position);
-        let joins_next = self.ranges.get(index).is_some_and(|next| next.first == position + 1);
-        let previous = index.checked_sub(1).and_then(|i| self.ranges.get_mut(i)).filter(|r| r.last + 1 == position);
+        let joins_next = self.ranges.get(index).is_some_and(|next| next.first == position.next());
+        let previous = index.checked_sub(1).and_then(|i| self.ranges.get_mut(i)).filter(|r| r.last.next() == position);
         match (previous, joins_next) {
             (Some(previous), false) => previous.last = position,
             (Some(_), true) => {
@@ -172,18 +168,18 @@ impl Tracker {
 
     /// Returns true if [`forget`](Self::forget) stays within bounds: taking a TSN out of the middle makes two ranges of
     /// one.
-    pub(super) fn can_forget(&self, position: Position) -> bool {
-        self.ranges.len() < 2 * RANGES_MAX || !(self.contains(position - 1) && self.contains(position + 1))
+    pub(super) fn can_forget(&self, position: UnwrappedTsn) -> bool {
+        self.ranges.len() < 2 * RANGES_MAX || !(self.contains(position.prev()) && self.contains(position.next()))
     }
 
     /// Takes back the receipt of a TSN above the Cumulative TSN Ack Point (RFC 9260 §6.2 allows it).
-    pub(super) fn forget(&mut self, position: Position) {
+    pub(super) fn forget(&mut self, position: UnwrappedTsn) {
         let Some((index, range)) = self.range_below(position).filter(|(_, range)| range.last >= position) else {
             return;
         };
         cost_counter::step();
-        let before = Range { first: range.first, last: position - 1 };
-        let after = Range { first: position + 1, last: range.last };
+        let before = Range { first: range.first, last: position.prev() };
+        let after = Range { first: position.next(), last: range.last };
         match (before.first <= before.last, after.first <= after.last) {
             (true, true) => {
                 self.count_moved(index);
@@ -200,7 +196,7 @@ impl Tracker {
     }
 
     /// Moves the Cumulative TSN Ack Point up to `position`, and on over what has arrived (RFC 3758 §3.6).
-    pub(super) fn advance_to(&mut self, position: Position) {
+    pub(super) fn advance_to(&mut self, position: UnwrappedTsn) {
         while self.ranges.front().is_some_and(|range| range.last <= position) {
             cost_counter::step();
             self.ranges.pop_front();
@@ -228,8 +224,8 @@ impl Tracker {
     pub(super) fn gap_blocks(&self) -> impl Iterator<Item = GapBlock> {
         self.ranges.iter().map_while(|range| {
             cost_counter::step();
-            let start = u16::try_from(range.first - self.cumulative).ok()?;
-            let end = u16::try_from(range.last - self.cumulative).unwrap_or(u16::MAX);
+            let start = u16::try_from(range.first.distance_from(self.cumulative)).ok()?;
+            let end = u16::try_from(range.last.distance_from(self.cumulative)).unwrap_or(u16::MAX);
             Some(GapBlock { start, end })
         })
     }
@@ -237,7 +233,7 @@ impl Tracker {
     pub(super) fn check_consistency(&self) {
         let mut end = self.cumulative;
         for range in &self.ranges {
-            assert!(range.first > end + 1, "{range:?} is not apart from what ends at {end}");
+            assert!(range.first > end.next(), "{range:?} is not apart from what ends at {end:?}");
             assert!(range.last >= range.first, "{range:?} is empty");
             end = range.last;
         }
@@ -254,7 +250,7 @@ impl Tracker {
     /// Moves the Cumulative TSN Ack Point over the first range if it reaches it.
     fn absorb(&mut self) {
         if let Some(&range) = self.ranges.front()
-            && range.first <= self.cumulative + 1
+            && range.first <= self.cumulative.next()
         {
             self.cumulative = range.last;
             self.ranges.pop_front();
@@ -266,7 +262,7 @@ impl Tracker {
     }
 
     /// How many ranges begin above a position; O(1) for one above all of them.
-    fn count_above(&self, position: Position) -> usize {
+    fn count_above(&self, position: UnwrappedTsn) -> usize {
         if self.ranges.back().is_none_or(|last| last.first <= position) {
             return 0;
         }
@@ -274,7 +270,7 @@ impl Tracker {
     }
 
     /// The last range that begins at or below a position, and its index.
-    fn range_below(&self, position: Position) -> Option<(usize, Range)> {
+    fn range_below(&self, position: UnwrappedTsn) -> Option<(usize, Range)> {
         let index = (self.ranges.len() - self.count_above(position)).checked_sub(1)?;
         self.ranges.get(index).map(|&range| (index, range))
     }
@@ -284,12 +280,6 @@ impl Tracker {
             *slot = range;
         }
     }
-}
-
-/// The TSN at a position.
-#[expect(clippy::cast_possible_truncation, reason = "the low 32 bits of a position are its TSN")]
-pub(super) fn tsn_at(position: Position) -> Tsn {
-    Tsn(position as u32)
 }
 
 #[cfg(test)]
@@ -309,7 +299,7 @@ mod tests {
             let mut tracker = Tracker::new(Tsn(0u32.wrapping_sub(round)), 1 << 20);
             let (mut set, mut cumulative) = (BTreeSet::new(), tracker.cumulative());
             for _ in 0..200 {
-                let position = cumulative + 1 + random(60);
+                let position = cumulative.add(1 + random(60));
                 match random(20) {
                     0 => {
                         tracker.advance_to(position);
@@ -320,23 +310,24 @@ mod tests {
                         set.remove(&position);
                     }
                     _ => {
-                        let is_new = tracker.place(tsn_at(position)) == TsnClass::New(position);
+                        let is_new = tracker.place(position.wrap()) == TsnClass::New(position);
                         assert_eq!(is_new, set.insert(position));
                         if is_new {
                             tracker.record(position);
                         }
                     }
                 }
-                while set.remove(&(cumulative + 1)) {
-                    cumulative += 1;
+                while set.remove(&cumulative.next()) {
+                    cumulative = cumulative.next();
                 }
-                set = set.split_off(&(cumulative + 1));
+                set = set.split_off(&cumulative.next());
                 tracker.check_consistency();
                 assert_eq!(tracker.cumulative(), cumulative);
                 let named = tracker.gap_blocks().flat_map(|gap| gap.start..=gap.end);
-                assert!(named.map(|offset| cumulative + Position::from(offset)).eq(set.iter().copied()));
+                assert!(named.map(|offset| cumulative.add(u64::from(offset))).eq(set.iter().copied()));
                 assert!(
-                    (cumulative..cumulative + 70)
+                    cumulative
+                        .through(cumulative.add(69))
                         .all(|at| tracker.contains(at) == (at == cumulative || set.contains(&at)))
                 );
             }
@@ -346,11 +337,11 @@ mod tests {
     #[test]
     fn forgetting_keeps_the_number_of_ranges_bounded() {
         let mut tracker = Tracker::new(Tsn(1), 1 << 20);
-        let first = tracker.cumulative() + 2;
-        for position in first..first + 20_000 {
+        let first = tracker.cumulative().add(2);
+        for position in first.through(first.add(19_999)) {
             tracker.record(position);
         }
-        for position in (first + 1..first + 20_000).step_by(2) {
+        for position in first.next().through(first.add(19_999)).step_by(2) {
             if tracker.can_forget(position) {
                 tracker.forget(position);
             }
@@ -358,28 +349,28 @@ mod tests {
         assert_eq!(tracker.ranges.len(), 2 * RANGES_MAX);
         // The ends of a range can always go: first and last of the long one that is left, and one that is alone.
         let long = *tracker.ranges.back().unwrap();
-        assert!(long.last > long.first + 2);
+        assert!(long.last > long.first.add(2));
         assert!(tracker.can_forget(first) && tracker.can_forget(long.first) && tracker.can_forget(long.last));
-        assert!(!tracker.can_forget(long.first + 1) && !tracker.can_forget(long.last - 1));
+        assert!(!tracker.can_forget(long.first.next()) && !tracker.can_forget(long.last.prev()));
         // With one range less, the middle can go, too.
         tracker.forget(first);
-        assert!(tracker.can_forget(long.first + 1));
-        tracker.forget(long.first + 1);
+        assert!(tracker.can_forget(long.first.next()));
+        tracker.forget(long.first.next());
         tracker.check_consistency();
-        assert!(!tracker.can_forget(long.last - 1));
+        assert!(!tracker.can_forget(long.last.prev()));
     }
 
     #[test]
     fn ranges_are_recorded_up_to_the_bound() {
         let mut tracker = Tracker::new(Tsn(1), 1 << 20);
-        let first = tracker.cumulative() + 3;
-        for n in 0..RANGES_MAX as Position {
-            assert!(tracker.can_record(first + 3 * n));
-            tracker.record(first + 3 * n);
+        let first = tracker.cumulative().add(3);
+        for n in 0..RANGES_MAX as u64 {
+            assert!(tracker.can_record(first.add(3 * n)));
+            tracker.record(first.add(3 * n));
         }
-        let beyond = first + 3 * RANGES_MAX as Position;
+        let beyond = first.add(3 * RANGES_MAX as u64);
         assert!(!tracker.can_record(beyond));
-        for at in [first - 1, first + 1, beyond - 2, tracker.cumulative() + 1] {
+        for at in [first.prev(), first.next(), beyond.sub(2), tracker.cumulative().next()] {
             assert!(tracker.can_record(at), "it makes no new range");
         }
     }
@@ -391,8 +382,8 @@ mod tests {
             for back in [1, 2, 1000, 1 << 30] {
                 let tsn = Tsn(initial).sub(back);
                 let unwrapped = tracker.behind(tsn);
-                assert_eq!(tsn_at(unwrapped), tsn, "{back} before {initial}");
-                assert_eq!(tracker.cumulative() - unwrapped, Position::from(back) - 1);
+                assert_eq!(unwrapped.wrap(), tsn, "{back} before {initial}");
+                assert_eq!(tracker.cumulative().distance_from(unwrapped), u64::from(back) - 1);
             }
         }
     }

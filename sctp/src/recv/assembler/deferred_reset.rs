@@ -7,8 +7,7 @@ use crate::event::Streams;
 use crate::message::StreamId;
 use crate::recv::ResetProgress;
 use crate::recv::inbox::Inbox;
-use crate::recv::tracker::{Position, tsn_at};
-use crate::serial::Tsn;
+use crate::serial::{Tsn, UnwrappedTsn};
 
 /// The peer's resets: the deferred one, and the last that was deferred and then performed.
 #[derive(Debug, Default)]
@@ -28,7 +27,7 @@ impl StreamResets {
     /// request can be such a repetition, since requests are made one at a time.
     pub(super) fn progress(&mut self, streams: &Streams, last_tsn: Tsn) -> Option<ResetProgress> {
         if let Some(deferred) = &self.deferred {
-            let is_same = deferred.streams == *streams && tsn_at(deferred.last) == last_tsn;
+            let is_same = deferred.streams == *streams && deferred.last.wrap() == last_tsn;
             return Some(if is_same { ResetProgress::Deferred } else { ResetProgress::Busy });
         }
         let is_repeated = self.last_performed.take().is_some_and(|last| last.1 == last_tsn && last.0 == *streams);
@@ -36,7 +35,12 @@ impl StreamResets {
     }
 
     /// Returns a new reset if it is to be performed now, and defers it otherwise.
-    pub(super) fn begin(&mut self, streams: Streams, last: Position, cumulative: Position) -> Option<DeferredReset> {
+    pub(super) fn begin(
+        &mut self,
+        streams: Streams,
+        last: UnwrappedTsn,
+        cumulative: UnwrappedTsn,
+    ) -> Option<DeferredReset> {
         let reset = DeferredReset::new(streams, last);
         if last <= cumulative {
             return Some(reset);
@@ -46,9 +50,9 @@ impl StreamResets {
     }
 
     /// Takes the deferred reset if all that it waited for has arrived or was skipped.
-    pub(super) fn take_due(&mut self, cumulative: Position) -> Option<DeferredReset> {
+    pub(super) fn take_due(&mut self, cumulative: UnwrappedTsn) -> Option<DeferredReset> {
         let reset = self.deferred.take_if(|reset| reset.last <= cumulative)?;
-        self.last_performed = Some((reset.streams.clone(), tsn_at(reset.last)));
+        self.last_performed = Some((reset.streams.clone(), reset.last.wrap()));
         self.is_just_performed = true;
         Some(reset)
     }
@@ -63,12 +67,12 @@ impl StreamResets {
     }
 
     /// Returns true if a message that begins at `first` has to wait for the deferred reset.
-    pub(super) fn holds(&self, stream: StreamId, first: Position) -> bool {
+    pub(super) fn holds(&self, stream: StreamId, first: UnwrappedTsn) -> bool {
         self.deferred.as_ref().is_some_and(|reset| reset.holds(stream, first))
     }
 
     /// Returns true if a whole message has to wait for the deferred reset, and remembers it.
-    pub(super) fn hold(&mut self, stream: StreamId, first: Position) -> bool {
+    pub(super) fn hold(&mut self, stream: StreamId, first: UnwrappedTsn) -> bool {
         match self.deferred.as_mut().filter(|reset| reset.holds(stream, first)) {
             Some(reset) => {
                 reset.held.insert(first);
@@ -79,7 +83,7 @@ impl StreamResets {
     }
 
     /// A message that waited for the reset has lost a fragment.
-    pub(super) fn on_evicted(&mut self, first: Position) {
+    pub(super) fn on_evicted(&mut self, first: UnwrappedTsn) {
         if let Some(reset) = &mut self.deferred {
             reset.held.remove(&first);
         }
@@ -104,13 +108,13 @@ pub(in crate::recv) struct DeferredReset {
     /// Sorted, so that asking for a stream costs little however long the peer's list is; `None` is every stream.
     sorted: Option<Vec<StreamId>>,
     /// The sender's last assigned TSN.
-    last: Position,
+    last: UnwrappedTsn,
     /// First TSNs of the whole messages that are held.
-    held: BTreeSet<Position>,
+    held: BTreeSet<UnwrappedTsn>,
 }
 
 impl DeferredReset {
-    fn new(streams: Streams, last: Position) -> Self {
+    fn new(streams: Streams, last: UnwrappedTsn) -> Self {
         let sorted = match &streams {
             Streams::All => None,
             Streams::List(list) => {
@@ -128,16 +132,16 @@ impl DeferredReset {
         &self.streams
     }
 
-    pub(super) fn last(&self) -> Position {
+    pub(super) fn last(&self) -> UnwrappedTsn {
         self.last
     }
 
-    pub(super) fn held(&self) -> impl Iterator<Item = Position> {
+    pub(super) fn held(&self) -> impl Iterator<Item = UnwrappedTsn> {
         self.held.iter().copied()
     }
 
     /// Returns true if a message that begins at `first` has to wait for the reset.
-    pub(super) fn holds(&self, stream: StreamId, first: Position) -> bool {
+    pub(super) fn holds(&self, stream: StreamId, first: UnwrappedTsn) -> bool {
         first > self.last && self.affects(stream)
     }
 
@@ -149,7 +153,7 @@ impl DeferredReset {
 impl DataAssembler {
     /// Performs a reset: everything up to the sender's last assigned TSN has arrived or was skipped (RFC 6525 §5.2.2
     /// E3, E4).
-    pub(super) fn perform(&mut self, reset: DeferredReset, cumulative: Position, inbox: &mut Inbox) {
+    pub(super) fn perform(&mut self, reset: DeferredReset, cumulative: UnwrappedTsn, inbox: &mut Inbox) {
         self.finish_old_use(&reset, cumulative, inbox);
         let DeferredReset { streams, held, .. } = reset;
         inbox.push_reset(streams);
@@ -162,7 +166,7 @@ impl DataAssembler {
 
     /// Nothing more can arrive on the streams as they were: delivers what waited for messages that the sender never sent,
     /// and discards a message that the sender has not finished.
-    fn finish_old_use(&mut self, reset: &DeferredReset, cumulative: Position, inbox: &mut Inbox) {
+    fn finish_old_use(&mut self, reset: &DeferredReset, cumulative: UnwrappedTsn, inbox: &mut Inbox) {
         let is_unfinished = |(first, stream)| first <= reset.last && reset.affects(stream);
         if self.reassembly.in_order_partial().map(|(first, run)| (first, run.stream)).is_some_and(is_unfinished) {
             self.reassembly.discard_in_order_partial();

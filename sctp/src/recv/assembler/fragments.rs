@@ -8,7 +8,7 @@ use crate::cost_counter;
 use crate::message::{Payload, Ppid, ReceivedMessage, StreamId};
 use crate::recv::cost::Cost;
 use crate::recv::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
-use crate::serial::Ssn;
+use crate::serial::{Ssn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
 /// Reason why a run is not delivered yet.
@@ -59,6 +59,11 @@ impl Run {
             Fragments::One(_) => 1,
             Fragments::Many(list) => list.len(),
         }
+    }
+
+    /// TSN of the last fragment of a run that begins at `first`.
+    pub(super) fn last_tsn(&self, first: UnwrappedTsn) -> UnwrappedTsn {
+        first.add(self.len() as u64).prev()
     }
 
     /// Bytes of payload.

@@ -21,11 +21,11 @@ use self::reassembly::Reassembly;
 use super::ResetProgress;
 use super::cost::Cost;
 use super::inbox::Inbox;
-use super::tracker::{Neighbours, Position};
+use super::tracker::Neighbours;
 use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::StreamId;
-use crate::serial::{Ssn, Tsn};
+use crate::serial::{Ssn, Tsn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ pub(super) struct DataAssembler {
     /// True if a FORWARD-TSN was obeyed. Late fragments of skipped messages are no violation then.
     has_skipped: bool,
     /// A fragment that follows this TSN without beginning a message belongs to a message that was skipped.
-    skipped_to: Option<Position>,
+    skipped_to: Option<UnwrappedTsn>,
     /// Violation found in a message that had waited, for a reset or for what a FORWARD-TSN skips.
     violation: Option<Violation>,
 }
@@ -102,14 +102,14 @@ impl DataAssembler {
     /// Finds out what to do with a new fragment.
     pub(super) fn classify(
         &self,
-        position: Position,
+        position: UnwrappedTsn,
         in_sequence: bool,
         chunk: &DataChunk,
     ) -> Result<FragmentClass, Violation> {
         if in_sequence && self.reassembly.has_in_order_partial() {
             return Ok(FragmentClass::Wanted);
         }
-        if !chunk.beginning && self.skipped_to == Some(position - 1) {
+        if !chunk.beginning && self.skipped_to == Some(position.prev()) {
             return Ok(FragmentClass::Skipped);
         }
         if !self.is_passed(chunk.stream, chunk.ssn, chunk.unordered) || self.resets.holds(chunk.stream, position) {
@@ -138,15 +138,15 @@ impl DataAssembler {
     }
 
     /// Takes note of a fragment in sequence whose message was skipped, and discards the fragments that continue it.
-    pub(super) fn discard(&mut self, position: Position, chunk: &DataChunk) -> Result<(), Violation> {
+    pub(super) fn discard(&mut self, position: UnwrappedTsn, chunk: &DataChunk) -> Result<(), Violation> {
         self.skipped_to = (!chunk.ending).then_some(position);
-        let next = position + 1;
+        let next = position.next();
         if self.reassembly.at(next).is_some_and(|run| !run.beginning) {
             if chunk.ending {
                 return Err(Violation::BadFragment);
             }
             if let Some(run) = self.reassembly.take(next) {
-                self.skipped_to = (!run.ending).then_some(position + run.len() as Position);
+                self.skipped_to = (!run.ending).then_some(position.add(run.len() as u64));
             }
         }
         Ok(())
@@ -154,7 +154,7 @@ impl DataAssembler {
 
     /// The Cumulative TSN Ack Point has moved: finds the message that is in sequence now, and performs the reset that has
     /// waited for it.
-    pub(super) fn on_cumulative_advanced(&mut self, cumulative: Position, inbox: &mut Inbox) {
+    pub(super) fn on_cumulative_advanced(&mut self, cumulative: UnwrappedTsn, inbox: &mut Inbox) {
         self.reassembly.promote(cumulative);
         if let Some(reset) = self.resets.take_due(cumulative) {
             self.perform(reset, cumulative, inbox);
@@ -178,8 +178,8 @@ impl DataAssembler {
     pub(super) fn reset(
         &mut self,
         streams: Streams,
-        last: Position,
-        cumulative: Position,
+        last: UnwrappedTsn,
+        cumulative: UnwrappedTsn,
         inbox: &mut Inbox,
     ) -> ResetProgress {
         match self.resets.begin(streams, last, cumulative) {
@@ -197,12 +197,12 @@ impl DataAssembler {
     }
 
     /// The highest TSN that [`evict_highest`](Self::evict_highest) can discard.
-    pub(super) fn highest(&self) -> Option<Position> {
+    pub(super) fn highest(&self) -> Option<UnwrappedTsn> {
         self.reassembly.highest()
     }
 
     /// Discards the fragment with the highest TSN, and returns that. What is in sequence stays.
-    pub(super) fn evict_highest(&mut self) -> Option<Position> {
+    pub(super) fn evict_highest(&mut self) -> Option<UnwrappedTsn> {
         let evicted = self.reassembly.evict_highest()?;
         match evicted.waiting {
             WaitingFragments::Order => self.ordered.take(evicted.stream, evicted.ssn),
@@ -223,12 +223,12 @@ impl DataAssembler {
     }
 
     /// Recounts everything. `has_arrived` tells if a TSN has arrived.
-    pub(super) fn check_consistency(&self, cumulative: Position, has_arrived: impl Fn(Position) -> bool) {
+    pub(super) fn check_consistency(&self, cumulative: UnwrappedTsn, has_arrived: impl Fn(UnwrappedTsn) -> bool) {
         self.reassembly.check_consistency(cumulative);
         self.ordered.check_consistency();
         for (first, run) in self.reassembly.held() {
-            let last = first + run.len() as Position - 1;
-            assert!((first..=last).all(&has_arrived), "held but not received");
+            let last = run.last_tsn(first);
+            assert!(first.through(last).all(&has_arrived), "held but not received");
         }
         let (mut held_back, mut held) = (0, 0);
         for (stream, ssn, first) in self.ordered.held_back() {
@@ -252,7 +252,7 @@ impl DataAssembler {
     }
 
     /// Delivers a whole message, and those that waited for it, or holds it until its turn.
-    fn on_whole(&mut self, first: Position, run: Run, inbox: &mut Inbox) {
+    fn on_whole(&mut self, first: UnwrappedTsn, run: Run, inbox: &mut Inbox) {
         let (stream, ssn) = (run.stream, run.ssn);
         if self.resets.hold(stream, first) {
             self.reassembly.hold(first, run, WaitingFragments::Reset);
@@ -279,7 +279,7 @@ impl DataAssembler {
     }
 
     /// Delivers a whole message that was held.
-    fn deliver(&mut self, first: Position, inbox: &mut Inbox) {
+    fn deliver(&mut self, first: UnwrappedTsn, inbox: &mut Inbox) {
         if let Some(run) = self.reassembly.take(first) {
             inbox.push_message(run.into_message());
         }
@@ -304,7 +304,7 @@ impl DataAssembler {
         &self.ordered
     }
 
-    pub(super) fn set_skipped_to(&mut self, position: Option<Position>) {
+    pub(super) fn set_skipped_to(&mut self, position: Option<UnwrappedTsn>) {
         self.skipped_to = position;
     }
 }

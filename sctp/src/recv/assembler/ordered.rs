@@ -5,15 +5,14 @@ use std::collections::btree_map::Entry;
 
 use crate::cost_counter;
 use crate::message::StreamId;
-use crate::recv::tracker::Position;
-use crate::serial::Ssn;
+use crate::serial::{Ssn, UnwrappedTsn};
 
 /// The next message of each stream, and the messages that arrived before their turn.
 #[derive(Debug, Default)]
 pub(in crate::recv) struct Ordered {
     next: NextSsns,
     /// First TSN of each whole message that waits for one before it, by stream and SSN.
-    held_back: BTreeMap<(StreamId, u16), Position>,
+    held_back: BTreeMap<(StreamId, u16), UnwrappedTsn>,
 }
 
 impl Ordered {
@@ -30,7 +29,7 @@ impl Ordered {
 
     /// Remembers a message that waits for its turn. False if there is one with its SSN already, which stays.
     #[must_use]
-    pub(super) fn hold_back(&mut self, stream: StreamId, ssn: Ssn, first: Position) -> bool {
+    pub(super) fn hold_back(&mut self, stream: StreamId, ssn: Ssn, first: UnwrappedTsn) -> bool {
         match self.held_back.entry((stream, ssn.0)) {
             Entry::Vacant(entry) => {
                 entry.insert(first);
@@ -46,7 +45,7 @@ impl Ordered {
     }
 
     /// Takes the next message of the stream, if it is here.
-    pub(super) fn take_next(&mut self, stream: StreamId) -> Option<Position> {
+    pub(super) fn take_next(&mut self, stream: StreamId) -> Option<UnwrappedTsn> {
         if self.held_back.is_empty() {
             return None;
         }
@@ -54,7 +53,7 @@ impl Ordered {
     }
 
     /// Takes the first of the stream's messages that wait, if its SSN is not beyond `last`.
-    pub(super) fn take_through(&mut self, stream: StreamId, last: Ssn) -> Option<(Ssn, Position)> {
+    pub(super) fn take_through(&mut self, stream: StreamId, last: Ssn) -> Option<(Ssn, UnwrappedTsn)> {
         let next = self.next_ssn(stream);
         let (ssn, _) = self.first_held_back(stream)?;
         let is_within = !last.is_before(next) && ssn.distance_from(next) <= last.distance_from(next);
@@ -62,7 +61,7 @@ impl Ordered {
     }
 
     /// Takes the first of the stream's messages that wait.
-    pub(super) fn take_first(&mut self, stream: StreamId) -> Option<(Ssn, Position)> {
+    pub(super) fn take_first(&mut self, stream: StreamId) -> Option<(Ssn, UnwrappedTsn)> {
         let (ssn, first) = self.first_held_back(stream)?;
         self.take(stream, ssn);
         Some((ssn, first))
@@ -84,7 +83,7 @@ impl Ordered {
         self.next = NextSsns::default();
     }
 
-    pub(super) fn held_back(&self) -> impl Iterator<Item = (StreamId, Ssn, Position)> {
+    pub(super) fn held_back(&self) -> impl Iterator<Item = (StreamId, Ssn, UnwrappedTsn)> {
         self.held_back.iter().map(|(&(stream, ssn), &first)| (stream, Ssn(ssn), first))
     }
 
@@ -120,7 +119,7 @@ impl Ordered {
         assert_eq!(self.next.used, self.next.pages.iter().flatten().count());
     }
 
-    fn first_held_back(&self, stream: StreamId) -> Option<(Ssn, Position)> {
+    fn first_held_back(&self, stream: StreamId) -> Option<(Ssn, UnwrappedTsn)> {
         let next = self.next_ssn(stream).0;
         let mut above = self.held_back.range((stream, next)..=(stream, u16::MAX));
         let mut below = self.held_back.range((stream, 0)..(stream, next));

@@ -12,8 +12,8 @@ use crate::cost_counter;
 use crate::error::Violation;
 use crate::message::StreamId;
 use crate::recv::cost::Cost;
-use crate::recv::tracker::{Neighbours, Position};
-use crate::serial::Ssn;
+use crate::recv::tracker::Neighbours;
+use crate::serial::{Ssn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
 /// Fragments for which room is made ahead, at most: what a message of 64 KiB has in full packets, four times over.
@@ -22,9 +22,9 @@ const EXPECTED_FRAGMENTS_MAX: usize = 256;
 /// A fragment that was discarded to make room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Evicted {
-    pub(super) position: Position,
+    pub(super) position: UnwrappedTsn,
     /// The message that it belongs to begins there.
-    pub(super) first: Position,
+    pub(super) first: UnwrappedTsn,
     pub(super) stream: StreamId,
     pub(super) ssn: Ssn,
     /// What the message was waiting for before.
@@ -35,10 +35,10 @@ pub(super) struct Evicted {
 #[derive(Debug)]
 pub(super) struct Reassembly {
     /// The partial message that ends, for now, at the Cumulative TSN Ack Point, and its first TSN.
-    in_order_partial: Option<(Position, Run)>,
+    in_order_partial: Option<(UnwrappedTsn, Run)>,
     /// All other runs by first TSN: parts of messages above the Cumulative TSN Ack Point, and whole messages that wait
     /// for their turn.
-    held: BTreeMap<Position, Run>,
+    held: BTreeMap<UnwrappedTsn, Run>,
     /// Cost of `held`.
     held_cost: Cost,
     message_size_max: usize,
@@ -76,7 +76,7 @@ impl Reassembly {
         neighbours: Neighbours,
         chunk: &DataChunk,
         payload: Bytes,
-    ) -> Result<Option<(Position, Run)>, Violation> {
+    ) -> Result<Option<(UnwrappedTsn, Run)>, Violation> {
         if payload.len() > self.message_size_max {
             return Err(Violation::MessageTooLarge);
         }
@@ -89,7 +89,7 @@ impl Reassembly {
             return Ok(Some((neighbours.position, Run::new(chunk, payload))));
         }
         self.check_fit(neighbours, chunk)?;
-        let next = if neighbours.has_next && !chunk.ending { self.take(neighbours.position + 1) } else { None };
+        let next = if neighbours.has_next && !chunk.ending { self.take(neighbours.position.next()) } else { None };
         if neighbours.in_sequence {
             self.add_in_sequence(neighbours.position, chunk, payload, next)
         } else {
@@ -102,7 +102,7 @@ impl Reassembly {
         let previous = if neighbours.in_sequence {
             self.in_order_partial.as_ref().map(|(_, run)| run)
         } else if neighbours.has_previous {
-            self.open_run_that_ends_at(neighbours.position - 1).map(|(_, run)| run)
+            self.open_run_that_ends_at(neighbours.position.prev()).map(|(_, run)| run)
         } else {
             None
         };
@@ -111,7 +111,7 @@ impl Reassembly {
             Some(run) => !chunk.beginning && run.is_of_message_of(chunk),
             None => chunk.beginning || !neighbours.has_previous,
         };
-        let next = if neighbours.has_next { self.held.get(&(neighbours.position + 1)) } else { None };
+        let next = if neighbours.has_next { self.held.get(&(neighbours.position.next())) } else { None };
         let fits_next = match next {
             Some(run) if run.beginning => chunk.ending,
             Some(run) => !chunk.ending && run.is_of_message_of(chunk),
@@ -121,18 +121,18 @@ impl Reassembly {
     }
 
     /// The run that begins at a TSN, unless it is in sequence.
-    pub(super) fn at(&self, first: Position) -> Option<&Run> {
+    pub(super) fn at(&self, first: UnwrappedTsn) -> Option<&Run> {
         self.held.get(&first)
     }
 
     /// Keeps a whole message for later.
-    pub(super) fn hold(&mut self, first: Position, mut run: Run, waiting: WaitingFragments) {
+    pub(super) fn hold(&mut self, first: UnwrappedTsn, mut run: Run, waiting: WaitingFragments) {
         run.waiting = waiting;
         self.insert(first, run);
     }
 
     /// Removes the run that begins at a TSN, unless it is in sequence.
-    pub(super) fn take(&mut self, first: Position) -> Option<Run> {
+    pub(super) fn take(&mut self, first: UnwrappedTsn) -> Option<Run> {
         cost_counter::step();
         let run = self.held.remove(&first)?;
         self.held_cost -= run.cost();
@@ -141,7 +141,7 @@ impl Reassembly {
 
     /// Finds the partial message in sequence after the Cumulative TSN Ack Point has moved over TSNs that had arrived above
     /// it.
-    pub(super) fn promote(&mut self, cumulative: Position) {
+    pub(super) fn promote(&mut self, cumulative: UnwrappedTsn) {
         if self.in_order_partial.is_none()
             && let Some(first) = self.open_run_that_ends_at(cumulative).map(|(first, _)| first)
         {
@@ -155,24 +155,29 @@ impl Reassembly {
     }
 
     /// The partial message in sequence, and the TSN that it begins at.
-    pub(super) fn in_order_partial(&self) -> Option<(Position, &Run)> {
+    pub(super) fn in_order_partial(&self) -> Option<(UnwrappedTsn, &Run)> {
         self.in_order_partial.as_ref().map(|(first, run)| (*first, run))
     }
 
     /// Removes parts of messages that can no longer become whole because what was missing between two Cumulative TSN
     /// Ack Points has been skipped: those that lack a TSN at or below the new one (RFC 3758 §3.6). Each is passed to
     /// `removed` with the TSN that it begins at.
-    pub(super) fn remove_skipped(&mut self, old: Position, new: Position, mut removed: impl FnMut(Position, Run)) {
+    pub(super) fn remove_skipped(
+        &mut self,
+        old: UnwrappedTsn,
+        new: UnwrappedTsn,
+        mut removed: impl FnMut(UnwrappedTsn, Run),
+    ) {
         // The message in sequence lacks the TSN after the old one.
         if let Some((first, run)) = self.in_order_partial.take() {
             removed(first, run);
         }
-        let lacks_one = |first: Position, run: &Run| {
+        let lacks_one = |first: UnwrappedTsn, run: &Run| {
             cost_counter::step();
-            !run.beginning || first + run.len() as Position <= new
+            !run.beginning || run.last_tsn(first) < new
         };
         let partials =
-            self.held.range(old + 1..=new + 1).filter(|(first, run)| !run.is_whole() && lacks_one(**first, run));
+            self.held.range(old.next()..=new.next()).filter(|(first, run)| !run.is_whole() && lacks_one(**first, run));
         let firsts: Vec<_> = partials.map(|(&first, _)| first).collect();
         for first in firsts {
             if let Some(run) = self.take(first) {
@@ -182,8 +187,8 @@ impl Reassembly {
     }
 
     /// The highest TSN held out of sequence.
-    pub(super) fn highest(&self) -> Option<Position> {
-        self.held.last_key_value().map(|(&first, run)| first + run.len() as Position - 1)
+    pub(super) fn highest(&self) -> Option<UnwrappedTsn> {
+        self.held.last_key_value().map(|(&first, run)| run.last_tsn(first))
     }
 
     /// Discards the fragment with the highest TSN.
@@ -192,7 +197,7 @@ impl Reassembly {
         let first = *entry.key();
         let run = entry.get_mut();
         let &mut Run { stream, ssn, waiting, .. } = run;
-        let position = first + run.len() as Position - 1;
+        let position = run.last_tsn(first);
         self.held_cost -= run.cost();
         if run.len() == 1 {
             entry.remove();
@@ -204,7 +209,7 @@ impl Reassembly {
     }
 
     /// Runs out of sequence, by first TSN.
-    pub(super) fn held(&self) -> impl Iterator<Item = (Position, &Run)> {
+    pub(super) fn held(&self) -> impl Iterator<Item = (UnwrappedTsn, &Run)> {
         self.held.iter().map(|(&first, run)| (first, run))
     }
 
@@ -212,29 +217,32 @@ impl Reassembly {
         self.held.len()
     }
 
-    pub(super) fn check_consistency(&self, cumulative: Position) {
+    pub(super) fn check_consistency(&self, cumulative: UnwrappedTsn) {
         assert_eq!(self.held_cost, self.held.values().map(Run::cost).sum::<Cost>());
         if let Some((first, run)) = &self.in_order_partial {
-            assert_eq!(first + run.len() as Position - 1, cumulative, "the message does not end in sequence");
+            assert_eq!(run.last_tsn(*first), cumulative, "the message does not end in sequence");
             assert!(run.beginning && !run.ending && run.waiting == WaitingFragments::Fragments);
         }
-        let mut end = 0;
+        let mut end = UnwrappedTsn::BEFORE_ALL;
         for (&first, run) in &self.held {
-            assert!(first > end, "runs overlap at {first}");
-            end = first + run.len() as Position - 1;
+            assert!(first > end, "runs overlap at {first:?}");
+            end = run.last_tsn(first);
             assert_eq!(run.is_whole(), run.waiting != WaitingFragments::Fragments);
-            assert!(run.is_whole() || first > cumulative, "a partial message at {first} is at or below {cumulative}");
+            assert!(
+                run.is_whole() || first > cumulative,
+                "a partial message at {first:?} is at or below {cumulative:?}"
+            );
             assert!(run.bytes() <= self.message_size_max);
         }
     }
 
     fn add_in_sequence(
         &mut self,
-        position: Position,
+        position: UnwrappedTsn,
         chunk: &DataChunk,
         payload: Bytes,
         next: Option<Run>,
-    ) -> Result<Option<(Position, Run)>, Violation> {
+    ) -> Result<Option<(UnwrappedTsn, Run)>, Violation> {
         if let Some((_, run)) = &mut self.in_order_partial {
             run.push(chunk.ending, payload, self.expected);
             if let Some(next) = next {
@@ -260,12 +268,12 @@ impl Reassembly {
 
     fn add_ahead(
         &mut self,
-        position: Position,
+        position: UnwrappedTsn,
         chunk: &DataChunk,
         payload: Bytes,
         next: Option<Run>,
-    ) -> Result<Option<(Position, Run)>, Violation> {
-        let previous = if chunk.beginning { None } else { self.open_run_that_ends_at(position - 1) };
+    ) -> Result<Option<(UnwrappedTsn, Run)>, Violation> {
+        let previous = if chunk.beginning { None } else { self.open_run_that_ends_at(position.prev()) };
         let first = previous.map_or(position, |(first, _)| first);
         if next.is_none()
             && !chunk.ending
@@ -298,19 +306,19 @@ impl Reassembly {
         Ok(None)
     }
 
-    fn insert(&mut self, first: Position, run: Run) {
+    fn insert(&mut self, first: UnwrappedTsn, run: Run) {
         cost_counter::step();
         self.held_cost += run.cost();
         self.held.insert(first, run);
     }
 
     /// The unfinished run that ends at a TSN.
-    fn open_run_that_ends_at(&self, position: Position) -> Option<(Position, &Run)> {
+    fn open_run_that_ends_at(&self, position: UnwrappedTsn) -> Option<(UnwrappedTsn, &Run)> {
         // The last of all is the usual answer, and found faster.
         let (&first, run) = match self.held.last_key_value()? {
             last if *last.0 <= position => last,
             _ => self.held.range(..=position).next_back()?,
         };
-        (!run.ending && first + run.len() as Position == position + 1).then_some((first, run))
+        (!run.ending && run.last_tsn(first) == position).then_some((first, run))
     }
 }

@@ -3,18 +3,17 @@
 use super::DataAssembler;
 use crate::message::StreamId;
 use crate::recv::inbox::Inbox;
-use crate::recv::tracker::Position;
-use crate::serial::Ssn;
+use crate::serial::{Ssn, UnwrappedTsn};
 
 /// Movement of the Cumulative TSN Ack Point by a FORWARD-TSN.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::recv) struct SkippedTsns {
     /// The Cumulative TSN Ack Point before.
-    pub(in crate::recv) old: Position,
+    pub(in crate::recv) old: UnwrappedTsn,
     /// The New Cumulative TSN of the chunk.
-    pub(in crate::recv) new: Position,
+    pub(in crate::recv) new: UnwrappedTsn,
     /// The Cumulative TSN Ack Point now: beyond `new` if TSNs that follow it have arrived.
-    pub(in crate::recv) cumulative: Position,
+    pub(in crate::recv) cumulative: UnwrappedTsn,
 }
 
 impl DataAssembler {
@@ -33,7 +32,7 @@ impl DataAssembler {
         let mut skipped = Vec::new();
         let resets = &self.resets;
         self.reassembly.remove_skipped(old, new, |first, run| {
-            let end = first + run.len() as Position - 1;
+            let end = run.last_tsn(first);
             if end == cumulative && !run.ending {
                 self.skipped_to = Some(end);
             }
@@ -44,8 +43,8 @@ impl DataAssembler {
         for (stream, ssn) in streams {
             // Each message has a TSN of its own, so no more messages can have been skipped than TSNs. Other entries are old,
             // of a stream that was reset since, or nonsense.
-            let messages = Position::from(ssn.distance_from(self.ordered.next_ssn(stream))) + 1;
-            if messages <= new - old {
+            let messages = u64::from(ssn.distance_from(self.ordered.next_ssn(stream))) + 1;
+            if messages <= new.distance_from(old) {
                 self.skip_through(stream, ssn, inbox);
             }
         }

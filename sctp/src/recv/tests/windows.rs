@@ -295,8 +295,8 @@ fn the_overheads_cover_what_is_really_held() {
     // While it grows, a list is there twice: once with its length, once with double that.
     assert!(3 * size_of::<ReceiverEvent>() <= MESSAGE_OVERHEAD, "{}", size_of::<ReceiverEvent>());
     // Nodes of a B-tree hold 5 to 11 entries.
-    let held = (size_of::<Position>() + DataAssembler::RUN_SIZE) * 11 / 5;
-    let parked = (size_of::<(StreamId, u16)>() + size_of::<Position>()) * 11 / 5;
+    let held = (size_of::<UnwrappedTsn>() + DataAssembler::RUN_SIZE) * 11 / 5;
+    let parked = (size_of::<(StreamId, u16)>() + size_of::<UnwrappedTsn>()) * 11 / 5;
     assert!(held + parked <= MESSAGE_OVERHEAD, "{held} + {parked}");
     assert!(2 * size_of::<Bytes>() <= FRAGMENT_OVERHEAD);
 }
