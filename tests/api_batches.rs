@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use narrowboat::Endpoint;
-use narrowboat_sctp::wire::{self, ChunkType, Chunks, DataChunk, Init, PacketHeader, Sack};
+use narrowboat_sctp::testing::wire::{self, ChunkType, Chunks, DataChunk, Init, PacketHeader, Sack};
 use narrowboat_sctp::{Ppid, Ssn, Tsn};
 use tokio::net::UdpSocket;
 

@@ -8,7 +8,7 @@ mod pair;
 
 use bytes::Bytes;
 use narrowboat_dcep::ChannelsEvent;
-use narrowboat_sctp::wire::{self, ChunkType, DataChunk, PacketHeader, ReconfigWriter, ResetResult, Sack};
+use narrowboat_sctp::testing::wire::{self, ChunkType, DataChunk, PacketHeader, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{Ppid, RequestSn, Ssn, StreamId, Tsn};
 use pair::packet::RE_CONFIG;
 use pair::{A, B, Fate, Packet, Pair};

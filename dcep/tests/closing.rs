@@ -10,8 +10,7 @@ use narrowboat_dcep::{
     ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message,
     ReadyState, Reliability, Role,
 };
-use narrowboat_sctp::wire::ResetResult;
-use narrowboat_sctp::{CloseReason, Ppid, SendOptions, Valid};
+use narrowboat_sctp::{CloseReason, Ppid, ResetResult, SendOptions, Valid};
 use pair::packet::{DATA, RE_CONFIG};
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, partially_reliable, texts};
 

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::time::Duration;
 use crate::valid::{ConfigError, Valid, Validate};
 
 /// Limits and protocol parameters of an association. Every field has a default that suits data channels; the doc of

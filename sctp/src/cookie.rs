@@ -1,11 +1,10 @@
 //! State Cookies: all that is remembered of a peer before it has proved where it is (RFC 9260 §5.1.3).
 
-use std::time::{Duration, Instant};
-
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::serial::Tsn;
+use crate::time::{Duration, Instant};
 use crate::wire::Extensions;
 
 type HmacSha256 = Hmac<Sha256>;

@@ -6,6 +6,7 @@ use crate::wire::{Cause, ParameterType};
 
 /// Why a message was not accepted. Nothing of it was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SendMessageError {
     /// Too much is waiting already, on this stream or in all. [`AssociationEvent::Writable`](crate::AssociationEvent::Writable) follows.
     #[error("the send buffer is full")]
@@ -39,6 +40,7 @@ pub enum SendMessageError {
 
 /// Why an INIT that came with the signalling cannot be used (draft-hancke-tsvwg-snap-00 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SignalledInitError {
     /// It is another chunk.
     #[error("a=sctp-init holds a chunk of type {0}, not an INIT")]
@@ -56,6 +58,7 @@ pub enum SignalledInitError {
 
 /// Why a stream reset was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ResetError {
     /// The peer did not offer RE-CONFIG (RFC 6525).
     #[error("the peer cannot reset streams: it did not offer RE-CONFIG")]
@@ -70,6 +73,7 @@ pub enum ResetError {
 
 /// Why an association ended. Every association reports exactly one, in [`AssociationEvent::Closed`](crate::AssociationEvent::Closed).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CloseReason {
     /// A graceful shutdown by either end: all that was accepted was delivered (RFC 9260 §9.2).
     #[error("the association was shut down")]

@@ -26,6 +26,7 @@ impl Streams {
 /// What happened, in the order in which it happened. [`Closed`](Self::Closed) is the last one, and comes exactly once.
 #[derive(Debug)]
 #[must_use]
+#[non_exhaustive]
 pub enum AssociationEvent {
     /// The handshake is done; comes once. Messages may have been sent and queued before.
     Connected,

@@ -1,10 +1,9 @@
 //! Entry functions of fuzz targets for what is private. Only tests and fuzzers compile them.
 
-use std::time::{Duration, Instant};
-
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::reset::{OwnRequests, PeerRequests, RequestDecision, RequestOutcome};
 use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
+use crate::time::{Duration, Instant};
 use crate::wire::{Extensions, ResetResult};
 
 #[cfg(test)]

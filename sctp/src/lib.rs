@@ -27,11 +27,22 @@ mod send;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod serial;
 mod stats;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+#[doc(hidden)]
+pub mod testing;
+pub mod time;
 mod valid;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
-pub mod wire;
+#[cfg_attr(
+    not(feature = "testing"),
+    expect(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "a codec is whole: what it reads it also writes, which only tests and fuzzers do, by way of `testing`"
+    )
+)]
+mod wire;
 
 pub use association::{Association, SignalledInit, State, Transmit};
 pub use config::{AssociationConfig, CongestionControl};
@@ -46,3 +57,4 @@ pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptio
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
 pub use stats::{AssociationStats, PacketDropReason, PacketDrops};
 pub use valid::{ConfigError, Valid, Validate};
+pub use wire::ResetResult;

@@ -1,7 +1,7 @@
 //! User messages: what an application hands over, and what it gets.
 
+use crate::time::Duration;
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 

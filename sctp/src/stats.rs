@@ -1,7 +1,6 @@
 //! Counters of an association. Plain numbers that only grow, but for the gauges at the end.
 
-use std::time::Duration;
-
+use crate::time::Duration;
 use crate::wire::Init;
 
 crate::drop_reasons! {
@@ -71,6 +70,7 @@ impl PacketDrops {
 
 /// What an association has done so far, and how it stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AssociationStats {
     /// Packets handed to `handle_datagram`.
     pub packets_received: u64,

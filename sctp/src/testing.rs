@@ -1,9 +1,18 @@
-//! What unit tests of several rooms share.
+//! The parts of this crate that tests and fuzzers of the workspace need. No part of the public interface; the feature
+//! `testing` switches them on.
 
-use std::time::Instant;
+#[cfg(test)]
+use crate::time::Instant;
 
 /// Some time. Tests only ever compare times with each other.
+#[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "any time will do")]
 pub(crate) fn some_time() -> Instant {
     Instant::now()
+}
+
+/// The wire format.
+#[cfg(feature = "testing")]
+pub mod wire {
+    pub use crate::wire::*;
 }

@@ -8,7 +8,7 @@ mod victim;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{Cause, Causes, ChunkType, DataChunk, Extensions, Init, PacketHeader};
+use narrowboat_sctp::testing::wire::{Cause, Causes, ChunkType, DataChunk, Extensions, Init, PacketHeader};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, DatagramEvent, EndpointConfig, PacketDropReason, Ppid,
     SendOptions, Ssn, State, Tsn,

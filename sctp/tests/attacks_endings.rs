@@ -8,7 +8,7 @@ mod victim;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use narrowboat_sctp::wire::{Cause, ChunkType as C};
+use narrowboat_sctp::testing::wire::{Cause, ChunkType as C};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, SendOptions, State, Tsn, Violation,
 };
@@ -146,7 +146,7 @@ fn h05_shutdown_during_the_handshake() {
 #[test]
 fn h06_abort_in_mid_transfer_and_beside_data() {
     let abort = victim::chunk(|out| {
-        narrowboat_sctp::wire::encode_abort(&[Cause::UserInitiatedAbort(b"enough")], false, out);
+        narrowboat_sctp::testing::wire::encode_abort(&[Cause::UserInitiatedAbort(b"enough")], false, out);
     });
     for behind in [false, true] {
         let kept = allocation_counter::measure(|| {

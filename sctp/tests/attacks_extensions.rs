@@ -7,7 +7,7 @@ mod victim;
 
 use std::time::Duration;
 
-use narrowboat_sctp::wire::{ChunkType, ChunkType as C, Extensions, Init};
+use narrowboat_sctp::testing::wire::{ChunkType, ChunkType as C, Extensions, Init};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Reliability, SendOptions, State, Violation,
 };
@@ -224,9 +224,9 @@ fn i02_none_of_them_is_ever_offered() {
     let mut victim = Victim::new(AssociationConfig::default());
     victim.association.connect(victim.now);
     let init = victim.poll().remove(0);
-    let supported = narrowboat_sctp::wire::Parameters::new(&init.value[16..])
+    let supported = narrowboat_sctp::testing::wire::Parameters::new(&init.value[16..])
         .map(Result::unwrap)
-        .find(|parameter| parameter.kind == narrowboat_sctp::wire::ParameterType::SUPPORTED_EXTENSIONS)
+        .find(|parameter| parameter.kind == narrowboat_sctp::testing::wire::ParameterType::SUPPORTED_EXTENSIONS)
         .unwrap();
     let mut offered = supported.value.to_vec();
     offered.sort_unstable();

@@ -9,7 +9,7 @@ mod victim;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType, Init};
+use narrowboat_sctp::testing::wire::{ChunkType, Init};
 use narrowboat_sctp::{DatagramEvent, Endpoint, EndpointConfig, PacketDropReason};
 
 use crate::victim::service::Service;

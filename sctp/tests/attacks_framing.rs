@@ -7,7 +7,7 @@ mod round_trip;
 
 use std::path::Path;
 
-use narrowboat_sctp::wire::{
+use narrowboat_sctp::testing::wire::{
     self, CAUSE_TEXT_MAX, Cause, Causes, ChunkType, Chunks, DataChunk, DecodeError, ForwardTsn, GapBlock, IDataChunk,
     IForwardTsn, Init, PACKET_HEADER_LEN, PacketHeader, ParameterType, Parameters, Reconfig, ReconfigWriter,
     ResetResult, Sack, Shutdown, SkippedMessage,

@@ -9,7 +9,7 @@ mod victim;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use narrowboat_sctp::wire::{ChunkType, Extensions, Init, PacketHeader, T_BIT};
+use narrowboat_sctp::testing::wire::{ChunkType, Extensions, Init, PacketHeader, T_BIT};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, DatagramEvent, EndpointConfig, PacketDropReason, SendOptions,
     State, Violation,
@@ -419,7 +419,7 @@ fn b28_an_offer_of_zero_checksums() {
         let ack = Init::decode(&sent[0].value).unwrap();
         assert_eq!((ack.zero_checksum, ack.unrecognized().count()), (None, 0), "method {method}");
         let answers = service.deliver(stranger(), packet(ack.initiate_tag, &[cookie_echo(ack.cookie.unwrap())]));
-        assert!(!narrowboat_sctp::wire::has_zero_checksum(&answers[0]), "method {method}");
+        assert!(!narrowboat_sctp::testing::wire::has_zero_checksum(&answers[0]), "method {method}");
         let handle = *service.associations.keys().next().unwrap();
         let mut datagram = packet(ack.initiate_tag, &[data(0, b"x")]).to_vec();
         datagram[8..12].fill(0);

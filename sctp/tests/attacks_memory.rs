@@ -13,7 +13,7 @@ mod victim;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::testing::wire::ChunkType;
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, Ppid, ReceivedMessage, Reliability, SendMessageError, SendOptions, Ssn, State,
     StreamId, Tsn,

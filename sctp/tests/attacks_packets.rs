@@ -6,7 +6,7 @@ mod victim;
 
 use std::net::SocketAddr;
 
-use narrowboat_sctp::wire::{self, Cause, ChunkType, Chunks, Init, PacketHeader, ParameterType, Parameters};
+use narrowboat_sctp::testing::wire::{self, Cause, ChunkType, Chunks, Init, PacketHeader, ParameterType, Parameters};
 use narrowboat_sctp::{AssociationConfig, CloseReason, PacketDropReason, State, Violation};
 use victim::cost::steps;
 use victim::service::Service;

@@ -4,7 +4,7 @@
 
 mod victim;
 
-use narrowboat_sctp::wire::{ChunkType as C, ForwardTsn};
+use narrowboat_sctp::testing::wire::{ChunkType as C, ForwardTsn};
 use narrowboat_sctp::{AssociationConfig, Ppid, Ssn, State, Tsn};
 use victim::cost::steps;
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};

@@ -5,7 +5,9 @@
 mod pair;
 mod victim;
 
-use narrowboat_sctp::wire::{ChunkType as C, ForwardTsn, Reconfig, ReconfigParameter, ReconfigWriter, ResetResult};
+use narrowboat_sctp::testing::wire::{
+    ChunkType as C, ForwardTsn, Reconfig, ReconfigParameter, ReconfigWriter, ResetResult,
+};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, RequestSn, SendMessageError, SendOptions, Ssn,
     State, StreamId, Streams, Tsn, Violation,

@@ -10,7 +10,7 @@ mod victim;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType, ChunkType as C};
+use narrowboat_sctp::testing::wire::{ChunkType, ChunkType as C};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, Reliability, SendMessageError,
     SendOptions, State, Tsn, Violation,

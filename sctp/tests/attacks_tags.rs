@@ -7,7 +7,7 @@ mod victim;
 
 use std::net::SocketAddr;
 
-use narrowboat_sctp::wire::{self, Cause, ChunkType, PacketHeader, T_BIT};
+use narrowboat_sctp::testing::wire::{self, Cause, ChunkType, PacketHeader, T_BIT};
 use narrowboat_sctp::{CloseReason, EndpointConfig, PacketDropReason, State};
 use victim::service::Service;
 use victim::{

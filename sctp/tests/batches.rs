@@ -8,7 +8,7 @@ mod victim;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{self, ChunkType, ForwardTsn, PacketHeader, ReconfigWriter, ResetResult, Sack};
+use narrowboat_sctp::testing::wire::{self, ChunkType, ForwardTsn, PacketHeader, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{AssociationStats, RequestSn, Ssn, State, Tsn};
 
 use crate::victim::{

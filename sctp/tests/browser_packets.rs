@@ -5,7 +5,7 @@
 
 mod round_trip;
 
-use narrowboat_sctp::wire::{self, ChunkType, Chunks, PacketHeader};
+use narrowboat_sctp::testing::wire::{self, ChunkType, Chunks, PacketHeader};
 
 /// A packet a line: `CHUNK CHUNK: hexadecimal`.
 const PACKETS: &str = include_str!("browser_packets.txt");

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType, DataChunk, Init, ReconfigWriter, Sack};
+use narrowboat_sctp::testing::wire::{ChunkType, DataChunk, Init, ReconfigWriter, Sack};
 use narrowboat_sctp::{
     AssociateError, AssociationConfig, AssociationEvent, AssociationHandle, EndpointConfig, MemoryBudget,
     PacketDropReason, Ppid, RequestSn, SendMessageError, SendOptions, Ssn, State, Tsn,

@@ -3,7 +3,7 @@
 
 mod victim;
 
-use narrowboat_sctp::wire::Sack;
+use narrowboat_sctp::testing::wire::Sack;
 use narrowboat_sctp::{State, Tsn};
 use victim::{MS, SECOND, Victim, chunk, kinds, sack};
 

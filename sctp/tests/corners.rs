@@ -5,7 +5,7 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::testing::wire::ChunkType;
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, Ppid, Reliability, SendMessageError, SendOptions, State,
 };

@@ -4,7 +4,7 @@ mod pair;
 
 use std::time::Duration;
 
-use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::testing::wire::ChunkType;
 use narrowboat_sctp::{AssociationConfig, Ppid, Reliability, SendMessageError, SendOptions};
 use pair::{MS, Pair};
 

@@ -7,7 +7,7 @@ mod pair;
 
 use std::time::Duration;
 
-use narrowboat_sctp::wire::ChunkType as C;
+use narrowboat_sctp::testing::wire::ChunkType as C;
 use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions};
 use pair::{MS, Pair, Verdict};
 

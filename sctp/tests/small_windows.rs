@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType as C, Sack};
+use narrowboat_sctp::testing::wire::{ChunkType as C, Sack};
 use narrowboat_sctp::{AssociationConfig, PacketDropReason, Ppid, SendOptions, Ssn, State, Tsn};
 use pair::{MS, Pair};
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};

@@ -8,7 +8,7 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{self, ChunkType, Chunks, Init};
+use narrowboat_sctp::testing::wire::{self, ChunkType, Chunks, Init};
 use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, SignalledInit, SignalledInitError, State};
 use pair::{MS, Pair, Verdict};
 

@@ -6,7 +6,7 @@ mod victim;
 
 use std::time::Duration;
 
-use narrowboat_sctp::wire::ChunkType as C;
+use narrowboat_sctp::testing::wire::ChunkType as C;
 use narrowboat_sctp::{AssociationConfig, CloseReason, Ppid, SendOptions, State, Tsn};
 use victim::{MS, SECOND, Victim, kinds, raw, sack};
 

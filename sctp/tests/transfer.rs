@@ -222,7 +222,7 @@ fn e09_a_window_closed_for_an_hour_is_probed_and_survives() {
     }
     pair.run_for(Duration::from_secs(3600));
     assert_eq!(pair.ends[0].state(), State::Established);
-    let sent = pair.sent(0, narrowboat_sctp::wire::ChunkType::DATA).len();
+    let sent = pair.sent(0, narrowboat_sctp::testing::wire::ChunkType::DATA).len();
     assert!(sent < 1000, "{sent} packets with DATA in an hour with a closed window");
 }
 

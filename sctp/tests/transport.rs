@@ -7,7 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::ChunkType;
+use narrowboat_sctp::testing::wire::ChunkType;
 use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State, TransportFailure};
 use pair::{MS, Pair, Verdict};
 

@@ -80,7 +80,7 @@ impl Inner {
             return self.core.poll_transmit(now, max_datagrams, buffer);
         }
         buffer.append(&mut self.last_packet);
-        (!buffer.is_empty()).then_some(Transmit { len: buffer.len(), segment_size: buffer.len() })
+        (!buffer.is_empty()).then_some(Transmit::single(buffer.len()))
     }
 
     /// Where the association is in its life, in a word.

@@ -1,6 +1,6 @@
 //! Datagrams of the floods of a plain endpoint.
 
-use narrowboat_sctp::wire::{self, ChunkType, DataChunk, Init, PacketHeader};
+use narrowboat_sctp::testing::wire::{self, ChunkType, DataChunk, Init, PacketHeader};
 use narrowboat_sctp::{Ppid, Ssn, Tsn};
 
 fn packet(verification_tag: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {

@@ -26,6 +26,7 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "wire",
             "message",
             "serial",
+            "time",
             "cost_counter",
             "valid",
             "drops",

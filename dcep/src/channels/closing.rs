@@ -82,7 +82,7 @@ impl ChannelsContext<'_> {
                 self.retire_stream(id, ChannelError::NoSuchStream { stream: id, streams });
             }
             // The association is shutting down, and its end is that of the channel.
-            Err(ResetError::NotEstablished) => {}
+            Err(_) => {}
         }
     }
 

@@ -31,6 +31,7 @@ impl ChannelsContext<'_> {
             AssociationEvent::Abandoned { .. } => self.state.stats.messages_abandoned += 1,
             AssociationEvent::Restarted => self.on_restarted(),
             AssociationEvent::Closed(reason) => self.on_association_closed(reason),
+            other => tracing::debug!(?other, "an event that channels do not use"),
         }
     }
 

@@ -47,9 +47,7 @@ impl ChannelsContext<'_> {
             Err(SendMessageError::Closed) => return Err(ChannelSendError::AssociationClosed),
             // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes
             // the channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
-            Err(SendMessageError::NoSuchStream { .. } | SendMessageError::Resetting(_) | SendMessageError::Empty) => {
-                return Err(ChannelSendError::NotOpen(ReadyState::Closing));
-            }
+            Err(_) => return Err(ChannelSendError::NotOpen(ReadyState::Closing)),
         }
         match len {
             0 => channel.queue.on_empty_message(queued),

@@ -1,13 +1,12 @@
 //! Ends without a shutdown: ABORT (RFC 9260 §9.1), ERROR (§3.3.10), and the close of an association.
 
-use std::time::Instant;
-
 use super::negotiate;
 use super::{Association, State};
 use crate::error::{CloseReason, Violation};
 use crate::event::AssociationEvent;
 use crate::message::StreamId;
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{Cause, Causes, T_BIT};
 
 impl Association {

@@ -1,13 +1,13 @@
 //! A COOKIE ECHO when there is an association already (RFC 9260 §5.2.4).
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use super::negotiate;
 use super::tcb::PeerInit;
 use super::{Association, State};
 use crate::cookie::{Cookie, VerifiedCookie};
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{Cause, PacketHeader};
 
 /// The rows of RFC 9260's Table 12.

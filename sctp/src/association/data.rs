@@ -1,7 +1,5 @@
 //! User data, both ways (RFC 9260 §6, RFC 3758).
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use super::tcb::Tcb;
@@ -12,6 +10,7 @@ use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::recv::{ArrivedChunk, Forwarded};
 use crate::send::SackOutcome;
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{Cause, DataChunk, ForwardTsn, Sack};
 
 impl Association {

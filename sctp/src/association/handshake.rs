@@ -1,7 +1,6 @@
 //! The four-way handshake (RFC 9260 §5.1).
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rand::Rng;
@@ -16,6 +15,7 @@ use crate::error::{CloseReason, Violation};
 use crate::event::AssociationEvent;
 use crate::serial::{Tsn, VerificationTag};
 use crate::stats::PacketDropReason;
+use crate::time::{Duration, Instant};
 use crate::wire::{Cause, Init, PacketHeader};
 
 /// New INITs after a Stale Cookie error, at most (RFC 9260 §5.2.6).

@@ -1,7 +1,5 @@
 //! Heartbeats (RFC 9260 §8.3).
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use rand::Rng;
 
@@ -9,6 +7,7 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{RawChunk, decode_heartbeat};
 
 impl Association {

@@ -1,13 +1,13 @@
 //! A datagram comes in: which chunks may be believed, and who gets them (RFC 9260 §6.8, §6.10, §8.5).
 
 use std::ops::ControlFlow;
-use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 
 use super::{Association, State, negotiate};
 use crate::out_of_the_blue;
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{
     Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, is_checksum_valid,
 };

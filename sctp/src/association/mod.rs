@@ -26,7 +26,6 @@ pub use snap::SignalledInit;
 pub use state::State;
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytes::Bytes;
 use rand::SeedableRng;
@@ -48,16 +47,25 @@ use crate::path::Path;
 use crate::recv::ReceiverEvent;
 use crate::send::Sender;
 use crate::stats::AssociationStats;
+use crate::time::Instant;
 use crate::valid::Valid;
 
 /// Datagrams that [`Association::poll_transmit`] wrote, one after another, all for the peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
+#[non_exhaustive]
 pub struct Transmit {
     /// Bytes appended to the buffer.
     pub len: usize,
     /// Bytes of each datagram; the last one may be shorter. Equal to `len` if there is only one.
     pub segment_size: usize,
+}
+
+impl Transmit {
+    /// One datagram of `len` bytes.
+    pub fn single(len: usize) -> Self {
+        Self { len, segment_size: len }
+    }
 }
 
 /// One SCTP association.

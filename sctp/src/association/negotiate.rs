@@ -1,13 +1,12 @@
 //! Negotiation by INIT and INIT ACK (RFC 9260 §5.1), without any state: shared by associations and by the endpoint, which
 //! answers an INIT before there is an association.
 
-use std::time::{Duration, Instant};
-
 use crate::config::AssociationConfig;
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::error::Violation;
 use crate::recv::INITIAL_WINDOW;
 use crate::serial::Tsn;
+use crate::time::{Duration, Instant};
 use crate::wire::{
     Cause, ChunkType, Extensions, Init, PacketHeader, PacketWriter, encode_abort, encode_error, encode_unrecognized,
 };

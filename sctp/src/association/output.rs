@@ -1,7 +1,5 @@
 //! Bundling (RFC 9260 §6.10): control chunks first, then DATA.
 
-use std::time::Instant;
-
 use super::negotiate;
 use super::tcb::Tcb;
 use super::timer::Timer;
@@ -9,6 +7,7 @@ use super::{Association, State, Transmit};
 use crate::recv::SackDue;
 use crate::send::PacketRoom;
 use crate::serial::VerificationTag;
+use crate::time::Instant;
 use crate::wire::{
     CHUNK_HEADER_LEN, ChunkType, PacketHeader, PacketWriter, ReconfigWriter, Sack, Shutdown, begin_chunk,
     encode_cookie_ack, encode_cookie_echo, encode_heartbeat, encode_shutdown_ack, end_chunk, padded,

@@ -1,13 +1,12 @@
 //! What the layer below reports, if it has a life of its own (RFC 8261).
 
-use std::time::Instant;
-
 use rand::Rng;
 
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{CloseReason, TransportFailure};
 use crate::path::Path;
+use crate::time::Instant;
 use crate::wire::{Cause, ChunkType, PacketWriter, encode_heartbeat};
 
 impl Association {

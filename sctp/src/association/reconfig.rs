@@ -1,7 +1,5 @@
 //! Stream reset as requester and responder (RFC 6525 §5).
 
-use std::time::Instant;
-
 use super::tcb::Tcb;
 use super::timer::Timer;
 use super::{Association, State};
@@ -12,6 +10,7 @@ use crate::recv::ResetProgress;
 use crate::reset::{RequestDecision, RequestOutcome};
 use crate::serial::{RequestSn, Tsn};
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{Cause, Reconfig, ReconfigParameter, ResetResult, StreamList};
 
 impl Association {

@@ -1,12 +1,11 @@
 //! Graceful shutdown (RFC 9260 §9.2).
 
-use std::time::Instant;
-
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
 use crate::serial::Tsn;
 use crate::stats::PacketDropReason;
+use crate::time::Instant;
 use crate::wire::{Cause, PacketWriter, Shutdown, encode_shutdown_complete};
 
 /// The wait for a peer that has still to send, after this end's SHUTDOWN.

@@ -1,14 +1,13 @@
 //! An association whose INITs have travelled with the signalling, and not over the path (draft-hancke-tsvwg-snap-00):
 //! both ends are established from the start, and the first packet may carry data.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use super::negotiate;
 use super::tcb::PeerInit;
 use super::{Association, State};
 use crate::error::SignalledInitError;
+use crate::time::Instant;
 use crate::wire::{ChunkType, Init, padded};
 
 /// Bytes of a signalled INIT at most. A browser's has 30; nobody needs what does not fit a packet.

@@ -1,11 +1,10 @@
 //! Timers that fire.
 
-use std::time::Instant;
-
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
 use crate::recv::SackDue;
+use crate::time::Instant;
 
 impl Association {
     /// The end of the delay of a SACK that waits; the receiver decides about it.

@@ -1,6 +1,6 @@
 //! All deadlines of an association.
 
-use std::time::{Duration, Instant};
+use crate::time::{Duration, Instant};
 
 /// A timer, by its name in the RFCs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,6 @@ mod table;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
-use std::time::Instant;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -23,6 +22,7 @@ use crate::memory::MemoryBudget;
 use crate::out_of_the_blue;
 use crate::serial::Tsn;
 use crate::stats::{PacketDropReason, PacketDrops};
+use crate::time::Instant;
 use crate::valid::Valid;
 use crate::wire::{Cause, ChunkType, Chunks, Init, PacketHeader, RawChunk, is_checksum_valid};
 

@@ -1,9 +1,9 @@
 //! How many packets of strangers are answered in a second, shared out by source.
 
+use crate::time::{Duration, Instant};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 /// Sources are hashed to so many buckets, at most: 64 KiB, allocated with the first answer. 250 sources that flood
 /// occupy 1.5 % of them, so two hashes in a row fail one newcomer in 4,000.

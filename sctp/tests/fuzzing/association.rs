@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType, ForwardTsn, GapBlock, Init, ReconfigWriter, ResetResult, Sack};
+use narrowboat_sctp::testing::wire::{ChunkType, ForwardTsn, GapBlock, Init, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, Tsn,
 };

@@ -99,7 +99,7 @@ impl World {
                 }
                 if let Some(checksum) = bytes.get_mut(8..12) {
                     checksum.fill(0);
-                    narrowboat_sctp::wire::seal(&mut bytes);
+                    narrowboat_sctp::testing::wire::seal(&mut bytes);
                 }
                 self.deliver(peer, bytes.into());
             }

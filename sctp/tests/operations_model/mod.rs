@@ -235,6 +235,7 @@ impl World {
                 | AssociationEvent::Writable
                 | AssociationEvent::Abandoned { .. }
                 | AssociationEvent::OutgoingStreamReset(_) => {}
+                other => panic!("the model does not know {other:?}"),
             }
         }
     }

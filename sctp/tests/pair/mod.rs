@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType, Chunks};
+use narrowboat_sctp::testing::wire::{ChunkType, Chunks};
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, CookieKeys, Ppid, ReceivedMessage, SendOptions, State, StreamId,
     Valid,

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file and fuzz target uses its own part of it")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
 
-use narrowboat_sctp::wire::{
+use narrowboat_sctp::testing::wire::{
     self, CHUNK_HEADER_LEN, CHUNK_LEN_MAX, Cause, Causes, ChunkType, Chunks, DataChunk, ForwardTsn, IDataChunk,
     IForwardTsn, Init, PACKET_HEADER_LEN, PacketHeader, Parameters, Reconfig, ReconfigParameter, ReconfigWriter, Sack,
     Shutdown,

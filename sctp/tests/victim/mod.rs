@@ -8,8 +8,8 @@ pub(crate) mod service;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-pub(crate) use narrowboat_sctp::wire::DataChunk;
-use narrowboat_sctp::wire::{
+pub(crate) use narrowboat_sctp::testing::wire::DataChunk;
+use narrowboat_sctp::testing::wire::{
     self, Cause, Causes, ChunkType, Chunks, Extensions, GapBlock, Init, PacketHeader, Sack, Shutdown,
 };
 use narrowboat_sctp::{
@@ -183,19 +183,15 @@ impl Victim {
     }
 
     pub(crate) fn standing(&self) -> Standing {
-        let stats = self.association.stats();
+        let mut stats = self.association.stats();
+        (stats.packets_received, stats.packets_accepted, stats.bytes_received) = (0, 0, 0);
+        stats.drops = Default::default();
         Standing {
             state: self.association.state(),
             is_over: self.association.is_over(),
             streams: [self.association.outbound_streams(), self.association.inbound_streams()],
             timeout: self.association.poll_timeout(),
-            stats: AssociationStats {
-                packets_received: 0,
-                packets_accepted: 0,
-                bytes_received: 0,
-                drops: Default::default(),
-                ..stats
-            },
+            stats,
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::wire::{ChunkType, Init};
+use narrowboat_sctp::testing::wire::{ChunkType, Init};
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig,
     PacketDropReason, Valid,
