@@ -45,26 +45,26 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | what a channel promises: order, retransmissions, lifetime, priority | [`ChannelOptions`] |
-//! | sending, receiving, and what happens when a channel ends | [`DataChannel`] |
-//! | how a channel went: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
+//! | options of a channel: order, retransmissions, lifetime, priority | [`ChannelOptions`] |
+//! | sending, receiving, and the end of a channel | [`DataChannel`] |
+//! | events of a channel: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
 //! | a half for each of two tasks | [`DataChannel::split`] |
 //! | streams and sinks of messages | [`DataChannel`] is both |
 //! | `AsyncRead` and `AsyncWrite`; tunnels, which need half close | [`Association::open_byte_stream`], [`ByteStream`] |
-//! | browsers, and who is who: an endpoint's key and certificate | [`Identity`], [`EndpointBuilder::identity`] |
-//! | the way in without signalling, for pages and programs | [`Endpoint::ticket`], [`Endpoint::connect`] |
+//! | browsers; identities and certificates | [`Identity`], [`EndpointBuilder::identity`] |
+//! | connecting without signalling, for pages and programs | [`Endpoint::ticket`], [`Endpoint::connect`] |
 //! | offers and answers, over a channel of your own or by `axum` | [`Endpoint::answer`], [`Endpoint::offer`], [`signalling`] |
-//! | who the peer is, and how it is protected | [`Association::security`] |
-//! | who may come in, and which way a peer came | [`EndpointBuilder::accept_plain`], [`Incoming::way`] |
-//! | limits of all kinds | [`Config`] |
-//! | what can go wrong, in one type for each kind of call | [`error`] |
+//! | the peer's certificate, and the DTLS version | [`Association::security`] |
+//! | access: which peers are accepted, and how a peer has connected | [`EndpointBuilder::accept_plain`], [`Incoming::way`] |
+//! | configuration and limits | [`Config`] |
+//! | errors, one type for each kind of call | [`error`] |
 //! | counters and round-trip times | [`Association::stats`], [`Association::channel_stats`], [`Endpoint::stats`] |
 //!
-//! # What it takes care over
+//! # Guarantees
 //!
 //! - **Closing.** [`close`](DataChannel::close) ends when both directions of the channel are reset (RFC 8831 §6.7).
 //!   What was accepted before is delivered first, the id is used again only then, and every channel ends exactly once,
-//!   with an error if the network was to blame.
+//!   with an error if the network has failed.
 //! - **Backpressure.** [`send`](DataChannel::send) waits while the buffer is full, and
 //!   [`try_send`](DataChannel::try_send) gives the message back. A reader that stops closes the receive window, which
 //!   serves all channels of the association: a channel that is never read can hold up the others once it has that much

@@ -1,11 +1,13 @@
-//! Tasks that wait for something to happen.
+//! Tasks that wait for an event.
 //!
-//! Every waiter of a kind is woken, and looks again under the lock whether there is something for it. So no wake-up is
-//! lost when the task that got it is dropped before it ran, and a budget that many tasks share starves none of them.
+//! Every waiter of a kind is woken, and polls again under the lock. So no wake-up is lost when the task that got it is dropped
+//! before it ran, and a budget that many tasks share starves none of them.
 
 use std::task::Waker;
 
-/// What a task waits for.
+use narrowboat_dcep::ChannelId;
+
+/// An event that a task waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Interest {
     /// Room to send on a channel.
@@ -22,7 +24,14 @@ pub(crate) enum Interest {
     Progress,
 }
 
-/// A waiter's place, kept by its future or handle. Zero until it first waits.
+/// The channel that a task waits on, or without one the association, and the event that it waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitKey {
+    pub(crate) channel: Option<ChannelId>,
+    pub(crate) interest: Interest,
+}
+
+/// Key of a waiter, kept by its future or handle. Zero until it first waits.
 #[derive(Debug, Default)]
 pub(crate) struct WaiterKey(u64);
 
@@ -33,10 +42,10 @@ struct Waiter {
     waker: Waker,
 }
 
-/// The waiting tasks, in the order in which they came.
+/// The waiting tasks, in the order in which they were registered.
 ///
-/// Wakers are handed out for waking and for dropping, never woken or dropped in here: both may run code of the
-/// application, which must not happen under a lock that the application's next call takes.
+/// Wakers are returned for waking and for dropping, never woken or dropped in here: both may run code of the application,
+/// which must not happen under a lock that the application's next call takes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     keys: u64,
@@ -44,7 +53,7 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    /// Enters a task, or updates its waker. Returns the waker that this replaces.
+    /// Registers a task, or updates its waker. Returns the waker that this replaces.
     #[must_use = "drop it after the lock"]
     pub(crate) fn register(&mut self, key: &mut WaiterKey, interest: Interest, waker: &Waker) -> Option<Waker> {
         if key.0 == 0 {
@@ -59,14 +68,14 @@ impl Waiters {
         None
     }
 
-    /// Forgets a task that waits no longer. Returns its waker.
+    /// Removes a task that does not wait any more. Returns its waker.
     #[must_use = "drop it after the lock"]
     pub(crate) fn remove(&mut self, key: &WaiterKey) -> Option<Waker> {
         let at = self.waiting.iter().position(|waiter| waiter.key == key.0)?;
         Some(self.waiting.remove(at).waker)
     }
 
-    /// Moves the wakers of everyone who waits for `interest` to `wakers`.
+    /// Moves the wakers of all tasks that wait for `interest` to `wakers`.
     pub(crate) fn wake(&mut self, interest: Interest, wakers: &mut Vec<Waker>) {
         if self.waiting.iter().any(|waiter| waiter.interest == interest) {
             wakers.extend(self.waiting.extract_if(.., |waiter| waiter.interest == interest).map(|waiter| waiter.waker));
@@ -78,14 +87,14 @@ impl Waiters {
         wakers.extend(self.waiting.drain(..).map(|waiter| waiter.waker));
     }
 
-    /// Whether nobody waits.
+    /// Returns `true` if no task waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 }
 
 impl WaiterKey {
-    /// Whether a task has ever waited with this key, and may have to be removed.
+    /// Returns `true` if a task has ever waited with this key, and may have to be removed.
     pub(crate) fn is_used(&self) -> bool {
         self.0 != 0
     }

@@ -16,8 +16,8 @@ impl Inner {
     /// One more reading and one more writing half of a byte stream that can be half closed.
     pub(crate) fn hold_byte_stream(&mut self, id: ChannelId) {
         self.has_half_close = true;
-        if let Some(slot) = self.slots.get_mut(&id) {
-            let half_close = slot.half_close.get_or_insert_default();
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let half_close = entry.half_close.get_or_insert_default();
             half_close.readers += 1;
             half_close.writers += 1;
         }
@@ -39,13 +39,13 @@ impl Inner {
 
     /// A reading half was dropped with `unread` bytes in it. The last one tells the peer to stop.
     pub(crate) fn drop_reader(&mut self, now: Instant, id: ChannelId, unread: usize) {
-        let Self { slots, channels, core, .. } = self;
-        let Some(half_close) = slots.get_mut(&id).and_then(|slot| slot.half_close.as_mut()) else { return };
+        let Self { entries, channels, sctp, .. } = self;
+        let Some(half_close) = entries.get_mut(&id).and_then(|entry| entry.half_close.as_mut()) else { return };
         half_close.readers -= 1;
         if half_close.readers > 0 {
             return;
         }
-        let frames = std::iter::from_fn(|| channels.recv(now, core, id)).map(Frame::decode);
+        let frames = std::iter::from_fn(|| channels.recv(now, sctp, id)).map(Frame::decode);
         let frame = half_close.on_reader_dropped(unread, frames);
         self.has_work = true;
         self.tell(now, id, frame);
@@ -72,7 +72,7 @@ impl Inner {
             if let Some(end) = self.half_close(id).and_then(|half_close| half_close.read_end()) {
                 return Poll::Ready(end.map(|()| None).map_err(Error::from));
             }
-            let Some(message) = self.channels.recv(now, &mut self.core, id) else { break };
+            let Some(message) = self.channels.recv(now, &mut self.sctp, id) else { break };
             self.has_work = true;
             let bytes = match self.half_close(id) {
                 Some(half_close) => half_close.on_frame(Frame::decode(message)),
@@ -90,21 +90,21 @@ impl Inner {
 
     /// Returns how reading ends with the channel: all that has arrived was read.
     fn poll_byte_stream_end(&mut self, id: ChannelId) -> Poll<Result<Option<Bytes>, Error>> {
-        let Some(slot) = self.slots.get(&id) else { return Poll::Ready(Ok(None)) };
-        let end = match &slot.read_end {
+        let Some(entry) = self.entries.get(&id) else { return Poll::Ready(Ok(None)) };
+        let end = match &entry.read_end {
             Some(end) => ReadEnd::clone(end),
-            None => ready!(self.poll_read_end(id, slot)),
+            None => ready!(self.poll_read_end(id, entry)),
         };
-        if let Some(slot) = self.slots.get_mut(&id)
-            && slot.read_end.is_none()
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.read_end.is_none()
         {
-            slot.read_end = Some(Box::new(end.clone()));
+            entry.read_end = Some(Box::new(end.clone()));
         }
         Poll::Ready(end.into_result())
     }
 
-    fn poll_read_end(&self, id: ChannelId, slot: &ChannelEntry) -> Poll<ReadEnd> {
-        let end = match &slot.end {
+    fn poll_read_end(&self, id: ChannelId, entry: &ChannelEntry) -> Poll<ReadEnd> {
+        let end = match &entry.end {
             Some(end) => end.as_ref().map(|_| ()),
             None => match self.channels.receive_end(id) {
                 Some(end) => end,
@@ -114,8 +114,8 @@ impl Inner {
         Poll::Ready(match end {
             Err(error) => ReadEnd::ChannelFailed(error.clone()),
             // The peer discards what it has not sent when it learns of the close.
-            Ok(()) if slot.is_closed_here || self.is_ended_here => ReadEnd::Failed(ByteStreamError::ClosedHere),
-            Ok(()) if slot.half_close.is_some() => ReadEnd::Failed(ByteStreamError::Truncated),
+            Ok(()) if entry.is_closed_here || self.is_ended_here => ReadEnd::Failed(ByteStreamError::ClosedHere),
+            Ok(()) if entry.half_close.is_some() => ReadEnd::Failed(ByteStreamError::Truncated),
             Ok(()) if ready!(self.poll_is_delivered(id)) => ReadEnd::Finished,
             Ok(()) => ReadEnd::Failed(ByteStreamError::Undelivered),
         })
@@ -126,12 +126,12 @@ impl Inner {
     /// peer has received, because a loss on another channel holds the Cumulative TSN Ack back. The answer to our reset tells:
     /// the peer performs the reset when everything before it has arrived (RFC 6525 §5.2.2), and then the channel is closed.
     fn poll_is_delivered(&self, id: ChannelId) -> Poll<bool> {
-        let Some(slot) = self.slots.get(&id) else { return Poll::Ready(true) };
+        let Some(entry) = self.entries.get(&id) else { return Poll::Ready(true) };
         // What is discarded stays in the buffered amount.
-        let is_discarded = self.channels.buffered_amount(&self.core, id) > 0;
-        match &slot.end {
+        let is_discarded = self.channels.buffered_amount(&self.sctp, id) > 0;
+        match &entry.end {
             _ if is_discarded => Poll::Ready(false),
-            _ if !slot.has_undelivered => Poll::Ready(true),
+            _ if !entry.has_undelivered => Poll::Ready(true),
             Some(end) => Poll::Ready(end.is_ok()),
             None => Poll::Pending,
         }
@@ -181,7 +181,7 @@ impl Inner {
     /// and has all that was written.
     fn poll_send_fin(&mut self, now: Instant, id: ChannelId) -> Poll<Result<(), Error>> {
         if let Err(error) = self.send_frame(now, id, &Frame::Fin) {
-            let is_closed_here = self.slots.get(&id).is_none_or(|slot| slot.is_closed_here);
+            let is_closed_here = self.entries.get(&id).is_none_or(|entry| entry.is_closed_here);
             if is_closed_here || !self.channels.is_reset_by_peer(id) || !ready!(self.poll_is_delivered(id)) {
                 return Poll::Ready(Err(error.into()));
             }
@@ -194,9 +194,9 @@ impl Inner {
 
     fn send_frame(&mut self, now: Instant, id: ChannelId, frame: &Frame) -> Result<(), SendError> {
         self.has_work = true;
-        self.channels.send_beyond_limits(now, &mut self.core, id, frame.encode()).map_err(|error| match error {
-            narrowboat_dcep::ChannelSendError::NotOpen(state) => match self.slots.get(&id) {
-                Some(slot) => slot.send_error(state),
+        self.channels.send_beyond_limits(now, &mut self.sctp, id, frame.encode()).map_err(|error| match error {
+            narrowboat_dcep::ChannelSendError::NotOpen(state) => match self.entries.get(&id) {
+                Some(entry) => entry.send_error(state),
                 None => SendError::NotOpen(ReadyState::Closed),
             },
             _ => SendError::AssociationClosed,
@@ -216,8 +216,8 @@ impl Inner {
     pub(super) fn on_readable(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
         self.discard_after_end(now, id);
         self.close_if_over(now, id);
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.waiters.wake(Interest::Receive, wakers);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiters.wake(Interest::Receive, wakers);
         }
     }
 
@@ -227,15 +227,15 @@ impl Inner {
         if !self.has_half_close {
             return;
         }
-        let Self { slots, channels, core, .. } = self;
-        let Some(slot) = slots.get_mut(&id) else { return };
-        let Some(half_close) = slot.half_close.as_mut().filter(|half_close| half_close.discards()) else { return };
-        while let Some(message) = channels.recv(now, core, id) {
+        let Self { entries, channels, sctp, .. } = self;
+        let Some(entry) = entries.get_mut(&id) else { return };
+        let Some(half_close) = entry.half_close.as_mut().filter(|half_close| half_close.discards()) else { return };
+        while let Some(message) = channels.recv(now, sctp, id) {
             half_close.on_frame(Frame::decode(message));
             self.has_work = true;
         }
         if half_close.write_error() == Some(ByteStreamError::Stopped) {
-            slot.waiters.wake_all(&mut self.local_wakers);
+            entry.waiters.wake_all(&mut self.local_wakers);
         }
     }
 
@@ -245,8 +245,8 @@ impl Inner {
         if !self.has_half_close {
             return;
         }
-        let Self { slots, channels, .. } = self;
-        let Some(half_close) = slots.get_mut(&id).and_then(|slot| slot.half_close.as_mut()) else { return };
+        let Self { entries, channels, .. } = self;
+        let Some(half_close) = entries.get_mut(&id).and_then(|entry| entry.half_close.as_mut()) else { return };
         while let Some(unread) = channels.peek(id, half_close.scanned()) {
             let text = match unread {
                 UnreadMessage::Text(text) => Some(text),
@@ -266,14 +266,14 @@ impl Inner {
 
     /// Returns true if something that was sent on a channel was neither acknowledged nor given up, or was discarded.
     pub(super) fn has_undelivered(&self, id: ChannelId) -> bool {
-        let is_drained = self.channels.stream(id).is_some_and(|stream| self.core.is_drained(stream));
-        !is_drained || self.channels.buffered_amount(&self.core, id) > 0
+        let is_drained = self.channels.stream(id).is_some_and(|stream| self.sctp.is_drained(stream));
+        !is_drained || self.channels.buffered_amount(&self.sctp, id) > 0
     }
 
     pub(super) fn half_close(&mut self, id: ChannelId) -> Option<&mut HalfClose> {
         if !self.has_half_close {
             return None;
         }
-        self.slots.get_mut(&id)?.half_close.as_deref_mut()
+        self.entries.get_mut(&id)?.half_close.as_deref_mut()
     }
 }

@@ -1,4 +1,4 @@
-//! What the tokio layer keeps for a channel: who holds it, who waits for it, what happened to it.
+//! State of a channel at the tokio layer: its handles, the tasks that wait on it, and its events.
 
 use bytes::Bytes;
 use narrowboat_dcep::ReadyState;
@@ -7,32 +7,32 @@ use crate::channel::{ChannelEvent, HalfClose};
 use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Waiters;
 
-/// One channel. It stays until the channel is closed and nothing refers to it any more.
+/// One channel. Removed when the channel is closed and no handle or future refers to it.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelEntry {
-    /// Handles of the application; the channel is closed and forgotten when the last one goes.
+    /// Handles of the application. The channel is closed and released when the last one is dropped.
     pub(crate) handles: usize,
     /// Handles, and futures that outlive them.
     pub(crate) references: usize,
     pub(crate) waiters: Waiters,
     pub(crate) events: EventQueue,
-    /// `send` said that the buffer is full, and nothing has said otherwise since: who wants to send need not try.
+    /// True if the send buffer was full at the last `send`, and no `Writable` has followed.
     pub(crate) is_full: bool,
     pub(crate) was_open: bool,
     pub(crate) buffered_amount_low_threshold: usize,
-    /// How it ended, once it has.
+    /// The end of the channel, once it has ended.
     pub(crate) end: Option<Result<(), ChannelError>>,
-    /// True if the peer has been told of the end, as far as the socket takes it: the last packet has left.
+    /// True if the last packet of the channel was passed to the socket, so that the peer learns of the end.
     pub(crate) is_end_sent: bool,
     /// True if `recv` has returned the end.
-    pub(crate) is_end_given: bool,
-    /// True if this end closed the channel, before it had heard that the peer did.
+    pub(crate) is_end_returned: bool,
+    /// True if this end closed the channel before the peer's close arrived.
     pub(crate) is_closed_here: bool,
     /// True if something that was sent here was neither acknowledged nor given up when the peer closed the channel.
     pub(crate) has_undelivered: bool,
-    /// How reading the channel as a byte stream has ended.
+    /// The end of reading the channel as a byte stream.
     pub(crate) read_end: Option<Box<ReadEnd>>,
-    /// What is known of a byte stream that can be half closed, if the application has made one of the channel.
+    /// State of the byte stream that can be half closed, if the channel became one.
     pub(crate) half_close: Option<Box<HalfClose>>,
 }
 
@@ -55,12 +55,12 @@ impl ReadEnd {
 }
 
 impl ChannelEntry {
-    /// A channel that was open when it got here, as those of the peer are.
+    /// Creates the entry of a channel of the peer, which is open.
     pub(crate) fn open() -> Self {
         Self { was_open: true, ..Self::default() }
     }
 
-    /// Why nothing can be sent in `state`.
+    /// Returns the error of a send in `state`.
     pub(crate) fn send_error(&self, state: ReadyState) -> SendError {
         match &self.end {
             Some(Err(error)) => SendError::Failed(error.clone()),
@@ -69,7 +69,7 @@ impl ChannelEntry {
         }
     }
 
-    /// The next event, with the error in full.
+    /// Returns the next event.
     pub(crate) fn next_event(&mut self) -> Option<ChannelEvent> {
         Some(match self.events.pop()? {
             EventKind::Open => ChannelEvent::Open,
@@ -96,8 +96,8 @@ pub(crate) enum EventKind {
     Close,
 }
 
-/// Events nobody has taken yet, in order. Each kind is in here at most once: all but one happen once in a channel's
-/// life, and several `BufferedAmountLow` say no more than one. So the queue needs no memory of its own and no limit.
+/// Events that were not returned yet, in order. Each kind is queued at most once: all but one happen once in a channel's
+/// life, and several `BufferedAmountLow` tell no more than one. So the queue has a fixed size.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     kinds: [EventKind; 5],
@@ -108,9 +108,9 @@ impl EventQueue {
     pub(crate) fn push(&mut self, kind: EventKind) {
         let len = usize::from(self.len);
         if self.kinds.iter().take(len).all(|queued| *queued != kind)
-            && let Some(place) = self.kinds.get_mut(len)
+            && let Some(wait_key) = self.kinds.get_mut(len)
         {
-            *place = kind;
+            *wait_key = kind;
             self.len += 1;
         }
     }

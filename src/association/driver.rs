@@ -1,4 +1,4 @@
-//! The task that sends for an association, and keeps its time.
+//! The driver: the task that sends for an association, and handles its time-outs.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -11,14 +11,14 @@ use super::packet_sender::PacketSender;
 use super::shared::Shared;
 use crate::socket::{SEND_SIZE_MAX, Socket};
 
-/// Batches sent before other tasks get their turn: about a megabyte, a few milliseconds.
-const BATCHES_PER_TURN_MAX: u32 = 16;
+/// Batches that a driver sends before it yields to other tasks: about a megabyte, a few milliseconds.
+const BATCHES_PER_STEP_MAX: u32 = 16;
 
 /// Runs an association until it has ended and its last datagram has left.
 ///
-/// One turn is: timers that are due, events to whoever waits for them, datagrams out, until nothing is left or the turn
-/// has lasted long enough; then it waits for work or the deadline. The receiver and the handles do the rest themselves,
-/// each under the same lock, which this never holds while it sends.
+/// A round handles the time-outs that are due, wakes the tasks that wait for events, and sends datagrams, until nothing is left
+/// or [`BATCHES_PER_STEP_MAX`] batches were sent; then the driver waits for work or the deadline. The receive loop and the
+/// handles do the rest, under the same lock, which the driver never holds while it sends.
 pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
     let max_datagrams = (SEND_SIZE_MAX / mtu).max(1);
     let sleep = pin!(tokio::time::sleep(Duration::ZERO));
@@ -33,7 +33,7 @@ pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
     }
 }
 
-/// Runs an association as [`drive`] does; a panic ends it as one in the receiver does, and nothing else.
+/// Runs an association as [`drive`] does. A panic ends this association only, as one in the receive loop does.
 pub(crate) async fn drive_contained(shared: &Shared, socket: &Socket, mtu: usize) {
     let is_whole = {
         let mut driver = pin!(drive(shared, socket, mtu));
@@ -48,8 +48,8 @@ pub(crate) async fn drive_contained(shared: &Shared, socket: &Socket, mtu: usize
     }
 }
 
-/// Ends an association whose driver is taken away by the end of its runtime: sends what the congestion window allows,
-/// then an ABORT, so that the peer does not wait for a time-out. Nothing here waits.
+/// Ends an association whose runtime is shut down: sends what the congestion window allows, then an ABORT, so that the peer
+/// does not wait for a time-out. Does not wait.
 pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
     if shared.read(|inner| inner.is_connected && inner.closed.is_none()) {
         tracing::warn!(
@@ -67,34 +67,34 @@ pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
     PacketSender::new(shared, socket).close_now();
 }
 
-/// Sends all that may be sent, without waiting.
+/// Sends everything that may be sent, without waiting.
 fn send_now(shared: &Shared, socket: &Socket, mtu: usize) {
     let mut packet_sender = PacketSender::new(shared, socket);
     let mut buffer = Vec::new();
-    for _ in 0..BATCHES_PER_TURN_MAX {
+    for _ in 0..BATCHES_PER_STEP_MAX {
         buffer.clear();
-        let Some(transmit) = shared.turn((SEND_SIZE_MAX / mtu).max(1), &mut buffer).transmit else { return };
+        let Some(transmit) = shared.step((SEND_SIZE_MAX / mtu).max(1), &mut buffer).transmit else { return };
         packet_sender.send_now(&buffer, transmit.segment_size);
     }
 }
 
-/// What follows a turn.
+/// Continuation after a round of the driver.
 enum AfterStep {
     Wait(Option<Instant>),
     Yield,
     End,
 }
 
-/// One turn.
+/// One round of the driver.
 async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_failed: &mut bool) -> AfterStep {
     let mut packet_sender = PacketSender::new(shared, socket);
     let mut buffer = socket.take_buffer();
     let mut batches = 0;
     let next = loop {
-        let deadline_below = packet_sender.turn().await;
+        let deadline_below = packet_sender.step().await;
         buffer.clear();
-        let turn = shared.turn(max_datagrams, &mut buffer);
-        if let Some(transmit) = turn.transmit {
+        let step = shared.step(max_datagrams, &mut buffer);
+        if let Some(transmit) = step.transmit {
             match packet_sender.send(&buffer, transmit.segment_size).await {
                 Ok(()) if !*has_failed => {}
                 Ok(()) => {
@@ -107,14 +107,14 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_fa
                 }
             }
             batches += 1;
-            if batches == BATCHES_PER_TURN_MAX {
+            if batches == BATCHES_PER_STEP_MAX {
                 break AfterStep::Yield;
             }
-        } else if turn.is_closed {
+        } else if step.is_closed {
             packet_sender.close().await;
             break AfterStep::End;
-        } else if !turn.has_more {
-            break AfterStep::Wait([turn.deadline, deadline_below].into_iter().flatten().min());
+        } else if !step.has_more {
+            break AfterStep::Wait([step.deadline, deadline_below].into_iter().flatten().min());
         }
     };
     socket.put_buffer(buffer);
@@ -122,15 +122,15 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_fa
     next
 }
 
-/// Waits until someone says that there is work, or the deadline.
+/// Waits until there is work, or for the deadline.
 async fn wait(shared: &Shared, alarm: &mut Alarm<'_>, deadline: Option<Instant>) {
     let mut work = pin!(shared.work.notified());
     alarm.set(deadline);
     poll_fn(|cx| if work.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { alarm.poll(cx) }).await;
 }
 
-/// A timer that is rarely set. Deadlines mostly move away from it, with each acknowledgement; it then rings early,
-/// nothing is found to be due, and it is set once for all the deadlines between.
+/// A timer that is seldom set. Each acknowledgement moves the deadline to a later time; the timer then rings early, finds
+/// nothing due, and is set once for all the deadlines between.
 struct Alarm<'a> {
     sleep: Pin<&'a mut Sleep>,
     rings_at: Option<Instant>,
@@ -146,7 +146,7 @@ impl Alarm<'_> {
         }
     }
 
-    /// Ready once, when it rings.
+    /// Returns `Ready` once, when the timer rings.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rings_at.is_none() {
             return Poll::Pending;

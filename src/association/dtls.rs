@@ -44,18 +44,18 @@ impl Shared {
         }
         on_connected(&mut inner, now, &progress);
         for packet in packets {
-            inner.core.handle_datagram(now, packet);
+            inner.sctp.handle_datagram(now, packet);
         }
-        let has_moved = inner.core.take_path_proof();
+        let has_moved = inner.sctp.take_path_proof();
         if has_moved {
-            inner.core.path_changed(now);
+            inner.sctp.path_changed(now);
         }
         let mut probe = Vec::new();
         if progress.wants_probe && !has_moved {
-            inner.core.probe_path(&mut probe);
+            inner.sctp.probe_path(&mut probe);
         }
         on_failure(&mut inner, progress.failure);
-        inner.settle(now, wakers);
+        inner.process_events(now, wakers);
         drop(inner);
         if has_moved {
             secure.confirm_nominated();
@@ -83,7 +83,7 @@ impl Shared {
                 on_connected(&mut inner, now, &progress);
                 on_failure(&mut inner, progress.failure);
             }
-            inner.settle(now, &mut wakers);
+            inner.process_events(now, &mut wakers);
             drop(inner);
             wake(&mut wakers);
         }
@@ -94,14 +94,14 @@ impl Shared {
     /// has used the association yet.
     pub(crate) fn set_description(
         &self,
-        core: narrowboat_sctp::Association,
+        sctp: narrowboat_sctp::Association,
         role: Role,
         limits: &ChannelLimits,
         signalled_init: Option<SignalledInit>,
     ) {
         self.read(|inner| {
             if inner.closed.is_none() {
-                inner.core = core;
+                inner.sctp = sctp;
                 inner.channels = DataChannels::new(limits.channels.clone(), role);
                 inner.send_size_max = limits.send_size_max();
                 inner.signalled_init = signalled_init;
@@ -116,15 +116,15 @@ fn on_connected(inner: &mut Inner, now: Instant, progress: &SessionProgress) {
         return;
     }
     if let Some(init) = inner.signalled_init.take()
-        && inner.core.connect_as_signalled(now, &init).is_ok()
+        && inner.sctp.connect_as_signalled(now, &init).is_ok()
     {
         return;
     }
-    inner.core.connect(now);
+    inner.sctp.connect(now);
 }
 
 fn on_failure(inner: &mut Inner, failure: Option<TransportFailure>) {
     if let Some(failure) = failure {
-        inner.core.transport_failed(failure);
+        inner.sctp.transport_failed(failure);
     }
 }

@@ -1,4 +1,4 @@
-//! The end of an association and of its channels, at this end: how it begins, who is woken, and when it is complete.
+//! The end of an association and of its channels: its begin, the tasks that it wakes, and its completion.
 
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -9,22 +9,22 @@ use crate::error::CloseReason;
 use crate::waiters::Interest;
 
 impl Inner {
-    /// Ends the association gracefully. One that is not established, and has nothing to deliver, is given up.
+    /// Begins the shutdown of the association. An association that is not established, and has nothing to deliver, is aborted.
     pub(crate) fn begin_shutdown(&mut self, now: Instant) {
         if self.is_ending() {
             return;
         }
-        self.is_ended_here = self.core.state().can_accept_messages();
+        self.is_ended_here = self.sctp.state().can_accept_messages();
         self.is_ending = true;
         self.has_work = true;
         if self.is_connected || !self.channels.is_empty() {
-            self.core.shutdown(now);
+            self.sctp.shutdown(now);
         } else {
-            self.core.abort("given up before it was established");
+            self.sctp.abort("given up before it was established");
         }
-        // Nobody will take these.
+        // These are not accepted any more.
         for id in std::mem::take(&mut self.incoming) {
-            self.channels.forget(now, &mut self.core, id);
+            self.channels.forget(now, &mut self.sctp, id);
             self.release_reference(id);
         }
         self.wake_everybody();
@@ -35,12 +35,12 @@ impl Inner {
             return;
         }
         self.is_ending = true;
-        self.core.abort(reason);
+        self.sctp.abort(reason);
         self.has_work = true;
         self.wake_everybody();
     }
 
-    /// How the association ended, once it has in every respect: whoever waited may end the process.
+    /// Returns the end of the association, once its last datagram has left too, so that the process may end.
     pub(super) fn poll_closed(&self) -> Poll<CloseReason> {
         self.closed.clone().filter(|_| self.is_finished).map_or(Poll::Pending, Poll::Ready)
     }
@@ -52,10 +52,10 @@ impl Inner {
         self.waiters.wake(Interest::Progress, wakers);
     }
 
-    /// The driver has written what there was to send; `is_all` is true if that was nothing. The answers to the resets of
-    /// the channels that have ended are among it.
+    /// Handles packets that the driver has written, `is_all` if there was nothing more to write. The answers to the resets of the
+    /// channels that have ended are among them.
     pub(super) fn on_written(&mut self, is_all: bool, wakers: &mut Vec<Waker>) {
-        if is_all || self.is_failed || !self.core.has_answer_to_transmit() {
+        if is_all || self.is_failed || !self.sctp.has_answer_to_transmit() {
             self.leaving.append(&mut self.ended);
         }
         if is_all {
@@ -63,22 +63,22 @@ impl Inner {
         }
     }
 
-    /// The system has taken what the driver had written.
+    /// Handles the acceptance of the written packets by the system.
     pub(super) fn on_sent(&mut self, wakers: &mut Vec<Waker>) {
         for id in std::mem::take(&mut self.leaving) {
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.is_end_sent = true;
-                slot.events.push(EventKind::Close);
-                slot.waiters.wake_all(wakers);
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.is_end_sent = true;
+                entry.events.push(EventKind::Close);
+                entry.waiters.wake_all(wakers);
             }
         }
     }
 
-    /// Wakes those who wait for room to send when there will be none: the peer shuts the association down.
-    pub(super) fn wake_senders_of_the_ending(&mut self, wakers: &mut Vec<Waker>) {
-        let takes_messages = self.core.state().can_accept_messages();
+    /// Wakes tasks that wait for room in the send buffer when the peer shuts the association down: there will be none.
+    pub(super) fn wake_senders_on_shutdown(&mut self, wakers: &mut Vec<Waker>) {
+        let takes_messages = self.sctp.state().can_accept_messages();
         if std::mem::replace(&mut self.takes_messages, takes_messages) && !takes_messages {
-            self.slots.values_mut().for_each(|slot| slot.waiters.wake(Interest::Send, wakers));
+            self.entries.values_mut().for_each(|entry| entry.waiters.wake(Interest::Send, wakers));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is left of an association when a panic has gone through it. Its core is not called any more, for whatever it is
-//! asked could panic again.
+//! Failure of an association: after a panic its SCTP association is not called any more, because each call could panic
+//! again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -14,38 +14,37 @@ use super::shared::now;
 use crate::error::{ChannelError, CloseReason};
 
 impl Inner {
-    /// The layer below has ended, for good.
+    /// Ends the association because its transport has failed.
     pub(crate) fn on_transport_failed(&mut self, failure: TransportFailure) {
         if !self.is_failed {
-            self.core.transport_failed(failure);
+            self.sctp.transport_failed(failure);
             self.has_work = true;
         }
     }
 
-    /// A panic has left the association in an unknown state: it ends without the help of its core, whose calls could
-    /// panic again.
+    /// Ends the association after a panic that has left it in an unknown state.
     pub(super) fn fail(&mut self) {
         if self.is_failed {
             return;
         }
         (self.is_failed, self.is_ending, self.has_work) = (true, true, true);
-        // The peer is told, if the core can still do that.
-        let core = &mut self.core;
+        // An ABORT tells the peer, if it can still be written.
+        let sctp = &mut self.sctp;
         let written = catch_unwind(AssertUnwindSafe(|| {
             let (now, mut packet) = (now(), Vec::new());
-            core.abort("a fault in the program has ended the association");
-            core.poll_transmit(now, 1, &mut packet);
+            sctp.abort("a fault in the program has ended the association");
+            sctp.poll_transmit(now, 1, &mut packet);
             packet
         }));
         self.last_packet = written.unwrap_or_default();
-        // An empty set of channels: calls for those that there were do nothing.
+        // An empty set of channels: calls for the previous ones do nothing.
         self.channels = DataChannels::new(self.channels.config().clone(), self.channels.role());
         let text = "a fault in this program has ended the association: please report it, with what its log says";
         let reason = CloseReason::Transport(TransportFailure::Broken(text.to_owned()));
         let reason = self.closed.get_or_insert(reason).clone();
-        for (id, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.end.is_none()) {
-            slot.end = Some(Err(ChannelError::Association(reason.clone())));
-            slot.events.push(EventKind::Error);
+        for (id, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.end.is_none()) {
+            entry.end = Some(Err(ChannelError::Association(reason.clone())));
+            entry.events.push(EventKind::Error);
             self.ended.push(*id);
         }
         self.channels_alive = 0;
@@ -55,21 +54,21 @@ impl Inner {
         self.wake_everybody();
     }
 
-    /// Takes in a packet of the peer.
+    /// Handles a packet of the peer.
     pub(super) fn handle_packet(&mut self, now: Instant, packet: Bytes) {
         if self.is_failed {
             return;
         }
-        self.core.handle_datagram(now, packet);
-        if self.has_open_role && self.core.state().is_up() {
+        self.sctp.handle_datagram(now, packet);
+        if self.has_open_role && self.sctp.state().is_up() {
             self.has_open_role = false;
-            if self.core.has_lost_collision() {
-                self.channels.set_role(&mut self.core, Role::Server);
+            if self.sctp.has_lost_collision() {
+                self.channels.set_role(&mut self.sctp, Role::Server);
             }
         }
     }
 
-    /// Writes what is to be sent.
+    /// Writes packets to be sent.
     pub(super) fn poll_transmit(
         &mut self,
         now: Instant,
@@ -77,13 +76,13 @@ impl Inner {
         buffer: &mut Vec<u8>,
     ) -> Option<Transmit> {
         if !self.is_failed {
-            return self.core.poll_transmit(now, max_datagrams, buffer);
+            return self.sctp.poll_transmit(now, max_datagrams, buffer);
         }
         buffer.append(&mut self.last_packet);
         (!buffer.is_empty()).then_some(Transmit::single(buffer.len()))
     }
 
-    /// Where the association is in its life, in a word.
+    /// Returns the state of the association as a word.
     pub(crate) fn state(&self) -> &'static str {
         match (&self.closed, self.is_ending, self.is_connected) {
             (Some(_), _, _) => "closed",

@@ -1,4 +1,4 @@
-//! What an association's lock protects: the core, its channels, and who waits for what.
+//! State under an association's lock: the SCTP association, its channels, and the tasks that wait.
 
 use std::collections::{HashMap, VecDeque};
 use std::task::{Poll, Waker};
@@ -11,15 +11,14 @@ use narrowboat_sctp::SignalledInit;
 use narrowboat_sctp::StreamId;
 
 use super::channel_entry::{ChannelEntry, EventKind};
-use super::shared::WaitKey;
 use crate::config::ChannelLimits;
 use crate::error::{ChannelError, CloseReason, OpenError, SendError};
-use crate::waiters::{Interest, Waiters};
+use crate::waiters::{Interest, WaitKey, Waiters};
 
-/// Up to this many channels, debug builds recount after each call.
+/// Largest number of channels with which debug builds recount after each call.
 const CHECKED_CHANNELS_MAX: usize = 64;
 
-/// A channel that was just made, for its first handle.
+/// A new channel, for its first handle.
 #[derive(Debug)]
 pub(crate) struct OpenedChannel {
     pub(crate) id: ChannelId,
@@ -27,16 +26,16 @@ pub(crate) struct OpenedChannel {
     pub(crate) options: ChannelOptions,
 }
 
-/// What the lock protects.
+/// State under the lock.
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) core: narrowboat_sctp::Association,
+    pub(crate) sctp: narrowboat_sctp::Association,
     pub(crate) channels: DataChannels,
-    pub(super) slots: HashMap<ChannelId, ChannelEntry>,
-    /// Channels of the peer that the application has not taken yet.
+    pub(super) entries: HashMap<ChannelId, ChannelEntry>,
+    /// Channels of the peer that the application has not accepted yet.
     pub(super) incoming: VecDeque<ChannelId>,
     pub(super) waiters: Waiters,
-    /// Tasks that a call of this end wakes, until the lock is released.
+    /// Wakers of tasks that a call of this end wakes, until the lock is released.
     pub(super) local_wakers: Vec<Waker>,
     /// Channels that have ended, and whose last packet is not written yet.
     pub(super) ended: Vec<ChannelId>,
@@ -50,25 +49,25 @@ pub(crate) struct Inner {
     /// True until the association is established if the peer may have dialled this end at the same time, over plain UDP.
     pub(crate) has_open_role: bool,
     pub(crate) closed: Option<CloseReason>,
-    /// The last datagram has left too, and the endpoint has forgotten the association.
+    /// True if the last datagram has left too, and the endpoint has removed the association.
     pub(super) is_finished: bool,
-    /// True if the core took messages when it was last looked at: it does not after the peer's SHUTDOWN.
+    /// True if the association accepted messages at the last check: it does not after the peer's SHUTDOWN.
     pub(super) takes_messages: bool,
-    /// True if a byte stream that can be half closed was ever made of a channel: no other association looks for one.
+    /// True if a channel became a byte stream that can be half closed. Other associations skip the checks for one.
     pub(super) has_half_close: bool,
-    /// The association ends, because this end said so.
+    /// True if this end has begun to end the association.
     pub(super) is_ending: bool,
     /// True if this end has begun to end the association, before it had heard that the peer did.
     pub(super) is_ended_here: bool,
-    /// Why the system has no way to the peer, if that is why the association ended.
+    /// Error of the system, if the association ended because there is no route to the peer.
     pub(crate) unreachable: Option<String>,
-    /// Why the system has refused the last datagram, if it has.
+    /// Error of the system, if it refused the last datagram.
     pub(crate) network_error: Option<String>,
-    /// A panic has left the core in an unknown state: it is not called any more.
+    /// True if a panic has left the SCTP association in an unknown state: it is not called any more.
     pub(super) is_failed: bool,
     /// The ABORT that was written after a panic, until it is sent.
     pub(super) last_packet: Vec<u8>,
-    /// The driver has something to look at.
+    /// True if the driver has to be woken.
     pub(crate) has_work: bool,
     /// Largest message that may be sent.
     pub(crate) send_size_max: usize,
@@ -77,11 +76,11 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    pub(super) fn new(core: narrowboat_sctp::Association, role: Role, limits: &ChannelLimits) -> Self {
+    pub(super) fn new(sctp: narrowboat_sctp::Association, role: Role, limits: &ChannelLimits) -> Self {
         Self {
-            core,
+            sctp,
             channels: DataChannels::new(limits.channels.clone(), role),
-            slots: HashMap::new(),
+            entries: HashMap::new(),
             incoming: VecDeque::new(),
             waiters: Waiters::default(),
             local_wakers: Vec::new(),
@@ -107,35 +106,35 @@ impl Inner {
         }
     }
 
-    pub(crate) fn slot(&mut self, id: ChannelId) -> Option<&mut ChannelEntry> {
-        self.slots.get_mut(&id)
+    pub(crate) fn entry(&mut self, id: ChannelId) -> Option<&mut ChannelEntry> {
+        self.entries.get_mut(&id)
     }
 
     pub(crate) fn ready_state(&self, id: ChannelId) -> ReadyState {
-        match self.slots.get(&id) {
-            Some(slot) if slot.end.is_none() => self.channels.ready_state(id).unwrap_or(ReadyState::Closed),
+        match self.entries.get(&id) {
+            Some(entry) if entry.end.is_none() => self.channels.ready_state(id).unwrap_or(ReadyState::Closed),
             _ => ReadyState::Closed,
         }
     }
 
-    /// Whether the association ends or has ended.
+    /// Returns `true` if this end is ending the association, or the association has ended.
     pub(crate) fn is_ending(&self) -> bool {
         self.is_ending || self.closed.is_some()
     }
 
-    /// A new channel, held once.
+    /// Opens a channel, with one handle.
     pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<OpenedChannel, OpenError> {
         if self.is_ending() {
             return Err(OpenError::Closed);
         }
-        let id = self.channels.open(now, &mut self.core, options)?;
+        let id = self.channels.open(now, &mut self.sctp, options)?;
         self.insert(id, ChannelEntry::default());
         self.hold_channel(id);
         self.has_work = true;
         Ok(self.opened(id))
     }
 
-    /// The next channel that the peer has opened, held once; `Ready(None)` when there will be no more.
+    /// Returns the next channel that the peer has opened, with one handle; `Ready(None)` if there will be no more.
     pub(crate) fn poll_incoming(&mut self) -> Poll<Option<OpenedChannel>> {
         match self.incoming.pop_front() {
             Some(id) => {
@@ -148,7 +147,7 @@ impl Inner {
         }
     }
 
-    /// Hands a message to the core; `Pending` when it is full. Nothing of it was queued unless this is `Ready(Ok)`.
+    /// Queues a message; `Pending` if the send buffer is full. Nothing of the message was queued unless this is `Ready(Ok)`.
     pub(crate) fn poll_send(
         &mut self,
         now: Instant,
@@ -156,39 +155,39 @@ impl Inner {
         message: impl FnOnce() -> Message,
     ) -> Poll<Result<(), SendError>> {
         let state = self.ready_state(id);
-        let takes_none = self.is_ending() || !self.core.state().can_accept_messages();
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let takes_none = self.is_ending() || !self.sctp.state().can_accept_messages();
+        let Some(entry) = self.entries.get_mut(&id) else {
             return Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed)));
         };
         if matches!(state, ReadyState::Closing | ReadyState::Closed) {
-            return Poll::Ready(Err(slot.send_error(state)));
+            return Poll::Ready(Err(entry.send_error(state)));
         }
         if takes_none {
             return Poll::Ready(Err(SendError::AssociationClosed));
         }
-        if slot.is_full {
+        if entry.is_full {
             return Poll::Pending;
         }
-        match self.channels.send(now, &mut self.core, id, message()) {
+        match self.channels.send(now, &mut self.sctp, id, message()) {
             Ok(()) => {
                 self.has_work = true;
                 Poll::Ready(Ok(()))
             }
             Err(ChannelSendError::Full) => {
-                slot.is_full = true;
+                entry.is_full = true;
                 Poll::Pending
             }
             Err(ChannelSendError::TooLarge { len, max }) => Poll::Ready(Err(SendError::TooLarge { len, max })),
-            Err(ChannelSendError::NotOpen(state)) => Poll::Ready(Err(slot.send_error(state))),
+            Err(ChannelSendError::NotOpen(state)) => Poll::Ready(Err(entry.send_error(state))),
             Err(ChannelSendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
             // Not reached: the channel exists as long as its handles.
-            Err(_) => Poll::Ready(Err(slot.send_error(ReadyState::Closed))),
+            Err(_) => Poll::Ready(Err(entry.send_error(ReadyState::Closed))),
         }
     }
 
     /// Returns the next message; then, once, the error that the channel ended with; then `Ready(None)`.
     pub(crate) fn poll_recv(&mut self, now: Instant, id: ChannelId) -> Poll<Option<Result<Message, ChannelError>>> {
-        if let Some(message) = self.channels.recv(now, &mut self.core, id) {
+        if let Some(message) = self.channels.recv(now, &mut self.sctp, id) {
             // Reading opens the receive window, which the peer may have to be told.
             self.has_work = true;
             if let Some(half_close) = self.half_close(id) {
@@ -196,70 +195,70 @@ impl Inner {
             }
             return Poll::Ready(Some(Ok(message)));
         }
-        let Some(slot) = self.slots.get_mut(&id) else { return Poll::Ready(None) };
-        if slot.is_end_given {
+        let Some(entry) = self.entries.get_mut(&id) else { return Poll::Ready(None) };
+        if entry.is_end_returned {
             return Poll::Ready(None);
         }
-        let end = match &slot.end {
+        let end = match &entry.end {
             Some(end) => end.as_ref().err(),
-            // The peer may have closed, and this end not be done with its own direction.
+            // The peer may have closed its direction, and this end may still be sending.
             None => match self.channels.receive_end(id) {
                 Some(end) => end.err(),
                 None => return Poll::Pending,
             },
         };
-        slot.is_end_given = true;
+        entry.is_end_returned = true;
         Poll::Ready(end.cloned().map(Err))
     }
 
-    /// Returns how the channel ended, once it has and its last packet has left.
+    /// Returns the end of the channel, once its last packet has left.
     pub(crate) fn poll_end(&self, id: ChannelId) -> Poll<Result<(), ChannelError>> {
-        match self.slots.get(&id) {
-            Some(slot) => slot.end.clone().filter(|_| slot.is_end_sent).map_or(Poll::Pending, Poll::Ready),
+        match self.entries.get(&id) {
+            Some(entry) => entry.end.clone().filter(|_| entry.is_end_sent).map_or(Poll::Pending, Poll::Ready),
             None => Poll::Ready(Ok(())),
         }
     }
 
     pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
         if matches!(self.ready_state(id), ReadyState::Connecting | ReadyState::Open)
-            && let Some(slot) = self.slots.get_mut(&id)
+            && let Some(entry) = self.entries.get_mut(&id)
         {
-            slot.is_closed_here = true;
+            entry.is_closed_here = true;
         }
-        self.channels.close(now, &mut self.core, id);
+        self.channels.close(now, &mut self.sctp, id);
         self.wake_channel(id);
         self.has_work = true;
     }
 
     pub(crate) fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, threshold: usize) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.buffered_amount_low_threshold = threshold;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.buffered_amount_low_threshold = threshold;
         }
-        self.channels.set_buffered_amount_low_threshold(&mut self.core, id, threshold);
+        self.channels.set_buffered_amount_low_threshold(&mut self.sctp, id, threshold);
         self.wake_channel(id);
     }
 
-    /// Wakes everybody who waits on a channel that a call of this end has changed. The layers below report what the peer
-    /// does, not what they are told to do.
+    /// Wakes every task that waits on a channel that a call of this end has changed. The layers below report what the peer
+    /// does, not what this end calls.
     fn wake_channel(&mut self, id: ChannelId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.waiters.wake_all(&mut self.local_wakers);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.waiters.wake_all(&mut self.local_wakers);
         }
     }
 
-    /// Wakes everybody who waits on the association or on one of its channels, because this end has ended it.
+    /// Wakes every task that waits on the association or on one of its channels, because this end has ended it.
     pub(super) fn wake_everybody(&mut self) {
         self.waiters.wake_all(&mut self.local_wakers);
         #[expect(clippy::iter_over_hash_type, reason = "tasks that are woken together run in any order")]
-        for slot in self.slots.values_mut() {
-            slot.waiters.wake_all(&mut self.local_wakers);
+        for entry in self.entries.values_mut() {
+            entry.waiters.wake_all(&mut self.local_wakers);
         }
     }
 
-    /// Throws away what waits on a closing channel. Returns the bytes.
+    /// Discards the unsent messages of a closing channel. Returns the bytes.
     pub(crate) fn discard_unsent(&mut self, now: Instant, id: ChannelId) -> usize {
         self.has_work = true;
-        let discarded = self.channels.discard_unsent(now, &mut self.core, id);
+        let discarded = self.channels.discard_unsent(now, &mut self.sctp, id);
         self.wake_channel(id);
         discarded
     }
@@ -268,7 +267,7 @@ impl Inner {
         self.handles += 1;
     }
 
-    /// One handle less; the last one begins the graceful end.
+    /// Releases a handle. The last one begins the shutdown.
     pub(crate) fn release_association(&mut self, now: Instant) {
         self.handles -= 1;
         if self.handles == 0 {
@@ -277,19 +276,19 @@ impl Inner {
     }
 
     pub(crate) fn hold_channel(&mut self, id: ChannelId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.handles += 1;
-            slot.references += 1;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.handles += 1;
+            entry.references += 1;
         }
         self.handles += 1;
     }
 
-    /// One handle less; the last one of a channel closes it.
+    /// Releases a handle of a channel. The last one closes the channel.
     pub(crate) fn release_channel(&mut self, now: Instant, id: ChannelId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.handles -= 1;
-            if slot.handles == 0 {
-                self.channels.forget(now, &mut self.core, id);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.handles -= 1;
+            if entry.handles == 0 {
+                self.channels.forget(now, &mut self.sctp, id);
                 self.has_work = true;
             }
         }
@@ -298,61 +297,62 @@ impl Inner {
     }
 
     pub(crate) fn hold_reference(&mut self, id: ChannelId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.references += 1;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.references += 1;
         }
     }
 
     pub(crate) fn release_reference(&mut self, id: ChannelId) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.references -= 1;
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.references -= 1;
         }
         self.remove_if_unused(id);
     }
 
-    pub(super) fn waiters(&mut self, place: WaitKey) -> Option<&mut Waiters> {
-        match place.channel {
-            Some(id) => self.slots.get_mut(&id).map(|slot| &mut slot.waiters),
+    pub(super) fn waiters(&mut self, wait_key: WaitKey) -> Option<&mut Waiters> {
+        match wait_key.channel {
+            Some(id) => self.entries.get_mut(&id).map(|entry| &mut entry.waiters),
             None => Some(&mut self.waiters),
         }
     }
 
-    /// Fires what is due. Returns `true` if the path to the peer should be checked.
+    /// Handles the time-outs that are due. Returns `true` if the path to the peer should be checked.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
         if self.is_failed {
             return false;
         }
-        if self.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.core.handle_timeout(now);
+        if self.sctp.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.sctp.handle_timeout(now);
         }
         if self.channels.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.channels.handle_timeout(now, &mut self.core);
+            self.channels.handle_timeout(now, &mut self.sctp);
         }
-        self.core.take_path_suspicion()
+        self.sctp.take_path_suspicion()
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.is_failed {
             return None;
         }
-        [self.core.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
+        [self.sctp.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Passes on all that has happened. Returns whether anything has.
-    pub(super) fn settle(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
+    /// Handles every event of the channels, and collects the wakers of the tasks that wait for them. Returns `true` if there
+    /// was an event.
+    pub(super) fn process_events(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
         wakers.append(&mut std::mem::take(&mut self.local_wakers));
         while !self.is_failed
-            && let Some(event) = self.channels.poll_event(now, &mut self.core)
+            && let Some(event) = self.channels.poll_event(now, &mut self.sctp)
         {
             self.on_event(now, event, wakers);
             has_changed = true;
         }
-        self.wake_senders_of_the_ending(wakers);
+        self.wake_senders_on_shutdown(wakers);
         if self.is_ending() {
             self.waiters.wake(Interest::Accept, wakers);
         }
-        if cfg!(debug_assertions) && self.slots.len() <= CHECKED_CHANNELS_MAX {
+        if cfg!(debug_assertions) && self.entries.len() <= CHECKED_CHANNELS_MAX {
             self.check_consistency();
         }
         has_changed
@@ -366,37 +366,37 @@ impl Inner {
             }
             ChannelsEvent::Restarted => tracing::debug!("the peer restarted the association"),
             ChannelsEvent::Incoming(id) => self.on_incoming(now, id, wakers),
-            ChannelsEvent::Open(id) => self.on_channel(id, |slot| {
-                slot.was_open = true;
-                slot.events.push(EventKind::Open);
-                slot.waiters.wake(Interest::Life, wakers);
+            ChannelsEvent::Open(id) => self.on_channel(id, |entry| {
+                entry.was_open = true;
+                entry.events.push(EventKind::Open);
+                entry.waiters.wake(Interest::Life, wakers);
             }),
             ChannelsEvent::Readable(id) => self.on_readable(now, id, wakers),
-            ChannelsEvent::Writable(id) => self.on_channel(id, |slot| {
-                slot.is_full = false;
-                slot.waiters.wake(Interest::Send, wakers);
+            ChannelsEvent::Writable(id) => self.on_channel(id, |entry| {
+                entry.is_full = false;
+                entry.waiters.wake(Interest::Send, wakers);
             }),
-            ChannelsEvent::BufferedAmountLow(id) => self.on_channel(id, |slot| {
-                slot.events.push(EventKind::BufferedAmountLow);
-                slot.waiters.wake(Interest::Low, wakers);
-                slot.waiters.wake(Interest::Life, wakers);
+            ChannelsEvent::BufferedAmountLow(id) => self.on_channel(id, |entry| {
+                entry.events.push(EventKind::BufferedAmountLow);
+                entry.waiters.wake(Interest::Low, wakers);
+                entry.waiters.wake(Interest::Life, wakers);
             }),
             ChannelsEvent::Closing(id) => {
                 let has_undelivered = self.has_undelivered(id);
-                self.on_channel(id, |slot| {
-                    slot.has_undelivered = has_undelivered;
-                    slot.events.push(EventKind::Closing);
-                    slot.waiters.wake_all(wakers);
+                self.on_channel(id, |entry| {
+                    entry.has_undelivered = has_undelivered;
+                    entry.events.push(EventKind::Closing);
+                    entry.waiters.wake_all(wakers);
                 });
             }
             ChannelsEvent::Closed(id, error) => {
                 self.channels_alive -= 1;
-                self.on_channel(id, |slot| {
+                self.on_channel(id, |entry| {
                     if error.is_some() {
-                        slot.events.push(EventKind::Error);
+                        entry.events.push(EventKind::Error);
                     }
-                    slot.end = Some(error.map_or(Ok(()), Err));
-                    slot.waiters.wake_all(wakers);
+                    entry.end = Some(error.map_or(Ok(()), Err));
+                    entry.waiters.wake_all(wakers);
                 });
                 self.ended.push(id);
                 self.remove_if_unused(id);
@@ -411,9 +411,9 @@ impl Inner {
 
     fn on_incoming(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
         self.insert(id, ChannelEntry::open());
-        self.on_channel(id, |slot| slot.events.push(EventKind::Open));
+        self.on_channel(id, |entry| entry.events.push(EventKind::Open));
         if self.is_ending() {
-            self.channels.forget(now, &mut self.core, id);
+            self.channels.forget(now, &mut self.sctp, id);
         } else {
             self.hold_reference(id);
             self.incoming.push_back(id);
@@ -422,8 +422,8 @@ impl Inner {
     }
 
     fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut ChannelEntry)) {
-        if let Some(slot) = self.slots.get_mut(&id) {
-            change(slot);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            change(entry);
         }
     }
 
@@ -433,23 +433,23 @@ impl Inner {
         OpenedChannel { id, stream, options }
     }
 
-    fn insert(&mut self, id: ChannelId, slot: ChannelEntry) {
-        self.slots.insert(id, slot);
+    fn insert(&mut self, id: ChannelId, entry: ChannelEntry) {
+        self.entries.insert(id, entry);
         self.channels_alive += 1;
     }
 
     fn remove_if_unused(&mut self, id: ChannelId) {
-        if self.slots.get(&id).is_some_and(|slot| slot.references == 0 && slot.end.is_some()) {
-            self.slots.remove(&id);
+        if self.entries.get(&id).is_some_and(|entry| entry.references == 0 && entry.end.is_some()) {
+            self.entries.remove(&id);
         }
     }
 
-    /// Recounts what is counted.
+    /// Recounts the counters.
     fn check_consistency(&self) {
-        assert_eq!(self.channels_alive, self.slots.values().filter(|slot| slot.end.is_none()).count());
-        assert!(self.handles >= self.slots.values().map(|slot| slot.handles).sum());
-        assert!(self.slots.values().all(|slot| slot.references >= slot.handles));
-        assert!(self.slots.values().all(|slot| slot.references > 0 || slot.waiters.is_empty()));
-        assert!(self.incoming.iter().all(|id| self.slots.contains_key(id)));
+        assert_eq!(self.channels_alive, self.entries.values().filter(|entry| entry.end.is_none()).count());
+        assert!(self.handles >= self.entries.values().map(|entry| entry.handles).sum());
+        assert!(self.entries.values().all(|entry| entry.references >= entry.handles));
+        assert!(self.entries.values().all(|entry| entry.references > 0 || entry.waiters.is_empty()));
+        assert!(self.incoming.iter().all(|id| self.entries.contains_key(id)));
     }
 }

@@ -33,12 +33,12 @@ pub(crate) use driver::{drive_contained, leave};
 pub(crate) use inner::{Inner, OpenedChannel};
 #[cfg(test)]
 pub(crate) use shared::AssociationFault;
-pub(crate) use shared::{Shared, WaitKey, now, wake};
+pub(crate) use shared::{Shared, now, wake};
 pub(crate) use transport::Transport;
 
 use crate::channel::{ByteStream, DataChannel};
 use crate::error::{CloseReason, ConnectError, OpenChannelError, OpenError, SendError};
-use crate::waiters::{Interest, WaiterKey};
+use crate::waiters::{Interest, WaitKey, WaiterKey};
 
 pub(crate) const PROGRESS: WaitKey = WaitKey { channel: None, interest: Interest::Progress };
 const ACCEPT: WaitKey = WaitKey { channel: None, interest: Interest::Accept };
@@ -70,7 +70,7 @@ impl Association {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing.
+    /// If the future is dropped before it completes, nothing changes.
     pub async fn connected(&self) -> Result<(), ConnectError> {
         let address = self.remote_address();
         WaitFuture::new(&self.shared, PROGRESS)
@@ -88,29 +88,29 @@ impl Association {
         self.shared.read(|inner| inner.is_connected)
     }
 
-    /// Makes a channel and returns it at once, as W3C's `createDataChannel` does. What is sent before it is open is
-    /// queued; [`DataChannel::opened`] waits for that. As in W3C's text, a channel is open when the peer has been told of
-    /// it, whether it has answered or not.
+    /// Opens a channel and returns it at once, as W3C's `createDataChannel` does. Messages that are sent before it is open are
+    /// queued; [`DataChannel::opened`] waits until it is. As in the W3C specification, a channel is open when DATA_CHANNEL_OPEN
+    /// was sent, without waiting for the peer's answer.
     ///
     /// # Errors
     ///
-    /// What is wrong with the options; that every stream id is in use; or that the association is closed or closing.
+    /// The options are invalid, every stream id is in use, or the association is closed or closing.
     pub fn create_channel(&self, options: impl Into<ChannelOptions>) -> Result<DataChannel, OpenError> {
         let options = options.into();
         let opened = self.shared.command(|inner, now| inner.open(now, options))?;
         Ok(DataChannel::held(Arc::clone(&self.shared), opened))
     }
 
-    /// Makes a channel, and waits until it is open: [`create_channel`](Self::create_channel) and
+    /// Opens a channel, and waits until it is open: [`create_channel`](Self::create_channel) and
     /// [`DataChannel::opened`] in one.
     ///
     /// # Errors
     ///
-    /// As [`create_channel`](Self::create_channel); and that the channel ended before it was open.
+    /// As [`create_channel`](Self::create_channel); or the channel ended before it was open.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future closes the channel again.
+    /// If the future is dropped before it completes, the channel is closed again.
     pub async fn open_channel(&self, options: impl Into<ChannelOptions>) -> Result<DataChannel, OpenChannelError> {
         let channel = self.create_channel(options)?;
         match channel.opened().await {
@@ -130,26 +130,27 @@ impl Association {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future closes the channel again.
+    /// If the future is dropped before it completes, the channel is closed again.
     pub async fn open_byte_stream(&self, label: impl Into<String>) -> Result<ByteStream, OpenChannelError> {
         let channel = self.open_channel(ChannelOptions::new(label).byte_stream()).await?;
         Ok(channel.into_byte_stream())
     }
 
-    /// Waits for a channel that the peer opens. It is open, and what the peer sent on it since waits in it. `None` when
-    /// the association is closing or closed; [`closed`](Self::closed) says why.
+    /// Waits for a channel that the peer opens, and accepts it. The channel is open, and holds the messages that the peer has
+    /// sent since. Returns `None` if the association is closing or closed; [`closed`](Self::closed) returns the reason.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future has taken no channel. Several tasks may wait; each channel goes to one of them.
+    /// If the future is dropped before it completes, no channel was accepted. Several tasks may wait; each channel goes to one of
+    /// them.
     pub async fn accept_channel(&self) -> Option<DataChannel> {
         let opened = WaitFuture::new(&self.shared, ACCEPT).wait(|inner, _| inner.poll_incoming()).await?;
         Some(DataChannel::held(Arc::clone(&self.shared), opened))
     }
 
-    /// Ends the association gracefully, from now on (RFC 9260 §9.2): nothing more can be sent, and all that either end
-    /// had accepted for sending is delivered, for which the applications of both ends have to go on reading. Then every
-    /// channel ends without an error. The future resolves then, as [`closed`](Self::closed) does, and need not be kept.
+    /// Shuts the association down, from now on (RFC 9260 §9.2): no message is accepted any more, and every message that either
+    /// end has accepted is delivered, for which the applications of both ends have to go on reading. Then every channel ends
+    /// without an error. The future resolves then, as [`closed`](Self::closed) does, and need not be kept.
     ///
     /// The shutdown may take as long as this end's queue gets shorter, and after that as long as the peer's does, up to
     /// five minutes ([`shutdown_max`](narrowboat_sctp::AssociationConfig::shutdown_max)). Thirty seconds without progress
@@ -157,7 +158,7 @@ impl Association {
     ///
     /// # Errors
     ///
-    /// Of the future: why the association ended otherwise.
+    /// Of the future: the reason of another end of the association.
     ///
     /// # Cancel safety
     ///
@@ -167,23 +168,23 @@ impl Association {
         ShuttingDown { shared: Arc::clone(&self.shared), key: WaiterKey::default() }
     }
 
-    /// Ends the association at once. The peer is told the reason; what is not delivered yet is lost, and every channel
-    /// ends with an error, here and there (RFC 9260 §9.1).
+    /// Aborts the association at once (RFC 9260 §9.1). The ABORT carries the reason to the peer. Undelivered messages are lost,
+    /// and every channel ends with an error at both ends.
     pub fn abort(&self, reason: &str) {
         self.shared.command(|inner, _| inner.abort(reason));
     }
 
-    /// Waits until the association has ended, and says why. Its last datagram has left by then, so that the process may
-    /// end; and the endpoint may dial the same address again.
+    /// Waits until the association has ended, and returns the reason. Its last datagram has left by then, so that the process
+    /// may end, and the endpoint may connect to the same address again.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing.
+    /// If the future is dropped before it completes, nothing changes.
     pub async fn closed(&self) -> CloseReason {
         WaitFuture::new(&self.shared, PROGRESS).wait(|inner, _| inner.poll_closed()).await
     }
 
-    /// The peer's address and port. Over DTLS the peer may move, and has none (0.0.0.0:0) before it has been heard of.
+    /// Returns the peer's address and port. Over DTLS the peer may move, and its address is 0.0.0.0:0 until it is known.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         self.shared.remote_address()
@@ -195,21 +196,20 @@ impl Association {
         self.shared.read(|inner| inner.send_size_max)
     }
 
-    /// Returns what the system said when it refused the last datagram of this association; `None` if it took the last one.
-    /// While it refuses them the association waits, as if they were lost on their way, and goes on when there is a way to
-    /// the peer again.
+    /// Returns the error of the system if it refused the last datagram of this association; `None` if it accepted it. Refused
+    /// datagrams count as lost: the association retransmits them, and goes on when there is a route to the peer again.
     #[must_use]
     pub fn network_error(&self) -> Option<String> {
         self.shared.read(|inner| inner.network_error.clone())
     }
 
-    /// Counters and gauges: what was sent, received, retransmitted, dropped; windows and round-trip time.
+    /// Returns counters and gauges: packets and bytes sent, received, retransmitted and dropped; windows and round-trip time.
     #[must_use]
     pub fn stats(&self) -> narrowboat_sctp::AssociationStats {
-        self.shared.read(|inner| inner.core.stats())
+        self.shared.read(|inner| inner.sctp.stats())
     }
 
-    /// Counters of the association's channels: channels opened, accepted, closed and failed; messages and bytes in both
+    /// Returns the counters of the association's channels: channels opened, accepted, closed and failed; messages and bytes in both
     /// directions; and each message or request of the peer that was dropped or refused, by reason. They count from the
     /// association's creation, closed channels included.
     #[must_use]
@@ -218,7 +218,7 @@ impl Association {
     }
 }
 
-/// The peer's address, the state and the number of channels; nothing that must not be in a log.
+/// The peer's address, the state and the number of channels, which may all be logged.
 impl fmt::Debug for Association {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (state, channels) = self.shared.read(|inner| (inner.state(), inner.channels_alive()));
@@ -273,27 +273,27 @@ impl Drop for ShuttingDown {
     }
 }
 
-/// Waits in one place, for as long as it lives.
+/// A task that waits on the association or a channel. Dropping it ends the wait.
 #[derive(Debug)]
 pub(crate) struct WaitFuture<'a> {
     shared: &'a Shared,
-    place: WaitKey,
+    wait_key: WaitKey,
     key: WaiterKey,
 }
 
 impl<'a> WaitFuture<'a> {
-    pub(crate) fn new(shared: &'a Shared, place: WaitKey) -> Self {
-        Self { shared, place, key: WaiterKey::default() }
+    pub(crate) fn new(shared: &'a Shared, wait_key: WaitKey) -> Self {
+        Self { shared, wait_key, key: WaiterKey::default() }
     }
 
-    /// Tries something now, and again each time that what it waits for happens, until it can be done.
+    /// Polls an attempt now, and again after each event that it waits for, until it is ready.
     pub(crate) async fn wait<R>(&mut self, mut attempt: impl FnMut(&mut Inner, std::time::Instant) -> Poll<R>) -> R {
-        poll_fn(|cx| self.shared.poll(cx, self.place, &mut self.key, &mut attempt)).await
+        poll_fn(|cx| self.shared.poll(cx, self.wait_key, &mut self.key, &mut attempt)).await
     }
 }
 
 impl Drop for WaitFuture<'_> {
     fn drop(&mut self) {
-        self.shared.unregister(self.place.channel, &self.key);
+        self.shared.unregister(self.wait_key.channel, &self.key);
     }
 }

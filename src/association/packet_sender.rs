@@ -24,7 +24,7 @@ impl<'a> PacketSender<'a> {
     }
 
     /// Lets the transport do what is due there. Returns when to come back for it.
-    pub(super) async fn turn(&mut self) -> Option<Instant> {
+    pub(super) async fn step(&mut self) -> Option<Instant> {
         match &self.shared.transport {
             Transport::Plain(_) => None,
             Transport::Secure(secure) => {

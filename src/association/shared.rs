@@ -1,8 +1,8 @@
-//! An association and its channels under one lock, shared by handles, the receiver and the driver.
+//! An association and its channels under one lock, shared by the handles, the receive loop and the driver.
 //!
-//! Handles lock, call the core, and tell the driver: there is no command channel, so a call has happened when it
-//! returns, and a future that is dropped has either done all of its work or none. Nothing of the application runs under
-//! the lock: its wakers are collected, and woken (or dropped) after it.
+//! A handle locks the state, calls it, and wakes the driver. There is no command channel, so a call has taken effect when it
+//! returns, and a dropped future has done all of its work or none. No code of the application runs under the lock: its wakers
+//! are collected, and woken or dropped after it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,34 +23,34 @@ use super::transport::Transport;
 use crate::config::ChannelLimits;
 use crate::net::{BatchEffects, Input};
 use crate::socket::SendFailure;
-use crate::waiters::{Interest, WaiterKey};
+use crate::waiters::{Interest, WaitKey, WaiterKey};
 
-/// The time that every layer below is told: tokio's, so that a paused clock pauses the protocol too.
+/// Returns the time that every layer below is told: that of tokio, so that a paused clock pauses the protocol too.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Wakes what was collected under a lock, after it.
+/// Wakes the tasks whose wakers were collected under a lock, after it.
 pub(crate) fn wake(wakers: &mut Vec<Waker>) {
     wakers.drain(..).for_each(Waker::wake);
 }
 
-/// One association, as everyone who has to do with it sees it.
+/// One association, as handles, receive loop and driver share it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     inner: Mutex<Inner>,
-    /// Tells the driver that there may be something to send, or an earlier deadline.
+    /// Wakes the driver: there may be something to send, or an earlier deadline.
     pub(crate) work: Notify,
-    /// What carries the packets.
+    /// Transport of the packets.
     pub(crate) transport: Transport,
-    /// True once the association has ended, for whoever does not hold the lock.
+    /// True once the association has ended. Readable without the lock.
     has_ended: AtomicBool,
-    /// Where a test wants a panic.
+    /// Place at which a test wants a panic.
     #[cfg(test)]
     pub(crate) fault: Mutex<Option<AssociationFault>>,
 }
 
-/// Where a test wants a panic.
+/// Place at which a test wants a panic.
 #[cfg(test)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AssociationFault {
@@ -62,34 +62,27 @@ pub(crate) enum AssociationFault {
     Command,
 }
 
-/// What a task waits on: a channel or the association, and what for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitKey {
-    pub(crate) channel: Option<ChannelId>,
-    pub(crate) interest: Interest,
-}
-
-/// What the driver has to do next.
+/// Result of a step of the driver.
 #[derive(Debug)]
 pub(crate) struct DriverStep {
     /// Datagrams to send.
     pub(crate) transmit: Option<Transmit>,
-    /// Whether something happened after the last look for datagrams, so that it takes another one.
+    /// True if events followed the last poll for datagrams, so that another step is needed.
     pub(crate) has_more: bool,
-    /// When to come back at the latest.
+    /// Time of the next step, unless there is work before.
     pub(crate) deadline: Option<Instant>,
-    /// Whether the association has ended, so that nothing follows what is to be sent now.
+    /// True if the association has ended: nothing follows these datagrams.
     pub(crate) is_closed: bool,
 }
 
 impl Shared {
     pub(crate) fn new(
-        core: narrowboat_sctp::Association,
+        sctp: narrowboat_sctp::Association,
         role: Role,
         transport: Transport,
         limits: &ChannelLimits,
     ) -> Arc<Self> {
-        let inner = Inner::new(core, role, limits);
+        let inner = Inner::new(sctp, role, limits);
         Arc::new(Self {
             inner: Mutex::new(inner),
             work: Notify::new(),
@@ -100,22 +93,22 @@ impl Shared {
         })
     }
 
-    /// The peer's address and port, as applications write them.
+    /// Returns the peer's address and port, as applications write them.
     pub(crate) fn remote_address(&self) -> SocketAddr {
         self.transport.remote_address()
     }
 
-    /// True if the association has ended. Its last packet may still have to leave.
+    /// Returns `true` if the association has ended. Its last packet may still have to be sent.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended.load(Ordering::Relaxed)
     }
 
-    /// Looks at the association.
+    /// Reads the state, without a change that others have to know of.
     pub(crate) fn read<R>(&self, look: impl FnOnce(&mut Inner) -> R) -> R {
         look(&mut self.lock())
     }
 
-    /// Does something to the association, then passes on what came of it.
+    /// Changes the state, then handles the events that follow.
     pub(crate) fn command<R>(&self, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
         let now = now();
         let mut wakers = Vec::new();
@@ -123,22 +116,22 @@ impl Shared {
         #[cfg(test)]
         self.inject(AssociationFault::Command);
         let result = act(&mut inner, now);
-        inner.settle(now, &mut wakers);
+        inner.process_events(now, &mut wakers);
         self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
         self.unlock(inner);
         wake(&mut wakers);
         result
     }
 
-    /// Tries something, and enters the task among those that wait for it if it cannot be done yet.
+    /// Polls an attempt, and registers the task as waiting if the attempt is pending.
     pub(crate) fn poll<R>(
         &self,
         cx: &mut Context<'_>,
-        place: WaitKey,
+        wait_key: WaitKey,
         key: &mut WaiterKey,
         attempt: impl FnOnce(&mut Inner, Instant) -> Poll<R>,
     ) -> Poll<R> {
-        // A task that always finds something to do still lets others run.
+        // A task whose attempts always succeed still yields to others.
         let budget = ready!(coop::poll_proceed(cx));
         let now = now();
         let mut wakers = Vec::new();
@@ -146,10 +139,12 @@ impl Shared {
         let outcome = attempt(&mut inner, now);
         let replaced = match &outcome {
             Poll::Ready(_) => {
-                inner.settle(now, &mut wakers);
+                inner.process_events(now, &mut wakers);
                 None
             }
-            Poll::Pending => inner.waiters(place).and_then(|waiters| waiters.register(key, place.interest, cx.waker())),
+            Poll::Pending => {
+                inner.waiters(wait_key).and_then(|waiters| waiters.register(key, wait_key.interest, cx.waker()))
+            }
         };
         self.unlock(inner);
         drop(replaced);
@@ -160,15 +155,15 @@ impl Shared {
         outcome
     }
 
-    /// Forgets a task that waits no longer.
+    /// Removes a task that does not wait any more.
     pub(crate) fn unregister(&self, channel: Option<ChannelId>, key: &WaiterKey) {
         if key.is_used() {
-            let place = WaitKey { channel, interest: Interest::Progress };
-            drop(self.read(|inner| inner.waiters(place).and_then(|waiters| waiters.remove(key))));
+            let wait_key = WaitKey { channel, interest: Interest::Progress };
+            drop(self.read(|inner| inner.waiters(wait_key).and_then(|waiters| waiters.remove(key))));
         }
     }
 
-    /// Hands over what arrived, in order.
+    /// Handles datagrams that have arrived, in order.
     pub(crate) fn receive(
         &self,
         inputs: impl Iterator<Item = Input>,
@@ -192,14 +187,14 @@ impl Shared {
             inner.handle_packet(now, packet);
         }
         inner.has_work = true;
-        inner.settle(now, wakers);
+        inner.process_events(now, wakers);
         self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
         self.unlock(inner);
         wake(wakers);
     }
 
-    /// One step of the driver: timers, then events, then up to `max_datagrams` datagrams appended to `buffer`.
-    pub(crate) fn turn(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> DriverStep {
+    /// One step of the driver: handles time-outs, then events, then appends up to `max_datagrams` datagrams to `buffer`.
+    pub(crate) fn step(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> DriverStep {
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
@@ -207,24 +202,24 @@ impl Shared {
         self.inject(AssociationFault::DriverStep);
         inner.on_sent(&mut wakers);
         let is_suspect = inner.handle_timeout(now);
-        inner.settle(now, &mut wakers);
+        inner.process_events(now, &mut wakers);
         let transmit = inner.poll_transmit(now, max_datagrams, buffer);
         inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
-        let has_more = inner.settle(now, &mut wakers) || is_suspect;
+        let has_more = inner.process_events(now, &mut wakers) || is_suspect;
         self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
-        let turn = DriverStep { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
-        // This is the driver, about to look again or to wait until the deadline: what it did itself is no news to it.
+        let step = DriverStep { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
+        // The driver polls again or waits for the deadline, so that its own changes need not wake it.
         inner.has_work = false;
         drop(inner);
         wake(&mut wakers);
         if is_suspect {
             self.check_path(now);
         }
-        turn
+        step
     }
 
-    /// Whoever carries the packets finds out whether the peer is still where they go.
+    /// Checks the path to the peer, by the transport.
     fn check_path(&self, now: Instant) {
         match &self.transport {
             Transport::Plain(_) => {}
@@ -232,9 +227,9 @@ impl Shared {
         }
     }
 
-    /// The system has refused a datagram. One that is too large ends the association, because it is refused each time that
-    /// it is retransmitted. Any other error that is not about to pass ends an attempt to connect, because someone is waiting
-    /// for the answer; later it is noted, and may pass.
+    /// Handles the refusal of a datagram by the system. A datagram that is too large ends the association, because each
+    /// retransmission of it is refused. Another lasting error ends an attempt to connect, because a caller waits for the result;
+    /// on an established association it is recorded, and may pass.
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
         let failure = SendFailure::of(error);
         self.command(|inner, _| {
@@ -251,64 +246,64 @@ impl Shared {
                 inner.on_transport_failed(TransportFailure::Broken(text));
             } else if !inner.is_connected && failure.ends_attempt() {
                 inner.unreachable = Some(error.to_string());
-                inner.core.abort("");
+                inner.sctp.abort("");
             }
         });
     }
 
-    /// The system says that nobody listens at this address. It ends an attempt to connect if no other address is left and
-    /// nobody has answered.
+    /// Handles the report of the system that the port at this address is closed. It ends an attempt to connect if no other
+    /// address is left and no packet has arrived.
     pub(crate) fn on_port_closed(&self, remote: SocketAddr) {
         let is_last = match &self.transport {
             Transport::Plain(_) => true,
             Transport::Secure(secure) => secure.on_unreachable(remote),
         };
         self.command(|inner, _| {
-            if is_last && !inner.is_connected && inner.core.stats().packets_accepted == 0 {
+            if is_last && !inner.is_connected && inner.sctp.stats().packets_accepted == 0 {
                 inner.on_transport_failed(TransportFailure::PortClosed);
             }
         });
     }
 
-    /// The system takes datagrams again.
+    /// Clears the error of a refused datagram, as the system accepts datagrams again.
     pub(crate) fn on_sent_again(&self) {
         self.read(|inner| inner.network_error = None);
     }
 
-    /// The endpoint receives nothing any more.
+    /// Ends the association, as the endpoint cannot receive any more.
     pub(crate) fn on_socket_failed(&self, error: &io::Error) {
         let text = format!("the endpoint cannot receive any more ({error}): make another one");
         self.command(|inner, _| inner.on_transport_failed(TransportFailure::Broken(text)));
     }
 
-    /// Does something with what a peer has sent. A panic ends this association, and nothing else; `None` says so.
+    /// Runs code that handles data of the peer. A panic ends this association only, and returns `None`.
     pub(crate) fn contain<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
         catch_unwind(AssertUnwindSafe(run)).map_err(|_| self.on_panic()).ok()
     }
 
     #[cfg(test)]
-    fn inject(&self, place: AssociationFault) {
+    fn inject(&self, wait_key: AssociationFault) {
         let mut fault = self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if fault.take_if(|fault| *fault == place).is_some() {
+        if fault.take_if(|fault| *fault == wait_key).is_some() {
             drop(fault);
-            panic!("a test wants a panic: {place:?}");
+            panic!("a test wants a panic: {wait_key:?}");
         }
     }
 
-    /// A panic while this association was served: it ends.
+    /// Ends the association after a panic.
     pub(crate) fn on_panic(&self) {
         tracing::error!(remote = %self.transport.remote_address(), "a fault has ended an association: please report it");
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         inner.fail();
-        inner.settle(now(), &mut wakers);
+        inner.process_events(now(), &mut wakers);
         drop(inner);
         self.work.notify_one();
         wake(&mut wakers);
     }
 
-    /// Nobody drives the association any more: it has ended and its last datagram has left, or its runtime is shut down.
-    /// Then it is aborted, so that nobody waits for ever.
+    /// Handles the end of the driver: the association has ended and its last datagram has left, or its runtime is shut down. In
+    /// the second case it is aborted, so that no task waits for ever.
     pub(crate) fn on_driver_gone(&self) {
         let mut wakers = Vec::new();
         self.command(|inner, _| {
@@ -322,7 +317,7 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(|poisoned| {
-            // A call has panicked half-way. Nobody knows what state it has left.
+            // A call has panicked and left an unknown state.
             self.inner.clear_poison();
             self.work.notify_one();
             let mut inner = poisoned.into_inner();

@@ -1,4 +1,4 @@
-//! What carries an association's packets. The association itself knows nothing of it.
+//! The transport of an association's packets. The SCTP association does not know it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

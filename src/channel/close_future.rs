@@ -1,4 +1,4 @@
-//! The end of a channel that is being closed.
+//! The future of a channel's close.
 
 use std::fmt;
 use std::future::Future;
@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use narrowboat_dcep::ChannelId;
 
-use crate::association::{Shared, WaitKey};
+use crate::association::Shared;
 use crate::error::ChannelError;
-use crate::waiters::{Interest, WaiterKey};
+use crate::waiters::{Interest, WaitKey, WaiterKey};
 
 /// Resolves when both directions of a closing channel are reset; see [`DataChannel::close`](crate::DataChannel::close).
 /// It may be dropped, and may outlive every handle of the channel and of its association.
@@ -32,8 +32,8 @@ impl Future for Closing {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { shared, id, key } = self.get_mut();
-        let place = WaitKey { channel: Some(*id), interest: Interest::Life };
-        shared.poll(cx, place, key, |inner, _| inner.poll_end(*id))
+        let wait_key = WaitKey { channel: Some(*id), interest: Interest::Life };
+        shared.poll(cx, wait_key, key, |inner, _| inner.poll_end(*id))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::error::ChannelError;
 
-/// What happened to a channel, in W3C's words and order: `open`, any number of `bufferedamountlow`, `closing`, `error`,
-/// `close`. Messages are not among them: [`recv`](crate::DataChannel::recv) gives those.
+/// An event of a channel, with W3C's names and in its order: `open`, any number of `bufferedamountlow`, `closing`, `error`,
+/// `close`. [`recv`](crate::DataChannel::recv) returns the messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ChannelEvent {
@@ -11,7 +11,7 @@ pub enum ChannelEvent {
     Open,
     /// The buffered amount fell to the threshold or below, having been above it.
     BufferedAmountLow,
-    /// The peer closes the channel. Does not come after a local close.
+    /// The peer closes the channel. Not reported after a local close.
     Closing,
     /// The channel failed. [`Close`](Self::Close) follows.
     Error(ChannelError),

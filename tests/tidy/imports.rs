@@ -82,18 +82,9 @@ const UPWARD: [(&str, &str, &str); 3] = [
 ];
 
 /// Modules that import from each other, and why.
-const CIRCLES: [(&[&str], &str); 6] = [
+const CIRCLES: [(&[&str], &str); 5] = [
     (&["sctp/src/wire/checksum", "sctp/src/wire/chunk", "sctp/src/wire/packet"], "a packet has chunks and a checksum"),
     (&["src/association", "src/channel"], "the two handles create each other"),
-    (
-        &[
-            "src/association/byte_stream",
-            "src/association/channel_entry",
-            "src/association/inner",
-            "src/association/shared",
-        ],
-        "the state names the tasks that its lock wakes",
-    ),
     (
         &[
             "src/endpoint/builder",

@@ -55,7 +55,7 @@ impl EndPair {
             end
         });
         let mut pair = Self { now, ends, wire: Default::default() };
-        pair.end(0).core.connect(now);
+        pair.end(0).sctp.connect(now);
         pair.exchange(6);
         assert!(pair.ends.iter().all(|end| end.is_connected), "the handshake");
         pair
@@ -79,10 +79,10 @@ impl EndPair {
             let (mut buffer, inner) = (Vec::new(), self.end(end));
             inner.on_sent(&mut wakers);
             inner.handle_timeout(now);
-            inner.settle(now, &mut wakers);
+            inner.process_events(now, &mut wakers);
             let transmit = inner.poll_transmit(now, 8, &mut buffer);
             inner.on_written(transmit.is_none(), &mut wakers);
-            let has_more = inner.settle(now, &mut wakers);
+            let has_more = inner.process_events(now, &mut wakers);
             if transmit.is_none() && !has_more && inner.closed.is_some() {
                 inner.finish(&mut wakers);
             }

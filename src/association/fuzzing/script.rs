@@ -8,10 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
 
-use super::super::shared::WaitKey;
 use super::model::Model;
 use super::pair::EndPair;
-use crate::waiters::{Interest, WaiterKey};
+use crate::waiters::{Interest, WaitKey, WaiterKey};
 
 const STEPS_MAX: usize = 64;
 const WRITE_SIZE: usize = 1000;
@@ -253,9 +252,9 @@ impl World {
     fn release(&mut self, end: usize, id: ChannelId, task: impl Fn(&mut StreamEnd) -> &mut Task) {
         let now = self.pair.now;
         let key = std::mem::take(&mut task(self.stream(end)).key);
-        let place = WaitKey { channel: Some(id), interest: Interest::Progress };
+        let wait_key = WaitKey { channel: Some(id), interest: Interest::Progress };
         let inner = self.pair.end(end);
-        drop(inner.waiters(place).and_then(|waiters| waiters.remove(&key)));
+        drop(inner.waiters(wait_key).and_then(|waiters| waiters.remove(&key)));
         inner.release_channel(now, id);
         self.pair.drive(end);
     }
@@ -319,8 +318,8 @@ impl World {
         (task.is_pending, task.flag) = (true, Arc::default());
         let waker = Waker::from(Arc::clone(&task.flag));
         let mut key = std::mem::take(&mut task.key);
-        let place = WaitKey { channel: Some(id), interest };
-        drop(self.pair.end(end).waiters(place).and_then(|waiters| waiters.register(&mut key, interest, &waker)));
+        let wait_key = WaitKey { channel: Some(id), interest };
+        drop(self.pair.end(end).waiters(wait_key).and_then(|waiters| waiters.register(&mut key, interest, &waker)));
         let stream = self.stream(end);
         let task = if interest == Interest::Receive { &mut stream.reading } else { &mut stream.writing };
         task.key = key;
@@ -358,8 +357,8 @@ impl World {
                 "\n  end {end}: {state:?}, reading: {}, {reading:?}, writing: {}, {writing:?}, {:?}, {:?}",
                 stream.has_reader,
                 stream.has_writer,
-                inner.core.state(),
-                inner.core.stats()
+                inner.sctp.state(),
+                inner.sctp.stats()
             );
         }
         words + &format!("\n  {:?}", self.model.ends)

@@ -260,7 +260,7 @@ impl EndpointShared {
             router.on_adopted(now, handle, route.remote);
         }
         tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
-        shared.command(|inner, _| inner.channels.set_role(&mut inner.core, Role::Server));
+        shared.command(|inner, _| inner.channels.set_role(&mut inner.sctp, Role::Server));
         shared.receive(std::iter::empty(), wakers, effects);
         Some(shared)
     }
