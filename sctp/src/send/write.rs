@@ -87,7 +87,9 @@ impl Sender {
 
     fn write_due(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        self.forward_point.write(now, room.end.saturating_sub(start), &mut self.outstanding, out);
+        if self.forward_point.is_due() {
+            self.forward_point.write(now, room.end.saturating_sub(start), &mut self.outstanding, out);
+        }
         if self.outstanding.is_empty() {
             self.rate.on_nothing_outstanding(now, path);
         }
