@@ -103,7 +103,7 @@ impl Association {
             None => self.establish(now, peer),
             // Once data flows, the TSNs are settled: another handshake cannot change them any more.
             Some(tcb) if peer.initial_tsn == tcb.peer_initial_tsn && self.state.can_send_data() => {
-                tcb.peer_tag = peer.tag
+                tcb.peer_tag = peer.tag;
             }
             Some(_) => {
                 self.drop_chunk(PacketDropReason::BadCookie);

@@ -34,7 +34,7 @@ impl<'o> PacketWriter<'o> {
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.out.len() <= self.start + PACKET_HEADER_LEN
+        self.out.len() <= self.start.saturating_add(PACKET_HEADER_LEN)
     }
 
     /// The buffer that chunks are appended to. Whoever appends asks for the [`room`](Self::room) first.
@@ -45,13 +45,13 @@ impl<'o> PacketWriter<'o> {
 
     /// Removes all chunks.
     pub fn clear(&mut self) {
-        self.out.truncate(self.start + PACKET_HEADER_LEN);
+        self.out.truncate(self.start.saturating_add(PACKET_HEADER_LEN));
     }
 
     /// Fills in the checksum. Returns the length of the packet; a packet without chunks is removed, and its length is 0.
     #[inline]
     pub fn finish(self) -> usize {
-        let len = self.out.len() - self.start;
+        let len = self.out.len().saturating_sub(self.start);
         if len <= PACKET_HEADER_LEN {
             self.out.truncate(self.start);
             return 0;
