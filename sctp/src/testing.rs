@@ -2,7 +2,14 @@
 //! `testing` switches them on.
 
 #[cfg(test)]
+#[path = "../tests/random/mod.rs"]
+mod random;
+
+#[cfg(test)]
 use crate::time::Instant;
+
+#[cfg(test)]
+pub(crate) use random::Random;
 
 /// Some time. Tests only ever compare times with each other.
 #[cfg(test)]

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;
+mod random;
 mod victim;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use narrowboat_sctp::{
     SendOptions, State, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
+use random::Random;
 use victim::cost::steps;
 use victim::{MS, SECOND, Sent, Victim, kinds, packet, raw, sack};
 
@@ -234,18 +236,14 @@ fn e06_taking_back_a_large_window_again_and_again_costs_no_more_than_what_was_ac
     assert!(cost < 200_000, "{cost} steps for {ROUNDS} times");
 }
 
-/// Marsaglia's xorshift: looks random, and is the same in every run.
-fn random(state: &mut u64, below: u32) -> u32 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    u32::try_from((*state >> 16) % u64::from(below)).unwrap()
+fn draw(random: &mut Random, below: u32) -> u32 {
+    u32::try_from(random.below(u64::from(below))).unwrap()
 }
 
 #[test]
 fn e07_reports_of_loss_for_what_was_acknowledged_or_given_up() {
     for seed in 1..=40 {
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed);
+        let mut random = Random(seed);
         let mut victim = Victim::in_state(State::Established);
         let (mut sent, mut acked) = (0_u32, 0_u32);
         for _ in 0..400 {
@@ -256,29 +254,29 @@ fn e07_reports_of_loss_for_what_was_acknowledged_or_given_up() {
                 Reliability::MaxLifetime(5 * MS),
             ];
             let options = SendOptions {
-                reliability: limits[random(&mut state, 4) as usize],
-                unordered: random(&mut state, 2) == 0,
+                reliability: limits[random.index(4)],
+                unordered: draw(&mut random, 2) == 0,
                 ..SendOptions::default()
             };
-            let stream = u16::try_from(random(&mut state, 3)).unwrap();
-            let len = [1, 30, 1100, 3000][random(&mut state, 4) as usize];
+            let stream = u16::try_from(random.below(3)).unwrap();
+            let len = [1, 30, 1100, 3000][random.index(4)];
             let _ = victim.association.send(victim.now, stream, Ppid(53), vec![7; len].into(), options);
             let mut out = victim.poll();
-            out.extend(victim.pass(random(&mut state, 40) * MS));
+            out.extend(victim.pass(draw(&mut random, 40) * MS));
             for chunk in out.iter().filter(|chunk| chunk.kind == C::DATA) {
                 let number = u32::from_be_bytes(chunk.value[..4].try_into().unwrap()).wrapping_sub(victim.tsn.0);
                 sent = sent.max(number + 1);
             }
             // A SACK of any shape: back, the same, or on; with gaps that come and go.
-            let to = (acked + random(&mut state, 4)).min(sent);
+            let to = (acked + draw(&mut random, 4)).min(sent);
             let mut blocks: Vec<(u16, u16)> = Vec::new();
-            let mut at = 2 + random(&mut state, 3);
+            let mut at = 2 + draw(&mut random, 3);
             while to + at + 1 < sent && blocks.len() < 4 {
-                let end = at + random(&mut state, (sent - to - at).min(4));
+                let end = at + draw(&mut random, (sent - to - at).min(4));
                 blocks.push((u16::try_from(at).unwrap(), u16::try_from(end).unwrap()));
-                at = end + 2 + random(&mut state, 3);
+                at = end + 2 + draw(&mut random, 3);
             }
-            let a_rwnd = [0, 1500, 1 << 20][random(&mut state, 3) as usize];
+            let a_rwnd = [0, 1500, 1 << 20][random.index(3)];
             victim.send(&[sack(tsn(&victim, to.wrapping_sub(1)), a_rwnd, &blocks)]);
             acked = acked.max(to);
             assert!(!victim.association.is_over(), "seed {seed}: {:?}", victim.events.last());
@@ -403,8 +401,8 @@ fn under(messages: u8, mut rule: impl FnMut(u64, usize) -> bool + 'static) -> Pa
 
 #[test]
 fn e14_losses_of_half_of_all_for_seconds_and_for_ever() {
-    let mut state = 7;
-    let mut pair = under(12, move |_, _| random(&mut state, 2) == 0);
+    let mut random = Random(7);
+    let mut pair = under(12, move |_, _| draw(&mut random, 2) == 0);
     pair.run_until(300 * SECOND, |pair| pair.received[1].len() == 12);
 
     let mut pair = under(60, |at, _| (150..10_150).contains(&at));

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
+mod random;
 mod victim;
 
 use std::net::SocketAddr;
@@ -121,13 +122,10 @@ fn c02_of_the_tags_of_an_abort_two_forms_are_believed_and_a_million_others_are_n
     );
 
     let mut victim = Victim::in_state(State::Established);
-    let mut random = 0x1234_5678_9ABC_DEF1_u64;
+    let mut random = random::Random(1);
     let mut datagram = [packet(0, &[abort(0)]).to_vec(), packet(0, &[abort(T_BIT)]).to_vec()];
     for round in 0..1_000_000 {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let tag = u32::try_from(random >> 32).unwrap();
+        let tag = random.u32();
         let datagram = &mut datagram[round % 2];
         datagram[4..8].copy_from_slice(&tag.to_be_bytes());
         datagram[8..12].fill(0);

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
+mod random;
 mod victim;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::victim::{
     PEER_TSN, PORT, Victim, chunk, chunks_of, cookie_echo, data, data_chunk, init, kinds, packet, packet_with,
     peer_init, raw, sack,
 };
+use random::Random;
 
 const BATCHES: [usize; 6] = [1, 2, 3, 16, 64, 128];
 
@@ -96,11 +98,8 @@ fn every_packet_behind_a_gap_gets_a_sack() {
 #[test]
 fn random_losses_repetitions_and_order_are_answered_alike() {
     for seed in 1..=4u64 {
-        let mut state = seed;
-        let mut random = move |bound: u64| {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            (state >> 33) % bound
-        };
+        let mut numbers = Random(seed);
+        let mut random = move |bound| numbers.below(bound);
         let mut numbers: Vec<u32> = (0..300).filter(|_| random(10) > 0).collect();
         for _ in 0..60 {
             let (a, b) = (random(270), random(270));

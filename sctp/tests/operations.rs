@@ -3,20 +3,14 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod operations_model;
+mod random;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
-/// Marsaglia's xorshift: looks random, and is the same in every run.
 fn script(seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut byte = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_be_bytes()[3]
-    };
-    let len = 20 + 4 * usize::from(byte());
-    (0..2 * len).map(|_| byte()).collect()
+    let mut random = random::Random(seed);
+    let len = 20 + 4 * usize::from(random.u8());
+    (0..2 * len).map(|_| random.u8()).collect()
 }
 
 fn variable(name: &str) -> Option<u64> {

@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small, or meant to wrap")]
 
 mod pair;
+mod random;
 
 use std::time::Duration;
 
@@ -14,13 +15,10 @@ fn pattern(len: usize, seed: u32) -> Bytes {
     (0..len).map(|at| (at as u32).wrapping_mul(2_654_435_761).wrapping_add(seed).to_be_bytes()[0]).collect()
 }
 
-/// A small generator for losses: the same in every run.
+/// Losses: true once in so many draws.
 fn coin(seed: u64) -> impl FnMut(u64) -> bool {
-    let mut state = seed;
-    move |one_in| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33).is_multiple_of(one_in)
-    }
+    let mut random = random::Random(seed);
+    move |one_in| random.below(one_in) == 0
 }
 
 #[test]

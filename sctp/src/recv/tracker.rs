@@ -290,11 +290,8 @@ mod tests {
 
     #[test]
     fn ranges_agree_with_a_set() {
-        let mut state = 1u64;
-        let mut random = |bound: u64| {
-            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            (state >> 33) % bound
-        };
+        let mut numbers = crate::testing::Random(1);
+        let mut random = |bound| numbers.below(bound);
         for round in 0..300u32 {
             let mut tracker = Tracker::new(Tsn(0u32.wrapping_sub(round)), 1 << 20);
             let (mut set, mut cumulative) = (BTreeSet::new(), tracker.cumulative());

@@ -55,13 +55,12 @@ mod tests {
     #[test]
     fn a_queue_never_has_more_than_twice_the_capacity_that_it_uses() {
         let mut queue = VecDeque::new();
-        let mut random = 1_u64;
+        let mut random = crate::testing::Random(1);
         let mut moved = 0;
         for step in 0..400_000_u64 {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let before = queue.capacity();
             // It grows and shrinks by turns, and hovers in between.
-            let is_push = (random >> 33) % 100 < if step / 50_000 % 2 == 0 { 70 } else { 35 };
+            let is_push = random.percent(if step / 50_000 % 2 == 0 { 70 } else { 35 });
             if is_push {
                 push_back(&mut queue, step);
             } else {

@@ -87,11 +87,8 @@ mod tests {
 
     #[test]
     fn ranges_agree_with_a_plain_set() {
-        let mut random = 1u64;
-        let mut draw = |below: u64| {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (random >> 33) % below
-        };
+        let mut random = crate::testing::Random(1);
+        let mut draw = |below| random.below(below);
         for _ in 0..300 {
             let (mut ranges, mut model) = (Ranges::default(), BTreeSet::new());
             let mut floor = UnwrappedTsn::first(Tsn(u32::MAX - 20));

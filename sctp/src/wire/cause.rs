@@ -246,11 +246,11 @@ fn is_printable(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
-    fn random_cause<'a>(random: &mut Xorshift, info: &'a [u8]) -> Cause<'a> {
-        match random.below(14) {
+    fn random_cause<'a>(random: &mut Random, info: &'a [u8]) -> Cause<'a> {
+        match random.index(14) {
             0 => Cause::InvalidStream(random.u16()),
             1 => Cause::MissingParameter(random.u16()),
             2 => Cause::StaleCookie(random.u32()),
@@ -270,10 +270,10 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(11);
+        let mut random = Random(11);
         for _ in 0..3000 {
             let infos = [random.bytes(30), random.bytes(30), random.bytes(30)];
-            let count = random.below(4);
+            let count = random.index(4);
             let causes: Vec<_> = infos[..count].iter().map(|info| random_cause(&mut random, info)).collect();
             let reflected = random.bool();
             let (datagram, raw) = datagram_of(|out| encode_abort(&causes, reflected, out));
@@ -352,7 +352,7 @@ mod tests {
 
     #[test]
     fn clipping_keeps_a_cause_within_a_packet() {
-        let mut random = Xorshift(12);
+        let mut random = Random(12);
         let info = vec![1; 60_000];
         for _ in 0..200 {
             let cause = random_cause(&mut random, &info).clip(100);

@@ -111,7 +111,7 @@ pub(super) fn flags(unordered: bool, beginning: bool, ending: bool, immediate: b
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(1);
+        let mut random = Random(1);
         for _ in 0..2000 {
             let chunk = DataChunk {
                 tsn: Tsn(random.u32()),

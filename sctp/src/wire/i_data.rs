@@ -113,7 +113,7 @@ impl IDataChunk {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
     const CHUNK: IDataChunk = IDataChunk {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(2);
+        let mut random = Random(2);
         for _ in 0..2000 {
             let beginning = random.bool();
             let chunk = IDataChunk {

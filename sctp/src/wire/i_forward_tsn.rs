@@ -88,12 +88,12 @@ impl<'a> IForwardTsn<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(9);
+        let mut random = Random(9);
         for _ in 0..1000 {
             let tsn = Tsn(random.u32());
             let mut entry =

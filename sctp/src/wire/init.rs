@@ -217,7 +217,7 @@ const fn is_known(kind: ParameterType) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::encode_unrecognized;
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
     /// All that can be compared: the bytes of the parameters differ where unknown ones are left out.
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(3);
+        let mut random = Random(3);
         for _ in 0..2000 {
             let cookie = random.bytes(70);
             let mut init = Init::new(random.u32(), random.u32(), random.u16(), random.u16(), Tsn(random.u32()));
@@ -260,7 +260,7 @@ mod tests {
             init.is_collision = random.bool();
             let kind = if random.bool() { ChunkType::INIT } else { ChunkType::INIT_ACK };
             let mut reports = Vec::new();
-            for _ in 0..random.below(3) {
+            for _ in 0..random.index(3) {
                 encode_unrecognized(&random.bytes(20), &mut reports);
             }
             let (datagram, raw) = datagram_of(|out| init.encode(kind, &reports, out));

@@ -279,7 +279,7 @@ impl<'o> ReconfigWriter<'o> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
     const REQUEST: RequestSn = RequestSn(0x0102_0304);
@@ -320,10 +320,10 @@ mod tests {
         assert_eq!(bytes[16..], [0, 18, 0, 12, 1, 2, 3, 4, 12, 13, 0, 0]);
     }
 
-    fn random_parameter<'a>(random: &mut Xorshift, streams: &'a [u8]) -> ReconfigParameter<'a> {
+    fn random_parameter<'a>(random: &mut Random, streams: &'a [u8]) -> ReconfigParameter<'a> {
         let request = RequestSn(random.u32());
         let streams = StreamList::decode(&streams[..streams.len() / 2 * 2]).unwrap();
-        match random.below(6) {
+        match random.index(6) {
             0 => ReconfigParameter::OutgoingReset {
                 request,
                 response: RequestSn(random.u32()),
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(10);
+        let mut random = Random(10);
         for _ in 0..3000 {
             let (streams, more_streams) = (random.bytes(12), random.bytes(12));
             let first = random_parameter(&mut random, &streams);

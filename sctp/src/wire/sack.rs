@@ -142,7 +142,7 @@ const _: () = assert!(Sack::HEADER_LEN == CHUNK_HEADER_LEN + 12 && Sack::ENTRIES
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Xorshift, bytes_of, datagram_of};
+    use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
     const fn block(start: u16, end: u16) -> GapBlock {
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut random = Xorshift(4);
+        let mut random = Random(4);
         for _ in 0..1000 {
-            let blocks: Vec<_> = (0..random.below(9)).map(|_| block(random.u16(), random.u16())).collect();
-            let duplicates: Vec<_> = (0..random.below(9)).map(|_| Tsn(random.u32())).collect();
+            let blocks: Vec<_> = (0..random.index(9)).map(|_| block(random.u16(), random.u16())).collect();
+            let duplicates: Vec<_> = (0..random.index(9)).map(|_| Tsn(random.u32())).collect();
             let (tsn, a_rwnd) = (Tsn(random.u32()), random.u32());
             let (datagram, raw) = datagram_of(|out| {
                 Sack::encode(tsn, a_rwnd, blocks.iter().copied(), duplicates.iter().copied(), out);

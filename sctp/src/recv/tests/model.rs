@@ -4,29 +4,13 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
+use crate::testing::Random;
 
 const MESSAGES: usize = 40;
 const RUNS: u64 = 3000;
 
 /// Bytes that a receiver with little room may hold.
 const MEMORY: usize = 7100 * 5 / 4;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn percent(&mut self, chance: u64) -> bool {
-        self.below(100) < chance
-    }
-}
 
 /// A message of the sender; TSNs count from 0 here.
 #[derive(Debug)]
