@@ -4,7 +4,7 @@
 mod victim;
 
 use narrowboat_sctp::testing::wire::Sack;
-use narrowboat_sctp::{State, Tsn};
+use narrowboat_sctp::{SendOptions, State, Tsn};
 use victim::{MS, SECOND, Victim, chunk, kinds, sack};
 
 /// RFC 9260 §7.2.4 step 2 and 6, §7.2.3.
@@ -91,4 +91,16 @@ fn the_peers_window_is_reported_from_the_handshake_on() {
     let tsn = victim.tsn;
     victim.send(&[sack(tsn, 12_345, &[])]);
     assert_eq!(victim.association.stats().peer_rwnd, 12_345);
+}
+
+/// RFC 9260 §3.3.1: the I bit asks for a SACK at once, which helps when the message is complete and not before.
+#[test]
+fn only_the_last_fragment_of_a_message_asks_for_a_sack_at_once() {
+    for acknowledge_immediately in [true, false] {
+        let mut victim = Victim::in_state(State::Established);
+        let options = SendOptions { acknowledge_immediately, ..SendOptions::default() };
+        let sent = victim.message_with(1, &[7; 3_000], options);
+        let asks: Vec<bool> = sent.iter().map(|chunk| chunk.flags & 8 != 0).collect();
+        assert_eq!(asks, [false, false, acknowledge_immediately]);
+    }
 }
