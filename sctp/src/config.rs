@@ -62,7 +62,8 @@ pub struct AssociationConfig {
     /// each third of this time, so it is noticed after four thirds, and a retransmission time-out, that it has vanished. An
     /// outage of three quarters of this time is survived, because what was lost is sent again each quarter.
     pub association_timeout: Option<Duration>,
-    /// How often INIT and COOKIE ECHO are repeated (Max.Init.Retransmits). Default 8.
+    /// How often INIT and COOKIE ECHO are repeated (Max.Init.Retransmits), and a cookie that has expired on its way is
+    /// replaced. Default 8.
     pub init_max_retransmits: u32,
     /// Idle time after which the peer is asked for a sign of life (HB.interval); `None` never asks. Default 15 s;
     /// RFC 9260 suggests 30 s, NAT bindings often last 30 s.

@@ -197,11 +197,11 @@ fn b13_a_stale_cookie_error_brings_a_few_new_inits_and_loses_nothing() {
     assert!(matches!(victim.events[0], AssociationEvent::Connected));
 
     let mut victim = Victim::in_state(State::CookieEchoed);
-    for _ in 0..3 {
+    for _ in 0..AssociationConfig::default().init_max_retransmits {
         victim.send(std::slice::from_ref(&stale));
         victim.send(&[ack(PEER_TAG)]);
     }
-    assert_eq!(victim.send(std::slice::from_ref(&stale)), [], "the fourth is the end");
+    assert_eq!(victim.send(std::slice::from_ref(&stale)), [], "Max.Init.Retransmits is the limit");
     assert_eq!(victim.closed(), Some(CloseReason::HandshakeTimedOut));
 
     for state in State::ALL.into_iter().filter(|state| *state != State::Closed) {

@@ -18,9 +18,6 @@ use crate::stats::PacketDropReason;
 use crate::time::{Duration, Instant};
 use crate::wire::{Cause, Init, PacketHeader};
 
-/// New INITs after a Stale Cookie error, at most (RFC 9260 §5.2.6).
-const STALE_COOKIE_RETRIES_MAX: u32 = 3;
-
 /// What both ends call themselves and begin with.
 #[derive(Debug)]
 pub(crate) struct Handshake {
@@ -241,13 +238,14 @@ impl Association {
         }
     }
 
-    /// §5.2.6: a cookie that was too old is replaced by a new one, a few times.
+    /// §5.2.6: a cookie that was too old is replaced by a new one, as often as an INIT is repeated. A network that delivers a
+    /// minute late brings several errors about one cookie, and the ERROR does not say which cookie it is about.
     pub(super) fn on_stale_cookie(&mut self, now: Instant) {
         if self.state != State::CookieEchoed {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         self.handshake.stale_cookies += 1;
-        if self.handshake.stale_cookies > STALE_COOKIE_RETRIES_MAX {
+        if self.handshake.stale_cookies > self.config.init_max_retransmits {
             return self.close(CloseReason::HandshakeTimedOut);
         }
         self.timers.stop(Timer::T1Cookie);
