@@ -10,6 +10,7 @@ use super::secure::SecureTarget;
 ///
 /// This trait is sealed: it has no methods of its own to call or to implement.
 ///
+#[cfg_attr(feature = "webrtc", doc = " [`Ticket`]: crate::Ticket")]
 #[cfg_attr(not(feature = "webrtc"), doc = " [`Ticket`]: crate#features")]
 pub trait Target: sealed::Sealed {}
 

@@ -13,6 +13,9 @@
 
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::let_underscore_must_use,
+    clippy::or_fun_call,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,

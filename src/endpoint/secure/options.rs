@@ -37,12 +37,13 @@ impl SecureOptions {
 }
 
 impl EndpointBuilder {
-    /// Accepts peers that come with the endpoint's [ticket](Endpoint::ticket), without signalling: whoever reaches the port
-    /// and has seen the ticket or an answer of the endpoint, which both name its certificate. Only of an endpoint with an
+    /// Accepts peers without signalling: all that reach the port and have seen the endpoint's
+    /// [ticket](crate::Endpoint::ticket) or an answer of it, which both name its certificate. It needs an
     /// [`identity`](Self::identity).
     ///
-    /// Without this call, peers come only by [`Endpoint::answer`] and [`Endpoint::offer`], so that whoever is in front of
-    /// these decides who comes. [`Incoming::way`](crate::Incoming::way) tells which way a peer has come.
+    /// Without this call, peers come only by [`answer`](crate::Endpoint::answer) and [`offer`](crate::Endpoint::offer), so
+    /// that the service in front of these decides who comes. [`Incoming::way`](crate::Incoming::way) tells which way a
+    /// peer has come.
     pub fn accept_direct(mut self) -> Self {
         self.ways.direct = true;
         self
@@ -65,8 +66,8 @@ impl EndpointBuilder {
     }
 
     /// Also takes peers that come without signalling the way that libp2p's `webrtc-direct` does (version 2), beside
-    /// [`accept_direct`](Self::accept_direct). Default false: only those that come the way that [`Endpoint::ticket`]
-    /// describes.
+    /// [`accept_direct`](Self::accept_direct). Default false: only those that come as the
+    /// [ticket](crate::Endpoint::ticket) describes.
     pub fn accept_libp2p(mut self, accept: bool) -> Self {
         self.secure.prefixes.libp2p = accept;
         self
