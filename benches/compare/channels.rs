@@ -20,7 +20,7 @@ const CYCLE_MAX: Duration = Duration::from_secs(60);
 /// Heap that may be held in addition after all cycles: noise of maps and queues that have found their size.
 const GROWTH_MAX: i64 = 4096;
 
-/// What an end has seen of the channel that is being closed.
+/// Events that one end has seen of the channel that is being closed.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     incoming: bool,
@@ -120,7 +120,7 @@ impl Channels {
     }
 }
 
-/// What the cycles of one stack took.
+/// Cost of the open and close cycles of one stack.
 struct Series {
     channels: Option<Channels>,
     done: usize,

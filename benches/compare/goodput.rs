@@ -16,7 +16,7 @@ const MESSAGE: usize = 16 << 10;
 /// Windows are 2.5 bandwidth-delay products.
 const WINDOW: (u64, u64) = (5, 2);
 
-/// What this project promises up to a round trip of 100 ms, as shares of the link.
+/// Goodput that this project promises up to a round trip of 100 ms, as shares of the link.
 const MEAN_MIN: f64 = 0.85;
 const WORST_MIN: f64 = 0.50;
 const PROMISED_ROUND_TRIP: u64 = 100;
@@ -24,7 +24,7 @@ const PROMISED_ROUND_TRIP: u64 = 100;
 /// Seconds of a window that is looked at by itself.
 const SPAN: usize = 5;
 
-/// What a transfer got through a link, as shares of the link.
+/// Goodput of a transfer, as shares of the link.
 struct Outcome {
     mean: f64,
     /// The least of any five seconds after the first five.

@@ -17,7 +17,7 @@ const PAIRS: u64 = 32;
 const TRAFFIC: usize = 1 << 20;
 const MESSAGE: usize = 16 << 10;
 
-/// What this project promises.
+/// Bytes that this project promises at most.
 const IDLE_MAX: f64 = 16.0 * 1024.0;
 
 /// Virtual time after which everything has been acknowledged.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-/// What a piece of work took.
+/// Cost of a piece of work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gauge {
     /// Processor time of this thread.
@@ -29,7 +29,7 @@ impl Gauge {
     }
 }
 
-/// What a part of a transfer took, both ends together.
+/// Cost of a part of a transfer, both ends together.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Cost {
     /// Processor time.

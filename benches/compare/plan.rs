@@ -1,11 +1,11 @@
-//! What to measure, and how long.
+//! The measurements to run, and their length.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use narrowboat_peers::Stack;
 
-/// What to measure, and how long.
+/// The measurements to run, and their length.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// The columns.
@@ -55,7 +55,7 @@ impl Plan {
         if stack == Stack::Narrowboat { Duration::from_secs(600) } else { self.peers_goodput_wall_max }
     }
 
-    /// Where a stack is in the table.
+    /// Returns the column of a stack in the table.
     pub(crate) fn column(&self, stack: Stack) -> Option<usize> {
         self.stacks.iter().position(|other| *other == stack)
     }

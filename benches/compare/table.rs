@@ -11,7 +11,7 @@ use crate::measure::Summary;
 pub(crate) enum Cell {
     /// Measured several times.
     Measured {
-        /// What came out.
+        /// The result.
         summary: Summary,
         /// Decimals to show.
         decimals: usize,
@@ -20,12 +20,12 @@ pub(crate) enum Cell {
     },
     /// Anything else.
     Plain {
-        /// What is shown.
+        /// The text to show.
         text: String,
         /// Something that the reader must know about it.
         note: Option<String>,
     },
-    /// What went wrong.
+    /// The error.
     Failed(String),
 }
 
@@ -58,7 +58,7 @@ impl Cell {
 /// One line.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    /// What was measured.
+    /// The quantity that was measured.
     pub(crate) title: String,
     /// Of every figure of the line.
     pub(crate) unit: &'static str,

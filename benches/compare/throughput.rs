@@ -18,10 +18,10 @@ const SMALL_MESSAGE: usize = 64;
 
 const WINDOWS: [u32; 4] = [256 << 10, 1 << 20, 4 << 20, 16 << 20];
 
-/// How much a packet may cost beside one of a smaller window for the cost to count as flat.
+/// Largest ratio of a packet's cost to its cost with a smaller window at which the cost counts as flat.
 const FLAT: f64 = 1.25;
 
-/// What is sent through which window.
+/// A load and the window that it is sent through.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Case {
     /// Bytes in a message.

@@ -14,7 +14,7 @@ const STREAM: u16 = 0;
 /// by default.
 const STUCK_AFTER: Duration = Duration::from_secs(130);
 
-/// What is to be sent.
+/// Messages to send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     /// Bytes in each message.
@@ -36,7 +36,7 @@ pub(crate) struct Transfer {
     flight_max: usize,
 }
 
-/// Why a run stopped before its goal: the limit on wall time.
+/// The run stopped before its goal, at the limit on wall time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cut;
 

@@ -1,4 +1,4 @@
-//! What this project promises, and whether it held.
+//! Promises of this project, and verdicts on them.
 
 use std::fmt;
 
@@ -11,12 +11,12 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// What was found, whether that is good, and what is asked for.
+    /// Creates a verdict from the result, whether the result is good, and the limit asked for.
     pub(crate) fn new(text: impl Into<String>, holds: bool, limit: impl Into<String>) -> Self {
         Self { text: text.into(), holds, limit: limit.into() }
     }
 
-    /// Whether it is good.
+    /// Returns `true` if the result is good.
     pub(crate) fn holds(&self) -> bool {
         self.holds
     }

@@ -1,4 +1,4 @@
-//! What the cryptography costs alone: records of the size that associations send, encrypted and decrypted by the same
+//! Cost of the cryptography alone: records of the size that associations send, encrypted and decrypted by the same
 //! library, with nothing around it.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What strangers take from those who are connected by ten thousand checks a second that nobody has signed.
+//! Goodput that connected peers keep while strangers send ten thousand unsigned checks a second.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::stun::forged_check;
 /// Checks a second.
 const RATE: f64 = 10_000.0;
 
-/// What is left of the goodput, at least.
+/// Share of the goodput that must remain.
 const GOODPUT_MIN: f64 = 0.95;
 
 /// Windows of each kind in a round.
@@ -80,7 +80,7 @@ pub(crate) fn compare(runtime: &tokio::runtime::Runtime, rounds: usize, time: Du
     Ok(())
 }
 
-/// What a forged check costs by itself: processor seconds beyond those of a flood that nobody reads.
+/// Measures the cost of one forged check: processor seconds beyond those of a flood that nobody reads.
 async fn alone(time: Duration) -> Result<f64> {
     let endpoint = Endpoint::builder().bind("127.0.0.1:0").identity(Identity::generate()?).accept_direct().build()?;
     let sink = UdpSocket::bind("127.0.0.1:0")?;

@@ -1,4 +1,4 @@
-//! What this process has used, as Linux counts it.
+//! Resources that this process has used, as Linux counts them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ impl Mark {
         Ok(Self { at: Instant::now(), user, system, switches: switches()? })
     }
 
-    /// What was used since.
+    /// Returns the resources used since.
     pub(crate) fn elapsed(&self) -> io::Result<Usage> {
         let now = Self::now()?;
         Ok(Usage {

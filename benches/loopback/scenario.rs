@@ -1,4 +1,4 @@
-//! What is measured.
+//! The scenarios that are measured.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,14 +18,14 @@ pub(crate) struct Flow {
     received: Vec<Arc<Received>>,
 }
 
-/// What one association has received.
+/// Data that one association has received.
 #[derive(Debug, Default)]
 struct Received {
     bytes: AtomicU64,
     messages: AtomicU64,
 }
 
-/// What a stretch of time brought.
+/// Results of a stretch of time.
 pub(crate) struct Outcome {
     usage: Usage,
     bytes: Vec<u64>,
@@ -78,7 +78,7 @@ impl Flow {
         Ok(Self { senders, associations, receiver, received })
     }
 
-    /// Where the receiving end is.
+    /// Returns the address of the receiving end.
     #[cfg(feature = "webrtc")]
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.receiver.local_address()
@@ -168,7 +168,7 @@ impl Outcome {
         self.usage.switches as f64 / self.datagrams.max(1) as f64
     }
 
-    /// What the slowest flow got of what the fastest one got.
+    /// Returns the goodput of the slowest flow as a share of the fastest flow's.
     pub(crate) fn fairness(&self) -> f64 {
         let least = self.bytes.iter().min().copied().unwrap_or_default();
         let most = self.bytes.iter().max().copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What encryption costs a whole transfer, and what it costs by itself.
+//! Cost of encryption: in a whole transfer, and by itself.
 
 use std::time::Duration;
 

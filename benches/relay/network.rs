@@ -129,7 +129,7 @@ pub(crate) async fn relay(address: &str, [loss, rtt, seed]: [&str; 3], log: Opti
 async fn take_answers(far: Arc<UdpSocket>, source: SocketAddr, answered: UnboundedSender<(SocketAddr, Vec<u8>)>) {
     let mut buffer = vec![0; 65_536];
     loop {
-        // That nobody took a datagram is none of the relay's concern.
+        // A receive error (ICMP: nobody took a datagram) does not concern the relay.
         let Ok((len, _)) = far.recv_from(&mut buffer).await else { continue };
         if answered.send((source, buffer.get(..len).unwrap_or_default().to_vec())).is_err() {
             return;
