@@ -1,4 +1,4 @@
-//! How many datagrams the socket reads at once is no business of the peer's: it sees the same answers.
+//! The number of datagrams that the socket reads at once makes no difference to the peer: it sees the same answers.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail this way")]
 

@@ -86,7 +86,7 @@ async fn a_service_without_memory_refuses_newcomers_over_plain_udp_and_takes_the
     goes_on(&newcomer, &far).await;
 }
 
-/// What has arrived and is not read uses the memory up as idle associations do. It closes windows, and ends nothing.
+/// Unread messages use up the memory as idle associations do. They close windows, and end no association.
 #[tokio::test]
 async fn unread_messages_use_the_memory_up_and_reading_them_gives_it_back() {
     let (server, first, second) = (plain(MEMORY_MAX), plain(usize::MAX), plain(usize::MAX));

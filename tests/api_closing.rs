@@ -176,7 +176,8 @@ async fn ids_are_reused_and_each_channel_has_its_own_end() {
     assert!(ids.len() < 200, "no id was used again");
 }
 
-/// Whoever has waited for the end may end the process: the last datagram, SHUTDOWN COMPLETE or ABORT, has left.
+/// An application that has awaited the end of the association may exit: the last datagram, SHUTDOWN COMPLETE or ABORT,
+/// has been sent.
 #[tokio::test]
 async fn an_association_has_ended_for_the_peer_too_when_its_runtime_ends_right_after() {
     for is_graceful in [true, false] {

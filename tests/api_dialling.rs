@@ -1,5 +1,5 @@
-//! Who dials whom, when and where, over plain UDP and with tickets: each case has one outcome at both ends, in a time that a
-//! user accepts.
+//! Dialling by one end or both, at various times and addresses, over plain UDP and with tickets: each case has one
+//! outcome at both ends, in a time that a user accepts.
 #![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
@@ -110,7 +110,7 @@ async fn cross(way: Way, one: &Endpoint, other: &Endpoint, targets: (&str, &str)
             channel.send(name).await.unwrap();
             channels.push(channel);
         }
-        // What both ends have agreed on stays where it is.
+        // Channels that both ends have negotiated keep their ids.
         let negotiated = narrowboat::ChannelOptions::new("agreed").negotiated(9);
         channels.push(association.create_channel(negotiated).unwrap());
     }
@@ -220,7 +220,7 @@ async fn a_service_that_was_started_again_is_dialled_anew_by_who_gives_the_old_a
             let target = way.at(relay.address, &identity);
             let client = way.bind();
             let (near, far) = connect(&client, &server, &target).await;
-            // Whatever it says at its end, nobody hears.
+            // The relay is cut, so nobody hears the ABORT.
             relay.cut(true);
             server.abort("killed");
             soon(server.wait_idle()).await;
@@ -430,7 +430,7 @@ async fn a_service_that_takes_nobody_more_says_so_at_once() {
             };
             let client = way.bind();
             let (_near, far) = connect(&client, &server, &target(&server)).await;
-            // What nobody takes keeps the association from ending.
+            // Unread messages keep the association from ending.
             let channel = far.create_channel("unread").unwrap();
             while channel.try_send(vec![0; 60_000]).is_ok() {}
             if is_closing {
@@ -459,7 +459,7 @@ async fn a_dial_that_is_dropped_leaves_nothing() {
     }
 }
 
-/// What somebody answers a datagram with.
+/// A function from a datagram to the answer.
 type Answer = fn(&[u8]) -> Vec<u8>;
 
 /// An address at which each datagram is answered so.
@@ -477,7 +477,7 @@ fn answering(answer: Answer) -> SocketAddr {
     address
 }
 
-/// What answers is no narrowboat, or nobody at all. The clock is paused, so that a minute passes at once.
+/// The answers are not from a narrowboat, or there are none. The clock is paused, so that a minute passes at once.
 #[tokio::test(start_paused = true)]
 async fn who_answers_something_else_does_not_answer() {
     let answers: [(&str, Answer); 4] = [

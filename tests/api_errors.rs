@@ -14,7 +14,7 @@ use narrowboat::{ChannelOptions, Config, Endpoint, Error, Fingerprint, Identity,
 
 const HASH: &str = "uEiACx1XgdTUXZaekzVlzjRNfDJFn0G_BesdBfvVaOS-JEw";
 
-/// What was really provoked, and what its sentence must hold: what failed, and what to do.
+/// Errors that were really provoked, and the words that each sentence must hold: what failed, and what to do.
 #[derive(Default)]
 struct Failures(Vec<(Error, Vec<String>)>);
 
@@ -30,7 +30,7 @@ impl Failures {
                 assert!(sentence.contains(&word), "{sentence:?} does not say {word:?}");
             }
             is_one_sentence(&sentence);
-            // What it says of a cause, the cause says too: nothing is lost for who follows the chain.
+            // The cause repeats all that the sentence says of it: a reader who follows the chain loses nothing.
             let mut source = error.source();
             while let Some(cause) = source {
                 assert!(sentence.contains(&cause.to_string()), "{sentence:?} leaves out its cause {cause}");
@@ -163,7 +163,8 @@ async fn descriptions_name_their_line() {
     let mut failures = Failures::default();
     let endpoint = secure();
     let offer = endpoint.offer().unwrap();
-    // What a browser would send but for `setup`, which is as it should be, and the line that says that it is lite.
+    // Our offer equals the one of a browser, except for `setup`, which is right already, and for the line that declares
+    // ICE lite.
     let good: Vec<String> = offer.sdp().lines().filter(|line| *line != "a=ice-lite").map(str::to_owned).collect();
     endpoint.answer(&good.join("\r\n")).unwrap();
     for (from, to, advice) in [

@@ -24,7 +24,7 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 31 % 251) as u8).collect()
 }
 
-/// What an end reads: the number of bytes, which are those of `pattern`, and how the stream ends.
+/// Result of reading: the number of bytes, which are those of `pattern`, and how the stream ends.
 type Read = (usize, Result<(), ErrorKind>);
 
 async fn read_to_end(mut stream: impl AsyncRead + Unpin) -> Read {
@@ -338,7 +338,8 @@ async fn a_stream_without_half_close_ends_with_an_error_where_something_may_be_m
             let Ends { pair: _pair, mut near, mut far, to_far, to_near } = Ends::new(options.clone(), under_way).await;
             assert!(!near.has_half_close() && !far.has_half_close());
             let shut = tokio::spawn(shut_down(near.channel().clone()));
-            // What the far end cannot send while nobody reads here is discarded when it hears of the close.
+            // Bytes that the far end cannot send while nobody reads here are discarded when the far end learns of the
+            // close.
             let far_read = read_to_end(&mut far).await;
             let near_read = read_to_end(&mut near).await;
             soon(shut).await.unwrap().unwrap();
@@ -373,7 +374,7 @@ async fn a_peer_that_closes_before_it_has_received_all_is_an_error_without_half_
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
-/// What it has read it has acknowledged, even if its acknowledgement would have waited.
+/// All that the peer has read is acknowledged before the close, even if the SACK would have been delayed.
 #[tokio::test]
 async fn a_peer_that_has_read_all_and_closes_is_the_end_without_half_close() {
     let pair = Pair::new().await;
@@ -549,7 +550,7 @@ async fn copy_bidirectional_carries_every_order_of_ends() {
 
 type Act = fn(&Pair, &mut Option<Carried>);
 
-/// What ends a tunnel in the middle of a transfer in both directions, and what both copies make of it.
+/// Events that end a tunnel in the middle of a transfer in both directions, and the results of both copies.
 #[tokio::test]
 async fn copy_bidirectional_says_when_a_stream_did_not_end_in_good_order() {
     let drop_application: Act = |_, near| {

@@ -1,4 +1,4 @@
-//! What the async API holds in memory: nothing grows with what is over. The allocator counts for each thread, and each
+//! Memory that the async API holds: nothing grows with what is over. The allocator counts for each thread, and each
 //! runtime here is one.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail this way")]
@@ -45,7 +45,7 @@ fn ten_thousand_channels_one_after_the_other_leave_nothing_behind() {
     const CYCLES: u32 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
     let runtime = runtime();
     let pair = runtime.block_on(Pair::new());
-    // What tables and queues keep for their next use has its full size after a while.
+    // Memory that tables and queues keep for their next use has its full size after a while.
     let (warm, ()) = kept(&runtime, cycles(&pair, CYCLES / 10));
     let begun = Instant::now();
     let (grown, ()) = kept(&runtime, cycles(&pair, CYCLES));
@@ -80,7 +80,7 @@ fn an_idle_association_holds_at_most_16_kib_at_each_end() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         ends
     };
-    // What the endpoints hold for all their associations is there afterwards.
+    // Memory that the endpoints hold for all their associations is allocated after this.
     runtime.block_on(async {
         for (a, _b) in use_and_rest().await {
             a.shutdown().await.unwrap();

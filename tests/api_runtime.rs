@@ -33,7 +33,7 @@ fn bind(is_secure: bool) -> Endpoint {
     .unwrap()
 }
 
-/// What fits into the congestion window arrives, and the ABORT behind it.
+/// Messages that fit into the congestion window arrive, and the ABORT behind them.
 #[tokio::test]
 async fn a_program_that_returns_right_after_send_tells_its_peer_at_once() {
     for (is_secure, is_multi_thread) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -1,4 +1,4 @@
-//! Who dials whom, and when: each has an outcome that a user expects, in a time that a user accepts.
+//! Dialling to all kinds of targets: each case has an outcome that a user expects, in a time that a user accepts.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 

@@ -244,7 +244,7 @@ struct Begun {
     client: narrowboat::Endpoint,
     association: narrowboat::Association,
     channel: DataChannel,
-    /// Where nobody answers.
+    /// Sockets that never answer.
     silent: Option<[std::net::UdpSocket; 2]>,
     servers: Vec<narrowboat::Endpoint>,
 }
@@ -338,7 +338,7 @@ async fn whoever_waits_for_an_end_that_has_begun_is_woken_by_it_and_by_every_oth
     }
 }
 
-/// How each way to wait of the public API is covered: by a waiter of this file, or not, for a reason.
+/// Coverage of each way to wait in the public API: by a waiter of this file, or not, for a reason.
 const COVERED: &[(&str, Result<&str, &str>)] = &[
     ("association/mod.rs: fn accept_channel", Ok("accept_channel")),
     ("association/mod.rs: fn closed", Ok("association.closed")),

@@ -112,7 +112,7 @@ impl Way {
     }
 }
 
-/// How a case ended.
+/// Outcome of a case.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Verdict {
     /// The association lives, and both ends have closed.

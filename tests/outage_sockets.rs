@@ -165,7 +165,7 @@ impl Pair {
         if ends.iter().all(Result::is_ok) && self.use_id_again().await {
             return Verdict::Closed;
         }
-        // Where one end has lost the association, so does the other.
+        // If one end has lost the association, so has the other.
         join_all(self.associations.iter().map(|association| within(PATIENCE, association.closed()))).await;
         Verdict::Ended
     }

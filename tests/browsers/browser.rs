@@ -69,7 +69,7 @@ impl Kind {
         }
     }
 
-    /// What the browser calls itself.
+    /// Returns the browser's own name and version.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl Browser {
         self.process.kill();
     }
 
-    /// What it has written to its standard error, which is where it says what went wrong.
+    /// Returns the browser's standard error, where it reports what went wrong.
     pub fn complaints(&self) -> String {
         self.process.complaints()
     }
@@ -185,7 +185,7 @@ impl Process {
         Ok(Self { kind, child, folder })
     }
 
-    /// Where it listens for its remote control: Chromium says so in a file, Firefox on standard error.
+    /// Returns the address of the remote control: Chromium writes it to a file, Firefox to standard error.
     async fn debugging_address(&mut self) -> Result<(String, String)> {
         let started = Instant::now();
         while started.elapsed() < START_MAX {

@@ -1,4 +1,4 @@
-//! What a channel is made as, and how the other end finds it: RFC 8832's six types, labels, protocols, ids.
+//! Options of a channel, as both ends see them: RFC 8832's six types, labels, protocols, ids.
 
 use std::time::Duration;
 

@@ -11,7 +11,8 @@ use crate::{Result, chat_example};
 
 /// The page's port, in the process that is the service.
 const SERVICE: &str = "NARROWBOAT_BROWSERS_CHAT";
-/// How long a page may take to notice that its service is gone: five signs of life, one a second, on a busy machine.
+/// Longest time that a page may take to notice that its service is gone: five signs of life, one a second, on a busy
+/// machine.
 const NOTICE_MAX: Duration = Duration::from_secs(7);
 
 pub fn is_service() -> bool {

@@ -59,7 +59,7 @@ impl Drop for Child {
     }
 }
 
-/// Whether this process is to be the service.
+/// Returns `true` if this process is to be the service.
 pub fn is_service() -> bool {
     std::env::var_os(SERVICE).is_some()
 }

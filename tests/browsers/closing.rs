@@ -1,4 +1,4 @@
-//! How a channel ends, with each end as the one that acts (A): the order of events and states on both sides.
+//! Closing a channel, with each end as the one that acts (A): the order of events and states on both sides.
 //!
 //! Between a page and ours, where ours does what the W3C text says (§6.2.4) and bears where a browser differs. The survey
 //! `baseline` does the same between two pages.
@@ -10,7 +10,7 @@ use crate::link::{self, Link};
 use crate::page::Page;
 use crate::suite::Setting;
 
-/// What A does to a channel "x" that is open at both ends.
+/// Action of A on a channel "x" that is open at both ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Row {
     ClosesIdle,
@@ -61,7 +61,7 @@ impl Row {
                 a.create("z", Some(100)).await?;
                 a.opened("z").await?;
                 a.send_text("z", "early").await?;
-                // What comes later on another channel says that the first message has been there.
+                // A later message that has arrived on another channel shows that the first message has arrived.
                 a.send_blocks("x", 1, false).await?;
                 b.until_received("x", BLOCK).await?;
                 b.create("z", Some(100)).await?;
@@ -81,7 +81,8 @@ impl Row {
         }
     }
 
-    /// What A and B see, if they are ours: W3C's events in W3C's order. In brackets: what depends on who was first.
+    /// Returns what A and B see, if they are ours: W3C's events in W3C's order. Brackets: events that depend on who was
+    /// first.
     fn seen_by_ours(self) -> [&'static str; 2] {
         match self {
             Self::ClosesIdle => ["open close() close", "open closing close"],
@@ -89,7 +90,7 @@ impl Row {
             Self::ClosesInsideOpen => ["[close()] open [close()] close", "open closing close"],
             Self::BothClose => ["open [closing] [close()] close [close()]", "open [closing] [close()] close [close()]"],
             Self::QueuesThenCloses => ["open close() [bufferedamountlow] close", "open closing close"],
-            // What could not be delivered is told: the peer has closed, and nobody reads any more.
+            // Messages that could not be delivered are reported: the peer has closed, and nobody reads any more.
             Self::QueuesThenPeerCloses => ["open closing [bufferedamountlow] error close", "open close() close"],
             // Firefox resets its streams first, and at times hears that ours are reset too before it goes: no error then.
             Self::EndsTheConnection => ["open error close", "open [closing] [error] close"],
@@ -97,11 +98,11 @@ impl Row {
         }
     }
 
-    /// What A and B see, if they are pages. What is in brackets is seen in some browsers only, or at some times only.
+    /// Returns what A and B see, if they are pages. Brackets: events seen in some browsers only, or at some times only.
     fn seen_by_pages(self) -> [&'static str; 2] {
         match self {
             Self::ClosesIdle | Self::ClosesInsideOpen => ["open close() close", "[given] open [closing] close"],
-            // Whose close is first is a race: each end may have been told of the other's before its own.
+            // The order of the two closes is a race: each end may have been told of the other's before its own.
             Self::BothClose => {
                 ["open [closing] [close()] close [close()]", "[given] open [closing] [close()] close [close()]"]
             }
@@ -148,7 +149,7 @@ fn blocks(end: &End) -> usize {
     if matches!(end, End::Page(page) if page.kind == Kind::Firefox) { 12 } else { 64 }
 }
 
-/// Whether the events are those of the pattern, in its order, each in the state that belongs to it.
+/// Returns `true` if the events are those of the pattern, in its order, each in the state that belongs to it.
 fn matches(pattern: &str, events: &str) -> bool {
     let mut events = events.split(" / ").filter(|event| !event.is_empty()).peekable();
     for word in pattern.split(' ') {

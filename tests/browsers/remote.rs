@@ -25,7 +25,7 @@ pub struct Remote {
 struct Pending {
     last_id: u64,
     calls: HashMap<u64, oneshot::Sender<Result<Value>>>,
-    /// Who waits for an event: its method and session.
+    /// Tasks that wait for an event, with the event's method and session.
     events: Vec<(String, Option<String>, oneshot::Sender<()>)>,
     /// The browser has hung up.
     is_over: bool,

@@ -50,7 +50,7 @@ pub async fn whole_and_fragmented_hellos(setting: Setting) -> Result<()> {
         let len = relay.hello_len.load(Ordering::Relaxed);
         println!("    to be {form}: {len} bytes, {}", if is_fragmented { "fragmented" } else { "whole" });
         assert_eq!(is_fragmented, len > HELLO_LEN_MAX, "a ClientHello of {len} bytes, that was to be {form}");
-        // Whether a version of Firefox knows the group is up to it; without, both hellos are short.
+        // Some versions of Firefox do not know the group; with those, both hellos are short.
         let may_be_whole = form == "whole" || setting.kind() == Kind::Firefox;
         assert!(if is_fragmented { form == "fragmented" } else { may_be_whole }, "{len} bytes, that was to be {form}");
     }

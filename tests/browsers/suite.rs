@@ -15,7 +15,7 @@ use crate::{Failure, Result};
 /// No case takes longer, on a machine that is busy too.
 const CASE_MAX: Duration = Duration::from_secs(150);
 
-/// How a browser finds the service.
+/// Way in which a browser finds the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Offer and answer are carried from one to the other.
@@ -24,7 +24,7 @@ pub enum Way {
     Direct,
 }
 
-/// Where a case runs: a browser, a way, and what is there to be used.
+/// Environment of a case: a browser, a way, and the resources for it.
 #[derive(Clone)]
 pub struct Setting {
     pub browser: Arc<Browser>,

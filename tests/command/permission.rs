@@ -1,4 +1,4 @@
-//! Who may send, and how much.
+//! Permission to send, and limits on the amount.
 
 use crate::process::{Directory, Ended, Process};
 

@@ -21,7 +21,7 @@ pub(crate) struct Process {
     pub(crate) said: Vec<String>,
 }
 
-/// What became of it.
+/// Result of a process that has ended.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) said: Vec<String>,

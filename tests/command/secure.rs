@@ -178,7 +178,7 @@ fn a_closed_port_is_told_from_a_silent_one() {
     assert!(complaint.contains(&address.to_string()) && complaint.contains("nothing listens there"), "{complaint}");
 }
 
-/// What the command says when it fails to connect by a ticket for this address.
+/// Returns the command's error when it fails to connect by a ticket for this address.
 fn connect_to(address: SocketAddr) -> String {
     let ticket = Ticket::new([address], Identity::generate().unwrap().fingerprint()).unwrap().to_string();
     Process::start(&["connect", &ticket]).end().fails().to_owned()

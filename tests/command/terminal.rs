@@ -1,4 +1,4 @@
-//! What is printed, where nobody reads it, and where a peer has chosen it.
+//! Output to standard error that nobody reads, and output that a peer has chosen.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -8,7 +8,7 @@ use narrowboat::{Endpoint, Message};
 use crate::process::{Directory, Process};
 use crate::trouble::{forge, receiver};
 
-/// What a terminal acts on: a title, a colour, a right-to-left override, a line that looks like the command's own.
+/// Text that a terminal acts on: a title, a colour, a right-to-left override, a line that looks like the command's own.
 const HARMFUL: &str = "\u{1b}]0;OWNED\u{7}\u{1b}[31mred\u{9b}2J\u{202e}fdp\nnarrowboat: all is well\r";
 
 fn check(said: &[String]) {
@@ -147,7 +147,7 @@ async fn l02_a_label_does_not_write_to_the_terminal_of_echo() {
     check(&echo.said);
 }
 
-/// What `connect` shows on a terminal is made printable; what goes to a file or a program is not touched.
+/// Text that `connect` shows on a terminal is made printable; output to a file or a program is not changed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 #[cfg(target_os = "linux")]
 async fn l02_a_message_does_not_act_on_the_terminal_of_connect() {

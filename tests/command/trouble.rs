@@ -75,7 +75,7 @@ fn what_cannot_work_is_said_before_anything_is_done() {
     let file = from.file("file", b"x");
     let missing = from.join("missing");
     let (missing, into) = (missing.to_str().unwrap(), into.path());
-    // What is typed, what the sentence names, and what it advises.
+    // The arguments, the word that the error must name, and the advice that it must give.
     let cases: [(&[&str], &str, &str); 21] = [
         (&["send", missing, "127.0.0.1:9"], missing, "see that it is there and that this user may read it"),
         (&["send", from.path(), "127.0.0.1:9"], from.path(), "pack it into one first"),

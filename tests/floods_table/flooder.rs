@@ -9,7 +9,7 @@ use crate::Result;
 
 /// Datagrams a second.
 pub(crate) const RATE: f64 = 20_000.0;
-/// Whatever happens to the program that asked for it.
+/// Longest time that a flooder runs, even if the program that started it has died.
 const LIFETIME: Duration = Duration::from_secs(60);
 /// Time that it may be late and still make up for. What it misses beyond that is not sent.
 const LATENESS_MAX: Duration = Duration::from_millis(20);

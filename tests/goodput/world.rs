@@ -49,10 +49,10 @@ pub(crate) struct Flow {
     starts_at: Nanos,
     /// Bytes of bulk delivered in each second.
     pub(crate) delivered: Vec<u64>,
-    /// How often a small message is sent on a stream of its own.
+    /// Interval between small messages, which have a stream of their own.
     ping_every: Option<Nanos>,
     next_ping: Nanos,
-    /// How long each took to arrive.
+    /// Time that each small message took to arrive.
     pub(crate) pings: Vec<Nanos>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) struct World {
     buf: Vec<u8>,
 }
 
-/// Which end of a flow.
+/// Index of the sending end of a flow.
 const SENDER: usize = 0;
 
 impl World {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// What happens next; flows start in order.
+    /// Returns the next event and its time; flows start in order.
     fn next(&self, started: usize) -> Option<(Nanos, Next)> {
         let arrivals =
             [0, 1].into_iter().filter_map(|end| Some((self.lines[1 - end].under_way.front()?.0, Next::Arrival(end))));

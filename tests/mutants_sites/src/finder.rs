@@ -52,7 +52,7 @@ const LEFT_ALONE: [&str; 2] = ["check_consistency", "fmt"];
 #[derive(Default)]
 pub(crate) struct Finder {
     pub(crate) sites: Vec<Site>,
-    /// What the macros of the source expand to.
+    /// Code that the macros of the source expand to.
     pub(crate) macro_bodies: Vec<Range<usize>>,
     /// Position of this source in its file.
     pub(crate) offset: usize,
