@@ -1,4 +1,4 @@
-//! What strangers send to a port that others are connected to: counted, answered with little, and without effect.
+//! Datagrams from strangers to a port that others are connected to: counted, answered with little, and without effect.
 #![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -200,7 +200,7 @@ async fn k06_k09_newcomers_get_in_while_a_flood_of_hellos_lasts() {
     }
 }
 
-/// Whoever may post descriptions can make an endpoint expect peers that never come.
+/// A sender of descriptions can make an endpoint expect peers that never come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k18_answers_that_lead_to_nothing_lock_nobody_out() {
     let (server, client) = (bind(), bind());

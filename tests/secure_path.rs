@@ -1,4 +1,4 @@
-//! What the network may do below an association over DTLS, and how associations end there.
+//! Faults of the network below an association over DTLS, and the end of associations there.
 #![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -239,7 +239,7 @@ async fn k05_a_peer_notices_that_its_service_was_started_again_and_comes_back_fr
     let pair = Pair::by(bind(), server, &ticket).await;
     let (near, far) = pair.channel("old").await;
     let Pair { client, server, a, b } = pair;
-    // Whatever it says at its end, nobody hears.
+    // The relay is cut, so nobody hears the ABORT.
     relay.cut(true);
     server.abort("killed");
     soon(server.wait_idle()).await;

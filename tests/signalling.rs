@@ -105,7 +105,7 @@ async fn another_offer_that_changes_nothing_is_for_the_same_association() {
         assert_eq!(again.sdp.contains("m=video 0 "), offer.contains("m=video"), "{}", again.sdp);
     }
     assert_eq!(endpoint.stats().associations, 1);
-    // Whichever handle is left keeps it.
+    // The association lives as long as any of its handles.
     let again = endpoint.answer(&offer_of_a_session("EJ/U", 4)).unwrap();
     drop(first);
     assert!(again.association.create_channel("x").is_ok());

@@ -9,12 +9,12 @@ use crate::world::{Entry, OURS, ROUND_TRIP, Run, THEIRS, World, payload};
 
 const STREAM: StreamId = 5;
 
-/// Where the type of a packet's first chunk is, after the common header.
+/// Offset of the type of a packet's first chunk, after the common header.
 const FIRST_CHUNK_TYPE: usize = 12;
 const DATA: u8 = 0;
 const RE_CONFIG: u8 = 130;
 
-/// Who resets first.
+/// The end that resets first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum First {
     One(End),

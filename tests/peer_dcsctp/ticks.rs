@@ -18,15 +18,15 @@ const BULK: u16 = 2;
 /// Time between two ticks.
 const TICK: Duration = Duration::from_micros(16_667);
 
-/// What else the association carries.
+/// Other traffic on the association.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Beside {
     Nothing,
     /// A reliable channel with the rate of the ticks.
     State,
-    /// That, and so many messages of a packet each at once, every second.
+    /// State, and so many messages of a packet each at once, every second.
     Bursts(usize),
-    /// That, and a transfer that never ends.
+    /// State, and a transfer that never ends.
     Bulk,
 }
 
@@ -40,7 +40,7 @@ struct Case {
     seed: u64,
 }
 
-/// How many of a hundred ticks arrived no later than this after they had been sent, of those that arrived.
+/// Returns the age that this percentage of the ticks that arrived did not exceed.
 fn percentile(ages: &[Duration], share: usize) -> Duration {
     let mut ages = ages.to_vec();
     ages.sort_unstable();
@@ -135,8 +135,8 @@ fn a_tick_does_not_wait_for_the_repair_of_a_loss() {
     check(0.2, &[0, 25], &besides, |one_way| one_way + Duration::from_millis(20));
 }
 
-/// What fills the congestion window, four packets at such a loss, makes a tick wait for it: a round trip or two, but no
-/// delayed SACK and no time-out.
+/// Bulk fills the congestion window, which holds four packets at such a loss, so that a tick waits for the window: a
+/// round trip or two, but no delayed SACK and no time-out.
 #[test]
 fn a_tick_beside_bulk_waits_for_the_congestion_window_only() {
     let besides = [Beside::Bursts(8), Beside::Bursts(30), Beside::Bulk];

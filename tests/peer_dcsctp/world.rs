@@ -22,7 +22,7 @@ pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(40);
 /// Virtual time that anything may take on the worst path.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Who sends an INIT.
+/// The ends that send an INIT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialling {
     Ours,
@@ -98,7 +98,7 @@ pub(crate) struct World {
     theirs: Log,
 }
 
-/// What an end has seen, in order, and the messages once more by stream.
+/// Events that an end has seen, in order, and the messages once more by stream.
 #[derive(Default)]
 struct Log {
     entries: Vec<Entry>,
@@ -158,12 +158,12 @@ impl World {
         self.log(end).messages.get(&on).map_or(&[], Vec::as_slice)
     }
 
-    /// How often an end has seen this.
+    /// Returns the number of times that an end has seen this entry.
     pub(crate) fn count(&self, end: End, entry: &Entry) -> usize {
         self.seen(end).iter().filter(|other| *other == entry).count()
     }
 
-    /// How an association ended at an end.
+    /// Returns how an association ended at an end.
     pub(crate) fn closed(&self, end: End) -> Option<bool> {
         self.seen(end).iter().find_map(|entry| match entry {
             Entry::Closed { graceful, .. } => Some(*graceful),

@@ -44,7 +44,7 @@ struct World {
     /// Streams that the peer of this end has reset, and that this end has.
     reset_by_peer: BTreeMap<bool, BTreeSet<StreamId>>,
     reset: BTreeMap<bool, BTreeSet<StreamId>>,
-    /// Whether it ended gracefully, and why.
+    /// True if the association ended gracefully, and the reason for its end.
     closed: BTreeMap<bool, (bool, String)>,
 }
 

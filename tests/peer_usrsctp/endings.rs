@@ -1,4 +1,4 @@
-//! How an association ends, and begins anew: shutdown, abort, a peer that dies, a peer that comes back.
+//! The end of an association, and its new beginning: shutdown, abort, a peer that dies, a peer that comes back.
 
 use std::time::{Duration, Instant};
 

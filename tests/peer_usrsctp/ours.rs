@@ -12,7 +12,7 @@ use narrowboat_sctp::{
     EndpointConfig, Ppid, SendMessageError, SendOptions, State, StreamId, Valid,
 };
 
-/// What is done to datagrams on their way, in both directions, in thousandths.
+/// Faults that datagrams meet on their way, in both directions, in thousandths.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
     pub(crate) lost: u64,
@@ -38,11 +38,11 @@ pub(crate) struct Ours {
     pub(crate) events: Vec<AssociationEvent>,
     /// Messages that arrived, oldest first.
     pub(crate) messages: VecDeque<Received>,
-    /// Why the last association ended.
+    /// Reason for the end of the last association.
     pub(crate) closed: Option<CloseReason>,
-    /// What the network does from now on.
+    /// Faults of the network from now on.
     pub(crate) faults: Faults,
-    /// Whether messages stay unread, so that the receive window closes.
+    /// True if messages stay unread, so that the receive window closes.
     pub(crate) stopped_reading: bool,
     unread: Vec<Credit>,
     held_back: [Option<(SocketAddr, Vec<u8>)>; 2],
@@ -103,7 +103,7 @@ impl Ours {
         &mut self.association.as_mut().expect("there is an association").1
     }
 
-    /// Whether there is an association and it is established.
+    /// Returns `true` if there is an association and it is established.
     pub(crate) fn is_established(&self) -> bool {
         self.association.as_ref().is_some_and(|(_, association)| association.state() == State::Established)
     }
@@ -139,17 +139,17 @@ impl Ours {
         self.association().reset_streams(Instant::now(), streams).expect("the peer knows RE-CONFIG");
     }
 
-    /// How many events are like this one.
+    /// Returns the number of events that are like this one.
     pub(crate) fn times(&self, like: impl Fn(&AssociationEvent) -> bool) -> usize {
         self.events.iter().filter(|event| like(event)).count()
     }
 
-    /// Whether the stream's outgoing reset was performed.
+    /// Returns `true` if the stream's outgoing reset was performed.
     pub(crate) fn has_reset(&self, wanted: StreamId) -> bool {
         self.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(stream) if *stream == wanted)) > 0
     }
 
-    /// Whether the peer's reset of the stream has come.
+    /// Returns `true` if the peer's reset of the stream has arrived.
     pub(crate) fn was_reset(&self, wanted: StreamId) -> bool {
         self.times(|e| matches!(e, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(wanted))) > 0
     }
@@ -270,7 +270,7 @@ impl Ours {
         }
     }
 
-    /// What the network makes of a datagram: nothing, itself, two of it, or itself behind the one that comes next.
+    /// Applies the faults to a datagram: it is lost, delivered, duplicated, or delivered behind the next one.
     fn suffer(&mut self, direction: usize, address: SocketAddr, datagram: Vec<u8>) -> Vec<(SocketAddr, Vec<u8>)> {
         let faults = self.faults;
         let mut out = Vec::new();

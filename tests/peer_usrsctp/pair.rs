@@ -13,7 +13,7 @@ pub(crate) const BINARY: u32 = 53;
 /// After this, what was waited for has not happened.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Who sends the INIT.
+/// The end that sends the INIT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Dialler {
     Ours,
@@ -136,7 +136,7 @@ impl Pair {
         }
     }
 
-    /// Whether our end is in this state.
+    /// Returns `true` if our end is in this state.
     pub(crate) fn is(&mut self, state: State) -> bool {
         self.ours.association().state() == state
     }

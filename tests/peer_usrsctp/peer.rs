@@ -16,7 +16,7 @@ pub(crate) struct Peer {
     output: Receiver<String>,
     /// Everything that it has reported, oldest first.
     pub(crate) reports: Vec<String>,
-    /// Whether a report of an error fails the test, which is the rule.
+    /// True if reports of errors are expected. Otherwise, which is the rule, one fails the test.
     pub(crate) errors_allowed: bool,
 }
 
@@ -44,19 +44,19 @@ impl Peer {
         }
     }
 
-    /// Whether there was a report that begins with these words.
+    /// Returns `true` if there was a report that begins with these words.
     pub(crate) fn said(&self, words: &str) -> bool {
         self.times(words) > 0
     }
 
-    /// How many reports begin with these words.
+    /// Returns the number of reports that begin with these words.
     pub(crate) fn times(&self, words: &str) -> usize {
         let begins =
             |line: &&String| line.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
         self.reports.iter().filter(begins).count()
     }
 
-    /// What followed `words` in each report that begins with them.
+    /// Returns the text after `words` in each report that begins with them.
     pub(crate) fn after<'a>(&'a self, words: &'a str) -> impl Iterator<Item = &'a str> {
         self.reports.iter().filter_map(move |line| line.strip_prefix(words)).map(str::trim)
     }

@@ -1,4 +1,4 @@
-//! What the tests of the secure transport share: two ends on loopback.
+//! Code that the tests of the secure transport share: two ends on loopback.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test program uses its part")]
 #![allow(
     clippy::cast_possible_truncation,

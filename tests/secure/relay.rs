@@ -73,7 +73,7 @@ impl Relay {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
-    /// What comes for the client before it has sent anything goes there.
+    /// Sets the client that receives datagrams for it before it has sent anything.
     pub fn set_client(&self, client: SocketAddr) {
         *self.shared.client.lock().unwrap() = Some(client);
     }

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// What UDP and IPv4 add to an SCTP packet; it takes room on the link and in its queue.
+/// Bytes that UDP and IPv4 add to an SCTP packet; they take room on the link and in its queue.
 pub const UDP_OVERHEAD: usize = 28;
 
-/// What a link does to datagrams.
+/// Rate, delay and faults of a link.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinkConfig {
     /// Bits a second; `None` sends at once.
@@ -45,10 +45,10 @@ impl LinkConfig {
     }
 }
 
-/// What is to happen to one datagram.
+/// Treatment of one datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// What the path does anyway.
+    /// The treatment that the configuration of the link gives.
     Pass,
     /// It is lost.
     Drop,
@@ -64,9 +64,9 @@ pub struct Link {
     config: LinkConfig,
     censor: Option<Censor>,
     rng: StdRng,
-    /// When the last datagram in the queue has left it.
+    /// Time at which the last datagram in the queue has left it.
     idle_at: Instant,
-    /// What is under way, by arrival.
+    /// Datagrams under way, by arrival.
     under_way: VecDeque<(Instant, Bytes)>,
     /// Datagrams lost to the full queue or to faults.
     pub dropped: u64,
@@ -111,7 +111,7 @@ impl Link {
         self.deliver(sent_at + held, datagram);
     }
 
-    /// When the next datagram arrives.
+    /// Returns the arrival time of the next datagram.
     #[must_use]
     pub fn next_arrival(&self) -> Option<Instant> {
         self.under_way.front().map(|(at, _)| *at)
@@ -133,7 +133,8 @@ impl Link {
         self.bytes_under_way
     }
 
-    /// When a datagram of this many bytes is on the wire as a whole; `None` if the queue has no room.
+    /// Returns the time at which a datagram of this many bytes is on the wire as a whole; `None` if the queue has no
+    /// room.
     fn queue(&mut self, now: Instant, len: usize) -> Option<Instant> {
         let Some(rate) = self.config.rate else { return Some(now) };
         let bytes = len + UDP_OVERHEAD;

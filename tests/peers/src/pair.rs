@@ -33,7 +33,7 @@ impl End {
     }
 }
 
-/// What an end has sent.
+/// Packets and bytes that an end has sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Datagrams.
@@ -47,7 +47,7 @@ struct Side {
     /// Towards the other end.
     link: Link,
     sent: Traffic,
-    /// Whether there was a command or an input since the outputs were polled.
+    /// True if there was a command or an input since the outputs were polled.
     is_touched: bool,
     deadline: Option<Instant>,
     events_left: bool,
@@ -89,7 +89,7 @@ impl Pair {
         self.now
     }
 
-    /// What an end has sent so far.
+    /// Returns the packets and bytes that an end has sent so far.
     #[must_use]
     pub fn sent(&self, end: End) -> Traffic {
         self.side(end).sent
@@ -215,7 +215,7 @@ impl Pair {
         side.deadline = side.peer.poll_timeout();
     }
 
-    /// When an end has something to do: a datagram from the other end, or a timer.
+    /// Returns the time at which an end has something to do: a datagram from the other end, or a timer.
     fn next_due(&self, end: End) -> Option<Instant> {
         let arrival = self.side(end.other()).link.next_arrival();
         arrival.into_iter().chain(self.side(end).deadline).min()
@@ -250,7 +250,7 @@ impl Pair {
     }
 }
 
-/// How long a handshake may take on a path without faults.
+/// Longest time that a handshake may take on a path without faults.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 impl Pair {

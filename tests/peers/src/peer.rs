@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 /// A stream's number, the same in both directions.
 pub type StreamId = u16;
 
-/// What every stack is set to, so that a comparison compares the stacks and not their defaults.
+/// Settings that all stacks share, so that a comparison compares the stacks and not their defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Largest SCTP packet, in bytes.
@@ -27,7 +27,7 @@ impl Default for Settings {
     }
 }
 
-/// How hard a message is tried (RFC 3758).
+/// Reliability of a message (RFC 3758).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reliability {
     /// Until it arrives.
@@ -39,16 +39,16 @@ pub enum Reliability {
     MaxLifetime(Duration),
 }
 
-/// How a message is sent.
+/// Ordering and reliability of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct SendOptions {
     /// Delivered on arrival, out of order.
     pub unordered: bool,
-    /// When it is given up.
+    /// The limit at which the message is abandoned.
     pub reliability: Reliability,
 }
 
-/// Why a command was refused.
+/// Reason why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The send buffer is full; later it will do.
@@ -122,7 +122,7 @@ impl fmt::Debug for Message {
     }
 }
 
-/// What happened at one end.
+/// An event at one end.
 #[derive(Debug)]
 pub enum Event {
     /// The association is up.
@@ -135,12 +135,12 @@ pub enum Event {
     OutgoingReset {
         /// The stream.
         stream: StreamId,
-        /// What went wrong, if anything did.
+        /// The error, if there was one.
         error: Option<String>,
     },
     /// The association is over.
     Closed {
-        /// Whether it ended by a graceful shutdown.
+        /// True if the association ended by a graceful shutdown.
         graceful: bool,
         /// In the stack's words.
         reason: String,
@@ -177,9 +177,9 @@ pub trait Peer {
     fn poll_event(&mut self, now: Instant) -> Option<Event>;
     /// Hands each datagram that is due to `wire`. `room` is an empty buffer of the driver's, for a stack that writes into one.
     fn poll_transmit(&mut self, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8]));
-    /// When the next timer is due.
+    /// Returns the deadline of the next timer.
     fn poll_timeout(&self) -> Option<Instant>;
-    /// Whether the stack opens streams as data channels by itself (DCEP), so that the application need not.
+    /// Returns `true` if the stack opens streams as data channels by itself (DCEP), so that the application need not.
     fn opens_channels(&self) -> bool {
         false
     }

@@ -22,7 +22,7 @@ pub struct RtcSctp {
     endpoint: Endpoint,
     transport: TransportConfig,
     association: Option<(AssociationHandle, Association)>,
-    /// What each stream is set to, as the crate keeps reliability by stream and not by message.
+    /// Options that each stream is set to, as the crate keeps reliability by stream and not by message.
     options: HashMap<StreamId, SendOptions>,
     readable: VecDeque<StreamId>,
     events: VecDeque<Event>,
@@ -65,8 +65,8 @@ impl RtcSctp {
                 AssociationEvent::HandshakeFailed { reason } => {
                     self.events.push_back(Event::Closed { graceful: false, reason: reason.to_string() });
                 }
-                // What the crate calls a lost association is one lost stream: the peer has reset it, and the crate has
-                // answered with its own reset. It never says that its own was performed.
+                // A lost association, as the crate calls it, is one lost stream: the peer has reset it, and the crate
+                // has answered with its own reset. The crate never says that its own reset was performed.
                 AssociationEvent::AssociationLost { reason: AssociationError::Reset, id } => {
                     self.options.remove(&id);
                     self.events.push_back(Event::IncomingStreamsReset(id));

@@ -23,7 +23,7 @@ pub struct SctpProto {
     endpoint: Endpoint,
     transport: Arc<TransportConfig>,
     association: Option<(AssociationHandle, Association)>,
-    /// What each stream is set to, as the crate keeps reliability by stream and not by message.
+    /// Options that each stream is set to, as the crate keeps reliability by stream and not by message.
     options: HashMap<StreamId, SendOptions>,
     readable: VecDeque<StreamId>,
     events: VecDeque<Event>,

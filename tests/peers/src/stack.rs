@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::peer::{Peer, Settings};
 use crate::{Dcsctp, Narrowboat, NarrowboatChannels, RtcSctp, SctpProto};
 
-/// Which end of the association a peer is to be.
+/// The end of the association that a peer is to be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// The one that connects.
