@@ -1,16 +1,16 @@
-// What a page of the browser tests can do: make a connection, and write down all that happens to it, in order.
+// The page of the browser tests: makes a connection, and logs all that happens to it, in order.
 'use strict';
 
 let pc;
 /** Channels by label. */
 const channels = {};
-/** What happened: whose (a label, or 'pc'), what (an event), and the state then. */
+/** Events: the owner (a label, or 'pc'), the name of the event, and the state then. */
 const log = [];
 /** Messages by label: how many, how many bytes, and the last few themselves. */
 const received = {};
 /** Those who wait for something to happen; each returns true when it has. */
 let waiting = [];
-/** What a case keeps from one step to the next. */
+/** Values that a case keeps from one step to the next. */
 let running, sending;
 
 const KEPT = 64;
@@ -116,7 +116,7 @@ function forget(label) {
   for (let n = log.length - 1; n >= 0; n--) if (log[n].who === label) log.splice(n, 1);
 }
 
-/** What a channel is, as the browser tells it. */
+/** Returns the properties of a channel, as the browser reports them. */
 function describe(label) {
   const { id, ordered, maxRetransmits, maxPacketLifeTime, protocol, negotiated, readyState } = channels[label];
   return { id, label, protocol, ordered, maxRetransmits, maxPacketLifeTime, negotiated, readyState };

@@ -18,7 +18,7 @@ const seconds = Number(option("seconds", "2"));
 const rounds = Number(option("rounds", isQuick ? "1" : "5"));
 const senders = list("senders", "chromium,firefox,libdatachannel,libwebrtc,aiortc");
 const logs = option("log", "");
-// What goes wrong without being measured ends after this.
+// An upload that is still not measured ends after this.
 const UPLOAD_MAX = 30_000;
 const RATIO_MIN = 0.9;
 
@@ -53,7 +53,7 @@ function sender(name) {
 const lines = (sdp) => sdp.split(/\r?\n/).filter((line) => line);
 const isCandidate = (line) => line.startsWith("a=candidate:") || line.startsWith("a=end-of-candidates");
 
-// Where a description says that its end is.
+// Returns the address of the end that a description names.
 function host(description) {
   const fields = description.filter(isCandidate).map((line) => line.split(" "))
     .filter((one) => one[2]?.toLowerCase() === "udp" && /^\d+\.\d+\.\d+\.\d+$/.test(one[4]));
@@ -95,7 +95,7 @@ async function upload(name, receiver, [loss, rtt], seed) {
     return await Promise.race([run(), late]);
   } catch (error) {
     console.error(String(error));
-    // Whatever state it is in.
+    // In any state.
     if (browsers[name]) {
       await browsers[name].leave();
       delete browsers[name];

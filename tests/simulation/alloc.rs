@@ -1,6 +1,6 @@
-//! How much heap a node under test holds. The allocator counts for each thread, and a run is one thread: the harness
-//! makes everything that it hands over inside [`Gauge::charge`], and drops what it takes out in there too, so the sum of
-//! the differences is what the code under test holds.
+//! Heap that a node under test holds. The allocator counts for each thread, and a run is one thread: the harness makes
+//! everything that it hands over inside [`Gauge::charge`], and drops what it takes out in there too, so the sum of the
+//! differences is the heap that the code under test holds.
 
 use std::cell::Cell;
 use std::rc::Rc;

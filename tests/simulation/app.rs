@@ -28,7 +28,7 @@ pub(crate) struct App {
     message_size_max: usize,
     prng: Prng,
     pub(crate) channels: Vec<AppChannel>,
-    /// When it acts next, as long as it does.
+    /// Time of the application's next act, as long as it acts.
     pub(crate) next_at: Option<Nanos>,
     pub(crate) connected: bool,
     pub(crate) ended: Option<CloseReason>,
@@ -220,7 +220,7 @@ impl App {
                 let open = self.channels.iter().find(|channel| !model.channel(channel.uid).ends[self.side].closed);
                 assert!(open.is_none(), "I37: {open:?} outlives a restart");
                 model.on_restarted(self.pair, self.side);
-                // What was asked of the old association is gone with it.
+                // Requests made of the old association are gone with it.
                 self.shutting_down = false;
             }
             ChannelsEvent::AssociationClosed(reason) => {
@@ -234,7 +234,7 @@ impl App {
         self.read(now, stack, model);
     }
 
-    /// What must be true of the channels whenever nothing is left to poll.
+    /// Checks the state of the channels, whenever nothing is left to poll.
     pub(crate) fn check(&mut self, stack: &Stack, model: &mut Model, is_client: bool) {
         let mut streams = BTreeSet::new();
         for channel in &mut self.channels {
@@ -266,7 +266,7 @@ impl App {
         }
     }
 
-    /// Whether nothing is under way that should still end.
+    /// Returns `true` if nothing is under way that should still end.
     pub(crate) fn is_settled(&self, stack: &Stack) -> bool {
         self.ended.is_some()
             || (self.connected
@@ -365,7 +365,7 @@ impl App {
         });
     }
 
-    /// How many messages wait to be read on each channel.
+    /// Returns the number of messages that wait to be read on each channel.
     pub(crate) fn unread(&self, stack: &Stack) -> Vec<usize> {
         self.channels.iter().map(|channel| stack.unread(channel.id)).collect()
     }
@@ -381,8 +381,8 @@ impl App {
         self.channels.iter().map(of).sum()
     }
 
-    /// Whether every message that is received whole can be read at once: none waits for a negotiated channel that is yet
-    /// to be made, or for the next use of a stream that is being closed.
+    /// Returns `true` if every message that is received whole can be read at once: none waits for a negotiated channel
+    /// that is yet to be created, or for the next use of a stream that is being closed.
     pub(crate) fn is_plain(&self, stack: &Stack, model: &Model) -> bool {
         let is_open = |channel: &AppChannel| stack.ready_state(channel.id) == Some(ReadyState::Open);
         self.connected
@@ -391,12 +391,13 @@ impl App {
             && model.channels.iter().all(|channel| channel.options.negotiated.is_none())
     }
 
-    /// Whether everything is read as it comes.
+    /// Returns `true` if everything is read as it arrives.
     pub(crate) fn is_prompt(&self) -> bool {
         self.next_at.is_none() && self.connected
     }
 
-    /// What a time-out may throw away: what a channel's reader leaves lying long after it has closed it.
+    /// Checks that a time-out has discarded only messages that were left unread long after the reader had closed the
+    /// channel.
     pub(crate) fn on_unread_thrown_away(
         &mut self,
         now: Nanos,
@@ -618,7 +619,7 @@ impl App {
             0..4 => self.end_writing(now, stack, model, index, true),
             4 => self.end_writing(now, stack, model, index, false),
             5 | 6 => {
-                // What has arrived is taken from the channel first, and all that comes later is discarded.
+                // Messages that have arrived are read from the channel first, and all that arrive later are discarded.
                 while self.read_one(now, stack, model, index) {}
                 self.channels[index].reader = Reader::Prompt;
                 let control = self.channels[index].stream.as_mut().and_then(|stream| stream.end_reading());

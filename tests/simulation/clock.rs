@@ -8,7 +8,7 @@ pub(crate) type Nanos = u64;
 pub(crate) const MILLISECOND: Nanos = 1_000_000;
 pub(crate) const SECOND: Nanos = 1_000_000_000;
 
-/// When runs begin: not at 0, so that time stamps may lie a little before.
+/// Time at which runs begin: not 0, so that time stamps may lie a little before.
 pub(crate) const START: Nanos = SECOND;
 
 #[derive(Clone, Copy, Debug)]

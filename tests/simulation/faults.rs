@@ -1,4 +1,4 @@
-//! What a hostile network does to packets on one link.
+//! Faults of a hostile network on one link.
 
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ pub(crate) struct FaultOptions {
     pub(crate) cliff: Option<(Nanos, u64)>,
 }
 
-/// What becomes of one packet: copies, each with its extra delay and whether it stays in order.
+/// Fate of one packet: copies, each with its extra delay and whether it stays in order.
 pub(crate) type Fate = Vec<(Bytes, Nanos, bool)>;
 
 #[derive(Debug)]

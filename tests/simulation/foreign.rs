@@ -18,7 +18,8 @@ const IN_PROGRESS: u32 = 6;
 
 const I_BIT: u8 = 8;
 
-/// How an end differs from ours. What needs no change of packets is in its configuration (see [`Options`]).
+/// Differences between an end and ours. Differences that need no change of packets are in its configuration (see
+/// [`Options`]).
 ///
 /// [`Options`]: crate::options::Options
 #[derive(Clone, Debug, Default)]
@@ -65,7 +66,7 @@ pub(crate) struct Foreign {
     tag: u32,
     /// A SACK that waits, and when it leaves.
     held: Option<(Nanos, Vec<u8>)>,
-    /// How often each reset was put off.
+    /// Number of times that each reset was deferred.
     put_off: BTreeMap<u32, u32>,
 }
 
@@ -74,7 +75,7 @@ impl Foreign {
         Self { manner, prng: Prng::new(seed), tag: 0, held: None, put_off: BTreeMap::new() }
     }
 
-    /// What leaves now instead of the packet. `healed`: nothing may be hidden any more for chance's sake.
+    /// Returns the packet that leaves now in place of this one. `healed`: nothing may be hidden by chance any more.
     pub(crate) fn on_sent(&mut self, now: Nanos, bytes: &Bytes, healed: bool) -> Option<Bytes> {
         let Ok(packet) = Packet::parse(bytes) else { return Some(bytes.clone()) };
         if packet.tag != self.tag {
@@ -128,7 +129,7 @@ impl Foreign {
         body
     }
 
-    /// What the end sees of a packet that has come, and what is answered in its stead.
+    /// Returns the packet as the end sees it, and the answer to the chunks that the end does not see.
     pub(crate) fn on_arrival(&mut self, bytes: &Bytes) -> (Option<Bytes>, Option<Bytes>) {
         let packet = Packet::parse(bytes).ok().filter(|packet| packet.crc_is_right);
         let Some(packet) = packet else { return (Some(bytes.clone()), None) };
@@ -167,12 +168,12 @@ impl Foreign {
         answer.push(kind::RE_CONFIG, 0, &response);
     }
 
-    /// When a packet leaves by itself.
+    /// Returns the time at which a packet leaves by itself.
     pub(crate) fn next_at(&self) -> Option<Nanos> {
         self.held.as_ref().map(|&(at, _)| at)
     }
 
-    /// What has waited for this time.
+    /// Returns the packet that has waited for this time.
     pub(crate) fn take_due(&mut self) -> Option<Bytes> {
         let (_, sack) = self.held.take()?;
         let mut chunks = Chunks::new(self.tag);

@@ -35,7 +35,7 @@ pub(crate) struct Incoming {
     inexact: bool,
     /// Of what was refused, so far.
     refusals: u64,
-    /// Whether all messages up to the cumulative TSN are whole.
+    /// True if all messages up to the cumulative TSN are whole.
     is_whole: bool,
     /// TSNs above the cumulative one that end a message.
     ends: BTreeSet<Offset>,
@@ -44,8 +44,8 @@ pub(crate) struct Incoming {
     /// The last cumulative TSN that was reported.
     reported: Offset,
     window: u32,
-    /// What has come in a batch, and was not yet told of: the answers to a packet leave with the batch, but they tell how
-    /// things stood when the next packet of it had not come.
+    /// Inputs of a batch that were not yet reported: the answers to a packet leave with the batch, but they report the
+    /// state before the next packet of the batch arrived.
     batch: Option<VecDeque<Input>>,
 }
 
@@ -152,12 +152,12 @@ impl Incoming {
         self.on_input(Input::Refusal);
     }
 
-    /// How much the receiver has dropped for want of room, so far.
+    /// Notes the number of chunks that the receiver has dropped for want of room, so far.
     pub(crate) fn on_refusals(&mut self, refusals: u64) {
         self.inexact |= std::mem::replace(&mut self.refusals, refusals) != refusals;
     }
 
-    /// Whether everything up to this TSN has come.
+    /// Returns `true` if everything up to this TSN has arrived.
     pub(crate) fn has_all_to(&self, tsn: u32) -> bool {
         if self.batch.is_none() {
             return self.offset(tsn) <= self.cumulative;

@@ -1,4 +1,4 @@
-//! What must be true of an association after every step, seen through its public surface and its packets.
+//! Invariants of an association after every step, seen through its public surface and its packets.
 
 use narrowboat_sctp::{AssociationStats, State};
 
@@ -13,10 +13,10 @@ use crate::stack::Stack;
 /// G6: what an association may hold beyond its caps, as a budget of memory charges it from its beginning.
 const OVERHEAD_MAX: i64 = 24 << 10;
 
-/// What the send buffer counts for a chunk beside its payload.
+/// Bytes that the send buffer counts for a chunk beside its payload.
 const CHUNK_OVERHEAD: i64 = 352;
 
-/// What the send buffer counts for a stream in use.
+/// Bytes that the send buffer counts for a stream in use.
 const STREAM_OVERHEAD: i64 = 256;
 
 /// I23: the arrows of RFC 9260 §4, and those that one call may pass at once.
@@ -81,8 +81,8 @@ pub(crate) fn check_window(
     may_exceed: &mut bool,
 ) {
     let cwnd = after.cwnd;
-    // What was in flight before each packet is told by what is in flight at the end: what is given up while packets are
-    // written is no more in flight, and makes room.
+    // The bytes in flight before each packet follow from the bytes in flight at the end: data that is abandoned while
+    // packets are written is not in flight any more, and makes room.
     let mut flight = after.flight_size.saturating_sub(written.iter().map(|contents| contents.data_bytes).sum());
     for contents in written {
         if contents.new_data > 0 && flight >= cwnd {
@@ -143,7 +143,7 @@ impl Snapshot {
         Self { internals, ..Self::outside(stack) }
     }
 
-    /// What is seen from outside.
+    /// Returns the state that is seen from outside.
     pub(crate) fn outside(stack: &Stack) -> Self {
         let mut stats = stack.stats();
         // Counters of what came in are allowed to grow.
@@ -153,7 +153,7 @@ impl Snapshot {
     }
 }
 
-/// Whether a packet means nothing to this end: wrong checksum, or the tag of nobody.
+/// Returns `true` if a packet means nothing to this end: a wrong checksum, or an unknown tag.
 pub(crate) fn is_void(observer: &Observer, packet: &[u8]) -> bool {
     let Some((ours, peers)) = observer.tags() else { return false };
     match Packet::parse(packet) {

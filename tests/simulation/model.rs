@@ -1,5 +1,5 @@
-//! What must come out: every channel of a conversation, every message accepted on it, and what became of each.
-//! Invariants I18 to I22 are checked here, at each delivery and, for what must have arrived, once the run has settled.
+//! Expected results: every channel of a conversation, every message accepted on it, and the fate of each. Invariants
+//! I18 to I22 are checked here, at each delivery and, for messages that must have arrived, once the run has settled.
 
 use std::collections::BTreeSet;
 
@@ -54,11 +54,11 @@ pub(crate) struct Sent {
     text: bool,
     pub(crate) accepted_at: Nanos,
     delivered: bool,
-    /// What it says, if it ends a direction of a byte stream.
+    /// Payload of the message, if it ends a direction of a byte stream.
     control: Option<Bytes>,
 }
 
-/// What one side has done with, and seen of, a channel.
+/// Actions of one side on a channel, and events that it has seen there.
 #[derive(Debug, Default)]
 pub(crate) struct End {
     pub(crate) known: bool,
@@ -128,7 +128,8 @@ impl Model {
         }
     }
 
-    /// Whether this side has let go of a channel on this negotiated stream, and so does not know when it ends.
+    /// Returns `true` if this side has let go of a channel on this negotiated stream, and so does not know when the
+    /// channel ends.
     pub(crate) fn is_forgotten(&self, side: Side, pair: (usize, usize), stream: Option<u16>) -> bool {
         let mut rivals = self.channels.iter().filter(|channel| channel.pair == pair);
         rivals.any(|channel| channel.options.negotiated == stream && channel.ends[side].deaf)
@@ -151,15 +152,16 @@ impl Model {
         }
     }
 
-    /// What is owed. A channel that was closed before its refusal came ends as if it had been accepted: a reset without an
-    /// ACK before it may also come from an end that had no room to send one.
+    /// Returns the number of messages that are still owed. A channel that was closed before its refusal arrived ends as
+    /// if it had been accepted: a reset without an ACK before it may also come from an end that had no room to send
+    /// one.
     fn missing(&self, channel: &ChannelModel, side: Side) -> usize {
         let (ours, theirs) = (&channel.ends[side], &channel.ends[1 - side]);
         let was_refused = self.may_refuse && ours.closed_locally && !theirs.known;
         if was_refused { 0 } else { channel.missing(side) }
     }
 
-    /// Whether all that is owed has been delivered.
+    /// Returns `true` if all that is owed has been delivered.
     pub(crate) fn is_settled(&self) -> bool {
         self.channels.iter().all(|channel| self.missing(channel, 0) == 0 && self.missing(channel, 1) == 0)
     }

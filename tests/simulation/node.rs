@@ -36,14 +36,14 @@ pub(crate) struct Node {
     /// By the peer's node.
     pub(crate) sessions: BTreeMap<NodeId, Session>,
     pub(crate) observers: BTreeMap<NodeId, Observer>,
-    /// When it reads the datagrams that have come, if any have.
+    /// Time at which the node reads the datagrams that have arrived, if any have.
     pub(crate) reads_at: Option<Nanos>,
     clock: Clock,
     prng: Prng,
     trace: Trace,
 }
 
-/// What became of a datagram that a node was given.
+/// Result of routing a datagram that a node was given.
 #[derive(Debug)]
 pub(crate) enum Routed {
     /// For the session with that peer, which is not behind an endpoint.

@@ -9,12 +9,12 @@ use crate::outgoing::{Outgoing, Promise};
 use crate::packet::{Chunk, Data, Init, Packet, Reconfig, kind};
 use crate::resets::Resets;
 
-/// What the eavesdropper is told about the end besides its packets.
+/// State of the end that the eavesdropper is told besides its packets.
 pub(crate) struct Situation<'a> {
     pub(crate) now: Nanos,
     pub(crate) mtu: usize,
     pub(crate) window: u32,
-    /// Whether DATA may be taken in the state that the end is in.
+    /// True if the end is in a state that accepts DATA.
     pub(crate) takes_data: bool,
     /// It has sent SHUTDOWN, so that DATA is an answer, too (RFC 9260 §9.2).
     pub(crate) is_ending: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Situation<'a> {
     pub(crate) is_plain: bool,
     /// The network has no faults any more, and everything is read.
     pub(crate) healed: bool,
-    /// What the application was promised about the message that begins with this chunk.
+    /// Promise to the application about the message that begins with this chunk.
     pub(crate) promise: &'a dyn Fn(&Data<'_>) -> Promise,
 }
 
@@ -36,27 +36,28 @@ const PROBES_MAX: u32 = 3;
 
 #[derive(Debug, Default)]
 pub(crate) struct Observer {
-    /// What each State Cookie that was seen stands for.
+    /// Agreement behind each State Cookie that was seen.
     cookies: BTreeMap<Vec<u8>, Agreement>,
     agreement: Option<Agreement>,
     flows: Option<Flows>,
     init_sent: Option<Init>,
-    /// How often that INIT has been sent, and the State Cookie that is echoed: only what was sent once measures (Karn).
+    /// Number of times that this INIT was sent, and the echoed State Cookie: only a single transmission measures
+    /// (Karn).
     inits_sent: u32,
     echoes_sent: u32,
     echoed: Option<Vec<u8>>,
     last_init: Option<Init>,
     last_cookie: Option<Vec<u8>>,
     last_tag: u32,
-    /// What came last may measure the round trip.
+    /// The last packet may measure the round trip.
     pub(crate) measures: bool,
-    /// What came last may be the answer to something, and so shows that the peer is there (I29).
+    /// The last packet may be the answer to something, and so shows that the peer is there (I29).
     pub(crate) lives: bool,
-    /// What came last acknowledged something, and so shows it certainly.
+    /// The last packet acknowledged something, and so shows with certainty that the peer is there.
     pub(crate) moves: bool,
-    /// Bytes that the SACKs in what came last acknowledged for the first time.
+    /// Bytes that the SACKs in the last packet acknowledged for the first time.
     pub(crate) acked_bytes: usize,
-    /// What came last is part of a handshake, so that an association may begin or begin anew.
+    /// The last packet is part of a handshake, so that an association may begin or restart.
     pub(crate) begins: bool,
     /// The window that the peer told last, and how often it was probed while closed on a network without faults (I40).
     window_heard: u32,
@@ -79,7 +80,7 @@ struct Agreement {
     peer_tsn: u32,
 }
 
-/// What has flowed under an agreement.
+/// Chunks that have passed under an agreement.
 #[derive(Debug)]
 pub(crate) struct Flows {
     pub(crate) outgoing: Outgoing,
@@ -87,7 +88,7 @@ pub(crate) struct Flows {
     pub(crate) resets: Resets,
 }
 
-/// What a packet that was sent held.
+/// Contents of a packet that was sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) has_data: bool,

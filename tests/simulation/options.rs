@@ -23,7 +23,7 @@ pub(crate) struct Options {
     pub(crate) config: [AssociationConfig; 2],
     /// Largest message that either side announces to take.
     pub(crate) message_size_max: usize,
-    /// How long a closing channel waits for its reader or its peer.
+    /// Time that a closing channel waits for its reader or its peer.
     pub(crate) close_timeout: Duration,
     /// From node 0 to the others, and back.
     pub(crate) links: [LinkOptions; 2],
@@ -51,12 +51,12 @@ pub(crate) struct Options {
     pub(crate) near_wrap: bool,
     /// Channels at most, of both ends together.
     pub(crate) channels_max: usize,
-    /// What the endpoint that accepts has room for, and answers in a second.
+    /// Associations that the accepting end has room for, and INITs that it answers in a second.
     pub(crate) associations_max: usize,
     pub(crate) inits_per_second_max: u32,
     /// Someone on the path alters packets behind the checksum: contents are then nobody's fault.
     pub(crate) hostile: bool,
-    /// How datagrams are read.
+    /// Way of reading datagrams.
     pub(crate) reading: Reading,
     /// The end that behaves as another stack does, if one does: node 0, or all others.
     pub(crate) foreign: Option<(usize, Manner)>,
@@ -77,7 +77,7 @@ pub(crate) enum Topology {
     Endpoints { clients: usize },
 }
 
-/// How a run ends.
+/// End of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Teardown {
     /// All channels are closed first, then this side shuts down.
@@ -90,7 +90,7 @@ pub(crate) enum Teardown {
     Vanish(usize),
 }
 
-/// What the application of one side does.
+/// Actions of the application of one side.
 #[derive(Clone, Debug)]
 pub(crate) struct AppOptions {
     /// Mean time between two acts.
@@ -284,12 +284,12 @@ impl Options {
         self.config.iter().any(|config| !config.stream_reset)
     }
 
-    /// Whether a channel may be refused for want of room.
+    /// Returns `true` if a channel may be refused for want of room.
     pub(crate) fn channels_are_few(&self) -> bool {
         self.channels_max < 100
     }
 
-    /// Whether a stream id may be out of the peer's range.
+    /// Returns `true` if a stream id may be out of the peer's range.
     pub(crate) fn streams_are_few(&self) -> bool {
         self.config.iter().any(|config| config.outbound_streams.min(config.inbound_streams) < 1_000)
     }

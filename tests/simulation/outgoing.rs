@@ -40,16 +40,16 @@ struct Sent {
     promise: Promise,
 }
 
-/// What the application was promised about a message.
+/// Promise to the application about a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Promise {
     /// `None` if the message is nobody's, as when the channel was let go of.
     pub(crate) reliability: Option<Reliability>,
-    /// When it was accepted, if known.
+    /// Time at which the message was accepted, if known.
     pub(crate) accepted_at: Option<Nanos>,
 }
 
-/// What an acknowledgement was worth.
+/// Information in an acknowledgement.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Learned {
     /// It is the first to acknowledge something that was sent only once, so that it measures the round trip (Karn).
@@ -91,12 +91,12 @@ impl Outgoing {
         self.outstanding().next().is_some()
     }
 
-    /// How far TSNs were assigned, and acknowledged.
+    /// Returns the last TSN assigned, and the last TSN acknowledged cumulatively.
     pub(crate) fn progress(&self) -> (Offset, Offset) {
         (self.next - 1, self.cumulative)
     }
 
-    /// Whether nothing else is outstanding.
+    /// Returns `true` if nothing else is outstanding.
     pub(crate) fn is_alone(&self, tsn: u32) -> bool {
         let offset = self.offset(tsn);
         self.outstanding().all(|(&other, _)| other == offset)

@@ -40,7 +40,7 @@ impl Token {
         bytes.freeze()
     }
 
-    /// What a payload or its beginning claims to be, if it is long enough to claim something.
+    /// Returns the token at the beginning of a payload, if the payload is long enough for a token and has one.
     pub(crate) fn claimed_by(payload: &[u8]) -> Option<Self> {
         let header = payload.get(..TOKEN_LEN)?;
         let number = |from: usize, digits: usize| {

@@ -11,10 +11,10 @@ use crate::world::{Blow, World};
 /// G6: an association at rest.
 const IDLE_BYTES_MAX: i64 = 16 << 10;
 
-/// What the receive window counts for a message of one fragment beside its payload.
+/// Bytes that the receive window counts for a message of one fragment beside its payload.
 const MESSAGE_OVERHEAD: u64 = 352;
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) hash: u64,
@@ -97,7 +97,7 @@ impl World {
         let mtu = self.options.config.iter().map(|config| config.mtu as u64).max().unwrap_or(0);
         let is_short = link.queue < 2 * (mtu + link.overhead);
         let singly = if is_short { bytes / mtu.max(1) * round_trip } else { 0 };
-        // Where one end gives a reset up, the other waits for as long as it would for an application that does not read.
+        // If one end abandons a reset, the other waits for as long as it would for an application that does not read.
         let patience = if self.options.resets_may_fail() { nanos(self.options.close_timeout) } else { 0 };
         (3 + u64::from(manner.in_progress)) * rto + serial + windows + singly + 60 * round_trip + patience + 10 * SECOND
     }
@@ -107,8 +107,8 @@ impl World {
         pairs_settled && self.model.is_settled()
     }
 
-    /// What one end has handed over to an association that the other has given up before it came to be, or to a process that
-    /// has died and is not back.
+    /// Excuses messages that one end has handed to an association that the other has abandoned before it was
+    /// established, or to a process that has died and is not back.
     fn excuse_unconnected(&mut self) {
         for client in 1..self.nodes.len() {
             let ends = [self.nodes[0].sessions.get(&client), self.nodes[client].sessions.get(&0)];
@@ -178,7 +178,7 @@ impl World {
         if matches!(self.options.topology, Topology::Bare { .. }) {
             return;
         }
-        // Whoever was to come back later does so now.
+        // Nodes that were to come back later do so now.
         self.script.clear();
         for client in 1..self.nodes.len() {
             if !self.nodes[client].sessions.contains_key(&0) {

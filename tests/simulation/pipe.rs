@@ -17,7 +17,7 @@ pub(crate) struct PipeOptions {
 #[derive(Debug)]
 pub(crate) struct Pipe {
     pub(crate) options: PipeOptions,
-    /// When the wire has sent all that is queued.
+    /// Time at which the wire has sent all that is queued.
     idle_at: Nanos,
     last_arrival: Nanos,
 }
@@ -27,8 +27,8 @@ impl Pipe {
         Self { options, idle_at: 0, last_arrival: 0 }
     }
 
-    /// When a packet of `len` bytes that enters now arrives, or `None` if the queue is full. Packets stay in order but
-    /// for what `extra` delays without `in_order`.
+    /// Returns the arrival time of a packet of `len` bytes that enters now, or `None` if the queue is full. Packets
+    /// stay in order, except for those that `extra` delays without `in_order`.
     pub(crate) fn enter(&mut self, now: Nanos, len: usize, extra: Nanos, in_order: bool) -> Option<Nanos> {
         let bytes = len as u64 + self.options.overhead;
         let start = self.idle_at.max(now);

@@ -25,9 +25,9 @@ pub(crate) struct Session {
     /// Number of its node, for the configuration.
     pub(crate) node: usize,
     pub(crate) state: State,
-    /// When its owner will see the deadline that it waits for: later than the deadline if polls are late.
+    /// Time at which the owner will see the deadline that it waits for: later than the deadline if polls are late.
     pub(crate) wake_at: Option<(Nanos, Nanos)>,
-    /// When the peer last showed that it is there, and T3 expirations since (I29).
+    /// Time at which the peer last showed that it is there, and T3 expirations since (I29).
     lived_at: Nanos,
     expirations: u64,
     /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires, a
@@ -39,7 +39,7 @@ pub(crate) struct Session {
     taken_in: u32,
 }
 
-/// What the parts of a turn have in common.
+/// Values that the parts of a turn have in common.
 pub(crate) struct Turn<'a> {
     pub(crate) now: Nanos,
     pub(crate) model: &'a mut Model,
@@ -249,8 +249,8 @@ impl Session {
                 turn.sent.push((bytes::Bytes::copy_from_slice(packet), contents));
                 written.push(contents);
                 bursts += u32::from(contents.new_data > 0);
-                // What has expired is found out while writing, so that it may be told, and a stream that waited for it be
-                // reset, in a packet of its own.
+                // Messages are found to have expired while packets are written, so a FORWARD TSN, and the reset of a
+                // stream that waited for them, may each leave in a packet of its own.
                 let is_answer = !contents.has_data && !contents.only_forward_tsn && !contents.only_reset;
                 control += u32::from(is_answer);
             }
@@ -315,7 +315,7 @@ impl Session {
         refusals(&self.stack.stats())
     }
 
-    /// What the application was promised about a message whose first fragment is this.
+    /// Returns the promise to the application about a message whose first fragment is this.
     fn promise(&self, model: &Model, data: &Data<'_>) -> Promise {
         let Some(uid) = self.app.owner_of(&self.stack, data.stream) else { return Promise::default() };
         let channel = &model.channels[uid as usize];

@@ -1,4 +1,4 @@
-//! What happened: a hash that two runs of one seed must share, and, in a replay, the lines behind it.
+//! Trace of a run: a hash that two runs of one seed must share, and, in a replay, the lines behind it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -10,7 +10,7 @@ use crate::prng::splitmix;
 /// Lines that a failure shows.
 const LINES_MAX: usize = 60;
 
-/// How much of a run is put into words.
+/// Level of detail of the trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verbosity {
     /// The hash only: fast.

@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) steps: u64,
 }
 
-/// What happens to a node at a given time.
+/// Event that happens to a node at a given time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Blow {
     Dial(NodeId),
@@ -169,7 +169,7 @@ impl World {
         true
     }
 
-    /// What comes next, and when. A stopped process does nothing before it goes on.
+    /// Returns the next event and its time. A stopped process does nothing before it goes on.
     fn next(&mut self) -> Option<(Nanos, Next)> {
         let mut best: Option<(Nanos, Next)> = None;
         let mut offer = |at: Nanos, next: Next| {
@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    /// What a foreign end sees of a packet for it.
+    /// Returns a packet as the foreign end that receives it sees it.
     fn translate(&mut self, node: NodeId, peer: NodeId, packet: Bytes) -> Option<Bytes> {
         let Some(foreign) = self.foreign_end(node, peer) else { return Some(packet) };
         let (seen, answer) = foreign.on_arrival(&packet);
@@ -416,7 +416,7 @@ impl World {
         }
         let node = &self.nodes[node];
         let channels = || node.sessions.values().flat_map(|session| &session.app.channels);
-        // Where an end does not know resets, what was used stays used.
+        // If an end does not support stream resets, a stream that was used stays in use.
         let is_for_ever = self.options.resets_may_fail();
         let streams = if is_for_ever { self.model.channels.len() } else { channels().count() };
         let names = channels().map(|channel| self.model.channels[channel.uid as usize].options.label.len()).sum();
@@ -481,7 +481,7 @@ fn stranger<'a>(
     }
 }
 
-/// When a node that is stopped now goes on; `now` or before if it runs.
+/// Returns the time at which a node that is stopped now goes on; `now` or before if it runs.
 fn awake_from(options: &Options, healed: bool, node: NodeId, now: Nanos) -> Nanos {
     let stopped = |&&(of, from, to): &&(NodeId, Nanos, Nanos)| of == node.min(1) && (from..to).contains(&now);
     options.pauses.iter().filter(|_| !healed).find(stopped).map_or(0, |&(_, _, to)| to)

@@ -14,7 +14,7 @@ fn names_say_what_a_thing_is() {
         for word in ["manager", "helper", "utils", "util", "common", "handler", "misc"] {
             findings.check(stem != word, format!("{} says nothing about what is in it", source.name));
         }
-        // What a trait demands, its own crate has named.
+        // Names that a trait demands were chosen by the trait's own crate.
         let mut is_of_trait = false;
         for (number, line) in (1..).zip(without_comments(&source.text).lines()) {
             is_of_trait = (is_of_trait || (line.starts_with("impl") && line.contains(" for "))) && line != "}";
