@@ -68,8 +68,6 @@ pub(super) struct QueuedMessage {
     pub(super) header: MessageHeader,
     /// The bytes that have not been cut yet.
     pub(super) rest: Bytes,
-    /// TSN of the last fragment that was sent; [`UnwrappedTsn::BEFORE_ALL`] if none was.
-    pub(super) last_tsn: UnwrappedTsn,
 }
 
 impl QueuedMessage {
@@ -77,10 +75,13 @@ impl QueuedMessage {
         self.rest.len() < self.header.len
     }
 
-    pub(super) fn as_next(&self) -> NextMessage {
+    /// Describes the message, which is the first of its stream. `stream_last_tsn` is the TSN that was sent last on the stream.
+    pub(super) fn as_next(&self, stream_last_tsn: Option<UnwrappedTsn>) -> NextMessage {
         let MessageHeader { stream, key, limit, .. } = self.header;
         let (left, is_begun) = (self.rest.len(), self.is_begun());
-        NextMessage { stream, key, limit, left, is_begun, last_tsn: self.last_tsn }
+        // A stream has one message at most that was begun, so the last TSN is that of its last fragment.
+        let last_tsn = stream_last_tsn.filter(|_| is_begun).unwrap_or(UnwrappedTsn::BEFORE_ALL);
+        NextMessage { stream, key, limit, left, is_begun, last_tsn }
     }
 
     /// Bytes that the send buffer counts for it.

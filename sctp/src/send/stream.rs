@@ -290,7 +290,7 @@ impl StreamQueues {
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
-        push_back(&mut queue.messages, QueuedMessage { header, rest: payload, last_tsn: UnwrappedTsn::BEFORE_ALL });
+        push_back(&mut queue.messages, QueuedMessage { header, rest: payload });
     }
 
     /// The message whose turn it is, those that expired before their first fragment was sent having been dropped.
@@ -299,6 +299,7 @@ impl StreamQueues {
         loop {
             let stream = self.scheduler.current()?;
             let queue = self.streams.get(&stream);
+            let last_tsn = queue.and_then(|queue| queue.last_tsn);
             if queue.is_some_and(|queue| queue.is_held(self.cumulative_tsn_ack_point)) {
                 held += 1;
                 if held > self.scheduler.len() {
@@ -309,7 +310,7 @@ impl StreamQueues {
             }
             match queue.and_then(|queue| queue.messages.front()) {
                 Some(message) if message.is_begun() || !message.header.limit.is_expired(now) => {
-                    return Some(message.as_next());
+                    return Some(message.as_next(last_tsn));
                 }
                 Some(_) => self.drop_front(stream, notices),
                 None => self.scheduler.advance(false),
@@ -345,7 +346,7 @@ impl StreamQueues {
         let message = queue.messages.front_mut()?;
         message.header.ssn = ssn.unwrap_or(message.header.ssn);
         let mut header = message.header;
-        let previous_tsn = std::mem::replace(&mut message.last_tsn, tsn);
+        let previous_tsn = if beginning { UnwrappedTsn::BEFORE_ALL } else { queue.last_tsn.unwrap_or_default() };
         let (payload, ending) = if len == left {
             // The last piece takes the message itself, without another reference to it.
             let rest = queue.messages.pop_front()?.rest;
@@ -404,7 +405,9 @@ impl StreamQueues {
         notices: &mut VecDeque<AssociationEvent>,
     ) -> (usize, Option<NextMessage>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return (0, None) };
-        let begun = queue.messages.front().filter(|message| message.is_begun()).map(QueuedMessage::as_next);
+        let last_tsn = queue.last_tsn;
+        let begun =
+            queue.messages.front().filter(|message| message.is_begun()).map(|message| message.as_next(last_tsn));
         let keep = usize::from(begun.is_some());
         let chunk_max = self.totals.chunk_max;
         let left = queue.messages.drain(keep..).fold(Left::default(), |left, message| Left {
