@@ -1,7 +1,7 @@
-//! What waits for the next poll: packets that are written already, and control chunks for the next packet. There is one
-//! slot for each kind of chunk: repeated reasons to send the same chunk do not pile up, so what a peer can make an
-//! association hold is bounded by construction. Before the next datagram is taken in, the slots are emptied into a
-//! packet, so no answer displaces the answer to an earlier datagram.
+//! Queue of output for the next poll: packets that are written already, and control chunks for the next packet. There
+//! is one slot for each kind of chunk. Repeated reasons to send the same chunk do not pile up, so the memory that a
+//! peer can make an association hold is bounded by construction. Before the next datagram is processed, the slots are
+//! emptied into a packet, so no answer displaces the answer to an earlier datagram.
 
 use bytes::Bytes;
 

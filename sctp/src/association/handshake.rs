@@ -18,21 +18,21 @@ use crate::stats::PacketDropReason;
 use crate::time::{Duration, Instant};
 use crate::wire::{Cause, Init, PacketHeader};
 
-/// What both ends call themselves and begin with.
+/// Tags, initial TSNs and cookies of the handshake.
 #[derive(Debug)]
 pub(crate) struct Handshake {
     pub(crate) local_tag: u32,
     pub(crate) local_initial_tsn: Tsn,
     /// The peer's INIT ACK, in COOKIE-ECHOED.
     pub(crate) peer: Option<PeerInit>,
-    /// What cookies made during this association carry, so that a restart can be told from a stranger (§5.2.2). Random,
-    /// not the tags themselves: a cookie goes to whoever sent the INIT.
+    /// Tie-Tags of the cookies that are created during this association. They distinguish a restart of the peer from a
+    /// stranger (§5.2.2). They are random and not the tags themselves, because any sender of an INIT gets a cookie.
     pub(crate) tie_tags: (u32, u32),
     /// The peer's cookie, while it is being echoed.
     pub(crate) cookie: Bytes,
     /// INITs or COOKIE ECHOs sent in vain.
     pub(crate) attempts: u32,
-    /// When the first INIT or COOKIE ECHO of this state was due.
+    /// Time at which the first INIT or COOKIE ECHO of this state was due.
     began_at: Option<Instant>,
     stale_cookies: u32,
     /// True if this end has begun the association.

@@ -1,4 +1,4 @@
-//! What the association uses of the memory that it shares with others.
+//! Share of one association in the memory budget of many.
 
 use super::Association;
 use super::tcb::Tcb;
@@ -29,7 +29,7 @@ impl Association {
         self.memory.trim(self.charged_beside_base());
     }
 
-    /// The next event in the queue, which gives back its memory once it is empty.
+    /// Returns the next event in the queue. The queue gives back its memory once it is empty.
     pub(super) fn take_event(&mut self) -> Option<AssociationEvent> {
         let event = self.events.pop_front()?;
         if self.events.is_empty() {
@@ -38,7 +38,8 @@ impl Association {
         Some(event)
     }
 
-    /// Tells the receiver how much it may hold. It offers the peer no more than that, and drops what is beyond it.
+    /// Tells the receiver how much it may hold. The receiver offers the peer no larger window, and drops chunks beyond
+    /// it.
     pub(super) fn limit_memory(&mut self) {
         let Some(reachable) = self.memory.reachable() else { return };
         let room = reachable.saturating_sub(self.charged_for_sending());
@@ -49,8 +50,8 @@ impl Association {
         }
     }
 
-    /// True if the memory that is shared does not allow another message of so many bytes. One message is always taken: its
-    /// bytes are the application's already, and its acknowledgement tells the application that there is room.
+    /// True if the shared memory does not allow another message of `message_len` bytes. One message is always accepted:
+    /// the application holds its bytes already, and its acknowledgement tells the application that there is room.
     pub(super) fn is_out_of_memory(&self, message_len: usize) -> bool {
         !self.sender.is_drained()
             && self.memory.reachable().is_some_and(|reachable| self.charged_beside_base() + message_len > reachable)

@@ -121,13 +121,13 @@ pub struct Association {
     events: VecDeque<AssociationEvent>,
     /// The terminal event, until it is polled.
     closing: Option<CloseReason>,
-    /// Whether the association has ended for good.
+    /// True if the association has ended for good.
     is_over: bool,
     /// `shutdown` was called before the association was established.
     is_shutdown_wanted: bool,
     /// See [`limit_unused_resets`](Self::limit_unused_resets).
     unused_resets_left: usize,
-    /// What the peer has still to send, once this end has sent SHUTDOWN.
+    /// Data that the peer has still to send, once this end has sent SHUTDOWN.
     peer_queue: Option<shutdown::PeerQueue>,
     /// Packets with DATA that may still leave in answer to the last input.
     burst_left: u32,
@@ -150,13 +150,13 @@ impl Association {
 
     // Getters
 
-    /// Where the association is in its life.
+    /// Returns the state of the association.
     #[must_use]
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// Whether the association has ended; it never comes back. There may still be events and a last packet to poll.
+    /// Returns `true` if the association has ended, for good. There may still be events and a last packet to poll.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.is_over
@@ -208,13 +208,13 @@ impl Association {
         self.negotiated().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
     }
 
-    /// Whether both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
+    /// Returns `true` if both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_stream_reset(&self) -> bool {
         self.negotiated().is_some_and(Negotiated::has_stream_reset)
     }
 
-    /// Whether both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
+    /// Returns `true` if both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_partial_reliability(&self) -> bool {
         self.negotiated().is_some_and(Negotiated::has_partial_reliability)
@@ -224,13 +224,14 @@ impl Association {
         self.tcb.as_ref().map(|tcb| tcb.negotiated)
     }
 
-    /// Whether all that was accepted by [`send`](Self::send) on this stream has been acknowledged or given up.
+    /// Returns `true` if every message that [`send`](Self::send) accepted on this stream has been acknowledged or
+    /// abandoned.
     #[must_use]
     pub fn is_drained(&self, stream: StreamId) -> bool {
         self.sender.is_stream_drained(stream)
     }
 
-    /// Whether a reset of the stream was asked for and has not ended.
+    /// Returns `true` if a reset of the stream was requested and has not ended.
     #[must_use]
     pub fn is_resetting(&self, stream: StreamId) -> bool {
         self.sender.is_resetting(stream)
@@ -326,9 +327,9 @@ impl Association {
         result
     }
 
-    /// How many streams on which this end has never sent the peer may reset from now on; without limit at first. Naming a
-    /// stream costs the peer two bytes, and the owner, who has to answer with a reset of its own, much more. A request above
-    /// the limit is denied, so that the peer asks again later.
+    /// Limits the number of streams that the peer may reset from now on although this end has never sent on them; there
+    /// is no limit at first. Naming a stream costs the peer two bytes. Answering with a reset of its own costs the
+    /// owner of the association much more. A request above the limit is denied, so that the peer asks again later.
     pub fn limit_unused_resets(&mut self, streams: usize) {
         self.unused_resets_left = streams;
     }
@@ -383,7 +384,7 @@ impl Association {
         self.conclude();
     }
 
-    /// The transport below has ended, for good: so has the association. Nothing is sent.
+    /// Ends the association, because the transport below has ended for good. Nothing is sent.
     pub fn transport_failed(&mut self, failure: TransportFailure) {
         self.end_with_transport(failure);
         self.conclude();
@@ -405,8 +406,8 @@ impl Association {
         wrote
     }
 
-    /// Whether the last [`probe_path`](Self::probe_path) has been answered since this was last asked: the peer receives
-    /// where it was sent.
+    /// Returns `true` once if the packet of the last [`probe_path`](Self::probe_path) has been answered: the peer
+    /// receives packets where that packet was sent.
     pub fn take_path_proof(&mut self) -> bool {
         self.path.take_validated()
     }
@@ -458,7 +459,7 @@ impl Association {
         !self.outbox.packets.is_empty() || !self.outbox.reconfig_responses.is_empty()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if any timer runs.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()

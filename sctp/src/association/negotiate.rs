@@ -34,7 +34,7 @@ pub(crate) fn local_init(config: &AssociationConfig, tag: u32, initial_tsn: Tsn)
     init
 }
 
-/// Why an INIT or INIT ACK cannot be accepted.
+/// Reason why an INIT or INIT ACK cannot be accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum InitRefusal {
     /// Nothing can be answered (RFC 9260 §3.3.2: Initiate Tag 0).

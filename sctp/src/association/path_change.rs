@@ -1,4 +1,4 @@
-//! What the layer below reports, if it has a life of its own (RFC 8261).
+//! Changes of the path and the end of the transport, as the layer below reports them (RFC 8261).
 
 use rand::Rng;
 
@@ -10,9 +10,9 @@ use crate::time::Instant;
 use crate::wire::{Cause, ChunkType, PacketWriter, encode_heartbeat};
 
 impl Association {
-    /// Nothing can be sent any more. A peer that closes its transport while it waits for nothing but SHUTDOWN COMPLETE
-    /// has had all that it wanted (RFC 9260 §9.2).
-    /// After a failure of this end an ABORT may still get through, and spares the peer its time-outs.
+    /// Closes the association, because nothing can be sent any more. It is a graceful shutdown if the peer closes its
+    /// transport while only SHUTDOWN COMPLETE is missing (RFC 9260 §9.2). After a failure of this end an ABORT may
+    /// still get through, and spares the peer its time-outs.
     pub(super) fn end_with_transport(&mut self, failure: TransportFailure) {
         if matches!(failure, TransportFailure::Broken(_)) && !self.is_over {
             self.push_abort(Cause::UserInitiatedAbort(b"the transport failed"));
@@ -29,8 +29,9 @@ impl Association {
         self.path.take_suspicion()
     }
 
-    /// Whoever answers with the nonce receives where this packet was sent, and is the peer: nobody else can read it. As
-    /// QUIC's PATH_CHALLENGE (RFC 9000 §8.2), with the means of RFC 9260 §5.4.
+    /// Writes a HEARTBEAT with a random nonce. A HEARTBEAT ACK with the nonce proves that the peer receives packets
+    /// where this one was sent, because nobody else can read the nonce. Like QUIC's PATH_CHALLENGE (RFC 9000 §8.2),
+    /// with the means of RFC 9260 §5.4.
     pub(super) fn write_probe(&mut self, buf: &mut Vec<u8>) -> bool {
         if !matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
             return false;
@@ -44,7 +45,7 @@ impl Association {
         true
     }
 
-    /// What was measured is of no use on another path. A HEARTBEAT measures the new one, unless data does.
+    /// Discards what was measured on the old path. A HEARTBEAT measures the new path, unless data does.
     pub(super) fn begin_anew_on_path(&mut self, now: Instant) {
         self.path = Path::new(&self.config);
         self.sender.on_path_changed(&self.path);

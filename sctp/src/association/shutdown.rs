@@ -13,7 +13,7 @@ use crate::wire::{Cause, PacketWriter, Shutdown, encode_shutdown_complete};
 pub(super) struct PeerQueue {
     /// The peer's data up to here has come.
     cumulative: Tsn,
-    /// When the wait ends, whatever the peer sends.
+    /// End of the wait, whatever the peer sends.
     until: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! Where an association is in its life.
+//! States of an association.
 
 /// The states of RFC 9260 §4.
 ///
@@ -55,23 +55,23 @@ impl State {
         Self::ShutdownAckSent,
     ];
 
-    /// Whether the application may hand over messages (RFC 9260 §9.2: not after a shutdown by either end).
+    /// Returns `true` if the application may send messages (RFC 9260 §9.2: not after a shutdown by either end).
     #[must_use]
     pub fn can_accept_messages(self) -> bool {
         matches!(self, Self::Closed | Self::CookieWait | Self::CookieEchoed | Self::Established)
     }
 
-    /// Whether DATA, new or repeated, may leave (RFC 9260 §6, §9.2).
+    /// Returns `true` if DATA, new or retransmitted, may be sent (RFC 9260 §6, §9.2).
     pub(crate) fn can_send_data(self) -> bool {
         matches!(self, Self::Established | Self::ShutdownPending | Self::ShutdownReceived)
     }
 
-    /// Whether DATA from the peer is taken (RFC 9260 §6, §9.2).
+    /// Returns `true` if DATA from the peer is accepted (RFC 9260 §6, §9.2).
     pub(crate) fn can_receive_data(self) -> bool {
         matches!(self, Self::Established | Self::ShutdownPending | Self::ShutdownSent)
     }
 
-    /// Whether both ends have agreed on an association that has not ended.
+    /// Returns `true` if both ends have established the association and it has not ended.
     #[must_use]
     pub fn is_up(self) -> bool {
         !matches!(self, Self::Closed | Self::CookieWait | Self::CookieEchoed)
@@ -82,7 +82,7 @@ impl State {
         self.is_up()
     }
 
-    /// Whether the diagram has an edge from here to there.
+    /// Returns `true` if the diagram has an edge from this state to `next`.
     pub(crate) fn can_become(self, next: Self) -> bool {
         use State as S;
         match next {

@@ -69,7 +69,7 @@ impl TimerTable {
         }
     }
 
-    /// When a timer was started last, whether it still runs or not.
+    /// Returns the time at which a timer was last started, whether it still runs or not.
     pub(crate) fn started_at(&self, timer: Timer) -> Option<Instant> {
         self.started.get(timer as usize).copied().flatten()
     }
