@@ -1,4 +1,4 @@
-//! When to acknowledge (RFC 9260 §6.2, §6.7).
+//! Policy of acknowledgements (RFC 9260 §6.2, §6.7).
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ const QUICK_PACKETS: u32 = 16;
 /// Packets with DATA after which an acknowledgement is no longer delayed (RFC 9260 §6.2).
 const PACKETS_PER_SACK: u32 = 2;
 
-/// Whether a SACK is to be sent.
+/// Time at which the next SACK is to be sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SackDue {
-    /// There is nothing to tell.
+    /// There is nothing to acknowledge.
     Not,
-    /// When the delay ends, unless it travels with other chunks before.
+    /// At the end of the delay, unless the SACK travels with other chunks before.
     At(Instant),
     /// With the next packet, and without waiting for another reason to send one.
     Now,

@@ -89,7 +89,7 @@ impl Tracker {
         }
     }
 
-    /// Like [`place`](Self::place), but does not care whether TSNs above the Cumulative TSN Ack Point have arrived.
+    /// Like [`place`](Self::place), but does not check if TSNs above the Cumulative TSN Ack Point have arrived.
     pub(super) fn ahead(&self, tsn: Tsn) -> TsnClass {
         let ahead = tsn.distance_from(self.cumulative_tsn());
         if ahead == 0 || ahead > 1 << 31 {
@@ -106,7 +106,7 @@ impl Tracker {
         self.cumulative.sub(u64::from(self.cumulative_tsn().distance_from(tsn)))
     }
 
-    /// What has arrived next to a new TSN.
+    /// Returns which of the TSNs next to a new TSN have arrived.
     pub(super) fn neighbours(&self, position: UnwrappedTsn) -> Neighbours {
         let in_sequence = self.is_next(position);
         Neighbours {
@@ -261,7 +261,7 @@ impl Tracker {
         }
     }
 
-    /// How many ranges begin above a position; O(1) for one above all of them.
+    /// Returns the number of ranges that begin above a position; O(1) for a position above all of them.
     fn count_above(&self, position: UnwrappedTsn) -> usize {
         if self.ranges.back().is_none_or(|last| last.first <= position) {
             return 0;

@@ -11,8 +11,8 @@ use crate::message::StreamId;
 use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
 use crate::wire::ResetResult;
 
-/// Streams in one request. RFC 6525 sets no limit but the packet; usrsctp takes no more than 248, which it reads into 512
-/// bytes, and denies the request else.
+/// Streams in one request. RFC 6525 sets no limit but the packet. usrsctp accepts no more than 248, which it reads into
+/// 512 bytes, and denies a longer request.
 const REQUEST_STREAMS_MAX: usize = 240;
 
 /// A request on its way.
@@ -20,13 +20,13 @@ const REQUEST_STREAMS_MAX: usize = 240;
 struct Request {
     number: RequestSn,
     streams: Vec<StreamId>,
-    /// Once it is acknowledged, the peer can perform the reset.
+    /// TSN after whose acknowledgement the peer can perform the reset.
     last_tsn: UnwrappedTsn,
-    /// When it was last sent.
+    /// Time at which the request was last sent.
     sent_at: Instant,
-    /// Refusals so far, under whatever number.
+    /// Refusals so far, under any request number.
     refusals: u32,
-    /// When the first refusal came.
+    /// Time of the first refusal.
     refused_since: Option<Instant>,
     /// The last answer was "in progress".
     is_in_progress: bool,
@@ -36,7 +36,7 @@ struct Request {
     has_timed_out: bool,
     /// True if it was repeated because `last_tsn` was acknowledged; once is enough.
     retried_early: bool,
-    /// It has another number than before, and so names what is the last TSN by then.
+    /// True if the request has another number than before. It then names the last TSN at the time when it is sent.
     has_new_number: bool,
     is_due: bool,
 }
@@ -122,7 +122,7 @@ impl OwnRequests {
         }
     }
 
-    /// Whether a request is to be sent now.
+    /// Returns `true` if a request is to be sent now.
     pub(crate) fn is_due(&self) -> bool {
         match &self.request {
             Some(request) => request.is_due,
@@ -189,7 +189,7 @@ impl OwnRequests {
         }
     }
 
-    /// What [`take_due`](Self::take_due) gave did not fit the packet.
+    /// Defers the request that [`take_due`](Self::take_due) returned, because it did not fit the packet.
     pub(crate) fn defer(&mut self) {
         if let Some(request) = &mut self.request {
             request.is_due = true;

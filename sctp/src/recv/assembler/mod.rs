@@ -32,7 +32,7 @@ use crate::wire::DataChunk;
 pub(super) use self::deferred_reset::DeferredReset;
 pub(super) use self::skip::SkippedTsns;
 
-/// What to do with a new fragment.
+/// Treatment of a new fragment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FragmentClass {
     /// Its message can become whole: [`insert`](DataAssembler::insert) it.

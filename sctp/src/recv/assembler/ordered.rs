@@ -134,14 +134,14 @@ const PAGE: usize = 256;
 #[derive(Debug, Default)]
 struct NextSsns {
     pages: Vec<Option<Box<Page>>>,
-    /// Pages that are there.
+    /// Number of allocated pages.
     used: usize,
 }
 
 #[derive(Debug)]
 struct Page {
     ssns: [Ssn; PAGE],
-    /// How many are not 0.
+    /// Number of SSNs that are not 0.
     used: usize,
 }
 

@@ -23,11 +23,11 @@ const EXPECTED_FRAGMENTS_MAX: usize = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Evicted {
     pub(super) position: UnwrappedTsn,
-    /// The message that it belongs to begins there.
+    /// First TSN of its message.
     pub(super) first: UnwrappedTsn,
     pub(super) stream: StreamId,
     pub(super) ssn: Ssn,
-    /// What the message was waiting for before.
+    /// Fragments that the message was waiting for before.
     pub(super) waiting: WaitingFragments,
 }
 

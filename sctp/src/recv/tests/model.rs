@@ -32,7 +32,7 @@ impl Sent {
         self.first..self.first + self.fragments
     }
 
-    /// What the receiver should see of one fragment.
+    /// Returns the bytes of one fragment, as the receiver should see them.
     fn fragment(&self, id: usize, n: u64) -> Vec<u8> {
         let mut bytes = vec![id as u8, n as u8];
         bytes.resize(2 + (self.filler * (n + 1) % 97) as usize, id as u8);

@@ -1,4 +1,4 @@
-//! When SACKs are sent, and what they say.
+//! Timing and contents of SACKs.
 
 use super::*;
 
