@@ -1,18 +1,19 @@
-//! What the send buffer counts, beside the bytes of the messages.
+//! Overhead that the send buffer counts, beside the bytes of the messages.
 //!
-//! Without it a buffer of 16 MiB could be filled with sixteen million messages of a byte, which take eighty times as much.
-//! A charge does not change while a message moves from its queue to the ring of outstanding chunks, so it is enough to
-//! check it when the message is accepted.
+//! Without the overhead a buffer of 16 MiB could be filled with sixteen million messages of a byte, which take eighty
+//! times as much memory. A charge does not change while a message moves from its queue to the ring of outstanding
+//! chunks, so it is enough to check it when the message is accepted.
 
 use std::collections::VecDeque;
 
-/// Charged for each chunk that a message will be sent in, from its acceptance until the peer has acknowledged the chunk or
-/// skipped it. Covers the greater of two: a slot in its stream's queue; or a slot in the ring and one in a log of
-/// transmissions, an entry in the set of lost chunks and half a range of gap reports. A queue's capacity may be twice its
-/// use.
+/// Bytes charged for each chunk that a message will be sent in, from the acceptance of the message until the peer has
+/// acknowledged the chunk or skipped it. Covers the greater of two: a slot in its stream's queue; or a slot in the ring
+/// and one in a log of transmissions, an entry in the set of lost chunks and half a range of gap reports. A queue's
+/// capacity may be twice its use.
 pub(super) const CHUNK_OVERHEAD: usize = 352;
 
-/// Charged for each stream in use: an entry in a table of which half may be empty, and the first slots of its queue.
+/// Bytes charged for each stream in use: an entry in a table of which half may be empty, and the first slots of its
+/// queue.
 pub(super) const STREAM_OVERHEAD: usize = 256;
 
 /// Capacity below which nothing is given back.

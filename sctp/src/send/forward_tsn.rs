@@ -12,7 +12,7 @@ use crate::wire::ForwardTsn;
 /// Most chunks that one FORWARD-TSN skips, so that it costs little to write. The rest follows when the peer has moved.
 const SKIPPED_MAX: usize = 1024;
 
-/// When to send a FORWARD-TSN, and how far the last one went.
+/// State of FORWARD-TSNs: the last one that was sent, and if another is due.
 #[derive(Debug, Default)]
 pub(super) struct ForwardPoint {
     /// True if the peer supports FORWARD-TSN; without it no message is abandoned that was begun.
@@ -26,7 +26,8 @@ pub(super) struct ForwardPoint {
 struct SentForwardTsn {
     /// The Advanced.Peer.Ack.Point at that time.
     advanced_peer_ack_point: UnwrappedTsn,
-    /// How far it moves the peer; less than `advanced_peer_ack_point` if not all streams fit the packet.
+    /// New Cumulative TSN that it gives the peer; less than `advanced_peer_ack_point` if not all streams fit the
+    /// packet.
     end: UnwrappedTsn,
     at: Instant,
 }

@@ -15,7 +15,7 @@ pub(super) struct LossRecovery {
     pub(super) tlp: TailLossProbe,
     /// The loss under repair.
     fast_recovery: Option<FastRecovery>,
-    /// When the repair of a loss lets the next packet out if no SACK comes.
+    /// Time at which Fast Recovery lets the next packet out if no SACK comes.
     stalled_until: Option<Instant>,
     /// The first outstanding chunk was retransmitted since T3-rtx was last looked at.
     restarts_t3: bool,

@@ -19,7 +19,7 @@ const BURST_TIME: Duration = Duration::from_millis(2);
 pub(crate) struct Pacer {
     /// Bytes that may leave now.
     tokens: usize,
-    /// When the bucket was filled last. `None` at first: it then counts as full.
+    /// Time at which the bucket was last filled. `None` at first: the bucket then counts as full.
     filled_at: Option<Instant>,
 }
 

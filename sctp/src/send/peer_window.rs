@@ -19,7 +19,7 @@ pub(super) struct PeerWindow {
 
 #[derive(Debug, Default)]
 struct WindowProbe {
-    /// When a SACK last brought a_rwnd.
+    /// Time at which a SACK last brought a_rwnd.
     told_at: Option<Instant>,
     /// The wait for the next probe, if one was sent since the peer had room.
     interval: Option<Duration>,
@@ -69,7 +69,8 @@ impl PeerWindow {
         self.peer_rwnd == 0 && chunks_in_flight <= 1
     }
 
-    /// When the next probe is due, if a chunk waits for room and nothing is outstanding. `None` if one is due already.
+    /// Returns the time at which the next window probe is due, if a chunk waits for room and nothing is outstanding.
+    /// `None` if a probe is due already.
     pub(super) fn probe_at(&self, now: Instant, rto: &Rto) -> Option<Instant> {
         (!self.probe.is_due).then(|| self.probe.told_at.unwrap_or(now) + self.probe_wait(rto))
     }

@@ -8,7 +8,7 @@ use super::charge::{CHUNK_OVERHEAD, chunks};
 use crate::message::{Ppid, StreamId};
 use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
 
-/// When a message is abandoned (RFC 3758 §4.1, RFC 7496 §3).
+/// Limit after which a message is abandoned (RFC 3758 §4.1, RFC 7496 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     Never,

@@ -1,4 +1,4 @@
-//! How fast the sender may send: congestion window, pacing, and what it made of them.
+//! Rate of the sender: congestion window, pacing, and the sender's usage of them.
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ pub(super) enum CwndExemption {
     Any,
 }
 
-/// Congestion window and pacer, with what they need to know of earlier attempts to send.
+/// Congestion window and pacer, with the results of earlier attempts to send that they need.
 #[derive(Debug)]
 pub(super) struct SendRate {
     controller: CongestionController,
     pacer: Pacer,
-    /// When the pacer lets the next packet out.
+    /// Time at which the pacer lets the next packet out.
     paced_until: Option<Instant>,
     cwnd_usage: CwndUsage,
     /// True if everything was sent when it was last tried, with room left in cwnd.
@@ -34,7 +34,7 @@ pub(super) struct SendRate {
     round_end: UnwrappedTsn,
 }
 
-/// What a SACK acknowledged for the first time.
+/// Data that a SACK acknowledged for the first time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewlyAcked {
     /// Bytes, chunk headers and padding included.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::serial::UnwrappedTsn;
 
-/// Least time without a SACK after which a packet more may leave: below this a timer is mostly noise.
+/// Least time without a SACK after which one more packet may leave: below this a timer is mostly noise.
 const STALL_MIN: Duration = Duration::from_millis(10);
 
 /// One loss under repair.
@@ -38,19 +38,19 @@ struct RateReduction {
     sent: usize,
     /// Bytes that may be sent in answer to the last SACK.
     budget: usize,
-    /// When something was last sent or acknowledged.
+    /// Time at which something was last sent or acknowledged.
     active_at: Instant,
     /// The smoothed round-trip time then.
     srtt: Duration,
 }
 
-/// What was acknowledged, and what is in flight since.
+/// Data that a SACK acknowledged, and the flight size after it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AckProgress {
     /// Bytes acknowledged for the first time.
     pub(crate) bytes: usize,
     pub(crate) flight_size: usize,
-    /// What the flight size is to become.
+    /// Target of the flight size.
     pub(crate) window: usize,
     pub(crate) mtu: usize,
     pub(crate) now: Instant,
@@ -100,7 +100,7 @@ impl FastRecovery {
         }
     }
 
-    /// When a packet more may leave if no SACK comes; `None` if one may leave now.
+    /// Returns the time at which one more packet may leave if no SACK comes; `None` if one may leave now.
     pub(crate) fn stalled_until(&self) -> Option<Instant> {
         let reduction = self.reduction.as_ref().filter(|reduction| reduction.budget == 0)?;
         Some(reduction.active_at + reduction.srtt.max(STALL_MIN))

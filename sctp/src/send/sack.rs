@@ -22,7 +22,7 @@ pub(crate) enum SackOutcome {
         is_new: bool,
         /// A round-trip time to feed the estimator with.
         rtt: Option<Duration>,
-        /// When to look for losses again.
+        /// Time at which to look for losses again.
         reo_deadline: Option<Instant>,
     },
 }

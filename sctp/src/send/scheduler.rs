@@ -65,14 +65,14 @@ impl Scheduler {
 pub(super) struct RoundRobin {
     /// The first one is valid.
     turns: VecDeque<StreamId>,
-    /// How often a stream is in `turns` without having one: those come before its valid turn. Empty unless streams were
+    /// Number of invalid entries of each stream in `turns`, which come before its valid turn. Empty unless streams were
     /// removed from the middle.
     removed: HashMap<StreamId, usize>,
     removed_count: usize,
 }
 
 impl RoundRobin {
-    /// True if this turn, the first of its stream, was removed; then it is forgotten.
+    /// Returns `true` if this turn, the first of its stream, was removed, and forgets the turn.
     fn take_removed(&mut self, stream: StreamId) -> bool {
         if self.removed_count == 0 {
             return false;

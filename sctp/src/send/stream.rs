@@ -43,7 +43,8 @@ struct OutgoingStream {
 }
 
 impl OutgoingStream {
-    /// What the stream's own limit counts: a message that waits takes one slot, however many chunks it will take.
+    /// Returns the bytes that count against the stream's own limit: a message that waits takes one slot, however many
+    /// chunks it will take.
     fn charge(&self) -> usize {
         self.buffered + self.messages.len() * CHUNK_OVERHEAD
     }

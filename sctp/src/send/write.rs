@@ -27,7 +27,7 @@ impl PacketRoom {
 }
 
 impl Sender {
-    /// When there will be something to send that waits for its time only.
+    /// Returns the time at which a packet that only pacing or Fast Recovery delays may leave.
     pub(crate) fn paced_until(&self) -> Option<Instant> {
         self.rate.paced_until().or_else(|| self.loss.stalled_until())
     }
@@ -195,7 +195,8 @@ impl Sender {
         self.may_send_new() && self.queue.peek(now).is_some_and(|next| self.has_peer_window(next.left, path))
     }
 
-    /// When the next window probe is due. `None` if none is needed, or if one is due or on its way already.
+    /// Returns the time at which the next window probe is due. `None` if no probe is needed, or if one is due or in
+    /// flight already.
     pub(crate) fn window_probe_at(&mut self, now: Instant, path: &Path) -> Option<Instant> {
         if !self.outstanding.is_empty() || self.queue.streams.is_empty() {
             return None;

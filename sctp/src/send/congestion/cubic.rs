@@ -6,30 +6,32 @@ use std::time::Instant;
 use super::window::CongestionWindow;
 use super::{Acked, CwndUsage};
 
-/// How fast the window grows, in packets a cubic second (RFC 9438 §5).
+/// Growth of the window, in packets a cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
-/// What a loss leaves of the window (RFC 9438 §4.6): seven tenths.
+/// Multiplicative decrease factor of the window (RFC 9438 §4.6): seven tenths.
 const BETA: (usize, usize) = (7, 10);
-/// The window that lost more than the one before it leaves room to others (RFC 9438 §4.7): (1 + β) / 2.
+/// Factor of fast convergence (RFC 9438 §4.7): (1 + β) / 2. A flow whose window at a loss is smaller than at the loss
+/// before it leaves room to others.
 const FAST_CONVERGENCE: f64 = 0.85;
 /// Additive increase that is as fast as Reno's with this β (RFC 9438 §4.3): 3 (1 − β) / (1 + β).
 const ALPHA: f64 = 9.0 / 17.0;
-/// The target of one round trip is at most so many windows (RFC 9438 §4.4).
+/// Most windows that the target of one round trip may be (RFC 9438 §4.4).
 const TARGET_MAX: f64 = 1.5;
 
 /// Congestion avoidance between two losses.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
-    /// When it began; later by the time that the window was not used (RFC 9438 §4.2, §5.8).
+    /// Time at which the epoch began, later by the time that the window was not used (RFC 9438 §4.2, §5.8).
     began_at: Instant,
     last_acked_at: Instant,
-    /// Seconds from its beginning until the window is again what it was at the loss.
+    /// Seconds from the beginning of the epoch until the window is again as large as at the loss.
     k: f64,
     /// Reno's window (RFC 9438 §4.3's W_est).
     w_est: f64,
 }
 
-/// Windows are in bytes where the RFC has segments, so that none depends on the packet size.
+/// CUBIC state of an association. Windows are in bytes where the RFC has segments, so they do not depend on the packet
+/// size.
 #[derive(Debug, Default)]
 pub(crate) struct Cubic {
     epoch: Option<Epoch>,

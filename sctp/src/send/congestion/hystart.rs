@@ -10,11 +10,11 @@ const RTT_THRESHOLD_MIN: Duration = Duration::from_millis(4);
 const RTT_THRESHOLD_MAX: Duration = Duration::from_millis(16);
 const RTT_DIVISOR: u32 = 8;
 const SAMPLES_MIN: u32 = 8;
-/// How much slower the window grows while it is being found out whether the delay was real.
+/// Divisor of the growth of the window in Conservative Slow Start, which checks if the delay was real.
 pub(super) const CONSERVATIVE_DIVISOR: usize = 4;
 const CONSERVATIVE_ROUNDS: u32 = 5;
 
-/// How fast the window may grow.
+/// Phase of HyStart++, which sets the growth of the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum HystartPhase {
     /// Slow start.

@@ -12,16 +12,16 @@ use self::new_reno::NewReno;
 use self::window::CongestionWindow;
 use crate::config::CongestionControl;
 
-/// What bounded the sender when it last tried to send. A congestion window that was not used says nothing about what the path
-/// would have carried.
+/// Limit of the sender when it last tried to send. A congestion window that was not used says nothing about the
+/// capacity of the path.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[expect(clippy::enum_variant_names, reason = "the terms of RFC 9002 and RFC 9438")]
 pub(crate) enum CwndUsage {
     /// The congestion window had room for more than there was to send.
     #[default]
     ApplicationLimited,
-    /// More than half was used, and more would have left but for its time: pacing is always behind a window that doubles
-    /// (RFC 9002 §7.8).
+    /// More than half was used, and more would have been sent without pacing: pacing is always behind a window that
+    /// doubles (RFC 9002 §7.8).
     PacingLimited,
     /// There was no room for another packet.
     CwndLimited,
@@ -39,14 +39,14 @@ impl CwndUsage {
     }
 }
 
-/// What one SACK acknowledged for the first time.
+/// Data that one SACK acknowledged for the first time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Acked {
     /// Bytes, chunk headers and padding included.
     pub(crate) bytes: usize,
     /// True if the Cumulative TSN Ack Point moved.
     pub(crate) cumulative: bool,
-    /// Judged before the SACK and those that came with it. The first SACK of a batch would otherwise make the window look
+    /// Usage of cwnd before the SACKs of this batch. The first SACK of a batch would otherwise make the window look
     /// unused to the others.
     pub(crate) usage: CwndUsage,
     /// True if a loss is being repaired.
