@@ -53,7 +53,7 @@ pub enum Cause<'a> {
     Unknown {
         /// The code.
         code: u16,
-        /// What came with it.
+        /// Information of the cause.
         info: &'a [u8],
     },
 }
@@ -111,8 +111,9 @@ impl<'a> Cause<'a> {
         })
     }
 
-    /// What the peer says in words, if the cause has room for that: cut at [`CAUSE_TEXT_MAX`] bytes, with `?` for what
-    /// is not UTF-8 or not printable: control characters, line separators and bidirectional controls.
+    /// Returns the text of the peer, if the cause has room for one. The text is cut at [`CAUSE_TEXT_MAX`] bytes, with
+    /// `?` for bytes that are not UTF-8 and characters that are not printable: control characters, line separators and
+    /// bidirectional controls.
     #[must_use]
     pub fn text(&self) -> String {
         let (Self::UserInitiatedAbort(info) | Self::ProtocolViolation(info) | Self::Unknown { info, .. }) = *self

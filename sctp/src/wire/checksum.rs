@@ -5,10 +5,10 @@
 
 use super::packet::PACKET_HEADER_LEN;
 
-/// Where the checksum is in the common header.
+/// Position of the checksum in the common header.
 const FIELD: std::ops::Range<usize> = 8..12;
 
-/// Whether the checksum in the common header is that of the datagram. The datagram is not copied.
+/// Returns `true` if the checksum in the common header is that of the datagram. The datagram is not copied.
 #[must_use]
 #[inline]
 pub fn is_checksum_valid(datagram: &[u8]) -> bool {
@@ -20,7 +20,7 @@ pub fn is_checksum_valid(datagram: &[u8]) -> bool {
     sum == u32::from_le_bytes([s0, s1, s2, s3])
 }
 
-/// Whether the checksum field is 0, which means "not computed" where that was negotiated (RFC 9653 §5.2).
+/// Returns `true` if the checksum field is 0, which means "not computed" if that was negotiated (RFC 9653 §5.2).
 #[must_use]
 #[inline]
 pub fn has_zero_checksum(datagram: &[u8]) -> bool {

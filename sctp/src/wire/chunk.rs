@@ -1,4 +1,4 @@
-//! What all chunks share: a type, flags, a length, and padding to a multiple of four (RFC 9260 §3.2).
+//! Common format of all chunks: a type, flags, a length, and padding to a multiple of four (RFC 9260 §3.2).
 
 use std::fmt;
 use std::ops::Range;
@@ -91,7 +91,7 @@ chunk_types! {
 }
 
 impl ChunkType {
-    /// What a receiver does that does not know this type.
+    /// Returns the action of a receiver that does not know this type.
     #[must_use]
     #[inline]
     pub const fn unrecognized_action(self) -> UnrecognizedAction {
@@ -99,7 +99,7 @@ impl ChunkType {
     }
 }
 
-/// What to do about a chunk or parameter of unknown type: its two highest bits say so (RFC 9260 §3.2, §3.2.1).
+/// Treatment of a chunk or parameter of unknown type, which its two highest bits select (RFC 9260 §3.2, §3.2.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum UnrecognizedAction {
     /// Drop it and all that follows: the rest of the packet for a chunk, the rest of the chunk for a parameter.
@@ -122,13 +122,13 @@ impl UnrecognizedAction {
         }
     }
 
-    /// Whether nothing after it counts.
+    /// Returns `true` if everything after the unknown chunk or parameter is dropped.
     #[must_use]
     pub const fn stops(self) -> bool {
         matches!(self, Self::Stop | Self::StopAndReport)
     }
 
-    /// Whether the peer wants to hear of it.
+    /// Returns `true` if the unknown chunk or parameter is to be reported to the peer.
     #[must_use]
     pub const fn reports(self) -> bool {
         matches!(self, Self::StopAndReport | Self::SkipAndReport)
@@ -151,9 +151,9 @@ pub struct RawChunk {
     pub kind: ChunkType,
     /// Its flags, whose meaning the type defines.
     pub flags: u8,
-    /// Where its header begins in the datagram.
+    /// Position of its header in the datagram.
     pub start: usize,
-    /// Where its value lies in the datagram, without header and padding.
+    /// Range of its value in the datagram, without header and padding.
     pub value: Range<usize>,
 }
 
@@ -198,7 +198,7 @@ impl<'a> Chunks<'a> {
         Self { datagram_len: datagram.len(), rest: datagram.get(position..).unwrap_or_default() }
     }
 
-    /// Where the next chunk begins.
+    /// Returns the position of the next chunk.
     #[must_use]
     #[inline]
     pub fn position(&self) -> usize {

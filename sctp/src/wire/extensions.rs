@@ -28,7 +28,7 @@ impl Extensions {
         (Self::I_FORWARD_TSN, ChunkType::I_FORWARD_TSN),
     ];
 
-    /// Whether all of `other` are among these.
+    /// Returns `true` if all of `other` are among these.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -46,7 +46,7 @@ impl Extensions {
         Self(self.0 & other.0)
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are none.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -5,18 +5,18 @@ use super::{DecodeError, Reader};
 use crate::message::StreamId;
 use crate::serial::{Mid, Tsn};
 
-/// Up to where a stream's messages are skipped.
+/// Last message of a stream that is skipped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SkippedMessage {
     /// The stream.
     pub stream: StreamId,
-    /// Whether `mid` counts unordered messages, or ordered ones.
+    /// True if `mid` counts unordered messages, false if it counts ordered ones.
     pub unordered: bool,
     /// The last message that is skipped.
     pub mid: Mid,
 }
 
-/// The contents of an I-FORWARD-TSN: the sender has given up on what the receiver still misses up to a TSN.
+/// The contents of an I-FORWARD-TSN: the sender has abandoned the chunks that the receiver still misses up to a TSN.
 ///
 /// ```text
 ///  byte 0      1      2             4

@@ -5,7 +5,7 @@ use super::param::{ParameterType, Parameters, push_parameter};
 use super::{DecodeError, Extensions, Reader};
 use crate::serial::Tsn;
 
-/// What the padding of an INIT ACK says if its sender has begun the association, too.
+/// Padding of an INIT ACK whose sender has begun the association, too.
 const COLLISION: &[u8] = b"both ends have begun";
 
 /// The contents of an INIT or INIT ACK. Both have the same shape; they differ in which parameters make sense.
@@ -37,15 +37,15 @@ pub struct Init<'a> {
     pub inbound_streams: u16,
     /// The TSN of the sender's first DATA chunk.
     pub initial_tsn: Tsn,
-    /// What the sender understands beyond RFC 9260.
+    /// Extensions that the sender supports beyond RFC 9260.
     pub extensions: Extensions,
     /// The State Cookie, in an INIT ACK.
     pub cookie: Option<&'a [u8]>,
-    /// By how many milliseconds the sender of an INIT would like the cookie to live longer.
+    /// Milliseconds that the sender of an INIT asks to add to the lifetime of the cookie.
     pub cookie_preservative: Option<u32>,
-    /// Whether there is a Host Name Address, which must be answered with an ABORT.
+    /// True if there is a Host Name Address, which must be answered with an ABORT.
     pub has_host_name: bool,
-    /// The error detection method for whose sake the sender takes packets with a checksum of zero (RFC 9653 §4).
+    /// The error detection method that lets the sender accept packets with a checksum of zero (RFC 9653 §4).
     pub zero_checksum: Option<u32>,
     /// True if the sender of an INIT ACK has begun the association itself (RFC 9260 §5.2.1). Its INIT may have been lost, so
     /// that the peer would not know. It travels as padding (RFC 4820 §4), which other implementations skip.
@@ -194,8 +194,8 @@ impl<'a> Init<'a> {
     }
 }
 
-/// Whether a parameter type is one that an INIT or INIT ACK may carry and that is understood, if only to be ignored:
-/// addresses, because an association has one path and takes it from the datagram (RFC 5062 §2).
+/// Returns `true` if an INIT or INIT ACK may carry this parameter type and the type is known. Some known types are
+/// ignored: addresses, because an association has one path, which is that of the datagram (RFC 5062 §2).
 const fn is_known(kind: ParameterType) -> bool {
     matches!(
         kind,

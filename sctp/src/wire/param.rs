@@ -11,7 +11,7 @@ pub(super) const PARAMETER_HEADER_LEN: usize = 4;
 pub struct ParameterType(pub u16);
 
 impl ParameterType {
-    /// What a HEARTBEAT carries (RFC 9260 §3.3.5).
+    /// Information in a HEARTBEAT (RFC 9260 §3.3.5).
     pub const HEARTBEAT_INFO: Self = Self(1);
     /// An IPv4 address (RFC 9260 §3.3.2.1.1).
     pub const IPV4_ADDRESS: Self = Self(5);
@@ -50,7 +50,7 @@ impl ParameterType {
     /// The sender understands FORWARD-TSN (RFC 3758 §3.1).
     pub const FORWARD_TSN: Self = Self(0xC000);
 
-    /// What a receiver does that does not know this type.
+    /// Returns the action of a receiver that does not know this type.
     #[must_use]
     #[inline]
     pub const fn unrecognized_action(self) -> UnrecognizedAction {

@@ -96,7 +96,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What is wrong with a packet, a chunk, a parameter or an error cause.
+/// Error in a packet, a chunk, a parameter or an error cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum DecodeError {
     /// It ends before its mandatory fields do.
@@ -108,7 +108,7 @@ pub enum DecodeError {
     /// A port number of the common header is 0 (RFC 9260 §3.1).
     #[error("a port number is zero")]
     ZeroPort,
-    /// What must be in it is missing.
+    /// A mandatory parameter is missing.
     #[error("a mandatory parameter is missing")]
     MissingParameter,
 }

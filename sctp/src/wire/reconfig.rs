@@ -50,7 +50,7 @@ pub enum ReconfigParameter<'a> {
     Response {
         /// The number of the request that this answers.
         response: RequestSn,
-        /// What became of it.
+        /// Result of the request.
         result: ResetResult,
         /// After an SSN/TSN reset, the next TSN of the sender and that of the receiver.
         tsns: Option<(Tsn, Tsn)>,
@@ -59,14 +59,14 @@ pub enum ReconfigParameter<'a> {
     AddOutgoing {
         /// The number of this request.
         request: RequestSn,
-        /// How many more.
+        /// Number of streams to add.
         count: u16,
     },
     /// The sender wants its peer to have more streams (RFC 6525 §4.6).
     AddIncoming {
         /// The number of this request.
         request: RequestSn,
-        /// How many more.
+        /// Number of streams to add.
         count: u16,
     },
     /// A parameter that RFC 6525 does not know.
@@ -117,8 +117,8 @@ impl<'a> Reconfig<'a> {
         std::iter::once(self.first).chain(self.second)
     }
 
-    /// Whether RFC 6525 §3.1 allows these parameters together, in this order. If not, the peer should be told with an
-    /// ERROR "Protocol Violation".
+    /// Returns `true` if RFC 6525 §3.1 allows these parameters together, in this order. If not, the peer should be told
+    /// with an ERROR "Protocol Violation".
     #[must_use]
     pub const fn is_allowed_combination(&self) -> bool {
         use ReconfigParameter as P;

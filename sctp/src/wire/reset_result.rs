@@ -22,7 +22,7 @@ pub enum ResetResult {
 }
 
 impl ResetResult {
-    /// Whether what was asked for is the case now.
+    /// Returns `true` if the requested change has been performed or was not needed.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::NothingToDo | Self::Performed)

@@ -78,8 +78,8 @@ impl<'a> Sack<'a> {
         })
     }
 
-    /// Whether each block is above the cumulative TSN and above the block before it, and ends where it starts or later.
-    /// Blocks may touch. Whether the TSNs were ever sent is not known here.
+    /// Returns `true` if each block is above the cumulative TSN and above the block before it, and does not end before
+    /// its start. Blocks may touch. This function does not know if the TSNs were ever sent.
     #[must_use]
     #[inline]
     pub fn has_valid_gap_blocks(&self) -> bool {

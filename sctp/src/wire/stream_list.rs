@@ -20,13 +20,13 @@ impl<'a> StreamList<'a> {
         if odd.is_empty() { Ok(Self { numbers }) } else { Err(DecodeError::BadLength) }
     }
 
-    /// How many there are, repeated ones included.
+    /// Returns the number of streams, repeated ones included.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.numbers.is_empty()
