@@ -31,7 +31,7 @@ use crate::wire::{Cause, ChunkType, Chunks, Init, PacketHeader, RawChunk, is_che
 pub struct EndpointConfig {
     /// Of each association.
     pub association: Valid<AssociationConfig>,
-    /// Whether peers may open associations. Default true.
+    /// True if peers may open associations. Default true.
     pub accept: bool,
     /// Associations at most, those that were dialled included. Default 65,536.
     pub associations_max: usize,
@@ -68,7 +68,7 @@ impl Default for EndpointConfig {
     }
 }
 
-/// What became of a datagram.
+/// Result of processing a datagram.
 #[derive(Debug)]
 #[must_use]
 pub enum DatagramEvent {
@@ -82,7 +82,7 @@ pub enum DatagramEvent {
     Dropped,
 }
 
-/// Why no association could be started.
+/// Reason why no association could be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AssociateError {
     /// `associations_max` is reached.
@@ -228,13 +228,13 @@ impl Endpoint {
         self.table.peer(handle).map(|peer| peer.address)
     }
 
-    /// How many associations there are.
+    /// Returns the number of associations.
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether there is none.
+    /// Returns `true` if there is no association.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.len() == 0
@@ -246,7 +246,7 @@ impl Endpoint {
         &self.memory
     }
 
-    /// What was dropped before it reached an association, by reason.
+    /// Returns the counts of packets that were dropped before they reached an association, by reason.
     #[must_use]
     pub fn drops(&self) -> &PacketDrops {
         &self.drops
@@ -388,7 +388,7 @@ impl Endpoint {
     }
 }
 
-/// Whether there is one host at the address.
+/// Returns `true` if the address is one of a single host.
 fn is_unicast(address: SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
     let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());

@@ -1,12 +1,12 @@
-//! How many packets of strangers are answered in a second, shared out by source.
+//! Limit of the answers to strangers in a second, shared out by source.
 
 use crate::time::{Duration, Instant};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::Hasher;
 use std::net::IpAddr;
 
-/// Sources are hashed to so many buckets, at most: 64 KiB, allocated with the first answer. 250 sources that flood
-/// occupy 1.5 % of them, so two hashes in a row fail one newcomer in 4,000.
+/// Most buckets that sources are hashed to: 64 KiB, allocated with the first answer. 250 flooding sources occupy 1.5 %
+/// of the buckets, so two hashes in a row fail for one newcomer in 4,000.
 const BUCKETS_MAX: u32 = 16_384;
 
 /// Answers that a bucket may save up: a packet and its repetition.
@@ -19,10 +19,11 @@ const COMMON_DIVISOR: u32 = 50;
 /// The limit divided by the number of such answers that are saved up: the clients behind a NAT that all come back at once.
 const COMMON_BURST_DIVISOR: u32 = 5;
 
-/// How long sources that share a bucket by accident do so. Shorter than the pause before a peer repeats its INIT.
+/// Time for which sources that collide share a bucket. Shorter than the time after which a peer retransmits its INIT.
 const REHASH_INTERVAL: Duration = Duration::from_millis(700);
 
-/// Buckets count milliseconds in 32 bits; their time starts anew so often, before it overflows.
+/// Time after which the clock of the buckets restarts. Buckets count milliseconds in 32 bits, and this is before an
+/// overflow.
 const BUCKETS_KEPT_FOR: Duration = Duration::from_secs(1 << 20);
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -46,7 +47,7 @@ pub(super) struct RateLimit {
     secret: u64,
 }
 
-/// When the next answer of each bucket is due, in milliseconds since `start`.
+/// Due times of the next answer of each bucket, in milliseconds since `start`.
 #[derive(Debug)]
 struct Buckets {
     start: Duration,
@@ -76,7 +77,7 @@ impl CellRate {
     }
 }
 
-/// Leave to answer one packet. It takes nothing from the limit until it is used.
+/// Permission to answer one packet. It is not counted until it is used.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Leave {
@@ -141,7 +142,7 @@ impl RateLimit {
 }
 
 impl Buckets {
-    /// When the next answer of a bucket is due, and the time.
+    /// Returns the time at which the next answer of a bucket is due, and the current time.
     fn get(&mut self, elapsed: Duration, index: usize) -> (u64, u64) {
         if elapsed.saturating_sub(self.start) > BUCKETS_KEPT_FOR {
             self.due.fill(0);
@@ -187,7 +188,7 @@ mod tests {
         IpAddr::from(n.to_be_bytes())
     }
 
-    /// How many of `tries` in a second are answered; `from` names the source of each.
+    /// Returns the number of packets that are answered, of `tries` in a second; `from` names the source of each.
     fn answered(limit: &mut RateLimit, start: Instant, tries: u32, from: impl Fn(u32) -> IpAddr) -> u32 {
         let taken = (0..tries).filter(|&n| limit.answers(start + SECOND * n / tries, from(n)));
         u32::try_from(taken.count()).unwrap()

@@ -1,4 +1,4 @@
-//! Who is at which address.
+//! Table of associations by the address of the peer.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct AssociationHandle(pub u64);
 
-/// What tells peers apart.
+/// Key of a peer: its address and SCTP port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct PeerAssociation {
     pub(super) address: SocketAddr,
