@@ -52,43 +52,45 @@ pub struct AssociationConfig {
     /// Greatest retransmission time-out. Default 10 s: after an outage a connection is back within that time. RFC 9260
     /// suggests 60 s.
     pub rto_max: Duration,
-    /// How long an acknowledgement may wait for a second packet; at most 500 ms (RFC 9260 §6.2). Default 20 ms: long
-    /// enough to join the answer of a request, short enough not to slow the start of a transfer.
+    /// Longest delay of an acknowledgement that waits for a second packet; at most 500 ms (RFC 9260 §6.2). Default 20
+    /// ms: long enough to travel with the answer to a request, short enough not to slow the start of a transfer.
     pub sack_delay_max: Duration,
     /// Time-outs in a row after which the peer counts as unreachable (Association.Max.Retrans). Default 10.
     pub association_max_retransmits: u32,
-    /// Time for which everything goes unanswered, after which the peer counts as unreachable, though it was not asked
-    /// `association_max_retransmits` times; 1 s to 1 h. Default `None`: the number alone decides. An idle peer is asked at least
-    /// each third of this time, so it is noticed after four thirds, and a retransmission time-out, that it has vanished. An
-    /// outage of three quarters of this time is survived, because what was lost is sent again each quarter.
+    /// Time without any answer after which the peer counts as unreachable, even before `association_max_retransmits`
+    /// time-outs; 1 s to 1 h. Default `None`: the number alone decides. An idle peer gets a HEARTBEAT at least each
+    /// third of this time, so the loss of the peer is noticed after four thirds of this time and a retransmission
+    /// time-out. An outage of three quarters of this time is survived, because lost data is retransmitted each quarter.
     pub association_timeout: Option<Duration>,
-    /// How often INIT and COOKIE ECHO are repeated (Max.Init.Retransmits), and a cookie that has expired on its way is
-    /// replaced. Default 8.
+    /// Retransmissions of INIT and of COOKIE ECHO (Max.Init.Retransmits), and replacements of a cookie that has expired
+    /// on its way. Default 8.
     pub init_max_retransmits: u32,
     /// Idle time after which the peer is asked for a sign of life (HB.interval); `None` never asks. Default 15 s;
     /// RFC 9260 suggests 30 s, NAT bindings often last 30 s.
     pub heartbeat_interval: Option<Duration>,
-    /// How long a State Cookie is good (Valid.Cookie.Life). Default 60 s.
+    /// Lifetime of a State Cookie (Valid.Cookie.Life). Default 60 s.
     pub cookie_lifetime: Duration,
-    /// Packets with new or repeated data sent at most in answer to one input (RFC 9260 §6.1, Max.Burst). Default 128:
-    /// larger than the RFC's 4, because peers that read in batches acknowledge up to 64 packets at once, and in slow
-    /// start each of them makes room for two.
+    /// Most packets with new or retransmitted data that are sent in answer to one input (RFC 9260 §6.1, Max.Burst).
+    /// Default 128: larger than the RFC's 4, because peers that read in batches acknowledge up to 64 packets at once,
+    /// and in slow start each of them makes room for two.
     pub max_burst: u32,
-    /// How the congestion window grows and shrinks. Default [`CongestionControl::Cubic`], which fills links with a short
-    /// queue or now and then a random loss better, and is what the TCP and QUIC traffic beside it uses.
+    /// Congestion control algorithm. Default [`CongestionControl::Cubic`]: it makes better use of links with a short
+    /// queue or an occasional random loss, and the TCP and QUIC traffic on the same link uses it too.
     pub congestion_control: CongestionControl,
-    /// How long a graceful shutdown may go without progress (T5-shutdown-guard, RFC 9260 §9.2): without an
-    /// acknowledgement of what this end has still to deliver, and after that without new data of the peer. Default 30 s;
-    /// more than any outage of RTO.Max, and an application that waits for the end learns soon that it will not come.
+    /// Longest time that a graceful shutdown may last without progress (T5-shutdown-guard, RFC 9260 §9.2): without an
+    /// acknowledgement of the data of this end, and after that without new data of the peer. Default 30 s: longer than
+    /// any outage of RTO.Max, and short enough for an application that waits for the end of the association.
     pub shutdown_guard: Duration,
-    /// How long a peer may go on sending what it had queued after this end's SHUTDOWN, however it progresses; never
-    /// less than `shutdown_guard`. Default 5 min, for 16 MiB at 0.5 Mbit/s; a peer that sends for ever is aborted then.
+    /// Longest time that a peer may go on sending its queued data after this end's SHUTDOWN, even with progress; never
+    /// less than `shutdown_guard`. Default 5 min, for 16 MiB at 0.5 Mbit/s. The association with a peer that sends for
+    /// ever is aborted then.
     pub shutdown_max: Duration,
-    /// How often, at least, the peer may refuse a stream reset before the association is aborted. Default 10.
+    /// Least number of refusals of a stream reset by the peer before the association is aborted. Default 10.
     pub reset_attempts_max: u32,
-    /// How long the peer may refuse a stream reset before the association is aborted. Default 30 s. "In progress" counts
-    /// as a refusal once the peer has acknowledged everything that it could wait for. A request that nobody answers is
-    /// repeated for as long as the association lasts (RFC 6525 §5.1.1): what ends it is `association_max_retransmits`.
+    /// Time for which the peer may refuse a stream reset before the association is aborted. Default 30 s. "In progress"
+    /// counts as a refusal once the peer has acknowledged everything that it could wait for. A request without an
+    /// answer is retransmitted for as long as the association lasts (RFC 6525 §5.1.1), which
+    /// `association_max_retransmits` limits.
     pub reset_timeout: Duration,
     /// Offer and accept FORWARD-TSN (RFC 3758). Default true. For tests against peers without it.
     pub partial_reliability: bool,

@@ -33,7 +33,8 @@ impl std::fmt::Debug for CookieKeys {
     }
 }
 
-/// What a cookie carries: both INITs as far as they matter later. The ports are not in it, but authenticated with it.
+/// Contents of a cookie: the fields of both INITs that matter later. The ports are not in the cookie, but are
+/// authenticated with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cookie {
     pub(crate) local_tag: u32,
@@ -46,11 +47,12 @@ pub(crate) struct Cookie {
     pub(crate) peer_rwnd: u32,
     pub(crate) outbound_streams: u16,
     pub(crate) inbound_streams: u16,
-    /// What both ends support.
+    /// Extensions that both ends support.
     pub(crate) extensions: Extensions,
 }
 
-/// What the cookie is bound to besides its contents: a cookie that comes from elsewhere than its INIT is refused.
+/// Addresses that the cookie is bound to besides its contents. A cookie that comes from another address than its INIT
+/// is rejected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Binding<'a> {
     pub(crate) local_port: u16,

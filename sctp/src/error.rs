@@ -4,7 +4,7 @@ use crate::message::StreamId;
 use crate::serial::Tsn;
 use crate::wire::{Cause, ParameterType};
 
-/// Why a message was not accepted. Nothing of it was queued.
+/// Reason why a message was not accepted. Nothing of the message was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendMessageError {
@@ -27,7 +27,7 @@ pub enum SendMessageError {
     NoSuchStream {
         /// The stream asked for.
         stream: StreamId,
-        /// How many there are.
+        /// Number of streams that there are.
         streams: u16,
     },
     /// The stream is being reset (RFC 6525 §5.1.2): nothing is sent on it before the peer has answered.
@@ -38,7 +38,7 @@ pub enum SendMessageError {
     Closed,
 }
 
-/// Why an INIT that came with the signalling cannot be used (draft-hancke-tsvwg-snap-00 §5).
+/// Reason why an INIT that came with the signalling cannot be used (draft-hancke-tsvwg-snap-00 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SignalledInitError {
@@ -56,7 +56,7 @@ pub enum SignalledInitError {
     AlreadyBegun,
 }
 
-/// Why a stream reset was not started.
+/// Reason why a stream reset was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResetError {
@@ -71,7 +71,8 @@ pub enum ResetError {
     NoSuchStream(StreamId),
 }
 
-/// Why an association ended. Every association reports exactly one, in [`AssociationEvent::Closed`](crate::AssociationEvent::Closed).
+/// Reason why an association ended. Every association reports exactly one, in
+/// [`AssociationEvent::Closed`](crate::AssociationEvent::Closed).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -86,7 +87,7 @@ pub enum CloseReason {
     PeerAbort {
         /// The first error cause in the ABORT, if it had one (RFC 9260 §3.3.10).
         cause: Option<u16>,
-        /// What the peer said, cut to 256 bytes and made printable.
+        /// Text from the peer, cut to 256 bytes and made printable.
         text: String,
     },
     /// No answer to INIT or COOKIE ECHO.
@@ -129,7 +130,7 @@ impl CloseReason {
     }
 }
 
-/// What an ABORT said, in words where it has some: the rest of a sentence.
+/// Returns the reason that an ABORT gives, with its text if there is one: the rest of a sentence.
 fn abort_reason(cause: Option<u16>, text: &str) -> String {
     match cause {
         _ if !text.is_empty() => format!(": {text}"),
@@ -141,11 +142,11 @@ fn abort_reason(cause: Option<u16>, text: &str) -> String {
     }
 }
 
-/// Why the transport below an association ended, where there is one with a life of its own (RFC 8261).
+/// Reason why the transport below an association ended, if that transport can end by itself (RFC 8261).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportFailure {
-    /// The peer closed it in due form (RFC 6347 §4.1.2.7: close_notify).
+    /// The peer closed the transport in due form (RFC 6347 §4.1.2.7: close_notify).
     #[error("the peer closed the connection")]
     ClosedByPeer,
     /// The peer closed it before a single packet had come, which is what a peer does that does not accept this end's

@@ -1,9 +1,9 @@
-//! What an association tells its owner.
+//! Events that an association reports to its owner.
 
 use crate::error::CloseReason;
 use crate::message::{ReceivedMessage, StreamId};
 
-/// Streams that a reset speaks of.
+/// Streams that a reset names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Streams {
     /// Every stream: an empty list on the wire (RFC 6525 §4.1).
@@ -13,7 +13,7 @@ pub enum Streams {
 }
 
 impl Streams {
-    /// Whether the stream is one of them.
+    /// Returns `true` if the stream is one of these.
     #[must_use]
     pub fn contains(&self, stream: StreamId) -> bool {
         match self {
@@ -23,7 +23,7 @@ impl Streams {
     }
 }
 
-/// What happened, in the order in which it happened. [`Closed`](Self::Closed) is the last one, and comes exactly once.
+/// Events of an association, in order. [`Closed`](Self::Closed) is the last event, and comes exactly once.
 #[derive(Debug)]
 #[must_use]
 #[non_exhaustive]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What every association is charged from its beginning: its own structures, and [`GUARANTEED`].
+/// Bytes that every association is charged from its beginning: its own structures, and [`GUARANTEED`].
 const BASE: usize = 24 << 10;
 
 /// Bytes that an association may hold of what arrives, however much the others use. Included in [`BASE`].

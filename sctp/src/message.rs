@@ -1,4 +1,4 @@
-//! User messages: what an application hands over, and what it gets.
+//! User messages, sent and received.
 
 use crate::time::Duration;
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ pub type StreamId = u16;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Ppid(pub u32);
 
-/// How hard the association tries to deliver a message (RFC 3758, RFC 7496).
+/// Reliability of a message (RFC 3758, RFC 7496).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Reliability {
     /// Retransmitted until it is acknowledged or the association ends.
@@ -25,13 +25,13 @@ pub enum Reliability {
     MaxLifetime(Duration),
 }
 
-/// How a message is to be sent.
+/// Options of a message that is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SendOptions {
     /// Deliver on arrival, whatever the stream's order (RFC 9260 §6.6).
     pub unordered: bool,
-    /// When to give up. Anything but [`Reliability::Reliable`] needs a peer with FORWARD-TSN; with another peer
-    /// the message is sent reliably, which RFC 8831 §6.1 lets an application find out from
+    /// Reliability of the message. Anything but [`Reliability::Reliable`] needs a peer with FORWARD-TSN. With another
+    /// peer the message is sent reliably; an application can detect that (RFC 8831 §6.1) by
     /// [`Association::peer_supports_partial_reliability`](crate::Association::peer_supports_partial_reliability).
     pub reliability: Reliability,
     /// Ask the peer to acknowledge at once (the I bit, RFC 7053).
@@ -67,7 +67,7 @@ impl Payload {
         self.len
     }
 
-    /// Whether no byte is left to read.
+    /// Returns `true` if no byte is left to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -152,15 +152,15 @@ impl Credit {
 /// A whole message from the peer.
 #[derive(Debug)]
 pub struct ReceivedMessage {
-    /// The stream that it came on.
+    /// Stream of the message.
     pub stream: StreamId,
-    /// The label that the peer gave it.
+    /// Payload Protocol Identifier that the peer gave the message.
     pub ppid: Ppid,
-    /// Whether it was sent unordered.
+    /// True if the message was sent unordered.
     pub unordered: bool,
-    /// Its bytes.
+    /// Bytes of the message.
     pub payload: Payload,
-    /// The room that it occupies in the receive window.
+    /// Room that the message occupies in the receive window.
     pub credit: Credit,
 }
 

@@ -36,9 +36,9 @@ pub(crate) struct Path {
 struct ErrorCounter {
     error_count: u32,
     error_count_max: u32,
-    /// When the last time-out was counted.
+    /// Time at which the last time-out was counted.
     counted_at: Option<Instant>,
-    /// When the first packet was sent that went unanswered.
+    /// Time at which the first unanswered packet was sent.
     unanswered_since: Option<Instant>,
     unanswered_max: Option<Duration>,
     /// True if there were [`SUSPECT_ERRORS`] time-outs in a row, and nobody has asked since.

@@ -36,31 +36,31 @@ macro_rules! serial {
                 self.sub(1)
             }
 
-            /// How many steps forward lead from `earlier` to this number.
+            /// Returns the number of steps forward from `earlier` to this number.
             #[must_use]
             pub const fn distance_from(self, earlier: Self) -> $int {
                 self.0.wrapping_sub(earlier.0)
             }
 
-            /// Whether this number comes before `other` on the shorter way round.
+            /// Returns `true` if this number comes before `other` on the shorter way round.
             #[must_use]
             pub const fn is_before(self, other: Self) -> bool {
                 (self.0.wrapping_sub(other.0) as $signed) < 0
             }
 
-            /// Whether this number comes after `other` on the shorter way round.
+            /// Returns `true` if this number comes after `other` on the shorter way round.
             #[must_use]
             pub const fn is_after(self, other: Self) -> bool {
                 other.is_before(self)
             }
 
-            /// Whether this number is `other` or comes before it.
+            /// Returns `true` if this number is `other` or comes before it.
             #[must_use]
             pub const fn is_at_or_before(self, other: Self) -> bool {
                 !other.is_before(self)
             }
 
-            /// Whether this number is `other` or comes after it.
+            /// Returns `true` if this number is `other` or comes after it.
             #[must_use]
             pub const fn is_at_or_after(self, other: Self) -> bool {
                 !self.is_before(other)

@@ -68,7 +68,7 @@ impl PacketDrops {
     }
 }
 
-/// What an association has done so far, and how it stands.
+/// Counters and current state of an association.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AssociationStats {
@@ -98,9 +98,9 @@ pub struct AssociationStats {
     pub messages_sent: u64,
     /// Messages delivered.
     pub messages_received: u64,
-    /// Partially reliable messages given up.
+    /// Partially reliable messages that were abandoned.
     pub messages_abandoned: u64,
-    /// What was dropped, by reason.
+    /// Packets, chunks and parameters that were dropped, by reason.
     pub drops: PacketDrops,
     /// Smoothed round-trip time, once measured.
     pub srtt: Option<Duration>,
@@ -110,7 +110,7 @@ pub struct AssociationStats {
     pub cwnd: usize,
     /// Bytes sent and not yet acknowledged or counted as lost.
     pub flight_size: usize,
-    /// The peer's receive window, less what is on its way.
+    /// The peer's receive window, less the bytes in flight.
     pub peer_rwnd: usize,
     /// Bytes accepted by `send` and not yet sent.
     pub buffered_amount: usize,
