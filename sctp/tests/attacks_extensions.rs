@@ -17,7 +17,7 @@ use victim::{MS, SECOND, Victim, data, kinds, one_of_each, packet, raw, sack};
 const I_DATA: &[u8] = &[0, 0, 3, 0xE8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 53, b'x'];
 const NEXT_TSN: &[u8] = &[0, 0, 3, 0xE8];
 
-/// Where data is taken (RFC 9260 §6, §9.2).
+/// States in which data is accepted (RFC 9260 §6, §9.2).
 const RECEIVING: [State; 3] = [State::Established, State::ShutdownPending, State::ShutdownSent];
 
 #[test]
@@ -177,7 +177,8 @@ fn f10_a_lifetime_that_ends_in_the_queue_or_between_two_fragments() {
     assert_eq!(abandoned(&victim), Vec::<usize>::new());
 }
 
-/// Whether data behind a chunk still counts, and whether the peer hears of it: by the two high bits of its type.
+/// Returns whether data behind a chunk is still processed, and whether the chunk is reported to the peer, by the two
+/// high bits of its type.
 fn classes(kind: ChunkType) -> (bool, bool) {
     (kind.0 & 0x80 != 0, kind.0 & 0x40 != 0)
 }

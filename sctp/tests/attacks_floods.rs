@@ -15,11 +15,11 @@ use narrowboat_sctp::{DatagramEvent, Endpoint, EndpointConfig, PacketDropReason}
 use crate::victim::service::Service;
 use crate::victim::{SECOND, chunk, cookie_echo, data, init, packet, peer_init, raw};
 
-/// How long the flood lasts, in seconds. An honest peer begins every 10 ms, and repeats its INIT after a second.
+/// Duration of the flood, in seconds. An honest peer begins every 10 ms, and retransmits its INIT after a second.
 const FLOOD_SECONDS: u32 = 4;
 const NEWCOMERS: u32 = 100 * (FLOOD_SECONDS - 2);
 
-/// A newcomer's address: none of the flood's.
+/// Address of a newcomer, different from all of the flood.
 fn newcomer(n: u32) -> SocketAddr {
     let [_, _, high, low] = n.to_be_bytes();
     SocketAddr::from(([198, 18, high, low], 9899))
@@ -119,7 +119,8 @@ fn service_limit() -> u32 {
     EndpointConfig::default().inits_per_second_max
 }
 
-/// When an honest peer sends its first INITs, in seconds: after RTO.Initial, then after twice as long (RFC 9260 §16).
+/// Times at which an honest peer sends its first INITs, in seconds: after RTO.Initial, then after twice as long (RFC
+/// 9260 §16).
 const ROUNDS: [u32; 3] = [0, 1, 3];
 
 #[test]

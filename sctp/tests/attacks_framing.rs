@@ -396,7 +396,7 @@ fn valid_chunks() -> Vec<Sample> {
     samples
 }
 
-/// Whether a value decodes as a chunk of this type; for those that are lists, whether all of it does.
+/// Decodes a value as a chunk of this type; if the value is a list, decodes all of it.
 fn decode(kind: ChunkType, value: &[u8]) -> Result<(), DecodeError> {
     match kind {
         ChunkType::DATA => DataChunk::decode(0, value).map(drop),

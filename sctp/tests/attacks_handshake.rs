@@ -63,7 +63,7 @@ fn b02_an_init_whose_initiate_tag_is_zero() {
 
 type Change = fn(&mut Init<'static>);
 
-/// What RFC 9260 §3.3.2 and §3.3.3 forbid, by name.
+/// Changes of an INIT that RFC 9260 §3.3.2 and §3.3.3 forbid, by name.
 const FORBIDDEN: [(&str, Change); 5] = [
     ("a_rwnd 0", |init| init.a_rwnd = 0),
     ("a_rwnd 1499", |init| init.a_rwnd = 1499),

@@ -1,5 +1,5 @@
-//! What a peer can make an association hold, counted by the allocator. Each test bears the id of its row in the list of
-//! attacks.
+//! Memory that a peer can make an association hold, counted by the allocator. Each test bears the id of its row in the
+//! list of attacks.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::unwrap_used,
@@ -97,7 +97,7 @@ impl Counted {
         });
     }
 
-    /// What the peer says of the first `acked` chunks that were sent.
+    /// Delivers a SACK of the peer for the first `acked` chunks that were sent.
     fn acknowledge(&mut self, acked: u32, a_rwnd: u32, blocks: &[(u16, u16)]) {
         let point = Tsn(self.victim.tsn.0.wrapping_add(acked).wrapping_sub(1));
         self.deliver(&[sack(point, a_rwnd, blocks)]);
@@ -157,7 +157,8 @@ impl Counted {
         assert!(self.held <= caps + 64 * KIB, "{what}: {} bytes held, the caps are {caps}", self.held);
     }
 
-    /// What is held is charged in full, and the charge keeps to the window and the quarter on top that is for overheads.
+    /// Asserts that all memory held is charged, and that the charge is at most the window and a quarter more for
+    /// overheads.
     #[track_caller]
     fn assert_charged(&self, what: &str) {
         let charged = self.victim.association.memory_charged() as i64;
@@ -342,18 +343,18 @@ fn b26_every_stream_in_use_counts_and_is_given_back() {
     assert!(counted.held <= 256 * i64::from(used) + 64 * KIB, "{} bytes for {used} streams", counted.held);
 }
 
-/// What a flood of the peer's data does with an association whose application does not read.
+/// A flood of the peer's data to an association whose application does not read.
 struct Flood {
     /// Bytes of each chunk's payload, and of a PAD chunk behind it in its packet.
     payload: usize,
     padding: usize,
     unordered: bool,
-    /// Whether each chunk begins, and ends, a message.
+    /// True if each chunk begins a message, and true if it ends one.
     parts: [bool; 2],
     /// TSNs from one chunk to the next.
     step: u32,
     streams: u16,
-    /// Whether the application takes messages, and keeps them unread.
+    /// True if the application takes messages from the association, and keeps them unread.
     takes: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What it costs the receiver when a peer makes it work for nothing (RFC 9260 §6.2, RFC 3758 §3.6). Each test bears the id
+//! Cost for the receiver when a peer makes it work for nothing (RFC 9260 §6.2, RFC 3758 §3.6). Each test bears the id
 //! of its row in the list of attacks.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -24,7 +24,7 @@ fn byte(number: u32, flags: &str) -> Vec<u8> {
     chunk(|out| header.encode(b"x", out))
 }
 
-/// What packets cost.
+/// Cost of packets.
 #[derive(Default, Debug)]
 struct Cost {
     packets: u64,
@@ -135,8 +135,8 @@ fn forward(to: u32, streams: &[(u16, u16)]) -> Vec<u8> {
     chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN + to), streams.into_iter(), out))
 }
 
-/// What a FORWARD-TSN costs across `distance` TSNs, evenly among which lie so many beginnings of messages, and as many whole
-/// messages that wait for the one before them.
+/// Returns the cost of a FORWARD-TSN across `distance` TSNs. Spread evenly among them are `stored` beginnings of
+/// messages, and as many whole messages that wait for the one before them.
 fn cost_of_jump(distance: u32, stored: u16) -> u64 {
     let mut victim = Victim::in_state(State::Established);
     for n in 0..stored {

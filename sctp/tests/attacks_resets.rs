@@ -25,7 +25,7 @@ fn request(number: u32, last_tsn: u32, streams: &[StreamId]) -> Vec<u8> {
     })
 }
 
-/// What the peer answers to one of the victim's requests.
+/// Returns the peer's response to one of the victim's requests.
 fn answer(request: RequestSn, result: ResetResult) -> Vec<u8> {
     chunk(|out| {
         let mut writer = ReconfigWriter::begin(out);

@@ -1,5 +1,5 @@
-//! What a peer, or a bad network, can do to the sender (RFC 9260 §6, §7, §8). Each test bears the id of its row in the list
-//! of attacks.
+//! Attacks of a peer, or of a bad network, on the sender (RFC 9260 §6, §7, §8). Each test bears the id of its row in
+//! the list of attacks.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]

@@ -16,7 +16,7 @@ use victim::{
     packet_with, peer_init, peer_init_with, raw,
 };
 
-/// What nobody in these tests is called.
+/// Verification Tag that belongs to no end in these tests.
 const WRONG: u32 = 0xBAD0_7A67;
 
 fn stranger() -> SocketAddr {

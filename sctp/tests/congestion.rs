@@ -1,4 +1,4 @@
-//! What losses cost (RFC 9260 §7.2).
+//! Cost of losses (RFC 9260 §7.2).
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod victim;

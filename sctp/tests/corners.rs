@@ -1,4 +1,4 @@
-//! Where two rules meet: small windows and large packets, time-outs and full buffers, resets and shutdowns.
+//! Corner cases of two rules: small windows and large packets, time-outs and full buffers, resets and shutdowns.
 
 mod pair;
 

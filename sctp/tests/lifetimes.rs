@@ -12,7 +12,7 @@ use pair::{MS, Pair};
 const RATE: u64 = 250_000;
 const TIME: Duration = Duration::from_secs(10);
 
-/// What messages of `len` bytes, offered at so many Mbit/s, come to.
+/// Outcome of messages of `len` bytes that are offered at a rate of `megabits`.
 struct Outcome {
     /// Whole messages that arrived, in percent of the link.
     share: u64,

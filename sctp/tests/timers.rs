@@ -1,4 +1,4 @@
-//! When an association asks its peer, and what it counts if nothing is answered (RFC 9260 §6.1 A, §8.1, §8.3).
+//! Timers of questions to the peer, and error counts if there is no answer (RFC 9260 §6.1 A, §8.1, §8.3).
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test may fail this way")]
 
@@ -97,10 +97,10 @@ fn a_window_smaller_than_a_chunk_gets_one_a_time_out() {
     }
 }
 
-/// What is asked, how long after the HEARTBEAT.
+/// A question to the peer: its name, and the function that asks it.
 type Ask = (&'static str, fn(&mut Victim));
 
-/// However many timers wait for a peer that has vanished, it is given up after as many time-outs as with one.
+/// A peer that has vanished is unreachable after the same number of time-outs, however many timers wait for it.
 #[test]
 fn one_silence_is_counted_once_whatever_waits_in_it() {
     let asks: [Ask; 3] = [

@@ -1,4 +1,4 @@
-//! What an association makes of a transport below it that ends or moves (RFC 8261).
+//! Behaviour of an association whose transport ends or moves (RFC 8261).
 
 #![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
 
@@ -102,7 +102,7 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
     }
 }
 
-/// What this end could not go on with is no reason for the peer to wait: what it can still send is an ABORT.
+/// An end whose transport fails still sends an ABORT, so that the peer need not wait.
 #[test]
 fn a_transport_that_this_end_has_broken_leaves_the_peer_an_abort() {
     let mut pair = Pair::connected(AssociationConfig::default());

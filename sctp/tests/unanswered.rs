@@ -1,4 +1,4 @@
-//! How long a peer may leave everything unanswered: by number (Association.Max.Retrans, RFC 9260 §8.1), and by time.
+//! Limits of a peer that leaves everything unanswered: by number (Association.Max.Retrans, RFC 9260 §8.1), and by time.
 
 #![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
 
@@ -24,7 +24,7 @@ fn mend(pair: &mut Pair) {
     pair.rule = Box::new(|_| Verdict::Pass);
 }
 
-/// When the end has given its peer up, counted from now.
+/// Returns the time from now until the end has given up its peer.
 fn given_up_after(pair: &mut Pair, end: usize, at_most: Duration) -> Option<Duration> {
     let from = pair.now;
     while pair.now - from < at_most {

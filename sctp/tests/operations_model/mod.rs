@@ -14,16 +14,16 @@ use narrowboat_sctp::{
 const MS: Duration = Duration::from_millis(1);
 const STREAMS: u16 = 4;
 
-/// What a direction of a stream has to deliver, since its last reset.
+/// Messages that one direction of a stream has to deliver, since its last reset.
 #[derive(Default)]
 struct Expected {
-    /// Messages in the order of sending: a number, whether it is ordered, and whether it may be given up.
+    /// Messages in the order of sending: a number, whether it is ordered, and whether it may be abandoned.
     messages: VecDeque<(u32, bool, bool)>,
     /// Messages sent after a reset was asked for and performed.
     resets: usize,
 }
 
-/// One end, and what the model knows of what it sends.
+/// One end, and the model of the messages that it sends.
 struct End {
     association: Association,
     /// By stream. A reset puts a new use behind the old one, whose messages come first.
@@ -200,7 +200,7 @@ impl World {
         }
     }
 
-    /// What the application does not read waits for it; what happened to its own requests it hears at once.
+    /// Keeps an event until the application reads it, but handles the result of the application's own reset at once.
     fn on_event(&mut self, end: usize, event: AssociationEvent) {
         let AssociationEvent::OutgoingStreamReset(stream) = event else { return self.ends[end].unread.push(event) };
         let at = self.ends[end].resetting.iter().position(|of| *of == stream).expect("it was asked for");

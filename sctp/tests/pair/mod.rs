@@ -15,14 +15,14 @@ use narrowboat_sctp::{
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
-/// What the link does with a packet.
+/// Decision of the link about a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
     Pass,
     Drop,
-    /// Arrives this much later than it would.
+    /// Delivers the packet this much later.
     Delay(Duration),
-    /// Arrives twice, the second time this much later.
+    /// Delivers the packet twice, the second time this much later.
     Repeat(Duration),
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Pair {
     pub(crate) rule: Rule,
     pub(crate) trace: Vec<Packet>,
     pub(crate) keeps_trace: bool,
-    /// Whether messages are released as soon as they are polled.
+    /// True if messages are released as soon as they are polled.
     pub(crate) reads: [bool; 2],
     pub(crate) received: [Vec<(StreamId, Ppid, Bytes)>; 2],
     mtu_max: usize,

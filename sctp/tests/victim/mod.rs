@@ -19,13 +19,13 @@ use narrowboat_sctp::{
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
-/// The tag that the peer wants to see.
+/// Verification Tag of the peer.
 pub(crate) const PEER_TAG: u32 = 0x7065_6572;
 /// The TSN of the peer's first DATA.
 pub(crate) const PEER_TSN: u32 = 1000;
 /// The port of both ends.
 pub(crate) const PORT: u16 = 5000;
-/// What the peer says when it is asked for its cookie.
+/// State Cookie of the peer.
 pub(crate) const PEER_COOKIE: &[u8] = b"the peer's cookie";
 
 /// The association under attack.
@@ -244,7 +244,7 @@ impl Victim {
         sent
     }
 
-    /// Why it ended, if it has.
+    /// Returns the reason why the association ended, if it has.
     pub(crate) fn closed(&self) -> Option<CloseReason> {
         let mut reasons = self.events.iter().filter_map(|event| match event {
             AssociationEvent::Closed(reason) => Some(reason.clone()),

@@ -22,7 +22,7 @@ pub(crate) struct Service {
     pub(crate) events: Vec<(AssociationHandle, AssociationEvent)>,
 }
 
-/// What an INIT ACK says.
+/// Contents of an INIT ACK.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Offer {
     pub(crate) tag: u32,
