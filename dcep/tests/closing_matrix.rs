@@ -1,4 +1,5 @@
-//! Who closes × what is under way × what the network and the peer do to the resets: each has one defined end.
+//! Matrix of closing: closing end × work under way × treatment of the resets by the network and the peer. Each
+//! combination has one defined end.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 #![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]

@@ -1,4 +1,4 @@
-//! What must hold between channels, streams and ids, recounted from scratch.
+//! Invariants of channels, streams and ids, recounted from scratch.
 
 use narrowboat_sctp::StreamId;
 
@@ -11,7 +11,7 @@ impl DataChannels {
     ///
     /// # Panics
     ///
-    /// If something does not hold, which is a bug in this crate.
+    /// If an invariant does not hold, which is a bug in this crate.
     pub fn check_consistency(&self) {
         self.check_channels();
         self.check_streams();
