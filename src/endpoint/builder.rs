@@ -1,4 +1,4 @@
-//! How an endpoint is made.
+//! Configuration and creation of an endpoint.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -52,8 +52,9 @@ impl Default for EndpointBuilder {
 }
 
 impl EndpointBuilder {
-    /// Where to listen: an address and port of this machine; 0.0.0.0 is all of its IPv4 addresses, `[::]` is all of its
-    /// addresses. Port 0 is any free one. Of several addresses of a name, the first one that can be bound.
+    /// Sets the address to listen on: an address and port of this machine. 0.0.0.0 is all of its IPv4 addresses, `[::]`
+    /// is all of its addresses, and port 0 is any free port. If a name has several addresses, the first one that can be
+    /// bound is used.
     pub fn bind(mut self, address: impl ToSocketAddrs) -> Self {
         self.addresses = address.to_socket_addrs().map(Iterator::collect);
         self

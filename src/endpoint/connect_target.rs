@@ -1,12 +1,12 @@
-//! Whom to connect to.
+//! Targets of outgoing connections.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::secure::SecureTarget;
 
-/// Whom [`Endpoint::connect`](crate::Endpoint::connect) may connect to: an address and port, for plain UDP, or a
-/// [`Ticket`], for DTLS with a certificate that is verified. Texts may be either: `"192.0.2.1:4433"`,
-/// `"example.com:4433"`, `"narrowboat://192.0.2.1:4433/uEi…"`.
+/// Target of [`Endpoint::connect`](crate::Endpoint::connect): an address and port, for plain UDP, or a [`Ticket`], for
+/// DTLS with a certificate that is verified. A text may be either: `"192.0.2.1:4433"`, `"example.com:4433"`,
+/// `"narrowboat://192.0.2.1:4433/uEi…"`.
 ///
 /// This trait is sealed: it has no methods of its own to call or to implement.
 ///
@@ -16,7 +16,7 @@ pub trait Target: sealed::Sealed {}
 
 impl<T: sealed::Sealed> Target for T {}
 
-/// What a target is.
+/// A target after conversion: addresses, a name, or a peer with a certificate.
 #[expect(unnameable_types, reason = "only this crate makes targets")]
 #[derive(Clone, Debug)]
 pub enum ConnectTarget {

@@ -1,6 +1,6 @@
-//! Where the tests of containment want a panic.
+//! Places where the tests of containment inject a panic.
 
-/// Where a test wants a panic: outside of any association.
+/// Place outside of any association where a test injects a panic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum EndpointFault {
     /// In the receiver's own loop.
@@ -13,7 +13,7 @@ pub(crate) enum EndpointFault {
     Remove,
     /// While a stranger's datagram is handled.
     DirectListener,
-    /// When the direct listener's timers are due.
+    /// While the direct listener handles its due timers.
     LobbyTimeout,
     /// While a stranger is admitted.
     Admit,

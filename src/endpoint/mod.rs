@@ -173,7 +173,7 @@ impl Endpoint {
         poll_fn(|cx| waiter.core.poll_idle(cx, &mut waiter.key)).await;
     }
 
-    /// What the endpoint has done so far.
+    /// Returns statistics of the endpoint since its creation.
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         self.core.stats()
@@ -203,7 +203,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// What an endpoint has done so far, and how many associations it has now.
+/// Statistics of an endpoint since its creation, and its present number of associations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
@@ -213,7 +213,7 @@ pub struct EndpointStats {
     pub refused: u64,
     /// Datagrams that were dropped before they reached an association, by reason.
     pub drops: PacketDrops,
-    /// What was answered and dropped before it reached an association over DTLS, by reason.
+    /// Datagrams that were answered or dropped before they reached an association over DTLS, by reason.
     #[cfg(feature = "webrtc")]
     pub secure: crate::SecureStats,
     /// Datagrams and bytes, and what the system refused.

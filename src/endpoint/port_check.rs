@@ -28,7 +28,7 @@ use crate::association::{PROGRESS, Shared, WaitFuture};
 /// doubles from then on.
 const PAUSE_INITIAL: Duration = Duration::from_millis(500);
 
-/// How often a peer is asked. The last question is four seconds old when the socket goes.
+/// Questions sent to a peer at most. The last question is four seconds old when the socket is closed.
 const QUESTIONS_MAX: u32 = 4;
 
 /// Sockets that ask at the same time, of one endpoint. Other attempts wait for one, so that who dials thousands of peers

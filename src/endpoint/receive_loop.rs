@@ -21,11 +21,11 @@ use crate::socket::{Arrived, ReceiveBatch, ReceiveFailure};
 const DATAGRAMS_PER_TURN_MAX: usize = 128;
 /// Failures in a row, each about one datagram, after which the receiver pauses.
 const FAILURES_IN_A_ROW_MAX: u32 = 128;
-/// How long to wait after the system could not give a datagram, so that a broken socket does not take a whole core.
+/// Pause after the system has failed to return a datagram, so that a broken socket does not occupy a whole core.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long receiving may fail without a single datagram before the socket is given up: longer than a machine is short of
-/// memory, shorter than anybody waits.
+/// Time for which receiving may fail without a single datagram before the socket is given up: longer than a machine is
+/// short of memory, shorter than anybody waits.
 const FAILING_MAX: Duration = Duration::from_secs(30);
 
 /// Runs the receiver. When it goes, with its runtime or for another reason, nobody waits for what would have come.
@@ -117,8 +117,8 @@ fn count(core: &EndpointShared, arrived: Arrived) {
     }
 }
 
-/// How many datagrams may be sorted before the first of them is handed over: all, but for an INIT behind another packet of
-/// its sender. That packet may end the association, and the INIT begin the next one.
+/// Returns the number of datagrams that may be sorted before the first of them is handed over: all, unless an INIT
+/// follows another packet of its sender. That packet may end the association, and the INIT may begin the next one.
 fn first_to_wait(batch: &[Datagram]) -> usize {
     let is_init = |datagram: &Datagram| datagram.bytes.get(12) == Some(&1) && begins_association(datagram);
     let follows = |(index, init): (usize, &Datagram)| {

@@ -1,4 +1,4 @@
-//! Whom a datagram is for.
+//! Routing of datagrams to associations.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ pub(crate) enum DatagramRouter {
     Secure(Box<SecureRouter>),
 }
 
-/// What becomes of a datagram.
+/// Result of routing a datagram.
 #[derive(Debug)]
 pub(crate) enum RouteResult {
     /// It is for this association.

@@ -1,4 +1,5 @@
-//! What the handles of an endpoint and its receiver share: the socket, and the table of associations under one lock.
+//! State that the handles of an endpoint and its receiver share: the socket, and the table of associations under one
+//! lock.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -35,7 +36,7 @@ pub(crate) struct EndpointShared {
     pub(crate) config: Valid<Config>,
     pub(super) channel_limits: ChannelLimits,
     pub(crate) ways: Ways,
-    /// What it takes to speak over DTLS, if it does.
+    /// Parts for associations over DTLS, if the endpoint has an identity.
     pub(crate) secure: Option<SecurePart>,
     pub(super) runtime: Handle,
     /// Sockets that may be opened to find closed ports.
@@ -44,12 +45,12 @@ pub(crate) struct EndpointShared {
     /// Tells the receiver to see whether anyone still needs it.
     pub(crate) look: Notify,
     refused: AtomicU64,
-    /// Where a test wants a panic.
+    /// Place where a test injects a panic.
     #[cfg(test)]
     pub(crate) fault: Mutex<Option<EndpointFault>>,
 }
 
-/// What the lock protects.
+/// State that the lock protects.
 #[derive(Debug)]
 pub(crate) struct EndpointTable {
     pub(super) router: DatagramRouter,
@@ -64,9 +65,9 @@ pub(crate) struct EndpointTable {
 /// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
 #[derive(Debug, Default)]
 pub(crate) struct RoutedBatch {
-    /// What came for known associations, in the order in which it came.
+    /// Inputs for known associations, in the order in which they arrived.
     pub(crate) inputs: Vec<Input>,
-    /// Whom they are for: so many in a row for this one.
+    /// Recipients of the inputs, in order: an association, and the number of consecutive inputs that are for it.
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
     /// Datagrams of peers that are not known.
     pub(crate) strangers: Vec<Stranger>,
@@ -308,7 +309,7 @@ impl EndpointShared {
         }
     }
 
-    /// Whether nobody can use the endpoint any more.
+    /// True if nobody can use the endpoint any more.
     pub(crate) fn is_unused(&self) -> bool {
         let table = self.lock();
         table.handles == 0 && table.associations.is_empty()

@@ -98,7 +98,7 @@ async fn l08_a_panic_ends_one_association_only_over_dtls() {
     }
 }
 
-/// What becomes of an association when the system refuses a datagram of it.
+/// Outcome for an association when the system refuses one of its datagrams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
     /// It goes on, and `network_error` says why nothing is sent.

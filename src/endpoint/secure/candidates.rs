@@ -7,7 +7,7 @@ use std::sync::Once;
 /// Addresses that peers are told at most. A machine has more only if containers or tunnels have given it some.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
-/// What the interfaces of containers, virtual machines and tunnels are called. Few peers reach them.
+/// Name prefixes of the interfaces of containers, virtual machines and tunnels. Few peers reach them.
 const VIRTUAL: [&str; 22] = [
     "docker",
     "br-",

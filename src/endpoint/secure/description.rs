@@ -19,7 +19,7 @@ use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
 use crate::webrtc::ice::{Credentials, PATIENCE};
 use crate::webrtc::sdp::{self, Local, Remote};
 
-/// How long an offer may wait for its answer, and for the first check: people may carry both by hand.
+/// Time that an offer may wait for its answer, and for the first check: people may carry both by hand.
 const OFFER_LIFETIME: Duration = Duration::from_secs(300);
 
 /// An answer to give to the peer, and the association that it will make.
@@ -61,10 +61,10 @@ pub enum DtlsRole {
     Client,
 }
 
-/// Who asks for an answer, and for what.
+/// Request for an answer to an offer: the sender of the offer, and the role in DTLS.
 #[derive(Clone, Copy, Debug)]
 struct OfferRequest {
-    /// Where the offer has come from, if that is known.
+    /// IP address from which the offer has come, if known.
     client: Option<IpAddr>,
     role: DtlsRole,
 }
@@ -219,7 +219,7 @@ impl Endpoint {
         Said { credentials, nonce, version: 1, role, sctp_init: None }
     }
 
-    /// What this end says about itself.
+    /// Returns the parameters of this end for a description.
     fn local<'a>(&self, part: &SecurePart, said: &'a Said, addresses: &'a [std::net::SocketAddr]) -> Local<'a> {
         Local {
             credentials: &said.credentials,

@@ -55,11 +55,11 @@ pub(super) use ticket::SecureTarget;
 pub(crate) struct SecurePart {
     pub(crate) identity: Identity,
     pub(crate) context: Arc<Context>,
-    /// Where peers are told that this endpoint is, if not at the addresses of its interfaces.
+    /// Addresses that peers are told for this endpoint, if not those of its interfaces.
     pub(crate) advertised: Vec<SocketAddr>,
     keys: CookieKeys,
     association: Valid<AssociationConfig>,
-    /// What all associations share.
+    /// Memory budget that all associations share.
     pub(super) memory: MemoryBudget,
 }
 
@@ -134,7 +134,7 @@ impl SecurePart {
     }
 }
 
-/// Why a peer is expected.
+/// Reason for which a peer is expected.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ExpectedFor {
     /// This end has made an offer.
@@ -152,7 +152,7 @@ impl ExpectedFor {
     }
 }
 
-/// What the description of a peer has settled.
+/// Parameters that the description of a peer has settled.
 #[derive(Debug)]
 pub(super) struct PeerSide {
     /// This end's part in the handshake.

@@ -36,11 +36,11 @@ const ENDED_MAX: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct SessionKey([u8; 32]);
 
-/// What an offer must repeat to change nothing: a hash of the ICE credentials, of `a=tls-id` and of the SCTP port.
+/// Hash of the values that an offer must repeat to change nothing: the ICE credentials, `a=tls-id` and the SCTP port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TransportKey([u8; 32]);
 
-/// What this end says about itself in all descriptions of one association.
+/// Parameters of this end in all descriptions of one association.
 #[derive(Clone, Debug)]
 pub(super) struct Said {
     pub(super) credentials: Credentials,

@@ -47,7 +47,7 @@ impl Sealed for &Ticket {
 }
 
 impl Endpoint {
-    /// What the endpoint's peers know it by, if it has been given one.
+    /// Returns the identity by which peers know the endpoint, if it has been given one.
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.core.secure.as_ref().map(|part| &part.identity)
@@ -69,7 +69,7 @@ impl Endpoint {
         Ticket::new(self.candidates(part)?, part.identity.fingerprint()).map_err(|_| SignalError::NoAddress)
     }
 
-    /// Where peers are told that this endpoint is.
+    /// Returns the addresses that peers are told for this endpoint.
     pub(super) fn candidates(&self, part: &SecurePart) -> Result<Vec<SocketAddr>, SignalError> {
         let addresses = if part.advertised.is_empty() {
             candidates::local_addresses(self.local_address()).map_err(SignalError::Interfaces)?

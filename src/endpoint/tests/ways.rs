@@ -14,7 +14,7 @@ use crate::webrtc::dtls::ExpectedPeer;
 use crate::webrtc::ice::Credentials;
 use crate::webrtc::{CertificateHash, Identity, Ticket};
 
-/// What a server is built with.
+/// Options with which a server is built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Built {
     /// Without identity, and without a way in.
@@ -25,7 +25,7 @@ enum Built {
     Direct,
 }
 
-/// How a client tries to come in.
+/// Way in which a client tries to connect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Attempt {
     /// Over plain UDP.
