@@ -36,7 +36,8 @@ pub(crate) struct ChannelEntry {
     pub(crate) half_close: Option<Box<HalfClose>>,
 }
 
-/// How reading a byte stream has ended. It is kept, because an association that fails later must not change it.
+/// Result with which reading a byte stream has ended. The result is kept, because a later failure of the association
+/// must not change it.
 #[derive(Clone, Debug)]
 pub(crate) enum ReadEnd {
     Finished,

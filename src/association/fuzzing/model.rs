@@ -1,8 +1,8 @@
-//! What an end of a byte stream may be told, by what the applications of both ends have done.
+//! Results that an end of a byte stream may report, by the actions of the applications of both ends.
 
 use crate::error::{ByteStreamError, ChannelError, Error};
 
-/// What the application of one end has done, and what it was told.
+/// Actions of the application of one end, and the results that were reported to it.
 #[derive(Debug, Default)]
 pub(super) struct EndModel {
     /// Bytes that were accepted for sending, and bytes that were taken from the channel.
@@ -19,7 +19,7 @@ pub(super) struct EndModel {
     pub(super) has_ended_association: bool,
     /// True if it has sent messages of its own between those of the stream.
     pub(super) breaks_rules: bool,
-    /// How reading has ended.
+    /// Result with which reading has ended.
     pub(super) read_end: Option<Result<(), String>>,
     /// True if `shutdown` has returned `Ok`.
     pub(super) is_shut_down: bool,

@@ -71,7 +71,7 @@ impl EndPair {
         if from == 0 { first } else { second }
     }
 
-    /// What a driver does: timers, events and packets, until nothing is left.
+    /// Processes timers, events and packets as a driver does, until nothing is left.
     pub(super) fn drive(&mut self, end: usize) {
         let now = self.now;
         let mut wakers: Vec<Waker> = Vec::new();
