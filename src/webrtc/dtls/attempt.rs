@@ -17,7 +17,7 @@ use super::{DtlsParameters, ExpectedPeer, SetupRole, Version};
 /// Messages that fit together, but name nobody who was expected, wait so long for better ones.
 const UNEXPECTED_AFTER: Duration = Duration::from_secs(1);
 
-/// What is known of a ClientHello.
+/// A ClientHello that has arrived whole.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Hello {
     pub(super) sequence: u16,
@@ -64,7 +64,7 @@ pub(super) struct HandshakeAttempt {
     has_changed_cipher: bool,
     /// True once the peer's ChangeCipherSpec was taken in. Another one would be in the way.
     has_peer_changed_cipher: bool,
-    /// When `dimpl` wants to be called.
+    /// Time at which `dimpl` wants to be called.
     pub(super) deadline: Option<Instant>,
     /// SHA-256 of the certificate that the peer has shown, once it was found to be the expected one.
     pub(super) peer_fingerprint: Option<[u8; 32]>,
@@ -105,7 +105,7 @@ impl HandshakeAttempt {
         })
     }
 
-    /// How far a handshake is that has begun.
+    /// Returns the phase of a handshake that has begun.
     pub(super) fn phase(&self) -> HandshakePhase {
         match (self.version(), self.role) {
             (Some(version), role) => HandshakePhase::Handshaking(role, version),
@@ -152,7 +152,7 @@ impl HandshakeAttempt {
         result
     }
 
-    /// Whether a datagram that is no ClientHello may be taken in.
+    /// Checks whether a datagram that is not a ClientHello may be taken in.
     pub(super) fn check(&mut self, datagram: &[u8]) -> Result<(), RecordRefusal> {
         let is_for_another = |random| self.other_answers.contains(&random);
         if !self.is_answered && record::server_random(datagram).is_some_and(is_for_another) {
@@ -271,7 +271,7 @@ impl HandshakeAttempt {
         }
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout).
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.deadline.into_iter().chain(self.flight_deadline).min()
     }

@@ -1,7 +1,7 @@
-//! What a client of DTLS 1.2 sends in the clear after the server's first flight: its certificate, its half of the key
-//! exchange, and a signature over all that was said (RFC 5246 §7.4.6 to §7.4.8). Anybody can send such messages, and `dimpl`
-//! takes the first of each for the peer's. The signature tells which belong together, so that here they wait raw, several
-//! versions of each, until it fits.
+//! Messages that a client of DTLS 1.2 sends in the clear after the server's first flight: its certificate, its half of
+//! the key exchange, and a signature over the handshake so far (RFC 5246 §7.4.6 to §7.4.8). Anybody can send such
+//! messages, and `dimpl` takes the first of each for the peer's. The signature tells which messages belong together.
+//! Until the signature fits, the messages wait here raw, several versions of each.
 
 use std::collections::VecDeque;
 
@@ -59,7 +59,7 @@ pub(super) struct ClientFlight {
     held: usize,
     protected: Vec<Box<[u8]>>,
     verifications: u32,
-    /// What fits, but is not what was expected: another certificate, or none.
+    /// Messages that fit together, but are not the expected ones: another certificate, or none.
     unexpected: Option<Vec<Vec<u8>>>,
     is_chosen: bool,
 }

@@ -13,7 +13,7 @@ const PIECES_MAX: usize = 16;
 /// Bytes held at most, with what each piece costs beside its own.
 pub(super) const HELD_MAX: usize = 5120;
 
-/// What a piece costs beside its bytes.
+/// Cost of a piece beside its bytes.
 const PIECE_OVERHEAD: usize = size_of::<HelloPiece>();
 
 /// The pieces of ClientHellos so far, in the order in which they came. The oldest make room.
@@ -115,7 +115,8 @@ pub(crate) fn is_plausible_client_hello(datagram: &[u8]) -> bool {
     begins_client_hello(body).unwrap_or(header.fragment_length < header.length)
 }
 
-/// Whether the body of a ClientHello adds up (RFC 6347 §4.2.1, RFC 9147 §5.3); `None` if it is cut off where it would tell.
+/// Returns `true` if the body of a ClientHello is well-formed (RFC 6347 §4.2.1, RFC 9147 §5.3); `None` if the body is
+/// cut off before that can be told.
 fn begins_client_hello(body: &[u8]) -> Option<bool> {
     let (&[major, minor], rest) = body.split_first_chunk::<2>()?;
     if major != 0xFE || !matches!(minor, 0xFD | 0xFF) {
@@ -151,8 +152,8 @@ pub(super) fn is_plausible_server_hello(fragment: &[u8]) -> bool {
     }
 }
 
-/// Whether the body of a ServerHello adds up (RFC 5246 §7.4.1.3, RFC 8446 §4.1.3); `None` if it is cut off where it would
-/// tell.
+/// Returns `true` if the body of a ServerHello is well-formed (RFC 5246 §7.4.1.3, RFC 8446 §4.1.3); `None` if the body
+/// is cut off before that can be told.
 fn begins_server_hello(body: &[u8]) -> Option<bool> {
     let (version, rest) = body.split_first_chunk::<2>()?;
     let rest = rest.get(32..)?;

@@ -1,4 +1,4 @@
-//! What a DTLS association tells its user.
+//! Events of a DTLS association for its user.
 
 use bytes::Bytes;
 
@@ -31,7 +31,7 @@ impl Version {
     }
 }
 
-/// What happened, in order.
+/// Event of a DTLS association. Events are reported in the order in which they happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum DtlsEvent {
     /// The handshake is finished, and the peer has the certificate that was expected.
@@ -44,7 +44,7 @@ pub(crate) enum DtlsEvent {
     Failed(DtlsFailure),
 }
 
-/// Why a packet was not sent.
+/// Reason why a packet was not sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum SealError {
     /// The handshake is not finished.

@@ -1,8 +1,8 @@
-//! Why a DTLS association could not be, or could not go on.
+//! Reasons why a DTLS association could not be established, or could not go on.
 
 use std::fmt;
 
-/// Why a DTLS association failed. It is over then, and has nothing more to say.
+/// Reason why a DTLS association failed. The association is over then, and has nothing more to report.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum DtlsFailure {
     /// The peer's certificate is not one of those that were announced (RFC 8122 §5, RFC 8842 §5.1).
@@ -18,7 +18,7 @@ pub(crate) enum DtlsFailure {
     /// The peer does not answer. It may have said why in the clear, where nobody proves who speaks.
     #[error("the DTLS handshake was not finished in time{}", hint(*alert))]
     TimedOut {
-        /// What an alert in the clear said.
+        /// The alert that was received in the clear.
         alert: Option<Alert>,
     },
     /// The peer has ended the association with an alert (RFC 8446 §6.2). A browser that does not find the certificate
@@ -107,8 +107,8 @@ impl fmt::Display for Alert {
     }
 }
 
-/// What an alert in the clear says about a handshake that was not finished. Nobody proves who sent it, but most come from
-/// the peer.
+/// Returns the explanation that an alert in the clear gives for a handshake that was not finished. The sender of the
+/// alert is not authenticated, but most alerts come from the peer.
 fn hint(alert: Option<Alert>) -> String {
     alert.map(|alert| format!("; an alert came in the clear: {}", alert.explained())).unwrap_or_default()
 }

@@ -232,7 +232,7 @@ impl Dtls {
         self.fail(failure);
     }
 
-    /// What an alert in the clear has said.
+    /// Returns the alert that was received in the clear, if any.
     pub(super) fn plaintext_alert(&self) -> Option<u8> {
         self.attempts.iter().find_map(|attempt| attempt.gate.plaintext_alert).or(self.gate.plaintext_alert)
     }

@@ -35,7 +35,7 @@ use super::CertificateHash;
 /// Bytes of a packet at most: what one record carries (RFC 8446 §5.1).
 const PACKET_LEN_MAX: usize = 1 << 14;
 
-/// What `dimpl` puts out at most during a handshake: a certificate that fills its receive queue.
+/// Most bytes that `dimpl` writes during a handshake: a certificate that fills its receive queue.
 const HANDSHAKE_OUTPUT_LEN_MAX: usize = record_filter::QUEUE_MAX * record_filter::DATAGRAM_LEN_MAX;
 
 thread_local! {
@@ -63,7 +63,7 @@ pub(crate) enum SetupRole {
     Active,
 }
 
-/// Whose certificate the peer must have.
+/// Certificate that the peer must have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ExpectedPeer {
     /// Anybody's: only the peer learns whom it talks to, as with HTTPS.
@@ -118,7 +118,7 @@ pub(crate) struct Dtls {
     /// SHA-256 of hellos that led nowhere.
     failed_hellos: Vec<[u8; 32]>,
     last_failure: Option<DtlsFailure>,
-    /// When an active end begins another attempt.
+    /// Time at which an active end begins another attempt.
     retry_at: Option<Instant>,
     give_up_at: Option<Instant>,
     hello: ClientHelloReassembly,
@@ -133,7 +133,7 @@ pub(crate) struct Dtls {
     events: VecDeque<DtlsEvent>,
     /// Datagrams of the handshake and of the end.
     flights: VecDeque<Vec<u8>>,
-    /// When the last input came.
+    /// Time of the last input.
     now: Instant,
     drops: DtlsDrops,
 }
@@ -188,7 +188,8 @@ impl Dtls {
         self.attempts.first()?.peer_fingerprint.as_ref()
     }
 
-    /// Whether the peer has shown that it receives what is sent to it: it has returned a cookie, or finished the handshake.
+    /// True if the peer has shown that it receives what is sent to it: the peer has returned a cookie, or finished the
+    /// handshake.
     pub(crate) fn is_address_proved(&self) -> bool {
         self.is_address_proved
     }
@@ -201,7 +202,7 @@ impl Dtls {
         }
     }
 
-    /// Whether the association has ended. There may still be events and a last datagram to poll.
+    /// True if the association has ended. There may still be events and a last datagram to poll.
     pub(crate) fn is_over(&self) -> bool {
         self.stage == Stage::Over
     }
@@ -297,7 +298,7 @@ impl Dtls {
 
     // Outputs
 
-    /// What happened, in order.
+    /// Returns the next event. Events are reported in the order in which they happened.
     pub(crate) fn poll_event(&mut self) -> Option<DtlsEvent> {
         self.events.pop_front()
     }
@@ -312,7 +313,7 @@ impl Dtls {
         self.flights.front().map(Vec::len)
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let attempts = self.attempts.iter().filter_map(HandshakeAttempt::poll_timeout);
         attempts.chain(self.retry_at).chain(self.give_up_at).min().filter(|_| self.stage != Stage::Over)

@@ -1,4 +1,4 @@
-//! What all DTLS associations of an endpoint have in common.
+//! Parameters that all DTLS associations of an endpoint have in common.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,8 @@ use super::{SetupRole, record_filter};
 /// Bytes of a handshake datagram at most. The least that every path is expected to carry (RFC 8831 §5, RFC 8085 §3.2).
 const HANDSHAKE_DATAGRAM_LEN_MAX: usize = 1200;
 
-/// What a handshake needs at least: shorter datagrams would cut each message into more pieces than fit the queues.
+/// Smallest datagram size for a handshake: shorter datagrams would cut each message into more pieces than fit the
+/// queues.
 const HANDSHAKE_DATAGRAM_LEN_MIN: usize = 512;
 
 /// Datagrams of ours that wait to be sent at most; all are taken out after every input.
@@ -49,7 +50,7 @@ pub(crate) struct DtlsParameters {
     pub(super) limits: Limits,
 }
 
-/// What one association may do before it has to end.
+/// Limits at which an association has to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Limits {
     /// Records that are encrypted with AES-GCM in DTLS 1.2. `dimpl` draws the 64 bits of each nonce that RFC 5288 §3 leaves
@@ -104,7 +105,7 @@ impl DtlsParameters {
         })
     }
 
-    /// What tells if a signature is one by a certificate's key.
+    /// Returns the verifier for signatures by a certificate's key.
     pub(super) fn verifier(&self) -> &dyn SignatureVerifier {
         self.plain.crypto_provider().signature_verification
     }

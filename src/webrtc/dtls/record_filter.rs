@@ -1,5 +1,5 @@
-//! What may reach the DTLS implementation. It is told everything that is authenticated or that a handshake cannot do
-//! without, and nothing that a stranger could send to end an association or to fill its queues.
+//! Filter in front of the DTLS implementation. The filter lets in everything that is authenticated or that a handshake
+//! cannot do without, and nothing that a stranger could send to end an association or to fill its queues.
 
 use super::client_hello::{is_client_hello, is_plausible_client_hello, is_plausible_server_hello};
 use super::record::{
@@ -33,7 +33,7 @@ const HELLOS_MAX: u32 = 16;
 /// stranger could make us answer for ever.
 const LATE_HANDSHAKES_MAX: u32 = 16;
 
-/// How far an association is, for what may come in.
+/// Phase of an association, which decides what may come in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum HandshakePhase {
     /// Passive, without a whole ClientHello.
@@ -45,7 +45,7 @@ pub(super) enum HandshakePhase {
     Connected,
 }
 
-/// Why a datagram was not taken in.
+/// Reason why a datagram was not taken in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RecordRefusal {
     /// Its headers do not add up, or it is too long.
@@ -56,7 +56,7 @@ pub(super) enum RecordRefusal {
     Unexpected,
 }
 
-/// What was let in and what was not.
+/// Filter for the records of an association, with counts of the records that were let in.
 #[derive(Debug, Default)]
 pub(super) struct RecordFilter {
     late_handshakes: u32,
@@ -68,7 +68,7 @@ pub(super) struct RecordFilter {
 }
 
 impl RecordFilter {
-    /// Whether a datagram may be taken in.
+    /// Checks whether a datagram may be taken in.
     pub(super) fn check(&mut self, phase: HandshakePhase, datagram: &[u8]) -> Result<(), RecordRefusal> {
         if datagram.is_empty() || datagram.len() > DATAGRAM_LEN_MAX {
             return Err(RecordRefusal::Malformed);

@@ -220,7 +220,7 @@ fn k08_what_the_peer_has_sent_changes_nothing_when_it_comes_again() {
     }
 }
 
-/// What a passive end says whose answers get lost and who gets this after the hello.
+/// Returns the failure of a passive end whose answers get lost and that receives this datagram after the hello.
 pub(super) fn unfinished_after(versions: Versions, datagram: &[u8]) -> DtlsFailure {
     let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
     link.fate = Box::new(|from, datagram| if from == ACTIVE { vec![datagram.to_vec()] } else { vec![] });

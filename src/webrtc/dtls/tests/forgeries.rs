@@ -11,8 +11,8 @@ use super::super::{DtlsEvent, DtlsFailure, Version, Versions};
 use super::attacks::{BOTH, link, plaintext, unfinished_after};
 use super::link::{ACTIVE, Link, PASSIVE, expecting, fingerprint};
 
-/// What is added to the datagrams that an end sends: the number of the datagram among all, its sender, its bytes; what
-/// arrives instead.
+/// Changes to the datagrams that an end sends. Gets the number of the datagram among all, its sender and its bytes;
+/// returns the datagrams that arrive instead.
 type Meddler = Box<dyn FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>>>;
 
 /// Runs a handshake that is meddled with. Both ends must be connected in the end, with each other.
@@ -127,7 +127,7 @@ fn k20_a_nonsensical_server_hello_ends_no_client() {
     }
 }
 
-/// What is not a handshake message: a change of ciphers, an acknowledgement, an alert, and what nobody can decrypt.
+/// Records that are not handshake messages: a ChangeCipherSpec, an ACK, an alert, and records that nobody can decrypt.
 #[test]
 fn k20_forged_records_of_other_kinds_change_nothing_at_any_step() {
     let acknowledged: Vec<u8> =
@@ -291,7 +291,7 @@ fn damaged(datagram: &[u8], from: usize, rng: &mut StdRng) -> Vec<u8> {
     copy
 }
 
-/// Where the payload of the first record under keys begins; the datagram's length if there is none.
+/// Returns the offset of the payload of the first record under keys; the datagram's length if there is none.
 fn protected_at(datagram: &[u8]) -> usize {
     let mut at = 0;
     while let Some(header) = datagram.get(at..at + 13).filter(|header| header[0] >> 5 == 0) {

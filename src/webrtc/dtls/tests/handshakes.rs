@@ -38,7 +38,7 @@ fn fragments(datagram: &[u8], len: usize) -> Option<Vec<Vec<u8>>> {
     Some(out)
 }
 
-/// What becomes of the pieces of a hello on their way.
+/// Change to the pieces of a hello on their way.
 type Order = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
 
 /// A link whose active end has a hello of 1.4 KB, which is cut in two; the datagrams go through `order`.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::webrtc::CertificateHash;
 
-/// How long a datagram takes.
+/// Delay of a datagram.
 const DELAY: Duration = Duration::from_millis(10);
 
 /// Virtual time after which a test has hung.
@@ -58,7 +58,7 @@ pub(crate) fn connected(versions: Versions) -> Dtls {
     passive
 }
 
-/// What becomes of a datagram that the end with this index sends: nothing, itself, several.
+/// Datagrams that arrive for one that the end with this index sends: none, the same one, or several.
 pub(super) type Fate = Box<dyn FnMut(usize, &[u8]) -> Vec<Vec<u8>>>;
 
 pub(super) struct Link {
