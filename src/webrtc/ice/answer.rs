@@ -1,10 +1,10 @@
-//! What a Binding request is answered with (RFC 8489 §6.3.1, §9.1.3; RFC 8445 §7.3).
+//! Answers to Binding requests (RFC 8489 §6.3.1, §9.1.3; RFC 8445 §7.3).
 
 use std::net::SocketAddr;
 
 use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter};
 
-/// Why a check failed. Each is answered with its number, in at most 1.5 times the request's bytes.
+/// Reason why a check failed. Each is answered with its error code, in at most 1.5 times the request's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub(crate) enum CheckRefusal {
     /// No USERNAME or no MESSAGE-INTEGRITY.
@@ -41,13 +41,13 @@ impl CheckRefusal {
         }
     }
 
-    /// Whether the peer has proved to know the password, so that the answer can be signed with it.
+    /// True if the peer has proved that it knows the password, so that the answer can be signed with it.
     const fn is_authenticated(self) -> bool {
         matches!(self, Self::UnknownAttributes | Self::RoleConflict | Self::Forbidden | Self::NoRoom)
     }
 }
 
-/// Whether a request is one that this key's owner, a controlled agent, accepts. The caller has found the key by the
+/// Checks whether the owner of this key, a controlled agent, accepts a request. The caller has found the key by the
 /// user name.
 ///
 /// A request without PRIORITY or without a role is accepted: checks of consent need neither, and a lite agent uses
@@ -106,7 +106,7 @@ mod tests {
         if is_v6 { SocketAddr::from(([0x2001; 8], 9)) } else { SocketAddr::from(([192, 0, 2, 1], 9)) }
     }
 
-    /// What `check` says about a request, and the answer to it.
+    /// Returns the result of `check` for a request, and the answer to the request.
     fn answer(request: &[u8], is_v6: bool) -> (Result<(), CheckRefusal>, Vec<u8>) {
         let message = StunMessage::parse(request).expect("a message");
         let (key, mut out) = (Key::new(PWD), Vec::new());

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use super::{CheckRefusal, Credentials, answer};
 use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
 
-/// How many addresses of the peer are tried. More than that is no machine's list of interfaces.
+/// Addresses of the peer that are tried, at most. No machine's list of interfaces is longer.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
 /// Time between the first checks of two addresses (Ta, RFC 8445 §14.2).
@@ -21,16 +21,16 @@ const PACING: Duration = Duration::from_millis(50);
 /// Time until a check is repeated, doubled each time (RFC 8445 §14.3, RFC 8489 §6.2.1).
 const RTO_INITIAL: Duration = Duration::from_millis(500);
 
-/// How often a check is sent (Rc, RFC 8489 §6.2.1).
+/// Transmissions of a check at most (Rc, RFC 8489 §6.2.1).
 const TRANSMISSIONS_MAX: u32 = 7;
 
-/// How long the last one is waited for, in initial RTOs (Rm, RFC 8489 §6.2.1).
+/// Time to wait for an answer after the last transmission, in initial RTOs (Rm, RFC 8489 §6.2.1).
 const LAST_WAIT: u32 = 16;
 
 /// Basic time between checks of consent; each is 0.8 to 1.2 times that (RFC 7675 §5.1).
 const CONSENT_PERIOD: Duration = Duration::from_secs(5);
 
-/// What is left of a consent for the answer to the second of two checks, if the first was lost.
+/// Time that is left of a consent for the answer to the second of two checks, if the first was lost.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// Time between checks during the handshake: half of what a newcomer is to wait at most.
@@ -43,8 +43,8 @@ const OUTSTANDING_MAX: usize = 8;
 /// whoever can read along to sign with, but a peer that is there answers too.
 const REVOCATIONS_MAX: u32 = 3;
 
-/// What a peer would rank us by if it knew no better: type preference of a peer-reflexive candidate, first interface,
-/// first component (RFC 8445 §5.1.2.1, §7.1.1).
+/// Priority that a peer without better knowledge would compute for us: type preference of a peer-reflexive candidate,
+/// first interface, first component (RFC 8445 §5.1.2.1, §7.1.1).
 const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 /// Finds out which address of a peer answers, and whether it keeps consenting.
@@ -58,7 +58,7 @@ pub(crate) struct ControllingAgent {
     key: Key,
     tiebreaker: u64,
     rng: StdRng,
-    /// How long an answer counts.
+    /// Time for which an answer counts as consent.
     consent: Duration,
     phase: IcePhase,
     /// A response came that the password has not signed (RFC 8489 §9.1.4).
@@ -78,7 +78,7 @@ struct Pair {
     address: SocketAddr,
     transaction_id: TransactionId,
     transmissions: u32,
-    /// When the check is sent again, or given up after the last time.
+    /// Time at which the check is retransmitted, or given up after the last transmission.
     due: Instant,
     refused: Option<u16>,
 }
@@ -87,9 +87,9 @@ struct Pair {
 #[derive(Debug)]
 struct Consent {
     address: SocketAddr,
-    /// How long an answer counts.
+    /// Time for which an answer counts as consent.
     timeout: Duration,
-    /// Whether the peer has answered a check with USE-CANDIDATE.
+    /// True if the peer has answered a check with USE-CANDIDATE.
     is_nominated: bool,
     /// Until then, checks repeat after this.
     rto: Duration,
@@ -105,7 +105,7 @@ struct Consent {
     expires: Instant,
 }
 
-/// What an accepted response means.
+/// Meaning of an accepted response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CheckOutcome {
     /// The first one: this address works, and DTLS may begin (RFC 8445 §12.1).
@@ -116,7 +116,7 @@ pub(crate) enum CheckOutcome {
     Refused(u16),
 }
 
-/// Why a response was dropped.
+/// Reason why a response was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub(crate) enum ResponseError {
     #[error("no response")]
@@ -131,7 +131,7 @@ pub(crate) enum ResponseError {
     Malformed,
 }
 
-/// Why there is nobody to send to.
+/// Reason why there is nobody to send to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum IceFailure {
     #[error("no answer from any of its addresses: check that the service runs and that UDP reaches its port")]
@@ -278,7 +278,7 @@ impl ControllingAgent {
         verdict
     }
 
-    /// When the next check is due, or the answer to the last one overdue; `None` after a failure.
+    /// Returns the time at which the next check is due, or the answer to the last one overdue; `None` after a failure.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
             IcePhase::Checking(pairs) => pairs.iter().filter(|pair| pair.refused.is_none()).map(|pair| pair.due).min(),

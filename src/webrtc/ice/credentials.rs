@@ -17,17 +17,18 @@ const UFRAG_CHARS: usize = 8;
 /// Characters of a password of ours: 144 bits, where 128 are demanded.
 const PWD_CHARS: usize = 24;
 
-/// How long a password may be (RFC 8839 §5.4).
+/// Allowed lengths of a password (RFC 8839 §5.4).
 pub(crate) const PWD_LEN: RangeInclusive<usize> = 22..=256;
 
-/// What the checks towards an agent are addressed to and signed with.
+/// Username fragment and password of an agent. Checks towards the agent are addressed to the fragment, and signed with
+/// the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     ufrag: Box<str>,
     pwd: Box<str>,
 }
 
-/// Why two texts are not credentials.
+/// Reason why two texts are not credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum CredentialsError {
     #[error("an ICE user name fragment has 4 to 256 characters, none of them a space")]
@@ -76,7 +77,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Whether the text may be a password.
+/// True if the text may be a password.
 pub(crate) fn is_pwd(text: &str) -> bool {
     PWD_LEN.contains(&text.len()) && is_ice_chars(text)
 }

@@ -7,14 +7,15 @@ use super::Credentials;
 use super::answer::{self, CheckRefusal};
 use crate::webrtc::stun::{Key, StunMessage};
 
-/// How many addresses of a peer are remembered, the least recently checked goes first. A browser checks from one
-/// address for each interface and family that it has; a NAT that gives out new ports adds to them slowly.
+/// Addresses of a peer that are remembered, at most; the least recently checked address is dropped first. A browser
+/// checks from one address for each interface and family that it has; a NAT that gives out new ports adds to them
+/// slowly.
 pub(crate) const ADDRESSES_MAX: usize = 8;
 
-/// How many credentials of this end are kept that the peer has not confirmed.
+/// Credentials of this end that are kept without a confirmation by the peer, at most.
 const NAMES_MAX: usize = 8;
 
-/// How long the selected address may go without a check before another one that is being checked takes over. Browsers
+/// Time without a check after which the selected address loses its place to another one that is being checked. Browsers
 /// check the pair they use at least every 6 seconds (RFC 7675 §5.1), so two checks were lost, or the peer has moved and
 /// does not say so: nothing demands USE-CANDIDATE in checks of consent.
 const SELECTED_SILENCE_MAX: Duration = Duration::from_secs(13);
@@ -33,9 +34,9 @@ pub(crate) struct LiteAgent {
     /// Credentials of this end, the ones that were checked last at the end. One, unless the peer chooses them (direct mode)
     /// and has not confirmed its choice.
     names: Vec<Name>,
-    /// When it is over if no check arrives at all.
+    /// Time at which the association is over if no check arrives at all.
     first_check_by: Instant,
-    /// How long a check counts.
+    /// Time for which a check counts as consent.
     consent: Duration,
     addresses: Vec<Address>,
     selected: Option<SocketAddr>,
@@ -61,7 +62,7 @@ struct Address {
     checked_at: Instant,
 }
 
-/// What an accepted check changed.
+/// Changes that an accepted check has made.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Checked {
     /// The source was not known before: datagrams from there belong to this association now.
@@ -73,7 +74,7 @@ pub(crate) struct Checked {
     pub(crate) is_switch: bool,
 }
 
-/// Why there is nobody left to send to.
+/// Reason why there is nobody left to send to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum ConsentError {
     #[error("no ICE check has arrived: the peer does not reach this address and port over UDP, or is gone")]
@@ -120,14 +121,15 @@ impl LiteAgent {
         self.names.retain(|name| name.local.ufrag() == ufrag);
     }
 
-    /// Where to send, if anywhere yet: what was nominated last (RFC 8445 §8.2), and before that what was checked first.
+    /// Returns the address to send to, if there is one yet: the one that was nominated last (RFC 8445 §8.2), and before
+    /// any nomination the one that was checked first.
     #[cfg(test)]
     pub(crate) fn selected(&self) -> Option<SocketAddr> {
         self.selected
     }
 
-    /// Whether the address has passed a check that still counts: nominated or not, datagrams from there are
-    /// the peer's (RFC 8445 §12.2), and those from anywhere else are not.
+    /// True if the address has passed a check that still counts. Datagrams from such an address, nominated or not, are
+    /// the peer's (RFC 8445 §12.2); datagrams from any other address are not.
     pub(crate) fn is_valid(&self, now: Instant, address: SocketAddr) -> bool {
         let known = self.addresses.iter().find(|known| known.address == address);
         known.is_some_and(|known| now < known.checked_at + self.consent)
@@ -178,7 +180,7 @@ impl LiteAgent {
         Ok(Checked { is_new, evicted, is_switch })
     }
 
-    /// When it is over unless another check arrives.
+    /// Returns the time at which the association is over unless another check arrives.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let last_check = self.addresses.iter().map(|known| known.checked_at).max();
         last_check.map_or(self.first_check_by, |at| at + self.consent)

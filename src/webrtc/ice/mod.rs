@@ -16,8 +16,8 @@ pub(crate) use lite::{Checked, ConsentError, LiteAgent};
 
 use std::time::Duration;
 
-/// How long one answered check allows sending, at most (RFC 7675 §5.1).
+/// Longest time for which one answered check allows sending (RFC 7675 §5.1).
 pub(crate) const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long to wait for the first check before giving up: what a check's seven transmissions take (RFC 8863 §4).
+/// Time to wait for the first check before giving up: as long as the seven transmissions of a check take (RFC 8863 §4).
 pub(crate) const PATIENCE: Duration = Duration::from_millis(39_500);

@@ -19,7 +19,7 @@ fn agent(now: Instant, addresses: &[SocketAddr]) -> ControllingAgent {
     ControllingAgent::new(now, local(), remote(), addresses, CONSENT_TIMEOUT, [1; 32])
 }
 
-/// What is due now: destination, transaction, whether it nominates.
+/// Returns the checks that are due now: destination, transaction, and true if the check nominates.
 fn due(agent: &mut ControllingAgent, now: Instant) -> Vec<(SocketAddr, TransactionId, bool)> {
     let mut sent = Vec::new();
     let mut out = Vec::new();
