@@ -1,4 +1,4 @@
-//! What an offer or answer says about its data channels.
+//! Descriptions: the data channels of an offer or answer.
 
 use super::error::{SdpError, SdpProblem};
 use super::lines::{Block, Blocks};
@@ -9,7 +9,7 @@ use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::{Credentials, CredentialsError};
 use crate::webrtc::{CertificateHash, CertificateHashError, FingerprintError};
 
-/// What the peer's description says about the peer.
+/// Parameters of the peer in its description.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Remote {
     /// The peer's session, if its description names one that nobody else has.
@@ -53,9 +53,9 @@ impl SessionId {
 /// A peer's offer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct OfferDescription {
-    /// What it says about the peer.
+    /// Parameters of the peer.
     pub(crate) remote: Remote,
-    /// Who may begin the DTLS handshake.
+    /// The peer's role in the DTLS handshake, or the choice that it leaves.
     pub(crate) setup: Setup,
     /// The DTLS association that the peer means (RFC 8842 §4), if it names it.
     pub(crate) tls_id: Option<String>,
@@ -63,7 +63,7 @@ pub(crate) struct OfferDescription {
     pub(super) sections: Vec<Section>,
     /// Which of them is for data channels.
     pub(super) data: usize,
-    /// How its `m=` line is written.
+    /// Form of the `m=` line for data channels.
     pub(super) form: Form,
     /// True if that section is in a BUNDLE group.
     pub(super) is_bundled: bool,
@@ -74,9 +74,9 @@ pub(crate) struct OfferDescription {
 /// A peer's answer to an offer of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct AnswerDescription {
-    /// What it says about the peer.
+    /// Parameters of the peer.
     pub(crate) remote: Remote,
-    /// What we are in the DTLS handshake.
+    /// Our role in the DTLS handshake.
     pub(crate) role: SetupRole,
     /// The peer's name for the DTLS association (RFC 8842 §4), if it has one.
     pub(crate) tls_id: Option<String>,

@@ -1,8 +1,8 @@
-//! What is wrong with a description, and in which line.
+//! Errors in a description, each with its line.
 
 use crate::webrtc::FingerprintError;
 
-/// Why an offer or answer is not taken: the line, what is wrong with it, and what to do.
+/// Reason why an offer or answer is not accepted: the line, the problem in it, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the SDP: {problem}")]
 pub struct SdpError {
@@ -22,14 +22,14 @@ impl SdpError {
         self.line
     }
 
-    /// What is wrong there.
+    /// Returns the problem in the line.
     #[must_use]
     pub fn problem(&self) -> &SdpProblem {
         &self.problem
     }
 }
 
-/// What can be wrong with an offer or answer.
+/// Problem in an offer or answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SdpProblem {

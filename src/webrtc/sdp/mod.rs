@@ -40,7 +40,7 @@ pub(crate) const LEN_MAX: usize = 65_536;
 /// The SCTP port of a peer that does not say: all implementations of WebRTC use it.
 pub(crate) const SCTP_PORT_DEFAULT: u16 = 5000;
 
-/// What a peer takes that does not say (RFC 8841 §6.1).
+/// Largest message that a peer takes if its description does not say (RFC 8841 §6.1).
 pub(crate) const MAX_MESSAGE_SIZE_DEFAULT: u64 = 65_536;
 
 /// A message size without a limit, which SDP writes as 0 (RFC 8841 §6.1).

@@ -61,7 +61,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// How the `m=` line for data channels is written.
+/// Form of the `m=` line for data channels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
     /// `webrtc-datachannel` and `a=sctp-port` (RFC 8841 §4).
@@ -114,7 +114,7 @@ pub(super) struct Tagged {
     pub(super) index: usize,
     /// The only one of its formats that is accepted.
     pub(super) format: String,
-    /// What says what that format is, for the answer: `rtpmap:111 opus/48000/2`.
+    /// Attributes that describe the format, for the answer: `rtpmap:111 opus/48000/2`.
     pub(super) attributes: Vec<String>,
 }
 

@@ -1,9 +1,9 @@
-//! Who begins the DTLS handshake (RFC 8842 §5, RFC 4145 §4).
+//! Roles in the DTLS handshake (RFC 8842 §5, RFC 4145 §4).
 
 use super::error::SdpProblem;
 use crate::webrtc::dtls::SetupRole;
 
-/// What `a=setup` says about its sender.
+/// Value of `a=setup`, the role of its sender in the DTLS handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Setup {
     /// Either; the answerer chooses.
@@ -22,7 +22,8 @@ impl Setup {
         found.map(|(_, setup)| setup).ok_or_else(|| SdpProblem::Setup(value.chars().take(20).collect()))
     }
 
-    /// What we are in our answer to an offer that says this: what it leaves, or `preferred` if it leaves both.
+    /// Returns our role in our answer to an offer with this value: the one that the offer leaves, or `preferred` if it
+    /// leaves both.
     pub(crate) fn answered(self, preferred: SetupRole) -> SetupRole {
         match self {
             Self::ActPass => preferred,
@@ -31,7 +32,7 @@ impl Setup {
         }
     }
 
-    /// What we are when the answer to our offer, which said `actpass`, says this.
+    /// Returns our role if the answer to our offer, which said `actpass`, has this value.
     pub(super) fn chosen(self) -> Result<SetupRole, SdpProblem> {
         match self {
             Self::ActPass => Err(SdpProblem::SetupUndecided),
@@ -40,7 +41,7 @@ impl Setup {
         }
     }
 
-    /// How we say what we are.
+    /// Returns the value of `a=setup` for our role.
     pub(super) fn word(role: SetupRole) -> &'static str {
         match role {
             SetupRole::Active => "active",

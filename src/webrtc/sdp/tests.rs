@@ -294,8 +294,8 @@ fn a_description_that_is_empty_or_too_long_is_refused() {
     assert_eq!(OfferDescription::parse(&format!("{fits}\n")).expect_err("long").problem(), &SdpProblem::TooLong);
 }
 
-/// What can happen to a text on its way, drawn from a seed. Whatever comes of it is an error or an offer that can be
-/// answered.
+/// Applies damage that can happen to a text on its way, drawn from a seed. The result is an error or an offer that can
+/// be answered.
 #[test]
 fn damaged_descriptions_never_panic_and_what_is_taken_can_be_answered() {
     let mut state = 1_u64;

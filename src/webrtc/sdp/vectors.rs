@@ -117,8 +117,8 @@ a=sctp-port:5000
 a=max-message-size:1073741823
 ";
 
-/// What a browser offers that has a camera, too, and puts everything into one bundle: the section for data channels
-/// shares the transport of the first.
+/// Offer of a browser that has a camera, too, and puts everything into one bundle: the section for data channels shares
+/// the transport of the first.
 pub(super) const MAX_BUNDLE_OFFER: &str = "\
 v=0
 o=- 4611731400430051336 2 IN IP4 127.0.0.1

@@ -11,21 +11,21 @@ use crate::webrtc::Fingerprint;
 use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::Credentials;
 
-/// What the section in our offers is called.
+/// Name of the section in our offers (`a=mid`).
 pub(super) const MID: &str = "0";
 
-/// What the `m=` line says of data channels over UDP (RFC 8841 §4).
+/// Protocol in the `m=` line of data channels over UDP (RFC 8841 §4).
 const PROTOCOL: &str = "UDP/DTLS/SCTP";
 const FORMAT: &str = "webrtc-datachannel";
 
-/// What we say about ourselves.
+/// Parameters of this end in its descriptions.
 #[derive(Clone, Debug)]
 pub(crate) struct Local<'a> {
     /// Our ICE credentials.
     pub(crate) credentials: &'a Credentials,
     /// Our certificate's hash.
     pub(crate) fingerprint: Fingerprint,
-    /// Where we can be reached, the preferred address first.
+    /// Our addresses, the preferred one first.
     pub(crate) addresses: &'a [SocketAddr],
     /// Our SCTP port.
     pub(crate) sctp_port: u16,
@@ -133,7 +133,7 @@ fn idle(sdp: &mut String, section: &Section, tagged: &Tagged, transport: &SdpTra
     candidates(sdp, transport.local.addresses);
 }
 
-/// What a section says about the transport below it.
+/// Attributes of a section for the transport below it.
 struct SdpTransport<'a> {
     setup: &'a str,
     has_tls_id: bool,
