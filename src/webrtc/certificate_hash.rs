@@ -5,13 +5,13 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 /// The hash of a peer's certificate, of one of the functions that are known here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum CertificateHash {
-    /// What all implementations of WebRTC write (RFC 8829 §5.2.1).
+    /// SHA-256, which all implementations of WebRTC write (RFC 8829 §5.2.1).
     Sha256([u8; 32]),
     Sha384([u8; 48]),
     Sha512([u8; 64]),
 }
 
-/// Why the value of `a=fingerprint` is not a [`CertificateHash`].
+/// Reason why the value of `a=fingerprint` is not a [`CertificateHash`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CertificateHashError {
     /// A hash function that is not known here.

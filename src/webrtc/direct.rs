@@ -25,10 +25,10 @@ use rand::Rng;
 use crate::webrtc::ice::{self, CheckRefusal, Credentials, is_pwd};
 use crate::webrtc::stun::{Key, StunMessage, Username};
 
-/// What our fragments begin with, in ice-chars.
+/// Prefix of our fragments, in ice-chars.
 pub(crate) const PREFIX: &str = "narrowboat+1/";
 
-/// What those of libp2p's `webrtc-direct` begin with.
+/// Prefix of the fragments of libp2p's `webrtc-direct`.
 pub(crate) const PREFIX_LIBP2P: &str = "libp2p+webrtc+v2/";
 
 /// Which fragments a server takes for direct mode.

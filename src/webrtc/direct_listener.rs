@@ -93,7 +93,7 @@ impl DirectListener {
         drop(self.handshakes.remove(remote));
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout), if at all.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.handshakes.poll_timeout()
     }
@@ -237,7 +237,7 @@ impl DirectListener {
         }
     }
 
-    /// Whether a handshake was begun.
+    /// Begins a handshake, if the datagram is a ClientHello and there is room. Returns `true` if a handshake was begun.
     fn begin(&mut self, now: Instant, remote: SocketAddr, datagram: &Datagram, has_room: bool) -> bool {
         let counters = &self.context.counters;
         if !is_plausible_client_hello(&datagram.bytes) {
@@ -269,7 +269,8 @@ impl DirectListener {
     }
 }
 
-/// Whether the first record is one of those that make a connection (RFC 9147 §4.1): change_cipher_spec or handshake.
+/// True if the first record is one of those that establish a connection (RFC 9147 §4.1): change_cipher_spec or
+/// handshake.
 fn is_handshake(datagram: &[u8]) -> bool {
     matches!(datagram, [20 | 22, ..])
 }

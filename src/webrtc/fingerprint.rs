@@ -34,7 +34,7 @@ const MULTIBASE_BASE64URL: char = 'u';
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// Why a text is no [`Fingerprint`].
+/// Reason why a text is not a [`Fingerprint`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FingerprintError {
@@ -81,7 +81,7 @@ impl Fingerprint {
         text
     }
 
-    /// What libp2p's multiaddresses carry behind `/certhash/`.
+    /// Returns the text that libp2p's multiaddresses carry after `/certhash/`.
     #[must_use]
     pub fn to_certhash(self) -> String {
         let multihash: Vec<u8> = MULTIHASH_SHA256.into_iter().chain(self.0).collect();

@@ -27,7 +27,7 @@ const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 /// Bytes of a transaction id that are a MAC if the rest is the number of a peer.
 const PEER_MAC_LEN: usize = 8;
 
-/// What a response proves something about, besides the address.
+/// Subject of a proof, besides the address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ProofSubject<'a> {
     /// Nothing.

@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 use super::admission::{SaltedHasher, Source};
 use super::ice::CONSENT_TIMEOUT;
 
-/// How many addresses are watched at once. When more than that have lost their association at a time, the others follow when
-/// these have gone.
+/// Addresses that are watched at once, at most. If more addresses have lost their association at a time, the others
+/// follow when the watched ones have gone.
 const WATCHED_MAX: usize = 4096;
 
-/// How many places an address may have, by its hash.
+/// Places that an address may have in the table, by its hash.
 const PLACES_PER_SET: usize = 8;
 
-/// How long a peer may check without a ClientHello: three of them can be lost (RFC 6347 §4.2.4.1: after 1 and 3 seconds the
-/// hello is repeated).
+/// Time for which a peer may check without sending a ClientHello: three of them can be lost (RFC 6347 §4.2.4.1: the
+/// ClientHello is retransmitted after 1 and 3 seconds).
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A table of fixed size, in which an address has one of a few places, by its hash. Each operation costs the same at any
@@ -108,7 +108,7 @@ impl Revocations {
         }
     }
 
-    /// Whether a check that is right but for that is to be answered with a revocation.
+    /// Returns `true` if a check that is otherwise valid is to be answered with a revocation.
     pub(crate) fn revokes(&mut self, now: Instant, remote: SocketAddr, ufrag: &str) -> bool {
         let (address, ufrag) = (self.salted.hash_one(remote), self.salted.hash_one(ufrag));
         let watched = self.set(address).and_then(|set| find(set, address));

@@ -21,8 +21,8 @@ use crate::net::{Datagram, Input, Stranger};
 
 pub(in crate::webrtc) use self::datagrams::is_client_hello;
 
-/// How long an address belongs to a peer that checks from it no more, if another peer does. Browsers check at least every 6
-/// seconds, so two checks were lost, or the peer is gone and a NAT has given its port to someone else.
+/// Time for which an address belongs to a peer that no longer checks from it, if another peer does. Browsers check at
+/// least every 6 seconds, so two checks were lost, or the peer is gone and a NAT has given its port to someone else.
 const ADDRESS_KEPT_FOR: Duration = Duration::from_secs(13);
 
 /// The peers of a secure endpoint: who is at which address, and who answers to which user fragment. Each datagram costs one
@@ -62,16 +62,17 @@ struct RoutedPeer {
     /// True until a peer without signalling has confirmed a fragment: whatever its checks name, they are its own.
     is_unnamed: bool,
     addresses: Vec<SocketAddr>,
-    /// Where a peer without signalling came from.
+    /// IP address from which a peer without signalling came.
     direct_ip: Option<IpAddr>,
     is_pending: bool,
-    /// Who has asked for the answer that it was given, if it may have to make room: `Some(None)` is somebody unknown.
+    /// Source that requested the answer given to this peer, if the peer may have to make room. `Some(None)` is an
+    /// unknown source.
     answered: Option<Option<Source>>,
     /// True if this end has begun.
     is_asked: bool,
 }
 
-/// What becomes of a datagram.
+/// Result of routing a datagram.
 #[derive(Debug)]
 pub(crate) enum RouteTarget {
     /// It is for this association.

@@ -1,4 +1,4 @@
-//! What an application may know of a secure transport.
+//! Properties of a secure transport that an application may read.
 
 use super::Fingerprint;
 use super::dtls::{DtlsDrops, Version};
@@ -22,7 +22,7 @@ impl From<Version> for DtlsVersion {
     }
 }
 
-/// How an association is secured, once its handshake is done.
+/// Security of an association, once its handshake is done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Security {

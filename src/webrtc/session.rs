@@ -162,7 +162,7 @@ impl SecureSession {
         }
     }
 
-    /// Where the peer is; before that is known, where it is thought to be.
+    /// Returns the address of the peer; before that is known, the first address that this end asks.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         let state = &self.state;
         state.route.map(|route| route.remote).or_else(|| state.asked.first().copied())

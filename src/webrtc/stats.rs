@@ -1,9 +1,9 @@
-//! What a secure endpoint counts before a datagram belongs to an association, and of those that never do.
+//! Counters of a secure endpoint for datagrams that belong to no association, or not yet.
 
 use crate::counters::counters;
 
 counters! {
-    /// What a secure endpoint has answered, and what it has dropped, by reason. Strangers can make these numbers grow, and
+    /// Datagrams that a secure endpoint has answered or dropped, by reason. Strangers can make these numbers grow, and
     /// nothing else.
     pub struct SecureStats;
     struct SecureCounters;

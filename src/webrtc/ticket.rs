@@ -1,4 +1,4 @@
-//! What a client must know to connect without signalling, and its two spellings.
+//! Tickets: the data that a client needs to connect without signalling, in two spellings.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,13 +6,13 @@ use std::str::FromStr;
 
 use super::{Fingerprint, FingerprintError};
 
-/// What a ticket's own spelling begins with.
+/// Prefix of a ticket's own spelling.
 const SCHEME: &str = "narrowboat://";
 
-/// How many addresses a ticket may have; a client tries them all.
+/// Addresses that a ticket may have, at most; a client tries them all.
 const ADDRESSES_MAX: usize = 8;
 
-/// Where a service is and which certificate it has: all that a page or a Rust client needs to connect to it.
+/// Addresses and certificate hash of a service: all that a page or a Rust client needs to connect to it.
 ///
 /// It is no secret, but it must come from someone who is trusted: the certificate's hash in it is what proves that the
 /// service is the right one. It says nothing about who may connect.
@@ -35,7 +35,7 @@ pub struct Ticket {
     fingerprint: Fingerprint,
 }
 
-/// Why a text is no [`Ticket`].
+/// Reason why a text is not a [`Ticket`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TicketError {
@@ -69,9 +69,9 @@ pub enum TicketError {
     /// A multiaddress with something in it that is no part of one for direct mode.
     #[error("the multiaddress has {found:?} where {expected} belongs")]
     Multiaddr {
-        /// What is there; nothing if it ends too early.
+        /// The part that was found; empty if the text ends too early.
         found: String,
-        /// What should be.
+        /// The part that was expected.
         expected: &'static str,
     },
 }
@@ -103,7 +103,7 @@ impl Ticket {
         Ok(Self { addresses: checked, fingerprint })
     }
 
-    /// Where the service is; at least one, the preferred one first.
+    /// Returns the addresses of the service: at least one, the preferred one first.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -162,7 +162,7 @@ impl Ticket {
     }
 }
 
-/// What is between the slashes of a multiaddress; nothing once it has ended.
+/// Parts between the slashes of a multiaddress; empty once the multiaddress has ended.
 struct Parts<'a>(std::str::Split<'a, char>);
 
 impl<'a> Parts<'a> {

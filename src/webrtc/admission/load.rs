@@ -23,7 +23,7 @@ impl Load {
         self.count.max(self.previous)
     }
 
-    /// What has come in this second.
+    /// Returns the count of this second.
     pub(super) fn count(&mut self, now: Instant) -> u32 {
         self.turn(now);
         self.count

@@ -27,8 +27,8 @@ pub(crate) use self::pending_peer::{Budget, HELLO_WORTH_A_FLIGHT, PendingPeer};
 pub(crate) use self::quota::SourceQuota;
 use self::shares::Shares;
 
-/// How often the timers of those in the table are looked at. All of them, at a fixed cost: a timer for each would have to
-/// move with every datagram of strangers.
+/// Time between two sweeps over the timers of all peers in the table. A sweep has a fixed cost: a timer for each peer
+/// would have to move with every datagram of strangers.
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// Limits of the table.
@@ -39,7 +39,8 @@ pub(crate) struct AdmissionConfig {
     /// Of those, from one IPv4 address or one IPv6 network of 64 bits. Default 128: many users share an address behind a
     /// NAT, and many pages one machine.
     pub(crate) per_source_max: usize,
-    /// How long a peer has. Default 10 s: four times what a browser needs that loses two flights.
+    /// Time that a peer has for its handshake. Default 10 s: four times as long as a browser needs if two flights are
+    /// lost.
     pub(crate) lifetime: Duration,
     /// Peers without a proof of their address at most. Default 512, half of the table.
     pub(crate) unproved_max: usize,
@@ -64,7 +65,7 @@ impl Default for AdmissionConfig {
     }
 }
 
-/// What became of peers that left without a proof.
+/// Peers that left without a proof, by reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct AdmissionStats {
     /// Had to make room for a newer one.
@@ -87,7 +88,7 @@ pub(crate) struct PendingHandshakes<T> {
     ages: Chain,
     by_age: List,
     shares: Shares,
-    /// How many have no proof.
+    /// Number of peers without a proof.
     unproved: usize,
     quota: SourceQuota,
     next_sweep: Instant,
@@ -136,7 +137,7 @@ impl<T> PendingHandshakes<T> {
         self.by_age.len
     }
 
-    /// What became of those that left without a proof.
+    /// Returns the number of peers that left without a proof, by reason.
     pub(crate) fn stats(&self) -> AdmissionStats {
         self.stats
     }
@@ -278,7 +279,8 @@ impl<T> PendingHandshakes<T> {
 
     // Outputs
 
-    /// When to call [`expire`](Self::expire), until it has nothing more, and [`sweep`](Self::sweep).
+    /// Returns the time at which to call [`expire`](Self::expire), until it has nothing more, and
+    /// [`sweep`](Self::sweep).
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.oldest().map(|slot| slot.expires.min(self.next_sweep))
     }
@@ -300,7 +302,7 @@ impl<T> PendingHandshakes<T> {
     }
 }
 
-/// Who shares a limit: a host, or a network that one subscriber has for himself (RFC 6177 §2).
+/// Holder of a limit: a host, or a network that one subscriber has for himself (RFC 6177 §2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Source {
     V4([u8; 4]),

@@ -15,7 +15,7 @@ const FLIGHT_LEN: usize = 1200;
 /// Bytes of a hello for which the first flight may be sent.
 pub(crate) const HELLO_WORTH_A_FLIGHT: usize = FLIGHT_LEN / AMPLIFICATION_MAX;
 
-/// What may be sent to an address that might be somebody else's.
+/// Bytes that may be sent to an address that might be somebody else's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Budget {
     left: usize,
@@ -35,7 +35,7 @@ impl Budget {
     }
 }
 
-/// What the table keeps for a peer.
+/// Entry of the table for a peer.
 #[derive(Debug)]
 pub(crate) struct PendingPeer<T> {
     pub(crate) value: T,
@@ -65,7 +65,7 @@ impl PendingPeer<Dtls> {
         }
     }
 
-    /// What may be sent now. The rest waits for the peer's next datagram.
+    /// Returns the next datagram that may be sent now. The rest waits for the peer's next datagram.
     pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         let len = self.value.next_transmit_len()?;
         if !self.is_proved && !self.value.is_address_proved() && !self.budget.allows(len) {

@@ -1,4 +1,4 @@
-//! What each source may do in a second, in a fixed amount of memory.
+//! Quota of each source per second, in a fixed amount of memory.
 
 use std::hash::BuildHasher;
 use std::time::Instant;
@@ -46,7 +46,7 @@ impl SourceQuota {
         bucket.count <= max
     }
 
-    /// How many were counted of all sources, in this second or in the one before, whichever is more.
+    /// Returns the count of all sources in this second or in the one before, whichever is greater.
     pub(crate) fn rate(&mut self, now: Instant) -> u32 {
         self.load.rate(now)
     }

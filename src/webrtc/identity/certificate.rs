@@ -17,7 +17,7 @@ use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{SubjectPublicKeyInfo, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time, Validity};
 
-/// What both issuer and subject are called. Nobody reads it; a certificate is known by its hash.
+/// Name of both issuer and subject. Nobody reads it; a certificate is identified by its hash.
 const SUBJECT: &str = "CN=narrowboat";
 
 /// Keeps a seed that is used elsewhere too from giving the same bytes there.

@@ -1,4 +1,4 @@
-//! Who an endpoint is: a key and the certificate that its peers know it by.
+//! Identity of an endpoint: a key, and the certificate by which its peers know the endpoint.
 
 mod certificate;
 #[cfg(test)]
@@ -36,7 +36,7 @@ pub struct Identity {
     fingerprint: Fingerprint,
 }
 
-/// Why there is no [`Identity`].
+/// Reason why an [`Identity`] could not be loaded or created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
@@ -45,7 +45,7 @@ pub enum IdentityError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is not there, and cannot be written.
@@ -55,7 +55,7 @@ pub enum IdentityError {
     Create {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is not an identity.
@@ -63,7 +63,7 @@ pub enum IdentityError {
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in the PEM text.
         #[source]
         error: PemError,
     },
@@ -78,7 +78,7 @@ pub enum IdentityError {
     Certificate(String),
 }
 
-/// What is wrong with a PEM text.
+/// Error in a PEM text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PemError {
@@ -138,7 +138,7 @@ impl Identity {
         Ok(format!("{}{certificate}", key.as_str()))
     }
 
-    /// What peers know this endpoint by.
+    /// Returns the fingerprint by which peers know this endpoint.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint

@@ -5,7 +5,7 @@ use p256::ecdsa::{DerSignature, VerifyingKey};
 
 use super::*;
 
-/// What every version must make of these seeds: pages and tickets in the field carry the hash.
+/// Certificate hashes that every version must derive from these seeds: pages and tickets in the field carry the hash.
 const SEEDED: [(u8, &str); 3] = [
     (0, "5641484c2d366ca2d84fb02d40330350187263140efd8537a299f4769e81a440"),
     (1, "35f534a060998d15024d12d297005f65e0ad318dc69906adaf6aa4149abfca64"),

@@ -14,8 +14,8 @@ use crate::webrtc::reachability::{ProofSubject, peer_number};
 use crate::webrtc::stats::SecureCounters;
 use crate::webrtc::stun::{Class, StunMessage, TransactionId};
 
-/// How long handshakes from a contested address are those of a peer without signalling that has shown to be there: as long
-/// as one may take (`AdmissionConfig::lifetime`).
+/// Time for which handshakes from a contested address belong to a peer without signalling that has shown that it is
+/// there: as long as one handshake may take (`AdmissionConfig::lifetime`).
 pub(super) const NEWCOMER_KEPT_FOR: Duration = Duration::from_secs(10);
 
 impl SecureRouter {
@@ -133,7 +133,7 @@ impl SecureRouter {
     }
 }
 
-/// Whether the datagram begins with a plaintext handshake record with a ClientHello (RFC 6347 §4.1, §4.2.2).
+/// True if the datagram begins with a plaintext handshake record with a ClientHello (RFC 6347 §4.1, §4.2.2).
 pub(in crate::webrtc) fn is_client_hello(datagram: &[u8]) -> bool {
     matches!(datagram, [22, _, _, 0, 0, _, _, _, _, _, _, _, _, 1, ..])
 }

@@ -18,7 +18,7 @@ const SERVER_HELLOS: [u8; 2] = [2, 3];
 
 type Random = [u8; 32];
 
-/// Whom a datagram is for that has come from the address of a peer that this end dials.
+/// Recipient of a datagram that has come from the address of a peer that this end dials.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Recipient {
     /// The handshake that this end has begun.
@@ -29,10 +29,10 @@ pub(super) enum Recipient {
     Nobody,
 }
 
-/// What an end that dials knows of the peer's own attempt.
+/// State of the peer's own attempt, as far as an end that dials knows it.
 #[derive(Debug)]
 pub(super) struct Crossing {
-    /// Whose certificate is dialled.
+    /// Certificate that the dialled peer must have.
     expected: ExpectedPeer,
     /// The random number of this end's ClientHello, once that has been sent.
     own: Option<Random>,

@@ -22,17 +22,17 @@ use crate::webrtc::stun::{Class, Key, StunMessage, Username};
 /// DTLS datagrams of a peer that are kept until its description is there: a ClientHello in two halves, once repeated.
 const EARLY_DATAGRAMS_MAX: usize = 4;
 
-/// How long the whole of checks and DTLS handshake may take. Browsers give up ICE after some 30 seconds.
+/// Time that checks and DTLS handshake may take together. Browsers give up ICE after some 30 seconds.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct SessionState {
     pub(super) agent: Agent,
     pub(super) session: DtlsSession,
-    /// Where datagrams go: at first to the address that was checked first or nominated; once connected, to one from which
-    /// the peer has shown that it receives there.
+    /// Destination of datagrams: at first the address that was checked first or nominated; once connected, one from
+    /// which the peer has shown that it receives there.
     pub(super) route: Option<Route>,
-    /// Where the peer wants them to go next, until it has shown that it receives there.
+    /// Destination that the peer wants next, until the peer has shown that it receives there.
     pub(super) nominated: Option<Route>,
     /// Datagrams to send: handshakes, checks, probes.
     pub(super) outgoing: Vec<(Route, Vec<u8>)>,
@@ -40,12 +40,12 @@ pub(super) struct SessionState {
     pub(super) asked: Vec<SocketAddr>,
     /// The peer's own attempt to connect, while this end dials it.
     pub(super) crossing: Option<Crossing>,
-    /// When all must be connected.
+    /// Time by which checks and DTLS handshake must be done.
     pub(super) connect_by: Option<Instant>,
-    /// Whether the peer has ever sent a packet.
+    /// True if the peer has ever sent a packet.
     pub(super) has_received: bool,
-    /// What may be sent to the route of a peer that checks us, until its handshake is done: whoever knows the credentials can
-    /// check from an address that is somebody else's.
+    /// Bytes that may be sent to the route of a peer that checks us, until its handshake is done: anyone who knows the
+    /// credentials can check from an address that is somebody else's.
     pub(super) budget: Budget,
     /// Without consent not even an end may be sent (RFC 7675 §5.1).
     pub(super) consent_lost: bool,
@@ -53,7 +53,7 @@ pub(super) struct SessionState {
     pub(super) peer: Option<Credentials>,
 }
 
-/// Who finds out where the peer is, and whether it still wants to be sent to.
+/// ICE agent, which finds out where the peer is, and whether the peer still consents.
 #[derive(Debug)]
 pub(super) enum Agent {
     Lite(Box<LiteAgent>),
@@ -272,7 +272,7 @@ impl SessionState {
         progress.wants_probe |= self.nominated.is_some_and(|nominated| nominated.remote == route.remote);
     }
 
-    /// Whether the response was to a check of ours.
+    /// Handles a response. Returns `true` if it answers a check of ours.
     pub(super) fn on_response(
         &mut self,
         now: Instant,

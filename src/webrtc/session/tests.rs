@@ -60,8 +60,8 @@ impl Server {
         Self { now, router, session, failure: None }
     }
 
-    /// What an endpoint does with a datagram. Returns the answers that go back to its source, and true if it was for the
-    /// association.
+    /// Handles a datagram as an endpoint does. Returns the answers that go back to its source, and true if the datagram
+    /// was for the association.
     fn handle(&mut self, source: SocketAddr, bytes: &[u8]) -> (Vec<Vec<u8>>, bool) {
         let mut effects = BatchEffects::default();
         let RouteTarget::Peer(_, input) = self.router.route(self.now, datagram(source, bytes)) else {

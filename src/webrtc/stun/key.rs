@@ -20,8 +20,8 @@ impl Key {
         Self(Hmac::new_from_slice(password.as_bytes()).expect("a key of any length"))
     }
 
-    /// Whether the message carries a MESSAGE-INTEGRITY and it is this key's. Takes the same time wherever the two
-    /// differ.
+    /// Returns `true` if the message carries a MESSAGE-INTEGRITY that was made with this key. Takes the same time
+    /// wherever the two differ.
     pub(crate) fn has_signed(&self, message: &StunMessage<'_>) -> bool {
         let Some((signed, mac)) = message.integrity() else { return false };
         self.over(signed).is_some_and(|computed| computed.verify_slice(mac).is_ok())

@@ -10,14 +10,14 @@ use super::{ATTRIBUTE_HEADER_LEN, FINGERPRINT_LEN, FINGERPRINT_XOR, HEADER_LEN, 
 /// exceed the path's MTU (RFC 8489 §6.1); the limit bounds what one datagram of a flood costs.
 pub(crate) const MESSAGE_LEN_MAX: usize = 1_500;
 
-/// How many unknown attributes are named in an answer; one is enough to be told.
+/// Unknown attributes that are named in an answer, at most; one is enough for the peer.
 const UNKNOWN_MAX: usize = 8;
 
 /// Ties a response to its request (RFC 8489 §5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct TransactionId(pub(crate) [u8; 12]);
 
-/// What kind of message it is (RFC 8489 §5). The method is always Binding.
+/// Class of a message (RFC 8489 §5). The method is always Binding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Class {
     /// Wants a response.
@@ -51,7 +51,7 @@ impl Class {
     }
 }
 
-/// Why a datagram is no STUN message that we take. All are dropped without an answer.
+/// Reason why a datagram is not a STUN message that we accept. All are dropped without an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub(crate) enum ParseError {
     /// Shorter than a header, or above [`MESSAGE_LEN_MAX`], or the length field says otherwise.
@@ -86,7 +86,7 @@ pub(crate) struct StunMessage<'a> {
     pub(crate) username: Option<&'a [u8]>,
     /// PRIORITY (RFC 8445 §7.1.1).
     pub(crate) priority: Option<u32>,
-    /// Whether USE-CANDIDATE is there (RFC 8445 §7.1.2).
+    /// True if USE-CANDIDATE is present (RFC 8445 §7.1.2).
     pub(crate) use_candidate: bool,
     /// The tiebreaker in ICE-CONTROLLING: the sender decides about pairs (RFC 8445 §7.1.3).
     pub(crate) controlling: Option<u64>,
@@ -160,7 +160,7 @@ impl<'a> StunMessage<'a> {
         self.unknown.types.get(..self.unknown.len).unwrap_or_default()
     }
 
-    /// Whether there is a MESSAGE-INTEGRITY, right or wrong.
+    /// True if a MESSAGE-INTEGRITY is present, valid or not.
     pub(crate) fn has_integrity(&self) -> bool {
         self.integrity.is_some()
     }
@@ -257,7 +257,7 @@ fn xor_address(value: &[u8], transaction_id: TransactionId) -> Option<SocketAddr
     Some(SocketAddr::new(ip, u16::from_be_bytes(xor(*port, [first, second]))))
 }
 
-/// What an IPv6 address is combined with: magic cookie and transaction id.
+/// Returns the mask that an IPv6 address is combined with: magic cookie and transaction id.
 pub(super) fn mask_v6(transaction_id: TransactionId) -> [u8; 16] {
     let mut mask = [0; 16];
     let bytes = MAGIC_COOKIE.into_iter().chain(transaction_id.0);

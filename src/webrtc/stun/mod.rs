@@ -22,7 +22,7 @@ const HEADER_LEN: usize = 20;
 /// Tells STUN from everything older (RFC 8489 §5).
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
 
-/// What the CRC-32 in FINGERPRINT is combined with: "STUN" (RFC 8489 §14.7).
+/// Mask that the CRC-32 in FINGERPRINT is combined with: "STUN" (RFC 8489 §14.7).
 const FINGERPRINT_XOR: u32 = 0x5354_554E;
 
 /// Bytes of a FINGERPRINT attribute.

@@ -1,8 +1,8 @@
-//! What the USERNAME of a connectivity check consists of (RFC 8445 §7.2.2).
+//! USERNAME of a connectivity check (RFC 8445 §7.2.2).
 
 use std::ops::RangeInclusive;
 
-/// How long a username fragment may be (RFC 8839 §5.4).
+/// Allowed lengths of a username fragment (RFC 8839 §5.4).
 const UFRAG_LEN: RangeInclusive<usize> = 4..=256;
 
 /// The two fragments of a check's user name: whom it is for, and who sends it.
@@ -36,12 +36,12 @@ pub(crate) fn is_visible(text: &str) -> bool {
         || text.chars().all(|character| !character.is_whitespace() && !character.is_control())
 }
 
-/// Whether the text may be a username fragment.
+/// True if the text may be a username fragment.
 pub(crate) fn is_ufrag(text: &str) -> bool {
     UFRAG_LEN.contains(&text.len()) && is_ice_chars(text)
 }
 
-/// Whether the text is made of ice-chars alone: letters, digits, `+` and `/` (RFC 8839 §5.1).
+/// True if the text is made of ice-chars alone: letters, digits, `+` and `/` (RFC 8839 §5.1).
 pub(crate) fn is_ice_chars(text: &str) -> bool {
     all_bytes(text, |byte| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'/'))
 }
