@@ -1,4 +1,4 @@
-//! How much memory the machine has.
+//! Size of the machine's memory.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 /// The share of the machine's memory that the associations of an endpoint may use by default.
 const SHARE: usize = 4;
 
-/// What an endpoint may use where the system does not say how much memory there is.
+/// Memory that an endpoint may use if the system does not report the size of the machine's memory.
 const UNKNOWN_MACHINE: usize = 1 << 30;
 
 /// A quarter of the memory that this process may use; 1 GiB where the system does not say. Asked once.

@@ -21,7 +21,7 @@ use crate::error::SignalError;
 /// Bytes of an offer at most. A browser's has some 600 for each of its candidates' hundred.
 const OFFER_SIZE_MAX: usize = 64 << 10;
 
-/// What an offer and an answer are called in HTTP.
+/// Media type of an offer and of an answer in HTTP.
 const SDP: &str = "application/sdp";
 
 /// Associations that were made here, for DELETE, after which dead ones are looked for.

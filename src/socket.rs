@@ -14,7 +14,7 @@ use crate::net::{Answers, Datagram, Route};
 
 /// The largest datagram, and the most that the system joins into one by receive offload.
 const DATAGRAM_SIZE_MAX: usize = 65_535;
-/// What fits into one UDP datagram after IPv4 and UDP headers: the most that one call may send, in however many
+/// Largest payload of a UDP datagram after IPv4 and UDP headers, and the most that one call may send, in any number of
 /// segments.
 pub(crate) const SEND_SIZE_MAX: usize = 65_507;
 /// Send buffers kept for the next turn: about one for each core that may run a driver.
@@ -24,7 +24,7 @@ const SPARE_BUFFERS_MAX: usize = 16;
 /// datagram of many.
 const SHORT_IS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// What has arrived in a batch.
+/// Counts of a received batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Arrived {
     pub(crate) datagrams: usize,
@@ -35,7 +35,7 @@ pub(crate) struct Arrived {
 }
 
 counters! {
-    /// What a socket has done so far.
+    /// Counters of a socket, since it was opened.
     pub struct SocketStats;
     struct Counters;
     /// Datagrams that arrived.
@@ -248,7 +248,7 @@ impl Socket {
     }
 }
 
-/// What it means that the system refused a datagram.
+/// Reason for which the system refused a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum SendFailure {
     /// The datagram is larger than the first hop takes (EMSGSIZE). A repetition is refused too.
@@ -286,7 +286,7 @@ impl SendFailure {
     }
 }
 
-/// What it means that the system could not give a datagram.
+/// Meaning of an error that the system returned instead of a datagram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReceiveFailure {
     /// It is about a datagram that was sent before, or about one that came: the next call may have another one at once.

@@ -12,7 +12,7 @@ const REFUSALS_PER_SECOND_MAX: u32 = 200;
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     bytes: Vec<u8>,
-    /// Where each goes, and where it ends.
+    /// Route of each answer, and the offset in `bytes` at which the answer ends.
     ends: Vec<(Route, usize)>,
     /// Since when refusals are counted, and how many there were.
     refusals: Option<(Instant, u32)>,
@@ -24,7 +24,7 @@ impl Answers {
         &mut self.bytes
     }
 
-    /// What was appended since the last answer is one for this route; nothing appended is none.
+    /// Completes the answer appended since the last one, and sets its route. Does nothing if no bytes were appended.
     pub(crate) fn push(&mut self, route: Route) {
         if self.ends.last().map_or(0, |(_, end)| *end) < self.bytes.len() {
             self.ends.push((route, self.bytes.len()));

@@ -11,7 +11,7 @@ use bytes::Bytes;
 pub(crate) use answers::Answers;
 pub(crate) use effects::{BatchEffects, SessionProgress};
 
-/// Where datagrams go, and from which of this machine's addresses.
+/// Destination of datagrams, and the address of this machine that they leave from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Route {
     pub(crate) remote: SocketAddr,

@@ -10,7 +10,7 @@ use crate::Failure;
 /// Beginning of a ticket.
 const SCHEME: &str = "narrowboat://";
 
-/// Whom to connect to.
+/// Peer to connect to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CommandTarget {
     /// Whoever has the ticket's certificate.
