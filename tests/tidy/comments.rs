@@ -7,7 +7,7 @@ const CLAUSE_OPENINGS: [&str; 9] = ["What", "Whether", "Who", "Whom", "Whose", "
 
 /// Documentation comments that open with such a word, by folder. A number may only be lowered.
 const CLAUSES_MAX: [(&str, usize); 7] =
-    [("sctp/", 0), ("dcep/", 0), ("src/", 245), ("tests/", 0), ("benches/", 0), ("examples/", 0), ("fuzz/", 0)];
+    [("sctp/", 0), ("dcep/", 0), ("src/", 0), ("tests/", 0), ("benches/", 0), ("examples/", 0), ("fuzz/", 0)];
 
 #[test]
 fn every_file_begins_with_its_subject() {
