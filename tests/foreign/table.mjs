@@ -95,7 +95,7 @@ async function upload(name, receiver, [loss, rtt], seed) {
     return await Promise.race([run(), late]);
   } catch (error) {
     console.error(String(error));
-    // In any state.
+    // The browser leaves, whatever its state.
     if (browsers[name]) {
       await browsers[name].leave();
       delete browsers[name];
