@@ -14,7 +14,7 @@ impl Association {
         let mut causes = Causes::new(value);
         let first = causes.next();
         if first.as_ref().is_some_and(Result::is_err) || causes.any(|cause| cause.is_err()) {
-            // §3.3.7: an ABORT that does not parse is no ABORT.
+            // §3.3.7: an ABORT that cannot be decoded is dropped.
             return self.drop_chunk(PacketDropReason::Malformed);
         }
         if self.state == State::ShutdownAckSent && flags & T_BIT != 0 {

@@ -33,7 +33,7 @@ pub(crate) struct ControlQueue {
 }
 
 impl ControlQueue {
-    /// True if a chunk waits that answers the peer or must be repeated to it.
+    /// True if a chunk waits that answers the peer or must be retransmitted.
     pub(crate) fn has_chunks(&self) -> bool {
         self.cookie_echo
             || self.cookie_ack

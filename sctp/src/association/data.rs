@@ -36,8 +36,9 @@ impl Association {
         self.sender.push(now, stream, ppid, payload, options)
     }
 
-    /// Before the handshake was done, messages may have been accepted for streams that the peer does not take. They are
-    /// dropped; the owner sees the number of streams when it hears of [`AssociationEvent::Connected`](crate::AssociationEvent::Connected).
+    /// Discards messages that were accepted before the handshake was done, on streams that the peer does not accept.
+    /// The owner of the association learns the number of streams after
+    /// [`AssociationEvent::Connected`](crate::AssociationEvent::Connected).
     pub(super) fn discard_beyond_agreed_streams(&mut self, now: Instant) {
         for stream in self.sender.streams_from(self.outbound_streams()) {
             self.sender.discard_unsent(now, stream);
@@ -88,8 +89,8 @@ impl Association {
         }
     }
 
-    /// I-DATA or I-FORWARD-TSN. Interleaving is never offered, so whoever sends them breaks a rule that it knows
-    /// (RFC 8260 §2.2.3, §2.3.1).
+    /// Handles I-DATA or I-FORWARD-TSN. Interleaving is never offered, so a peer that sends these chunks violates the
+    /// protocol (RFC 8260 §2.2.3, §2.3.1).
     pub(super) fn on_interleaved(&mut self) {
         if !self.state.can_receive_data() {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
@@ -142,8 +143,8 @@ impl Association {
         }
     }
 
-    /// The Cumulative TSN Ack Point may have moved, or something was given up: timers, resets and a shutdown that waited
-    /// for it go on.
+    /// Continues timers, resets and a shutdown that waited for the Cumulative TSN Ack Point to move or for a message to
+    /// be abandoned.
     pub(super) fn on_acknowledged(&mut self, now: Instant, advanced: bool) {
         self.sender.on_memory_progress();
         if !self.sender.has_outstanding() {
@@ -171,7 +172,7 @@ impl Association {
         self.advance_shutdown(now);
     }
 
-    /// Arms the tail loss probe if something is on its way and nothing is being repaired (RFC 8985 §7.2).
+    /// Arms the tail loss probe timer if data is in flight and no loss is being repaired (RFC 8985 §7.2).
     pub(super) fn schedule_probe(&mut self, now: Instant) {
         let delay = self.sender.probe_timeout(&self.path);
         // A probe that would come after T3 is of no use.

@@ -238,8 +238,8 @@ impl Association {
         }
     }
 
-    /// §5.2.6: a cookie that was too old is replaced by a new one, as often as an INIT is repeated. A network that delivers a
-    /// minute late brings several errors about one cookie, and the ERROR does not say which cookie it is about.
+    /// §5.2.6: a stale cookie is replaced by a new one, as often as an INIT is retransmitted. A network that delivers a
+    /// minute late brings several errors about one cookie, and an ERROR does not say which cookie it is about.
     pub(super) fn on_stale_cookie(&mut self, now: Instant) {
         if self.state != State::CookieEchoed {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);

@@ -66,7 +66,7 @@ impl Association {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         if self.sender.has_outstanding() {
-            // Data on its way asks the same question.
+            // Data in flight tests the path as well.
             return self.schedule_heartbeat(now);
         }
         if matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {

@@ -44,7 +44,7 @@ impl Association {
         let Some(reachable) = self.memory.reachable() else { return };
         let room = reachable.saturating_sub(self.charged_for_sending());
         if let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() {
-            // What is held already is not given up for others.
+            // Memory that is in use is not released for other associations.
             let bytes = (GUARANTEED + room).max(receiver.memory_charged());
             receiver.set_memory(bytes, self.memory.may_grow());
         }

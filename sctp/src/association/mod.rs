@@ -314,9 +314,9 @@ impl Association {
         self.conclude();
     }
 
-    /// Resets the outgoing side of streams (RFC 6525 §5.1.2) once all that was accepted on them has been acknowledged or
-    /// given up. Each stream ends in an [`AssociationEvent::OutgoingStreamReset`]; until then `send` on it fails with
-    /// [`SendMessageError::Resetting`]. A stream that is being reset already is left as it is.
+    /// Resets the outgoing side of streams (RFC 6525 §5.1.2) once every message that was accepted on them has been
+    /// acknowledged or abandoned. Each stream ends in an [`AssociationEvent::OutgoingStreamReset`]; until then `send`
+    /// on it fails with [`SendMessageError::Resetting`]. A stream that is being reset already is left as it is.
     ///
     /// # Errors
     ///
@@ -334,8 +334,9 @@ impl Association {
         self.unused_resets_left = streams;
     }
 
-    /// Throws away what was accepted on a stream and not yet sent. A message of which some fragments have been sent is
-    /// given up if the peer knows FORWARD-TSN, else finished. Returns the bytes thrown away.
+    /// Discards messages that were accepted on a stream and not yet sent. A message of which some fragments have been
+    /// sent is abandoned if the peer supports FORWARD-TSN, and otherwise sent completely. Returns the number of bytes
+    /// discarded.
     pub fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.discard(now, stream);
         self.conclude();
@@ -391,7 +392,7 @@ impl Association {
     }
 
     /// The transport below sends by another path from now on: packet size, round-trip time and congestion window are
-    /// learned anew. What is on its way still counts.
+    /// learned anew. Data in flight still counts.
     pub fn path_changed(&mut self, now: Instant) {
         self.begin_anew_on_path(now);
         self.conclude();

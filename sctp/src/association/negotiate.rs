@@ -128,7 +128,7 @@ pub(crate) fn write_init_ack(
     };
     let cookie = keys.seal(now, config.cookie_lifetime, &cookie, binding(config, address));
     let mut ack = local_init(config, local.tag, local.initial_tsn);
-    // What the peer did not offer it need not hear of; this also keeps the answer to a small INIT small.
+    // The INIT ACK lists only extensions that the peer offered, which also keeps the answer to a small INIT small.
     ack.extensions = agreed.extensions;
     // §3.3.3: no more outbound streams than the peer takes.
     ack.outbound_streams = agreed.outbound_streams;

@@ -206,14 +206,14 @@ impl Association {
         let last_assigned = self.sender.last_assigned_tsn();
         if let Some((number, last_tsn, streams)) = tcb.own_requests.take_due(now, room / 2, last_assigned) {
             if streams.len() * 2 > room {
-                // A repeated request that does not fit beside the rest comes in the next packet, alone.
+                // A retransmitted request that does not fit this packet is sent alone in the next one.
                 tcb.own_requests.defer();
                 return;
             }
             let mut writer = ReconfigWriter::begin(packet.chunks());
             writer.push_outgoing_reset(number, last_request, last_tsn, streams.iter().copied());
             writer.finish();
-            // A repetition that the timer has not asked for does not put the time-out off.
+            // A retransmission before the time-out does not restart the timer.
             if !self.timers.is_armed(Timer::Reconfig) {
                 self.timers.start(Timer::Reconfig, now, self.path.rto.current());
             }

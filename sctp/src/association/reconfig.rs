@@ -218,7 +218,8 @@ impl Association {
         }
     }
 
-    /// §5.1.1: a request is repeated for as long as the association lasts, and each time-out counts against the peer.
+    /// §5.1.1: a request is retransmitted for as long as the association lasts, and each time-out counts against the
+    /// peer.
     pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
         let Some(tcb) = &mut self.tcb else { return };
         if !tcb.own_requests.on_timeout() {

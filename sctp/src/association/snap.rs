@@ -50,7 +50,7 @@ impl Association {
         let init = negotiate::local_init(&self.config, self.handshake.local_tag, self.handshake.local_initial_tsn);
         let mut chunk = Vec::new();
         init.encode(ChunkType::INIT, &[], &mut chunk);
-        // Without the padding, which is no part of a chunk (RFC 9260 §3.2).
+        // Without the padding, which is not part of a chunk (RFC 9260 §3.2).
         let len = chunk.get(2..4).and_then(|field| field.try_into().ok()).map_or(0, u16::from_be_bytes);
         chunk.truncate(usize::from(len));
         Some(chunk.into())
