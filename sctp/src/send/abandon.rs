@@ -39,7 +39,8 @@ impl Sender {
         }
     }
 
-    /// Drops what was not sent of a stream. A message that was begun is abandoned if the peer can skip it, else finished.
+    /// Discards the unsent data of a stream. A message that was begun is abandoned if the peer supports FORWARD-TSN,
+    /// and otherwise sent completely.
     pub(crate) fn discard_unsent(&mut self, now: Instant, stream: StreamId) -> usize {
         let (mut dropped, begun) = self.queue.drop_unsent(stream);
         if let Some(message) = begun.filter(|_| self.forward_point.can_abandon()) {

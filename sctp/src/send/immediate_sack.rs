@@ -17,8 +17,8 @@ impl Sender {
     /// message waits for it. A message whose lifetime has ended is abandoned instead, since it may not arrive late; the peer
     /// acknowledges the FORWARD-TSN at once, even if it has the message (RFC 3758 §3.6).
     ///
-    /// Nothing is concluded from the answer: the SACK may have been on its way, so the chunk does not count as lost. While
-    /// losses are repaired, or a probe is out, SACKs come at once anyway.
+    /// Nothing is concluded from the answer: the SACK may have been in flight, so the chunk does not count as lost.
+    /// While losses are repaired, or a probe is out, SACKs come at once anyway.
     pub(crate) fn request_immediate_sack(&mut self, now: Instant, stream: StreamId, path: &Path) {
         let is_quiet =
             self.queue.streams.is_empty() && !self.loss.is_in_recovery() && self.probe_timeout(path).is_some();

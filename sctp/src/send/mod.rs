@@ -60,7 +60,7 @@ pub(crate) struct SendCounters {
     pub(crate) spurious: u64,
 }
 
-/// Everything that is on its way out.
+/// Sending half of an association.
 #[derive(Debug)]
 pub(crate) struct Sender {
     queue: OutgoingQueue,
@@ -140,7 +140,7 @@ impl Sender {
     }
 
     pub(crate) fn poll_notice(&mut self) -> Option<AssociationEvent> {
-        // However room was made, by an abandoned message too, those who were refused hear of it.
+        // Streams that were refused are notified, however room was made: an abandoned message makes room, too.
         self.check_refused();
         let notice = self.queue.poll_notice()?;
         if matches!(notice, AssociationEvent::Abandoned { .. }) {

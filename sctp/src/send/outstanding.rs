@@ -366,7 +366,7 @@ impl Outstanding {
         !self.lost.is_empty()
     }
 
-    /// A lost chunk is on its way again.
+    /// Records that a lost chunk was retransmitted.
     pub(crate) fn on_retransmitted(&mut self, now: Instant, tsn: UnwrappedTsn, transmission: TransmissionNumber) {
         if !self.lost.remove(&tsn) {
             return;

@@ -1,8 +1,9 @@
 //! The peer's receive window (RFC 9260 §6.2.1), and probing it while it is closed (§6.1 A).
 //!
-//! A SACK that opens the window may be lost, and the peer does not repeat it. So a chunk goes into the closed window now and
-//! then, as the window probe: first one time-out after the peer has said that it has no room, then after twice as long each
-//! time until it has some. While a probe is on its way, T3 repeats it and backs off by itself.
+//! A SACK that opens the window may be lost, and the peer does not repeat it. So a chunk is sent into the closed window
+//! from time to time, as the window probe: first one time-out after the peer has advertised a closed window, then each
+//! time after twice as long until the window opens. While a probe is in flight, T3 retransmits the probe and backs off
+//! by itself.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ impl PeerWindow {
         self.peer_rwnd
     }
 
-    /// Bytes of user data are on their way, for the first time or again (RFC 9260 §6.2.1 B).
+    /// Subtracts bytes of user data that are sent or retransmitted (RFC 9260 §6.2.1 B).
     pub(super) fn on_sent(&mut self, payload: usize) {
         self.peer_rwnd = self.peer_rwnd.saturating_sub(payload);
     }
@@ -84,7 +85,7 @@ impl PeerWindow {
         self.probe.interval = Some(rto.next_back_off(self.probe_wait(rto)));
     }
 
-    /// T3-rtx expired for the probe on its way.
+    /// Handles the expiry of T3-rtx for the probe in flight.
     pub(super) fn on_probe_unanswered(&mut self, rto: &Rto) {
         self.probe.interval = self.probe.interval.max(Some(rto.current()));
     }

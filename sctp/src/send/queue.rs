@@ -14,7 +14,7 @@ use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 
-/// Room for so many notices is kept in an empty queue: a burst of messages may bring many at once.
+/// Notices for which an empty queue keeps room: a burst of messages may bring many at once.
 const NOTICES_KEPT: usize = 16;
 
 #[derive(Debug)]

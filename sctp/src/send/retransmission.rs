@@ -23,7 +23,7 @@ impl Sender {
         }
     }
 
-    /// Congestion control hears of a loss, once per window (RFC 9260 §7.2.3).
+    /// Reports a loss to congestion control, once per window (RFC 9260 §7.2.3).
     pub(super) fn on_congestion(&mut self, path: &Path) {
         self.rate.on_loss(path);
         self.counters.congestion_events += 1;
@@ -72,8 +72,8 @@ impl Sender {
         self.detect_losses(now, path)
     }
 
-    /// T3-rtx expired (RFC 9260 §6.3.3, §7.2.3). `is_window_probe`: what was unanswered was a window probe, which is no sign
-    /// of congestion.
+    /// Handles the expiry of T3-rtx (RFC 9260 §6.3.3, §7.2.3). `is_window_probe` is true if only a window probe was
+    /// unanswered, which is not a sign of congestion.
     pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool, path: &Path) {
         if is_window_probe {
             self.peer_window.on_probe_unanswered(&path.rto);
@@ -89,8 +89,8 @@ impl Sender {
         self.forward_point.on_t3_timeout(&self.outstanding);
     }
 
-    /// The probe time-out expired: sends one more packet, new data if there is some, else the last chunk again
-    /// (RFC 8985 §7.3).
+    /// Sends one more packet after the probe time-out: new data if there is any, otherwise the last chunk again (RFC
+    /// 8985 §7.3).
     pub(crate) fn on_probe_timeout(&mut self, now: Instant, path: &Path) {
         if self.loss.is_in_recovery() {
             return self.on_repair_stalled(now);

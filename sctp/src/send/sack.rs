@@ -37,9 +37,9 @@ impl Sender {
         if cumulative >= self.outstanding.next_tsn() {
             return Err(Violation::AckOfUnsentTsn);
         }
-        // A gap block beyond what was sent is no reason to end the association: unlike the Cumulative TSN Ack, which cannot be
-        // taken back, it is only a hint (§6.2). The whole SACK is dropped, since nothing in it can be trusted; what it
-        // acknowledges cumulatively comes again with the next one, which also counts for T3.
+        // A gap block beyond what was sent does not end the association: unlike the Cumulative TSN Ack, which cannot be
+        // taken back, a gap block is only a hint (§6.2). The whole SACK is dropped, because nothing in it can be
+        // trusted. The next SACK repeats the cumulative acknowledgement, which also counts for T3.
         let highest = highest_reported(cumulative, sack);
         if !sack.has_valid_gap_blocks() || highest >= self.outstanding.next_tsn() {
             return Ok(SackOutcome::Dropped);

@@ -12,7 +12,7 @@ const PROBE_DELAY_MIN: Duration = Duration::from_millis(10);
 /// to 200 ms in general). RFC 8985 §7.2 has TLP.max_ack_delay here.
 const PEER_SACK_DELAY: Duration = Duration::from_millis(200);
 
-/// A tail loss probe on its way (RFC 8985 §7.4).
+/// A tail loss probe in flight (RFC 8985 §7.4).
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     /// RFC 8985's TLP.end_seq: acknowledging this TSN ends the episode.
