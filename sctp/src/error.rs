@@ -45,7 +45,7 @@ pub enum SignalledInitError {
     /// It is another chunk.
     #[error("a=sctp-init holds a chunk of type {0}, not an INIT")]
     NotInit(u8),
-    /// It is no chunk, or more than one.
+    /// The attribute does not hold exactly one chunk.
     #[error("a=sctp-init does not hold one whole INIT chunk")]
     Malformed,
     /// It breaks a rule for INITs (RFC 9260 §3.3.2): no tag, no streams, a window below 1,500 bytes, or a host name.

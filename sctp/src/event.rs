@@ -48,7 +48,7 @@ pub enum AssociationEvent {
     BufferedAmountLow(StreamId),
     /// `send` said that the buffer was full, and has room again.
     Writable,
-    /// A partially reliable message was given up (RFC 3758 §3.5).
+    /// A partially reliable message was abandoned (RFC 3758 §3.5).
     Abandoned {
         /// Its stream.
         stream: StreamId,

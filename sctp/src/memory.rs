@@ -87,8 +87,8 @@ impl Lease {
         Self { budget: Some(budget.clone()), taken: 0 }
     }
 
-    /// Bytes that the association may use beside its base: what it has taken, and what it could take now. `None` is no
-    /// limit.
+    /// Returns the bytes that the association may use beside its base: those that it has reserved, and those that it
+    /// could reserve now. `None` means no limit.
     pub(crate) fn reachable(&self) -> Option<usize> {
         let budget = self.budget.as_ref()?;
         let max = if self.taken < LARGE { budget.max() } else { budget.max() / 4 * 3 };

@@ -23,8 +23,8 @@ pub(crate) fn answer(header: &PacketHeader, datagram: &[u8], out: &mut Vec<u8>) 
             // Rules 2, 6, 7: never an answer to these, so that two ends cannot keep each other busy.
             ChunkType::ABORT | ChunkType::SHUTDOWN_COMPLETE | ChunkType::COOKIE_ACK => return false,
             ChunkType::ERROR if has_stale_cookie(chunk.value_in(datagram)) => return false,
-            // Rules 3 and 4 are not for here, and an INIT or a COOKIE ECHO behind another chunk is no INIT at all. Whoever
-            // sends an INIT ACK has no state that an ABORT could end.
+            // Rules 3 and 4 are applied elsewhere, and an INIT or a COOKIE ECHO behind another chunk is not valid. The
+            // sender of an INIT ACK has no state that an ABORT could end.
             ChunkType::INIT | ChunkType::INIT_ACK | ChunkType::COOKIE_ECHO => return false,
             ChunkType::SHUTDOWN_ACK => is_shutdown_ack = true,
             _ => {}

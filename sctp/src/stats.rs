@@ -34,11 +34,11 @@ crate::drop_reasons! {
     BadCookie,
     /// A State Cookie that is too old.
     StaleCookie,
-    /// A chunk that repeats what has been received.
+    /// A chunk that has been received before.
     Duplicate,
     /// DATA beyond what the window can ever hold, or when the window is full.
     WindowOverrun,
-    /// DATA that had been taken out of sequence, given up again to make room for what comes before it (RFC 9260 §6.2).
+    /// DATA received out of sequence and discarded again to make room for DATA before it (RFC 9260 §6.2).
     Reneged,
     /// DATA on a stream that does not exist.
     BadStream,

@@ -37,10 +37,11 @@ pub struct EndpointConfig {
     pub associations_max: usize,
     /// Of those, from one IP address. Default 4,096: many users may share an address behind a NAT.
     pub associations_per_address_max: usize,
-    /// INITs answered in a second, at most. Default 50,000. The limit is shared out equally by source (IPv4 address, IPv6
-    /// prefix of 64 bits). A source that needs more than its share competes with others for a fiftieth of the limit, of which
-    /// up to ten seconds are saved up. So one host gets a burst of 10,000 answers, then 1,000 in a second, and takes none of
-    /// what others need. An INIT beyond the limit is dropped and counted; its sender repeats it.
+    /// INITs answered in a second, at most. Default 50,000. The limit is shared out equally by source (IPv4 address,
+    /// IPv6 prefix of 64 bits). A source that needs more than its share competes with others for a fiftieth of the
+    /// limit, of which up to ten seconds are saved up. So one host gets a burst of 10,000 answers, then 1,000 in a
+    /// second, and takes none of what others need. An INIT beyond the limit is dropped and counted; its sender
+    /// retransmits it.
     ///
     /// No share helps against sources that are invented anew for each packet: newcomers get in only while the limit is above
     /// such a flood, which is why it is so high. A COOKIE ECHO with a good cookie needs no answer of this limit.

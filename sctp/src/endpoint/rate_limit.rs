@@ -9,7 +9,7 @@ use std::net::IpAddr;
 /// of the buckets, so two hashes in a row fail for one newcomer in 4,000.
 const BUCKETS_MAX: u32 = 16_384;
 
-/// Answers that a bucket may save up: a packet and its repetition.
+/// Answers that a bucket may save up: for a packet and its retransmission.
 const BUCKET_BURST: u64 = 2;
 
 /// The limit divided by the rate of answers that no bucket's share pays for. One host takes all of that rate when it

@@ -124,7 +124,7 @@ impl Receiver {
         *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
     }
 
-    /// The peer may send on so many streams from now on.
+    /// Sets the number of streams that the peer may send on.
     pub(crate) fn take_streams(&mut self, inbound_streams: u16) {
         self.inbound_streams = inbound_streams;
     }
@@ -185,8 +185,8 @@ impl Receiver {
         self.inbox.pop()
     }
 
-    /// The application has read a message. True if the window opened enough that the peer should hear of it now; a SACK
-    /// is then due.
+    /// Releases the window of a message that the application has read. Returns `true` if the window opened enough for a
+    /// SACK, which is then due.
     pub(crate) fn release(&mut self, credit: Credit) -> bool {
         self.inbox.on_released(credit);
         let is_due = self.window.is_update_due(self.held());
@@ -398,7 +398,8 @@ impl Receiver {
         self.window.set_memory(bytes.saturating_sub(self.tables()), may_grow);
     }
 
-    /// Bytes of what is remembered of streams. They are no part of the window, which they could close for good.
+    /// Returns the bytes of the per-stream tables. They are not counted against the window, because they could close it
+    /// for good.
     fn tables(&self) -> usize {
         self.assembler.tables()
     }

@@ -57,8 +57,9 @@ pub(super) struct Tracker {
 impl Tracker {
     /// Nothing has arrived; the first TSN will be `initial`. `window` is the receive window in bytes.
     pub(super) fn new(initial: Tsn, window: u32) -> Self {
-        // A DATA chunk carries at least one byte, so a sender that keeps to the window is never further ahead. Not less
-        // than what gap blocks can name: whoever abandons messages uses up TSNs without using up window.
+        // A DATA chunk carries at least one byte, so a sender that keeps to the window is never further ahead. The
+        // limit is at least what gap blocks can name, because a sender that abandons messages uses up TSNs but no
+        // window.
         let ahead_max = window.clamp(u32::from(u16::MAX), 1 << 30);
         let cumulative = UnwrappedTsn::first(initial).prev();
         Self { cumulative, ranges: VecDeque::new(), duplicates: Vec::new(), ahead_max }

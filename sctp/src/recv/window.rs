@@ -110,7 +110,7 @@ impl ReceiveWindow {
         (self.memory, self.may_grow) = (bytes, may_grow);
     }
 
-    /// A chunk has arrived that costs so many bytes. Small messages that wait behind a loss need room for their overhead.
+    /// Counts a chunk that costs `cost` bytes. Small messages that wait behind a loss need room for their overhead.
     pub(super) fn on_arrival(&mut self, cost: usize) {
         self.arrived += cost;
         if self.arrived >= self.offered / 4 && self.offered < self.size_max && self.may_grow {
@@ -151,8 +151,8 @@ impl ReceiveWindow {
         self.fits(HeldBytes { waiting: held.in_order_partial, ..held }, cost)
     }
 
-    /// Returns true if the peer was told that the window is closed, and this payload is its window probe. A payload that
-    /// fits what was left, which was too little to be advertised, may have been in flight and is no probe.
+    /// Returns true if the peer was told that the window is closed, and this payload is its window probe. A payload
+    /// that fits what was left, which was too little to be advertised, may have been in flight and is not a probe.
     pub(super) fn is_probe(&self, held: HeldBytes, payload: usize) -> bool {
         self.advertised == 0 && payload > self.free(held)
     }
@@ -179,7 +179,7 @@ impl ReceiveWindow {
         now >= self.advertised + self.offered / 4 || (self.advertised < two_packets && now >= two_packets)
     }
 
-    /// Returns true if the window has closed since the last SACK: the sender should hear of it before it sends more.
+    /// Returns true if the window has closed since the last SACK. The sender should learn that before it sends more.
     pub(super) fn has_closed(&self, held: HeldBytes) -> bool {
         self.advertised > 0 && self.a_rwnd(held) == 0
     }

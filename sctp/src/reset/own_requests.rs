@@ -1,6 +1,6 @@
-//! Our own requests: one at a time, drained first, repeated until the peer has performed them (RFC 6525 §5.1).
+//! Our own requests: one at a time, drained first, retransmitted until the peer has performed them (RFC 6525 §5.1).
 //!
-//! No request is given up. One end that gives a reset up leaves the peer with a stream that stays open for ever, so a
+//! No request is abandoned. An end that abandons a reset leaves the peer with a stream that stays open for ever. So a
 //! request ends when the peer has performed it, or with the association.
 
 use std::cmp::Reverse;
@@ -15,7 +15,7 @@ use crate::wire::ResetResult;
 /// 512 bytes, and denies a longer request.
 const REQUEST_STREAMS_MAX: usize = 240;
 
-/// A request on its way.
+/// The outstanding request.
 #[derive(Debug)]
 struct Request {
     number: RequestSn,
@@ -34,7 +34,7 @@ struct Request {
     is_answered: bool,
     /// The request has timed out since the last answer.
     has_timed_out: bool,
-    /// True if it was repeated because `last_tsn` was acknowledged; once is enough.
+    /// True if the request was retransmitted early because `last_tsn` was acknowledged; once is enough.
     retried_early: bool,
     /// True if the request has another number than before. It then names the last TSN at the time when it is sent.
     has_new_number: bool,
@@ -97,8 +97,8 @@ impl OwnRequests {
         self.draining.push(Reverse((drains_at, stream)));
     }
 
-    /// Everything up to this TSN has been acknowledged or given up. All data of a stream arrives before its reset is
-    /// asked for, which also serves peers that reset at once whatever is missing.
+    /// Makes resets ready whose data up to `cumulative` has been acknowledged or abandoned. All data of a stream
+    /// arrives before its reset is requested, which also serves peers that reset at once although data is missing.
     pub(crate) fn on_acknowledged(&mut self, cumulative: UnwrappedTsn) {
         while let Some(Reverse((drains_at, stream))) = self.draining.peek().copied() {
             if drains_at > cumulative {
@@ -176,9 +176,10 @@ impl OwnRequests {
         Some((request.number, request.last_tsn.wrap(), &request.streams))
     }
 
-    /// dcSCTP repeats a request that was answered "in progress" under a new number, so a new request that names the same
-    /// streams and the same TSN as such a one may be taken for its repetition. It is another reset if the stream was used
-    /// again without any data. So it names its streams in another order, or the only one twice, which means the same.
+    /// Distinguishes a new request from the one before it. dcSCTP retransmits a request that was answered "in progress"
+    /// under a new number, so a peer may take a new request with the same streams and the same TSN for a
+    /// retransmission. But the new request is another reset if the stream was used again without any data. Therefore it
+    /// names its streams in another order, or its only stream twice, which means the same.
     fn disambiguate(&mut self, streams: &mut Vec<StreamId>, last_tsn: Tsn) {
         let is_ambiguous = self.performed.as_ref().is_some_and(|last| (&last.0, last.1) == (streams, last_tsn));
         if is_ambiguous {
@@ -205,8 +206,9 @@ impl OwnRequests {
         !request.is_answered
     }
 
-    /// Something came from the peer. After an outage it shows that the network is back long before a time-out that has
-    /// been backed off. So the request is repeated at once, if the last one is older than a time-out without back-off.
+    /// Handles a packet from the peer. After an outage the packet shows that the network is back, long before a
+    /// time-out that has been backed off. So the request is retransmitted at once, if it was last sent longer ago than
+    /// a time-out without back-off.
     pub(crate) fn on_heard(&mut self, now: Instant, rto: Duration) {
         if let Some(request) = &mut self.request
             && request.has_timed_out

@@ -10,7 +10,7 @@ pub(crate) enum RequestDecision {
     Execute,
     /// Seen before: the same answer again.
     Repeat(ResetResult),
-    /// Neither the next one nor a repetition.
+    /// Neither the next request nor a retransmission.
     OutOfSequence,
 }
 

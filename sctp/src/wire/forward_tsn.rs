@@ -5,7 +5,7 @@ use super::{DecodeError, Reader};
 use crate::message::StreamId;
 use crate::serial::{Ssn, Tsn};
 
-/// The contents of a FORWARD-TSN: the sender has given up on what the receiver still misses up to a TSN.
+/// The contents of a FORWARD-TSN: the sender has abandoned the chunks that the receiver still misses up to a TSN.
 ///
 /// ```text
 ///  byte 0      1      2             4

@@ -22,9 +22,9 @@ pub(super) struct StreamResets {
 impl StreamResets {
     /// Progress of a reset that was requested before.
     ///
-    /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. It is the same reset if it
-    /// names the same streams and the same TSN, for nothing was sent in between, and it is performed once. Only the very next
-    /// request can be such a repetition, since requests are made one at a time.
+    /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. The new request means
+    /// the same reset if it names the same streams and the same TSN, because nothing was sent in between. The reset is
+    /// performed once. Only the very next request can be such a repetition, since requests are made one at a time.
     pub(super) fn progress(&mut self, streams: &Streams, last_tsn: Tsn) -> Option<ResetProgress> {
         if let Some(deferred) = &self.deferred {
             let is_same = deferred.streams == *streams && deferred.last.wrap() == last_tsn;
