@@ -44,8 +44,8 @@ pub struct ChannelsConfig {
     /// channel of the peer above it is refused. Default 4,096, which a peer can make a service hold in some 2 MiB; 65,535 at
     /// most, the number of stream ids.
     pub channels_max: usize,
-    /// Largest message that the peer accepts (`a=max-message-size`, RFC 8841 §6), in bytes; 0 is no limit,
-    /// [`PEER_MESSAGE_SIZE_MAX`] the largest. Default 64 MiB, what this crate accepts by default.
+    /// Largest message that the peer accepts (`a=max-message-size`, RFC 8841 §6), in bytes; 0 means no limit,
+    /// [`PEER_MESSAGE_SIZE_MAX`] is the largest. Default 64 MiB, what this crate accepts by default.
     pub peer_message_size_max: usize,
     /// Largest message that this end accepts, in bytes; a larger one closes its channel. The association's
     /// `receive_message_size_max`, which ends the association, should be above it. Default 64 MiB.

@@ -6,8 +6,9 @@ use narrowboat_sctp::StreamId;
 
 use crate::config::Role;
 
-/// Freed ids that are held back: the lowest free id is taken first, but an id rests until so many others have been
-/// freed after it, or nothing else is left. A packet that comes far too late then finds no new channel to confuse.
+/// Most freed ids that are held back. The lowest free id is used first, but a freed id is not reused until this number
+/// of other ids have been freed after it, unless no other id is left. So a packet that arrives far too late does not
+/// hit a new channel.
 const RESTING_MAX: usize = 64;
 
 /// The ids of one parity: which are free.

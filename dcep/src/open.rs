@@ -29,8 +29,8 @@ const RELIABLE: u8 = 0x00;
 const PARTIAL_RELIABLE_REXMIT: u8 = 0x01;
 const PARTIAL_RELIABLE_TIMED: u8 = 0x02;
 
-/// The bytes of the message that opens such a channel. Label and protocol are cut at nothing: whoever calls this has
-/// checked that they fit.
+/// Returns the DATA_CHANNEL_OPEN message of a channel with these options. The caller has checked that label and
+/// protocol fit.
 pub(crate) fn encode(options: &ChannelOptions) -> Bytes {
     let length = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
     let (channel_type, parameter) = match options.reliability {

@@ -310,9 +310,9 @@ impl DataChannels {
     /// Our reset makes the peer discard the messages of this channel that still wait in its send queue. The peer reports
     /// [`ChannelError::PeerClosed`](crate::ChannelError::PeerClosed) then.
     ///
-    /// No time-out ends the procedure. Our reset is repeated until it is answered (RFC 6525 §5.1.1), and the peer's is
-    /// waited for, as long as the association lasts: an end that gave up would leave the other with a channel that loses
-    /// its messages silently.
+    /// No time-out ends the procedure. Our reset is retransmitted until it is answered (RFC 6525 §5.1.1), and we wait
+    /// for the peer's reset as long as the association lasts. An end that gave up would leave the other with a channel
+    /// that loses its messages silently.
     ///
     /// Before the association is up, a channel on which nothing was sent ends at once: nothing of it goes out, and no
     /// id is used. One with messages waiting delivers them first. A peer without RE-CONFIG ends it at once too, with

@@ -184,7 +184,7 @@ impl ChannelsContext<'_> {
         if let Some(channel) = self.state.channels.get_mut(&id)
             && channel.control.take().is_some()
         {
-            // Its place on the list is given up later: a peer may reset all channels in one packet.
+            // Its entry in the list is removed later, because a peer may reset all channels in one packet.
             self.state.dropped_controls += 1;
             if self.state.dropped_controls > self.state.waiting_controls.len() / 2 + 16 {
                 let channels = &self.state.channels;
