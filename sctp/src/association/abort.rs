@@ -61,8 +61,8 @@ impl Association {
         self.close(CloseReason::PeerViolation(violation));
     }
 
-    /// Too many retransmissions in a row went unanswered. A peer that still hears this end learns of it from one ABORT, and
-    /// does not have to run into its own time-outs.
+    /// Closes the association after too many unanswered retransmissions in a row. One ABORT tells a peer that still
+    /// receives packets, so that the peer need not wait for its own time-outs.
     pub(super) fn give_peer_up(&mut self, reason: CloseReason) {
         self.push_abort(Cause::UserInitiatedAbort(b"no answer to retransmissions"));
         self.close(reason);
@@ -76,7 +76,8 @@ impl Association {
         self.outbox.push_last(&packet);
     }
 
-    /// The end, once. What was received is still to be polled; what was not sent is dropped.
+    /// Ends the association; a second call changes nothing. Received messages can still be polled; unsent messages are
+    /// discarded.
     pub(super) fn close(&mut self, reason: CloseReason) {
         if self.is_over {
             return;

@@ -98,7 +98,7 @@ impl Association {
         self.abort_for(Violation::NotNegotiated);
     }
 
-    /// A DATA chunk that is too short for its own fields.
+    /// Handles a DATA chunk that is too short for its own fields.
     pub(super) fn on_short_data(&mut self) {
         if !self.state.can_receive_data() {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
@@ -106,7 +106,7 @@ impl Association {
         self.abort_for(Violation::Malformed);
     }
 
-    /// All chunks of a packet that had DATA are processed.
+    /// Finishes a packet with DATA after all its chunks are processed.
     pub(super) fn on_data_packet_end(&mut self, now: Instant) {
         if let Some(tcb) = &mut self.tcb {
             tcb.receiver.on_packet_end(now);
@@ -199,7 +199,7 @@ impl Association {
         self.abort_for_late_violation();
     }
 
-    /// A message that waited behind a reset or a gap may turn out to break a rule when it is put in its place.
+    /// Aborts the association for a violation that was found late: in a message that waited behind a reset or a gap.
     pub(super) fn abort_for_late_violation(&mut self) {
         if let Some(violation) = self.tcb.as_ref().and_then(|tcb| tcb.receiver.violation()) {
             self.abort_for(violation);

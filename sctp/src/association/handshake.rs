@@ -62,7 +62,7 @@ impl Handshake {
         self.has_begun && (init.initiate_tag, init.initial_tsn) == (self.local_tag, self.local_initial_tsn)
     }
 
-    /// An INIT or a COOKIE ECHO of the peer has come before the association was established.
+    /// Records that an INIT or a COOKIE ECHO of the peer arrived before the association was established.
     pub(super) fn on_peer_begins(&mut self) {
         self.peer_has_begun = true;
     }
@@ -95,8 +95,9 @@ impl Association {
         self.timers.start(timer, now, self.path.rto.current());
     }
 
-    /// The peer has answered an INIT or a COOKIE ECHO. If it was sent once, that was a round trip: data that is lost right
-    /// after the handshake then waits for no initial RTO. Otherwise the back-off of the lost ones ends here.
+    /// Handles the peer's answer to an INIT or a COOKIE ECHO. If the chunk was sent once, the answer measures a round
+    /// trip, so data that is lost right after the handshake does not wait for the initial RTO. Otherwise the answer
+    /// ends the back-off.
     fn on_handshake_answer(&mut self, now: Instant) {
         match self.handshake.began_at.take() {
             Some(began_at) if self.handshake.attempts == 0 => self.path.rto.on_sample(now.duration_since(began_at)),
@@ -104,7 +105,7 @@ impl Association {
         }
     }
 
-    /// An INIT when there is no association, or when both ends begin at the same time (§5.1 B, §5.2.1, §5.2.2).
+    /// Handles an INIT when there is no association, or when both ends begin at the same time (§5.1 B, §5.2.1, §5.2.2).
     pub(super) fn on_init(&mut self, now: Instant, value: &[u8]) {
         let Ok(init) = Init::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         self.stats.drops.add_parameters(&init);
@@ -137,7 +138,7 @@ impl Association {
         }
     }
 
-    /// Which tag and TSN an INIT ACK names depends on whether this end has an INIT of its own under way.
+    /// Returns the tag and TSN for an INIT ACK. They depend on whether this end has sent an INIT of its own.
     fn local_side_for_init(&mut self) -> LocalInit {
         let Handshake { local_tag: tag, local_initial_tsn: initial_tsn, tie_tags, .. } = self.handshake;
         match self.state {
@@ -180,8 +181,8 @@ impl Association {
         self.start_t1(now, Timer::T1Cookie);
     }
 
-    /// §3.3.3: an INIT ACK that cannot be accepted is answered with an ABORT. A peer without a tag is told by that of its
-    /// packet.
+    /// §3.3.3: answers an INIT ACK that cannot be accepted with an ABORT. If the INIT ACK has no Initiate Tag, the
+    /// ABORT carries the tag of the peer's packet.
     fn refuse_init_ack(&mut self, init: &Init<'_>, refusal: Option<InitRefusal>) {
         let (violation, tag, reflected) = match refusal {
             Some(InitRefusal::Silent) => (Violation::BadHandshake, self.handshake.local_tag, true),
@@ -201,7 +202,7 @@ impl Association {
         self.establish(now, &peer);
     }
 
-    /// A COOKIE ECHO when there is no association (§5.1 D, §5.1.5).
+    /// Accepts a COOKIE ECHO when there is no association (§5.1 D, §5.1.5).
     pub(super) fn accept_cookie(
         &mut self,
         now: Instant,
@@ -228,7 +229,7 @@ impl Association {
         ControlFlow::Continue(())
     }
 
-    /// §5.1.5 step 4: the peer learns why its cookie was not taken, and by how much it was late.
+    /// §5.1.5 step 4: reports to the peer that its cookie was stale, and by how much.
     pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: Duration) {
         self.stats.drops.add(PacketDropReason::StaleCookie);
         let mut packet = Vec::new();
@@ -259,8 +260,8 @@ impl Association {
         self.handshake.began_at = None;
     }
 
-    /// The TSN of the first DATA is the one that the peer was told, not the one that was drawn at the start. Nothing has
-    /// been sent yet, so what waits in the queues is kept.
+    /// Sets the TSN of the first DATA to the one that the peer knows, instead of the one drawn at the start. Nothing
+    /// has been sent yet, so the queued messages are kept.
     fn begin_sending_at(&mut self, initial_tsn: Tsn) {
         if initial_tsn != self.handshake.local_initial_tsn {
             self.handshake.local_initial_tsn = initial_tsn;

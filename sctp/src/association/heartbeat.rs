@@ -59,8 +59,9 @@ impl Association {
         self.timers.set(Timer::Heartbeat, now + interval + rto / 2 + jitter);
     }
 
-    /// Time to ask, or time that an answer should have come. What was not answered is asked again without the idle time, so
-    /// that an idle peer that has vanished is noticed as soon as one that owes an acknowledgement.
+    /// Sends the next HEARTBEAT, or handles one without an answer. After an unanswered HEARTBEAT the next one is sent
+    /// without the idle time, so that an idle peer that has vanished is noticed as soon as a peer that owes an
+    /// acknowledgement.
     pub(super) fn on_heartbeat_timeout(&mut self, now: Instant) {
         if self.path.forget_heartbeat() && self.is_silent_too_long(now, Timer::Heartbeat) {
             return self.give_peer_up(CloseReason::PeerUnreachable);

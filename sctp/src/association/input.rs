@@ -79,7 +79,7 @@ impl Association {
         }
     }
 
-    /// §8.4 rule 3: who begins an association with an end that is over is told so, and need not find out by itself.
+    /// §8.4 rule 3: answers an INIT for an association that is over, so that the peer need not find out by a time-out.
     fn refuse_init(&self, header: &PacketHeader, datagram: &Bytes, answer: &mut Vec<u8>) -> bool {
         let Some(Ok(first)) = Chunks::new(datagram).next() else { return false };
         let is_init = self.is_over && first.kind == ChunkType::INIT && header.verification_tag == 0;

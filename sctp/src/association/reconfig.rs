@@ -117,7 +117,7 @@ impl Association {
         }
     }
 
-    /// The peer has reset its outgoing side (§5.2.2).
+    /// Handles the peer's request to reset its outgoing side (§5.2.2).
     fn perform_incoming(&mut self, last_tsn: Tsn, streams: &StreamList<'_>) -> ResetResult {
         let inbound = self.inbound_streams();
         if streams.iter().any(|stream| stream >= inbound) {
@@ -180,7 +180,7 @@ impl Association {
         }
     }
 
-    /// The data that a deferred request waited for may have come.
+    /// Answers a deferred reset request once the data that it waited for has arrived and the reset is performed.
     pub(super) fn finish_deferred_reset(&mut self) {
         if let Some(tcb) = &mut self.tcb
             && tcb.receiver.take_performed_reset()
@@ -190,7 +190,7 @@ impl Association {
         }
     }
 
-    /// The peer has answered (§5.2.7).
+    /// Handles the peer's response (§5.2.7).
     fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
         let acknowledged = self.sender.cumulative_tsn_ack_point();
         let Some(tcb) = &mut self.tcb else { return };

@@ -72,8 +72,8 @@ impl Association {
         self.timers.stop(Timer::Reconfig);
     }
 
-    /// T5 runs from the last progress of this end's own queue on: a long queue may take its time, a peer that takes nothing
-    /// may not.
+    /// Restarts T5, which runs from the last progress of this end's own queue. So a long queue may take long, but a
+    /// peer that acknowledges nothing is aborted.
     fn guard_shutdown(&mut self, now: Instant) {
         self.timers.set(Timer::T5ShutdownGuard, now + self.config.shutdown_guard);
     }
@@ -84,9 +84,9 @@ impl Association {
         }
     }
 
-    /// A packet of the peer has come. §9.2: it clears the count of retransmissions, and restarts T2. T5 starts again only
-    /// for data that the peer has got rid of, and not beyond `shutdown_max`: a peer that sends its queue may take its time,
-    /// a peer that sends for ever may not.
+    /// Handles a packet of the peer. §9.2: the packet clears the count of retransmissions, and restarts T2. T5 restarts
+    /// only for new data from the peer's queue, and not beyond `shutdown_max`. So a slow peer can empty its queue, but
+    /// a peer that sends for ever is aborted.
     pub(super) fn on_heard_while_shutting_down(&mut self, now: Instant) {
         if self.state != State::ShutdownSent {
             return;
