@@ -97,7 +97,8 @@ impl Path {
         self.pmdcs() - DataChunk::HEADER_LEN
     }
 
-    /// Another address is challenged to show that the peer receives there (as RFC 9000 §8.2 has it).
+    /// Records the nonce of a challenge to another address, which shows if the peer receives there (as RFC 9000 §8.2
+    /// has it).
     pub(crate) fn on_challenge_sent(&mut self, nonce: u64) {
         self.challenge.nonce = Some(nonce);
     }
@@ -114,7 +115,7 @@ impl Path {
         std::mem::take(&mut self.challenge.is_validated)
     }
 
-    /// The peer has shown that it is there (RFC 9260 §8.1).
+    /// Records that the peer is alive (RFC 9260 §8.1).
     pub(crate) fn on_sign_of_life(&mut self) {
         self.errors.error_count = 0;
         self.errors.unanswered_since = None;

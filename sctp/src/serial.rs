@@ -66,7 +66,7 @@ macro_rules! serial {
                 !self.is_before(other)
             }
 
-            /// Whichever of the two comes later.
+            /// Returns the later of the two numbers.
             #[must_use]
             pub const fn later_of(self, other: Self) -> Self {
                 if self.is_before(other) { other } else { self }

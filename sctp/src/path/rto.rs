@@ -48,7 +48,7 @@ impl Rto {
         self.rtt_min
     }
 
-    /// A sample that is known to belong to a single transmission (Karn's rule is the caller's to keep).
+    /// Adds a sample. The caller applies Karn's rule: the sample belongs to a single transmission.
     pub(crate) fn on_sample(&mut self, rtt: Duration) {
         self.rtt_min = Some(self.rtt_min.map_or(rtt, |min| min.min(rtt)));
         let srtt = match self.srtt {
@@ -72,13 +72,13 @@ impl Rto {
         self.current = self.next_back_off(self.current);
     }
 
-    /// Twice the wait, as far as a time-out may be.
+    /// Returns twice the wait, limited to RTO.Max.
     pub(crate) fn next_back_off(&self, wait: Duration) -> Duration {
         (wait * 2).min(self.max)
     }
 
-    /// The peer has answered what was sent last: what was backed off falls back to the estimate (RFC 9260 §6.3.2 R3 and its
-    /// note), or to where it began while nothing could be measured.
+    /// Ends the back-off, because the peer has answered the latest packet. The time-out returns to the estimate (RFC
+    /// 9260 §6.3.2 R3 and its note), or to its initial value if nothing could be measured.
     pub(crate) fn on_progress(&mut self) {
         self.current = self.without_back_off();
     }

@@ -118,7 +118,7 @@ impl LossRecovery {
         self.stalled_until = held.and_then(FastRecovery::stalled_until);
     }
 
-    /// T3-rtx expired: the time-out is a new start, and the loss that was being repaired is history.
+    /// Handles the expiry of T3-rtx, which ends the repair of an earlier loss.
     pub(super) fn on_t3_timeout(&mut self) {
         self.rack.on_t3_timeout();
         self.tlp.on_t3_timeout();

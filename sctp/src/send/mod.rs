@@ -102,7 +102,7 @@ impl Sender {
         self.queue.streams.on_mtu_changed(path.payload_max());
     }
 
-    /// The first TSN is another one than thought; nothing has been sent yet.
+    /// Changes the first TSN, before anything is sent.
     pub(crate) fn begin_at(&mut self, initial_tsn: Tsn) {
         debug_assert!(self.outstanding.is_empty());
         self.outstanding = Outstanding::new(initial_tsn);

@@ -331,7 +331,7 @@ impl Outstanding {
         &self.gap_acked
     }
 
-    /// A chunk in flight is lost.
+    /// Marks a chunk as lost if it is in flight.
     pub(crate) fn mark_lost(&mut self, tsn: UnwrappedTsn) {
         let Some(chunk) = self.index(tsn).and_then(|index| self.ring.get_mut(index)) else { return };
         if chunk.state == ChunkState::InFlight {
@@ -420,7 +420,7 @@ impl Outstanding {
         (chunk.to_next > 0).then(|| tsn.add(chunk.to_next.into()))
     }
 
-    /// From now on nothing of a stream is retransmitted. Returns the TSNs that are not acknowledged.
+    /// Forbids retransmissions of a stream from now on. Returns the TSNs that are not acknowledged.
     pub(crate) fn forbid_retransmissions(&mut self, stream: StreamId) -> Vec<UnwrappedTsn> {
         let tsns = self.base.through(self.last_assigned_tsn());
         let chunks = tsns.zip(&mut self.ring).filter(|(_, chunk)| chunk.message.stream == stream);

@@ -37,7 +37,7 @@ impl<'o> PacketWriter<'o> {
         self.out.len() <= self.start.saturating_add(PACKET_HEADER_LEN)
     }
 
-    /// The buffer that chunks are appended to. Whoever appends asks for the [`room`](Self::room) first.
+    /// Returns the buffer that chunks are appended to. The caller checks the [`room`](Self::room) first.
     #[inline]
     pub fn chunks(&mut self) -> &mut Vec<u8> {
         self.out

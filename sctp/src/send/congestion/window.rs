@@ -64,7 +64,7 @@ impl CongestionWindow {
         self.cwnd = self.ssthresh;
     }
 
-    /// Back to one packet (RFC 9260 §7.2.3).
+    /// Shrinks the window to one packet (RFC 9260 §7.2.3).
     pub(super) fn collapse(&mut self, pmdcs: usize) {
         self.cwnd = pmdcs;
     }
