@@ -38,7 +38,8 @@ pub(crate) struct AnsweredResets {
 }
 
 impl AnsweredResets {
-    /// The peer has reset this free stream. Returns true if it is owed an answer, which is remembered.
+    /// Handles the peer's reset of this free stream. Returns true if the reset is to be answered, and records the
+    /// answer.
     pub(crate) fn take_answer(&mut self, now: Instant, id: StreamId) -> bool {
         self.fade(now);
         self.recent.len() < IDS_MAX && !self.older.contains(&id) && self.recent.insert(id)

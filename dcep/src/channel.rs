@@ -193,7 +193,7 @@ impl Channel {
         self.is_confirmed_by_peer = true;
     }
 
-    /// Connecting → open. Returns `false` if the channel is in another state, which stays.
+    /// Changes the state from connecting to open. Returns `false` if the channel is in another state, which stays.
     pub(crate) fn on_open(&mut self) -> bool {
         let connecting = self.state == ReadyState::Connecting;
         if connecting {
@@ -202,7 +202,8 @@ impl Channel {
         connecting
     }
 
-    /// Connecting or open → closing. Returns `false` if the channel is closing or closed already; then nothing changes.
+    /// Changes the state from connecting or open to closing. Returns `false` if the channel is closing or closed
+    /// already; then nothing changes.
     pub(crate) fn on_closing(&mut self, cause: CloseCause) -> bool {
         if !self.can_send() {
             return false;
@@ -222,8 +223,8 @@ impl Channel {
         true
     }
 
-    /// Any → closed. Returns the error for the event; `None` if the channel is closed already. The first error is the one
-    /// that is reported.
+    /// Changes any state to closed. Returns the error for the event; `None` if the channel is closed already. The first
+    /// error is the one that is reported.
     pub(crate) fn on_closed(&mut self, error: Option<ChannelError>) -> Option<Option<ChannelError>> {
         if self.is_closed() {
             return None;

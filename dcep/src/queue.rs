@@ -26,18 +26,18 @@ struct Framing {
 }
 
 impl SendQueue {
-    /// The application's bytes were accepted, when `queued` bytes of the stream were waiting before.
+    /// Records an accepted message of the application, when `queued` bytes of the stream were waiting before.
     pub(crate) fn on_message(&mut self, len: usize, queued: usize) {
         self.forget_sent(queued);
         self.accepted += len as u64;
     }
 
-    /// The byte that stands for an empty message was accepted.
+    /// Records the accepted byte that stands for an empty message.
     pub(crate) fn on_empty_message(&mut self, queued: usize) {
         self.on_framing(1, queued, true);
     }
 
-    /// A DCEP message was accepted.
+    /// Records an accepted DCEP message.
     pub(crate) fn on_control(&mut self, len: usize, queued: usize) {
         self.on_framing(len, queued, false);
     }
