@@ -1,9 +1,9 @@
 //! Ids on which this end has answered a reset though no channel here used them.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use narrowboat_sctp::StreamId;
+use narrowboat_sctp::time::{Duration, Instant};
 
 /// An id is remembered for once to twice this time. The peer's answer to our reset comes within a round trip of its being
 /// performed, and a peer that uses the id again is answered as before.

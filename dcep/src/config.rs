@@ -1,7 +1,6 @@
 //! Limits of the channels of one association, and the role of an end.
 
-use std::time::Duration;
-
+use narrowboat_sctp::time::Duration;
 use narrowboat_sctp::{ConfigError, StreamId, Validate};
 
 /// Upper bound of [`peer_message_size_max`](ChannelsConfig::peer_message_size_max): 1 GiB, which is all that an association

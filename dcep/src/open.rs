@@ -9,10 +9,9 @@
 //! |  label …                      |  protocol …                   |
 //! ```
 
-use std::time::Duration;
-
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use narrowboat_sctp::Reliability;
+use narrowboat_sctp::time::Duration;
 
 use crate::error::ControlError;
 use crate::options::{ChannelOptions, milliseconds};

@@ -1,7 +1,6 @@
 //! Options of a channel (W3C RTCDataChannelInit, RFC 8831 §6.4).
 
-use std::time::Duration;
-
+use narrowboat_sctp::time::Duration;
 use narrowboat_sctp::{Reliability, StreamId};
 
 /// Subprotocol of a channel that carries a byte stream whose directions end separately. Both ends recognize such a channel

@@ -1,9 +1,9 @@
 //! A stream id in use, and the two resets that free it (RFC 8831 §6.7).
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use narrowboat_sctp::ReceivedMessage;
+use narrowboat_sctp::time::Instant;
 
 use crate::event::ChannelId;
 

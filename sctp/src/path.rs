@@ -7,9 +7,8 @@ mod rto;
 
 pub(crate) use rto::Rto;
 
-use std::time::{Duration, Instant};
-
 use crate::config::AssociationConfig;
+use crate::time::{Duration, Instant};
 use crate::wire::{DataChunk, PACKET_HEADER_LEN};
 
 /// Time-outs in a row after which the path may be another one, or none: one is often the loss of a single packet.

@@ -1,7 +1,6 @@
 //! The channels in the hands of one call: with their association, and the time.
 
-use std::time::Instant;
-
+use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{Association, Credit, StreamId};
 
 use super::DataChannels;

@@ -9,8 +9,8 @@ mod role;
 mod sending;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
 
+use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{Association, StreamId, Valid};
 
 use self::context::ChannelsContext;

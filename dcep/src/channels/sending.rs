@@ -1,7 +1,6 @@
 //! Sending messages, and the bytes that wait (RFC 8831 §6.6, W3C send).
 
-use std::time::Instant;
-
+use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{Association, SendMessageError, SendOptions, StreamId};
 
 use super::context::ChannelsContext;

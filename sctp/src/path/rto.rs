@@ -1,8 +1,7 @@
 //! Round-trip time and retransmission time-out (RFC 9260 §6.3.1, RFC 6298).
 
-use std::time::Duration;
-
 use crate::config::AssociationConfig;
+use crate::time::Duration;
 
 /// Least share of the variance in the time-out. RFC 9260 §6.3.1 has the granularity of the clock here; but a path whose RTT
 /// is steady, however long, would then have a time-out just above it, and the 200 ms for which a peer may delay a SACK

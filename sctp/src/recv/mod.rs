@@ -14,8 +14,6 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
 
 pub(crate) use self::sack_policy::SackDue;
@@ -26,6 +24,7 @@ use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::{Credit, ReceivedMessage, StreamId};
 use crate::serial::{Ssn, Tsn, UnwrappedTsn};
+use crate::time::{Duration, Instant};
 use crate::wire::{DataChunk, GapBlock, Sack};
 
 use self::assembler::{DataAssembler, FragmentClass, SkippedTsns};

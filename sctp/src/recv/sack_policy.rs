@@ -1,6 +1,6 @@
 //! Policy of acknowledgements (RFC 9260 §6.2, §6.7).
 
-use std::time::{Duration, Instant};
+use crate::time::{Duration, Instant};
 
 /// Packets at the start of an association that are each acknowledged at once: slow start grows by acknowledgements, and
 /// a sender that begins with a small window would wait for the delay in every round.

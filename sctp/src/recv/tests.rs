@@ -10,11 +10,10 @@ mod sacks;
 mod skipping;
 mod windows;
 
-use std::time::Duration;
-
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use super::*;
 use crate::message::Ppid;
+use crate::time::Duration;
 
 const STREAMS: u16 = 16;
 

@@ -10,10 +10,9 @@
 //! that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and leaves a large
 //! message that follows waiting for a window probe.
 
-use std::time::{Duration, Instant};
-
 use super::cost::Cost;
 use crate::config::AssociationConfig;
+use crate::time::{Duration, Instant};
 
 /// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose
 /// capacity may be twice its use and three times while it grows, and of an entry in each of the two trees that hold

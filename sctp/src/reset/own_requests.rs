@@ -5,10 +5,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::time::{Duration, Instant};
 
 use crate::message::StreamId;
 use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
+use crate::time::{Duration, Instant};
 use crate::wire::ResetResult;
 
 /// Streams in one request. RFC 6525 sets no limit but the packet. usrsctp accepts no more than 248, which it reads into

@@ -1,13 +1,12 @@
 //! Abandoning messages (RFC 3758 §3.5 A, §4.1; RFC 7496 §3).
 
-use std::time::Instant;
-
 use super::Sender;
 use super::outstanding::{Chunk, ChunkState};
 use super::queued::Limit;
 use crate::event::AssociationEvent;
 use crate::message::StreamId;
 use crate::serial::{MessageKey, UnwrappedTsn};
+use crate::time::Instant;
 
 impl Sender {
     /// Returns `true` if the chunk's message is to be abandoned rather than retransmitted.

@@ -1,12 +1,11 @@
 //! Moving the peer past abandoned chunks: FORWARD-TSN and the Advanced.Peer.Ack.Point (RFC 3758 §3.5).
 
-use std::time::Instant;
-
 use super::outstanding::Outstanding;
 use crate::cost_counter;
 use crate::message::StreamId;
 use crate::path::Path;
 use crate::serial::{Ssn, UnwrappedTsn};
+use crate::time::Instant;
 use crate::wire::ForwardTsn;
 
 /// Most chunks that one FORWARD-TSN skips, so that it costs little to write. The rest follows when the peer has moved.

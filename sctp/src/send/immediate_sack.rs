@@ -1,12 +1,11 @@
 //! Asking for an immediate SACK of a chunk that was sent without the I bit (RFC 7053, RFC 9260 §6.2).
 
-use std::time::Instant;
-
 use super::Sender;
 use super::outstanding::ChunkState;
 use super::rate::CwndExemption;
 use crate::message::StreamId;
 use crate::path::Path;
+use crate::time::Instant;
 
 impl Sender {
     /// The stream is to be reset once its last chunk is acknowledged. If nothing is sent any more, the peer may delay its SACK

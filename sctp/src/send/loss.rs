@@ -1,13 +1,12 @@
 //! Loss recovery: the owner of RACK, of the probes and of the loss under repair.
 
-use std::time::{Duration, Instant};
-
 use super::outstanding::{Chunk, Outstanding};
 use super::rack::Rack;
 use super::recovery::{AckProgress, FastRecovery};
 use super::tlp::TailLossProbe;
 use crate::path::Path;
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
+use crate::time::{Duration, Instant};
 
 #[derive(Debug)]
 pub(super) struct LossRecovery {

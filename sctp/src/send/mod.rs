@@ -32,8 +32,6 @@ mod tests;
 pub(crate) use sack::SackOutcome;
 pub(crate) use write::PacketRoom;
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use self::forward_tsn::ForwardPoint;
@@ -48,6 +46,7 @@ use crate::event::AssociationEvent;
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::serial::{Tsn, UnwrappedTsn};
+use crate::time::Instant;
 
 /// Counters that the sender keeps for [`AssociationStats`](crate::AssociationStats).
 #[derive(Debug, Default)]

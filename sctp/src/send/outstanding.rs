@@ -1,7 +1,6 @@
 //! Chunks that were sent and not cumulatively acknowledged: a ring indexed by TSN.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -11,6 +10,7 @@ use super::ranges::Ranges;
 use crate::cost_counter;
 use crate::message::StreamId;
 use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
+use crate::time::Instant;
 use crate::wire::DataChunk;
 
 /// State of an outstanding chunk.

@@ -3,7 +3,7 @@
 //! A window that opens at once, after a loss was repaired or an application was idle, would otherwise leave as one burst and
 //! overflow the next queue.
 
-use std::time::{Duration, Instant};
+use crate::time::{Duration, Instant};
 
 /// Below this round-trip time nothing is spread: timers are coarser than the gaps would be.
 const RTT_MIN: Duration = Duration::from_millis(1);

@@ -5,9 +5,8 @@
 //! time after twice as long until the window opens. While a probe is in flight, T3 retransmits the probe and backs off
 //! by itself.
 
-use std::time::{Duration, Instant};
-
 use crate::path::{Path, Rto};
+use crate::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(super) struct PeerWindow {

@@ -1,7 +1,6 @@
 //! Messages that wait for sending: the streams' queues, the limits of the send buffer, and notices for the application.
 
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -13,6 +12,7 @@ use crate::event::AssociationEvent;
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
+use crate::time::Instant;
 
 /// Notices for which an empty queue keeps room: a burst of messages may bring many at once.
 const NOTICES_KEPT: usize = 16;

@@ -1,12 +1,11 @@
 //! Messages that wait, and the pieces that they are cut into.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, chunks};
 use crate::message::{Ppid, StreamId};
 use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
+use crate::time::Instant;
 
 /// Limit after which a message is abandoned (RFC 3758 §4.1, RFC 7496 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

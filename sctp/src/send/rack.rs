@@ -6,13 +6,13 @@
 //! constant number of times, so a SACK costs what it newly says, whatever the window.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use super::charge::{push_back, shrink};
 use super::outstanding::{Chunk, ChunkState, Outstanding};
 use crate::cost_counter;
 use crate::path::{Path, Rto};
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
+use crate::time::{Duration, Instant};
 
 /// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, DupThresh).
 const DUPLICATE_THRESHOLD: u64 = 3;

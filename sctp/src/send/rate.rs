@@ -1,12 +1,11 @@
 //! Rate of the sender: congestion window, pacing, and the sender's usage of them.
 
-use std::time::{Duration, Instant};
-
 use super::congestion::{Acked, CongestionController, CwndUsage};
 use super::pacer::{Pacer, PacingRate};
 use crate::config::CongestionControl;
 use crate::path::Path;
 use crate::serial::UnwrappedTsn;
+use crate::time::{Duration, Instant};
 
 /// Permission to send one packet although cwnd is full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,9 +11,8 @@
 //! - A sender with more data, but with an odd packet or two in flight. After each round trip without a SACK it may send one
 //!   packet more, which is no more than the window after a time-out would allow (RFC 9260 §7.2.3).
 
-use std::time::{Duration, Instant};
-
 use crate::serial::UnwrappedTsn;
+use crate::time::{Duration, Instant};
 
 /// Least time without a SACK after which one more packet may leave: below this a timer is mostly noise.
 const STALL_MIN: Duration = Duration::from_millis(10);

@@ -1,13 +1,12 @@
 //! Retransmissions: losses that SACKs and timers find, and probes (RFC 9260 §6.3.3, §7.2.4; RFC 8985).
 
-use std::time::{Duration, Instant};
-
 use super::Sender;
 use super::outstanding::ChunkState;
 use super::rate::CwndExemption;
 use super::recovery::{AckProgress, FastRecovery};
 use crate::path::Path;
 use crate::serial::UnwrappedTsn;
+use crate::time::{Duration, Instant};
 
 impl Sender {
     /// A chunk in flight is lost: it is retransmitted, or its message is abandoned (RFC 3758 §4.1, RFC 7496 §3.1).

@@ -1,12 +1,11 @@
 //! Processing of a SACK (RFC 9260 §6.2.1, §7.2; RFC 8985; RFC 3758 §3.5).
 
-use std::time::{Duration, Instant};
-
 use super::Sender;
 use super::rate::NewlyAcked;
 use crate::error::Violation;
 use crate::path::Path;
 use crate::serial::{Tsn, UnwrappedTsn};
+use crate::time::{Duration, Instant};
 use crate::wire::Sack;
 
 /// Result of a SACK.

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -13,6 +12,7 @@ use super::stream_map::StreamMap;
 use crate::event::AssociationEvent;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
 use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
+use crate::time::Instant;
 
 /// Smallest piece of a long message that is put into the rest of a packet. Below this the 16-byte chunk header costs
 /// more than the filled packet gains.

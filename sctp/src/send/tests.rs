@@ -9,11 +9,10 @@ mod sacks;
 mod sizes;
 mod streams;
 
-use std::time::Duration;
-
 use super::*;
 use crate::message::Reliability;
 use crate::testing::some_time;
+use crate::time::Duration;
 use crate::wire::{Chunks, DataChunk, GapBlock, PACKET_HEADER_LEN, Sack};
 
 const MS: Duration = Duration::from_millis(1);

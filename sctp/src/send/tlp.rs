@@ -1,9 +1,8 @@
 //! Probes while nothing is heard: the tail loss probe (RFC 8985 §7), and that of a repair that has stalled.
 
-use std::time::Duration;
-
 use crate::path::Rto;
 use crate::serial::UnwrappedTsn;
+use crate::time::Duration;
 
 /// Least time before a tail loss probe: below this a timer is mostly noise.
 const PROBE_DELAY_MIN: Duration = Duration::from_millis(10);

@@ -1,11 +1,10 @@
 //! Which chunks may leave now, and writing them into a packet (RFC 9260 §6.1, §7.2; RFC 3758 §3.5).
 
-use std::time::Instant;
-
 use super::Sender;
 use super::outstanding::Chunk;
 use super::rate::CwndExemption;
 use crate::path::Path;
+use crate::time::Instant;
 use crate::wire::DataChunk;
 
 /// The room that a packet has for DATA.

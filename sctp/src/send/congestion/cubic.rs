@@ -1,10 +1,9 @@
 //! CUBIC (RFC 9438): the window grows with the time since the last loss and not with round trips, fast away from where
 //! the loss was and slowly near it.
 
-use std::time::Instant;
-
 use super::window::CongestionWindow;
 use super::{Acked, CwndUsage};
+use crate::time::Instant;
 
 /// Growth of the window, in packets a cubic second (RFC 9438 §5).
 const C: f64 = 0.4;
@@ -114,13 +113,13 @@ impl Cubic {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::super::testing::{MTU, acked, after_loss};
     use super::super::{CongestionAvoidance, CongestionController};
     use super::*;
     use crate::config::CongestionControl;
     use crate::testing::some_time;
+    use crate::time::Duration;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -3,7 +3,7 @@
 //! Slow start doubles the window each round trip, so without a hint it overshoots by up to a whole window and loses half of
 //! it. A round-trip time that grows from one round to the next says that a queue is building.
 
-use std::time::Duration;
+use crate::time::Duration;
 
 /// RFC 9406 §4.3.
 const RTT_THRESHOLD_MIN: Duration = Duration::from_millis(4);

@@ -5,12 +5,11 @@ mod hystart;
 mod new_reno;
 mod window;
 
-use std::time::{Duration, Instant};
-
 use self::cubic::Cubic;
 use self::new_reno::NewReno;
 use self::window::CongestionWindow;
 use crate::config::CongestionControl;
+use crate::time::{Duration, Instant};
 
 /// Limit of the sender when it last tried to send. A congestion window that was not used says nothing about the
 /// capacity of the path.

@@ -1,10 +1,9 @@
 //! The congestion window, and its rules that all algorithms share: slow start, reduction, idle time.
 
-use std::time::{Duration, Instant};
-
 use super::hystart::{CONSERVATIVE_DIVISOR, HyStart, HystartPhase};
 use super::{Acked, CwndUsage};
 use crate::send::pacer::Pacer;
+use crate::time::{Duration, Instant};
 
 /// Initial window in packets (RFC 6928). RFC 9260 says 4,404 bytes; ten packets is what TCP, QUIC and the browsers'
 /// stacks have used for years, and saves two round trips at the start of every transfer.
