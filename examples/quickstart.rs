@@ -96,7 +96,7 @@ fn say(start: Instant, who: &str, channel: &DataChannel) {
     print(&format!("{:9.3} ms  {who}  {:?}", start.elapsed().as_secs_f64() * 1e3, channel.ready_state()));
 }
 
-/// Prints lines. That nobody reads them is no reason to end.
+/// Prints lines. The program goes on if nobody reads them.
 fn print(lines: &str) {
     let _ = writeln!(std::io::stdout(), "{lines}");
 }

@@ -74,7 +74,7 @@ impl Peer {
     }
 }
 
-/// The answers to packets behind a gap, in bursts of so many datagrams.
+/// Returns the answers to packets behind a gap, in bursts of this number of datagrams.
 async fn answers(burst: usize) -> Vec<Vec<u8>> {
     let server = Endpoint::builder().bind("127.0.0.1:0").accept_plain().build().unwrap();
     let peer = Peer::connect(server.local_address()).await;

@@ -149,7 +149,7 @@ async fn two_ends_that_dial_each_other_at_once_have_one_association_and_channels
     }
 }
 
-/// As behind two NATs: the first datagram of one end is lost, so that the other does not see that both have dialled.
+/// The first datagram of one end is lost, as behind two NATs, so that the other does not see that both have dialled.
 #[tokio::test]
 async fn the_loss_of_either_first_datagram_changes_nothing_when_both_dial() {
     for way in WAYS {

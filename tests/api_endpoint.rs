@@ -182,7 +182,7 @@ async fn an_ipv6_endpoint_reaches_ipv4_peers() {
     assert_eq!(incoming.unwrap().remote_address().ip(), Ipv4Addr::LOCALHOST);
 }
 
-/// The answers come from the address that the peer has written to, whichever the socket is bound to.
+/// The answers come from the address that the peer has written to, for all bound addresses.
 #[tokio::test]
 async fn a_wildcard_endpoint_answers_from_the_address_it_was_asked_at() {
     let server = Endpoint::bind("0.0.0.0:0").unwrap();

@@ -31,7 +31,7 @@ fn flood(sources: u8, datagram: Vec<u8>, target: SocketAddr, is_over: Arc<Atomic
     })
 }
 
-/// With the limits that everybody has, but for lower rates, so that the flood reaches them.
+/// The limits are the defaults, except for lower rates, so that the flood reaches them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn b06_c05_plain_newcomers_get_in_while_a_flood_lasts() {
     let floods = [

@@ -78,7 +78,8 @@ impl Ends {
         near.opened().await.unwrap();
         let (mut near, mut far) = (near.into_byte_stream(), far.into_byte_stream());
         let mut under_way = [0; 2];
-        // As much as the channel takes, and as much as the peer's window takes of that.
+        // Each direction is filled: the channel with as much as it accepts, the window of the peer with its part of
+        // that.
         for ((stream, association), (has_any, bytes)) in [(&mut near, &pair.a), (&mut far, &pair.b)]
             .into_iter()
             .zip([has_to_far, has_to_near].iter().zip(&mut under_way))
@@ -290,7 +291,7 @@ async fn an_abort_after_the_end_of_a_direction_takes_nothing_back() {
     assert_eq!(write_error(&mut far).await, ErrorKind::ConnectionReset);
 }
 
-/// All that was accepted is delivered, but neither end has said that it was done.
+/// All accepted bytes are delivered, but neither end has said that it was done.
 #[tokio::test]
 async fn the_end_of_an_association_is_not_the_end_of_a_stream() {
     for under_way in UNDER_WAY {
@@ -308,7 +309,7 @@ async fn the_end_of_an_association_is_not_the_end_of_a_stream() {
 async fn a_channel_that_is_closed_in_the_middle_of_a_stream_is_not_its_end() {
     for under_way in UNDER_WAY {
         let Ends { pair: _pair, near, mut far, to_far, .. } = Ends::new(Ends::half_closed(), under_way).await;
-        // As a page or an application does that does not speak the protocol.
+        // This end behaves as a page or an application that does not speak the protocol.
         let (near, _) = near.into_channel();
         drop(near.close());
         let (read, end) = read_to_end(&mut far).await;
@@ -325,7 +326,7 @@ async fn a_stream_without_half_close_ends_with_an_error_where_something_may_be_m
     let others = [
         ChannelOptions::new("plain"),
         ChannelOptions::new("other").protocol("narrowboat.file.v1"),
-        // The end of a direction could overtake its bytes, or be given up.
+        // The end of a direction could overtake its bytes, or be abandoned.
         ChannelOptions::new("unordered").byte_stream().unordered(),
         ChannelOptions::new("unreliable").byte_stream().max_retransmits(0),
     ];
@@ -426,7 +427,7 @@ async fn a_peer_without_a_library_ends_its_direction_with_an_empty_message() {
     soon(page.closed()).await.unwrap();
 }
 
-/// Bytes after the end of a direction are nobody's, and keep no window closed.
+/// Bytes after the end of a direction are discarded, and do not keep the window closed.
 #[tokio::test]
 async fn j18_what_a_peer_sends_after_its_end_is_discarded() {
     let pair = Pair::with(small()).await;

@@ -157,7 +157,7 @@ async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     assert_eq!(tasks.try_join_next().map(Result::unwrap), None, "it has ended before anything has happened");
     elsewhere.shutdown_background();
     soon(async { while tasks.join_next().await.is_some() {} }).await;
-    // And whatever is called later.
+    // Later calls end at once, too.
     assert!(soon(pair.client.accept()).await.is_none());
     soon(pair.client.wait_idle()).await;
     assert!(matches!(soon(pair.client.connect(address)).await, Err(ConnectError::EndpointClosed)));

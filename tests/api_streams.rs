@@ -248,7 +248,7 @@ async fn a_peer_that_vanishes_ends_a_waiting_send_with_the_reason() {
     let association = soon(client.connect(address)).await.unwrap();
     let channel = association.open_channel(ChannelOptions::new("gone")).await.unwrap();
     let accepted = soon(accepting).await.unwrap();
-    // As a process that is stopped: nothing of it answers any more. What is sent is lost on the way.
+    // The accepting end is like a stopped process: it does not answer any more. Data sent to it is lost on the way.
     std::mem::forget(accepted);
     freeze(&elsewhere);
     let error = soon(async {

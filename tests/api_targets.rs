@@ -61,7 +61,7 @@ async fn the_next_address_is_tried_after_a_quarter_of_a_second() {
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(700) && took < Duration::from_secs(5), "it took {took:?}");
     drop(incoming);
-    // The other attempts were given up.
+    // The other attempts were abandoned.
     soon(client.wait_idle()).await;
     // One that fails is not waited for.
     let unreachable: SocketAddr = "240.0.0.1:9".parse().unwrap();

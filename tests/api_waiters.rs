@@ -380,7 +380,7 @@ fn public_waits() -> Vec<String> {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
             if path.is_dir() {
-                // The command is no part of the library, and no type below has a way to wait that is public.
+                // The command is not part of the library, and no type below has a public way to wait.
                 if name != "bin" {
                     folders.push(path);
                 }

@@ -79,7 +79,7 @@ async fn many_channels_share_a_budget_and_none_sleeps_through_its_turn() {
     assert_eq!(arrived.load(Ordering::Relaxed), SENDERS * MESSAGES);
 }
 
-/// Of the tasks that are woken, some are gone before they look. The others must not wait for them.
+/// Some of the woken tasks are gone before they look. The others must not wait for them.
 #[tokio::test]
 async fn a_wake_up_is_not_lost_with_the_task_that_got_it() {
     let pair = Pair::with(small()).await;

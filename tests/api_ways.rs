@@ -13,7 +13,8 @@ fn identity() -> Identity {
     Identity::generate().expect("an identity")
 }
 
-/// Authentication in front of the answers would guard nothing otherwise: whoever has seen an answer knows the hash.
+/// Otherwise authentication in front of the answers would protect nothing: anyone who has seen an answer knows the
+/// hash.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_was_not_asked_to_takes_nobody_with_a_ticket() {
     let server = Endpoint::builder().bind("127.0.0.1:0").identity(identity()).build().unwrap();

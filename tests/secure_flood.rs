@@ -75,7 +75,7 @@ async fn k04_k09_k10_k13_floods_of_checks_hellos_and_garbage_are_counted_and_har
     assert!(new.checks_refused >= answers, "{} refused, {answers} answered", new.checks_refused);
     assert_eq!(after.associations, 1);
 
-    // Nobody was let in, and whoever comes now is.
+    // Nobody was let in, and a newcomer is let in now.
     let late = bind();
     let ticket = pair.server.ticket().unwrap();
     let (association, incoming) = soon(async { tokio::join!(late.connect(&ticket), pair.server.accept()) }).await;
@@ -159,7 +159,7 @@ fn hosts(count: u8) -> Vec<UdpSocket> {
         .collect()
 }
 
-/// With the limits that everybody has. Newcomers are from another address than the strangers.
+/// The limits are the defaults. Newcomers are from another address than the strangers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k06_k09_newcomers_get_in_while_a_flood_of_hellos_lasts() {
     let whole = recorded_hello().await;

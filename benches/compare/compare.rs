@@ -120,7 +120,7 @@ fn compare(arguments: &[String]) -> Result<bool, String> {
     Ok(!checks || verdicts.iter().all(Verdict::holds))
 }
 
-/// One stack alone, for so many packets.
+/// Runs one stack alone, for this number of packets.
 fn profile(arguments: &[String]) -> Result<bool, String> {
     let [scenario, name, rest @ ..] = arguments else { return Err("profile needs a scenario and a stack".into()) };
     let case = match scenario.as_str() {

@@ -60,7 +60,7 @@ fn settle(stack: Stack, with_traffic: bool, payload: &Bytes, seed: u64) -> Resul
 /// Mean bytes of heap of one end.
 fn bytes_held(stack: Stack, with_traffic: bool) -> Result<f64, String> {
     let payload = Bytes::from(vec![1; MESSAGE]);
-    // The first clone of a payload makes its reference count, which is nobody's.
+    // The first clone of a payload allocates its reference count, which belongs to neither end.
     let _counted = payload.clone();
     let mut kept = Vec::with_capacity(2 * PAIRS as usize);
     let mut result = Ok(());

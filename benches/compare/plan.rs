@@ -25,7 +25,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// All that there is time for: some eight minutes.
+    /// Returns the full plan, which takes some eight minutes.
     pub(crate) fn full() -> Self {
         Self {
             stacks: Stack::ALL.to_vec(),

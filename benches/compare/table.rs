@@ -60,7 +60,7 @@ impl Cell {
 pub(crate) struct Row {
     /// The quantity that was measured.
     pub(crate) title: String,
-    /// Of every figure of the line.
+    /// Unit of every figure in the row.
     pub(crate) unit: &'static str,
     /// One for each stack of the table.
     pub(crate) cells: Vec<Cell>,

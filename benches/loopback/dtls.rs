@@ -12,12 +12,12 @@ use crate::scenario::Result;
 
 /// Bytes of an SCTP packet whose record, in DTLS 1.2 or 1.3, fits a datagram of 1,200 bytes.
 const PACKET: usize = 1160;
-/// Of those, what is the application's: without the header of the packet and of one DATA chunk.
+/// Bytes of the application in a packet: without the header of the packet and of one DATA chunk.
 const PAYLOAD: usize = PACKET - 12 - 16;
 /// Packets at once, as a socket is given them.
 const BATCH: usize = 32;
 
-/// Processor seconds for a GiB of payload, and that over so many batches.
+/// Measures the processor seconds for a GiB of payload, over this number of batches.
 pub(crate) fn seconds_a_gib(batches: usize) -> Result<f64> {
     let (mut sender, mut receiver) = connected()?;
     let packet = vec![7; PACKET];

@@ -22,11 +22,11 @@ const GOODPUT_MIN: f64 = 0.95;
 /// Windows of each kind in a round.
 const WINDOWS: u32 = 8;
 
-/// A transfer that takes all there is of the processor, with a flood and without, in short windows by turns, so that
-/// whatever else the machine does meets both alike.
+/// Compares a transfer that takes the whole processor, with a flood and without, in short windows by turns, so that
+/// other work of the machine affects both alike.
 ///
-/// The flood comes from this machine too, which is not what is asked about: in the windows without, it goes to a socket that
-/// nobody reads.
+/// The flood comes from this machine too, and its own cost is not measured: in the windows without, it goes to a socket
+/// that nobody reads.
 pub(crate) fn compare(runtime: &tokio::runtime::Runtime, rounds: usize, time: Duration) -> Result<()> {
     let window = time / WINDOWS;
     let (quiet, flooded, refused) = runtime.block_on(async {
@@ -49,8 +49,8 @@ pub(crate) fn compare(runtime: &tokio::runtime::Runtime, rounds: usize, time: Du
     })?;
     let rate = refused as f64 / flooded.iter().map(Outcome::seconds).sum::<f64>();
     let goodput = [&quiet, &flooded].map(|outcomes| median(outcomes.iter().map(Outcome::gigabits).collect()));
-    // The processor is all that limits the transfer, so what a second of it carries is the goodput, whatever part of the
-    // processor others take meanwhile.
+    // Only the processor limits the transfer, so the goodput is the data that a second of the processor carries,
+    // independent of the share of the processor that others take meanwhile.
     let cost = [&quiet, &flooded].map(|outcomes| {
         let seconds =
             outcomes.iter().map(|outcome| outcome.cpu_seconds_a_gib() * outcome.gigabits() * outcome.seconds());

@@ -61,7 +61,7 @@ impl Flow {
         Ok(Self { senders: vec![sender], associations: vec![association], receiver, received: vec![received] })
     }
 
-    /// Starts so many transfers.
+    /// Starts this number of transfers.
     pub(crate) async fn start(flows: usize, message: usize) -> Result<Self> {
         let receiver = Endpoint::bind("127.0.0.1:0")?;
         let (mut senders, mut associations, mut received) = (Vec::new(), Vec::new(), Vec::new());
@@ -231,7 +231,8 @@ pub(crate) async fn echo(message: usize, time: Duration) -> Result<(u64, Usage)>
     Ok((round_trips, mark.elapsed()?))
 }
 
-/// So many associations with a channel each, and nothing to do, once their handshakes are over.
+/// Opens this number of associations with a channel each, and measures while they have nothing to do, once their
+/// handshakes are over.
 pub(crate) async fn idle(count: usize, time: Duration) -> Result<Usage> {
     let receiver = Endpoint::bind("127.0.0.1:0")?;
     let mut kept = Vec::new();

@@ -73,7 +73,7 @@ impl Log {
     }
 }
 
-/// Forwards to the receiver from whoever sends, and back. To the receiver each source has a port of its own, as behind a
+/// Forwards from every sender to the receiver, and back. To the receiver each source has a port of its own, as behind a
 /// NAT: an ICE agent checks from several at once.
 pub(crate) async fn relay(address: &str, [loss, rtt, seed]: [&str; 3], log: Option<&str>) -> Result<()> {
     let loss_permille = (loss.parse::<f64>()? * 10.0).round().to_string().parse()?;

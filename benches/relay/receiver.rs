@@ -10,7 +10,8 @@ use crate::{Input, Result};
 /// Longest wait for the end of the sender.
 const LEAVING_MAX: Duration = Duration::from_secs(2);
 
-/// Takes one channel, and reads until so many bytes have come or so many seconds have passed since the channel came.
+/// Accepts one channel, and reads until `bytes` bytes have arrived or `seconds` seconds have passed since the channel
+/// was opened.
 pub(crate) async fn receive(bytes: &str, seconds: &str) -> Result<()> {
     let (bytes, longest) = (bytes.parse()?, Duration::from_secs_f64(seconds.parse()?));
     let endpoint = Endpoint::builder().bind("0.0.0.0:0").identity(Identity::generate()?).build()?;

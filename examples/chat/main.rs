@@ -48,7 +48,7 @@ pub(crate) async fn serve(listener: TcpListener) -> Result<(), Failure> {
     let app = Router::new()
         .route("/", get(|| async { Html(include_str!("page.html")) }))
         .nest("/channels", narrowboat::signalling(endpoint.clone()));
-    // With the addresses of clients, one that posts offers without end keeps out nobody else.
+    // With the addresses of clients, a client that posts offers without end does not keep others out.
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(axum::serve(listener, app).into_future());
 

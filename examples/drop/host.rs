@@ -1,7 +1,8 @@
-//! The names under which the page may be asked for.
+//! Names under which the page may be requested.
 //!
-//! A page of somebody else's can let its own name stand for this machine's address (DNS rebinding). A browser then takes
-//! what it fetches here for its own, the ticket included. It still says which name it has asked for.
+//! A foreign page can let its own name stand for the address of this machine (DNS rebinding). A browser then treats
+//! content that it fetches here as belonging to that page, the ticket included. The request still carries the name that
+//! was asked for.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Hosts {
         (named.peek().is_some() || in_uri.is_some()) && named.chain(in_uri).all(|name| self.is_allowed(name))
     }
 
-    /// An address is allowed, whichever it is: no name stands for it, so no page of somebody else's has it.
+    /// Any IP address is allowed: no name stands for it, so a foreign page cannot have it.
     fn is_allowed(&self, authority: &str) -> bool {
         let Ok(authority) = authority.parse::<Authority>() else { return false };
         let name = canonical(authority.host());

@@ -209,7 +209,7 @@ fn page(ticket: &Ticket) -> Router {
     })
 }
 
-/// Tells where the page is. That nobody reads it is no reason to end.
+/// Prints the address of the page. The program goes on if nobody reads its output.
 fn greet(addresses: &[IpAddr], http: u16, udp: u16, token: Option<&str>) {
     let token = token.map(|token| format!("#{}", encoded(token))).unwrap_or_default();
     let mut text = format!("On this machine:  http://127.0.0.1:{http}/{token}\n");

@@ -12,7 +12,8 @@ use tokio::net::UdpSocket;
 
 /// Browsers at the same time; more are not relayed.
 const FLOWS_MAX: usize = 256;
-/// Of those, from one address, so that one host does not keep all others out. A page that is loaded again has another port.
+/// Limit on the flows from one address, so that one host does not keep all others out. A page that is loaded again has
+/// another port.
 const FLOWS_PER_ADDRESS_MAX: usize = 32;
 /// A browser that has sent nothing for so long is gone: while it is there, it asks for consent every few seconds.
 const IDLE_MAX: Duration = Duration::from_secs(60);
@@ -29,7 +30,7 @@ pub(crate) struct Relay {
 /// One browser, and the socket that stands for it at the endpoint.
 struct Flow {
     socket: UdpSocket,
-    /// The share that is thrown away, as the bits of an `f64`.
+    /// Share of datagrams that are dropped, as the bits of an `f64`.
     loss: AtomicU64,
 }
 

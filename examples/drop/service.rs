@@ -77,7 +77,7 @@ impl Service {
                 let pong = json!({ "pong": ping, "now": self.now() });
                 let _ = channel.send(pong.to_string()).await;
             }
-            // With every ping: the browser's address, which is what the relay knows it by, may have changed.
+            // Repeated with every ping, because the browser's address, by which the relay knows it, may have changed.
             if let Some(share) = message.get("loss").and_then(Value::as_f64) {
                 self.relay.set_loss(association.remote_address(), share);
             }

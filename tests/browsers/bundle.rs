@@ -1,4 +1,4 @@
-//! Offers that have media beside data channels: the answer takes the data channels alone, whatever is bundled with what.
+//! Offers that have media beside data channels: the answer accepts the data channels alone, in every bundle.
 
 use serde_json::json;
 
@@ -42,7 +42,7 @@ async fn offer_with_media(setting: &Setting, policy: &str, media: &[&str], is_be
     link.x.send("there").await?;
     link.page.eval("await untilCount('x', 1); channels.x.send('and back')").await?;
     assert_eq!(link.x.recv().await.ok_or("closed")??.as_text(), Some("and back"));
-    // No media flows, whichever section was kept.
+    // No media flows, in either case.
     let directions = "return pc.getTransceivers().map(({ currentDirection }) => currentDirection ?? 'stopped')";
     for direction in link.page.eval(directions).await?.as_array().into_iter().flatten() {
         assert!([json!("inactive"), json!("stopped")].contains(direction), "{direction}");

@@ -52,7 +52,7 @@ pub async fn a_killed_service_is_noticed(setting: Setting) -> Result<()> {
     let service = Service::start(port).await?;
     let page = setting.browser.open(&format!("http://127.0.0.1:{port}/")).await?;
     until(&page, "state.textContent === 'connected'").await?;
-    // All that it says from now on.
+    // Records all that the page shows from now on.
     page.eval(
         "window.states = []; const look = () => states.push(document.getElementById('state').textContent);
          new MutationObserver(look).observe(document.getElementById('state'), { childList: true })",

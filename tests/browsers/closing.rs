@@ -143,8 +143,8 @@ impl Row {
 
 const BLOCK: u64 = 65_536;
 
-/// As much as is to be waiting when a channel is closed: 4 MiB. Firefox 140 loses what does not fit into usrsctp's buffer of
-/// 1 MiB, and never ends the channel, whoever is at the other end.
+/// Returns the number of blocks that wait when a channel is closed: 4 MiB. Firefox 140 loses the part that does not fit
+/// into usrsctp's buffer of 1 MiB, and never ends the channel, with any stack at the other end.
 fn blocks(end: &End) -> usize {
     if matches!(end, End::Page(page) if page.kind == Kind::Firefox) { 12 } else { 64 }
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::Result;
 use crate::page::Page;
 
-/// Long enough for whatever a browser has to do on a busy machine.
+/// Longest time that a step of a browser may take on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 pub enum End {
@@ -56,7 +56,7 @@ impl End {
         }
     }
 
-    /// Waits until the channel is open here, whoever has made it.
+    /// Waits until the channel is open here, created by either end.
     pub async fn opened(&self, label: &str) -> Result<()> {
         match self {
             Self::Page(page) => {
@@ -170,7 +170,7 @@ impl End {
         }
     }
 
-    /// All that has happened to a channel, `event (state)` each, separated by slashes.
+    /// Returns all events of a channel, `event (state)` each, separated by slashes.
     pub async fn events(&self, label: &str) -> Result<String> {
         let events = match self {
             Self::Page(page) => {

@@ -73,7 +73,7 @@ const PAGE: &str = concat!(
     "</script>"
 );
 
-/// In the order of the table. `BOTH` ways if the question is the same in both.
+/// Returns the cases in the order of the table. `BOTH` ways if the question is the same in both.
 fn cases() -> Vec<Case> {
     let mut cases = vec![
         case!("browsers among themselves: who sees what when a channel ends", SIGNALLED, closing::baseline).survey(),

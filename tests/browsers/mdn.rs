@@ -42,7 +42,7 @@ pub async fn the_page_closes(setting: Setting) -> Result<()> {
     let channel = association.accept_channel().await.ok_or("the association ended")?;
     assert_eq!(channel.label(), "my channel");
     channel.send("hello").await?;
-    // The page closes: there is nothing more to receive, and the end is no error.
+    // The page closes: there is nothing more to receive, and the end is not an error.
     assert!(channel.recv().await.is_none());
     channel.closed().await?;
     page.eval("return until(() => running.said.length === 3)").await?;

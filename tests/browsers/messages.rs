@@ -47,7 +47,7 @@ pub async fn texts_bytes_and_empty_ones(setting: Setting) -> Result<()> {
 
 pub async fn sizes(setting: Setting) -> Result<()> {
     let link = Link::new(&setting).await?;
-    // In direct mode nobody has told us what the browser takes; it takes what both browsers take of anyone.
+    // In direct mode no description has named the limit of the browser; the default is one that both browsers accept.
     let theirs = link.ours.max_message_size();
     assert!(theirs >= 256 << 10, "we may send no more than {theirs} bytes");
     sizes_on(&link).await?;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 /// Set in the process that is inside.
 const INSIDE: &str = "NARROWBOAT_BROWSERS_INSIDE";
 
-/// The namespaces to try, the tightest first. In a process namespace, whatever is left is killed at the end.
+/// The namespaces to try, the tightest first. In a process namespace, all remaining processes are killed at the end.
 const ATTEMPTS: [&[&str]; 4] = [
     &["--net", "--pid", "--fork", "--kill-child", "--mount-proc"],
     &["--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"],

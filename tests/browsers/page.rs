@@ -20,7 +20,7 @@ pub struct Page {
 impl Page {
     /// Runs the body of an asynchronous JavaScript function in the page, and waits for what it returns.
     pub async fn eval(&self, body: &str) -> Result<Value> {
-        // As text, because the two protocols write values differently.
+        // The result is text, because the two protocols write values differently.
         let expression = format!("(async () => JSON.stringify(await (async () => {{ {body} }})() ?? null))()");
         let (text, exception) = match self.kind {
             Kind::Chromium => {
@@ -57,7 +57,7 @@ impl Page {
         }
     }
 
-    /// Loads the page again, in the middle of whatever it does.
+    /// Loads the page again, at any moment.
     pub async fn reload(&self) -> Result<()> {
         match self.kind {
             Kind::Chromium => self.load("Page.reload", json!({})).await,

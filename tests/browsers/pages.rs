@@ -64,7 +64,7 @@ pub async fn echo(association: Association) {
     }
 }
 
-/// The page is loaded again while both ends send: we hear why our end is over, and the page connects anew.
+/// The page is loaded again while both ends send: our end learns the reason for its end, and the page connects again.
 pub async fn reloaded_in_the_middle(setting: Setting) -> Result<()> {
     let link = Link::new(&setting).await?;
     link.page.eval("running = sendNumbered('x', 100_000); return untilEvent('x', 'open')").await?;

@@ -192,7 +192,7 @@ pub async fn snap(setting: Setting) -> Result<()> {
     link.leave().await
 }
 
-/// Interleaving (RFC 8260): whatever is agreed on with it switched on in Chromium works as it does without.
+/// Interleaving (RFC 8260): with interleaving enabled in Chromium, the association works as it does without.
 pub async fn interleaving(setting: Setting) -> Result<()> {
     for trial in ["Enabled", "Disabled"] {
         let flag = format!("--force-fieldtrials=WebRTC-DataChannelMessageInterleaving/{trial}/");

@@ -17,7 +17,7 @@ pub(crate) struct Process {
     input: Option<ChildStdin>,
     errors: Receiver<String>,
     output: Receiver<u8>,
-    /// All that it has said on standard error.
+    /// All lines that the process has written to standard error.
     pub(crate) said: Vec<String>,
 }
 
@@ -114,7 +114,7 @@ impl Process {
         self.input = None;
     }
 
-    /// As Ctrl-C.
+    /// Interrupts the process, as Ctrl-C does.
     pub(crate) fn interrupt(&self) {
         self.signal("INT");
     }

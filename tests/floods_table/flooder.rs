@@ -14,7 +14,7 @@ const LIFETIME: Duration = Duration::from_secs(60);
 /// Time that it may be late and still make up for. What it misses beyond that is not sent.
 const LATENESS_MAX: Duration = Duration::from_millis(20);
 
-/// Sends these datagrams, in hexadecimal, by turns from so many addresses to the address that was in the last line of its
+/// Sends these datagrams, in hexadecimal, by turns from `sources` addresses to the address in the last line of its
 /// input. Answers each line with the number of datagrams that it has sent so far.
 pub(crate) fn run(sources: &str, datagrams: &[&str]) -> Result<()> {
     let sources = sockets(sources.parse()?)?;

@@ -13,8 +13,8 @@ use crate::process::Child;
 /// Until windows are open and buffers have their size.
 const WARM_UP: Duration = Duration::from_secs(2);
 pub(crate) const SOON: Duration = Duration::from_secs(2);
-/// Afterwards, to compare goodput: windows with the flood and without, by turns and short, so that whatever else the
-/// machine does meets both alike.
+/// Length of a window of the goodput comparison. Windows with the flood and without alternate and are short, so that
+/// other work of the machine affects both alike.
 const WINDOW: Duration = Duration::from_millis(400);
 /// Duration of the measurement of a line.
 #[derive(Clone, Copy)]

@@ -29,7 +29,7 @@ enum Receiver {
     Ours,
 }
 
-/// Messages beside the reliable, ordered ones: each so many.
+/// Intervals of the messages that are not reliable and ordered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mix {
     unordered_every: Option<u32>,

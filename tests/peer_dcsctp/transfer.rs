@@ -107,10 +107,10 @@ fn more_than_the_send_buffer_and_the_window_hold_goes_through() {
     }
 }
 
-/// Sends a row of messages that may be given up, then one that may not, and returns how many of the first arrived.
+/// Sends a row of messages that may be abandoned, then one that may not, and returns how many of the first arrived.
 fn give_up(run: Run, end: End, size: usize, options: SendOptions) -> usize {
     const COUNT: usize = 100;
-    // So that what is on its way fits the first congestion window, and nothing expires on a clean path.
+    // With this pause, data in flight fits the first congestion window, and no message expires on a clean path.
     let pause = Duration::from_millis(if size > 1_000 { 50 } else { 3 });
     let mut world = World::connected(run);
     let last = payload(COUNT as u64, 10);

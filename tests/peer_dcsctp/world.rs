@@ -148,7 +148,7 @@ impl World {
         self.pair.now()
     }
 
-    /// All that an end has seen.
+    /// Returns all events that an end has seen.
     pub(crate) fn seen(&self, end: End) -> &[Entry] {
         &self.log(end).entries
     }

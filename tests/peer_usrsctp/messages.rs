@@ -1,4 +1,4 @@
-//! Messages of every kind, both ways, whoever dialled.
+//! Messages of every kind, both ways, with each end as the one that dials.
 
 use narrowboat_sctp::{AssociationConfig, Reliability, SendOptions};
 

@@ -291,8 +291,8 @@ impl Ours {
         out
     }
 
-    /// Remembers a packet, for whoever has to find out why a test failed: time, direction, and of each chunk its type,
-    /// flags and first twelve bytes.
+    /// Logs a packet, to explain a failure of a test: time, direction, and of each chunk its type, flags and first
+    /// twelve bytes.
     fn note(&mut self, direction: usize, packet: &[u8], is_lost: bool) {
         const PACKETS_MAX: usize = 60;
         let time = self.start.elapsed().as_millis();

@@ -42,9 +42,9 @@ impl Pair {
         Self::start(dialler, config, settings, Faults::default())
     }
 
-    /// An association that was established through a bad network. We repeat our INIT and COOKIE ECHO soon: usrsctp takes
-    /// the time from its INIT ACK to the cookie for a round trip, and if that was three seconds long, it repeats nothing
-    /// for ten, whatever its RTO.Max, and aborts the association the third time.
+    /// Creates an association through a bad network. We repeat our INIT and COOKIE ECHO soon: usrsctp takes the time
+    /// from its INIT ACK to the cookie as a round trip, and if that was three seconds long, it retransmits nothing for
+    /// ten, even beyond its RTO.Max, and aborts the association the third time.
     pub(crate) fn with_faults(dialler: Dialler, faults: Faults) -> Self {
         let config = AssociationConfig {
             rto_initial: Duration::from_millis(100),

@@ -94,8 +94,8 @@ impl Drop for Peer {
     }
 }
 
-/// A UDP port that nothing else is likely to take: below the range that the system hands out by itself, and another one
-/// for each call. usrsctp must be told a number, so letting the system choose is no way.
+/// Returns a UDP port that nothing else is likely to use: below the range that the system assigns by itself, and
+/// another one for each call. usrsctp needs a number, so the system cannot choose one.
 pub(crate) fn free_udp_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 20_000;

@@ -370,7 +370,7 @@ impl App {
         self.channels.iter().map(|channel| stack.unread(channel.id)).collect()
     }
 
-    /// At least so many bytes of user data: exactly, for channels that are ordered and reliable.
+    /// Returns a lower bound of the bytes of user data: the exact number for channels that are ordered and reliable.
     pub(crate) fn unread_bytes(&self, stack: &Stack, model: &Model) -> usize {
         let of = |channel: &AppChannel| {
             let unread = stack.unread(channel.id);

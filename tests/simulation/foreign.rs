@@ -34,7 +34,7 @@ pub(crate) struct Manner {
     pub(crate) pads_ack: bool,
     /// It allots stream ids of the parity that is the peer's.
     pub(crate) takes_our_parity: bool,
-    /// It answers a reset "in progress" so many times before it performs it.
+    /// Number of times that it answers a reset "in progress" before it performs the reset.
     pub(crate) in_progress: u32,
     /// It never asks for a SACK at once.
     pub(crate) has_no_i_bit: bool,

@@ -33,7 +33,7 @@ pub(crate) struct Incoming {
     received: BTreeSet<Offset>,
     /// Something came that the receiver was free to refuse: what it reports next is a subset, and then what it has.
     inexact: bool,
-    /// Of what was refused, so far.
+    /// Number of drops for want of room so far.
     refusals: u64,
     /// True if all messages up to the cumulative TSN are whole.
     is_whole: bool,
@@ -72,7 +72,7 @@ impl Incoming {
         self.batch.get_or_insert_default();
     }
 
-    /// All that has come in is known.
+    /// Handles all inputs of the batch.
     pub(crate) fn catch_up(&mut self) {
         while self.advance_a_packet() {}
         self.batch = None;

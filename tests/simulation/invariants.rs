@@ -71,8 +71,8 @@ pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
     assert!(accepted <= sendable, "I14: {accepted} bytes wait or are in flight, at most {sendable} are accepted");
 }
 
-/// I09 and I10, around one `poll_transmit` that wrote these packets. `may_exceed`: one of them may hold new data whatever
-/// the congestion window.
+/// I09 and I10, around one `poll_transmit` that wrote these packets. `may_exceed`: one of them may hold new data
+/// although cwnd is full.
 pub(crate) fn check_window(
     before: &AssociationStats,
     after: &AssociationStats,
@@ -130,8 +130,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// With everything that the association holds. One that is over answers what comes out of the blue (RFC 9260 §8.4), so
-    /// that it may have such packets to send.
+    /// Returns the state with everything that the association holds. An association that is over answers
+    /// out-of-the-blue packets (RFC 9260 §8.4), so it may have packets to send.
     pub(crate) fn whole(stack: &Stack) -> Self {
         let mut internals = without_stats(&format!("{:?}", stack.association()));
         if stack.association().is_over()

@@ -18,7 +18,7 @@ pub(crate) struct Model {
     pub(crate) channels: Vec<ChannelModel>,
     /// Pairs whose association one end has lost: the only ones on which a restart may be seen.
     pub(crate) lost: BTreeSet<(usize, usize)>,
-    /// Contents are altered on the way: what comes out is nobody's fault.
+    /// Contents are altered on the way: errors in delivered data are not the code's fault.
     pub(crate) hostile: bool,
     /// An end may refuse a channel for want of room.
     pub(crate) may_refuse: bool,
@@ -73,7 +73,7 @@ pub(crate) struct End {
     pub(crate) failed: bool,
     /// Let go of with unread messages.
     pub(crate) deaf: bool,
-    /// Told that something was thrown away unsent.
+    /// The end was told that data was discarded unsent.
     pub(crate) lossy: bool,
 }
 
@@ -259,7 +259,7 @@ impl ChannelModel {
             || theirs.failed
             || theirs.deaf
             || ours.lossy
-            // Let go of here, and closed there: nobody was left to be told what was thrown away.
+            // The channel was let go of here and closed there: nobody was left who could be told of discarded data.
             || (ours.deaf && theirs.closed_locally);
         if excused { 0 } else { self.lanes[side].sent.len() - self.lanes[side].delivered }
     }

@@ -99,7 +99,7 @@ impl Network {
         });
     }
 
-    /// Puts a packet before a node, whatever its source and however it came to be.
+    /// Delivers a packet to a node, from any source and of any origin.
     pub(crate) fn inject(&mut self, at: Nanos, from: NodeId, to: NodeId, packet: Bytes) {
         self.sequence += 1;
         self.under_way.push(Reverse(Arrival { at, sequence: self.sequence, to, from, packet }));

@@ -46,9 +46,9 @@ pub(crate) struct Node {
 /// Result of routing a datagram that a node was given.
 #[derive(Debug)]
 pub(crate) enum Routed {
-    /// For the session with that peer, which is not behind an endpoint.
+    /// Belongs to the session with that peer, which is not behind an endpoint.
     Bare,
-    /// For the session with that peer.
+    /// Belongs to the session with that peer.
     Existing(Bytes),
     /// The session with that peer was made of it.
     New,

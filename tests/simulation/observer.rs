@@ -189,7 +189,7 @@ impl Observer {
         }
     }
 
-    /// Called before the end sees the packet. Whatever would be dropped is ignored here, too.
+    /// Called before the end sees the packet. Packets that the end would drop are ignored here, too.
     pub(crate) fn on_arrival(&mut self, bytes: &[u8], situation: &Situation<'_>) {
         let Ok(packet) = Packet::parse(bytes) else { return };
         self.last_tag = packet.tag;

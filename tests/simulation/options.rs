@@ -19,7 +19,7 @@ const PERCENT: Ppm = 10_000;
 pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) topology: Topology,
-    /// Of node 0, then of all others.
+    /// Configuration of node 0, then of all others.
     pub(crate) config: [AssociationConfig; 2],
     /// Largest message that either side announces to take.
     pub(crate) message_size_max: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     /// Associations that the accepting end has room for, and INITs that it answers in a second.
     pub(crate) associations_max: usize,
     pub(crate) inits_per_second_max: u32,
-    /// Someone on the path alters packets behind the checksum: contents are then nobody's fault.
+    /// An attacker on the path alters packets behind the checksum: errors in contents are then not the code's fault.
     pub(crate) hostile: bool,
     /// Way of reading datagrams.
     pub(crate) reading: Reading,
@@ -62,7 +62,7 @@ pub(crate) struct Options {
     pub(crate) foreign: Option<(usize, Manner)>,
 }
 
-/// A program reads its socket some time after the first datagram has come, and then so many datagrams at once.
+/// A program reads its socket some time after the first datagram has arrived, and then several datagrams at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     pub(crate) delay: Nanos,
@@ -173,8 +173,8 @@ impl Options {
         }
     }
 
-    /// As [`draw`](Self::draw), with kinds of trouble that were added later. Both draw the same for a seed for ever; what is
-    /// added next gets a function of its own.
+    /// Like [`draw`](Self::draw), with kinds of trouble that were added later. Both draw the same for a seed for ever;
+    /// a later addition gets a function of its own.
     pub(crate) fn draw_all(seed: u64) -> Self {
         let mut options = Self::draw(seed);
         let prng = &mut Prng::new(seed ^ 0x6f75_7461_6765);
@@ -189,7 +189,7 @@ impl Options {
         options
     }
 
-    /// As [`draw_all`](Self::draw_all), with batches of datagrams and ends that behave as other stacks do.
+    /// Like [`draw_all`](Self::draw_all), with batches of datagrams and ends that behave as other stacks do.
     pub(crate) fn draw_whole(seed: u64) -> Self {
         let mut options = Self::draw_all(seed);
         let prng = &mut Prng::new(seed ^ 0x666f_7265_6967_6e00);
@@ -203,7 +203,7 @@ impl Options {
         options
     }
 
-    /// As [`draw_whole`](Self::draw_whole), with byte streams on some of the channels.
+    /// Like [`draw_whole`](Self::draw_whole), with byte streams on some of the channels.
     pub(crate) fn draw_streams(seed: u64) -> Self {
         let mut options = Self::draw_whole(seed);
         let prng = &mut Prng::new(seed ^ 0x7374_7265_616d_7300);
@@ -227,7 +227,7 @@ impl Options {
             config.mtu = 576;
         }
         if manner.takes_our_parity {
-            // Two ends that open channels with the same id at once break both, whoever is to blame.
+            // Two ends that open channels with the same id at once break both channels.
             self.app[1 - side].opens = 0;
         }
         self.foreign = Some((side, manner));

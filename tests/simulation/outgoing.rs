@@ -43,7 +43,7 @@ struct Sent {
 /// Promise to the application about a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Promise {
-    /// `None` if the message is nobody's, as when the channel was let go of.
+    /// `None` if the message belongs to no channel, as when the channel was let go of.
     pub(crate) reliability: Option<Reliability>,
     /// Time at which the message was accepted, if known.
     pub(crate) accepted_at: Option<Nanos>,
@@ -82,7 +82,7 @@ impl Outgoing {
         Self { initial, next: 0, cumulative: -1, chunks: BTreeMap::new(), open: None, streams: BTreeMap::new() }
     }
 
-    /// Bytes of the chunks sent, headers and padding included, and neither acknowledged nor given up.
+    /// Returns the bytes of the chunks sent, headers and padding included, and neither acknowledged nor abandoned.
     pub(crate) fn outstanding_bytes(&self) -> usize {
         self.outstanding().map(|(_, sent)| sent.wire_len()).sum()
     }
@@ -175,8 +175,8 @@ impl Outgoing {
         self.chunks.insert(offset, sent);
     }
 
-    /// A TSN is passed over: it stands for the unsent rest of a message that is given up, so that the peer learns of it
-    /// (RFC 3758 §3.5 A5).
+    /// A TSN is skipped: it stands for the unsent rest of an abandoned message, so that the peer learns of it (RFC 3758
+    /// §3.5 A5).
     fn assume_placeholder(&mut self) {
         let Some(open) = self.open.take() else { return };
         let mut sent = self.chunks[&open].clone();
@@ -186,7 +186,8 @@ impl Outgoing {
         self.next += 1;
     }
 
-    /// I12, I33: what may be given up. Any message may once the peer has closed the channel: it reads no more.
+    /// I12, I33: checks that a message may be abandoned. Any message may once the peer has closed the channel: it reads
+    /// no more.
     fn check_abandonable(&self, sent: &Sent) {
         let closed = self.streams.get(&sent.stream).is_some_and(|stream| stream.peer_has_reset);
         let reliable = matches!(sent.promise.reliability, Some(Reliability::Reliable));
@@ -352,7 +353,7 @@ fn check_promise(now: Nanos, data: &Data<'_>, transmissions: u32, promise: Promi
     }
 }
 
-/// All that may not change when a chunk is sent again; the I bit may.
+/// Hashes the fields that may not change when a chunk is retransmitted; the I bit may.
 fn fingerprint_of(data: &Data<'_>) -> u64 {
     let flags = u64::from(data.unordered) << 2 | u64::from(data.beginning) << 1 | u64::from(data.end);
     let head = u64::from(data.stream) << 48 | u64::from(data.ssn) << 32 | u64::from(data.ppid) << 3 | flags;

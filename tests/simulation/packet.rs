@@ -134,7 +134,7 @@ impl<'a> Packet<'a> {
         self.chunks.iter().any(|chunk| chunk.kind == kind)
     }
 
-    /// In a few words, for the trace.
+    /// Describes the packet in a few words, for the trace.
     pub(crate) fn words(bytes: &'a [u8]) -> String {
         match Self::parse(bytes) {
             Err(reason) => format!("unreadable: {reason}"),

@@ -173,7 +173,7 @@ impl World {
         self.nodes.iter().flat_map(|node| node.sessions.keys().map(|&peer| (node.id, peer))).collect()
     }
 
-    /// Associations that died in the chaos are made anew.
+    /// Creates the associations again that died in the chaos.
     fn reconnect(&mut self) {
         if matches!(self.options.topology, Topology::Bare { .. }) {
             return;

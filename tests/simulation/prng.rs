@@ -41,7 +41,7 @@ impl Prng {
         range.start() + self.below(range.end() - range.start() + 1)
     }
 
-    /// As likely to be between 1 and 10 as between 10 and 100.
+    /// Draws a number that is as likely to be between 1 and 10 as between 10 and 100.
     pub(crate) fn log_range(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (low, high) = (*range.start(), *range.end());
         let doublings = u64::from((high / low.max(1)).max(1).ilog2());

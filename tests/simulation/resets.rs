@@ -48,7 +48,7 @@ impl Resets {
         }
     }
 
-    /// All that was written while packets came has left.
+    /// All packets written while packets arrived have left.
     pub(crate) fn end_batch(&mut self) {
         self.ended.clear();
     }
@@ -86,7 +86,7 @@ impl Resets {
         }
         // RFC 6525 §5.2.1: only the last two answers need be remembered.
         let newer = self.answered.keys().filter(|&&other| (other.wrapping_sub(number) as i32) > 0).count();
-        // Nor is the number used up by being refused for its place.
+        // A number is not used up by being refused for its place, either.
         if result == BAD_SEQUENCE_NUMBER {
             assert!(newer >= 2 || !self.answered.contains_key(&number), "I30: request {number} is forgotten too soon");
             return;

@@ -13,7 +13,7 @@ use crate::trace::{Trace, Verbosity};
 /// Runs when the environment does not say how many: seconds, not minutes, without optimisation.
 const SEEDS: u64 = 200;
 
-/// So many failures are enough to see what they have in common.
+/// Number of failures that is enough to see their common cause.
 const FAILURES_MAX: usize = 20;
 
 /// `SIM_SEEDS` seeds from `SIM_FIRST` on.
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options, verbosity: Verbosity) -> Result<Outcome, St
 /// Runs a failed set of options again, to show how it came to that.
 pub(crate) fn explain(options: &Options, failure: &str) -> String {
     let copy = options.clone();
-    // In a thread of its own: the failure has left the allocation counters of this one in the middle.
+    // The replay runs in a thread of its own: the failure has left the allocation counters of this one in the middle.
     let again = std::thread::spawn(move || run(&copy, Verbosity::Tail)).join().expect("failures are caught");
     let report = again.err().unwrap_or_else(|| format!("I02: this came once and not again: {failure}"));
     let seed = options.seed;

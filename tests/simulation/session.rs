@@ -30,8 +30,8 @@ pub(crate) struct Session {
     /// Time at which the peer last showed that it is there, and T3 expirations since (I29).
     lived_at: Nanos,
     expirations: u64,
-    /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires, a
-    /// loss is no news.
+    /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires,
+    /// another loss does not cut the window again.
     cut_at: Option<Offset>,
     /// A timer has expired that may have been the one that probes for a lost tail.
     has_probed: bool,
@@ -46,11 +46,11 @@ pub(crate) struct Turn<'a> {
     pub(crate) observer: &'a mut Observer,
     pub(crate) options: &'a Options,
     pub(crate) trace: &'a Trace,
-    /// In which packets are written; its room was reserved before.
+    /// Buffer in which packets are written; its room was reserved before.
     pub(crate) buf: &'a mut Vec<u8>,
     pub(crate) sent: Vec<(bytes::Bytes, Contents)>,
-    /// One packet of new data may leave whatever the congestion window: a timer has expired, so that it probes for a lost
-    /// tail (RFC 8985 §7.3).
+    /// Permission to send one packet of new data although cwnd is full: a timer has expired, so the packet probes for a
+    /// lost tail (RFC 8985 §7.3).
     pub(crate) may_exceed: bool,
     pub(crate) timed_out: bool,
 }
@@ -218,7 +218,7 @@ impl Session {
             self.cut_at = None;
         }
         if let ChannelsEvent::AssociationClosed(CloseReason::PeerUnreachable) = event {
-            // Of DATA, RE-CONFIG and HEARTBEAT each may count once in a time-out, the latter two's having begun before.
+            // DATA, RE-CONFIG and HEARTBEAT may each count once in a time-out, the latter two's having begun before.
             let config = turn.options.config_of(self.node);
             let least = nanos(config.rto_min) * u64::from((config.association_max_retransmits - 1) / 3);
             assert!(turn.now >= self.lived_at + least, "I29: given up after {} ns", turn.now - self.lived_at);

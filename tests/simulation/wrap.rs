@@ -3,19 +3,19 @@
 
 use crate::network::NodeId;
 
-/// For an association that was made without an endpoint.
+/// Seeds of an association without an endpoint.
 const ASSOCIATIONS: [u64; 2] = [23_051_818, 45_566_357];
-/// For an endpoint, that its first INIT ACK has such a TSN.
+/// Seed of an endpoint: its first INIT ACK has such a TSN.
 const SERVICE: u64 = 4_556_624;
-/// For an endpoint, that the first INIT of its own has such a TSN.
+/// Seeds of an endpoint: the first INIT of its own has such a TSN.
 const CLIENTS: [u64; 3] = [22_522_721, 15_806_153, 80_988_425];
 
-/// Of an association without an endpoint.
+/// Returns the seed of an association without an endpoint.
 pub(crate) fn association_seed(node: NodeId) -> [u8; 32] {
     seed(ASSOCIATIONS[node.min(1)])
 }
 
-/// Of an endpoint: node 0 waits, the others dial.
+/// Returns the seed of an endpoint: node 0 waits, the others dial.
 pub(crate) fn endpoint_seed(node: NodeId) -> [u8; 32] {
     seed(node.checked_sub(1).map_or(SERVICE, |client| CLIENTS[client % CLIENTS.len()]))
 }

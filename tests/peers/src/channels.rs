@@ -13,7 +13,7 @@ use crate::narrowboat::{closed, config, transmit, valid};
 use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
 use crate::stack::Role;
 
-/// So few that their ids serve again and again.
+/// Number of streams, so small that ids are reused.
 const STREAMS: u16 = 16;
 
 /// One end made of an `Association` and its `DataChannels`.
@@ -94,7 +94,7 @@ impl NarrowboatChannels {
             ChannelsEvent::Closing(id) => {
                 self.events.extend(self.by_channel.get(&id).map(|&stream| Event::IncomingStreamsReset(stream)));
             }
-            // Both directions are over, whoever began.
+            // Both directions are over, in either order.
             ChannelsEvent::Closed(id, error) => {
                 self.channels.forget(now, &mut self.association, id);
                 if let Some(stream) = self.by_channel.remove(&id) {

@@ -1,4 +1,4 @@
-//! One end of an SCTP association, whoever wrote it.
+//! Trait for one end of an SCTP association, of any stack.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -35,7 +35,7 @@ pub enum Reliability {
     Reliable,
     /// Retransmitted at most this often.
     MaxRetransmits(u16),
-    /// For this long.
+    /// Abandoned after this time.
     MaxLifetime(Duration),
 }
 
@@ -64,7 +64,8 @@ impl Refusal {
     }
 }
 
-/// A received payload, in whatever form the stack hands it over: nothing is copied before someone asks for it in one piece.
+/// A received payload, in the form in which the stack hands it over: nothing is copied before someone asks for it in
+/// one piece.
 pub enum Payload {
     /// In one piece already.
     Whole(Vec<u8>),
@@ -142,7 +143,7 @@ pub enum Event {
     Closed {
         /// True if the association ended by a graceful shutdown.
         graceful: bool,
-        /// In the stack's words.
+        /// Reason, in the stack's words.
         reason: String,
     },
 }
