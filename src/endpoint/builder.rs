@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::BindError;
 use crate::socket::Socket;
 
-/// Makes an [`Endpoint`]: an address, and limits of one's own where the default does not do.
+/// Configures and creates an [`Endpoint`].
 ///
 /// ```no_run
 /// # use narrowboat::Endpoint;
@@ -66,14 +66,14 @@ impl EndpointBuilder {
         self
     }
 
-    /// Accepts peers over plain UDP: whoever reaches the port. Only of an endpoint without an identity. Without this call
-    /// such an endpoint only connects.
+    /// Accepts every peer that reaches the port over plain UDP. For an endpoint without an identity only. Without this
+    /// call such an endpoint only connects.
     pub fn accept_plain(mut self) -> Self {
         self.ways.plain = true;
         self
     }
 
-    /// Largest message, in both directions; see
+    /// Sets the largest message, in both directions; see
     /// [`message_size_max`](narrowboat_dcep::ChannelsConfig::message_size_max) and
     /// [`peer_message_size_max`](narrowboat_dcep::ChannelsConfig::peer_message_size_max).
     pub fn max_message_size(mut self, bytes: usize) -> Self {
@@ -82,27 +82,27 @@ impl EndpointBuilder {
         self
     }
 
-    /// Associations at the same time; see [`Config::associations_max`].
+    /// Sets the largest number of associations at the same time; see [`Config::associations_max`].
     pub fn max_associations(mut self, count: usize) -> Self {
         self.config.associations_max = count;
         self
     }
 
-    /// Channels of one association at the same time; see
+    /// Sets the largest number of channels of one association at the same time; see
     /// [`channels_max`](narrowboat_dcep::ChannelsConfig::channels_max).
     pub fn max_channels(mut self, count: usize) -> Self {
         self.config.channels.channels_max = count;
         self
     }
 
-    /// Bytes that a peer may have unread here; see
+    /// Sets the number of bytes that a peer may have unread here; see
     /// [`receive_window`](narrowboat_sctp::AssociationConfig::receive_window).
     pub fn receive_window(mut self, bytes: u32) -> Self {
         self.config.association.receive_window = bytes;
         self
     }
 
-    /// Bytes that all associations together may hold; see [`Config::memory_max`].
+    /// Sets the number of bytes that all associations together may hold; see [`Config::memory_max`].
     pub fn max_memory(mut self, bytes: usize) -> Self {
         self.config.memory_max = bytes;
         self
@@ -112,7 +112,7 @@ impl EndpointBuilder {
     ///
     /// # Errors
     ///
-    /// The address cannot be bound, a limit is out of range, or this is not called from within a tokio runtime.
+    /// The address cannot be bound, a limit is out of range, or the call is made outside of a tokio runtime.
     pub fn build(mut self) -> Result<Endpoint, BindError> {
         let config = Valid::new(std::mem::take(&mut self.config))?;
         self.secure.check(self.ways)?;

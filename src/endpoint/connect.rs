@@ -49,8 +49,8 @@ impl Endpoint {
         Ok(Association::new(self.core.connect(remote)?))
     }
 
-    /// The address as this socket writes it: an IPv6 socket reaches IPv4 peers by mapped addresses. Fails if nobody can be
-    /// reached there.
+    /// Returns the address as this socket writes it: an IPv6 socket reaches IPv4 peers by mapped addresses. Fails if no
+    /// peer can be reached there.
     pub(super) fn reachable(&self, address: SocketAddr) -> Result<SocketAddr, ConnectError> {
         let ip = address.ip().to_canonical();
         if ip.is_unspecified() {

@@ -1,4 +1,4 @@
-//! An association that a peer has made, before the application has taken it.
+//! An association that a peer has opened, before the application has accepted it.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -10,21 +10,23 @@ use std::task::{Context, Poll};
 use crate::association::{Association, Shared};
 use crate::error::ConnectError;
 
-/// An association that a peer has made; awaited, it is an [`Association`]. Dropping it refuses it.
+/// An association that a peer has opened. Awaiting it returns the [`Association`]; dropping it refuses the association.
 pub struct Incoming {
     association: Option<Association>,
     shared: Arc<Shared>,
     way: WayIn,
 }
 
-/// Which way a peer has come in. None of them is open that [`EndpointBuilder`](crate::EndpointBuilder) was not asked for.
+/// Way in which a peer has connected. A way is open only if the [`EndpointBuilder`](crate::EndpointBuilder) was asked
+/// for it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum WayIn {
     /// Over plain UDP, neither encrypted nor authenticated; see
     /// [`accept_plain`](crate::EndpointBuilder::accept_plain).
     Plain,
-    /// With the endpoint's ticket, without signalling: whoever has seen its certificate's hash; see `accept_direct`.
+    /// With the endpoint's ticket, without signalling: any peer that has seen the hash of its certificate; see
+    /// `accept_direct`.
     Direct,
     /// By an offer that this end has answered; see `Endpoint::answer_for_accept` and `signalling`.
     AnsweredOffer,
@@ -35,13 +37,13 @@ impl Incoming {
         Self { association: Some(Association::new(Arc::clone(&shared))), shared, way }
     }
 
-    /// Which way the peer has come in.
+    /// Returns the way in which the peer has connected.
     #[must_use]
     pub fn way(&self) -> WayIn {
         self.way
     }
 
-    /// The peer's address and port. The handshake has shown that the peer receives there.
+    /// Returns the peer's address and port. The handshake has shown that the peer receives there.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         self.shared.remote_address()
@@ -86,11 +88,11 @@ async fn accept(mut incoming: Incoming) -> Result<Association, ConnectError> {
     }
 }
 
-/// An association that is being taken; see [`Incoming`].
+/// An association that is being accepted; see [`Incoming`].
 ///
 /// # Cancel safety
 ///
-/// Dropping it ends the association.
+/// Dropping the future ends the association.
 pub struct Accepting(Pin<Box<dyn Future<Output = Result<Association, ConnectError>> + Send>>);
 
 impl Future for Accepting {

@@ -44,41 +44,41 @@ use crate::waiters::WaiterKey;
 /// A clone is another handle of the same endpoint. Associations go on when the last handle is dropped, but no more can
 /// be accepted; the port is free again when they have ended too.
 ///
-/// Everything runs in the tokio runtime that it was made in. Before that ends, a program awaits what is to be delivered:
-/// [`DataChannel::close`](crate::DataChannel::close), [`Association::shutdown`], or [`close`](Self::close) and
-/// [`wait_idle`](Self::wait_idle). Associations that are left get an ABORT, so that their peers do not wait, and a warning
-/// is logged; calls on their handles then end with an error.
+/// All tasks of an endpoint run in the tokio runtime in which it was created. Before the runtime ends, a program awaits
+/// what is to be delivered: [`DataChannel::close`](crate::DataChannel::close), [`Association::shutdown`], or
+/// [`close`](Self::close) and [`wait_idle`](Self::wait_idle). Associations that are left get an ABORT, so that their
+/// peers do not wait, and a warning is logged; calls on their handles then end with an error.
 pub struct Endpoint {
     core: Arc<EndpointShared>,
 }
 
 impl Endpoint {
-    /// An endpoint on this address with the default configuration, for plain UDP: it connects, and accepts whoever reaches
-    /// the port ([`EndpointBuilder::accept_plain`]). Port 0 takes any free port.
+    /// Creates an endpoint on this address with the default configuration, for plain UDP. The endpoint connects, and
+    /// accepts every peer that reaches the port ([`EndpointBuilder::accept_plain`]). Port 0 is any free port.
     ///
     /// A host name is looked up, which blocks the thread; an IP address is not.
     ///
     /// # Errors
     ///
-    /// The address cannot be bound, or this is not called from within a tokio runtime.
+    /// The address cannot be bound, or the call is made outside of a tokio runtime.
     pub fn bind(address: impl ToSocketAddrs) -> Result<Self, BindError> {
         Self::builder().bind(address).accept_plain().build()
     }
 
-    /// An endpoint with limits of one's own. It accepts nobody, unless a way in is opened.
+    /// Returns a builder, for an endpoint with other limits. The endpoint accepts no peers unless the builder opens a
+    /// way in.
     pub fn builder() -> EndpointBuilder {
         EndpointBuilder::default()
     }
 
-    /// Begins an association with a peer, and returns it at once: channels can be made on it, and what is sent on them
-    /// leaves as soon as the peer has answered. [`Association::connected`] waits for that. Of several addresses, the first
-    /// one is taken over plain UDP, and the first one that answers over DTLS. A name is looked up by
-    /// [`connect`](Self::connect) only.
+    /// Opens an association to a peer, and returns it at once: channels can be opened on it, and their messages are
+    /// sent as soon as the peer has answered. [`Association::connected`] waits for that. Of several addresses, plain
+    /// UDP uses the first one, and DTLS the first one that answers. Only [`connect`](Self::connect) looks up names.
     ///
     /// # Errors
     ///
-    /// The address cannot be reached from this socket or has an association already; the target does not fit the endpoint,
-    /// see [`connect`](Self::connect); or the endpoint is closed or full.
+    /// The address cannot be reached from this socket or has an association already; the target does not fit the
+    /// endpoint, see [`connect`](Self::connect); or the endpoint is closed or full.
     pub fn dial(&self, target: impl Target) -> Result<Association, ConnectError> {
         match target.destination() {
             ConnectTarget::Addresses(addresses) => {
@@ -96,29 +96,31 @@ impl Endpoint {
 
     /// Opens an association to a peer, and waits until it is established.
     ///
-    /// With a [`Ticket`], or the text of one, it is made over DTLS with a peer that has the ticket's certificate, at the
-    /// first of the ticket's addresses that answers; the endpoint must have an [`identity`]. With an address and port it is
-    /// made over plain UDP, which neither encrypts nor authenticates; the endpoint must have no identity. Of several
-    /// addresses the first one that answers is taken: the next one is tried after 250 ms, or when one has failed (RFC 8305
-    /// §5).
+    /// With a [`Ticket`], or the text of one, the association is established over DTLS with a peer that has the
+    /// ticket's certificate, at the first of the ticket's addresses that answers; the endpoint must have an
+    /// [`identity`]. With an address and port the association is established over plain UDP, which neither encrypts nor
+    /// authenticates; the endpoint must have no identity. Of several addresses, the first one that answers is used: the
+    /// next one is tried after 250 ms, or when one has failed (RFC 8305 §5).
     ///
-    /// Both ends may dial each other at the same time: one association comes of it, which both calls return, and neither end
-    /// accepts. If the peer's came first, this call fails with [`ConnectError::AlreadyConnected`], and
-    /// [`accept`](Self::accept) has it. The two ends must know each other by the same addresses for that.
+    /// Both ends may dial each other at the same time. The result is one association, which both calls return, and
+    /// which neither end accepts. If the peer's association came first, this call fails with
+    /// [`ConnectError::AlreadyConnected`], and [`accept`](Self::accept) returns that association. All this needs two
+    /// ends that know each other by the same addresses.
     ///
-    /// An address at which nobody listens is told after about a second, if its host says so and no firewall drops the ICMP
-    /// error. A peer that does not answer is given up after
-    /// [`init_max_retransmits`](narrowboat_sctp::AssociationConfig::init_max_retransmits) repetitions, about a minute by default, or 40
-    /// seconds over DTLS; `tokio::time::timeout` gives up earlier.
+    /// If nobody listens at an address, the call fails after about a second, provided that the host sends an ICMP error
+    /// and no firewall drops it. A peer that does not answer is given up after
+    /// [`init_max_retransmits`](narrowboat_sctp::AssociationConfig::init_max_retransmits) retransmissions, about a
+    /// minute by default, or after 40 seconds over DTLS; `tokio::time::timeout` gives up earlier.
     ///
     /// # Errors
     ///
-    /// The address is no address, cannot be reached from this socket, has an association already, does not answer, or
-    /// refuses; the peer has another certificate; the target does not fit the endpoint; or the endpoint is closed or full.
+    /// The text is not an address or ticket; the address cannot be reached from this socket, has an association
+    /// already, does not answer, or refuses; the peer has another certificate; the target does not fit the endpoint; or
+    /// the endpoint is closed or full.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future gives the association up.
+    /// If the future is dropped before it completes, the association is given up.
     ///
     #[cfg_attr(feature = "webrtc", doc = " [`Ticket`]: crate::Ticket\n [`identity`]: EndpointBuilder::identity")]
     #[cfg_attr(not(feature = "webrtc"), doc = " [`Ticket`]: crate#features\n [`identity`]: crate#features")]
@@ -135,39 +137,40 @@ impl Endpoint {
         self.connect_any(addresses).await
     }
 
-    /// Waits for an association that a peer opens. `None` when the endpoint is closed, its runtime has ended, or its socket
-    /// cannot be used any more.
+    /// Waits for an association that a peer opens. Returns `None` when the endpoint is closed, its runtime has ended,
+    /// or its socket cannot be used any more.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future has taken none. Several tasks may wait; each association goes to one of them.
+    /// If the future is dropped before it completes, no association was accepted. Several tasks may wait; each
+    /// association goes to one of them.
     pub async fn accept(&self) -> Option<Incoming> {
         let mut waiter = EndpointWaitFuture { core: &self.core, key: WaiterKey::default() };
         poll_fn(|cx| waiter.core.poll_incoming(cx, &mut waiter.key)).await
     }
 
-    /// The address that the socket is bound to, with the port that it got.
+    /// Returns the address that the socket is bound to, with the port that it got.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
         self.core.socket.local_address()
     }
 
-    /// Accepts and opens no more associations, and ends those that there are gracefully, in the background;
+    /// Stops accepting and opening associations, and ends the existing ones gracefully, in the background;
     /// [`wait_idle`](Self::wait_idle) waits for that.
     pub fn close(&self) {
         self.core.close();
     }
 
-    /// Accepts and opens no more associations, and ends those that there are at once: see [`Association::abort`].
+    /// Stops accepting and opening associations, and ends the existing ones at once: see [`Association::abort`].
     pub fn abort(&self, reason: &str) {
         self.core.abort(reason);
     }
 
-    /// Waits until there is no association, each having told its peer all it had to.
+    /// Waits until there is no association left. Each has then sent its peer everything that it had to send.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future changes nothing.
+    /// If the future is dropped before it completes, nothing changes.
     pub async fn wait_idle(&self) {
         let mut waiter = EndpointWaitFuture { core: &self.core, key: WaiterKey::default() };
         poll_fn(|cx| waiter.core.poll_idle(cx, &mut waiter.key)).await;
@@ -180,7 +183,7 @@ impl Endpoint {
     }
 }
 
-/// Its address and the number of its associations.
+/// The endpoint's address and the number of its associations.
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
@@ -207,7 +210,7 @@ impl Drop for Endpoint {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
-    /// Associations now, those being opened or ended included.
+    /// Present associations, including those that are being opened or ended.
     pub associations: usize,
     /// Associations of peers that were refused, because the accept queue was full or the endpoint closed.
     pub refused: u64,

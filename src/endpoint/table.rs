@@ -394,8 +394,8 @@ pub(super) fn begins_association(datagram: &Datagram) -> bool {
 }
 
 impl EndpointTable {
-    /// Says what becomes of a datagram. An association over plain UDP that has ended makes way for the next one with its
-    /// peer, though its driver may not be done; its own last packet is the answer to anything else.
+    /// Says what becomes of a datagram. An association over plain UDP that has ended makes way for the next one with
+    /// its peer, though its driver may not be done; its own last packet is the answer to anything else.
     fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
         let verdict = self.router.route(now, datagram, answers);
         let RouteResult::Existing(handle, input) = verdict else { return verdict };
@@ -419,8 +419,8 @@ impl EndpointTable {
         })
     }
 
-    /// Lets go of associations over plain UDP with this peer that have ended. Returns true if there is one. There may be
-    /// several: one that has made way before is in the table until its driver is done.
+    /// Lets go of associations over plain UDP with this peer that have ended. Returns true if there is one. There may
+    /// be several: one that has made way before is in the table until its driver is done.
     fn make_way(&mut self, remote: SocketAddr) -> bool {
         let has_ended = |shared: &Shared| {
             matches!(shared.transport, Transport::Plain(route) if route.remote == remote) && shared.has_ended()
@@ -431,7 +431,8 @@ impl EndpointTable {
     }
 }
 
-/// An association's place in the table; given up with its driver, however that ends, be it before it has begun.
+/// An association's place in the table. The place is given up when the driver ends, even if the driver ends before it
+/// has begun.
 struct Entry {
     core: Arc<EndpointShared>,
     handle: AssociationHandle,

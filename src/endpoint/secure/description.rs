@@ -22,20 +22,20 @@ use crate::webrtc::sdp::{self, Local, Remote};
 /// Time that an offer may wait for its answer, and for the first check: people may carry both by hand.
 const OFFER_LIFETIME: Duration = Duration::from_secs(300);
 
-/// An answer to give to the peer, and the association that it will make.
+/// Answer for the peer, and the association that results from it.
 #[non_exhaustive]
 pub struct Answer {
     /// The answer, for the peer's `setRemoteDescription`.
     pub sdp: String,
-    /// The association. Channels can be made on it at once; [`connected`](Association::connected) waits until the peer has
-    /// come. A peer that does not is given up after 40 seconds.
+    /// The association. Channels can be opened on it at once; [`connected`](Association::connected) waits until the
+    /// peer has connected. If the peer does not connect, the association is given up after 40 seconds.
     pub association: Association,
-    /// True if the offer began the association; false if it is another offer on a connection that was answered before, and
-    /// the association is the same.
+    /// True if the offer began the association; false if it is another offer on a connection that was answered before,
+    /// and the association is the same.
     pub is_new: bool,
 }
 
-/// An offer that waits for its answer. Dropping it takes it back.
+/// An offer that waits for its answer. Dropping it withdraws the offer.
 pub struct Offer {
     endpoint: Endpoint,
     sdp: String,
@@ -51,7 +51,7 @@ pub(crate) struct AnsweredOffer {
     pub(crate) is_new: bool,
 }
 
-/// Which end begins the DTLS handshake, if the peer leaves the choice (RFC 8842 §5).
+/// End that begins the DTLS handshake, if the peer leaves the choice (RFC 8842 §5).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum DtlsRole {
     /// The peer begins: one message less on the way to a server. The default.
@@ -70,28 +70,32 @@ struct OfferRequest {
 }
 
 impl Endpoint {
-    /// Answers an offer that a browser, or another full ICE agent, has made. How offer and answer travel is the
-    /// application's affair; `narrowboat::signalling`, of the feature `axum`, is one way.
+    /// Answers an offer of a browser, or of another full ICE agent. The application carries the offer and the answer;
+    /// `narrowboat::signalling`, of the feature `axum`, is one way.
     ///
-    /// The peer is held to its offer: it must show the certificate that the offer names, and gets no larger messages than
-    /// the offer allows. Candidates in the offer are not needed, and late ones need not be told: the peer finds this end.
+    /// The peer is held to its offer: it must show the certificate that the offer names, and gets no larger messages
+    /// than the offer allows. Candidates in the offer are not needed, and later candidates need not be reported: the
+    /// peer finds this end.
     ///
-    /// Media in the offer are rejected. The peer may offer again on the same connection, for example because its page has
-    /// added a camera: an offer that leaves ICE and DTLS as they are is answered as before, and the answer has another handle
-    /// of the same association ([`Answer::is_new`]). Restarts (RFC 8445 §9) are refused, and leave the connection as it is.
+    /// Media in the offer are rejected. The peer may offer again on the same connection, for example because its page
+    /// has added a camera: an offer that leaves ICE and DTLS as they are is answered as before, and the answer has
+    /// another handle of the same association ([`Answer::is_new`]). Restarts (RFC 8445 §9) are refused, and leave the
+    /// connection as it is.
     ///
-    /// Where offers come from several clients, [`answer_from`](Self::answer_from) keeps them from pushing out each other.
+    /// If offers come from several clients, [`answer_from`](Self::answer_from) keeps the clients from displacing each
+    /// other.
     ///
     /// # Errors
     ///
-    /// The offer cannot be taken, and which line is the reason; it restarts a connection that lives, or belongs to one that
-    /// has ended; the endpoint has no identity, is closed or full, or has made 1,024 offers of its own that wait; or this machine
-    /// has no address.
+    /// The offer is invalid or not supported, with the line that is the reason; the offer restarts a connection that
+    /// lives, or belongs to one that has ended; the endpoint has no identity, is closed or full, or has made 1,024
+    /// offers of its own that wait; or this machine has no address.
     pub fn answer(&self, offer: &str) -> Result<Answer, SignalError> {
         self.answer_as(offer, DtlsRole::default())
     }
 
-    /// Like [`answer`](Self::answer), with a choice of who begins the DTLS handshake, where the offer leaves it.
+    /// Like [`answer`](Self::answer), with a choice of the end that begins the DTLS handshake, if the offer leaves that
+    /// choice.
     ///
     /// # Errors
     ///
@@ -100,15 +104,17 @@ impl Endpoint {
         self.answer_to(offer, OfferRequest { client: None, role })
     }
 
-    /// Like [`answer`](Self::answer), for an offer that came from this IP address by the application's signalling.
+    /// Like [`answer`](Self::answer), for an offer that came from this IP address, as the application's signalling
+    /// knows it.
     ///
-    /// Up to 1,024 peers may be answered or offered to and not connected yet. Beyond that a new answer pushes out an older one
-    /// that has led to no connection, whose association then ends. It is one of the client that has most of them, so that a
-    /// client who asks for answers without end pushes out only its own. An IPv6 network of 64 bits is one client. Without the
-    /// address, as with [`answer`](Self::answer), all clients count as one.
+    /// Up to 1,024 peers may have an answer or offer of this end without being connected yet. Beyond that a new answer
+    /// displaces an older one that has led to no connection, and the association of the older answer ends. The older
+    /// answer is one of the client that has most of them, so a client that asks for answers without end displaces only
+    /// its own. An IPv6 network of 64 bits is one client. Without the address, as with [`answer`](Self::answer), all
+    /// clients count as one.
     ///
-    /// Give the address of the client, not that of a reverse proxy in front of this program. A header that names the client
-    /// is worth believing only if the proxy sets it.
+    /// Give the address of the client, not that of a reverse proxy in front of this program. A header that names the
+    /// client is trustworthy only if the proxy sets it.
     ///
     /// # Errors
     ///
@@ -122,7 +128,7 @@ impl Endpoint {
         Ok(Answer { sdp, association: Association::new(shared), is_new })
     }
 
-    /// Like [`answer`](Self::answer), but the association comes out of [`accept`](Self::accept) when it is connected.
+    /// Like [`answer`](Self::answer), but [`accept`](Self::accept) returns the association when it is connected.
     ///
     /// # Errors
     ///
@@ -141,11 +147,11 @@ impl Endpoint {
         self.make_answer_for_accept(Some(client), offer).map(|made| made.sdp)
     }
 
-    /// Makes an offer for a browser, or another full ICE agent, to answer. It is good for five minutes.
+    /// Creates an offer for a browser, or another full ICE agent, to answer. The offer is valid for five minutes.
     ///
     /// # Errors
     ///
-    /// The endpoint has no identity, is closed or full, or too many peers are expected that have not come; or this machine
+    /// The endpoint has no identity, is closed or full; too many expected peers have not connected yet; or this machine
     /// has no address.
     pub fn offer(&self) -> Result<Offer, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
@@ -193,7 +199,7 @@ impl Endpoint {
         Ok(AnsweredOffer { sdp, shared, is_new })
     }
 
-    /// Makes the association that an offer begins.
+    /// Creates the association that an offer begins.
     fn begin(
         &self,
         part: &SecurePart,
@@ -256,18 +262,18 @@ impl SecurePart {
 }
 
 impl Offer {
-    /// The offer, for the peer's `setRemoteDescription`.
+    /// Returns the offer, for the peer's `setRemoteDescription`.
     #[must_use]
     pub fn sdp(&self) -> &str {
         &self.sdp
     }
 
-    /// Takes the peer's answer. Channels can be made on the association at once; [`connected`](Association::connected)
-    /// waits until the peer has come.
+    /// Accepts the peer's answer. Channels can be opened on the association at once;
+    /// [`connected`](Association::connected) waits until the peer has connected.
     ///
     /// # Errors
     ///
-    /// The answer cannot be taken, and which line is the reason. The offer is taken back then.
+    /// The answer is invalid or not supported, with the line that is the reason. The offer is withdrawn then.
     pub fn accept_answer(mut self, answer: &str) -> Result<Association, SignalError> {
         let answer = sdp::AnswerDescription::parse(answer)?;
         if let Some(part) = &self.endpoint.core.secure {

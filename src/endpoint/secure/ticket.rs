@@ -1,4 +1,4 @@
-//! The way in without signalling: tickets, given and taken.
+//! Tickets: connections without signalling, of this end and of peers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -53,14 +53,14 @@ impl Endpoint {
         self.core.secure.as_ref().map(|part| &part.identity)
     }
 
-    /// All that a peer needs to connect to this endpoint without any signalling: its addresses, as
+    /// Returns all that a peer needs to connect to this endpoint without any signalling: its addresses, as
     /// [advertised](crate::EndpointBuilder::advertise) or those of this machine's interfaces, and the hash of its
-    /// certificate. It is good for as long as addresses and identity stay.
+    /// certificate. The ticket is valid as long as addresses and identity stay the same.
     ///
     /// # Errors
     ///
-    /// The endpoint has no identity or does not [accept](crate::EndpointBuilder::accept_direct) peers that come with a
-    /// ticket, or this machine has no address that peers could reach.
+    /// The endpoint has no identity or does not [accept](crate::EndpointBuilder::accept_direct) peers that connect with
+    /// a ticket, or this machine has no address that peers could reach.
     pub fn ticket(&self) -> Result<Ticket, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         if !self.core.ways.direct {
