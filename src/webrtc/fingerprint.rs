@@ -1,4 +1,4 @@
-//! The hash by which a certificate is known, and its three spellings.
+//! Fingerprints of certificates, and their three spellings.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -12,7 +12,7 @@ const MULTIHASH_SHA256: [u8; 2] = [0x12, 32];
 /// Multibase: what follows is base64url without padding.
 const MULTIBASE_BASE64URL: char = 'u';
 
-/// The SHA-256 hash of a certificate in DER: what a peer pins instead of trusting an authority.
+/// SHA-256 hash of a certificate in DER, which a peer pins instead of trusting an authority.
 ///
 /// It has three usual spellings, all of which [`FromStr`] reads:
 ///
@@ -53,25 +53,25 @@ pub enum FingerprintError {
 }
 
 impl Fingerprint {
-    /// The fingerprint of a certificate, given in DER.
+    /// Computes the fingerprint of a certificate, given in DER.
     #[must_use]
     pub fn of(certificate_der: &[u8]) -> Self {
         Self(Sha256::digest(certificate_der).into())
     }
 
-    /// The fingerprint with these 32 bytes.
+    /// Creates the fingerprint with these 32 bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }
 
-    /// 64 hexadecimal digits in lower case.
+    /// Returns 64 hexadecimal digits in lower case.
     #[must_use]
     pub fn to_hex(self) -> String {
         let mut text = String::with_capacity(64);

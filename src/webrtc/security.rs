@@ -28,21 +28,22 @@ impl From<Version> for DtlsVersion {
 pub struct Security {
     /// The version that both ends agreed on.
     pub version: DtlsVersion,
-    /// The peer's certificate. One that came with a ticket's or a description's promise was checked against it. A browser
-    /// that comes without signalling has a new certificate for each connection, and this says who it is to nobody.
+    /// Fingerprint of the peer's certificate. If a ticket or a description announced a certificate, the peer's was
+    /// checked against it. A browser that connects without signalling has a new certificate for each connection, which
+    /// identifies nobody.
     pub peer_fingerprint: Fingerprint,
 }
 
-/// DTLS datagrams of an association that came and brought nothing. Anyone who can forge the peer's address makes these numbers
-/// grow, and nothing else.
+/// DTLS datagrams of an association that were received but discarded, by reason. Anyone who can forge the peer's
+/// address can make these numbers grow, and nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct RecordDrops {
-    /// Headers that do not add up, or a datagram that is too long.
+    /// Inconsistent headers, or a datagram that is too long.
     pub malformed: u64,
-    /// In the clear where it would have to be authenticated.
+    /// In the clear, although it must be authenticated.
     pub unauthenticated: u64,
-    /// Nothing that was waited for.
+    /// Not expected at this point.
     pub unexpected: u64,
     /// Replayed, of an old epoch, not the peer's, or empty.
     pub ineffective: u64,

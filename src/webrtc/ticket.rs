@@ -14,8 +14,8 @@ const ADDRESSES_MAX: usize = 8;
 
 /// Addresses and certificate hash of a service: all that a page or a Rust client needs to connect to it.
 ///
-/// It is no secret, but it must come from someone who is trusted: the certificate's hash in it is what proves that the
-/// service is the right one. It says nothing about who may connect.
+/// A ticket is not a secret, but it must come from a trusted source: the certificate's hash in it proves that the
+/// service is the right one. A ticket does not say who may connect.
 ///
 /// There are two spellings, and [`FromStr`] reads both:
 ///
@@ -54,19 +54,19 @@ pub enum TicketError {
     /// There is no address.
     #[error("the ticket has no address: name at least one, like 192.0.2.1:4433")]
     NoAddress,
-    /// One of the addresses is none.
+    /// One of the addresses is not an address.
     #[error("{0:?} is not an IP address and port: write it like 192.0.2.1:4433 or [2001:db8::1]:4433")]
     Address(String),
     /// Nobody can be reached at one of the addresses.
     #[error("nobody can be reached at {0}: name an address and port that a service listens on")]
     Unreachable(SocketAddr),
-    /// An address is there twice.
+    /// An address occurs twice.
     #[error("the ticket names {0} twice: name it once")]
     Twice(SocketAddr),
     /// There are too many addresses.
     #[error("the ticket has more than {ADDRESSES_MAX} addresses: leave some out")]
     TooManyAddresses,
-    /// A multiaddress with something in it that is no part of one for direct mode.
+    /// A multiaddress with a part that does not belong to a multiaddress for direct mode.
     #[error("the multiaddress has {found:?} where {expected} belongs")]
     Multiaddr {
         /// The part that was found; empty if the text ends too early.
@@ -77,11 +77,11 @@ pub enum TicketError {
 }
 
 impl Ticket {
-    /// A ticket for a service with this certificate, at these addresses. Clients prefer the first one.
+    /// Creates a ticket for a service with this certificate, at these addresses. Clients prefer the first one.
     ///
     /// # Errors
     ///
-    /// If there is no address, more than 8, one twice, or one that nobody can be reached at (port 0, 0.0.0.0,
+    /// There is no address, there are more than 8, one occurs twice, or nobody can be reached at one (port 0, 0.0.0.0,
     /// multicast).
     pub fn new(addresses: impl IntoIterator<Item = SocketAddr>, fingerprint: Fingerprint) -> Result<Self, TicketError> {
         let mut checked: Vec<SocketAddr> = Vec::new();
@@ -109,13 +109,13 @@ impl Ticket {
         &self.addresses
     }
 
-    /// The hash of the service's certificate.
+    /// Returns the hash of the service's certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// The ticket as libp2p's multiaddresses, one for each address.
+    /// Returns the ticket as libp2p's multiaddresses, one for each address.
     pub fn multiaddrs(&self) -> impl Iterator<Item = String> + '_ {
         self.addresses.iter().map(|address| {
             let version = if address.is_ipv4() { "ip4" } else { "ip6" };

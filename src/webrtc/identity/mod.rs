@@ -19,14 +19,14 @@ use super::Fingerprint;
 const KEY_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const CERTIFICATE_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
-/// A private key (ECDSA on P-256, which every browser takes) and its self-signed certificate.
+/// A private key (ECDSA on P-256, which every browser accepts) and its self-signed certificate.
 ///
 /// Peers know an endpoint by the [fingerprint](Self::fingerprint) of its certificate, so an identity should live as
-/// long as the tickets and pages that name it: keep it in a file with [`load_or_create`](Self::load_or_create), or let
-/// every node of a service make the same one [from a seed](Self::from_seed). [`generate`](Self::generate) makes a new
-/// one each time.
+/// long as the tickets and pages that name it. Keep the identity in a file with
+/// [`load_or_create`](Self::load_or_create), or let every node of a service create the same one [from a
+/// seed](Self::from_seed). [`generate`](Self::generate) creates a new one each time.
 ///
-/// Copies share one key.
+/// Clones share one key.
 #[derive(Clone)]
 pub struct Identity {
     /// PKCS #8, DER.
@@ -70,10 +70,10 @@ pub enum IdentityError {
     /// The text is not an identity.
     #[error("not an identity: {0}")]
     Pem(#[from] PemError),
-    /// The system gave no randomness.
+    /// The system provides no random numbers.
     #[error("the system has no randomness to make a key of: let this process call getrandom")]
     Randomness,
-    /// The certificate could not be put together.
+    /// The certificate could not be created.
     #[error("cannot make a certificate: {0}")]
     Certificate(String),
 }
@@ -88,7 +88,7 @@ pub enum PemError {
     /// There is no certificate.
     #[error("there is no \"BEGIN CERTIFICATE\" section")]
     NoCertificate,
-    /// More than one key or certificate, or anything else.
+    /// There is more than one key or certificate, or anything else.
     #[error("there must be one private key and one certificate, and no other section")]
     Sections,
     /// The key cannot be read, or is of another kind.
@@ -97,21 +97,21 @@ pub enum PemError {
     /// The certificate cannot be read.
     #[error("the certificate is damaged")]
     Certificate,
-    /// Key and certificate are of two identities.
+    /// Key and certificate do not belong together.
     #[error("the certificate is not that of the private key")]
     Mismatch,
 }
 
 impl Identity {
-    /// Makes the identity that belongs to a seed: the same key and the same certificate hash on every node, after every
-    /// restart and in every version of this crate.
+    /// Creates the identity that belongs to a seed: the same key and the same certificate hash on every node, after
+    /// every restart and in every version of this crate.
     ///
     /// The seed *is* the private key. It must be 32 bytes that nobody can guess, from a secret store for example, and
     /// never a password or a name.
     ///
     /// # Errors
     ///
-    /// If the certificate cannot be put together, which does not depend on the seed.
+    /// The certificate cannot be created, which does not depend on the seed.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, IdentityError> {
         Self::from_key(&certificate::key_from_seed(seed))
     }
@@ -121,12 +121,12 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// If the text is anything but one key and its certificate.
+    /// The text is anything but one key and its certificate.
     pub fn from_pem(text: &str) -> Result<Self, IdentityError> {
         Ok(Self::parse(text)?)
     }
 
-    /// The private key and the certificate in PEM. Whoever has it can pose as this endpoint.
+    /// Returns the private key and the certificate in PEM. Anyone who has this text can pose as this endpoint.
     ///
     /// # Errors
     ///
@@ -144,18 +144,19 @@ impl Identity {
         self.fingerprint
     }
 
-    /// The certificate in DER (X.509).
+    /// Returns the certificate in DER (X.509).
     #[must_use]
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate
     }
 
-    /// The private key in DER (PKCS #8), for the DTLS handshake.
+    /// Returns the private key in DER (PKCS #8), for the DTLS handshake.
     pub(crate) fn key_der(&self) -> &[u8] {
         self.key.as_bytes()
     }
 
-    /// Makes the identity with this key. `None` if the bytes are not a key, as of all values one in four thousand million.
+    /// Creates the identity with this key. Returns `None` if the bytes are not a key, which is the case for one value
+    /// in four thousand million.
     pub(crate) fn from_secret(bytes: &[u8; 32]) -> Option<Result<Self, IdentityError>> {
         Some(Self::from_key(&SecretKey::from_slice(bytes).ok()?))
     }
