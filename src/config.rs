@@ -17,7 +17,7 @@ const CONSENT_TIMEOUT_MIN: Duration = Duration::from_secs(10);
 const CONSENT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
 /// Limits of an endpoint, its associations and their channels. Every limit has a default and a reason; the ranges are
-/// checked when the endpoint is made.
+/// checked when the endpoint is created.
 ///
 /// ```
 /// # use narrowboat::Config;
@@ -28,48 +28,49 @@ const CONSENT_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is raised so far that
-    /// a message that is too large for [`channels`](Self::channels) costs its channel, not the association.
+    /// Each association: windows, buffers, timers, retransmissions. Its `receive_message_size_max` is raised so far
+    /// that a message that is too large for [`channels`](Self::channels) costs its channel, not the association.
     pub association: AssociationConfig,
-    /// The channels of each association: how many, how large their messages, how long a close may take.
+    /// The channels of each association: their number, the size of their messages, the time that a close may take.
     pub channels: ChannelsConfig,
-    /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`: as the RFCs have it.
+    /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`: as the RFCs say.
     ///
-    /// - Over DTLS this is how long consent lasts (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks that a
-    ///   browser makes, Chromium every 2.7 s and Firefox every 4 to 6 s, or by the answers to those of a client of this
-    ///   crate. With 10 s, one lost check of Firefox may end an association; with 13 s, two in a row do.
-    /// - Over plain UDP it is the [`association_timeout`](narrowboat_sctp::AssociationConfig::association_timeout), unless that is set. By
-    ///   default the number of retransmissions decides: a peer is given up after a minute with something on its way to it, and
-    ///   after three minutes without.
+    /// - Over DTLS this is the lifetime of consent (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks
+    ///   that a browser makes, Chromium every 2.7 s and Firefox every 4 to 6 s, or by the answers to those of a client
+    ///   of this crate. With 10 s, one lost check of Firefox may end an association; with 13 s, two in a row do.
+    /// - Over plain UDP it is the [`association_timeout`](narrowboat_sctp::AssociationConfig::association_timeout),
+    ///   unless that is set. By default the number of retransmissions decides: a peer is given up after a minute with
+    ///   something on its way to it, and after three minutes without.
     ///
-    /// A page that ends its connection, or is left, is noticed at once; this is for those that vanish. A short time ends
-    /// associations in outages that they would have survived.
+    /// A page that ends its connection, or is left, is noticed at once; this limit is for peers that vanish. A short
+    /// time ends associations in outages that they would have survived.
     pub consent_timeout: Option<Duration>,
     /// Associations at the same time. Default 65,536.
     pub associations_max: usize,
     /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
     /// table.
     pub associations_per_address_max: usize,
-    /// INITs over plain UDP that are answered in a second, at most (RFC 9260 §5.1). Default 50,000. INITs beyond the limit are
-    /// dropped and counted, and come again. The limit is shared out equally by source (IPv4 address, IPv6 prefix of 64 bits);
-    /// a source that needs more than its share, such as a NAT, competes for a fiftieth of the limit, of which up to ten seconds
-    /// are saved up. So a host that floods gets a burst of 10,000 answers, then 1,000 in a second, and does not keep others from
-    /// connecting. Behind a proxy all clients are one source. Against a flood whose sources are invented anew for each packet,
-    /// newcomers get in only if the limit is above the flood's rate. Each answer costs a system call: a lower limit leaves more
-    /// of the processor to established associations.
+    /// INITs over plain UDP that are answered in a second, at most (RFC 9260 §5.1). Default 50,000. INITs beyond the
+    /// limit are dropped and counted, and come again. The limit is shared out equally by source (IPv4 address, IPv6
+    /// prefix of 64 bits); a source that needs more than its share, such as a NAT, competes for a fiftieth of the
+    /// limit, of which up to ten seconds are saved up. So a host that floods gets a burst of 10,000 answers, then 1,000
+    /// in a second, and does not keep others from connecting. Behind a proxy all clients are one source. Against a
+    /// flood whose sources are invented anew for each packet, newcomers get in only if the limit is above the flood's
+    /// rate. Each answer costs a system call: a lower limit leaves more of the processor to established associations.
     pub inits_per_second_max: u32,
-    /// Packets of unknown associations that are answered in a second, at most (RFC 9260 §8.4). Default 5,000, shared out in the
-    /// same way and apart from the handshakes: one host gets a burst of 1,000 answers, then 100 in a second. A sender that gets
-    /// no answer finds out by its time-outs.
+    /// Packets of unknown associations that are answered in a second, at most (RFC 9260 §8.4). Default 5,000, shared
+    /// out in the same way and apart from the handshakes: one host gets a burst of 1,000 answers, then 100 in a second.
+    /// A sender that gets no answer finds out by its time-outs.
     pub out_of_the_blue_per_second_max: u32,
     /// Bytes that all associations together may hold: what has arrived and was not read, what was sent and not
-    /// acknowledged, and 24 KiB for each. When they are used up, `connect` fails, a peer's INIT is answered with an ABORT
-    /// "Out of Resource", `send` waits, and receive windows close until something is read; nothing is ended. The windows
-    /// of new peers are small and grow with use, and a quarter is kept for associations that hold less than 1 MiB.
-    /// Default a quarter of the memory of the machine or container, 1 GiB where the system does not say; at least 1 MiB.
+    /// acknowledged, and 24 KiB for each. When they are used up, `connect` fails, a peer's INIT is answered with an
+    /// ABORT "Out of Resource", `send` waits, and receive windows close until something is read; nothing is ended. The
+    /// windows of new peers are small and grow with use, and a quarter is kept for associations that hold less than 1
+    /// MiB. Default a quarter of the memory of the machine or container, 1 GiB where the system does not say; at least
+    /// 1 MiB.
     pub memory_max: usize,
-    /// Associations that peers have made and [`Endpoint::accept`](crate::Endpoint::accept) has not taken yet. One more
-    /// is refused with an ABORT. Default 1,024.
+    /// Associations that peers have opened and [`Endpoint::accept`](crate::Endpoint::accept) has not returned yet. One
+    /// more is refused with an ABORT. Default 1,024.
     pub accept_queue_max: usize,
     /// Bytes that the system is asked to keep for the socket's arriving datagrams; it may grant less (Linux:
     /// `net.core.rmem_max`). Default 4 MiB, 30 ms at 1 Gbit/s.

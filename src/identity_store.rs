@@ -14,11 +14,11 @@ use crate::webrtc::{Identity, IdentityError};
 mod tests;
 
 impl Identity {
-    /// Makes a new one, which no peer knows yet.
+    /// Creates a new identity, which no peer knows yet.
     ///
     /// # Errors
     ///
-    /// If the system has no randomness.
+    /// The system provides no random numbers.
     pub fn generate() -> Result<Self, IdentityError> {
         loop {
             let mut bytes = [0; 32];
@@ -29,15 +29,15 @@ impl Identity {
         }
     }
 
-    /// Reads the identity in this file, or makes one and puts it there.
+    /// Reads the identity in this file, or creates one and writes it to the file.
     ///
     /// The file holds the private key (PKCS #8) and the certificate in PEM, and is readable by this user alone (mode
-    /// 0600). It appears whole or not at all; of two processes that create it at once, both end up with the same
-    /// identity. This blocks on the file system.
+    /// 0600). The file appears whole or not at all; two processes that create it at once end up with the same identity.
+    /// The call blocks on the file system.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read or written, or is anything but one key and its certificate.
+    /// The file cannot be read or written, or is anything but one key and its certificate.
     pub fn load_or_create(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
         load_or_create(path.as_ref())
     }

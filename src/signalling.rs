@@ -1,4 +1,4 @@
-//! A way for pages to reach an endpoint by HTTP: one request, one answer, as WHIP does it (RFC 9725).
+//! Signalling by HTTP for pages: one request, one answer, as in WHIP (RFC 9725).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,25 +27,26 @@ const SDP: &str = "application/sdp";
 /// Associations that were made here, for DELETE, after which dead ones are looked for.
 const SWEPT_LEN_MIN: usize = 64;
 
-/// Routes that answer the offers of browsers: `POST /` takes an offer as `application/sdp`, and answers 201 with the answer
-/// and a `Location`; `DELETE` on that ends the association. The associations come out of
+/// Routes that answer the offers of browsers: `POST /` takes an offer as `application/sdp`, and answers 201 with the
+/// answer and a `Location`; `DELETE` on that ends the association. The associations come out of
 /// [`Endpoint::accept`](crate::Endpoint::accept) when they are connected.
 ///
-/// Whoever may send requests here may connect: put your own authentication in front, as a layer, where that matters. It
-/// guards the endpoint as long as no other way in is open: an endpoint with
-/// [`accept_direct`](crate::EndpointBuilder::accept_direct) also takes whoever has seen its certificate's hash, which is in
-/// every answer. [`Incoming::way`](crate::Incoming::way) tells the two apart.
+/// Every client that may send requests here may connect: put your own authentication in front, as a layer, if that
+/// matters. It guards the endpoint as long as no other way in is open: an endpoint with
+/// [`accept_direct`](crate::EndpointBuilder::accept_direct) also accepts every peer that has seen the hash of its
+/// certificate, which is in every answer. [`Incoming::way`](crate::Incoming::way) tells the two apart.
 ///
-/// Serve the routes with axum's `into_make_service_with_connect_info::<SocketAddr>()`: then one client that posts offers
-/// without end pushes out only its own answers; see [`Endpoint::answer_from`](crate::Endpoint::answer_from). Without that all
-/// clients count as one. A reverse proxy hides their addresses: behind one, add a layer that puts
-/// [`ConnectInfo`](axum::extract::ConnectInfo) with the client's address, as the proxy tells it, into the request's
+/// Serve the routes with axum's `into_make_service_with_connect_info::<SocketAddr>()`: then a client that posts offers
+/// without end displaces only its own answers; see [`Endpoint::answer_from`](crate::Endpoint::answer_from). Without
+/// that all clients count as one. A reverse proxy hides the addresses of the clients: behind one, add a layer that puts
+/// [`ConnectInfo`](axum::extract::ConnectInfo) with the client's address, as the proxy reports it, into the request's
 /// extensions, and limit requests in the proxy.
 ///
 /// Another offer on a connection that was answered here is answered with 200 and the same `Location`.
 ///
-/// What is wrong with a request is one sentence in the answer's body: 415 for another content type, 400 for an offer that
-/// cannot be taken, 409 for one that restarts a connection or comes after its end, 404 for an association that is not there, 503 when the endpoint can take no more.
+/// A rejected request is answered with one sentence in the body: 415 for another content type, 400 for an offer that is
+/// invalid or not supported, 409 for one that restarts a connection or comes after its end, 404 for an association that
+/// does not exist, 503 when the endpoint can accept no more.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
