@@ -82,7 +82,8 @@ async fn client(ticket: &str, text: &str) -> Result<(), narrowboat::Error> {
     Ok(())
 }
 
-/// Prints a line without what a terminal would act on: peers have chosen a part of it. A line that nobody reads is left out.
+/// Prints a line, without characters that a terminal acts on: peers have chosen a part of the line. A line that nobody
+/// reads is left out.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text::printable(line));
 }

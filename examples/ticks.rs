@@ -94,8 +94,8 @@ async fn watch(channel: DataChannel) -> String {
     format!("{shown} ticks were shown, {overtaken} had been overtaken")
 }
 
-/// Prints a line without what a terminal would act on: the player has chosen a part of it. A line that nobody reads is left
-/// out.
+/// Prints a line, without characters that a terminal acts on: the player has chosen a part of the line. A line that
+/// nobody reads is left out.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text::printable(line));
 }

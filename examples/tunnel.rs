@@ -88,7 +88,7 @@ async fn carry(mut tcp: TcpStream, mut stream: ByteStream) {
     }
 }
 
-/// Prints a line without what a terminal would act on: peers have chosen a part of it.
+/// Prints a line, without characters that a terminal acts on: peers have chosen a part of the line.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text::printable(line));
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Limits of what is kept in the repository for a target.
+/// Limits of the corpus of a target in the repository.
 const FILES_MAX: usize = 200;
 const FILE_BYTES_MAX: u64 = 4096;
 

@@ -1,4 +1,4 @@
-//! Closing through the async API: who closes, when, and what becomes of what was under way.
+//! Closing through the async API: either end, at various times, and the fate of the messages under way.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod api;

@@ -48,7 +48,7 @@ impl Way {
         }
     }
 
-    /// The text by which nobody who is known is dialled.
+    /// The text by which an unknown peer is dialled.
     fn stranger(self, address: SocketAddr) -> String {
         self.at(address, &Identity::generate().unwrap())
     }
@@ -81,7 +81,7 @@ async fn connect(client: &Endpoint, server: &Endpoint, target: &str) -> (Associa
     (near.unwrap(), far)
 }
 
-/// Each end gets what the other one sends on a channel of its own.
+/// Each end receives the other's messages on a channel of its own.
 async fn exchange(one: &Association, other: &Association) {
     for (from, to) in [(one, other), (other, one)] {
         let near = from.create_channel("label").unwrap();

@@ -1,4 +1,4 @@
-//! Endpoints: many associations on one socket, limits, refusals, and what the network may throw at a socket.
+//! Endpoints: many associations on one socket, limits, refusals, and all that the network may send to a socket.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
@@ -198,7 +198,7 @@ async fn i03_garbage_of_every_size_is_counted_and_harms_nobody() {
     let pair = Pair::new().await;
     let (near, far) = pair.channel("survivor").await;
     let noise = UdpSocket::bind("127.0.0.1:0").unwrap();
-    // Neighbours of equal size are what receive offload joins; the odd ones out end a batch.
+    // Receive offload joins neighbours of equal size; datagrams of other sizes end a batch.
     let sizes = [0, 1, 11, 12, 16, 1200, 1200, 1200, 700, 1473, 9000, 65_507, 1200, 1200, 3];
     for size in sizes {
         noise.send_to(&vec![0x5a; size], pair.server.local_address()).unwrap();

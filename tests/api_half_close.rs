@@ -1,4 +1,5 @@
-//! Half close of byte streams: who ends which direction, in which order, with what under way, and what each end is told.
+//! Half close of byte streams: each end and direction, in each order, with and without data under way, and the results
+//! that each end sees.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(

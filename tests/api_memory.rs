@@ -53,7 +53,7 @@ fn ten_thousand_channels_one_after_the_other_leave_nothing_behind() {
     assert!(grown <= 4096, "{CYCLES} more cycles keep {grown} bytes, the first ones {warm}");
 }
 
-/// Both ends in one process, so what is measured is what the two of them hold, divided by two.
+/// Both ends are in one process, so the result is the memory of the two of them, divided by two.
 #[test]
 fn an_idle_association_holds_at_most_16_kib_at_each_end() {
     const COUNT: usize = 64;
@@ -66,7 +66,7 @@ fn an_idle_association_holds_at_most_16_kib_at_each_end() {
         for server in &servers {
             let (a, incoming) = tokio::join!(client.connect(server.local_address()), server.accept());
             let (a, b) = (a.unwrap(), incoming.unwrap().await.unwrap());
-            // It has been busy before: what that needed must be gone again.
+            // The association has been busy before: memory used then must be free again.
             let near = a.create_channel("bulk").unwrap();
             let far = b.accept_channel().await.unwrap();
             let bulk = Bytes::from(vec![7; 1 << 20]);
@@ -76,7 +76,7 @@ fn an_idle_association_holds_at_most_16_kib_at_each_end() {
             near.close().await.unwrap();
             ends.push((a, b));
         }
-        // Delayed SACKs are sent, and what was kept for a transfer is given back.
+        // Delayed SACKs are sent, and memory kept for a transfer is freed.
         tokio::time::sleep(Duration::from_millis(300)).await;
         ends
     };
@@ -99,7 +99,8 @@ fn every_id_is_in_use_at_once_and_each_channel_carries_a_message() {
     let runtime = runtime();
     let mut config = Config::default();
     config.channels.channels_max = 65_535;
-    // Each end has a message unread on every channel, and one window for them all, which counts what each of them costs.
+    // Each end has a message unread on every channel, and one window for them all, which counts the cost of each
+    // message.
     config.association.receive_window = 16 << 20;
     let pair = runtime.block_on(Pair::with(config));
     let begun = Instant::now();

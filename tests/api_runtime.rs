@@ -90,7 +90,7 @@ async fn an_abort_leaves_though_its_program_returns_right_after() {
     process.join().unwrap();
 }
 
-/// Each waits in the runtime of the test, and what it waits for lived in one that is gone.
+/// Each task waits in the runtime of the test, for something in a runtime that is gone.
 #[tokio::test]
 async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
     let elsewhere = runtime(true);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use narrowboat::{Association, Bytes, ChannelDropReason, ChannelOptions, Endpoint, Message, ReadyState, Reliability};
 
-/// Two associated endpoints: who dialled, and who accepted.
+/// Two associated endpoints: the one that dialled, and the one that accepted.
 async fn pair() -> (Association, Association) {
     let server = Endpoint::bind("127.0.0.1:0").unwrap();
     let client = Endpoint::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! Every kind of waiter, and everything that happens at either end: what must wake it wakes it.
+//! Every kind of waiter, and every event at either end: each event wakes the waiters that it concerns.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
@@ -152,7 +152,7 @@ fn events() -> Vec<(&'static str, Act, Vec<&'static str>)> {
             |w| Box::pin(async { w.pair.client.abort("") }),
             all(&[CHANNEL, ASSOCIATION, &["accept"]]),
         ),
-        // Its own direction ends when the peer has taken what is in flight, for which it has to read.
+        // Its own direction ends when the peer has read the data in flight, so the peer has to read.
         (
             "the peer closes the channel",
             |w| Box::pin(async { drop(w.far.close()) }),

@@ -28,8 +28,8 @@ const CONSENT_LIFETIME: Duration = Duration::from_secs(30);
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Longer than any association survives an outage, one end after the other.
 const PATIENCE: Duration = Duration::from_secs(250);
-/// After the network is back a channel is closed within the greatest time-out (RTO.Max), which what waits for it may take
-/// one after another: queued data, then the request.
+/// After the network is back, a channel is closed within two greatest time-outs (RTO.Max), one after another: the first
+/// for queued data, the second for the request.
 const RECOVERY_MAX: Duration = Duration::from_secs(21);
 const STREAM: StreamId = 6;
 const MESSAGE_LEN: usize = 10_000;
@@ -70,7 +70,7 @@ impl Load {
     }
 }
 
-/// The directions that are cut, by who sends.
+/// The directions that are cut, by sender.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Cut {
     FromA,
@@ -203,7 +203,7 @@ impl Run {
         true
     }
 
-    /// A checks, B answers, and who has heard nothing for too long ends.
+    /// A sends checks, B answers them, and an end that has heard nothing for too long ends.
     fn check(&mut self) {
         let now = self.pair.now;
         if self.way.is_open(&self.case, A, now) {
@@ -237,7 +237,7 @@ impl Run {
         (self.pair.state(side, self.id(side)), self.pair.closed(side, self.id(side)), self.is_over(side))
     }
 
-    /// The end that did not close discards what it has not sent, and says so.
+    /// The end that did not close discards its unsent messages, and reports that.
     fn is_cut_off(&self, side: Side, error: Option<&ChannelError>) -> bool {
         let may_be = !self.case.closer.includes(side) && self.case.load.messages(side) > 0;
         may_be && matches!(error, Some(ChannelError::PeerClosed { .. }))

@@ -61,7 +61,7 @@ enum Verdict {
     Ended,
 }
 
-/// Two endpoints, and what is between them.
+/// Two endpoints, and the network between them.
 struct Pair {
     case: Case,
     relay: Relay,

@@ -58,7 +58,7 @@ async fn k04_k09_k10_k13_floods_of_checks_hellos_and_garbage_are_counted_and_har
         }
         answers
     });
-    // Meanwhile those who are connected go on.
+    // Meanwhile connected peers go on.
     soon(transfer(&near, &far, 4 << 20, 64 << 10)).await;
     let answers = soon(flood).await.unwrap();
     assert!(answers > 0);

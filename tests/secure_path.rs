@@ -87,8 +87,8 @@ async fn k01_a_nat_that_rebinds_right_after_a_reordered_handshake_is_followed() 
     let (near, far) = pair.channel("moving").await;
     near.send("here").await.unwrap();
     soon(far.recv()).await.unwrap().unwrap();
-    // Only a check that is made at once, and not the next one four seconds later, tells the server what the client's checks
-    // are called. The client answers the server's question about it.
+    // Only a check that is sent at once, and not the next one four seconds later, tells the server the user fragment of
+    // the client's checks. The client answers the server's question about it.
     within(3, async {
         while !has_answered.load(Ordering::Relaxed) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -105,7 +105,7 @@ async fn k01_a_nat_that_rebinds_right_after_a_reordered_handshake_is_followed() 
     soon(transfer(&near, &far, 1 << 20, 64 << 10)).await;
 }
 
-/// A path of 1,200 bytes with IPv6 below: what the configuration says bounds the handshake, in either role and version.
+/// A path of 1,200 bytes with IPv6 below: the configured size bounds the handshake, in either role and version.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_configured_size_of_datagrams_holds_for_the_handshake_too() {
     for version in [DtlsVersion::Dtls12, DtlsVersion::Dtls13] {
@@ -227,8 +227,8 @@ async fn k11_a_client_checks_its_path_when_two_time_outs_went_unanswered() {
     assert!(next - last < Duration::from_millis(3900), "{:?}", next - last);
 }
 
-/// Without signalling a check is answered from what is in it, and so are those of an association that the service had before it
-/// was started again. It is the peer's records that give it away, and then its consent is revoked.
+/// Without signalling a check is answered from its contents, and so are checks of an association that the service had
+/// before it was started again. The peer's records show that the association is gone, and then its consent is revoked.
 #[tokio::test(start_paused = true)]
 async fn k05_a_peer_notices_that_its_service_was_started_again_and_comes_back_from_the_same_port() {
     let identity = Identity::generate().unwrap();

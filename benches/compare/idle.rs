@@ -13,7 +13,7 @@ use crate::verdict::Verdict;
 /// Pairs that the mean is taken of.
 const PAIRS: u64 = 32;
 
-/// Bytes that each end sends in the second measurement, and in what messages.
+/// Bytes that each end sends in the second measurement, and the size of their messages.
 const TRAFFIC: usize = 1 << 20;
 const MESSAGE: usize = 16 << 10;
 

@@ -1,4 +1,4 @@
-//! Processor time, allocations, and what many measurements say together.
+//! Processor time, allocations, and summaries of many measurements.
 
 use std::ops::AddAssign;
 use std::time::Duration;

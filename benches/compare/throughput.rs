@@ -136,8 +136,8 @@ impl Group {
     }
 }
 
-/// Measures the stacks in turns, and each of them in all cases, so that what the machine does meanwhile falls on all
-/// alike. A case comes with how many transfers share the measurement; the series are in the order of cases, then stacks.
+/// Measures the stacks in turns, and each of them in all cases, so that other work of the machine affects all alike.
+/// Each case has the number of transfers that share the measurement; the series are in the order of cases, then stacks.
 fn interleave(plan: &Plan, cases: &[(Case, usize)]) -> Vec<Vec<Series>> {
     let start = |&(case, count): &(Case, usize)| -> Vec<Group> {
         plan.stacks.iter().map(|&stack| Group::start(plan, case, count, stack)).collect()
@@ -218,8 +218,8 @@ pub(crate) fn small(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
     (rows, verdicts)
 }
 
-/// The cost of a packet at windows from 256 KiB to 16 MiB. In each case as many bytes are under way, in 64 transfers or in
-/// one: what differs is the window, not how much of the packets' bytes the processor's caches hold.
+/// The cost of a packet at windows from 256 KiB to 16 MiB. In each case as many bytes are in flight, in 64 transfers or
+/// in one: the window differs, not the part of the packets' bytes that the processor's caches hold.
 pub(crate) fn window(plan: &Plan) -> (Vec<Row>, Vec<Verdict>) {
     let under_way = WINDOWS.into_iter().max().unwrap_or_default();
     let cases = WINDOWS.map(|window| (Case { message: BULK_MESSAGE, window }, (under_way / window) as usize));

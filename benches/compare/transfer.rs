@@ -1,4 +1,4 @@
-//! A transfer from one end to the other, and what it costs.
+//! A transfer from one end to the other, and its cost.
 
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ impl Transfer {
         Ok(None)
     }
 
-    /// Goes on until `is_done`, and says what that took.
+    /// Goes on until `is_done`, and returns the cost.
     pub(crate) fn measure(
         &mut self,
         wall_max: Duration,

@@ -131,7 +131,7 @@ fn line(title: &str, outcome: &Outcome) {
     );
 }
 
-/// One message there and one back, again and again: what waking up costs.
+/// One message there and one back, again and again: the cost of waking up.
 fn echo(runtime: &tokio::runtime::Runtime, time: Duration) -> Result<()> {
     let (round_trips, usage) = runtime.block_on(scenario::echo(SMALL, time))?;
     let each = usage.wall.as_secs_f64() * 1e6 / round_trips as f64;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::scenario::{Flow, Result};
 use crate::{BULK, dtls};
 
-/// The secure path may cost this many times what the plain path and DTLS cost apart.
+/// Limit on the cost of the secure path, as a multiple of the separate costs of the plain path and DTLS.
 const RATIO_MAX: f64 = 1.5;
 
 /// Batches of records: about a second.

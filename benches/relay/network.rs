@@ -21,7 +21,7 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// Datagrams taken from a socket before others get their turn.
 const TURN_MAX: usize = 64;
 
-/// One direction: what is on its way, for whom, and how it is lost.
+/// One direction: datagrams under way, their recipients, and the losses.
 struct Direction<T> {
     name: &'static str,
     under_way: VecDeque<(Instant, T, Vec<u8>)>,
@@ -125,7 +125,7 @@ pub(crate) async fn relay(address: &str, [loss, rtt, seed]: [&str; 3], log: Opti
     }
 }
 
-/// Takes what the receiver sends to the port of a source.
+/// Receives the receiver's datagrams to the port of a source.
 async fn take_answers(far: Arc<UdpSocket>, source: SocketAddr, answered: UnboundedSender<(SocketAddr, Vec<u8>)>) {
     let mut buffer = vec![0; 65_536];
     loop {

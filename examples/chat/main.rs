@@ -95,8 +95,8 @@ async fn talk(incoming: Incoming, room: &Sender<Message>) -> Result<(), narrowbo
     }
 }
 
-/// Prints a line; what a terminal would act on is escaped, because reasons are the peers'. A line that nobody reads is left
-/// out.
+/// Prints a line; characters that a terminal acts on are escaped, because reasons are the peers'. A line that nobody
+/// reads is left out.
 fn print(line: &str) {
     let _ = writeln!(std::io::stdout(), "{}", line.escape_debug());
 }

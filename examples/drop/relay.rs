@@ -1,4 +1,4 @@
-//! A relay between the browsers and the endpoint that throws away a share of what the endpoint sends: loss to play with,
+//! A relay between the browsers and the endpoint that drops a share of the endpoint's datagrams: loss to play with,
 //! where there is none.
 
 use std::collections::HashMap;
@@ -96,7 +96,7 @@ impl Relay {
         Some(flow)
     }
 
-    /// Relays what the endpoint sends, except for what is lost.
+    /// Relays the endpoint's datagrams, except for the lost ones.
     async fn relay_back(self: Arc<Self>, browser: SocketAddr, flow: Arc<Flow>) {
         let mut buffer = vec![0; 65_536];
         while let Ok(received) = tokio::time::timeout(IDLE_MAX, flow.socket.recv(&mut buffer)).await {

@@ -138,7 +138,7 @@ impl Service {
         Ok(Admitted { name: safe_name(name), size, _turn: turn })
     }
 
-    /// Receives a file, tells what came, and waits for the browser to close the channel.
+    /// Receives a file, reports the bytes that arrived, and waits for the browser to close the channel.
     async fn receive(&self, browser: IpAddr, channel: &DataChannel) -> Result<(), Failure> {
         let file = self.admit(browser, channel).await?;
         let begun = Instant::now();

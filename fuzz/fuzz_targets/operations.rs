@@ -1,4 +1,4 @@
-//! Two associations and the network between them, against a naive model of what they promise: 32 operations.
+//! Two associations and the network between them, against a naive model of their promises: 32 operations.
 #![no_main]
 
 #[path = "../../sctp/tests/operations_model/mod.rs"]

@@ -1,4 +1,4 @@
-//! Any bytes as a datagram: nothing panics, and what decodes says the same after it was written and read again.
+//! Any bytes as a datagram: nothing panics, and a decoded packet is the same after it was written and read again.
 #![no_main]
 
 #[path = "../../sctp/tests/round_trip/mod.rs"]

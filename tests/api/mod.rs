@@ -54,7 +54,7 @@ pub fn small() -> Config {
     config
 }
 
-/// Ends a test that hangs, which is what a lost wake-up looks like.
+/// Ends a test that hangs, as a lost wake-up would make it.
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it should have happened by now")
 }

@@ -113,7 +113,7 @@ impl Row {
         }
     }
 
-    /// Checks what both have seen, and what B has received.
+    /// Checks the events of both ends, and the messages that B has received.
     pub async fn check(self, a: &End, b: &End) -> Result<()> {
         for (index, (side, end)) in [("A", a), ("B", b)].into_iter().enumerate() {
             let patterns = if matches!(end, End::Page(_)) { self.seen_by_pages() } else { self.seen_by_ours() };

@@ -20,7 +20,7 @@ const SERVICE: &str = "NARROWBOAT_BROWSERS_DROP";
 const OPTIONS: [&str; 4] = ["--token", "ahoy 4711", "--max-size", "128M"];
 const TOKEN: &str = "#ahoy%204711";
 
-/// Functions that the tests have in the page: to drop a file, and to read what it shows.
+/// Functions that the tests add to the page: to drop a file, and to read the page's text.
 const IN_PAGE: &str = r#"
     window.until = async (what, milliseconds = 60_000) => {
         for (const end = performance.now() + milliseconds; performance.now() < end;) {

@@ -1,4 +1,4 @@
-//! One end of a connection, a page's or ours: what it does, and what it has seen, in the same words.
+//! One end of a connection, a page's or ours: its actions and the events that it has seen, in the same words.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -211,7 +211,7 @@ impl Ours {
     }
 
     pub fn close(&self, label: &str) {
-        // Under the lock, so that what follows from the call is noted after it.
+        // Under the lock, so that events caused by the call are logged after it.
         if let Some(watched) = self.channels.lock().unwrap().get_mut(label) {
             drop(watched.channel.close());
             watched.events.push(format!("close() ({})", state(&watched.channel)));

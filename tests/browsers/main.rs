@@ -187,7 +187,7 @@ async fn suite() -> Result<bool> {
     Ok(suite::run(&cases, &columns).await)
 }
 
-/// Keeps what is wanted; all, if the words are about something else.
+/// Keeps the selected cases; all cases, if the words select something else.
 fn choose<T>(from: &mut Vec<T>, wanted: &[String], name: impl Fn(&T) -> String) {
     let is_wanted = |of: &T| wanted.iter().any(|word| name(of).contains(word.as_str()));
     if from.iter().any(is_wanted) {

@@ -138,7 +138,7 @@ async fn echo(association: Association) {
     while let Some(channel) = association.accept_channel().await {
         tokio::spawn(async move {
             while let Some(Ok(message)) = channel.recv().await {
-                // The page closes when it has its answer, so there is one who takes it.
+                // The page closes when it has received its answer, so there is a reader for the answer.
                 channel.send(message).await.unwrap();
             }
             assert_eq!(channel.closed().await, Ok(()));

@@ -57,7 +57,7 @@ pub async fn we_close(setting: Setting) -> Result<()> {
     let association = connect(&page, &endpoint, setting.way).await?;
     let channel = association.accept_channel().await.ok_or("the association ended")?;
     channel.send("hello").await?;
-    // At once: what was accepted before is delivered first.
+    // The channel is closed at once: messages that were accepted before are delivered first.
     channel.close().await?;
     page.eval("return until(() => running.said.length === 3)").await?;
     let said = json!(["datachannel open", "received: hello", "datachannel close"]);

@@ -18,7 +18,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// Runs the body of an asynchronous JavaScript function in the page, and waits for what it returns.
+    /// Runs the body of an asynchronous JavaScript function in the page, and waits for its result.
     pub async fn eval(&self, body: &str) -> Result<Value> {
         // The result is text, because the two protocols write values differently.
         let expression = format!("(async () => JSON.stringify(await (async () => {{ {body} }})() ?? null))()");

@@ -12,7 +12,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::{Failure, Result};
 
-/// No single call takes longer than this; what takes longer has its own time-out in the page.
+/// Longest time of a single call; longer actions have a time-out of their own in the page.
 const CALL_MAX: Duration = Duration::from_secs(120);
 
 /// One browser's remote control. Any number of calls may be under way.

@@ -1,4 +1,4 @@
-//! DTLS and what is agreed on before SCTP: versions, the two forms of a ClientHello, both roles, fingerprints, SNAP.
+//! DTLS and the negotiation before SCTP: versions, the two forms of a ClientHello, both roles, fingerprints, SNAP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -59,7 +59,7 @@ pub struct Case {
     pub name: &'static str,
     pub ways: &'static [Way],
     pub run: Run,
-    /// The only browser that has what this is about.
+    /// The only browser that has the feature.
     pub only: Option<Kind>,
     /// It waits more than it works: runs beside the others of this kind, in all columns at once.
     pub is_idle: bool,
@@ -137,7 +137,7 @@ async fn run_one(case: &Case, setting: &Setting) -> Outcome {
     }
     let began = Instant::now();
     println!("{} · {:?} {:?}", case.name, setting.kind(), setting.way);
-    // A task of its own: what panics in it fails the case, not the suite.
+    // A task of its own: a panic in the task fails the case, not the suite.
     let mut task = tokio::spawn((case.run)(setting.clone()));
     let result = match tokio::time::timeout(CASE_MAX, &mut task).await {
         Ok(Ok(result)) => result,

@@ -1,4 +1,4 @@
-//! Tickets: what is encrypted, for whom, and what is said when it is not.
+//! Tickets: encrypted transfers to the owner of the certificate, and the output of the command without encryption.
 
 use std::net::{SocketAddr, UdpSocket};
 

@@ -1,4 +1,4 @@
-//! Peers that nobody has asked for: they hold up no sender, and do not end what waits for one.
+//! Uninvited peers: they hold up no sender, and do not end a program that waits for one.
 
 use std::time::Duration;
 

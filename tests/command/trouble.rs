@@ -82,7 +82,7 @@ fn what_cannot_work_is_said_before_anything_is_done() {
         (&["send", &file, "127.0.0.1"], "\"127.0.0.1\"", "write an IP address and a port"),
         (&["send", &file, "no.such.host.invalid:9"], "\"no.such.host.invalid:9\"", "write an IP address and a port"),
         (&["send", &file, "https://example.com"], "\"https://example.com\"", "or a ticket"),
-        // Everybody, where the system lets nobody send to who has not asked to.
+        // The broadcast address: the system lets only programs send to it that have asked for that.
         (
             &["send", &file, "255.255.255.255:9"],
             "no route to 255.255.255.255:9",
@@ -122,7 +122,7 @@ fn a_peer_that_does_not_answer_is_given_up_with_advice() {
     assert!(ended.fails().contains("does not answer: check that narrowboat listens there"), "{:?}", ended.said);
 }
 
-/// A sender that speaks the protocol, and says what it likes.
+/// A sender that speaks the protocol, and sends any text.
 pub(crate) async fn forge(
     address: &str,
     messages: &[Message],

@@ -32,7 +32,7 @@ const GOODPUT_MIN: f64 = 0.95;
 const INSIDE_MIN: f64 = 0.99;
 /// Memory in KiB that the first flood of a kind may add to the service's: some 30 bytes for a datagram of the flood.
 const FIRST_GROWTH_MAX: u64 = 4 << 10;
-/// Memory in KiB that a second flood may add: none, but for what the allocator and the peers' windows move.
+/// Memory in KiB that a second flood may add: none, except for changes of the allocator and the peers' windows.
 const SECOND_GROWTH_MAX: u64 = 2 << 10;
 /// Addresses of a flood from many.
 const MANY: u8 = 250;

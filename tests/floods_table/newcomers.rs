@@ -1,4 +1,4 @@
-//! Those who want to connect while the flood lasts.
+//! Newcomers that want to connect while the flood lasts.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl Phase {
     }
 }
 
-/// One after another, each from an address of its own. Returns how long each of those took who began while they were
-/// watched, `None` for those who gave up.
+/// Newcomers that connect one after another, each from an address of its own. Returns the time that each took that
+/// began while the flood was watched, `None` for those that gave up.
 pub(crate) async fn come(goal: Goal, phase: Arc<Phase>) -> Vec<Option<Duration>> {
     let mut ticks = tokio::time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

@@ -1,4 +1,4 @@
-//! The other two programs of a measurement, and what Linux counts of them.
+//! The other two programs of a measurement, and the resources that Linux counts for them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};

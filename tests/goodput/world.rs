@@ -28,7 +28,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// A queue of one bandwidth-delay product, and no loss but what the queue overflows with.
+    /// A queue of one bandwidth-delay product, and no loss except by overflow of the queue.
     pub(crate) const fn clean(megabits: u64, round_trip: u64) -> Self {
         Self { megabits, round_trip, queue: 100, loss: 0 }
     }

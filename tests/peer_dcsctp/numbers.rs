@@ -1,5 +1,5 @@
 //! More ordered messages of a stream behind a lost chunk than stream sequence numbers can tell apart (RFC 9260 §6.1).
-//! The receiver is `dcsctp`, and this project's own: it knows by the numbers alone what comes next.
+//! The receiver is `dcsctp`, and this project's own: it knows the next message by the numbers alone.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -30,7 +30,7 @@ enum Beside {
     Bulk,
 }
 
-/// A path and what it carries.
+/// A path and its traffic.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     one_way: Duration,

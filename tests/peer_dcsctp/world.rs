@@ -1,4 +1,4 @@
-//! The two ends, what they have seen, and the runs that every behaviour goes through.
+//! The two ends, the events that they have seen, and the runs that every behaviour goes through.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ impl From<Event> for Entry {
     }
 }
 
-/// The two ends and what they have seen.
+/// The two ends and the events that they have seen.
 pub(crate) struct World {
     run: Run,
     pair: Pair,

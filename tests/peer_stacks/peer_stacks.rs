@@ -38,7 +38,7 @@ struct World {
     pair: Pair,
     rng: fastrand::Rng,
     connected: BTreeSet<bool>,
-    /// By who sends, and stream.
+    /// Sent messages by sender and stream.
     sent: BTreeMap<(bool, StreamId), Vec<Bytes>>,
     received: BTreeMap<(bool, StreamId), Vec<Bytes>>,
     /// Streams that the peer of this end has reset, and that this end has.

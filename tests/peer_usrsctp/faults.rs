@@ -1,4 +1,4 @@
-//! The same under loss, duplicates and reordering, and what partial reliability (RFC 3758) makes of loss.
+//! The same under loss, duplicates and reordering, and the effect of partial reliability (RFC 3758) on loss.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ fn messages_that_we_give_up_leave_no_hole_at_the_peer() {
             pair.send(1, 3_000, 60, 0, options(unordered, reliability));
             let order = if unordered { "u" } else { "o" };
             let last = message_report(1, BINARY, "o", &pattern(1, 999, 500));
-            // A repetition within its time may overtake what is sent later, so that comes when nothing is under way.
+            // A retransmission within its lifetime may overtake later messages, so the next messages are sent when
+            // nothing is in flight.
             pair.until("each message is acknowledged or given up", |p| p.ours.outstanding() == 0);
             pair.ours.faults = Faults::default();
             pair.send(1, 500, 1, 999, SendOptions::default());

@@ -154,7 +154,7 @@ impl Ours {
         self.times(|e| matches!(e, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(wanted))) > 0
     }
 
-    /// Reads what was left unread, and goes on reading.
+    /// Reads the unread messages, and goes on reading.
     pub(crate) fn resume_reading(&mut self) {
         self.stopped_reading = false;
         for credit in std::mem::take(&mut self.unread) {
@@ -162,7 +162,7 @@ impl Ours {
         }
     }
 
-    /// One turn: timers, events, what is to be sent, what has come.
+    /// One turn: timers, events, packets to send, packets that have arrived.
     pub(crate) fn turn(&mut self) {
         if let Some((_, association)) = &mut self.association {
             let now = Instant::now();
@@ -173,7 +173,8 @@ impl Ours {
         self.flush();
         let mut datagram = vec![0; 1 << 16];
         let mut blocking = true;
-        // The first read waits a little, the others take what is there; then the acknowledgements must go out.
+        // The first read waits a little, the others read datagrams that are there; then the acknowledgements must be
+        // sent.
         for _ in 0..16 {
             match self.socket.recv_from(&mut datagram) {
                 Ok((len, from)) => self.arrived(0, from, datagram[..len].to_vec()),

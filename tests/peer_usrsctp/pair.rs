@@ -10,7 +10,7 @@ use crate::peer::{Peer, free_udp_port, message_report, pattern};
 /// WebRTC's PPID for binary messages; any number would do here.
 pub(crate) const BINARY: u32 = 53;
 
-/// After this, what was waited for has not happened.
+/// After this time, an awaited event counts as missing.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The end that sends the INIT.

@@ -36,7 +36,7 @@ impl Peer {
         writeln!(self.input, "{command}").expect("the peer has gone");
     }
 
-    /// Takes in what it has reported since.
+    /// Reads the reports that have arrived since.
     pub(crate) fn listen_in(&mut self) {
         for line in self.output.try_iter() {
             assert!(self.errors_allowed || !line.starts_with("error"), "usrsctp: {line}");

@@ -73,7 +73,7 @@ pub fn pattern(len: usize, seed: u32) -> Bytes {
     (0..len).map(|at| (at as u32).wrapping_mul(2_654_435_761).wrapping_add(seed).to_be_bytes()[0]).collect()
 }
 
-/// Sends `total` bytes in messages of `size`, and compares what comes with what was sent.
+/// Sends `total` bytes in messages of `size`, and compares the bytes received with those sent.
 pub async fn transfer(near: &DataChannel, far: &DataChannel, total: usize, size: usize) {
     let message = pattern(size, total as u32);
     let count = total / size;

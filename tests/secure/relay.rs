@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
-/// Forwards between one client, who sends to [`address`](Self::address), and a server, for whom it looks like a NAT.
+/// Forwards between one client, which sends to [`address`](Self::address), and a server, which sees the relay as a NAT.
 pub struct Relay {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -105,7 +105,7 @@ impl Relay {
         self.shared.outer.lock().unwrap().local_addr().unwrap()
     }
 
-    /// A NAT that has lost its binding: what comes now comes from another port, and what goes to the old one is lost.
+    /// A NAT that has lost its binding: new datagrams come from another port, and datagrams to the old port are lost.
     pub async fn rebind(&self) {
         let outer = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         *self.shared.outer.lock().unwrap() = Arc::clone(&outer);

@@ -22,7 +22,7 @@ pub(crate) fn signed_check(username: &str, password: &str) -> Vec<u8> {
     add(&mut message, USERNAME, username.as_bytes());
     add(&mut message, PRIORITY, &[110, 0, 1, 255]);
     add(&mut message, ICE_CONTROLLING, &[7; 8]);
-    // The MAC covers what precedes its attribute, with a length that counts it.
+    // The MAC covers the message before its attribute, with a length that counts the attribute.
     add(&mut message, MESSAGE_INTEGRITY, &[0; 20]);
     let end = message.len() - 24;
     let mut mac = Hmac::<sha1::Sha1>::new_from_slice(password.as_bytes()).expect("any length");

@@ -18,7 +18,7 @@ pub(crate) struct Held {
 }
 
 impl Gauge {
-    /// Runs `code`, and charges to this gauge what it allocates and does not free.
+    /// Runs `code`, and charges to this gauge the memory that it allocates and does not free.
     pub(crate) fn charge<T>(&self, code: impl FnOnce() -> T) -> T {
         let mut result = None;
         let info = allocation_counter::measure(|| result = Some(code()));
@@ -33,7 +33,7 @@ impl Gauge {
     }
 }
 
-/// Runs `code` inside a charged region without charging what it allocates: the harness's own book-keeping.
+/// Runs `code` inside a charged region without charging its allocations: the harness's own book-keeping.
 pub(crate) fn uncharged<T>(code: impl FnOnce() -> T) -> T {
     let mut result = None;
     allocation_counter::opt_out(|| result = Some(code()));

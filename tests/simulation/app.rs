@@ -1,5 +1,5 @@
-//! The application on one end of an association: opens, sends, reads, closes at random, and holds the data channels to
-//! what they promise (I14, I21, I32, I34).
+//! The application on one end of an association: opens, sends, reads, closes at random, and checks the promises of the
+//! data channels (I14, I21, I32, I34).
 
 use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, OpenError, ReadyState, Reliability,
@@ -39,7 +39,7 @@ pub(crate) struct App {
     has_to_join: bool,
     /// A byte stream has come after the network had healed.
     has_to_end: bool,
-    /// Let go of: of what is still said about them only a failure matters.
+    /// Channels that were let go of: of their later events only a failure matters.
     forgotten: BTreeMap<ChannelId, u32>,
     trace: Trace,
 }
@@ -60,7 +60,7 @@ pub(crate) struct AppChannel {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reader {
-    /// Reads what there is.
+    /// Reads all available messages.
     Prompt,
     /// Reads one message each time the application acts.
     Slow,
@@ -696,7 +696,7 @@ impl App {
     fn on_incoming(&mut self, stack: &Stack, model: &mut Model, id: ChannelId) {
         let options = stack.channel_options(id).expect("I34: an incoming channel has options").clone();
         if model.hostile {
-            // The peer is not to blame for what its label says.
+            // The peer cannot be blamed for the contents of its label.
             let uid = model.add(self.pair, 1 - self.side, options);
             model.channel(uid).ends[self.side].opened = true;
             return self.adopt(model, id, uid);

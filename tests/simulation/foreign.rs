@@ -1,5 +1,6 @@
-//! Ends that behave as other stacks do: what one of our own ends sends and gets is changed on its way. The eavesdropper
-//! beside that end sees what the end itself means and sees; the one at the far end sees a foreign peer.
+//! Ends that behave as other stacks do: packets that one of our own ends sends and receives are changed on their way.
+//! The eavesdropper beside that end sees the packets as the end itself does; the one at the far end sees a foreign
+//! peer.
 
 use std::collections::BTreeMap;
 
@@ -62,7 +63,7 @@ impl Manner {
 pub(crate) struct Foreign {
     manner: Manner,
     prng: Prng,
-    /// Tag of what it sends.
+    /// Verification Tag of the packets that it sends.
     tag: u32,
     /// A SACK that waits, and when it leaves.
     held: Option<(Nanos, Vec<u8>)>,

@@ -19,7 +19,7 @@ enum Input {
     },
     ForwardTsn(u32),
     Refusal,
-    /// The end of a packet, and what was dropped for want of room so far.
+    /// The end of a packet, and the number of drops for want of room so far.
     Packet {
         refusals: u64,
     },
@@ -31,7 +31,8 @@ pub(crate) struct Incoming {
     cumulative: Offset,
     /// Received above the cumulative TSN.
     received: BTreeSet<Offset>,
-    /// Something came that the receiver was free to refuse: what it reports next is a subset, and then what it has.
+    /// A chunk arrived that the receiver was free to refuse: its next report is a subset, and then the report is what
+    /// it holds.
     inexact: bool,
     /// Number of drops for want of room so far.
     refusals: u64,
@@ -67,7 +68,7 @@ impl Incoming {
         }
     }
 
-    /// From now on what comes in is known to what is sent as far as that tells of it, until [`catch_up`](Self::catch_up).
+    /// From now on, inputs are known to the sender as far as its packets show it, until [`catch_up`](Self::catch_up).
     pub(crate) fn lag(&mut self) {
         self.batch.get_or_insert_default();
     }
@@ -206,14 +207,14 @@ impl Incoming {
             assert_eq!(cumulative, self.cumulative, "I16: the cumulative TSN is not what has come");
             assert_eq!(listed, self.received.len(), "I16: {:?} does not report all of {:?}", sack, self.received);
         } else if !truncated {
-            // It has said what it has: all that it will say later follows from that.
+            // The receiver has reported its state: all later reports follow from that.
             (self.cumulative, self.received, self.inexact) = (cumulative, reported, false);
             self.is_whole = false;
             self.ends.retain(|offset| self.received.contains(offset));
         }
     }
 
-    /// True if the SACK may tell of what is known by now.
+    /// Returns `true` if the SACK agrees with the state known by now.
     fn fits(&self, sack: &Sack, truncated: bool) -> bool {
         let cumulative = self.offset(sack.cumulative);
         let blocks = || sack.gaps.iter().flat_map(|&(start, end)| i64::from(start)..=i64::from(end));

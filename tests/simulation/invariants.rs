@@ -10,7 +10,7 @@ use crate::packet::{Packet, kind};
 use crate::session::{Session, Turn};
 use crate::stack::Stack;
 
-/// G6: what an association may hold beyond its caps, as a budget of memory charges it from its beginning.
+/// G6: memory that an association may hold beyond its caps, as a budget of memory charges it from its beginning.
 const OVERHEAD_MAX: i64 = 24 << 10;
 
 /// Bytes that the send buffer counts for a chunk beside its payload.
@@ -146,7 +146,7 @@ impl Snapshot {
     /// Returns the state that is seen from outside.
     pub(crate) fn outside(stack: &Stack) -> Self {
         let mut stats = stack.stats();
-        // Counters of what came in are allowed to grow.
+        // Counters of received packets may grow.
         (stats.packets_received, stats.bytes_received, stats.packets_accepted) = (0, 0, 0);
         stats.drops = Default::default();
         Self { state: stack.state(), timeout: stack.poll_timeout(), stats, internals: String::new() }
@@ -211,7 +211,7 @@ fn without_stats(text: &str) -> String {
         });
         rest = end.map_or("", |end| &rest[start + end + 1..]);
     }
-    // So may what is counted down again from each input on, and what says when to recount next.
+    // So may counters that start again at each input, and the one that decides when to recount next.
     kept += rest;
     for name in ["burst_left: ", "unchecked: ", "until_recount: "] {
         kept = without_digits_after(name, &kept);

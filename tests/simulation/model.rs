@@ -112,7 +112,7 @@ impl Model {
         }
     }
 
-    /// The process of one side has died: what it had not read is gone, too.
+    /// The process of one side has died: its unread messages are gone, too.
     pub(crate) fn on_killed(&mut self, pair: (usize, usize), side: Side) {
         self.on_association_lost(pair);
         for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
@@ -120,7 +120,7 @@ impl Model {
         }
     }
 
-    /// This side has seen the peer restart: what it had let go of goes with the rest.
+    /// This side has seen the peer restart: channels that it had let go of end with the rest.
     pub(crate) fn on_restarted(&mut self, pair: (usize, usize), side: Side) {
         for channel in self.channels.iter_mut().filter(|channel| channel.pair == pair) {
             let end = &mut channel.ends[side];
@@ -135,7 +135,7 @@ impl Model {
         rivals.any(|channel| channel.options.negotiated == stream && channel.ends[side].deaf)
     }
 
-    /// I19 at the end: what was accepted has been delivered, unless something excuses it.
+    /// I19 at the end: accepted messages have been delivered, unless something excuses it.
     pub(crate) fn check_delivered(&self) {
         for channel in &self.channels {
             for side in 0..2 {

@@ -126,7 +126,7 @@ impl Network {
         self.under_way.is_empty()
     }
 
-    /// From now on packets of this node come from another address, and only what is sent there reaches it.
+    /// From now on packets of this node come from another address, and only packets sent to that address reach it.
     pub(crate) fn rebind(&mut self, node: NodeId) {
         self.moved.insert(node);
     }

@@ -140,7 +140,7 @@ impl Node {
         assert!(before.is_none(), "I27: two associations with node {peer}");
     }
 
-    /// Finds out for whom a datagram is.
+    /// Finds the recipient of a datagram.
     pub(crate) fn route(&mut self, now: Nanos, from: NodeId, packet: &Bytes, options: &Options) -> Routed {
         let Some(endpoint) = &mut self.endpoint else {
             return if self.sessions.contains_key(&from) { Routed::Bare } else { Routed::Nothing };

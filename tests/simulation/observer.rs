@@ -1,5 +1,6 @@
-//! An eavesdropper beside one end of an association: sees what it sends and what it gets, and knows the rules (I04, and
-//! through its parts I07, I12, I13, I15, I16, I30, I31, I33). It knows nothing of the code under test but its packets.
+//! An eavesdropper beside one end of an association: sees the packets that the end sends and receives, and knows the
+//! rules (I04, and through its parts I07, I12, I13, I15, I16, I30, I31, I33). It knows nothing of the code under test
+//! but its packets.
 
 use std::collections::BTreeMap;
 
@@ -116,18 +117,18 @@ impl Observer {
         self.agreement.map(|agreement| (agreement.our_tag, agreement.peer_tag))
     }
 
-    /// The end has a new association: what was agreed on before is over.
+    /// The end has a new association: the old agreement is over.
     pub(crate) fn on_new_association(&mut self) {
         (self.agreement, self.flows) = (None, None);
         (self.inits_sent, self.echoes_sent, self.echoed) = (0, 0, None);
     }
 
-    /// Packets come in before the end is asked for what it sends: it answers each of them as it comes.
+    /// Packets arrive before the end is polled for packets: it answers each of them as it arrives.
     pub(crate) fn begin_batch(&mut self) {
         self.batch = self.batch.or(Some(0));
     }
 
-    /// The end has taken in what came last.
+    /// The end has handled the last packet.
     pub(crate) fn on_taken_in(&mut self, refusals: u64) {
         if let Some(flows) = &mut self.flows {
             flows.incoming.on_taken_in(refusals);
@@ -283,7 +284,7 @@ impl Observer {
         });
     }
 
-    /// RFC 9260 §8.5, and §8.4 for answers to what came out of the blue.
+    /// RFC 9260 §8.5, and §8.4 for answers to out-of-the-blue packets.
     fn check_tag(&self, packet: &Packet<'_>) {
         let agreed = self.agreement.is_some_and(|agreement| agreement.peer_tag == packet.tag);
         let of_init = self.last_init.is_some_and(|init| init.tag == packet.tag);
@@ -393,7 +394,7 @@ impl Observer {
     }
 }
 
-/// I04: what stands alone, what comes first, what has a flag.
+/// I04: chunks that stand alone, chunks that are first, flags.
 fn check_form(packet: &Packet<'_>) {
     let lonely = [kind::INIT, kind::INIT_ACK, kind::SHUTDOWN_COMPLETE];
     let mut data_seen = false;

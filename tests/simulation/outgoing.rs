@@ -56,7 +56,7 @@ pub(crate) struct Learned {
     pub(crate) measures: bool,
     /// It acknowledges something that was not acknowledged before.
     pub(crate) is_new: bool,
-    /// It is older than another one, or of what was never sent.
+    /// It is older than another one, or acknowledges a TSN that was never sent.
     pub(crate) is_old: bool,
     /// Bytes that it acknowledges for the first time, chunk headers and padding included, whether they counted as in
     /// flight or as lost.
@@ -309,7 +309,7 @@ impl Sent {
 }
 
 impl Stream {
-    /// I33: what the first fragment of a message shows.
+    /// I33: contents of the first fragment of a message.
     fn on_message(&mut self, data: &Data<'_>) {
         let stream = data.stream;
         if data.ppid == DCEP {

@@ -1,5 +1,5 @@
 //! A second parser of SCTP packets, written apart from the one under test, so that a mistake must be made twice to stay
-//! unseen. It is strict: what our own code emits must be perfect (RFC 9260 §3).
+//! unseen. It is strict: packets of our own code must be perfect (RFC 9260 §3).
 
 /// Chunk types (RFC 9260 §3.2, RFC 3758, RFC 6525).
 pub(crate) mod kind {

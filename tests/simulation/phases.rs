@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    /// I43: what is still on its way arrives nowhere, and no node holds anything.
+    /// I43: packets still on their way arrive nowhere, and no node holds anything.
     fn leave_nothing(&mut self) {
         let bare = matches!(self.options.topology, Topology::Bare { .. });
         let until = self.now + 60 * SECOND;

@@ -14,7 +14,7 @@ impl Prng {
         Self(std::array::from_fn(|_| splitmix(&mut state)))
     }
 
-    /// An independent generator, so that what one part of a run draws does not shift what another draws.
+    /// An independent generator, so that draws of one part of a run do not shift those of another.
     pub(crate) fn fork(&mut self) -> Self {
         Self::new(self.next())
     }
@@ -70,7 +70,7 @@ impl Prng {
     }
 }
 
-/// One step of splitmix64; also what payloads are filled with, and what trace hashes are mixed by.
+/// One step of splitmix64, which also fills payloads and mixes trace hashes.
 pub(crate) fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

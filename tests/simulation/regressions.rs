@@ -79,7 +79,7 @@ fn seed_33377_a_reset_that_is_not_answered_for_long() {
 }
 
 /// A SACK acknowledged chunks that had been marked as lost, and the congestion window grew by them before the same SACK
-/// found another loss: the bound of the cut counted what was in flight only.
+/// found another loss: the bound of the cut counted only the bytes in flight.
 #[test]
 fn seed_1373_the_window_grows_by_chunks_that_were_marked_lost() {
     replay(1373);

@@ -95,7 +95,7 @@ impl Resets {
         assert!(before.is_none_or(|before| before == result), "I30: request {number}: {before:?}, then {result}");
     }
 
-    /// `is_batch`: what was written before this came may leave after it.
+    /// `is_batch`: packets written before this one arrived may leave after it.
     pub(crate) fn on_received(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, is_batch: bool) {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {

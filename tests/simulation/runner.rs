@@ -30,7 +30,7 @@ pub(crate) fn check(options: &Options) -> Outcome {
     run(options, Verbosity::Hash).unwrap_or_else(|failure| panic!("{}", explain(options, &failure)))
 }
 
-/// The outcome, or what failed.
+/// The outcome, or the failure.
 pub(crate) fn run(options: &Options, verbosity: Verbosity) -> Result<Outcome, String> {
     let trace = Trace::new(verbosity);
     let result = catch_unwind(AssertUnwindSafe(|| phases::run(options.clone(), &trace)));

@@ -1,4 +1,4 @@
-//! One association of a node: the stack, its application, and what is checked at every step of theirs.
+//! One association of a node: the stack, its application, and the checks at every step of theirs.
 
 use narrowboat_dcep::ChannelsEvent;
 use narrowboat_sctp::{AssociationHandle, AssociationStats, CloseReason, CongestionControl, PacketDropReason, State};
@@ -122,8 +122,8 @@ impl Session {
         self.check_transition(turn);
     }
 
-    /// I09: the congestion window grows by what was acknowledged at most; a loss cuts it, once an episode; T3 leaves a packet
-    /// of it, unless it was a window that was probed. `acked`: bytes that the input acknowledged for the first time.
+    /// I09: the congestion window grows at most by the bytes acknowledged; a loss cuts it, once an episode; T3 leaves a
+    /// packet of it, unless a window was probed. `acked`: bytes that the input acknowledged for the first time.
     fn check_congestion(&mut self, turn: &Turn<'_>, before: &AssociationStats, acked: usize) {
         let after = self.stack.stats();
         let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };
@@ -155,7 +155,7 @@ impl Session {
             });
             let is_news = self.cut_at.take().is_none_or(|cut_at| acknowledged >= cut_at);
             assert!(is_news, "I09: a second cut for the losses of one window");
-            // The window grows by what the same SACK acknowledges before it is cut (RFC 9260 §7.2.4, note).
+            // The window grows by the bytes that the same SACK acknowledges before it is cut (RFC 9260 §7.2.4, note).
             let most = if is_reno { grown / 2 } else { grown * 7 / 10 };
             assert!(after.cwnd <= most.max(4 * mtu), "I09: {} to {} bytes by a loss", before.cwnd, after.cwnd);
             // A lost tail that a probe has repaired costs a cut, and leaves nothing to repair.
@@ -167,7 +167,7 @@ impl Session {
 
     pub(crate) fn on_path_changed(&mut self, turn: &Turn<'_>) {
         self.stack.path_changed(turn.now);
-        // The transport has shown that the peer is there, and what was counted on the old path is forgotten.
+        // The transport has shown that the peer is there, and counts of the old path are forgotten.
         (self.expirations, self.lived_at) = (0, turn.now);
         self.check_transition(turn);
     }
@@ -188,7 +188,7 @@ impl Session {
             self.app.read(turn.now, &mut self.stack, turn.model);
             let transmitted = self.transmit(turn);
             self.check_transition(turn);
-            // Writing finds out what has expired meanwhile, so that there may be events even if nothing was written.
+            // Writing finds messages that have expired meanwhile, so there may be events even if nothing was written.
             if !moved && !transmitted && !self.poll_once(turn) {
                 break;
             }

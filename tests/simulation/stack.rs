@@ -99,7 +99,7 @@ impl Stack {
         })
     }
 
-    /// Sends what ends a direction of a byte stream. It needs no room.
+    /// Sends the message that ends a direction of a byte stream. It needs no room.
     pub(crate) fn send_control(
         &mut self,
         now: Nanos,
@@ -184,7 +184,7 @@ impl Stack {
         copy
     }
 
-    /// `buf` has room enough, so that what it holds is never charged.
+    /// `buf` has room enough, so its memory is never charged.
     pub(crate) fn poll_transmit(&mut self, now: Nanos, max_datagrams: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
         let now = self.clock.instant(now);
         let capacity = buf.capacity();

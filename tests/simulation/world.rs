@@ -56,7 +56,7 @@ pub(crate) enum Blow {
     Rebind(NodeId),
 }
 
-/// Packets of an association, and what was in them.
+/// Packets of an association, and their contents.
 type Sent = Vec<(Bytes, Contents)>;
 
 #[derive(Debug)]
@@ -276,7 +276,7 @@ impl World {
         self.nodes[to].check(&self.options);
     }
 
-    /// Takes in a datagram. `touched`: associations that have taken in some and were not asked what they send.
+    /// Handles a datagram. `touched`: associations that have handled datagrams and were not polled for packets yet.
     fn take_in(&mut self, arrival: Arrival, touched: &mut BTreeSet<NodeId>) {
         let Arrival { to, from, packet, .. } = arrival;
         self.trace.note(self.now, &[6, to as u64, from as u64], || {
@@ -314,7 +314,7 @@ impl World {
         }
     }
 
-    /// Asks what follows from the datagrams that were taken in.
+    /// Polls for the results of the datagrams that were handled.
     fn conclude(&mut self, node: NodeId, touched: &mut BTreeSet<NodeId>) {
         for peer in std::mem::take(touched) {
             self.turn(node, peer, |_, _| {});
@@ -423,7 +423,7 @@ impl World {
         invariants::check_heap(node, streams, names, &self.options);
     }
 
-    /// Polls that nobody asked for, and packets from someone who knows only addresses.
+    /// Extra polls, and packets from an attacker who knows only addresses.
     fn disturb(&mut self) {
         if self.prng.chance(self.options.early_timeouts) {
             let node = self.prng.below(self.nodes.len() as u64) as usize;

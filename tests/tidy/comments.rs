@@ -1,4 +1,4 @@
-//! Comments: each file says what it is for, and documentation opens with its subject.
+//! Comments: each file states its purpose, and documentation opens with its subject.
 
 use crate::source::{Findings, everything};
 

@@ -1,4 +1,4 @@
-//! Imports: rooms depend on lower rooms only, and no two modules on each other but a parent and what is inside of it.
+//! Imports: rooms depend on lower rooms only, and no two modules on each other except a parent and its children.
 
 use std::collections::{BTreeMap, BTreeSet};
 

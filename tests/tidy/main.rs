@@ -19,8 +19,8 @@ use source::{Findings, before_unit_tests, everything, files, product_without_tes
 /// Lines of a function in `association/mod.rs`: enough to pass values between two rooms, not enough for a rule.
 const SURFACE_FUNCTION_LINES_MAX: usize = 20;
 
-/// `association/mod.rs` is the list of what an association can do. It holds no rule of the protocol, which means here:
-/// it knows no chunk, parameter or cause, changes no state, and has no function that is long enough to decide much.
+/// `association/mod.rs` lists the operations of an association. It holds no rule of the protocol, which means here: it
+/// knows no chunk, parameter or cause, changes no state, and has no function that is long enough to decide much.
 #[test]
 fn the_surface_of_an_association_holds_no_protocol_rule() {
     let mut findings = Findings::default();

@@ -40,7 +40,7 @@ const SHARED_NAMES: [(&str, &str); 2] = [
 #[test]
 fn no_type_name_has_two_meanings() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    // Stand-ins for builds without a feature have the names of what they stand in for.
+    // Stand-ins for builds without a feature have the names of the originals.
     for source in product_without_tests().into_iter().filter(|source| !source.name.contains("/no_")) {
         for name in type_names(&without_comments(&before_unit_tests(&source.text))) {
             places.entry(name).or_default().push(source.name.clone());

@@ -1,4 +1,4 @@
-//! The sources, and what a test has found in them.
+//! The sources, and the findings of a test in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ pub(crate) fn product() -> Vec<Source> {
     everything().into_iter().filter(|source| layers.iter().any(|layer| source.name.starts_with(layer))).collect()
 }
 
-/// The same without files that hold only unit tests, or what they share; see also [`before_unit_tests`].
+/// The same without files that hold only unit tests or their helpers; see also [`before_unit_tests`].
 pub(crate) fn product_without_tests() -> Vec<Source> {
     let is_test = |name: &str| name.contains("/tests/") || name.ends_with("/tests.rs") || name.ends_with("/testing.rs");
     product().into_iter().filter(|source| !is_test(&source.name)).collect()

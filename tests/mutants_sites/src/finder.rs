@@ -9,7 +9,7 @@ use syn::{Attribute, Block, Expr, ReturnType, Signature, Type};
 
 use crate::site::{Piece, Site};
 
-/// Operators, and what each becomes.
+/// Operators, and the replacement of each.
 const OPERATORS: &[(&str, &[&str])] = &[
     ("<", &["<=", ">"]),
     ("<=", &["<", ">"]),
@@ -36,7 +36,7 @@ const OPERATORS: &[(&str, &[&str])] = &[
     ("&=", &["|="]),
 ];
 
-/// Methods, and what each becomes.
+/// Methods, and the replacement of each.
 const METHODS: &[(&str, &str)] = &[
     ("wrapping_add", "wrapping_sub"),
     ("wrapping_sub", "wrapping_add"),

@@ -51,8 +51,8 @@ impl NarrowboatChannels {
         }
     }
 
-    /// The channel that the caller knows as this stream; opened if there is none. Channels pick their streams by themselves:
-    /// what is opened here keeps the caller's number at this end, and has its real one at the other.
+    /// Returns the channel that the caller knows as this stream; opened if there is none. Channels pick their streams
+    /// by themselves: a channel opened here keeps the caller's number at this end, and has its real one at the other.
     fn channel(&mut self, now: Instant, stream: StreamId, options: SendOptions) -> Result<ChannelId, Refusal> {
         if let Some(&id) = self.by_stream.get(&stream) {
             return Ok(id);

@@ -82,7 +82,7 @@ impl Link {
         Self { config, censor: None, rng, idle_at: now, under_way: VecDeque::new(), dropped: 0, bytes_under_way: 0 }
     }
 
-    /// Changes the path; what is under way is not touched.
+    /// Changes the path; datagrams under way are not touched.
     pub fn set_config(&mut self, config: LinkConfig) {
         self.config = config;
     }

@@ -13,7 +13,7 @@ use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptio
 
 const PPID_BINARY: Ppid = Ppid(53);
 
-/// Datagrams asked for at a time: what one UDP send with segmentation offload takes.
+/// Datagrams asked for at a time: as many as one UDP send with segmentation offload accepts.
 const DATAGRAMS_MAX: usize = 54;
 
 /// One end made of an `Association`.

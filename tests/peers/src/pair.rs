@@ -179,8 +179,8 @@ impl Pair {
         event
     }
 
-    /// Sends what is due, then hands over what arrives next and runs timers, not beyond `until`. False if nothing at all is to
-    /// happen by then; the clock then stands at `until`.
+    /// Sends the packets that are due, then hands over the next datagrams and runs timers, not beyond `until`. False if
+    /// nothing at all is to happen by then; the clock then stands at `until`.
     pub fn advance(&mut self, until: Instant) -> bool {
         for end in End::BOTH {
             self.flush(end);
@@ -197,7 +197,7 @@ impl Pair {
         true
     }
 
-    /// Sends what an end has to send.
+    /// Sends the packets of an end.
     fn flush(&mut self, end: End) {
         let now = self.now;
         let [a, b] = &mut self.sides;

@@ -148,7 +148,7 @@ pub enum Event {
     },
 }
 
-/// One end of an association without I/O. After any command or input, its events are polled, then what it transmits, then its
+/// One end of an association without I/O. After any command or input, its events are polled, then its packets, then its
 /// timeout.
 pub trait Peer {
     /// Starts the handshake. An end that is not told to connect answers a peer that does.

@@ -56,7 +56,7 @@ impl RtcSctp {
             .ok_or_else(|| Refusal::Failed("no association".into()))
     }
 
-    /// Sorts the association's events: what is readable is read when it is polled for.
+    /// Sorts the association's events: messages of readable streams are read when polled for.
     fn drain(&mut self) {
         let Some((_, association)) = &mut self.association else { return };
         while let Some(event) = association.poll() {
