@@ -28,7 +28,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// short of memory, shorter than anybody waits.
 const FAILING_MAX: Duration = Duration::from_secs(30);
 
-/// Runs the receiver. When it goes, with its runtime or for another reason, nobody waits for what would have come.
+/// Runs the receiver. When the receiver ends, with its runtime or for another reason, no task goes on waiting for
+/// datagrams.
 ///
 /// What the receiver hands over is contained where it is handled. A panic of the receiver itself ends the endpoint, as a
 /// socket that fails does, so that nobody waits for ever.
@@ -129,7 +130,7 @@ fn first_to_wait(batch: &[Datagram]) -> usize {
     inits.find_map(follows).unwrap_or(batch.len())
 }
 
-/// Sorts datagrams by whom they are for, up to one that has to wait.
+/// Sorts datagrams by their recipients, up to the first one that has to wait.
 fn route(core: &EndpointShared, datagrams: &mut Vec<Datagram>, routed: &mut RoutedBatch) {
     let end = first_to_wait(datagrams);
     sort(datagrams.drain(..end), |batch| {
@@ -139,7 +140,7 @@ fn route(core: &EndpointShared, datagrams: &mut Vec<Datagram>, routed: &mut Rout
     });
 }
 
-/// Hands over to each association what came for it.
+/// Hands the inputs over to their associations.
 fn hand_over(routed: &mut RoutedBatch, wakers: &mut Vec<Waker>) {
     let RoutedBatch { inputs, runs, effects, .. } = routed;
     let mut arrived = inputs.drain(..);
@@ -201,7 +202,7 @@ async fn next_batch(
     .await
 }
 
-/// Gives each new association its driver, and refuses those that there is no room for.
+/// Starts the driver of each new association, and refuses the associations that there is no room for.
 fn start_made(core: &Arc<EndpointShared>, routed: &mut RoutedBatch) {
     for (handle, shared) in routed.made.drain(..) {
         tracing::debug!(remote = %shared.remote_address(), "association made by the peer");

@@ -32,7 +32,7 @@ pub(crate) enum RouteResult {
 }
 
 impl DatagramRouter {
-    /// Says what becomes of a datagram.
+    /// Routes a datagram.
     pub(crate) fn route(&mut self, now: Instant, datagram: Datagram, answers: &mut Answers) -> RouteResult {
         match self {
             Self::Plain(endpoint) => route_plain(endpoint, now, datagram, answers),

@@ -62,7 +62,7 @@ pub(crate) struct EndpointTable {
     pub(super) secure: SecureTable,
 }
 
-/// A batch of datagrams, sorted by whom they are for. Kept by the receiver, to be used again.
+/// A batch of datagrams, sorted by their recipients. Kept by the receiver, to be used again.
 #[derive(Debug, Default)]
 pub(crate) struct RoutedBatch {
     /// Inputs for known associations, in the order in which they arrived.
@@ -71,7 +71,8 @@ pub(crate) struct RoutedBatch {
     pub(crate) runs: Vec<(Arc<Shared>, usize)>,
     /// Datagrams of peers that are not known.
     pub(crate) strangers: Vec<Stranger>,
-    /// Datagrams that may be a newcomer's who has begun a handshake from the address of a known peer, or that peer's.
+    /// Datagrams from the address of a known peer that may be the peer's, or belong to a handshake that a newcomer has
+    /// begun from that address.
     pub(crate) newcomers: Vec<Datagram>,
     /// Stateless answers, and what is to be done after the batch.
     pub(crate) effects: BatchEffects,
@@ -174,7 +175,7 @@ impl EndpointShared {
         Ok(shared)
     }
 
-    /// Sorts a batch by whom it is for; makes the associations that it brings.
+    /// Sorts a batch by its recipients, and creates the associations that it opens.
     pub(crate) fn route(&self, now: Instant, batch: &mut impl Iterator<Item = Datagram>, routed: &mut RoutedBatch) {
         let mut table = self.lock();
         let mut last = None;
@@ -236,7 +237,7 @@ impl EndpointShared {
         self.runtime.spawn(run.instrument(span));
     }
 
-    /// The next association that a peer has made; `Ready(None)` when there will be no more.
+    /// Returns the next association that a peer has opened; `Ready(None)` when there will be no more.
     pub(crate) fn poll_incoming(&self, cx: &mut Context<'_>, key: &mut WaiterKey) -> Poll<Option<Incoming>> {
         let mut table = self.lock();
         if let Some(incoming) = table.incoming.pop_front() {
@@ -269,21 +270,22 @@ impl EndpointShared {
         }
     }
 
-    /// Takes no more associations, and ends those that there are gracefully.
+    /// Stops accepting and opening associations, and ends the existing ones gracefully.
     pub(crate) fn close(&self) {
         for shared in self.stop_accepting() {
             shared.command(|inner, now| inner.begin_shutdown(now));
         }
     }
 
-    /// Takes no more associations, and ends those that there are at once.
+    /// Stops accepting and opening associations, and ends the existing ones at once.
     pub(crate) fn abort(&self, reason: &str) {
         for shared in self.stop_accepting() {
             shared.command(|inner, _| inner.abort(reason));
         }
     }
 
-    /// The receiver has gone with its runtime, or because the socket cannot be used any more: nothing comes in.
+    /// Handles the end of the receiver, with its runtime or because the socket cannot be used any more: nothing is
+    /// received any more.
     pub(crate) fn on_receiver_gone(&self, failure: Option<&std::io::Error>) {
         for shared in self.stop_accepting() {
             if let Some(error) = failure {
@@ -296,7 +298,7 @@ impl EndpointShared {
         self.lock().handles += 1;
     }
 
-    /// One handle less. After the last one nobody can accept; associations go on until their own handles are gone.
+    /// Drops a handle. After the last one nobody can accept; associations go on until their own handles are gone.
     pub(crate) fn release(&self) {
         let is_last = {
             let mut table = self.lock();
@@ -331,7 +333,7 @@ impl EndpointShared {
         }
     }
 
-    /// Refuses whoever waits to be accepted, and returns the associations.
+    /// Refuses every association that waits to be accepted, and returns the existing associations.
     fn stop_accepting(&self) -> Vec<Arc<Shared>> {
         let mut wakers = Vec::new();
         let mut table = self.lock();
@@ -346,7 +348,8 @@ impl EndpointShared {
         associations
     }
 
-    /// Takes an association out of the table. A panic of the router is no reason for others to wait.
+    /// Removes an association from the table. If the router panics, tasks that wait for the removal are woken all the
+    /// same.
     pub(super) fn remove(&self, handle: AssociationHandle) {
         let mut wakers = Vec::new();
         let mut table = self.lock();
@@ -369,7 +372,7 @@ impl EndpointShared {
         wake(&mut wakers);
     }
 
-    /// Lets an association of a peer wait to be accepted; or returns it, if there is no room.
+    /// Puts an association of a peer into the accept queue, or returns the association if there is no room.
     #[must_use = "it is to be refused, after the lock"]
     pub(super) fn queue(&self, table: &mut EndpointTable, shared: Arc<Shared>, way: WayIn) -> Option<Incoming> {
         // After a panic it is dropped, which ends the association.

@@ -1,4 +1,4 @@
-//! The addresses at which peers may find this end.
+//! Addresses at which peers can reach this end.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -118,7 +118,8 @@ fn is_reachable(ip: IpAddr) -> bool {
     }
 }
 
-/// IPv4 before IPv6, because more networks have it; addresses that were made up for want of DHCP, then loopback, last.
+/// Returns the rank of an address: IPv4 before IPv6, because more networks have it; IPv4 link-local addresses, which
+/// are assigned where DHCP is missing, then loopback, come last.
 fn rank(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(ip) if ip.is_loopback() => 3,

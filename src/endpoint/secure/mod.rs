@@ -1,4 +1,4 @@
-//! Associations over DTLS: what an endpoint with an identity does beyond one for plain UDP.
+//! Associations over DTLS: the parts that an endpoint with an identity has beyond one for plain UDP.
 
 mod candidates;
 mod description;
@@ -35,11 +35,11 @@ use crate::webrtc::dtls::{self, DtlsParameters, ExpectedPeer, Version, Versions}
 use crate::webrtc::ice::{CONSENT_TIMEOUT, ControllingAgent, Credentials};
 use crate::webrtc::{Context, Identity, Reachability, RouteTarget, SecureCounters, SecureSession};
 
-/// Peers that are expected by signalling and not connected yet, at most: what whoever may post descriptions can make this
-/// end hold.
+/// Peers that are expected by signalling and not connected yet, at most. The limit bounds the memory that clients of
+/// the signalling can make this end hold.
 const PENDING_MAX: usize = 1024;
 
-/// Largest message for a peer that has not said what it takes, because there is no description: what Chromium takes.
+/// Largest message for a peer without a description, whose limit is therefore unknown: the limit of Chromium.
 const UNKNOWN_PEER_MESSAGE_SIZE_MAX: usize = 256 << 10;
 
 pub(super) use crate::webrtc::SecureRouter;
@@ -175,8 +175,8 @@ fn sctp_role(role: dtls::SetupRole) -> Role {
     }
 }
 
-/// The configured size is what one datagram may have, and a record takes its share of it. Which version of DTLS it will be
-/// is not known yet, so the larger share.
+/// The configured size is the size of a datagram, of which a record takes its share. The version of DTLS is not known
+/// yet, so the larger share is assumed.
 fn below_dtls(mut config: AssociationConfig) -> AssociationConfig {
     config.mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
     config
@@ -215,7 +215,7 @@ impl EndpointTable {
 }
 
 impl EndpointShared {
-    /// Starts an association with whoever has this certificate, at one of these addresses.
+    /// Starts an association with the peer that has this certificate, at one of these addresses.
     pub(crate) fn connect_secure(
         self: &Arc<Self>,
         addresses: &[SocketAddr],
@@ -247,8 +247,8 @@ impl EndpointShared {
         Ok(shared)
     }
 
-    /// Makes room for a peer that will come with these credentials of ours, and be known by a description that is still to
-    /// come. `patience` bounds the wait for its first check.
+    /// Makes room for a peer that will connect with these credentials of ours, and whose description is still to come.
+    /// `patience` bounds the wait for its first check.
     ///
     /// Peers that were answered and have not come make room for others.
     pub(super) fn expect_peer(
@@ -318,7 +318,7 @@ impl EndpointShared {
         }
     }
 
-    /// The peer's description is here. Returns this end's INIT, if the peer's has come with it.
+    /// Applies the peer's description. Returns this end's INIT, if the peer's INIT has come with the description.
     pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide) -> Option<Bytes> {
         let (part, secure) = (self.secure.as_ref()?, shared.secure()?);
         let now = now();
@@ -337,7 +337,7 @@ impl EndpointShared {
         own_init
     }
 
-    /// The association is to come out of `accept` when it is connected.
+    /// Marks the association, so that `accept` returns it when it is connected.
     pub(super) fn accept_when_connected(&self, shared: &Shared) {
         if let Some(secure) = shared.secure() {
             self.lock().secure.accepted_when_connected.insert(secure.handle());

@@ -1,4 +1,4 @@
-//! Which association an offer belongs to, if the peer has offered before (RFC 3264 §8, RFC 8829 §5.2.2).
+//! Lookup of the association that an offer belongs to, if the peer has offered before (RFC 3264 §8, RFC 8829 §5.2.2).
 //!
 //! A page offers again on a connection that lives when it adds a camera for somebody else's use, or restarts ICE. A new
 //! association would be wrong then: the page's DTLS and SCTP go on with the old one, and ICE, answered with new

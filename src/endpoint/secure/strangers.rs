@@ -25,7 +25,7 @@ use crate::waiters::Interest;
 use crate::webrtc::demux::Protocol;
 use crate::webrtc::{Admitted, RouterAccess, SecureRouter, SecureSession, Server, ServerEvent};
 
-/// The browser side's server. The receiver alone has it, so it needs no lock.
+/// Server for peers without signalling. Only the receiver uses it, so it needs no lock.
 pub(in crate::endpoint) struct Strangers {
     /// `None` over plain UDP.
     server: Option<Server>,
@@ -50,12 +50,12 @@ impl Strangers {
         self.server.is_none() || Protocol::of(datagram).is_some()
     }
 
-    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if at all.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(in crate::endpoint) fn poll_timeout(&self) -> Option<Instant> {
         self.server.as_ref().and_then(Server::poll_timeout)
     }
 
-    /// Takes in the part of a batch that belongs to nobody known, and acts on what the batch has brought.
+    /// Handles the part of a batch that belongs to no known peer, and applies the effects of the batch.
     pub(in crate::endpoint) fn handle_batch(
         &mut self,
         core: &Arc<EndpointShared>,
@@ -85,8 +85,8 @@ impl Strangers {
     }
 }
 
-/// Adds to the strangers what is theirs among the datagrams from addresses of known peers: of peers that have dialled this
-/// end while it dials them, and of newcomers who have begun a handshake.
+/// Moves datagrams from the addresses of known peers to the strangers' datagrams: those of peers that have dialled this
+/// end while it dials them, and those of newcomers that have begun a handshake.
 fn sort_strangers(core: &EndpointShared, server: &mut Server, routed: &mut RoutedBatch) {
     let RoutedBatch { strangers, newcomers, effects, .. } = routed;
     sort(effects.crossed.drain(..), |batch| core.sort_crossed(batch, strangers));
@@ -99,8 +99,8 @@ fn sort_strangers(core: &EndpointShared, server: &mut Server, routed: &mut Route
     });
 }
 
-/// Acts on what a batch has brought. A panic loses it, and ends the associations that were about to be accepted: nobody
-/// would hear of them otherwise.
+/// Applies the effects of a batch. A panic loses the effects, and ends the associations that were about to be accepted:
+/// nobody would hear of them otherwise.
 fn note(core: &EndpointShared, effects: &mut BatchEffects) {
     let connected = effects.connected.clone();
     if catch_unwind(AssertUnwindSafe(|| core.note(effects))).is_err() {
@@ -110,7 +110,7 @@ fn note(core: &EndpointShared, effects: &mut BatchEffects) {
     }
 }
 
-/// Hands over what came from nobody known. A peer that is admitted is known for the rest of the batch, too.
+/// Hands over the datagrams of unknown peers. A peer that is admitted is known for the rest of the batch, too.
 fn receive_strangers(
     core: &Arc<EndpointShared>,
     server: &mut Server,
@@ -134,7 +134,7 @@ fn receive_strangers(
     }
 }
 
-/// Hands over one datagram of somebody unknown. A panic ends the handshake of that peer, and nothing else.
+/// Hands over one datagram of an unknown peer. A panic ends the handshake of that peer, and nothing else.
 fn receive_stranger(core: &EndpointShared, server: &mut Server, stranger: &Stranger, effects: &mut BatchEffects) {
     let answers = &mut effects.answers;
     let handle = || {
@@ -168,13 +168,13 @@ impl EndpointShared {
         has_memory && table.has_room_for(ip, self.ways, &self.config)
     }
 
-    /// Makes the server for peers without signalling; `None` over plain UDP.
+    /// Creates the server for peers without signalling; `None` over plain UDP.
     fn new_server(&self) -> Option<Server> {
         let part = self.secure.as_ref()?;
         Some(Server::new(now(), Arc::clone(&part.context), self.lock().secure.rng.next_u64()))
     }
 
-    /// A panic has left nobody who would hear of this association: it ends.
+    /// Ends an association after a panic, because no task is left that would handle it.
     fn fail(&self, handle: AssociationHandle) {
         let shared = self.lock().associations.get(&handle).cloned();
         if let Some(shared) = shared {
@@ -182,7 +182,7 @@ impl EndpointShared {
         }
     }
 
-    /// Acts on what a batch has brought: addresses that now lead to a peer, associations that are ready to be accepted.
+    /// Applies the effects of a batch: addresses that now lead to a peer, associations that are ready to be accepted.
     fn note(&self, effects: &mut BatchEffects) {
         if effects.learned.is_empty() && effects.named.is_empty() && effects.connected.is_empty() {
             return;
@@ -220,7 +220,7 @@ impl EndpointShared {
         }
     }
 
-    /// Adds to the strangers those whom this end dials, and who have dialled it at the same time.
+    /// Adds to the strangers the peers that this end dials and that have dialled this end at the same time.
     fn sort_crossed(&self, batch: &mut impl ExactSizeIterator<Item = Datagram>, strangers: &mut Vec<Stranger>) {
         if batch.len() == 0 {
             return;
@@ -234,8 +234,8 @@ impl EndpointShared {
         }
     }
 
-    /// The peer that this end dials has dialled this end, and has finished its handshake: that association goes on with it,
-    /// as the server.
+    /// Adopts the connection of a peer that this end dials, and that has dialled this end and finished its handshake:
+    /// the association goes on with that connection, with this end as the DTLS server.
     fn admit_dialled(
         &self,
         handle: AssociationHandle,
@@ -265,8 +265,8 @@ impl EndpointShared {
         Some(shared)
     }
 
-    /// Makes the association of a peer that has come without signalling, and lets it wait to be accepted. A panic ends it,
-    /// and nothing else.
+    /// Creates the association of a peer that has connected without signalling, and puts it into the accept queue. A
+    /// panic ends the association, and nothing else.
     fn admit_contained(
         self: &Arc<Self>,
         event: ServerEvent,

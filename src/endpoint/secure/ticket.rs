@@ -17,9 +17,9 @@ use crate::webrtc::{CertificateHash, Identity, Ticket, TicketError};
 #[expect(unnameable_types, reason = "only this crate makes targets")]
 #[derive(Clone, Debug)]
 pub enum SecureTarget {
-    /// Whoever has the ticket's certificate.
+    /// The peer that has the ticket's certificate.
     Ticket(Ticket),
-    /// Nobody: it begins like a ticket, and is none.
+    /// No peer: the text begins like a ticket, and is not one.
     NoTicket(TicketError),
 }
 
