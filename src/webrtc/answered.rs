@@ -1,4 +1,4 @@
-//! Peers that this end has answered and that are not connected yet, by who has asked for the answer.
+//! Peers that this end has answered and that are not connected yet, by the source that has asked for the answer.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -30,8 +30,9 @@ impl AnsweredPeers {
         }
     }
 
-    /// The peer that makes room for a new one of this source: one of the same source if none has more, or else one of a source
-    /// that has most. Of the 16 oldest of a source it is the first that has not checked, or else the oldest.
+    /// Returns the peer that makes room for a new one of this source: one of the same source if none has more, or else
+    /// one of a source that has most. Of the 16 oldest of a source it is the first that has not checked, or else the
+    /// oldest.
     ///
     /// Looks at every source once, and at 16 peers of those that have most.
     pub(super) fn displaceable(

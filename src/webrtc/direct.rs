@@ -10,10 +10,10 @@
 //!                         '--- and server's password ----'
 //! ```
 //!
-//! So the server can answer any check from what is in it, and keeps nothing. The flip side: whoever sends a check has
-//! chosen its password too, so a check proves only that its sender is able to make checks. That it can receive at its
-//! address is proved by the DTLS handshake, and who the server is by the certificate hash; who the client is, nobody
-//! knows, as with HTTPS.
+//! So the server can answer any check from the check's contents, and keeps nothing. On the other hand, the sender of a
+//! check has chosen its password too, so a check proves only that its sender is able to make checks. The DTLS handshake
+//! proves that the client can receive at its address, and the certificate hash proves the server's identity. Nobody
+//! knows the client's identity, as with HTTPS.
 //!
 //! The prefix keeps one protocol's traffic from being taken for another's. Ours is `narrowboat+1/`; that of libp2p's
 //! `webrtc-direct` (version 2) does the same thing, and is accepted if asked for.
@@ -31,7 +31,7 @@ pub(crate) const PREFIX: &str = "narrowboat+1/";
 /// Prefix of the fragments of libp2p's `webrtc-direct`.
 pub(crate) const PREFIX_LIBP2P: &str = "libp2p+webrtc+v2/";
 
-/// Which fragments a server takes for direct mode.
+/// Fragments that a server accepts for direct mode.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) struct Prefixes {
     /// libp2p's too.
@@ -64,7 +64,7 @@ impl<'a> DirectName<'a> {
         is_pwd(client_pwd).then_some(Self { server, client_ufrag, client_pwd })
     }
 
-    /// The credentials of the server in this association.
+    /// Returns the credentials of the server in this association.
     pub(crate) fn server_credentials(&self) -> Credentials {
         Credentials::from_valid(self.server, self.server)
     }
@@ -74,7 +74,7 @@ impl<'a> DirectName<'a> {
         Self::parse(Username { to: server, from: "" }, prefixes)
     }
 
-    /// The credentials of the client.
+    /// Returns the credentials of the client.
     #[cfg(test)]
     pub(crate) fn client_credentials(&self) -> Credentials {
         Credentials::from_valid(self.client_ufrag, self.client_pwd)

@@ -1,8 +1,8 @@
-//! Peers without signalling, until they have proved themselves. Their checks are answered and forgotten; their handshakes
-//! wait in a table of fixed size.
+//! Listener for peers without signalling, until they have proved themselves. Their checks are answered and forgotten;
+//! their handshakes wait in a table of fixed size.
 //!
-//! Only the receiver has to do with it, so it needs no lock, and nobody waits for the arithmetic of a stranger's handshake
-//! but other datagrams.
+//! Only the receiver uses the listener, so it needs no lock. The arithmetic of a stranger's handshake delays other
+//! datagrams, and nothing else.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::net::{Answers, Datagram, Route, Stranger};
 /// Checks of strangers that are answered in a second, of one source. A browser makes twenty in its first second.
 const CHECKS_PER_SOURCE_AND_SECOND_MAX: u16 = 1000;
 
-/// The same while more than [`CHECKS_PER_SECOND_BUSY`] come of all sources. The signature of a check is then verified for few
-/// checks of a flood, and one browser of each source still gets its answers.
+/// The same limit while more than [`CHECKS_PER_SECOND_BUSY`] checks come from all sources. Then only few signatures of
+/// a flood are verified, and one browser of each source still gets its answers.
 const CHECKS_PER_SOURCE_AND_SECOND_BUSY: u16 = 20;
 
-/// Checks of strangers in a second that are a flood: those of 250 browsers that come at once.
+/// Checks of strangers in a second above which they count as a flood: those of 250 browsers that connect at once.
 const CHECKS_PER_SECOND_BUSY: u32 = 5000;
 
 /// Those who have begun to come in.
@@ -59,7 +59,7 @@ impl DirectListener {
         Self { context, handshakes, revocations: Revocations::new(salted), checks }
     }
 
-    /// Takes in a datagram of somebody unknown.
+    /// Handles a datagram of an unknown peer.
     pub(crate) fn handle(&mut self, now: Instant, stranger: &Stranger, answers: &mut Answers) -> Option<Admitted> {
         match Protocol::of(&stranger.datagram.bytes) {
             Some(Protocol::Stun) => {
@@ -71,7 +71,8 @@ impl DirectListener {
         }
     }
 
-    /// Fires what is due: flights that were not answered are repeated, and who takes too long is forgotten.
+    /// Handles the timers that are due: retransmits flights that were not answered, and forgets peers that take too
+    /// long.
     pub(crate) fn handle_timeout(&mut self, now: Instant, answers: &mut Answers) {
         while self.handshakes.expire(now).is_some() {}
         self.handshakes.sweep(now, |remote, candidate| {
@@ -98,7 +99,8 @@ impl DirectListener {
         self.handshakes.poll_timeout()
     }
 
-    /// No state is kept on STUN: the answer follows from the request alone, but for those who are watched for other reasons.
+    /// Handles a STUN message. No state is kept: the answer follows from the request alone, except for peers that are
+    /// watched for other reasons.
     fn answer_check(&mut self, now: Instant, stranger: &Stranger, answers: &mut Answers) {
         let Stranger { datagram, is_contested, has_room } = stranger;
         let (is_contested, has_room) = (*is_contested, *has_room);
@@ -144,8 +146,8 @@ impl DirectListener {
         self.checks.take(now, source, max)
     }
 
-    /// Asks whoever checks whether it receives at its address. Together with the answer this is less than twice the bytes
-    /// of the check.
+    /// Asks the sender of a check whether it receives at its address. The question and the answer together have less
+    /// than twice the bytes of the check.
     fn ask_for_proof(&self, now: Instant, route: Route, check: &StunMessage<'_>, answers: &mut Answers) {
         let name = check.ice_username().and_then(|name| DirectName::parse(name, self.context.prefixes));
         if let Some(name) = name
@@ -156,7 +158,8 @@ impl DirectListener {
         }
     }
 
-    /// A peer that answers such a question has a place in the table, in which its hello finds it.
+    /// Handles a response. A peer that answers such a question gets a place in the table, in which its ClientHello
+    /// finds it.
     fn handle_response(
         &mut self,
         now: Instant,

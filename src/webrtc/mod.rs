@@ -4,20 +4,20 @@
 //!
 //! | module | owns |
 //! | --- | --- |
-//! | `demux` | which protocol a datagram belongs to (RFC 7983) |
+//! | `demux` | the protocol that a datagram belongs to (RFC 7983) |
 //! | `stun` | STUN messages (RFC 8489) |
-//! | `ice` | ICE-lite for who is asked, a small controlling agent for who asks (RFC 8445, RFC 7675) |
-//! | `dtls` | one DTLS association: whom to trust, what to let in (RFC 8261, RFC 8842) |
+//! | `ice` | ICE-lite for the end that is asked, a small controlling agent for the end that asks (RFC 8445, RFC 7675) |
+//! | `dtls` | one DTLS association: trust in the peer, the filter of records (RFC 8261, RFC 8842) |
 //! | `direct` | the way in without signalling: credentials that travel inside the user name |
 //! | `identity`, `fingerprint` | the key and the certificate that peers know this endpoint by |
 //! | `certificate_hash` | the hash by which a description names the peer's certificate (RFC 8122) |
 //! | `sdp` | offers and answers of data channels (RFC 8841, RFC 8829) |
-//! | `ticket` | what a client must know to connect without signalling |
+//! | `ticket` | the data that a client needs to connect without signalling |
 //! | `admission` | peers that have begun a handshake and proved nothing yet: a table of fixed size |
 //! | `reachability` | proof that a peer receives at its address, from a check of ours |
-//! | `revocation` | peers whose association is not there any more, and who are told so (RFC 7675 §5.2) |
+//! | `revocation` | peers whose association no longer exists, and the revocation of their consent (RFC 7675 §5.2) |
 //! | `direct_listener` | the way in without signalling, until a peer has proved itself |
-//! | `router` | whom a datagram is for |
+//! | `router` | the recipient of a datagram |
 //! | `server` | peers without signalling, from their first datagram to a session |
 //! | `session` | the transport of one association: its agent and its DTLS |
 

@@ -1,13 +1,13 @@
-//! Peers that believe in an association that is not there any more, because this process was started again or has given it
-//! up, and that would believe in it for as long as their checks are answered: without signalling, an answer follows from
-//! the check alone. Their consent is revoked (RFC 7675 §5.2).
+//! Revocation of the consent of peers whose association no longer exists (RFC 7675 §5.2), because this process was
+//! started again or has given the association up. Without signalling, the answer to a check follows from the check
+//! alone, so such a peer would believe in the association as long as its checks are answered.
 //!
-//! What gives such a peer away is a DTLS record that begins no handshake, from an address where nobody is known. Anyone can
-//! forge one, in another's name too, so it decides nothing: from then on it is only watched for how long that address goes
-//! on checking with one user name and does not begin a handshake. A peer that connects sends its ClientHello when its first
-//! check is answered, and is forgotten here, whatever was forged before or is forged later; the next user name begins
-//! anew. So who forges can neither keep a peer out nor have anything sent: a revocation is the answer to a check, and no
-//! longer than the one that it takes the place of.
+//! Such a peer is recognized by a DTLS record that begins no handshake, from an address where no peer is known. Anyone
+//! can forge such a record, with another's address too, so the record alone decides nothing. From then on this end only
+//! watches how long that address goes on checking with one user name without beginning a handshake. A peer that
+//! connects sends its ClientHello when its first check is answered. It is forgotten here then, in spite of any record
+//! forged before or later; the next user name begins anew. So a forger can neither keep a peer out nor have anything
+//! sent: a revocation is the answer to a check, and not longer than the answer that it replaces.
 
 use std::hash::BuildHasher;
 use std::net::SocketAddr;
@@ -30,8 +30,9 @@ const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 /// A table of fixed size, in which an address has one of a few places, by its hash. Each operation costs the same at any
 /// time.
 ///
-/// A record can be forged, so that who is watched for one alone makes room for the next. Who has answered a check of ours
-/// (`reachability`) is really there, and makes room for nobody; a source has half of a set of places at most.
+/// A record can be forged, so a peer that is watched for a record alone makes room for the next. A peer that has
+/// answered a check of ours (`reachability`) is really there, and makes room for nobody; a source has half of a set of
+/// places at most.
 #[derive(Debug)]
 pub(crate) struct Revocations {
     salted: SaltedHasher,
@@ -59,7 +60,7 @@ impl Revocations {
         Self { salted, places: Vec::new() }
     }
 
-    /// A record that begins no handshake has come from where nobody is known.
+    /// Handles a record that begins no handshake, from an address where no peer is known.
     pub(crate) fn on_stray_record(&mut self, now: Instant, remote: SocketAddr) {
         if self.places.is_empty() {
             self.places.resize(WATCHED_MAX, None);
@@ -77,14 +78,14 @@ impl Revocations {
         *place = Some(Watched { address, source, is_proved: false, heard_at: now, checks: None });
     }
 
-    /// True if whoever checks from there is watched, and has to show that it is there to stay so.
+    /// True if the peer that checks from this address is watched, and has to show that it is there to stay so.
     pub(crate) fn asks_for_proof(&mut self, now: Instant, remote: SocketAddr) -> bool {
         let address = self.salted.hash_one(remote);
         let watched = self.set(address).and_then(|set| find(set, address));
         watched.is_some_and(|watched| watched.is_fresh(now) && !watched.is_proved)
     }
 
-    /// Whoever is there has answered a check of ours.
+    /// Handles the answer of the peer at this address to a check of ours.
     pub(crate) fn on_proof(&mut self, remote: SocketAddr) {
         let address = self.salted.hash_one(remote);
         let source = self.salted.hash_one(Source::of(remote));
@@ -98,7 +99,7 @@ impl Revocations {
         }
     }
 
-    /// Whoever is there begins a handshake.
+    /// Handles the ClientHello of the peer at this address.
     pub(crate) fn on_hello(&mut self, remote: SocketAddr) {
         let address = self.salted.hash_one(remote);
         for place in self.set(address).into_iter().flatten() {

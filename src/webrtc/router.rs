@@ -25,8 +25,8 @@ pub(in crate::webrtc) use self::datagrams::is_client_hello;
 /// least every 6 seconds, so two checks were lost, or the peer is gone and a NAT has given its port to someone else.
 const ADDRESS_KEPT_FOR: Duration = Duration::from_secs(13);
 
-/// The peers of a secure endpoint: who is at which address, and who answers to which user fragment. Each datagram costs one
-/// or two look-ups, however many peers there are.
+/// Peers of a secure endpoint, by address and by user fragment. Each datagram costs one or two look-ups, however many
+/// peers there are.
 #[derive(Debug)]
 pub(crate) struct SecureRouter {
     by_address: HashMap<SocketAddr, RouteOwner>,
@@ -39,7 +39,7 @@ pub(crate) struct SecureRouter {
     /// Of those, the ones that this end has answered and that may have to make room.
     answered: AnsweredPeers,
     next: u64,
-    /// Tells answers to questions of this end.
+    /// Recognizes answers to questions of this end.
     reachability: Reachability,
     counters: Arc<SecureCounters>,
 }
@@ -50,16 +50,18 @@ struct RouteOwner {
     checked_at: Instant,
     /// True if somebody has sent a ClientHello from the address since the peer has got it.
     has_newcomer: bool,
-    /// Until when handshakes from the address are those of a peer without signalling, which has shown that it is there.
+    /// End of the time in which handshakes from the address belong to a peer without signalling, which has shown that
+    /// it is there.
     newcomer_until: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct RoutedPeer {
-    /// The fragments that checks for it name. A peer without signalling has none before its first check, and may have
-    /// several until it has confirmed one.
+    /// Fragments that checks for this peer name. A peer without signalling has none before its first check, and may
+    /// have several until it has confirmed one.
     ufrags: Vec<Box<str>>,
-    /// True until a peer without signalling has confirmed a fragment: whatever its checks name, they are its own.
+    /// True until a peer without signalling has confirmed a fragment. Until then its checks are its own, with any
+    /// fragment.
     is_unnamed: bool,
     addresses: Vec<SocketAddr>,
     /// IP address from which a peer without signalling came.
@@ -77,7 +79,7 @@ struct RoutedPeer {
 pub(crate) enum RouteTarget {
     /// It is for this association.
     Peer(AssociationHandle, Input),
-    /// It is a handshake's, and either this association's or that of a newcomer who has got its address.
+    /// It belongs to a handshake, either of this association or of a newcomer that has got its address.
     PeerOrNewcomer(AssociationHandle, Datagram),
     /// It may be a new peer's.
     Stranger(Stranger),
@@ -113,9 +115,9 @@ impl SecureRouter {
         self.direct_by_ip.get(&ip).copied().unwrap_or(0)
     }
 
-    /// The peer with signalling that is to make room for one whose answer this source asks for. A description costs its sender
-    /// nothing, so that those which lead to nothing must not keep others out, nor may one client push out others. `None` if
-    /// all pending peers have been offered something.
+    /// Returns the peer with signalling that is to make room for an answer that this source asks for. A description
+    /// costs its sender nothing, so answers that lead to no connection must not keep others out, and one client must
+    /// not displace others. `None` if all pending peers have been offered something.
     pub(crate) fn displaceable(&self, source: Option<Source>) -> Option<AssociationHandle> {
         let has_checked = |handle| self.peers.get(&handle).is_some_and(|peer| !peer.addresses.is_empty());
         self.answered.displaceable(source, has_checked)
@@ -161,8 +163,8 @@ impl SecureRouter {
         Ok(handle)
     }
 
-    /// Enters a peer that has come without signalling, and has proved to be at this address. Whoever was there before is
-    /// gone: it would have to have the same port.
+    /// Enters a peer that has connected without signalling, and has proved to be at this address. The peer that had the
+    /// address before is gone: it would have to have the same port.
     pub(crate) fn insert_direct(&mut self, now: Instant, address: SocketAddr) -> AssociationHandle {
         *self.direct_by_ip.entry(address.ip()).or_insert(0) += 1;
         let handle =
@@ -177,12 +179,13 @@ impl SecureRouter {
         handle
     }
 
-    /// The peer that this end asks at this address, if there is one.
+    /// Returns the peer that this end asks at this address, if there is one.
     pub(crate) fn asked_at(&self, address: &SocketAddr) -> Option<AssociationHandle> {
         self.owner(address).filter(|handle| self.is_asked(*handle))
     }
 
-    /// A peer that this end has asked has come without signalling, and has proved to be at this address. It is asked no more.
+    /// Handles a peer that this end has asked, and that has connected without signalling and proved to be at this
+    /// address. The peer is asked no more.
     pub(crate) fn on_adopted(&mut self, now: Instant, handle: AssociationHandle, address: SocketAddr) {
         let Some(peer) = self.peers.get_mut(&handle) else { return };
         (peer.is_asked, peer.is_unnamed) = (false, true);
@@ -228,7 +231,7 @@ impl SecureRouter {
         self.peers.get(&handle).is_some_and(|peer| peer.is_pending)
     }
 
-    /// A peer with signalling is connected; it counts as pending no more.
+    /// Handles the connection of a peer with signalling: the peer no longer counts as pending.
     pub(crate) fn on_connected(&mut self, handle: AssociationHandle) {
         if let Some(peer) = self.peers.get_mut(&handle) {
             self.pending -= usize::from(std::mem::take(&mut peer.is_pending));
@@ -238,9 +241,10 @@ impl SecureRouter {
         }
     }
 
-    /// A valid check has shown that the peer is at this address; one that had to make room for it is `evicted`. An address
-    /// of another peer that still checks from it stays that one's: whoever can forge a source must not silence others. If
-    /// the peer answers a question of this end there, the address is its own all the same.
+    /// Handles a valid check, which has shown that the peer is at this address; `evicted` had to make room for it. If
+    /// another peer still checks from the address, the address stays with that peer, because a sender with a forged
+    /// source must not silence others. If the peer answers a question of this end there, the address becomes its own
+    /// all the same.
     pub(crate) fn learn(
         &mut self,
         now: Instant,
@@ -263,8 +267,8 @@ impl SecureRouter {
         }
     }
 
-    /// A peer without signalling has chosen a fragment. A claim takes no fragment from another peer; a confirmation does:
-    /// whoever has confirmed is at this peer's address, and knows the password.
+    /// Handles the choice of a fragment by a peer without signalling. A claim takes no fragment from another peer. A
+    /// confirmation does, because a peer that has confirmed is at this address and knows the password.
     pub(crate) fn name(&mut self, handle: AssociationHandle, naming: UfragClaim) {
         let Some(peer) = self.peers.get_mut(&handle).filter(|peer| peer.is_unnamed) else { return };
         let (ufrag, dropped) = match naming {

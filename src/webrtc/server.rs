@@ -16,8 +16,8 @@ use super::router::SecureRouter;
 use super::session::{Context, SecureSession};
 use crate::net::{Answers, Datagram, Stranger};
 
-/// Access to the router. Others use it, too, so that it may be locked: it is asked for only when it is needed, and never
-/// while a handshake is computed.
+/// Access to the router. Others use the router, too, so it may be locked: it is requested only when it is needed, and
+/// never while a handshake is computed.
 pub(crate) trait RouterAccess {
     /// Uses the router; `None` if there is none any more.
     fn with_router<R>(&mut self, act: impl FnOnce(&mut SecureRouter) -> R) -> Option<R>;
@@ -29,7 +29,7 @@ impl RouterAccess for SecureRouter {
     }
 }
 
-/// Handshakes of peers that the router does not know. The receiver alone has it.
+/// Handshakes of peers that the router does not know. Only the receiver uses it.
 pub(crate) struct Server {
     context: Arc<Context>,
     listener: DirectListener,
@@ -52,7 +52,7 @@ impl Server {
         Self { context, listener, events: VecDeque::new() }
     }
 
-    /// Takes in a datagram of somebody unknown. Appends what is sent to `answers`.
+    /// Handles a datagram of an unknown peer. Appends the datagrams to send to `answers`.
     pub(crate) fn handle_stranger(
         &mut self,
         now: Instant,
@@ -74,7 +74,7 @@ impl Server {
         self.events.extend(event);
     }
 
-    /// Fires what is due. Appends what is sent to `answers`.
+    /// Handles the timers that are due. Appends the datagrams to send to `answers`.
     pub(crate) fn handle_timeout(&mut self, now: Instant, answers: &mut Answers) {
         self.listener.handle_timeout(now, answers);
     }
@@ -84,7 +84,7 @@ impl Server {
         self.events.pop_front()
     }
 
-    /// Returns when to call [`handle_timeout`](Self::handle_timeout), if at all.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.listener.poll_timeout()
     }

@@ -118,8 +118,9 @@ impl SecureSession {
         Self { handle, context, state }
     }
 
-    /// The peer that this end dials has dialled this end, and has finished its handshake: it goes on as one that has come
-    /// without signalling. Gives the connection back if it is not with the one that was dialled, or this end has another.
+    /// Adopts the connection of a peer that this end dials, and that has dialled this end and finished its handshake.
+    /// The session goes on as one of a peer without signalling. Returns the connection if it is not with the dialled
+    /// peer, or if this end has another connection.
     pub(crate) fn adopt(&mut self, now: Instant, route: Route, dtls: Box<Dtls>) -> Result<(), Box<Dtls>> {
         let state = &mut self.state;
         let is_expected = |crossing: &Crossing| dtls.peer_fingerprint().is_some_and(|peer| crossing.expects(peer));
@@ -132,8 +133,8 @@ impl SecureSession {
         Ok(())
     }
 
-    /// The peer's description is here: who begins the handshake, with which certificate, and what the peer's own checks
-    /// are signed with.
+    /// Applies the peer's description: the end that begins the handshake, the certificate, and the credentials that
+    /// sign the peer's own checks.
     pub(crate) fn describe(&mut self, now: Instant, role: SetupRole, expected: ExpectedPeer, peer: Credentials) {
         let state = &mut self.state;
         state.peer = Some(peer);
@@ -154,8 +155,9 @@ impl SecureSession {
         }
     }
 
-    /// The peer has not answered for a while. A client asks at once whether it is still there, and shows it where this end is
-    /// now: the path may be dead, or a NAT between may have given this end another port.
+    /// Checks at once if the peer has not answered for a while and this end is a client. The check asks whether the
+    /// peer is still there, and shows the peer this end's address: the path may be dead, or a NAT may have given this
+    /// end another port.
     pub(crate) fn check_at_once(&mut self, now: Instant) {
         if let Agent::Controlling(agent) = &mut self.state.agent {
             agent.check_at_once(now);
@@ -174,7 +176,7 @@ impl SecureSession {
         self.state.on_source_lost(now, refused);
     }
 
-    /// The system knows no way to this address. Returns whether there is none left to try.
+    /// Handles an address that the system knows no route to. Returns `true` if no address is left to try.
     pub(crate) fn on_unreachable(&mut self, remote: SocketAddr) -> bool {
         let state = &mut self.state;
         if state.route.is_some() {
@@ -187,7 +189,7 @@ impl SecureSession {
         is_last
     }
 
-    /// The version of DTLS and the peer's certificate, once the handshake is done.
+    /// Returns the version of DTLS and the peer's certificate, once the handshake is done.
     pub(crate) fn security(&self) -> Option<Security> {
         match &self.state.session {
             DtlsSession::Running(dtls) => Some(Security {
@@ -198,7 +200,7 @@ impl SecureSession {
         }
     }
 
-    /// DTLS datagrams that came and brought nothing, by reason.
+    /// Returns counts of the DTLS datagrams that were received but discarded, by reason.
     pub(crate) fn drops(&self) -> Option<RecordDrops> {
         match &self.state.session {
             DtlsSession::Running(dtls) => Some(dtls.drops().into()),
@@ -206,7 +208,7 @@ impl SecureSession {
         }
     }
 
-    /// Takes in what arrived, in order; appends the packets that were in it.
+    /// Handles datagrams in the order of their arrival; appends the packets in them.
     pub(crate) fn receive(
         &mut self,
         now: Instant,
@@ -245,7 +247,8 @@ impl SecureSession {
         progress
     }
 
-    /// Fires what is due, and moves the datagrams that are to be sent to `outgoing`. Returns when to come back.
+    /// Handles the timers that are due, and moves the datagrams to be sent to `outgoing`. Returns the time of the next
+    /// call.
     pub(crate) fn turn(
         &mut self,
         now: Instant,
@@ -306,7 +309,7 @@ impl SecureSession {
         }
     }
 
-    /// Ends the connection: the peer is told, unless it does not want to hear any more.
+    /// Ends the connection, and tells the peer unless its consent is lost.
     pub(crate) fn close(&mut self, outgoing: &mut Vec<(Route, Vec<u8>)>) {
         let state = &mut self.state;
         if let DtlsSession::Running(dtls) = &mut state.session {

@@ -16,7 +16,7 @@ counters! {
     consents_revoked,
     /// Datagrams dropped because their first byte is neither STUN's nor DTLS's (RFC 7983).
     unknown_protocol,
-    /// Datagrams dropped because they are no STUN message with a right FINGERPRINT.
+    /// Datagrams dropped because they are not a STUN message with a correct FINGERPRINT.
     bad_stun,
     /// STUN messages that were taken without an attribute whose value could not be one of its type.
     malformed_stun_attributes,

@@ -132,7 +132,7 @@ impl HandshakeAttempt {
         self.hello.as_ref().map(Hello::digest)
     }
 
-    /// True if this is an answer to the hello of an active end, from whomever.
+    /// True if this is an answer to the hello of an active end, from any sender.
     pub(super) fn is_answered_by(&self, datagram: &[u8]) -> bool {
         self.role == SetupRole::Active && is_server_answer(datagram)
     }

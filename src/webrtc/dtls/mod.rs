@@ -66,7 +66,7 @@ pub(crate) enum SetupRole {
 /// Certificate that the peer must have.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum ExpectedPeer {
-    /// Anybody's: only the peer learns whom it talks to, as with HTTPS.
+    /// Any certificate: only the peer learns whom it talks to, as with HTTPS.
     Anyone,
     /// A certificate with any of these hashes (RFC 8122 §5).
     Fingerprints(Vec<CertificateHash>),
@@ -113,7 +113,7 @@ pub(crate) struct Dtls {
     /// Attempts so far.
     begun: u32,
     hellos_answered_max: u32,
-    /// Randoms of the ServerHellos that have come, whoever has sent them.
+    /// Randoms of the ServerHellos that have come, from any sender.
     answers: Vec<[u8; 32]>,
     /// SHA-256 of hellos that led nowhere.
     failed_hellos: Vec<[u8; 32]>,

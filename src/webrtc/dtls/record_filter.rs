@@ -62,8 +62,8 @@ pub(super) struct RecordFilter {
     late_handshakes: u32,
     pieces: u32,
     hellos: u32,
-    /// The last alert that came in the clear. Whoever sent it has not proved to be the peer, so it ends nothing; but if
-    /// the handshake times out, it may say why.
+    /// The last alert that came in the clear. Its sender has not proved to be the peer, so the alert ends nothing; but
+    /// if the handshake times out, the alert may say why.
     pub(super) plaintext_alert: Option<u8>,
 }
 

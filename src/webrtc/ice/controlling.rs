@@ -39,8 +39,8 @@ const HANDSHAKE_PERIOD: Duration = Duration::from_secs(1);
 /// Checks of consent whose answer still counts: as many as are sent within a consent's lifetime.
 const OUTSTANDING_MAX: usize = 8;
 
-/// Revocations in a row that end it (RFC 7675 §5.2). One is not enough: without signalling the password is in each check for
-/// whoever can read along to sign with, but a peer that is there answers too.
+/// Revocations in a row that end it (RFC 7675 §5.2). One is not enough: without signalling each check contains the
+/// password, so anyone who can read along can sign a revocation, but a peer that is there answers too.
 const REVOCATIONS_MAX: u32 = 3;
 
 /// Priority that a peer without better knowledge would compute for us: type preference of a peer-reflexive candidate,

@@ -1,4 +1,4 @@
-//! The way of a datagram on a secure endpoint: by its source, and a check by the user fragment that it names (RFC 8445
+//! Routing of datagrams on a secure endpoint: by source, and checks by the user fragment that they name (RFC 8445
 //! §7.3).
 
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use crate::webrtc::stun::{Class, StunMessage, TransactionId};
 pub(super) const NEWCOMER_KEPT_FOR: Duration = Duration::from_secs(10);
 
 impl SecureRouter {
-    /// Says whom a datagram is for.
+    /// Routes a datagram.
     pub(crate) fn route(&mut self, now: Instant, datagram: Datagram) -> RouteTarget {
         match Protocol::of(&datagram.bytes) {
             Some(Protocol::Stun) => self.route_stun(now, datagram),
@@ -68,11 +68,11 @@ impl SecureRouter {
         RouteTarget::Peer(handle, Input { datagram, is_contested })
     }
 
-    /// A response has come from the address of a peer that is asked nothing there. If it answers a question of this end about
-    /// another peer that checks from there, the address is that one's, and the result is `true`. If it answers a question to
-    /// a newcomer, handshakes from there are the newcomer's for a while.
+    /// Handles a response from the address of a peer that is asked nothing there. If it answers a question of this end
+    /// about another peer that checks from there, the address becomes the other peer's, and the result is `true`. If it
+    /// answers a question to a newcomer, handshakes from there are the newcomer's for a while.
     ///
-    /// Checks are worth less than answers, because whoever forges a source receives nothing there.
+    /// Checks are worth less than answers, because a sender with a forged source receives nothing there.
     fn on_proof(&mut self, now: Instant, source: SocketAddr, id: TransactionId) -> bool {
         let Some(owner) = self.owner(&source) else { return false };
         if let Some(claimant) = self.peer_of(id).filter(|claimant| *claimant != owner)
@@ -90,7 +90,7 @@ impl SecureRouter {
         false
     }
 
-    /// The peer that a question with this transaction id was about, if it was about one.
+    /// Returns the peer that a question with this transaction id was about, if it was about one.
     pub(super) fn peer_of(&self, id: TransactionId) -> Option<AssociationHandle> {
         let number = self.next & !u64::from(u32::MAX) | u64::from(peer_number(id));
         let number = if number < self.next { number } else { number.checked_sub(1 << 32)? };

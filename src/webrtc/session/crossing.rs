@@ -54,7 +54,7 @@ impl Crossing {
         }
     }
 
-    /// Says whom a datagram of the peer is for, before the handshake is done.
+    /// Returns the recipient of a datagram of the peer, before the handshake is done.
     pub(super) fn recipient(&mut self, datagram: &[u8]) -> Recipient {
         if is_client_hello(datagram) {
             return match self.loses_against(datagram) {

@@ -72,7 +72,7 @@ pub(super) enum DtlsSession {
 }
 
 impl SessionState {
-    /// Says whom a datagram is for that has come from the peer's address.
+    /// Returns the recipient of a datagram that has come from the peer's address.
     pub(super) fn recipient(&mut self, datagram: &Datagram) -> Recipient {
         match &mut self.crossing {
             Some(crossing) => crossing.recipient(&datagram.bytes),
@@ -111,7 +111,7 @@ impl SessionState {
         }
     }
 
-    /// Takes out what the session has to tell and to send.
+    /// Collects the events and the datagrams of the DTLS session.
     pub(super) fn poll_session(&mut self, packets: &mut Vec<Bytes>, progress: &mut SessionProgress) {
         let DtlsSession::Running(dtls) = &mut self.session else { return };
         while let Some(event) = dtls.poll_event() {
@@ -191,9 +191,9 @@ impl SessionState {
         }
     }
 
-    /// As [`on_request`](Self::on_request), for a check from an address that another peer checks from, too. If the check is
-    /// right, the peer is asked whether it receives there: whoever forges a source does not. The question leaves before the
-    /// answer, so that the proof is here before a hello.
+    /// As [`on_request`](Self::on_request), for a check from an address that another peer checks from, too. If the
+    /// check is valid, the peer is asked whether it receives there: a sender with a forged source does not. The
+    /// question is sent before the answer, so that the proof arrives before a ClientHello.
     pub(super) fn on_contested(
         &mut self,
         now: Instant,
@@ -222,8 +222,8 @@ impl SessionState {
         checked
     }
 
-    /// If the response shows that the peer has received our question about what its checks name, that is what they name from
-    /// now on. Returns it.
+    /// Confirms the fragment that the peer's checks name, if the response shows that the peer has received our question
+    /// about it. Returns the fragment.
     pub(super) fn on_named(
         &mut self,
         now: Instant,
@@ -248,7 +248,7 @@ impl SessionState {
         Some(ufrag)
     }
 
-    /// A valid check came from there.
+    /// Handles a valid check from this address.
     pub(super) fn on_checked(
         &mut self,
         now: Instant,

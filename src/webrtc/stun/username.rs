@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 /// Allowed lengths of a username fragment (RFC 8839 §5.4).
 const UFRAG_LEN: RangeInclusive<usize> = 4..=256;
 
-/// The two fragments of a check's user name: whom it is for, and who sends it.
+/// The two fragments of a check's user name: the one of its recipient, and the one of its sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Username<'a> {
     /// The fragment of who receives the check; a server finds the association by it.
