@@ -1,4 +1,4 @@
-//! Counters that many tasks add to, and a copy of them at one moment for whoever asks.
+//! Counters that many tasks add to, and snapshots of them.
 
 /// Makes two structs with the same fields: a public one of numbers, and one of atomics with a `stats` method that reads
 /// them all.

@@ -76,10 +76,11 @@
 //!
 //! # Plain UDP is not secure
 //!
-//! An endpoint with an [`Identity`] speaks DTLS, with browsers as with Rust; see [`EndpointBuilder::identity`]. The traffic
-//! of one without, as above, goes over plain UDP (RFC 6951) and is **neither encrypted nor authenticated**: whoever sees the
-//! packets can read and change them, and anyone who can reach the port can open an association. Use it on a network that
-//! you trust, or in a tunnel. An endpoint is one or the other, never both at a port.
+//! An endpoint with an [`Identity`] speaks DTLS, with browsers as with Rust; see [`EndpointBuilder::identity`]. The
+//! traffic of an endpoint without one, as above, goes over plain UDP (RFC 6951) and is **neither encrypted nor
+//! authenticated**: anyone who sees the packets can read and change them, and anyone who can reach the port can open an
+//! association. Use it on a network that you trust, or in a tunnel. An endpoint is one or the other, never both at a
+//! port.
 //!
 //! # Features
 //!

@@ -101,8 +101,8 @@ impl Socket {
         self.counters.stats()
     }
 
-    /// An empty buffer to write datagrams into. Buffers belong to whoever has a turn, not to associations, so that an
-    /// idle association holds none.
+    /// Returns an empty buffer to write datagrams into. Buffers belong to the drivers that run, not to associations, so
+    /// that an idle association holds none.
     pub(crate) fn take_buffer(&self) -> Vec<u8> {
         self.spare_buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
@@ -116,12 +116,12 @@ impl Socket {
     }
 
     /// Sends datagrams of `segment_size` bytes, the last one perhaps shorter, in as few calls as the system allows.
-    /// Waits while the system's buffer is full. What the system refuses is counted and gone, like a datagram lost on
-    /// its way; the error is why it refused the last one, if it did.
+    /// Waits while the system's buffer is full. A datagram that the system refuses is counted and gone, like a datagram
+    /// lost on its way; the call fails with the reason if the last of them was refused.
     ///
     /// # Cancel safety
     ///
-    /// A dropped future leaves the rest unsent.
+    /// If the future is dropped before it completes, the rest is not sent.
     pub(crate) async fn send(&self, route: Route, contents: &[u8], segment_size: usize) -> io::Result<()> {
         let mut rest = contents;
         let mut refused = None;
@@ -147,7 +147,7 @@ impl Socket {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Sends one stateless answer, or drops it: whoever asked will ask again.
+    /// Sends one stateless answer, or drops it: the peer will ask again.
     pub(crate) fn send_answer(&self, route: Route, answer: &[u8]) {
         if let Err(error) = self.try_send(route, answer, answer.len()) {
             if error.kind() == io::ErrorKind::WouldBlock {
@@ -187,7 +187,7 @@ impl Socket {
     ///
     /// # Cancel safety
     ///
-    /// A dropped future has taken none.
+    /// If the future is dropped before it completes, no datagram was taken.
     pub(crate) async fn receive(&self, batch: &mut ReceiveBatch) -> io::Result<()> {
         batch.filled = 0;
         let received = loop {

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Route;
 
-/// Refusals of checks that are sent in a second. Whoever has made a mistake hears of it; whoever makes ten thousand of them
-/// does not keep this end busy with telling him so, or somebody else in whose name they are.
+/// Refusals of checks that are sent in a second, at most. A peer that has made a mistake gets its answer. A sender of
+/// ten thousand wrong checks cannot keep this end busy with answers to it, or to the address that it has forged.
 const REFUSALS_PER_SECOND_MAX: u32 = 200;
 
 /// Answers that wait to be sent, one after another in one buffer.
@@ -14,12 +14,12 @@ pub(crate) struct Answers {
     bytes: Vec<u8>,
     /// Route of each answer, and the offset in `bytes` at which the answer ends.
     ends: Vec<(Route, usize)>,
-    /// Since when refusals are counted, and how many there were.
+    /// Start of the second in which refusals are counted, and their number.
     refusals: Option<(Instant, u32)>,
 }
 
 impl Answers {
-    /// The buffer to append the next one to; [`push`](Self::push) says whose it is.
+    /// Returns the buffer to append the next answer to; [`push`](Self::push) sets its route.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -31,7 +31,7 @@ impl Answers {
         }
     }
 
-    /// Takes back what was appended since the last answer.
+    /// Removes the bytes that were appended since the last answer.
     pub(crate) fn discard_unfinished(&mut self) {
         self.bytes.truncate(self.ends.last().map_or(0, |(_, end)| *end));
     }
@@ -50,7 +50,7 @@ impl Answers {
         }
     }
 
-    /// Takes them all out.
+    /// Removes all answers and returns them.
     #[cfg(test)]
     pub(crate) fn take(&mut self) -> Vec<(Route, Vec<u8>)> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
@@ -60,7 +60,7 @@ impl Answers {
         self.ends.iter().zip(starts).map(answer).collect()
     }
 
-    /// Shows them all to `send`, and forgets them.
+    /// Passes each answer to `send`, and removes them all.
     pub(crate) fn drain(&mut self, mut send: impl FnMut(Route, &[u8])) {
         let mut start = 0;
         for (route, end) in self.ends.drain(..) {

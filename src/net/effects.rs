@@ -6,7 +6,7 @@ use narrowboat_sctp::{AssociationHandle, TransportFailure};
 
 use super::{Answers, Datagram};
 
-/// Answers to send, and what the router and the accept queue have to hear.
+/// Answers to send, and changes to report to the router and the accept queue.
 #[derive(Debug, Default)]
 pub(crate) struct BatchEffects {
     pub(crate) answers: Answers,

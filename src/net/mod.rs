@@ -1,5 +1,5 @@
-//! Values that pass between sockets, associations and the browser side: datagrams, and what they bring about. It holds no
-//! socket and no lock.
+//! Values that pass between sockets, associations and the browser side: datagrams and their effects. The module holds
+//! no socket and no lock.
 
 mod answers;
 pub(crate) mod effects;

@@ -13,7 +13,7 @@ const SCHEME: &str = "narrowboat://";
 /// Peer to connect to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CommandTarget {
-    /// Whoever has the ticket's certificate.
+    /// The peer that has the ticket's certificate.
     Ticket(Ticket),
     /// An address or name, and a port.
     Address(String),
