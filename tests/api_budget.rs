@@ -156,7 +156,7 @@ EF:EA:E1:58:63:E8:E1:6D:3D:78:83:72\r\na=setup:actpass\r\na=mid:0\r\na=sctp-port
         builder(memory_max).identity(Identity::generate().unwrap()).accept_direct().build().unwrap()
     }
 
-    /// A newcomer is told at once, and gets in once there is memory.
+    /// A newcomer is refused at once, and gets in once there is memory.
     #[tokio::test]
     async fn a_service_without_memory_refuses_offers_tickets_and_hellos_and_takes_them_again() {
         let (server, client, newcomer) = (bind(MEMORY_MAX), bind(usize::MAX), bind(usize::MAX));

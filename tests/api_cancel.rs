@@ -91,7 +91,7 @@ async fn h10_a_connect_that_is_dropped_leaves_no_association() {
         soon(client.wait_idle()).await;
         assert_eq!(client.stats().associations, 0);
     }
-    // Those that were made before the drop are over; the server may hear of it late.
+    // Associations created before the drop are over; the server may learn of that late.
     while let Some(Some(incoming)) = drop_after(0, server.accept()).await {
         drop(incoming);
     }

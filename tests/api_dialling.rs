@@ -220,7 +220,7 @@ async fn a_service_that_was_started_again_is_dialled_anew_by_who_gives_the_old_a
             let target = way.at(relay.address, &identity);
             let client = way.bind();
             let (near, far) = connect(&client, &server, &target).await;
-            // The relay is cut, so nobody hears the ABORT.
+            // The relay is cut, so the peer does not receive the ABORT.
             relay.cut(true);
             server.abort("killed");
             soon(server.wait_idle()).await;

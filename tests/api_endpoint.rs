@@ -158,7 +158,7 @@ async fn what_cannot_be_bound_or_reached_is_one_clear_sentence() {
     let (client, server) = (bind(), bind());
     assert!(matches!(client.connect("boat").await, Err(ConnectError::Address { .. })));
     assert!(matches!(client.connect("[::1]:9").await, Err(ConnectError::AddressFamily(_))));
-    // Broadcast is not allowed without being asked for, which the system says at once.
+    // The system refuses broadcast at once, unless the program has asked for permission.
     let error = soon(client.connect("255.255.255.255:9")).await.unwrap_err();
     assert!(matches!(error, ConnectError::NoRoute { .. }), "{error}");
     assert!(client.stats().socket.send_errors_unreachable > 0);

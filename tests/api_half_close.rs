@@ -292,7 +292,7 @@ async fn an_abort_after_the_end_of_a_direction_takes_nothing_back() {
     assert_eq!(write_error(&mut far).await, ErrorKind::ConnectionReset);
 }
 
-/// All accepted bytes are delivered, but neither end has said that it was done.
+/// All accepted bytes are delivered, but neither end has reported that it was done.
 #[tokio::test]
 async fn the_end_of_an_association_is_not_the_end_of_a_stream() {
     for under_way in UNDER_WAY {

@@ -53,7 +53,7 @@ async fn sixteen_mebibytes_pass_both_ways_at_once_in_either_version() {
     }
 }
 
-/// In DTLS 1.3 the server hears of it with the last message of the handshake, before there is an association.
+/// In DTLS 1.3 the server learns of the refusal with the last message of the handshake, before there is an association.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn k07_a_wrong_certificate_is_refused_before_a_packet_is_taken_and_both_ends_know_why() {
     for version in [DtlsVersion::Dtls12, DtlsVersion::Dtls13] {

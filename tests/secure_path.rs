@@ -239,7 +239,7 @@ async fn k05_a_peer_notices_that_its_service_was_started_again_and_comes_back_fr
     let pair = Pair::by(bind(), server, &ticket).await;
     let (near, far) = pair.channel("old").await;
     let Pair { client, server, a, b } = pair;
-    // The relay is cut, so nobody hears the ABORT.
+    // The relay is cut, so the peer does not receive the ABORT.
     relay.cut(true);
     server.abort("killed");
     soon(server.wait_idle()).await;

@@ -122,7 +122,7 @@ async fn offers_of_other_sessions_begin_associations_of_their_own() {
     let another_certificate = offer_of_a_session("EJ/U", 2).replace("CF:D4", "CF:D5");
     // Before the handshake is done, nothing depends on the association that was answered first.
     let restarted = offer_of_a_session("EJ/V", 3);
-    // A number that anybody may have written says nothing.
+    // An `o=` number that anybody may have written identifies no session.
     for offer in [another_certificate, restarted, OFFER.to_owned(), OFFER.to_owned()] {
         let other = endpoint.answer(&offer).unwrap();
         assert!(other.is_new && names(&other.sdp).0 != names(&first.sdp).0, "{offer}");

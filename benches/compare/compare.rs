@@ -51,11 +51,11 @@ const SCENARIOS: [(&str, Scenario); 6] = [
     ("goodput", goodput::goodput),
 ];
 
-/// Packets of a profile if nobody says how many.
+/// Packets of a profile by default.
 const PROFILE_PACKETS: u64 = 200_000;
 
 fn main() -> ExitCode {
-    // Cargo says `--bench`, which tells this program nothing new.
+    // Cargo passes `--bench`, which this program ignores.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let result = match arguments.split_first() {
         Some((first, rest)) if first == "profile" => profile(rest),

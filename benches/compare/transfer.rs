@@ -78,7 +78,7 @@ impl Transfer {
         self.flight_max
     }
 
-    /// Goes on until `is_done`, or until the wall clock says that it took too long.
+    /// Goes on until `is_done`, or until the limit on wall time.
     pub(crate) fn run(&mut self, wall_max: Duration, is_done: impl Fn(&Self) -> bool) -> Result<Option<Cut>, String> {
         /// Turns between two looks at the wall clock.
         const LOOK_EVERY: u32 = 64;

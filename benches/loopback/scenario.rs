@@ -159,7 +159,7 @@ impl Outcome {
         self.datagrams_received as f64 / self.receive_calls.max(1) as f64
     }
 
-    /// Chunks that were sent again, in percent.
+    /// Returns the share of chunks that were retransmitted, in percent.
     pub(crate) fn repeated(&self) -> f64 {
         self.repeated as f64 * 100.0 / self.chunks.max(1) as f64
     }

@@ -92,7 +92,7 @@ impl Row {
             Self::QueuesThenCloses => ["open close() [bufferedamountlow] close", "open closing close"],
             // Messages that could not be delivered are reported: the peer has closed, and nobody reads any more.
             Self::QueuesThenPeerCloses => ["open closing [bufferedamountlow] error close", "open close() close"],
-            // Firefox resets its streams first, and at times hears that ours are reset too before it goes: no error then.
+            // Firefox resets its streams first, and at times learns of our reset before it ends: no error then.
             Self::EndsTheConnection => ["open error close", "open [closing] [error] close"],
             Self::SendsBeforeThePeerHasMadeIt => ["open [bufferedamountlow]", "open"],
         }

@@ -87,7 +87,7 @@ pub async fn reloaded_in_the_middle(setting: Setting) -> Result<()> {
     link.leave().await
 }
 
-/// A browser that is killed says nothing: our end ends by itself, within 35 s, and says why.
+/// A killed browser sends nothing: our end ends by itself, within 35 s, and reports the reason.
 pub async fn killed(setting: Setting) -> Result<()> {
     let setting = setting.launch(&[]).await?;
     let link = Link::new(&setting).await?;

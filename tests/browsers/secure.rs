@@ -91,8 +91,8 @@ pub async fn we_offer(setting: Setting) -> Result<()> {
     link.leave().await
 }
 
-/// The browser is told another hash than that of our certificate: it refuses us, and we hear why. In direct mode that is
-/// before there is an association, so it is counted.
+/// The browser gets another hash than that of our certificate: it refuses us, and we learn the reason. In direct mode
+/// the refusal happens before there is an association, so it is counted.
 pub async fn a_wrong_hash(setting: Setting) -> Result<()> {
     let (page, endpoint, other) = (setting.page().await?, service().build()?, service().build()?);
     page.eval("newPeer(); create('x')").await?;
@@ -127,7 +127,7 @@ pub async fn a_wrong_hash(setting: Setting) -> Result<()> {
     page.close().await
 }
 
-/// A page may choose a certificate with an RSA key, which is not supported: both ends end, and ours says why.
+/// A page may choose a certificate with an RSA key, which is not supported: both ends end, and ours reports the reason.
 pub async fn an_rsa_certificate(setting: Setting) -> Result<()> {
     let (page, endpoint) = (setting.page().await?, service().build()?);
     let body = "const rsa = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength: 2048,

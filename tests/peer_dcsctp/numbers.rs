@@ -33,7 +33,7 @@ enum Receiver {
 #[derive(Clone, Copy, Debug, Default)]
 struct Mix {
     unordered_every: Option<u32>,
-    /// Ordered, and not sent again.
+    /// Interval of messages that are ordered, and not retransmitted.
     unreliable_every: Option<u32>,
 }
 
@@ -46,8 +46,8 @@ impl Mix {
     }
 }
 
-/// Loses one packet of data, and the first packet that repeats something of it. If there are messages that are not sent
-/// again, it loses some packets more.
+/// Loses one packet of data, and the first packet that retransmits a part of it. If there are messages that are not
+/// retransmitted, it loses some packets more.
 struct Loss {
     loses_others: bool,
     /// Chunks of this life that are still to pass before the loss.
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// All messages from this number on have arrived, but for those that were not sent again.
+    /// All messages from this number on have arrived, except for those that were not retransmitted.
     fn assert_delivered(&mut self, from: u32) {
         let case = format!("{:?}", self.mix);
         let is_reliable = |number: &u32| self.mix.options(*number).reliability == Reliability::Reliable;

@@ -159,8 +159,9 @@ fn reset_amid_bulk(end: End, bulk: usize) -> (Duration, Duration) {
 
 #[test]
 fn a_close_amid_bulk_data_of_another_stream_costs_no_retransmission_timeout() {
-    // The request is answered 'in progress', for the data before it is still under way. All of it arrives two round trips
-    // after it was sent, and a repetition of the request takes one more. The least RTO of either stack is ten round trips.
+    // The request is answered "in progress", because the data before it is still in flight. All of the data arrives two
+    // round trips after it was sent, and a retransmission of the request takes one more. The least RTO of either stack
+    // is ten round trips.
     for bulk in [1, 10, 100] {
         let (answered, arrived) = reset_amid_bulk(OURS, bulk);
         assert!(arrived <= 4 * ROUND_TRIP, "with {bulk} messages the reset arrived after {arrived:?}");

@@ -34,7 +34,7 @@ pub(crate) enum Dialling {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) dialling: Dialling,
-    /// Share of datagrams that are lost; half as many are repeated, twice as many held back.
+    /// Share of datagrams that are lost; half as many are duplicated, twice as many held back.
     pub(crate) loss: f64,
     pub(crate) seed: u64,
 }

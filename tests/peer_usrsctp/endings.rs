@@ -154,7 +154,7 @@ fn when_we_come_back_the_peer_restarts_the_association() {
 
 #[test]
 fn a_peer_whose_partner_forgot_everything_is_told_by_an_abort() {
-    // RFC 9260 §8.4 (8): an endpoint that knows nothing of an association says so.
+    // RFC 9260 §8.4 (8): an endpoint that knows nothing of an association answers with an ABORT.
     let port = free_udp_port();
     let ours = Ours::new(AssociationConfig::default(), free_udp_port());
     let peer = Peer::connect(port, ours.port(), &[]);

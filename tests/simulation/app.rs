@@ -49,7 +49,7 @@ pub(crate) struct AppChannel {
     pub(crate) id: ChannelId,
     pub(crate) uid: u32,
     reader: Reader,
-    /// `send` said so, and `Writable` has not come since.
+    /// `send` has failed for want of room, and `Writable` has not followed since.
     pub(crate) full: bool,
     threshold: usize,
     /// The buffered amount has been above the threshold since the last event.

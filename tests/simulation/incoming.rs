@@ -1,5 +1,5 @@
-//! One direction of an association as its receiver acknowledges it: I16 and the wire's half of I17, for every SACK that
-//! leaves, against all DATA and FORWARD-TSN that came in.
+//! One direction of an association as its receiver acknowledges it: I16 and the wire's half of I17, for every SACK
+//! sent, against all DATA and FORWARD-TSN received.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -9,7 +9,7 @@ use crate::packet::Sack;
 /// The window of a new association, unless the configured one is smaller. It grows with use and shrinks after a pause.
 const INITIAL_WINDOW: u32 = 256 << 10;
 
-/// Something that came in.
+/// An input of the receiver.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Data {

@@ -21,7 +21,7 @@
 //! | I04 packets are well formed, in size, tag, order and checksum | `observer` (`check_form`, `check_tag`), `session` |
 //! | I05 one packet without DATA for a packet; answers to strangers are short | `session` (`transmit`), `node` (`route`) |
 //! | I06 flight size | `invariants` (`check_step`); recounted in `send` |
-//! | I07, I08 TSNs are contiguous; acknowledged chunks are not sent again | `outgoing` (`on_data`) |
+//! | I07, I08 TSNs are contiguous; acknowledged chunks are not retransmitted | `outgoing` (`on_data`) |
 //! | I09 congestion window, its cuts, bursts | `invariants` (`check_window`), `session` (`check_congestion`, `transmit`) |
 //! | I10 the peer's window | `invariants` (`check_step`, `check_window`) |
 //! | I11 T3, RTO, Karn's rule | `invariants` (`check_step`), `session` (`on_datagram`); `check_timers` in `sctp` |
@@ -29,21 +29,21 @@
 //! | I13 fragments and SSNs | `outgoing` (`on_new`) |
 //! | I14 buffered amounts and their event | `app` (`check`, `on_event`); recounted in `send` |
 //! | I15 limits of partial reliability | `outgoing` (`check_promise`) |
-//! | I16 SACKs report the TSNs that arrived, or fewer after a refusal; two packets cause one SACK at least | `incoming` |
+//! | I16 SACKs report the TSNs that arrived, after a refusal a part; one SACK at least for two packets | `incoming` |
 //! | I17 the advertised window and real memory | `incoming` (`on_sack`), `invariants` (`check_heap`) |
-//! | I18 to I22 messages are delivered once, in order, whole, to the right channel | `model` (`on_delivered`, `check_delivered`) |
+//! | I18 to I22 messages arrive once, in order, whole, on their channel | `model` (`on_delivered`, `check_delivered`) |
 //! | I23 states and the one last event | `invariants` (`check_transition`, `check_step`), `app` (`on_event`) |
 //! | I24 nothing is kept before a valid cookie | `node` (`route`, `check_stateless`), `observer` (`agree`) |
 //! | I25 packets without a meaning change nothing | `invariants` (`check_void`) |
 //! | I27 one association a pair, tags agreed on | `node` (`adopt`), `observer` (`check_tag`) |
 //! | I28 each timer has an owner, and fires in time | `invariants` (`check_step`, `check_early_timeout`) |
-//! | I29 the association with a silent peer ends, and only such a one | `session` (`on_timeout`, `on_event`), `phases` (`vanish`) |
+//! | I29 silent peers, and only those, time out | `session` (`on_timeout`, `on_event`), `phases` (`vanish`) |
 //! | I30, I31 stream resets | `resets`, `outgoing` (`on_reset_requested`) |
 //! | I32 to I35 ids, DCEP, events, tables | `app` (`check`, `on_event`, `bury`), `outgoing` (`on_message`) |
 //! | I36 the endpoint's table and limits | `node` (`check`) |
 //! | I37 restarts | `app` (`on_event`) |
 //! | I39 everything ends in time once the network has healed | `phases` (`settle`, `end_within`) |
-//! | I40 an open window is found, a full buffer accepts the chunk that the rest waits for | `observer` (DATA), `incoming` (`on_sack`) |
+//! | I40 an open window is found, a full buffer takes the chunk all wait for | `observer` (DATA), `incoming` (`on_sack`) |
 //! | I41 rest | `phases` (`rest`) |
 //! | I43 nothing is left | `phases` (`tear_down`, `leave_nothing`), `node` (`kill`) |
 //! | I44 byte streams with half close: one FIN, no bytes after it, each ends unless it is cut | `streams`, `app` (`bury`, `check_streams`) |

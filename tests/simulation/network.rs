@@ -25,7 +25,7 @@ pub(crate) struct Arrival {
     /// Keeps arrivals of one instant in the order in which they were sent.
     sequence: u64,
     pub(crate) to: NodeId,
-    /// The source address says so; a spoofer lies.
+    /// The node that the source address names; a spoofer lies.
     pub(crate) from: NodeId,
     pub(crate) packet: Bytes,
 }

@@ -65,7 +65,7 @@ pub(crate) struct Observer {
     probes: u32,
     /// An attacker changes contents behind the checksum: then only the form of packets is held to the rules.
     pub(crate) form_only: bool,
-    /// Packets that have come in since packets were last taken out, if several may.
+    /// Packets that have arrived since the end was last polled for packets, if several may.
     batch: Option<u32>,
     /// Packets with DATA that have come since a SACK was sent, and SACKs since packets were last taken out.
     data_packets: u32,
@@ -143,8 +143,8 @@ impl Observer {
             flows.incoming.catch_up();
             flows.resets.end_batch();
         }
-        // RFC 9260 §6.2 wants a SACK for every second packet with DATA, whether or not they are taken in at once. Which ones
-        // those were that came is not known for sure, so the best is assumed: none is left over.
+        // RFC 9260 §6.2 wants a SACK for every second packet with DATA, even if both are handled at once. The packets
+        // that arrived with DATA are not known for sure, so the best is assumed: none is left over.
         let (packets, sacks) = (self.data_packets, std::mem::take(&mut self.acknowledgements));
         assert!(!is_up || sacks >= packets / 2, "I16: {sacks} SACKs for {packets} packets with DATA");
         self.data_packets = if sacks > 0 { 0 } else { packets };
@@ -270,7 +270,7 @@ impl Observer {
         self.cookies.insert(cookie.to_vec(), agreement);
     }
 
-    /// The same agreement again is a repeated COOKIE ECHO; another one is a collision, or a restart.
+    /// The same agreement again is a retransmitted COOKIE ECHO; another one is a collision, or a restart.
     fn agree(&mut self, agreement: Agreement, window: u32) {
         if self.agreement == Some(agreement) {
             return;

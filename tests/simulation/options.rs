@@ -140,7 +140,7 @@ impl Options {
         let app = [app(prng, chaos, budget), app(prng, chaos, budget)];
         let restart = (!is_bare && prng.chance(15 * PERCENT))
             .then(|| (START + prng.below(chaos), prng.log_range(MILLISECOND..=10 * SECOND)));
-        // Without RE-CONFIG nobody hears of a refusal, and of a negotiated channel nobody hears at all.
+        // Without RE-CONFIG no end learns of a refusal, and the refusal of a negotiated channel is never reported.
         let can_refuse = config.iter().all(|config| config.stream_reset) && app.iter().all(|app| !app.negotiated);
         let idle = if prng.chance(15 * PERCENT) { 600 * SECOND } else { 0 };
         let teardown = teardown(prng);

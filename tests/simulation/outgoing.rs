@@ -1,5 +1,5 @@
 //! One direction of an association as its sender puts it on the wire: I07, I08, I12, I13, I15, I33 for every DATA and
-//! FORWARD-TSN that leaves, against every SACK that came in.
+//! FORWARD-TSN sent, against every SACK received.
 
 use std::collections::BTreeMap;
 
@@ -223,7 +223,7 @@ impl Outgoing {
         }
     }
 
-    /// A SACK, or with no blocks a SHUTDOWN, has come in.
+    /// Handles a SACK, or with no blocks a SHUTDOWN.
     pub(crate) fn on_ack(&mut self, cumulative: u32, gaps: Option<&[(u16, u16)]>) -> Learned {
         let cumulative = self.offset(cumulative);
         if cumulative < self.cumulative || cumulative >= self.next {
@@ -344,7 +344,7 @@ fn check_promise(now: Nanos, data: &Data<'_>, transmissions: u32, promise: Promi
             assert!(transmissions <= most, "I15: TSN {} was sent {transmissions} times", data.tsn);
         }
         Some(Reliability::MaxLifetime(lifetime)) => {
-            // A message that was begun in time may be finished (RFC 9260 §11.1.5), but nothing of it is sent again.
+            // A message that was begun in time may be finished (RFC 9260 §11.1.5), but no part of it is retransmitted.
             let is_finishing = transmissions == 1 && !data.beginning;
             let late = !is_finishing && promise.accepted_at.is_some_and(|at| now > at + nanos(lifetime));
             assert!(!late, "I15: TSN {} was sent after its lifetime of {lifetime:?}", data.tsn);

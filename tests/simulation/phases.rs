@@ -136,8 +136,8 @@ impl World {
                 };
                 over || (settled(a) && settled(b))
             }
-            // The peer has ended, and its end may be lost: nothing is owed. Who neither says nor asks anything does not
-            // find out, as RFC 9260 §8.3 has it.
+            // The peer has ended, and its end may be lost: nothing is owed. An end that neither sends nor probes does
+            // not find out, as RFC 9260 §8.3 specifies.
             [None, Some(session)] => {
                 is_over(session) || (session.app.connected && self.options.config[1].heartbeat_interval.is_none())
             }
@@ -212,7 +212,8 @@ impl World {
         }
         let longest = self.settling_bound();
         self.run_until(self.now + longest.min(20 * SECOND));
-        // An end whose peer has ended, without an endpoint that says so, goes on asking and repeating for a while.
+        // An end whose peer has ended, without an endpoint that reports it, goes on probing and retransmitting for a
+        // while.
         let sessions = self.nodes.iter().flat_map(|node| node.sessions.values());
         if sessions.filter(|session| session.app.ended.is_none()).count() > self.live().len() {
             return;

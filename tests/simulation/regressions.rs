@@ -16,8 +16,8 @@ fn replay_whole(seed: u64) {
     check(&Options::draw_whole(seed));
 }
 
-/// The service has no room for the client's channel, and the client's program shuts down before the reset leaves that
-/// says so: the channel ended without an error, its messages unread.
+/// The service has no room for the client's channel, and the client's program shuts down before the reset that reports
+/// this is sent: the channel ended without an error, its messages unread.
 #[test]
 fn seed_7264_a_shutdown_overtakes_the_refusal_of_a_channel() {
     replay(7264);
@@ -126,8 +126,8 @@ fn seed_93869_a_shutdown_goes_on_while_the_answer_is_written() {
     replay_all(93_869);
 }
 
-/// A reset was repeated because the peer had said "in progress", and was performed by the next datagram of the same batch:
-/// the repetition left afterwards.
+/// A reset was retransmitted because the peer had answered "in progress", and was performed by the next datagram of the
+/// same batch: the retransmission left afterwards.
 #[test]
 fn seed_2932_a_reset_is_repeated_in_the_batch_that_performs_it() {
     replay_whole(2932);
@@ -156,8 +156,9 @@ fn seed_28007_an_abandoned_message_makes_room_during_a_repair() {
     replay_whole(28_007);
 }
 
-/// The path had become faster, so that each acknowledgement of a repetition was taken for one of an earlier transmission, and
-/// nothing else was sent: the peer's window was full behind the gap. One small chunk a probe was repeated.
+/// The path had become faster, so that each acknowledgement of a retransmission was taken for one of an earlier
+/// transmission, and nothing else was sent: the peer's window was full behind the gap. One small chunk was
+/// retransmitted for each probe.
 #[test]
 fn seed_54086_a_path_that_has_become_faster_does_not_hide_losses() {
     replay_whole(54_086);

@@ -16,7 +16,7 @@ const IN_PROGRESS: u32 = 6;
 pub(crate) struct Resets {
     next_request: u32,
     request: Option<Request>,
-    /// Requests that were answered in the batch that is taken in: they may have been repeated before.
+    /// Requests that were answered in the batch being handled: they may have been retransmitted before.
     ended: Vec<Request>,
     /// Last TSN and streams of the peer's requests.
     asked: BTreeMap<u32, (u32, Vec<u16>)>,
@@ -64,7 +64,7 @@ impl Resets {
                 assert_eq!((old.last_tsn, &old.streams), (last_tsn, &new.streams), "I30: request {number} changed");
                 return;
             }
-            // After "in progress", a repetition may carry a new number.
+            // After "in progress", a retransmission may carry a new number.
             assert!(old.in_progress, "I30: request {number} while {} is not answered", old.number);
             assert_eq!(old.streams, new.streams, "I30: another reset while one is in progress");
         }

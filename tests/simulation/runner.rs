@@ -1,4 +1,4 @@
-//! Runs seeds, and says how to run one that failed again.
+//! Runs seeds, and prints how to run a failed seed again.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,5 @@
-//! Checks of what keeps the code readable and a compiler does not see: who imports whom, sizes, names, comments, and the
-//! tables of `ARCHITECTURE.md`, which says why.
+//! Checks of properties that keep the code readable and that a compiler does not see: imports, sizes, names, comments,
+//! and the tables of `ARCHITECTURE.md`, which gives the reasons.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::link::{Censor, Link, LinkConfig};
 use crate::peer::{Event, Peer, Refusal, SendOptions, StreamId};
 
-/// Datagrams that an end takes in before its outputs are polled, as a driver does that reads a socket in batches.
+/// Datagrams that an end handles before its outputs are polled, like a driver that reads a socket in batches.
 const BATCH: usize = 16;
 
 /// Names one of the two ends.
@@ -66,7 +66,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Two ends that have not said anything yet, and the same path in both directions.
+    /// Creates two ends that have not sent anything yet, with the same path in both directions.
     #[must_use]
     pub fn new(now: Instant, peers: [Box<dyn Peer>; 2], path: LinkConfig, seed: u64) -> Self {
         let mut seed = seed.wrapping_mul(2);
@@ -78,7 +78,7 @@ impl Pair {
         Self { now, sides, batch: BATCH, room: Vec::new() }
     }
 
-    /// Sets how many datagrams an end takes in before its outputs are polled.
+    /// Sets the number of datagrams that an end handles before its outputs are polled.
     pub fn set_batch(&mut self, batch: usize) {
         self.batch = batch;
     }
