@@ -65,9 +65,10 @@ pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
         let waits = flows.outgoing.has_outstanding();
         assert!(!waits || timeout.is_some(), "I11: no timer runs while {outstanding} bytes are outstanding");
     }
-    // A message is accepted while the send buffer is not full, so the last one may exceed it by its own length.
+    // A message is accepted while the send buffer is not full, so the last one may exceed it by its own length. OPENs and the
+    // messages that end a direction of a byte stream are accepted in any case.
     let accepted = stats.buffered_amount + stats.flight_size;
-    let sendable = config.send_buffer + turn.options.message_size_max;
+    let sendable = config.send_buffer + turn.options.message_size_max + turn.model.control_bytes_max();
     assert!(accepted <= sendable, "I14: {accepted} bytes wait or are in flight, at most {sendable} are accepted");
 }
 
