@@ -172,7 +172,7 @@ fn run(closer: Closer, load: Load, fault: Fault) {
     case.finish(&name);
     case.check_events(&name);
 
-    // What was accepted before close() is delivered; what the peer's close cut off is a beginning, and an error says
+    // Messages accepted before close() are delivered; what the peer's close cut off is a beginning, and an error says
     // so.
     assert_eq!(case.received, case.sent[..case.received.len()], "{name}");
     let is_whole = case.received.len() == case.sent.len();
@@ -212,7 +212,7 @@ fn run(closer: Closer, load: Load, fault: Fault) {
     case.pair.run();
     case.pair.forget_all(&[(A, case.a), (B, case.b)]);
     case.pair.assert_nothing_left();
-    // Whatever happened, the association is well.
+    // The association is well in every case.
     case.pair.assert_windows_are_whole(WINDOW as usize);
     let (a, b) = case.pair.channel();
     case.pair.send(A, a, "next");

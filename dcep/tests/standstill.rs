@@ -98,7 +98,7 @@ fn who_closes_may_read_slowly_too() {
     }
     assert_eq!(at_b, 50);
     let Some(error) = pair.closed(B, b) else { panic!("B is closed") };
-    // What B had not sent when the close arrived is thrown away there, and what it had sent was read here.
+    // Messages that B had not sent when the close arrived are discarded there; those that it had sent were read here.
     match error {
         Some(ChannelError::PeerClosed { discarded }) => assert_eq!(at_a, 50 - discarded.div_ceil(10_000)),
         other => assert_eq!((other, at_a), (None, 50)),

@@ -123,7 +123,7 @@ impl Buf for Payload {
 
 /// Room in the receive window that an unread message occupies.
 ///
-/// Whoever takes a message out of an association hands its credit back with
+/// The owner of an association hands the credit of each message back with
 /// [`Association::release`](crate::Association::release) once the application has read it. Until then the window is
 /// that much smaller, so a reader that stops closes the window instead of growing memory. A credit that is dropped
 /// shrinks the window for the rest of the association's life.

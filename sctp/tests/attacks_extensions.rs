@@ -105,7 +105,7 @@ fn f09_every_message_given_up_and_every_forward_tsn_lost() {
     pair.send(0, 1, "after");
     pair.run_until(60 * SECOND, |pair| pair.received[1].last().is_some_and(|last| last.2 == "after"));
     pair.run_for(SECOND);
-    // What had been sent is given up, and told once; what had waited in the queue arrives.
+    // The message in flight is abandoned, and reported once; the one that waited in the queue arrives.
     let abandoned = pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Abandoned { .. })).count();
     assert!(abandoned > 10, "{abandoned} given up");
     assert_eq!(pair.received[1].len(), 1 + (200 - abandoned) + 1);

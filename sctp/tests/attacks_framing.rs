@@ -101,7 +101,7 @@ fn a06_padding_of_every_kind() {
 #[test]
 fn a07_known_chunk_one_byte_short_or_long() {
     use DecodeError::{BadLength, TooShort};
-    // What the decoder says of a value without its last byte, and of one with a byte more.
+    // Results of the decoder for a value without its last byte, and for one with a byte more.
     let expected = |chunk: &Sample| match (chunk.kind, chunk.name) {
         (ChunkType::DATA | ChunkType::I_DATA, "no payload") => (Err(TooShort), Ok(())),
         (ChunkType::DATA | ChunkType::I_DATA | ChunkType::COOKIE_ECHO | ChunkType::PAD, _) => (Ok(()), Ok(())),
@@ -144,7 +144,7 @@ fn a07_known_chunk_one_byte_short_or_long() {
 
 #[test]
 fn a08_parameter_length_out_of_bounds() {
-    // What each walker accepts in front of the bad parameter.
+    // Parameters that each walker accepts in front of the bad one.
     let walkers: [(ChunkType, &[u8]); 6] = [
         (ChunkType::INIT, &[0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0, 9]),
         (ChunkType::INIT_ACK, &[0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0, 9, 0, 7, 0, 4]),
@@ -291,7 +291,7 @@ fn a20_encoding_and_decoding_are_inverse() {
             assert_eq!(reading.encoded, chunk.encoded, "{:?}, {}", chunk.kind, chunk.name);
         }
     }
-    // What browsers sent says the same after it was written here; but for the order of parameters, in the same bytes.
+    // Chunks of browsers mean the same after they were written here; but for the order of parameters, in the same bytes.
     let mut same = 0;
     for packet in corpus() {
         for chunk in Chunks::new(&packet).flatten() {

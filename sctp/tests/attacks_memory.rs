@@ -395,7 +395,7 @@ impl Flood {
         assert_eq!(counted.victim.association.state(), State::Established);
         let taken = counted.victim.association.stats().data_chunks_received;
         assert!(taken > 300 && taken < u64::from(count), "{taken} of {count} were taken, then the window was full");
-        // What the application has taken is in its own memory, but for the payload.
+        // Messages that the application has taken are in its own memory, but for the payload.
         assert!(self.takes || counted.peak > 128 * KIB, "{} bytes: the window was used", counted.peak);
         counted
     }

@@ -75,11 +75,11 @@ fn a07_each_chunk_one_byte_short_and_one_byte_long() {
                 bytes.resize(wire::padded(len.max(4).into()), 0);
                 let tag = if kind == ChunkType::INIT { 0 } else { victim.tag };
                 let sent = victim.deliver(packet(tag, &[bytes]));
-                // Whatever it does to the association, it ends it at most, and says so once.
+                // The change ends the association at most, and an event says so once.
                 let what = format!("{kind:?} {change:+} in {state:?}");
                 assert_eq!(victim.association.is_over(), victim.closed().is_some(), "{what}");
                 assert!(sent.len() <= 2, "{what}: {sent:?}");
-                // What has a length that cannot be is dropped; a header of three bytes takes its packet with it.
+                // A chunk with an impossible length is dropped; a header of three bytes takes its packet with it.
                 let is_rigid = !matches!(
                     kind,
                     ChunkType::DATA | ChunkType::I_DATA | ChunkType::I_FORWARD_TSN | ChunkType::COOKIE_ECHO

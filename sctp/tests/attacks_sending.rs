@@ -149,7 +149,7 @@ fn e05_sacks_of_thousands_of_blocks_cost_in_proportion() {
         let every_other: Vec<(u16, u16)> = (1..=blocks).map(|block| (2 * block, 2 * block)).collect();
         let datagram = packet(victim.tag, &[sack(nothing_acked(&victim), 1 << 30, &every_other)]);
         assert!(blocks < 5000 || datagram.len() > 4 * 5000);
-        // What is new costs once; after that it is the same again, a thousand times a second.
+        // A new SACK costs once; after that it is the same again, a thousand times a second.
         victim.deliver(datagram.clone());
         assert_eq!(victim.drops(PacketDropReason::BadSack), 0);
         let cost = steps(|| victim.association.handle_datagram(victim.now, datagram.clone()));
@@ -534,7 +534,7 @@ fn e19_one_stream_that_does_not_move() {
     victim.poll();
     let is_writable = |event: &AssociationEvent| matches!(event, AssociationEvent::Writable);
     assert!(!victim.events.iter().any(is_writable), "there is no room on that stream");
-    // What ends a stream is accepted all the same, and charged.
+    // The message that ends a stream is accepted all the same, and charged.
     let (before, last) =
         (victim.association.memory_charged(), SendOptions { exceeds_limits: true, ..SendOptions::default() });
     assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));

@@ -94,7 +94,7 @@ fn k12_what_peers_send_and_nobody_reads_stays_within_the_memory_of_all() {
         assert!(association.memory_charged() >= 8 << 10, "{}", association.memory_charged());
         assert!(association.stats().drops.count(PacketDropReason::WindowOverrun) > 0);
     }
-    // What is read makes room, for the others as well.
+    // Reading makes room, for the others as well.
     for (handle, event) in std::mem::take(&mut service.events) {
         if let AssociationEvent::Message(message) = event {
             service.associations.get_mut(&handle).unwrap().release(message.credit);
@@ -120,7 +120,7 @@ fn windows_close_while_the_memory_of_all_is_used_up_and_open_again() {
     }
     assert!(hog.drops(PacketDropReason::WindowOverrun) > 0);
     assert!(budget.used() >= 300 << 10);
-    // What is guaranteed is taken, and no more is promised.
+    // The guaranteed bytes are accepted, and no more are promised.
     let sent = (0..8).map(|number| other.send(&[data(number, &[7; 1100])])).next_back().unwrap();
     assert!(last_window(&sent) <= 16 << 10, "{}", last_window(&sent));
     assert_eq!(other.drops(PacketDropReason::WindowOverrun), 0);
@@ -192,7 +192,7 @@ fn a_window_is_small_at_first_and_after_a_pause_and_grows_before_it_is_used_up()
     victim.send(&[data(4000, b"after a pause")]);
     let sent = victim.send(&[data(4001, b"after a pause")]);
     assert_eq!(last_window(&sent), (256 << 10) - 26);
-    // What was promised before is taken.
+    // The bytes that were promised before are accepted.
     let mut taken = 0;
     for number in 4003..4400 {
         victim.send(&[data(number, &[7; 1100])]);

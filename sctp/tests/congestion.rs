@@ -29,7 +29,7 @@ fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_pa
     let stats = victim.association.stats();
     assert_eq!((stats.data_chunks_retransmitted, stats.congestion_events), (4, 1));
     assert!(stats.cwnd <= cut, "{cut} to {}", stats.cwnd);
-    // What is sent once all that has arrived is another window.
+    // Data sent after all of that has arrived belongs to another window.
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(&victim, 8), 1 << 20, &[])]);
     victim.pass(MS);
@@ -54,7 +54,7 @@ fn a_lost_probe_reduces_the_window_once_with_the_losses_that_are_repaired_with_i
     victim.message(1, b"lost");
     let probe = victim.pass(320 * MS);
     assert_eq!(probe.len(), 1, "the probe: {:?}", kinds(&probe));
-    // What is sent later arrives.
+    // Later packets arrive.
     victim.message(1, b"later");
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(1).prev(), 1 << 20, &[(2, 2)])]);

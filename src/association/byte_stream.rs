@@ -127,7 +127,7 @@ impl Inner {
     /// the peer performs the reset when everything before it has arrived (RFC 6525 §5.2.2), and then the channel is closed.
     fn poll_is_delivered(&self, id: ChannelId) -> Poll<bool> {
         let Some(entry) = self.entries.get(&id) else { return Poll::Ready(true) };
-        // What is discarded stays in the buffered amount.
+        // Discarded messages stay in the buffered amount.
         let is_discarded = self.channels.buffered_amount(&self.sctp, id) > 0;
         match &entry.end {
             _ if is_discarded => Poll::Ready(false),

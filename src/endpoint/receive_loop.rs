@@ -31,7 +31,7 @@ const FAILING_MAX: Duration = Duration::from_secs(30);
 /// Runs the receiver. When the receiver ends, with its runtime or for another reason, no task goes on waiting for
 /// datagrams.
 ///
-/// What the receiver hands over is contained where it is handled. A panic of the receiver itself ends the endpoint, as a
+/// A panic in a datagram that the receiver hands over is contained where the datagram is handled. A panic of the receiver itself ends the endpoint, as a
 /// socket that fails does, so that nobody waits for ever.
 pub(super) async fn run(core: Arc<EndpointShared>) {
     let mut receiver = ReceiveLoop { core, failure: None };
@@ -149,7 +149,7 @@ fn hand_over(routed: &mut RoutedBatch, wakers: &mut Vec<Waker>) {
         if shared.contain(|| shared.receive(run.by_ref(), wakers, effects)).is_none() {
             effects.answers.discard_unfinished();
         }
-        // What a panic has left is not the next one's.
+        // Datagrams that a panic has left do not go to the next association.
         run.for_each(drop);
     }
 }

@@ -143,7 +143,7 @@ impl SecureSession {
             SetupRole::Active => DtlsSession::Waiting(expected),
             SetupRole::Passive => {
                 let mut dtls = Dtls::new(now, Arc::clone(&self.context.parameters), role, expected, false);
-                // What is not worth a flight is asked for a cookie, which takes less time than more hellos do.
+                // A hello that is not worth a flight is answered with a cookie request, which takes less time than more hellos do.
                 dtls.ask_for_cookie_below(HELLO_WORTH_A_FLIGHT);
                 DtlsSession::Running(Box::new(dtls))
             }
@@ -257,7 +257,7 @@ impl SecureSession {
         let mut progress = SessionProgress::default();
         let state = &mut self.state;
         state.handle_timeout(now, &mut progress);
-        // Whatever a timer or a failed send has brought. No packet is among it: those come with datagrams.
+        // Collects the results of timers and failed sends. No packet is among them: packets come with datagrams.
         state.poll_session(&mut Vec::new(), &mut progress);
         outgoing.append(&mut state.outgoing);
         (progress, state.deadline())

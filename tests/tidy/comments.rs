@@ -5,6 +5,9 @@ use crate::source::{Findings, everything};
 /// Words that open a noun clause. The first words of a comment name the thing, or say what a function does.
 const CLAUSE_OPENINGS: [&str; 9] = ["What", "Whether", "Who", "Whom", "Whose", "How", "Why", "Where", "When"];
 
+/// Words with which no paragraph of any comment opens.
+const NEVER_OPENINGS: [&str; 3] = ["What", "Whoever", "Whatever"];
+
 /// Documentation comments that open with such a word, by folder. A number may only be lowered.
 const CLAUSES_MAX: [(&str, usize); 7] =
     [("sctp/", 0), ("dcep/", 0), ("src/", 0), ("tests/", 0), ("benches/", 0), ("examples/", 0), ("fuzz/", 0)];
@@ -39,25 +42,33 @@ fn documentation_opens_with_its_subject() {
     findings.are_none();
 }
 
-/// Lines at which a documentation comment opens with a noun clause.
+/// Lines at which a documentation comment, or a paragraph of any comment, opens with a noun clause.
 fn clauses(text: &str) -> Vec<usize> {
-    let mut is_inside = false;
+    let (mut is_inside, mut is_inside_text) = (false, false);
     let mut found = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim_start();
         let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
         let first = comment.and_then(|comment| comment.split_whitespace().next()).unwrap_or_default();
-        if !is_inside && CLAUSE_OPENINGS.contains(&first) {
+        let plain = line.strip_prefix("//").filter(|_| comment.is_none());
+        let first_of_plain = plain.and_then(|comment| comment.split_whitespace().next()).unwrap_or_default();
+        let is_clause = (!is_inside && CLAUSE_OPENINGS.contains(&first))
+            || (!is_inside_text && [first, first_of_plain].iter().any(|word| NEVER_OPENINGS.contains(word)));
+        if is_clause {
             found.push(number);
         }
         is_inside = comment.is_some();
+        is_inside_text = comment.or(plain).is_some_and(|comment| !comment.trim().is_empty());
     }
     found
 }
 
 #[test]
-fn only_the_first_line_of_a_comment_counts() {
+fn only_the_first_line_of_a_paragraph_counts() {
     let text =
         "/// What it is.\nfn a() {}\n\n/// Returns it\n/// When it is there.\nfn b() {}\n    //! Whether it is.\n";
     assert_eq!(clauses(text), [1, 7]);
+    let text =
+        "/// Returns it.\n///\n/// What is left\n/// What else.\nfn a() {\n    // Whoever asks\n    // What for\n}\n";
+    assert_eq!(clauses(text), [3, 6]);
 }

@@ -33,9 +33,6 @@ impl Association {
             self.drop_chunk(PacketDropReason::BadCookie);
             return ControlFlow::Break(());
         };
-        if self.state == State::Closed {
-            return self.accept_cookie(now, header, opened);
-        }
         let VerifiedCookie { cookie, staleness } = opened;
         let Some(peer) = PeerInit::from_cookie(&cookie) else {
             self.drop_chunk(PacketDropReason::BadCookie);
@@ -45,6 +42,9 @@ impl Association {
         if header.verification_tag != cookie.local_tag {
             self.drop_chunk(PacketDropReason::WrongTag);
             return ControlFlow::Break(());
+        }
+        if self.state == State::Closed {
+            return self.accept_cookie(now, &cookie, &peer, staleness);
         }
         if matches!(self.state, State::CookieWait | State::CookieEchoed) {
             self.handshake.on_peer_begins();

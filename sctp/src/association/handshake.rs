@@ -10,13 +10,13 @@ use super::negotiate::{self, InitRefusal, LocalInit};
 use super::tcb::PeerInit;
 use super::timer::Timer;
 use super::{Association, State};
-use crate::cookie::VerifiedCookie;
+use crate::cookie::Cookie;
 use crate::error::{CloseReason, Violation};
 use crate::event::AssociationEvent;
 use crate::serial::{Tsn, VerificationTag};
 use crate::stats::PacketDropReason;
 use crate::time::{Duration, Instant};
-use crate::wire::{Cause, Init, PacketHeader};
+use crate::wire::{Cause, Init};
 
 /// Tags, initial TSNs and cookies of the handshake.
 #[derive(Debug)]
@@ -206,18 +206,10 @@ impl Association {
     pub(super) fn accept_cookie(
         &mut self,
         now: Instant,
-        header: &PacketHeader,
-        opened: VerifiedCookie,
+        cookie: &Cookie,
+        peer: &PeerInit,
+        staleness: Option<Duration>,
     ) -> ControlFlow<()> {
-        let VerifiedCookie { cookie, staleness } = opened;
-        let Some(peer) = PeerInit::from_cookie(&cookie) else {
-            self.drop_chunk(PacketDropReason::BadCookie);
-            return ControlFlow::Break(());
-        };
-        if header.verification_tag != cookie.local_tag {
-            self.drop_chunk(PacketDropReason::WrongTag);
-            return ControlFlow::Break(());
-        }
         if let Some(staleness) = staleness {
             self.report_stale_cookie(cookie.peer_tag, staleness);
             return ControlFlow::Break(());
@@ -225,7 +217,7 @@ impl Association {
         self.handshake.local_tag = cookie.local_tag;
         self.begin_sending_at(cookie.local_initial_tsn);
         self.outbox.cookie_ack = true;
-        self.establish(now, &peer);
+        self.establish(now, peer);
         ControlFlow::Continue(())
     }
 
@@ -290,7 +282,7 @@ impl Association {
 
     /// Discards the old association and begins a new one (§5.2.4 A).
     pub(super) fn restart(&mut self, now: Instant, local_tag: u32, local_initial_tsn: Tsn, peer: &PeerInit) {
-        // What had arrived whole is still the application's.
+        // Messages that had arrived whole still go to the application.
         let mut events = std::collections::VecDeque::new();
         while let Some(event) = self.poll_event() {
             events.push_back(event);

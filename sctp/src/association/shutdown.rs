@@ -22,7 +22,7 @@ impl Association {
         match self.state {
             // Nothing was begun, so nothing is to be ended; an association that is over stays as it is.
             State::Closed => self.close(CloseReason::Shutdown),
-            // What was accepted is delivered first, so the handshake goes on.
+            // Accepted messages are delivered first, so the handshake goes on.
             State::CookieWait | State::CookieEchoed => {
                 self.is_shutdown_wanted = true;
                 if self.sender.is_drained() {

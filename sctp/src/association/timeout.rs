@@ -32,7 +32,7 @@ impl Association {
                 Timer::Rack => self.on_rack_timeout(now),
                 Timer::TailLossProbe => self.sender.on_probe_timeout(now, &self.path),
                 Timer::WindowProbe => self.sender.on_window_probe_timeout(&self.path),
-                // What waited for its time is written when packets are polled next.
+                // Paced chunks are written when packets are polled next.
                 Timer::Pacing => {}
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
                 Timer::Reconfig => self.on_reconfig_timeout(now),

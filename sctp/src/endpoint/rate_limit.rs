@@ -32,7 +32,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// bucket's share get it from a common rate, which is a fiftieth of the limit. So a host that sends as fast as it can is
 /// seldom answered, and the share of every other source is left.
 ///
-/// What the buckets and the common rate give together exceeds the limit; therefore the sum has a rate of its own.
+/// The buckets and the common rate together exceed the limit, so the sum has a rate of its own.
 ///
 /// Sources are hashed with a secret, so nobody can aim at another's bucket. The table has a fixed size.
 #[derive(Debug)]

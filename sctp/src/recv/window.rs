@@ -132,7 +132,7 @@ impl ReceiveWindow {
     /// The a_rwnd for a SACK now. It is 0 for less than a packet, or the sender would fill it with small fragments
     /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
-        // What is offered can be taken, at least as one chunk.
+        // The advertised bytes can be accepted, at least as one chunk.
         let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
         let free = self.free(held).min(room);
         if free < self.mtu.min(self.offered / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }

@@ -133,7 +133,7 @@ impl LossRecovery {
         path: &Path,
     ) -> Option<Duration> {
         let has_gaps = !outstanding.gap_reports().is_empty();
-        // What fills a gap is taken although the window is closed.
+        // The peer accepts a chunk that fills a gap, although its window is closed.
         if outstanding.flight_size() == 0 || is_probing_window && !has_gaps {
             return None;
         }

@@ -61,7 +61,7 @@ impl OutgoingQueue {
             return Err(SendMessageError::Resetting(stream));
         }
         if !options.exceeds_limits && (self.is_full(outstanding) || self.streams.refuses(stream)) {
-            // What has expired in the meantime need not keep new messages out.
+            // Messages that have expired in the meantime need not keep new ones out: `peek` abandons them.
             self.peek(now);
             let is_full = self.is_full(outstanding);
             self.was_refused |= is_full;

@@ -192,7 +192,7 @@ impl Rack {
                     if transmission.number >= newest {
                         break;
                     }
-                    // What a truncated SACK leaves open has a round trip more to be reported.
+                    // A TSN that a truncated SACK does not report has a round trip more.
                     let is_unreported = highest_reported.is_some_and(|highest| transmission.tsn > highest);
                     let extra = if is_unreported { path.rto.srtt() } else { None };
                     let deadline = chunk.sent_at + lost_after + extra.unwrap_or_default();

@@ -67,7 +67,7 @@ impl Sender {
         let mut wrote = self.write_due(now, room, path, out);
         self.on_attempted(path);
         if self.loss.stalled_until().is_some_and(|at| at <= now) {
-            // What was written has made room in the congestion window, by abandoning messages: no timer is to be waited for.
+            // Writing may have abandoned messages and so made room in cwnd: no timer is to be waited for.
             wrote |= self.has_sendable(now, path) && self.write_due(now, room.after(wrote), path, out);
             self.on_attempted(path);
         }
@@ -94,7 +94,7 @@ impl Sender {
         }
         self.rate.on_attempt();
         if !self.has_sendable(now, path) {
-            // What it was for has been abandoned.
+            // The chunk of the exemption has been abandoned.
             self.rate.set_cwnd_exemption(CwndExemption::None);
             return out.len() > start;
         }
@@ -146,7 +146,7 @@ impl Sender {
 
     fn write_new(&mut self, now: Instant, end: usize, path: &Path, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
-        // What is lost goes first: new data would only lengthen the repair.
+        // Lost chunks go first: new data would only lengthen the recovery.
         while !self.outstanding.has_lost() {
             if !self.may_send_new() {
                 break;

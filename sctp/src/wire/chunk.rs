@@ -343,7 +343,7 @@ mod tests {
         end_chunk(&mut out, at);
         assert_eq!(out.len(), 2 + CHUNK_LEN_MAX);
         assert_eq!(out[4..6], [0xFF, 0xFC]);
-        // What was never begun is a mistake, and no panic.
+        // Ending a chunk that was never begun is a mistake, but does not panic.
         end_chunk(&mut out, usize::MAX);
     }
 

@@ -38,7 +38,7 @@ pub(crate) fn run(script: &[u8]) {
         }
         world.step(&mut input);
     }
-    // Whatever the peer has done, the association ends.
+    // The association ends after any behaviour of the peer.
     world.victim.association.abort("the end of the script");
     world.poll();
     assert_eq!(world.victim.association.poll_timeout(), None, "a timer runs after the end");

@@ -195,7 +195,7 @@ impl World {
                 self.wire[end].extend(buffer.chunks(transmit.segment_size).map(Bytes::copy_from_slice));
                 buffer.clear();
             }
-            // What does not fit a real queue is lost.
+            // Packets that do not fit a real queue are lost.
             self.wire[end].truncate(500);
         }
     }
@@ -296,7 +296,7 @@ impl End {
             at.unwrap_or_else(|| panic!("message {number} came twice, late, or to another use of stream {stream}"));
         let (_, is_ordered, _) = of.messages[at];
         if is_ordered {
-            // What it overtook was unordered, or will never come.
+            // Messages that it overtook were unordered, or never arrive.
             let mut index = 0;
             of.messages.retain(|(before, before_is_ordered, may_be_lost)| {
                 let is_passed = index < at && *before_is_ordered;

@@ -317,7 +317,7 @@ impl EndpointShared {
         let refused = self.queue(&mut table, Arc::clone(&shared), WayIn::Direct);
         table.waiters.wake(Interest::Accept, wakers);
         drop(table);
-        // What has come with the last datagram of the handshake, the news that it is done before all.
+        // Handles the rest of the handshake's last datagram, and first of all the event that the handshake is done.
         shared.receive(std::iter::empty(), wakers, effects);
         tracing::debug!(remote = %shared.remote_address(), "association made by the peer");
         self.spawn_driver(handle, Arc::clone(&shared));

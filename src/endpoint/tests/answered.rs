@@ -54,7 +54,7 @@ async fn k18_a_client_that_asks_for_5000_answers_pushes_out_only_its_own() {
     let (connected, incoming) = soon(async { tokio::join!(near.connected(), server.accept()) }).await;
     connected.expect("connected");
     assert!(incoming.is_some());
-    // What was pushed out is over.
+    // The displaced association is over.
     soon(async {
         while server.stats().associations > 1024 + 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -68,7 +68,7 @@ async fn the_endpoint_goes_on(builder: impl Fn() -> EndpointBuilder, faults: &[E
         let living = peer(&server, builder()).await;
         inject(&server, *fault);
         let taken = async {
-            // Whoever gets in in spite of it is let go again, and so is whoever was refused half-way.
+            // A peer that gets in in spite of it is released again, and so is one that was refused half-way.
             while let Some(incoming) = server.accept().await {
                 drop(incoming);
             }

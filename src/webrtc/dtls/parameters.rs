@@ -132,6 +132,6 @@ fn builder() -> ConfigBuilder {
         .flight_start_rto(RETRANSMIT_AFTER)
         .flight_retries(RETRANSMISSIONS_MAX)
         .handshake_timeout(HANDSHAKE_TIMEOUT)
-        // Whoever speaks WebRTC has a certificate; whether it is the right one is asked afterwards.
+        // Every WebRTC peer has a certificate; its fingerprint is verified afterwards.
         .require_client_certificate(true)
 }

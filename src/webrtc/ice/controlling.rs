@@ -1,6 +1,6 @@
 //! The controlling agent of who connects with a ticket (RFC 8445 §7.2, §8.1.1; RFC 7675 §5.1). The peer is lite and
 //! public, so there is nothing to gather or to pair: each address is checked, and the first that answers is nominated.
-//! What the peer asks in return is answered.
+//! Checks of the peer are answered.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -47,7 +47,7 @@ impl SecureRouter {
             Class::Success | Class::Error => owner.filter(|handle| self.expects_response(*handle)),
             Class::Request => {
                 let named = || self.by_ufrag.get(message.ice_username()?.to).copied();
-                // What comes from the address of a peer that has not confirmed a name is that peer's own. This is so for a
+                // A check from the address of a peer that has not confirmed a name is that peer's own. This is so for a
                 // fragment that an earlier peer at the same address has left, too.
                 let unnamed = owner.filter(|handle| self.is_unnamed(*handle));
                 unnamed.or_else(named)

@@ -158,7 +158,7 @@ fn k18_a_client_that_asks_for_answers_without_end_pushes_out_its_own() {
     let insert =
         |router: &mut SecureRouter, host, n: usize| router.insert_answered(&format!("{host}/{n}"), source(host));
     let before: Vec<_> = (2..10).map(|host| insert(&mut router, host, 0)).collect();
-    // Whoever checks is not the better for it: the sender of an offer can check.
+    // A peer gains nothing by checking: the sender of an offer can check.
     let flood: Vec<_> = (0..20).map(|n| insert(&mut router, 1, n)).collect();
     for (port, handle) in (1..).zip(&flood[..18]) {
         router.learn(now, *handle, address(port), None);

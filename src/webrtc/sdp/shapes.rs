@@ -32,7 +32,7 @@ fn sha_256() -> String {
 #[test]
 fn what_is_not_needed_refuses_nothing() {
     let original = read(CHROMIUM_OFFER);
-    // What is replaced, by what, and how many lines are counted as ignored.
+    // The replaced text, its replacement, and the number of lines that are counted as ignored.
     for (from, to, ignored) in [
         ("s=-\n", "", 0),
         ("t=0 0\n", "", 0),

@@ -273,7 +273,7 @@ impl Signalled {
     }
 }
 
-/// Whoever knows what was signalled can check, and send a hello, in the name of an address that is not its own.
+/// A host that knows the signalled credentials can check, and send a hello, in the name of an address of another.
 #[test]
 fn k02_an_address_that_never_answered_gets_three_bytes_for_each_of_its_own_whoever_begins() {
     for versions in [Versions::Both, Versions::Only12] {
@@ -382,7 +382,7 @@ fn k22_a_contested_check_is_answered_after_a_question_that_only_the_peer_can_rea
     let subject = ProofSubject::Peer(server.session.handle);
     assert!(reachability.is_proof(server.now, CLIENT, subject, question.transaction_id));
     assert!(server.sent <= 3 * check.bytes.len(), "{} bytes for {}", server.sent, check.bytes.len());
-    // Whoever does not know the password has nobody asked.
+    // A check without the right password causes no question.
     let mut wrong = Vec::new();
     let username = Username { to: "ours", from: "theirs" };
     let writer = StunWriter::new(&mut wrong, Class::Request, TransactionId([7; 12])).username(username).priority(1);

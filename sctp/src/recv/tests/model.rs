@@ -300,7 +300,7 @@ impl History {
             assert_eq!(cumulative, end, "the Cumulative TSN Ack");
             assert_eq!(received, should, "the Gap Ack Blocks");
         } else {
-            // What has just come is not what is given up for it.
+            // The chunk that has just arrived is not the one that is evicted for it.
             assert!(added.iter().all(|tsn| *tsn < cumulative || received.contains(tsn)));
             assert!((self.cumulative..=end).contains(&cumulative));
             assert!(received.iter().all(|tsn| *tsn < end || should.contains(tsn)), "{received:?} of {should:?}");

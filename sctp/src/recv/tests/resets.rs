@@ -25,7 +25,7 @@ fn g03_a_reset_waits_for_data_sent_before_it_and_is_performed_once() {
     receiver.take_new(data(3, 1, 2, "BE"), b"third");
     assert_eq!(receiver.reset_streams(streams(&[1]), Tsn(4)), ResetProgress::Deferred);
     assert_eq!(receiver.deferred(), Some(&streams(&[1])));
-    // What follows belongs to the next use of the stream, whichever way it was sent.
+    // Later messages belong to the next use of the stream, whichever way it was sent.
     receiver.take_new(data(5, 1, 0, "BE"), b"new 0");
     receiver.take_new(data(7, 1, 0, "BEU"), b"new unordered");
     receiver.take_new(data(8, 1, 1, "BE"), b"new 1");

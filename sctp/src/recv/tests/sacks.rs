@@ -171,7 +171,7 @@ fn more_ranges_than_are_remembered_are_not_taken() {
         receiver.read();
     }
     assert_eq!(receiver.take(data(5 + 2 * limit, 1, 0, "BEU"), b"x"), Ok(ArrivedChunk::Dropped));
-    // What extends or joins ranges, and what is next in sequence, still is.
+    // TSNs that extend or join ranges, and the next one in sequence, still are.
     receiver.take_new(data(2 + 2 * limit, 1, 0, "BEU"), b"x");
     receiver.take_new(data(4, 1, 0, "BEU"), b"x");
     receiver.take_new(data(1, 1, 0, "BEU"), b"x");

@@ -166,7 +166,7 @@ fn the_rest_of_a_skipped_message_is_discarded() {
             let mut late: std::collections::VecDeque<u32> = late.into();
             while let Some(tsn) = late.pop_front() {
                 let end = if tsn == 5 { "E" } else { "" };
-                // What is not taken comes again.
+                // A chunk that is not accepted is retransmitted.
                 if receiver.take(data(tsn, 1, 0, &format!("{end}{flags}")), b"late").unwrap() == ArrivedChunk::Dropped {
                     late.push_back(tsn);
                 }

@@ -187,7 +187,7 @@ fn d13_when_full_a_filler_is_taken_and_the_highest_are_given_up() {
     receiver.take_new(data(1, 1, 0, "BE"), &[1; 1000]);
     assert_eq!(receiver.read().len(), usize::from(highest) - 2);
     assert_eq!(receiver.cumulative_tsn(), Tsn(u32::from(highest) - 2));
-    // What was given up comes again.
+    // The evicted chunk is retransmitted.
     for tsn in u32::from(highest) - 1..=tsn {
         receiver.take_new(data(tsn, 1, (tsn - 1) as u16, "BE"), &[tsn as u8; 1000]);
     }

@@ -156,7 +156,7 @@ fn k08_records_that_are_forged_with_fresh_numbers_change_nothing_and_use_up_no_n
             let in_the_clear = forgeries.iter().filter(is_alert_or_data).count() as u64;
             let refused = link.ends[to].drops().unauthenticated - unauthenticated;
             assert!(in_the_clear > 100 && refused >= in_the_clear, "{version:?}: {refused} of {in_the_clear}");
-            // What the peer did say, under the numbers that it uses next and far ahead.
+            // Records of the peer, under the numbers that it uses next and far ahead.
             let genuine = recorded[1 - to].last().unwrap();
             let count = dropped(&link, to);
             for number in (0..400).chain(1 << 14..(1 << 14) + 400) {

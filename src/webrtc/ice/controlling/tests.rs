@@ -157,7 +157,7 @@ fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_th
         assert_eq!(agent.handle_timeout(now), Ok(()));
         (now, due(agent, now).first().expect("a check").1)
     };
-    // Whoever cannot sign revokes nothing; an answer between begins the count again.
+    // A sender that cannot sign revokes nothing; an answer between begins the count again.
     for code in [403, 403, 0, 401, 403, 403] {
         let (now, id) = next(&mut agent);
         let forged = answer(&mut agent, now, address(1), &error(id, 403, Some("anotherpasswordanother")));
