@@ -123,6 +123,7 @@ pub mod fuzzing {
     #[cfg(feature = "webrtc")]
     pub use crate::webrtc::fuzzing::{admission, sdp, stun, ticket};
 }
+mod handle;
 #[cfg(feature = "webrtc")]
 mod identity_store;
 mod memory;
@@ -134,15 +135,16 @@ mod waiters;
 #[cfg(feature = "webrtc")]
 mod webrtc;
 
-pub use association::{Association, ShuttingDown};
+pub use association::ChannelEvent;
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use channel::{ByteReadHalf, ByteStream, ByteWriteHalf, ChannelEvent, Closing, DataChannel, RecvHalf, SendHalf};
+pub use channel::{ByteReadHalf, ByteStream, ByteWriteHalf, Closing, DataChannel, RecvHalf, SendHalf};
 pub use config::Config;
 pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats, Target, WayIn};
 #[cfg(feature = "webrtc")]
 pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;
+pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
 pub use narrowboat_sctp::{AssociationStats, Reliability};
 #[cfg(feature = "axum")]

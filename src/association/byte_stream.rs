@@ -7,8 +7,8 @@ use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Message, ReadyState, UnreadMessage};
 
 use super::channel_entry::{ChannelEntry, ReadEnd};
+use super::half_close::{Frame, HalfClose};
 use super::inner::Inner;
-use crate::channel::{Frame, HalfClose};
 use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Interest;
 

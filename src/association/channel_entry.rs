@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use narrowboat_dcep::ReadyState;
 
-use crate::channel::{ChannelEvent, HalfClose};
+use super::channel_event::ChannelEvent;
+use super::half_close::HalfClose;
 use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Waiters;
 

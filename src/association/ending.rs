@@ -41,7 +41,7 @@ impl Inner {
     }
 
     /// Returns the end of the association, once its last datagram has left too, so that the process may end.
-    pub(super) fn poll_closed(&self) -> Poll<CloseReason> {
+    pub(crate) fn poll_closed(&self) -> Poll<CloseReason> {
         self.closed.clone().filter(|_| self.is_finished).map_or(Poll::Pending, Poll::Ready)
     }
 

@@ -2,7 +2,6 @@
 
 mod byte_stream;
 mod close_future;
-mod event;
 mod sink;
 mod split;
 
@@ -15,13 +14,11 @@ use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
 use narrowboat_sctp::Reliability;
 
 pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
-pub(crate) use byte_stream::{Frame, HalfClose};
 pub use close_future::Closing;
-pub use event::ChannelEvent;
 pub use split::{RecvHalf, SendHalf};
 
 use crate::ReadyState;
-use crate::association::{OpenedChannel, Shared, WaitFuture};
+use crate::association::{ChannelEvent, OpenedChannel, Shared, WaitFuture};
 use crate::error::{ChannelError, Error, SendError, TryRecvError, TrySendError};
 use crate::waiters::{Interest, WaitKey, WaiterKey};
 

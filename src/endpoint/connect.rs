@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Endpoint;
-use crate::association::Association;
 use crate::error::ConnectError;
+use crate::handle::Association;
 
 /// Time after which the next address is tried beside those that have not answered (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);

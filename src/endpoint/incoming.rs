@@ -7,8 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crate::association::{Association, Shared};
+use crate::association::Shared;
 use crate::error::ConnectError;
+use crate::handle::Association;
 
 /// An association that a peer has opened. Awaiting it returns the [`Association`]; dropping it refuses the association.
 pub struct Incoming {

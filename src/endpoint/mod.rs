@@ -34,8 +34,8 @@ pub(crate) use secure::AnsweredOffer;
 pub use secure::{Answer, DtlsRole, Offer};
 use table::EndpointShared;
 
-use crate::association::Association;
 use crate::error::{BindError, ConnectError};
+use crate::handle::Association;
 pub use crate::socket::SocketStats;
 use crate::waiters::WaiterKey;
 

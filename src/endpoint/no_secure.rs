@@ -11,9 +11,9 @@ use super::Endpoint;
 use super::builder::Ways;
 use super::router::{DatagramRouter, RouteResult};
 use super::table::{EndpointShared, EndpointTable, RoutedBatch};
-use crate::association::Association;
 use crate::config::Config;
 use crate::error::{BindError, ConnectError};
+use crate::handle::Association;
 use crate::net::{Answers, Datagram};
 
 /// A value that does not exist.

@@ -13,9 +13,10 @@ use std::io;
 use std::time::Duration;
 
 use super::{Endpoint, EndpointBuilder};
-use crate::association::{Association, AssociationFault};
+use crate::association::AssociationFault;
 use crate::channel::DataChannel;
 use crate::error::{ChannelError, CloseReason, ConnectError, TransportFailure};
+use crate::handle::Association;
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.unwrap()

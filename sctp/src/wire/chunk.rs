@@ -3,8 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::DecodeError;
-use super::packet::PACKET_HEADER_LEN;
+use super::{DecodeError, PACKET_HEADER_LEN};
 use crate::cost_counter;
 
 /// Bytes before a chunk's value.

@@ -44,7 +44,7 @@ pub use forward_tsn::ForwardTsn;
 pub use i_data::IDataChunk;
 pub use i_forward_tsn::{IForwardTsn, SkippedMessage};
 pub use init::Init;
-pub use packet::{PACKET_HEADER_LEN, PacketHeader};
+pub use packet::PacketHeader;
 pub use packet_writer::PacketWriter;
 pub use param::{Parameter, ParameterType, Parameters, encode_unrecognized};
 pub use reader::{DecodeError, Reader};
@@ -52,3 +52,6 @@ pub use reconfig::{Reconfig, ReconfigParameter, ReconfigWriter};
 pub use reset_result::ResetResult;
 pub use sack::{GapBlock, Sack};
 pub use stream_list::StreamList;
+
+/// Bytes of the common header (RFC 9260 §3.1), behind which the chunks begin.
+pub const PACKET_HEADER_LEN: usize = 12;

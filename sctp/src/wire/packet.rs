@@ -1,10 +1,7 @@
 //! The common header of every packet (RFC 9260 §3.1).
 
 use super::chunk::CHUNK_HEADER_LEN;
-use super::{DecodeError, Reader};
-
-/// Bytes of the common header.
-pub const PACKET_HEADER_LEN: usize = 12;
+use super::{DecodeError, PACKET_HEADER_LEN, Reader};
 
 /// The common header, but for the checksum, which [`is_checksum_valid`](super::is_checksum_valid) and
 /// [`seal`](super::seal) work on in place.

@@ -1,7 +1,8 @@
 //! The writer of whole packets.
 
+use super::PACKET_HEADER_LEN;
 use super::checksum::seal;
-use super::packet::{PACKET_HEADER_LEN, PacketHeader};
+use super::packet::PacketHeader;
 
 /// A packet that is being written: the common header, then chunks, and the checksum at the end. Every packet of this end is
 /// put together by it.

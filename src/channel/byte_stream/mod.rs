@@ -1,6 +1,5 @@
 //! A channel as a stream of bytes.
 
-mod half_close;
 mod halves;
 
 use std::fmt;
@@ -12,7 +11,6 @@ use bytes::Bytes;
 use narrowboat_sctp::Reliability;
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-pub(crate) use half_close::{Frame, HalfClose};
 pub use halves::{ByteReadHalf, ByteWriteHalf};
 
 use super::DataChannel;

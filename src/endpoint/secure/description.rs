@@ -11,9 +11,10 @@ use rand::Rng;
 
 use super::sessions::{Said, SessionKey, TransportKey};
 use super::{ExpectedFor, PeerSide, SecurePart};
-use crate::association::{Association, Shared};
+use crate::association::Shared;
 use crate::endpoint::Endpoint;
 use crate::error::SignalError;
+use crate::handle::Association;
 use crate::webrtc::admission::Source;
 use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
 use crate::webrtc::ice::{Credentials, PATIENCE};

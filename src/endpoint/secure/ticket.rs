@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::SecurePart;
 use super::candidates;
-use crate::association::Association;
 use crate::endpoint::Endpoint;
 use crate::endpoint::connect_target::{ConnectTarget, sealed::Sealed};
 use crate::error::{ConnectError, SignalError};
+use crate::handle::Association;
 use crate::webrtc::direct::ClientCredentials;
 use crate::webrtc::dtls::ExpectedPeer;
 use crate::webrtc::{CertificateHash, Identity, Ticket, TicketError};

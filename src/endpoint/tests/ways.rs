@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::soon;
-use crate::association::Association;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, WayIn};
 use crate::error::SignalError;
+use crate::handle::Association;
 use crate::webrtc::dtls::ExpectedPeer;
 use crate::webrtc::ice::Credentials;
 use crate::webrtc::{CertificateHash, Identity, Ticket};

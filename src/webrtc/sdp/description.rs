@@ -4,7 +4,7 @@ use super::error::{SdpError, SdpProblem};
 use super::lines::{Block, Blocks};
 use super::section::{Bundle, Form, Head, Section, Tagged};
 use super::setup::Setup;
-use super::{SCTP_PORT_DEFAULT, attribute, write};
+use super::{MID, SCTP_PORT_DEFAULT, attribute};
 use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::{Credentials, CredentialsError};
 use crate::webrtc::{CertificateHash, CertificateHashError, FingerprintError};
@@ -104,8 +104,8 @@ impl AnswerDescription {
         let blocks = Blocks::read(text)?;
         let data = Data::find(&blocks)?;
         let mid = Section::read(data.block)?.mid;
-        if blocks.sections.len() != 1 || mid.as_deref() != Some(write::MID) {
-            return Err(data.error(SdpProblem::NotOurs(write::MID)));
+        if blocks.sections.len() != 1 || mid.as_deref() != Some(MID) {
+            return Err(data.error(SdpProblem::NotOurs(MID)));
         }
         let remote = data.remote(&blocks)?;
         // An answerer is the one that begins, unless it says otherwise (RFC 8842 §5.3).

@@ -37,6 +37,9 @@ pub(crate) use write::{Local, answer, offer};
 /// The longest description that is read. Browsers' with several cameras stay below 20 KB.
 pub(crate) const LEN_MAX: usize = 65_536;
 
+/// Name of the section in our offers, and in the answers to them (`a=mid`).
+const MID: &str = "0";
+
 /// The SCTP port of a peer that does not say: all implementations of WebRTC use it.
 pub(crate) const SCTP_PORT_DEFAULT: u16 = 5000;
 

@@ -6,13 +6,10 @@ use std::net::SocketAddr;
 use super::description::OfferDescription;
 use super::section::{Form, Section, Tagged};
 use super::setup::Setup;
-use super::{MAX_MESSAGE_SIZE_ANY, attribute};
+use super::{MAX_MESSAGE_SIZE_ANY, MID, attribute};
 use crate::webrtc::Fingerprint;
 use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::Credentials;
-
-/// Name of the section in our offers (`a=mid`).
-pub(super) const MID: &str = "0";
 
 /// Protocol in the `m=` line of data channels over UDP (RFC 8841 §4).
 const PROTOCOL: &str = "UDP/DTLS/SCTP";

@@ -3,10 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
+use super::MAC_LEN;
 use super::message::StunMessage;
-
-/// Bytes of a MESSAGE-INTEGRITY value.
-pub(super) const MAC_LEN: usize = 20;
 
 /// The key that a password makes (RFC 8489 §9.1.1), ready for use: the two blocks of HMAC that depend on nothing else
 /// are computed once.

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::key::MAC_LEN;
 use super::username::Username;
-use super::{ATTRIBUTE_HEADER_LEN, FINGERPRINT_LEN, FINGERPRINT_XOR, HEADER_LEN, MAGIC_COOKIE, attribute};
+use super::{ATTRIBUTE_HEADER_LEN, FINGERPRINT_LEN, FINGERPRINT_XOR, HEADER_LEN, MAC_LEN, MAGIC_COOKIE, attribute};
 
 /// The longest message that is looked at. A check with the longest user name has less than 700 bytes, and none may
 /// exceed the path's MTU (RFC 8489 §6.1); the limit bounds what one datagram of a flood costs.

@@ -28,6 +28,9 @@ const FINGERPRINT_XOR: u32 = 0x5354_554E;
 /// Bytes of a FINGERPRINT attribute.
 const FINGERPRINT_LEN: usize = 8;
 
+/// Bytes of a MESSAGE-INTEGRITY value: those of HMAC-SHA1 (RFC 8489 §14.5).
+const MAC_LEN: usize = 20;
+
 /// Bytes of an attribute before its value (RFC 8489 §14).
 const ATTRIBUTE_HEADER_LEN: usize = 4;
 
