@@ -45,8 +45,8 @@ impl AnsweredResets {
         self.recent.len() < IDS_MAX && !self.older.contains(&id) && self.recent.insert(id)
     }
 
-    /// The stream is free again. If its reset was answered, the memory of it begins here: that took as long as the network
-    /// wanted.
+    /// Notes that the stream is free again. If its reset was answered, the memory of it begins here: that took as long
+    /// as the network wanted.
     pub(crate) fn on_free(&mut self, now: Instant, id: StreamId) {
         self.fade(now);
         if self.recent.len() < IDS_MAX && self.older.remove(&id) {
@@ -54,7 +54,7 @@ impl AnsweredResets {
         }
     }
 
-    /// The stream is in use.
+    /// Notes that the stream is in use.
     pub(crate) fn on_used(&mut self, id: StreamId) {
         self.recent.remove(&id);
         self.older.remove(&id);

@@ -7,7 +7,7 @@ use crate::open;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
-/// DCEP messages: what decodes as an OPEN says the same after it was written and read again.
+/// Decodes DCEP messages: an OPEN that was read, written and read again must be the same.
 pub fn control(bytes: &[u8]) {
     if let Ok(Decoded { control: Control::Open(options), .. }) = Decoded::new(bytes) {
         let again = Decoded::new(&open::encode(&options));

@@ -79,7 +79,7 @@ impl StreamIds {
         self.place(id).is_some_and(|place| self.resting.contains(&place) || self.run_of(place).is_some())
     }
 
-    /// Ids that are free, resting ones included.
+    /// Returns the number of free ids, resting ones included.
     pub(crate) fn len_free(&self) -> usize {
         let runs: usize = self.free.iter().map(|(&first, &last)| usize::from(last - first) + 1).sum();
         runs + self.resting.len()
@@ -169,7 +169,7 @@ impl RetiredIds {
         self.len
     }
 
-    /// Number of the streams on which the end with this role opens channels.
+    /// Returns the number of the streams on which the end with this role opens channels.
     pub(crate) fn len_of(&self, role: Role) -> usize {
         let parity = if role == Role::Client { u64::MAX / 3 } else { u64::MAX / 3 * 2 };
         self.bits.iter().map(|bits| (bits & parity).count_ones() as usize).sum()

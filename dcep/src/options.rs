@@ -106,7 +106,7 @@ impl ChannelOptions {
         self
     }
 
-    /// Both ends create the channel, with this stream id.
+    /// Returns options of a channel that both ends create, with this stream id.
     #[must_use]
     pub fn negotiated(mut self, id: StreamId) -> Self {
         self.negotiated = Some(id);
@@ -122,14 +122,14 @@ impl ChannelOptions {
         self
     }
 
-    /// Bytes of label and protocol.
+    /// Returns the length of label and protocol together, in bytes.
     pub(crate) fn text_len(&self) -> usize {
         self.label.len() + self.protocol.len()
     }
 }
 
 impl Default for ChannelOptions {
-    /// A reliable, ordered channel without a label.
+    /// Creates a reliable, ordered channel without a label.
     fn default() -> Self {
         Self::new(String::new())
     }
@@ -147,8 +147,8 @@ impl From<String> for ChannelOptions {
     }
 }
 
-/// A lifetime as DATA_CHANNEL_OPEN carries it: whole milliseconds, rounded up so that a short one does not become none, 2³²−1
-/// at most.
+/// Converts a lifetime to the milliseconds of DATA_CHANNEL_OPEN, rounded up so that a short one does not become none,
+/// 2³²−1 at most.
 pub(crate) fn milliseconds(lifetime: Duration) -> u32 {
     u32::try_from(lifetime.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }

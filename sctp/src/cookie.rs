@@ -70,7 +70,8 @@ pub(crate) struct VerifiedCookie {
 }
 
 impl CookieKeys {
-    /// Keys drawn from `seed`, which must come from a secure source; `now` is the zero of the times in the cookies.
+    /// Creates keys drawn from `seed`, which must come from a secure source; `now` is the zero of the times in the
+    /// cookies.
     #[must_use]
     pub fn new(now: Instant, seed: [u8; 32]) -> Self {
         Self { master: seed, epoch: now }

@@ -10,14 +10,14 @@ pub(crate) fn recount_interval(cost: usize) -> usize {
 #[cfg(debug_assertions)]
 thread_local!(static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
 
-/// One step.
+/// Counts one step.
 #[doc(hidden)]
 #[inline]
 pub fn step() {
     take(1);
 }
 
-/// Several steps, which a function of the standard library takes.
+/// Counts several steps, which a function of the standard library takes.
 #[inline]
 pub(crate) fn take(count: usize) {
     #[cfg(debug_assertions)]
@@ -25,7 +25,7 @@ pub(crate) fn take(count: usize) {
     let _ = count;
 }
 
-/// Steps that this thread has taken so far; 0 without debug assertions.
+/// Returns the number of steps that this thread has taken so far; 0 without debug assertions.
 #[doc(hidden)]
 #[must_use]
 pub fn steps() -> u64 {

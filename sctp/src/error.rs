@@ -224,7 +224,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The rule in words.
+    /// Returns the rule in words.
     const fn text(self) -> &'static str {
         match self {
             Self::NoUserData(_) => "DATA without user data",
@@ -239,7 +239,7 @@ impl Violation {
         }
     }
 
-    /// The error cause of the ABORT (RFC 9260 §3.3.10). Its text is short, and nothing of it is the peer's own.
+    /// Returns the error cause of the ABORT (RFC 9260 §3.3.10). Its text is short, and nothing of it is the peer's own.
     pub(crate) const fn cause(self) -> Cause<'static> {
         match self {
             Self::NoUserData(tsn) => Cause::NoUserData(tsn),

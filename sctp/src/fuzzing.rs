@@ -16,7 +16,8 @@ fn word(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_be_bytes(*word))
 }
 
-/// State Cookies: any bytes are refused, and one that was made is opened if and only if nothing of it has changed.
+/// Opens State Cookies: refuses arbitrary bytes, and opens a cookie that was made if and only if nothing of it has
+/// changed.
 pub fn cookie(now: Instant, bytes: &[u8]) {
     let keys = CookieKeys::new(now, [7; 32]);
     let binding = Binding { local_port: 5000, remote_port: 5000, address: bytes.get(48..).unwrap_or_default() };
@@ -48,8 +49,8 @@ pub fn cookie(now: Instant, bytes: &[u8]) {
     assert!(opened.is_some() == (change == 0), "byte {at} of a cookie may change by {change:#x}");
 }
 
-/// Both directions of stream resets, two bytes an operation: each stream that was asked for ends once, and each request
-/// of the peer is executed once.
+/// Runs stream resets in both directions, two bytes an operation. Each requested reset must end once, and each request
+/// of the peer must be performed once.
 pub fn reset(now: Instant, script: &[u8]) {
     let mut machine = Machine {
         now,

@@ -33,20 +33,20 @@ struct Counter {
 }
 
 impl MemoryBudget {
-    /// A budget of `max` bytes.
+    /// Creates a budget of `max` bytes.
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self(Arc::new(Counter { max, used: AtomicUsize::new(0) }))
     }
 
-    /// Bytes in all.
+    /// Returns the size of the budget, in bytes.
     #[must_use]
     pub fn max(&self) -> usize {
         self.0.max
     }
 
-    /// Bytes that associations have taken. It may exceed [`max`](Self::max) a little, by what several of them took in
-    /// the same moment.
+    /// Returns the number of bytes that associations have taken. It may exceed [`max`](Self::max) a little, by what
+    /// several of them took in the same moment.
     #[must_use]
     pub fn used(&self) -> usize {
         self.0.used.load(Ordering::Relaxed)

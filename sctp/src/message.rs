@@ -53,7 +53,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// A payload of these fragments, in this order.
+    /// Creates a payload of these fragments, in this order.
     #[must_use]
     pub fn from_fragments(mut fragments: VecDeque<Bytes>) -> Self {
         let len = fragments.iter().map(Bytes::len).sum();
@@ -61,7 +61,7 @@ impl Payload {
         Self { first, rest: fragments, len }
     }
 
-    /// Bytes left to read.
+    /// Returns the number of bytes left to read.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
@@ -73,7 +73,7 @@ impl Payload {
         self.len == 0
     }
 
-    /// The bytes in one piece.
+    /// Returns the bytes in one piece.
     #[must_use]
     pub fn into_bytes(mut self) -> Bytes {
         if self.rest.is_empty() {
@@ -135,7 +135,8 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// Bytes of the window that this credit stands for: the payload and a fixed overhead per fragment.
+    /// Returns the number of bytes of the window that this credit stands for: the payload and a fixed overhead per
+    /// fragment.
     #[must_use]
     pub fn bytes(&self) -> u32 {
         self.payload.saturating_add(self.overhead)

@@ -75,23 +75,23 @@ impl Path {
         path
     }
 
-    /// Largest packet, in bytes.
+    /// Returns the largest packet, in bytes.
     pub(crate) fn mtu(&self) -> usize {
         self.mtu
     }
 
-    /// Chunks are padded to 4 bytes, so the last 1 to 3 bytes of an odd MTU are of no use.
+    /// Sets the MTU, rounded down to a multiple of 4: chunks are padded to 4 bytes.
     pub(crate) fn set_mtu(&mut self, mtu: usize) {
         self.mtu = mtu.clamp(MTU_MIN, MTU_MAX) & !3;
     }
 
-    /// Bytes of DATA chunks that a packet takes, headers and padding included: the Path Max Data Chunk Size
-    /// (RFC 9260 §2.4).
+    /// Returns the number of bytes of DATA chunks that a packet takes, headers and padding included: the Path Max Data
+    /// Chunk Size (RFC 9260 §2.4).
     pub(crate) fn pmdcs(&self) -> usize {
         self.mtu - PACKET_HEADER_LEN
     }
 
-    /// Bytes of user data that a packet takes in one chunk.
+    /// Returns the number of bytes of user data that a packet takes in one chunk.
     pub(crate) fn payload_max(&self) -> usize {
         self.pmdcs() - DataChunk::HEADER_LEN
     }
@@ -123,8 +123,8 @@ impl Path {
         self.errors.counted_at = None;
     }
 
-    /// A packet that was sent at `since` went unanswered until `now`. Returns true if the peer counts as unreachable from now
-    /// on.
+    /// Counts an error: a packet that was sent at `since` went unanswered until `now`. Returns true if the peer counts
+    /// as unreachable from now on.
     ///
     /// DATA, HEARTBEAT, RE-CONFIG and SHUTDOWN have a timer each, and several may wait in the same silence. It is one
     /// silence, so it is counted once and backs the time-out off once: a timer that was started before the last time-out that
@@ -143,8 +143,8 @@ impl Path {
         errors.error_count > errors.error_count_max || errors.unanswered_max.is_some_and(|max| now >= since + max)
     }
 
-    /// Time for which the answer to a packet that is sent now is waited for. A peer that has little time is asked each quarter
-    /// of it, and at its end.
+    /// Returns the time to wait for the answer to a packet that is sent now. A peer that has little time is asked each
+    /// quarter of it, and at its end.
     pub(crate) fn answer_time(&self, now: Instant) -> Duration {
         let Some(max) = self.errors.unanswered_max else { return self.rto.current() };
         let timeout = self.rto.current().min((max / 4).max(self.rto.without_back_off()));
@@ -161,7 +161,7 @@ impl Path {
         self.heartbeat = Some(Heartbeat { nonce, sent_at: now });
     }
 
-    /// The outstanding HEARTBEAT is lost. Returns false if there is none.
+    /// Forgets the outstanding HEARTBEAT, which is lost. Returns false if there is none.
     pub(crate) fn forget_heartbeat(&mut self) -> bool {
         self.heartbeat.take().is_some()
     }

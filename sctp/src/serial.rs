@@ -12,25 +12,25 @@ macro_rules! serial {
         pub struct $name(pub $int);
 
         impl $name {
-            /// The number `n` steps on.
+            /// Returns the number `n` steps on.
             #[must_use]
             pub const fn add(self, n: $int) -> Self {
                 Self(self.0.wrapping_add(n))
             }
 
-            /// The number `n` steps back.
+            /// Returns the number `n` steps back.
             #[must_use]
             pub const fn sub(self, n: $int) -> Self {
                 Self(self.0.wrapping_sub(n))
             }
 
-            /// The number after this one.
+            /// Returns the number after this one.
             #[must_use]
             pub const fn next(self) -> Self {
                 self.add(1)
             }
 
-            /// The number before this one.
+            /// Returns the number before this one.
             #[must_use]
             pub const fn prev(self) -> Self {
                 self.sub(1)
@@ -119,12 +119,12 @@ impl UnwrappedTsn {
     /// A number below every TSN of an association: nothing was sent, or nothing was acknowledged.
     pub(crate) const BEFORE_ALL: Self = Self(0);
 
-    /// The first TSN of a direction.
+    /// Returns the first TSN of a direction.
     pub(crate) const fn first(initial: Tsn) -> Self {
         Self((1 << 32) | initial.0 as u64)
     }
 
-    /// The TSN as it is on the wire.
+    /// Returns the TSN as it is on the wire.
     pub(crate) const fn wrap(self) -> Tsn {
         #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the TSN")]
         Tsn(self.0 as u32)
@@ -136,32 +136,32 @@ impl UnwrappedTsn {
         Self(self.0.saturating_add_signed(distance as i64))
     }
 
-    /// The number `n` steps on.
+    /// Returns the number `n` steps on.
     pub(crate) const fn add(self, n: u64) -> Self {
         Self(self.0.saturating_add(n))
     }
 
-    /// The number `n` steps back.
+    /// Returns the number `n` steps back.
     pub(crate) const fn sub(self, n: u64) -> Self {
         Self(self.0.saturating_sub(n))
     }
 
-    /// The number after this one.
+    /// Returns the number after this one.
     pub(crate) const fn next(self) -> Self {
         self.add(1)
     }
 
-    /// The number before this one.
+    /// Returns the number before this one.
     pub(crate) const fn prev(self) -> Self {
         self.sub(1)
     }
 
-    /// Steps from `earlier` to this number, or 0 if it is not later.
+    /// Returns the distance from `earlier` to this number, or 0 if it is not later.
     pub(crate) const fn distance_from(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The numbers from this one to `last`, both included; none if `last` is earlier.
+    /// Returns the numbers from this one to `last`, both included; none if `last` is earlier.
     pub(crate) fn through(self, last: Self) -> impl DoubleEndedIterator<Item = Self> + Clone {
         (self.0..=last.0).map(Self)
     }

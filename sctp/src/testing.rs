@@ -11,7 +11,7 @@ use crate::time::Instant;
 #[cfg(test)]
 pub(crate) use random::Random;
 
-/// Some time. Tests only ever compare times with each other.
+/// Returns some time. Tests only ever compare times with each other.
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "any time will do")]
 pub(crate) fn some_time() -> Instant {

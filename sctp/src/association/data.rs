@@ -161,7 +161,7 @@ impl Association {
         self.on_send_progress(now);
     }
 
-    /// Something left the queues or was acknowledged.
+    /// Handles progress of the sender: data left the queues or was acknowledged.
     pub(super) fn on_send_progress(&mut self, now: Instant) {
         let restarts = self.sender.take_t3_restart();
         if self.sender.has_outstanding() && (restarts || !self.timers.is_armed(Timer::T3Rtx)) {

@@ -88,7 +88,7 @@ impl Association {
         self.start_t1(now, Timer::T1Init);
     }
 
-    /// §5.1.6, with a count of its own for each of the two chunks (errata 7387 and 8402).
+    /// Starts T1 (§5.1.6). INIT and COOKIE ECHO each have a count of their own (errata 7387 and 8402).
     fn start_t1(&mut self, now: Instant, timer: Timer) {
         self.handshake.attempts = 0;
         self.handshake.began_at = Some(now);
@@ -152,7 +152,7 @@ impl Association {
         }
     }
 
-    /// §5.1 C, §5.2.3.
+    /// Handles an INIT ACK (§5.1 C, §5.2.3).
     pub(super) fn on_init_ack(&mut self, now: Instant, value: &[u8]) {
         if self.state != State::CookieWait {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
@@ -181,7 +181,7 @@ impl Association {
         self.start_t1(now, Timer::T1Cookie);
     }
 
-    /// §3.3.3: answers an INIT ACK that cannot be accepted with an ABORT. If the INIT ACK has no Initiate Tag, the
+    /// Answers an INIT ACK that cannot be accepted with an ABORT (§3.3.3). If the INIT ACK has no Initiate Tag, the
     /// ABORT carries the tag of the peer's packet.
     fn refuse_init_ack(&mut self, init: &Init<'_>, refusal: Option<InitRefusal>) {
         let (violation, tag, reflected) = match refusal {
@@ -195,7 +195,7 @@ impl Association {
         self.close(CloseReason::PeerViolation(violation));
     }
 
-    /// §5.1 E.
+    /// Handles a COOKIE ACK (§5.1 E).
     pub(super) fn on_cookie_ack(&mut self, now: Instant) {
         let Some(peer) = self.handshake.peer else { return self.drop_chunk(PacketDropReason::UnexpectedChunk) };
         self.on_handshake_answer(now);
@@ -221,7 +221,7 @@ impl Association {
         ControlFlow::Continue(())
     }
 
-    /// §5.1.5 step 4: reports to the peer that its cookie was stale, and by how much.
+    /// Reports to the peer that its cookie was stale, and by how much (§5.1.5 step 4).
     pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: Duration) {
         self.stats.drops.add(PacketDropReason::StaleCookie);
         let mut packet = Vec::new();
@@ -231,8 +231,9 @@ impl Association {
         }
     }
 
-    /// §5.2.6: a stale cookie is replaced by a new one, as often as an INIT is retransmitted. A network that delivers a
-    /// minute late brings several errors about one cookie, and an ERROR does not say which cookie it is about.
+    /// Handles a Stale Cookie error (§5.2.6): asks for a new cookie, as often as an INIT is retransmitted. A network
+    /// that delivers a minute late brings several errors about one cookie, and an ERROR does not say which cookie it is
+    /// about.
     pub(super) fn on_stale_cookie(&mut self, now: Instant) {
         if self.state != State::CookieEchoed {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);

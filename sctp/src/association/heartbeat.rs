@@ -11,7 +11,7 @@ use crate::time::Instant;
 use crate::wire::{RawChunk, decode_heartbeat};
 
 impl Association {
-    /// The answer is the chunk's value as it came, if it fits a packet; the last of several wins.
+    /// Queues the answer to a HEARTBEAT: its value as it came, if that fits a packet. The last of several is answered.
     pub(super) fn on_heartbeat(&mut self, datagram: &Bytes, chunk: &RawChunk) {
         let can_answer = matches!(
             self.state,
@@ -47,8 +47,8 @@ impl Association {
         }
     }
 
-    /// The next HEARTBEAT comes after the configured idle time and one time-out, give or take half of the latter: the peers
-    /// of a service that was started again then do not ask at the same time for ever (§8.3).
+    /// Schedules the next HEARTBEAT: after the configured idle time and one RTO, give or take half of the RTO (§8.3).
+    /// Without the random part, all peers of a service that was started again would ask at the same time for ever.
     pub(super) fn schedule_heartbeat(&mut self, now: Instant) {
         let config = &self.config;
         // A peer that has vanished is to be noticed within a certain time, if so configured.

@@ -49,7 +49,7 @@ impl Association {
         }
     }
 
-    /// §8.5, §8.5.1.
+    /// Returns true if the packet's Verification Tag is valid (§8.5, §8.5.1).
     fn is_tag_valid(&self, header: &PacketHeader, datagram: &Bytes) -> bool {
         let (local, peer) = (self.handshake.local_tag, self.peer_tag());
         let Some(Ok(first)) = Chunks::new(datagram).next() else { return header.verification_tag == local };
@@ -69,7 +69,7 @@ impl Association {
         }
     }
 
-    /// §8.4.
+    /// Answers a packet that belongs to no association (§8.4).
     fn answer_out_of_the_blue(&mut self, header: &PacketHeader, datagram: &Bytes) {
         let mut answer = Vec::new();
         let has_answer =
@@ -79,7 +79,7 @@ impl Association {
         }
     }
 
-    /// §8.4 rule 3: answers an INIT for an association that is over, so that the peer need not find out by a time-out.
+    /// Answers an INIT for an association that is over (§8.4 rule 3), so that the peer need not find out by a time-out.
     fn refuse_init(&self, header: &PacketHeader, datagram: &Bytes, answer: &mut Vec<u8>) -> bool {
         let Some(Ok(first)) = Chunks::new(datagram).next() else { return false };
         let is_init = self.is_over && first.kind == ChunkType::INIT && header.verification_tag == 0;
@@ -178,7 +178,7 @@ impl Association {
         ControlFlow::Continue(())
     }
 
-    /// §3.2: the two high bits of an unknown type say what to do.
+    /// Handles a chunk of an unknown type by the two high bits of its type (§3.2).
     fn on_unknown_chunk(&mut self, chunk: &RawChunk, datagram: &[u8]) -> ControlFlow<()> {
         self.stats.drops.add(PacketDropReason::UnknownChunk);
         let action = chunk.kind.unrecognized_action();

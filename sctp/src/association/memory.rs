@@ -14,7 +14,7 @@ impl Association {
         self.sender.charged()
     }
 
-    /// Bytes used beside the base that is paid from the beginning.
+    /// Returns the bytes charged beyond the base, which is charged from the beginning.
     fn charged_beside_base(&self) -> usize {
         self.charged_for_receiving().saturating_sub(GUARANTEED) + self.charged_for_sending()
     }

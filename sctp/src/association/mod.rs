@@ -62,7 +62,7 @@ pub struct Transmit {
 }
 
 impl Transmit {
-    /// One datagram of `len` bytes.
+    /// Returns the description of one datagram of `len` bytes.
     pub fn single(len: usize) -> Self {
         Self { len, segment_size: len }
     }
@@ -138,7 +138,8 @@ pub struct Association {
 }
 
 impl Association {
-    /// An association in [`State::Closed`] that answers a peer's INIT; [`connect`](Self::connect) makes it send one.
+    /// Creates an association in [`State::Closed`] that answers a peer's INIT; [`connect`](Self::connect) makes it send
+    /// one.
     ///
     /// `address` is the peer's transport address in any fixed form, to
     /// bind State Cookies to; empty where there are no addresses to know, as under DTLS. `seed` must come from a secure
@@ -162,7 +163,7 @@ impl Association {
         self.is_over
     }
 
-    /// Counters and gauges.
+    /// Returns the counters and gauges.
     #[must_use]
     pub fn stats(&self) -> AssociationStats {
         let counters = self.sender.counters();
@@ -190,19 +191,20 @@ impl Association {
         self.peer_tag().is_some_and(|tag| self.handshake.has_lost_collision(tag))
     }
 
-    /// Bytes accepted by [`send`](Self::send) on this stream and not yet sent for the first time.
+    /// Returns the number of bytes accepted by [`send`](Self::send) on this stream and not yet sent for the first time.
     #[must_use]
     pub fn buffered_amount(&self, stream: StreamId) -> usize {
         self.sender.buffered_on(stream)
     }
 
-    /// Streams that may be sent on: as configured until the handshake is done, then what both ends agreed on.
+    /// Returns the number of streams that may be sent on: as configured until the handshake is done, then what both
+    /// ends agreed on.
     #[must_use]
     pub fn outbound_streams(&self) -> u16 {
         self.negotiated().map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
     }
 
-    /// Streams that the peer may send on, likewise.
+    /// Returns the number of streams that the peer may send on, likewise.
     #[must_use]
     pub fn inbound_streams(&self) -> u16 {
         self.negotiated().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
@@ -237,7 +239,7 @@ impl Association {
         self.sender.is_resetting(stream)
     }
 
-    /// Bytes of memory that the association holds for both ends: what has arrived and was not
+    /// Returns the number of bytes of memory that the association holds for both ends: what has arrived and was not
     /// [released](Self::release), and what was sent and not acknowledged, overheads included.
     #[must_use]
     pub fn memory_charged(&self) -> usize {
@@ -259,9 +261,9 @@ impl Association {
         self.conclude();
     }
 
-    /// The INIT chunk of this end, to be told to the peer as `a=sctp-init` (draft-hancke-tsvwg-snap-00). It changes
-    /// nothing: if the peer answers without its own, [`connect`](Self::connect) is as good as before. `None` once the
-    /// association has begun.
+    /// Returns the INIT chunk of this end, which signalling carries to the peer as `a=sctp-init`
+    /// (draft-hancke-tsvwg-snap-00). It changes nothing: if the peer answers without its own,
+    /// [`connect`](Self::connect) is as good as before. `None` once the association has begun.
     #[must_use]
     pub fn signalled_init(&self) -> Option<Bytes> {
         self.write_signalled_init()
@@ -343,8 +345,9 @@ impl Association {
         dropped
     }
 
-    /// As [`discard_unsent`](Self::discard_unsent), for a peer that no longer reads: if it knows FORWARD-TSN, what was sent
-    /// on the stream is not sent again either. So all of it comes to an end whether the peer takes it or not.
+    /// Discards like [`discard_unsent`](Self::discard_unsent), for a peer that no longer reads: if it knows
+    /// FORWARD-TSN, what was sent on the stream is not sent again either. So all of it comes to an end whether the peer
+    /// takes it or not.
     pub fn give_up(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.sender.abandon_stream(now, stream);
         self.on_send_progress(now);
@@ -391,8 +394,8 @@ impl Association {
         self.conclude();
     }
 
-    /// The transport below sends by another path from now on: packet size, round-trip time and congestion window are
-    /// learned anew. Data in flight still counts.
+    /// Tells the association that the transport below sends by another path from now on. Packet size, round-trip time
+    /// and congestion window are learned anew. Data in flight still counts.
     pub fn path_changed(&mut self, now: Instant) {
         self.begin_anew_on_path(now);
         self.conclude();

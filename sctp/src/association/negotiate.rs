@@ -14,7 +14,7 @@ use crate::wire::{
 /// Least window that an end may announce (RFC 9260 §3.3.2).
 const A_RWND_MIN: u32 = 1500;
 
-/// Extensions that this end offers.
+/// Returns the extensions that this end offers.
 pub(crate) fn offered_extensions(config: &AssociationConfig) -> Extensions {
     let mut extensions = Extensions::NONE;
     if config.stream_reset {
@@ -26,7 +26,7 @@ pub(crate) fn offered_extensions(config: &AssociationConfig) -> Extensions {
     extensions
 }
 
-/// The INIT of this end.
+/// Returns the INIT of this end.
 pub(crate) fn local_init(config: &AssociationConfig, tag: u32, initial_tsn: Tsn) -> Init<'static> {
     let (outbound, inbound) = (config.outbound_streams, config.inbound_streams);
     let mut init = Init::new(tag, config.receive_window.min(INITIAL_WINDOW), outbound, inbound, initial_tsn);

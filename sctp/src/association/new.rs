@@ -52,7 +52,7 @@ impl Association {
         }
     }
 
-    /// A Verification Tag: any number but 0 (RFC 9260 §5.3.1).
+    /// Draws a Verification Tag: any number but 0 (RFC 9260 §5.3.1).
     pub(super) fn draw_nonzero(&mut self) -> u32 {
         self.rng.next_u32().max(1)
     }

@@ -20,7 +20,8 @@ const HEARTBEAT_LEN: usize = 16;
 const RESPONSES_LEN: usize = 32;
 
 impl Association {
-    /// Datagrams of one call are equal in length, but for the last one, so that they may leave in one system call.
+    /// Appends the datagrams that are due. They are equal in length, but for the last one, so that one system call can
+    /// send them.
     pub(super) fn write_datagrams(
         &mut self,
         now: Instant,
@@ -134,7 +135,7 @@ impl Association {
         matches!(tcb.receiver.sack_due(), SackDue::At(_)) && (is_request_due || self.can_write_data(now))
     }
 
-    /// The header of packets that carry the peer's tag.
+    /// Returns the header of packets that carry the peer's tag.
     pub(super) fn peer_header(&self) -> PacketHeader {
         negotiate::header(&self.config, self.peer_tag().map_or(0, VerificationTag::get))
     }
@@ -176,7 +177,7 @@ impl Association {
         }
     }
 
-    /// A SACK that is due; or one that may wait, if DATA leaves anyway (RFC 9260 §6.2).
+    /// Writes a SACK that is due, or one that may wait if DATA leaves anyway (RFC 9260 §6.2).
     fn write_sack(&mut self, takes_sack_along: bool, packet: &mut PacketWriter<'_>) {
         let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() else { return };
         let is_due = match receiver.sack_due() {

@@ -53,7 +53,7 @@ impl PacketQueue {
         0
     }
 
-    /// The length of the first packet.
+    /// Returns the length of the first packet.
     fn first_len(&self) -> Option<usize> {
         let prefix = self.bytes.get(self.taken..)?.first_chunk::<LEN_BYTES>()?;
         usize::try_from(u32::from_be_bytes(*prefix)).ok()

@@ -54,9 +54,9 @@ impl Association {
         }
     }
 
-    /// The path takes packets of up to `mtu` bytes from now on, at least 576 and at most 65,487: messages are cut for that size.
-    /// Round-trip time and congestion window stay. A chunk that was cut for larger packets cannot be cut again (RFC 9260 §6.9);
-    /// if it is retransmitted, it leaves alone, in a packet above `mtu`.
+    /// Sets the largest packet that the path takes to `mtu` bytes, at least 576 and at most 65,487. Messages are cut
+    /// for that size. Round-trip time and congestion window stay. A chunk that was cut for larger packets cannot be cut
+    /// again (RFC 9260 §6.9); if it is retransmitted, it leaves alone, in a packet above `mtu`.
     pub fn set_path_mtu(&mut self, mtu: usize) {
         self.path.set_mtu(mtu);
         self.sender.on_mtu_changed(&self.path);

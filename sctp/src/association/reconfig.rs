@@ -90,7 +90,7 @@ impl Association {
         self.abort_for_late_violation();
     }
 
-    /// Every request is executed once, and answered as often as it comes (§5.2.1).
+    /// Handles a request of the peer: it is performed once, and answered as often as it comes (§5.2.1).
     fn on_request(&mut self, request: RequestSn, execute: impl FnOnce(&mut Self) -> ResetResult) {
         let Some(tcb) = &self.tcb else { return };
         let result = match tcb.peer_requests.decide(request) {
@@ -143,8 +143,8 @@ impl Association {
         }
     }
 
-    /// The peer asks this end to reset its outgoing side (§5.2.3). It is done as soon as the streams are drained, with a
-    /// request of our own; the peer sees that request, so the answer can be given at once.
+    /// Handles the peer's request that this end reset its outgoing side (§5.2.3). This end does so with a request of
+    /// its own as soon as the streams are drained; the peer sees that request, so the answer can be given at once.
     fn reset_for_peer(&mut self, now: Instant, streams: &StreamList<'_>) -> ResetResult {
         if streams.iter().any(|stream| stream >= self.outbound_streams()) {
             return ResetResult::WrongSsn;
@@ -165,8 +165,8 @@ impl Association {
         }
     }
 
-    /// The peer wants to send on more streams than it has announced at first (§5.2.5), as usrsctp does when a channel needs
-    /// one. A stream costs nothing until it is used, so it gets them up to the limit that is configured.
+    /// Handles the peer's request to send on more streams than it announced at first (§5.2.5), as usrsctp does when a
+    /// channel needs one. A stream costs nothing until it is used, so all up to the configured limit are granted.
     fn take_more_streams(&mut self, count: u16) -> ResetResult {
         let Some(Tcb { negotiated, receiver, .. }) = self.tcb.as_deref_mut() else { return ResetResult::Denied };
         match negotiated.inbound_streams.checked_add(count).filter(|sum| *sum <= self.config.inbound_streams) {
@@ -218,8 +218,8 @@ impl Association {
         }
     }
 
-    /// §5.1.1: a request is retransmitted for as long as the association lasts, and each time-out counts against the
-    /// peer.
+    /// Retransmits a request for as long as the association lasts (§5.1.1). Each time-out counts as an error of the
+    /// path.
     pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
         let Some(tcb) = &mut self.tcb else { return };
         if !tcb.own_requests.on_timeout() {

@@ -61,8 +61,8 @@ impl Association {
         self.guard_shutdown(now);
     }
 
-    /// Both ends are done with their data. A stream reset under way ends with the association: what it is answered is of no
-    /// interest any more.
+    /// Sends SHUTDOWN ACK, because both ends are done with their data. A stream reset under way ends with the
+    /// association: what it is answered is of no interest any more.
     fn acknowledge_shutdown(&mut self) {
         self.set_state(State::ShutdownAckSent);
         self.outbox.shutdown_ack = true;

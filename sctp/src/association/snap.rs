@@ -42,7 +42,7 @@ impl SignalledInit {
 }
 
 impl Association {
-    /// §5.2: the INIT that would be sent. Making it changes no state and starts no timer (§6).
+    /// Returns the INIT that would be sent (§5.2). Writing it changes no state and starts no timer (§6).
     pub(super) fn write_signalled_init(&self) -> Option<Bytes> {
         if self.state != State::Closed || self.is_over {
             return None;
@@ -56,7 +56,7 @@ impl Association {
         Some(chunk.into())
     }
 
-    /// §6: what steps A to E of RFC 9260 §5.1 would have brought about.
+    /// Establishes the association (§6), as steps A to E of RFC 9260 §5.1 would have done.
     pub(super) fn establish_as_signalled(
         &mut self,
         now: Instant,

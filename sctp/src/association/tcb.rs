@@ -59,7 +59,7 @@ pub(super) struct Tcb {
 }
 
 impl Tcb {
-    /// The first request of either end has the number of its first TSN (RFC 6525 §4.1).
+    /// Creates the TCB. The first request of either end has the number of its first TSN (RFC 6525 §4.1).
     fn new(config: &AssociationConfig, local_initial_tsn: Tsn, peer: &PeerInit) -> Self {
         let (attempts, timeout) = (config.reset_attempts_max, config.reset_timeout);
         Self {
@@ -91,7 +91,7 @@ impl Association {
         self.sender.on_established(peer.a_rwnd, peer.negotiated.has_partial_reliability());
     }
 
-    /// Verification Tag of the peer, from its INIT ACK on.
+    /// Returns the Verification Tag of the peer, from its INIT ACK on.
     pub(super) fn peer_tag(&self) -> Option<VerificationTag> {
         match &self.tcb {
             Some(tcb) => Some(tcb.peer_tag),

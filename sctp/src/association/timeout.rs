@@ -7,7 +7,7 @@ use crate::recv::SackDue;
 use crate::time::Instant;
 
 impl Association {
-    /// The end of the delay of a SACK that waits; the receiver decides about it.
+    /// Returns the end of the delay of a SACK that waits; the receiver decides about it.
     fn sack_deadline(&self) -> Option<Instant> {
         match self.tcb.as_ref()?.receiver.sack_due() {
             SackDue::At(deadline) => Some(deadline),
@@ -41,14 +41,14 @@ impl Association {
         }
     }
 
-    /// RFC 9260 §6.2.
+    /// Handles the end of the delay of a SACK (RFC 9260 §6.2).
     fn on_sack_timeout(&mut self, now: Instant) {
         if let Some(tcb) = &mut self.tcb {
             tcb.receiver.on_sack_timeout(now);
         }
     }
 
-    /// RFC 9260 §5.1.6.
+    /// Handles the expiry of T1-init or T1-cookie (RFC 9260 §5.1.6).
     fn on_t1_timeout(&mut self, now: Instant, timer: Timer) {
         self.handshake.attempts += 1;
         if self.handshake.attempts > self.config.init_max_retransmits {
@@ -63,7 +63,7 @@ impl Association {
         self.timers.start(timer, now, self.path.rto.current());
     }
 
-    /// RFC 9260 §6.3.3.
+    /// Handles the expiry of T3-rtx (RFC 9260 §6.3.3).
     fn on_t3_timeout(&mut self, now: Instant) {
         self.stats.t3_expirations += 1;
         let is_window_probe = self.sender.is_probing_window();
@@ -90,7 +90,7 @@ impl Association {
         self.timers.put(Timer::Rack, reo_deadline);
     }
 
-    /// Timers belong to states (RFC 9260 §5.1, §6.3.2, §9.2).
+    /// Checks that each timer runs only in the states that it belongs to (RFC 9260 §5.1, §6.3.2, §9.2).
     pub(super) fn check_timers(&self) {
         let state = self.state;
         let is_armed = |timer| self.timers.is_armed(timer);

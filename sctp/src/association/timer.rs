@@ -96,7 +96,7 @@ impl TimerTable {
         self.deadline(timer).is_some()
     }
 
-    /// The earliest deadline.
+    /// Returns the earliest deadline.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.deadlines.iter().flatten().min().copied()
     }

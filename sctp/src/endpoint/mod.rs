@@ -117,8 +117,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// An endpoint without associations. `seed` must come from a secure source of randomness: cookie keys and tags are drawn
-    /// from it.
+    /// Creates an endpoint without associations. `seed` must come from a secure source of randomness: cookie keys and
+    /// tags are drawn from it.
     #[must_use]
     pub fn new(now: Instant, config: EndpointConfig, seed: [u8; 32]) -> Self {
         let mut rng = StdRng::from_seed(seed);
@@ -193,7 +193,8 @@ impl Endpoint {
         }
     }
 
-    /// RFC 9260 §8.4. Only what has an answer takes from the limit.
+    /// Answers a packet that belongs to no association (RFC 9260 §8.4). Only packets that have an answer count against
+    /// the limit.
     fn on_out_of_the_blue(
         &mut self,
         now: Instant,
@@ -223,7 +224,7 @@ impl Endpoint {
         self.table.remove(handle);
     }
 
-    /// The UDP address of an association's peer.
+    /// Returns the UDP address of an association's peer.
     #[must_use]
     pub fn remote_address(&self, handle: AssociationHandle) -> Option<SocketAddr> {
         self.table.peer(handle).map(|peer| peer.address)
@@ -241,7 +242,7 @@ impl Endpoint {
         self.table.len() == 0
     }
 
-    /// The memory that the associations share.
+    /// Returns the memory that the associations share.
     #[must_use]
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
@@ -253,7 +254,7 @@ impl Endpoint {
         &self.drops
     }
 
-    /// RFC 9260 §5.1 B: the answer holds all that is remembered.
+    /// Answers an INIT (RFC 9260 §5.1 B). Nothing is stored: the cookie in the answer holds all that is remembered.
     fn on_init(
         &mut self,
         now: Instant,
@@ -306,7 +307,7 @@ impl Endpoint {
         DatagramEvent::Answer
     }
 
-    /// RFC 9260 §5.1.5: the cookie is checked before anything is allocated.
+    /// Handles a COOKIE ECHO (RFC 9260 §5.1.5). The cookie is checked before anything is allocated.
     fn on_cookie_echo(
         &mut self,
         now: Instant,
@@ -366,7 +367,7 @@ impl Endpoint {
             && self.table.count_at(peer.address.ip()) < self.config.associations_per_address_max
     }
 
-    /// A peer may use another SCTP port than the configured one.
+    /// Returns the configuration for a peer, which may use another SCTP port than the configured one.
     fn config_for(&self, peer: &PeerAssociation) -> Valid<AssociationConfig> {
         let config = &self.config.association;
         // Packets without a source port are dropped before.

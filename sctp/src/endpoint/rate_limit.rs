@@ -87,7 +87,8 @@ pub(super) struct Leave {
 }
 
 impl RateLimit {
-    /// At most `max` answers in a second, and after a pause up to as many again at once. `secret` is random.
+    /// Creates a limit of `max` answers in a second; after a pause up to as many again may leave at once. `secret` is
+    /// random.
     pub(super) fn new(now: Instant, max: u32, secret: u64) -> Self {
         let max = max.max(1);
         let count = max.saturating_mul(2).min(BUCKETS_MAX);
@@ -122,7 +123,7 @@ impl RateLimit {
         (bucket.is_some() || self.common.allows(self.common_due, at)).then_some(Leave { at, bucket })
     }
 
-    /// The packet is answered.
+    /// Counts an answer.
     pub(super) fn take(&mut self, leave: &Leave) {
         let Leave { at, bucket } = *leave;
         self.all_due = self.all.next(self.all_due, at);
@@ -162,7 +163,7 @@ impl Buckets {
     }
 }
 
-/// The part of an address that one host has for itself: all of IPv4, 64 bits of IPv6.
+/// Returns the part of an address that one host has for itself: all of IPv4, 64 bits of IPv6.
 fn prefix(source: IpAddr) -> u64 {
     match source.to_canonical() {
         IpAddr::V4(ip) => u64::from(u32::from(ip)),

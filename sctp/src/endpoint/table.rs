@@ -17,7 +17,7 @@ pub(super) struct PeerAssociation {
 }
 
 impl PeerAssociation {
-    /// The UDP address as State Cookies are bound to it.
+    /// Returns the UDP address as State Cookies are bound to it.
     pub(super) fn binding(&self) -> [u8; 18] {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -79,7 +79,7 @@ impl AssociationTable {
         self.by_ip.get(&ip).copied().unwrap_or(0)
     }
 
-    /// `None` if the peer is in the table already.
+    /// Inserts an association. Returns `None` if the peer is in the table already.
     pub(super) fn insert(&mut self, peer: PeerAssociation) -> Option<AssociationHandle> {
         if self.by_peer.contains_key(&peer) {
             return None;

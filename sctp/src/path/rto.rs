@@ -34,7 +34,7 @@ impl Rto {
         }
     }
 
-    /// The time-out to arm a timer with.
+    /// Returns the RTO to arm a timer with.
     pub(crate) fn current(&self) -> Duration {
         self.current
     }
@@ -66,7 +66,7 @@ impl Rto {
         self.on_progress();
     }
 
-    /// E2: a timer expired, so the next waits twice as long.
+    /// Doubles the RTO after a timer expired (E2).
     pub(crate) fn back_off(&mut self) {
         self.current = self.next_back_off(self.current);
     }
@@ -82,7 +82,7 @@ impl Rto {
         self.current = self.without_back_off();
     }
 
-    /// The time-out that the estimate yields, however often a timer has expired since.
+    /// Returns the time-out that the estimate yields, however often a timer has expired since.
     pub(crate) fn without_back_off(&self) -> Duration {
         match self.srtt {
             Some(srtt) => (srtt + (4 * self.rttvar).max(VARIANCE_MIN)).clamp(self.min, self.max),

@@ -23,7 +23,7 @@ impl Cost {
         Credit { payload: bounded(self.payload), overhead: bounded(self.overhead) }
     }
 
-    /// Cost that a message's credit stands for.
+    /// Returns the cost that a message's credit stands for.
     pub(super) fn of(credit: &Credit) -> Self {
         Self { payload: credit.payload as usize, overhead: credit.overhead as usize }
     }

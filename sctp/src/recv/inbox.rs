@@ -67,7 +67,7 @@ impl Inbox {
         self.unreleased.overhead = self.unreleased.overhead.saturating_sub(credit.overhead);
     }
 
-    /// Cost of everything that the application has not yet read.
+    /// Returns the cost of everything that the application has not yet read.
     pub(super) fn unread(&self) -> Cost {
         self.queued + self.unreleased
     }
@@ -81,7 +81,7 @@ impl Inbox {
     }
 }
 
-/// Cost of a queued reset: the memory of its list, which the peer can make us hold.
+/// Returns the cost of a queued reset: the memory of its list, which the peer can make us hold.
 fn cost_of(streams: &Streams) -> Cost {
     let overhead = match streams {
         Streams::All => 0,

@@ -116,8 +116,8 @@ impl Receiver {
         }
     }
 
-    /// The peer restarted (RFC 9260 §5.2.4 A): everything starts again, but for whole messages that are already in the
-    /// inbox and those whose credits are still to come back.
+    /// Starts again after a restart of the peer (RFC 9260 §5.2.4 A). Nothing stays but whole messages that are already
+    /// in the inbox and those whose credits are still to come back.
     pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &AssociationConfig, inbound_streams: u16) {
         let inbox = std::mem::take(&mut self.inbox);
         *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
@@ -128,7 +128,7 @@ impl Receiver {
         self.inbound_streams = inbound_streams;
     }
 
-    /// The association is over: only what is in the inbox is still wanted.
+    /// Discards everything but the inbox, because the association is over.
     pub(crate) fn clear(&mut self) {
         self.tracker = Tracker::new(self.tracker.cumulative_tsn().next(), 0);
         self.sacks = SackPolicy::new(Duration::ZERO);
@@ -139,7 +139,7 @@ impl Receiver {
         self.tracker.cumulative_tsn()
     }
 
-    /// The Advertised Receiver Window Credit.
+    /// Returns the Advertised Receiver Window Credit.
     pub(crate) fn a_rwnd(&self) -> u32 {
         self.window.a_rwnd(self.held())
     }
@@ -150,7 +150,7 @@ impl Receiver {
         self.inbox.unread().total() > 0
     }
 
-    /// The streams of the reset that waits for data sent before it.
+    /// Returns the streams of the reset that waits for data sent before it.
     #[cfg(test)]
     pub(crate) fn deferred(&self) -> Option<&Streams> {
         self.assembler.deferred().map(assembler::DeferredReset::streams)
@@ -160,8 +160,8 @@ impl Receiver {
         self.sacks.due()
     }
 
-    /// Parts of a SACK: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where there is
-    /// room left. `room` is for the whole chunk.
+    /// Returns the parts of a SACK: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where
+    /// there is room left. `room` is for the whole chunk.
     pub(crate) fn sack_parts(
         &self,
         room: usize,
@@ -172,14 +172,14 @@ impl Receiver {
         (self.cumulative_tsn(), self.a_rwnd(), self.tracker.gap_blocks().take(blocks), duplicates)
     }
 
-    /// A SACK with these parts was written.
+    /// Notes that a SACK with these parts was written.
     pub(crate) fn on_sack_sent(&mut self) {
         self.tracker.clear_duplicates();
         self.window.on_advertised(self.a_rwnd());
         self.sacks.on_sent();
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub(crate) fn poll(&mut self) -> Option<ReceiverEvent> {
         self.inbox.pop()
     }
@@ -205,7 +205,8 @@ impl Receiver {
         self.assembler.take_performed_reset()
     }
 
-    /// Chunks that were reported as received and then evicted (RFC 9260 §6.2), since the last call.
+    /// Returns the number of chunks that were reported as received and then evicted (RFC 9260 §6.2), since the last
+    /// call.
     pub(crate) fn take_reneged(&mut self) -> u64 {
         std::mem::take(&mut self.reneged)
     }
@@ -317,7 +318,8 @@ impl Receiver {
         self.assembler.on_cumulative_advanced(self.tracker.cumulative(), &mut self.inbox);
     }
 
-    /// A violation in a message that had to wait, for a reset or for what FORWARD-TSN skips. The association ends by it.
+    /// Returns a violation found in a message that had to wait, for a reset or for data that FORWARD-TSN skips. The
+    /// violation ends the association.
     pub(crate) fn violation(&self) -> Option<Violation> {
         self.assembler.violation()
     }
@@ -352,7 +354,7 @@ impl Receiver {
         Forwarded::Advanced
     }
 
-    /// The packet whose chunks were passed in has ended: decides about a SACK.
+    /// Decides about a SACK at the end of the packet whose chunks were passed in.
     pub(crate) fn on_packet_end(&mut self, now: Instant) {
         self.window.on_packet_end(now);
         if self.window.has_closed(self.held()) {
@@ -365,7 +367,8 @@ impl Receiver {
         self.sacks.on_timeout(now);
     }
 
-    /// The peer resets its outgoing side of these streams, having sent up to `last_tsn` on them (RFC 6525 §5.2.2).
+    /// Handles a reset of the peer's outgoing side of these streams, on which it has sent up to `last_tsn` on them (RFC
+    /// 6525 §5.2.2).
     pub(crate) fn reset_streams(&mut self, streams: Streams, last_tsn: Tsn) -> ResetProgress {
         if let Some(progress) = self.assembler.reset_progress(&streams, last_tsn) {
             return progress;
@@ -387,7 +390,7 @@ impl Receiver {
         self.inbox.check_consistency();
     }
 
-    /// Bytes of memory that are held for the peer, and for an application that has not read.
+    /// Returns the number of bytes of memory that are held for the peer, and for an application that has not read.
     pub(crate) fn memory_charged(&self) -> usize {
         self.held().total() + self.tables()
     }
@@ -413,8 +416,8 @@ impl Receiver {
         cost_counter::recount_interval(self.assembler.recount_cost())
     }
 
-    /// Recounting all after each chunk would make tests with much in store quadratic, so then only some are followed by
-    /// it.
+    /// Recounts in debug builds. A recount after each chunk would make tests with many stored chunks quadratic, so
+    /// there only some chunks are followed by one.
     fn check_in_debug(&mut self) {
         if cfg!(debug_assertions) {
             self.unchecked += 1;

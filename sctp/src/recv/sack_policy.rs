@@ -54,12 +54,12 @@ impl SackPolicy {
         self.due
     }
 
-    /// The packet has a DATA or FORWARD-TSN chunk (RFC 3758 §3.6 wants the same rules for both).
+    /// Notes that the packet has a DATA or FORWARD-TSN chunk (RFC 3758 §3.6 has the same rules for both).
     pub(super) fn on_chunk(&mut self) {
         self.packet_counts = true;
     }
 
-    /// If the packet being taken in counts, it is to be acknowledged without delay.
+    /// Requests a SACK without delay for the current packet, if the packet has such a chunk.
     pub(super) fn make_urgent(&mut self) {
         self.urgent = true;
     }

@@ -28,12 +28,12 @@ fn small_window(window: u32) -> AssociationConfig {
     AssociationConfig { receive_window: window, receive_message_size_max: window as usize, ..config() }
 }
 
-/// A receiver whose first TSN is 1.
+/// Returns a receiver whose first TSN is 1.
 fn receiver() -> Receiver {
     Receiver::new(Tsn(1), &config(), STREAMS)
 }
 
-/// A DATA chunk header; `flags` are of the letters B, E, U, I.
+/// Returns a DATA chunk header; `flags` are of the letters B, E, U, I.
 fn data(tsn: u32, stream: StreamId, ssn: u16, flags: &str) -> DataChunk {
     DataChunk {
         tsn: Tsn(tsn),
@@ -63,7 +63,7 @@ impl Receiver {
         assert_eq!(self.take(chunk, payload), Ok(ArrivedChunk::New), "{chunk:?}");
     }
 
-    /// Everything that can be polled, as "stream:payload" and "reset". The application reads at once.
+    /// Returns everything that can be polled, as "stream:payload" and "reset". The application reads at once.
     fn read(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         while let Some(event) = self.poll() {
@@ -81,7 +81,7 @@ impl Receiver {
         events
     }
 
-    /// Gap blocks as pairs.
+    /// Returns the gap blocks as pairs.
     fn gaps(&self) -> Vec<(u16, u16)> {
         self.sack_parts(1200).2.map(|block| (block.start, block.end)).collect()
     }

@@ -55,7 +55,8 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    /// Nothing has arrived; the first TSN will be `initial`. `window` is the receive window in bytes.
+    /// Creates a tracker of which nothing has arrived; the first TSN will be `initial`. `window` is the receive window
+    /// in bytes.
     pub(super) fn new(initial: Tsn, window: u32) -> Self {
         // A DATA chunk carries at least one byte, so a sender that keeps to the window is never further ahead. The
         // limit is at least what gap blocks can name, because a sender that abandons messages uses up TSNs but no
@@ -73,7 +74,7 @@ impl Tracker {
         self.cumulative.wrap()
     }
 
-    /// The highest TSN that has arrived.
+    /// Returns the highest TSN that has arrived.
     pub(super) fn highest(&self) -> UnwrappedTsn {
         self.ranges.back().map_or(self.cumulative, |range| range.last)
     }
@@ -82,7 +83,7 @@ impl Tracker {
         !self.ranges.is_empty()
     }
 
-    /// The position of a TSN above the Cumulative TSN Ack Point and within reach.
+    /// Returns the position of a TSN above the Cumulative TSN Ack Point and within reach.
     pub(super) fn place(&self, tsn: Tsn) -> TsnClass {
         match self.ahead(tsn) {
             TsnClass::New(position) if self.has_gaps() && self.contains(position) => TsnClass::Duplicate,
@@ -90,7 +91,8 @@ impl Tracker {
         }
     }
 
-    /// Like [`place`](Self::place), but does not check if TSNs above the Cumulative TSN Ack Point have arrived.
+    /// Classifies a TSN like [`place`](Self::place), but does not check if TSNs above the Cumulative TSN Ack Point have
+    /// arrived.
     pub(super) fn ahead(&self, tsn: Tsn) -> TsnClass {
         let ahead = tsn.distance_from(self.cumulative_tsn());
         if ahead == 0 || ahead > 1 << 31 {
@@ -102,7 +104,7 @@ impl Tracker {
         }
     }
 
-    /// The position of a TSN that is not above the Cumulative TSN Ack Point.
+    /// Returns the position of a TSN that is not above the Cumulative TSN Ack Point.
     pub(super) fn behind(&self, tsn: Tsn) -> UnwrappedTsn {
         self.cumulative.sub(u64::from(self.cumulative_tsn().distance_from(tsn)))
     }
@@ -221,7 +223,7 @@ impl Tracker {
         self.duplicates.shrink_to(4);
     }
 
-    /// Gap Ack Blocks from the lowest up (RFC 9260 §6.7), as far as 16-bit offsets reach.
+    /// Returns the Gap Ack Blocks from the lowest up (RFC 9260 §6.7), as far as 16-bit offsets reach.
     pub(super) fn gap_blocks(&self) -> impl Iterator<Item = GapBlock> {
         self.ranges.iter().map_while(|range| {
             cost_counter::step();
@@ -270,7 +272,7 @@ impl Tracker {
         self.ranges.len() - self.ranges.partition_point(|range| range.first <= position)
     }
 
-    /// The last range that begins at or below a position, and its index.
+    /// Returns the last range that begins at or below a position, and its index.
     fn range_below(&self, position: UnwrappedTsn) -> Option<(usize, Range)> {
         let index = (self.ranges.len() - self.count_above(position)).checked_sub(1)?;
         self.ranges.get(index).map(|&range| (index, range))

@@ -47,8 +47,8 @@ impl HeldBytes {
         self.all().total()
     }
 
-    /// Bytes of the partial message in sequence that do not count against the window, because only later fragments can
-    /// complete it. All of it, unless there is something that the application could read to make room.
+    /// Returns the bytes of the partial message in sequence that do not count against the window, because only later
+    /// fragments can complete it. All of it, unless there is something that the application could read to make room.
     fn oversized_head(self) -> usize {
         self.in_order_partial.total().saturating_sub(self.unread.total())
     }
@@ -119,7 +119,7 @@ impl ReceiveWindow {
         }
     }
 
-    /// A packet with DATA has been processed.
+    /// Notes that a packet with DATA has been processed.
     pub(super) fn on_packet_end(&mut self, now: Instant) {
         let is_fresh = |at: Instant| now.saturating_duration_since(at) < IDLE_TIME;
         if self.active_at.is_some_and(|at| !is_fresh(at)) {
@@ -129,8 +129,8 @@ impl ReceiveWindow {
         self.active_at = Some(now);
     }
 
-    /// The a_rwnd for a SACK now. It is 0 for less than a packet, or the sender would fill it with small fragments
-    /// (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
+    /// Returns the a_rwnd for a SACK now. It is 0 for less than a packet, or the sender would fill it with small
+    /// fragments (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
         // The advertised bytes can be accepted, at least as one chunk.
         let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
@@ -187,13 +187,13 @@ impl ReceiveWindow {
         self.advertised = a_rwnd as usize;
     }
 
-    /// Bytes that are left of the window, as the peer counts.
+    /// Returns the number of bytes that are left of the window, as the peer counts.
     fn free(&self, held: HeldBytes) -> usize {
         let oversized_head = held.in_order_partial.payload.saturating_sub(held.unread.payload);
         (self.offered + oversized_head).saturating_sub(held.all().payload)
     }
 
-    /// Bytes that may be held, overheads included.
+    /// Returns the number of bytes that may be held, overheads included.
     fn limit(&self, held: HeldBytes) -> usize {
         ((self.size + self.size / 4).max(LIMIT_MIN) + held.oversized_head()).min(self.memory)
     }

@@ -42,7 +42,7 @@ struct Request {
 }
 
 impl Request {
-    /// Each stream once, even if it was named twice.
+    /// Returns each stream once, even if it was named twice.
     fn into_streams(mut self) -> Vec<StreamId> {
         self.streams.dedup();
         self.streams
@@ -92,7 +92,7 @@ impl OwnRequests {
         }
     }
 
-    /// The stream, whose queue is empty, is to be reset; its last chunk has the TSN `drains_at`.
+    /// Enqueues a stream that is to be reset. Its queue is empty, and its last chunk has the TSN `drains_at`.
     pub(crate) fn enqueue(&mut self, stream: StreamId, drains_at: UnwrappedTsn) {
         self.draining.push(Reverse((drains_at, stream)));
     }
@@ -134,7 +134,7 @@ impl OwnRequests {
         self.request.is_some()
     }
 
-    /// The request to write: a new one of at most `streams_max` streams, or the one under way again, unchanged
+    /// Takes the request to write: a new one of at most `streams_max` streams, or the one under way again, unchanged
     /// (RFC 6525 §5.1.1).
     pub(crate) fn take_due(
         &mut self,
@@ -197,8 +197,8 @@ impl OwnRequests {
         }
     }
 
-    /// The time-out expired. Returns true if it counts as an error of the path: not if the peer has answered
-    /// (RFC 6525 §5.2.7 H2).
+    /// Handles the expiry of the timer. Returns true if it counts as an error of the path, which it does not if the
+    /// peer has answered (RFC 6525 §5.2.7 H2).
     pub(crate) fn on_timeout(&mut self) -> bool {
         let Some(request) = &mut self.request else { return false };
         request.is_due = true;
@@ -219,7 +219,7 @@ impl OwnRequests {
         }
     }
 
-    /// The peer has answered, having acknowledged everything up to `cumulative`.
+    /// Handles the answer of the peer, which has acknowledged everything up to `cumulative`.
     pub(crate) fn on_response(
         &mut self,
         now: Instant,
@@ -260,7 +260,7 @@ impl OwnRequests {
         RequestOutcome::Retry
     }
 
-    /// The association is over, or has started again.
+    /// Forgets all requests, because the association is over or has started again.
     pub(crate) fn clear(&mut self) {
         *self = Self::new(self.next, self.attempts_max, self.timeout);
     }

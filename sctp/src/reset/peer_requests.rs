@@ -24,7 +24,7 @@ pub(crate) struct PeerRequests {
 }
 
 impl PeerRequests {
-    /// The peer counts its requests from its initial TSN (RFC 6525 §4.1).
+    /// Creates the state before the first request. The peer numbers its requests from its initial TSN (RFC 6525 §4.1).
     pub(crate) fn new(first: RequestSn) -> Self {
         Self { next: first, answers: [None; 2] }
     }
@@ -39,7 +39,7 @@ impl PeerRequests {
         }
     }
 
-    /// The request that [`decide`](Self::decide) let through has this result.
+    /// Records the result of the request that [`decide`](Self::decide) let through.
     pub(crate) fn answer(&mut self, request: RequestSn, result: ResetResult) {
         let [newest, older] = &mut self.answers;
         let before = newest.replace((request, result));
@@ -50,8 +50,8 @@ impl PeerRequests {
         self.next = request.next();
     }
 
-    /// The reset that was in progress is performed. Returns its request, to be answered at once: a peer that only listens
-    /// need not ask again.
+    /// Ends the reset that was in progress. Returns its request, to be answered at once: a peer that only listens need
+    /// not ask again.
     pub(crate) fn on_deferred_performed(&mut self) -> Option<RequestSn> {
         // The same reset may have been asked for by two numbers; the first of these answers is the newest.
         let in_progress = self.answers.iter_mut().flatten().filter(|answer| is_in_progress(**answer));

@@ -19,7 +19,8 @@ pub(super) const STREAM_OVERHEAD: usize = 256;
 /// Capacity below which nothing is given back.
 const CAPACITY_KEPT: usize = 64;
 
-/// Most chunks that `bytes` are sent in, if one takes `chunk_max`. The first may be a small one that fills a packet.
+/// Returns the most chunks that `bytes` are sent in, if one takes `chunk_max`. The first may be a small one that fills
+/// a packet.
 pub(super) fn chunks(bytes: usize, chunk_max: usize) -> usize {
     if bytes <= chunk_max { 1 } else { bytes / chunk_max + 2 }
 }

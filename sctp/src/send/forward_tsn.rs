@@ -44,15 +44,16 @@ impl ForwardPoint {
         self.is_due
     }
 
-    /// The association is over: nothing is sent any more.
+    /// Clears the state, because the association is over and sends no more.
     pub(super) fn clear(&mut self) {
         self.is_due = false;
         self.sent = None;
     }
 
-    /// A SACK came in. RFC 3758 §3.5 C3 has a FORWARD-TSN follow each SACK that lags behind the Advanced.Peer.Ack.Point.
-    /// The peer answers each with a SACK, so the two would circle without end, as fast as the path lets them. One for the
-    /// same point therefore waits for a round trip (§3.5 F2); if no SACK comes after that, T3 sends it.
+    /// Handles a SACK. RFC 3758 §3.5 C3 has a FORWARD-TSN follow each SACK that lags behind the
+    /// Advanced.Peer.Ack.Point. The peer answers each with a SACK, so the two would circle without end, as fast as the
+    /// path lets them. One for the same point therefore waits for a round trip (§3.5 F2); if no SACK comes after that,
+    /// T3 sends it.
     pub(super) fn on_sack(&mut self, now: Instant, outstanding: &mut Outstanding, path: &Path) {
         if !self.can_abandon || !outstanding.has_abandoned_front() {
             self.is_due = false;
@@ -63,12 +64,12 @@ impl ForwardPoint {
         self.is_due = self.is_due || has_waited || self.has_advanced(outstanding);
     }
 
-    /// A message was abandoned.
+    /// Handles the abandonment of a message.
     pub(super) fn on_abandoned(&mut self, outstanding: &mut Outstanding) {
         self.is_due |= outstanding.has_abandoned_front() && self.has_advanced(outstanding);
     }
 
-    /// T3-rtx expired (RFC 3758 §3.5 A5).
+    /// Handles the expiry of T3-rtx (RFC 3758 §3.5 A5).
     pub(super) fn on_t3_timeout(&mut self, outstanding: &Outstanding) {
         self.is_due |= self.can_abandon && outstanding.has_abandoned_front();
     }

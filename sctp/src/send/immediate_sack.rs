@@ -8,9 +8,9 @@ use crate::path::Path;
 use crate::time::Instant;
 
 impl Sender {
-    /// The stream is to be reset once its last chunk is acknowledged. If nothing is sent any more, the peer may delay its SACK
-    /// for up to 500 ms, because no second packet follows. The chunk is sent again then, with the I bit: a duplicate has to
-    /// be acknowledged at once, and so has the chunk itself if it was lost.
+    /// Requests an immediate SACK for a stream that is to be reset once its last chunk is acknowledged. If nothing more
+    /// is sent, the peer may delay its SACK for up to 500 ms, because no second packet follows. The chunk is sent again
+    /// then, with the I bit: a duplicate has to be acknowledged at once, and so has the chunk itself if it was lost.
     ///
     /// A chunk that has had all of its retransmissions goes once more, too. It repairs nothing: its stream ends, so no later
     /// message waits for it. A message whose lifetime has ended is abandoned instead, since it may not arrive late; the peer

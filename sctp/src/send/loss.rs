@@ -30,7 +30,7 @@ impl LossRecovery {
         self.fast_recovery.is_some()
     }
 
-    /// A loss was found, and none is being repaired yet.
+    /// Begins recovery: a loss was found, and none is being repaired yet.
     pub(super) fn begin_recovery(&mut self, recovery: FastRecovery) {
         self.fast_recovery = Some(recovery);
         self.tlp.on_recovery_started();
@@ -48,7 +48,7 @@ impl LossRecovery {
         self.fast_recovery = None;
     }
 
-    /// A chunk was acknowledged for the first time; see [`Rack::on_acked`].
+    /// Handles the first acknowledgement of a chunk; see [`Rack::on_acked`].
     pub(super) fn on_acked(
         &mut self,
         now: Instant,
@@ -61,14 +61,14 @@ impl LossRecovery {
         self.rack.on_acked(now, tsn, chunk, rtt_min, is_probe_answer, rtt_sample);
     }
 
-    /// Bytes were acknowledged for the first time.
+    /// Handles the first acknowledgement of any chunk of a SACK.
     pub(super) fn on_progress(&mut self, progress: AckProgress) {
         if let Some(recovery) = &mut self.fast_recovery {
             recovery.on_acked(progress);
         }
     }
 
-    /// A chunk leaves that takes `bytes` in its packet. Returns the number of the transmission.
+    /// Records that a chunk leaves that takes `bytes` in its packet. Returns the number of the transmission.
     pub(super) fn on_sent(
         &mut self,
         now: Instant,
@@ -82,7 +82,7 @@ impl LossRecovery {
         self.rack.on_sent(tsn, is_retransmission)
     }
 
-    /// RFC 9260 §7.2.4 step 4: the first outstanding chunk was retransmitted, so T3-rtx starts again.
+    /// Restarts T3-rtx, because the first outstanding chunk was retransmitted (RFC 9260 §7.2.4 step 4).
     pub(super) fn restart_t3(&mut self) {
         self.restarts_t3 = true;
     }
@@ -108,7 +108,7 @@ impl LossRecovery {
         self.stalled_until
     }
 
-    /// An attempt to send is over.
+    /// Handles the end of an attempt to send.
     pub(super) fn on_attempted(&mut self, is_app_limited: bool, has_cwnd: bool) {
         if let Some(recovery) = self.fast_recovery.as_mut().filter(|_| is_app_limited) {
             recovery.on_app_limited();
@@ -124,8 +124,8 @@ impl LossRecovery {
         self.drop_recovery();
     }
 
-    /// Time from now to the next probe if nothing is heard, if there is to be one: for a lost tail if no gap is reported and
-    /// nothing is being repaired, for a lost retransmission if something is.
+    /// Returns the time from now to the next probe if nothing is heard, if there is to be one: for a lost tail if no
+    /// gap is reported and nothing is being repaired, for a lost retransmission if something is.
     pub(super) fn probe_timeout(
         &self,
         outstanding: &Outstanding,

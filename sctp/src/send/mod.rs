@@ -84,18 +84,19 @@ impl Sender {
         }
     }
 
-    /// A new sender for an association that the peer has restarted; only the counters go on.
+    /// Creates a new sender for an association that the peer has restarted; only the counters go on.
     pub(crate) fn restarted(&mut self, config: &AssociationConfig, path: &Path, initial_tsn: Tsn) -> Self {
         Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, path, initial_tsn) }
     }
 
-    /// Another path, of which nothing is known yet.
+    /// Switches to another path, of which nothing is known yet.
     pub(crate) fn on_path_changed(&mut self, path: &Path) {
         self.rate.on_path_changed(path);
         self.queue.streams.on_mtu_changed(path.payload_max());
     }
 
-    /// The path takes packets of another size. Chunks that were cut for larger ones leave alone, if they are retransmitted.
+    /// Handles a change of the packet size. A chunk that was cut for larger packets leaves alone in its packet, if it
+    /// is retransmitted.
     pub(crate) fn on_mtu_changed(&mut self, path: &Path) {
         self.rate.on_mtu_changed(path);
         self.queue.streams.on_mtu_changed(path.payload_max());
@@ -107,13 +108,13 @@ impl Sender {
         self.outstanding = Outstanding::new(initial_tsn);
     }
 
-    /// The handshake is done, or done again: what the peer can take.
+    /// Notes the limits of the peer when the handshake is done, or done again.
     pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool) {
         self.peer_window.on_established(peer_rwnd);
         self.forward_point.on_established(can_abandon);
     }
 
-    /// The association is over: nothing is kept.
+    /// Discards everything, because the association is over.
     pub(crate) fn clear(&mut self) {
         self.queue.streams.clear();
         self.outstanding = Outstanding::new(self.outstanding.next_tsn().wrap());
@@ -152,7 +153,7 @@ impl Sender {
         self.queue.check_refused(self.outstanding.charge());
     }
 
-    /// See [`OutgoingQueue::note_memory_refusal`].
+    /// Calls [`OutgoingQueue::note_memory_refusal`].
     pub(crate) fn note_refusal(&mut self) {
         self.queue.note_memory_refusal();
     }
@@ -183,7 +184,7 @@ impl Sender {
         self.queue.streams.has_stream(stream)
     }
 
-    /// Streams in use from this id on, this one included.
+    /// Returns the streams in use from this id on, this one included.
     pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
         self.queue.streams.streams_from(first)
     }
@@ -199,7 +200,7 @@ impl Sender {
         self.drains_at(stream).is_some_and(|last| last <= self.cumulative_tsn_ack_point())
     }
 
-    /// See [`StreamQueues::drains_at`](stream::StreamQueues::drains_at).
+    /// Calls [`StreamQueues::drains_at`](stream::StreamQueues::drains_at).
     pub(crate) fn drains_at(&self, stream: StreamId) -> Option<UnwrappedTsn> {
         self.queue.streams.drains_at(stream)
     }
@@ -244,17 +245,17 @@ impl Sender {
         !self.outstanding.is_empty()
     }
 
-    /// The Cumulative TSN Ack Point (RFC 9260 §2.4).
+    /// Returns the Cumulative TSN Ack Point (RFC 9260 §2.4).
     pub(crate) fn cumulative_tsn_ack_point(&self) -> UnwrappedTsn {
         self.outstanding.cumulative_tsn_ack_point()
     }
 
-    /// The last TSN that was assigned (RFC 6525 §4.1).
+    /// Returns the last TSN that was assigned (RFC 6525 §4.1).
     pub(crate) fn last_assigned_tsn(&self) -> UnwrappedTsn {
         self.outstanding.last_assigned_tsn()
     }
 
-    /// Bytes of memory that are held for the peer and for the streams in use.
+    /// Returns the number of bytes of memory that are held for the peer and for the streams in use.
     pub(crate) fn charged(&self) -> usize {
         self.queue.streams.charge() + self.outstanding.charge() + self.queue.streams.streams_charge()
     }

@@ -46,13 +46,13 @@ pub(crate) struct Chunk {
     to_next: u32,
 }
 
-/// Steps from one fragment to a later one of the same message; 0 if there is no earlier one.
+/// Returns the number of TSNs from one fragment to a later one of the same message; 0 if there is no earlier one.
 fn steps_between(previous: UnwrappedTsn, next: UnwrappedTsn) -> u32 {
     if previous == UnwrappedTsn::BEFORE_ALL { 0 } else { u32::try_from(next.distance_from(previous)).unwrap_or(0) }
 }
 
 impl Chunk {
-    /// A chunk that is sent for the first time.
+    /// Creates a chunk that is sent for the first time.
     pub(crate) fn new(now: Instant, tsn: UnwrappedTsn, fragment: Fragment, transmission: TransmissionNumber) -> Self {
         let Fragment { message, payload, beginning, ending, previous_tsn } = fragment;
         Self {
@@ -69,7 +69,7 @@ impl Chunk {
         }
     }
 
-    /// Bytes that it takes in a packet, which is what congestion control counts.
+    /// Returns the bytes that the chunk takes in a packet, which are what congestion control counts.
     pub(crate) fn wire_len(&self) -> usize {
         DataChunk::encoded_len(self.payload.len())
     }
@@ -158,17 +158,17 @@ impl Outstanding {
         self.ring.is_empty()
     }
 
-    /// The Cumulative TSN Ack Point (RFC 9260 §2.4).
+    /// Returns the Cumulative TSN Ack Point (RFC 9260 §2.4).
     pub(crate) fn cumulative_tsn_ack_point(&self) -> UnwrappedTsn {
         self.base.prev()
     }
 
-    /// The TSN that the next new chunk gets.
+    /// Returns the TSN that the next new chunk gets.
     pub(crate) fn next_tsn(&self) -> UnwrappedTsn {
         self.base.add(self.ring.len() as u64)
     }
 
-    /// The last TSN that was assigned.
+    /// Returns the last TSN that was assigned.
     pub(crate) fn last_assigned_tsn(&self) -> UnwrappedTsn {
         self.next_tsn().prev()
     }
@@ -185,8 +185,8 @@ impl Outstanding {
         self.flight.chunks
     }
 
-    /// Bytes that the send buffer counts for the ring. A chunk that was abandoned has no payload any more, but holds its
-    /// place until the peer has moved on.
+    /// Returns the number of bytes that the send buffer counts for the ring. A chunk that was abandoned has no payload
+    /// any more, but holds its place until the peer has moved on.
     pub(crate) fn charge(&self) -> usize {
         self.payload_held + self.ring.len() * CHUNK_OVERHEAD
     }
@@ -222,8 +222,8 @@ impl Outstanding {
         push_back(&mut self.ring, chunk);
     }
 
-    /// A TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told to
-    /// drop the fragments that it may have, even if it has acknowledged them all.
+    /// Pushes a TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told
+    /// to drop the fragments that it may have, even if it has acknowledged them all.
     pub(crate) fn push_placeholder(&mut self, now: Instant, message: MessageHeader) {
         let placeholder = Chunk {
             message,
@@ -341,7 +341,8 @@ impl Outstanding {
         }
     }
 
-    /// The chunk asks for its SACK at once when it is sent again (RFC 7053), which it may be once in any case.
+    /// Makes the chunk ask for an immediate SACK when it is retransmitted (RFC 7053). One retransmission is allowed in
+    /// any case.
     pub(crate) fn request_sack(&mut self, tsn: UnwrappedTsn) {
         if let Some(chunk) = self.chunk_mut(tsn) {
             chunk.message.immediate = true;
@@ -351,7 +352,7 @@ impl Outstanding {
         }
     }
 
-    /// TSNs of chunks in flight, in order.
+    /// Returns the TSNs of chunks in flight, in order.
     pub(crate) fn in_flight(&self) -> impl DoubleEndedIterator<Item = UnwrappedTsn> {
         let base = self.base;
         let in_flight = self.ring.iter().enumerate().filter(|(_, chunk)| chunk.state == ChunkState::InFlight);
@@ -388,7 +389,7 @@ impl Outstanding {
         }
     }
 
-    /// The first outstanding fragment of the message that the chunk `tsn` belongs to.
+    /// Returns the first outstanding fragment of the message that the chunk `tsn` belongs to.
     fn first_fragment(&self, tsn: UnwrappedTsn) -> UnwrappedTsn {
         let mut first = tsn;
         while let Some(chunk) = self.chunk(first).filter(|chunk| chunk.to_previous > 0) {
@@ -433,8 +434,9 @@ impl Outstanding {
             .collect()
     }
 
-    /// The Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the Cumulative TSN Ack
-    /// Point without a break. Equal to the latter if there is none. It only moves up, so each chunk is passed once.
+    /// Returns the Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the
+    /// Cumulative TSN Ack Point without a break. Equal to the latter if there is none. It only moves up, so each chunk
+    /// is passed once.
     pub(crate) fn advanced_peer_ack_point(&mut self) -> UnwrappedTsn {
         let is_abandoned = |chunk: &Chunk| chunk.state == ChunkState::Abandoned;
         while self.chunk(self.advanced_peer_ack_point.next()).is_some_and(is_abandoned) {
@@ -449,7 +451,7 @@ impl Outstanding {
         self.ring.front().is_some_and(|chunk| chunk.state == ChunkState::Abandoned)
     }
 
-    /// The abandoned chunks that follow the cumulative point without a break.
+    /// Returns the abandoned chunks that follow the cumulative point without a break.
     pub(crate) fn abandoned_front(&self) -> impl Iterator<Item = &Chunk> {
         self.ring.iter().take_while(|chunk| chunk.state == ChunkState::Abandoned)
     }

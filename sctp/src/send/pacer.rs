@@ -33,7 +33,7 @@ pub(crate) struct PacingRate {
 }
 
 impl PacingRate {
-    /// Bytes that leave in this time, in nanoseconds of 128 bits so that nothing overflows.
+    /// Returns the number of bytes that leave in this time, in nanoseconds of 128 bits so that nothing overflows.
     fn bytes_in(&self, time: Duration) -> usize {
         let (numerator, denominator) = if self.is_slow_start { (2, 1) } else { (5, 4) };
         let window = self.cwnd as u128 * numerator;
@@ -93,7 +93,7 @@ mod tests {
     const MTU: usize = 1200;
     const RATE: PacingRate = PacingRate { cwnd: 100 * MTU, srtt: Duration::from_millis(100), is_slow_start: false };
 
-    /// Packets that leave within `time` if there is always more to send.
+    /// Returns the number of packets that leave within `time` if there is always more to send.
     fn sent_within(time: Duration, rate: PacingRate) -> (usize, usize) {
         let (mut pacer, start) = (Pacer::default(), crate::testing::some_time());
         let (mut now, mut sent, mut burst_max) = (start, 0, 0);

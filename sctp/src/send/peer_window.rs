@@ -42,8 +42,8 @@ impl PeerWindow {
         self.peer_rwnd = self.peer_rwnd.saturating_sub(payload);
     }
 
-    /// A SACK brings a_rwnd (RFC 9260 §6.2.1 D ii). A peer with a little room reads, so the wait for the next probe stays
-    /// short: it is how long a small opening waits until it is used (RFC 1122 §4.2.3.4).
+    /// Takes a_rwnd from a SACK (RFC 9260 §6.2.1 D ii). A peer with a little room reads, so the wait for the next probe
+    /// stays short: it is how long a small opening waits until it is used (RFC 1122 §4.2.3.4).
     pub(super) fn on_sack(&mut self, now: Instant, a_rwnd: u32, payload_in_flight: usize) {
         self.peer_rwnd = (a_rwnd as usize).saturating_sub(payload_in_flight);
         self.probe.told_at = Some(now);
@@ -52,8 +52,8 @@ impl PeerWindow {
         }
     }
 
-    /// Bytes of a message with `left` bytes left that go into one chunk: what a packet takes, and what the peer's window can
-    /// ever take, which is less if its packets are smaller than ours.
+    /// Returns the bytes of a message with `left` bytes left that go into one chunk: as many as a packet takes, and the
+    /// peer's window can ever take. The latter is less if the peer's packets are smaller than ours.
     pub(super) fn payload_len(&self, left: usize, path: &Path) -> usize {
         left.min(path.payload_max()).min(self.whole)
     }
@@ -89,7 +89,7 @@ impl PeerWindow {
         self.probe.interval = self.probe.interval.max(Some(rto.current()));
     }
 
-    /// The probe that was due has left, or there was nothing to send.
+    /// Ends the wait for a probe that was due: it has left, or there was nothing to send.
     pub(super) fn on_attempted(&mut self) {
         self.probe.is_due = false;
     }

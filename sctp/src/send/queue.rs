@@ -89,12 +89,13 @@ impl OutgoingQueue {
         }
     }
 
-    /// A message was refused because shared memory is used up. The application may try again when something was acknowledged.
+    /// Notes that a message was refused because shared memory is used up. The application may try again when something
+    /// was acknowledged.
     pub(super) fn note_memory_refusal(&mut self) {
         self.waits_for_memory = true;
     }
 
-    /// Something was acknowledged.
+    /// Handles an acknowledgement, which freed memory.
     pub(super) fn on_memory_progress(&mut self) {
         if std::mem::take(&mut self.waits_for_memory) {
             self.notices.push_back(AssociationEvent::Writable);
@@ -113,22 +114,22 @@ impl OutgoingQueue {
         Some(notice)
     }
 
-    /// See [`StreamQueues::peek`].
+    /// Calls [`StreamQueues::peek`].
     pub(super) fn peek(&mut self, now: Instant) -> Option<NextMessage> {
         self.streams.peek(now, &mut self.notices)
     }
 
-    /// See [`StreamQueues::cut`].
+    /// Calls [`StreamQueues::cut`].
     pub(super) fn cut(&mut self, tsn: UnwrappedTsn, room: usize, room_max: usize) -> Option<Fragment> {
         self.streams.cut(tsn, room, room_max, &mut self.notices)
     }
 
-    /// See [`StreamQueues::drop_rest`].
+    /// Calls [`StreamQueues::drop_rest`].
     pub(super) fn drop_rest(&mut self, stream: StreamId, key: MessageKey) -> Option<MessageHeader> {
         self.streams.drop_rest(stream, key, &mut self.notices)
     }
 
-    /// See [`StreamQueues::drop_unsent`].
+    /// Calls [`StreamQueues::drop_unsent`].
     pub(super) fn drop_unsent(&mut self, stream: StreamId) -> (usize, Option<NextMessage>) {
         self.streams.drop_unsent(stream, &mut self.notices)
     }

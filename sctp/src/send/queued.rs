@@ -16,7 +16,7 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    /// A message is alive during its whole lifetime, which may be zero: it then leaves at once or never.
+    /// Returns true after the end of the message's lifetime. A message with a lifetime of zero leaves at once or never.
     pub(crate) fn is_expired(self, now: Instant) -> bool {
         matches!(self, Self::Until(deadline) if deadline < now)
     }
@@ -83,13 +83,13 @@ impl QueuedMessage {
         NextMessage { stream, key, limit, left, is_begun, last_tsn }
     }
 
-    /// Bytes that the send buffer counts for it.
+    /// Returns the bytes that the send buffer counts for the message.
     pub(super) fn charge(&self, chunk_max: usize) -> usize {
         charge(self.rest.len(), chunk_max)
     }
 }
 
-/// Bytes that the send buffer counts for that many bytes of a message in a queue.
+/// Returns the number of bytes that the send buffer counts for that many bytes of a message in a queue.
 pub(super) fn charge(bytes: usize, chunk_max: usize) -> usize {
     if bytes == 0 { 0 } else { bytes + chunks(bytes, chunk_max) * CHUNK_OVERHEAD }
 }

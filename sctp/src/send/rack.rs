@@ -92,13 +92,13 @@ impl Rack {
         number
     }
 
-    /// A SACK has `blocks` gap blocks, the highest of which ends at `highest`.
+    /// Handles a SACK with `blocks` gap blocks, the highest of which ends at `highest`.
     pub(super) fn on_gap_blocks(&mut self, blocks: usize, highest: UnwrappedTsn) {
         self.highest_reported = (blocks >= COMPLETE_BLOCKS_MAX).then_some(highest);
     }
 
-    /// A chunk was acknowledged for the first time, cumulatively or in a gap block. Sets `rtt_sample` if the chunk is the
-    /// latest transmission so far. `is_probe_answer`: it answers a probe that followed two round trips of silence.
+    /// Handles the first acknowledgement of a chunk, cumulatively or in a gap block. Sets `rtt_sample` if the chunk is
+    /// the latest transmission so far. `is_probe_answer`: it answers a probe that followed two round trips of silence.
     pub(super) fn on_acked(
         &mut self,
         now: Instant,
@@ -140,7 +140,7 @@ impl Rack {
         self.highest_reported.is_some()
     }
 
-    /// The peer has received something twice (RFC 2883): a retransmission was not needed, so wait longer from now on.
+    /// Handles the report of a duplicate (RFC 2883): a retransmission was not needed, so RACK waits longer from now on.
     pub(super) fn on_duplicates_reported(&mut self) {
         let reordering = &mut self.reordering;
         if self.rack_xmit.is_some_and(|(number, _)| number >= reordering.round_end) {
@@ -159,7 +159,7 @@ impl Rack {
         }
     }
 
-    /// Step 4: how much later than its successors a transmission may arrive.
+    /// Returns reo_wnd (step 4): the time by which a transmission may arrive later than its successors.
     fn reo_wnd(&self, in_recovery: bool, rto: &Rto) -> Duration {
         if !self.reordering.is_seen && (in_recovery || self.newly_reported >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
@@ -168,8 +168,8 @@ impl Rack {
         reo_wnd.min(rto.srtt().unwrap_or_default())
     }
 
-    /// Step 5: adds to `lost` the chunk of each transmission that was overtaken for too long, and forgets the transmission.
-    /// Returns when the next one will have been (`reo_deadline`).
+    /// Detects losses (step 5): adds to `lost` the chunk of each transmission that was overtaken for too long, and
+    /// forgets the transmission. Returns when the next one will have been (`reo_deadline`).
     pub(super) fn detect(
         &mut self,
         now: Instant,
@@ -212,7 +212,7 @@ impl Rack {
         reo_deadline
     }
 
-    /// T3-rtx expired: all that was in flight counts as lost, and the log starts over.
+    /// Handles the expiry of T3-rtx: all that was in flight counts as lost, and the log starts over.
     pub(super) fn on_t3_timeout(&mut self) {
         for log in [&mut self.log.first_transmissions, &mut self.log.retransmissions] {
             log.clear();

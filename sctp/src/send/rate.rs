@@ -68,7 +68,7 @@ impl SendRate {
         }
     }
 
-    /// Another path, of which nothing is known yet.
+    /// Switches to another path, of which nothing is known yet.
     pub(super) fn on_path_changed(&mut self, path: &Path) {
         self.controller = self.controller.for_new_path(path.pmdcs());
         self.pacer = Pacer::default();
@@ -83,7 +83,7 @@ impl SendRate {
         self.controller.cwnd()
     }
 
-    /// RFC 9260 §6.1 B: new data may leave while the flight size is below cwnd.
+    /// Returns true if new data may leave: the flight size is below cwnd (RFC 9260 §6.1 B).
     pub(super) fn has_room(&self, flight_size: usize) -> bool {
         flight_size < self.cwnd()
     }
@@ -104,12 +104,12 @@ impl SendRate {
         self.paced_until
     }
 
-    /// An attempt to send begins.
+    /// Handles the beginning of an attempt to send.
     pub(super) fn on_attempt(&mut self) {
         self.paced_until = None;
     }
 
-    /// Nothing is outstanding: an idle time reduces cwnd (RFC 9260 §7.2.1).
+    /// Reduces cwnd after an idle time, when nothing is outstanding (RFC 9260 §7.2.1).
     pub(super) fn on_nothing_outstanding(&mut self, now: Instant, path: &Path) {
         if let Some(last_sent) = self.last_sent {
             self.controller.on_idle(last_sent, now, path.rto.current(), path.pmdcs());
@@ -124,7 +124,7 @@ impl SendRate {
         self.paced_until.is_some()
     }
 
-    /// DATA has left in a packet.
+    /// Handles the departure of a packet with DATA.
     pub(super) fn on_packet_sent(&mut self, now: Instant, bytes: usize) {
         self.pacer.on_sent(bytes);
         self.cwnd_exemption = CwndExemption::None;
@@ -138,7 +138,7 @@ impl SendRate {
         self.is_app_limited = !has_more && flight_size < cwnd;
     }
 
-    /// A SACK. The window grows by what was acknowledged before it shrinks for what was not (RFC 9260 §7.2.4, note).
+    /// Handles a SACK. The window grows by the acknowledged bytes before a loss shrinks it (RFC 9260 §7.2.4, note).
     pub(super) fn on_acked(&mut self, now: Instant, acked: NewlyAcked, path: &Path) {
         let is_new_round = acked.cumulative >= self.round_end;
         if is_new_round {

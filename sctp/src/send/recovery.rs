@@ -57,7 +57,7 @@ pub(crate) struct AckProgress {
 }
 
 impl FastRecovery {
-    /// An episode of a sender that has more to send than the congestion window takes.
+    /// Creates an episode of a sender that has more to send than the congestion window takes.
     pub(crate) fn new(now: Instant, end: UnwrappedTsn, flight_at_start: usize) -> Self {
         let reduction = RateReduction {
             flight_at_start: flight_at_start.max(1),
@@ -87,8 +87,9 @@ impl FastRecovery {
         }
     }
 
-    /// All that was lost or queued has been sent, and the congestion window still has room: nothing is left to reduce. What
-    /// the application sends later is new traffic, which the window and the pacer bound as they do without a loss.
+    /// Ends the reduction when the sender is application-limited: all lost and queued data has been sent, and the
+    /// congestion window still has room. What the application sends later is new traffic, which the window and the
+    /// pacer bound as they do without a loss.
     pub(crate) fn on_app_limited(&mut self) {
         self.reduction = None;
     }

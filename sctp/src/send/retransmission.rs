@@ -9,7 +9,8 @@ use crate::serial::UnwrappedTsn;
 use crate::time::{Duration, Instant};
 
 impl Sender {
-    /// A chunk in flight is lost: it is retransmitted, or its message is abandoned (RFC 3758 §4.1, RFC 7496 §3.1).
+    /// Handles the loss of a chunk in flight: it is retransmitted, or its message is abandoned (RFC 3758 §4.1, RFC 7496
+    /// §3.1).
     fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn) {
         // A loss found a moment ago may have abandoned the whole message, this fragment included.
         let chunk = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight);
@@ -54,7 +55,7 @@ impl Sender {
         reo_deadline
     }
 
-    /// `bytes` were acknowledged for the first time.
+    /// Handles the first acknowledgement of `bytes`.
     pub(super) fn on_recovery_progress(&mut self, now: Instant, bytes: usize, path: &Path) {
         self.loss.on_progress(AckProgress {
             bytes,
@@ -66,7 +67,7 @@ impl Sender {
         });
     }
 
-    /// The reordering timer expired (RFC 8985 §6.3).
+    /// Handles the expiry of the reordering timer (RFC 8985 §6.3).
     pub(crate) fn on_rack_timeout(&mut self, now: Instant, path: &Path) -> Option<Instant> {
         self.detect_losses(now, path)
     }
@@ -108,10 +109,11 @@ impl Sender {
         self.loss.tlp.on_probe_sent(self.outstanding.last_assigned_tsn(), !has_new);
     }
 
-    /// A loss is being repaired, and nothing was heard or sent for a while. RACK finds a lost retransmission only if something
-    /// that was sent later arrives, and nothing can be sent later once the peer's window is full behind the gap. RFC 8985
-    /// leaves that to T3. One packet more costs little and tells as much: the first missing chunk goes once more, and its
-    /// acknowledgement overtakes all that was lost before it. The wait doubles until something is acknowledged.
+    /// Handles a stalled repair: a loss is being repaired, and nothing was heard or sent for a while. RACK finds a lost
+    /// retransmission only if something that was sent later arrives, and nothing can be sent later once the peer's
+    /// window is full behind the gap. RFC 8985 leaves that to T3. One packet more costs little and tells as much: the
+    /// first missing chunk goes once more, and its acknowledgement overtakes all that was lost before it. The wait
+    /// doubles until something is acknowledged.
     fn on_repair_stalled(&mut self, now: Instant) {
         if !self.outstanding.has_lost() {
             let first = self.outstanding.in_flight().next();
@@ -126,7 +128,7 @@ impl Sender {
         self.outstanding.chunk(tsn).is_some_and(|chunk| !self.must_abandon(now, chunk))
     }
 
-    /// Time from now to the next probe if nothing is heard, if there is to be one.
+    /// Returns the time from now to the next probe, if one is to be sent unless the peer is heard before.
     pub(crate) fn probe_timeout(&self, path: &Path) -> Option<Duration> {
         self.loss.probe_timeout(&self.outstanding, self.is_probing_window(), path)
     }

@@ -77,8 +77,8 @@ impl Sender {
         Ok(SackOutcome::Accepted { advanced: is_advanced, is_new: bytes > 0, rtt, reo_deadline })
     }
 
-    /// SHUTDOWN acknowledges cumulatively, without window or gaps (RFC 9260 §3.3.8). Returns `true` if the Cumulative TSN Ack
-    /// Point moved.
+    /// Handles the Cumulative TSN Ack of a SHUTDOWN, which has no window and no gap blocks (RFC 9260 §3.3.8). Returns
+    /// `true` if the Cumulative TSN Ack Point moved.
     pub(crate) fn on_shutdown_ack_point(&mut self, now: Instant, point: Tsn, path: &Path) -> Result<bool, Violation> {
         let cumulative = self.outstanding.unwrap(point);
         if cumulative >= self.outstanding.next_tsn() {
@@ -138,8 +138,8 @@ impl Sender {
         (bytes, rtt)
     }
 
-    /// The peer has taken gap reports back (RFC 9260 §6.2.1 D iii). What this very SACK reports is there, and need not be
-    /// retransmitted.
+    /// Handles reneging: the peer no longer reports chunks that it reported before (RFC 9260 §6.2.1 D iii). Chunks that
+    /// this SACK reports need not be retransmitted.
     fn on_reneging(&mut self, cumulative: UnwrappedTsn, sack: &Sack<'_>) {
         self.outstanding.forget_gap_reports();
         for block in sack.gap_blocks() {
@@ -149,7 +149,7 @@ impl Sender {
     }
 }
 
-/// The highest TSN that the SACK acknowledges.
+/// Returns the highest TSN that the SACK acknowledges.
 fn highest_reported(cumulative: UnwrappedTsn, sack: &Sack<'_>) -> UnwrappedTsn {
     sack.gap_blocks().next_back().map_or(cumulative, |block| cumulative.add(block.end.into()))
 }

@@ -19,25 +19,25 @@ impl Default for Scheduler {
 }
 
 impl Scheduler {
-    /// The stream has something to send now, and had nothing before.
+    /// Activates a stream that has data to send now, and had none before.
     pub(super) fn activate(&mut self, stream: StreamId) {
         let Self::RoundRobin(scheduler) = self;
         scheduler.activate(stream);
     }
 
-    /// The stream to cut from.
+    /// Returns the stream to cut from.
     pub(super) fn current(&self) -> Option<StreamId> {
         let Self::RoundRobin(scheduler) = self;
         scheduler.current()
     }
 
-    /// The current stream has finished a message, or has nothing left to send.
+    /// Moves on from the current stream, which has finished a message or has nothing left to send.
     pub(super) fn advance(&mut self, has_more: bool) {
         let Self::RoundRobin(scheduler) = self;
         scheduler.advance(has_more);
     }
 
-    /// A stream, which need not be the current one, has lost the message that it was sending.
+    /// Handles the loss of the message that a stream was sending; the stream need not be the current one.
     pub(super) fn on_message_dropped(&mut self, stream: StreamId, has_more: bool) {
         if self.current() == Some(stream) {
             self.advance(has_more);
@@ -46,14 +46,14 @@ impl Scheduler {
         }
     }
 
-    /// A stream that waits for its turn has nothing left to send. A peer may reset all streams in one packet, so this must
-    /// not cost a walk over the others.
+    /// Removes a stream that waits for its turn and has nothing left to send. A peer may reset all streams in one
+    /// packet, so this must not cost a walk over the others.
     pub(super) fn remove(&mut self, stream: StreamId) {
         let Self::RoundRobin(scheduler) = self;
         scheduler.remove(stream);
     }
 
-    /// Streams that wait for their turn, for recounting.
+    /// Returns the number of streams that wait for their turn, for recounting.
     pub(super) fn len(&self) -> usize {
         let Self::RoundRobin(scheduler) = self;
         scheduler.len()

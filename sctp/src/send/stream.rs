@@ -124,7 +124,8 @@ impl Totals {
 }
 
 impl StreamQueues {
-    /// `stream_max`: charge of a stream from which on it refuses messages. `chunk_max`: most bytes of a message in one chunk.
+    /// Creates empty queues. `stream_max`: charge of a stream from which on it refuses messages. `chunk_max`: most
+    /// bytes of a message in one chunk.
     pub(crate) fn new(stream_max: usize, chunk_max: usize) -> Self {
         Self {
             streams: StreamMap::default(),
@@ -135,7 +136,7 @@ impl StreamQueues {
         }
     }
 
-    /// Chunks have another size from now on: what waits is charged anew. Costs as much as waits.
+    /// Handles a change of the chunk size: charges all waiting messages anew, one step for each.
     pub(crate) fn on_mtu_changed(&mut self, chunk_max: usize) {
         if chunk_max == self.totals.chunk_max {
             return;
@@ -149,12 +150,12 @@ impl StreamQueues {
         self.cumulative_tsn_ack_point = cumulative;
     }
 
-    /// Bytes that the send buffer counts for the messages that wait.
+    /// Returns the number of bytes that the send buffer counts for the messages that wait.
     pub(crate) fn charge(&self) -> usize {
         self.totals.charge
     }
 
-    /// Bytes that the send buffer counts for the streams in use.
+    /// Returns the number of bytes that the send buffer counts for the streams in use.
     pub(crate) fn streams_charge(&self) -> usize {
         self.streams.len() * STREAM_OVERHEAD
     }
@@ -172,12 +173,12 @@ impl StreamQueues {
         std::mem::take(&mut self.totals.has_room)
     }
 
-    /// Bytes waiting on all streams.
+    /// Returns the number of bytes that wait on all streams.
     pub(crate) fn buffered(&self) -> usize {
         self.totals.buffered
     }
 
-    /// Bytes waiting on one stream.
+    /// Returns the number of bytes that wait on one stream.
     pub(crate) fn buffered_on(&self, stream: StreamId) -> usize {
         self.streams.get(&stream).map_or(0, |stream| stream.buffered)
     }
@@ -194,7 +195,7 @@ impl StreamQueues {
         self.streams.contains_key(&stream)
     }
 
-    /// Streams in use from this id on, in order.
+    /// Returns the streams in use from this id on, in order.
     pub(crate) fn streams_from(&self, first: StreamId) -> Vec<StreamId> {
         let mut streams: Vec<StreamId> = self.streams.keys().copied().filter(|stream| *stream >= first).collect();
         streams.sort_unstable();
@@ -223,7 +224,7 @@ impl StreamQueues {
         self.streams.entry(stream).or_default().is_resetting = true;
     }
 
-    /// The reset was performed, so the stream starts over (RFC 6525 §5.2.7 H4).
+    /// Starts the stream over, because its reset was performed (RFC 6525 §5.2.7 H4).
     pub(crate) fn finish_reset(&mut self, stream: StreamId) {
         if let Entry::Occupied(mut entry) = self.streams.entry(stream) {
             if entry.get().messages.is_empty() {
@@ -237,8 +238,8 @@ impl StreamQueues {
         }
     }
 
-    /// TSN of the last chunk of a stream whose queue is empty: the stream is drained once that is acknowledged. `None` if
-    /// something still waits; [`UnwrappedTsn::BEFORE_ALL`] if nothing was ever sent.
+    /// Returns the TSN of the last chunk of a stream whose queue is empty: the stream is drained once that is
+    /// acknowledged. `None` if something still waits; [`UnwrappedTsn::BEFORE_ALL`] if nothing was ever sent.
     pub(crate) fn drains_at(&self, stream: StreamId) -> Option<UnwrappedTsn> {
         match self.streams.get(&stream) {
             None => Some(UnwrappedTsn::BEFORE_ALL),
@@ -247,7 +248,8 @@ impl StreamQueues {
         }
     }
 
-    /// A stream under reset whose queue has run empty, and where it drains; each is told once.
+    /// Returns a stream under reset whose queue has run empty, and the TSN at which it is drained. Each stream is
+    /// returned once.
     pub(crate) fn poll_drained(&mut self) -> Option<(StreamId, UnwrappedTsn)> {
         let stream = self.totals.drained.pop()?;
         if self.totals.drained.is_empty() {
@@ -294,7 +296,7 @@ impl StreamQueues {
         push_back(&mut queue.messages, QueuedMessage { header, rest: payload });
     }
 
-    /// The message whose turn it is, those that expired before their first fragment was sent having been dropped.
+    /// Returns the message whose turn it is. Drops messages that expired before their first fragment was sent.
     pub(crate) fn peek(&mut self, now: Instant, notices: &mut VecDeque<AssociationEvent>) -> Option<NextMessage> {
         let mut held = 0;
         loop {
@@ -370,7 +372,7 @@ impl StreamQueues {
         Some(Fragment { message: header, payload, beginning, ending, previous_tsn })
     }
 
-    /// The placeholder for the rest of a message that was dropped got this TSN.
+    /// Notes the TSN of the placeholder for the rest of a dropped message.
     pub(crate) fn on_placeholder(&mut self, stream: StreamId, tsn: UnwrappedTsn) {
         if let Some(queue) = self.streams.get_mut(&stream) {
             queue.last_tsn = Some(tsn);

@@ -48,7 +48,7 @@ impl World {
         Self { sender, path, now: some_time(), first: UnwrappedTsn::first(initial) }
     }
 
-    /// A world whose path has a round-trip time of 100 ms.
+    /// Creates a world whose path has a round-trip time of 100 ms.
     fn measured() -> Self {
         let mut world = Self::new();
         world.path.rto.on_sample(100 * MS);
@@ -63,7 +63,7 @@ impl World {
         self.sender.push(self.now, stream, Ppid(53), vec![7; len].into(), options).unwrap();
     }
 
-    /// One packet, the first of a batch or not. Returns its length and its DATA chunks.
+    /// Writes one packet, the first of a batch or not. Returns its length and its DATA chunks.
     fn packet_in_batch(&mut self, is_first: bool) -> (usize, Vec<Written>) {
         let mut packet = vec![0; PACKET_HEADER_LEN];
         let room = PacketRoom { end: self.path.mtu(), may_exceed_mtu: is_first };
@@ -79,12 +79,12 @@ impl World {
         (packet.len(), data)
     }
 
-    /// DATA chunks of one packet.
+    /// Writes one packet and returns its DATA chunks.
     fn packet(&mut self) -> Vec<Written> {
         self.packet_in_batch(true).1
     }
 
-    /// Numbers of the chunks in each packet, until nothing may leave.
+    /// Writes packets until none may leave, and returns the numbers of the chunks in each.
     fn packets(&mut self) -> Vec<Vec<u64>> {
         let mut packets = Vec::new();
         loop {
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// A SACK of all chunks below the number `acked`, with gap blocks as offsets, and a window.
+    /// Handles a SACK of all chunks below the number `acked`, with gap blocks as offsets, and a window.
     fn sack_with(&mut self, acked: u64, blocks: &[(u16, u16)], a_rwnd: u32, duplicates: &[u64]) -> SackOutcome {
         let mut chunk = Vec::new();
         let blocks = blocks.iter().map(|(start, end)| GapBlock { start: *start, end: *end });
@@ -124,7 +124,7 @@ impl World {
         self.sack_with(acked, blocks, 1 << 20, &[])
     }
 
-    /// Lengths of the messages that were abandoned since the last call.
+    /// Returns the lengths of the messages that were abandoned since the last call.
     fn abandoned(&mut self) -> Vec<usize> {
         std::iter::from_fn(|| self.sender.poll_notice())
             .filter_map(|notice| match notice {

@@ -29,12 +29,12 @@ pub(super) struct TailLossProbe {
 }
 
 impl TailLossProbe {
-    /// Something was acknowledged for the first time. Returns `true` if a repair was being probed.
+    /// Handles the first acknowledgement of a chunk. Returns `true` if a repair was being probed.
     pub(super) fn on_acked(&mut self) -> bool {
         std::mem::take(&mut self.repair_probes) > 0
     }
 
-    /// The losses of this window are being repaired. A probe that is still out tells nothing more: its acknowledgement
+    /// Ends the probe's episode when recovery starts. A probe that is still out tells nothing more: its acknowledgement
     /// must not reduce the congestion window again for the same losses (RFC 8985 §7.4.1 ends the probe's episode).
     pub(super) fn on_recovery_started(&mut self) {
         self.probe = None;
@@ -44,7 +44,7 @@ impl TailLossProbe {
         *self = Self::default();
     }
 
-    /// Time from now to a tail loss probe (RFC 8985 §7.2). `None` while a probe is out.
+    /// Returns the time from now to a tail loss probe (RFC 8985 §7.2). `None` while a probe is out.
     pub(super) fn probe_timeout(&self, rto: &Rto, is_single_packet: bool) -> Option<Duration> {
         if self.probe.is_some() {
             return None;
@@ -57,7 +57,7 @@ impl TailLossProbe {
         Some(if is_single_packet { timeout + PEER_SACK_DELAY } else { timeout })
     }
 
-    /// Time from now to a probe for a lost retransmission. It doubles with each probe.
+    /// Returns the time from now to a probe for a lost retransmission. It doubles with each probe.
     pub(super) fn repair_probe_timeout(&self, rto: &Rto, is_single_packet: bool) -> Option<Duration> {
         let timeout = Self::timeout(rto, is_single_packet)?;
         timeout.checked_mul(1_u32.checked_shl(self.repair_probes)?)

@@ -19,7 +19,8 @@ pub(crate) struct PacketRoom {
 }
 
 impl PacketRoom {
-    /// The room that is left behind what was written; in a packet that is not empty an oversized chunk is not alone.
+    /// Returns the room that is left behind the written chunks. In a packet that is not empty an oversized chunk is not
+    /// alone.
     fn after(self, wrote: bool) -> Self {
         Self { may_exceed_mtu: self.may_exceed_mtu && !wrote, ..self }
     }
@@ -110,8 +111,8 @@ impl Sender {
         out.len() > start
     }
 
-    /// Retransmissions leave in TSN order, within the congestion window but for one packet when a loss is found
-    /// (RFC 9260 §7.2.4 step 3).
+    /// Writes retransmissions in TSN order, within the congestion window but for one packet when a loss is found (RFC
+    /// 9260 §7.2.4 step 3).
     fn write_lost(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
         while let Some(tsn) = self.outstanding.first_lost() {

@@ -59,7 +59,7 @@ pub enum Cause<'a> {
 }
 
 impl<'a> Cause<'a> {
-    /// The number of the cause.
+    /// Returns the number of the cause.
     #[must_use]
     pub const fn code(&self) -> u16 {
         match *self {
@@ -131,8 +131,8 @@ impl<'a> Cause<'a> {
         text
     }
 
-    /// The same cause with at most `max` bytes of information of variable length, to keep an answer within a packet
-    /// (RFC 9260 §12.4).
+    /// Returns the same cause with at most `max` bytes of information of variable length, to keep an answer within a
+    /// packet (RFC 9260 §12.4).
     #[must_use]
     pub fn clip(self, max: usize) -> Self {
         let clip = |info: &'a [u8]| info.get(..max).unwrap_or(info);
@@ -148,7 +148,7 @@ impl<'a> Cause<'a> {
         }
     }
 
-    /// Bytes of an ABORT or ERROR with this cause alone, padding included.
+    /// Returns the number of bytes of an ABORT or ERROR with this cause alone, padding included.
     #[must_use]
     pub const fn encoded_len(&self) -> usize {
         let info = match *self {
@@ -199,7 +199,7 @@ pub struct Causes<'a> {
 }
 
 impl<'a> Causes<'a> {
-    /// The causes in the value of an ABORT or ERROR.
+    /// Returns an iterator over the causes in the value of an ABORT or ERROR.
     #[must_use]
     pub const fn new(value: &'a [u8]) -> Self {
         Self { parameters: Parameters::new(value) }

@@ -12,7 +12,7 @@ pub const CHUNK_HEADER_LEN: usize = 4;
 /// Bytes of the longest chunk that is ever written: what a 16-bit length can say, and needs no padding.
 pub const CHUNK_LEN_MAX: usize = 65_532;
 
-/// `len` rounded up to a multiple of four.
+/// Returns `len` rounded up to a multiple of four.
 #[must_use]
 #[inline]
 pub const fn padded(len: usize) -> usize {
@@ -157,14 +157,14 @@ pub struct RawChunk {
 }
 
 impl RawChunk {
-    /// Its value; `datagram` is the one that it was found in.
+    /// Returns the chunk's value; `datagram` is the one that the chunk was found in.
     #[must_use]
     #[inline]
     pub fn value_in<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
         datagram.get(self.value.clone()).unwrap_or_default()
     }
 
-    /// The chunk with its header and without its padding; `datagram` is the one that it was found in.
+    /// Returns the chunk with its header and without its padding; `datagram` is the one that the chunk was found in.
     #[must_use]
     #[inline]
     pub fn whole_in<'a>(&self, datagram: &'a [u8]) -> &'a [u8] {
@@ -183,14 +183,15 @@ pub struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
-    /// The chunks behind the common header of a datagram.
+    /// Returns an iterator over the chunks behind the common header of a datagram.
     #[must_use]
     #[inline]
     pub fn new(datagram: &'a [u8]) -> Self {
         Self::resume(datagram, PACKET_HEADER_LEN)
     }
 
-    /// The chunks from `position` on, which must be [`position`](Self::position) of an iterator over the same datagram.
+    /// Returns an iterator over the chunks from `position` on, which must be [`position`](Self::position) of an
+    /// iterator over the same datagram.
     #[must_use]
     #[inline]
     pub fn resume(datagram: &'a [u8], position: usize) -> Self {

@@ -95,7 +95,7 @@ impl DataChunk {
         pad(out, at);
     }
 
-    /// Bytes of a chunk with a payload of this length, padding included.
+    /// Returns the number of bytes of a chunk with a payload of this length, padding included.
     #[must_use]
     #[inline]
     pub const fn encoded_len(payload_len: usize) -> usize {

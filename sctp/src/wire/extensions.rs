@@ -34,13 +34,13 @@ impl Extensions {
         self.0 & other.0 == other.0
     }
 
-    /// Those in either.
+    /// Returns the extensions in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those in both.
+    /// Returns the extensions in both sets.
     #[must_use]
     pub const fn intersect(self, other: Self) -> Self {
         Self(self.0 & other.0)
@@ -52,25 +52,25 @@ impl Extensions {
         self.0 == 0
     }
 
-    /// The set as a number, for a State Cookie.
+    /// Returns the set as a number, for a State Cookie.
     #[must_use]
     pub const fn to_bits(self) -> u8 {
         self.0
     }
 
-    /// The set that [`to_bits`](Self::to_bits) wrote; bits without meaning are left out.
+    /// Returns the set that [`to_bits`](Self::to_bits) wrote; bits without meaning are left out.
     #[must_use]
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & 0b1111)
     }
 
-    /// The set that a list of chunk types stands for.
+    /// Returns the set that a list of chunk types stands for.
     pub(super) fn from_chunk_types(types: &[u8]) -> Self {
         let known = Self::TYPES.iter().filter(|(_, kind)| types.contains(&kind.0));
         known.fold(Self::NONE, |set, &(extension, _)| set.union(extension))
     }
 
-    /// The chunk types that the set stands for.
+    /// Returns the chunk types that the set stands for.
     pub(super) fn chunk_types(self) -> impl Iterator<Item = u8> {
         Self::TYPES.into_iter().filter(move |&(extension, _)| self.contains(extension)).map(|(_, kind)| kind.0)
     }

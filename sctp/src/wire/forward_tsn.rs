@@ -45,7 +45,7 @@ impl<'a> ForwardTsn<'a> {
         Ok(Self { new_cumulative_tsn, entries })
     }
 
-    /// The streams of which ordered messages are skipped, each with the last SSN that is.
+    /// Returns the streams of which ordered messages are skipped, each with the last SSN that is.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = (StreamId, Ssn)> + Clone + use<'a> {
         self.entries.iter().map(|&[i0, i1, n0, n1]| (u16::from_be_bytes([i0, i1]), Ssn(u16::from_be_bytes([n0, n1]))))
     }
@@ -61,7 +61,7 @@ impl<'a> ForwardTsn<'a> {
         end_chunk(out, at);
     }
 
-    /// Bytes of a chunk with that many streams.
+    /// Returns the number of bytes of a chunk with that many streams.
     #[must_use]
     #[inline]
     pub const fn encoded_len(streams: usize) -> usize {

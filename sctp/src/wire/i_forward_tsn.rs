@@ -58,7 +58,7 @@ impl<'a> IForwardTsn<'a> {
         Ok(Self { new_cumulative_tsn, entries })
     }
 
-    /// The last skipped message of each stream.
+    /// Returns the last skipped message of each stream.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = SkippedMessage> + Clone + use<'a> {
         self.entries.iter().map(|&[i0, i1, _, flags, m0, m1, m2, m3]| SkippedMessage {
             stream: u16::from_be_bytes([i0, i1]),
@@ -78,7 +78,7 @@ impl<'a> IForwardTsn<'a> {
         end_chunk(out, at);
     }
 
-    /// Bytes of a chunk with that many entries.
+    /// Returns the number of bytes of a chunk with that many entries.
     #[must_use]
     #[inline]
     pub const fn encoded_len(streams: usize) -> usize {

@@ -61,7 +61,8 @@ impl<'a> Init<'a> {
     /// Bytes before the parameters, counted from the start of the chunk.
     pub const HEADER_LEN: usize = 20;
 
-    /// An INIT with the mandatory fields. The others are public: set what is wanted, then [`encode`](Self::encode).
+    /// Creates an INIT with the mandatory fields. The others are public: set what is wanted, then
+    /// [`encode`](Self::encode).
     #[must_use]
     pub const fn new(
         initiate_tag: u32,
@@ -172,8 +173,8 @@ impl<'a> Init<'a> {
         end_chunk(out, at);
     }
 
-    /// The parameters, each with its header and without padding, that this implementation does not know and whose type
-    /// asks for a report (RFC 9260 §3.2.2), up to one that ends the processing of the chunk.
+    /// Returns the parameters, each with its header and without padding, that this implementation does not know and
+    /// whose type asks for a report (RFC 9260 §3.2.2), up to one that ends the processing of the chunk.
     pub fn unrecognized(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let mut parameters = Parameters::new(self.parameters);
         std::iter::from_fn(move || {
@@ -220,12 +221,12 @@ mod tests {
     use super::super::testing::{Random, bytes_of, datagram_of};
     use super::*;
 
-    /// All that can be compared: the bytes of the parameters differ where unknown ones are left out.
+    /// Returns all that can be compared: the bytes of the parameters differ where unknown ones are left out.
     fn without_bytes(init: Init<'_>) -> Init<'_> {
         Init { parameters: &[], malformed_parameters: 0, unknown_parameters: 0, ..init }
     }
 
-    /// The fixed fields, then these parameters.
+    /// Returns the fixed fields, then these parameters.
     fn value(parameters: &[u8]) -> Vec<u8> {
         let mut value = vec![0, 0, 0, 1, 0, 0, 16, 0, 0, 1, 0, 1, 0, 0, 0, 9];
         value.extend_from_slice(parameters);

@@ -24,7 +24,7 @@ impl<'o> PacketWriter<'o> {
         Self { out, start, end: start.saturating_add(budget) }
     }
 
-    /// Bytes that are left of the budget.
+    /// Returns the number of bytes that are left of the budget.
     #[must_use]
     #[inline]
     pub fn room(&self) -> usize {

@@ -7,14 +7,14 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A cursor at the front of `bytes`.
+    /// Creates a cursor at the front of `bytes`.
     #[must_use]
     #[inline]
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// The next byte.
+    /// Returns the next byte.
     ///
     /// # Errors
     ///
@@ -24,7 +24,7 @@ impl<'a> Reader<'a> {
         self.array().map(u8::from_be_bytes)
     }
 
-    /// The next two bytes, the most significant one first.
+    /// Returns the next two bytes, the most significant one first.
     ///
     /// # Errors
     ///
@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// The next four bytes, the most significant one first.
+    /// Returns the next four bytes, the most significant one first.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// The next eight bytes, the most significant one first.
+    /// Returns the next eight bytes, the most significant one first.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_be_bytes)
     }
 
-    /// The next `N` bytes, copied.
+    /// Returns the next `N` bytes, copied.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    /// The next `len` bytes, borrowed.
+    /// Returns the next `len` bytes, borrowed.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    /// All that is left.
+    /// Returns all that is left.
     #[must_use]
     #[inline]
     pub const fn rest(&self) -> &'a [u8] {

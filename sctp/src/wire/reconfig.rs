@@ -112,7 +112,7 @@ impl<'a> Reconfig<'a> {
         Ok(Self { first, second, has_more })
     }
 
-    /// The parameters in order; from the third on they are left out.
+    /// Returns the parameters in order; from the third on they are left out.
     pub fn parameters(&self) -> impl Iterator<Item = ReconfigParameter<'a>> + use<'a> {
         std::iter::once(self.first).chain(self.second)
     }
@@ -178,7 +178,7 @@ impl<'a> ReconfigParameter<'a> {
     }
 }
 
-/// A 16-bit count and the 16 reserved bits behind it.
+/// Returns a 16-bit count and the 16 reserved bits behind it.
 fn count(reader: &mut Reader<'_>) -> Result<u16, DecodeError> {
     let count = reader.u16()?;
     let _reserved = reader.u16()?;
@@ -263,7 +263,8 @@ impl<'o> ReconfigWriter<'o> {
         end_chunk(self.out, self.at);
     }
 
-    /// Bytes that a chunk with one Outgoing SSN Reset Request for that many streams takes, padding included.
+    /// Returns the number of bytes that a chunk with one Outgoing SSN Reset Request for that many streams takes,
+    /// padding included.
     #[must_use]
     pub const fn outgoing_reset_len(streams: usize) -> usize {
         super::padded(streams.saturating_mul(2).saturating_add(20))

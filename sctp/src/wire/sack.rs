@@ -69,7 +69,7 @@ impl<'a> Sack<'a> {
         Ok(Self { cumulative_tsn_ack, a_rwnd, blocks, duplicates })
     }
 
-    /// The Gap Ack Blocks, as they came: see [`has_valid_gap_blocks`](Self::has_valid_gap_blocks).
+    /// Returns the Gap Ack Blocks, as they came: see [`has_valid_gap_blocks`](Self::has_valid_gap_blocks).
     #[inline]
     pub fn gap_blocks(&self) -> impl DoubleEndedIterator<Item = GapBlock> + ExactSizeIterator + Clone + use<'a> {
         self.blocks.iter().map(|&[s0, s1, e0, e1]| GapBlock {
@@ -92,7 +92,7 @@ impl<'a> Sack<'a> {
         })
     }
 
-    /// TSNs that came more than once since the last SACK.
+    /// Returns the TSNs that came more than once since the last SACK.
     #[inline]
     pub fn duplicate_tsns(&self) -> impl ExactSizeIterator<Item = Tsn> + Clone + use<'a> {
         self.duplicates.iter().map(|&tsn| Tsn(u32::from_be_bytes(tsn)))
@@ -130,7 +130,7 @@ impl<'a> Sack<'a> {
         end_chunk(out, at);
     }
 
-    /// Bytes of a SACK with that many blocks and duplicates.
+    /// Returns the number of bytes of a SACK with that many blocks and duplicates.
     #[must_use]
     #[inline]
     pub const fn encoded_len(blocks: usize, duplicates: usize) -> usize {

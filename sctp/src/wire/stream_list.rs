@@ -10,7 +10,7 @@ pub struct StreamList<'a> {
 }
 
 impl<'a> StreamList<'a> {
-    /// A list from the bytes on the wire.
+    /// Decodes a list from the bytes on the wire.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl<'a> StreamList<'a> {
         self.numbers.is_empty()
     }
 
-    /// The numbers.
+    /// Returns the numbers.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = StreamId> + Clone + use<'a> {
         self.numbers.iter().map(|&number| u16::from_be_bytes(number))
     }

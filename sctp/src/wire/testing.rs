@@ -4,8 +4,8 @@ pub(super) use crate::testing::Random;
 
 use super::{Chunks, PACKET_HEADER_LEN, RawChunk};
 
-/// A datagram whose only chunk is what `encode` writes, and that chunk. Checks that the chunk fills the datagram, that
-/// its padding is zero, and that its length is exact.
+/// Returns a datagram whose only chunk is that which `encode` writes, and that chunk. Checks that the chunk fills the
+/// datagram, that its padding is zero, and that its length is exact.
 pub(super) fn datagram_of(encode: impl FnOnce(&mut Vec<u8>)) -> (Vec<u8>, RawChunk) {
     let mut datagram = vec![0xEE; PACKET_HEADER_LEN];
     encode(&mut datagram);
@@ -18,7 +18,7 @@ pub(super) fn datagram_of(encode: impl FnOnce(&mut Vec<u8>)) -> (Vec<u8>, RawChu
     (datagram, chunk)
 }
 
-/// Bytes that `encode` writes after the common header.
+/// Returns the bytes that `encode` writes after the common header.
 pub(super) fn bytes_of(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     datagram_of(encode).0.split_off(PACKET_HEADER_LEN)
 }

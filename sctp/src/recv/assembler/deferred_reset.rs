@@ -20,7 +20,7 @@ pub(super) struct StreamResets {
 }
 
 impl StreamResets {
-    /// Progress of a reset that was requested before.
+    /// Returns the progress of a reset that was requested before.
     ///
     /// Some stacks (dcSCTP) repeat a request that was answered "in progress" under a new number. The new request means
     /// the same reset if it names the same streams and the same TSN, because nothing was sent in between. The reset is
@@ -82,14 +82,14 @@ impl StreamResets {
         }
     }
 
-    /// A message that waited for the reset has lost a fragment.
+    /// Notes that a message that waited for the reset has lost a fragment.
     pub(super) fn on_evicted(&mut self, first: UnwrappedTsn) {
         if let Some(reset) = &mut self.deferred {
             reset.held.remove(&first);
         }
     }
 
-    /// Bytes of the lists of streams.
+    /// Returns the number of bytes of the lists of streams.
     pub(super) fn table_size(&self) -> usize {
         let list = |streams: &Streams| match streams {
             Streams::All => 0,
@@ -164,8 +164,8 @@ impl DataAssembler {
         }
     }
 
-    /// Nothing more can arrive on the streams as they were: delivers what waited for messages that the sender never sent,
-    /// and discards a message that the sender has not finished.
+    /// Finishes the use of the streams before the reset, on which nothing more can arrive: delivers messages that
+    /// waited for messages that the sender never sent, and discards a message that the sender has not finished.
     fn finish_old_use(&mut self, reset: &DeferredReset, cumulative: UnwrappedTsn, inbox: &mut Inbox) {
         let is_unfinished = |(first, stream)| first <= reset.last && reset.affects(stream);
         if self.reassembly.in_order_partial().map(|(first, run)| (first, run.stream)).is_some_and(is_unfinished) {

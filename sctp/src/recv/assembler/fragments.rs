@@ -53,7 +53,7 @@ impl Run {
         }
     }
 
-    /// Fragments, and so TSNs.
+    /// Returns the number of fragments, which is that of TSNs.
     pub(super) fn len(&self) -> usize {
         match &self.fragments {
             Fragments::One(_) => 1,
@@ -61,17 +61,17 @@ impl Run {
         }
     }
 
-    /// TSN of the last fragment of a run that begins at `first`.
+    /// Returns the TSN of the last fragment of a run that begins at `first`.
     pub(super) fn last_tsn(&self, first: UnwrappedTsn) -> UnwrappedTsn {
         first.add(self.len() as u64).prev()
     }
 
-    /// Bytes of payload.
+    /// Returns the length of the payload, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Share of the receive window that the run takes.
+    /// Returns the share of the receive window that the run takes.
     pub(super) fn cost(&self) -> Cost {
         Cost { payload: self.bytes, overhead: self.len() * FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD }
     }
@@ -107,7 +107,7 @@ impl Run {
         self.waiting = WaitingFragments::Fragments;
     }
 
-    /// The message, once whole.
+    /// Returns the message, once whole.
     pub(super) fn into_message(self) -> ReceivedMessage {
         let credit = self.cost().into_credit();
         let Self { stream, ppid, unordered, fragments, .. } = self;

@@ -152,8 +152,8 @@ impl DataAssembler {
         Ok(())
     }
 
-    /// The Cumulative TSN Ack Point has moved: finds the message that is in sequence now, and performs the reset that has
-    /// waited for it.
+    /// Handles an advance of the Cumulative TSN Ack Point: finds the message that is in sequence now, and performs the
+    /// reset that has waited for it.
     pub(super) fn on_cumulative_advanced(&mut self, cumulative: UnwrappedTsn, inbox: &mut Inbox) {
         self.reassembly.promote(cumulative);
         if let Some(reset) = self.resets.take_due(cumulative) {
@@ -169,7 +169,7 @@ impl DataAssembler {
         }
     }
 
-    /// Progress of a reset that was requested before, if this is one.
+    /// Returns the progress of a reset that was requested before, if this is one.
     pub(super) fn reset_progress(&mut self, streams: &Streams, last_tsn: Tsn) -> Option<ResetProgress> {
         self.resets.progress(streams, last_tsn)
     }
@@ -196,7 +196,7 @@ impl DataAssembler {
         self.resets.take_performed()
     }
 
-    /// The highest TSN that [`evict_highest`](Self::evict_highest) can discard.
+    /// Returns the highest TSN that [`evict_highest`](Self::evict_highest) can discard.
     pub(super) fn highest(&self) -> Option<UnwrappedTsn> {
         self.reassembly.highest()
     }
@@ -212,12 +212,12 @@ impl DataAssembler {
         Some(evicted.position)
     }
 
-    /// Bytes of what is remembered of streams.
+    /// Returns the bytes of the tables of streams.
     pub(super) fn tables(&self) -> usize {
         self.ordered.table_size() + self.resets.table_size()
     }
 
-    /// Cost of a recount.
+    /// Returns the cost of a recount.
     pub(super) fn recount_cost(&self) -> usize {
         self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8
     }

@@ -16,12 +16,12 @@ pub(in crate::recv) struct Ordered {
 }
 
 impl Ordered {
-    /// The SSN of the message that is to be delivered next.
+    /// Returns the SSN of the message that is to be delivered next.
     pub(in crate::recv) fn next_ssn(&self, stream: StreamId) -> Ssn {
         self.next.of(stream)
     }
 
-    /// The message with this SSN was delivered or will never come.
+    /// Moves past a message that was delivered or will never come.
     pub(super) fn on_passed(&mut self, stream: StreamId, ssn: Ssn) {
         cost_counter::step();
         self.next.set(stream, ssn.next());
@@ -67,18 +67,18 @@ impl Ordered {
         Some((ssn, first))
     }
 
-    /// A stream with messages that are held back.
+    /// Returns a stream with messages that are held back.
     pub(super) fn any_held_back(&self) -> Option<StreamId> {
         self.held_back.keys().next().map(|&(stream, _)| stream)
     }
 
-    /// The stream starts again (RFC 6525 §5.2.2 E3).
+    /// Sets the next SSN of the stream to 0 (RFC 6525 §5.2.2 E3).
     pub(super) fn reset(&mut self, stream: StreamId) {
         cost_counter::step();
         self.next.set(stream, Ssn(0));
     }
 
-    /// All streams start again.
+    /// Sets the next SSN of all streams to 0.
     pub(super) fn reset_all(&mut self) {
         self.next = NextSsns::default();
     }
@@ -92,12 +92,12 @@ impl Ordered {
         self.held_back.len()
     }
 
-    /// Bytes of the table of streams.
+    /// Returns the number of bytes of the table of streams.
     pub(super) fn table_size(&self) -> usize {
         self.next.used * size_of::<Page>() + self.next.pages.capacity() * size_of::<Option<Box<Page>>>()
     }
 
-    /// Pages of the table of streams.
+    /// Returns the number of pages of the table of streams.
     pub(super) fn pages_len(&self) -> usize {
         self.next.pages.len()
     }

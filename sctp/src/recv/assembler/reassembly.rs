@@ -61,7 +61,7 @@ impl Reassembly {
         self.in_order_partial.as_ref().map(|(_, run)| run.cost()).unwrap_or_default()
     }
 
-    /// Cost of everything that is held.
+    /// Returns the cost of everything that is held.
     pub(super) fn cost(&self) -> Cost {
         self.in_order_partial_cost() + self.held_cost
     }
@@ -120,7 +120,7 @@ impl Reassembly {
         if fits_previous && fits_next { Ok(()) } else { Err(Violation::BadFragment) }
     }
 
-    /// The run that begins at a TSN, unless it is in sequence.
+    /// Returns the run that begins at a TSN, unless it is in sequence.
     pub(super) fn at(&self, first: UnwrappedTsn) -> Option<&Run> {
         self.held.get(&first)
     }
@@ -154,7 +154,7 @@ impl Reassembly {
         self.in_order_partial = None;
     }
 
-    /// The partial message in sequence, and the TSN that it begins at.
+    /// Returns the partial message in sequence, and the TSN that it begins at.
     pub(super) fn in_order_partial(&self) -> Option<(UnwrappedTsn, &Run)> {
         self.in_order_partial.as_ref().map(|(first, run)| (*first, run))
     }
@@ -186,7 +186,7 @@ impl Reassembly {
         }
     }
 
-    /// The highest TSN held out of sequence.
+    /// Returns the highest TSN held out of sequence.
     pub(super) fn highest(&self) -> Option<UnwrappedTsn> {
         self.held.last_key_value().map(|(&first, run)| run.last_tsn(first))
     }
@@ -312,7 +312,7 @@ impl Reassembly {
         self.held.insert(first, run);
     }
 
-    /// The unfinished run that ends at a TSN.
+    /// Returns the unfinished run that ends at a TSN.
     fn open_run_that_ends_at(&self, position: UnwrappedTsn) -> Option<(UnwrappedTsn, &Run)> {
         // The last of all is the usual answer, and found faster.
         let (&first, run) = match self.held.last_key_value()? {

@@ -166,7 +166,8 @@ impl History {
         self.sent.push(message);
     }
 
-    /// The sender goes on with the streams' next use at once, which it should not: then what it sends has to wait.
+    /// Resets streams whose sender goes on with their next use at once, which it should not: then its messages have to
+    /// wait.
     fn reset(&mut self) {
         if self.reset.is_some() || self.next == 0 {
             return;
@@ -236,7 +237,7 @@ impl History {
         self.settle(&skipped, false);
     }
 
-    /// One that is missing; more often one of the first.
+    /// Delivers a missing chunk, more often one of the first.
     fn deliver_one(&mut self) {
         let end = self.next.min(self.cumulative + 40);
         let missing: Vec<_> = (self.cumulative..end).filter(|tsn| !self.received.contains(tsn)).collect();
@@ -283,7 +284,8 @@ impl History {
         self.settle(if is_new { std::slice::from_ref(&tsn) } else { &[] }, true);
     }
 
-    /// After a step that should have added these TSNs: compares the SACK, and finds what should have been delivered.
+    /// Compares the SACK after a step that should have added these TSNs, and finds the messages that should have been
+    /// delivered.
     fn settle(&mut self, added: &[u64], may_evict: bool) {
         let mut should: BTreeSet<u64> = self.received.iter().chain(added).copied().collect();
         let (cumulative, a_rwnd, gaps, _) = self.receiver.sack_parts(usize::MAX);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A receiver that no longer acknowledges each packet because it is young.
+/// Returns a receiver that no longer acknowledges each packet because it is young.
 fn settled() -> (Receiver, u32) {
     let mut receiver = receiver();
     let mut tsn = 1;

@@ -43,7 +43,8 @@ pub(crate) struct Cubic {
 }
 
 impl Cubic {
-    /// §4.2. Without a loss to go by, or above where it was, the curve starts flat from here (§4.8, §4.10).
+    /// Begins an epoch (§4.2). Without an earlier loss, or above the window at that loss, the curve starts flat from
+    /// here (§4.8, §4.10).
     fn begin_epoch(&mut self, now: Instant, cwnd: f64, pmdcs: f64) -> Epoch {
         let w_max = self.w_max.unwrap_or(cwnd).max(cwnd);
         self.w_max = Some(w_max);
@@ -83,7 +84,7 @@ impl Cubic {
         window.cwnd += whole;
     }
 
-    /// §4.6, §4.7.
+    /// Reduces the window after a loss (§4.6, §4.7).
     pub(super) fn on_loss(&mut self, window: &mut CongestionWindow, pmdcs: usize) {
         let cwnd = window.cwnd as f64;
         self.cwnd_prior = cwnd;
@@ -94,12 +95,13 @@ impl Cubic {
         window.shrink(BETA.0, BETA.1, pmdcs);
     }
 
-    /// §4.8: after a time-out the curve starts flat, for the path may be another one.
+    /// Forgets the earlier loss after a time-out, because the path may be another one: the curve starts flat (§4.8).
     pub(super) fn on_timeout(&mut self) {
         self.w_max = None;
     }
 
-    /// §5.8: the time without data does not count, and the window is smaller than before it.
+    /// Ends the epoch after an idle time (§5.8): time without data does not count, and the window is smaller than
+    /// before it.
     pub(super) fn on_idle(&mut self) {
         self.epoch = None;
     }
@@ -123,7 +125,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// CUBIC in congestion avoidance after a loss at `packets`.
+    /// Returns CUBIC in congestion avoidance after a loss at `packets`.
     fn avoiding(packets: usize) -> CongestionController {
         let mut cubic = after_loss(CongestionControl::Cubic, packets * MTU);
         cubic.window.cwnd += 1;

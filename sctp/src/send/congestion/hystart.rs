@@ -52,7 +52,8 @@ impl HyStart {
         self.phase
     }
 
-    /// A SACK in slow start. `is_new_round`: everything that was outstanding when the round began is acknowledged.
+    /// Handles a SACK in slow start. `is_new_round`: everything that was outstanding when the round began is
+    /// acknowledged.
     pub(super) fn on_acked(&mut self, rtt: Option<Duration>, is_new_round: bool) {
         if self.phase == HystartPhase::Over {
             return;

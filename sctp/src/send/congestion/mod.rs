@@ -77,7 +77,7 @@ enum CongestionAvoidance {
 }
 
 impl CongestionController {
-    /// A controller for a path of which nothing is known.
+    /// Creates a controller for a path of which nothing is known.
     pub(crate) fn new(kind: CongestionControl, pmdcs: usize) -> Self {
         let avoidance = match kind {
             CongestionControl::Cubic => CongestionAvoidance::Cubic(Cubic::default()),
@@ -86,7 +86,7 @@ impl CongestionController {
         Self { window: CongestionWindow::new(pmdcs), avoidance }
     }
 
-    /// A controller of the same kind for another path, of which nothing is known.
+    /// Creates a controller of the same kind for another path, of which nothing is known.
     pub(crate) fn for_new_path(&self, pmdcs: usize) -> Self {
         let kind = match self.avoidance {
             CongestionAvoidance::Cubic(_) => CongestionControl::Cubic,
@@ -95,7 +95,7 @@ impl CongestionController {
         Self::new(kind, pmdcs)
     }
 
-    /// Bytes that may be in flight.
+    /// Returns the number of bytes that may be in flight.
     pub(crate) fn cwnd(&self) -> usize {
         self.window.cwnd
     }
@@ -105,7 +105,7 @@ impl CongestionController {
         self.window.is_in_slow_start()
     }
 
-    /// New data was acknowledged.
+    /// Handles the acknowledgement of new data.
     pub(crate) fn on_acked(&mut self, acked: &Acked) {
         if acked.in_recovery {
             return;
@@ -119,7 +119,7 @@ impl CongestionController {
         }
     }
 
-    /// A loss was found by gap reports; called once per recovery (RFC 9260 §7.2.3, §7.2.4).
+    /// Handles a loss that gap reports show; called once per recovery (RFC 9260 §7.2.3, §7.2.4).
     pub(crate) fn on_loss(&mut self, pmdcs: usize) {
         match &mut self.avoidance {
             CongestionAvoidance::Cubic(cubic) => cubic.on_loss(&mut self.window, pmdcs),
@@ -127,7 +127,7 @@ impl CongestionController {
         }
     }
 
-    /// T3-rtx expired with something in flight (RFC 9260 §7.2.3).
+    /// Handles the expiry of T3-rtx with data in flight (RFC 9260 §7.2.3).
     pub(crate) fn on_timeout(&mut self, pmdcs: usize) {
         self.on_loss(pmdcs);
         self.window.collapse(pmdcs);
@@ -136,14 +136,14 @@ impl CongestionController {
         }
     }
 
-    /// Everything sent has been acknowledged (RFC 9260 §7.2.2, last rule).
+    /// Handles the acknowledgement of everything that was sent (RFC 9260 §7.2.2, last rule).
     pub(crate) fn on_all_acked(&mut self) {
         if let CongestionAvoidance::NewReno(reno) = &mut self.avoidance {
             reno.on_all_acked();
         }
     }
 
-    /// Nothing was sent since `last_sent` (RFC 9260 §7.2.1, last rule).
+    /// Handles an idle time: nothing was sent since `last_sent` (RFC 9260 §7.2.1, last rule).
     pub(crate) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) {
         if self.window.on_idle(last_sent, now, rto, pmdcs)
             && let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance
@@ -152,7 +152,7 @@ impl CongestionController {
         }
     }
 
-    /// The path takes packets of another size. What it carries in bytes stays known.
+    /// Handles a change of the packet size. The bytes that the path carries stay known.
     pub(crate) fn on_mtu_changed(&mut self, pmdcs: usize) {
         self.window.on_mtu_changed(pmdcs);
     }
@@ -172,7 +172,7 @@ mod testing {
 
     pub(super) const MTU: usize = 1200;
 
-    /// A SACK outside recovery that moves the Cumulative TSN Ack Point when the window was full.
+    /// Returns a SACK outside recovery that moves the Cumulative TSN Ack Point when the window was full.
     pub(super) fn acked(bytes: usize) -> Acked {
         Acked {
             bytes,
@@ -187,7 +187,7 @@ mod testing {
         }
     }
 
-    /// A controller with a window of `cwnd` bytes that has just lost something for the first time.
+    /// Returns a controller with a window of `cwnd` bytes that has just lost something for the first time.
     pub(super) fn after_loss(kind: CongestionControl, cwnd: usize) -> CongestionController {
         let mut controller = CongestionController::new(kind, MTU);
         controller.window.cwnd = cwnd;

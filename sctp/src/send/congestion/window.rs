@@ -32,7 +32,7 @@ impl CongestionWindow {
         Self { cwnd: INITIAL_PACKETS * pmdcs, ssthresh: usize::MAX, hystart: HyStart::new() }
     }
 
-    /// The one definition of slow start (RFC 9260 §7.2.1): growth and pacing go by it.
+    /// Returns true in slow start (RFC 9260 §7.2.1). Growth and pacing both use this definition.
     pub(super) fn is_in_slow_start(&self) -> bool {
         self.cwnd <= self.ssthresh
     }
@@ -84,7 +84,7 @@ impl CongestionWindow {
         true
     }
 
-    /// Window and threshold are in bytes and stay; but a larger packet has to fit.
+    /// Handles a change of the packet size. Window and threshold are in bytes and stay, but a larger packet has to fit.
     pub(super) fn on_mtu_changed(&mut self, pmdcs: usize) {
         self.cwnd = self.cwnd.max(pmdcs);
         self.ssthresh = self.ssthresh.max(SSTHRESH_PACKETS_MIN * pmdcs);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Four messages of one packet each on stream 1, the first two of which are lost.
+/// Returns a world with four messages of one packet each on stream 1, the first two of which are lost.
 fn two_lost() -> World {
     let mut world = World::measured();
     (0..6).for_each(|_| world.push(1, FULL));

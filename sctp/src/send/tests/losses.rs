@@ -3,7 +3,7 @@
 use super::super::outstanding::ChunkState;
 use super::*;
 
-/// Ten packets in flight, of which the SACK that follows a round trip later reports all but those `missing`.
+/// Returns a world with ten packets in flight. A SACK one round trip later reports all but those `missing`.
 fn after_loss(missing: std::ops::RangeInclusive<u64>) -> World {
     let mut world = World::measured();
     (0..10).for_each(|_| world.push(1, FULL));

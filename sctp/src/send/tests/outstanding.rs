@@ -19,7 +19,7 @@ impl Ring {
         Self { outstanding, numbers: TransmissionNumber::default(), first: UnwrappedTsn::first(initial) }
     }
 
-    /// A fragment of 100 bytes behind that with the number `previous`.
+    /// Pushes a fragment of 100 bytes behind that with the number `previous`.
     fn push(&mut self, key: MessageKey, stream: StreamId, previous: Option<u64>) {
         let limit = Limit::Never;
         let (ppid, ssn) = (Ppid(53), Ssn(0));
@@ -38,7 +38,7 @@ impl Ring {
     }
 }
 
-/// Chunks 0, 2, 3 and 5 belong to one message; 1 and 4 to another.
+/// Returns a ring of two messages: chunks 0, 2, 3 and 5 belong to one, 1 and 4 to the other.
 fn interleaved() -> Ring {
     let mut keys = MessageKey::default();
     let (one, other) = (keys.take(), keys.take());

@@ -26,7 +26,7 @@ impl Queues {
         self.queues.peek(some_time(), &mut self.notices)
     }
 
-    /// Length of the next fragment for a packet with `room`, and whether it begins and ends its message.
+    /// Returns the length of the next fragment for a packet with `room`, and whether it begins and ends its message.
     fn cut(&mut self, room: usize) -> Option<(StreamId, usize, bool, bool)> {
         self.peek()?;
         let tsn = self.tsn;
