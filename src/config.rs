@@ -128,7 +128,7 @@ impl Config {
         self.association().validate()
     }
 
-    /// Limits of the association layer.
+    /// Returns the limits of the association layer.
     pub(crate) fn association(&self) -> AssociationConfig {
         let association = &self.association;
         AssociationConfig {
@@ -140,7 +140,7 @@ impl Config {
         }
     }
 
-    /// Limits of an endpoint over plain UDP.
+    /// Returns the limits of an endpoint over plain UDP.
     pub(crate) fn endpoint(&self, accept: bool) -> Result<EndpointConfig, ConfigError> {
         Ok(EndpointConfig {
             association: Valid::new(AssociationConfig {
@@ -156,7 +156,7 @@ impl Config {
         })
     }
 
-    /// Limits of the channels of one association.
+    /// Returns the limits of the channels of one association.
     pub(crate) fn channel_limits(&self) -> Result<ChannelLimits, ConfigError> {
         let channels = Valid::new(self.channels.clone())?;
         Ok(ChannelLimits { channels, local_send_size_max: self.association.send_message_size_max })
@@ -193,7 +193,7 @@ impl ChannelLimits {
         Self { channels: limited.unwrap_or_else(|_| self.channels.clone()), ..self.clone() }
     }
 
-    /// Largest message that may be sent.
+    /// Returns the largest message that may be sent.
     pub(crate) fn send_size_max(&self) -> usize {
         match self.channels.peer_message_size_max {
             0 => self.local_send_size_max,

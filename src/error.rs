@@ -366,7 +366,7 @@ pub(crate) fn io_error(error: impl Into<Error>) -> io::Error {
     io::Error::new(kind, error)
 }
 
-/// As with TCP, a connection is reset by the peer, and aborted by this end.
+/// Returns the kind of I/O error, as with TCP: a connection is reset by the peer, and aborted by this end.
 fn channel_error_kind(error: &ChannelError) -> io::ErrorKind {
     match error {
         ChannelError::Association(reason) => close_reason_kind(reason),

@@ -72,8 +72,9 @@ fn create(path: &Path, identity: &Identity) -> Result<(), IdentityError> {
     result.map_err(|source| IdentityError::Create { path: path.to_owned(), source })
 }
 
-/// A link fails if there is a file already, so that nobody's identity is replaced. Where the file system has no links,
-/// the file is moved, and of two processes that create it in the same instant the later one wins.
+/// Links the file to its name. A link fails if there is a file already, so that nobody's identity is replaced. Where
+/// the file system has no links, the file is moved, and of two processes that create it in the same instant the later
+/// one wins.
 fn put_in_place(temporary: &Path, path: &Path) -> io::Result<()> {
     match fs::hard_link(temporary, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(temporary, path),
@@ -91,7 +92,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A name in the same folder that nobody else chooses.
+/// Returns a name in the same folder that nobody else chooses.
 fn beside(path: &Path, identity: &Identity) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -99,7 +100,8 @@ fn beside(path: &Path, identity: &Identity) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Not refused: a secret that is mounted into a container often has a mode that cannot be changed.
+/// Warns if other users can read the file. It is not refused, because a secret that is mounted into a container often
+/// has a mode that cannot be changed.
 #[cfg(unix)]
 fn warn_if_others_can_read(path: &Path) {
     use std::os::unix::fs::MetadataExt;

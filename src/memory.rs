@@ -9,7 +9,8 @@ const SHARE: usize = 4;
 /// Memory that an endpoint may use if the system does not report the size of the machine's memory.
 const UNKNOWN_MACHINE: usize = 1 << 30;
 
-/// A quarter of the memory that this process may use; 1 GiB where the system does not say. Asked once.
+/// Returns a quarter of the memory that this process may use, or 1 GiB where the system does not tell. The system is
+/// asked once.
 pub(crate) fn default_memory_max() -> usize {
     static SHARE_OF_MACHINE: OnceLock<usize> = OnceLock::new();
     *SHARE_OF_MACHINE.get_or_init(|| {
@@ -20,7 +21,7 @@ pub(crate) fn default_memory_max() -> usize {
     })
 }
 
-/// Bytes in the line `MemTotal:` of `/proc/meminfo`.
+/// Returns the bytes that the line `MemTotal:` of `/proc/meminfo` reports.
 fn total_of(meminfo: &str) -> Option<usize> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: usize = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

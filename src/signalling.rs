@@ -96,7 +96,7 @@ impl Made {
         self.by_id.insert(id, Arc::downgrade(shared));
     }
 
-    /// The name of an association that was made here and is not ended.
+    /// Returns the name of an association that was made here and has not ended.
     fn id_of(&self, shared: &Shared) -> Option<String> {
         let id = self.ids.get(&shared.secure()?.handle())?;
         self.by_id.contains_key(id).then(|| id.clone())
@@ -147,7 +147,7 @@ async fn end(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Res
     }
 }
 
-/// Parameters, a character set for one, do not matter.
+/// Returns true if the media type is that of SDP. Its parameters, such as a character set, do not matter.
 fn is_sdp(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(SDP)
@@ -174,7 +174,7 @@ fn refuse(status: StatusCode, why: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], why).into_response()
 }
 
-/// 128 bits in hexadecimal: who does not know it cannot end the association.
+/// Draws an id of 128 bits, in hexadecimal. Only a client that knows the id can end the association.
 fn draw_id() -> Option<String> {
     let mut bytes = [0; 16];
     SysRng.try_fill_bytes(&mut bytes).ok()?;

@@ -13,7 +13,7 @@ use crate::error::{ByteStreamError, ChannelError, Error, SendError};
 use crate::waiters::Interest;
 
 impl Inner {
-    /// One more reading and one more writing half of a byte stream that can be half closed.
+    /// Counts one more reading and one more writing half of a byte stream that can be half closed.
     pub(crate) fn hold_byte_stream(&mut self, id: ChannelId) {
         self.has_half_close = true;
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -23,21 +23,21 @@ impl Inner {
         }
     }
 
-    /// A reading half is made a channel again: it is no reader any more, and the peer is told nothing.
+    /// Turns a reading half into a channel again: it is not a reader any more, and the peer is told nothing.
     pub(crate) fn detach_reader(&mut self, id: ChannelId) {
         if let Some(half_close) = self.half_close(id) {
             half_close.readers -= 1;
         }
     }
 
-    /// As [`detach_reader`](Self::detach_reader), for a writing half.
+    /// Does the same as [`detach_reader`](Self::detach_reader) for a writing half.
     pub(crate) fn detach_writer(&mut self, id: ChannelId) {
         if let Some(half_close) = self.half_close(id) {
             half_close.writers -= 1;
         }
     }
 
-    /// A reading half was dropped with `unread` bytes in it. The last one tells the peer to stop.
+    /// Handles the drop of a reading half with `unread` bytes in it. The last one tells the peer to stop.
     pub(crate) fn drop_reader(&mut self, now: Instant, id: ChannelId, unread: usize) {
         let Self { entries, channels, sctp, .. } = self;
         let Some(half_close) = entries.get_mut(&id).and_then(|entry| entry.half_close.as_mut()) else { return };
@@ -52,7 +52,7 @@ impl Inner {
         self.close_if_over(now, id);
     }
 
-    /// A writing half was dropped. The last one ends its direction.
+    /// Handles the drop of a writing half. The last one ends its direction.
     pub(crate) fn drop_writer(&mut self, now: Instant, id: ChannelId) {
         self.scan_unread(id);
         let Some(half_close) = self.half_close(id) else { return };
@@ -212,7 +212,7 @@ impl Inner {
         }
     }
 
-    /// Something arrived where nothing was unread.
+    /// Handles the arrival of a message at a channel without unread messages.
     pub(super) fn on_readable(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
         self.discard_after_end(now, id);
         self.close_if_over(now, id);

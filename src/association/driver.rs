@@ -85,7 +85,7 @@ enum AfterStep {
     End,
 }
 
-/// One round of the driver.
+/// Runs one round of the driver.
 async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_failed: &mut bool) -> AfterStep {
     let mut packet_sender = PacketSender::new(shared, socket);
     let mut buffer = socket.take_buffer();

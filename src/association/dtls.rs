@@ -16,7 +16,7 @@ use crate::config::ChannelLimits;
 use crate::net::{BatchEffects, Input, Route, SessionProgress};
 
 impl Shared {
-    /// The secure transport; `None` over plain UDP.
+    /// Returns the secure transport; `None` over plain UDP.
     pub(crate) fn secure(&self) -> Option<&SecureTransport> {
         match &self.transport {
             Transport::Plain(_) => None,
@@ -67,8 +67,8 @@ impl Shared {
         wake(wakers);
     }
 
-    /// The driver's step below the association: what the transport has to send of itself is moved to `outgoing`. Returns
-    /// when to come back.
+    /// Runs the driver's step below the association: moves datagrams of the transport itself to `outgoing`. Returns the
+    /// time of the next step.
     pub(super) fn turn_secure(
         &self,
         secure: &SecureTransport,
@@ -90,8 +90,8 @@ impl Shared {
         deadline
     }
 
-    /// The peer's description is here: the association as it is to be, which end this is, and what the peer takes. Nobody
-    /// has used the association yet.
+    /// Replaces the association by one that fits the peer's description: `role` is that of this end, `limits` has the
+    /// sizes that the peer accepts. Nobody has used the association yet.
     pub(crate) fn set_description(
         &self,
         sctp: narrowboat_sctp::Association,
@@ -110,7 +110,8 @@ impl Shared {
     }
 }
 
-/// Both ends begin: the collision is the normal case. Unless their INITs have travelled already.
+/// Starts the SCTP handshake. Both ends send INIT (RFC 8261 has no client), so an INIT collision is expected. With a
+/// signalled INIT neither end sends one.
 fn on_connected(inner: &mut Inner, now: Instant, progress: &SessionProgress) {
     if !progress.is_connected {
         return;

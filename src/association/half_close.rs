@@ -52,7 +52,7 @@ impl Frame {
         }
     }
 
-    /// The message that says this.
+    /// Encodes the frame as a message.
     pub(crate) fn encode(&self) -> Message {
         match self {
             Self::Data(bytes) => Message::Binary(bytes.clone()),
@@ -170,13 +170,13 @@ impl HalfClose {
         }
     }
 
-    /// Number of unread messages that were scanned already.
+    /// Returns the number of unread messages that were scanned already.
     pub(crate) fn scanned(&self) -> usize {
         self.scanned
     }
 
-    /// One more unread message was scanned. The writer learns from it that the peer has stopped, however much the reader has
-    /// left unread before it.
+    /// Scans one more unread message. The writer learns from it that the peer has stopped, even if the reader has left
+    /// earlier messages unread.
     pub(crate) fn on_scanned(&mut self, text: Option<&str>) {
         self.scanned += 1;
         if let Some(text) = text {
@@ -184,7 +184,7 @@ impl HalfClose {
         }
     }
 
-    /// The first unread message was taken from the channel.
+    /// Notes that the first unread message was taken from the channel.
     pub(crate) fn on_popped(&mut self) {
         self.scanned = self.scanned.saturating_sub(1);
     }
@@ -197,8 +197,9 @@ impl HalfClose {
         self.is_fin_sent = true;
     }
 
-    /// The last reading half was dropped. `unread` bytes were taken from the channel and not read; `frames` are what is left
-    /// in the channel. Returns what the peer must be told, if anything: it is nothing if all up to the peer's FIN was read.
+    /// Handles the drop of the last reading half. `unread` bytes were taken from the channel and not read; `frames` are
+    /// what is left in the channel. Returns what the peer must be told, if anything: it is nothing if all up to the
+    /// peer's FIN was read.
     pub(crate) fn on_reader_dropped(&mut self, unread: usize, frames: impl Iterator<Item = Frame>) -> Option<Frame> {
         if self.incoming != ReadState::Open {
             return None;
@@ -218,8 +219,9 @@ impl HalfClose {
         Some(Frame::Stop(self.received))
     }
 
-    /// The last writing half was dropped. Returns what the peer must be told, if anything. As with TCP, dropping the writer
-    /// ends its direction; but an end that was dropped as a whole before it had read all has not ended in good order.
+    /// Handles the drop of the last writing half. Returns what the peer must be told, if anything. As with TCP,
+    /// dropping the writer ends its direction; but an end that was dropped as a whole before it had read all has not
+    /// ended in good order.
     pub(crate) fn on_writer_dropped(&mut self) -> Option<Frame> {
         if self.is_fin_sent || self.stopped_at.is_some() {
             return None;

@@ -58,7 +58,7 @@ impl<'a> PacketSender<'a> {
         }
     }
 
-    /// As [`send`](Self::send), without waiting: what the system does not take at once is dropped.
+    /// Sends like [`send`](Self::send), but without waiting: drops datagrams that the system does not accept at once.
     pub(super) fn send_now(&mut self, packets: &[u8], segment_size: usize) {
         match &self.shared.transport {
             Transport::Plain(route) => self.socket.send_now(*route, packets, segment_size),
@@ -71,7 +71,7 @@ impl<'a> PacketSender<'a> {
         }
     }
 
-    /// As [`close`](Self::close), without waiting.
+    /// Closes like [`close`](Self::close), but without waiting.
     pub(super) fn close_now(&mut self) {
         match &self.shared.transport {
             Transport::Plain(_) => {}

@@ -64,14 +64,15 @@ impl SecureTransport {
         self.lock().seal(packets, segment_size, records)
     }
 
-    /// The system has refused a datagram.
+    /// Handles the refusal of a datagram by the system.
     pub(super) fn on_send_failure(&self, now: Instant, refused: Route, error: &io::Error) {
         if refused.local.is_some() && SendFailure::of(error) == SendFailure::Unreachable {
             self.lock().on_source_lost(now, refused);
         }
     }
 
-    /// The system knows no way to this address. Returns true if there is none left to try.
+    /// Handles the report of the system that it has no route to this address. Returns true if no address is left to
+    /// try.
     pub(super) fn on_unreachable(&self, remote: SocketAddr) -> bool {
         self.lock().on_unreachable(remote)
     }

@@ -193,7 +193,8 @@ impl Shared {
         wake(wakers);
     }
 
-    /// One step of the driver: handles time-outs, then events, then appends up to `max_datagrams` datagrams to `buffer`.
+    /// Runs one step of the driver: handles time-outs, then events, then appends up to `max_datagrams` datagrams to
+    /// `buffer`.
     pub(crate) fn step(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> DriverStep {
         let now = now();
         let mut wakers = Vec::new();

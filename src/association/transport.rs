@@ -16,7 +16,7 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// The peer's address, as applications write it; 0.0.0.0:0 before it is known.
+    /// Returns the peer's address, as applications write it; 0.0.0.0:0 before it is known.
     pub(crate) fn remote_address(&self) -> SocketAddr {
         let remote = match self {
             Self::Plain(route) => Some(route.remote),

@@ -16,7 +16,7 @@ impl SendHalf {
         Self { channel }
     }
 
-    /// See [`DataChannel::send`].
+    /// Sends a message; see [`DataChannel::send`].
     ///
     /// # Errors
     ///
@@ -29,7 +29,7 @@ impl SendHalf {
         self.channel.send(message).await
     }
 
-    /// See [`DataChannel::try_send`].
+    /// Sends a message without waiting; see [`DataChannel::try_send`].
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl SendHalf {
         self.channel.close()
     }
 
-    /// The channel itself, for everything else.
+    /// Returns the channel itself, for everything else.
     #[must_use]
     pub fn channel(&self) -> &DataChannel {
         &self.channel
@@ -61,7 +61,7 @@ impl RecvHalf {
         Self { channel }
     }
 
-    /// See [`DataChannel::recv`].
+    /// Receives a message; see [`DataChannel::recv`].
     ///
     /// # Cancel safety
     ///
@@ -70,7 +70,7 @@ impl RecvHalf {
         self.channel.recv().await
     }
 
-    /// See [`DataChannel::try_recv`].
+    /// Receives a message without waiting; see [`DataChannel::try_recv`].
     ///
     /// # Errors
     ///
@@ -79,7 +79,7 @@ impl RecvHalf {
         self.channel.try_recv()
     }
 
-    /// The channel itself, for everything else.
+    /// Returns the channel itself, for everything else.
     #[must_use]
     pub fn channel(&self) -> &DataChannel {
         &self.channel

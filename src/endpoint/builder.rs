@@ -40,7 +40,7 @@ pub(crate) struct Ways {
 }
 
 impl Default for EndpointBuilder {
-    /// Any free port of every IPv4 address.
+    /// Creates a builder for any free port of every IPv4 address.
     fn default() -> Self {
         Self {
             addresses: Ok(vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))]),
@@ -140,7 +140,8 @@ impl EndpointBuilder {
     }
 }
 
-/// Everything secret of an endpoint comes from such seeds: cookie keys, verification tags, initial TSNs, passwords.
+/// Draws a seed. All secrets of an endpoint come from such seeds: cookie keys, Verification Tags, initial TSNs,
+/// passwords.
 pub(super) fn draw_seed() -> Result<[u8; 32], BindError> {
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).map_err(|error| BindError::Random(io::Error::other(error)))?;

@@ -105,7 +105,7 @@ async fn race(attempts: &mut Vec<DialAttempt<'_>>, has_more: bool) -> Option<Res
     .await
 }
 
-/// Ready with the first attempt that has ended, which is removed.
+/// Polls the attempts. Ready with the first one that has ended, which is removed.
 fn poll_attempts(attempts: &mut Vec<DialAttempt<'_>>, cx: &mut Context<'_>) -> Poll<Result<Association, ConnectError>> {
     for index in 0..attempts.len() {
         if let Some(attempt) = attempts.get_mut(index)
@@ -118,7 +118,7 @@ fn poll_attempts(attempts: &mut Vec<DialAttempt<'_>>, cx: &mut Context<'_>) -> P
     Poll::Pending
 }
 
-/// The addresses of a name, at least one.
+/// Looks up the addresses of a name, at least one.
 pub(super) async fn look_up(target: String) -> Result<Vec<SocketAddr>, ConnectError> {
     // The resolver knows the names of interfaces, but not the brackets.
     let scoped = target.strip_prefix('[').and_then(|rest| rest.split_once("]:")).filter(|(ip, _)| ip.contains('%'));

@@ -50,7 +50,7 @@ impl SecurePart {
     }
 }
 
-/// As that of builds with the feature.
+/// Routes like the router of builds with the feature.
 pub(super) fn route(router: &mut SecureRouter, _: Instant, _: Datagram) -> RouteResult {
     match *router {}
 }

@@ -179,7 +179,7 @@ impl Failures {
     }
 }
 
-/// The next batch; `None` when it is time to see whether anyone still needs the endpoint, or at the deadline.
+/// Waits for the next batch; `None` when it is time to see whether anyone still needs the endpoint, or at the deadline.
 async fn next_batch(
     core: &EndpointShared,
     batch: &mut ReceiveBatch,

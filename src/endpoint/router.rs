@@ -56,7 +56,7 @@ impl DatagramRouter {
         }
     }
 
-    /// Datagrams dropped before they reached an association.
+    /// Returns the counters of datagrams that were dropped before they reached an association.
     pub(crate) fn drops(&self) -> PacketDrops {
         match self {
             Self::Plain(endpoint) => endpoint.drops().clone(),

@@ -83,7 +83,7 @@ pub(crate) struct RoutedBatch {
 }
 
 impl EndpointShared {
-    /// An endpoint with one handle, for plain UDP.
+    /// Creates an endpoint with one handle, for plain UDP.
     pub(crate) fn plain(
         socket: Socket,
         config: Valid<Config>,
@@ -97,7 +97,7 @@ impl EndpointShared {
         }))
     }
 
-    /// An endpoint with one handle, for DTLS.
+    /// Creates an endpoint with one handle, for DTLS.
     pub(crate) fn secure(
         socket: Socket,
         config: Valid<Config>,

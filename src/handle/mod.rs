@@ -168,7 +168,7 @@ impl Association {
         self.shared.remote_address()
     }
 
-    /// Largest message that [`DataChannel::send`] accepts, in bytes.
+    /// Returns the largest message that [`DataChannel::send`] accepts, in bytes.
     #[must_use]
     pub fn max_message_size(&self) -> usize {
         self.shared.read(|inner| inner.send_size_max)

@@ -36,7 +36,7 @@ impl Answers {
         self.bytes.truncate(self.ends.last().map_or(0, |(_, end)| *end));
     }
 
-    /// As [`push`](Self::push), for the refusal of a check: dropped if there were too many in this second.
+    /// Queues the refusal of a check like [`push`](Self::push); drops it if there were too many in this second.
     pub(crate) fn push_refusal(&mut self, now: Instant, route: Route) {
         let (since, count) = self
             .refusals

@@ -36,7 +36,7 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// A datagram from an address that nobody else claims.
+    /// Creates a datagram from an address that nobody else claims.
     pub(crate) fn new(datagram: Datagram) -> Self {
         Self { datagram, is_contested: false }
     }

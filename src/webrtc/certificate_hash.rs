@@ -47,8 +47,8 @@ impl CertificateHash {
         }
     }
 
-    /// Its place in the order of preference, the lowest first. RFC 8122 §5 leaves the order open; SHA-256 comes first
-    /// because every implementation of WebRTC makes and checks it.
+    /// Returns the place of the function in the order of preference, the lowest first. RFC 8122 §5 leaves the order
+    /// open; SHA-256 comes first because every implementation of WebRTC makes and checks it.
     pub(crate) fn preference(&self) -> u8 {
         match self {
             Self::Sha256(_) => 0,
@@ -58,7 +58,7 @@ impl CertificateHash {
     }
 }
 
-/// `N` bytes of two hexadecimal digits each, with colons between them.
+/// Parses `N` bytes of two hexadecimal digits each, with colons between them.
 fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
     let byte = |part: &str| {
         let is_byte = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());

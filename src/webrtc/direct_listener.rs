@@ -47,7 +47,7 @@ pub(crate) struct Admitted {
 }
 
 impl DirectListener {
-    /// `salt` must come from a secure source of randomness.
+    /// Creates a listener. `salt` must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, context: Arc<Context>, salt: u64) -> Self {
         Self::with(now, context, AdmissionConfig::default(), salt)
     }
@@ -221,8 +221,8 @@ impl DirectListener {
         Some(Admitted { route: datagram.route, dtls })
     }
 
-    /// Nobody waits for a peer that has not been admitted, so counters and the log are all that can hear of its end. The log
-    /// gets it at the level of debugging: strangers must not be able to fill it otherwise.
+    /// Reports the failure of a handshake to the counters and the log, because no task waits for a peer that has not
+    /// been admitted. The log has it at the level of debugging: strangers must not be able to fill it otherwise.
     fn report_failure(&self, remote: SocketAddr, dtls: &mut Dtls) {
         let counters = &self.context.counters;
         while let Some(event) = dtls.poll_event() {

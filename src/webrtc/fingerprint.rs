@@ -107,7 +107,7 @@ impl Fingerprint {
         Self::from_parts(pairs)
     }
 
-    /// Each part is one byte in exactly two hexadecimal digits.
+    /// Parses parts that are one byte each, in exactly two hexadecimal digits.
     fn from_parts<'a>(parts: impl Iterator<Item = &'a str>) -> Result<Self, FingerprintError> {
         let byte = |part: &str| {
             let is_byte = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());

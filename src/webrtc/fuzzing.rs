@@ -10,8 +10,8 @@ use super::ice::Credentials;
 use super::stun::{Class, Key, StunMessage, StunWriter};
 use super::{Fingerprint, Ticket, demux, sdp};
 
-/// STUN: any bytes, and any attributes between a right header and a right FINGERPRINT. What is read says the same after it
-/// was written and read again.
+/// Reads STUN messages: arbitrary bytes, and arbitrary attributes between a valid header and a valid FINGERPRINT. A
+/// message that was read, written and read again must be the same.
 pub fn stun(bytes: &[u8]) {
     let key = Key::new("a password of twenty-two");
     let _ = demux::Protocol::of(bytes);
@@ -24,7 +24,7 @@ pub fn stun(bytes: &[u8]) {
     }
 }
 
-/// The bytes as the attributes of a request.
+/// Returns the bytes as the attributes of a request.
 fn sealed(attributes: &[u8]) -> Vec<u8> {
     let attributes = attributes.get(..attributes.len() & !3).unwrap_or_default();
     let mut message = vec![0, 1];
@@ -71,7 +71,7 @@ fn check_message(message: &StunMessage<'_>, key: &Key) {
     assert_eq!((again.xor_mapped_address, again.error_code), (message.xor_mapped_address, message.error_code));
 }
 
-/// Descriptions: an offer that is read gets an answer with as many sections.
+/// Reads descriptions: a valid offer gets an answer with as many sections.
 pub fn sdp(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     sdp::AnswerDescription::parse(text).ok();
@@ -93,7 +93,7 @@ pub fn sdp(bytes: &[u8]) {
     assert!(answer.lines().all(|line| line.as_bytes().get(1) == Some(&b'=')), "a broken line: {answer:?}");
 }
 
-/// Tickets and fingerprints: what is read says the same after it was written and read again.
+/// Reads tickets and fingerprints: one that was read, written and read again must be the same.
 pub fn ticket(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(ticket) = text.parse::<Ticket>() {
@@ -109,7 +109,7 @@ pub fn ticket(bytes: &[u8]) {
     }
 }
 
-/// The table of peers that have proved nothing, two bytes an operation, against a list.
+/// Compares the table of pending handshakes with a list, two bytes an operation.
 pub fn admission(script: &[u8]) {
     let config = AdmissionConfig { candidates_max: 8, per_source_max: 3, ..AdmissionConfig::default() };
     let mut now = Instant::now();

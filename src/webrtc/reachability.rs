@@ -46,7 +46,7 @@ pub(crate) struct Reachability {
 }
 
 impl Reachability {
-    /// The key must come from a secure source of randomness.
+    /// Creates the proofs' key, which must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, key: &[u8; 32]) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         Self { mac: Hmac::new_from_slice(key).expect("a key of any length"), start: now }
@@ -128,7 +128,8 @@ impl ProofSubject<'_> {
     }
 }
 
-/// The low 32 bits of the number of the peer that the check with this transaction id was about, if it was about one.
+/// Returns the low 32 bits of the number of the peer that the check with this transaction id was about, if it was about
+/// one.
 pub(crate) fn peer_number(id: TransactionId) -> u32 {
     id.0.last_chunk().copied().map(u32::from_be_bytes).unwrap_or_default()
 }

@@ -110,7 +110,7 @@ impl SecureRouter {
         self.pending
     }
 
-    /// Peers without signalling at an IP address.
+    /// Returns the number of peers without signalling at an IP address.
     pub(crate) fn count_at(&self, ip: IpAddr) -> usize {
         self.direct_by_ip.get(&ip).copied().unwrap_or(0)
     }
@@ -336,7 +336,7 @@ impl SecureRouter {
         self.peers.get(&handle).is_some_and(|peer| peer.is_unnamed)
     }
 
-    /// The address is this peer's from now on.
+    /// Gives the address to this peer from now on.
     fn give(&mut self, now: Instant, handle: AssociationHandle, address: SocketAddr) {
         if let Some(previous) = self.owner(&address).filter(|previous| *previous != handle) {
             self.take(previous, address);

@@ -46,7 +46,7 @@ pub(crate) enum ServerEvent {
 }
 
 impl Server {
-    /// `salt` must come from a secure source of randomness.
+    /// Creates a server. `salt` must come from a secure source of randomness.
     pub(crate) fn new(now: Instant, context: Arc<Context>, salt: u64) -> Self {
         let listener = DirectListener::new(now, Arc::clone(&context), salt);
         Self { context, listener, events: VecDeque::new() }

@@ -57,8 +57,8 @@ pub(crate) struct SecureSession {
 }
 
 impl SecureSession {
-    /// For a peer that will check this end: these are this end's credentials. `patience` bounds the wait for its first
-    /// check. [`describe`](Self::describe) must follow.
+    /// Creates a session for a peer that will check this end, which has these credentials. `patience` bounds the wait
+    /// for its first check. [`describe`](Self::describe) must follow.
     pub(crate) fn lite(
         now: Instant,
         handle: AssociationHandle,
@@ -70,7 +70,7 @@ impl SecureSession {
         Self::new(handle, context, agent, DtlsSession::Undescribed(Vec::new()))
     }
 
-    /// For a peer that this end checks.
+    /// Creates a session for a peer that this end checks.
     pub(crate) fn controlling(
         handle: AssociationHandle,
         context: Arc<Context>,
@@ -86,7 +86,7 @@ impl SecureSession {
         session
     }
 
-    /// For a peer that has come without signalling, and has finished its handshake.
+    /// Creates a session for a peer that has come without signalling, and has finished its handshake.
     pub(crate) fn direct(
         now: Instant,
         handle: AssociationHandle,
@@ -170,8 +170,8 @@ impl SecureSession {
         state.route.map(|route| route.remote).or_else(|| state.asked.first().copied())
     }
 
-    /// The source address that a datagram was to leave from is gone. The system chooses another one from now on, and the
-    /// peer is told at once where this end is.
+    /// Handles the loss of the source address of a datagram. The system chooses another one from now on, and a check
+    /// tells the peer at once where this end is.
     pub(crate) fn on_source_lost(&mut self, now: Instant, refused: Route) {
         self.state.on_source_lost(now, refused);
     }
@@ -300,7 +300,7 @@ impl SecureSession {
         }
     }
 
-    /// The peer has shown that it receives at the address that it has nominated: datagrams go there from now on.
+    /// Confirms the nominated address, at which the peer has shown to receive: datagrams go there from now on.
     pub(crate) fn confirm_nominated(&mut self) {
         let state = &mut self.state;
         if let Some(route) = state.nominated.take() {

@@ -139,7 +139,8 @@ impl Ticket {
         Self::new(addresses.collect::<Result<Vec<SocketAddr>, _>>()?, fingerprint)
     }
 
-    /// `/ip4/192.0.2.1/udp/4433/webrtc-direct/certhash/uEi…`, and nothing behind it: a peer id could not be checked.
+    /// Parses `/ip4/192.0.2.1/udp/4433/webrtc-direct/certhash/uEi…`, and nothing behind it: a peer id could not be
+    /// checked.
     fn from_multiaddr(text: &str) -> Result<Self, TicketError> {
         let mut parts = Parts(text.split('/'));
         let ip = match parts.next() {

@@ -40,7 +40,7 @@ impl Model {
         if end == 0 { first } else { second }
     }
 
-    /// This end, and its peer.
+    /// Returns this end, and its peer.
     fn both(&self, end: usize) -> (&EndModel, &EndModel) {
         let [first, second] = &self.ends;
         if end == 0 { (first, second) } else { (second, first) }
@@ -60,12 +60,12 @@ impl Model {
         self.ends.iter().any(|end| end.has_ended_association)
     }
 
-    /// The byte at a position of the stream that this end writes.
+    /// Returns the byte at a position of the stream that this end writes.
     pub(super) fn byte(end: usize, position: usize) -> u8 {
         u8::try_from((position * 31 + end * 7) % 251).unwrap_or_default()
     }
 
-    /// Bytes were read: they are the next ones.
+    /// Checks that the bytes that were read are the next ones.
     pub(super) fn on_bytes(&mut self, end: usize, bytes: &[u8]) {
         let (here, peer) = self.both(end);
         assert_eq!(here.read_end, None, "bytes after the end");
@@ -76,7 +76,7 @@ impl Model {
         self.end(end).read += bytes.len();
     }
 
-    /// Reading has ended.
+    /// Checks the end of reading.
     pub(super) fn on_read_end(&mut self, end: usize, result: Result<(), Error>) {
         let words = result.as_ref().copied().map_err(ToString::to_string);
         let before = self.end(end).read_end.replace(words.clone());
@@ -131,7 +131,7 @@ impl Model {
         }
     }
 
-    /// Bytes were accepted, or not.
+    /// Checks the result of a write.
     pub(super) fn on_written(&mut self, end: usize, result: &Result<usize, Error>) {
         let (here, peer) = self.both(end);
         let is_right = match result {
@@ -144,7 +144,7 @@ impl Model {
         self.end(end).written += result.as_ref().map_or(0, |len| *len);
     }
 
-    /// A shutdown has returned.
+    /// Checks the result of a shutdown.
     pub(super) fn on_shut_down(&mut self, end: usize, result: &Result<(), Error>) {
         let (here, peer) = self.both(end);
         let is_right = match result {
@@ -156,8 +156,8 @@ impl Model {
         self.end(end).is_shut_down |= result.is_ok();
     }
 
-    /// All has ended: what was said while it did was true. `arrived` is what each end has received, read or not, if that is
-    /// known.
+    /// Checks, after the end of everything, that the earlier reports to the application were true. `arrived` has the
+    /// bytes that each end has received, read or not, if known.
     pub(super) fn check_end(&self, arrived: [Option<usize>; 2]) {
         if !self.is_honest() {
             return;

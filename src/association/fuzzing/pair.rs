@@ -25,7 +25,7 @@ pub(super) struct EndPair {
     pub(super) wire: [VecDeque<Bytes>; 2],
 }
 
-/// Time-outs that no script reaches, so that only the script ends something.
+/// Returns a configuration with time-outs that no script reaches, so that only the script ends anything.
 fn config(window: u32) -> Config {
     let mut config = Config::default();
     config.association.receive_window = window;
@@ -41,7 +41,7 @@ fn config(window: u32) -> Config {
 }
 
 impl EndPair {
-    /// An association that is established.
+    /// Creates two ends of an established association.
     pub(super) fn new(window: u32) -> Self {
         let now = Instant::now();
         let config = config(window);
@@ -100,7 +100,7 @@ impl EndPair {
         }
     }
 
-    /// Packet number `nth` of those under way from an end arrives.
+    /// Delivers packet number `nth` of those in flight from an end.
     pub(super) fn deliver(&mut self, from: usize, nth: usize) {
         let Some(packet) = self.wire(from).remove(nth) else { return };
         let (now, to) = (self.now, 1 - from);
@@ -108,7 +108,7 @@ impl EndPair {
         self.drive(to);
     }
 
-    /// All that is under way arrives, as often as that.
+    /// Delivers all packets in flight, for that many rounds.
     pub(super) fn exchange(&mut self, rounds: usize) {
         for _ in 0..rounds {
             for end in 0..2 {
@@ -120,7 +120,7 @@ impl EndPair {
         }
     }
 
-    /// Time passes, and timers expire on the way.
+    /// Lets time pass; timers expire meanwhile.
     pub(super) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         for _ in 0..100 {

@@ -116,7 +116,7 @@ impl World {
         (stream.id, stream.has_reader, stream.has_writer) = (Some(id), true, true);
     }
 
-    /// The far end takes the channels that the near one has opened.
+    /// Accepts, at the far end, the channels that the near end has opened.
     fn accept(&mut self) {
         while let Poll::Ready(Some(opened)) = self.pair.end(1).poll_incoming() {
             if opened.options.label == "stream" {
@@ -248,7 +248,7 @@ impl World {
         self.release(end, id, |stream| &mut stream.writing);
     }
 
-    /// A half is gone, with its handle and its waiting task.
+    /// Removes a half with its handle and its waiting task.
     fn release(&mut self, end: usize, id: ChannelId, task: impl Fn(&mut StreamEnd) -> &mut Task) {
         let now = self.pair.now;
         let key = std::mem::take(&mut task(self.stream(end)).key);
@@ -326,7 +326,8 @@ impl World {
         task.key = key;
     }
 
-    /// The network is well. Each application reads to the end and shuts down, and is only asked again when it was woken.
+    /// Runs to the end on a network without loss. Each application reads to the end and shuts down, and is polled again
+    /// only when it was woken.
     fn heal(&mut self) {
         for stream in &mut self.streams {
             (stream.reading.is_pending, stream.writing.is_pending) = (false, false);

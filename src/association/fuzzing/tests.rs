@@ -71,8 +71,8 @@ impl Ends {
         self.end(end).poll_read_bytes(now, id).map_ok(|bytes| bytes.map(|bytes| bytes.len()))
     }
 
-    /// The packet that carries a message on the other channel is lost, one that carries 500 bytes of the stream arrives, and
-    /// the far end reads them and closes the channel.
+    /// Runs this case: the packet that carries a message on the other channel is lost, one that carries 500 bytes of
+    /// the stream arrives, and the far end reads them and closes the channel.
     fn close_after_loss(&mut self) {
         let (now, beside, near, far) = (self.pair.now, self.beside, self.near, self.far);
         let message = || Message::Binary(vec![1; 100].into());

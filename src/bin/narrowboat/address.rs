@@ -43,12 +43,12 @@ impl CommandTarget {
     }
 }
 
-/// An address to listen on, with the number of its interface instead of the name.
+/// Returns an address to listen on, with the number of its interface instead of the name.
 pub(crate) fn local(typed: &str) -> Result<String, Failure> {
     scoped(unquoted(typed))
 }
 
-/// The text without spaces and quotes around it.
+/// Returns the text without spaces and quotes around it.
 fn unquoted(typed: &str) -> &str {
     let quotes = [('"', '"'), ('\'', '\''), ('`', '`'), ('<', '>'), ('“', '”'), ('‘', '’'), ('„', '“'), ('«', '»')];
     let text = typed.trim();
@@ -56,7 +56,8 @@ fn unquoted(typed: &str) -> &str {
     inner.map_or(text, str::trim)
 }
 
-/// The system knows interfaces by numbers, and an address of a link is good for nothing without one (RFC 4007 §11).
+/// Replaces the name of an interface by its number. The system knows interfaces by numbers, and a link-local address is
+/// of no use without one (RFC 4007 §11).
 fn scoped(text: &str) -> Result<String, Failure> {
     let Some((inside, port)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) else {
         let address = text.split_once('%').map_or(text, |(address, _)| address);
@@ -85,7 +86,7 @@ fn scoped(text: &str) -> Result<String, Failure> {
     }
 }
 
-/// The number of an interface of this machine.
+/// Returns the number of an interface of this machine.
 fn interface(name: &str) -> Result<u32, Failure> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     if let Some(index) = interfaces.iter().find_map(|interface| interface.index.filter(|_| interface.name == name)) {

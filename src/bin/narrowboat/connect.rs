@@ -40,8 +40,9 @@ pub(crate) async fn run(arguments: Connect) -> Result<(), Failure> {
     )??)
 }
 
-/// Both directions at once, until the other end closes, or this one has had no input and nothing to output for a while.
-/// Neither direction waits for the other: two ends that each wait to be read from before they read would wait for ever.
+/// Copies in both directions at once, until the other end closes, or this one has had no input and nothing to output
+/// for a while. Neither direction waits for the other: two ends that each wait to be read from before they read would
+/// wait for ever.
 async fn talk(channel: &DataChannel, arguments: &Connect, message_size_max: usize) -> Result<(), Failure> {
     let linger = Duration::from_secs_f64(arguments.linger.unwrap_or(LINGER_DEFAULT));
     let last_received = Mutex::new(Instant::now());
@@ -111,7 +112,7 @@ async fn read_some(stdin: &mut BufReader<Stdin>, size_max: usize, piece: &mut Ve
     Ok(piece.len())
 }
 
-/// A line without its end; text, if it is.
+/// Returns a line without its line end, as text if it is UTF-8.
 fn line(mut line: Vec<u8>) -> Message {
     if line.last() == Some(&b'\n') {
         line.pop();

@@ -103,7 +103,8 @@ pub(crate) async fn abort(reason: &str) {
     }
 }
 
-/// Limits for a person who waits: a peer that has vanished is given up after about half a minute.
+/// Returns an endpoint builder with limits for a person who waits: a peer that has vanished is given up after about
+/// half a minute.
 fn builder() -> EndpointBuilder {
     let mut config = Config::default();
     config.association.association_max_retransmits = 6;
@@ -158,7 +159,7 @@ pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// In the words of the command, not of the library.
+/// Explains a missing ticket in the words of the command, not of the library.
 fn no_ticket(error: SignalError) -> Failure {
     match error {
         SignalError::NoAddress | SignalError::Interfaces(_) => {

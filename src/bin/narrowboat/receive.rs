@@ -225,7 +225,7 @@ async fn next(channel: &DataChannel) -> Result<Message, Failure> {
     }
 }
 
-/// Until the sender has read the answer, and closes. What it sends meanwhile is of no use any more.
+/// Waits until the sender has read the answer and closes. Messages that it sends meanwhile are discarded.
 async fn wait_for_close(channel: &DataChannel) {
     while let Some(Ok(_)) = channel.recv().await {}
 }

@@ -42,12 +42,13 @@ pub(crate) fn flush() {
     PRINTER.flush(FLUSH_TIME_MAX);
 }
 
-/// Bytes as people read them.
+/// Formats a number of bytes with a unit.
 pub(crate) fn size(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
 }
 
-/// A bar with progress, rate and the time left. It is only drawn on a terminal, by a thread of its own, until it is dropped.
+/// Creates a bar with progress, rate and the time left. It is only drawn on a terminal, by a thread of its own, until
+/// it is dropped.
 pub(crate) fn bar(name: &str, len: u64) -> ProgressBar {
     let Some(bars) = &*BARS else { return ProgressBar::hidden() };
     let style =
@@ -60,7 +61,7 @@ pub(crate) fn bar(name: &str, len: u64) -> ProgressBar {
     bar
 }
 
-/// "12.3 MiB in 0.4 s, 30.1 MiB/s".
+/// Formats size, time and rate, as "12.3 MiB in 0.4 s, 30.1 MiB/s".
 pub(crate) fn rate(bytes: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64().max(1e-6);
     #[expect(

@@ -111,7 +111,7 @@ async fn receive_answer(channel: &DataChannel) -> Result<HeaderReply, Failure> {
     })
 }
 
-/// An answer before the end of the file.
+/// Returns the failure for an answer before the end of the file.
 fn premature(answer: HeaderReply) -> Failure {
     match answer {
         HeaderReply::Error(why) => refused(&why),
@@ -119,7 +119,7 @@ fn premature(answer: HeaderReply) -> Failure {
     }
 }
 
-/// The receiver is gone, or the way to it.
+/// Returns the failure for a receiver that is gone, or can no longer be reached.
 fn lost(error: impl std::error::Error + 'static) -> Failure {
     format!("the file was not sent whole, because {}: send it again", why(&error)).into()
 }

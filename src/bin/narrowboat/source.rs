@@ -51,7 +51,7 @@ impl FileSource {
         Ok(Self { file, ahead: Some(ahead.into()), size })
     }
 
-    /// Bytes that [`read`](Self::read) passes on; it fails if there are fewer or more.
+    /// Returns the number of bytes that [`read`](Self::read) passes on; `read` fails if there are fewer or more.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -77,7 +77,7 @@ impl FileSource {
         Ok(hex(&hash.finalize()))
     }
 
-    /// The next block, of at most `left` bytes; empty at the end of the file.
+    /// Returns the next block, of at most `left` bytes; empty at the end of the file.
     fn next(&mut self, left: u64) -> Result<Bytes, Failure> {
         if let Some(ahead) = &mut self.ahead {
             return Ok(ahead.split_to(ahead.len().min(BLOCK_SIZE)));

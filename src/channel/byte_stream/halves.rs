@@ -30,13 +30,13 @@ impl ByteReadHalf {
         Self { channel, unread: Bytes::new(), has_half_close }
     }
 
-    /// The channel itself.
+    /// Returns the channel itself.
     #[must_use]
     pub fn channel(&self) -> &DataChannel {
         &self.channel
     }
 
-    /// The channel, and what was received but not read.
+    /// Returns the channel, and the bytes that were received but not read.
     pub(super) fn detach(mut self) -> (DataChannel, Bytes) {
         if std::mem::take(&mut self.has_half_close) {
             let id = self.channel.handle.id;
@@ -108,7 +108,7 @@ impl ByteWriteHalf {
         Self { channel, message_size, has_half_close }
     }
 
-    /// The channel itself.
+    /// Returns the channel itself.
     #[must_use]
     pub fn channel(&self) -> &DataChannel {
         &self.channel

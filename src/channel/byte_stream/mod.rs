@@ -88,7 +88,7 @@ impl ByteStream {
         }
     }
 
-    /// The channel itself.
+    /// Returns the channel itself.
     #[must_use]
     pub fn channel(&self) -> &DataChannel {
         self.read.channel()
@@ -100,14 +100,14 @@ impl ByteStream {
         self.read.has_half_close
     }
 
-    /// A half that reads and a half that writes, for two tasks.
+    /// Splits the stream into a half that reads and a half that writes, for two tasks.
     #[must_use]
     pub fn into_split(self) -> (ByteReadHalf, ByteWriteHalf) {
         (self.read, self.write)
     }
 
-    /// The channel, and what was received but not read. Nothing is shut down. On a channel with half close the messages that
-    /// end a direction are then messages as any other.
+    /// Returns the channel, and the bytes that were received but not read. Nothing is shut down. On a channel with half
+    /// close the messages that end a direction are then messages as any other.
     #[must_use]
     pub fn into_channel(self) -> (DataChannel, Bytes) {
         self.write.detach();

@@ -53,10 +53,10 @@ struct Interface {
     ip: IpAddr,
 }
 
-/// The addresses of a socket that is bound to `bound`: that one, or those of every interface that is up if it is bound to all
-/// of them. The address of the default route comes first, those of containers and tunnels come after all others, and
-/// loopback comes last: a peer on the same machine may use it, and a user's Firefox never does. There are
-/// [`ADDRESSES_MAX`] at most; the log says so when some are left out.
+/// Returns the addresses of a socket that is bound to `bound`: that one, or those of every interface that is up if it
+/// is bound to all of them. The address of the default route comes first, those of containers and tunnels come after
+/// all others, and loopback comes last: a peer on the same machine may use it, and a user's Firefox never does. There
+/// are [`ADDRESSES_MAX`] at most; the log says so when some are left out.
 pub(crate) fn local_addresses(bound: SocketAddr) -> io::Result<Vec<SocketAddr>> {
     if !bound.ip().is_unspecified() {
         return Ok(vec![bound]);
@@ -76,7 +76,7 @@ pub(crate) fn local_addresses(bound: SocketAddr) -> io::Result<Vec<SocketAddr>> 
     Ok(addresses)
 }
 
-/// The addresses from which this machine reaches everywhere else.
+/// Returns the addresses from which this machine reaches everywhere else.
 fn default_routes() -> Vec<IpAddr> {
     let route = |(local, remote): (SocketAddr, SocketAddr)| {
         let socket = UdpSocket::bind(local).ok()?;
@@ -86,7 +86,7 @@ fn default_routes() -> Vec<IpAddr> {
     ANYWHERE.into_iter().filter_map(route).collect()
 }
 
-/// Those of the interfaces' addresses that a peer could use, best first, and how many more there are.
+/// Selects the interfaces' addresses that a peer could use, best first. Returns them, and the number of those left out.
 fn select(bound: SocketAddr, mut interfaces: Vec<Interface>, default_routes: &[IpAddr]) -> (Vec<SocketAddr>, usize) {
     // A socket on [::] takes IPv4 too.
     interfaces.retain(|interface| is_reachable(interface.ip) && (bound.is_ipv6() || interface.ip.is_ipv4()));
@@ -110,7 +110,8 @@ fn select(bound: SocketAddr, mut interfaces: Vec<Interface>, default_routes: &[I
     (addresses, left_out)
 }
 
-/// A link-local IPv6 address means nothing without the interface, which only this machine can name.
+/// Returns true if a peer can use the address. A link-local IPv6 address means nothing without the interface, which
+/// only this machine can name.
 fn is_reachable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),

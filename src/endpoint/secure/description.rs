@@ -95,8 +95,8 @@ impl Endpoint {
         self.answer_as(offer, DtlsRole::default())
     }
 
-    /// Like [`answer`](Self::answer), with a choice of the end that begins the DTLS handshake, if the offer leaves that
-    /// choice.
+    /// Answers an offer like [`answer`](Self::answer), with a choice of the end that begins the DTLS handshake, if the
+    /// offer leaves that choice.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl Endpoint {
         self.answer_to(offer, OfferRequest { client: None, role })
     }
 
-    /// Like [`answer`](Self::answer), for an offer that came from this IP address, as the application's signalling
-    /// knows it.
+    /// Answers an offer like [`answer`](Self::answer), for an offer that came from this IP address, as the
+    /// application's signalling knows it.
     ///
     /// Up to 1,024 peers may have an answer or offer of this end without being connected yet. Beyond that a new answer
     /// displaces an older one that has led to no connection, and the association of the older answer ends. The older
@@ -129,7 +129,8 @@ impl Endpoint {
         Ok(Answer { sdp, association: Association::new(shared), is_new })
     }
 
-    /// Like [`answer`](Self::answer), but [`accept`](Self::accept) returns the association when it is connected.
+    /// Answers an offer like [`answer`](Self::answer), but [`accept`](Self::accept) returns the association when it is
+    /// connected.
     ///
     /// # Errors
     ///
@@ -138,7 +139,7 @@ impl Endpoint {
         self.make_answer_for_accept(None, offer).map(|made| made.sdp)
     }
 
-    /// Like [`answer_for_accept`](Self::answer_for_accept), for an offer of this client; see
+    /// Answers an offer like [`answer_for_accept`](Self::answer_for_accept), for an offer of this client; see
     /// [`answer_from`](Self::answer_from).
     ///
     /// # Errors

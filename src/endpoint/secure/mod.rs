@@ -119,7 +119,7 @@ impl SecurePart {
         self.association_with(self.association.clone(), handle, seed)
     }
 
-    /// An association that knows no address, and does nothing before its transport is there.
+    /// Creates an association that knows no address, and does nothing before it has a transport.
     fn association_with(
         &self,
         config: Valid<AssociationConfig>,
@@ -167,7 +167,7 @@ pub(super) struct PeerSide {
     pub(super) signalled_init: Option<SignalledInit>,
 }
 
-/// The DTLS client has the even streams (RFC 8832 §6).
+/// Returns the role of this end in DCEP: the DTLS client opens channels on even streams (RFC 8832 §6).
 fn sctp_role(role: dtls::SetupRole) -> Role {
     match role {
         dtls::SetupRole::Active => Role::Client,
@@ -175,8 +175,8 @@ fn sctp_role(role: dtls::SetupRole) -> Role {
     }
 }
 
-/// The configured size is the size of a datagram, of which a record takes its share. The version of DTLS is not known
-/// yet, so the larger share is assumed.
+/// Returns the configuration with the MTU less the overhead of a DTLS record, because the configured size is that of a
+/// datagram. The DTLS version is not known yet, so the larger overhead is assumed.
 fn below_dtls(mut config: AssociationConfig) -> AssociationConfig {
     config.mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
     config

@@ -69,7 +69,7 @@ enum SignalledSession {
 }
 
 impl SessionKey {
-    /// `None` if the description names no session that nobody else has.
+    /// Returns the session of a description, or `None` if the description does not identify one.
     pub(super) fn of(remote: &Remote) -> Option<Self> {
         let mut hash = Sha256::new();
         hash.update(remote.session.as_ref()?.as_str());
@@ -123,7 +123,7 @@ impl Sessions {
         }
     }
 
-    /// An association was made for this session. It takes the place of one whose handshake was never done.
+    /// Inserts the association that was made for this session. It replaces one whose handshake was never completed.
     pub(super) fn insert(&mut self, key: SessionKey, handle: AssociationHandle, transport: TransportKey, said: Said) {
         let session = SignalledSession::Alive { handle, transport, said: Box::new(said) };
         if let Some(SignalledSession::Alive { handle, .. }) = self.by_key.insert(key, session) {
@@ -133,7 +133,7 @@ impl Sessions {
         self.check_consistency();
     }
 
-    /// An association has ended.
+    /// Removes an association that has ended.
     pub(super) fn remove(&mut self, handle: AssociationHandle, was_connected: bool) {
         let Some(key) = self.by_handle.remove(&handle) else { return };
         if !was_connected {

@@ -15,7 +15,7 @@ fn bind() -> Endpoint {
     Endpoint::builder().bind("127.0.0.1:0").identity(identity).accept_direct().build().expect("a port on loopback")
 }
 
-/// A check with the credentials of this answer.
+/// Returns a check with the credentials of this answer.
 fn check(answer: &str) -> Vec<u8> {
     let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).expect("a line").trim();
     let mut check = Vec::new();

@@ -22,7 +22,7 @@ fn inject(endpoint: &Endpoint, fault: EndpointFault) {
     *endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
 }
 
-/// The panic has happened.
+/// Waits until the panic has happened.
 async fn has_panicked(endpoint: &Endpoint) {
     soon(async {
         while endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
@@ -39,7 +39,7 @@ async fn goes_on(peer: &Peer) {
     assert_eq!(soon(peer.near.recv()).await.unwrap().unwrap().as_text(), Some("and back"));
 }
 
-/// Everybody shuts down, and nothing is left in the table.
+/// Shuts all endpoints down, and checks that nothing is left in the table.
 async fn ends(server: &Endpoint, peers: impl IntoIterator<Item = Peer>) {
     for peer in peers {
         soon(peer.a.shutdown()).await.unwrap();
@@ -51,7 +51,7 @@ async fn ends(server: &Endpoint, peers: impl IntoIterator<Item = Peer>) {
     assert!(soon(server.accept()).await.is_none());
 }
 
-/// Somebody dials the server, which panics meanwhile. The attempt fails or succeeds, and is over then.
+/// Dials the server, which panics meanwhile. The attempt fails or succeeds within a bounded time.
 async fn dial(server: &Endpoint, builder: EndpointBuilder) {
     let client = builder.build().unwrap();
     #[cfg(feature = "webrtc")]
@@ -229,7 +229,7 @@ async fn l08_a_panic_while_an_association_is_taken_out_of_the_table_is_waited_fo
     an_end_is_told(direct).await;
 }
 
-/// The receiver serves everybody, so its own panic is everybody's end, and each is told.
+/// Checks that a panic of the receive loop ends all associations, and that each is told.
 async fn the_endpoint_ends(builder: impl Fn() -> EndpointBuilder) {
     let server = builder().build().unwrap();
     let living = peer(&server, builder()).await;

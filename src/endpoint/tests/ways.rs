@@ -66,7 +66,7 @@ fn client(attempt: Attempt) -> Endpoint {
     .expect("a port on loopback")
 }
 
-/// A client that checks a peer which it knows by signalling, as browsers do.
+/// Dials as a client that checks a peer which it knows by signalling, as browsers do.
 pub(super) fn dial_by_answer(client: &Endpoint, local: Credentials, answer: &str, server: &Endpoint) -> Association {
     let value = |name: &str| {
         let line = answer.lines().find_map(|line| line.strip_prefix(name));
@@ -79,7 +79,7 @@ pub(super) fn dial_by_answer(client: &Endpoint, local: Credentials, answer: &str
     Association::new(Arc::clone(&shared))
 }
 
-/// The offer of a client with these credentials.
+/// Returns the offer of a client with these credentials.
 pub(super) fn offer(client: &Endpoint, local: &Credentials) -> String {
     let fingerprint = client.identity().expect("an identity").fingerprint();
     format!(
@@ -126,7 +126,7 @@ fn dial(attempt: Attempt, client: &Endpoint, server: &Endpoint) -> Result<(Assoc
     }
 }
 
-/// The server has looked at a datagram of the attempt when the next one arrives; or it has refused the attempt.
+/// Waits until the server has handled a datagram of the attempt (the next one has arrived) or has refused the attempt.
 async fn server_has_looked(server: &Endpoint, attempt: &Association) {
     let has_ended = || pin!(attempt.closed()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
     let is_over = || server.stats().socket.datagrams_received >= 2 || has_ended();

@@ -50,7 +50,7 @@ impl Chain {
         list.len = list.len.saturating_sub(1);
     }
 
-    /// The slots of a list from the first on.
+    /// Returns an iterator over the slots of a list from the first on.
     #[cfg(test)]
     pub(super) fn iter(&self, list: &List) -> impl Iterator<Item = u32> + '_ {
         std::iter::successors(list.first, |&slot| self.get(slot).next)

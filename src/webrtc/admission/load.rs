@@ -17,7 +17,7 @@ impl Load {
         Self { window: None, count: 0, previous: 0 }
     }
 
-    /// The greater of what has come in this second and in the one before.
+    /// Returns the greater of the counts of this second and of the one before.
     pub(super) fn rate(&mut self, now: Instant) -> u32 {
         self.turn(now);
         self.count.max(self.previous)

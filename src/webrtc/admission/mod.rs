@@ -108,7 +108,8 @@ struct TableSlot<T> {
 }
 
 impl<T> PendingHandshakes<T> {
-    /// An empty table. `salt` must come from a secure source of randomness: nobody shall choose addresses that collide.
+    /// Creates an empty table. `salt` must come from a secure source of randomness: nobody shall choose addresses that
+    /// collide.
     pub(crate) fn new(now: Instant, config: AdmissionConfig, salt: u64) -> Self {
         let slots = u32::try_from(config.candidates_max).unwrap_or(u32::MAX);
         let size = slots as usize;
@@ -131,7 +132,7 @@ impl<T> PendingHandshakes<T> {
 
     // Getters
 
-    /// Peers in the table.
+    /// Returns the number of peers in the table.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn len(&self) -> usize {
         self.by_age.len
@@ -154,17 +155,17 @@ impl<T> PendingHandshakes<T> {
         slot.is_some_and(|slot| slot.candidate.is_proved)
     }
 
-    /// The place of the peer at an address, until anybody enters or leaves.
+    /// Returns the place of the peer at an address, until anybody enters or leaves.
     pub(crate) fn find(&self, address: SocketAddr) -> Option<Place> {
         self.by_address.get(&address).copied().map(Place)
     }
 
-    /// The peer in a place.
+    /// Returns the peer in a place.
     pub(crate) fn candidate_in(&mut self, place: Place) -> Option<&mut PendingPeer<T>> {
         Some(&mut self.slots.get_mut(place.0 as usize)?.as_mut()?.candidate)
     }
 
-    /// The peer at an address.
+    /// Returns the peer at an address.
     pub(crate) fn candidate(&mut self, address: SocketAddr) -> Option<&mut PendingPeer<T>> {
         self.candidate_in(self.find(address)?)
     }
@@ -285,7 +286,7 @@ impl<T> PendingHandshakes<T> {
         self.oldest().map(|slot| slot.expires.min(self.next_sweep))
     }
 
-    /// All have the same time, so who came first goes first.
+    /// Returns the oldest peer. All have the same time limit, so the one that came first expires first.
     fn oldest(&self) -> Option<&TableSlot<T>> {
         self.slot(self.by_age.first?)
     }
@@ -310,7 +311,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// The source of what comes from this address.
+    /// Returns the source of what comes from this address.
     pub(crate) fn of(address: SocketAddr) -> Self {
         Self::of_ip(address.ip())
     }
@@ -328,7 +329,7 @@ impl Source {
 pub(crate) struct SaltedHasher(u64);
 
 impl SaltedHasher {
-    /// The salt must come from a secure source of randomness.
+    /// Creates the hasher. The salt must come from a secure source of randomness.
     pub(crate) const fn new(salt: u64) -> Self {
         Self(salt)
     }

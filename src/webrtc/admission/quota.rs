@@ -27,7 +27,7 @@ struct QuotaBucket {
 }
 
 impl SourceQuota {
-    /// A quota that nobody has used. Allocates all of its memory.
+    /// Creates a quota that nobody has used. Allocates all of its memory.
     pub(crate) fn new(now: Instant, salted: SaltedHasher) -> Self {
         Self { salted, start: now, buckets: vec![QuotaBucket::default(); BUCKETS].into(), load: Load::new() }
     }

@@ -24,7 +24,7 @@ pub(super) struct Shares {
 }
 
 impl Shares {
-    /// For a table of `slots` peers, of which a source may have `per_source_max`.
+    /// Creates the shares for a table of `slots` peers, of which a source may have `per_source_max`.
     pub(super) fn new(slots: u32, per_source_max: usize, salted: SaltedHasher) -> Self {
         let size = slots as usize;
         Self {
@@ -38,12 +38,12 @@ impl Shares {
         }
     }
 
-    /// Number of peers of a source, and the oldest of them.
+    /// Returns the number of peers of a source, and the oldest of them.
     pub(super) fn of(&self, source: Source) -> (usize, Option<u32>) {
         self.slot(source).map_or((0, None), |(_, list)| (list.len, list.first))
     }
 
-    /// The oldest peer of the source that has the most.
+    /// Returns the oldest peer of the source that has the most.
     pub(super) fn oldest_of_largest(&self) -> Option<u32> {
         let source = self.by_len.get(self.largest)?.first?;
         self.sources.get(source as usize)?.as_ref()?.1.first

@@ -34,12 +34,13 @@ impl Hello {
         Some(Self { sequence, random, body })
     }
 
-    /// SHA-256 of all of it. A flood repeats hellos, so this is only for those that have failed.
+    /// Returns the SHA-256 of the whole hello. A flood repeats hellos, so this is called only for those that have
+    /// failed.
     pub(super) fn digest(&self) -> [u8; 32] {
         Sha256::digest(&self.body).into()
     }
 
-    /// Bytes of the datagram that carries all of it.
+    /// Returns the length of the datagram that carries the whole hello.
     pub(super) fn datagram_len(&self) -> usize {
         RECORD_HEADER_LEN + HandshakeHeader::LEN + self.body.len()
     }
@@ -73,7 +74,7 @@ pub(super) struct HandshakeAttempt {
 }
 
 impl HandshakeAttempt {
-    /// `other_answers` are the randoms of the ServerHellos that have come so far.
+    /// Creates an attempt. `other_answers` are the randoms of the ServerHellos that have come so far.
     pub(super) fn new(
         now: Instant,
         parameters: &DtlsParameters,
@@ -127,7 +128,7 @@ impl HandshakeAttempt {
         self.hello.as_ref() == Some(hello)
     }
 
-    /// SHA-256 of the hello that was taken in last.
+    /// Returns the SHA-256 of the hello that was taken in last.
     pub(super) fn hello_digest(&self) -> Option<[u8; 32]> {
         self.hello.as_ref().map(Hello::digest)
     }

@@ -65,7 +65,7 @@ pub(super) struct ClientFlight {
 }
 
 impl ClientFlight {
-    /// The flight after a ClientHello with this body and message number.
+    /// Creates the flight after a ClientHello with this body and message number.
     pub(super) fn new(sequence: u16, hello: &[u8]) -> Self {
         let transcript = handshake_message(CLIENT_HELLO, sequence, hello);
         Self {
@@ -213,7 +213,7 @@ impl ClientFlight {
         verifier.verify_signature(leaf, &signed, rest, hash, SignatureAlgorithm::ECDSA).is_ok()
     }
 
-    /// The whole messages of a kind, the newest first.
+    /// Returns the whole messages of a kind, the newest first.
     fn versions(&self, kind: u8) -> Vec<Vec<u8>> {
         let (mut versions, mut cut) = (Vec::new(), Vec::new());
         for piece in self.pieces.iter().rev().filter(|piece| piece.kind == kind) {
@@ -228,7 +228,7 @@ impl ClientFlight {
         versions
     }
 
-    /// A message of pieces, the newest wherever there are several.
+    /// Reassembles a message from its pieces, the newest wherever there are several.
     fn put_together(&self, kind: u8, length: u32) -> Option<Vec<u8>> {
         let mut body = Vec::new();
         let mut at = 0;
@@ -245,7 +245,7 @@ impl ClientFlight {
     }
 }
 
-/// The peer's own certificate in a Certificate message: the first (RFC 5246 §7.4.2).
+/// Returns the peer's own certificate in a Certificate message: the first (RFC 5246 §7.4.2).
 fn leaf(message: &[u8]) -> Option<&[u8]> {
     let (&[_, _, _, l0, l1, l2], rest) = message.split_first_chunk::<6>()?;
     rest.get(..usize::try_from(u32::from_be_bytes([0, l0, l1, l2])).ok()?)

@@ -169,7 +169,7 @@ fn begins_server_hello(body: &[u8]) -> Option<bool> {
     Some(rest.is_empty())
 }
 
-/// The length of what follows a length of `N` bytes, and what comes after it.
+/// Splits off a length of `N` bytes. Returns the length, and the bytes after it.
 fn split_prefixed<const N: usize>(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<N>()?;
     let len = len.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));

@@ -14,7 +14,7 @@ pub(crate) enum Version {
 }
 
 impl Version {
-    /// Bytes by which a datagram is longer than the packet in it.
+    /// Returns the number of bytes by which a datagram is longer than the packet in it.
     ///
     /// 1.3: unified header 5, content type 1, tag 16. 1.2: header 13, explicit nonce 8, tag 16; ChaCha20-Poly1305 has no
     /// explicit nonce, and its datagrams are 8 bytes shorter than said here.
@@ -25,7 +25,7 @@ impl Version {
         }
     }
 
-    /// The longest packet whose record fits a datagram of `datagram_len` bytes.
+    /// Returns the longest packet whose record fits a datagram of `datagram_len` bytes.
     pub(crate) const fn packet_len_max(self, datagram_len: usize) -> usize {
         datagram_len.saturating_sub(self.overhead())
     }

@@ -58,7 +58,7 @@ impl DtlsFailure {
 pub(crate) struct Alert(pub(crate) u8);
 
 impl Alert {
-    /// Its name, and what to do about it where that is known.
+    /// Returns the name of the alert, and the remedy where one is known.
     pub(crate) fn explained(self) -> String {
         if !self.is_about_algorithms() {
             return self.to_string();

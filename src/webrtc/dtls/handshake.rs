@@ -223,7 +223,7 @@ impl Dtls {
         }
     }
 
-    /// The handshake has taken too long.
+    /// Gives up the handshake, which has taken too long.
     fn give_up(&mut self) {
         let refused = self.attempts.iter().find_map(|attempt| attempt.refused);
         let refused = refused.map(|presented| DtlsFailure::WrongCertificate { presented });
@@ -237,7 +237,7 @@ impl Dtls {
         self.attempts.iter().find_map(|attempt| attempt.gate.plaintext_alert).or(self.gate.plaintext_alert)
     }
 
-    /// An attempt has come to its end, so that the others and what was noted for them are of no more use.
+    /// Keeps the attempt that has completed. The others, and the records kept for them, are of no more use.
     pub(super) fn keep_only(&mut self, index: usize) {
         self.attempts.swap(0, index);
         self.attempts.truncate(1);

@@ -139,7 +139,7 @@ pub(crate) struct Dtls {
 }
 
 impl Dtls {
-    /// An association with a peer that is not known yet. An active one has its ClientHello to transmit.
+    /// Creates an association with a peer that is not known yet. An active one has its ClientHello to transmit.
     ///
     /// `asks_for_cookie` makes a passive one ask for a proof that the peer receives where it says that it is, before
     /// anything else: one more round trip (RFC 6347 §4.2.1, RFC 9147 §5.1).
@@ -183,7 +183,7 @@ impl Dtls {
 
     // Getters
 
-    /// SHA-256 of the peer's certificate, once it has been accepted.
+    /// Returns the SHA-256 of the peer's certificate, once it has been accepted.
     pub(crate) fn peer_fingerprint(&self) -> Option<&[u8; 32]> {
         self.attempts.first()?.peer_fingerprint.as_ref()
     }
@@ -194,7 +194,7 @@ impl Dtls {
         self.is_address_proved
     }
 
-    /// The negotiated version, while connected.
+    /// Returns the negotiated version, while connected.
     pub(crate) fn version(&self) -> Option<Version> {
         match self.stage {
             Stage::Connected(version) => Some(version),
@@ -207,7 +207,7 @@ impl Dtls {
         self.stage == Stage::Over
     }
 
-    /// Datagrams that brought nothing, by reason.
+    /// Returns the counters of datagrams that were discarded, by reason.
     pub(crate) fn drops(&self) -> DtlsDrops {
         self.drops
     }
@@ -303,12 +303,12 @@ impl Dtls {
         self.events.pop_front()
     }
 
-    /// A datagram of the handshake or of the end. Those of packets are written by [`send`](Self::send).
+    /// Returns a datagram of the handshake or of the end. Those of packets are written by [`send`](Self::send).
     pub(crate) fn poll_transmit(&mut self) -> Option<Vec<u8>> {
         self.flights.pop_front()
     }
 
-    /// The length of what [`poll_transmit`](Self::poll_transmit) will return.
+    /// Returns the length of what [`poll_transmit`](Self::poll_transmit) will return.
     pub(crate) fn next_transmit_len(&self) -> Option<usize> {
         self.flights.front().map(Vec::len)
     }
@@ -439,8 +439,8 @@ impl Dtls {
         }
     }
 
-    /// The peer has the wrong certificate. The handshake has gone on to its end only so that this can be said in a way that
-    /// the peer believes; nothing is taken from it.
+    /// Refuses a peer with the wrong certificate. The handshake was completed only so that the alert is authenticated;
+    /// no data of the peer is accepted.
     fn refuse(&mut self, presented: [u8; 32]) {
         self.events.push_back(DtlsEvent::Failed(DtlsFailure::WrongCertificate { presented }));
         if self.attempts.first_mut().is_some_and(|attempt| attempt.inner.close().is_ok()) {
@@ -466,7 +466,7 @@ impl Dtls {
     }
 }
 
-/// Memory of just the packet's size: it may be kept for long, and slices of it are.
+/// Copies the packet into memory of just its size, because slices of it may be kept for long.
 fn into_packet(buffer: Vec<u8>) -> Bytes {
     if buffer.capacity() == buffer.len() { Bytes::from(buffer) } else { Bytes::copy_from_slice(&buffer) }
 }

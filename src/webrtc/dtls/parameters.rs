@@ -68,8 +68,8 @@ impl Limits {
 }
 
 impl DtlsParameters {
-    /// `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384. `datagram_len_max` is what
-    /// the path carries.
+    /// Creates parameters. `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384.
+    /// `datagram_len_max` is what the path carries.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl DtlsParameters {
         Self::adjusted(certificate, private_key, versions, |builder| builder.mtu(len))
     }
 
-    /// Likewise, with settings that tests turn.
+    /// Creates parameters likewise, with settings that tests change.
     pub(super) fn adjusted(
         certificate: &[u8],
         private_key: &[u8],
@@ -110,7 +110,7 @@ impl DtlsParameters {
         self.plain.crypto_provider().signature_verification
     }
 
-    /// An association of `dimpl`, in its role.
+    /// Creates an association of `dimpl`, in its role.
     pub(super) fn association(&self, now: Instant, role: SetupRole, asks_for_cookie: bool) -> dimpl::Dtls {
         let config = if asks_for_cookie { self.with_cookie.clone() } else { self.plain.clone() };
         let certificate = self.certificate.clone();

@@ -61,13 +61,15 @@ impl<'a> Records<'a> {
         Self { rest: datagram }
     }
 
-    /// The next record, and all its bytes.
+    /// Returns the next record, and all its bytes.
     pub(super) fn next_with_bytes(&mut self) -> Option<(Record<'a>, &'a [u8])> {
         let before = self.rest;
         let record = self.next()?.ok()?;
         Some((record, before.get(..before.len() - self.rest.len())?))
     }
 
+    /// Reads a record with the header of DTLS 1.2 (RFC 6347 §4.1), which DTLS 1.3 uses for records in the clear:
+    ///
     /// ```text
     /// 0      1       3       5          11       13
     /// +------+-------+-------+----------+--------+---
@@ -81,6 +83,8 @@ impl<'a> Records<'a> {
         Some(Record::Classic { kind, epoch: u16::from_be_bytes([e0, e1]), fragment })
     }
 
+    /// Reads a record with the unified header of DTLS 1.3 (RFC 9147 §4):
+    ///
     /// ```text
     /// 0 0 1 C S L E E   then a connection id (C), 1 or 2 bytes of sequence number (S), 0 or 2 of length (L)
     /// ```
@@ -155,7 +159,8 @@ impl HandshakeHeader {
         Some((header, rest))
     }
 
-    /// The headers in a plaintext record, each with its part of the message; `None` if they do not add up to it.
+    /// Returns the headers in a plaintext record, each with its part of the message; `None` if they do not add up to
+    /// it.
     pub(super) fn all(mut record: &[u8], mut each: impl FnMut(Self, &[u8])) -> Option<()> {
         while !record.is_empty() {
             let (header, rest) = Self::split(record)?;
@@ -175,13 +180,13 @@ impl HandshakeHeader {
     }
 }
 
-/// A handshake message in one piece.
+/// Encodes a handshake message in one piece.
 pub(super) fn handshake_message(kind: u8, sequence: u16, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or_default();
     piece_of_message(HandshakeHeader { kind, length, sequence, offset: 0, fragment_length: length }, body)
 }
 
-/// A handshake message, or a piece of one.
+/// Encodes a handshake message, or a piece of one.
 pub(super) fn piece_of_message(header: HandshakeHeader, fragment: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HandshakeHeader::LEN + fragment.len());
     header.write(&mut message);
@@ -189,8 +194,8 @@ pub(super) fn piece_of_message(header: HandshakeHeader, fragment: &[u8]) -> Vec<
     message
 }
 
-/// A record in the clear that carries a handshake message. DTLS 1.2 asks for no order of record numbers before there are
-/// keys, so it is 0.
+/// Encodes a record in the clear that carries a handshake message. DTLS 1.2 asks for no order of record numbers before
+/// there are keys, so it is 0.
 pub(super) fn plaintext_record(message: &[u8]) -> Box<[u8]> {
     let mut record = vec![HANDSHAKE, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0];
     record.extend(u16::try_from(message.len()).unwrap_or_default().to_be_bytes());
@@ -198,7 +203,7 @@ pub(super) fn plaintext_record(message: &[u8]) -> Box<[u8]> {
     record.into()
 }
 
-/// The random of a ServerHello that a datagram begins with, if it is there and not that of a HelloRetryRequest.
+/// Returns the random of a ServerHello that a datagram begins with, if it is there and not that of a HelloRetryRequest.
 pub(super) fn server_random(datagram: &[u8]) -> Option<[u8; 32]> {
     let Some(Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, fragment })) = Records::new(datagram).next() else {
         return None;

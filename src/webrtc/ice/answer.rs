@@ -28,7 +28,7 @@ pub(crate) enum CheckRefusal {
 }
 
 impl CheckRefusal {
-    /// The number in ERROR-CODE (RFC 8489 §14.8, RFC 8445 §16.2).
+    /// Returns the number in ERROR-CODE (RFC 8489 §14.8, RFC 8445 §16.2).
     pub(crate) const fn code(self) -> u16 {
         match self {
             Self::BadRequest => 400,
@@ -57,13 +57,13 @@ pub(crate) fn check(request: &StunMessage<'_>, key: &Key) -> Result<(), CheckRef
     if request.controlled.is_some() { Err(CheckRefusal::RoleConflict) } else { Ok(()) }
 }
 
-/// As [`check`], where the key's owner is the controlling agent.
+/// Checks like [`check`], where the key's owner is the controlling agent.
 pub(super) fn check_as_controlling(request: &StunMessage<'_>, key: &Key) -> Result<(), CheckRefusal> {
     authenticate(request, key)?;
     if request.controlling.is_some() { Err(CheckRefusal::RoleConflict) } else { Ok(()) }
 }
 
-/// The part that does not depend on the role.
+/// Checks the parts of a request that do not depend on the role.
 fn authenticate(request: &StunMessage<'_>, key: &Key) -> Result<(), CheckRefusal> {
     if request.username.is_none() || !request.has_integrity() {
         return Err(CheckRefusal::BadRequest);
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// A signed request with one more attribute, by hand, because ours are never like that.
+    /// Returns a signed request with one more attribute, by hand, because ours are never like that.
     fn with_attribute(attribute: &[u8]) -> Vec<u8> {
         let mut datagram = Vec::new();
         request(&mut datagram).username(NAME).priority(1).finish(None);

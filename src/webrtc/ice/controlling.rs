@@ -151,8 +151,8 @@ pub(crate) enum IceFailure {
 }
 
 impl ControllingAgent {
-    /// An agent that checks these addresses, the first of them at once. The seed must be unpredictable: transaction ids
-    /// come from it, which keep off-path attackers from answering. Each answer is good for `consent`.
+    /// Creates an agent that checks these addresses, the first of them at once. The seed must be unpredictable:
+    /// transaction ids come from it, which keep off-path attackers from answering. Each answer is good for `consent`.
     pub(crate) fn new(
         now: Instant,
         local: Credentials,
@@ -177,7 +177,7 @@ impl ControllingAgent {
         Self { local, remote, key, tiebreaker, rng, consent, phase, is_integrity_violated: false }
     }
 
-    /// The address that answered first, if one has.
+    /// Returns the address that answered first, if one has.
     pub(crate) fn selected(&self) -> Option<SocketAddr> {
         match &self.phase {
             IcePhase::Selected(consent) => Some(consent.address),
@@ -228,8 +228,8 @@ impl ControllingAgent {
         Ok(self.answered(now, source, response.transaction_id))
     }
 
-    /// The secure handshake is done. A peer without signalling learns from the next check what ours are called, and only then
-    /// follows us to another address; so it comes at once.
+    /// Handles the end of the DTLS handshake. The next check leaves at once: it tells a peer without signalling the
+    /// user fragment of this end, and only then does the peer follow this end to another address.
     pub(crate) fn on_connected(&mut self, now: Instant) {
         if let IcePhase::Selected(consent) = &mut self.phase {
             (consent.next_check, consent.is_urgent) = (now, true);
@@ -237,9 +237,9 @@ impl ControllingAgent {
         }
     }
 
-    /// The first packet has come: the peer has finished the handshake. A check that has overtaken the last flight of the
-    /// handshake was answered by nobody in particular, so that only one that is answered from now on has told the peer what
-    /// our checks are called. Such a check is repeated until it is answered.
+    /// Handles the first packet, which shows that the peer has finished the handshake. A check that has overtaken the
+    /// last flight of the handshake was answered by nobody in particular, so that only one that is answered from now on
+    /// has told the peer what our checks are called. Such a check is repeated until it is answered.
     pub(crate) fn on_first_packet(&mut self, now: Instant) {
         self.check_at_once(now);
     }
@@ -331,7 +331,7 @@ impl ControllingAgent {
         Some(address)
     }
 
-    /// Which address a transaction was begun with.
+    /// Returns the address that the check with this transaction id was sent to.
     fn asked(&self, id: TransactionId) -> Option<SocketAddr> {
         match &self.phase {
             IcePhase::Checking(pairs) => {
@@ -362,7 +362,8 @@ impl ControllingAgent {
         CheckOutcome::Selected(source)
     }
 
-    /// A refusal ends a check (RFC 8489 §6.3.4), but not a consent, which the next check may renew.
+    /// Handles the refusal of a check. It ends the check (RFC 8489 §6.3.4), but not the consent, which the next check
+    /// may renew.
     fn refused(&mut self, now: Instant, source: SocketAddr, code: u16, id: TransactionId) {
         match &mut self.phase {
             IcePhase::Checking(pairs) => {
@@ -413,8 +414,8 @@ impl Consent {
         id
     }
 
-    /// Time between two checks: 0.8 to 1.2 times the period, so that the checks of many clients spread out (RFC 7675 §5.1).
-    /// However short the consent is, it outlives the loss of one check.
+    /// Returns the time between two checks: 0.8 to 1.2 times the period, so that the checks of many clients spread out
+    /// (RFC 7675 §5.1). However short the consent is, it outlives the loss of one check.
     fn interval(&self, rng: &mut StdRng) -> Duration {
         let interval = CONSENT_PERIOD.mul_f64(0.8 + 0.4 * f64::from(rng.next_u32()) / f64::from(u32::MAX));
         interval.min(self.timeout.saturating_sub(ANSWER_TIME) / 2)
@@ -432,7 +433,8 @@ impl Consent {
         }
     }
 
-    /// The check was refused. Only one number says that the peer wants nothing more; whether it means it, is asked soon.
+    /// Handles an error response to a consent check. Only one error code means that the peer withdraws consent; the
+    /// next check, which leaves soon, verifies that.
     fn on_refusal(&mut self, now: Instant, id: TransactionId, code: u16) {
         self.outstanding.retain(|outstanding| *outstanding != id);
         if code == CheckRefusal::Forbidden.code() {

@@ -86,19 +86,20 @@ pub(crate) enum ConsentError {
 }
 
 impl LiteAgent {
-    /// An agent with these credentials of its own, that waits for its first check for `patience`; each check is good for
-    /// `consent`. What the peer is called does not matter: a user name is valid if its first half is ours (RFC 8445 §7.3).
+    /// Creates an agent with these credentials, which waits for its first check for `patience`; each check is good for
+    /// `consent`. The peer's user fragment does not matter: a user name is valid if its first half is ours (RFC 8445
+    /// §7.3).
     pub(crate) fn new(now: Instant, local: Credentials, patience: Duration, consent: Duration) -> Self {
         let agent = Self::unnamed(now, consent);
         Self { names: vec![Name::new(local)], first_check_by: now + patience, ..agent }
     }
 
-    /// An agent whose credentials the peer chooses by its checks: see [`add_name`](Self::add_name).
+    /// Creates an agent whose credentials the peer chooses by its checks: see [`add_name`](Self::add_name).
     pub(crate) fn unnamed(now: Instant, consent: Duration) -> Self {
         Self { names: Vec::new(), first_check_by: now + consent, consent, addresses: Vec::new(), selected: None }
     }
 
-    /// The user fragments of this end, the one that was checked last at the end.
+    /// Returns the user fragments of this end, the one that was checked last at the end.
     pub(crate) fn ufrags(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.names.iter().map(|name| name.local.ufrag())
     }
@@ -116,7 +117,7 @@ impl LiteAgent {
         dropped
     }
 
-    /// The peer has confirmed this user fragment: forgets all others.
+    /// Forgets all user fragments but this one, which the peer has confirmed.
     pub(crate) fn keep_name(&mut self, ufrag: &str) {
         self.names.retain(|name| name.local.ufrag() == ufrag);
     }
@@ -135,7 +136,7 @@ impl LiteAgent {
         known.is_some_and(|known| now < known.checked_at + self.consent)
     }
 
-    /// The addresses that datagrams of this association may come from, to take their routes down at the end.
+    /// Returns the addresses that datagrams of this association may come from, to take their routes down at the end.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         self.addresses.iter().map(|known| known.address)
     }
@@ -198,7 +199,7 @@ impl LiteAgent {
         }
     }
 
-    /// Nothing is selected, or nothing has been heard from there for longer than browsers stay silent.
+    /// Returns true if no address is selected, or the selected one has been silent for longer than browsers are.
     fn selected_is_silent(&self, now: Instant) -> bool {
         let selected = self.addresses.iter().find(|known| Some(known.address) == self.selected);
         selected.is_none_or(|known| now > known.checked_at + SELECTED_SILENCE_MAX)

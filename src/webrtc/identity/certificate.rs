@@ -26,8 +26,8 @@ const SEED_LABEL: &[u8] = b"narrowboat identity 1: ECDSA P-256 key";
 /// Bytes of a serial number; 20 are the most (RFC 5280 §4.1.2.2).
 const SERIAL_LEN: usize = 16;
 
-/// The key that belongs to a seed: HMAC-SHA256 of a counter, the first value that is a scalar of the curve. All but one
-/// value in four thousand million are.
+/// Derives the key that belongs to a seed: HMAC-SHA256 of a counter, the first value that is a scalar of the curve. All
+/// but one value in four thousand million are.
 pub(super) fn key_from_seed(seed: &[u8; 32]) -> SecretKey {
     let candidate = |counter: u32| {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
@@ -39,8 +39,8 @@ pub(super) fn key_from_seed(seed: &[u8; 32]) -> SecretKey {
     (0..=u32::MAX).find_map(candidate).expect("one value of four thousand million is in range")
 }
 
-/// A certificate that depends on the key alone: names and dates are fixed, the serial number is of the public key, and
-/// the signature is deterministic (RFC 6979, which is what this signer does).
+/// Creates a certificate that depends on the key alone: names and dates are fixed, the serial number is of the public
+/// key, and the signature is deterministic (RFC 6979, which is what this signer does).
 ///
 /// The serial number differs from key to key because a client may refuse a second certificate of the same issuer and
 /// number. It is valid until 9999-12-31, which is how RFC 5280 §4.1.2.5 writes "for ever": peers pin the hash, and no

@@ -195,7 +195,7 @@ impl Identity {
     }
 }
 
-/// The sections with the key and with the certificate.
+/// Returns the sections with the key and with the certificate.
 fn sections(text: &str) -> Result<(&str, &str), PemError> {
     if text.matches("-----BEGIN ").count() > 2 {
         return Err(PemError::Sections);

@@ -209,7 +209,7 @@ fn whom_this_end_asks_is_known_by_address_and_by_nobody_else() {
     router.check_consistency();
 }
 
-/// A response from `port` to a question about `subject`.
+/// Returns a response from `port` to a question about `subject`.
 fn answer(router: &SecureRouter, now: Instant, port: u16, subject: ProofSubject<'_>) -> Datagram {
     let mut question = Vec::new();
     let name = DirectName { server: "ours", client_ufrag: "theirs", client_pwd: "a password of some length" };

@@ -155,7 +155,7 @@ impl<'a, 'b> Data<'a, 'b> {
         SdpError::new(self.block.number(), problem)
     }
 
-    /// An attribute of the transport.
+    /// Returns an attribute of the transport.
     fn attribute(&self, name: &'static str) -> Result<Option<(usize, &'a str)>, SdpError> {
         for level in &self.levels {
             if let Some(found) = level.attribute(name)? {
@@ -200,7 +200,7 @@ impl<'a, 'b> Data<'a, 'b> {
         })
     }
 
-    /// The INIT chunk is optional, and a draft: without it there is an ordinary handshake.
+    /// Returns the signalled INIT. It is optional, and of a draft: without it there is an ordinary handshake.
     fn sctp_init(&self, ignored: &mut Vec<SdpError>) -> Option<Vec<u8>> {
         let (number, value) = self.block.attributes("sctp-init").next()?;
         let init = attribute::sctp_init(value);
@@ -218,8 +218,8 @@ impl<'a, 'b> Data<'a, 'b> {
         })
     }
 
-    /// The fingerprints of the first level that has any: those of one function, as RFC 8122 §5 demands, the preferred
-    /// one that is there. Those of unknown functions and unreadable ones are left out, but one must be left.
+    /// Returns the fingerprints of the first level that has any: those of one function, as RFC 8122 §5 demands, the
+    /// preferred one that is there. Those of unknown functions and unreadable ones are left out, but one must be left.
     fn fingerprints(&self, ignored: &mut Vec<SdpError>) -> Result<Vec<CertificateHash>, SdpError> {
         let level = self.levels.iter().find(|level| level.attributes("fingerprint").next().is_some());
         let level = level.ok_or_else(|| self.error(SdpProblem::Missing("fingerprint")))?;

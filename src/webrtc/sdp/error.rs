@@ -16,7 +16,7 @@ impl SdpError {
         Self { line, problem }
     }
 
-    /// The number of the line, from 1. For something that is missing, the line that it belongs to.
+    /// Returns the number of the line, from 1. For something that is missing, the line that it belongs to.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line

@@ -23,22 +23,22 @@ pub(super) struct Line<'a> {
 pub(super) struct Block<'a>(Vec<Line<'a>>);
 
 impl<'a> Block<'a> {
-    /// Number of the first line: reported for what is missing from the block.
+    /// Returns the number of the first line, which errors about missing lines report.
     pub(super) fn number(&self) -> usize {
         self.0.first().map_or(1, |line| line.number)
     }
 
-    /// The value of its first line: of `m=`, for a section.
+    /// Returns the value of the block's first line, which is `m=` for a section.
     pub(super) fn head(&self) -> &'a str {
         self.0.first().map_or("", |line| line.value)
     }
 
-    /// The value of the first line of this type.
+    /// Returns the value of the first line of this type.
     pub(super) fn line(&self, kind: char) -> Option<&'a str> {
         self.0.iter().find(|line| line.kind == kind).map(|line| line.value)
     }
 
-    /// Each `a=` line with this name: its number and what follows the colon.
+    /// Returns each `a=` line with this name: its number, and the text behind the colon.
     pub(super) fn attributes(&self, name: &'static str) -> impl Iterator<Item = (usize, &'a str)> + '_ {
         let attributes = self.0.iter().filter(|line| line.kind == 'a');
         attributes.filter_map(move |line| {
@@ -47,7 +47,7 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// The `a=` line with this name, if there is one. It may be repeated, but not with another value.
+    /// Returns the `a=` line with this name, if there is one. It may be repeated, but not with another value.
     pub(super) fn attribute(&self, name: &'static str) -> Result<Option<(usize, &'a str)>, SdpError> {
         let mut found = self.attributes(name);
         let Some(first) = found.next() else { return Ok(None) };
@@ -90,7 +90,7 @@ impl<'a> Blocks<'a> {
         Ok(blocks)
     }
 
-    /// The version comes first. The other lines that RFC 8866 §5 demands of a session say nothing that is needed.
+    /// Checks that the version comes first. The other lines that RFC 8866 §5 demands of a session are not needed.
     fn check_version(&self) -> Result<(), SdpError> {
         let problem = match self.session.0.first() {
             Some(Line { number: 1, kind: 'v', value: "0" }) => return Ok(()),

@@ -91,7 +91,7 @@ impl Form {
     }
 }
 
-/// The port that the old form has as its format, if `a=sctpmap` says that data channels are there.
+/// Returns the port that the old form has as its format, if `a=sctpmap` says that data channels are there.
 fn sctpmap_port(format: &str, block: &Block<'_>) -> Option<u16> {
     let port = attribute::sctp_port(format).ok()?;
     let is_map = |value: &str| {

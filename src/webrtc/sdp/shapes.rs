@@ -13,7 +13,7 @@ const SHA_512: &str = "a=fingerprint:sha-512 CF:83:E1:35:7E:EF:B8:BD:F1:54:28:50
     F4:A9:21:D3:6C:E9:CE:47:D0:D1:3C:5D:85:F2:B0:FF:83:18:D2:87:7E:EC:2F:63:B9:31:BD:47:41:7A:81:A5:38:32:7A:F9:27:DA:\
     3E\n";
 
-/// The Chromium offer with a text replaced that is there once.
+/// Returns the Chromium offer with a text replaced that is there once.
 fn edited(from: &str, to: &str) -> String {
     assert_eq!(CHROMIUM_OFFER.matches(from).count(), 1, "{from:?} is there once");
     CHROMIUM_OFFER.replace(from, to)
@@ -23,7 +23,7 @@ fn read(text: &str) -> OfferDescription {
     OfferDescription::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
-/// The line with the fingerprint of the Chromium offer.
+/// Returns the line with the fingerprint of the Chromium offer.
 fn sha_256() -> String {
     let line = CHROMIUM_OFFER.lines().find(|line| line.starts_with("a=fingerprint")).expect("a fingerprint");
     format!("{line}\n")
@@ -159,7 +159,7 @@ fn a_session_is_known_by_the_origin_without_its_version() {
     assert_eq!(read(&CHROMIUM_OFFER.replace("o=", "i=")).remote.session, None);
 }
 
-/// Every section of an answer: the first line, and whether the rest has each of these attributes.
+/// Returns the first line of every section of an answer, each with marks of these attributes.
 fn sections(answer: &str) -> Vec<&str> {
     answer.split("\r\nm=").skip(1).collect()
 }

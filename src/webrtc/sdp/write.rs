@@ -69,7 +69,7 @@ pub(crate) fn offer(local: &Local<'_>) -> String {
     sdp
 }
 
-/// The lines before the first section (RFC 8829 §5.2.1), with the group if it has members.
+/// Returns the lines before the first section (RFC 8829 §5.2.1), with the group if it has members.
 fn session(local: &Local<'_>, group: &[&str]) -> String {
     // A number that fits into 63 bits (RFC 8829 §5.2.1).
     let id = u128::from_be_bytes(local.nonce) >> 65;
@@ -86,7 +86,7 @@ fn session(local: &Local<'_>, group: &[&str]) -> String {
     sdp
 }
 
-/// The section for data channels (RFC 8841 §5, RFC 8839 §4, RFC 8842 §5).
+/// Writes the section for data channels (RFC 8841 §5, RFC 8839 §4, RFC 8842 §5).
 fn data(sdp: &mut String, section: &Section, form: Form, transport: &SdpTransport<'_>) {
     let local = transport.local;
     // The default candidate is for who does not know ICE, which is nobody; IPv4, if there is a choice.
@@ -115,8 +115,8 @@ fn data(sdp: &mut String, section: &Section, form: Form, transport: &SdpTranspor
     candidates(sdp, local.addresses);
 }
 
-/// The section whose transport the group uses, accepted with one format and with nothing to send or receive. Browsers
-/// refuse to share a transport with RTP that does not take RTCP along.
+/// Writes the section whose transport the group uses, accepted with one format and with nothing to send or receive.
+/// Browsers refuse to share a transport with RTP that does not take RTCP along.
 fn idle(sdp: &mut String, section: &Section, tagged: &Tagged, transport: &SdpTransport<'_>) {
     line(sdp, "m=", &format!("{} 9 {} {}", section.media, section.protocol, tagged.format));
     line(sdp, "c=", "IN IP4 0.0.0.0");
@@ -156,7 +156,7 @@ fn mid(sdp: &mut String, section: &Section) {
     }
 }
 
-/// All candidates of this end.
+/// Writes all candidates of this end.
 fn candidates(sdp: &mut String, addresses: &[SocketAddr]) {
     for (index, address) in addresses.iter().enumerate() {
         line(sdp, "a=", &candidate(index, *address));
@@ -164,15 +164,15 @@ fn candidates(sdp: &mut String, addresses: &[SocketAddr]) {
     line(sdp, "a=", "end-of-candidates");
 }
 
-/// A host candidate of the only component (RFC 8839 §5.1): a foundation of its own, and a priority that falls from one
-/// to the next (RFC 8445 §5.1.2.1).
+/// Returns a host candidate of the only component (RFC 8839 §5.1): a foundation of its own, and a priority that falls
+/// from one to the next (RFC 8445 §5.1.2.1).
 fn candidate(index: usize, address: SocketAddr) -> String {
     let preference = u32::from(u16::MAX).saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
     let priority = (126 << 24) | (preference << 8) | 255;
     format!("candidate:{} 1 udp {priority} {} {} typ host", index + 1, address.ip(), address.port())
 }
 
-/// A section that we do not take: the same with port 0, and not in the group.
+/// Writes a rejected section: the same with port 0, and not in the group.
 fn rejected(sdp: &mut String, section: &Section) {
     line(sdp, "m=", format!("{} 0 {} {}", section.media, section.protocol, section.formats).trim_end());
     line(sdp, "c=", "IN IP4 0.0.0.0");

@@ -57,7 +57,7 @@ impl Link {
         Self { now, router, server, has_room, agent, dtls: None, versions }
     }
 
-    /// One round trip of ten milliseconds.
+    /// Runs one round trip of ten milliseconds.
     fn step(&mut self) {
         let mut sent = Vec::new();
         let mut check = Vec::new();

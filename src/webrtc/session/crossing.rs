@@ -47,7 +47,7 @@ impl Crossing {
         Self { expected, own: None, is_answered: false, has_lost: false }
     }
 
-    /// A datagram of this end's handshake leaves.
+    /// Notes that a datagram of this end's handshake leaves.
     pub(super) fn on_sent(&mut self, flight: &[u8]) {
         if self.own.is_none() {
             self.own = client_random(flight);
@@ -84,7 +84,7 @@ impl Crossing {
     }
 }
 
-/// The random number of a ClientHello, if the datagram begins with its first piece.
+/// Returns the random of a ClientHello, if the datagram begins with its first piece.
 fn client_random(datagram: &[u8]) -> Option<Random> {
     /// Record header, handshake header, version.
     const AT: usize = 13 + 12 + 2;
@@ -99,7 +99,7 @@ fn client_random(datagram: &[u8]) -> Option<Random> {
 mod tests {
     use super::*;
 
-    /// A datagram with a handshake message of this type, and this byte as its random number.
+    /// Returns a datagram with a handshake message of this type, and this byte as its random number.
     fn message(kind: u8, random: u8) -> Vec<u8> {
         let mut datagram = vec![HANDSHAKE, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 46, kind];
         datagram.extend([0; 13]);

@@ -150,7 +150,8 @@ impl SessionState {
         }
     }
 
-    /// Something has come from there. What comes from elsewhere is not worth anything to be sent to the route.
+    /// Handles the arrival of a datagram from this address. Datagrams from other addresses than the route's do not
+    /// count for the bytes that may be sent to the route.
     pub(super) fn on_received(&mut self, remote: SocketAddr, len: usize) {
         if self.route.is_some_and(|route| route.remote == remote) {
             self.budget.on_received(len);
@@ -191,9 +192,9 @@ impl SessionState {
         }
     }
 
-    /// As [`on_request`](Self::on_request), for a check from an address that another peer checks from, too. If the
-    /// check is valid, the peer is asked whether it receives there: a sender with a forged source does not. The
-    /// question is sent before the answer, so that the proof arrives before a ClientHello.
+    /// Handles a check like [`on_request`](Self::on_request), for a check from an address that another peer checks
+    /// from, too. If the check is valid, the peer is asked whether it receives there: a sender with a forged source
+    /// does not. The question is sent before the answer, so that the proof arrives before a ClientHello.
     pub(super) fn on_contested(
         &mut self,
         now: Instant,
@@ -293,8 +294,8 @@ impl SessionState {
         true
     }
 
-    /// The address that datagrams have left from is gone. The system chooses another one, and a check that tells the peer
-    /// where this end is leaves at once. The answer fixes the new address.
+    /// Handles the loss of the address that datagrams have left from. The system chooses another one, and a check
+    /// leaves at once to tell the peer where this end is. The answer fixes the new address.
     pub(super) fn on_source_lost(&mut self, now: Instant, refused: Route) {
         let Agent::Controlling(agent) = &mut self.agent else { return };
         if let Some(route) = &mut self.route
@@ -375,7 +376,7 @@ impl std::fmt::Debug for DtlsSession {
 }
 
 impl SessionProgress {
-    /// The first reason is the one that counts.
+    /// Records a failure. The first one counts.
     fn fail(&mut self, failure: TransportFailure) {
         self.failure.get_or_insert(failure);
     }

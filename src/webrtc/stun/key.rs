@@ -12,7 +12,7 @@ use super::message::StunMessage;
 pub(crate) struct Key(Hmac<Sha1>);
 
 impl Key {
-    /// A password of ICE needs no preparation: it is ASCII (RFC 8839 §5.4).
+    /// Creates a key. A password of ICE needs no preparation: it is ASCII (RFC 8839 §5.4).
     pub(crate) fn new(password: &str) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         Self(Hmac::new_from_slice(password.as_bytes()).expect("a key of any length"))
@@ -25,12 +25,13 @@ impl Key {
         self.over(signed).is_some_and(|computed| computed.verify_slice(mac).is_ok())
     }
 
-    /// The MAC over a message that ends where MESSAGE-INTEGRITY begins.
+    /// Computes the MAC over a message that ends where MESSAGE-INTEGRITY begins.
     pub(super) fn sign(&self, message: &[u8]) -> Option<[u8; MAC_LEN]> {
         Some(self.over(message)?.finalize().into_bytes().into())
     }
 
-    /// The length in the header counts as if MESSAGE-INTEGRITY were the last attribute, whatever follows it.
+    /// Starts the MAC over a message. The length in the header counts as if MESSAGE-INTEGRITY were the last attribute,
+    /// even if others follow it.
     fn over(&self, message: &[u8]) -> Option<Hmac<Sha1>> {
         let (kind, rest) = message.split_first_chunk::<2>()?;
         let (_, after_length) = rest.split_first_chunk::<2>()?;

@@ -30,7 +30,7 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    /// The class of what may be a Binding message, by its first two bytes.
+    /// Returns the class of what may be a Binding message, by its first two bytes.
     pub(crate) fn of(datagram: &[u8]) -> Option<Self> {
         Self::of_binding(u16::from_be_bytes(*datagram.first_chunk()?))
     }
@@ -39,7 +39,7 @@ impl Class {
         [Self::Request, Self::Indication, Self::Success, Self::Error].into_iter().find(|class| class.binding() == kind)
     }
 
-    /// The message type of a Binding message of this class.
+    /// Returns the message type of a Binding message of this class.
     pub(super) const fn binding(self) -> u16 {
         match self {
             Self::Request => 0x0001,
@@ -149,12 +149,12 @@ impl<'a> StunMessage<'a> {
         Ok(message)
     }
 
-    /// USERNAME as the two fragments that ICE puts there.
+    /// Returns USERNAME as the two fragments that ICE puts there.
     pub(crate) fn ice_username(&self) -> Option<Username<'a>> {
         Username::parse(self.username?)
     }
 
-    /// Comprehension-required attributes that we do not know, the first few of them.
+    /// Returns the first few comprehension-required attributes that are unknown to this implementation.
     pub(crate) fn unknown_attributes(&self) -> &[u16] {
         self.unknown.types.get(..self.unknown.len).unwrap_or_default()
     }
@@ -244,7 +244,7 @@ fn check_fingerprint(before: &[u8], attribute: [u8; FINGERPRINT_LEN]) -> Result<
     }
 }
 
-/// RFC 8489 §14.2: port and address, combined with what only this message has.
+/// Decodes an XOR address (RFC 8489 §14.2): port and address, combined with the cookie and the transaction id.
 fn xor_address(value: &[u8], transaction_id: TransactionId) -> Option<SocketAddr> {
     let ([_, family, port @ ..], address) = value.split_first_chunk::<ATTRIBUTE_HEADER_LEN>()?;
     let ip = match family {
@@ -269,7 +269,7 @@ pub(super) fn xor<const N: usize>(mut bytes: [u8; N], mask: [u8; N]) -> [u8; N] 
     bytes
 }
 
-/// RFC 8489 §14.8: hundreds in three bits, the rest in a byte, then a phrase for humans.
+/// Decodes ERROR-CODE (RFC 8489 §14.8): hundreds in three bits, the rest in a byte, then a phrase for humans.
 fn error_code(value: &[u8]) -> Option<u16> {
     let ([_, _, class, number], _) = value.split_first_chunk::<4>()?;
     let class = u16::from(class & 7);

@@ -32,7 +32,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
-/// A message with any attributes: sets the length and puts FINGERPRINT last.
+/// Returns a message with any attributes: sets the length and puts FINGERPRINT last.
 fn message(kind: u16, attributes: &[u8]) -> Vec<u8> {
     let mut message = kind.to_be_bytes().to_vec();
     message.extend(u16::try_from(attributes.len() + 8).expect("short").to_be_bytes());

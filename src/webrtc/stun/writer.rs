@@ -68,7 +68,7 @@ impl<'b> StunWriter<'b> {
         self
     }
 
-    /// ERROR-CODE without a phrase: the number says it, and answers are to be small.
+    /// Writes ERROR-CODE without a phrase: the number suffices, and answers are to be small.
     pub(crate) fn error_code(mut self, code: u16) -> Self {
         let [class, number] = [code / 100, code % 100].map(|part| u8::try_from(part).unwrap_or_default());
         self.attribute(attribute::ERROR_CODE, &[&[0, 0, class, number]]);

@@ -87,7 +87,7 @@ impl HeaderReply {
     }
 }
 
-/// The last message of the sender.
+/// Returns the last message of the sender.
 pub(crate) fn encode_hash(hash: &str) -> String {
     format!("sha256 {hash}\n")
 }
@@ -96,7 +96,7 @@ pub(crate) fn decode_hash(text: &str) -> Option<String> {
     sha256(text.strip_prefix("sha256 ")?.strip_suffix('\n')?)
 }
 
-/// A SHA-256 that a peer has sent: 64 hexadecimal digits, and nothing else.
+/// Decodes a SHA-256 that a peer has sent: 64 hexadecimal digits, and nothing else.
 fn sha256(text: &str) -> Option<String> {
     (text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase())
 }

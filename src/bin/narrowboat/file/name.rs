@@ -5,7 +5,7 @@ use super::text::is_printable;
 /// Longest name that most file systems allow, less the room that a number takes.
 const NAME_SIZE_MAX: usize = 240;
 
-/// A name made of `name` that stays in its directory, does not hide, and is allowed on every system.
+/// Returns a name made of `name` that stays in its directory, does not hide, and is allowed on every system.
 pub(crate) fn safe_name(name: &str) -> String {
     let mut safe = String::new();
     for c in name.chars() {

@@ -29,7 +29,7 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// A new file in `directory`.
+    /// Creates a new file in `directory`.
     pub(crate) fn create(directory: &Path) -> Result<Self, Failure> {
         for _ in 0..ATTEMPTS_MAX {
             let number = RandomState::new().hash_one(std::process::id());
@@ -106,8 +106,8 @@ fn is_temporary(name: &str) -> bool {
     number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-/// The number of a free name: the lowest one, if all below it are taken. The numbers are doubled, then halved, so a name
-/// that a thousand files have takes twenty looks.
+/// Returns the number of a free name: the lowest one, if all below it are taken. The numbers are doubled, then halved,
+/// so a name that a thousand files have takes twenty looks.
 fn free_number(directory: &Path, name: &str) -> u32 {
     let is_taken = |number| directory.join(numbered(name, number)).symlink_metadata().is_ok();
     if !is_taken(0) {
@@ -139,7 +139,8 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// After this the name survives a power cut too. Systems on which a directory cannot be opened do it by themselves.
+/// Syncs the directory, so that the name of the file survives a power cut too. Systems on which a directory cannot be
+/// opened do so by themselves.
 fn sync_directory(directory: &Path) {
     if let Ok(directory) = File::open(directory) {
         let _ = directory.sync_all();
@@ -154,7 +155,8 @@ fn numbered(name: &str, number: u32) -> String {
     }
 }
 
-/// The sentence goes to the sender as well, so it does not name the directory.
+/// Returns the failure for a file that cannot be written. The sender gets the sentence as well, so it does not name the
+/// directory.
 fn cannot_write(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: make room and try again".into(),

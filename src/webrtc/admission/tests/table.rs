@@ -26,7 +26,7 @@ fn host(host: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, host], port))
 }
 
-/// Addresses that are there, in the order in which they will be asked for their place.
+/// Returns the addresses in the table, in the order in which they are to be evicted.
 fn present(table: &mut PendingHandshakes<u32>) -> Vec<u32> {
     let far = Instant::now() + Duration::from_secs(1_000_000);
     std::iter::from_fn(|| table.expire(far)).map(|(_, value)| value).collect()

@@ -68,14 +68,14 @@ fn spoofed(n: u32) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::from_bits(0x0A00_0000 + n)), 5000)
 }
 
-/// The hello of a client as browsers send it, or a shorter one that fits a datagram.
+/// Returns the hello of a client as browsers send it, or a shorter one that fits a datagram.
 fn hello(len: usize) -> Vec<u8> {
     let parameters = adjusted(ACTIVE, Versions::Both, |builder| builder.mtu(len));
     let mut client = Dtls::new(Instant::now(), parameters, SetupRole::Active, ExpectedPeer::Anyone, false);
     client.poll_transmit().expect("a hello")
 }
 
-/// The first piece of a hello, in a datagram of its own.
+/// Returns the first piece of a hello, in a datagram of its own.
 fn first_half(hello: &[u8]) -> Vec<u8> {
     let half = (hello.len() - 25) / 2;
     let mut piece = hello[..25 + half].to_vec();

@@ -19,12 +19,12 @@ pub(super) fn link(versions: Versions, passive_expects: ExpectedPeer, active_exp
     Link::with(&parameters, passive_expects, active_expects, false)
 }
 
-/// A record in the clear, as anybody could send it.
+/// Returns a record in the clear, as anybody could send it.
 pub(super) fn plaintext(kind: u8, epoch: u16, fragment: &[u8]) -> Vec<u8> {
     numbered(kind, epoch, 256, fragment)
 }
 
-/// The same with a record number, of which 48 bits are sent.
+/// Returns the same with a record number, of which 48 bits are sent.
 fn numbered(kind: u8, epoch: u16, number: u64, fragment: &[u8]) -> Vec<u8> {
     let mut record = vec![kind, 0xFE, 0xFD];
     record.extend(epoch.to_be_bytes());
@@ -91,7 +91,8 @@ fn k07_anyone_is_taken_where_nobody_was_announced_and_is_known_by_the_fingerprin
     }
 }
 
-/// The record with another number: that of a record in the clear or of DTLS 1.2, or the 16 bits that DTLS 1.3 sends.
+/// Returns the record with another number: that of a record in the clear or of DTLS 1.2, or the 16 bits that DTLS 1.3
+/// sends.
 fn renumbered(datagram: &[u8], number: u64) -> Vec<u8> {
     let mut copy = datagram.to_vec();
     let is_unified = datagram[0] >> 5 == 1;
@@ -100,8 +101,8 @@ fn renumbered(datagram: &[u8], number: u64) -> Vec<u8> {
     copy
 }
 
-/// Forgeries for an end that is up, none with a record number that was seen before: the numbers that the peer uses next, and
-/// some that are far ahead. A repeated number would be dropped before anything else is looked at.
+/// Returns forgeries for an end that is connected, none with a record number that was seen before: the numbers that the
+/// peer uses next, and some that are far ahead. A repeated number would be dropped before anything else is looked at.
 fn fresh_forgeries() -> Vec<Vec<u8>> {
     let numbers = (0..400).chain((1 << 20)..(1 << 20) + 400);
     let mut kinds = Vec::new();
@@ -129,7 +130,7 @@ fn dropped(link: &Link, at: usize) -> u64 {
     malformed + unauthenticated + unexpected + ineffective
 }
 
-/// A link that is connected, and over which each end has sent a packet.
+/// Returns a link that is connected, and over which each end has sent a packet.
 fn in_use(versions: Versions) -> Link {
     let mut link = link(versions, expecting(ACTIVE), expecting(PASSIVE));
     link.connect();

@@ -38,7 +38,7 @@ fn completes(what: &str, versions: Versions, version: Version, mut meddle: Meddl
     link
 }
 
-/// A handshake message, or the first piece of one, in the clear.
+/// Returns a handshake message, or the first piece of one, in the clear.
 fn forged(kind: u8, sequence: u16, offset: u32, len: u32, claimed: u32) -> Vec<u8> {
     let header = HandshakeHeader { kind, length: claimed, sequence, offset, fragment_length: len };
     plaintext(HANDSHAKE, 0, &piece_of_message(header, &vec![7; len as usize]))
@@ -197,7 +197,7 @@ fn k20_a_piece_with_another_content_comes_before_each_message() {
     }
 }
 
-/// The first datagram of a handshake between others.
+/// Returns the first datagram of a handshake between others.
 fn of_another_handshake(versions: Versions, from: usize) -> Vec<u8> {
     let mut other = link(versions, expecting(ACTIVE), expecting(PASSIVE));
     other.connect();
@@ -282,7 +282,7 @@ fn k09_hellos_in_one_name_are_answered_a_few_times_only() {
     }
 }
 
-/// The datagram with a byte changed at or behind `from`; as it is if there is none.
+/// Returns the datagram with a byte changed at or behind `from`; as it is if there is none.
 fn damaged(datagram: &[u8], from: usize, rng: &mut StdRng) -> Vec<u8> {
     let mut copy = datagram.to_vec();
     if from < datagram.len() {

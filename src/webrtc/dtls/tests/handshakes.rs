@@ -41,7 +41,7 @@ fn fragments(datagram: &[u8], len: usize) -> Option<Vec<Vec<u8>>> {
 /// Change to the pieces of a hello on their way.
 type Order = fn(Vec<Vec<u8>>) -> Vec<Vec<u8>>;
 
-/// A link whose active end has a hello of 1.4 KB, which is cut in two; the datagrams go through `order`.
+/// Returns a link whose active end has a hello of 1.4 KB, which is cut in two; the datagrams go through `order`.
 fn with_fragmented_hello(versions: Versions, order: Order) -> Link {
     let active = adjusted(ACTIVE, versions, |builder| builder.mtu(1450));
     let parameters = [parameters(PASSIVE, Versions::Both), active];

@@ -34,7 +34,7 @@ pub(crate) fn adjusted(
     Arc::new(DtlsParameters::adjusted(&identity.certificate, &identity.private_key, versions, adjust).unwrap())
 }
 
-/// Parameters of an end that ends its associations early.
+/// Returns the parameters of an end that ends its associations early.
 pub(super) fn limited(index: usize, random_nonces_max: u64, key_changes_max: u32) -> Arc<DtlsParameters> {
     let mut parameters = DtlsParameters::clone(&parameters(index, Versions::Both));
     parameters.limits = Limits { random_nonces_max, key_changes_max };
@@ -49,7 +49,7 @@ pub(crate) fn expecting(index: usize) -> ExpectedPeer {
     ExpectedPeer::Fingerprints([[0; 32], fingerprint(index)].map(CertificateHash::Sha256).to_vec())
 }
 
-/// The passive end of a handshake that is done, with a client of these versions.
+/// Returns the passive end of a handshake that is done, with a client of these versions.
 pub(crate) fn connected(versions: Versions) -> Dtls {
     let parameters = [parameters(PASSIVE, Versions::Both), parameters(ACTIVE, versions)];
     let mut link = Link::with(&parameters, ExpectedPeer::Anyone, expecting(PASSIVE), false);
@@ -74,7 +74,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Two ends that expect each other's certificate.
+    /// Creates two ends that expect each other's certificate.
     pub(super) fn new(passive: Versions, active: Versions) -> Self {
         let parameters = [parameters(PASSIVE, passive), parameters(ACTIVE, active)];
         Self::with(&parameters, expecting(ACTIVE), expecting(PASSIVE), false)
@@ -123,7 +123,7 @@ impl Link {
         self.put(from, datagram);
     }
 
-    /// One step of time. Returns whether there was anything to do.
+    /// Advances to the next event. Returns true if there was anything to do.
     pub(super) fn step(&mut self) -> bool {
         self.flush();
         let arrival = self.queue.iter().map(|(at, ..)| *at).min();
