@@ -1,5 +1,5 @@
-//! A game's traffic on one association: the server's state 60 times a second, of which only the newest counts, beside the
-//! player's commands, of which each one does.
+//! A game's traffic on one association: the server's state 60 times a second, of which only the newest counts, beside
+//! the player's commands, of which each one does.
 //!
 //! ```text
 //! cargo run --example ticks

@@ -80,8 +80,8 @@ async fn carry_from(address: &str, ticket: &str) -> Result<(), Failure> {
     }
 }
 
-/// Until both directions have ended. The end of one direction is passed on by itself, so a client may shut down its request
-/// and wait for the answer.
+/// Until both directions have ended. The end of one direction is passed on by itself, so a client may shut down its
+/// request and wait for the answer.
 async fn carry(mut tcp: TcpStream, mut stream: ByteStream) {
     if let Err(error) = copy_bidirectional(&mut tcp, &mut stream).await {
         print(&format!("a connection has ended: {error}"));

@@ -168,8 +168,8 @@ pub enum ConnectError {
     /// The associations of the endpoint hold `memory_max` bytes.
     #[error("the endpoint's associations hold as much memory as they may: read what has arrived, or raise memory_max")]
     OutOfMemory,
-    /// There is an association with this address and port. An endpoint has one at most, because the address identifies its
-    /// datagrams.
+    /// There is an association with this address and port. An endpoint has one at most, because the address identifies
+    /// its datagrams.
     #[error(
         "there is an association with {0} already, and its datagrams could not be told from those of a second one: open \
          another channel on it, or use another endpoint"
@@ -308,7 +308,8 @@ pub enum TryRecvError {
     Failed(#[from] ChannelError),
 }
 
-/// Reason for which a [`ByteStream`](crate::ByteStream) cannot be read or written any more, although its channel did not fail.
+/// Reason for which a [`ByteStream`](crate::ByteStream) cannot be read or written any more, although its channel did
+/// not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ByteStreamError {
@@ -319,15 +320,15 @@ pub enum ByteStreamError {
          channel with ChannelOptions::byte_stream, which lets each end shut down its own direction"
     )]
     ClosedHere,
-    /// The peer closed the channel before all that was written was sent, and the rest was discarded. Reading returns this in
-    /// place of the end. [`io::ErrorKind::ConnectionReset`].
+    /// The peer closed the channel before all that was written was sent, and the rest was discarded. Reading returns
+    /// this in place of the end. [`io::ErrorKind::ConnectionReset`].
     #[error(
         "the peer closed the channel before it had received all that was written: let it read to the end before it closes, \
          or open the channel with ChannelOptions::byte_stream"
     )]
     Undelivered,
-    /// The peer closed the channel or its association without having ended the byte stream. Reading returns this in place of
-    /// the end. [`io::ErrorKind::ConnectionReset`].
+    /// The peer closed the channel or its association without having ended the byte stream. Reading returns this in
+    /// place of the end. [`io::ErrorKind::ConnectionReset`].
     #[error("the peer closed the channel in the middle of the byte stream: have it shut the stream down first")]
     Truncated,
     /// The peer dropped the byte stream before it had read all that was written to it. Reading returns this in place of
@@ -340,7 +341,8 @@ pub enum ByteStreamError {
     /// This end has shut down the direction in which it writes. [`io::ErrorKind::BrokenPipe`].
     #[error("this end has shut the byte stream down: write before the shutdown, or open another channel")]
     ShutDown,
-    /// The peer sent text on a byte stream that can be half closed. Reading returns this. [`io::ErrorKind::InvalidData`].
+    /// The peer sent text on a byte stream that can be half closed. Reading returns this.
+    /// [`io::ErrorKind::InvalidData`].
     #[error("the peer sent text on a byte stream: have it send binary messages")]
     Text,
 }

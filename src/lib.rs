@@ -84,7 +84,8 @@
 //!
 //! # Features
 //!
-//! - `webrtc` (default): browsers, tickets and DTLS. Without it there is plain UDP, and about a third of the dependencies.
+//! - `webrtc` (default): browsers, tickets and DTLS. Without it there is plain UDP, and about a third of the
+//!   dependencies.
 //! - `axum`: routes that answer the offers of pages.
 //! - `cli`: the command `narrowboat`, which sends files.
 //!

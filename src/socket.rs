@@ -20,8 +20,8 @@ pub(crate) const SEND_SIZE_MAX: usize = 65_507;
 /// Send buffers kept for the next turn: about one for each core that may run a driver.
 const SPARE_BUFFERS_MAX: usize = 16;
 
-/// True where a call that brings less than a batch has found the socket empty (recvmmsg). Elsewhere a call may bring one
-/// datagram of many.
+/// True where a call that brings less than a batch has found the socket empty (recvmmsg). Elsewhere a call may bring
+/// one datagram of many.
 const SHORT_IS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Counts of a received batch.
@@ -163,8 +163,8 @@ impl Socket {
         answers.drain(|route, answer| self.send_answer(route, answer));
     }
 
-    /// Sends datagrams without waiting and without the runtime, which may be shut down. Drops what the system has no room
-    /// for.
+    /// Sends datagrams without waiting and without the runtime, which may be shut down. Drops what the system has no
+    /// room for.
     pub(crate) fn send_now(&self, route: Route, contents: &[u8], segment_size: usize) {
         for datagram in contents.chunks(segment_size.max(1)) {
             let transmit = Transmit {
@@ -340,8 +340,8 @@ impl ReceiveBatch {
         }
     }
 
-    /// Copies the batch into datagrams of their own, but for those that are not wanted: a flood of them costs no memory.
-    /// `is_wildcard` says that the local address has to be remembered. Returns what has arrived, wanted or not.
+    /// Copies the batch into datagrams of their own, but for those that are not wanted: a flood of them costs no
+    /// memory. `is_wildcard` says that the local address has to be remembered. Returns what has arrived, wanted or not.
     pub(crate) fn take(
         &self,
         is_wildcard: bool,
@@ -371,8 +371,9 @@ impl ReceiveBatch {
         arrived
     }
 
-    /// Takes what is there. Says [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing was, and also if the socket is known
-    /// to be empty afterwards, so that no call is needed to find that out. What arrives meanwhile makes it readable again.
+    /// Takes what is there. Says [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing was, and also if the socket is
+    /// known to be empty afterwards, so that no call is needed to find that out. What arrives meanwhile makes it
+    /// readable again.
     fn fill(&mut self, io: &tokio::net::UdpSocket, state: &UdpSocketState) -> io::Result<()> {
         let mut chunks = self.buffer.chunks_exact_mut(DATAGRAM_SIZE_MAX);
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =

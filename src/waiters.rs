@@ -1,7 +1,7 @@
 //! Tasks that wait for an event.
 //!
-//! Every waiter of a kind is woken, and polls again under the lock. So no wake-up is lost when the task that got it is dropped
-//! before it ran, and a budget that many tasks share starves none of them.
+//! Every waiter of a kind is woken, and polls again under the lock. So no wake-up is lost when the task that got it is
+//! dropped before it ran, and a budget that many tasks share starves none of them.
 
 use std::task::Waker;
 
@@ -44,8 +44,8 @@ struct Waiter {
 
 /// The waiting tasks, in the order in which they were registered.
 ///
-/// Wakers are returned for waking and for dropping, never woken or dropped in here: both may run code of the application,
-/// which must not happen under a lock that the application's next call takes.
+/// Wakers are returned for waking and for dropping, never woken or dropped in here: both may run code of the
+/// application, which must not happen under a lock that the application's next call takes.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     keys: u64,

@@ -86,7 +86,8 @@ async fn answers(burst: usize) -> Vec<Vec<u8>> {
             answers.push(value);
         }
     };
-    // The first is missing, and every sixteenth. The endpoint's tasks run on this thread, so each burst is in the socket before it reads.
+    // The first is missing, and every sixteenth. The endpoint's tasks run on this thread, so each burst is in the
+    // socket before it reads.
     let numbers: Vec<u16> = (1..384).filter(|number| number % 16 > 0).collect();
     for burst in numbers.chunks(burst) {
         burst.iter().for_each(|number| peer.send_data(*number));

@@ -1,5 +1,5 @@
-//! `memory_max` is used up: newcomers are refused with one sentence, associations that live go on, and the memory is there
-//! again when they have ended.
+//! `memory_max` is used up: newcomers are refused with one sentence, associations that live go on, and the memory is
+//! there again when they have ended.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 

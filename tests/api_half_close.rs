@@ -320,8 +320,8 @@ async fn a_channel_that_is_closed_in_the_middle_of_a_stream_is_not_its_end() {
     }
 }
 
-/// Without the protocol the whole channel closes: each end gets all that was delivered, and an error wherever something may
-/// be missing.
+/// Without the protocol the whole channel closes: each end gets all that was delivered, and an error wherever something
+/// may be missing.
 #[tokio::test]
 async fn a_stream_without_half_close_ends_with_an_error_where_something_may_be_missing() {
     let others = [
@@ -405,7 +405,8 @@ async fn j18_text_on_a_byte_stream_is_an_error_and_no_bytes() {
     }
 }
 
-/// A page sends and gets plain messages: an empty binary one is the end of a direction, and the service closes the channel.
+/// A page sends and gets plain messages: an empty binary one is the end of a direction, and the service closes the
+/// channel.
 #[tokio::test]
 async fn a_peer_without_a_library_ends_its_direction_with_an_empty_message() {
     let pair = Pair::new().await;

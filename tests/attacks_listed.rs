@@ -1,4 +1,5 @@
-//! Every row of `attacks.toml` has a test named after it, or a reason why not; every line of `complaints.toml` names a test.
+//! Every row of `attacks.toml` has a test named after it, or a reason why not; every line of `complaints.toml` names a
+//! test.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::panic, reason = "this is how a test fails, also outside of its function")]
 

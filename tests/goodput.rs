@@ -2,8 +2,8 @@
 //! themselves collapse. In virtual time, so nothing here depends on the machine, and each figure is the same in every
 //! run of the same code.
 //!
-//! The floors are what was measured, less a margin: who changes congestion control and falls through one has to say why.
-//! The whole takes some twenty million packets, so that a build with debug assertions runs a few slow links only.
+//! The floors are what was measured, less a margin: who changes congestion control and falls through one has to say
+//! why. The whole takes some twenty million packets, so that a build with debug assertions runs a few slow links only.
 
 #![expect(
     clippy::indexing_slicing,
@@ -51,8 +51,8 @@ const fn lossy(megabits: u64, round_trip: u64, loss: u64, share: u64, worst: u64
     Case { path: Path { loss, ..Path::clean(megabits, round_trip) }, floor: Goodput { share, worst } }
 }
 
-/// 95 % is all that there is: the rest are headers. What is missing at long round trips is the time until the window has
-/// opened.
+/// 95 % is all that there is: the rest are headers. What is missing at long round trips is the time until the window
+/// has opened.
 #[test]
 fn clean_links_are_filled() {
     run(&[
@@ -170,8 +170,8 @@ fn a_bottleneck_is_shared() {
 }
 
 /// A message of eight bytes on a stream of its own, beside a bulk transfer on the same association. It waits for the
-/// queue in the network, which the transfer fills, and for the rest of a bulk message whose turn it was, but not for the
-/// bulk messages behind that.
+/// queue in the network, which the transfer fills, and for the rest of a bulk message whose turn it was, but not for
+/// the bulk messages behind that.
 #[test]
 fn small_messages_overtake_the_bulk_that_waits() {
     for path in slow_first([Path::clean(20, 50), Path::clean(100, 20)]) {

@@ -1,6 +1,6 @@
-//! Outages of 0 to 100 seconds around the closing of a channel, beginning at each step of each closing order, in virtual
-//! time and with the default configuration. Both ends close or neither does, both report the same, and the id is free
-//! again. In release builds every second is tried, and the table is printed:
+//! Outages of 0 to 100 seconds around the closing of a channel, beginning at each step of each closing order, in
+//! virtual time and with the default configuration. Both ends close or neither does, both report the same, and the id
+//! is free again. In release builds every second is tried, and the table is printed:
 //!
 //! `cargo test --release --test outage -- --nocapture`
 //!

@@ -1,6 +1,7 @@
-//! Outages around the closing of a channel over real sockets: a relay between two endpoints drops everything for a while,
-//! in one direction or both, from some datagram after `close` on. Both ends close or neither does, and both report the
-//! same. Time-outs are short, so that seconds stand for the minutes of `outage`, which tries every step in virtual time.
+//! Outages around the closing of a channel over real sockets: a relay between two endpoints drops everything for a
+//! while, in one direction or both, from some datagram after `close` on. Both ends close or neither does, and both
+//! report the same. Time-outs are short, so that seconds stand for the minutes of `outage`, which tries every step in
+//! virtual time.
 //!
 //! `cargo test --test outage_sockets -- --nocapture` prints the table.
 #![cfg(feature = "webrtc")]

@@ -15,8 +15,9 @@ use secure::relay::{Direction, Relay};
 use secure::{Pair, bind, builder, soon, transfer, within};
 use tokio::time::Instant;
 
-/// A pair whose datagrams go through a relay. Without signalling the server learns the user name of the client's checks from
-/// the check that follows the handshake, so this waits until the client has answered the server's question about it.
+/// A pair whose datagrams go through a relay. Without signalling the server learns the user name of the client's checks
+/// from the check that follows the handshake, so this waits until the client has answered the server's question about
+/// it.
 async fn relayed() -> (Pair, Relay) {
     let server = bind();
     let relay = Relay::to(server.local_address()).await;

@@ -1,4 +1,5 @@
-//! Channels that are opened, used and closed one after another, on a stream or a few streams that serve again and again.
+//! Channels that are opened, used and closed one after another, on a stream or a few streams that serve again and
+//! again.
 
 use std::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@
 //! cargo bench --bench compare -- profile SCENARIO STACK [PACKETS [WINDOW_KIB]]
 //! ```
 //!
-//! Scenarios: `bulk small window channels idle goodput`, all by default. `profile` runs one stack alone, for a profiler:
-//! instructions, which other programs on the machine do not disturb, are counted by
+//! Scenarios: `bulk small window channels idle goodput`, all by default. `profile` runs one stack alone, for a
+//! profiler: instructions, which other programs on the machine do not disturb, are counted by
 //!
 //! ```text
 //! valgrind --tool=callgrind --toggle-collect='*Transfer*measure*' target/release/deps/compare-… profile bulk ours 6000

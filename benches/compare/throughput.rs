@@ -100,8 +100,8 @@ impl Group {
         group
     }
 
-    /// One measurement, unless there are enough: each transfer in its turn gets a quarter of its window across, until that
-    /// was two windows for each and took long enough to be measured.
+    /// One measurement, unless there are enough: each transfer in its turn gets a quarter of its window across, until
+    /// that was two windows for each and took long enough to be measured.
     fn measure(&mut self, plan: &Plan) {
         if self.series.failure.is_some() || self.series.is_enough() {
             return;

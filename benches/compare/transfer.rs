@@ -10,8 +10,8 @@ use crate::measure::{Cost, Gauge};
 /// The stream that is sent on.
 const STREAM: u16 = 0;
 
-/// Virtual time without a message after which a stack counts as stuck: more than the longest back-off that any of them has
-/// by default.
+/// Virtual time without a message after which a stack counts as stuck: more than the longest back-off that any of them
+/// has by default.
 const STUCK_AFTER: Duration = Duration::from_secs(130);
 
 /// Messages to send.
@@ -19,8 +19,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(130);
 pub(crate) struct Load {
     /// Bytes in each message.
     pub(crate) message: usize,
-    /// Bytes handed to the sender that the receiver has not read, at most. Above the window, so that the sender is never out
-    /// of data.
+    /// Bytes handed to the sender that the receiver has not read, at most. Above the window, so that the sender is
+    /// never out of data.
     pub(crate) backlog: usize,
 }
 

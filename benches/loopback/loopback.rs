@@ -5,10 +5,10 @@
 //! cargo bench --bench loopback -- [--quick] [SCENARIO]…
 //! ```
 //!
-//! Scenarios: `one many small echo idle secure flood`, all by default. `secure` fails if the secure path costs more than one
-//! and a half times what the plain path and DTLS cost apart, `flood` if a flood of forged checks takes more than a twentieth
-//! of the goodput of those who are connected. Needs Linux, whose `/proc` tells processor time and context
-//! switches.
+//! Scenarios: `one many small echo idle secure flood`, all by default. `secure` fails if the secure path costs more
+//! than one and a half times what the plain path and DTLS cost apart, `flood` if a flood of forged checks takes more
+//! than a twentieth of the goodput of those who are connected. Needs Linux, whose `/proc` tells processor time and
+//! context switches.
 #![expect(clippy::expect_used, reason = "a benchmark ends by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is the point")]

@@ -55,8 +55,8 @@ impl<T> Direction<T> {
     }
 }
 
-/// Every datagram in a line: milliseconds, direction, bytes, first byte, and `lost` if it was. What is in a record of DTLS
-/// shows in its length: SACKs are short and grow by four bytes for each gap.
+/// Every datagram in a line: milliseconds, direction, bytes, first byte, and `lost` if it was. What is in a record of
+/// DTLS shows in its length: SACKs are short and grow by four bytes for each gap.
 struct Log {
     begun: Instant,
     file: Option<LineWriter<File>>,

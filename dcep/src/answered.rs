@@ -5,21 +5,21 @@ use std::collections::BTreeSet;
 use narrowboat_sctp::StreamId;
 use narrowboat_sctp::time::{Duration, Instant};
 
-/// An id is remembered for once to twice this time. The peer's answer to our reset comes within a round trip of its being
-/// performed, and a peer that uses the id again is answered as before.
+/// An id is remembered for once to twice this time. The peer's answer to our reset comes within a round trip of its
+/// being performed, and a peer that uses the id again is answered as before.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// Ids that are remembered of each period: some 10 KiB. A peer that has more of its unused streams answered in that time is
-/// not answered until the period is over.
+/// Ids that are remembered of each period: some 10 KiB. A peer that has more of its unused streams answered in that
+/// time is not answered until the period is over.
 const IDS_MAX: usize = 1_024;
 
 /// Ids on which this end has answered the peer's reset, with no use by either end since.
 ///
-/// A peer that resets a stream waits for this end to reset it, too, even if there is no channel here: its application may
-/// have made a negotiated one alone. So such a reset is answered. The peer may see our reset when it does not use the stream
-/// either: a forger has altered an answer, or the request was repeated under another number. It then answers for the same
-/// reason, and so would this end, for ever. Nothing in a request tells an answer from a beginning. Therefore an end answers
-/// once, and not again until the stream was used, or the memory of it has faded:
+/// A peer that resets a stream waits for this end to reset it, too, even if there is no channel here: its application
+/// may have made a negotiated one alone. So such a reset is answered. The peer may see our reset when it does not use
+/// the stream either: a forger has altered an answer, or the request was repeated under another number. It then answers
+/// for the same reason, and so would this end, for ever. Nothing in a request tells an answer from a beginning.
+/// Therefore an end answers once, and not again until the stream was used, or the memory of it has faded:
 ///
 /// | the stream at this end | the peer's reset of it |
 /// | --- | --- |
@@ -28,7 +28,8 @@ const IDS_MAX: usize = 1_024;
 /// | free | answered, and remembered |
 /// | free, and remembered | performed, not answered |
 ///
-/// Of two ends that follow this rule, each sends at most one answer more than closing takes, in whatever state they begin.
+/// Of two ends that follow this rule, each sends at most one answer more than closing takes, in whatever state they
+/// begin.
 #[derive(Debug, Default)]
 pub(crate) struct AnsweredResets {
     recent: BTreeSet<StreamId>,

@@ -168,8 +168,8 @@ impl Channel {
         self.origin == Origin::Local && !self.is_confirmed_by_peer
     }
 
-    /// Returns the options of the next message. Until the first message of the peer, a channel that was opened here sends in
-    /// order, so that no message overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
+    /// Returns the options of the next message. Until the first message of the peer, a channel that was opened here
+    /// sends in order, so that no message overtakes DATA_CHANNEL_OPEN (RFC 8832 §6).
     pub(crate) fn send_options(&self) -> SendOptions {
         SendOptions {
             unordered: !self.options.ordered && !self.awaits_ack(),

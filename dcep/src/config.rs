@@ -3,8 +3,8 @@
 use narrowboat_sctp::time::Duration;
 use narrowboat_sctp::{ConfigError, StreamId, Validate};
 
-/// Upper bound of [`peer_message_size_max`](ChannelsConfig::peer_message_size_max): 1 GiB, which is all that an association
-/// sends.
+/// Upper bound of [`peer_message_size_max`](ChannelsConfig::peer_message_size_max): 1 GiB, which is all that an
+/// association sends.
 pub const PEER_MESSAGE_SIZE_MAX: usize = 1 << 30;
 
 /// Role of an end, which decides the stream ids that it opens channels on (RFC 8832 §6). The two ends must differ.
@@ -40,8 +40,8 @@ impl Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelsConfig {
     /// Maximum number of channels of both ends together, including closed ones that the application has not released. A
-    /// channel of the peer above it is refused. Default 4,096, which a peer can make a service hold in some 2 MiB; 65,535 at
-    /// most, the number of stream ids.
+    /// channel of the peer above it is refused. Default 4,096, which a peer can make a service hold in some 2 MiB;
+    /// 65,535 at most, the number of stream ids.
     pub channels_max: usize,
     /// Largest message that the peer accepts (`a=max-message-size`, RFC 8841 §6), in bytes; 0 means no limit,
     /// [`PEER_MESSAGE_SIZE_MAX`] is the largest. Default 64 MiB, what this crate accepts by default.
@@ -49,17 +49,17 @@ pub struct ChannelsConfig {
     /// Largest message that this end accepts, in bytes; a larger one closes its channel. The association's
     /// `receive_message_size_max`, which ends the association, should be above it. Default 64 MiB.
     pub message_size_max: usize,
-    /// Maximum sum of the label and protocol bytes of the peer's channels, as one can have 131,070. A channel above it is
-    /// refused. Default 1 MiB.
+    /// Maximum sum of the label and protocol bytes of the peer's channels, as one can have 131,070. A channel above it
+    /// is refused. Default 1 MiB.
     pub peer_label_bytes_max: usize,
-    /// Maximum bytes, as charged to the receive window, that are held on streams without a channel until the application
-    /// creates a negotiated one. The stream of a message above it is reset. It should be well below the receive window.
-    /// Default 64 KiB.
+    /// Maximum bytes, as charged to the receive window, that are held on streams without a channel until the
+    /// application creates a negotiated one. The stream of a message above it is reset. It should be well below the
+    /// receive window. Default 64 KiB.
     pub unclaimed_bytes_max: usize,
     /// Time after which the unread messages of a channel that was closed here are discarded, if nothing happens on the
-    /// channel and the peer has not reset its side: they may hold the receive window closed that the peer needs to finish.
-    /// Default 30 s, range 1 to 600 s. The time does not bound the closing procedure, which ends when both ends have reset
-    /// the stream, or with the association.
+    /// channel and the peer has not reset its side: they may hold the receive window closed that the peer needs to
+    /// finish. Default 30 s, range 1 to 600 s. The time does not bound the closing procedure, which ends when both ends
+    /// have reset the stream, or with the association.
     pub close_timeout: Duration,
 }
 

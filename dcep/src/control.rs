@@ -17,17 +17,17 @@ pub(crate) const ACK: Bytes = Bytes::from_static(&[TYPE_ACK]);
 pub(crate) enum Control {
     Open(ChannelOptions),
     Ack,
-    /// A message of another type; 0x00 and 0x01 are of draft versions. Browsers ignore it, and so does this end: it requests
-    /// nothing, and the channel works without it.
+    /// A message of another type; 0x00 and 0x01 are of draft versions. Browsers ignore it, and so does this end: it
+    /// requests nothing, and the channel works without it.
     Unknown(u8),
 }
 
 /// A DCEP message, decoded as leniently as browsers do: fields that this end needs have to be valid, and the rest is
 /// ignored and counted.
 ///
-/// A message is known by its first byte. Bytes behind its last field are ignored: pion pads DATA_CHANNEL_ACK to four bytes.
-/// Fields that say what kind of channel it is (RFC 8832 §5.1) are needed. So a DATA_CHANNEL_OPEN that is cut short, of an
-/// unknown channel type, or with a label that is not UTF-8 is refused (§7).
+/// A message is known by its first byte. Bytes behind its last field are ignored: pion pads DATA_CHANNEL_ACK to four
+/// bytes. Fields that say what kind of channel it is (RFC 8832 §5.1) are needed. So a DATA_CHANNEL_OPEN that is cut
+/// short, of an unknown channel type, or with a label that is not UTF-8 is refused (§7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) control: Control,

@@ -33,9 +33,9 @@ pub enum OpenError {
         /// Streams that exist in both directions.
         streams: u16,
     },
-    /// The peer created its end of this negotiated channel earlier, and has sent more than is held for an expected channel
-    /// (`unclaimed_bytes_max`), or has closed it. Its messages were discarded, and its channel is closed. Returned once:
-    /// the next call creates a new channel, or reports that the old one is not closed yet.
+    /// The peer created its end of this negotiated channel earlier, and has sent more than is held for an expected
+    /// channel (`unclaimed_bytes_max`), or has closed it. Its messages were discarded, and its channel is closed.
+    /// Returned once: the next call creates a new channel, or reports that the old one is not closed yet.
     #[error(
         "messages for stream {0} were thrown away because this end of the channel was not made in time: make it earlier, or \
          raise unclaimed_bytes_max; the peer's channel is closed, and the next call makes a new one"
@@ -70,7 +70,8 @@ pub enum OpenError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelSendError {
-    /// The send buffer is full. [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable) follows, unless the channel closes.
+    /// The send buffer is full. [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable) follows, unless the channel
+    /// closes.
     #[error("the send buffer is full")]
     Full,
     /// The message is longer than the peer accepts, or than the configuration allows.
@@ -102,8 +103,8 @@ pub enum ChannelError {
     /// The peer lost its state and restarted the association (RFC 9260 §5.2.4 A).
     #[error("the peer restarted the association: open the channel again")]
     PeerRestarted,
-    /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6), or reported that it has no
-    /// channel there, if streams cannot be reset.
+    /// The peer reset the channel without having acknowledged that it was opened (RFC 8832 §6), or reported that it has
+    /// no channel there, if streams cannot be reset.
     #[error("the peer refused the channel: it may not want this label or protocol, or has too many channels")]
     Refused,
     /// The peer closed while messages were waiting here. They were discarded, because nobody reads them. Reported for
@@ -113,16 +114,16 @@ pub enum ChannelError {
         /// Application bytes that were accepted and never sent whole; 0 if only empty messages were.
         discarded: usize,
     },
-    /// The peer has not created its end of this negotiated channel, and holds no more messages for it: those that were sent
-    /// are lost. A peer with another stack may report this by a reset alone, as [`PeerClosed`](Self::PeerClosed) or without an
-    /// error.
+    /// The peer has not created its end of this negotiated channel, and holds no more messages for it: those that were
+    /// sent are lost. A peer with another stack may report this by a reset alone, as [`PeerClosed`](Self::PeerClosed)
+    /// or without an error.
     #[error(
         "the peer has not made its end of the negotiated channel, and what was sent is lost: make both ends before sending \
          much"
     )]
     NotMade,
-    /// The peer did not offer RE-CONFIG (RFC 6525), so the close cannot be signalled. What was accepted is still sent; the
-    /// id is not used again.
+    /// The peer did not offer RE-CONFIG (RFC 6525), so the close cannot be signalled. What was accepted is still sent;
+    /// the id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
     ResetNotSupported,
     /// The channel's stream does not exist, because the peer accepts fewer streams (RFC 8832 §6).
@@ -133,8 +134,8 @@ pub enum ChannelError {
         /// Streams that exist in both directions.
         streams: u16,
     },
-    /// The peer opened a channel on an id of this end that this end has just used: both ends use the same role, and the two
-    /// channels would be one (RFC 8832 §6).
+    /// The peer opened a channel on an id of this end that this end has just used: both ends use the same role, and the
+    /// two channels would be one (RFC 8832 §6).
     #[error("both ends use the same role, and so the same stream ids")]
     RoleConflict,
     /// The peer sent DATA_CHANNEL_OPEN for a stream that was in use (RFC 8832 §6).
@@ -163,8 +164,8 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
-    /// Returns `true` if the channel ended because an end ended the association on purpose, as a page does that is left or
-    /// calls `RTCPeerConnection.close()`: see [`CloseReason::is_orderly`].
+    /// Returns `true` if the channel ended because an end ended the association on purpose, as a page does that is left
+    /// or calls `RTCPeerConnection.close()`: see [`CloseReason::is_orderly`].
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         matches!(self, Self::Association(reason) if reason.is_orderly())

@@ -17,12 +17,12 @@ pub enum ChannelsEvent {
     Connected,
     /// The peer opened a channel; it is open. Precedes its first message.
     Incoming(ChannelId),
-    /// A channel that was opened here is open (W3C "open"). Reported at most once, and not for a channel that was closed
-    /// before.
+    /// A channel that was opened here is open (W3C "open"). Reported at most once, and not for a channel that was
+    /// closed before.
     Open(ChannelId),
     /// A message has arrived where none was unread. Reported again only after `recv` has returned the last message or
-    /// `None`. Reported also when the peer closes a channel that is closing here and has no unread message: a reader that
-    /// waits for a message then learns from [`receive_end`](crate::DataChannels::receive_end) that none follows.
+    /// `None`. Reported also when the peer closes a channel that is closing here and has no unread message: a reader
+    /// that waits for a message then learns from [`receive_end`](crate::DataChannels::receive_end) that none follows.
     Readable(ChannelId),
     /// A channel on which `send` returned `Full` can send again. Reported once for each such channel.
     Writable(ChannelId),
@@ -30,8 +30,8 @@ pub enum ChannelsEvent {
     BufferedAmountLow(ChannelId),
     /// The channel is closing, and not because of `close`: the peer closed it or violated the protocol (W3C "closing").
     Closing(ChannelId),
-    /// The last event of a channel, exactly once; with an error if the channel did not end by the closing procedure, or if
-    /// not everything that was accepted was sent. `recv` still returns the messages that arrived before.
+    /// The last event of a channel, exactly once; with an error if the channel did not end by the closing procedure, or
+    /// if not everything that was accepted was sent. `recv` still returns the messages that arrived before.
     Closed(ChannelId, Option<ChannelError>),
     /// The peer lost its state and restarted the association. Every channel has just been closed with
     /// [`ChannelError::PeerRestarted`]; new ones can be opened.

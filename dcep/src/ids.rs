@@ -139,7 +139,8 @@ impl StreamIds {
     }
 }
 
-/// Ids whose last channel has ended without resets, because the peer does not know them (RFC 6525): none can be used again.
+/// Ids whose last channel has ended without resets, because the peer does not know them (RFC 6525): none can be used
+/// again.
 ///
 /// A bit for each id, so that a peer that has them all used up costs 8 KiB.
 #[derive(Debug, Default)]

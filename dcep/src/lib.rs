@@ -45,8 +45,9 @@
 //! # Closing
 //!
 //! A channel that was closed by [`close`](DataChannels::close) sends what it has accepted, then resets its stream. The
-//! peer answers with its own reset. The channel is [`Closed`](ChannelsEvent::Closed) when ours is performed *and* the peer's
-//! has arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end too:
+//! peer answers with its own reset. The channel is [`Closed`](ChannelsEvent::Closed) when ours is performed *and* the
+//! peer's has arrived; then, and not before, its stream id can serve another channel. Everything else has a defined end
+//! too:
 //!
 //! | what happens | what follows |
 //! | --- | --- |

@@ -71,8 +71,8 @@ impl Message {
         }
     }
 
-    /// Returns the PPID and the payload to send. An empty message becomes one zero byte with a PPID of its own (RFC 8831
-    /// §6.6).
+    /// Returns the PPID and the payload to send. An empty message becomes one zero byte with a PPID of its own (RFC
+    /// 8831 §6.6).
     pub(crate) fn into_wire(self) -> (Ppid, Bytes) {
         match self {
             Self::Text(text) if text.is_empty() => (ppid::STRING_EMPTY, PLACEHOLDER),

@@ -3,8 +3,8 @@
 use narrowboat_sctp::time::Duration;
 use narrowboat_sctp::{Reliability, StreamId};
 
-/// Subprotocol of a channel that carries a byte stream whose directions end separately. Both ends recognize such a channel
-/// by this name.
+/// Subprotocol of a channel that carries a byte stream whose directions end separately. Both ends recognize such a
+/// channel by this name.
 pub const BYTE_STREAM_PROTOCOL: &str = "narrowboat.stream.v1";
 
 /// Options of a channel: W3C `RTCDataChannelInit`, and the label.
@@ -28,12 +28,12 @@ pub struct ChannelOptions {
     /// True if messages are delivered in the order in which they were sent. Default true.
     pub ordered: bool,
     /// Reliability: how often, or for how long, a lost message is retransmitted (RFC 3758). Default
-    /// [`Reliability::Reliable`]. A lifetime is carried in whole milliseconds of 32 bits: it is rounded up, and cut at the
-    /// greatest.
+    /// [`Reliability::Reliable`]. A lifetime is carried in whole milliseconds of 32 bits: it is rounded up, and cut at
+    /// the greatest.
     pub reliability: Reliability,
-    /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512 high,
-    /// 1024 extra high. DATA_CHANNEL_OPEN carries the value to the peer. It has no effect on the order in which this end
-    /// sends yet: channels with something to send take turns, a message each.
+    /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512
+    /// high, 1024 extra high. DATA_CHANNEL_OPEN carries the value to the peer. It has no effect on the order in which
+    /// this end sends yet: channels with something to send take turns, a message each.
     pub priority: u16,
     /// `Some(id)`: both ends create the channel with this stream id (0 to 65,534), and no DCEP message is exchanged.
     /// `None`, the default: DATA_CHANNEL_OPEN tells the peer, which accepts the channel.
@@ -84,16 +84,16 @@ impl ChannelOptions {
         self
     }
 
-    /// Abandons a message after this many retransmissions; 0 sends it once. The last one before a close may be sent once
-    /// more, so that the close does not wait for an acknowledgement that the peer delays. Replaces a
+    /// Abandons a message after this many retransmissions; 0 sends it once. The last one before a close may be sent
+    /// once more, so that the close does not wait for an acknowledgement that the peer delays. Replaces a
     /// [`max_packet_life_time`](Self::max_packet_life_time): a channel has one or the other.
     #[must_use]
     pub fn max_retransmits(self, count: u32) -> Self {
         self.reliability(Reliability::MaxRetransmits(count))
     }
 
-    /// Abandons a message this long after it was passed to `send`; the time that it waits in the send queue counts. Replaces
-    /// [`max_retransmits`](Self::max_retransmits).
+    /// Abandons a message this long after it was passed to `send`; the time that it waits in the send queue counts.
+    /// Replaces [`max_retransmits`](Self::max_retransmits).
     #[must_use]
     pub fn max_packet_life_time(self, time: Duration) -> Self {
         self.reliability(Reliability::MaxLifetime(time))

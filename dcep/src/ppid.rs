@@ -21,8 +21,8 @@ pub(crate) enum PpidKind {
     Binary,
     EmptyText,
     EmptyBinary,
-    /// The deprecated partial messages (52 and 54), or anything else. The channel is closed (RFC 8831 §6.6): it is a user's
-    /// message, and ignoring it, or delivering a part as a whole, would corrupt what the application reads.
+    /// The deprecated partial messages (52 and 54), or anything else. The channel is closed (RFC 8831 §6.6): it is a
+    /// user's message, and ignoring it, or delivering a part as a whole, would corrupt what the application reads.
     Unsupported,
 }
 

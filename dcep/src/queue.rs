@@ -69,8 +69,8 @@ impl SendQueue {
         had_empty_messages
     }
 
-    /// Returns how many of `queued` waiting bytes are the application's. Messages that were abandoned in the queue count as
-    /// sent before the others, so the result may be too high by a few bytes of framing for a while.
+    /// Returns how many of `queued` waiting bytes are the application's. Messages that were abandoned in the queue
+    /// count as sent before the others, so the result may be too high by a few bytes of framing for a while.
     ///
     /// Takes one step right after a message was accepted, and O(log n) steps in the number of runs otherwise.
     pub(crate) fn application_bytes(&self, queued: usize) -> usize {

@@ -10,12 +10,13 @@
 /// open goes from connecting to closed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum ReadyState {
-    /// The association is not established, or DATA_CHANNEL_OPEN waits for room in the send buffer. `send` queues messages.
+    /// The association is not established, or DATA_CHANNEL_OPEN waits for room in the send buffer. `send` queues
+    /// messages.
     Connecting,
     /// Messages are sent and received.
     Open,
-    /// One end has closed the channel. No message is accepted any more. If this end closed it, accepted messages are still
-    /// sent; what the peer sends before its own reset can still be received.
+    /// One end has closed the channel. No message is accepted any more. If this end closed it, accepted messages are
+    /// still sent; what the peer sends before its own reset can still be received.
     Closing,
     /// The channel has ended. Messages that have arrived can still be received.
     Closed,

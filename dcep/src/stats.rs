@@ -7,8 +7,8 @@ narrowboat_sctp::drop_reasons! {
     /// Number of drops for each [`ChannelDropReason`].
     pub struct ChannelDrops;
 
-    /// A message for a channel that has ended, that the application has released, or that is being closed because the peer
-    /// violated the protocol.
+    /// A message for a channel that has ended, that the application has released, or that is being closed because the
+    /// peer violated the protocol.
     AfterClose,
     /// A message that the application left unread for `close_timeout` after closing its channel.
     UnreadAfterClose,
@@ -22,15 +22,15 @@ narrowboat_sctp::drop_reasons! {
     UnknownControl,
     /// Bytes after the last field of a DCEP message. Only these bytes are ignored.
     TrailingBytes,
-    /// DATA_CHANNEL_OPEN on a stream id of this end that this end has opened a channel on: both ends use the same role. The
-    /// channel is closed.
+    /// DATA_CHANNEL_OPEN on a stream id of this end that this end has opened a channel on: both ends use the same role.
+    /// The channel is closed.
     RoleConflict,
     /// DATA_CHANNEL_OPEN on a stream in use. The channel is closed.
     StreamInUse,
     /// DATA_CHANNEL_OPEN above `channels_max` or `peer_label_bytes_max`. The stream is reset.
     LimitReached,
-    /// A message on a stream without a channel, which no channel claimed before the limit, before the peer's reset, or before
-    /// a DATA_CHANNEL_OPEN that should have come first. The stream is reset.
+    /// A message on a stream without a channel, which no channel claimed before the limit, before the peer's reset, or
+    /// before a DATA_CHANNEL_OPEN that should have come first. The stream is reset.
     Unclaimed,
     /// The peer's reset of a stream that neither end has used since this end answered the last reset of it. It is
     /// performed and not answered, so that two ends do not answer each other for ever.
@@ -47,12 +47,13 @@ narrowboat_sctp::drop_reasons! {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelsStats {
-    /// Channels that this end created, whether they got as far as open or not (W3C dataChannelsOpened counts the open ones).
+    /// Channels that this end created, whether they got as far as open or not (W3C dataChannelsOpened counts the open
+    /// ones).
     pub channels_opened: u64,
     /// Channels that the peer opened.
     pub channels_accepted: u64,
-    /// Accepted channels on a stream id of this end's parity (RFC 8832 §6 gives each end every second id): the peer uses
-    /// another role than this end. Such channels work unless both ends choose the same id.
+    /// Accepted channels on a stream id of this end's parity (RFC 8832 §6 gives each end every second id): the peer
+    /// uses another role than this end. Such channels work unless both ends choose the same id.
     pub channels_of_wrong_parity: u64,
     /// Channels closed, of both kinds.
     pub channels_closed: u64,
@@ -68,8 +69,8 @@ pub struct ChannelsStats {
     pub bytes_received: u64,
     /// Partially reliable messages that were abandoned.
     pub messages_abandoned: u64,
-    /// Application bytes that `send` accepted and that were discarded unsent: the peer closed or violated the protocol, or
-    /// the application called `discard_unsent`.
+    /// Application bytes that `send` accepted and that were discarded unsent: the peer closed or violated the protocol,
+    /// or the application called `discard_unsent`.
     pub bytes_discarded: u64,
     /// Drops by reason.
     pub drops: ChannelDrops,

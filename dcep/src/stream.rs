@@ -52,9 +52,9 @@ pub(crate) struct Stream {
     pub(crate) owner: StreamOwner,
     outgoing: Outgoing,
     is_incoming_reset: bool,
-    /// Messages that wait: on an unclaimed stream for a channel; on any other for the next use of the id, as they came after
-    /// the peer's reset. That use starts when our reset is performed, which the peer learns before us. Each message holds its
-    /// credit, so the receive window bounds them.
+    /// Messages that wait: on an unclaimed stream for a channel; on any other for the next use of the id, as they came
+    /// after the peer's reset. That use starts when our reset is performed, which the peer learns before us. Each
+    /// message holds its credit, so the receive window bounds them.
     held: VecDeque<Arrival>,
     /// Time of the last event that brought the end of the closing procedure nearer.
     progress: Instant,

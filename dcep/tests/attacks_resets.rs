@@ -1,5 +1,5 @@
-//! A peer that asks for stream resets without end, with channels on top (RFC 6525 §5.2, RFC 8831 §6.7). Each test bears the
-//! id of its row in the list of attacks.
+//! A peer that asks for stream resets without end, with channels on top (RFC 6525 §5.2, RFC 8831 §6.7). Each test bears
+//! the id of its row in the list of attacks.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail this way")]
 #![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
@@ -209,8 +209,8 @@ fn g08_ten_thousand_requests_for_ever_other_streams_are_refused_and_nothing_is_k
     attack.assert_holds(128 << 10, "unused streams");
 }
 
-/// Opens up to `count` channels on ever other streams, has a reset of each performed, at once or when what it waits for has
-/// come, and answers A's own reset like this. Ends when the association does.
+/// Opens up to `count` channels on ever other streams, has a reset of each performed, at once or when what it waits for
+/// has come, and answers A's own reset like this. Ends when the association does.
 fn open_and_reset(count: u32, is_deferred: bool, answer: Option<ResetResult>) -> Attack {
     let mut attack = Attack::new();
     for n in 0..count {

@@ -41,7 +41,8 @@ fn a_last_message_is_accepted_on_a_full_channel_and_comes_last() {
     assert_eq!((pair.closed(A, a), pair.closed(B, b)), (Some(None), Some(None)));
 }
 
-/// The peer would never hear of the channel else: one that is closed before its DATA_CHANNEL_OPEN has left is taken back.
+/// The peer would never hear of the channel else: one that is closed before its DATA_CHANNEL_OPEN has left is taken
+/// back.
 #[test]
 fn a_last_message_takes_the_open_before_it_along() {
     let (mut pair, _) = full();

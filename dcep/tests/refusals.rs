@@ -1,5 +1,5 @@
-//! Channels that exist at one end only for a while: refused, half opened, or opened while the id is being reset. Both ends
-//! end them, or neither does (RFC 8832 §6).
+//! Channels that exist at one end only for a while: refused, half opened, or opened while the id is being reset. Both
+//! ends end them, or neither does (RFC 8832 §6).
 
 #![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
 
@@ -89,7 +89,8 @@ fn a_refused_channel_ends_with_an_error_whatever_its_opener_did_meanwhile() {
                 pair.clear_events();
                 let id = open(&mut pair, opener, lost, label);
                 let case = format!("{lost:?}, {opener:?}, {limit}");
-                // After 30 s the opener asks for the reset itself. If it has sent nothing, it does not matter who began.
+                // After 30 s the opener asks for the reset itself. If it has sent nothing, it does not matter who
+                // began.
                 let is_late = matches!((lost, opener), (Lost::All(..), Opener::Closes));
                 let closed = pair.closed(A, id);
                 let is_refused = closed == Some(Some(ChannelError::Refused));

@@ -1,6 +1,6 @@
 //! Two ends may believe different things of a stream: an answer was altered on its way, or the peer resets what nobody
-//! uses. Resets that answer resets come to an end all the same (RFC 8831 §6.7). Each test bears the id of its row in the
-//! list of attacks.
+//! uses. Resets that answer resets come to an end all the same (RFC 8831 §6.7). Each test bears the id of its row in
+//! the list of attacks.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 #![expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]

@@ -428,8 +428,8 @@ fn keep(packet: &Packet) -> Fate {
     if packet.has_reset_request() { Fate::Drop } else { Fate::Deliver }
 }
 
-/// Neither a list of tens of thousands of streams in one request, nor request after request, makes this end hold more than
-/// a few hundred streams that nobody uses.
+/// Neither a list of tens of thousands of streams in one request, nor request after request, makes this end hold more
+/// than a few hundred streams that nobody uses.
 #[test]
 fn g02_resets_of_streams_that_were_never_used_are_bounded() {
     let mut pair = Pair::connected();
@@ -497,8 +497,8 @@ fn j08_channels_above_the_limit_are_refused_by_the_hundred_and_end_the_associati
     }
 }
 
-/// Browsers name all the streams that they reset at once in one request. Those of channels that this end has reset before
-/// do not count as streams that were never used.
+/// Browsers name all the streams that they reset at once in one request. Those of channels that this end has reset
+/// before do not count as streams that were never used.
 #[test]
 fn g02_one_request_may_reset_all_the_channels_that_this_end_has_reset() {
     let mut pair = Pair::connected();

@@ -1,5 +1,5 @@
-//! A chat for browsers, beside what else an axum server does: a page sends its offer with one POST, then talks over a data
-//! channel.
+//! A chat for browsers, beside what else an axum server does: a page sends its offer with one POST, then talks over a
+//! data channel.
 //!
 //! ```text
 //! cargo run --example chat --features axum [PORT]
@@ -23,8 +23,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Messages that a slow page may be behind the others before it misses some.
 const BEHIND_MAX: usize = 256;
-/// Interval between signs of life to a page, which are empty messages. A page that misses several knows that the service
-/// is gone; a browser alone takes a quarter of a minute to find out.
+/// Interval between signs of life to a page, which are empty messages. A page that misses several knows that the
+/// service is gone; a browser alone takes a quarter of a minute to find out.
 const SIGN_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest message of a page, in bytes.
 const MESSAGE_SIZE_MAX: usize = 64 << 10;

@@ -4,12 +4,13 @@
 //! cargo run --release --example drop [DIRECTORY [PORT]] [--host NAME] [--token TOKEN] [--max-size SIZE]
 //! ```
 //!
-//! Serves the page over plain HTTP, on `PORT`, or on 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The page
-//! connects by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's hash.
+//! Serves the page over plain HTTP, on `PORT`, or on 8080 if that is free; files go to `DIRECTORY`, or `downloads`. The
+//! page connects by itself, without signalling: the ticket that it fetches holds the addresses and the certificate's
+//! hash.
 //!
 //! The page is there under this machine's addresses and `localhost`; `--host` adds a name. Without `--token`, anyone
-//! who can open the page may send files; with it, only those who have the whole address of the page, which ends with the
-//! token.
+//! who can open the page may send files; with it, only those who have the whole address of the page, which ends with
+//! the token.
 #![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 
 mod host;
@@ -122,8 +123,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     std::fs::create_dir_all(&into).map_err(|error| format!("cannot make the directory {}: {error}", into.display()))?;
     partial::sweep(&into);
 
-    // The endpoint is behind a relay that loses datagrams on request, so the relay's addresses are the ones that browsers
-    // are told. Without it the endpoint would be bound to 0.0.0.0, and find its addresses by itself.
+    // The endpoint is behind a relay that loses datagrams on request, so the relay's addresses are the ones that
+    // browsers are told. Without it the endpoint would be bound to 0.0.0.0, and find its addresses by itself.
     let addresses = addresses()?;
     let inside = addresses.first().copied().unwrap_or_else(|| Ipv4Addr::LOCALHOST.into());
     let relay = Relay::bind(inside).await?;

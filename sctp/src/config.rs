@@ -25,21 +25,22 @@ pub struct AssociationConfig {
     /// Streams that the peer may send on. Default 65,535.
     pub inbound_streams: u16,
     /// Receive window: bytes that the peer may have unread here. An association holds at most a quarter more than that
-    /// for it, all overheads included, or 22 KiB if that is more: a packet full of one-byte messages. At least 4,096 and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay
-    /// product of 250 Mbit/s at 100 ms.
+    /// for it, all overheads included, or 22 KiB if that is more: a packet full of one-byte messages. At least 4,096
+    /// and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay product of 250 Mbit/s at 100 ms.
     pub receive_window: u32,
     /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association
     /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only
     /// because the window is kept open for the message in reassembly.
     pub receive_message_size_max: usize,
-    /// Send buffer, in bytes of memory: `send` reports that it is full once this much is in use. It counts the messages of
-    /// all streams that wait and the chunks that the peer has not acknowledged, or not skipped if they were abandoned. Each
-    /// chunk counts with its payload and 352 bytes, so a message of a byte counts 353; each stream in use counts 256 bytes,
-    /// all of them seven eighths of the buffer at most. The message that crosses the line is still accepted.
-    /// `buffered_amount` counts the payload of what waits, as W3C defines it. Default 16 MiB, as browsers.
+    /// Send buffer, in bytes of memory: `send` reports that it is full once this much is in use. It counts the messages
+    /// of all streams that wait and the chunks that the peer has not acknowledged, or not skipped if they were
+    /// abandoned. Each chunk counts with its payload and 352 bytes, so a message of a byte counts 353; each stream in
+    /// use counts 256 bytes, all of them seven eighths of the buffer at most. The message that crosses the line is
+    /// still accepted. `buffered_amount` counts the payload of what waits, as W3C defines it. Default 16 MiB, as
+    /// browsers.
     pub send_buffer: usize,
-    /// Bound for the messages that wait on one stream, so that a stream that does not move leaves room to the others. Each
-    /// message counts with its payload and 352 bytes. Default 4 MiB.
+    /// Bound for the messages that wait on one stream, so that a stream that does not move leaves room to the others.
+    /// Each message counts with its payload and 352 bytes. Default 4 MiB.
     pub stream_send_buffer: usize,
     /// Largest message that `send` accepts, in bytes. Default 1 GiB; the data-channel layer lowers it to what the
     /// peer announced.

@@ -19,8 +19,8 @@ pub(crate) const COOKIE_LEN: usize = BODY_LEN + MAC_LEN;
 
 /// Keys that authenticate State Cookies; cheap to clone, shared by all associations of an endpoint.
 ///
-/// The key changes with every cookie lifetime and is derived from a master key and the time, so rotation needs no state:
-/// a cookie names its time, and one older than its lifetime is refused whatever its key.
+/// The key changes with every cookie lifetime and is derived from a master key and the time, so rotation needs no
+/// state: a cookie names its time, and one older than its lifetime is refused whatever its key.
 #[derive(Clone)]
 pub struct CookieKeys {
     master: [u8; 32],

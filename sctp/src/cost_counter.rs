@@ -1,8 +1,8 @@
-//! Counts the steps of loops whose length a peer can choose, in debug builds, so that tests can hold them to be in proportion
-//! to what came in. A time would depend on the machine, and on who else uses it.
+//! Counts the steps of loops whose length a peer can choose, in debug builds, so that tests can hold them to be in
+//! proportion to what came in. A time would depend on the machine, and on who else uses it.
 
-/// Changes between two recounts of so much, in debug builds. A recount costs more than most changes, so a fuzzer would try
-/// few inputs if it recounted after each; what it finds is recounted at each step by the test that replays it.
+/// Changes between two recounts of so much, in debug builds. A recount costs more than most changes, so a fuzzer would
+/// try few inputs if it recounted after each; what it finds is recounted at each step by the test that replays it.
 pub(crate) fn recount_interval(cost: usize) -> usize {
     if cfg!(fuzzing) { cost.max(64) } else { cost }
 }

@@ -8,7 +8,8 @@ use crate::wire::{Cause, ParameterType};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendMessageError {
-    /// Too much is waiting already, on this stream or in all. [`AssociationEvent::Writable`](crate::AssociationEvent::Writable) follows.
+    /// Too much is waiting already, on this stream or in all.
+    /// [`AssociationEvent::Writable`](crate::AssociationEvent::Writable) follows.
     #[error("the send buffer is full")]
     Full,
     /// SCTP carries no empty message (RFC 9260 §3.3.1); data channels send one byte with a PPID that says so.
@@ -116,10 +117,10 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Returns `true` if an end ended the association on purpose and has said no reason to complain: a graceful shutdown,
-    /// the close of the transport, and the ABORT of a page that calls `RTCPeerConnection.close()`, which says
-    /// "User-Initiated Abort" (RFC 9260 §3.3.10.12) with the text "Close called" or with none. What was not delivered by
-    /// then may be lost.
+    /// Returns `true` if an end ended the association on purpose and has said no reason to complain: a graceful
+    /// shutdown, the close of the transport, and the ABORT of a page that calls `RTCPeerConnection.close()`, which says
+    /// "User-Initiated Abort" (RFC 9260 §3.3.10.12) with the text "Close called" or with none. What was not delivered
+    /// by then may be lost.
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         match self {
@@ -194,7 +195,8 @@ pub enum TransportFailure {
         "the peer has not been heard of for as long as consent lasts: connect again when it, or its network, is back"
     )]
     ConsentExpired,
-    /// The peer is there but wants no more datagrams of this connection (RFC 7675 §5.2), because it does not know it any more.
+    /// The peer is there but wants no more datagrams of this connection (RFC 7675 §5.2), because it does not know it
+    /// any more.
     #[error("the peer does not know this connection any more, most likely because it was started again: connect anew")]
     ConsentRevoked,
 }

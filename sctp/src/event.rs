@@ -31,7 +31,8 @@ pub enum AssociationEvent {
     /// The handshake is done; comes once. Messages may have been sent and queued before.
     Connected,
     /// The peer lost its state and made a new handshake (RFC 9260 §5.2.4 A). Everything that belonged to the old
-    /// association is gone: unsent and unacknowledged messages, partly received ones, stream numbering, resets under way.
+    /// association is gone: unsent and unacknowledged messages, partly received ones, stream numbering, resets under
+    /// way.
     Restarted,
     /// A whole message. Unpolled messages keep the receive window smaller; so do unreleased credits.
     Message(ReceivedMessage),
@@ -41,8 +42,8 @@ pub enum AssociationEvent {
     /// The peer has performed a reset of this stream that was asked for with `reset_streams`: the id starts again at
     /// SSN 0. A reset ends in this event or with the association.
     OutgoingStreamReset(StreamId),
-    /// The peer says that it has no use for what was sent on this stream: an ERROR with the cause Invalid Stream Identifier
-    /// (RFC 9260 §3.3.10.1). It is sent once, so it may be lost.
+    /// The peer says that it has no use for what was sent on this stream: an ERROR with the cause Invalid Stream
+    /// Identifier (RFC 9260 §3.3.10.1). It is sent once, so it may be lost.
     InvalidStream(StreamId),
     /// The buffered amount of the stream fell to its threshold or below, having been above it.
     BufferedAmountLow(StreamId),

@@ -1,8 +1,8 @@
 //! One SCTP association (RFC 9260) with stream reset (RFC 6525) and partial reliability (RFC 3758), without I/O.
 //!
 //! Bytes in, bytes out: the crate has no socket, no task, no clock and no randomness of its own. An [`Association`] is
-//! told the time and the datagrams, and asked for datagrams, one deadline, and events; an [`Endpoint`] keeps the table of
-//! associations on one UDP socket (RFC 6951). An hour of network then runs in a second and replays from a seed.
+//! told the time and the datagrams, and asked for datagrams, one deadline, and events; an [`Endpoint`] keeps the table
+//! of associations on one UDP socket (RFC 6951). An hour of network then runs in a second and replays from a seed.
 //!
 //! Data channels over it are the crate `narrowboat-dcep`, sockets and tasks the crate `narrowboat`.
 

@@ -18,8 +18,9 @@ pub enum Reliability {
     /// Retransmitted until it is acknowledged or the association ends.
     #[default]
     Reliable,
-    /// Retransmitted at most this often; 0 sends each fragment once. The last chunk of a stream may go once more if the stream
-    /// is reset before it is acknowledged: it then asks for its acknowledgement, which the peer may delay (RFC 7053).
+    /// Retransmitted at most this often; 0 sends each fragment once. The last chunk of a stream may go once more if the
+    /// stream is reset before it is acknowledged: it then asks for its acknowledgement, which the peer may delay (RFC
+    /// 7053).
     MaxRetransmits(u32),
     /// Abandoned once this long has passed since `send`, the time in the queue included.
     MaxLifetime(Duration),
@@ -36,8 +37,9 @@ pub struct SendOptions {
     pub reliability: Reliability,
     /// Ask the peer to acknowledge at once (the I bit, RFC 7053).
     pub acknowledge_immediately: bool,
-    /// Accept the message even if the send buffer or the shared memory is used up. It is charged as any other. Meant for one
-    /// or two short messages of a stream that end it, so that the end need not wait for room: the caller bounds their number.
+    /// Accept the message even if the send buffer or the shared memory is used up. It is charged as any other. Meant
+    /// for one or two short messages of a stream that end it, so that the end need not wait for room: the caller bounds
+    /// their number.
     pub exceeds_limits: bool,
 }
 

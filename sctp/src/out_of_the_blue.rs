@@ -51,8 +51,8 @@ fn has_stale_cookie(value: &[u8]) -> bool {
     Causes::new(value).flatten().any(|cause| matches!(cause, Cause::StaleCookie(_)))
 }
 
-/// Returns true if an ABORT or SHUTDOWN COMPLETE may be believed: it carries this end's tag, or with the T bit the peer's
-/// (RFC 9260 §8.5.1 B, C).
+/// Returns true if an ABORT or SHUTDOWN COMPLETE may be believed: it carries this end's tag, or with the T bit the
+/// peer's (RFC 9260 §8.5.1 B, C).
 pub(crate) fn is_tag_acceptable(flags: u8, tag: u32, local_tag: u32, peer_tag: Option<VerificationTag>) -> bool {
     if flags & T_BIT == 0 { tag == local_tag } else { peer_tag.is_some_and(|peer_tag| tag == peer_tag.get()) }
 }

@@ -1,7 +1,7 @@
 //! The one path to the peer: packet size, round-trip time, and signs of life.
 //!
-//! [`Path`] is the only owner of these. Others are lent it with each call, and keep no copy: the packet size may change at any
-//! time.
+//! [`Path`] is the only owner of these. Others are lent it with each call, and keep no copy: the packet size may change
+//! at any time.
 
 mod rto;
 
@@ -127,8 +127,8 @@ impl Path {
     /// as unreachable from now on.
     ///
     /// DATA, HEARTBEAT, RE-CONFIG and SHUTDOWN have a timer each, and several may wait in the same silence. It is one
-    /// silence, so it is counted once and backs the time-out off once: a timer that was started before the last time-out that
-    /// counted has nothing new to say.
+    /// silence, so it is counted once and backs the time-out off once: a timer that was started before the last
+    /// time-out that counted has nothing new to say.
     #[must_use]
     pub(crate) fn on_timeout(&mut self, now: Instant, since: Option<Instant>) -> bool {
         let errors = &mut self.errors;
@@ -166,8 +166,8 @@ impl Path {
         self.heartbeat.take().is_some()
     }
 
-    /// Returns the round-trip time if the HEARTBEAT ACK fits the HEARTBEAT (RFC 9260 §8.3). Only the nonce is believed; the
-    /// time of sending was never on the wire.
+    /// Returns the round-trip time if the HEARTBEAT ACK fits the HEARTBEAT (RFC 9260 §8.3). Only the nonce is believed;
+    /// the time of sending was never on the wire.
     pub(crate) fn on_heartbeat_ack(&mut self, now: Instant, nonce: u64) -> Option<Duration> {
         let heartbeat = self.heartbeat.filter(|heartbeat| heartbeat.nonce == nonce)?;
         self.heartbeat = None;

@@ -111,7 +111,8 @@ serial! {
 /// A TSN that does not wrap.
 ///
 /// The low 32 bits are the TSN. The numbers of an association begin at 2³², so that any TSN can be unwrapped around any
-/// Cumulative TSN Ack Point without an underflow. Sender and receiver count alike. Other than a [`Tsn`] it has an order.
+/// Cumulative TSN Ack Point without an underflow. Sender and receiver count alike. Other than a [`Tsn`] it has an
+/// order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct UnwrappedTsn(u64);
 
@@ -191,7 +192,8 @@ macro_rules! counter {
 }
 
 counter! {
-    /// Counts the messages of an association that were accepted for sending. Fragments with the same key belong together.
+    /// Counts the messages of an association that were accepted for sending. Fragments with the same key belong
+    /// together.
     MessageKey
 }
 counter! {

@@ -25,8 +25,8 @@ crate::drop_reasons! {
     UnknownChunk,
     /// An optional parameter of an INIT or INIT ACK whose value has the wrong length. The rest of the chunk is used.
     MalformedParameter,
-    /// A parameter of an INIT or INIT ACK of unknown type (RFC 9260 §3.2.1). The rest of the chunk is used, up to a parameter
-    /// that ends it.
+    /// A parameter of an INIT or INIT ACK of unknown type (RFC 9260 §3.2.1). The rest of the chunk is used, up to a
+    /// parameter that ends it.
     UnknownParameter,
     /// A chunk that has no meaning in this state.
     UnexpectedChunk,

@@ -408,7 +408,8 @@ fn b21_a_late_cookie_and_every_row_that_the_table_does_not_have() {
         assert_eq!(drops.count(PacketDropReason::BadCookie), dropped.count(PacketDropReason::BadCookie) + 1, "{what}");
     }
 
-    // Rows that Table 12 leaves out: tags that are both unknown, with Tie-Tags that are none (M) or not ours (the next life's).
+    // Rows that Table 12 leaves out: tags that are both unknown, with Tie-Tags that are none (M) or not ours (the next
+    // life's).
     let mut victim = Victim::in_state(State::Established);
     let stolen = offer_from(&mut victim, &reborn(0xBEE));
     let mut victim = Victim::in_state(State::Established);

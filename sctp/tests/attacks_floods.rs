@@ -1,5 +1,5 @@
-//! Strangers who send as much as they can, and honest peers who want to connect meanwhile. Each test bears the id of its
-//! row in the list of attacks.
+//! Strangers who send as much as they can, and honest peers who want to connect meanwhile. Each test bears the id of
+//! its row in the list of attacks.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]

@@ -291,7 +291,8 @@ fn a20_encoding_and_decoding_are_inverse() {
             assert_eq!(reading.encoded, chunk.encoded, "{:?}, {}", chunk.kind, chunk.name);
         }
     }
-    // Chunks of browsers mean the same after they were written here; but for the order of parameters, in the same bytes.
+    // Chunks of browsers mean the same after they were written here; but for the order of parameters, in the same
+    // bytes.
     let mut same = 0;
     for packet in corpus() {
         for chunk in Chunks::new(&packet).flatten() {

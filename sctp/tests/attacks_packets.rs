@@ -1,4 +1,5 @@
-//! Malformed packets, as an association and an endpoint meet them. Each test bears the id of its row in the list of attacks.
+//! Malformed packets, as an association and an endpoint meet them. Each test bears the id of its row in the list of
+//! attacks.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 

@@ -1,5 +1,5 @@
-//! Verification Tags, and packets that belong to no association (RFC 9260 §8.4, §8.5). Each test bears the id of its row in
-//! the list of attacks.
+//! Verification Tags, and packets that belong to no association (RFC 9260 §8.4, §8.5). Each test bears the id of its
+//! row in the list of attacks.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 

@@ -1,5 +1,5 @@
-//! A socket reads datagrams one by one or many at a time. A peer sees the same answers to the same datagrams, whichever it
-//! is (RFC 9260 §6.2, §6.7).
+//! A socket reads datagrams one by one or many at a time. A peer sees the same answers to the same datagrams, whichever
+//! it is (RFC 9260 §6.2, §6.7).
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 

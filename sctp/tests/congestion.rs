@@ -22,8 +22,8 @@ fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_pa
     assert_eq!((stats.data_chunks_retransmitted, stats.congestion_events), (1, 1));
     let cut = stats.cwnd;
     assert!(cut <= before * 8 / 10, "{before} to {cut}");
-    // Its retransmission arrives. The fifth, the ninth and the tenth were sent before it, so they are lost, too (RFC 8985
-    // §6.2): other losses of the same window.
+    // Its retransmission arrives. The fifth, the ninth and the tenth were sent before it, so they are lost, too (RFC
+    // 8985 §6.2): other losses of the same window.
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(&victim, 3), 1 << 20, &[(2, 4)])]);
     let stats = victim.association.stats();

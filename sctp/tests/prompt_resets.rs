@@ -1,5 +1,5 @@
-//! A stream that is reset after its last message has left: the request waits for the acknowledgement of that message, and
-//! the peer delays it.
+//! A stream that is reset after its last message has left: the request waits for the acknowledgement of that message,
+//! and the peer delays it.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 

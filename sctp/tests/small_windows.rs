@@ -1,5 +1,5 @@
-//! Messages of all sizes into receive windows of all sizes. Senders count payload only against the window (RFC 9260 §6.2.1),
-//! so many small messages cost the receiver far more than they cost the sender.
+//! Messages of all sizes into receive windows of all sizes. Senders count payload only against the window (RFC 9260
+//! §6.2.1), so many small messages cost the receiver far more than they cost the sender.
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;

@@ -1,5 +1,5 @@
-//! Associations whose INITs travel with the signalling (draft-hancke-tsvwg-snap-00), and associations that both ends begin
-//! at once, which is how browsers do it otherwise.
+//! Associations whose INITs travel with the signalling (draft-hancke-tsvwg-snap-00), and associations that both ends
+//! begin at once, which is how browsers do it otherwise.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 

@@ -119,8 +119,8 @@ fn a_transport_that_this_end_has_broken_leaves_the_peer_an_abort() {
     assert_eq!(pair.trace.len(), sent);
 }
 
-/// RFC 9260 §6.9: messages are cut for the size of the path as it is. Fragments cut before cannot be cut again; if they are
-/// retransmitted, each leaves alone.
+/// RFC 9260 §6.9: messages are cut for the size of the path as it is. Fragments cut before cannot be cut again; if they
+/// are retransmitted, each leaves alone.
 #[test]
 fn the_packet_size_may_change_in_the_middle_of_a_transfer_that_loses_packets() {
     for seed in 0..4_u64 {

@@ -30,7 +30,7 @@ impl Inner {
         }
     }
 
-    /// Does the same as [`detach_reader`](Self::detach_reader) for a writing half.
+    /// Turns a writing half into a channel again, as [`detach_reader`](Self::detach_reader) does with a reading half.
     pub(crate) fn detach_writer(&mut self, id: ChannelId) {
         if let Some(half_close) = self.half_close(id) {
             half_close.writers -= 1;
@@ -65,8 +65,8 @@ impl Inner {
         self.close_if_over(now, id);
     }
 
-    /// Returns the next bytes; then `None` once the peer has ended its direction in good order and all of it was returned,
-    /// or the reason why that cannot be said. Both are returned as often as they are asked for.
+    /// Returns the next bytes; then `None` once the peer has ended its direction in good order and all of it was
+    /// returned, or the reason why that cannot be said. Both are returned as often as they are asked for.
     pub(crate) fn poll_read_bytes(&mut self, now: Instant, id: ChannelId) -> Poll<Result<Option<Bytes>, Error>> {
         loop {
             if let Some(end) = self.half_close(id).and_then(|half_close| half_close.read_end()) {
@@ -121,10 +121,11 @@ impl Inner {
         })
     }
 
-    /// Returns `true` if the peer has closed the channel and has received all that was sent on it, except for messages that
-    /// were abandoned. `Pending` if that is not known yet: the SACK that came with the peer's reset need not cover what the
-    /// peer has received, because a loss on another channel holds the Cumulative TSN Ack back. The answer to our reset tells:
-    /// the peer performs the reset when everything before it has arrived (RFC 6525 §5.2.2), and then the channel is closed.
+    /// Returns `true` if the peer has closed the channel and has received all that was sent on it, except for messages
+    /// that were abandoned. `Pending` if that is not known yet: the SACK that came with the peer's reset need not cover
+    /// what the peer has received, because a loss on another channel holds the Cumulative TSN Ack back. The answer to
+    /// our reset tells: the peer performs the reset when everything before it has arrived (RFC 6525 §5.2.2), and then
+    /// the channel is closed.
     fn poll_is_delivered(&self, id: ChannelId) -> Poll<bool> {
         let Some(entry) = self.entries.get(&id) else { return Poll::Ready(true) };
         // Discarded messages stay in the buffered amount.
@@ -150,9 +151,9 @@ impl Inner {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the direction in which this end writes. Without half close that closes the channel, and is done when the channel
-    /// is closed. With it, it is done when the FIN is queued; the end that is the last to shut down closes the channel, and
-    /// waits for that.
+    /// Ends the direction in which this end writes. Without half close that closes the channel, and is done when the
+    /// channel is closed. With it, it is done when the FIN is queued; the end that is the last to shut down closes the
+    /// channel, and waits for that.
     pub(crate) fn poll_shutdown_bytes(&mut self, now: Instant, id: ChannelId) -> Poll<Result<(), Error>> {
         self.scan_unread(id);
         let Some(half_close) = self.half_close(id) else {
@@ -177,8 +178,8 @@ impl Inner {
         }
     }
 
-    /// Sends the FIN. That is an error if the channel is closed, unless the peer has closed it without waiting for the FIN,
-    /// and has all that was written.
+    /// Sends the FIN. That is an error if the channel is closed, unless the peer has closed it without waiting for the
+    /// FIN, and has all that was written.
     fn poll_send_fin(&mut self, now: Instant, id: ChannelId) -> Poll<Result<(), Error>> {
         if let Err(error) = self.send_frame(now, id, &Frame::Fin) {
             let is_closed_here = self.entries.get(&id).is_none_or(|entry| entry.is_closed_here);
@@ -221,8 +222,8 @@ impl Inner {
         }
     }
 
-    /// Takes in what arrives in a direction that is over here: its bytes are of no use, and must not keep the receive window
-    /// closed.
+    /// Takes in what arrives in a direction that is over here: its bytes are of no use, and must not keep the receive
+    /// window closed.
     fn discard_after_end(&mut self, now: Instant, id: ChannelId) {
         if !self.has_half_close {
             return;
@@ -239,8 +240,8 @@ impl Inner {
         }
     }
 
-    /// Looks through what has arrived and is not read for the peer's word that it reads no more. Each message is looked at
-    /// once.
+    /// Looks through what has arrived and is not read for the peer's word that it reads no more. Each message is looked
+    /// at once.
     fn scan_unread(&mut self, id: ChannelId) {
         if !self.has_half_close {
             return;

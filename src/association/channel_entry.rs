@@ -98,8 +98,8 @@ pub(crate) enum EventKind {
     Close,
 }
 
-/// Events that were not returned yet, in order. Each kind is queued at most once: all but one happen once in a channel's
-/// life, and several `BufferedAmountLow` tell no more than one. So the queue has a fixed size.
+/// Events that were not returned yet, in order. Each kind is queued at most once: all but one happen once in a
+/// channel's life, and several `BufferedAmountLow` tell no more than one. So the queue has a fixed size.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     kinds: [EventKind; 5],

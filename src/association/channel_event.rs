@@ -2,8 +2,8 @@
 
 use crate::error::ChannelError;
 
-/// An event of a channel, with W3C's names and in its order: `open`, any number of `bufferedamountlow`, `closing`, `error`,
-/// `close`. [`recv`](crate::DataChannel::recv) returns the messages.
+/// An event of a channel, with W3C's names and in its order: `open`, any number of `bufferedamountlow`, `closing`,
+/// `error`, `close`. [`recv`](crate::DataChannel::recv) returns the messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ChannelEvent {

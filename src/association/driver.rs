@@ -16,9 +16,9 @@ const BATCHES_PER_STEP_MAX: u32 = 16;
 
 /// Runs an association until it has ended and its last datagram has left.
 ///
-/// A round handles the time-outs that are due, wakes the tasks that wait for events, and sends datagrams, until nothing is left
-/// or [`BATCHES_PER_STEP_MAX`] batches were sent; then the driver waits for work or the deadline. The receive loop and the
-/// handles do the rest, under the same lock, which the driver never holds while it sends.
+/// A round handles the time-outs that are due, wakes the tasks that wait for events, and sends datagrams, until nothing
+/// is left or [`BATCHES_PER_STEP_MAX`] batches were sent; then the driver waits for work or the deadline. The receive
+/// loop and the handles do the rest, under the same lock, which the driver never holds while it sends.
 pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
     let max_datagrams = (SEND_SIZE_MAX / mtu).max(1);
     let sleep = pin!(tokio::time::sleep(Duration::ZERO));
@@ -48,8 +48,8 @@ pub(crate) async fn drive_contained(shared: &Shared, socket: &Socket, mtu: usize
     }
 }
 
-/// Ends an association whose runtime is shut down: sends what the congestion window allows, then an ABORT, so that the peer
-/// does not wait for a time-out. Does not wait.
+/// Ends an association whose runtime is shut down: sends what the congestion window allows, then an ABORT, so that the
+/// peer does not wait for a time-out. Does not wait.
 pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
     if shared.read(|inner| inner.is_connected && inner.closed.is_none()) {
         tracing::warn!(
@@ -129,8 +129,8 @@ async fn wait(shared: &Shared, alarm: &mut Alarm<'_>, deadline: Option<Instant>)
     poll_fn(|cx| if work.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { alarm.poll(cx) }).await;
 }
 
-/// A timer that is seldom set. Each acknowledgement moves the deadline to a later time; the timer then rings early, finds
-/// nothing due, and is set once for all the deadlines between.
+/// A timer that is seldom set. Each acknowledgement moves the deadline to a later time; the timer then rings early,
+/// finds nothing due, and is set once for all the deadlines between.
 struct Alarm<'a> {
     sleep: Pin<&'a mut Sleep>,
     rings_at: Option<Instant>,

@@ -9,7 +9,8 @@ use crate::error::CloseReason;
 use crate::waiters::Interest;
 
 impl Inner {
-    /// Begins the shutdown of the association. An association that is not established, and has nothing to deliver, is aborted.
+    /// Begins the shutdown of the association. An association that is not established, and has nothing to deliver, is
+    /// aborted.
     pub(crate) fn begin_shutdown(&mut self, now: Instant) {
         if self.is_ending() {
             return;
@@ -52,8 +53,8 @@ impl Inner {
         self.waiters.wake(Interest::Progress, wakers);
     }
 
-    /// Handles packets that the driver has written, `is_all` if there was nothing more to write. The answers to the resets of the
-    /// channels that have ended are among them.
+    /// Handles packets that the driver has written, `is_all` if there was nothing more to write. The answers to the
+    /// resets of the channels that have ended are among them.
     pub(super) fn on_written(&mut self, is_all: bool, wakers: &mut Vec<Waker>) {
         if is_all || self.is_failed || !self.sctp.has_answer_to_transmit() {
             self.leaving.append(&mut self.ended);

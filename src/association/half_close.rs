@@ -10,11 +10,11 @@
 //! | text `stop N` | the sender reads no more; it has read N bytes |
 //! | text `reset N` | as `stop N`, and it writes no more either, without having been asked to end its direction |
 //!
-//! An empty binary message has a PPID of its own (RFC 8831 §6.6), and a byte stream never contains one, because it has no
-//! bytes. So data needs no header and no copy, and a page sends and recognizes the FIN without any parsing.
+//! An empty binary message has a PPID of its own (RFC 8831 §6.6), and a byte stream never contains one, because it has
+//! no bytes. So data needs no header and no copy, and a page sends and recognizes the FIN without any parsing.
 //!
-//! A direction is over for both ends when its FIN was read, or when its reader has stopped. The channel is closed when both
-//! directions are over.
+//! A direction is over for both ends when its FIN was read, or when its reader has stopped. The channel is closed when
+//! both directions are over.
 
 use bytes::Bytes;
 use narrowboat_dcep::Message;

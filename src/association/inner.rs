@@ -46,7 +46,8 @@ pub(crate) struct Inner {
     /// Channels that are not closed.
     pub(super) channels_alive: usize,
     pub(crate) is_connected: bool,
-    /// True until the association is established if the peer may have dialled this end at the same time, over plain UDP.
+    /// True until the association is established if the peer may have dialled this end at the same time, over plain
+    /// UDP.
     pub(crate) has_open_role: bool,
     pub(crate) closed: Option<CloseReason>,
     /// True if the last datagram has left too, and the endpoint has removed the association.
@@ -147,7 +148,8 @@ impl Inner {
         }
     }
 
-    /// Queues a message; `Pending` if the send buffer is full. Nothing of the message was queued unless this is `Ready(Ok)`.
+    /// Queues a message; `Pending` if the send buffer is full. Nothing of the message was queued unless this is
+    /// `Ready(Ok)`.
     pub(crate) fn poll_send(
         &mut self,
         now: Instant,
@@ -238,8 +240,8 @@ impl Inner {
         self.wake_channel(id);
     }
 
-    /// Wakes every task that waits on a channel that a call of this end has changed. The layers below report what the peer
-    /// does, not what this end calls.
+    /// Wakes every task that waits on a channel that a call of this end has changed. The layers below report what the
+    /// peer does, not what this end calls.
     fn wake_channel(&mut self, id: ChannelId) {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.waiters.wake_all(&mut self.local_wakers);
@@ -337,8 +339,8 @@ impl Inner {
         [self.sctp.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
     }
 
-    /// Handles every event of the channels, and collects the wakers of the tasks that wait for them. Returns `true` if there
-    /// was an event.
+    /// Handles every event of the channels, and collects the wakers of the tasks that wait for them. Returns `true` if
+    /// there was an event.
     pub(super) fn process_events(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
         wakers.append(&mut std::mem::take(&mut self.local_wakers));

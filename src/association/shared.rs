@@ -1,8 +1,8 @@
 //! An association and its channels under one lock, shared by the handles, the receive loop and the driver.
 //!
-//! A handle locks the state, calls it, and wakes the driver. There is no command channel, so a call has taken effect when it
-//! returns, and a dropped future has done all of its work or none. No code of the application runs under the lock: its wakers
-//! are collected, and woken or dropped after it.
+//! A handle locks the state, calls it, and wakes the driver. There is no command channel, so a call has taken effect
+//! when it returns, and a dropped future has done all of its work or none. No code of the application runs under the
+//! lock: its wakers are collected, and woken or dropped after it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -229,8 +229,8 @@ impl Shared {
     }
 
     /// Handles the refusal of a datagram by the system. A datagram that is too large ends the association, because each
-    /// retransmission of it is refused. Another lasting error ends an attempt to connect, because a caller waits for the result;
-    /// on an established association it is recorded, and may pass.
+    /// retransmission of it is refused. Another lasting error ends an attempt to connect, because a caller waits for
+    /// the result; on an established association it is recorded, and may pass.
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
         let failure = SendFailure::of(error);
         self.command(|inner, _| {
@@ -252,8 +252,8 @@ impl Shared {
         });
     }
 
-    /// Handles the report of the system that the port at this address is closed. It ends an attempt to connect if no other
-    /// address is left and no packet has arrived.
+    /// Handles the report of the system that the port at this address is closed. It ends an attempt to connect if no
+    /// other address is left and no packet has arrived.
     pub(crate) fn on_port_closed(&self, remote: SocketAddr) {
         let is_last = match &self.transport {
             Transport::Plain(_) => true,
@@ -303,8 +303,8 @@ impl Shared {
         wake(&mut wakers);
     }
 
-    /// Handles the end of the driver: the association has ended and its last datagram has left, or its runtime is shut down. In
-    /// the second case it is aborted, so that no task waits for ever.
+    /// Handles the end of the driver: the association has ended and its last datagram has left, or its runtime is shut
+    /// down. In the second case it is aborted, so that no task waits for ever.
     pub(crate) fn on_driver_gone(&self) {
         let mut wakers = Vec::new();
         self.command(|inner, _| {

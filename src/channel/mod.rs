@@ -34,8 +34,8 @@ pub struct DataChannel {
     handle: Handle,
     stream: u16,
     options: Arc<ChannelOptions>,
-    /// Keys with which the `Stream` and the `Sink` wait, and a message that the sink has accepted and the channel had no room
-    /// for.
+    /// Keys with which the `Stream` and the `Sink` wait, and a message that the sink has accepted and the channel had
+    /// no room for.
     stream_key: WaiterKey,
     sink_key: WaiterKey,
     sink_message: Option<Message>,
@@ -71,8 +71,8 @@ impl DataChannel {
         &self.options.protocol
     }
 
-    /// Returns the stream id. Once the channel is closed, another channel may use it. If both ends connect to each other at the
-    /// same time, it may change when the association is established.
+    /// Returns the stream id. Once the channel is closed, another channel may use it. If both ends connect to each
+    /// other at the same time, it may change when the association is established.
     #[must_use]
     pub fn id(&self) -> u16 {
         let id = self.handle.id;
@@ -142,14 +142,15 @@ impl DataChannel {
         .await;
     }
 
-    /// Sends a message; waits while the send buffer is full. When this returns, the message is queued, not delivered. Before a program ends it awaits [`close`](Self::close), the association's
+    /// Sends a message; waits while the send buffer is full. When this returns, the message is queued, not delivered.
+    /// Before a program ends it awaits [`close`](Self::close), the association's
     /// [`shutdown`](crate::Association::shutdown) or the endpoint's [`wait_idle`](crate::Endpoint::wait_idle): what is
     /// still queued when the runtime ends is lost, and the peer gets an ABORT.
     ///
     /// # Errors
     ///
-    /// The message is above [`max_message_size`](crate::Association::max_message_size), or the channel is closing or closed.
-    /// Nothing was queued.
+    /// The message is above [`max_message_size`](crate::Association::max_message_size), or the channel is closing or
+    /// closed. Nothing was queued.
     ///
     /// # Cancel safety
     ///
@@ -175,12 +176,12 @@ impl DataChannel {
         }
     }
 
-    /// Waits for the next message. Returns every message that arrived before the channel ended, then the error once if the
-    /// channel failed, then `None`. `None` is returned as soon as the peer has closed its direction, though this end may still
-    /// be sending.
+    /// Waits for the next message. Returns every message that arrived before the channel ended, then the error once if
+    /// the channel failed, then `None`. `None` is returned as soon as the peer has closed its direction, though this
+    /// end may still be sending.
     ///
-    /// A page that calls `RTCPeerConnection.close()` aborts the association, so that `recv` returns an error for a page that
-    /// is left in good order; [`ChannelError::is_orderly`] tells it from a failure.
+    /// A page that calls `RTCPeerConnection.close()` aborts the association, so that `recv` returns an error for a page
+    /// that is left in good order; [`ChannelError::is_orderly`] tells it from a failure.
     ///
     /// # Cancel safety
     ///
@@ -229,19 +230,19 @@ impl DataChannel {
         .await
     }
 
-    /// Closes the channel, from now on: its state is [`Closing`](ReadyState::Closing), and `send` fails. Messages that were
-    /// accepted before are still sent, then this direction is reset, and the peer resets the other (RFC 8831 §6.7). The future
-    /// resolves when both are reset and the answer to the peer was passed to the socket: the program may end then. The future
-    /// need not be kept. Messages that the peer sent before its reset can still be received.
+    /// Closes the channel, from now on: its state is [`Closing`](ReadyState::Closing), and `send` fails. Messages that
+    /// were accepted before are still sent, then this direction is reset, and the peer resets the other (RFC 8831
+    /// §6.7). The future resolves when both are reset and the answer to the peer was passed to the socket: the program
+    /// may end then. The future need not be kept. Messages that the peer sent before its reset can still be received.
     ///
-    /// Messages that the *peer* has accepted and not sent when the close arrives are discarded there, as Chromium does and Firefox
-    /// does not: its channel ends with an error that says how much. Agree on a last message first if both ends send.
+    /// Messages that the *peer* has accepted and not sent when the close arrives are discarded there, as Chromium does
+    /// and Firefox does not: its channel ends with an error that says how much. Agree on a last message first if both
+    /// ends send.
     ///
     /// The future has no time-out of its own. A reset that is not answered is repeated for as long as the association
-    /// lasts, so that an outage never leaves the channel open at one end alone; a peer that is silent ends the association
-    /// after some 70 seconds. The future waits
-    /// for a peer that neither reads nor closes: [`discard_unsent`](Self::discard_unsent) ends the first wait,
-    /// `tokio::time::timeout` both.
+    /// lasts, so that an outage never leaves the channel open at one end alone; a peer that is silent ends the
+    /// association after some 70 seconds. The future waits for a peer that neither reads nor closes:
+    /// [`discard_unsent`](Self::discard_unsent) ends the first wait, `tokio::time::timeout` both.
     ///
     /// Closing twice does nothing more.
     ///
@@ -257,9 +258,9 @@ impl DataChannel {
         Closing::new(Arc::clone(&self.handle.shared), self.handle.id)
     }
 
-    /// Discards the messages that a [closing](Self::close) channel has accepted and not sent, and abandons those that are not
-    /// acknowledged, so that it closes soon even if the peer does not read. Returns the bytes discarded; messages in flight may
-    /// arrive or not. Does nothing in any other state.
+    /// Discards the messages that a [closing](Self::close) channel has accepted and not sent, and abandons those that
+    /// are not acknowledged, so that it closes soon even if the peer does not read. Returns the bytes discarded;
+    /// messages in flight may arrive or not. Does nothing in any other state.
     pub fn discard_unsent(&self) -> usize {
         self.handle.shared.command(|inner, now| inner.discard_unsent(now, self.handle.id))
     }
@@ -296,16 +297,16 @@ impl DataChannel {
         .await
     }
 
-    /// Splits the handle into a half that sends and a half that receives, for two tasks. The channel is closed when both are
-    /// dropped.
+    /// Splits the handle into a half that sends and a half that receives, for two tasks. The channel is closed when
+    /// both are dropped.
     #[must_use]
     pub fn split(self) -> (SendHalf, RecvHalf) {
         (SendHalf::new(self.clone()), RecvHalf::new(self))
     }
 
     /// Reads and writes as a stream of bytes. If the channel was opened with
-    /// [`ChannelOptions::byte_stream`], each direction ends separately; if not, a shutdown closes both, which loses what the
-    /// peer still has to send: `tokio::io::copy_bidirectional` ends with an error then. See [`ByteStream`].
+    /// [`ChannelOptions::byte_stream`], each direction ends separately; if not, a shutdown closes both, which loses
+    /// what the peer still has to send: `tokio::io::copy_bidirectional` ends with an error then. See [`ByteStream`].
     #[must_use]
     pub fn into_byte_stream(self) -> ByteStream {
         ByteStream::new(self)

@@ -5,8 +5,8 @@ use std::vec::Drain;
 
 use crate::net::Datagram;
 
-/// Sorts datagrams. A panic costs the datagram that has caused it: the receiver serves everybody else, too. `rest` goes on
-/// with those that are left then.
+/// Sorts datagrams. A panic costs the datagram that has caused it: the receiver serves everybody else, too. `rest` goes
+/// on with those that are left then.
 pub(super) fn sort(mut batch: Drain<'_, Datagram>, mut rest: impl FnMut(&mut Drain<'_, Datagram>)) {
     loop {
         let left = batch.len();

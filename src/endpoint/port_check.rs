@@ -1,13 +1,13 @@
 //! Finds out that nobody listens where this end connects to.
 //!
-//! A host answers a datagram to a closed port with an ICMP error. Systems report the error to a socket that is connected to
-//! the port, and the endpoint's socket is connected to nobody. Linux would queue the errors of such a socket, too
-//! (`IP_RECVERR`), but a call that sends to one peer then fails because of another, and tokio takes a socket with a queued
-//! error for one that can always be written to. So a socket of its own asks, which costs an association nothing once it is
-//! established, and works on every system.
+//! A host answers a datagram to a closed port with an ICMP error. Systems report the error to a socket that is
+//! connected to the port, and the endpoint's socket is connected to nobody. Linux would queue the errors of such a
+//! socket, too (`IP_RECVERR`), but a call that sends to one peer then fails because of another, and tokio takes a
+//! socket with a queued error for one that can always be written to. So a socket of its own asks, which costs an
+//! association nothing once it is established, and works on every system.
 //!
-//! An ICMP error is a hint: anybody can forge one who knows both ports (RFC 8085 §5.2). It ends an attempt to connect that
-//! nobody has answered, and never an association.
+//! An ICMP error is a hint: anybody can forge one who knows both ports (RFC 8085 §5.2). It ends an attempt to connect
+//! that nobody has answered, and never an association.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -31,8 +31,8 @@ const PAUSE_INITIAL: Duration = Duration::from_millis(500);
 /// Questions sent to a peer at most. The last question is four seconds old when the socket is closed.
 const QUESTIONS_MAX: u32 = 4;
 
-/// Sockets that ask at the same time, of one endpoint. Other attempts wait for one, so that who dials thousands of peers
-/// that are gone has files left to open.
+/// Sockets that ask at the same time, of one endpoint. Other attempts wait for one, so that who dials thousands of
+/// peers that are gone has files left to open.
 pub(super) const SOCKETS_MAX: usize = 64;
 
 /// ICMP errors in a row that end an attempt. One may be about a service that is just being started again.

@@ -31,8 +31,8 @@ const FAILING_MAX: Duration = Duration::from_secs(30);
 /// Runs the receiver. When the receiver ends, with its runtime or for another reason, no task goes on waiting for
 /// datagrams.
 ///
-/// A panic in a datagram that the receiver hands over is contained where the datagram is handled. A panic of the receiver itself ends the endpoint, as a
-/// socket that fails does, so that nobody waits for ever.
+/// A panic in a datagram that the receiver hands over is contained where the datagram is handled. A panic of the
+/// receiver itself ends the endpoint, as a socket that fails does, so that nobody waits for ever.
 pub(super) async fn run(core: Arc<EndpointShared>) {
     let mut receiver = ReceiveLoop { core, failure: None };
     let outcome = {
@@ -63,9 +63,10 @@ impl Drop for ReceiveLoop {
 
 /// Receives until nobody can use the endpoint any more. Fails if the socket cannot be used any more.
 ///
-/// One turn is: a batch from the system; each datagram to its own memory, unless its first byte says that nobody wants it; all
-/// of them routed under the endpoint's lock; then, association by association, handed over under that association's lock; then
-/// strangers, who need none. No two locks are held at once, and answers are sent and tasks woken after them.
+/// One turn is: a batch from the system; each datagram to its own memory, unless its first byte says that nobody wants
+/// it; all of them routed under the endpoint's lock; then, association by association, handed over under that
+/// association's lock; then strangers, who need none. No two locks are held at once, and answers are sent and tasks
+/// woken after them.
 async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
     let is_wildcard = core.socket.local_address().ip().is_unspecified();
     let mut batch = ReceiveBatch::new();

@@ -133,8 +133,8 @@ async fn refuse_datagram(endpoint: &Endpoint, association: &Association, code: i
     }
 }
 
-/// The numbers are Linux's: EPERM, EACCES, EINVAL, EMSGSIZE, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, ENOBUFS, ECONNREFUSED,
-/// EHOSTUNREACH, ENOMEM, EIO.
+/// The numbers are Linux's: EPERM, EACCES, EINVAL, EMSGSIZE, EADDRNOTAVAIL, ENETDOWN, ENETUNREACH, ENOBUFS,
+/// ECONNREFUSED, EHOSTUNREACH, ENOMEM, EIO.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn each_error_on_sending_is_told_while_dialling_and_later() {

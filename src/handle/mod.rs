@@ -66,9 +66,9 @@ impl Association {
         self.shared.read(|inner| inner.is_connected)
     }
 
-    /// Opens a channel and returns it at once, as W3C's `createDataChannel` does. Messages that are sent before it is open are
-    /// queued; [`DataChannel::opened`] waits until it is. As in the W3C specification, a channel is open when DATA_CHANNEL_OPEN
-    /// was sent, without waiting for the peer's answer.
+    /// Opens a channel and returns it at once, as W3C's `createDataChannel` does. Messages that are sent before it is
+    /// open are queued; [`DataChannel::opened`] waits until it is. As in the W3C specification, a channel is open when
+    /// DATA_CHANNEL_OPEN was sent, without waiting for the peer's answer.
     ///
     /// # Errors
     ///
@@ -98,9 +98,9 @@ impl Association {
         }
     }
 
-    /// Opens a channel with this label as a stream of bytes whose directions end separately, as those of a TCP connection:
-    /// [`open_channel`](Self::open_channel) with [`ChannelOptions::byte_stream`], and [`DataChannel::into_byte_stream`]. The
-    /// peer accepts the channel, and calls `into_byte_stream` too.
+    /// Opens a channel with this label as a stream of bytes whose directions end separately, as those of a TCP
+    /// connection: [`open_channel`](Self::open_channel) with [`ChannelOptions::byte_stream`], and
+    /// [`DataChannel::into_byte_stream`]. The peer accepts the channel, and calls `into_byte_stream` too.
     ///
     /// # Errors
     ///
@@ -114,25 +114,27 @@ impl Association {
         Ok(channel.into_byte_stream())
     }
 
-    /// Waits for a channel that the peer opens, and accepts it. The channel is open, and holds the messages that the peer has
-    /// sent since. Returns `None` if the association is closing or closed; [`closed`](Self::closed) returns the reason.
+    /// Waits for a channel that the peer opens, and accepts it. The channel is open, and holds the messages that the
+    /// peer has sent since. Returns `None` if the association is closing or closed; [`closed`](Self::closed) returns
+    /// the reason.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped before it completes, no channel was accepted. Several tasks may wait; each channel goes to one of
-    /// them.
+    /// If the future is dropped before it completes, no channel was accepted. Several tasks may wait; each channel goes
+    /// to one of them.
     pub async fn accept_channel(&self) -> Option<DataChannel> {
         let opened = WaitFuture::new(&self.shared, ACCEPT).wait(|inner, _| inner.poll_incoming()).await?;
         Some(DataChannel::held(Arc::clone(&self.shared), opened))
     }
 
-    /// Shuts the association down, from now on (RFC 9260 §9.2): no message is accepted any more, and every message that either
-    /// end has accepted is delivered, for which the applications of both ends have to go on reading. Then every channel ends
-    /// without an error. The future resolves then, as [`closed`](Self::closed) does, and need not be kept.
+    /// Shuts the association down, from now on (RFC 9260 §9.2): no message is accepted any more, and every message that
+    /// either end has accepted is delivered, for which the applications of both ends have to go on reading. Then every
+    /// channel ends without an error. The future resolves then, as [`closed`](Self::closed) does, and need not be kept.
     ///
     /// The shutdown may take as long as this end's queue gets shorter, and after that as long as the peer's does, up to
-    /// five minutes ([`shutdown_max`](narrowboat_sctp::AssociationConfig::shutdown_max)). Thirty seconds without progress
-    /// ([`shutdown_guard`](narrowboat_sctp::AssociationConfig::shutdown_guard)) end it with an error at both ends.
+    /// five minutes ([`shutdown_max`](narrowboat_sctp::AssociationConfig::shutdown_max)). Thirty seconds without
+    /// progress ([`shutdown_guard`](narrowboat_sctp::AssociationConfig::shutdown_guard)) end it with an error at both
+    /// ends.
     ///
     /// # Errors
     ///
@@ -146,14 +148,14 @@ impl Association {
         ShuttingDown { shared: Arc::clone(&self.shared), key: WaiterKey::default() }
     }
 
-    /// Aborts the association at once (RFC 9260 §9.1). The ABORT carries the reason to the peer. Undelivered messages are lost,
-    /// and every channel ends with an error at both ends.
+    /// Aborts the association at once (RFC 9260 §9.1). The ABORT carries the reason to the peer. Undelivered messages
+    /// are lost, and every channel ends with an error at both ends.
     pub fn abort(&self, reason: &str) {
         self.shared.command(|inner, _| inner.abort(reason));
     }
 
-    /// Waits until the association has ended, and returns the reason. Its last datagram has left by then, so that the process
-    /// may end, and the endpoint may connect to the same address again.
+    /// Waits until the association has ended, and returns the reason. Its last datagram has left by then, so that the
+    /// process may end, and the endpoint may connect to the same address again.
     ///
     /// # Cancel safety
     ///
@@ -162,7 +164,8 @@ impl Association {
         WaitFuture::new(&self.shared, PROGRESS).wait(|inner, _| inner.poll_closed()).await
     }
 
-    /// Returns the peer's address and port. Over DTLS the peer may move, and its address is 0.0.0.0:0 until it is known.
+    /// Returns the peer's address and port. Over DTLS the peer may move, and its address is 0.0.0.0:0 until it is
+    /// known.
     #[must_use]
     pub fn remote_address(&self) -> SocketAddr {
         self.shared.remote_address()
@@ -174,22 +177,24 @@ impl Association {
         self.shared.read(|inner| inner.send_size_max)
     }
 
-    /// Returns the error of the system if it refused the last datagram of this association; `None` if it accepted it. Refused
-    /// datagrams count as lost: the association retransmits them, and goes on when there is a route to the peer again.
+    /// Returns the error of the system if it refused the last datagram of this association; `None` if it accepted it.
+    /// Refused datagrams count as lost: the association retransmits them, and goes on when there is a route to the peer
+    /// again.
     #[must_use]
     pub fn network_error(&self) -> Option<String> {
         self.shared.read(|inner| inner.network_error.clone())
     }
 
-    /// Returns counters and gauges: packets and bytes sent, received, retransmitted and dropped; windows and round-trip time.
+    /// Returns counters and gauges: packets and bytes sent, received, retransmitted and dropped; windows and round-trip
+    /// time.
     #[must_use]
     pub fn stats(&self) -> narrowboat_sctp::AssociationStats {
         self.shared.read(|inner| inner.sctp.stats())
     }
 
-    /// Returns the counters of the association's channels: channels opened, accepted, closed and failed; messages and bytes in both
-    /// directions; and each message or request of the peer that was dropped or refused, by reason. They count from the
-    /// association's creation, closed channels included.
+    /// Returns the counters of the association's channels: channels opened, accepted, closed and failed; messages and
+    /// bytes in both directions; and each message or request of the peer that was dropped or refused, by reason. They
+    /// count from the association's creation, closed channels included.
     #[must_use]
     pub fn channel_stats(&self) -> narrowboat_dcep::ChannelsStats {
         self.shared.read(|inner| inner.channels.stats().clone())

@@ -31,7 +31,8 @@ pub(crate) struct Datagram {
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) datagram: Datagram,
-    /// True for a check from an address that another peer checks from, too: the peer is asked whether it receives there.
+    /// True for a check from an address that another peer checks from, too: the peer is asked whether it receives
+    /// there.
     pub(crate) is_contested: bool,
 }
 

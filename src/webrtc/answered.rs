@@ -6,8 +6,8 @@ use narrowboat_sctp::AssociationHandle;
 
 use super::admission::Source;
 
-/// Peers of a source that are looked at for one that has not checked. Who checks is soon connected and not here any more, so
-/// that many old ones with a check are a flood's, and any of them may go.
+/// Peers of a source that are looked at for one that has not checked. Who checks is soon connected and not here any
+/// more, so that many old ones with a check are a flood's, and any of them may go.
 const LOOKED_AT_MAX: usize = 16;
 
 /// The peers of each source. To enter one or to take one out costs a look-up in the map and one in the set.

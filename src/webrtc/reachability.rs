@@ -1,11 +1,12 @@
 //! Proof that a peer receives what is sent to its address, without any state before the proof.
 //!
-//! This end sends a check of its own. The transaction id of that check is a MAC over the peer's address, so a response with
-//! the right transaction id shows that its sender has received the check. The peer signs the response with its password,
-//! but in direct mode the sender of a check has chosen that password: only the transaction id proves something.
+//! This end sends a check of its own. The transaction id of that check is a MAC over the peer's address, so a response
+//! with the right transaction id shows that its sender has received the check. The peer signs the response with its
+//! password, but in direct mode the sender of a check has chosen that password: only the transaction id proves
+//! something.
 //!
-//! A question about a peer of the router has the peer's number in its transaction id, beside the MAC, because a response
-//! names nobody.
+//! A question about a peer of the router has the peer's number in its transaction id, beside the MAC, because a
+//! response names nobody.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -20,8 +21,8 @@ use super::stun::{Class, Key, StunWriter, TransactionId, Username};
 /// Time after which transaction ids change. A response counts in the period of its request and in the next one.
 const PERIOD: Duration = Duration::from_secs(16);
 
-/// PRIORITY of a check of ours: the priority of a peer-reflexive candidate (RFC 8445 §7.1.1). Some agents refuse a check
-/// without one.
+/// PRIORITY of a check of ours: the priority of a peer-reflexive candidate (RFC 8445 §7.1.1). Some agents refuse a
+/// check without one.
 const PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 /// Bytes of a transaction id that are a MAC if the rest is the number of a peer.

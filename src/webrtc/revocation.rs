@@ -27,8 +27,8 @@ const PLACES_PER_SET: usize = 8;
 /// ClientHello is retransmitted after 1 and 3 seconds).
 const HELLO_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// A table of fixed size, in which an address has one of a few places, by its hash. Each operation costs the same at any
-/// time.
+/// A table of fixed size, in which an address has one of a few places, by its hash. Each operation costs the same at
+/// any time.
 ///
 /// A record can be forged, so a peer that is watched for a record alone makes room for the next. A peer that has
 /// answered a check of ours (`reachability`) is really there, and makes room for nobody; a source has half of a set of

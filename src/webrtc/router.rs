@@ -123,7 +123,8 @@ impl SecureRouter {
         self.answered.displaceable(source, has_checked)
     }
 
-    /// Enters a peer whose offer this end answers; its checks will name this fragment. It may have to make room for another.
+    /// Enters a peer whose offer this end answers; its checks will name this fragment. It may have to make room for
+    /// another.
     pub(crate) fn insert_answered(&mut self, ufrag: &str, source: Option<Source>) -> AssociationHandle {
         let handle = self.insert_signalled(ufrag);
         if let Some(peer) = self.peers.get_mut(&handle) {
@@ -141,8 +142,8 @@ impl SecureRouter {
         handle
     }
 
-    /// Enters a peer that this end asks at these addresses, and that may ask this end by this fragment. A peer that is not
-    /// connected and checks from one of the addresses does not keep it.
+    /// Enters a peer that this end asks at these addresses, and that may ask this end by this fragment. A peer that is
+    /// not connected and checks from one of the addresses does not keep it.
     ///
     /// # Errors
     ///
@@ -322,8 +323,8 @@ impl SecureRouter {
         self.peers.get(&handle).is_some_and(|peer| peer.is_unnamed || peer.is_asked)
     }
 
-    /// True if a hello from an address of this peer is its own: it has been described and is not connected, or this end has
-    /// asked it.
+    /// True if a hello from an address of this peer is its own: it has been described and is not connected, or this end
+    /// has asked it.
     fn expects_hello(&self, handle: AssociationHandle) -> bool {
         self.peers.get(&handle).is_some_and(|peer| peer.is_pending || peer.is_asked)
     }

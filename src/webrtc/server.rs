@@ -1,5 +1,5 @@
-//! Peers without signalling, from their first datagram to a session: the direct listener, and the sessions of those that it
-//! lets in. It has no socket, no clock and no lock.
+//! Peers without signalling, from their first datagram to a session: the direct listener, and the sessions of those
+//! that it lets in. It has no socket, no clock and no lock.
 
 #[cfg(test)]
 mod tests;
@@ -89,8 +89,8 @@ impl Server {
         self.listener.poll_timeout()
     }
 
-    /// Returns the datagram as one of a stranger if a handshake with its sender has begun. It comes from the address of a
-    /// known peer, which gets it, too.
+    /// Returns the datagram as one of a stranger if a handshake with its sender has begun. It comes from the address of
+    /// a known peer, which gets it, too.
     pub(crate) fn newcomer(&mut self, datagram: Datagram) -> Option<Stranger> {
         let has_begun = self.listener.has_begun(datagram.route.remote);
         has_begun.then_some(Stranger { datagram, is_contested: false, has_room: true })

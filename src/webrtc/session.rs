@@ -143,7 +143,8 @@ impl SecureSession {
             SetupRole::Active => DtlsSession::Waiting(expected),
             SetupRole::Passive => {
                 let mut dtls = Dtls::new(now, Arc::clone(&self.context.parameters), role, expected, false);
-                // A hello that is not worth a flight is answered with a cookie request, which takes less time than more hellos do.
+                // A hello that is not worth a flight is answered with a cookie request, which takes less time than more
+                // hellos do.
                 dtls.ask_for_cookie_below(HELLO_WORTH_A_FLIGHT);
                 DtlsSession::Running(Box::new(dtls))
             }
@@ -264,7 +265,8 @@ impl SecureSession {
     }
 
     /// Encrypts packets of `segment_size` bytes, the last one perhaps shorter, into records that are equal in size too.
-    /// `records` is empty at first. Returns where they go and their size; `None` if there is no connection to carry them.
+    /// `records` is empty at first. Returns where they go and their size; `None` if there is no connection to carry
+    /// them.
     pub(crate) fn seal(
         &mut self,
         packets: &[u8],

@@ -11,8 +11,8 @@ counters! {
     checks_answered,
     /// Checks that were refused: unknown user name, wrong integrity, or incomplete (RFC 8445 §7.3).
     checks_refused,
-    /// Checks of peers whose association is not here any more, most likely because this service was started again: they were
-    /// told that there is nobody who wants their datagrams (RFC 7675 §5.2).
+    /// Checks of peers whose association is not here any more, most likely because this service was started again: they
+    /// were told that there is nobody who wants their datagrams (RFC 7675 §5.2).
     consents_revoked,
     /// Datagrams dropped because their first byte is neither STUN's nor DTLS's (RFC 7983).
     unknown_protocol,

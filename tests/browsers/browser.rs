@@ -129,8 +129,8 @@ impl Browser {
         Ok(page)
     }
 
-    /// Lets pages of this origin know every address of the machine, as if they had been allowed the microphone; without,
-    /// Chromium offers no candidate where there is no default route. Firefox's profile allows it to all.
+    /// Lets pages of this origin know every address of the machine, as if they had been allowed the microphone;
+    /// without, Chromium offers no candidate where there is no default route. Firefox's profile allows it to all.
     pub async fn reveal_addresses(&self, origin: &str) -> Result<()> {
         if self.kind == Kind::Chromium {
             let params = json!({ "origin": origin, "permissions": ["audioCapture"] });

@@ -52,8 +52,8 @@ pub async fn a_stopped_reader(setting: Setting) -> Result<()> {
     link.leave().await
 }
 
-/// The same with more than the window: one window serves all channels, so the other waits until the first is read again,
-/// and nothing is lost.
+/// The same with more than the window: one window serves all channels, so the other waits until the first is read
+/// again, and nothing is lost.
 pub async fn a_stopped_reader_with_more_than_the_window(setting: Setting) -> Result<()> {
     const WAITING: usize = WINDOW as usize / BLOCK * 2;
     let mut config = Config::default();

@@ -1,7 +1,7 @@
 //! Closing a channel, with each end as the one that acts (A): the order of events and states on both sides.
 //!
-//! Between a page and ours, where ours does what the W3C text says (§6.2.4) and bears where a browser differs. The survey
-//! `baseline` does the same between two pages.
+//! Between a page and ours, where ours does what the W3C text says (§6.2.4) and bears where a browser differs. The
+//! survey `baseline` does the same between two pages.
 
 use crate::Result;
 use crate::browser::Kind;
@@ -185,7 +185,8 @@ pub async fn with_ours(setting: Setting) -> Result<()> {
     Ok(())
 }
 
-/// A channel that is closed before there is a connection was never there: nothing of it is on the wire, it has used no id.
+/// A channel that is closed before there is a connection was never there: nothing of it is on the wire, it has used no
+/// id.
 pub async fn before_negotiation(setting: Setting) -> Result<()> {
     let page = setting.page().await?;
     let endpoint = link::service().build()?;
@@ -216,7 +217,8 @@ pub async fn ours_before_negotiation(setting: Setting) -> Result<()> {
 
 /// Two pages of this browser, and one of each, to compare with. Nothing of ours takes part.
 ///
-/// It fails at times at `ClosesInsideOpen`, on a busy machine: the channel stays `closing` at A and is never closed at B.
+/// It fails at times at `ClosesInsideOpen`, on a busy machine: the channel stays `closing` at A and is never closed at
+/// B.
 pub async fn baseline(setting: Setting) -> Result<()> {
     // An origin of its own, which may know the addresses that a browser needs to be found by another.
     let port = setting.url.rsplit(':').next().unwrap_or_default();

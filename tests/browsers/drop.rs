@@ -194,8 +194,8 @@ pub async fn a_refused_file_says_why(setting: Setting) -> Result<()> {
     page.close().await
 }
 
-/// A file above the limit, and one of a page that was opened without the token, are refused with a sentence; another name
-/// does not lead to the page.
+/// A file above the limit, and one of a page that was opened without the token, are refused with a sentence; another
+/// name does not lead to the page.
 pub async fn who_may_send(setting: Setting) -> Result<()> {
     let scratch = Scratch::new()?;
     let (service, page) = start(&setting, scratch.path()).await?;

@@ -6,8 +6,8 @@
 //! cargo test --release --test browsers -- closing firefox      # only cases and columns with this in their name
 //! ```
 //!
-//! The feature `axum` adds the case of its routes. The case "browsers among themselves" runs only if it is named: nothing of
-//! ours takes part in it, and a channel that a page closes right after the OPEN never ends at times.
+//! The feature `axum` adds the case of its routes. The case "browsers among themselves" runs only if it is named:
+//! nothing of ours takes part in it, and a channel that a page closes right after the OPEN never ends at times.
 //!
 //! Ends with a table, case × browser. Nothing is skipped: a browser that is missing is an error.
 

@@ -17,8 +17,8 @@ const NO_STREAM: u16 = 65_535;
 const CYCLES: usize = 1000;
 const CLOSED_AT_ONCE: usize = 100;
 
-/// All ids in use at once, half of them by each end: an end has the ids of one parity. Our end agrees to 1,024 streams, and
-/// the browser may agree to fewer. One more channel is refused where it is made, and harms none of the others.
+/// All ids in use at once, half of them by each end: an end has the ids of one parity. Our end agrees to 1,024 streams,
+/// and the browser may agree to fewer. One more channel is refused where it is made, and harms none of the others.
 pub async fn a_thousand_at_once(setting: Setting) -> Result<()> {
     let mut config = Config::default();
     (config.association.outbound_streams, config.association.inbound_streams) = (STREAMS, STREAMS);
@@ -88,8 +88,8 @@ pub async fn a_thousand_at_once(setting: Setting) -> Result<()> {
     link.leave().await
 }
 
-/// A channel is opened, says something, and is closed, again and again, by both ends at the same time. Each end soon needs
-/// an id that it has used before.
+/// A channel is opened, says something, and is closed, again and again, by both ends at the same time. Each end soon
+/// needs an id that it has used before.
 pub async fn a_thousand_cycles(setting: Setting) -> Result<()> {
     let link = Link::new(&setting).await?;
     let theirs = format!(

@@ -120,8 +120,9 @@ pub async fn the_service_comes_back(setting: Setting) -> Result<()> {
     let mut child = Child::start(&path, port)?;
     assert_eq!(child.ticket, first, "the ticket has changed");
     let restarted = Instant::now();
-    // By itself: nothing is sent but what browsers send when nobody asks them to. Without signalling that is a HEARTBEAT
-    // within 32 s; the record that it is in gives the page away, and one of its next checks is answered with the end.
+    // By itself: nothing is sent but what browsers send when nobody asks them to. Without signalling that is a
+    // HEARTBEAT within 32 s; the record that it is in gives the page away, and one of its next checks is answered with
+    // the end.
     page.eval("return until(() => pc.connectionState !== 'connected', 90_000)").await?;
     let state = page.eval("return pc.connectionState").await?;
     println!("    {:?} {:?}, after {:.1} s: {state}", page.kind, setting.way, restarted.elapsed().as_secs_f64());

@@ -57,7 +57,8 @@ pub async fn whole_and_fragmented_hellos(setting: Setting) -> Result<()> {
     Ok(())
 }
 
-/// The browser lets the answer choose (`actpass`): we are the server. It insists on being the server: we are the client.
+/// The browser lets the answer choose (`actpass`): we are the server. It insists on being the server: we are the
+/// client.
 pub async fn both_roles(setting: Setting) -> Result<()> {
     for (setup, is_client) in [("actpass", false), ("active", false), ("passive", true)] {
         let (page, endpoint) = (setting.page().await?, service().build()?);
@@ -165,8 +166,8 @@ pub async fn a_wrong_hash_of_the_browser(setting: Setting) -> Result<()> {
     page.close().await
 }
 
-/// SCTP's handshake in offer and answer (SNAP), switched on in Chromium: our answer goes along, and the first packet is DATA.
-/// In direct mode nobody answers the offer, and the handshake is as ever.
+/// SCTP's handshake in offer and answer (SNAP), switched on in Chromium: our answer goes along, and the first packet is
+/// DATA. In direct mode nobody answers the offer, and the handshake is as ever.
 pub async fn snap(setting: Setting) -> Result<()> {
     let setting = setting.launch(&["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]).await?;
     let (page, endpoint) = (setting.page().await?, service().build()?);

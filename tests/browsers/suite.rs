@@ -63,7 +63,8 @@ pub struct Case {
     pub only: Option<Kind>,
     /// It waits more than it works: runs beside the others of this kind, in all columns at once.
     pub is_idle: bool,
-    /// Nothing of ours takes part, so it says how browsers behave and not how we do. Runs only if the command line names it.
+    /// Nothing of ours takes part, so it says how browsers behave and not how we do. Runs only if the command line
+    /// names it.
     pub is_survey: bool,
 }
 
@@ -110,8 +111,8 @@ enum Outcome {
     Elsewhere,
 }
 
-/// Runs the cases, one at a time but for those that are idle, which come last, all at once: a browser needs the machine for
-/// itself. Returns whether all passed.
+/// Runs the cases, one at a time but for those that are idle, which come last, all at once: a browser needs the machine
+/// for itself. Returns whether all passed.
 pub async fn run(cases: &[Case], columns: &[Setting]) -> bool {
     let mut rows: Vec<Vec<Outcome>> = Vec::new();
     for case in cases {

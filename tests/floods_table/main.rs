@@ -1,5 +1,5 @@
-//! Floods of 20,000 datagrams a second, of each kind, from one address and from 250, over real sockets on loopback. Prints
-//! one table, line by line, and fails if a goal is missed:
+//! Floods of 20,000 datagrams a second, of each kind, from one address and from 250, over real sockets on loopback.
+//! Prints one table, line by line, and fails if a goal is missed:
 //!
 //! `tests/floods [--quick] [WORD]…`
 //!

@@ -47,8 +47,8 @@ pub(crate) struct Flood {
 pub(crate) struct Outcome {
     /// Datagrams of the flood a second.
     pub(crate) rate: f64,
-    /// Goodput for a second of the service's processor time with the flood divided by that without, in each four windows, from
-    /// the least.
+    /// Goodput for a second of the service's processor time with the flood divided by that without, in each four
+    /// windows, from the least.
     pub(crate) left: Vec<f64>,
     /// The same for all windows together.
     pub(crate) left_in_all: f64,
@@ -59,8 +59,8 @@ pub(crate) struct Outcome {
     /// Times that newcomers took, in order; those who gave up are not among them.
     pub(crate) taken: Vec<Duration>,
     pub(crate) newcomers: usize,
-    /// Resident memory of the service in KiB: before the flood, after it, and after all the floods of the windows, which are
-    /// a second one of the same kind.
+    /// Resident memory of the service in KiB: before the flood, after it, and after all the floods of the windows,
+    /// which are a second one of the same kind.
     pub(crate) resident: [u64; 3],
 }
 

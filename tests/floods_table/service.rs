@@ -15,8 +15,8 @@ use crate::Result;
 /// Bytes that the system joins at most, for one buffer of a batch.
 const JOINED_MAX: usize = 65_535;
 
-/// Prints three lines: how to connect, the address of the endpoint, and the address of a socket whose datagrams are received
-/// and dropped. Then answers each line with the number of bytes received in messages, until its input ends.
+/// Prints three lines: how to connect, the address of the endpoint, and the address of a socket whose datagrams are
+/// received and dropped. Then answers each line with the number of bytes received in messages, until its input ends.
 pub(crate) fn run(is_secure: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _inside = runtime.enter();
@@ -55,8 +55,8 @@ async fn accept(endpoint: Endpoint, received: Arc<AtomicU64>) {
     }
 }
 
-/// Binds a socket, receives from it as an endpoint does, and drops all datagrams. Returns its address. No endpoint can spend
-/// less on a datagram.
+/// Binds a socket, receives from it as an endpoint does, and drops all datagrams. Returns its address. No endpoint can
+/// spend less on a datagram.
 fn drop_all() -> Result<SocketAddr> {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
     let state = UdpSocketState::new(UdpSockRef::from(&socket))?;

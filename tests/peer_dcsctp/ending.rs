@@ -9,7 +9,8 @@ use crate::world::{OURS, Run, THEIRS, World, payload};
 
 const BOTH_GRACEFUL: [Option<bool>; 2] = [Some(true); 2];
 
-/// Above this much loss the last SHUTDOWN COMPLETE may well be lost, and the end that waits for it gives up in its own way.
+/// Above this much loss the last SHUTDOWN COMPLETE may well be lost, and the end that waits for it gives up in its own
+/// way.
 const LOSS_MAX: f64 = 0.05;
 
 fn runs() -> impl Iterator<Item = Run> {
@@ -39,7 +40,8 @@ fn our_shutdown_delivers_what_was_accepted_and_is_graceful_at_both_ends() {
     }
 }
 
-/// The peer shuts down as soon as it waits for no acknowledgement, even if it has more to send; so it is let finish first.
+/// The peer shuts down as soon as it waits for no acknowledgement, even if it has more to send; so it is let finish
+/// first.
 #[test]
 fn their_shutdown_is_graceful_at_both_ends() {
     for run in runs() {

@@ -135,8 +135,8 @@ fn hold_data(datagram: &[u8]) -> Fate {
     if datagram[FIRST_CHUNK_TYPE] == DATA { Fate::Hold(ROUND_TRIP) } else { Fate::Pass }
 }
 
-/// Has bulk data under way on one stream, closes another, and returns how long the reset took for the end that asked and for
-/// its peer.
+/// Has bulk data under way on one stream, closes another, and returns how long the reset took for the end that asked
+/// and for its peer.
 fn reset_amid_bulk(end: End, bulk: usize) -> (Duration, Duration) {
     const BULK: StreamId = 1;
     let mut world = World::connected(Run::clean());

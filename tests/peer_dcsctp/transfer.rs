@@ -152,8 +152,9 @@ fn messages_that_are_given_up_leave_the_rest_alone() {
             [(false, given_up_at_once), (true, given_up_at_once), (false, given_up_in_time), (true, given_up_in_time)]
         {
             let options = SendOptions { unordered, reliability };
-            // The peer forgets the rest of a message that expires half sent: it sends no FORWARD-TSN for it, and the next
-            // message follows fragments that have no end. Of its messages with a lifetime, only short ones make sense.
+            // The peer forgets the rest of a message that expires half sent: it sends no FORWARD-TSN for it, and the
+            // next message follows fragments that have no end. Of its messages with a lifetime, only short ones make
+            // sense.
             let is_broken = end == THEIRS && reliability == given_up_in_time;
             for size in if is_broken { &[100][..] } else { &[100, 5_000] }.iter().copied() {
                 let arrived = give_up(run, end, size, options);

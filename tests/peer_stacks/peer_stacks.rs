@@ -1,10 +1,10 @@
-//! This project's association against other Rust stacks, each of which has ways of its own: when it acknowledges, how it
-//! repairs a loss, how it answers a reset. Each run draws a path, how many datagrams an end reads at once, and what is sent
-//! when; then the path heals, and everything that was promised has to come true.
+//! This project's association against other Rust stacks, each of which has ways of its own: when it acknowledges, how
+//! it repairs a loss, how it answers a reset. Each run draws a path, how many datagrams an end reads at once, and what
+//! is sent when; then the path heals, and everything that was promised has to come true.
 //!
 //! `SEEDS=1000` runs more than the few that are run by default, from `FIRST` on; a failure names its seed. The foreign
-//! stacks draw numbers of their own, so that a run need not repeat exactly. `rtc-sctp` is left out: on a path with loss some
-//! of its handshakes do not end.
+//! stacks draw numbers of their own, so that a run need not repeat exactly. `rtc-sctp` is left out: on a path with loss
+//! some of its handshakes do not end.
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(
     clippy::cast_possible_truncation,

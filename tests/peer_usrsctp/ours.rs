@@ -1,4 +1,5 @@
-//! Our end: an `Endpoint` without I/O over a blocking UDP socket, with one association and a network that can be made worse.
+//! Our end: an `Endpoint` without I/O over a blocking UDP socket, with one association and a network that can be made
+//! worse.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -309,7 +310,8 @@ impl Ours {
         self.packets.push_front(line);
     }
 
-    /// True that many times in a thousand: SplitMix64, whose first draws from small seeds are as good as the later ones.
+    /// True that many times in a thousand: SplitMix64, whose first draws from small seeds are as good as the later
+    /// ones.
     fn roll(&mut self, thousandths: u64) -> bool {
         self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.dice ^ (self.dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -105,8 +105,9 @@ impl Pair {
         }
     }
 
-    /// Waits until the peer has `count` messages of the pattern, in order, and compares them. Those of the other kind of
-    /// order do not count: usrsctp may hand over an unordered message of several fragments long after it acknowledged them.
+    /// Waits until the peer has `count` messages of the pattern, in order, and compares them. Those of the other kind
+    /// of order do not count: usrsctp may hand over an unordered message of several fragments long after it
+    /// acknowledged them.
     pub(crate) fn peer_has(&mut self, stream: StreamId, len: usize, count: u32, first: u32, order: &str) {
         let words = format!("message {stream} {BINARY} {order} ");
         let expected: Vec<String> = (first..first + count)

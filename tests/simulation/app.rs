@@ -279,8 +279,8 @@ impl App {
                 }))
     }
 
-    /// I44 once all has settled: both directions of every byte stream have ended, so its channel is closed. An end that has
-    /// closed the channel may have forgotten it, and is not waited for.
+    /// I44 once all has settled: both directions of every byte stream have ended, so its channel is closed. An end that
+    /// has closed the channel may have forgotten it, and is not waited for.
     pub(crate) fn check_streams(&self, model: &Model) {
         for channel in self.channels.iter().filter(|channel| channel.stream.is_some()) {
             let record = &model.channels[channel.uid as usize];

@@ -65,8 +65,8 @@ pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
         let waits = flows.outgoing.has_outstanding();
         assert!(!waits || timeout.is_some(), "I11: no timer runs while {outstanding} bytes are outstanding");
     }
-    // A message is accepted while the send buffer is not full, so the last one may exceed it by its own length. OPENs and the
-    // messages that end a direction of a byte stream are accepted in any case.
+    // A message is accepted while the send buffer is not full, so the last one may exceed it by its own length. OPENs
+    // and the messages that end a direction of a byte stream are accepted in any case.
     let accepted = stats.buffered_amount + stats.flight_size;
     let sendable = config.send_buffer + turn.options.message_size_max + turn.model.control_bytes_max();
     assert!(accepted <= sendable, "I14: {accepted} bytes wait or are in flight, at most {sendable} are accepted");
@@ -162,7 +162,8 @@ pub(crate) fn is_void(observer: &Observer, packet: &[u8]) -> bool {
         Ok(parsed) => {
             let reflected = parsed.has(kind::ABORT) || parsed.has(kind::SHUTDOWN_COMPLETE);
             let tagged = parsed.tag == ours || (reflected && parsed.tag == peers);
-            // INIT has no tag, COOKIE ECHO brings its own, and SHUTDOWN ACK may be of an older association (RFC 9260 §8.5.1 E).
+            // INIT has no tag, COOKIE ECHO brings its own, and SHUTDOWN ACK may be of an older association (RFC 9260
+            // §8.5.1 E).
             let kinds = [kind::INIT, kind::COOKIE_ECHO, kind::SHUTDOWN_ACK];
             let handshake = kinds.iter().any(|&kind| parsed.has(kind));
             !parsed.crc_is_right || (!tagged && !handshake)

@@ -3,9 +3,9 @@
 //! - `SIM_SEEDS=2000 cargo test --release --test simulation` runs that many seeds, `SIM_FIRST=50000` others.
 //! - `SIM_SEED=17 cargo test --release --test simulation seeds -- --nocapture` replays one, and tells all that happens.
 //!
-//! `SIM_BASE=1` draws the options with `Options::draw` alone, `SIM_BASE=2` with `Options::draw_all`, and `SIM_BASE=3` with
-//! `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before, and `Options::draw_streams` byte
-//! streams to all.
+//! `SIM_BASE=1` draws the options with `Options::draw` alone, `SIM_BASE=2` with `Options::draw_all`, and `SIM_BASE=3`
+//! with `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before, and
+//! `Options::draw_streams` byte streams to all.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In

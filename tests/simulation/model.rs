@@ -161,8 +161,8 @@ impl Model {
         if was_refused { 0 } else { channel.missing(side) }
     }
 
-    /// Bytes of control messages that one end may have queued at once, at most: an OPEN for each channel (RFC 8832 §5.1), and
-    /// two short messages for each byte stream.
+    /// Bytes of control messages that one end may have queued at once, at most: an OPEN for each channel (RFC 8832
+    /// §5.1), and two short messages for each byte stream.
     pub(crate) fn control_bytes_max(&self) -> usize {
         let of = |channel: &ChannelModel| 12 + channel.options.label.len() + channel.options.protocol.len() + 2 * 32;
         let is_open = |channel: &&ChannelModel| channel.ends.iter().any(|end| !end.closed);

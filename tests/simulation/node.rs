@@ -181,8 +181,8 @@ impl Node {
         }
     }
 
-    /// I24: an answer without an association keeps nothing. The first INIT and the first other packet that is answered bring
-    /// the table of their rate limit along.
+    /// I24: an answer without an association keeps nothing. The first INIT and the first other packet that is answered
+    /// bring the table of their rate limit along.
     fn check_stateless(&mut self, before: i64) {
         let kept = self.gauge.held().bytes - before;
         let is_table = kept > 0 && kept <= RATE_TABLE_BYTES_MAX && self.rate_tables < RATE_TABLES;

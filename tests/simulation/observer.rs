@@ -296,8 +296,8 @@ impl Observer {
             kind::INIT => packet.tag == 0,
             kind::INIT_ACK => of_init,
             kind::ABORT | kind::SHUTDOWN_COMPLETE if first.flags & 1 == 1 => reflected,
-            // The answer to an INIT or a COOKIE ECHO for which there is no room is an ABORT, and an INIT of somebody else may
-            // have come before the latter.
+            // The answer to an INIT or a COOKIE ECHO for which there is no room is an ABORT, and an INIT of somebody
+            // else may have come before the latter.
             kind::ABORT => agreed || of_init || of_cookie,
             kind::ERROR => agreed || of_cookie,
             _ => agreed,

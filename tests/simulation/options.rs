@@ -243,8 +243,8 @@ impl Options {
         self.manner_of(1 - node.min(1)).is_some_and(|manner| manner.takes_our_parity)
     }
 
-    /// The network is away for up to 100 s, in one direction or both, from any moment on. Time-outs are those that users
-    /// have, so that the outage is compared with them.
+    /// The network is away for up to 100 s, in one direction or both, from any moment on. Time-outs are those that
+    /// users have, so that the outage is compared with them.
     fn add_outage(&mut self, prng: &mut Prng) {
         let from = START + prng.below(self.chaos);
         let outage = (from, from + prng.below(100 * SECOND + 1));

@@ -338,8 +338,8 @@ impl Stream {
 fn check_promise(now: Nanos, data: &Data<'_>, transmissions: u32, promise: Promise) {
     match promise.reliability {
         Some(Reliability::MaxRetransmits(max)) => {
-            // The last chunk of a stream that is closed goes once more, so that it is acknowledged at once. No message of
-            // the stream waits for it.
+            // The last chunk of a stream that is closed goes once more, so that it is acknowledged at once. No message
+            // of the stream waits for it.
             let most = max.saturating_add(1 + u32::from(data.immediate));
             assert!(transmissions <= most, "I15: TSN {} was sent {transmissions} times", data.tsn);
         }

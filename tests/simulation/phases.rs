@@ -1,4 +1,5 @@
-//! A run: chaos, then the network heals, then everything must finish (I39, I40), rest (I41), end, and leave nothing (I43).
+//! A run: chaos, then the network heals, then everything must finish (I39, I40), rest (I41), end, and leave nothing
+//! (I43).
 
 use crate::clock::{Nanos, SECOND, START, nanos};
 use crate::invariants::detection_bound;
@@ -89,7 +90,8 @@ impl World {
         let reading = 2 * self.options.reading.delay;
         let round_trip = 2 * link.delay + reading + 2 * sack_delay + link.queue.saturating_mul(16 * SECOND) / rate;
         let serial = (u128::from(bytes) * 4 * 8 * u128::from(SECOND) / u128::from(rate)) as Nanos;
-        // Small windows: each moves at most half a window in a round trip, and a message costs more of it than its bytes.
+        // Small windows: each moves at most half a window in a round trip, and a message costs more of it than its
+        // bytes.
         let messages: usize = self.model.channels.iter().map(|channel| channel.missing(0) + channel.missing(1)).sum();
         let charged = bytes + messages as u64 * MESSAGE_OVERHEAD;
         let windows = 2 * charged / window.min(64 << 10) * round_trip;

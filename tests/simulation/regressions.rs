@@ -65,8 +65,8 @@ fn seed_53850_nobody_asks_a_peer_that_has_vanished() {
     replay(53_850);
 }
 
-/// An end gave its reset up after a second without an answer, while the peer had performed it and used the stream again:
-/// the new channel was never seen.
+/// An end gave its reset up after a second without an answer, while the peer had performed it and used the stream
+/// again: the new channel was never seen.
 #[test]
 fn seed_14045_a_reset_that_is_not_answered_for_long() {
     replay(14_045);
@@ -85,8 +85,8 @@ fn seed_1373_the_window_grows_by_chunks_that_were_marked_lost() {
     replay(1373);
 }
 
-/// The client died at an address that it had for a while only. The service kept sending there, and had not given it up by
-/// the time at which everything has to have ended.
+/// The client died at an address that it had for a while only. The service kept sending there, and had not given it up
+/// by the time at which everything has to have ended.
 #[test]
 fn seed_32383_a_process_dies_behind_an_address_that_it_has_left() {
     replay(32_383);
@@ -99,8 +99,8 @@ fn seed_37548_a_small_window_takes_few_tiny_messages_in_a_round_trip() {
     replay_all(37_548);
 }
 
-/// A COOKIE ECHO found no room, and was answered by an ABORT with the tag in its cookie. The eavesdropper looked for the
-/// tag of the last INIT, which somebody else had sent.
+/// A COOKIE ECHO found no room, and was answered by an ABORT with the tag in its cookie. The eavesdropper looked for
+/// the tag of the last INIT, which somebody else had sent.
 #[test]
 fn seed_50318_a_cookie_is_refused_after_an_init_of_somebody_else() {
     replay_all(50_318);
@@ -119,8 +119,8 @@ fn seed_77575_streams_that_are_never_reset_fill_a_small_buffer() {
     replay_all(77_575);
 }
 
-/// A shutdown waited for a message that was found to have expired while the answer was written, so that SHUTDOWN left in
-/// a packet after it.
+/// A shutdown waited for a message that was found to have expired while the answer was written, so that SHUTDOWN left
+/// in a packet after it.
 #[test]
 fn seed_93869_a_shutdown_goes_on_while_the_answer_is_written() {
     replay_all(93_869);
@@ -133,15 +133,15 @@ fn seed_2932_a_reset_is_repeated_in_the_batch_that_performs_it() {
     replay_whole(2932);
 }
 
-/// The link's queue has room for less than two packets, and the peer acknowledges 200 ms late: a packet a round trip is all
-/// that can be hoped for.
+/// The link's queue has room for less than two packets, and the peer acknowledges 200 ms late: a packet a round trip is
+/// all that can be hoped for.
 #[test]
 fn seed_81322_a_queue_of_one_packet_before_a_peer_that_acknowledges_late() {
     replay_whole(81_322);
 }
 
-/// A time-out of a HEARTBEAT counted, and the peer answered. T3, which was older, was then taken for the same silence and
-/// did not count, so that a peer that had vanished was given up one time-out late.
+/// A time-out of a HEARTBEAT counted, and the peer answered. T3, which was older, was then taken for the same silence
+/// and did not count, so that a peer that had vanished was given up one time-out late.
 #[test]
 fn seeds_5927_12371_and_75197_an_answer_ends_a_silence() {
     replay_whole(5927);

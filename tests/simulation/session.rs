@@ -327,8 +327,8 @@ impl Session {
         Promise { reliability: Some(channel.options.reliability), accepted_at: sent.map(|sent| sent.accepted_at) }
     }
 
-    /// True if it knows that its peer has vanished, or cannot know: nothing that it has sent waits for an answer, and it
-    /// sends no HEARTBEAT.
+    /// True if it knows that its peer has vanished, or cannot know: nothing that it has sent waits for an answer, and
+    /// it sends no HEARTBEAT.
     pub(crate) fn has_noticed(&self, options: &Options) -> bool {
         let stats = self.stack.stats();
         let asks = options.config_of(self.node).heartbeat_interval.is_some();

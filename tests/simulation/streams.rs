@@ -1,5 +1,5 @@
-//! Byte streams with half close on some of the channels (I44). The state machine is the product's; this drives it on the
-//! messages of a channel, as `src/association/byte_stream.rs` does.
+//! Byte streams with half close on some of the channels (I44). The state machine is the product's; this drives it on
+//! the messages of a channel, as `src/association/byte_stream.rs` does.
 
 #[path = "../../src/association/half_close.rs"]
 #[expect(dead_code, reason = "what belongs to handles and wakers is not used here")]

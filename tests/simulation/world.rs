@@ -243,8 +243,8 @@ impl World {
         }
     }
 
-    /// Over plain UDP an association keeps its address, so the one that moves is lost. Under DTLS the transport has shown
-    /// that the peer is at the new place, and the association goes on there.
+    /// Over plain UDP an association keeps its address, so the one that moves is lost. Under DTLS the transport has
+    /// shown that the peer is at the new place, and the association goes on there.
     fn rebind(&mut self, client: NodeId) {
         if matches!(self.options.topology, Topology::Bare { .. }) {
             self.network.shorten(0, client);

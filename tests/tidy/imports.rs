@@ -140,8 +140,8 @@ impl Graph {
         self.0.keys().map(|module| module[0].as_str()).collect()
     }
 
-    /// Groups of modules, each of which reaches all others of its group. An import between a module and one inside of it does
-    /// not count.
+    /// Groups of modules, each of which reaches all others of its group. An import between a module and one inside of
+    /// it does not count.
     fn circles(&self) -> BTreeSet<BTreeSet<&Module>> {
         let reached: BTreeMap<&Module, BTreeSet<&Module>> =
             self.0.keys().map(|module| (module, self.reached_from(module))).collect();

@@ -55,8 +55,8 @@ fn nothing_points_back_up() {
     findings.are_none();
 }
 
-/// Inside `sctp`, the rooms are strangers to one another: the association passes values between them. One of these values
-/// has a type that belongs to a room: the retransmission time-out is the path's, and sending is told it.
+/// Inside `sctp`, the rooms are strangers to one another: the association passes values between them. One of these
+/// values has a type that belongs to a room: the retransmission time-out is the path's, and sending is told it.
 #[test]
 fn the_rooms_of_sctp_do_not_see_each_other() {
     let mut findings = Findings::default();

@@ -54,10 +54,10 @@ impl ChannelsContext<'_> {
         }
     }
 
-    /// Requests the reset of a closing channel's stream, unless the reset has to wait: before the association is established,
-    /// while a DCEP message waits for room, and until the peer has answered DATA_CHANNEL_OPEN. Firefox creates the channel on
-    /// another thread, and loses a reset that arrives before: its channel would stay open for ever. The answer shows that the
-    /// channel exists.
+    /// Requests the reset of a closing channel's stream, unless the reset has to wait: before the association is
+    /// established, while a DCEP message waits for room, and until the peer has answered DATA_CHANNEL_OPEN. Firefox
+    /// creates the channel on another thread, and loses a reset that arrives before: its channel would stay open for
+    /// ever. The answer shows that the channel exists.
     pub(super) fn start_reset_if_possible(&mut self, id: ChannelId) {
         let Some(channel) = self.state.channels.get(&id) else { return };
         let stream = channel.stream;
@@ -132,8 +132,8 @@ impl ChannelsContext<'_> {
     }
 
     /// Discards the unread messages of channels that the application has closed, and stops waiting for the answer to
-    /// DATA_CHANNEL_OPEN, if nothing has happened for `close_timeout`. A time-out does no more: a channel is closed when both
-    /// ends have reset the stream, or with the association.
+    /// DATA_CHANNEL_OPEN, if nothing has happened for `close_timeout`. A time-out does no more: a channel is closed
+    /// when both ends have reset the stream, or with the association.
     pub(super) fn on_timeout(&mut self) {
         while let Some(&(deadline, id)) = self.state.deadlines.first()
             && deadline <= self.now
@@ -181,8 +181,8 @@ impl ChannelsContext<'_> {
         self.state.events.push_back(ChannelsEvent::AssociationClosed(reason));
     }
 
-    /// Delivers the messages that wait for the answer to our reset, which will not arrive any more. A message on an id after the
-    /// peer's own reset shows that the peer has performed ours.
+    /// Delivers the messages that wait for the answer to our reset, which will not arrive any more. A message on an id
+    /// after the peer's own reset shows that the peer has performed ours.
     fn deliver_held(&mut self) {
         let holds = |stream: &Stream| stream.has_held() && stream.outgoing() == Outgoing::Resetting;
         let ids: Vec<StreamId> =
@@ -257,8 +257,9 @@ impl ChannelsContext<'_> {
         let Some(channel) = self.state.channels.get_mut(&id) else { return };
         if channel.on_closing(CloseCause::Peer) {
             self.state.events.push_back(ChannelsEvent::Closing(id));
-            // The peer does not read the unsent messages any more. Browsers differ: Chromium discards its queue, Firefox sends
-            // it to the end. A close that ends at once, and an error that says how much was lost, serve the application best.
+            // The peer does not read the unsent messages any more. Browsers differ: Chromium discards its queue,
+            // Firefox sends it to the end. A close that ends at once, and an error that says how much was lost, serve
+            // the application best.
             self.discard_unsent(id);
             if let Some(channel) = self.state.channels.get_mut(&id)
                 && channel.has_discarded()
@@ -267,9 +268,9 @@ impl ChannelsContext<'_> {
                 channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });
             }
         } else {
-            // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not. A peer
-            // acknowledges a channel before it resets it, unless it refuses it. One that was asked for the reset because it
-            // never answers may have the channel; that matters only if something was sent.
+            // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not. A
+            // peer acknowledges a channel before it resets it, unless it refuses it. One that was asked for the reset
+            // because it never answers may have the channel; that matters only if something was sent.
             let is_unasked =
                 self.state.streams.get(&channel.stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
             if channel.awaits_ack() && (is_unasked || channel.has_sent) {
@@ -283,8 +284,8 @@ impl ChannelsContext<'_> {
         }
     }
 
-    /// Closes the channel of a stream whose two directions are reset. The id is free, and what arrived for its next use is
-    /// handled.
+    /// Closes the channel of a stream whose two directions are reset. The id is free, and what arrived for its next use
+    /// is handled.
     fn on_both_reset(&mut self, id: StreamId) {
         let Some(mut stream) = self.remove_stream(id) else { return };
         self.state.ids.release(id);
@@ -366,8 +367,9 @@ impl ChannelsContext<'_> {
         let open: Vec<ChannelId> =
             self.state.channels.iter().filter(|(_, channel)| !channel.is_closed()).map(|(id, _)| *id).collect();
         for id in open {
-            // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2), the peer's DATA_CHANNEL_ACK included. A
-            // channel without one may have been refused: the reset that says so need not arrive before the shutdown.
+            // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2), the peer's DATA_CHANNEL_ACK
+            // included. A channel without one may have been refused: the reset that says so need not arrive before the
+            // shutdown.
             let was_graceful = *error == ChannelError::Association(CloseReason::Shutdown);
             let is_uncertain = self.state.channels.get(&id).is_some_and(Channel::awaits_ack);
             self.finish(id, (!was_graceful || is_uncertain).then(|| error.clone()));

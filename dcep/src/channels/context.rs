@@ -9,8 +9,8 @@ use crate::event::ChannelId;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Stream, StreamOwner};
 
-/// Everything that a call reads and changes. The procedures of the siblings of this module are its methods, so that none of
-/// them passes the time and the association on by hand.
+/// Everything that a call reads and changes. The procedures of the siblings of this module are its methods, so that
+/// none of them passes the time and the association on by hand.
 pub(super) struct ChannelsContext<'a> {
     pub(super) now: Instant,
     pub(super) association: &'a mut Association,

@@ -29,12 +29,13 @@ use crate::stream::{Outgoing, Stream};
 /// Capacity that an empty event queue keeps. All channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
 
-/// Streams that a peer may have in use without a channel at a time, until both ends have reset the stream: those of refused
-/// channels, and of unclaimed data. An association whose peer opens thousands of channels above the limit is aborted.
+/// Streams that a peer may have in use without a channel at a time, until both ends have reset the stream: those of
+/// refused channels, and of unclaimed data. An association whose peer opens thousands of channels above the limit is
+/// aborted.
 const OWNERLESS_STREAMS_MAX: usize = 512;
 
-/// Streams without a channel that the peer has reset, and has still to answer this end's reset of, beside as many as there
-/// are channels. More are denied. More than the 248 that usrsctp names in one request.
+/// Streams without a channel that the peer has reset, and has still to answer this end's reset of, beside as many as
+/// there are channels. More are denied. More than the 248 that usrsctp names in one request.
 const UNUSED_RESETS_MAX: usize = 256;
 
 /// Streams of which this end remembers that messages for a negotiated channel to come were lost.
@@ -165,7 +166,8 @@ impl DataChannels {
         self.channels.is_empty()
     }
 
-    /// Returns the number of stream ids that are not free, including those of closed channels that cannot be used again.
+    /// Returns the number of stream ids that are not free, including those of closed channels that cannot be used
+    /// again.
     #[must_use]
     pub fn streams_in_use(&self) -> usize {
         self.streams.len() + self.retired.len()
@@ -177,21 +179,22 @@ impl DataChannels {
         self.channels.get(&id).map(Channel::state)
     }
 
-    /// Returns the options with which either end opened the channel. A lifetime is in whole milliseconds, as at the peer.
+    /// Returns the options with which either end opened the channel. A lifetime is in whole milliseconds, as at the
+    /// peer.
     #[must_use]
     pub fn options(&self, id: ChannelId) -> Option<&ChannelOptions> {
         self.channels.get(&id).map(|channel| &channel.options)
     }
 
-    /// Returns the channel's stream id (W3C id), which it has from the start; [`set_role`](Self::set_role) may change it. Once
-    /// the channel is closed, another channel may use the id.
+    /// Returns the channel's stream id (W3C id), which it has from the start; [`set_role`](Self::set_role) may change
+    /// it. Once the channel is closed, another channel may use the id.
     #[must_use]
     pub fn stream(&self, id: ChannelId) -> Option<StreamId> {
         self.channels.get(&id).map(|channel| channel.stream)
     }
 
-    /// Returns the application bytes that are accepted and not yet sent, without DCEP (W3C bufferedAmount). Bytes that were
-    /// discarded unsent stay counted, so that a closed channel shows what was never sent.
+    /// Returns the application bytes that are accepted and not yet sent, without DCEP (W3C bufferedAmount). Bytes that
+    /// were discarded unsent stay counted, so that a closed channel shows what was never sent.
     #[must_use]
     pub fn buffered_amount(&self, association: &Association, id: ChannelId) -> usize {
         self.channels.get(&id).map_or(0, |channel| {
@@ -238,8 +241,8 @@ impl DataChannels {
     // Commands
 
     /// Opens a channel. It is usable at once: before the association is established its messages wait, behind
-    /// DATA_CHANNEL_OPEN. [`ChannelsEvent::Open`] follows when the association is established and DATA_CHANNEL_OPEN is queued,
-    /// without waiting for DATA_CHANNEL_ACK (W3C §6.2.2).
+    /// DATA_CHANNEL_OPEN. [`ChannelsEvent::Open`] follows when the association is established and DATA_CHANNEL_OPEN is
+    /// queued, without waiting for DATA_CHANNEL_ACK (W3C §6.2.2).
     ///
     /// A negotiated channel receives what the peer has sent on its stream before, up to `unclaimed_bytes_max`.
     ///
@@ -261,7 +264,8 @@ impl DataChannels {
     ///
     /// # Errors
     ///
-    /// Nothing was queued, and the channel is as it was. After [`ChannelSendError::Full`] comes [`ChannelsEvent::Writable`].
+    /// Nothing was queued, and the channel is as it was. After [`ChannelSendError::Full`] comes
+    /// [`ChannelsEvent::Writable`].
     pub fn send(
         &mut self,
         now: Instant,
@@ -274,8 +278,9 @@ impl DataChannels {
         result
     }
 
-    /// Queues a message as [`send`](Self::send) does, even if the send buffer is full. Meant for one or two short messages that
-    /// end a protocol on the channel: they must be queued before the channel is closed, which cannot wait for room.
+    /// Queues a message as [`send`](Self::send) does, even if the send buffer is full. Meant for one or two short
+    /// messages that end a protocol on the channel: they must be queued before the channel is closed, which cannot wait
+    /// for room.
     ///
     /// # Errors
     ///
@@ -299,16 +304,17 @@ impl DataChannels {
         message
     }
 
-    /// Starts the closing procedure (W3C §6.2.4, RFC 8831 §6.7); [`ChannelsEvent::Closed`] follows. Nothing happens if the
-    /// channel is closing or closed.
+    /// Starts the closing procedure (W3C §6.2.4, RFC 8831 §6.7); [`ChannelsEvent::Closed`] follows. Nothing happens if
+    /// the channel is closing or closed.
     ///
     /// The state is `Closing` at once. What was accepted before is still sent, or abandoned if the channel is partially
     /// reliable, as long as the association lasts; then this end's stream is reset, and the peer answers with its own
-    /// reset. What it sent before that can be read, whether [`ChannelsEvent::Closed`] has come or not. What is left unread for
-    /// `close_timeout` while the peer has not reset its side is discarded, because it may keep the receive window closed.
+    /// reset. What it sent before that can be read, whether [`ChannelsEvent::Closed`] has come or not. What is left
+    /// unread for `close_timeout` while the peer has not reset its side is discarded, because it may keep the receive
+    /// window closed.
     ///
-    /// Our reset makes the peer discard the messages of this channel that still wait in its send queue. The peer reports
-    /// [`ChannelError::PeerClosed`](crate::ChannelError::PeerClosed) then.
+    /// Our reset makes the peer discard the messages of this channel that still wait in its send queue. The peer
+    /// reports [`ChannelError::PeerClosed`](crate::ChannelError::PeerClosed) then.
     ///
     /// No time-out ends the procedure. Our reset is retransmitted until it is answered (RFC 6525 §5.1.1), and we wait
     /// for the peer's reset as long as the association lasts. An end that gave up would leave the other with a channel
@@ -322,23 +328,24 @@ impl DataChannels {
         self.recount();
     }
 
-    /// Releases a channel whose last handle was dropped: closes it if it is not closed, and removes it once it is. Unread and
-    /// arriving messages are discarded. Accepted messages are still sent.
+    /// Releases a channel whose last handle was dropped: closes it if it is not closed, and removes it once it is.
+    /// Unread and arriving messages are discarded. Accepted messages are still sent.
     pub fn forget(&mut self, now: Instant, association: &mut Association, id: ChannelId) {
         self.context(now, association).forget_channel(id);
         self.recount();
     }
 
-    /// Discards the unsent messages of a closing channel, and abandons those that were sent and not acknowledged, so that it
-    /// closes soon even if the peer does not read. Returns the bytes discarded. Does nothing in any other state.
+    /// Discards the unsent messages of a closing channel, and abandons those that were sent and not acknowledged, so
+    /// that it closes soon even if the peer does not read. Returns the bytes discarded. Does nothing in any other
+    /// state.
     pub fn discard_unsent(&mut self, now: Instant, association: &mut Association, id: ChannelId) -> usize {
         let discarded = self.context(now, association).expedite_close(id);
         self.recount();
         discarded
     }
 
-    /// Sets the threshold of [`ChannelsEvent::BufferedAmountLow`], which is reported when the buffered amount falls to it or
-    /// below. Default 0.
+    /// Sets the threshold of [`ChannelsEvent::BufferedAmountLow`], which is reported when the buffered amount falls to
+    /// it or below. Default 0.
     pub fn set_buffered_amount_low_threshold(
         &mut self,
         association: &mut Association,
@@ -359,9 +366,9 @@ impl DataChannels {
         }
     }
 
-    /// Changes the role, if the association is not established yet: both ends may have connected, and only one can be the
-    /// client. Channels that were opened in band before move to ids of the role, with the messages that wait on them.
-    /// Negotiated ones keep theirs, as the peer knows them. Does nothing later.
+    /// Changes the role, if the association is not established yet: both ends may have connected, and only one can be
+    /// the client. Channels that were opened in band before move to ids of the role, with the messages that wait on
+    /// them. Negotiated ones keep theirs, as the peer knows them. Does nothing later.
     pub fn set_role(&mut self, association: &mut Association, role: Role) {
         self.take_role(association, role);
         self.recount();
@@ -369,8 +376,8 @@ impl DataChannels {
 
     // Inputs
 
-    /// Handles the time-outs that are due. To be called at the time of [`poll_timeout`](Self::poll_timeout); harmless at any
-    /// other.
+    /// Handles the time-outs that are due. To be called at the time of [`poll_timeout`](Self::poll_timeout); harmless
+    /// at any other.
     pub fn handle_timeout(&mut self, now: Instant, association: &mut Association) {
         self.context(now, association).on_timeout();
         self.recount();

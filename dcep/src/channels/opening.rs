@@ -108,8 +108,9 @@ impl ChannelsContext<'_> {
             return;
         }
         self.association.release(credit);
-        // RFC 8832 §6 has each end use its own parity, and lets a channel that breaks the rule be closed. Some stacks go by
-        // the ICE role instead of the DTLS role. Browsers accept their channels, and the id is free, so this end does, too.
+        // RFC 8832 §6 has each end use its own parity, and lets a channel that breaks the rule be closed. Some stacks
+        // go by the ICE role instead of the DTLS role. Browsers accept their channels, and the id is free, so this end
+        // does, too.
         self.state.stats.channels_of_wrong_parity += u64::from(self.state.role.owns(stream));
         self.state.ids.reserve(stream);
         self.state.peer_label_bytes = label_bytes;
@@ -125,8 +126,8 @@ impl ChannelsContext<'_> {
         }
     }
 
-    /// Handles the end of the handshake: channels that were created before are open, unless they were closed, or their stream
-    /// does not exist.
+    /// Handles the end of the handshake: channels that were created before are open, unless they were closed, or their
+    /// stream does not exist.
     pub(super) fn on_connected(&mut self) {
         self.state.phase = ChannelsPhase::Up;
         self.state.events.push_back(ChannelsEvent::Connected);
@@ -160,8 +161,8 @@ impl ChannelsContext<'_> {
         }
     }
 
-    /// Sends a DCEP message, or keeps it until there is room. It is ordered and reliable, and the first message of its channel
-    /// (RFC 8832 §6).
+    /// Sends a DCEP message, or keeps it until there is room. It is ordered and reliable, and the first message of its
+    /// channel (RFC 8832 §6).
     fn send_control(&mut self, id: ChannelId, message: Bytes, options: SendOptions) -> Result<(), SendMessageError> {
         let Some(channel) = self.state.channels.get_mut(&id) else { return Ok(()) };
         let (queued, len) = (self.association.buffered_amount(channel.stream), message.len());

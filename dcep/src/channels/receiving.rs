@@ -112,7 +112,8 @@ impl ChannelsContext<'_> {
     }
 
     /// Handles a message on a stream without a channel. RFC 8832 §6 calls it an error of the peer, which it is if a
-    /// DATA_CHANNEL_OPEN follows. If a negotiated channel follows, the application here was only later than that of the peer.
+    /// DATA_CHANNEL_OPEN follows. If a negotiated channel follows, the application here was only later than that of the
+    /// peer.
     fn on_unclaimed(&mut self, message: ReceivedMessage) {
         let id = message.stream;
         self.state.unclaimed_bytes += message.credit.bytes() as usize;
@@ -161,8 +162,8 @@ impl ChannelsContext<'_> {
             self.on_control(id, &control);
             return;
         }
-        // Any message confirms the channel as its acknowledgement does (RFC 8832 §6). It is delivered before a reset that
-        // waits for that: if the peer does not support resets, the channel ends at once.
+        // Any message confirms the channel as its acknowledgement does (RFC 8832 §6). It is delivered before a reset
+        // that waits for that: if the peer does not support resets, the channel ends at once.
         let is_acknowledgement = channel.awaits_ack();
         channel.on_confirmed_by_peer();
         self.deliver(id, message);
@@ -171,8 +172,8 @@ impl ChannelsContext<'_> {
         }
     }
 
-    /// Handles a report of the peer that it has no channel on this stream, and discards its messages. The peer resets the stream,
-    /// too, if it can.
+    /// Handles a report of the peer that it has no channel on this stream, and discards its messages. The peer resets
+    /// the stream, too, if it can.
     fn on_invalid_stream(&mut self, stream: StreamId) {
         let Some(entry) = self.state.streams.get(&stream) else { return };
         let is_in_use = entry.outgoing() == Outgoing::InUse;

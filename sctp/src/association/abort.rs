@@ -18,8 +18,9 @@ impl Association {
             return self.drop_chunk(PacketDropReason::Malformed);
         }
         if self.state == State::ShutdownAckSent && flags & T_BIT != 0 {
-            // The peer has forgotten the association, and an old SHUTDOWN of ours came too late. Each end has acknowledged
-            // all that the other sent, so this says no more than the SHUTDOWN COMPLETE that is missing (§9.2).
+            // The peer has forgotten the association, and an old SHUTDOWN of ours came too late. Each end has
+            // acknowledged all that the other sent, so this says no more than the SHUTDOWN COMPLETE that is missing
+            // (§9.2).
             return self.close(CloseReason::Shutdown);
         }
         let first = first.and_then(Result::ok);
@@ -28,8 +29,8 @@ impl Association {
         self.close(CloseReason::PeerAbort { cause, text });
     }
 
-    /// Tells the peer that what it sends on this stream is of no use here: an ERROR with the cause Invalid Stream Identifier
-    /// (RFC 9260 §3.3.10.1). It ends nothing, and may be lost.
+    /// Tells the peer that what it sends on this stream is of no use here: an ERROR with the cause Invalid Stream
+    /// Identifier (RFC 9260 §3.3.10.1). It ends nothing, and may be lost.
     pub fn report_invalid_stream(&mut self, stream: StreamId) {
         self.outbox.push_error(Cause::InvalidStream(stream));
     }

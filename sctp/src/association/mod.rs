@@ -184,8 +184,8 @@ impl Association {
         }
     }
 
-    /// Returns true if both ends have begun (RFC 9260 §5.2.1), and this end has the smaller Verification Tag: exactly one of
-    /// two ends of this implementation, once they are established.
+    /// Returns true if both ends have begun (RFC 9260 §5.2.1), and this end has the smaller Verification Tag: exactly
+    /// one of two ends of this implementation, once they are established.
     #[must_use]
     pub fn has_lost_collision(&self) -> bool {
         self.peer_tag().is_some_and(|tag| self.handshake.has_lost_collision(tag))
@@ -272,8 +272,8 @@ impl Association {
     /// Establishes the association at once, from the INIT that the peer has told in answer to, or before, this end's
     /// [`signalled_init`](Self::signalled_init). To be called when the transport below is up.
     ///
-    /// The peer may have begun to send by then: keep its packets, a bounded number of them, and hand them over after this
-    /// call. One that comes before it would be out of the blue.
+    /// The peer may have begun to send by then: keep its packets, a bounded number of them, and hand them over after
+    /// this call. One that comes before it would be out of the blue.
     ///
     /// # Errors
     ///
@@ -303,8 +303,8 @@ impl Association {
         result
     }
 
-    /// Sets the threshold of [`AssociationEvent::BufferedAmountLow`] for a stream, in bytes; 0 at first, and again after the stream
-    /// was reset.
+    /// Sets the threshold of [`AssociationEvent::BufferedAmountLow`] for a stream, in bytes; 0 at first, and again
+    /// after the stream was reset.
     pub fn set_buffered_amount_low_threshold(&mut self, stream: StreamId, threshold: usize) {
         self.sender.set_low_threshold(stream, threshold);
     }
@@ -355,11 +355,11 @@ impl Association {
         dropped
     }
 
-    /// Ends the association gracefully (RFC 9260 §9.2): what was accepted is delivered, then both ends close. Before the
-    /// association is established it is remembered until then.
+    /// Ends the association gracefully (RFC 9260 §9.2): what was accepted is delivered, then both ends close. Before
+    /// the association is established it is remembered until then.
     ///
-    /// It lasts as long as this end's queue gets shorter, and after that as long as the peer's does, up to `shutdown_max`.
-    /// `shutdown_guard` without progress, or the end of `shutdown_max`, aborts the association with
+    /// It lasts as long as this end's queue gets shorter, and after that as long as the peer's does, up to
+    /// `shutdown_max`. `shutdown_guard` without progress, or the end of `shutdown_max`, aborts the association with
     /// [`CloseReason::ShutdownTimedOut`].
     pub fn shutdown(&mut self, now: Instant) {
         self.begin_shutdown(now);
@@ -379,8 +379,8 @@ impl Association {
 
     // Inputs
 
-    /// Takes in a datagram from the peer. It should own memory of about its own size: payloads are kept as slices of it,
-    /// and only small ones are copied out.
+    /// Takes in a datagram from the peer. It should own memory of about its own size: payloads are kept as slices of
+    /// it, and only small ones are copied out.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Bytes) {
         self.burst_left = self.config.max_burst;
         self.queue_answers(now);
@@ -401,8 +401,8 @@ impl Association {
         self.conclude();
     }
 
-    /// Appends a packet for another path to the peer than the one in use: a HEARTBEAT, which is all that may be sent there
-    /// before the peer has shown that it receives there. Returns whether there was one to write: not before the
+    /// Appends a packet for another path to the peer than the one in use: a HEARTBEAT, which is all that may be sent
+    /// there before the peer has shown that it receives there. Returns whether there was one to write: not before the
     /// association is established, nor after SHUTDOWN.
     pub fn probe_path(&mut self, buf: &mut Vec<u8>) -> bool {
         let wrote = self.write_probe(buf);
@@ -416,8 +416,8 @@ impl Association {
         self.path.take_validated()
     }
 
-    /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come; calls at
-    /// other times do nothing.
+    /// Fires what is due. To be called when the time that [`poll_timeout`](Self::poll_timeout) returned has come; calls
+    /// at other times do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.burst_left = self.config.max_burst;
         self.fire_timers(now);
@@ -448,8 +448,8 @@ impl Association {
         self.closing.take().map(AssociationEvent::Closed)
     }
 
-    /// Appends up to `max_datagrams` datagrams for the peer to `buf`, equal in size but for the last one. Returns `None`
-    /// when there is nothing to send now.
+    /// Appends up to `max_datagrams` datagrams for the peer to `buf`, equal in size but for the last one. Returns
+    /// `None` when there is nothing to send now.
     pub fn poll_transmit(&mut self, now: Instant, max_datagrams: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
         let transmit = self.write_datagrams(now, max_datagrams, buf);
         self.conclude();

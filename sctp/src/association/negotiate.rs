@@ -1,5 +1,5 @@
-//! Negotiation by INIT and INIT ACK (RFC 9260 §5.1), without any state: shared by associations and by the endpoint, which
-//! answers an INIT before there is an association.
+//! Negotiation by INIT and INIT ACK (RFC 9260 §5.1), without any state: shared by associations and by the endpoint,
+//! which answers an INIT before there is an association.
 
 use crate::config::AssociationConfig;
 use crate::cookie::{Binding, Cookie, CookieKeys};

@@ -64,9 +64,9 @@ impl Association {
     }
 
     /// Writes the answers that are due into packets of their own, which wait for the next poll. Called before another
-    /// datagram is taken in: its answers then displace none of these (RFC 9260 §6.2 and §6.7 want a SACK for every second
-    /// packet, and for each packet while there is a gap). If too many packets wait already, the answers stay where they
-    /// are and are joined by the next ones.
+    /// datagram is taken in: its answers then displace none of these (RFC 9260 §6.2 and §6.7 want a SACK for every
+    /// second packet, and for each packet while there is a gap). If too many packets wait already, the answers stay
+    /// where they are and are joined by the next ones.
     pub(super) fn queue_answers(&mut self, now: Instant) {
         while self.has_answers() && self.outbox.packets.has_room() {
             let mut packets = std::mem::take(&mut self.outbox.packets);
@@ -102,8 +102,8 @@ impl Association {
         self.state.can_send_data() && self.burst_left > 0 && self.sender.has_sendable(now, &self.path)
     }
 
-    /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`: the length
-    /// of the packets before it, or `None` for the first of a batch.
+    /// Returns the length of the packet written, or 0 if there was nothing to write, or nothing that fits `len_max`:
+    /// the length of the packets before it, or `None` for the first of a batch.
     fn write_packet(&mut self, now: Instant, len_max: Option<usize>, buf: &mut Vec<u8>) -> usize {
         let budget = len_max.unwrap_or_else(|| self.path.mtu());
         let mut packet;

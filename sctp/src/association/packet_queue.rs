@@ -59,8 +59,8 @@ impl PacketQueue {
         usize::try_from(u32::from_be_bytes(*prefix)).ok()
     }
 
-    /// Moves up to `max` packets to `out`, which are equal in length but for the last, which may be shorter. Returns the
-    /// length of the first.
+    /// Moves up to `max` packets to `out`, which are equal in length but for the last, which may be shorter. Returns
+    /// the length of the first.
     pub(super) fn pop_equal(&mut self, max: usize, out: &mut Vec<u8>) -> usize {
         let segment_size = self.first_len().unwrap_or_default();
         for _ in 0..max {

@@ -23,8 +23,8 @@ impl Association {
         });
     }
 
-    /// Returns `true` once after two time-outs in a row: the path to the peer may be dead, or another one (RFC 7829 §3 calls
-    /// it potentially failed). For a layer below that can find out.
+    /// Returns `true` once after two time-outs in a row: the path to the peer may be dead, or another one (RFC 7829 §3
+    /// calls it potentially failed). For a layer below that can find out.
     pub fn take_path_suspicion(&mut self) -> bool {
         self.path.take_suspicion()
     }

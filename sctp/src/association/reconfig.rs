@@ -78,8 +78,8 @@ impl Association {
                 ReconfigParameter::AddOutgoing { request, count } => {
                     self.on_request(request, |this| this.take_more_streams(count));
                 }
-                // Administrative denials (§5.2.1): nobody resets all TSNs of data channels, and this end sends on as many
-                // streams as the peer takes from the beginning.
+                // Administrative denials (§5.2.1): nobody resets all TSNs of data channels, and this end sends on as
+                // many streams as the peer takes from the beginning.
                 ReconfigParameter::SsnTsnReset { request } | ReconfigParameter::AddIncoming { request, .. } => {
                     self.on_request(request, |_| ResetResult::Denied);
                 }

@@ -41,11 +41,11 @@ impl PeerInit {
     }
 }
 
-/// State of an association that both ends have agreed on. It exists from the end of the handshake on. An association that
-/// is over keeps it, for the messages that were not read yet.
+/// State of an association that both ends have agreed on. It exists from the end of the handshake on. An association
+/// that is over keeps it, for the messages that were not read yet.
 ///
-/// The sender, the path and the local tag are not here: messages wait in the sender before, the handshake's time-outs are
-/// the path's, and the tag is in the first INIT.
+/// The sender, the path and the local tag are not here: messages wait in the sender before, the handshake's time-outs
+/// are the path's, and the tag is in the first INIT.
 #[derive(Debug)]
 pub(super) struct Tcb {
     pub(super) peer_tag: VerificationTag,

@@ -43,12 +43,12 @@ pub struct EndpointConfig {
     /// second, and takes none of what others need. An INIT beyond the limit is dropped and counted; its sender
     /// retransmits it.
     ///
-    /// No share helps against sources that are invented anew for each packet: newcomers get in only while the limit is above
-    /// such a flood, which is why it is so high. A COOKIE ECHO with a good cookie needs no answer of this limit.
+    /// No share helps against sources that are invented anew for each packet: newcomers get in only while the limit is
+    /// above such a flood, which is why it is so high. A COOKIE ECHO with a good cookie needs no answer of this limit.
     pub inits_per_second_max: u32,
     /// Packets that belong to no association and are answered in a second, at most: those of RFC 9260 §8.4, and cookies
-    /// that are too old or for which there is no room. Default 5,000, shared out in the same way: one host gets a burst of
-    /// 1,000, then 100 in a second.
+    /// that are too old or for which there is no room. Default 5,000, shared out in the same way: one host gets a burst
+    /// of 1,000, then 100 in a second.
     pub out_of_the_blue_per_second_max: u32,
     /// Bytes that all associations together may hold; see [`MemoryBudget`]. When they are used up, an INIT is answered
     /// with an ABORT "Out of Resource". Default: no limit.
@@ -102,8 +102,8 @@ pub enum AssociateError {
 /// Nothing is allocated for a peer before its State Cookie has come back and proved where it is: an INIT costs two
 /// hashes and one answer that is smaller than three INITs.
 ///
-/// Peers are told apart by UDP address *and* port: behind a NAT, many of them have the same IP address and the same SCTP
-/// ports.
+/// Peers are told apart by UDP address *and* port: behind a NAT, many of them have the same IP address and the same
+/// SCTP ports.
 #[derive(Debug)]
 pub struct Endpoint {
     config: EndpointConfig,

@@ -16,7 +16,8 @@ const BUCKET_BURST: u64 = 2;
 /// floods, so it is small.
 const COMMON_DIVISOR: u32 = 50;
 
-/// The limit divided by the number of such answers that are saved up: the clients behind a NAT that all come back at once.
+/// The limit divided by the number of such answers that are saved up: the clients behind a NAT that all come back at
+/// once.
 const COMMON_BURST_DIVISOR: u32 = 5;
 
 /// Time for which sources that collide share a bucket. Shorter than the time after which a peer retransmits its INIT.
@@ -29,8 +30,8 @@ const BUCKETS_KEPT_FOR: Duration = Duration::from_secs(1 << 20);
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// A limit of answers in a second. It is shared out equally to buckets of sources. Sources that need more than their
-/// bucket's share get it from a common rate, which is a fiftieth of the limit. So a host that sends as fast as it can is
-/// seldom answered, and the share of every other source is left.
+/// bucket's share get it from a common rate, which is a fiftieth of the limit. So a host that sends as fast as it can
+/// is seldom answered, and the share of every other source is left.
 ///
 /// The buckets and the common rate together exceed the limit, so the sum has a rate of its own.
 ///
@@ -56,7 +57,8 @@ struct Buckets {
     due: Box<[u32]>,
 }
 
-/// A rate as the generic cell rate algorithm has it: the time between two answers, and how far ahead of it a burst may be.
+/// A rate as the generic cell rate algorithm has it: the time between two answers, and how far ahead of it a burst may
+/// be.
 #[derive(Clone, Copy, Debug)]
 struct CellRate {
     interval: u64,

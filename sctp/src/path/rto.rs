@@ -3,9 +3,9 @@
 use crate::config::AssociationConfig;
 use crate::time::Duration;
 
-/// Least share of the variance in the time-out. RFC 9260 §6.3.1 has the granularity of the clock here; but a path whose RTT
-/// is steady, however long, would then have a time-out just above it, and the 200 ms for which a peer may delay a SACK
-/// would fire it.
+/// Least share of the variance in the time-out. RFC 9260 §6.3.1 has the granularity of the clock here; but a path whose
+/// RTT is steady, however long, would then have a time-out just above it, and the 200 ms for which a peer may delay a
+/// SACK would fire it.
 const VARIANCE_MIN: Duration = Duration::from_millis(200);
 
 /// The estimator and the time-out that it yields.

@@ -5,7 +5,8 @@ use std::ops::{Add, AddAssign, SubAssign};
 
 use crate::message::Credit;
 
-/// Share of the receive window that something takes: payload, which the peer counts too, and overhead, which it does not.
+/// Share of the receive window that something takes: payload, which the peer counts too, and overhead, which it does
+/// not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Cost {
     pub(super) payload: usize,

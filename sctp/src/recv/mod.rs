@@ -1,8 +1,8 @@
 //! Receiving user data: from DATA chunks to messages in order, and the SACKs that answer them.
 //!
-//! A chunk passes one way, in [`Receiver::on_data`]: the tracker says if its TSN is new, the window if there is room, and
-//! the assembler joins fragments to messages and passes those to the inbox when their turn has come. What the assembler and
-//! the inbox hold counts against the window.
+//! A chunk passes one way, in [`Receiver::on_data`]: the tracker says if its TSN is new, the window if there is room,
+//! and the assembler joins fragments to messages and passes those to the inbox when their turn has come. What the
+//! assembler and the inbox hold counts against the window.
 
 mod assembler;
 mod cost;
@@ -211,8 +211,8 @@ impl Receiver {
         std::mem::take(&mut self.reneged)
     }
 
-    /// Processes a DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is a
-    /// slice of.
+    /// Processes a DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is
+    /// a slice of.
     pub(crate) fn on_data(
         &mut self,
         chunk: DataChunk,
@@ -289,8 +289,8 @@ impl Receiver {
         Ok(ArrivedChunk::New)
     }
 
-    /// Makes sure that something can be held, and evicts what has higher TSNs if necessary (RFC 9260 §6.2): that waits for
-    /// what comes before it. `held` is kept up to date.
+    /// Makes sure that something can be held, and evicts what has higher TSNs if necessary (RFC 9260 §6.2): that waits
+    /// for what comes before it. `held` is kept up to date.
     fn make_room(&mut self, position: UnwrappedTsn, cost: usize, held: &mut HeldBytes) -> bool {
         if self.window.fits(*held, cost) {
             return true;
@@ -324,8 +324,8 @@ impl Receiver {
         self.assembler.violation()
     }
 
-    /// Processes a FORWARD-TSN (RFC 3758 §3.6): the sender has abandoned what it sent up to `new_cumulative`, and on these
-    /// streams ordered messages up to the SSN given with each.
+    /// Processes a FORWARD-TSN (RFC 3758 §3.6): the sender has abandoned what it sent up to `new_cumulative`, and on
+    /// these streams ordered messages up to the SSN given with each.
     pub(crate) fn on_forward_tsn(
         &mut self,
         new_cumulative: Tsn,

@@ -130,8 +130,8 @@ impl Tracker {
         position <= self.cumulative || self.range_below(position).is_some_and(|(_, range)| range.last >= position)
     }
 
-    /// Returns true if a new TSN can be remembered: it is next in sequence, extends a range, or there is room for one more
-    /// range.
+    /// Returns true if a new TSN can be remembered: it is next in sequence, extends a range, or there is room for one
+    /// more range.
     pub(super) fn can_record(&self, position: UnwrappedTsn) -> bool {
         self.ranges.len() < RANGES_MAX || self.contains(position.prev()) || self.contains(position.next())
     }

@@ -1,14 +1,15 @@
 //! The receive window: bytes that may be held for the peer, and the share that it is told (RFC 9260 §6.2).
 //!
-//! Everything held counts with its payload and the overheads below, so that the bound holds for real memory. A peer counts
-//! payload only, and is told what is left in that measure, so there is room for what is in flight when the window closes. A quarter of the window is kept for the overheads, and at least what a packet of one-byte messages needs. Where
-//! that is not enough, as with many small messages that are not read, the window closes earlier; data that was in flight
-//! then is dropped, and the sender retransmits it.
+//! Everything held counts with its payload and the overheads below, so that the bound holds for real memory. A peer
+//! counts payload only, and is told what is left in that measure, so there is room for what is in flight when the
+//! window closes. A quarter of the window is kept for the overheads, and at least what a packet of one-byte messages
+//! needs. Where that is not enough, as with many small messages that are not read, the window closes earlier; data that
+//! was in flight then is dropped, and the sender retransmits it.
 //!
-//! The window is not scaled to the size of recent messages, although a sender of small ones can then overrun it: while the
-//! application reads, far more fits than is free at one moment. A window of a few bytes also counts as closed for senders
-//! that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and leaves a large
-//! message that follows waiting for a window probe.
+//! The window is not scaled to the size of recent messages, although a sender of small ones can then overrun it: while
+//! the application reads, far more fits than is free at one moment. A window of a few bytes also counts as closed for
+//! senders that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and
+//! leaves a large message that follows waiting for a window probe.
 
 use super::cost::Cost;
 use crate::config::AssociationConfig;
@@ -22,9 +23,9 @@ pub(super) const MESSAGE_OVERHEAD: usize = 288;
 /// Charged for each fragment beside its payload: a slot in its message's list, whose capacity may be twice its use.
 pub(super) const FRAGMENT_OVERHEAD: usize = 64;
 
-/// Bytes that may be held, overheads included, however small the window is: a packet full of one-byte messages. A sender
-/// counts payload only, so to it such a packet is a few bytes. A limit that refuses a part of each packet would have the
-/// sender retransmit most of what it sends, although the application reads everything at once.
+/// Bytes that may be held, overheads included, however small the window is: a packet full of one-byte messages. A
+/// sender counts payload only, so to it such a packet is a few bytes. A limit that refuses a part of each packet would
+/// have the sender retransmit most of what it sends, although the application reads everything at once.
 pub(super) const LIMIT_MIN: usize = 64 * (1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
 
 /// Cost of what the other parts hold at the moment.
@@ -138,8 +139,8 @@ impl ReceiveWindow {
         if free < self.mtu.min(self.offered / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
-    /// Returns true if something more can be held. A chunk larger than the whole window is accepted when nothing else is
-    /// held; refusing it would stall the sender for ever.
+    /// Returns true if something more can be held. A chunk larger than the whole window is accepted when nothing else
+    /// is held; refusing it would stall the sender for ever.
     pub(super) fn fits(&self, held: HeldBytes, cost: usize) -> bool {
         let total = held.total() + cost;
         (held.total() <= held.oversized_head() && total <= self.memory) || total <= self.limit(held)
@@ -162,9 +163,9 @@ impl ReceiveWindow {
         in_order_partial.total() > self.in_order_partial_max
     }
 
-    /// Returns true if a payload is to be copied, because keeping it would keep a datagram that is much larger. Four times the
-    /// payload is fine while little is held; above an eighth of the window a third on top is, so that all together
-    /// stays below twice the window.
+    /// Returns true if a payload is to be copied, because keeping it would keep a datagram that is much larger. Four
+    /// times the payload is fine while little is held; above an eighth of the window a third on top is, so that all
+    /// together stays below twice the window.
     pub(super) fn should_copy(&self, held: HeldBytes, payload: usize, datagram: usize) -> bool {
         let is_crowded = held.total() > self.size / 8;
         if is_crowded { payload * 4 < datagram * 3 } else { payload * 4 < datagram }

@@ -19,8 +19,8 @@ impl Sender {
         is_expired && self.forward_point.can_abandon()
     }
 
-    /// Abandons the message `key`: the fragments that are outstanding, of which `tsn` is one, and the rest that waits in the
-    /// queue of `stream`.
+    /// Abandons the message `key`: the fragments that are outstanding, of which `tsn` is one, and the rest that waits
+    /// in the queue of `stream`.
     pub(super) fn abandon(&mut self, now: Instant, tsn: UnwrappedTsn, stream: StreamId, key: MessageKey) {
         let mut len = None;
         if let Some(chunk) = self.outstanding.chunk(tsn).filter(|chunk| chunk.message.key == key) {
@@ -51,8 +51,8 @@ impl Sender {
         dropped
     }
 
-    /// Drops what was not sent of a stream, and retransmits nothing of it, if the peer can skip it. What is in flight may
-    /// still arrive, but for a window probe, which the peer takes no sooner than the rest.
+    /// Drops what was not sent of a stream, and retransmits nothing of it, if the peer can skip it. What is in flight
+    /// may still arrive, but for a window probe, which the peer takes no sooner than the rest.
     pub(crate) fn abandon_stream(&mut self, now: Instant, stream: StreamId) -> usize {
         let mut dropped = self.discard_unsent(now, stream);
         if self.forward_point.can_abandon() {

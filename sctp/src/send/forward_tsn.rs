@@ -81,8 +81,8 @@ impl ForwardPoint {
         self.sent.is_none_or(|sent| point > sent.advanced_peer_ack_point || cumulative >= sent.end)
     }
 
-    /// Writes the FORWARD-TSN that is due into `room` bytes (RFC 3758 §3.5 C3 to C5). The streams that do not fit follow when
-    /// the peer has taken the first part.
+    /// Writes the FORWARD-TSN that is due into `room` bytes (RFC 3758 §3.5 C3 to C5). The streams that do not fit
+    /// follow when the peer has taken the first part.
     pub(super) fn write(&mut self, now: Instant, room: usize, outstanding: &mut Outstanding, out: &mut Vec<u8>) {
         let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
         let mut end = outstanding.cumulative_tsn_ack_point();

@@ -12,9 +12,9 @@ impl Sender {
     /// is sent, the peer may delay its SACK for up to 500 ms, because no second packet follows. The chunk is sent again
     /// then, with the I bit: a duplicate has to be acknowledged at once, and so has the chunk itself if it was lost.
     ///
-    /// A chunk that has had all of its retransmissions goes once more, too. It repairs nothing: its stream ends, so no later
-    /// message waits for it. A message whose lifetime has ended is abandoned instead, since it may not arrive late; the peer
-    /// acknowledges the FORWARD-TSN at once, even if it has the message (RFC 3758 §3.6).
+    /// A chunk that has had all of its retransmissions goes once more, too. It repairs nothing: its stream ends, so no
+    /// later message waits for it. A message whose lifetime has ended is abandoned instead, since it may not arrive
+    /// late; the peer acknowledges the FORWARD-TSN at once, even if it has the message (RFC 3758 §3.6).
     ///
     /// Nothing is concluded from the answer: the SACK may have been in flight, so the chunk does not count as lost.
     /// While losses are repaired, or a probe is out, SACKs come at once anyway.

@@ -174,7 +174,8 @@ impl Sender {
         self.queue.streams.set_low_threshold(stream, threshold);
     }
 
-    /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot be.
+    /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot
+    /// be.
     pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
         self.queue.streams.move_unsent(from, to)
     }

@@ -40,8 +40,8 @@ pub(crate) struct Chunk {
     /// Its latest transmission in the order of sending.
     pub(crate) transmission: TransmissionNumber,
     pub(crate) sent_at: Instant,
-    /// Steps back to the TSN of the message's fragment before, and on to that of the one behind; 0 if there is none. Fragments
-    /// of a message need not be neighbours.
+    /// Steps back to the TSN of the message's fragment before, and on to that of the one behind; 0 if there is none.
+    /// Fragments of a message need not be neighbours.
     to_previous: u32,
     to_next: u32,
 }
@@ -297,16 +297,17 @@ impl Outstanding {
         });
     }
 
-    /// Returns `true` if the receiver has taken gap reports back: it says that the first chunk is missing, which it had reported
-    /// (RFC 9260 §6.2.1 D iii). A report of the first chunk cannot be a mere reordering of SACKs, since a receiver that
-    /// has it would have moved its cumulative point.
+    /// Returns `true` if the receiver has taken gap reports back: it says that the first chunk is missing, which it had
+    /// reported (RFC 9260 §6.2.1 D iii). A report of the first chunk cannot be a mere reordering of SACKs, since a
+    /// receiver that has it would have moved its cumulative point.
     pub(crate) fn has_reneged(&self) -> bool {
         self.ring.front().is_some_and(|chunk| chunk.state == ChunkState::GapAcked)
     }
 
     /// Forgets gap reports, the lowest first; chunks that were reported are to be sent again. A SACK of a few bytes can
-    /// take back what a whole window was reported to have, and another can report it again. So only as many are forgotten as
-    /// chunks were acknowledged cumulatively before; what remains is found missing by the SACKs that follow.
+    /// take back what a whole window was reported to have, and another can report it again. So only as many are
+    /// forgotten as chunks were acknowledged cumulatively before; what remains is found missing by the SACKs that
+    /// follow.
     pub(crate) fn forget_gap_reports(&mut self) {
         let limit = self.forget_credit.max(FORGOTTEN_MIN);
         let mut forgotten = 0;

@@ -1,7 +1,7 @@
 //! Spreading what the congestion window lets out over the round trip (RFC 9002 §7.7).
 //!
-//! A window that opens at once, after a loss was repaired or an application was idle, would otherwise leave as one burst and
-//! overflow the next queue.
+//! A window that opens at once, after a loss was repaired or an application was idle, would otherwise leave as one
+//! burst and overflow the next queue.
 
 use crate::time::{Duration, Instant};
 

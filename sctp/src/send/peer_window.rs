@@ -58,8 +58,8 @@ impl PeerWindow {
         left.min(path.payload_max()).min(self.whole)
     }
 
-    /// Returns `true` if the peer has room for a chunk with `payload` bytes, or if the chunk may go as a window probe. Small
-    /// openings are not worth a fragment: a chunk goes whole or waits.
+    /// Returns `true` if the peer has room for a chunk with `payload` bytes, or if the chunk may go as a window probe.
+    /// Small openings are not worth a fragment: a chunk goes whole or waits.
     pub(super) fn has_room(&self, payload: usize, is_anything_outstanding: bool) -> bool {
         self.peer_rwnd >= payload || !is_anything_outstanding && self.probe.is_due
     }

@@ -73,8 +73,8 @@ impl OutgoingQueue {
         Ok(())
     }
 
-    /// Returns true if the send buffer is used up: by what waits, by what is outstanding, and by the streams in use. The
-    /// latter take seven eighths of it at most, so that something can always be sent.
+    /// Returns true if the send buffer is used up: by what waits, by what is outstanding, and by the streams in use.
+    /// The latter take seven eighths of it at most, so that something can always be sent.
     fn is_full(&self, outstanding: usize) -> bool {
         let streams = self.streams.streams_charge().min(self.send_buffer / 8 * 7);
         self.streams.charge() + outstanding + streams >= self.send_buffer

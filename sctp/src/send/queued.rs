@@ -74,7 +74,8 @@ impl QueuedMessage {
         self.rest.len() < self.header.len
     }
 
-    /// Describes the message, which is the first of its stream. `stream_last_tsn` is the TSN that was sent last on the stream.
+    /// Describes the message, which is the first of its stream. `stream_last_tsn` is the TSN that was sent last on the
+    /// stream.
     pub(super) fn as_next(&self, stream_last_tsn: Option<UnwrappedTsn>) -> NextMessage {
         let MessageHeader { stream, key, limit, .. } = self.header;
         let (left, is_begun) = (self.rest.len(), self.is_begun());

@@ -23,8 +23,8 @@ const REO_WND_PERSIST: u32 = 16;
 /// The window's multiple grows up to here; beyond it the smoothed RTT bounds it anyway.
 const REO_WND_MULT_MAX: u32 = 64;
 
-/// Gap blocks from which on a SACK may not tell all: dcSCTP reports 20 at most, others what fits a packet. What lies above
-/// the last block is then not known to be missing.
+/// Gap blocks from which on a SACK may not tell all: dcSCTP reports 20 at most, others what fits a packet. What lies
+/// above the last block is then not known to be missing.
 const COMPLETE_BLOCKS_MAX: usize = 16;
 
 /// One transmission of a chunk.
@@ -39,8 +39,8 @@ pub(super) struct Transmission {
 struct TransmissionLog {
     /// First transmissions, in order; also in order of TSN.
     first_transmissions: VecDeque<Transmission>,
-    /// Retransmissions, in order. Apart from the others, so that what a truncated SACK leaves open about the former does not
-    /// hide the loss of the latter.
+    /// Retransmissions, in order. Apart from the others, so that what a truncated SACK leaves open about the former
+    /// does not hide the loss of the latter.
     retransmissions: VecDeque<Transmission>,
     next: TransmissionNumber,
 }
@@ -65,7 +65,8 @@ pub(super) struct Rack {
     /// RACK.rtt).
     rack_xmit: Option<(TransmissionNumber, Duration)>,
     highest_acked: UnwrappedTsn,
-    /// The highest TSN that a truncated SACK reports: those above are not known to be missing. `None` if it reports all.
+    /// The highest TSN that a truncated SACK reports: those above are not known to be missing. `None` if it reports
+    /// all.
     highest_reported: Option<UnwrappedTsn>,
     /// Chunks gap-reported since the Cumulative TSN Ack Point last moved.
     newly_reported: u64,
@@ -110,8 +111,8 @@ impl Rack {
     ) {
         let rtt = now.saturating_duration_since(chunk.sent_at);
         let was_retransmitted = chunk.transmissions > 1;
-        // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission. Not so behind a
-        // probe: nothing was heard for two round trips before it, so the path has become faster.
+        // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission. Not so
+        // behind a probe: nothing was heard for two round trips before it, so the path has become faster.
         if was_retransmitted && !is_probe_answer && rtt_min.is_some_and(|min| rtt < min) {
             return;
         }

@@ -1,15 +1,15 @@
 //! Fast Recovery: when it ends (RFC 9260 §7.2.4 step 6), and proportional rate reduction meanwhile (RFC 6937).
 //!
-//! When much is found lost at once, the flight size falls far below the congestion window. Filling it at once would send a
-//! burst into the queue that has just overflowed. Proportional rate reduction lets out what arrives, so that the window is
-//! reached smoothly within a round trip.
+//! When much is found lost at once, the flight size falls far below the congestion window. Filling it at once would
+//! send a burst into the queue that has just overflowed. Proportional rate reduction lets out what arrives, so that the
+//! window is reached smoothly within a round trip.
 //!
-//! Its budget grows with SACKs only, so it suits a sender that has enough in flight to bring the next SACK soon. Two others
-//! would wait for the peer's delayed SACK, 200 ms, or for T3, with room in the window:
+//! Its budget grows with SACKs only, so it suits a sender that has enough in flight to bring the next SACK soon. Two
+//! others would wait for the peer's delayed SACK, 200 ms, or for T3, with room in the window:
 //!
 //! - A sender that has run out of data. It cannot send a burst, so the congestion window alone bounds it.
-//! - A sender with more data, but with an odd packet or two in flight. After each round trip without a SACK it may send one
-//!   packet more, which is no more than the window after a time-out would allow (RFC 9260 §7.2.3).
+//! - A sender with more data, but with an odd packet or two in flight. After each round trip without a SACK it may send
+//!   one packet more, which is no more than the window after a time-out would allow (RFC 9260 §7.2.3).
 
 use crate::serial::UnwrappedTsn;
 use crate::time::{Duration, Instant};

@@ -72,8 +72,8 @@ impl Sender {
             self.rate.on_all_acked();
         }
         self.forward_point.on_sack(now, &mut self.outstanding, path);
-        // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it, learns of a
-        // queue that builds only when the time-out has fired.
+        // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it,
+        // learns of a queue that builds only when the time-out has fired.
         Ok(SackOutcome::Accepted { advanced: is_advanced, is_new: bytes > 0, rtt, reo_deadline })
     }
 
@@ -110,8 +110,8 @@ impl Sender {
         bytes
     }
 
-    /// Marks what is acknowledged. Returns the bytes that are so for the first time, and the round-trip time of the latest
-    /// transmission among them if its chunk was sent once only (Karn).
+    /// Marks what is acknowledged. Returns the bytes that are so for the first time, and the round-trip time of the
+    /// latest transmission among them if its chunk was sent once only (Karn).
     fn acknowledge(
         &mut self,
         now: Instant,

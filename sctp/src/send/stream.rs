@@ -21,9 +21,9 @@ const FRAGMENT_LEN_MIN: usize = 256;
 /// Slots that the empty queues of all streams together keep, so that a message now and then needs no allocation.
 const SLOTS_KEPT: usize = 64;
 
-/// Ordered messages of a stream that may be begun before those of the last but one such period are acknowledged: at most two
-/// periods of a stream are outstanding, 32,768 messages. RFC 9260 §6.1 allows 65,535; but a receiver that compares stream
-/// sequence numbers by serial arithmetic tells 32,768 in a row apart (RFC 1982 §3.2).
+/// Ordered messages of a stream that may be begun before those of the last but one such period are acknowledged: at
+/// most two periods of a stream are outstanding, 32,768 messages. RFC 9260 §6.1 allows 65,535; but a receiver that
+/// compares stream sequence numbers by serial arithmetic tells 32,768 in a row apart (RFC 1982 §3.2).
 const SSN_PERIOD: u16 = 1 << 14;
 
 #[derive(Debug, Default)]
@@ -160,8 +160,8 @@ impl StreamQueues {
         self.streams.len() * STREAM_OVERHEAD
     }
 
-    /// Returns true if no further message is accepted on the stream; [`take_room`](Self::take_room) then tells when it is
-    /// again.
+    /// Returns true if no further message is accepted on the stream; [`take_room`](Self::take_room) then tells when it
+    /// is again.
     pub(crate) fn refuses(&mut self, stream: StreamId) -> bool {
         let max = self.totals.stream_max;
         let queue = self.streams.get_mut(&stream).filter(|queue| queue.charge() >= max);
@@ -202,7 +202,8 @@ impl StreamQueues {
         streams
     }
 
-    /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot be.
+    /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot
+    /// be.
     pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
         let is_used = |queue: &OutgoingStream| queue.last_tsn.is_some() || queue.is_resetting;
         if self.streams.contains_key(&to) || self.streams.get(&from).is_some_and(is_used) {
@@ -379,8 +380,8 @@ impl StreamQueues {
         }
     }
 
-    /// Drops what is left of a message of which some fragments have been sent. Returns its header if there was a rest. Only the
-    /// first message of a stream can have been begun, whichever stream has its turn.
+    /// Drops what is left of a message of which some fragments have been sent. Returns its header if there was a rest.
+    /// Only the first message of a stream can have been begun, whichever stream has its turn.
     pub(crate) fn drop_rest(
         &mut self,
         stream: StreamId,

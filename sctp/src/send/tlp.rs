@@ -7,8 +7,8 @@ use crate::time::Duration;
 /// Least time before a tail loss probe: below this a timer is mostly noise.
 const PROBE_DELAY_MIN: Duration = Duration::from_millis(10);
 
-/// Added to the probe time-out if a single packet is in flight, since its acknowledgement may be delayed (RFC 9260 §6.2: up
-/// to 200 ms in general). RFC 8985 §7.2 has TLP.max_ack_delay here.
+/// Added to the probe time-out if a single packet is in flight, since its acknowledgement may be delayed (RFC 9260
+/// §6.2: up to 200 ms in general). RFC 8985 §7.2 has TLP.max_ack_delay here.
 const PEER_SACK_DELAY: Duration = Duration::from_millis(200);
 
 /// A tail loss probe in flight (RFC 8985 §7.4).
@@ -71,8 +71,8 @@ impl TailLossProbe {
         self.probe = Some(Probe { end, is_retransmission });
     }
 
-    /// Returns `true` if the acknowledgement up to `cumulative` shows that a probe repaired a loss, for which congestion
-    /// control must be told (RFC 8985 §7.4.2).
+    /// Returns `true` if the acknowledgement up to `cumulative` shows that a probe repaired a loss, for which
+    /// congestion control must be told (RFC 8985 §7.4.2).
     pub(super) fn on_cumulative_ack(&mut self, cumulative: UnwrappedTsn, has_duplicates: bool) -> bool {
         let Some(probe) = self.probe.filter(|probe| cumulative >= probe.end) else { return false };
         self.probe = None;

@@ -13,8 +13,8 @@ pub(crate) struct PacketRoom {
     /// Length of the buffer when the packet is full.
     pub(crate) end: usize,
     /// True if nothing is in the packet yet, and no packet before it bounds its length: a chunk that was cut for larger
-    /// packets than the path takes now may leave in it, alone. A fragment cannot be cut again, so the packet is fragmented by
-    /// IP (RFC 9260 §6.9).
+    /// packets than the path takes now may leave in it, alone. A fragment cannot be cut again, so the packet is
+    /// fragmented by IP (RFC 9260 §6.9).
     pub(crate) may_exceed_mtu: bool,
 }
 
@@ -62,8 +62,8 @@ impl Sender {
         self.peer_window.has_room(len, !self.outstanding.is_empty())
     }
 
-    /// Writes what may be sent into a packet: a FORWARD-TSN, then retransmissions, then new data. Returns `true` if anything
-    /// was written.
+    /// Writes what may be sent into a packet: a FORWARD-TSN, then retransmissions, then new data. Returns `true` if
+    /// anything was written.
     pub(crate) fn write(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let mut wrote = self.write_due(now, room, path, out);
         self.on_attempted(path);
@@ -121,8 +121,8 @@ impl Sender {
             }
             let Some(chunk) = self.outstanding.chunk(tsn) else { break };
             let message = chunk.message;
-            // Its time may have run out since it was lost; or it was reported as received, for which its last retransmission
-            // was enough, and is not any more.
+            // Its time may have run out since it was lost; or it was reported as received, for which its last
+            // retransmission was enough, and is not any more.
             if self.must_abandon(now, chunk) {
                 self.abandon(now, tsn, message.stream, message.key);
                 continue;
@@ -154,8 +154,9 @@ impl Sender {
             }
             let Some(next) = self.queue.peek(now) else { break };
             let has_window = self.has_peer_window(next.left, path);
-            // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be begun at
-            // the end of its lifetime, and none would arrive whole. It waits for no more than a round trip, though.
+            // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be
+            // begun at the end of its lifetime, and none would arrive whole. It waits for no more than a round trip,
+            // though.
             let is_soon_sent = has_window && next.left <= self.rate.cwnd();
             if next.is_begun && !is_soon_sent && next.limit.is_expired(now) && self.forward_point.can_abandon() {
                 self.abandon(now, next.last_tsn, next.stream, next.key);

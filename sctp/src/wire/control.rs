@@ -84,8 +84,8 @@ pub fn encode_shutdown_ack(out: &mut Vec<u8>) {
     end_chunk(out, at);
 }
 
-/// Appends a SHUTDOWN COMPLETE, which is a header alone. `reflected`: the Verification Tag of the packet is the one that
-/// was received, because the sender knows no other (RFC 9260 §8.4).
+/// Appends a SHUTDOWN COMPLETE, which is a header alone. `reflected`: the Verification Tag of the packet is the one
+/// that was received, because the sender knows no other (RFC 9260 §8.4).
 pub fn encode_shutdown_complete(reflected: bool, out: &mut Vec<u8>) {
     let at = begin_chunk(out, ChunkType::SHUTDOWN_COMPLETE, if reflected { T_BIT } else { 0 });
     end_chunk(out, at);
@@ -111,8 +111,8 @@ pub fn encode_cookie_ack(out: &mut Vec<u8>) {
     end_chunk(out, at);
 }
 
-/// Appends a PAD chunk of `len` bytes in all, header included, rounded up to a multiple of four; at least four. It makes a
-/// packet as long as a probe of the path wants it.
+/// Appends a PAD chunk of `len` bytes in all, header included, rounded up to a multiple of four; at least four. It
+/// makes a packet as long as a probe of the path wants it.
 pub fn encode_pad(len: usize, out: &mut Vec<u8>) {
     let at = begin_chunk(out, ChunkType::PAD, 0);
     out.resize(out.len().saturating_add(len.saturating_sub(CHUNK_HEADER_LEN)), 0);

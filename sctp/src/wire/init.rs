@@ -47,8 +47,8 @@ pub struct Init<'a> {
     pub has_host_name: bool,
     /// The error detection method that lets the sender accept packets with a checksum of zero (RFC 9653 §4).
     pub zero_checksum: Option<u32>,
-    /// True if the sender of an INIT ACK has begun the association itself (RFC 9260 §5.2.1). Its INIT may have been lost, so
-    /// that the peer would not know. It travels as padding (RFC 4820 §4), which other implementations skip.
+    /// True if the sender of an INIT ACK has begun the association itself (RFC 9260 §5.2.1). Its INIT may have been
+    /// lost, so that the peer would not know. It travels as padding (RFC 4820 §4), which other implementations skip.
     pub is_collision: bool,
     /// Optional parameters that count as absent, because their value has the wrong length.
     pub malformed_parameters: u32,
@@ -90,8 +90,8 @@ impl<'a> Init<'a> {
     }
 
     /// Reads the chunk's value. Of a parameter that is there twice, the first counts. Parameters behind an unknown one
-    /// that says so are not looked at (RFC 9260 §3.2.1). An optional parameter whose value has the wrong length counts as
-    /// absent: the association does without.
+    /// that says so are not looked at (RFC 9260 §3.2.1). An optional parameter whose value has the wrong length counts
+    /// as absent: the association does without.
     ///
     /// # Errors
     ///

@@ -2,8 +2,9 @@
 //!
 //! Decoding borrows from the datagram, checks every length against what surrounds it, and never panics; it allocates
 //! nothing. What it hands out is well formed, not yet sensible: whether a TSN, a tag or a window may have the value it
-//! has is for the association to judge. Encoding appends to a buffer and fills in lengths and zero padding. A fixed-size
-//! chunk must have exactly its size; reserved fields and the contents of padding are ignored on input (RFC 9260 §3.2).
+//! has is for the association to judge. Encoding appends to a buffer and fills in lengths and zero padding. A
+//! fixed-size chunk must have exactly its size; reserved fields and the contents of padding are ignored on input (RFC
+//! 9260 §3.2).
 //!
 //! A datagram is read in three steps: [`PacketHeader::decode`] and [`is_checksum_valid`], then [`Chunks`], then the
 //! decoder of each chunk's type on [`RawChunk::value_in`].

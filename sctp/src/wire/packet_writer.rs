@@ -4,8 +4,8 @@ use super::PACKET_HEADER_LEN;
 use super::checksum::seal;
 use super::packet::PacketHeader;
 
-/// A packet that is being written: the common header, then chunks, and the checksum at the end. Every packet of this end is
-/// put together by it.
+/// A packet that is being written: the common header, then chunks, and the checksum at the end. Every packet of this
+/// end is put together by it.
 #[derive(Debug)]
 pub struct PacketWriter<'o> {
     out: &'o mut Vec<u8>,
@@ -49,7 +49,8 @@ impl<'o> PacketWriter<'o> {
         self.out.truncate(self.start.saturating_add(PACKET_HEADER_LEN));
     }
 
-    /// Fills in the checksum. Returns the length of the packet; a packet without chunks is removed, and its length is 0.
+    /// Fills in the checksum. Returns the length of the packet; a packet without chunks is removed, and its length is
+    /// 0.
     #[inline]
     pub fn finish(self) -> usize {
         let len = self.out.len().saturating_sub(self.start);

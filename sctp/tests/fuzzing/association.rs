@@ -1,5 +1,5 @@
-//! One association, in one of ten states, against a peer that sends anything: packets with the right tag whose chunks are
-//! near what is expected, commands of the application, and time between them.
+//! One association, in one of ten states, against a peer that sends anything: packets with the right tag whose chunks
+//! are near what is expected, commands of the application, and time between them.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::collections::VecDeque;

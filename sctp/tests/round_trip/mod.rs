@@ -9,7 +9,8 @@ use narrowboat_sctp::testing::wire::{
     Shutdown,
 };
 
-/// The chunk as this implementation writes it, and, if they were asked for, words that are equal only for equal meanings.
+/// The chunk as this implementation writes it, and, if they were asked for, words that are equal only for equal
+/// meanings.
 pub(crate) struct Reading {
     meaning: String,
     pub(crate) encoded: Vec<u8>,

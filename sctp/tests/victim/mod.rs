@@ -93,7 +93,8 @@ impl Victim {
         Self::seeded(AssociationConfig::default(), seed).brought_to(state)
     }
 
-    /// Brought there by packets of a well-behaved peer. Where the state is about data that is under way, stream 1 has it.
+    /// Brought there by packets of a well-behaved peer. Where the state is about data that is under way, stream 1 has
+    /// it.
     fn brought_to(self, state: State) -> Self {
         let mut victim = self;
         if state == State::Closed {

@@ -23,8 +23,8 @@ pub(super) struct EndModel {
     pub(super) read_end: Option<Result<(), String>>,
     /// True if `shutdown` has returned `Ok`.
     pub(super) is_shut_down: bool,
-    /// True if reading or shutting down has said that the peer has not received all that was written; `Some(false)` if it
-    /// has said the contrary.
+    /// True if reading or shutting down has said that the peer has not received all that was written; `Some(false)` if
+    /// it has said the contrary.
     pub(super) is_undelivered: Option<bool>,
 }
 

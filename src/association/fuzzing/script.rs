@@ -101,8 +101,8 @@ impl World {
         Some(world)
     }
 
-    /// Makes a stream of a channel that is held once, as `ByteStream` does: each half has a handle. A stream without half
-    /// close is held once more, so that only the script closes the channel.
+    /// Makes a stream of a channel that is held once, as `ByteStream` does: each half has a handle. A stream without
+    /// half close is held once more, so that only the script closes the channel.
     fn hold(&mut self, end: usize, id: ChannelId) {
         let has_half_close = self.model.has_half_close;
         let inner = self.pair.end(end);

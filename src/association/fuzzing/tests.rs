@@ -92,8 +92,8 @@ impl Ends {
     }
 }
 
-/// The peer's SACK cannot acknowledge the bytes, because something on another channel is missing. The answer to the reset
-/// of this end proves their delivery.
+/// The peer's SACK cannot acknowledge the bytes, because something on another channel is missing. The answer to the
+/// reset of this end proves their delivery.
 #[test]
 fn a_loss_on_another_channel_does_not_make_a_delivered_stream_undelivered() {
     let mut ends = Ends::new(ChannelOptions::new("stream"));

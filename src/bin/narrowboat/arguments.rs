@@ -9,9 +9,9 @@ use narrowboat::{ByteStream, ChannelOptions};
 
 use crate::file::parse_size;
 
-/// Sends files and messages over data channels on one UDP port. What goes to a ticket is encrypted, for the one that has
-/// the ticket's certificate. What goes to an address is neither encrypted nor authenticated: do that on networks that you
-/// trust.
+/// Sends files and messages over data channels on one UDP port. What goes to a ticket is encrypted, for the one that
+/// has the ticket's certificate. What goes to an address is neither encrypted nor authenticated: do that on networks
+/// that you trust.
 #[derive(Debug, Parser)]
 #[command(name = "narrowboat", version)]
 pub(crate) struct Arguments {
@@ -31,11 +31,11 @@ pub(crate) enum Command {
     Connect(Connect),
 }
 
-/// Every file arrives under a temporary name, and gets its own when it is complete and its SHA-256 is the sender's. A file
-/// that exists is never overwritten: the new one gets a number.
+/// Every file arrives under a temporary name, and gets its own when it is complete and its SHA-256 is the sender's. A
+/// file that exists is never overwritten: the new one gets a number.
 ///
-/// Without --token, anyone who can reach the port may send files. A part of the disk always stays free: 5 %, or 1 GiB if
-/// that is less.
+/// Without --token, anyone who can reach the port may send files. A part of the disk always stays free: 5 %, or 1 GiB
+/// if that is less.
 #[derive(Debug, Args)]
 pub(crate) struct Receive {
     #[command(flatten)]
@@ -43,8 +43,8 @@ pub(crate) struct Receive {
     /// Directory for the files
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) into: PathBuf,
-    /// End after one file; the exit status says whether it arrived. A peer that names no file, or does not have the token,
-    /// does not count
+    /// End after one file; the exit status says whether it arrived. A peer that names no file, or does not have the
+    /// token, does not count
     #[arg(long)]
     pub(crate) once: bool,
     /// Refuse files above this size: a number of bytes, or of KiB, MiB, GiB or TiB, like 500M or 2G
@@ -92,13 +92,14 @@ pub(crate) struct Listen {
     pub(crate) advertise: Vec<SocketAddr>,
 }
 
-/// Each line of the input is sent as a text message, and each message that arrives is a line of the output; with --bytes,
-/// both are streams of bytes. On a terminal, control characters in a line are replaced. By default the channel is reliable
-/// and ordered.
+/// Each line of the input is sent as a text message, and each message that arrives is a line of the output; with
+/// --bytes, both are streams of bytes. On a terminal, control characters in a line are replaced. By default the channel
+/// is reliable and ordered.
 ///
-/// With --bytes each direction ends separately: the end of the input is sent to the other end, and the command goes on until
-/// the other end has ended its direction too. The channel has the protocol name narrowboat.stream.v1. An end that does not
-/// know that protocol never ends its direction: use --linger, or --protocol with another name, which may be empty.
+/// With --bytes each direction ends separately: the end of the input is sent to the other end, and the command goes on
+/// until the other end has ended its direction too. The channel has the protocol name narrowboat.stream.v1. An end that
+/// does not know that protocol never ends its direction: use --linger, or --protocol with another name, which may be
+/// empty.
 #[derive(Debug, Args)]
 pub(crate) struct Connect {
     /// The ticket of a service; or the address and port of one without (not encrypted)
@@ -124,9 +125,9 @@ pub(crate) struct Connect {
     /// Input and output are bytes, whatever the messages they travel in
     #[arg(long)]
     pub(crate) bytes: bool,
-    /// After the end of the input, close once nothing has arrived for this many seconds (1 by default). A data channel closes
-    /// in both directions at once, and what the other end has not sent by then is lost. With --bytes there is no such limit
-    /// by default
+    /// After the end of the input, close once nothing has arrived for this many seconds (1 by default). A data channel
+    /// closes in both directions at once, and what the other end has not sent by then is lost. With --bytes there is no
+    /// such limit by default
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) linger: Option<f64>,
 }

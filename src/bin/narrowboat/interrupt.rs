@@ -22,8 +22,8 @@ impl Interrupts {
         Self { signals: kinds.into_iter().filter(is_wanted).filter_map(catch).collect() }
     }
 
-    /// Waits for the next one; returns the status that it gives the process: 128 and the number of the signal, as shells
-    /// have it.
+    /// Waits for the next one; returns the status that it gives the process: 128 and the number of the signal, as
+    /// shells have it.
     pub(crate) async fn next(&mut self) -> u8 {
         std::future::poll_fn(|cx| {
             for (status, signal) in &mut self.signals {

@@ -58,9 +58,9 @@ async fn run_until_interrupted(command: Command) -> ExitCode {
     }
 }
 
-/// Waits for the end of `run`. The first interrupt ends that with its status, once `goodbye` is done: the task is kept until
-/// the peer has been told, because its channels would be closed otherwise, as if all were well. A second interrupt does not
-/// wait for that.
+/// Waits for the end of `run`. The first interrupt ends that with its status, once `goodbye` is done: the task is kept
+/// until the peer has been told, because its channels would be closed otherwise, as if all were well. A second
+/// interrupt does not wait for that.
 async fn until_interrupted<T>(
     run: impl Future<Output = T>,
     mut interrupt: impl AsyncFnMut() -> u8,

@@ -138,8 +138,8 @@ fn no_answer(target: &CommandTarget) -> Failure {
     .into()
 }
 
-/// Returns the reason why a channel or an association ended, as the middle of a sentence. The error texts of the library
-/// advise programs, and are made of several others.
+/// Returns the reason why a channel or an association ended, as the middle of a sentence. The error texts of the
+/// library advise programs, and are made of several others.
 pub(crate) fn why(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source().filter(|_| !cause.is::<CloseReason>()) {

@@ -67,8 +67,8 @@ pub(crate) async fn run(arguments: Receive) -> Result<(), Failure> {
     }
 }
 
-/// Finds out that a directory cannot be written to before anyone sends. Returns the number of files that were left in it
-/// by processes that had been killed, and are removed.
+/// Finds out that a directory cannot be written to before anyone sends. Returns the number of files that were left in
+/// it by processes that had been killed, and are removed.
 fn prepare(into: &Path) -> Result<usize, Failure> {
     if !into.is_dir() {
         return Err(format!("{} is not a directory: make it first", into.display()).into());
@@ -114,7 +114,8 @@ impl FileReceiver {
         while files.join_next().await.is_some() {}
     }
 
-    /// Takes one file, and tells the result: here, to the sender, and, if the sender may send, to the task that waits for it.
+    /// Takes one file, and tells the result: here, to the sender, and, if the sender may send, to the task that waits
+    /// for it.
     async fn receive(self: Arc<Self>, peer: SocketAddr, channel: DataChannel) {
         let (outcome, is_admitted) = match self.admit(peer, &channel).await {
             Ok((header, turn)) => {

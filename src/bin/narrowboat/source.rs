@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use crate::Failure;
 use crate::file::{BLOCK_SIZE, hex};
 
-/// A file that says it is no longer than this is read before its size is announced. Files of /proc and /sys say that they
-/// have 0 or 4,096 bytes, and have more or fewer.
+/// A file that says it is no longer than this is read before its size is announced. Files of /proc and /sys say that
+/// they have 0 or 4,096 bytes, and have more or fewer.
 const DOUBTED_SIZE_MAX: u64 = 64 << 10;
 /// Most that is read of such a file.
 const READ_AHEAD_MAX: u64 = 16 << 20;
@@ -35,7 +35,8 @@ impl FileSource {
             false if metadata.is_dir() => Err(format!("{} is not a file: pack it into one first", path.display())),
             false => Err(format!("{} is not a file: copy what comes out of it into one first", path.display())),
         };
-        // Before it is opened, because opening a pipe waits for its writer; and after, because it may be another file now.
+        // Before it is opened, because opening a pipe waits for its writer; and after, because it may be another file
+        // now.
         check(&fs::metadata(path).map_err(cannot_read)?)?;
         let mut file = File::open(path).map_err(cannot_read)?;
         let size = check(&file.metadata().map_err(cannot_read)?)?;

@@ -93,9 +93,9 @@ impl Drop for ByteReadHalf {
 
 /// The half of a [`ByteStream`](super::ByteStream) that writes; see [`into_split`](super::ByteStream::into_split).
 ///
-/// With half close, dropping it shuts down. If the reading half was dropped first, before it had read the peer's end, the
-/// peer's reads fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset) unless all that the peer wrote was read.
-/// Without half close, dropping it does nothing as long as the reading half exists.
+/// With half close, dropping it shuts down. If the reading half was dropped first, before it had read the peer's end,
+/// the peer's reads fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset) unless all that the peer wrote was
+/// read. Without half close, dropping it does nothing as long as the reading half exists.
 pub struct ByteWriteHalf {
     channel: DataChannel,
     message_size: usize,

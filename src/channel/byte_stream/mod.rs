@@ -25,42 +25,44 @@ use super::DataChannel;
 ///
 /// # Half close
 ///
-/// A data channel closes both directions at once (RFC 8831 §6.7). A byte stream ends each direction separately, as TCP does
-/// and as [`tokio::io::copy_bidirectional`](https://docs.rs/tokio/latest/tokio/io/fn.copy_bidirectional.html) and protocols
-/// with a request and an answer need it, if the channel was opened for it: reliable and ordered, with the protocol name
-/// [`PROTOCOL`](Self::PROTOCOL), which [`ChannelOptions::byte_stream`](crate::ChannelOptions::byte_stream) sets. The other
-/// end sees the name, and [`into_byte_stream`](DataChannel::into_byte_stream) speaks the protocol there.
+/// A data channel closes both directions at once (RFC 8831 §6.7). A byte stream ends each direction separately, as TCP
+/// does and as [`tokio::io::copy_bidirectional`](https://docs.rs/tokio/latest/tokio/io/fn.copy_bidirectional.html) and
+/// protocols with a request and an answer need it, if the channel was opened for it: reliable and ordered, with the
+/// protocol name [`PROTOCOL`](Self::PROTOCOL), which
+/// [`ChannelOptions::byte_stream`](crate::ChannelOptions::byte_stream) sets. The other end sees the name, and
+/// [`into_byte_stream`](DataChannel::into_byte_stream) speaks the protocol there.
 /// [`has_half_close`](Self::has_half_close) tells. Then:
 ///
-/// - [`shutdown`](tokio::io::AsyncWrite::poll_shutdown) ends the direction in which this end writes, behind all that was
-///   written. This end goes on reading until the peer has shut down too. `shutdown` returns when the end is queued; if the
-///   peer's end has been read already, it closes the channel and waits for that, so the peer has everything when it returns.
+/// - [`shutdown`](tokio::io::AsyncWrite::poll_shutdown) ends the direction in which this end writes, behind all that
+///   was written. This end goes on reading until the peer has shut down too. `shutdown` returns when the end is queued;
+///   if the peer's end has been read already, it closes the channel and waits for that, so the peer has everything when
+///   it returns.
 /// - The channel is closed when both directions have ended, by either end.
-/// - Dropping the writing half shuts down. Dropping the reading half before the peer's end makes the peer's writes fail with
-///   [`BrokenPipe`](io::ErrorKind::BrokenPipe). Dropping both, without a shutdown and with something unread, makes the
-///   peer's reads fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), as does a peer that closes the channel in
-///   the middle of the stream or aborts.
+/// - Dropping the writing half shuts down. Dropping the reading half before the peer's end makes the peer's writes fail
+///   with [`BrokenPipe`](io::ErrorKind::BrokenPipe). Dropping both, without a shutdown and with something unread, makes
+///   the peer's reads fail with [`ConnectionReset`](io::ErrorKind::ConnectionReset), as does a peer that closes the
+///   channel in the middle of the stream or aborts.
 ///
 /// The end of a direction is an empty binary message. A page takes part without a library:
 ///
 /// ```js
 /// const channel = connection.createDataChannel("log", { protocol: "narrowboat.stream.v1" });
-/// channel.binaryType = "arraybuffer"; // an empty message ends the service's direction; text says that it reads no more
+/// channel.binaryType = "arraybuffer"; // an empty message ends the service's direction; text: it reads no more
 /// channel.onmessage = ({ data }) => data.byteLength ? take(data) : typeof data === "string" ? stopped() : ended();
 /// channel.send(new ArrayBuffer(0)); // ends the page's direction, once; the service closes the channel after both ends
 /// ```
 ///
 /// # Without half close
 ///
-/// On any other channel `shutdown` closes **both directions**. What was written before is delivered first. It waits until
-/// both directions are reset, so the peer has everything when it returns. What the peer sent until it heard of the close can
-/// still be read; then reading gives [`ByteStreamError::ClosedHere`](crate::error::ByteStreamError::ClosedHere), because the
-/// peer may have had more to send. If the peer closes first, reading ends with `Ok(0)` once the peer has received all that
-/// was written here, or with an error if some of it was discarded unsent:
-/// [`PeerClosed`](crate::error::ChannelError::PeerClosed), or
-/// [`Undelivered`](crate::error::ByteStreamError::Undelivered) on a channel that is not reliable. The number of bytes that the
-/// peer's application has read is not known. Such a channel should be reliable and ordered, or bytes are missing or change
-/// places.
+/// On any other channel `shutdown` closes **both directions**. What was written before is delivered first. It waits
+/// until both directions are reset, so the peer has everything when it returns. What the peer sent until it heard of
+/// the close can still be read; then reading gives
+/// [`ByteStreamError::ClosedHere`](crate::error::ByteStreamError::ClosedHere), because the peer may have had more to
+/// send. If the peer closes first, reading ends with `Ok(0)` once the peer has received all that was written here, or
+/// with an error if some of it was discarded unsent: [`PeerClosed`](crate::error::ChannelError::PeerClosed), or
+/// [`Undelivered`](crate::error::ByteStreamError::Undelivered) on a channel that is not reliable. The number of bytes
+/// that the peer's application has read is not known. Such a channel should be reliable and ordered, or bytes are
+/// missing or change places.
 ///
 /// Dropping the stream closes the channel in either case, without waiting.
 ///

@@ -33,8 +33,8 @@ const VIRTUAL: [&str; 22] = [
     "llw",
 ];
 
-/// Documentation addresses (RFC 5737, RFC 3849), which no network has. The system says from which address it would reach
-/// them: that of the default route. Nothing is sent.
+/// Documentation addresses (RFC 5737, RFC 3849), which no network has. The system says from which address it would
+/// reach them: that of the default route. Nothing is sent.
 const ANYWHERE: [(SocketAddr, SocketAddr); 2] = [
     (
         SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),

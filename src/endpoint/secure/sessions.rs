@@ -99,8 +99,8 @@ impl TransportKey {
 }
 
 impl Sessions {
-    /// Finds the association that an offer belongs to, and what to say in the next answer. `None` if the offer begins one.
-    /// `is_connected` says whether an association's handshake is done.
+    /// Finds the association that an offer belongs to, and what to say in the next answer. `None` if the offer begins
+    /// one. `is_connected` says whether an association's handshake is done.
     ///
     /// # Errors
     ///

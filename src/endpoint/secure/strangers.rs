@@ -45,7 +45,8 @@ impl Strangers {
         Self { server: core.new_server() }
     }
 
-    /// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it does.
+    /// True if a datagram may be for somebody here: over DTLS its first byte says so, over plain UDP only all of it
+    /// does.
     pub(in crate::endpoint) fn is_wanted(&self, datagram: &[u8]) -> bool {
         self.server.is_none() || Protocol::of(datagram).is_some()
     }

@@ -1,5 +1,5 @@
-//! A panic outside of any association: in the receiver, the router, the accept queue, the direct listener and its timers. The endpoint
-//! goes on, or it ends for everybody with an error; no future waits for ever.
+//! A panic outside of any association: in the receiver, the router, the accept queue, the direct listener and its
+//! timers. The endpoint goes on, or it ends for everybody with an error; no future waits for ever.
 
 use std::sync::PoisonError;
 use std::time::Duration;

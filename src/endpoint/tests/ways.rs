@@ -1,4 +1,5 @@
-//! Ways in: each is closed unless the builder, or the call that answers an offer, has asked for it; `Incoming` names it.
+//! Ways in: each is closed unless the builder, or the call that answers an offer, has asked for it; `Incoming` names
+//! it.
 
 use std::future::Future;
 use std::pin::pin;

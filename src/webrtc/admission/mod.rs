@@ -1,12 +1,12 @@
 //! Peers that have begun a handshake and proved nothing yet: a table of fixed size.
 //!
 //! Anybody can send a ClientHello with anybody's address as its source. What is kept of those that do is bounded in
-//! number, by source and in time, and what they are sent is bounded by what they have sent. A peer whose handshake is done
-//! leaves the table.
+//! number, by source and in time, and what they are sent is bounded by what they have sent. A peer whose handshake is
+//! done leaves the table.
 //!
 //! A peer enters in one of two ways. Without a proof of its address it enters only while there are few such peers, and
-//! pushes out nobody of another source. With a proof (`reachability`) it always enters; in a full table the source with the
-//! most peers loses its oldest. So neither forged sources nor one host with many ports keep others out.
+//! pushes out nobody of another source. With a proof (`reachability`) it always enters; in a full table the source with
+//! the most peers loses its oldest. So neither forged sources nor one host with many ports keep others out.
 
 mod chain;
 mod load;
@@ -36,8 +36,8 @@ const SWEEP_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct AdmissionConfig {
     /// Peers at most. Default 1,024. One holds five kilobytes at most until its hello is whole, then about ten.
     pub(crate) candidates_max: usize,
-    /// Of those, from one IPv4 address or one IPv6 network of 64 bits. Default 128: many users share an address behind a
-    /// NAT, and many pages one machine.
+    /// Of those, from one IPv4 address or one IPv6 network of 64 bits. Default 128: many users share an address behind
+    /// a NAT, and many pages one machine.
     pub(crate) per_source_max: usize,
     /// Time that a peer has for its handshake. Default 10 s: four times as long as a browser needs if two flights are
     /// lost.
@@ -76,8 +76,8 @@ pub(crate) struct AdmissionStats {
     pub(crate) refused: u64,
 }
 
-/// The table. `T` is what is kept for a peer. Each operation but the sweep costs the same however many peers there are, and nothing is
-/// allocated after the start but what is in `T`.
+/// The table. `T` is what is kept for a peer. Each operation but the sweep costs the same however many peers there are,
+/// and nothing is allocated after the start but what is in `T`.
 #[derive(Debug)]
 pub(crate) struct PendingHandshakes<T> {
     config: AdmissionConfig,
@@ -172,9 +172,9 @@ impl<T> PendingHandshakes<T> {
 
     // Inputs
 
-    /// Takes in a peer with no proof of its address; of one that is there already, what `make` returns takes the place. If
-    /// its source has its share, the oldest of that source makes room. Returns `None`, and makes nothing, if too many of this
-    /// source came in this second, or if there are too many peers without a proof.
+    /// Takes in a peer with no proof of its address; of one that is there already, what `make` returns takes the place.
+    /// If its source has its share, the oldest of that source makes room. Returns `None`, and makes nothing, if too
+    /// many of this source came in this second, or if there are too many peers without a proof.
     pub(crate) fn insert(
         &mut self,
         now: Instant,
@@ -197,9 +197,9 @@ impl<T> PendingHandshakes<T> {
         self.enter(now, address, make, false)
     }
 
-    /// Takes in a peer that has just proved to receive at its address; one that is there already stays as it is, and counts
-    /// as proved. In a full table the source with the most peers loses its oldest. Returns `None` if too many of this source
-    /// came in this second.
+    /// Takes in a peer that has just proved to receive at its address; one that is there already stays as it is, and
+    /// counts as proved. In a full table the source with the most peers loses its oldest. Returns `None` if too many of
+    /// this source came in this second.
     pub(crate) fn insert_proved(
         &mut self,
         now: Instant,

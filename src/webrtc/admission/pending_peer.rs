@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::webrtc::dtls::Dtls;
 
-/// Bytes that may be sent for each byte received, until the peer has proved its address (RFC 9147 §5.1 asks for a cookie
-/// or a limit; the factor is RFC 9000's, §8.1).
+/// Bytes that may be sent for each byte received, until the peer has proved its address (RFC 9147 §5.1 asks for a
+/// cookie or a limit; the factor is RFC 9000's, §8.1).
 const AMPLIFICATION_MAX: usize = 3;
 
 /// Bytes of a server's first flight: a datagram.
@@ -47,8 +47,8 @@ pub(crate) struct PendingPeer<T> {
 }
 
 impl PendingPeer<Dtls> {
-    /// Takes in a datagram and what it is worth. A hello that is not worth a flight is asked for a cookie, which costs less
-    /// time than waiting until the peer has repeated it often enough.
+    /// Takes in a datagram and what it is worth. A hello that is not worth a flight is asked for a cookie, which costs
+    /// less time than waiting until the peer has repeated it often enough.
     pub(crate) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) {
         self.budget.on_received(datagram.len());
         if !self.is_proved {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::load::Load;
 use super::{SaltedHasher, Source};
 
-/// Counters. Sources share one by the hash of their address, which only this end can compute. 64 KiB, of which a flood from
-/// 250 sources uses up 1.5 %.
+/// Counters. Sources share one by the hash of their address, which only this end can compute. 64 KiB, of which a flood
+/// from 250 sources uses up 1.5 %.
 const BUCKETS: usize = 16_384;
 
 /// Counts by source, and in all.

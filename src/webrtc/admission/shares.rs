@@ -1,5 +1,5 @@
-//! Which source has the largest share of a table: lists of sources by the number of their peers. Each operation costs the
-//! same however many sources there are, and nothing is allocated after the start.
+//! Which source has the largest share of a table: lists of sources by the number of their peers. Each operation costs
+//! the same however many sources there are, and nothing is allocated after the start.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,6 @@
-//! One run of the handshake. A hello that somebody has forged or damaged begins one that leads nowhere, and so may any answer
-//! to a hello in the clear; the peer's own then gets another run, and the first that is finished is the association.
+//! One run of the handshake. A hello that somebody has forged or damaged begins one that leads nowhere, and so may any
+//! answer to a hello in the clear; the peer's own then gets another run, and the first that is finished is the
+//! association.
 
 use std::time::{Duration, Instant};
 
@@ -122,8 +123,8 @@ impl HandshakeAttempt {
             .is_some_and(|own| own.body == hello.body || (hello.sequence == 1 && own.random == hello.random))
     }
 
-    /// True if this is the hello that was taken in last. `dimpl` repeats its answer by the clock, and would do so less often
-    /// for each hello that is repeated.
+    /// True if this is the hello that was taken in last. `dimpl` repeats its answer by the clock, and would do so less
+    /// often for each hello that is repeated.
     pub(super) fn has_taken(&self, hello: &Hello) -> bool {
         self.hello.as_ref() == Some(hello)
     }
@@ -173,7 +174,8 @@ impl HandshakeAttempt {
     ) -> Result<(), dimpl::Error> {
         self.is_answered |= record::server_random(datagram).is_some();
         self.inner.handle_timeout(now)?;
-        // `dimpl` drops a whole datagram for its first message if it knows that, and for a record that it cannot decrypt.
+        // `dimpl` drops a whole datagram for its first message if it knows that, and for a record that it cannot
+        // decrypt.
         let mut records = Records::new(datagram);
         while let Some((record, bytes)) = records.next_with_bytes() {
             match self.phase() {
@@ -242,8 +244,8 @@ impl HandshakeAttempt {
         records.iter().try_for_each(|record| self.give(record))
     }
 
-    /// Hands a record of DTLS 1.2 to `dimpl`. One that cannot be decrypted is discarded (RFC 6347 §4.1.2.7): alone in its
-    /// datagram it leaves no trace there.
+    /// Hands a record of DTLS 1.2 to `dimpl`. One that cannot be decrypted is discarded (RFC 6347 §4.1.2.7): alone in
+    /// its datagram it leaves no trace there.
     fn give(&mut self, record: &[u8]) -> Result<(), dimpl::Error> {
         let is_plaintext = matches!(record, [_, _, _, 0, 0, ..]);
         if record.first() == Some(&CHANGE_CIPHER_SPEC) {

@@ -38,8 +38,9 @@ impl HelloPiece {
 }
 
 impl ClientHelloReassembly {
-    /// Takes in a datagram that [`is_client_hello`]. Returns the sequence number and the body of the hello once it is whole.
-    /// Where there are several pieces, of which one may be forged, the newest counts: the peer sends all of its own again.
+    /// Takes in a datagram that [`is_client_hello`]. Returns the sequence number and the body of the hello once it is
+    /// whole. Where there are several pieces, of which one may be forged, the newest counts: the peer sends all of its
+    /// own again.
     pub(super) fn add(&mut self, datagram: &[u8]) -> Option<(u16, Vec<u8>)> {
         let Record::Classic { fragment, .. } = Records::new(datagram).next()?.ok()? else { return None };
         let (header, rest) = HandshakeHeader::split(fragment).filter(|(header, _)| header.length <= HELLO_LEN_MAX)?;
@@ -96,8 +97,8 @@ pub(super) fn is_server_answer(datagram: &[u8]) -> bool {
 /// Bytes of a ClientHello at least: version, random, four lengths, one cipher suite, one compression method.
 const HELLO_LEN_MIN: u32 = 42;
 
-/// True if a datagram is a ClientHello, or a piece of one, that a client could have sent: its headers add up, and so does
-/// what is there of the body. A stranger's datagram counts for something only then.
+/// True if a datagram is a ClientHello, or a piece of one, that a client could have sent: its headers add up, and so
+/// does what is there of the body. A stranger's datagram counts for something only then.
 pub(crate) fn is_plausible_client_hello(datagram: &[u8]) -> bool {
     let mut records = Records::new(datagram);
     let Some(Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, fragment })) = records.next() else { return false };
@@ -135,8 +136,8 @@ fn begins_client_hello(body: &[u8]) -> Option<bool> {
     Some(rest.is_empty())
 }
 
-/// True if a handshake record could begin the answer to a ClientHello: a HelloVerifyRequest or a ServerHello that a client
-/// of DTLS 1.2 or 1.3 could take, or the first piece of one.
+/// True if a handshake record could begin the answer to a ClientHello: a HelloVerifyRequest or a ServerHello that a
+/// client of DTLS 1.2 or 1.3 could take, or the first piece of one.
 pub(super) fn is_plausible_server_hello(fragment: &[u8]) -> bool {
     let Some((header, _)) = HandshakeHeader::split(fragment) else { return false };
     let len = usize::try_from(header.fragment_length).unwrap_or_default();

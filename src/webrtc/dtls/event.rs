@@ -16,8 +16,8 @@ pub(crate) enum Version {
 impl Version {
     /// Returns the number of bytes by which a datagram is longer than the packet in it.
     ///
-    /// 1.3: unified header 5, content type 1, tag 16. 1.2: header 13, explicit nonce 8, tag 16; ChaCha20-Poly1305 has no
-    /// explicit nonce, and its datagrams are 8 bytes shorter than said here.
+    /// 1.3: unified header 5, content type 1, tag 16. 1.2: header 13, explicit nonce 8, tag 16; ChaCha20-Poly1305 has
+    /// no explicit nonce, and its datagrams are 8 bytes shorter than said here.
     pub(crate) const fn overhead(self) -> usize {
         match self {
             Self::Dtls12 => 37,

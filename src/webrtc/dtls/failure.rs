@@ -11,8 +11,8 @@ pub(crate) enum DtlsFailure {
         /// SHA-256 of the certificate that it showed.
         presented: [u8; 32],
     },
-    /// The peer has shown no certificate, or nothing that is one. A peer whose only certificate is RSA shows none, because
-    /// this end asks for ECDSA.
+    /// The peer has shown no certificate, or nothing that is one. A peer whose only certificate is RSA shows none,
+    /// because this end asks for ECDSA.
     #[error("the peer has shown no ECDSA certificate")]
     NoCertificate,
     /// The peer does not answer. It may have said why in the clear, where nobody proves who speaks.

@@ -1,7 +1,8 @@
 //! The handshake while it lasts: which attempts there are, what each of them gets, and what follows when one fails.
 //!
-//! Most of a handshake is in the clear, and anybody can send that. So no datagram ends a handshake: an attempt that fails is
-//! forgotten, and another one may begin. A passive end makes one for each hello, an active end sends another hello.
+//! Most of a handshake is in the clear, and anybody can send that. So no datagram ends a handshake: an attempt that
+//! fails is forgotten, and another one may begin. A passive end makes one for each hello, an active end sends another
+//! hello.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,8 @@ use super::parameters::HANDSHAKE_TIMEOUT;
 use super::record_filter::{HandshakePhase, RecordRefusal};
 use super::{Dtls, DtlsEvent, DtlsFailure, SetupRole, Stage, client_hello, record};
 
-/// Attempts that last at the same time: the first, and the two newest. The first is most often right, and a peer that has
-/// begun again may still finish the one before.
+/// Attempts that last at the same time: the first, and the two newest. The first is most often right, and a peer that
+/// has begun again may still finish the one before.
 const AT_ONCE_MAX: usize = 3;
 
 /// ServerHellos that are remembered at most.
@@ -26,12 +27,12 @@ const STRANGERS_HELLOS_ANSWERED_MAX: u32 = 3;
 /// Hellos of its own that an active end sends at most.
 const HELLOS_SENT_MAX: u32 = 4;
 
-/// An active end whose attempt has failed begins another after this, and after twice the time with each. Until then what was
-/// forged is still coming in.
+/// An active end whose attempt has failed begins another after this, and after twice the time with each. Until then
+/// what was forged is still coming in.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// An active end that is not connected so long after the first answer begins another attempt beside the first: the answer may
-/// have been somebody else's. Twice the time with each.
+/// An active end that is not connected so long after the first answer begins another attempt beside the first: the
+/// answer may have been somebody else's. Twice the time with each.
 const DOUBT_AFTER: Duration = Duration::from_millis(1500);
 
 /// A passive end that can do nothing with a hello waits so long for another one.
@@ -169,8 +170,8 @@ impl Dtls {
         if self.settle(index, 0, result)
             && let Some(attempt) = self.attempts.get_mut(index)
         {
-            // While a message of the peer's flight is missing, `dimpl` wants to acknowledge the others again at once, for
-            // ever.
+            // While a message of the peer's flight is missing, `dimpl` wants to acknowledge the others again at once,
+            // for ever.
             attempt.deadline = attempt.deadline.map(|at| if at <= now { now + super::REPEAT_PAUSE } else { at });
         }
     }

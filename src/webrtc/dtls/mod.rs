@@ -1,5 +1,5 @@
-//! DTLS 1.2 and 1.3 with one peer (RFC 8261, RFC 8842), without I/O. The protocol is `dimpl`'s; here is what it leaves to
-//! its user: whom to trust, what to let in, and how packets become datagrams.
+//! DTLS 1.2 and 1.3 with one peer (RFC 8261, RFC 8842), without I/O. The protocol is `dimpl`'s; here is what it leaves
+//! to its user: whom to trust, what to let in, and how packets become datagrams.
 
 mod attempt;
 mod client_flight;
@@ -39,16 +39,16 @@ const PACKET_LEN_MAX: usize = 1 << 14;
 const HANDSHAKE_OUTPUT_LEN_MAX: usize = record_filter::QUEUE_MAX * record_filter::DATAGRAM_LEN_MAX;
 
 thread_local! {
-    /// Room for that, one for all handshakes of a thread: to fill it with zeros for each datagram of a flood of hellos takes
-    /// twice the time of all the rest.
+    /// Room for that, one for all handshakes of a thread: to fill it with zeros for each datagram of a flood of hellos
+    /// takes twice the time of all the rest.
     static HANDSHAKE_OUTPUT: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Datagrams of the handshake that wait to be sent at most: several times the longest flight.
 const FLIGHTS_MAX: usize = 16;
 
-/// A time-out is not followed by another before so much time has passed. An acknowledgement that helps the peer to repair
-/// its flight is of no more use in less than a round trip.
+/// A time-out is not followed by another before so much time has passed. An acknowledgement that helps the peer to
+/// repair its flight is of no more use in less than a round trip.
 const REPEAT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A deadline as far away as this is none. `dimpl` says "in ten years" when it waits for nothing.
@@ -107,8 +107,8 @@ pub(crate) struct Dtls {
     cookie_below: usize,
     is_address_proved: bool,
     role: SetupRole,
-    /// One for the peer's hello as a rule, and the only one once it is connected. More if somebody has forged a hello, or an
-    /// answer to one.
+    /// One for the peer's hello as a rule, and the only one once it is connected. More if somebody has forged a hello,
+    /// or an answer to one.
     attempts: Vec<HandshakeAttempt>,
     /// Attempts so far.
     begun: u32,
@@ -256,12 +256,14 @@ impl Dtls {
         Ok(())
     }
 
-    /// Makes a passive end ask for a cookie if the ClientHello has fewer bytes than this, whatever was said at the start.
+    /// Makes a passive end ask for a cookie if the ClientHello has fewer bytes than this, whatever was said at the
+    /// start.
     pub(crate) fn ask_for_cookie_below(&mut self, len: usize) {
         self.cookie_below = len;
     }
 
-    /// Ends the association. The peer is told if it is connected: poll [`poll_transmit`](Self::poll_transmit) once more.
+    /// Ends the association. The peer is told if it is connected: poll [`poll_transmit`](Self::poll_transmit) once
+    /// more.
     pub(crate) fn close(&mut self) {
         if self.stage == Stage::Over {
             return;
@@ -355,9 +357,9 @@ impl Dtls {
         }
     }
 
-    /// Takes out all that the last input or command has brought of an attempt. `datagram_len` is the length of what came in, if
-    /// something did: what comes out of a datagram that carries one packet is known from it, and becomes the packet's
-    /// memory without being copied again.
+    /// Takes out all that the last input or command has brought of an attempt. `datagram_len` is the length of what
+    /// came in, if something did: what comes out of a datagram that carries one packet is known from it, and becomes
+    /// the packet's memory without being copied again.
     fn drain(&mut self, index: usize, datagram_len: usize) {
         match self.stage {
             Stage::Handshaking => {

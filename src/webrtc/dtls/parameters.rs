@@ -18,8 +18,8 @@ const HANDSHAKE_DATAGRAM_LEN_MIN: usize = 512;
 /// Datagrams of ours that wait to be sent at most; all are taken out after every input.
 const TRANSMIT_QUEUE_MAX: usize = 64;
 
-/// First wait for an answer to a flight. RFC 9147 §5.8.2 begins at 1 s, and at less for what is in a hurry: ICE has just
-/// shown that the path works, and a browser's user waits.
+/// First wait for an answer to a flight. RFC 9147 §5.8.2 begins at 1 s, and at less for what is in a hurry: ICE has
+/// just shown that the path works, and a browser's user waits.
 const RETRANSMIT_AFTER: Duration = Duration::from_millis(250);
 
 /// Retransmissions of a flight, with the wait doubled each time: more than fit into [`HANDSHAKE_TIMEOUT`].
@@ -53,13 +53,14 @@ pub(crate) struct DtlsParameters {
 /// Limits at which an association has to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Limits {
-    /// Records that are encrypted with AES-GCM in DTLS 1.2. `dimpl` draws the 64 bits of each nonce that RFC 5288 §3 leaves
-    /// open, and two that are equal give away the key that authenticates; after 2^28 records the probability is 0.2 %.
-    /// DTLS 1.2 has no way to change keys, and RFC 9325 §7.2 gives no limit for it. ChaCha20-Poly1305 and DTLS 1.3 count.
+    /// Records that are encrypted with AES-GCM in DTLS 1.2. `dimpl` draws the 64 bits of each nonce that RFC 5288 §3
+    /// leaves open, and two that are equal give away the key that authenticates; after 2^28 records the probability is
+    /// 0.2 %. DTLS 1.2 has no way to change keys, and RFC 9325 §7.2 gives no limit for it. ChaCha20-Poly1305 and DTLS
+    /// 1.3 count.
     pub(super) random_nonces_max: u64,
-    /// Changes of keys that the peer makes, and other messages after the handshake that are answered. `dimpl` numbers epochs
-    /// and messages in 16 bits (RFC 9147 §8 ends an association at that too). A peer of ours changes keys after 2^23
-    /// records, so that this is 40 terabytes.
+    /// Changes of keys that the peer makes, and other messages after the handshake that are answered. `dimpl` numbers
+    /// epochs and messages in 16 bits (RFC 9147 §8 ends an association at that too). A peer of ours changes keys after
+    /// 2^23 records, so that this is 40 terabytes.
     pub(super) key_changes_max: u32,
 }
 

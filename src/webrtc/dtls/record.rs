@@ -1,4 +1,5 @@
-//! DTLS records and handshake messages as an onlooker sees them: headers only (RFC 6347 §4.1, §4.2.2, RFC 9147 §4, §5.2).
+//! DTLS records and handshake messages as an onlooker sees them: headers only (RFC 6347 §4.1, §4.2.2, RFC 9147 §4,
+//! §5.2).
 
 /// `change_cipher_spec`.
 pub(super) const CHANGE_CIPHER_SPEC: u8 = 20;

@@ -21,9 +21,9 @@ pub(super) const QUEUE_MAX: usize = 32;
 /// key share 1,500.
 const MESSAGE_LEN_MAX: u32 = 16_384;
 
-/// Pieces of a server's messages taken in from what is in the clear during a handshake. The implementation holds them until it
-/// has use for them, and gives up when its queue is full: with the few whole messages that a step may send they stay below
-/// [`QUEUE_MAX`].
+/// Pieces of a server's messages taken in from what is in the clear during a handshake. The implementation holds them
+/// until it has use for them, and gives up when its queue is full: with the few whole messages that a step may send
+/// they stay below [`QUEUE_MAX`].
 const PIECES_MAX: u32 = 20;
 
 /// Hellos of one client that an attempt takes in at most: the first, and those with a cookie.
@@ -181,9 +181,9 @@ impl RecordFilter {
     }
 }
 
-/// True if the peer of an end in this role may send this message with this number in the clear (RFC 6347 §4.2.4 figure 1,
-/// RFC 9147 §5.7). Each message has one place; it is one further on if the first hello was asked for a cookie, and one less
-/// if no certificate is asked for. In DTLS 1.3 only hellos are in the clear.
+/// True if the peer of an end in this role may send this message with this number in the clear (RFC 6347 §4.2.4 figure
+/// 1, RFC 9147 §5.7). Each message has one place; it is one further on if the first hello was asked for a cookie, and
+/// one less if no certificate is asked for. In DTLS 1.3 only hellos are in the clear.
 fn may_send(role: SetupRole, version: Version, kind: u8, sequence: u16) -> bool {
     let places = match (role, version, kind) {
         (SetupRole::Passive, _, CLIENT_HELLO) | (SetupRole::Active, _, SERVER_HELLO) => 0..=1,

@@ -254,8 +254,8 @@ impl ControllingAgent {
         }
     }
 
-    /// Takes a check from `source`, appends the answer to `out`, which goes back there. The peer asks whether we receive
-    /// where our datagrams come from; it decides nothing else, because this end has the controlling role.
+    /// Takes a check from `source`, appends the answer to `out`, which goes back there. The peer asks whether we
+    /// receive where our datagrams come from; it decides nothing else, because this end has the controlling role.
     ///
     /// # Errors
     ///

@@ -24,15 +24,15 @@ const SELECTED_SILENCE_MAX: Duration = Duration::from_secs(13);
 ///
 /// A lite agent asks for no consent, so it cannot have it confirmed as RFC 7675 §5.1 describes. What it has are the
 /// checks of the peer, who must make them to keep *our* consent: as long as authenticated ones arrive, the peer is
-/// there and wants to be sent to. An address counts for 30 seconds from its last check, or for less if so configured; when
-/// none counts any more, the association is over.
+/// there and wants to be sent to. An address counts for 30 seconds from its last check, or for less if so configured;
+/// when none counts any more, the association is over.
 ///
 /// Inputs are [`handle_request`](Self::handle_request) and [`handle_timeout`](Self::handle_timeout), the latter due at
 /// [`poll_timeout`](Self::poll_timeout).
 #[derive(Debug)]
 pub(crate) struct LiteAgent {
-    /// Credentials of this end, the ones that were checked last at the end. One, unless the peer chooses them (direct mode)
-    /// and has not confirmed its choice.
+    /// Credentials of this end, the ones that were checked last at the end. One, unless the peer chooses them (direct
+    /// mode) and has not confirmed its choice.
     names: Vec<Name>,
     /// Time at which the association is over if no check arrives at all.
     first_check_by: Instant,
@@ -109,8 +109,8 @@ impl LiteAgent {
         self.ufrags().any(|known| known == ufrag)
     }
 
-    /// Takes other credentials of this end beside the known ones. Returns the user fragment that had to make room: the one
-    /// that was checked longest ago.
+    /// Takes other credentials of this end beside the known ones. Returns the user fragment that had to make room: the
+    /// one that was checked longest ago.
     pub(crate) fn add_name(&mut self, local: Credentials) -> Option<String> {
         let dropped = (self.names.len() >= NAMES_MAX).then(|| self.names.remove(0).local.ufrag().to_owned());
         self.names.push(Name::new(local));

@@ -97,8 +97,8 @@ impl SecureRouter {
         Some(AssociationHandle(number)).filter(|handle| self.peers.contains_key(handle))
     }
 
-    /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The direct listener
-    /// would answer it, and the service would seem to have done so.
+    /// True if this end has sent the check itself, and an echo service or a loop in the network has sent it back. The
+    /// direct listener would answer it, and the service would seem to have done so.
     fn is_own_check(&self, source: &SocketAddr, check: &StunMessage<'_>) -> bool {
         let Some(asked) = self.asked_at(source).and_then(|handle| self.peers.get(&handle)) else { return false };
         let from = check.ice_username().map(|username| username.from);
@@ -112,7 +112,8 @@ impl SecureRouter {
             Some(_) if self.has_proved_newcomer(now, &source) => RouteTarget::Stranger(stranger(datagram)),
             // A ClientHello may be another peer's, who has got the port of the old one (RFC 6347 §4.2.8). Until it has
             // proved itself, the old one is not disturbed.
-            // A peer with signalling may check in the name of a newcomer's address, and needs no hello once it is connected.
+            // A peer with signalling may check in the name of a newcomer's address, and needs no hello once it is
+            // connected.
             Some(handle) if !self.expects_hello(handle) && is_client_hello(&datagram.bytes) => {
                 if let Some(owner) = self.by_address.get_mut(&source) {
                     owner.has_newcomer = true;
@@ -138,8 +139,8 @@ pub(in crate::webrtc) fn is_client_hello(datagram: &[u8]) -> bool {
     matches!(datagram, [22, _, _, 0, 0, _, _, _, _, _, _, _, _, 1, ..])
 }
 
-/// True if the datagram begins with a record that a client may send before its handshake is done: in the clear or under the
-/// keys of the handshake, which are epoch 1 in DTLS 1.2 (RFC 6347 §4.1) and epoch 2 in 1.3 (RFC 9147 §4.2.2, §6.1).
+/// True if the datagram begins with a record that a client may send before its handshake is done: in the clear or under
+/// the keys of the handshake, which are epoch 1 in DTLS 1.2 (RFC 6347 §4.1) and epoch 2 in 1.3 (RFC 9147 §4.2.2, §6.1).
 fn is_of_handshake(datagram: &[u8]) -> bool {
     match datagram.first() {
         Some(20..=22) => true,

@@ -28,7 +28,8 @@ pub(crate) struct Remote {
     pub(crate) ignored: Vec<SdpError>,
 }
 
-/// The `o=` line without its version: equal in all descriptions of one peer connection (RFC 8866 §5.2, RFC 8829 §5.2.2).
+/// The `o=` line without its version: equal in all descriptions of one peer connection (RFC 8866 §5.2, RFC 8829
+/// §5.2.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct SessionId(String);
 

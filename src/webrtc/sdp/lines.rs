@@ -68,7 +68,8 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// Cuts a text into lines, which end with CR LF or LF, and the lines into blocks. Blank lines at the end are skipped.
+    /// Cuts a text into lines, which end with CR LF or LF, and the lines into blocks. Blank lines at the end are
+    /// skipped.
     pub(super) fn read(text: &'a str) -> Result<Self, SdpError> {
         if text.len() > LEN_MAX {
             return Err(SdpError::new(1, SdpProblem::TooLong));

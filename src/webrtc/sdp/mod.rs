@@ -1,8 +1,8 @@
-//! Session descriptions of one data channel section (RFC 8866, RFC 8829, RFC 8841): a reader of offers and answers, and a
-//! writer of ours.
+//! Session descriptions of one data channel section (RFC 8866, RFC 8829, RFC 8841): a reader of offers and answers, and
+//! a writer of ours.
 //!
-//! The reader is strict about what it uses, and ignores the rest: who writes descriptions edits them, and a line that is
-//! not needed is no reason to refuse a peer. What was unreadable is returned beside the result, to be counted.
+//! The reader is strict about what it uses, and ignores the rest: who writes descriptions edits them, and a line that
+//! is not needed is no reason to refuse a peer. What was unreadable is returned beside the result, to be counted.
 //!
 //! | module | owns |
 //! | --- | --- |

@@ -54,8 +54,8 @@ impl<'a> Head<'a> {
         self.media.eq_ignore_ascii_case("application") && self.protocol.to_ascii_uppercase().contains("SCTP")
     }
 
-    /// True if the section is rejected. A port of 0 rejects it (RFC 3264 §6), unless the section has no transport of its
-    /// own (RFC 9143 §6).
+    /// True if the section is rejected. A port of 0 rejects it (RFC 3264 §6), unless the section has no transport of
+    /// its own (RFC 9143 §6).
     fn is_rejected(&self, block: &Block<'_>) -> bool {
         self.port == Some(0) && block.attributes("bundle-only").next().is_none()
     }

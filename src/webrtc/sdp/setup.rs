@@ -15,7 +15,8 @@ pub(crate) enum Setup {
 }
 
 impl Setup {
-    /// Reads the value, in upper or lower case. `holdconn`, which postpones the connection, makes no sense for one that begins.
+    /// Reads the value, in upper or lower case. `holdconn`, which postpones the connection, makes no sense for one that
+    /// begins.
     pub(super) fn read(value: &str) -> Result<Self, SdpProblem> {
         let words = [("actpass", Self::ActPass), ("active", Self::Active), ("passive", Self::Passive)];
         let found = words.into_iter().find(|(word, _)| value.eq_ignore_ascii_case(word));

@@ -1,11 +1,11 @@
 //! Two ends that dial each other at the same time.
 //!
-//! Each would be the client of one DTLS association and the server of another, and the records of the two could not be told
-//! apart: both have the same addresses, and no connection ids. So one handshake goes on. Each end has both ClientHellos,
-//! and compares their random numbers: the larger one wins. The winner ignores the other hello. The other end lets the
-//! winner's hello into the direct listener, as that of any newcomer, and takes the association over when the handshake is done and
-//! the certificate is the one that it has dialled. So a forged hello changes nothing: it never gets that far, and this
-//! end's own handshake goes on beside it.
+//! Each would be the client of one DTLS association and the server of another, and the records of the two could not be
+//! told apart: both have the same addresses, and no connection ids. So one handshake goes on. Each end has both
+//! ClientHellos, and compares their random numbers: the larger one wins. The winner ignores the other hello. The other
+//! end lets the winner's hello into the direct listener, as that of any newcomer, and takes the association over when
+//! the handshake is done and the certificate is the one that it has dialled. So a forged hello changes nothing: it
+//! never gets that far, and this end's own handshake goes on beside it.
 
 use super::ExpectedPeer;
 use crate::webrtc::CertificateHash;
@@ -68,8 +68,8 @@ impl Crossing {
         if self.has_lost && !self.is_answered { Recipient::DirectListener } else { Recipient::DtlsSession }
     }
 
-    /// True if the peer's ClientHello is to be answered. One that comes before this end's own has left is not: it will be
-    /// repeated, and compared then. The end's own number comes back from an echo service.
+    /// True if the peer's ClientHello is to be answered. One that comes before this end's own has left is not: it will
+    /// be repeated, and compared then. The end's own number comes back from an echo service.
     fn loses_against(&mut self, hello: &[u8]) -> bool {
         let (Some(own), false) = (self.own, self.is_answered) else { return false };
         // Only the first piece of a hello has the number.

@@ -57,8 +57,8 @@ pub(super) struct SessionState {
 #[derive(Debug)]
 pub(super) enum Agent {
     Lite(Box<LiteAgent>),
-    /// Of a peer without signalling that has not confirmed what its checks name. Whatever a check from its address names is
-    /// answered and asked about: anybody can forge such a check, and only the peer receives the question.
+    /// Of a peer without signalling that has not confirmed what its checks name. Whatever a check from its address
+    /// names is answered and asked about: anybody can forge such a check, and only the peer receives the question.
     Unnamed(Box<LiteAgent>),
     Controlling(Box<ControllingAgent>),
 }

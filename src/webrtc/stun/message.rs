@@ -122,8 +122,8 @@ impl<'a> StunMessage<'a> {
     /// Reads a datagram that is to be one message, cheapest checks first: length, cookie, FINGERPRINT, attributes.
     ///
     /// Comprehension-optional attributes that we do not know are skipped; what follows MESSAGE-INTEGRITY is ignored up
-    /// to FINGERPRINT (RFC 8489 §14.5), and so is the second of two attributes of one type (§14). An attribute whose value
-    /// cannot be one of its type counts as absent: who needs it says so, and a check needs USERNAME alone.
+    /// to FINGERPRINT (RFC 8489 §14.5), and so is the second of two attributes of one type (§14). An attribute whose
+    /// value cannot be one of its type counts as absent: who needs it says so, and a check needs USERNAME alone.
     pub(crate) fn parse(datagram: &'a [u8]) -> Result<Self, ParseError> {
         let (kind, transaction_id) = header(datagram)?;
         let Some((before_fingerprint, fingerprint)) = datagram.split_last_chunk::<FINGERPRINT_LEN>() else {

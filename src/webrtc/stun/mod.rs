@@ -1,8 +1,8 @@
 //! STUN messages as ICE uses them: Binding requests and their responses with short-term credentials (RFC 8489, RFC 8445
 //! §7).
 //!
-//! A [`StunMessage`] borrows from its datagram and exists only if length, magic cookie and FINGERPRINT were right, so that
-//! whatever else shares the port, and most garbage, never reaches a MAC. Whose message it is, a [`Key`] tells.
+//! A [`StunMessage`] borrows from its datagram and exists only if length, magic cookie and FINGERPRINT were right, so
+//! that whatever else shares the port, and most garbage, never reaches a MAC. Whose message it is, a [`Key`] tells.
 
 mod key;
 mod message;

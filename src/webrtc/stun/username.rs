@@ -46,7 +46,8 @@ pub(crate) fn is_ice_chars(text: &str) -> bool {
     all_bytes(text, |byte| byte.is_ascii_alphanumeric() | matches!(byte, b'+' | b'/'))
 }
 
-/// Returns `true` if all bytes are like this. Looks at all of them: without an early end the compiler takes many at once.
+/// Returns `true` if all bytes are like this. Looks at all of them: without an early end the compiler takes many at
+/// once.
 fn all_bytes(text: &str, is_like_this: impl Fn(u8) -> bool) -> bool {
     text.bytes().fold(true, |all, byte| all & is_like_this(byte))
 }

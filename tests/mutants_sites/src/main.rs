@@ -2,8 +2,8 @@
 //!
 //! `{"file": …, "line": …, "name": …, "range": [from, to], "pieces": […]}`
 //!
-//! The pieces replace the bytes of the range. A piece is a text, `null` for the question "is this mutant chosen?", or two
-//! numbers, for the bytes of the source between them. Code of tests, constants and formatting is left alone.
+//! The pieces replace the bytes of the range. A piece is a text, `null` for the question "is this mutant chosen?", or
+//! two numbers, for the bytes of the source between them. Code of tests, constants and formatting is left alone.
 #![expect(clippy::print_stdout, reason = "the sites are what this is run for")]
 #![expect(clippy::expect_used, reason = "a tool ends by panicking")]
 

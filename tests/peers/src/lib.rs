@@ -1,6 +1,6 @@
-//! SCTP stacks behind one trait, [`Peer`]: this project's association, the same with data channels on top, and the other
-//! Rust stacks. A [`Pair`] joins two of them with a simulated link and a virtual clock. `benches/compare` measures them
-//! side by side, `tests/peer_dcsctp` lets them talk to each other.
+//! SCTP stacks behind one trait, [`Peer`]: this project's association, the same with data channels on top, and the
+//! other Rust stacks. A [`Pair`] joins two of them with a simulated link and a virtual clock. `benches/compare`
+//! measures them side by side, `tests/peer_dcsctp` lets them talk to each other.
 //!
 //! Everything is behind the feature `stacks`, which this package's tests and benches turn on.
 #![cfg(feature = "stacks")]

@@ -159,8 +159,8 @@ pub trait Peer {
     ///
     /// The buffer is full, or the stack refused.
     fn send(&mut self, now: Instant, stream: StreamId, payload: &Bytes, options: SendOptions) -> Result<(), Refusal>;
-    /// Resets the outgoing side of a stream. A stack that answers the peer's reset with its own may have done so already, and
-    /// then has nothing to do.
+    /// Resets the outgoing side of a stream. A stack that answers the peer's reset with its own may have done so
+    /// already, and then has nothing to do.
     ///
     /// # Errors
     ///
@@ -176,7 +176,8 @@ pub trait Peer {
     fn handle_timeout(&mut self, now: Instant);
     /// The next event.
     fn poll_event(&mut self, now: Instant) -> Option<Event>;
-    /// Hands each datagram that is due to `wire`. `room` is an empty buffer of the driver's, for a stack that writes into one.
+    /// Hands each datagram that is due to `wire`. `room` is an empty buffer of the driver's, for a stack that writes
+    /// into one.
     fn poll_transmit(&mut self, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8]));
     /// Returns the deadline of the next timer.
     fn poll_timeout(&self) -> Option<Instant>;

@@ -128,8 +128,8 @@ impl Peer for SctpProto {
             };
             stream.set_reliability_params(options.unordered, reliability, value).map_err(Refusal::failed)?;
         }
-        // The one way in that does not copy the payload. It takes the stream's default PPID, which a stream that the peer
-        // opened need not have.
+        // The one way in that does not copy the payload. It takes the stream's default PPID, which a stream that the
+        // peer opened need not have.
         stream.set_default_payload_type(PayloadProtocolIdentifier::Binary).map_err(Refusal::failed)?;
         stream.write_chunks(&mut [payload.clone()]).map(|_| ()).map_err(Refusal::failed)
     }

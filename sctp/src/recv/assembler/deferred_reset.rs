@@ -100,8 +100,8 @@ impl StreamResets {
     }
 }
 
-/// A reset that is performed when the Cumulative TSN Ack Point reaches the sender's last assigned TSN. Until then, messages
-/// that its streams carried after that TSN are held: they belong to the streams' next use.
+/// A reset that is performed when the Cumulative TSN Ack Point reaches the sender's last assigned TSN. Until then,
+/// messages that its streams carried after that TSN are held: they belong to the streams' next use.
 #[derive(Debug)]
 pub(in crate::recv) struct DeferredReset {
     streams: Streams,

@@ -80,8 +80,8 @@ impl Run {
         self.beginning && self.ending
     }
 
-    /// Returns true if a chunk can be of the same message. An unordered message's SSN means nothing (RFC 9260 §6.6). The PPID
-    /// is not looked at: the message has that of its first fragment.
+    /// Returns true if a chunk can be of the same message. An unordered message's SSN means nothing (RFC 9260 §6.6).
+    /// The PPID is not looked at: the message has that of its first fragment.
     pub(super) fn is_of_message_of(&self, chunk: &DataChunk) -> bool {
         self.stream == chunk.stream && self.unordered == chunk.unordered && (self.unordered || self.ssn == chunk.ssn)
     }

@@ -1,10 +1,10 @@
 //! From DATA chunks to messages in the order of their streams (RFC 9260 §6.5, §6.6, §6.9).
 //!
-//! One [`DataAssembler`] owns reassembly, order, skipping (RFC 3758) and stream resets (RFC 6525 §5.2.2). Its interface is
-//! small, so that an assembler for I-DATA (RFC 8260) can stand beside it: [`insert`](DataAssembler::insert),
+//! One [`DataAssembler`] owns reassembly, order, skipping (RFC 3758) and stream resets (RFC 6525 §5.2.2). Its interface
+//! is small, so that an assembler for I-DATA (RFC 8260) can stand beside it: [`insert`](DataAssembler::insert),
 //! [`skip`](DataAssembler::skip), [`reset`](DataAssembler::reset), [`evict_highest`](DataAssembler::evict_highest),
-//! [`cost`](DataAssembler::cost). It does not know which TSNs have arrived: the tracker says that, and the receiver passes
-//! it on. Messages and resets go to the inbox in the order in which the application gets them.
+//! [`cost`](DataAssembler::cost). It does not know which TSNs have arrived: the tracker says that, and the receiver
+//! passes it on. Messages and resets go to the inbox in the order in which the application gets them.
 
 mod deferred_reset;
 mod fragments;
@@ -39,8 +39,8 @@ pub(super) enum FragmentClass {
     Wanted,
     /// Its message was skipped: acknowledge and [`discard`](DataAssembler::discard) it.
     Skipped,
-    /// Its SSN was delivered already, or is more than half of all numbers ahead. That is clear once everything before it has
-    /// arrived, so until then the chunk is neither kept nor acknowledged.
+    /// Its SSN was delivered already, or is more than half of all numbers ahead. That is clear once everything before
+    /// it has arrived, so until then the chunk is neither kept nor acknowledged.
     Ambiguous,
 }
 
@@ -93,8 +93,8 @@ impl DataAssembler {
         AssemblerCost { in_order_partial: self.reassembly.in_order_partial_cost(), all: self.reassembly.cost() }
     }
 
-    /// Checks a chunk of a stream that does not exist: without being kept, it still must not lie in the middle of a message
-    /// of another stream.
+    /// Checks a chunk of a stream that does not exist: without being kept, it still must not lie in the middle of a
+    /// message of another stream.
     pub(super) fn check_outside(&self, neighbours: Neighbours, chunk: &DataChunk) -> Result<(), Violation> {
         self.reassembly.check_fit(neighbours, &DataChunk { beginning: true, ending: true, ..*chunk })
     }

@@ -139,8 +139,8 @@ impl Reassembly {
         Some(run)
     }
 
-    /// Finds the partial message in sequence after the Cumulative TSN Ack Point has moved over TSNs that had arrived above
-    /// it.
+    /// Finds the partial message in sequence after the Cumulative TSN Ack Point has moved over TSNs that had arrived
+    /// above it.
     pub(super) fn promote(&mut self, cumulative: UnwrappedTsn) {
         if self.in_order_partial.is_none()
             && let Some(first) = self.open_run_that_ends_at(cumulative).map(|(first, _)| first)

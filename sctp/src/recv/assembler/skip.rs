@@ -41,8 +41,8 @@ impl DataAssembler {
             }
         });
         for (stream, ssn) in streams {
-            // Each message has a TSN of its own, so no more messages can have been skipped than TSNs. Other entries are old,
-            // of a stream that was reset since, or nonsense.
+            // Each message has a TSN of its own, so no more messages can have been skipped than TSNs. Other entries are
+            // old, of a stream that was reset since, or nonsense.
             let messages = u64::from(ssn.distance_from(self.ordered.next_ssn(stream))) + 1;
             if messages <= new.distance_from(old) {
                 self.skip_through(stream, ssn, inbox);

@@ -50,8 +50,8 @@ fn what_a_peer_may_send_is_taken_to_the_last_byte() {
     assert_eq!(receiver.a_rwnd(), 0);
 }
 
-/// RFC 9260 §6.2: "When the receiver's advertised window is 0, the receiver MUST drop any new incoming DATA chunk with a
-/// TSN larger than the largest TSN received so far."
+/// RFC 9260 §6.2: "When the receiver's advertised window is 0, the receiver MUST drop any new incoming DATA chunk with
+/// a TSN larger than the largest TSN received so far."
 #[test]
 fn a_probe_of_a_closed_window_is_not_taken_but_answered_and_a_filler_is_taken() {
     let mut receiver = limited();

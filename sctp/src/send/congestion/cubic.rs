@@ -165,7 +165,8 @@ mod tests {
         assert!(windows.is_sorted());
     }
 
-    /// RFC 9438 §4.2, §4.4: after each round trip the window is W_cubic of that time, in the concave region and in the convex.
+    /// RFC 9438 §4.2, §4.4: after each round trip the window is W_cubic of that time, in the concave region and in the
+    /// convex.
     #[test]
     fn the_window_after_each_round_trip_is_what_the_formula_says() {
         for (packets, srtt) in [(1000_u32, 100 * MS), (400, 50 * MS), (5000, 200 * MS)] {
@@ -176,7 +177,8 @@ mod tests {
                 let elapsed = srtt.as_secs_f64() * (round + 1) as f64;
                 let expected = 0.4 * (elapsed - k).powi(3) + w_max;
                 let error = (window as f64 - expected).abs();
-                // The first acknowledgement starts the clock, and growth lags behind its target by a part of a round trip.
+                // The first acknowledgement starts the clock, and growth lags behind its target by a part of a round
+                // trip.
                 assert!(
                     error <= 0.01 * expected + 2.0,
                     "{window} packets after {elapsed} s; the formula has {expected}"

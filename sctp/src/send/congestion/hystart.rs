@@ -1,7 +1,7 @@
 //! Leaving slow start before the queue overflows: HyStart++ (RFC 9406).
 //!
-//! Slow start doubles the window each round trip, so without a hint it overshoots by up to a whole window and loses half of
-//! it. A round-trip time that grows from one round to the next says that a queue is building.
+//! Slow start doubles the window each round trip, so without a hint it overshoots by up to a whole window and loses
+//! half of it. A round-trip time that grows from one round to the next says that a queue is building.
 
 use crate::time::Duration;
 

@@ -61,8 +61,8 @@ pub(crate) struct Acked {
     pub(crate) pmdcs: usize,
 }
 
-/// The congestion controller of an association. It sees events and answers with one number, cwnd. It keeps no packet size:
-/// each event brings that of the path.
+/// The congestion controller of an association. It sees events and answers with one number, cwnd. It keeps no packet
+/// size: each event brings that of the path.
 #[derive(Debug)]
 pub(crate) struct CongestionController {
     window: CongestionWindow,

@@ -9,10 +9,10 @@ use crate::time::{Duration, Instant};
 /// stacks have used for years, and saves two round trips at the start of every transfer.
 pub(super) const INITIAL_PACKETS: usize = 10;
 
-/// RFC 9260 §7.2.1's L: packets by which one SACK may open the window in slow start where nothing is paced. A receiver that
-/// reads in batches sends one SACK for many packets, and L = 1 would then double the window once in many round trips. Where
-/// packets are paced there is no burst to prevent, and no L (RFC 9406 §4.3). Growth is always bounded by the bytes that
-/// were acknowledged, which is what defeats ACK splitting.
+/// RFC 9260 §7.2.1's L: packets by which one SACK may open the window in slow start where nothing is paced. A receiver
+/// that reads in batches sends one SACK for many packets, and L = 1 would then double the window once in many round
+/// trips. Where packets are paced there is no burst to prevent, and no L (RFC 9406 §4.3). Growth is always bounded by
+/// the bytes that were acknowledged, which is what defeats ACK splitting.
 const PACKETS_PER_SACK_MAX: usize = 64;
 
 /// Least slow start threshold in packets (RFC 9260 §7.2.3).
@@ -68,8 +68,8 @@ impl CongestionWindow {
         self.cwnd = pmdcs;
     }
 
-    /// Halves the window for each time-out that passed without anything sent (RFC 9260 §7.2.1, last rule). Returns `true` if
-    /// there was one.
+    /// Halves the window for each time-out that passed without anything sent (RFC 9260 §7.2.1, last rule). Returns
+    /// `true` if there was one.
     pub(super) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) -> bool {
         let floor = INITIAL_PACKETS * pmdcs;
         let mut idle = now.saturating_duration_since(last_sent);

@@ -15,8 +15,8 @@ const ATTEMPTS_MAX: u32 = 100;
 /// Files of the same name in a directory.
 const NUMBERS_MAX: u32 = 1_000_000;
 
-/// A file under a temporary name, which is removed unless the file is [kept](Self::keep). So the name that the file is to
-/// have never stands for half of it.
+/// A file under a temporary name, which is removed unless the file is [kept](Self::keep). So the name that the file is
+/// to have never stands for half of it.
 ///
 /// The file is locked while it arrives. A process that is killed leaves it unlocked, and [`sweep`] removes it.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ impl Drop for Partial {
 
 /// Removes the files in `directory` that a process has left unfinished because it was killed. Returns how many.
 ///
-/// A file that another process still writes is locked. One that cannot be locked, because it is another user's or its file
-/// system has no locks, stays too.
+/// A file that another process still writes is locked. One that cannot be locked, because it is another user's or its
+/// file system has no locks, stays too.
 pub(crate) fn sweep(directory: &Path) -> usize {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     let is_left = |path: &Path| {

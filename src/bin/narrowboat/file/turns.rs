@@ -13,8 +13,8 @@ const FILES_PER_SENDER_MAX: usize = 8;
 /// Senders that are remembered before those that have gone are looked for.
 const SENDERS_MIN: usize = 64;
 
-/// Turns of files. A sender is an IPv4 address, or 64 bits of an IPv6 address, which is what one host may have. Files of
-/// one sender wait for one another; they take no turn of others meanwhile.
+/// Turns of files. A sender is an IPv4 address, or 64 bits of an IPv6 address, which is what one host may have. Files
+/// of one sender wait for one another; they take no turn of others meanwhile.
 pub(crate) struct Turns {
     all: Arc<Semaphore>,
     senders: Mutex<Senders>,

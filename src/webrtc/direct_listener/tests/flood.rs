@@ -11,7 +11,8 @@ use crate::webrtc::admission::AdmissionConfig;
 use crate::webrtc::dtls::tests::link::{ACTIVE, adjusted, parameters};
 use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Version, Versions};
 
-/// Bytes that one whole hello makes us hold at most: the handshake's state, keys and flight. Ten kilobytes were measured.
+/// Bytes that one whole hello makes us hold at most: the handshake's state, keys and flight. Ten kilobytes were
+/// measured.
 const HANDSHAKE_BYTES_MAX: usize = 24 * 1024;
 
 /// A direct listener with a small table, and what it has received, sent and admitted.

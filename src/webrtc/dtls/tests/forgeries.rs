@@ -213,7 +213,8 @@ fn k20_no_certificate_counts_only_when_none_comes_after_it() {
     assert_eq!(unfinished_after(Versions::Only12, &forgery), DtlsFailure::NoCertificate);
 }
 
-/// Such an answer has nothing wrong about it but that it answers another hello. The client begins again with another random.
+/// Such an answer has nothing wrong about it but that it answers another hello. The client begins again with another
+/// random.
 #[test]
 fn k20_an_answer_to_another_hello_makes_a_client_begin_again() {
     for (versions, version) in BOTH {
@@ -356,7 +357,8 @@ fn k09_one_damaged_datagram_at_any_step_ends_no_handshake() {
     }
 }
 
-/// A record under keys that is damaged is discarded (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2), on its way or added by others.
+/// A record under keys that is damaged is discarded (RFC 6347 §4.1.2.7, RFC 9147 §4.5.2), on its way or added by
+/// others.
 #[test]
 fn k09_damaged_records_under_keys_end_no_handshake() {
     for (versions, version) in BOTH {

@@ -13,8 +13,8 @@ const VERSIONS: [(Versions, Versions, Version); 5] = [
     (Versions::Only13, Versions::Both, Version::Dtls13),
 ];
 
-/// Cuts a ClientHello that fits one datagram into fragments of `len` bytes, each in a datagram of its own: what browsers
-/// do, whose hello has 1.4 KB. `None` if the datagram is not a ClientHello.
+/// Cuts a ClientHello that fits one datagram into fragments of `len` bytes, each in a datagram of its own: what
+/// browsers do, whose hello has 1.4 KB. `None` if the datagram is not a ClientHello.
 fn fragments(datagram: &[u8], len: usize) -> Option<Vec<Vec<u8>>> {
     let Some(Ok(Record::Classic { kind: HANDSHAKE, epoch: 0, fragment })) = Records::new(datagram).next() else {
         return None;

@@ -1,4 +1,5 @@
-//! Two certificates of P-256 with their keys (PKCS #8), in hexadecimal; made by `openssl req -x509`, valid for a century.
+//! Two certificates of P-256 with their keys (PKCS #8), in hexadecimal; made by `openssl req -x509`, valid for a
+//! century.
 
 pub(super) struct Identity {
     pub(super) certificate: Vec<u8>,
