@@ -11,30 +11,49 @@ use crate::waiters::Waiters;
 /// One channel. Removed when the channel is closed and no handle or future refers to it.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelEntry {
-    /// Handles of the application. The channel is closed and released when the last one is dropped.
-    pub(crate) handles: usize,
-    /// Handles, and futures that outlive them.
-    pub(crate) references: usize,
+    pub(crate) holders: Holders,
     pub(crate) waiters: Waiters,
     pub(crate) events: EventQueue,
     /// True if the send buffer was full at the last `send`, and no `Writable` has followed.
     pub(crate) is_full: bool,
     pub(crate) was_open: bool,
     pub(crate) buffered_amount_low_threshold: usize,
-    /// The end of the channel, once it has ended.
-    pub(crate) end: Option<Result<(), ChannelError>>,
-    /// True if the last packet of the channel was passed to the socket, so that the peer learns of the end.
-    pub(crate) is_end_sent: bool,
-    /// True if `recv` has returned the end.
-    pub(crate) is_end_returned: bool,
+    pub(crate) end: ChannelEnd,
+    /// State of the channel as a byte stream, if it has any.
+    pub(crate) byte_stream: Option<Box<ByteStreamState>>,
+}
+
+/// Counts of those that refer to a channel.
+#[derive(Debug, Default)]
+pub(crate) struct Holders {
+    /// Handles of the application. The channel is closed and released when the last one is dropped.
+    pub(crate) handles: usize,
+    /// Handles, and futures that outlive them.
+    pub(crate) references: usize,
+}
+
+/// The end of a channel: the end of the association that began it, its result, and who has learnt of it.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelEnd {
     /// True if this end closed the channel before the peer's close arrived.
     pub(crate) is_closed_here: bool,
-    /// True if something that was sent here was neither acknowledged nor given up when the peer closed the channel.
+    /// True if something that was sent here was neither acknowledged nor abandoned when the peer closed the channel.
     pub(crate) has_undelivered: bool,
-    /// The end of reading the channel as a byte stream.
-    pub(crate) read_end: Option<Box<ReadEnd>>,
-    /// State of the byte stream that can be half closed, if the channel became one.
-    pub(crate) half_close: Option<Box<HalfClose>>,
+    /// Result with which the channel has ended.
+    pub(crate) result: Option<Result<(), ChannelError>>,
+    /// True if the last packet of the channel was passed to the socket, so that the peer learns of the end.
+    pub(crate) is_sent: bool,
+    /// True if `recv` has returned the end.
+    pub(crate) is_returned: bool,
+}
+
+/// A channel as a byte stream.
+#[derive(Debug, Default)]
+pub(crate) struct ByteStreamState {
+    /// The end of reading, once reading has ended with the channel.
+    pub(crate) read_end: Option<ReadEnd>,
+    /// State of the two directions, if each of them ends separately.
+    pub(crate) half_close: Option<HalfClose>,
 }
 
 /// Result with which reading a byte stream has ended. The result is kept, because a later failure of the association
@@ -62,9 +81,22 @@ impl ChannelEntry {
         Self { was_open: true, ..Self::default() }
     }
 
+    /// Handles the end of the channel.
+    pub(super) fn on_closed(&mut self, result: Result<(), ChannelError>) {
+        if result.is_err() {
+            self.events.push(EventKind::Error);
+        }
+        self.end.result = Some(result);
+    }
+
+    /// Returns `true` if the channel is a byte stream whose directions end separately.
+    pub(super) fn has_half_close(&self) -> bool {
+        self.byte_stream.as_ref().is_some_and(|stream| stream.half_close.is_some())
+    }
+
     /// Returns the error of a send in `state`.
     pub(crate) fn send_error(&self, state: ReadyState) -> SendError {
-        match &self.end {
+        match &self.end.result {
             Some(Err(error)) => SendError::Failed(error.clone()),
             Some(Ok(())) => SendError::NotOpen(ReadyState::Closed),
             None => SendError::NotOpen(state),
@@ -78,7 +110,7 @@ impl ChannelEntry {
             EventKind::BufferedAmountLow => ChannelEvent::BufferedAmountLow,
             EventKind::Closing => ChannelEvent::Closing,
             EventKind::Close => ChannelEvent::Close,
-            EventKind::Error => match &self.end {
+            EventKind::Error => match &self.end.result {
                 Some(Err(error)) => ChannelEvent::Error(error.clone()),
                 // Not reached: an error is only queued with the end that it describes.
                 _ => return self.next_event(),

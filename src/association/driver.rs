@@ -51,7 +51,7 @@ pub(crate) async fn drive_contained(shared: &Shared, socket: &Socket, mtu: usize
 /// Ends an association whose runtime is shut down: sends what the congestion window allows, then an ABORT, so that the
 /// peer does not wait for a time-out. Does not wait.
 pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
-    if shared.read(|inner| inner.is_connected && inner.closed.is_none()) {
+    if shared.read(|inner| inner.life.is_connected()) {
         tracing::warn!(
             remote = %shared.remote_address(),
             "the runtime ends before an association: what was not sent is lost. Await close(), shutdown() or wait_idle()"
@@ -59,7 +59,7 @@ pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
         send_now(shared, socket, mtu);
     }
     shared.command(|inner, _| {
-        if inner.closed.is_none() {
+        if !inner.life.is_closed() {
             inner.abort("the program ended without shutting the association down");
         }
     });

@@ -39,7 +39,7 @@ impl Shared {
             effects.connected.push(secure.handle());
         }
         let mut inner = self.lock();
-        if inner.is_failed() {
+        if inner.life.is_failed() {
             return;
         }
         on_connected(&mut inner, now, &progress);
@@ -79,7 +79,7 @@ impl Shared {
         if progress.is_connected || progress.failure.is_some() {
             let mut wakers = Vec::new();
             let mut inner = self.lock();
-            if !inner.is_failed() {
+            if !inner.life.is_failed() {
                 on_connected(&mut inner, now, &progress);
                 on_failure(&mut inner, progress.failure);
             }
@@ -100,11 +100,11 @@ impl Shared {
         signalled_init: Option<SignalledInit>,
     ) {
         self.read(|inner| {
-            if inner.closed.is_none() {
+            if !inner.life.is_closed() {
                 inner.sctp = sctp;
                 inner.channels = DataChannels::new(limits.channels.clone(), role);
-                inner.send_size_max = limits.send_size_max();
-                inner.signalled_init = signalled_init;
+                inner.setup.send_size_max = limits.send_size_max();
+                inner.setup.signalled_init = signalled_init;
             }
         });
     }
@@ -116,7 +116,7 @@ fn on_connected(inner: &mut Inner, now: Instant, progress: &SessionProgress) {
     if !progress.is_connected {
         return;
     }
-    if let Some(init) = inner.signalled_init.take()
+    if let Some(init) = inner.setup.signalled_init.take()
         && inner.sctp.connect_as_signalled(now, &init).is_ok()
     {
         return;

@@ -1,6 +1,5 @@
 //! State under an association's lock: the SCTP association, its channels, and the tasks that wait.
 
-use std::collections::{HashMap, VecDeque};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -11,8 +10,10 @@ use narrowboat_sctp::SignalledInit;
 use narrowboat_sctp::StreamId;
 
 use super::channel_entry::{ChannelEntry, EventKind};
+use super::entries::ChannelEntries;
+use super::lifecycle::Lifecycle;
 use crate::config::ChannelLimits;
-use crate::error::{ChannelError, CloseReason, OpenError, SendError};
+use crate::error::{ChannelError, OpenError, SendError};
 use crate::waiters::{Interest, WaitKey, Waiters};
 
 /// Largest number of channels with which debug builds recount after each call.
@@ -31,49 +32,42 @@ pub(crate) struct OpenedChannel {
 pub(crate) struct Inner {
     pub(crate) sctp: narrowboat_sctp::Association,
     pub(crate) channels: DataChannels,
-    pub(super) entries: HashMap<ChannelId, ChannelEntry>,
-    /// Channels of the peer that the application has not accepted yet.
-    pub(super) incoming: VecDeque<ChannelId>,
-    pub(super) waiters: Waiters,
-    /// Wakers of tasks that a call of this end wakes, until the lock is released.
-    pub(super) local_wakers: Vec<Waker>,
-    /// Channels that have ended, and whose last packet is not written yet.
-    pub(super) ended: Vec<ChannelId>,
-    /// Channels that have ended, and whose last packet is being sent.
-    pub(super) leaving: Vec<ChannelId>,
-    /// Handles of the association and of its channels.
-    handles: usize,
-    /// Channels that are not closed.
-    pub(super) channels_alive: usize,
-    pub(crate) is_connected: bool,
+    pub(crate) entries: ChannelEntries,
+    pub(crate) life: Lifecycle,
+    pub(crate) setup: AssociationSetup,
+    pub(crate) network: NetworkErrors,
+    pub(super) tasks: Tasks,
+    /// True if the driver has to be woken.
+    pub(crate) has_work: bool,
+}
+
+/// Values that are known before the association is established, from the limits and from the peer's description.
+#[derive(Debug)]
+pub(crate) struct AssociationSetup {
+    /// Largest message that may be sent.
+    pub(crate) send_size_max: usize,
     /// True until the association is established if the peer may have dialled this end at the same time, over plain
     /// UDP.
     pub(crate) has_open_role: bool,
-    pub(crate) closed: Option<CloseReason>,
-    /// True if the last datagram has left too, and the endpoint has removed the association.
-    pub(super) is_finished: bool,
-    /// True if the association accepted messages at the last check: it does not after the peer's SHUTDOWN.
-    pub(super) takes_messages: bool,
-    /// True if a channel became a byte stream that can be half closed. Other associations skip the checks for one.
-    pub(super) has_half_close: bool,
-    /// True if this end has begun to end the association.
-    pub(super) is_ending: bool,
-    /// True if this end has begun to end the association, before it had heard that the peer did.
-    pub(super) is_ended_here: bool,
-    /// Error of the system, if the association ended because there is no route to the peer.
-    pub(crate) unreachable: Option<String>,
-    /// Error of the system, if it refused the last datagram.
-    pub(crate) network_error: Option<String>,
-    /// True if a panic has left the SCTP association in an unknown state: it is not called any more.
-    pub(super) is_failed: bool,
-    /// The ABORT that was written after a panic, until it is sent.
-    pub(super) last_packet: Vec<u8>,
-    /// True if the driver has to be woken.
-    pub(crate) has_work: bool,
-    /// Largest message that may be sent.
-    pub(crate) send_size_max: usize,
     /// The peer's INIT, if it has come with its description (draft-hancke-tsvwg-snap).
     pub(crate) signalled_init: Option<SignalledInit>,
+}
+
+/// Errors of the system, as it words them.
+#[derive(Debug, Default)]
+pub(crate) struct NetworkErrors {
+    /// Error with which the system refused the last datagram.
+    pub(crate) refused: Option<String>,
+    /// Error that ended the association, because there is no route to the peer.
+    pub(crate) unreachable: Option<String>,
+}
+
+/// Tasks that wait on the association, and tasks to be woken.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    pub(super) waiters: Waiters,
+    /// Wakers of tasks that a call of this end wakes, until the lock is released.
+    pub(super) local_wakers: Vec<Waker>,
 }
 
 impl Inner {
@@ -81,55 +75,37 @@ impl Inner {
         Self {
             sctp,
             channels: DataChannels::new(limits.channels.clone(), role),
-            entries: HashMap::new(),
-            incoming: VecDeque::new(),
-            waiters: Waiters::default(),
-            local_wakers: Vec::new(),
-            ended: Vec::new(),
-            leaving: Vec::new(),
-            handles: 0,
-            channels_alive: 0,
-            is_connected: false,
-            has_open_role: false,
-            closed: None,
-            is_finished: false,
-            takes_messages: true,
-            is_ending: false,
-            is_ended_here: false,
-            has_half_close: false,
-            unreachable: None,
-            network_error: None,
-            is_failed: false,
-            last_packet: Vec::new(),
+            entries: ChannelEntries::default(),
+            life: Lifecycle::new(),
+            setup: AssociationSetup {
+                send_size_max: limits.send_size_max(),
+                has_open_role: false,
+                signalled_init: None,
+            },
+            network: NetworkErrors::default(),
+            tasks: Tasks::default(),
             has_work: false,
-            send_size_max: limits.send_size_max(),
-            signalled_init: None,
         }
     }
 
     pub(crate) fn entry(&mut self, id: ChannelId) -> Option<&mut ChannelEntry> {
-        self.entries.get_mut(&id)
+        self.entries.entry_mut(id)
     }
 
     pub(crate) fn ready_state(&self, id: ChannelId) -> ReadyState {
-        match self.entries.get(&id) {
-            Some(entry) if entry.end.is_none() => self.channels.ready_state(id).unwrap_or(ReadyState::Closed),
+        match self.entries.entry(id) {
+            Some(entry) if entry.end.result.is_none() => self.channels.ready_state(id).unwrap_or(ReadyState::Closed),
             _ => ReadyState::Closed,
         }
     }
 
-    /// Returns `true` if this end is ending the association, or the association has ended.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.is_ending || self.closed.is_some()
-    }
-
     /// Opens a channel, with one handle.
     pub(crate) fn open(&mut self, now: Instant, options: ChannelOptions) -> Result<OpenedChannel, OpenError> {
-        if self.is_ending() {
+        if self.life.is_ending() {
             return Err(OpenError::Closed);
         }
         let id = self.channels.open(now, &mut self.sctp, options)?;
-        self.insert(id, ChannelEntry::default());
+        self.entries.insert(id, ChannelEntry::default());
         self.hold_channel(id);
         self.has_work = true;
         Ok(self.opened(id))
@@ -137,13 +113,12 @@ impl Inner {
 
     /// Returns the next channel that the peer has opened, with one handle; `Ready(None)` if there will be no more.
     pub(crate) fn poll_incoming(&mut self) -> Poll<Option<OpenedChannel>> {
-        match self.incoming.pop_front() {
+        match self.entries.accept() {
             Some(id) => {
-                self.hold_channel(id);
-                self.release_reference(id);
+                self.life.hold();
                 Poll::Ready(Some(self.opened(id)))
             }
-            None if self.is_ending() => Poll::Ready(None),
+            None if self.life.is_ending() => Poll::Ready(None),
             None => Poll::Pending,
         }
     }
@@ -157,8 +132,8 @@ impl Inner {
         message: impl FnOnce() -> Message,
     ) -> Poll<Result<(), SendError>> {
         let state = self.ready_state(id);
-        let takes_none = self.is_ending() || !self.sctp.state().can_accept_messages();
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let takes_none = self.life.is_ending() || !self.sctp.state().can_accept_messages();
+        let Some(entry) = self.entries.entry_mut(id) else {
             return Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed)));
         };
         if matches!(state, ReadyState::Closing | ReadyState::Closed) {
@@ -192,16 +167,16 @@ impl Inner {
         if let Some(message) = self.channels.recv(now, &mut self.sctp, id) {
             // Reading opens the receive window, which the peer may have to be told.
             self.has_work = true;
-            if let Some(half_close) = self.half_close(id) {
+            if let Some(half_close) = self.entries.half_close(id) {
                 half_close.on_popped();
             }
             return Poll::Ready(Some(Ok(message)));
         }
-        let Some(entry) = self.entries.get_mut(&id) else { return Poll::Ready(None) };
-        if entry.is_end_returned {
+        let Some(entry) = self.entries.entry_mut(id) else { return Poll::Ready(None) };
+        if entry.end.is_returned {
             return Poll::Ready(None);
         }
-        let end = match &entry.end {
+        let end = match &entry.end.result {
             Some(end) => end.as_ref().err(),
             // The peer may have closed its direction, and this end may still be sending.
             None => match self.channels.receive_end(id) {
@@ -209,23 +184,23 @@ impl Inner {
                 None => return Poll::Pending,
             },
         };
-        entry.is_end_returned = true;
+        entry.end.is_returned = true;
         Poll::Ready(end.cloned().map(Err))
     }
 
     /// Returns the end of the channel, once its last packet has left.
     pub(crate) fn poll_end(&self, id: ChannelId) -> Poll<Result<(), ChannelError>> {
-        match self.entries.get(&id) {
-            Some(entry) => entry.end.clone().filter(|_| entry.is_end_sent).map_or(Poll::Pending, Poll::Ready),
+        match self.entries.entry(id) {
+            Some(entry) => entry.end.result.clone().filter(|_| entry.end.is_sent).map_or(Poll::Pending, Poll::Ready),
             None => Poll::Ready(Ok(())),
         }
     }
 
     pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
         if matches!(self.ready_state(id), ReadyState::Connecting | ReadyState::Open)
-            && let Some(entry) = self.entries.get_mut(&id)
+            && let Some(entry) = self.entries.entry_mut(id)
         {
-            entry.is_closed_here = true;
+            entry.end.is_closed_here = true;
         }
         self.channels.close(now, &mut self.sctp, id);
         self.wake_channel(id);
@@ -233,7 +208,7 @@ impl Inner {
     }
 
     pub(crate) fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, threshold: usize) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = self.entries.entry_mut(id) {
             entry.buffered_amount_low_threshold = threshold;
         }
         self.channels.set_buffered_amount_low_threshold(&mut self.sctp, id, threshold);
@@ -242,19 +217,16 @@ impl Inner {
 
     /// Wakes every task that waits on a channel that a call of this end has changed. The layers below report what the
     /// peer does, not what this end calls.
-    fn wake_channel(&mut self, id: ChannelId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.waiters.wake_all(&mut self.local_wakers);
+    pub(super) fn wake_channel(&mut self, id: ChannelId) {
+        if let Some(entry) = self.entries.entry_mut(id) {
+            entry.waiters.wake_all(&mut self.tasks.local_wakers);
         }
     }
 
     /// Wakes every task that waits on the association or on one of its channels, because this end has ended it.
     pub(super) fn wake_everybody(&mut self) {
-        self.waiters.wake_all(&mut self.local_wakers);
-        #[expect(clippy::iter_over_hash_type, reason = "tasks that are woken together run in any order")]
-        for entry in self.entries.values_mut() {
-            entry.waiters.wake_all(&mut self.local_wakers);
-        }
+        self.tasks.waiters.wake_all(&mut self.tasks.local_wakers);
+        self.entries.wake_all(&mut self.tasks.local_wakers);
     }
 
     /// Discards the unsent messages of a closing channel. Returns the bytes.
@@ -266,61 +238,49 @@ impl Inner {
     }
 
     pub(crate) fn hold_association(&mut self) {
-        self.handles += 1;
+        self.life.hold();
     }
 
     /// Releases a handle. The last one begins the shutdown.
     pub(crate) fn release_association(&mut self, now: Instant) {
-        self.handles -= 1;
-        if self.handles == 0 {
+        if self.life.release() {
             self.begin_shutdown(now);
         }
     }
 
     pub(crate) fn hold_channel(&mut self, id: ChannelId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.handles += 1;
-            entry.references += 1;
-        }
-        self.handles += 1;
+        self.entries.hold_handle(id);
+        self.life.hold();
     }
 
     /// Releases a handle of a channel. The last one closes the channel.
     pub(crate) fn release_channel(&mut self, now: Instant, id: ChannelId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.handles -= 1;
-            if entry.handles == 0 {
-                self.channels.forget(now, &mut self.sctp, id);
-                self.has_work = true;
-            }
+        if self.entries.release_handle(id) {
+            self.channels.forget(now, &mut self.sctp, id);
+            self.has_work = true;
         }
-        self.release_reference(id);
+        self.entries.release_reference(id);
         self.release_association(now);
     }
 
     pub(crate) fn hold_reference(&mut self, id: ChannelId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.references += 1;
-        }
+        self.entries.hold_reference(id);
     }
 
     pub(crate) fn release_reference(&mut self, id: ChannelId) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.references -= 1;
-        }
-        self.remove_if_unused(id);
+        self.entries.release_reference(id);
     }
 
     pub(super) fn waiters(&mut self, wait_key: WaitKey) -> Option<&mut Waiters> {
         match wait_key.channel {
-            Some(id) => self.entries.get_mut(&id).map(|entry| &mut entry.waiters),
-            None => Some(&mut self.waiters),
+            Some(id) => self.entries.entry_mut(id).map(|entry| &mut entry.waiters),
+            None => Some(&mut self.tasks.waiters),
         }
     }
 
     /// Handles the time-outs that are due. Returns `true` if the path to the peer should be checked.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
-        if self.is_failed {
+        if self.life.is_failed() {
             return false;
         }
         if self.sctp.poll_timeout().is_some_and(|deadline| deadline <= now) {
@@ -333,7 +293,7 @@ impl Inner {
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.is_failed {
+        if self.life.is_failed() {
             return None;
         }
         [self.sctp.poll_timeout(), self.channels.poll_timeout()].into_iter().flatten().min()
@@ -343,19 +303,19 @@ impl Inner {
     /// there was an event.
     pub(super) fn process_events(&mut self, now: Instant, wakers: &mut Vec<Waker>) -> bool {
         let mut has_changed = false;
-        wakers.append(&mut std::mem::take(&mut self.local_wakers));
-        while !self.is_failed
+        wakers.append(&mut std::mem::take(&mut self.tasks.local_wakers));
+        while !self.life.is_failed()
             && let Some(event) = self.channels.poll_event(now, &mut self.sctp)
         {
             self.on_event(now, event, wakers);
             has_changed = true;
         }
         self.wake_senders_on_shutdown(wakers);
-        if self.is_ending() {
-            self.waiters.wake(Interest::Accept, wakers);
+        if self.life.is_ending() {
+            self.tasks.waiters.wake(Interest::Accept, wakers);
         }
         if cfg!(debug_assertions) && self.entries.len() <= CHECKED_CHANNELS_MAX {
-            self.check_consistency();
+            self.entries.check_consistency(self.life.handles());
         }
         has_changed
     }
@@ -363,8 +323,8 @@ impl Inner {
     fn on_event(&mut self, now: Instant, event: ChannelsEvent, wakers: &mut Vec<Waker>) {
         match event {
             ChannelsEvent::Connected => {
-                self.is_connected = true;
-                self.waiters.wake(Interest::Progress, wakers);
+                self.life.on_connected();
+                self.tasks.waiters.wake(Interest::Progress, wakers);
             }
             ChannelsEvent::Restarted => tracing::debug!("the peer restarted the association"),
             ChannelsEvent::Incoming(id) => self.on_incoming(now, id, wakers),
@@ -386,45 +346,33 @@ impl Inner {
             ChannelsEvent::Closing(id) => {
                 let has_undelivered = self.has_undelivered(id);
                 self.on_channel(id, |entry| {
-                    entry.has_undelivered = has_undelivered;
+                    entry.end.has_undelivered = has_undelivered;
                     entry.events.push(EventKind::Closing);
                     entry.waiters.wake_all(wakers);
                 });
             }
-            ChannelsEvent::Closed(id, error) => {
-                self.channels_alive -= 1;
-                self.on_channel(id, |entry| {
-                    if error.is_some() {
-                        entry.events.push(EventKind::Error);
-                    }
-                    entry.end = Some(error.map_or(Ok(()), Err));
-                    entry.waiters.wake_all(wakers);
-                });
-                self.ended.push(id);
-                self.remove_if_unused(id);
-            }
+            ChannelsEvent::Closed(id, error) => self.entries.on_closed(id, error.map_or(Ok(()), Err), wakers),
             ChannelsEvent::AssociationClosed(reason) => {
-                self.closed = Some(reason);
-                self.waiters.wake_all(wakers);
+                self.life.on_closed(reason);
+                self.tasks.waiters.wake_all(wakers);
             }
             event => tracing::debug!(?event, "event of a later version is ignored"),
         }
     }
 
     fn on_incoming(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
-        self.insert(id, ChannelEntry::open());
+        self.entries.insert(id, ChannelEntry::open());
         self.on_channel(id, |entry| entry.events.push(EventKind::Open));
-        if self.is_ending() {
+        if self.life.is_ending() {
             self.channels.forget(now, &mut self.sctp, id);
         } else {
-            self.hold_reference(id);
-            self.incoming.push_back(id);
-            self.waiters.wake(Interest::Accept, wakers);
+            self.entries.push_incoming(id);
+            self.tasks.waiters.wake(Interest::Accept, wakers);
         }
     }
 
     fn on_channel(&mut self, id: ChannelId, change: impl FnOnce(&mut ChannelEntry)) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = self.entries.entry_mut(id) {
             change(entry);
         }
     }
@@ -433,25 +381,5 @@ impl Inner {
         let stream = self.channels.stream(id).unwrap_or_default();
         let options = self.channels.options(id).cloned().unwrap_or_default();
         OpenedChannel { id, stream, options }
-    }
-
-    fn insert(&mut self, id: ChannelId, entry: ChannelEntry) {
-        self.entries.insert(id, entry);
-        self.channels_alive += 1;
-    }
-
-    fn remove_if_unused(&mut self, id: ChannelId) {
-        if self.entries.get(&id).is_some_and(|entry| entry.references == 0 && entry.end.is_some()) {
-            self.entries.remove(&id);
-        }
-    }
-
-    /// Recounts the counters.
-    fn check_consistency(&self) {
-        assert_eq!(self.channels_alive, self.entries.values().filter(|entry| entry.end.is_none()).count());
-        assert!(self.handles >= self.entries.values().map(|entry| entry.handles).sum());
-        assert!(self.entries.values().all(|entry| entry.references >= entry.handles));
-        assert!(self.entries.values().all(|entry| entry.references > 0 || entry.waiters.is_empty()));
-        assert!(self.incoming.iter().all(|id| self.entries.contains_key(id)));
     }
 }

@@ -6,11 +6,13 @@ mod channel_event;
 mod driver;
 mod dtls;
 mod ending;
+mod entries;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod half_close;
 mod inner;
+mod lifecycle;
 mod packet_sender;
 #[cfg(feature = "webrtc")]
 pub(crate) mod secure_transport;

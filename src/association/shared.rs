@@ -117,7 +117,7 @@ impl Shared {
         self.inject(AssociationFault::Command);
         let result = act(&mut inner, now);
         inner.process_events(now, &mut wakers);
-        self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
+        self.has_ended.store(inner.life.is_closed(), Ordering::Relaxed);
         self.unlock(inner);
         wake(&mut wakers);
         result
@@ -188,7 +188,7 @@ impl Shared {
         }
         inner.has_work = true;
         inner.process_events(now, wakers);
-        self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
+        self.has_ended.store(inner.life.is_closed(), Ordering::Relaxed);
         self.unlock(inner);
         wake(wakers);
     }
@@ -208,8 +208,8 @@ impl Shared {
         inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.process_events(now, &mut wakers) || is_suspect;
-        self.has_ended.store(inner.closed.is_some(), Ordering::Relaxed);
-        let step = DriverStep { transmit, has_more, deadline: inner.deadline(), is_closed: inner.closed.is_some() };
+        self.has_ended.store(inner.life.is_closed(), Ordering::Relaxed);
+        let step = DriverStep { transmit, has_more, deadline: inner.deadline(), is_closed: inner.life.is_closed() };
         // The driver polls again or waits for the deadline, so that its own changes need not wake it.
         inner.has_work = false;
         drop(inner);
@@ -234,19 +234,19 @@ impl Shared {
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
         let failure = SendFailure::of(error);
         self.command(|inner, _| {
-            if inner.closed.is_some() {
+            if inner.life.is_closed() {
                 return;
             }
-            if inner.network_error.is_none() {
+            if inner.network.refused.is_none() {
                 tracing::warn!(%error, "the system refuses the datagrams of an association");
             }
-            inner.network_error = Some(error.to_string());
+            inner.network.refused = Some(error.to_string());
             if failure == SendFailure::TooLarge {
                 let text =
                     format!("a datagram is larger than the network interface takes ({error}): lower association.mtu");
                 inner.on_transport_failed(TransportFailure::Broken(text));
-            } else if !inner.is_connected && failure.ends_attempt() {
-                inner.unreachable = Some(error.to_string());
+            } else if !inner.life.was_connected() && failure.ends_attempt() {
+                inner.network.unreachable = Some(error.to_string());
                 inner.sctp.abort("");
             }
         });
@@ -260,7 +260,7 @@ impl Shared {
             Transport::Secure(secure) => secure.on_unreachable(remote),
         };
         self.command(|inner, _| {
-            if is_last && !inner.is_connected && inner.sctp.stats().packets_accepted == 0 {
+            if is_last && !inner.life.was_connected() && inner.sctp.stats().packets_accepted == 0 {
                 inner.on_transport_failed(TransportFailure::PortClosed);
             }
         });
@@ -268,7 +268,7 @@ impl Shared {
 
     /// Clears the error of a refused datagram, as the system accepts datagrams again.
     pub(crate) fn on_sent_again(&self) {
-        self.read(|inner| inner.network_error = None);
+        self.read(|inner| inner.network.refused = None);
     }
 
     /// Ends the association, as the endpoint cannot receive any more.
@@ -308,7 +308,7 @@ impl Shared {
     pub(crate) fn on_driver_gone(&self) {
         let mut wakers = Vec::new();
         self.command(|inner, _| {
-            if inner.closed.is_none() {
+            if !inner.life.is_closed() {
                 inner.abort("its runtime was shut down");
             }
         });

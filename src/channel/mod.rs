@@ -290,7 +290,7 @@ impl DataChannel {
         self.wait(Interest::Life, |inner, _| match inner.entry(id) {
             None => Poll::Ready(None),
             Some(entry) => match entry.next_event() {
-                None if !entry.is_end_sent => Poll::Pending,
+                None if !entry.end.is_sent => Poll::Pending,
                 event => Poll::Ready(event),
             },
         })

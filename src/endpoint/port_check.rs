@@ -56,7 +56,7 @@ impl EndpointShared {
 /// Runs until the association is established or has ended.
 async fn run(shared: Arc<Shared>, mut checks: Vec<Check>) {
     let mut waiter = WaitFuture::new(&shared, PROGRESS);
-    let mut is_settled = pin!(waiter.wait(|inner, _| match inner.is_connected || inner.closed.is_some() {
+    let mut is_settled = pin!(waiter.wait(|inner, _| match inner.life.was_connected() || inner.life.is_closed() {
         true => Poll::Ready(()),
         false => Poll::Pending,
     }));

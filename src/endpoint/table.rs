@@ -167,7 +167,7 @@ impl EndpointShared {
             Transport::Plain(Route { remote, local: None }),
             &self.channel_limits,
         );
-        shared.read(|inner| inner.has_open_role = true);
+        shared.read(|inner| inner.setup.has_open_role = true);
         table.associations.insert(handle, Arc::clone(&shared));
         drop(table);
         self.spawn_driver(handle, Arc::clone(&shared));

@@ -52,10 +52,10 @@ impl Association {
     pub async fn connected(&self) -> Result<(), ConnectError> {
         let address = self.remote_address();
         WaitFuture::new(&self.shared, PROGRESS)
-            .wait(|inner, _| match (inner.poll_closed(), &inner.unreachable) {
+            .wait(|inner, _| match (inner.poll_closed(), &inner.network.unreachable) {
                 (Poll::Ready(_), Some(why)) => Poll::Ready(Err(ConnectError::NoRoute { address, why: why.clone() })),
                 (Poll::Ready(reason), None) => Poll::Ready(Err(ConnectError::Closed { address, reason })),
-                (Poll::Pending, _) if inner.is_connected && inner.closed.is_none() => Poll::Ready(Ok(())),
+                (Poll::Pending, _) if inner.life.is_connected() => Poll::Ready(Ok(())),
                 (Poll::Pending, _) => Poll::Pending,
             })
             .await
@@ -63,7 +63,7 @@ impl Association {
 
     /// True if the association is established, or was before it ended.
     pub(crate) fn was_connected(&self) -> bool {
-        self.shared.read(|inner| inner.is_connected)
+        self.shared.read(|inner| inner.life.was_connected())
     }
 
     /// Opens a channel and returns it at once, as W3C's `createDataChannel` does. Messages that are sent before it is
@@ -174,7 +174,7 @@ impl Association {
     /// Returns the largest message that [`DataChannel::send`] accepts, in bytes.
     #[must_use]
     pub fn max_message_size(&self) -> usize {
-        self.shared.read(|inner| inner.send_size_max)
+        self.shared.read(|inner| inner.setup.send_size_max)
     }
 
     /// Returns the error of the system if it refused the last datagram of this association; `None` if it accepted it.
@@ -182,7 +182,7 @@ impl Association {
     /// again.
     #[must_use]
     pub fn network_error(&self) -> Option<String> {
-        self.shared.read(|inner| inner.network_error.clone())
+        self.shared.read(|inner| inner.network.refused.clone())
     }
 
     /// Returns counters and gauges: packets and bytes sent, received, retransmitted and dropped; windows and round-trip
@@ -204,7 +204,7 @@ impl Association {
 /// The peer's address, the state and the number of channels, which may all be logged.
 impl fmt::Debug for Association {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (state, channels) = self.shared.read(|inner| (inner.state(), inner.channels_alive()));
+        let (state, channels) = self.shared.read(|inner| (inner.life.word(), inner.entries.alive()));
         let remote = self.remote_address();
         f.debug_struct("Association")
             .field("remote_address", &remote)

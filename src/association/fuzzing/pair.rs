@@ -57,7 +57,7 @@ impl EndPair {
         let mut pair = Self { now, ends, wire: Default::default() };
         pair.end(0).sctp.connect(now);
         pair.exchange(6);
-        assert!(pair.ends.iter().all(|end| end.is_connected), "the handshake");
+        assert!(pair.ends.iter().all(|end| end.life.was_connected()), "the handshake");
         pair
     }
 
@@ -83,7 +83,7 @@ impl EndPair {
             let transmit = inner.poll_transmit(now, 8, &mut buffer);
             inner.on_written(transmit.is_none(), &mut wakers);
             let has_more = inner.process_events(now, &mut wakers);
-            if transmit.is_none() && !has_more && inner.closed.is_some() {
+            if transmit.is_none() && !has_more && inner.life.is_closed() {
                 inner.finish(&mut wakers);
             }
             wake(&mut wakers);

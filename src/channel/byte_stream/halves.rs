@@ -104,7 +104,7 @@ pub struct ByteWriteHalf {
 
 impl ByteWriteHalf {
     pub(super) fn new(channel: DataChannel, has_half_close: bool) -> Self {
-        let message_size = WRITE_SIZE_MAX.min(channel.handle.shared.read(|inner| inner.send_size_max)).max(1);
+        let message_size = WRITE_SIZE_MAX.min(channel.handle.shared.read(|inner| inner.setup.send_size_max)).max(1);
         Self { channel, message_size, has_half_close }
     }
 
