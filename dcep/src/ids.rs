@@ -1,8 +1,8 @@
 //! Stream ids on which this end may open channels (RFC 8832 §6).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use narrowboat_sctp::StreamId;
+use narrowboat_sctp::{Interval, IntervalSet, StreamId};
 
 use crate::config::Role;
 
@@ -13,13 +13,13 @@ const RESTING_MAX: usize = 64;
 
 /// The ids of one parity: which are free.
 ///
-/// Free ids are kept as runs, so that what this holds grows with the ids in use and not with those ever used, and
-/// taking or freeing one costs O(log n).
+/// Free ids are kept as intervals, so that what this holds grows with the ids in use and not with those ever used. At
+/// worst it holds 16,384 intervals, 64 KiB.
 #[derive(Debug)]
 pub(crate) struct StreamIds {
     role: Role,
-    /// Runs of free ids by place in the sequence of ids of this parity: first → last. Neither empty nor adjacent.
-    free: BTreeMap<u16, u16>,
+    /// Places of the free ids in the sequence of ids of this parity.
+    free: IntervalSet<u16>,
     /// Freed last; the oldest in front. Not in `free`.
     resting: VecDeque<u16>,
 }
@@ -31,12 +31,14 @@ impl StreamIds {
             Role::Client => 32_767,
             Role::Server => 32_766,
         };
-        Self { role, free: BTreeMap::from([(0, last)]), resting: VecDeque::new() }
+        let mut free = IntervalSet::default();
+        free.insert_interval(Interval { first: 0, last }, |_| {});
+        Self { role, free, resting: VecDeque::new() }
     }
 
     /// Takes a free id below `streams`.
     pub(crate) fn allocate(&mut self, streams: u16) -> Option<StreamId> {
-        if let Some((&first, _)) = self.free.first_key_value()
+        if let Some(Interval { first, .. }) = self.free.first()
             && self.id(first) < streams
         {
             self.take_free(first);
@@ -76,25 +78,20 @@ impl StreamIds {
 
     /// Returns `true` if the id is of this parity and free.
     pub(crate) fn is_free(&self, id: StreamId) -> bool {
-        self.place(id).is_some_and(|place| self.resting.contains(&place) || self.run_of(place).is_some())
+        self.place(id).is_some_and(|place| self.resting.contains(&place) || self.free.contains(place))
     }
 
     /// Returns the number of free ids, resting ones included.
     pub(crate) fn len_free(&self) -> usize {
-        let runs: usize = self.free.iter().map(|(&first, &last)| usize::from(last - first) + 1).sum();
-        runs + self.resting.len()
+        let free: usize = self.free.iter().map(|Interval { first, last }| usize::from(last - first) + 1).sum();
+        free + self.resting.len()
     }
 
     pub(crate) fn check_consistency(&self) {
-        let mut previous: Option<u16> = None;
-        for (&first, &last) in &self.free {
-            assert!(first <= last, "an empty run of free ids");
-            assert!(previous.is_none_or(|previous| previous + 1 < first), "runs of free ids touch or overlap");
-            previous = Some(last);
-        }
+        self.free.check_consistency();
         assert!(self.resting.len() <= RESTING_MAX);
         for (index, &place) in self.resting.iter().enumerate() {
-            assert!(self.run_of(place).is_none(), "an id is both resting and free");
+            assert!(!self.free.contains(place), "an id is both resting and free");
             assert!(!self.resting.iter().skip(index + 1).any(|&other| other == place), "an id rests twice");
         }
     }
@@ -107,35 +104,14 @@ impl StreamIds {
         (self.role.owns(id) && id != StreamId::MAX).then_some(id / 2)
     }
 
-    fn run_of(&self, place: u16) -> Option<(u16, u16)> {
-        let (&first, &last) = self.free.range(..=place).next_back()?;
-        (place <= last).then_some((first, last))
-    }
-
     fn take_free(&mut self, place: u16) {
-        let Some((first, last)) = self.run_of(place) else {
-            debug_assert!(false, "stream {} is not free", self.id(place));
-            return;
-        };
-        self.free.remove(&first);
-        if first < place {
-            self.free.insert(first, place - 1);
-        }
-        if place < last {
-            self.free.insert(place + 1, last);
-        }
+        debug_assert!(self.free.contains(place), "stream {} is not free", self.id(place));
+        self.free.remove(place);
     }
 
     fn put_free(&mut self, place: u16) {
-        debug_assert!(self.run_of(place).is_none(), "stream {} is free already", self.id(place));
-        let (mut first, mut last) = (place, place);
-        if let Some(before) = place.checked_sub(1).and_then(|before| self.run_of(before)) {
-            first = before.0;
-        }
-        if let Some(after) = self.free.remove(&(place + 1)) {
-            last = after;
-        }
-        self.free.insert(first, last);
+        debug_assert!(!self.free.contains(place), "stream {} is free already", self.id(place));
+        self.free.insert(place);
     }
 }
 
@@ -208,13 +184,13 @@ mod tests {
             let taken: Vec<_> = std::iter::from_fn(|| ids.allocate(65_535)).collect();
             assert_eq!((taken.len(), taken.last()), (count, Some(&last)));
             assert_eq!(ids.len_free(), 0);
-            // Any order back, and what is held is one run and the resting ids.
+            // Any order back, and what is held is one interval and the resting ids.
             for &id in taken.iter().step_by(2).chain(taken.iter().skip(1).step_by(2)) {
                 ids.release(id);
             }
             ids.check_consistency();
             assert_eq!(ids.len_free(), count);
-            assert!(ids.free.len() <= RESTING_MAX + 1, "{} runs", ids.free.len());
+            assert!(ids.free.len() <= RESTING_MAX + 1, "{} intervals", ids.free.len());
         }
     }
 

@@ -17,6 +17,7 @@ mod event;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod interval_set;
 mod memory;
 mod message;
 mod out_of_the_blue;
@@ -52,6 +53,8 @@ pub use cost_counter::{step, steps};
 pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, TransportFailure, Violation};
 pub use event::{AssociationEvent, Streams};
+#[doc(hidden)]
+pub use interval_set::{Discrete, Interval, IntervalSet};
 pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};

@@ -5,6 +5,8 @@
 
 use std::num::NonZeroU32;
 
+use crate::interval_set::Discrete;
+
 macro_rules! serial {
     ($(#[$doc:meta])* $name:ident($int:ty, $signed:ty)) => {
         $(#[$doc])*
@@ -165,6 +167,16 @@ impl UnwrappedTsn {
     /// Returns the numbers from this one to `last`, both included; none if `last` is earlier.
     pub(crate) fn through(self, last: Self) -> impl DoubleEndedIterator<Item = Self> + Clone {
         (self.0..=last.0).map(Self)
+    }
+}
+
+impl Discrete for UnwrappedTsn {
+    fn successor(self) -> Self {
+        self.next()
+    }
+
+    fn predecessor(self) -> Self {
+        self.prev()
     }
 }
 

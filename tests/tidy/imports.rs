@@ -27,6 +27,7 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "message",
             "serial",
             "time",
+            "interval_set",
             "cost_counter",
             "valid",
             "drops",

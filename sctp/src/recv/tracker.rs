@@ -1,8 +1,7 @@
 //! The TSNs that have arrived (RFC 9260 §6.2, §6.7).
 
-use std::collections::VecDeque;
-
 use crate::cost_counter;
+use crate::interval_set::IntervalSet;
 use crate::serial::{Tsn, UnwrappedTsn};
 use crate::wire::GapBlock;
 
@@ -37,19 +36,12 @@ pub(super) struct Neighbours {
     pub(super) has_next: bool,
 }
 
-/// TSNs that arrived one after the other, both ends included.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Range {
-    first: UnwrappedTsn,
-    last: UnwrappedTsn,
-}
-
 /// The Cumulative TSN Ack Point, and what arrived above it.
 #[derive(Debug)]
 pub(super) struct Tracker {
     cumulative: UnwrappedTsn,
-    /// Sorted, with at least one missing TSN in front of each.
-    ranges: VecDeque<Range>,
+    /// TSNs that arrived above it, of which at least the next one is missing.
+    ranges: IntervalSet<UnwrappedTsn>,
     duplicates: Vec<Tsn>,
     ahead_max: u32,
 }
@@ -63,7 +55,7 @@ impl Tracker {
         // window.
         let ahead_max = window.clamp(u32::from(u16::MAX), 1 << 30);
         let cumulative = UnwrappedTsn::first(initial).prev();
-        Self { cumulative, ranges: VecDeque::new(), duplicates: Vec::new(), ahead_max }
+        Self { cumulative, ranges: IntervalSet::default(), duplicates: Vec::new(), ahead_max }
     }
 
     pub(super) fn cumulative(&self) -> UnwrappedTsn {
@@ -76,7 +68,7 @@ impl Tracker {
 
     /// Returns the highest TSN that has arrived.
     pub(super) fn highest(&self) -> UnwrappedTsn {
-        self.ranges.back().map_or(self.cumulative, |range| range.last)
+        self.ranges.last().map_or(self.cumulative, |range| range.last)
     }
 
     pub(super) fn has_gaps(&self) -> bool {
@@ -127,7 +119,7 @@ impl Tracker {
 
     /// Returns true if a TSN has arrived or was skipped.
     pub(super) fn contains(&self, position: UnwrappedTsn) -> bool {
-        position <= self.cumulative || self.range_below(position).is_some_and(|(_, range)| range.last >= position)
+        position <= self.cumulative || self.ranges.contains(position)
     }
 
     /// Returns true if a new TSN can be remembered: it is next in sequence, extends a range, or there is room for one
@@ -144,29 +136,7 @@ impl Tracker {
             self.absorb();
             return;
         }
-        let index = self.ranges.len() - self.count_above(position);
-        let joins_next = self.ranges.get(index).is_some_and(|next| next.first == position.next());
-        let previous = index.checked_sub(1).and_then(|i| self.ranges.get_mut(i)).filter(|r| r.last.next() == position);
-        match (previous, joins_next) {
-            (Some(previous), false) => previous.last = position,
-            (Some(_), true) => {
-                self.count_moved(index);
-                if let Some(next) = self.ranges.remove(index)
-                    && let Some(previous) = self.ranges.get_mut(index - 1)
-                {
-                    previous.last = next.last;
-                }
-            }
-            (None, true) => {
-                if let Some(next) = self.ranges.get_mut(index) {
-                    next.first = position;
-                }
-            }
-            (None, false) => {
-                self.count_moved(index);
-                self.ranges.insert(index, Range { first: position, last: position });
-            }
-        }
+        self.ranges.insert(position);
     }
 
     /// Returns true if [`forget`](Self::forget) stays within bounds: taking a TSN out of the middle makes two ranges of
@@ -177,33 +147,12 @@ impl Tracker {
 
     /// Takes back the receipt of a TSN above the Cumulative TSN Ack Point (RFC 9260 §6.2 allows it).
     pub(super) fn forget(&mut self, position: UnwrappedTsn) {
-        let Some((index, range)) = self.range_below(position).filter(|(_, range)| range.last >= position) else {
-            return;
-        };
-        cost_counter::step();
-        let before = Range { first: range.first, last: position.prev() };
-        let after = Range { first: position.next(), last: range.last };
-        match (before.first <= before.last, after.first <= after.last) {
-            (true, true) => {
-                self.count_moved(index);
-                self.replace(index, before);
-                self.ranges.insert(index + 1, after);
-            }
-            (true, false) => self.replace(index, before),
-            (false, true) => self.replace(index, after),
-            (false, false) => {
-                self.count_moved(index);
-                self.ranges.remove(index);
-            }
-        }
+        self.ranges.remove(position);
     }
 
     /// Moves the Cumulative TSN Ack Point up to `position`, and on over what has arrived (RFC 3758 §3.6).
     pub(super) fn advance_to(&mut self, position: UnwrappedTsn) {
-        while self.ranges.front().is_some_and(|range| range.last <= position) {
-            cost_counter::step();
-            self.ranges.pop_front();
-        }
+        self.ranges.remove_below(position.next());
         self.cumulative = position;
         self.absorb();
     }
@@ -234,53 +183,19 @@ impl Tracker {
     }
 
     pub(super) fn check_consistency(&self) {
-        let mut end = self.cumulative;
-        for range in &self.ranges {
-            assert!(range.first > end.next(), "{range:?} is not apart from what ends at {end:?}");
-            assert!(range.last >= range.first, "{range:?} is empty");
-            end = range.last;
-        }
+        self.ranges.check_consistency();
+        assert!(self.ranges.first().is_none_or(|range| range.first > self.cumulative.next()), "{:?}", self.ranges);
         assert!(self.ranges.len() <= 2 * RANGES_MAX);
         assert!(self.duplicates.len() <= DUPLICATES_MAX);
     }
 
-    /// Counts the ranges that a change in the middle moves: those on its shorter side.
-    fn count_moved(&self, index: usize) {
-        let moved = index.min(self.ranges.len().saturating_sub(index));
-        cost_counter::take(moved);
-    }
-
     /// Moves the Cumulative TSN Ack Point over the first range if it reaches it.
     fn absorb(&mut self) {
-        if let Some(&range) = self.ranges.front()
+        if let Some(range) = self.ranges.first()
             && range.first <= self.cumulative.next()
         {
             self.cumulative = range.last;
-            self.ranges.pop_front();
-        }
-        if self.ranges.is_empty() {
-            // An idle association gives back what a time of loss took.
-            self.ranges.shrink_to(4);
-        }
-    }
-
-    /// Returns the number of ranges that begin above a position; O(1) for a position above all of them.
-    fn count_above(&self, position: UnwrappedTsn) -> usize {
-        if self.ranges.back().is_none_or(|last| last.first <= position) {
-            return 0;
-        }
-        self.ranges.len() - self.ranges.partition_point(|range| range.first <= position)
-    }
-
-    /// Returns the last range that begins at or below a position, and its index.
-    fn range_below(&self, position: UnwrappedTsn) -> Option<(usize, Range)> {
-        let index = (self.ranges.len() - self.count_above(position)).checked_sub(1)?;
-        self.ranges.get(index).map(|&range| (index, range))
-    }
-
-    fn replace(&mut self, index: usize, range: Range) {
-        if let Some(slot) = self.ranges.get_mut(index) {
-            *slot = range;
+            self.ranges.remove_below(range.last.next());
         }
     }
 }
@@ -348,7 +263,7 @@ mod tests {
         }
         assert_eq!(tracker.ranges.len(), 2 * RANGES_MAX);
         // The ends of a range can always go: first and last of the long one that is left, and one that is alone.
-        let long = *tracker.ranges.back().unwrap();
+        let long = tracker.ranges.last().unwrap();
         assert!(long.last > long.first.add(2));
         assert!(tracker.can_forget(first) && tracker.can_forget(long.first) && tracker.can_forget(long.last));
         assert!(!tracker.can_forget(long.first.next()) && !tracker.can_forget(long.last.prev()));

@@ -15,7 +15,6 @@ mod peer_window;
 mod queue;
 mod queued;
 mod rack;
-mod ranges;
 mod rate;
 mod recovery;
 mod retransmission;

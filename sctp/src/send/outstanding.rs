@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
 use super::queued::{Fragment, Limit, MessageHeader};
-use super::ranges::Ranges;
 use crate::cost_counter;
+use crate::interval_set::{Interval, IntervalSet};
 use crate::message::StreamId;
 use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
 use crate::time::Instant;
@@ -130,7 +130,7 @@ pub(crate) struct Outstanding {
     /// Bytes of user data held, whatever the state of their chunks.
     payload_held: usize,
     lost: BTreeSet<UnwrappedTsn>,
-    gap_acked: Ranges,
+    gap_acked: IntervalSet<UnwrappedTsn>,
     /// Gap reports that may be forgotten at once.
     forget_credit: usize,
 }
@@ -145,7 +145,7 @@ impl Outstanding {
             advanced_peer_ack_point: base.prev(),
             payload_held: 0,
             lost: BTreeSet::new(),
-            gap_acked: Ranges::default(),
+            gap_acked: IntervalSet::default(),
             forget_credit: FORGET_CREDIT_MAX,
         }
     }
@@ -279,9 +279,9 @@ impl Outstanding {
         mut on_acked: impl FnMut(UnwrappedTsn, &Chunk),
     ) {
         let Self { ring, base, gap_acked, lost, flight, .. } = self;
-        gap_acked.insert(start, end, |from, to| {
-            let first = usize::try_from(from.distance_from(*base)).unwrap_or(usize::MAX);
-            for (tsn, chunk) in from.through(to).zip(ring.iter_mut().skip(first)) {
+        gap_acked.insert_interval(Interval { first: start, last: end }, |new| {
+            let first = usize::try_from(new.first.distance_from(*base)).unwrap_or(usize::MAX);
+            for (tsn, chunk) in new.first.through(new.last).zip(ring.iter_mut().skip(first)) {
                 cost_counter::step();
                 match chunk.state {
                     ChunkState::InFlight => flight.remove(chunk),
@@ -312,7 +312,7 @@ impl Outstanding {
         let limit = self.forget_credit.max(FORGOTTEN_MIN);
         let mut forgotten = 0;
         while forgotten < limit
-            && let Some((start, end)) = self.gap_acked.first()
+            && let Some(Interval { first: start, last: end }) = self.gap_acked.first()
         {
             let end = end.min(start.add((limit - forgotten) as u64).prev());
             for tsn in start.through(end) {
@@ -328,7 +328,7 @@ impl Outstanding {
         self.forget_credit = self.forget_credit.saturating_sub(forgotten);
     }
 
-    pub(crate) fn gap_reports(&self) -> &Ranges {
+    pub(crate) fn gap_reports(&self) -> &IntervalSet<UnwrappedTsn> {
         &self.gap_acked
     }
 
@@ -477,7 +477,7 @@ impl Outstanding {
             }
         }
         assert!(self.lost.first().is_none_or(|first| *first >= self.base));
-        assert!(self.gap_acked.highest().is_none_or(|highest| highest < self.next_tsn()));
+        assert!(self.gap_acked.last().is_none_or(|range| range.last < self.next_tsn()));
         let point = self.advanced_peer_ack_point;
         assert!(self.cumulative_tsn_ack_point() <= point && point < self.next_tsn());
         let is_abandoned = |tsn| self.chunk(tsn).is_some_and(|chunk| chunk.state == ChunkState::Abandoned);
