@@ -127,6 +127,7 @@ pub mod fuzzing {
 mod handle;
 #[cfg(feature = "webrtc")]
 mod identity_store;
+mod log;
 mod memory;
 mod net;
 #[cfg(feature = "axum")]

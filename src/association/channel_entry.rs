@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use narrowboat_dcep::ReadyState;
+use tracing::Span;
 
 use super::channel_event::ChannelEvent;
 use super::half_close::HalfClose;
@@ -21,6 +22,8 @@ pub(crate) struct ChannelEntry {
     pub(crate) end: ChannelEnd,
     /// State of the channel as a byte stream, if it has any.
     pub(crate) byte_stream: Option<Box<ByteStreamState>>,
+    /// Span of the calls of the application on the channel; `None` below the level of debugging.
+    pub(super) span: Option<Span>,
 }
 
 /// Counts of those that refer to a channel.

@@ -23,9 +23,9 @@ pub(crate) async fn drive(shared: &Shared, socket: &Socket, mtu: usize) {
     let max_datagrams = (SEND_SIZE_MAX / mtu).max(1);
     let sleep = pin!(tokio::time::sleep(Duration::ZERO));
     let mut alarm = Alarm { sleep, rings_at: None };
-    let mut has_failed = false;
+    let mut progress = DriverProgress::default();
     loop {
-        match send_all(shared, socket, max_datagrams, &mut has_failed).await {
+        match send_all(shared, socket, max_datagrams, &mut progress).await {
             AfterStep::Wait(deadline) => wait(shared, &mut alarm, deadline).await,
             AfterStep::Yield => tokio::task::yield_now().await,
             AfterStep::End => return,
@@ -52,10 +52,7 @@ pub(crate) async fn drive_contained(shared: &Shared, socket: &Socket, mtu: usize
 /// peer does not wait for a time-out. Does not wait.
 pub(crate) fn leave(shared: &Shared, socket: &Socket, mtu: usize) {
     if shared.read(|inner| inner.life.is_connected()) {
-        tracing::warn!(
-            remote = %shared.remote_address(),
-            "the runtime ends before an association: what was not sent is lost. Await close(), shutdown() or wait_idle()"
-        );
+        shared.warn_of_early_end();
         send_now(shared, socket, mtu);
     }
     shared.command(|inner, _| {
@@ -78,6 +75,15 @@ fn send_now(shared: &Shared, socket: &Socket, mtu: usize) {
     }
 }
 
+/// State that a driver keeps from one round to the next.
+#[derive(Debug, Default)]
+struct DriverProgress {
+    /// True if the system refused the last batch.
+    has_failed: bool,
+    /// True if the log has been told that the association is established.
+    is_established: bool,
+}
+
 /// Continuation after a round of the driver.
 enum AfterStep {
     Wait(Option<Instant>),
@@ -86,7 +92,7 @@ enum AfterStep {
 }
 
 /// Runs one round of the driver.
-async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_failed: &mut bool) -> AfterStep {
+async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, progress: &mut DriverProgress) -> AfterStep {
     let mut packet_sender = PacketSender::new(shared, socket);
     let mut buffer = socket.take_buffer();
     let mut batches = 0;
@@ -94,15 +100,19 @@ async fn send_all(shared: &Shared, socket: &Socket, max_datagrams: usize, has_fa
         let deadline_below = packet_sender.step().await;
         buffer.clear();
         let step = shared.step(max_datagrams, &mut buffer);
+        if step.was_connected && !progress.is_established {
+            progress.is_established = true;
+            shared.report_established();
+        }
         if let Some(transmit) = step.transmit {
             match packet_sender.send(&buffer, transmit.segment_size).await {
-                Ok(()) if !*has_failed => {}
+                Ok(()) if !progress.has_failed => {}
                 Ok(()) => {
-                    *has_failed = false;
+                    progress.has_failed = false;
                     shared.on_sent_again();
                 }
                 Err(error) => {
-                    *has_failed = true;
+                    progress.has_failed = true;
                     shared.on_send_failure(&error);
                 }
             }

@@ -105,7 +105,7 @@ impl Inner {
             return Err(OpenError::Closed);
         }
         let id = self.channels.open(now, &mut self.sctp, options)?;
-        self.entries.insert(id, ChannelEntry::default());
+        self.insert(id, ChannelEntry::default());
         self.hold_channel(id);
         self.has_work = true;
         Ok(self.opened(id))
@@ -328,11 +328,14 @@ impl Inner {
             }
             ChannelsEvent::Restarted => tracing::debug!("the peer restarted the association"),
             ChannelsEvent::Incoming(id) => self.on_incoming(now, id, wakers),
-            ChannelsEvent::Open(id) => self.on_channel(id, |entry| {
-                entry.was_open = true;
-                entry.events.push(EventKind::Open);
-                entry.waiters.wake(Interest::Life, wakers);
-            }),
+            ChannelsEvent::Open(id) => {
+                self.report_open(id);
+                self.on_channel(id, |entry| {
+                    entry.was_open = true;
+                    entry.events.push(EventKind::Open);
+                    entry.waiters.wake(Interest::Life, wakers);
+                });
+            }
             ChannelsEvent::Readable(id) => self.on_readable(now, id, wakers),
             ChannelsEvent::Writable(id) => self.on_channel(id, |entry| {
                 entry.is_full = false;
@@ -351,7 +354,10 @@ impl Inner {
                     entry.waiters.wake_all(wakers);
                 });
             }
-            ChannelsEvent::Closed(id, error) => self.entries.on_closed(id, error.map_or(Ok(()), Err), wakers),
+            ChannelsEvent::Closed(id, error) => {
+                self.report_closed(id, error.as_ref());
+                self.entries.on_closed(id, error.map_or(Ok(()), Err), wakers);
+            }
             ChannelsEvent::AssociationClosed(reason) => {
                 self.life.on_closed(reason);
                 self.tasks.waiters.wake_all(wakers);
@@ -361,7 +367,8 @@ impl Inner {
     }
 
     fn on_incoming(&mut self, now: Instant, id: ChannelId, wakers: &mut Vec<Waker>) {
-        self.entries.insert(id, ChannelEntry::open());
+        self.insert(id, ChannelEntry::open());
+        self.report_open(id);
         self.on_channel(id, |entry| entry.events.push(EventKind::Open));
         if self.life.is_ending() {
             self.channels.forget(now, &mut self.sctp, id);
@@ -381,5 +388,10 @@ impl Inner {
         let stream = self.channels.stream(id).unwrap_or_default();
         let options = self.channels.options(id).cloned().unwrap_or_default();
         OpenedChannel { id, stream, options }
+    }
+
+    fn insert(&mut self, id: ChannelId, mut entry: ChannelEntry) {
+        entry.span = self.channel_span(id);
+        self.entries.insert(id, entry);
     }
 }

@@ -104,6 +104,11 @@ impl Lifecycle {
         self.closed.is_some()
     }
 
+    /// Returns the reason of the end, once the association has ended.
+    pub(super) fn reason(&self) -> Option<&CloseReason> {
+        self.closed.as_ref()
+    }
+
     /// Records that the last datagram has left.
     pub(super) fn finish(&mut self) {
         self.is_finished = true;

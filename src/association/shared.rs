@@ -14,13 +14,15 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::{Transmit, TransportFailure};
+use narrowboat_sctp::{AssociationHandle, Transmit, TransportFailure};
 use tokio::sync::Notify;
 use tokio::task::coop;
+use tracing::Span;
 
 use super::inner::Inner;
 use super::transport::Transport;
 use crate::config::ChannelLimits;
+use crate::log::EventLimit;
 use crate::net::{BatchEffects, Input};
 use crate::socket::SendFailure;
 use crate::waiters::{Interest, WaitKey, WaiterKey};
@@ -43,6 +45,10 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// Transport of the packets.
     pub(crate) transport: Transport,
+    /// Number of the association in the log. No other association of the endpoint has it.
+    number: u64,
+    /// Span of everything that the association does, whichever task does it. Disabled below the level of debugging.
+    pub(crate) span: Span,
     /// True once the association has ended. Readable without the lock.
     has_ended: AtomicBool,
     /// Place at which a test wants a panic.
@@ -67,6 +73,8 @@ pub(crate) enum AssociationFault {
 pub(crate) struct DriverStep {
     /// Datagrams to send.
     pub(crate) transmit: Option<Transmit>,
+    /// True if the association is established, or was before it ended.
+    pub(crate) was_connected: bool,
     /// True if events followed the last poll for datagrams, so that another step is needed.
     pub(crate) has_more: bool,
     /// Time of the next step, unless there is work before.
@@ -76,14 +84,27 @@ pub(crate) struct DriverStep {
 }
 
 impl Shared {
+    /// Creates the state of a new association; `endpoint` is the span of its endpoint.
     pub(crate) fn new(
+        handle: AssociationHandle,
+        endpoint: &Span,
         sctp: narrowboat_sctp::Association,
         role: Role,
         transport: Transport,
         limits: &ChannelLimits,
     ) -> Arc<Self> {
         let inner = Inner::new(sctp, role, limits);
+        let number = handle.0;
+        let span = tracing::debug_span!(
+            parent: endpoint,
+            "association",
+            association = number,
+            remote_address = %transport.remote_address(),
+            ?role
+        );
         Arc::new(Self {
+            number,
+            span,
             inner: Mutex::new(inner),
             work: Notify::new(),
             transport,
@@ -91,6 +112,11 @@ impl Shared {
             #[cfg(test)]
             fault: Mutex::new(None),
         })
+    }
+
+    /// Returns the number of the association in the log.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns the peer's address and port, as applications write them.
@@ -110,6 +136,7 @@ impl Shared {
 
     /// Changes the state, then handles the events that follow.
     pub(crate) fn command<R>(&self, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
+        let _entered = self.span.enter();
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
@@ -123,6 +150,14 @@ impl Shared {
         result
     }
 
+    /// Does as [`command`](Self::command), for a call on a channel.
+    pub(crate) fn command_channel<R>(&self, id: ChannelId, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
+        self.command(|inner, now| {
+            let _channel = inner.enter_channel(id);
+            act(inner, now)
+        })
+    }
+
     /// Polls an attempt, and registers the task as waiting if the attempt is pending.
     pub(crate) fn poll<R>(
         &self,
@@ -133,10 +168,14 @@ impl Shared {
     ) -> Poll<R> {
         // A task whose attempts always succeed still yields to others.
         let budget = ready!(coop::poll_proceed(cx));
+        let _entered = self.span.enter();
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
-        let outcome = attempt(&mut inner, now);
+        let outcome = {
+            let _channel = wait_key.channel.and_then(|id| inner.enter_channel(id));
+            attempt(&mut inner, now)
+        };
         let replaced = match &outcome {
             Poll::Ready(_) => {
                 inner.process_events(now, &mut wakers);
@@ -170,6 +209,7 @@ impl Shared {
         wakers: &mut Vec<Waker>,
         effects: &mut BatchEffects,
     ) {
+        let _entered = self.span.enter();
         #[cfg(test)]
         self.inject(AssociationFault::Receive);
         match &self.transport {
@@ -209,7 +249,13 @@ impl Shared {
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.process_events(now, &mut wakers) || is_suspect;
         self.has_ended.store(inner.life.is_closed(), Ordering::Relaxed);
-        let step = DriverStep { transmit, has_more, deadline: inner.deadline(), is_closed: inner.life.is_closed() };
+        let step = DriverStep {
+            transmit,
+            was_connected: inner.life.was_connected(),
+            has_more,
+            deadline: inner.deadline(),
+            is_closed: inner.life.is_closed(),
+        };
         // The driver polls again or waits for the deadline, so that its own changes need not wake it.
         inner.has_work = false;
         drop(inner);
@@ -232,13 +278,17 @@ impl Shared {
     /// retransmission of it is refused. Another lasting error ends an attempt to connect, because a caller waits for
     /// the result; on an established association it is recorded, and may pass.
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
+        static WARNINGS: EventLimit = EventLimit::new();
         let failure = SendFailure::of(error);
-        self.command(|inner, _| {
+        self.command(|inner, now| {
             if inner.life.is_closed() {
                 return;
             }
-            if inner.network.refused.is_none() {
-                tracing::warn!(%error, "the system refuses the datagrams of an association");
+            if inner.network.refused.is_none()
+                && let Some(suppressed) = WARNINGS.permit(now)
+            {
+                let association = self.number;
+                tracing::warn!(association, %error, suppressed, "the system refuses the datagrams of an association");
             }
             inner.network.refused = Some(error.to_string());
             if failure == SendFailure::TooLarge {
@@ -293,7 +343,9 @@ impl Shared {
 
     /// Ends the association after a panic.
     pub(crate) fn on_panic(&self) {
-        tracing::error!(remote = %self.transport.remote_address(), "a fault has ended an association: please report it");
+        let _entered = self.span.enter();
+        let (association, remote_address) = (self.number, self.remote_address());
+        tracing::error!(association, %remote_address, "a fault has ended an association: please report it");
         let mut wakers = Vec::new();
         let mut inner = self.lock();
         inner.fail();
@@ -313,6 +365,7 @@ impl Shared {
             }
         });
         self.read(|inner| inner.finish(&mut wakers));
+        self.report_end();
         wake(&mut wakers);
     }
 

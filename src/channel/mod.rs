@@ -120,7 +120,7 @@ impl DataChannel {
     /// Sets the buffered amount that counts as low, in bytes.
     pub fn set_buffered_amount_low_threshold(&self, threshold: usize) {
         let id = self.handle.id;
-        self.handle.shared.command(|inner, _| inner.set_buffered_amount_low_threshold(id, threshold));
+        self.handle.shared.command_channel(id, |inner, _| inner.set_buffered_amount_low_threshold(id, threshold));
     }
 
     /// Waits until the buffered amount is at its threshold or below, or the channel is closing or closed.
@@ -169,7 +169,7 @@ impl DataChannel {
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), TrySendError> {
         let message = message.into();
         let id = self.handle.id;
-        match self.handle.shared.command(|inner, now| inner.poll_send(now, id, || message.clone())) {
+        match self.handle.shared.command_channel(id, |inner, now| inner.poll_send(now, id, || message.clone())) {
             Poll::Ready(Ok(())) => Ok(()),
             Poll::Ready(Err(error)) => Err(error.into()),
             Poll::Pending => Err(TrySendError::Full(message)),
@@ -197,7 +197,7 @@ impl DataChannel {
     ///
     /// [`TryRecvError::Empty`] if none has arrived; otherwise the end of the channel.
     pub fn try_recv(&self) -> Result<Message, TryRecvError> {
-        match self.handle.shared.command(|inner, now| inner.poll_recv(now, self.handle.id)) {
+        match self.handle.shared.command_channel(self.handle.id, |inner, now| inner.poll_recv(now, self.handle.id)) {
             Poll::Ready(Some(Ok(message))) => Ok(message),
             Poll::Ready(Some(Err(error))) => Err(error.into()),
             Poll::Ready(None) => Err(TryRecvError::Closed),
@@ -254,7 +254,7 @@ impl DataChannel {
     ///
     /// Dropping the future does not stop the close.
     pub fn close(&self) -> Closing {
-        self.handle.shared.command(|inner, now| inner.close_channel(now, self.handle.id));
+        self.handle.shared.command_channel(self.handle.id, |inner, now| inner.close_channel(now, self.handle.id));
         Closing::new(Arc::clone(&self.handle.shared), self.handle.id)
     }
 
@@ -262,7 +262,7 @@ impl DataChannel {
     /// are not acknowledged, so that it closes soon even if the peer does not read. Returns the bytes discarded;
     /// messages in flight may arrive or not. Does nothing in any other state.
     pub fn discard_unsent(&self) -> usize {
-        self.handle.shared.command(|inner, now| inner.discard_unsent(now, self.handle.id))
+        self.handle.shared.command_channel(self.handle.id, |inner, now| inner.discard_unsent(now, self.handle.id))
     }
 
     /// Waits until the channel is closed, by either end.

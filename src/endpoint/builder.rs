@@ -8,6 +8,7 @@ use narrowboat_sctp::Valid;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use tokio::runtime::Handle;
+use tracing::Instrument;
 
 use super::secure::SecureOptions;
 use super::table::EndpointShared;
@@ -123,7 +124,12 @@ impl EndpointBuilder {
             match Socket::bind(address, config.socket_receive_buffer, config.socket_send_buffer) {
                 Ok(socket) => {
                     let core = self.core(socket, config, runtime.clone())?;
-                    runtime.spawn(receive_loop::run(Arc::clone(&core)));
+                    runtime.spawn(receive_loop::run(Arc::clone(&core)).instrument(core.span.clone()));
+                    tracing::info!(
+                        local_address = %core.socket.local_address(),
+                        is_secure = core.secure.is_some(),
+                        "endpoint bound"
+                    );
                     return Ok(Endpoint { core });
                 }
                 Err(error) => failure = BindError::from_io(address, error),

@@ -54,8 +54,10 @@ struct ReceiveLoop {
 
 impl Drop for ReceiveLoop {
     fn drop(&mut self) {
-        if let Some(error) = &self.failure {
-            tracing::error!(%error, "the endpoint cannot receive any more");
+        let local_address = self.core.socket.local_address();
+        match &self.failure {
+            Some(error) => tracing::error!(%local_address, %error, "the endpoint cannot receive any more"),
+            None => tracing::info!(%local_address, "endpoint closed"),
         }
         self.core.on_receiver_gone(self.failure.as_ref());
     }
@@ -206,7 +208,7 @@ async fn next_batch(
 /// Starts the driver of each new association, and refuses the associations that there is no room for.
 fn start_made(core: &Arc<EndpointShared>, routed: &mut RoutedBatch) {
     for (handle, shared) in routed.made.drain(..) {
-        tracing::debug!(remote = %shared.remote_address(), "association made by the peer");
+        tracing::debug!(remote_address = %shared.remote_address(), "association made by the peer");
         core.spawn_driver(handle, shared);
     }
     for incoming in routed.refused.drain(..) {

@@ -13,7 +13,7 @@ use narrowboat_dcep::Role;
 use narrowboat_sctp::{AssociationHandle, Valid};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::builder::{Ways, draw_seed};
 #[cfg(test)]
@@ -44,6 +44,8 @@ pub(crate) struct EndpointShared {
     table: Mutex<EndpointTable>,
     /// Tells the receiver to see whether anyone still needs it.
     pub(crate) look: Notify,
+    /// Span of everything that the endpoint does. Disabled below the level of debugging.
+    pub(crate) span: Span,
     refused: AtomicU64,
     /// Place where a test injects a panic.
     #[cfg(test)]
@@ -125,7 +127,9 @@ impl EndpointShared {
             is_closed: false,
             secure: SecureTable::new(draw_seed()?),
         };
+        let span = tracing::debug_span!("endpoint", local_address = %socket.local_address());
         Ok(Self {
+            span,
             socket,
             channel_limits: config.channel_limits()?,
             config,
@@ -162,6 +166,8 @@ impl EndpointShared {
         }
         let (handle, association) = dialled?;
         let shared = Shared::new(
+            handle,
+            &self.span,
             association,
             Role::Client,
             Transport::Plain(Route { remote, local: None }),
@@ -203,7 +209,8 @@ impl EndpointShared {
                     routed.inputs.push(input);
                 }
                 RouteResult::New(handle, association, route) => {
-                    let shared = Shared::new(*association, Role::Server, Transport::Plain(route), &self.channel_limits);
+                    let (span, transport) = (&self.span, Transport::Plain(route));
+                    let shared = Shared::new(handle, span, *association, Role::Server, transport, &self.channel_limits);
                     table.associations.insert(handle, Arc::clone(&shared));
                     // Before anything else may fail: it has to have a driver to end.
                     routed.made.push((handle, Arc::clone(&shared)));
@@ -228,7 +235,7 @@ impl EndpointShared {
 
     /// Starts the task that runs an association, and forgets the association when it ends.
     pub(crate) fn spawn_driver(self: &Arc<Self>, handle: AssociationHandle, shared: Arc<Shared>) {
-        let span = tracing::debug_span!("association", remote = %shared.remote_address());
+        let span = shared.span.clone();
         let entry = Entry { core: Arc::clone(self), handle, shared, is_done: false };
         let run = async move {
             drive_contained(&entry.shared, &entry.core.socket, entry.core.config.association.mtu).await;

@@ -72,6 +72,7 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "memory",
             "counters",
             "waiters",
+            "log",
         ],
     ),
 ];

@@ -355,7 +355,8 @@ impl EndpointShared {
         limits: &ChannelLimits,
     ) -> Arc<Shared> {
         let association = part.association(handle, table.draw());
-        let shared = Shared::new(association, role, Transport::Secure(Box::new(SecureTransport::new(session))), limits);
+        let transport = Transport::Secure(Box::new(SecureTransport::new(session)));
+        let shared = Shared::new(handle, &self.span, association, role, transport, limits);
         table.associations.insert(handle, Arc::clone(&shared));
         shared
     }

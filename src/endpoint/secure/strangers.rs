@@ -145,7 +145,7 @@ fn receive_stranger(core: &EndpointShared, server: &mut Server, stranger: &Stran
     };
     if catch_unwind(AssertUnwindSafe(handle)).is_err() {
         let remote = stranger.datagram.route.remote;
-        tracing::error!(%remote, "a fault has ended the handshake of a new peer: please report it");
+        tracing::error!(remote_address = %remote, "a fault has ended the handshake of a new peer: please report it");
         server.forget(remote);
         effects.answers.discard_unfinished();
     }
@@ -260,7 +260,7 @@ impl EndpointShared {
         if let Some(router) = self.lock().secure_router() {
             router.on_adopted(now, handle, route.remote);
         }
-        tracing::debug!(remote = %route.remote, "both ends have dialled: the peer's attempt goes on");
+        tracing::debug!(remote_address = %route.remote, "both ends have dialled: the peer's attempt goes on");
         shared.command(|inner, _| inner.channels.set_role(&mut inner.sctp, Role::Server));
         shared.receive(std::iter::empty(), wakers, effects);
         Some(shared)
@@ -320,7 +320,7 @@ impl EndpointShared {
         drop(table);
         // Handles the rest of the handshake's last datagram, and first of all the event that the handshake is done.
         shared.receive(std::iter::empty(), wakers, effects);
-        tracing::debug!(remote = %shared.remote_address(), "association made by the peer");
+        tracing::debug!(remote_address = %shared.remote_address(), "association made by the peer");
         self.spawn_driver(handle, Arc::clone(&shared));
         *entered = None;
         if let Some(incoming) = refused {
