@@ -55,7 +55,7 @@ fn malformed() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "/proc is not as Linux writes it")
 }
 
-/// User and system time, proc_pid_stat(5), in ticks of 10 ms.
+/// User and system time, `proc_pid_stat(5)`, in ticks of 10 ms.
 fn times() -> io::Result<[Duration; 2]> {
     const TICK: Duration = Duration::from_millis(10);
     const UTIME: usize = 11;

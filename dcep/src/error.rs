@@ -82,7 +82,7 @@ pub enum ChannelSendError {
         /// Bytes that are allowed.
         max: usize,
     },
-    /// The channel is closing or closed (W3C InvalidStateError).
+    /// The channel is closing or closed (W3C `InvalidStateError`).
     #[error("the channel is {0:?}")]
     NotOpen(ReadyState),
     /// The association is shutting down; the channel is about to be closed.

@@ -1,4 +1,4 @@
-//! WebRTC data channels (RFC 8831, RFC 8832, W3C RTCDataChannel) over one SCTP association, without I/O.
+//! WebRTC data channels (RFC 8831, RFC 8832, W3C `RTCDataChannel`) over one SCTP association, without I/O.
 //!
 //! [`DataChannels`] holds the channels of one [`Association`](narrowboat_sctp::Association): it opens them, in band
 //! or negotiated, carries their messages, and closes them by resetting the stream in both directions. It is told the

@@ -1,4 +1,4 @@
-//! Options of a channel (W3C RTCDataChannelInit, RFC 8831 §6.4).
+//! Options of a channel (W3C `RTCDataChannelInit`, RFC 8831 §6.4).
 
 use narrowboat_sctp::time::Duration;
 use narrowboat_sctp::{Reliability, StreamId};

@@ -147,7 +147,7 @@ fn abort_reason(cause: Option<u16>, text: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportFailure {
-    /// The peer closed the transport in due form (RFC 6347 §4.1.2.7: close_notify).
+    /// The peer closed the transport in due form (RFC 6347 §4.1.2.7: `close_notify`).
     #[error("the peer closed the connection")]
     ClosedByPeer,
     /// The peer closed it before a single packet had come, which is what a peer does that does not accept this end's

@@ -20,7 +20,7 @@ use random::Random;
 
 const BATCHES: [usize; 6] = [1, 2, 3, 16, 64, 128];
 
-/// Hands in the datagrams and polls after every `batch` of them. Nothing is read meanwhile, so that a_rwnd is alike.
+/// Hands in the datagrams and polls after every `batch` of them. Nothing is read meanwhile, so that `a_rwnd` is alike.
 fn answers(victim: &mut Victim, datagrams: &[Bytes], batch: usize) -> Vec<Bytes> {
     let mut packets = Vec::new();
     for datagrams in datagrams.chunks(batch) {

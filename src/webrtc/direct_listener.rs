@@ -272,7 +272,7 @@ impl DirectListener {
     }
 }
 
-/// True if the first record is one of those that establish a connection (RFC 9147 §4.1): change_cipher_spec or
+/// True if the first record is one of those that establish a connection (RFC 9147 §4.1): `change_cipher_spec` or
 /// handshake.
 fn is_handshake(datagram: &[u8]) -> bool {
     matches!(datagram, [20 | 22, ..])

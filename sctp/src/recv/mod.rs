@@ -160,7 +160,7 @@ impl Receiver {
         self.sacks.due()
     }
 
-    /// Returns the parts of a SACK: Cumulative TSN Ack, a_rwnd, as many Gap Ack Blocks as fit, and duplicates where
+    /// Returns the parts of a SACK: Cumulative TSN Ack, `a_rwnd`, as many Gap Ack Blocks as fit, and duplicates where
     /// there is room left. `room` is for the whole chunk.
     pub(crate) fn sack_parts(
         &self,

@@ -13,7 +13,7 @@ pub(super) const RANGES_MAX: usize = 2048;
 /// Duplicates that are remembered until the next SACK, which normally follows the packet that brought them.
 pub(super) const DUPLICATES_MAX: usize = 128;
 
-/// UnwrappedTsn of a TSN relative to those that have arrived.
+/// Place of a TSN relative to those that have arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TsnClass {
     /// Not seen before, and within reach.

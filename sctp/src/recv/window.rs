@@ -80,7 +80,7 @@ pub(super) struct ReceiveWindow {
     mtu: usize,
     /// Most that the partial message in sequence may cost.
     in_order_partial_max: usize,
-    /// The a_rwnd of the last SACK.
+    /// The `a_rwnd` of the last SACK.
     advertised: usize,
 }
 
@@ -130,7 +130,7 @@ impl ReceiveWindow {
         self.active_at = Some(now);
     }
 
-    /// Returns the a_rwnd for a SACK now. It is 0 for less than a packet, or the sender would fill it with small
+    /// Returns the `a_rwnd` for a SACK now. It is 0 for less than a packet, or the sender would fill it with small
     /// fragments (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
         // The advertised bytes can be accepted, at least as one chunk.

@@ -19,7 +19,7 @@ pub(super) struct PeerWindow {
 
 #[derive(Debug, Default)]
 struct WindowProbe {
-    /// Time at which a SACK last brought a_rwnd.
+    /// Time at which a SACK last brought `a_rwnd`.
     told_at: Option<Instant>,
     /// The wait for the next probe, if one was sent since the peer had room.
     interval: Option<Duration>,
@@ -42,8 +42,8 @@ impl PeerWindow {
         self.peer_rwnd = self.peer_rwnd.saturating_sub(payload);
     }
 
-    /// Takes a_rwnd from a SACK (RFC 9260 §6.2.1 D ii). A peer with a little room reads, so the wait for the next probe
-    /// stays short: it is how long a small opening waits until it is used (RFC 1122 §4.2.3.4).
+    /// Takes `a_rwnd` from a SACK (RFC 9260 §6.2.1 D ii). A peer with a little room reads, so the wait for the next
+    /// probe stays short: it is how long a small opening waits until it is used (RFC 1122 §4.2.3.4).
     pub(super) fn on_sack(&mut self, now: Instant, a_rwnd: u32, payload_in_flight: usize) {
         self.peer_rwnd = (a_rwnd as usize).saturating_sub(payload_in_flight);
         self.probe.told_at = Some(now);

@@ -14,7 +14,7 @@ use crate::path::{Path, Rto};
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
 use crate::time::{Duration, Instant};
 
-/// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, DupThresh).
+/// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, `DupThresh`).
 const DUPLICATE_THRESHOLD: u64 = 3;
 
 /// Recoveries for which a widened reordering window is kept (RFC 8985 §6.2 step 4).
@@ -61,8 +61,8 @@ struct Reordering {
 pub(super) struct Rack {
     log: TransmissionLog,
     reordering: Reordering,
-    /// Number and round-trip time of the latest transmission that is known to have arrived (RFC 8985's RACK.xmit_ts and
-    /// RACK.rtt).
+    /// Number and round-trip time of the latest transmission that is known to have arrived (RFC 8985's `RACK.xmit_ts`
+    /// and `RACK.rtt`).
     rack_xmit: Option<(TransmissionNumber, Duration)>,
     highest_acked: UnwrappedTsn,
     /// The highest TSN that a truncated SACK reports: those above are not known to be missing. `None` if it reports
@@ -160,7 +160,7 @@ impl Rack {
         }
     }
 
-    /// Returns reo_wnd (step 4): the time by which a transmission may arrive later than its successors.
+    /// Returns `reo_wnd` (step 4): the time by which a transmission may arrive later than its successors.
     fn reo_wnd(&self, in_recovery: bool, rto: &Rto) -> Duration {
         if !self.reordering.is_seen && (in_recovery || self.newly_reported >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;

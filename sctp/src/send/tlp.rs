@@ -8,15 +8,15 @@ use crate::time::Duration;
 const PROBE_DELAY_MIN: Duration = Duration::from_millis(10);
 
 /// Added to the probe time-out if a single packet is in flight, since its acknowledgement may be delayed (RFC 9260
-/// §6.2: up to 200 ms in general). RFC 8985 §7.2 has TLP.max_ack_delay here.
+/// §6.2: up to 200 ms in general). RFC 8985 §7.2 has `TLP.max_ack_delay` here.
 const PEER_SACK_DELAY: Duration = Duration::from_millis(200);
 
 /// A tail loss probe in flight (RFC 8985 §7.4).
 #[derive(Clone, Copy, Debug)]
 struct Probe {
-    /// RFC 8985's TLP.end_seq: acknowledging this TSN ends the episode.
+    /// RFC 8985's `TLP.end_seq`: acknowledging this TSN ends the episode.
     end: UnwrappedTsn,
-    /// RFC 8985's TLP.is_retrans.
+    /// RFC 8985's `TLP.is_retrans`.
     is_retransmission: bool,
 }
 

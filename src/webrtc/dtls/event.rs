@@ -38,7 +38,7 @@ pub(crate) enum DtlsEvent {
     Connected(Version),
     /// An SCTP packet, decrypted. Only after [`DtlsEvent::Connected`].
     Packet(Bytes),
-    /// The peer has sent close_notify. The last event.
+    /// The peer has sent `close_notify`. The last event.
     PeerClosed,
     /// The association could not be, or could not go on. The last event.
     Failed(DtlsFailure),

@@ -69,8 +69,8 @@ impl Alert {
         )
     }
 
-    /// True if the sender found no algorithms in common: handshake_failure, unsupported_certificate,
-    /// insufficient_security, missing_extension.
+    /// True if the sender found no algorithms in common: `handshake_failure`, `unsupported_certificate`,
+    /// `insufficient_security`, `missing_extension`.
     fn is_about_algorithms(self) -> bool {
         matches!(self.0, 40 | 43 | 71 | 109)
     }

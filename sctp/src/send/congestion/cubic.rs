@@ -25,7 +25,7 @@ struct Epoch {
     last_acked_at: Instant,
     /// Seconds from the beginning of the epoch until the window is again as large as at the loss.
     k: f64,
-    /// Reno's window (RFC 9438 §4.3's W_est).
+    /// Reno's window (RFC 9438 §4.3's `W_est`).
     w_est: f64,
 }
 
@@ -165,8 +165,8 @@ mod tests {
         assert!(windows.is_sorted());
     }
 
-    /// RFC 9438 §4.2, §4.4: after each round trip the window is W_cubic of that time, in the concave region and in the
-    /// convex.
+    /// RFC 9438 §4.2, §4.4: after each round trip the window is `W_cubic` of that time, in the concave region and in
+    /// the convex.
     #[test]
     fn the_window_after_each_round_trip_is_what_the_formula_says() {
         for (packets, srtt) in [(1000_u32, 100 * MS), (400, 50 * MS), (5000, 200 * MS)] {
