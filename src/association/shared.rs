@@ -150,7 +150,7 @@ impl Shared {
         result
     }
 
-    /// Does as [`command`](Self::command), for a call on a channel.
+    /// Changes the state as [`command`](Self::command) does, for a call on a channel.
     pub(crate) fn command_channel<R>(&self, id: ChannelId, act: impl FnOnce(&mut Inner, Instant) -> R) -> R {
         self.command(|inner, now| {
             let _channel = inner.enter_channel(id);
