@@ -199,3 +199,92 @@ impl ReceiveWindow {
         ((self.size + self.size / 4).max(LIMIT_MIN) + held.oversized_head()).min(self.memory)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: usize = 100_000;
+
+    fn window() -> ReceiveWindow {
+        ReceiveWindow::new(&AssociationConfig { receive_window: 100_000, ..AssociationConfig::default() })
+    }
+
+    fn payload(payload: usize) -> Cost {
+        Cost { payload, overhead: 0 }
+    }
+
+    fn unread(bytes: usize) -> HeldBytes {
+        HeldBytes { unread: payload(bytes), ..HeldBytes::default() }
+    }
+
+    /// A partial message in sequence, and `others` bytes that wait for others.
+    fn partial(bytes: usize, others: usize) -> HeldBytes {
+        HeldBytes { in_order_partial: payload(bytes), waiting: payload(bytes + others), ..HeldBytes::default() }
+    }
+
+    #[test]
+    fn a_window_and_a_quarter_fits_to_the_byte() {
+        let (window, limit) = (window(), WINDOW + WINDOW / 4);
+        assert!(window.fits(unread(limit - 100), 100));
+        assert!(!window.fits(unread(limit - 100), 101));
+        // Bytes that wait count like unread ones.
+        assert!(window.fits(partial(0, limit - 100), 100));
+        assert!(!window.fits(partial(0, limit - 100), 101));
+    }
+
+    #[test]
+    fn memory_bounds_the_window_and_a_chunk_that_is_larger_than_the_window() {
+        let mut window = window();
+        window.set_memory(WINDOW, true);
+        assert!(window.fits(unread(WINDOW - 100), 100));
+        assert!(!window.fits(unread(WINDOW - 100), 101));
+        window.set_memory(2 * WINDOW, true);
+        assert!(window.fits(HeldBytes::default(), 2 * WINDOW), "nothing else is held");
+        assert!(!window.fits(HeldBytes::default(), 2 * WINDOW + 1));
+        assert!(!window.fits(unread(1), 2 * WINDOW - 1), "something is held that can be read");
+    }
+
+    /// Only its later fragments can complete it.
+    #[test]
+    fn the_partial_message_in_sequence_does_not_count_unless_something_can_be_read() {
+        let (mut window, limit) = (window(), WINDOW + WINDOW / 4);
+        window.set_memory(4 * WINDOW, true);
+        assert!(window.fits(partial(3 * WINDOW, 0), WINDOW));
+        assert!(!window.fits(partial(3 * WINDOW, 0), WINDOW + 1), "memory is the limit");
+        let mut held = partial(2 * WINDOW, limit - 1000);
+        assert!(window.fits(held, 1000));
+        assert!(!window.fits(held, 1001), "what waits beside it counts");
+        held.unread = payload(400);
+        assert!(window.fits(held, 200));
+        assert!(!window.fits(held, 201), "what is unread counts, and as much of the partial message");
+    }
+
+    /// RFC 9260 §6.2: a window of less than a packet, or of less than half of a small window, is closed.
+    #[test]
+    fn the_advertised_window_is_what_is_left_by_payload_and_by_memory() {
+        for (receive_window, closed_below) in [(100_000, 1200), (2000, 1000)] {
+            let config = AssociationConfig { receive_window, ..AssociationConfig::default() };
+            let (window, size) = (ReceiveWindow::new(&config), receive_window as usize);
+            assert_eq!(window.a_rwnd(unread(0)), receive_window);
+            assert_eq!(window.a_rwnd(unread(size - closed_below)) as usize, closed_below);
+            assert_eq!(window.a_rwnd(unread(size - closed_below + 1)), 0);
+        }
+        // Overheads take the room that the payload leaves: a chunk with its own must still fit.
+        let limit = WINDOW + WINDOW / 4 - MESSAGE_OVERHEAD - FRAGMENT_OVERHEAD;
+        let overhead = limit - 1000 - 5000;
+        let held = HeldBytes { unread: Cost { payload: 1000, overhead }, ..HeldBytes::default() };
+        assert_eq!(window().a_rwnd(held), 5000);
+    }
+
+    #[test]
+    fn what_can_be_evicted_makes_room_and_the_partial_message_in_sequence_does_not() {
+        let (mut window, limit) = (window(), WINDOW + WINDOW / 4);
+        assert!(window.could_fit(partial(0, limit), limit));
+        assert!(window.could_fit(partial(0, limit), limit + 1), "nothing is held then");
+        window.set_memory(2 * WINDOW, true);
+        assert!(window.could_fit(partial(WINDOW, limit), WINDOW));
+        assert!(!window.could_fit(partial(WINDOW, limit), WINDOW + 1));
+        assert!(!window.could_fit(unread(limit), 1));
+    }
+}

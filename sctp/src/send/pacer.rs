@@ -143,6 +143,76 @@ mod tests {
         }
     }
 
+    /// Packets that leave at this moment.
+    fn burst(pacer: &mut Pacer, now: Instant, rate: Option<PacingRate>) -> usize {
+        let mut count = 0;
+        while count < 1000 && pacer.delay_until(now, rate, MTU).is_none() {
+            pacer.on_sent(MTU);
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn an_initial_window_may_leave_at_once_when_the_round_trip_becomes_known() {
+        let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());
+        assert_eq!(pacer.delay_until(now, None, MTU), None);
+        assert_eq!(burst(&mut pacer, now, Some(RATE)), BURST_PACKETS_MIN);
+    }
+
+    #[test]
+    fn a_packet_waits_until_half_of_the_bucket_is_full() {
+        let now = crate::testing::some_time();
+        // The bucket takes ten packets. 1.25 or 2 windows of 120,000 bytes leave in 100 ms.
+        for (is_slow_start, microseconds) in [(false, 4000), (true, 2500)] {
+            let (mut pacer, rate) = (Pacer::default(), Some(PacingRate { is_slow_start, ..RATE }));
+            assert_eq!(burst(&mut pacer, now, rate), 10);
+            let next = now + Duration::from_micros(microseconds);
+            assert_eq!(pacer.delay_until(now, rate, MTU), Some(next));
+            assert_eq!(burst(&mut pacer, next, rate), 5);
+        }
+        // A packet leaves as soon as the bucket has its bytes.
+        let mut pacer = Pacer::default();
+        assert_eq!(burst(&mut pacer, now, Some(RATE)), 10);
+        assert_eq!(burst(&mut pacer, now + Duration::from_micros(800), Some(RATE)), 1);
+        // 300 bytes are left, so 5,700 are to come at 1,500 bytes a millisecond.
+        let mut pacer = Pacer::default();
+        assert_eq!(burst(&mut pacer, now, Some(RATE)), 10);
+        pacer.tokens = 300;
+        assert_eq!(pacer.delay_until(now, Some(RATE), MTU), Some(now + Duration::from_micros(3800)));
+    }
+
+    #[test]
+    fn a_bucket_takes_no_more_than_a_burst_however_long_nothing_leaves() {
+        let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());
+        for pause in [Duration::ZERO, Duration::from_millis(9), Duration::from_secs(3600)] {
+            assert_eq!(burst(&mut pacer, now + pause, Some(RATE)), 10, "after {pause:?}");
+        }
+        // The bytes that were left count, too.
+        let mut pacer = Pacer::default();
+        assert_eq!(pacer.delay_until(now, Some(RATE), MTU), None);
+        pacer.on_sent(5 * MTU);
+        assert_eq!(burst(&mut pacer, now + Duration::from_secs(1), Some(RATE)), 10);
+    }
+
+    #[test]
+    fn time_that_brings_less_than_a_byte_is_not_lost() {
+        let (mut pacer, start) = (Pacer::default(), crate::testing::some_time());
+        assert_eq!(burst(&mut pacer, start, Some(RATE)), 10);
+        // 1.5 bytes a microsecond; the pacer is asked ten times as often.
+        let mut asked = (0..10_000).map(|step| Duration::from_nanos(100) * step);
+        let waited = asked.find(|waited| pacer.delay_until(start + *waited, Some(RATE), MTU).is_none());
+        let waited = waited.map(|waited| waited.as_micros());
+        assert!(waited.is_some_and(|waited| (800..850).contains(&waited)), "{waited:?} µs for 1,200 bytes");
+    }
+
+    #[test]
+    fn a_round_trip_of_a_millisecond_is_paced_and_none_below() {
+        assert!(Pacer::is_used(RTT_MIN) && !Pacer::is_used(RTT_MIN.saturating_sub(Duration::from_nanos(1))));
+        let no_time = PacingRate { srtt: Duration::ZERO, ..RATE };
+        assert_eq!(no_time.bytes_in(Duration::from_nanos(4)), 5 * RATE.cwnd, "no division by zero");
+    }
+
     #[test]
     fn a_smaller_packet_may_leave_where_a_larger_one_has_to_wait() {
         let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());

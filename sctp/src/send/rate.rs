@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn the_application_limits_the_rate_if_everything_was_sent_and_cwnd_has_room() {
+        let (mut rate, path, _) = rate();
+        assert!(rate.is_app_limited(), "nothing was sent yet");
+        let cwnd = rate.cwnd();
+        for (flight_size, has_more, expected) in
+            [(cwnd, false, false), (cwnd - 1, false, true), (cwnd - 1, true, false), (cwnd, true, false)]
+        {
+            rate.on_attempted(flight_size, has_more, &path);
+            assert_eq!(rate.is_app_limited(), expected, "{flight_size} of {cwnd} bytes, more to send: {has_more}");
+        }
+    }
+
+    #[test]
     fn a_packet_uses_up_the_exemption() {
         let (mut rate, _, now) = rate();
         rate.set_cwnd_exemption(CwndExemption::Any);

@@ -5,6 +5,7 @@
 mod abandoning;
 mod losses;
 mod outstanding;
+mod rack;
 mod sacks;
 mod sizes;
 mod streams;

@@ -125,6 +125,61 @@ mod tests {
         assert_eq!(phases[5], HystartPhase::Over);
     }
 
+    /// A phase after a round of 50 ms and one with these samples.
+    fn after_samples(samples: &[u64]) -> HystartPhase {
+        let mut hystart = HyStart::new();
+        round(&mut hystart, 50 * MS);
+        for (number, rtt) in samples.iter().enumerate() {
+            hystart.on_acked(Some(Duration::from_millis(*rtt)), number == 0);
+        }
+        hystart.phase()
+    }
+
+    /// RFC 9406 §4.2: currentRoundMinRTT is the least of the round, and eight samples are needed.
+    #[test]
+    fn the_least_delay_of_a_round_counts_wherever_it_is_in_the_round() {
+        assert_eq!(after_samples(&[90; 8]), HystartPhase::Conservative);
+        assert_eq!(after_samples(&[90; 7]), HystartPhase::Fast, "N_RTT_SAMPLE is eight");
+        for at in 0..8 {
+            let mut samples = [90; 8];
+            samples[at] = 51;
+            assert_eq!(after_samples(&samples), HystartPhase::Fast, "sample {at}");
+        }
+    }
+
+    /// RFC 9406 §4.2: an eighth of the round before, but 4 ms at least and 16 ms at most.
+    #[test]
+    fn the_threshold_is_an_eighth_of_the_delay_within_bounds() {
+        for (before, threshold) in [(8, 4), (32, 4), (80, 10), (128, 16), (400, 16)] {
+            for (growth, phase) in [(threshold - 1, HystartPhase::Fast), (threshold, HystartPhase::Conservative)] {
+                let mut hystart = HyStart::new();
+                round(&mut hystart, before * MS);
+                assert_eq!(round(&mut hystart, (before + growth) * MS), phase, "{before} ms and {growth} ms more");
+            }
+        }
+    }
+
+    #[test]
+    fn a_round_without_samples_leaves_the_delay_of_the_round_before_to_compare_with() {
+        let mut hystart = HyStart::new();
+        round(&mut hystart, 50 * MS);
+        hystart.on_acked(None, true);
+        assert_eq!(round(&mut hystart, 65 * MS), HystartPhase::Conservative);
+    }
+
+    /// RFC 9406 §4.2: only a delay below the baseline is a sign that the growth was a passing one.
+    #[test]
+    fn the_delay_that_began_conservative_slow_start_does_not_end_it() {
+        let mut hystart = HyStart::new();
+        round(&mut hystart, 50 * MS);
+        round(&mut hystart, 60 * MS);
+        assert_eq!(round(&mut hystart, 60 * MS), HystartPhase::Conservative);
+        assert_eq!(round(&mut hystart, 59 * MS), HystartPhase::Fast);
+        // The next growth is measured from the last round, and gets five rounds of its own.
+        let phases: Vec<HystartPhase> = (0..6).map(|_| round(&mut hystart, 70 * MS)).collect();
+        assert_eq!(phases[4..], [HystartPhase::Conservative, HystartPhase::Over]);
+    }
+
     #[test]
     fn a_passing_delay_is_forgiven() {
         let mut hystart = HyStart::new();

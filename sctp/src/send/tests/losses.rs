@@ -29,9 +29,9 @@ fn t3_restarts_when_the_first_outstanding_chunk_is_retransmitted_and_for_no_othe
     assert!(!world.sender.take_t3_restart(), "the second outstanding chunk is not the first");
 }
 
-/// Proportional rate reduction: what may leave follows from what arrived, so that nothing may for a SACK without news.
-#[test]
-fn a_sack_that_is_repeated_in_recovery_sends_nothing() {
+/// A full window of more than 30 packets in flight, the first 24 of which are lost; four that follow have arrived. Returns
+/// also the number of the first.
+fn heavy_loss() -> (World, u64) {
     let mut world = World::measured();
     (0..200).for_each(|_| world.push(1, FULL));
     let mut sent = 0;
@@ -40,12 +40,18 @@ fn a_sack_that_is_repeated_in_recovery_sends_nothing() {
         sent += world.paced_packets();
         world.now += 100 * MS;
     }
-    // More than 30 packets are in flight. The first 24 are lost; four arrive.
     let acked = sent - 34;
     world.sack(acked, &[]);
     world.paced_packets();
     world.now += 100 * MS;
     world.sack(acked, &[(25, 28)]);
+    (world, acked)
+}
+
+/// Proportional rate reduction: what may leave follows from what arrived, so that nothing may for a SACK without news.
+#[test]
+fn a_sack_that_is_repeated_in_recovery_sends_nothing() {
+    let (mut world, acked) = heavy_loss();
     let released = world.packets();
     assert_eq!(released.concat().first(), Some(&acked), "the first retransmission");
     assert!((4..=6).contains(&released.len()), "{} packets for four that arrived", released.len());
@@ -59,6 +65,42 @@ fn a_sack_that_is_repeated_in_recovery_sends_nothing() {
     world.sack(acked, &[(25, 30)]);
     let released = world.packets().len();
     assert!((1..=4).contains(&released), "{released} packets for two that arrived");
+}
+
+/// Retransmissions that wait for their turn are more to send, and so is the queue behind them: the reduction goes on.
+#[test]
+fn the_rate_is_reduced_until_the_end_of_recovery_whether_retransmissions_or_new_data_leave() {
+    for is_queue_empty in [true, false] {
+        let (mut world, acked) = heavy_loss();
+        if is_queue_empty {
+            world.sender.discard_unsent(world.now, 1);
+        }
+        let mut released = world.packets().concat();
+        assert!((4..=6).contains(&released.len()), "{released:?} for four that arrived");
+        // All that was sent before and is not lost arrives.
+        let next = world.sender.last_assigned_tsn().next().distance_from(world.first);
+        world.now += MS;
+        world.sack(acked, &[(25, (next - acked) as u16)]);
+        for _ in 0..40 {
+            // The pacer spreads them.
+            released.extend(world.packets().concat());
+            world.now += MS;
+        }
+        // The retransmissions arrive, two at a time.
+        let mut new_with_room = 0;
+        for number in (acked + 2..acked + 24).step_by(2) {
+            world.now += 10 * MS;
+            world.sack(number, &[((acked + 25 - number) as u16, (next - number) as u16)]);
+            let packets = world.packets().concat();
+            assert!(packets.len() <= 4, "{packets:?} for two that arrived");
+            let has_room = world.sender.flight_size() + 4 * FULL < world.sender.cwnd();
+            new_with_room += packets.iter().filter(|packet| **packet >= next && has_room).count();
+            released.extend(packets);
+        }
+        let lost = released.iter().filter(|number| (acked..acked + 24).contains(*number)).count();
+        assert_eq!(lost, 24, "{released:?}");
+        assert_eq!(new_with_room == 0, is_queue_empty, "{new_with_room} new chunks left while cwnd had more room");
+    }
 }
 
 #[test]
