@@ -208,6 +208,7 @@ impl Channel {
         if !self.can_send() {
             return false;
         }
+        tracing::debug!(stream_id = %self.stream, ?cause, "channel closing");
         match cause {
             CloseCause::Application => self.is_closed_locally = true,
             // RFC 8832 §6: a reset before the ACK says that the peer does not want the channel.

@@ -40,7 +40,12 @@ macro_rules! drop_reasons {
                 self.add_times(reason, 1);
             }
 
+            /// Counts drops, and emits the one event that there is for them.
             pub(crate) fn add_times(&mut self, reason: $reason, times: u64) {
+                if times == 0 {
+                    return;
+                }
+                tracing::debug!(?reason, times, "dropped");
                 if let Some(count) = self.0.get_mut(reason as usize) {
                     *count += times;
                 }

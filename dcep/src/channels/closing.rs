@@ -88,6 +88,7 @@ impl ChannelsContext<'_> {
 
     /// Resets a stream, in use or not, on which the peer is refused a channel (RFC 8832 §6).
     pub(super) fn refuse_stream(&mut self, id: StreamId) {
+        tracing::debug!(stream_id = %id, "stream refused");
         self.discard_unclaimed(id);
         if !self.state.streams.contains_key(&id) {
             self.state.answered_resets.on_used(id);
@@ -200,6 +201,8 @@ impl ChannelsContext<'_> {
         self.state.stats.channels_closed += 1;
         self.state.stats.channels_failed += u64::from(error.is_some());
         let released = channel.is_released;
+        let shown = error.as_ref().map(tracing::field::display);
+        tracing::debug!(channel = id.0, stream_id = %channel.stream, error = shown, "channel closed");
         self.state.events.push_back(ChannelsEvent::Closed(id, error));
         if released {
             self.remove_channel(id);
@@ -303,7 +306,7 @@ impl ChannelsContext<'_> {
 
     /// Ends the channel of a stream that cannot be reset. The id is not used again.
     fn retire_stream(&mut self, id: StreamId, error: ChannelError) {
-        tracing::debug!(stream = id, %error, "stream retired");
+        tracing::debug!(stream_id = %id, %error, "stream id retired");
         let Some(mut stream) = self.remove_stream(id) else { return };
         self.state.retired.insert(id);
         for arrival in stream.take_held() {

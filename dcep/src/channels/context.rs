@@ -27,6 +27,14 @@ impl ChannelsContext<'_> {
     pub(super) fn insert_channel(&mut self, channel: Channel) -> ChannelId {
         let state = &mut *self.state;
         let id = ChannelId(state.next_channel);
+        tracing::debug!(
+            channel = id.0,
+            stream_id = %channel.stream,
+            origin = ?channel.origin,
+            ordered = channel.options.ordered,
+            reliability = ?channel.options.reliability,
+            "channel created"
+        );
         state.next_channel += 1;
         state.answered_resets.on_used(channel.stream);
         state.lost_streams.remove(&channel.stream);

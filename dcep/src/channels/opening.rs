@@ -102,7 +102,7 @@ impl ChannelsContext<'_> {
             || label_bytes > self.state.config.peer_label_bytes_max
         {
             // RFC 8832 §6: no ACK; the reset tells the peer.
-            tracing::debug!(stream, "channel refused: limit reached");
+            tracing::debug!(stream_id = %stream, "DATA_CHANNEL_OPEN above the limits");
             self.discard_message(credit, ChannelDropReason::LimitReached);
             self.refuse_stream(stream);
             return;
@@ -122,7 +122,7 @@ impl ChannelsContext<'_> {
         self.state.events.push_back(ChannelsEvent::Incoming(id));
         if let Err(error) = self.send_control(id, ACK, SendOptions::default()) {
             // The association is shutting down: what the peer sent can be read, and Closed follows.
-            tracing::debug!(stream, %error, "channel not acknowledged");
+            tracing::debug!(stream_id = %stream, %error, "DATA_CHANNEL_ACK not sent");
         }
     }
 
@@ -157,6 +157,7 @@ impl ChannelsContext<'_> {
             && channel.control.is_none()
             && channel.on_open()
         {
+            tracing::debug!(channel = id.0, stream_id = %channel.stream, "channel open");
             self.state.events.push_back(ChannelsEvent::Open(id));
         }
     }

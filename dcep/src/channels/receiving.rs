@@ -31,7 +31,7 @@ impl ChannelsContext<'_> {
             AssociationEvent::Abandoned { .. } => self.state.stats.messages_abandoned += 1,
             AssociationEvent::Restarted => self.on_restarted(),
             AssociationEvent::Closed(reason) => self.on_association_closed(reason),
-            other => tracing::debug!(?other, "an event that channels do not use"),
+            other => tracing::debug!(?other, "event ignored"),
         }
     }
 
@@ -92,7 +92,7 @@ impl ChannelsContext<'_> {
                     self.discard_message(message.credit, ChannelDropReason::UnknownControl);
                 }
                 Err(error) => {
-                    tracing::debug!(stream, %error, "channel refused");
+                    tracing::debug!(stream_id = %stream, %error, "DCEP message not understood");
                     self.discard_message(message.credit, ChannelDropReason::BadControl);
                     self.refuse_stream(stream);
                 }
@@ -124,7 +124,7 @@ impl ChannelsContext<'_> {
             stream.hold(message);
         }
         if !within {
-            tracing::debug!(stream = id, "data on a stream without a channel");
+            tracing::debug!(stream_id = %id, "data on a stream without a channel");
             if is_data && self.association.peer_supports_stream_reset() {
                 // The reset alone looks like the close of an application that has read everything.
                 self.association.report_invalid_stream(id);
@@ -253,6 +253,7 @@ impl ChannelsContext<'_> {
         let Some(channel) = self.state.channels.get_mut(&id) else { return };
         match control {
             Ok(Control::Ack) if channel.awaits_ack() => {
+                tracing::debug!(channel = id.0, stream_id = %channel.stream, "DATA_CHANNEL_ACK received");
                 channel.on_confirmed_by_peer();
                 self.start_reset_if_possible(id);
             }
@@ -275,7 +276,6 @@ impl ChannelsContext<'_> {
     fn close_for_violation(&mut self, id: ChannelId, error: ChannelError, reason: ChannelDropReason) {
         self.state.stats.drops.add(reason);
         let Some(channel) = self.state.channels.get_mut(&id) else { return };
-        tracing::debug!(stream = channel.stream, %error, "channel closed");
         let stream = channel.stream;
         if channel.on_closing(CloseCause::Violation(error)) {
             self.state.events.push_back(ChannelsEvent::Closing(id));

@@ -37,12 +37,15 @@ impl Association {
 
     pub(super) fn on_error(&mut self, now: Instant, value: &[u8]) {
         for cause in Causes::new(value) {
+            if let Ok(cause) = &cause {
+                tracing::debug!(cause = cause.code(), "ERROR received");
+            }
             match cause {
                 Ok(Cause::StaleCookie(_)) => return self.on_stale_cookie(now),
                 Ok(Cause::InvalidStream(stream)) if self.state.is_up() && self.sender.has_stream(stream) => {
                     self.events.push_back(AssociationEvent::InvalidStream(stream));
                 }
-                Ok(cause) => tracing::debug!(code = cause.code(), "the peer reports an error"),
+                Ok(_) => {}
                 Err(_) => return self.drop_chunk(PacketDropReason::Malformed),
             }
         }
@@ -83,7 +86,12 @@ impl Association {
         if self.is_over {
             return;
         }
-        tracing::debug!(%reason, "association closed");
+        let cause = error_cause(&reason);
+        if reason.is_orderly() || matches!(reason, CloseReason::LocalAbort | CloseReason::PeerAbort { .. }) {
+            tracing::info!(%reason, cause, "association closed");
+        } else {
+            tracing::warn!(%reason, cause, "association failed");
+        }
         self.set_state(State::Closed);
         self.is_over = true;
         self.closing = Some(reason);
@@ -94,5 +102,14 @@ impl Association {
             tcb.own_requests.clear();
             tcb.receiver.clear();
         }
+    }
+}
+
+/// Returns the error cause of the ABORT that ended an association, of whichever end (RFC 9260 §3.3.10).
+fn error_cause(reason: &CloseReason) -> Option<u16> {
+    match reason {
+        CloseReason::PeerAbort { cause, .. } => *cause,
+        CloseReason::PeerViolation(violation) => Some(violation.cause().code()),
+        _ => None,
     }
 }

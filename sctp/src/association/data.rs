@@ -187,7 +187,10 @@ impl Association {
         let Ok(forward) = ForwardTsn::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
         let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() else { return };
         match receiver.on_forward_tsn(forward.new_cumulative_tsn, forward.streams()) {
-            Forwarded::Advanced => receiver.sack_now(),
+            Forwarded::Advanced => {
+                tracing::debug!(new_cumulative_tsn = forward.new_cumulative_tsn.0, "FORWARD TSN received");
+                receiver.sack_now();
+            }
             Forwarded::Old => {
                 // RFC 3758 §3.6: the peer may have missed the SACK that would have told it.
                 receiver.sack_now();

@@ -123,11 +123,13 @@ impl Association {
             Err(InitRefusal::Silent) => return self.drop_chunk(PacketDropReason::Malformed),
             Err(InitRefusal::Abort(violation)) => {
                 self.stats.drops.add(PacketDropReason::Malformed);
+                tracing::debug!(cause = violation.cause().code(), %violation, "INIT refused");
                 let cause = Some(violation.cause());
                 negotiate::write_abort(&self.config, init.initiate_tag, cause, false, &mut answer);
             }
             Ok(()) => {
                 self.handshake.peer_has_begun |= is_beginning;
+                tracing::debug!(state = ?self.state, a_rwnd = init.a_rwnd, "INIT answered");
                 let local = self.local_side_for_init();
                 let (config, keys) = (&self.config, &self.keys);
                 negotiate::write_init_ack(now, config, keys, &self.address, &init, local, &mut answer);
@@ -224,6 +226,7 @@ impl Association {
     /// Reports to the peer that its cookie was stale, and by how much (§5.1.5 step 4).
     pub(super) fn report_stale_cookie(&mut self, peer_tag: u32, staleness: Duration) {
         self.stats.drops.add(PacketDropReason::StaleCookie);
+        tracing::debug!(?staleness, "COOKIE ECHO refused");
         let mut packet = Vec::new();
         negotiate::write_stale_cookie(&self.config, peer_tag, staleness, &mut packet);
         if !self.outbox.push_standalone(&packet) {
@@ -273,6 +276,15 @@ impl Association {
         self.handshake.peer = None;
         self.set_state(State::Established);
         self.path.on_sign_of_life();
+        tracing::info!(
+            a_rwnd = peer.a_rwnd,
+            inbound_streams = peer.negotiated.inbound_streams,
+            outbound_streams = peer.negotiated.outbound_streams,
+            stream_reset = peer.negotiated.has_stream_reset(),
+            partial_reliability = peer.negotiated.has_partial_reliability(),
+            rto = ?self.path.rto.current(),
+            "association established"
+        );
         self.events.push_back(AssociationEvent::Connected);
         self.schedule_heartbeat(now);
         self.discard_beyond_agreed_streams(now);
@@ -301,6 +313,7 @@ impl Association {
         self.create_tcb(peer);
         self.is_shutdown_wanted = false;
         self.set_state(State::Established);
+        tracing::debug!(a_rwnd = peer.a_rwnd, "association restarted by the peer");
         self.events.push_back(AssociationEvent::Restarted);
         self.schedule_heartbeat(now);
     }
@@ -312,7 +325,7 @@ impl Association {
             tracing::error!(from = ?self.state, to = ?next, "state change refused: please report it");
             return;
         }
-        tracing::debug!(from = ?self.state, to = ?next, "association state");
+        tracing::debug!(from = ?self.state, to = ?next, "state changed");
         self.state = next;
     }
 }

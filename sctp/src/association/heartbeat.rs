@@ -36,11 +36,13 @@ impl Association {
     pub(super) fn on_heartbeat_ack(&mut self, now: Instant, value: &[u8]) {
         let nonce = decode_heartbeat(value).ok().and_then(|info| info.try_into().ok()).map(u64::from_be_bytes);
         if nonce.is_some_and(|nonce| self.path.on_challenge_ack(nonce)) {
+            tracing::debug!("path validated");
             return;
         }
         match nonce.and_then(|nonce| self.path.on_heartbeat_ack(now, nonce)) {
             Some(rtt) => {
                 self.path.rto.on_sample(rtt);
+                tracing::debug!(?rtt, rto = ?self.path.rto.current(), "HEARTBEAT answered");
                 self.schedule_heartbeat(now);
             }
             None => self.drop_chunk(PacketDropReason::BadHeartbeatAck),

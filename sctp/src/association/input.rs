@@ -10,6 +10,7 @@ use crate::stats::PacketDropReason;
 use crate::time::Instant;
 use crate::wire::{
     Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, is_checksum_valid,
+    trace_chunks,
 };
 
 impl Association {
@@ -38,6 +39,7 @@ impl Association {
             return self.drop_chunk(PacketDropReason::WrongTag);
         }
         self.stats.packets_accepted += 1;
+        trace_chunks("received", &datagram);
         self.limit_memory();
         let had_data = self.process_chunks(now, &header, datagram);
         if had_data {
@@ -193,7 +195,6 @@ impl Association {
 
     /// Counts something that was dropped.
     pub(super) fn drop_chunk(&mut self, reason: PacketDropReason) {
-        tracing::trace!(?reason, "dropped");
         self.stats.drops.add(reason);
     }
 }

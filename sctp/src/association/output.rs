@@ -211,6 +211,7 @@ impl Association {
                 tcb.own_requests.defer();
                 return;
             }
+            tracing::debug!(request_sn = number.0, last_tsn = last_tsn.0, ?streams, "stream reset requested");
             let mut writer = ReconfigWriter::begin(packet.chunks());
             writer.push_outgoing_reset(number, last_request, last_tsn, streams.iter().copied());
             writer.finish();

@@ -42,6 +42,7 @@ impl Association {
         encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
         let len = packet.finish();
         self.count_sent(len);
+        tracing::debug!("path challenge sent");
         true
     }
 
@@ -49,6 +50,7 @@ impl Association {
     pub(super) fn begin_anew_on_path(&mut self, now: Instant) {
         self.path = Path::new(&self.config);
         self.sender.on_path_changed(&self.path);
+        tracing::debug!(mtu = self.path.mtu(), cwnd = self.sender.cwnd(), rto = ?self.path.rto.current(), "path changed");
         if self.timers.is_armed(Timer::Heartbeat) {
             self.timers.set(Timer::Heartbeat, now);
         }
@@ -59,6 +61,7 @@ impl Association {
     /// again (RFC 9260 §6.9); if it is retransmitted, it leaves alone, in a packet above `mtu`.
     pub fn set_path_mtu(&mut self, mtu: usize) {
         self.path.set_mtu(mtu);
+        tracing::debug!(mtu = self.path.mtu(), "MTU changed");
         self.sender.on_mtu_changed(&self.path);
         self.conclude();
     }

@@ -110,6 +110,7 @@ impl Association {
                 ResetResult::BadSequenceNumber
             }
         };
+        tracing::debug!(request_sn = request.0, ?result, "request of the peer answered");
         self.outbox.push_reconfig_response(request, result);
         // §5.2.1: a SACK beside the answer tells the peer what is missing.
         if let Some(tcb) = &mut self.tcb {
@@ -129,6 +130,7 @@ impl Association {
             return ResetResult::Denied;
         }
         let streams = if streams.is_empty() { Streams::All } else { Streams::List(streams.iter().collect()) };
+        tracing::debug!(?streams, last_tsn = last_tsn.0, "stream reset of the peer");
         let Some(tcb) = &mut self.tcb else { return ResetResult::Denied };
         let progress = tcb.receiver.reset_streams(streams, last_tsn);
         if matches!(progress, ResetProgress::Performed | ResetProgress::Deferred) {
@@ -186,12 +188,14 @@ impl Association {
             && tcb.receiver.take_performed_reset()
             && let Some(request) = tcb.peer_requests.on_deferred_performed()
         {
+            tracing::debug!(request_sn = request.0, result = ?ResetResult::Performed, "request of the peer answered");
             self.outbox.push_reconfig_response(request, ResetResult::Performed);
         }
     }
 
     /// Handles the peer's response (§5.2.7).
     fn on_response(&mut self, now: Instant, response: RequestSn, result: ResetResult) {
+        tracing::debug!(request_sn = response.0, ?result, "stream reset answered");
         let acknowledged = self.sender.cumulative_tsn_ack_point();
         let Some(tcb) = &mut self.tcb else { return };
         match tcb.own_requests.on_response(now, response, result, acknowledged) {

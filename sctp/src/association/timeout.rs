@@ -23,7 +23,7 @@ impl Association {
     pub(super) fn fire_timers(&mut self, now: Instant) {
         // A timer that re-arms itself does so for later than now, so this ends.
         while let Some(timer) = self.timers.take_expired(now) {
-            tracing::trace!(?timer, "expired");
+            tracing::trace!(?timer, "timer expired");
             match timer {
                 Timer::T1Init | Timer::T1Cookie => self.on_t1_timeout(now, timer),
                 Timer::T2Shutdown => self.on_t2_timeout(now),
@@ -60,6 +60,7 @@ impl Association {
             _ => return,
         }
         self.path.rto.back_off();
+        tracing::debug!(?timer, rto = ?self.path.rto.current(), "no answer in time");
         self.timers.start(timer, now, self.path.rto.current());
     }
 
@@ -82,7 +83,9 @@ impl Association {
     /// Counts an answer that did not come in time (RFC 9260 §8.1). Returns true if it was one too many.
     #[must_use]
     pub(super) fn is_silent_too_long(&mut self, now: Instant, timer: Timer) -> bool {
-        self.path.on_timeout(now, self.timers.started_at(timer))
+        let is_too_long = self.path.on_timeout(now, self.timers.started_at(timer));
+        tracing::debug!(?timer, rto = ?self.path.rto.current(), "no answer in time");
+        is_too_long
     }
 
     fn on_rack_timeout(&mut self, now: Instant) {

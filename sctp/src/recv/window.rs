@@ -185,6 +185,9 @@ impl ReceiveWindow {
     }
 
     pub(super) fn on_advertised(&mut self, a_rwnd: u32) {
+        if (self.advertised == 0) != (a_rwnd == 0) {
+            report_change(a_rwnd);
+        }
         self.advertised = a_rwnd as usize;
     }
 
@@ -197,6 +200,15 @@ impl ReceiveWindow {
     /// Returns the number of bytes that may be held, overheads included.
     fn limit(&self, held: HeldBytes) -> usize {
         ((self.size + self.size / 4).max(LIMIT_MIN) + held.oversized_head()).min(self.memory)
+    }
+}
+
+#[cold]
+fn report_change(a_rwnd: u32) {
+    if a_rwnd == 0 {
+        tracing::debug!(a_rwnd, "own window closed");
+    } else {
+        tracing::debug!(a_rwnd, "own window opened");
     }
 }
 

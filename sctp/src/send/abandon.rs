@@ -33,6 +33,7 @@ impl Sender {
             self.queue.streams.on_placeholder(stream, self.outstanding.last_assigned_tsn());
         }
         if let Some(len) = len {
+            tracing::debug!(stream_id = %stream, tsn = tsn.wrap().0, len, "message abandoned");
             self.queue.notify(AssociationEvent::Abandoned { stream, len });
             self.forward_point.on_abandoned(&mut self.outstanding);
         }

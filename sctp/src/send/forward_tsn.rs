@@ -105,6 +105,7 @@ impl ForwardPoint {
         self.is_due = false;
         if end > outstanding.cumulative_tsn_ack_point() {
             let advanced_peer_ack_point = outstanding.advanced_peer_ack_point();
+            tracing::debug!(new_cumulative_tsn = end.wrap().0, streams = skipped.len(), "FORWARD TSN sent");
             self.sent = Some(SentForwardTsn { advanced_peer_ack_point, end, at: now });
             ForwardTsn::encode(end.wrap(), skipped.into_iter(), out);
         }

@@ -39,13 +39,16 @@ impl LossRecovery {
     /// Ends the repair if all that was outstanding when the loss was found is acknowledged (RFC 9260 §7.2.4 step 6).
     pub(super) fn end_recovery(&mut self, cumulative: UnwrappedTsn) {
         if self.fast_recovery.take_if(|recovery| recovery.is_over(cumulative)).is_some() {
+            tracing::debug!(cumulative_tsn_ack = cumulative.wrap().0, "Fast Recovery left");
             self.rack.on_recovery_ended();
         }
     }
 
-    /// Ends the repair because nothing is outstanding any more, or because T3-rtx makes a new start.
+    /// Ends the repair because T3-rtx makes a new start.
     pub(super) fn drop_recovery(&mut self) {
-        self.fast_recovery = None;
+        if self.fast_recovery.take().is_some() {
+            tracing::debug!("Fast Recovery ended by T3-rtx");
+        }
     }
 
     /// Handles the first acknowledgement of a chunk; see [`Rack::on_acked`].

@@ -14,6 +14,8 @@ pub(super) struct PeerWindow {
     peer_rwnd: usize,
     /// The peer's whole receive window, as its INIT or INIT ACK said.
     whole: usize,
+    /// True if the last a_rwnd was 0.
+    is_closed: bool,
     probe: WindowProbe,
 }
 
@@ -31,6 +33,7 @@ impl PeerWindow {
     pub(super) fn on_established(&mut self, peer_rwnd: u32) {
         self.peer_rwnd = peer_rwnd as usize;
         self.whole = peer_rwnd as usize;
+        self.is_closed = peer_rwnd == 0;
     }
 
     pub(super) fn peer_rwnd(&self) -> usize {
@@ -49,6 +52,10 @@ impl PeerWindow {
         self.probe.told_at = Some(now);
         if a_rwnd > 0 {
             self.probe.interval = None;
+        }
+        if self.is_closed != (a_rwnd == 0) {
+            self.is_closed = a_rwnd == 0;
+            report_change(a_rwnd);
         }
     }
 
@@ -92,6 +99,15 @@ impl PeerWindow {
     /// Ends the wait for a probe that was due: it has left, or there was nothing to send.
     pub(super) fn on_attempted(&mut self) {
         self.probe.is_due = false;
+    }
+}
+
+#[cold]
+fn report_change(a_rwnd: u32) {
+    if a_rwnd == 0 {
+        tracing::debug!(a_rwnd, "window of the peer closed");
+    } else {
+        tracing::debug!(a_rwnd, "window of the peer opened");
     }
 }
 

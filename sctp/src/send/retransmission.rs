@@ -10,11 +10,12 @@ use crate::time::{Duration, Instant};
 
 impl Sender {
     /// Handles the loss of a chunk in flight: it is retransmitted, or its message is abandoned (RFC 3758 §4.1, RFC 7496
-    /// §3.1).
-    fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn) {
+    /// §3.1). `reason` names the rule that found the loss.
+    fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn, reason: &'static str) {
         // A loss found a moment ago may have abandoned the whole message, this fragment included.
         let chunk = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight);
         let Some(chunk) = chunk else { return };
+        tracing::debug!(tsn = tsn.wrap().0, transmissions = chunk.transmissions, reason, "chunk lost");
         if self.must_abandon(now, chunk) {
             let message = chunk.message;
             self.abandon(now, tsn, message.stream, message.key);
@@ -39,11 +40,13 @@ impl Sender {
             return reo_deadline;
         }
         for tsn in lost {
-            self.on_lost(now, tsn);
+            self.on_lost(now, tsn, "RACK");
         }
         if !in_recovery {
+            let exit_point = self.outstanding.last_assigned_tsn();
+            tracing::debug!(exit_point = exit_point.wrap().0, flight_size = flight_before, "Fast Recovery entered");
             self.on_congestion(path);
-            let mut recovery = FastRecovery::new(now, self.outstanding.last_assigned_tsn(), flight_before);
+            let mut recovery = FastRecovery::new(now, exit_point, flight_before);
             if self.rate.is_app_limited() {
                 recovery.on_app_limited();
             }
@@ -75,6 +78,8 @@ impl Sender {
     /// Handles the expiry of T3-rtx (RFC 9260 §6.3.3, §7.2.3). `is_window_probe` is true if only a window probe was
     /// unanswered, which is not a sign of congestion.
     pub(crate) fn on_t3_timeout(&mut self, now: Instant, is_window_probe: bool, path: &Path) {
+        let (flight_size, cumulative) = (self.outstanding.flight_size(), self.cumulative_tsn_ack_point().wrap().0);
+        tracing::debug!(flight_size, cumulative_tsn_ack = cumulative, is_window_probe, "T3-rtx expired");
         if is_window_probe {
             self.peer_window.on_probe_unanswered(&path.rto);
         } else {
@@ -84,7 +89,7 @@ impl Sender {
         self.rate.set_cwnd_exemption(CwndExemption::Retransmission);
         let in_flight: Vec<UnwrappedTsn> = self.outstanding.in_flight().collect();
         for tsn in in_flight {
-            self.on_lost(now, tsn);
+            self.on_lost(now, tsn, "T3-rtx");
         }
         self.forward_point.on_t3_timeout(&self.outstanding);
     }
@@ -106,7 +111,9 @@ impl Sender {
             self.outstanding.mark_lost(last);
         }
         self.rate.set_cwnd_exemption(if has_new { CwndExemption::Any } else { CwndExemption::Retransmission });
-        self.loss.tlp.on_probe_sent(self.outstanding.last_assigned_tsn(), !has_new);
+        let end = self.outstanding.last_assigned_tsn();
+        tracing::debug!(tsn = end.wrap().0, is_retransmission = !has_new, "tail loss probe");
+        self.loss.tlp.on_probe_sent(end, !has_new);
     }
 
     /// Handles a stalled repair: a loss is being repaired, and nothing was heard or sent for a while. RACK finds a lost
@@ -120,6 +127,7 @@ impl Sender {
             let Some(first) = first.filter(|first| self.may_probe_with(now, *first)) else { return };
             self.outstanding.mark_lost(first);
         }
+        tracing::debug!(cumulative_tsn_ack = self.cumulative_tsn_ack_point().wrap().0, "probe of a stalled recovery");
         self.rate.set_cwnd_exemption(CwndExemption::Retransmission);
         self.loss.tlp.on_repair_probe_sent();
     }

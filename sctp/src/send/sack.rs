@@ -50,12 +50,14 @@ impl Sender {
         let duplicates = sack.duplicate_tsns().len();
         if duplicates > 0 {
             self.counters.spurious += duplicates as u64;
+            tracing::debug!(duplicates, "spurious retransmission");
             self.loss.rack.on_duplicates_reported();
         }
         self.loss.end_recovery(cumulative);
         let next_tsn = self.outstanding.next_tsn();
         self.rate.on_acked(now, NewlyAcked { bytes, cumulative, is_advanced, next_tsn, rtt, in_recovery }, path);
         if self.loss.tlp.on_cumulative_ack(cumulative, duplicates > 0) && !self.loss.is_in_recovery() {
+            tracing::debug!(cumulative_tsn_ack = cumulative.wrap().0, "loss repaired by a tail loss probe");
             self.on_congestion(path);
         }
         if self.outstanding.has_reneged() {
@@ -141,6 +143,7 @@ impl Sender {
     /// Handles reneging: the peer no longer reports chunks that it reported before (RFC 9260 §6.2.1 D iii). Chunks that
     /// this SACK reports need not be retransmitted.
     fn on_reneging(&mut self, cumulative: UnwrappedTsn, sack: &Sack<'_>) {
+        tracing::debug!(cumulative_tsn_ack = cumulative.wrap().0, "gap reports taken back by the peer");
         self.outstanding.forget_gap_reports();
         for block in sack.gap_blocks() {
             let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));

@@ -445,6 +445,7 @@ impl StreamQueues {
         if let Some(message) = queue.messages.pop_front() {
             shrink(&mut queue.messages);
             self.scheduler.advance(!queue.messages.is_empty());
+            tracing::debug!(stream_id = %stream, len = message.header.len, "message abandoned unsent");
             notices.push_back(AssociationEvent::Abandoned { stream, len: message.header.len });
             let left = Left { bytes: message.rest.len(), charge: message.charge(self.totals.chunk_max) };
             self.totals.on_left_queue(stream, queue, left, notices);

@@ -208,6 +208,7 @@ impl Sender {
     }
 
     pub(crate) fn on_window_probe_timeout(&mut self, path: &Path) {
+        tracing::debug!(peer_rwnd = self.peer_rwnd(), "window probe");
         self.peer_window.on_probe_timeout(&path.rto);
     }
 

@@ -29,6 +29,7 @@ mod sack;
 mod stream_list;
 #[cfg(test)]
 mod testing;
+mod trace;
 
 pub use cause::{CAUSE_TEXT_MAX, Cause, Causes, T_BIT, encode_abort, encode_error};
 pub use checksum::{has_zero_checksum, is_checksum_valid, seal};
@@ -53,6 +54,7 @@ pub use reconfig::{Reconfig, ReconfigParameter, ReconfigWriter};
 pub use reset_result::ResetResult;
 pub use sack::{GapBlock, Sack};
 pub use stream_list::StreamList;
+pub(crate) use trace::trace_chunks;
 
 /// Bytes of the common header (RFC 9260 §3.1), behind which the chunks begin.
 pub const PACKET_HEADER_LEN: usize = 12;

@@ -3,6 +3,7 @@
 use super::PACKET_HEADER_LEN;
 use super::checksum::seal;
 use super::packet::PacketHeader;
+use super::trace::trace_chunks;
 
 /// A packet that is being written: the common header, then chunks, and the checksum at the end. Every packet of this
 /// end is put together by it.
@@ -60,6 +61,7 @@ impl<'o> PacketWriter<'o> {
         }
         if let Some(packet) = self.out.get_mut(self.start..) {
             seal(packet);
+            trace_chunks("sent", packet);
         }
         len
     }

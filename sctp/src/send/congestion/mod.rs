@@ -111,7 +111,11 @@ impl CongestionController {
             return;
         }
         if self.window.is_in_slow_start() {
-            return self.window.slow_start(acked);
+            self.window.slow_start(acked);
+            if !self.window.is_in_slow_start() {
+                self.report("congestion avoidance");
+            }
+            return;
         }
         match &mut self.avoidance {
             CongestionAvoidance::Cubic(cubic) => cubic.on_acked(&mut self.window, acked),
@@ -121,19 +125,32 @@ impl CongestionController {
 
     /// Handles a loss that gap reports show; called once per recovery (RFC 9260 §7.2.3, §7.2.4).
     pub(crate) fn on_loss(&mut self, pmdcs: usize) {
+        self.reduce(pmdcs);
+        self.report("recovery");
+    }
+
+    fn reduce(&mut self, pmdcs: usize) {
         match &mut self.avoidance {
             CongestionAvoidance::Cubic(cubic) => cubic.on_loss(&mut self.window, pmdcs),
             CongestionAvoidance::NewReno(reno) => reno.on_loss(&mut self.window, pmdcs),
         }
     }
 
+    /// Emits the event of a change that is more than growth. There is no ssthresh before the first loss.
+    fn report(&self, state: &'static str) {
+        let CongestionWindow { cwnd, ssthresh, .. } = self.window;
+        let ssthresh = Some(ssthresh).filter(|ssthresh| *ssthresh < usize::MAX);
+        tracing::debug!(state, cwnd, ssthresh, "congestion state changed");
+    }
+
     /// Handles the expiry of T3-rtx with data in flight (RFC 9260 §7.2.3).
     pub(crate) fn on_timeout(&mut self, pmdcs: usize) {
-        self.on_loss(pmdcs);
+        self.reduce(pmdcs);
         self.window.collapse(pmdcs);
         if let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance {
             cubic.on_timeout();
         }
+        self.report("slow start");
     }
 
     /// Handles the acknowledgement of everything that was sent (RFC 9260 §7.2.2, last rule).
@@ -145,11 +162,13 @@ impl CongestionController {
 
     /// Handles an idle time: nothing was sent since `last_sent` (RFC 9260 §7.2.1, last rule).
     pub(crate) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) {
-        if self.window.on_idle(last_sent, now, rto, pmdcs)
-            && let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance
-        {
+        if !self.window.on_idle(last_sent, now, rto, pmdcs) {
+            return;
+        }
+        if let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance {
             cubic.on_idle();
         }
+        self.report("slow start");
     }
 
     /// Handles a change of the packet size. The bytes that the path carries stay known.
