@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use narrowboat::Endpoint;
 use narrowboat_sctp::testing::wire::{self, ChunkType, Chunks, DataChunk, Init, PacketHeader, Sack};
-use narrowboat_sctp::{Ppid, Ssn, Tsn};
+use narrowboat_sctp::{Ppid, Ssn, StreamId, Tsn};
 use tokio::net::UdpSocket;
 
 const TAG: u32 = 0x7065_6572;
@@ -51,7 +51,7 @@ impl Peer {
     fn send_data(&self, number: u16) {
         let chunk = DataChunk {
             tsn: Tsn(FIRST_TSN + u32::from(number)),
-            stream: 1,
+            stream: StreamId(1),
             ssn: Ssn(number),
             ppid: Ppid(53),
             unordered: false,

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(250);
 /// After the network is back, a channel is closed within two greatest time-outs (RTO.Max), one after another: the first
 /// for queued data, the second for the request.
 const RECOVERY_MAX: Duration = Duration::from_secs(21);
-const STREAM: StreamId = 6;
+const STREAM: u16 = 6;
 const MESSAGE_LEN: usize = 10_000;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

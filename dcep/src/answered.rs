@@ -91,18 +91,18 @@ mod tests {
     #[test]
     fn an_id_is_remembered_until_it_is_used_or_the_memory_fades() {
         let (mut answered, start) = (AnsweredResets::default(), some_time());
-        answered.on_free(start, 5);
-        assert!(answered.take_answer(start, 5), "a stream that was in use");
-        assert!(!answered.take_answer(start, 5));
-        answered.on_used(5);
-        assert!(answered.take_answer(start, 5) && answered.take_answer(start, 7));
-        assert!(!answered.take_answer(start + MEMORY, 7), "the period before");
-        answered.on_used(7);
-        assert!(answered.take_answer(start + MEMORY, 7));
-        answered.on_free(start + MEMORY, 5);
-        assert_eq!([5, 7].map(|id| answered.take_answer(start + 2 * MEMORY, id)), [false; 2]);
-        assert_eq!([5, 7].map(|id| answered.take_answer(start + 3 * MEMORY, id)), [true; 2]);
-        assert!(answered.take_answer(start + 10 * MEMORY, 5), "after a long silence");
+        answered.on_free(start, StreamId(5));
+        assert!(answered.take_answer(start, StreamId(5)), "a stream that was in use");
+        assert!(!answered.take_answer(start, StreamId(5)));
+        answered.on_used(StreamId(5));
+        assert!(answered.take_answer(start, StreamId(5)) && answered.take_answer(start, StreamId(7)));
+        assert!(!answered.take_answer(start + MEMORY, StreamId(7)), "the period before");
+        answered.on_used(StreamId(7));
+        assert!(answered.take_answer(start + MEMORY, StreamId(7)));
+        answered.on_free(start + MEMORY, StreamId(5));
+        assert_eq!([5, 7].map(|id| answered.take_answer(start + 2 * MEMORY, StreamId(id))), [false; 2]);
+        assert_eq!([5, 7].map(|id| answered.take_answer(start + 3 * MEMORY, StreamId(id))), [true; 2]);
+        assert!(answered.take_answer(start + 10 * MEMORY, StreamId(5)), "after a long silence");
         answered.check_consistency();
     }
 
@@ -110,10 +110,10 @@ mod tests {
     fn a_period_remembers_so_many_ids_and_answers_no_others() {
         let (mut answered, start) = (AnsweredResets::default(), some_time());
         for id in 0..10_000 {
-            assert_eq!(answered.take_answer(start, id), usize::from(id) < IDS_MAX);
-            answered.on_free(start, id);
+            assert_eq!(answered.take_answer(start, StreamId(id)), usize::from(id) < IDS_MAX);
+            answered.on_free(start, StreamId(id));
             answered.check_consistency();
         }
-        assert!(answered.take_answer(start + MEMORY, 20_000));
+        assert!(answered.take_answer(start + MEMORY, StreamId(20_000)));
     }
 }

@@ -298,7 +298,8 @@ mod tests {
     use super::*;
 
     fn channel(origin: Origin, state: ReadyState) -> Channel {
-        let mut channel = Channel::new(origin, ChannelOptions { ordered: false, ..ChannelOptions::default() }, 0);
+        let mut channel =
+            Channel::new(origin, ChannelOptions { ordered: false, ..ChannelOptions::default() }, StreamId(0));
         channel.state = state;
         channel
     }

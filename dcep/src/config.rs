@@ -29,7 +29,7 @@ impl Role {
     /// Returns `true` if the end with this role opens channels on this stream.
     #[must_use]
     pub fn owns(self, stream: StreamId) -> bool {
-        stream.is_multiple_of(2) == (self == Self::Client)
+        stream.0.is_multiple_of(2) == (self == Self::Client)
     }
 }
 
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn each_id_belongs_to_one_role() {
-        assert!(Role::Client.owns(0) && Role::Client.owns(65_534));
-        assert!(Role::Server.owns(1) && Role::Server.owns(65_533));
+        assert!(Role::Client.owns(StreamId(0)) && Role::Client.owns(StreamId(65_534)));
+        assert!(Role::Server.owns(StreamId(1)) && Role::Server.owns(StreamId(65_533)));
         for id in 0..=u16::MAX {
-            assert_ne!(Role::Client.owns(id), Role::Client.opposite().owns(id));
+            assert_ne!(Role::Client.owns(StreamId(id)), Role::Client.opposite().owns(StreamId(id)));
         }
     }
 }

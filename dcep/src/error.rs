@@ -1,6 +1,6 @@
 //! Errors by cause: an `Err` of a call is caused by the caller, a [`ChannelError`] by the peer or the network.
 
-use narrowboat_sctp::{CloseReason, StreamId};
+use narrowboat_sctp::CloseReason;
 
 use crate::ready_state::ReadyState;
 
@@ -24,12 +24,12 @@ pub enum OpenError {
     },
     /// A negotiated id that is in use, or whose last channel is not closed in both directions (RFC 8831 §6.5).
     #[error("stream {0} is in use: wait until its channel is closed, or choose another id")]
-    IdInUse(StreamId),
+    IdInUse(u16),
     /// A negotiated id that is not below the number of streams; 65,535 never is.
     #[error("stream {id} does not exist: the association has {streams} streams, so choose an id below that")]
     InvalidId {
         /// Requested stream id.
-        id: StreamId,
+        id: u16,
         /// Streams that exist in both directions.
         streams: u16,
     },
@@ -40,12 +40,12 @@ pub enum OpenError {
         "messages for stream {0} were thrown away because this end of the channel was not made in time: make it earlier, or \
          raise unclaimed_bytes_max; the peer's channel is closed, and the next call makes a new one"
     )]
-    MessagesLost(StreamId),
+    MessagesLost(u16),
     /// A negotiated id that a channel has used, with a peer that cannot reset streams: the id cannot be used again.
     #[error(
         "stream {0} has served a channel, and the peer cannot reset streams (it did not offer RE-CONFIG): choose another id"
     )]
-    IdRetired(StreamId),
+    IdRetired(u16),
     /// Every id of this end is in use or was used, with a peer that cannot reset streams. Closing a channel frees no id
     /// then.
     #[error(
@@ -130,7 +130,7 @@ pub enum ChannelError {
     #[error("stream {stream} does not exist: the association has {streams} streams")]
     NoSuchStream {
         /// The channel's stream.
-        stream: StreamId,
+        stream: u16,
         /// Streams that exist in both directions.
         streams: u16,
     },

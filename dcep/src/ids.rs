@@ -39,12 +39,12 @@ impl StreamIds {
     /// Takes a free id below `streams`.
     pub(crate) fn allocate(&mut self, streams: u16) -> Option<StreamId> {
         if let Some(Interval { first, .. }) = self.free.first()
-            && self.id(first) < streams
+            && self.id(first).is_below(streams)
         {
             self.take_free(first);
             return Some(self.id(first));
         }
-        let position = self.resting.iter().position(|&place| self.id(place) < streams)?;
+        let position = self.resting.iter().position(|&place| self.id(place).is_below(streams))?;
         self.resting.remove(position).map(|place| self.id(place))
     }
 
@@ -97,11 +97,11 @@ impl StreamIds {
     }
 
     fn id(&self, place: u16) -> StreamId {
-        place * 2 + u16::from(self.role == Role::Server)
+        StreamId(place * 2 + u16::from(self.role == Role::Server))
     }
 
     fn place(&self, id: StreamId) -> Option<u16> {
-        (self.role.owns(id) && id != StreamId::MAX).then_some(id / 2)
+        (self.role.owns(id) && id != StreamId::MAX).then_some(id.0 / 2)
     }
 
     fn take_free(&mut self, place: u16) {
@@ -129,7 +129,7 @@ impl RetiredIds {
     pub(crate) fn insert(&mut self, id: StreamId) {
         let (word, bit) = Self::place(id);
         if self.bits.is_empty() {
-            self.bits.resize(usize::from(StreamId::MAX) / 64 + 1, 0);
+            self.bits.resize(usize::from(StreamId::MAX.0) / 64 + 1, 0);
         }
         if let Some(bits) = self.bits.get_mut(word) {
             self.len += usize::from(*bits & bit == 0);
@@ -159,7 +159,7 @@ impl RetiredIds {
     }
 
     fn place(id: StreamId) -> (usize, u64) {
-        (usize::from(id / 64), 1 << (id % 64))
+        (usize::from(id.0 / 64), 1 << (id.0 % 64))
     }
 }
 
@@ -172,9 +172,15 @@ mod tests {
     #[test]
     fn each_role_takes_its_own_parity_lowest_first() {
         let mut ids = StreamIds::new(Role::Client);
-        assert_eq!([ids.allocate(100), ids.allocate(100), ids.allocate(100)], [Some(0), Some(2), Some(4)]);
+        assert_eq!(
+            [ids.allocate(100), ids.allocate(100), ids.allocate(100)],
+            [Some(StreamId(0)), Some(StreamId(2)), Some(StreamId(4))]
+        );
         let mut ids = StreamIds::new(Role::Server);
-        assert_eq!([ids.allocate(100), ids.allocate(100), ids.allocate(100)], [Some(1), Some(3), Some(5)]);
+        assert_eq!(
+            [ids.allocate(100), ids.allocate(100), ids.allocate(100)],
+            [Some(StreamId(1)), Some(StreamId(3)), Some(StreamId(5))]
+        );
     }
 
     #[test]
@@ -182,7 +188,7 @@ mod tests {
         for (role, count, last) in [(Role::Client, 32_768, 65_534), (Role::Server, 32_767, 65_533)] {
             let mut ids = StreamIds::new(role);
             let taken: Vec<_> = std::iter::from_fn(|| ids.allocate(65_535)).collect();
-            assert_eq!((taken.len(), taken.last()), (count, Some(&last)));
+            assert_eq!((taken.len(), taken.last()), (count, Some(&StreamId(last))));
             assert_eq!(ids.len_free(), 0);
             // Any order back, and what is held is one interval and the resting ids.
             for &id in taken.iter().step_by(2).chain(taken.iter().skip(1).step_by(2)) {
@@ -199,49 +205,49 @@ mod tests {
         let mut ids = StreamIds::new(Role::Client);
         for round in 0..64 {
             let id = ids.allocate(65_535).unwrap();
-            assert_eq!(id, round * 2, "never the one just freed");
+            assert_eq!(id, StreamId(round * 2), "never the one just freed");
             ids.release(id);
         }
-        assert_eq!(ids.allocate(65_535), Some(128));
-        ids.release(128);
-        assert_eq!(ids.allocate(65_535), Some(0), "the one that rested longest");
+        assert_eq!(ids.allocate(65_535), Some(StreamId(128)));
+        ids.release(StreamId(128));
+        assert_eq!(ids.allocate(65_535), Some(StreamId(0)), "the one that rested longest");
         let mut ids = StreamIds::new(Role::Server);
-        assert_eq!([ids.allocate(4), ids.allocate(4), ids.allocate(4)], [Some(1), Some(3), None]);
-        ids.release(3);
-        assert_eq!(ids.allocate(4), Some(3), "rather than none");
+        assert_eq!([ids.allocate(4), ids.allocate(4), ids.allocate(4)], [Some(StreamId(1)), Some(StreamId(3)), None]);
+        ids.release(StreamId(3));
+        assert_eq!(ids.allocate(4), Some(StreamId(3)), "rather than none");
     }
 
     #[test]
     fn fewer_streams_limit_what_is_allocated_not_what_is_given_back() {
         let mut ids = StreamIds::new(Role::Client);
         let taken: Vec<_> = std::iter::from_fn(|| ids.allocate(10)).collect();
-        assert_eq!(taken, [0, 2, 4, 6, 8]);
+        assert_eq!(taken, [0, 2, 4, 6, 8].map(StreamId));
         taken.into_iter().for_each(|id| ids.release_unused(id));
-        assert_eq!(ids.allocate(1), Some(0));
+        assert_eq!(ids.allocate(1), Some(StreamId(0)));
         assert_eq!(ids.allocate(2), None);
     }
 
     #[test]
     fn retired_ids_are_counted_once_and_take_8_kib() {
         let mut retired = RetiredIds::default();
-        assert!(!retired.contains(7));
+        assert!(!retired.contains(StreamId(7)));
         for id in [0, 7, 63, 64, 65_535, 7] {
-            retired.insert(id);
+            retired.insert(StreamId(id));
         }
         assert_eq!((retired.len(), retired.bits.len() * 8), (5, 8 << 10));
         assert_eq!([Role::Client, Role::Server].map(|role| retired.len_of(role)), [2, 3]);
-        assert!(!retired.contains(8));
+        assert!(!retired.contains(StreamId(8)));
     }
 
     #[test]
     fn an_id_that_equals_the_number_of_streams_is_not_taken_whether_fresh_or_resting() {
         let mut ids = StreamIds::new(Role::Client);
-        assert_eq!([0, 2, 4].map(|_| ids.allocate(5)), [Some(0), Some(2), Some(4)]);
+        assert_eq!([0, 2, 4].map(|_| ids.allocate(5)), [Some(StreamId(0)), Some(StreamId(2)), Some(StreamId(4))]);
         assert_eq!(ids.allocate(6), None, "6 is the first that does not exist");
-        ids.release(4);
+        ids.release(StreamId(4));
         assert_eq!(ids.allocate(4), None, "4 rests, and does not exist with fewer streams");
-        assert_eq!(ids.allocate(5), Some(4));
-        assert_eq!(ids.allocate(7), Some(6));
+        assert_eq!(ids.allocate(5), Some(StreamId(4)));
+        assert_eq!(ids.allocate(7), Some(StreamId(6)));
         ids.check_consistency();
     }
 
@@ -259,10 +265,10 @@ mod tests {
                 0 | 1 => {
                     let id = ids.allocate(400);
                     assert_eq!(id.is_none(), used.len() == 200);
-                    assert!(id.is_none_or(|id| id < 400 && used.insert(id)));
+                    assert!(id.is_none_or(|id| id.is_below(400) && used.insert(id)));
                 }
                 2 => {
-                    let id = u16::try_from(random(200)).unwrap() * 2 + 1;
+                    let id = StreamId(u16::try_from(random(200)).unwrap() * 2 + 1);
                     if used.insert(id) {
                         ids.reserve(id);
                     }
@@ -277,7 +283,7 @@ mod tests {
             ids.check_consistency();
             assert_eq!(ids.len_free(), 32_767 - used.len());
         }
-        assert!((1..400).step_by(2).all(|id| ids.is_free(id) != used.contains(&id)));
-        assert!(!ids.is_free(2) && !ids.is_free(65_535), "not of this parity");
+        assert!((1..400).step_by(2).map(StreamId).all(|id| ids.is_free(id) != used.contains(&id)));
+        assert!(!ids.is_free(StreamId(2)) && !ids.is_free(StreamId(65_535)), "not of this parity");
     }
 }

@@ -1,7 +1,7 @@
 //! Options of a channel (W3C `RTCDataChannelInit`, RFC 8831 §6.4).
 
+use narrowboat_sctp::Reliability;
 use narrowboat_sctp::time::Duration;
-use narrowboat_sctp::{Reliability, StreamId};
 
 /// Subprotocol of a channel that carries a byte stream whose directions end separately. Both ends recognize such a
 /// channel by this name.
@@ -37,7 +37,7 @@ pub struct ChannelOptions {
     pub priority: u16,
     /// `Some(id)`: both ends create the channel with this stream id (0 to 65,534), and no DCEP message is exchanged.
     /// `None`, the default: DATA_CHANNEL_OPEN tells the peer, which accepts the channel.
-    pub negotiated: Option<StreamId>,
+    pub negotiated: Option<u16>,
 }
 
 impl ChannelOptions {
@@ -108,7 +108,7 @@ impl ChannelOptions {
 
     /// Returns options of a channel that both ends create, with this stream id.
     #[must_use]
-    pub fn negotiated(mut self, id: StreamId) -> Self {
+    pub fn negotiated(mut self, id: u16) -> Self {
         self.negotiated = Some(id);
         self
     }

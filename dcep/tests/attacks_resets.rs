@@ -114,21 +114,21 @@ impl Attack {
     }
 
     /// The next request for these streams, whose last TSN is so many beyond what was sent.
-    fn request(&mut self, beyond: u32, streams: &[StreamId]) -> Vec<u8> {
+    fn request(&mut self, beyond: u32, streams: &[u16]) -> Vec<u8> {
         let mut out = Vec::new();
         let mut writer = ReconfigWriter::begin(&mut out);
         let last = Tsn(self.tsn.wrapping_sub(1).wrapping_add(beyond));
-        writer.push_outgoing_reset(RequestSn(self.request), RequestSn(0), last, streams.iter().copied());
+        writer.push_outgoing_reset(RequestSn(self.request), RequestSn(0), last, streams.iter().copied().map(StreamId));
         writer.finish();
         self.request = self.request.wrapping_add(1);
         out
     }
 
     /// The next message.
-    fn message(&mut self, stream: StreamId, ssn: u16, ppid: u32, payload: &[u8]) -> Vec<u8> {
+    fn message(&mut self, stream: u16, ssn: u16, ppid: u32, payload: &[u8]) -> Vec<u8> {
         let chunk = DataChunk {
             tsn: Tsn(self.tsn),
-            stream,
+            stream: StreamId(stream),
             ssn: Ssn(ssn),
             ppid: Ppid(ppid),
             unordered: false,
@@ -176,9 +176,9 @@ impl Attack {
 }
 
 /// So many streams from the `n`th list of them on: other ones each time.
-fn streams(n: u32, count: u16) -> Vec<StreamId> {
+fn streams(n: u32, count: u16) -> Vec<u16> {
     let first = (n * 769) % 60_000;
-    (0..count).map(|index| StreamId::try_from(first).unwrap() + 8 * index % 5_000).collect()
+    (0..count).map(|index| u16::try_from(first).unwrap() + 8 * index % 5_000).collect()
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn open_and_reset(count: u32, is_deferred: bool, answer: Option<ResetResult>) ->
         if attack.pair[A].association.is_over() {
             break;
         }
-        let stream = 2 * StreamId::try_from(n % 15_000).unwrap() + 1;
+        let stream = 2 * u16::try_from(n % 15_000).unwrap() + 1;
         let open = attack.message(stream, 0, 50, OPEN);
         attack.deliver(&[open]);
         let request = attack.request(u32::from(is_deferred), &[stream, stream, 2, 4, 6]);

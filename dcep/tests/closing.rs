@@ -10,7 +10,7 @@ use narrowboat_dcep::{
     ChannelDropReason, ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message,
     ReadyState, Reliability, Role,
 };
-use narrowboat_sctp::{CloseReason, Ppid, ResetResult, SendOptions, Valid};
+use narrowboat_sctp::{CloseReason, Ppid, ResetResult, SendOptions, StreamId, Valid};
 use pair::packet::{DATA, RE_CONFIG};
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, partially_reliable, texts};
 
@@ -528,7 +528,7 @@ fn a_peer_that_does_not_reset_its_side_is_waited_for() {
         // B still sends data, which tells nothing about the reset of the stream.
         let now = pair.now;
         let end = &mut pair[B];
-        end.association.send(now, 9, Ppid(53), "alive".into(), SendOptions::default()).unwrap();
+        end.association.send(now, StreamId(9), Ppid(53), "alive".into(), SendOptions::default()).unwrap();
         pair.turn(B);
         pair.run_for(Duration::from_secs(3));
     }

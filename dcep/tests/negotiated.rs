@@ -9,6 +9,7 @@ use std::time::Duration;
 use narrowboat_dcep::{
     ChannelDropReason, ChannelError, ChannelId, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState,
 };
+use narrowboat_sctp::StreamId;
 use pair::packet::ERROR;
 use pair::{A, B, Fate, Pair, negotiated, texts};
 
@@ -142,7 +143,7 @@ fn a_report_does_nothing_to_a_channel_that_the_peer_has_used() {
     pair.run();
     let (in_band, _) = pair.channel();
     for stream in [STREAM, pair.stream(A, in_band), 1_000] {
-        pair[B].association.report_invalid_stream(stream);
+        pair[B].association.report_invalid_stream(StreamId(stream));
     }
     pair.turn(B);
     pair.run();

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use narrowboat_dcep::{ChannelDropReason, ChannelId, ChannelsEvent, ReadyState};
+use narrowboat_sctp::StreamId;
 use pair::{A, B, Fate, Pair, Side, negotiated, texts};
 
 const STREAM: u16 = 5;
@@ -59,7 +60,7 @@ fn g13_a_reset_that_one_end_starts_alone_ends_whatever_either_end_believes() {
             let (mut pair, channels) = pair_with(made);
             // The channels of this end have not asked for it, so they do not know of it.
             let now = pair.now;
-            pair[starter].association.reset_streams(now, &[STREAM]).unwrap();
+            pair[starter].association.reset_streams(now, &[StreamId(STREAM)]).unwrap();
             pair.turn(starter);
             pair.run_for(MINUTE);
             // At most that of closing, and one answer.
@@ -132,7 +133,7 @@ fn g13_a_peer_that_answers_each_reset_with_a_reset_is_answered_once() {
         });
         let mirror = |pair: &mut Pair| {
             let now = pair.now;
-            pair[B].association.reset_streams(now, &[STREAM]).unwrap();
+            pair[B].association.reset_streams(now, &[StreamId(STREAM)]).unwrap();
             pair.turn(B);
         };
         mirror(&mut pair);

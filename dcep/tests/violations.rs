@@ -22,15 +22,15 @@ const OPEN: &[u8] = &[3, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, b'x'];
 const ACK: &[u8] = &[2];
 
 /// The peer's application puts a message on the wire that its channels know nothing of.
-fn raw(pair: &mut Pair, stream: StreamId, ppid: u32, payload: &[u8]) {
+fn raw(pair: &mut Pair, stream: u16, ppid: u32, payload: &[u8]) {
     raw_with(pair, stream, ppid, payload, false);
 }
 
-fn raw_with(pair: &mut Pair, stream: StreamId, ppid: u32, payload: &[u8], unordered: bool) {
+fn raw_with(pair: &mut Pair, stream: u16, ppid: u32, payload: &[u8], unordered: bool) {
     let now = pair.now;
     let options = SendOptions { unordered, ..SendOptions::default() };
     let payload = Bytes::copy_from_slice(payload);
-    pair[B].association.send(now, stream, Ppid(ppid), payload, options).unwrap();
+    pair[B].association.send(now, StreamId(stream), Ppid(ppid), payload, options).unwrap();
     pair.turn(B);
 }
 
@@ -39,7 +39,7 @@ fn drops(pair: &Pair, reason: ChannelDropReason) -> u64 {
 }
 
 /// The peer is refused a channel on a stream: its reset is asked for, no ACK is sent, the application hears nothing.
-fn assert_refused(pair: &mut Pair, stream: StreamId, reason: ChannelDropReason, send: impl FnOnce(&mut Pair)) {
+fn assert_refused(pair: &mut Pair, stream: u16, reason: ChannelDropReason, send: impl FnOnce(&mut Pair)) {
     pair.clear_events();
     let before = drops(pair, reason);
     pair.log = Some(Vec::new());
@@ -55,7 +55,7 @@ fn assert_refused(pair: &mut Pair, stream: StreamId, reason: ChannelDropReason, 
 }
 
 /// A channel ends with this error when the peer does this, and another can be had.
-fn assert_closed(error: &ChannelError, reason: ChannelDropReason, act: impl FnOnce(&mut Pair, StreamId)) {
+fn assert_closed(error: &ChannelError, reason: ChannelDropReason, act: impl FnOnce(&mut Pair, u16)) {
     let mut pair = Pair::connected();
     let (a, b) = pair.channel();
     pair.send(B, b, "good");
@@ -434,7 +434,7 @@ fn keep(packet: &Packet) -> Fate {
 fn g02_resets_of_streams_that_were_never_used_are_bounded() {
     let mut pair = Pair::connected();
     let (a, b) = pair.channel();
-    let wanted = Rc::new(RefCell::new((1..32_001).collect::<Vec<StreamId>>()));
+    let wanted = Rc::new(RefCell::new((1..32_001).collect::<Vec<u16>>()));
     let named = Rc::clone(&wanted);
     // B's requests are replaced, and A's own resets are "in progress" for ever (RFC 6525 §4.4).
     pair.network(move |packet| {
@@ -460,14 +460,14 @@ fn g02_resets_of_streams_that_were_never_used_are_bounded() {
         let results: Vec<u32> = log.iter().filter(|packet| packet.from == A).flat_map(Packet::reset_results).collect();
         (kept.bytes_current, results.contains(&1), pair[A].channels.streams_in_use())
     };
-    let (kept, is_performed, streams) = ask(&mut pair, 40_000);
+    let (kept, is_performed, streams) = ask(&mut pair, StreamId(40_000));
     assert!(!is_performed && streams == 1 && kept < 16_000, "{kept} bytes, {streams} streams");
     // B repeats its request, and now it is a modest one.
     *wanted.borrow_mut() = (1..201).collect();
     pair.run_for(Duration::from_secs(2));
     assert_eq!(pair[A].channels.streams_in_use(), 201);
     *wanted.borrow_mut() = (201..401).collect();
-    let (kept, is_performed, streams) = ask(&mut pair, 40_001);
+    let (kept, is_performed, streams) = ask(&mut pair, StreamId(40_001));
     assert!(!is_performed && streams == 201 && kept < 16_000, "{kept} bytes, {streams} streams");
     pair.send(B, b, "well");
     pair.run_for(Duration::from_millis(100));
@@ -503,7 +503,7 @@ fn j08_channels_above_the_limit_are_refused_by_the_hundred_and_end_the_associati
 fn g02_one_request_may_reset_all_the_channels_that_this_end_has_reset() {
     let mut pair = Pair::connected();
     let channels: Vec<ChannelId> = (0..600).map(|_| pair.channel().0).collect();
-    let streams: Vec<StreamId> = channels.iter().map(|id| pair.stream(A, *id)).collect();
+    let streams: Vec<u16> = channels.iter().map(|id| pair.stream(A, *id)).collect();
     pair.network(|packet: &Packet| if packet.from == B { keep(packet) } else { Fate::Deliver });
     for id in channels {
         pair.close(A, id);

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use narrowboat_dcep::{ChannelDropReason, ChannelError, ChannelOptions, ChannelsEvent, OpenError, ReadyState};
+use narrowboat_sctp::StreamId;
 use pair::packet::{DATA, ERROR};
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
@@ -74,7 +75,7 @@ fn j08_channels_closed_by_the_thousand_end_nothing_and_hold_little() {
     // A message that the peer may not send: its stream is refused, and nothing else ends.
     let now = pair.now;
     let options = narrowboat_sctp::SendOptions::default();
-    pair[B].association.send(now, 65_001, narrowboat_sctp::Ppid(52), "x".into(), options).unwrap();
+    pair[B].association.send(now, StreamId(65_001), narrowboat_sctp::Ppid(52), "x".into(), options).unwrap();
     pair.turn(B);
     pair.run();
     assert_eq!(pair[A].channels.stats().drops.count(ChannelDropReason::UnsupportedPpid), 1);
@@ -173,7 +174,7 @@ fn a_channel_on_a_stream_that_cannot_be_answered_on_is_reported() {
     });
     let (now, options) = (pair.now, narrowboat_sctp::SendOptions::default());
     let open = b"\x03\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00";
-    pair[A].association.send(now, 50, narrowboat_sctp::Ppid(50), (&open[..]).into(), options).unwrap();
+    pair[A].association.send(now, StreamId(50), narrowboat_sctp::Ppid(50), (&open[..]).into(), options).unwrap();
     pair.turn(A);
     pair.run();
     assert_eq!(pair[B].channels.stats().drops.count(ChannelDropReason::NoSuchStream), 1);

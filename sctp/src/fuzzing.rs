@@ -1,6 +1,7 @@
 //! Entry functions of fuzz targets for what is private. Only tests and fuzzers compile them.
 
 use crate::cookie::{Binding, Cookie, CookieKeys};
+use crate::message::StreamId;
 use crate::reset::{OwnRequests, PeerRequests, RequestDecision, RequestOutcome};
 use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
 use crate::time::{Duration, Instant};
@@ -89,7 +90,7 @@ impl Machine {
                 let stream = u16::from(how % 16);
                 if let Some(wanted) = self.wanted.get_mut(usize::from(stream)).filter(|wanted| !**wanted) {
                     *wanted = true;
-                    self.outgoing.enqueue(stream, self.cumulative.add(u64::from(how >> 4)));
+                    self.outgoing.enqueue(StreamId(stream), self.cumulative.add(u64::from(how >> 4)));
                 }
             }
             1 => {
@@ -101,7 +102,7 @@ impl Machine {
                 let due = self.outgoing.take_due(self.now, usize::from(how % 4), last_assigned);
                 if let Some((number, _, streams)) = due {
                     self.last = number;
-                    let asked = streams.iter().all(|stream| self.wanted.get(usize::from(*stream)) == Some(&true));
+                    let asked = streams.iter().all(|stream| self.wanted.get(usize::from(stream.0)) == Some(&true));
                     assert!(asked && !streams.is_empty(), "a reset of {streams:?} that nobody asked for");
                 }
             }
@@ -153,9 +154,9 @@ impl Machine {
         }
     }
 
-    fn end(&mut self, streams: &[u16]) {
+    fn end(&mut self, streams: &[StreamId]) {
         for stream in streams {
-            let wanted = self.wanted.get_mut(usize::from(*stream)).map(std::mem::take);
+            let wanted = self.wanted.get_mut(usize::from(stream.0)).map(std::mem::take);
             assert_eq!(wanted, Some(true), "the reset of stream {stream} ends twice, or was not asked for");
         }
     }

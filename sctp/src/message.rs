@@ -2,11 +2,37 @@
 
 use crate::time::Duration;
 use std::collections::VecDeque;
+use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// A stream's number within an association, the same in both directions of a data channel.
-pub type StreamId = u16;
+/// Stream Identifier: the number of a stream within an association (RFC 9260 §3.3.1). Each direction has streams of its
+/// own; a data channel uses the same number in both (RFC 8831 §6.4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct StreamId(pub u16);
+
+impl StreamId {
+    /// The greatest Stream Identifier. No association has this stream, because it has 65,535 at most.
+    pub const MAX: Self = Self(u16::MAX);
+
+    /// Returns `true` if this is one of the first `streams` streams: their ids begin at 0.
+    #[must_use]
+    pub const fn is_below(self, streams: u16) -> bool {
+        self.0 < streams
+    }
+}
+
+impl From<u16> for StreamId {
+    fn from(number: u16) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Payload Protocol Identifier: an opaque label that travels with each message (RFC 9260 §3.3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{Cause, Causes, ChunkType, DataChunk, Extensions, Init, PacketHeader};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, DatagramEvent, EndpointConfig, PacketDropReason, Ppid,
-    SendOptions, Ssn, State, Tsn,
+    SendOptions, Ssn, State, StreamId, Tsn,
 };
 use victim::service::{Offer, Service};
 use victim::{
@@ -182,7 +182,7 @@ fn b12_a_cookie_that_is_too_old() {
 fn b13_a_stale_cookie_error_brings_a_few_new_inits_and_loses_nothing() {
     let stale = error(&[Cause::StaleCookie(1_000_000)]);
     let mut victim = Victim::in_state(State::CookieEchoed);
-    victim.association.send(victim.now, 1, Ppid(53), "waits".into(), SendOptions::default()).unwrap();
+    victim.association.send(victim.now, StreamId(1), Ppid(53), "waits".into(), SendOptions::default()).unwrap();
     let ack = |tag| {
         let ack = peer_init_with(|init| (init.initiate_tag, init.cookie) = (tag, Some(PEER_COOKIE)));
         chunk(|out| ack.encode(ChunkType::INIT_ACK, &[], out))
@@ -222,7 +222,7 @@ fn b14_a_valid_cookie_once_more_while_established() {
     service.send(stranger(), offer.tag, &[data(0, b"first")]);
     let (now, ppid) = (service.now, Ppid(53));
     let association = service.associations.get_mut(&handle).unwrap();
-    association.send(now, 1, ppid, "under way".into(), SendOptions::default()).unwrap();
+    association.send(now, StreamId(1), ppid, "under way".into(), SendOptions::default()).unwrap();
     assert_eq!(service.poll().len(), 1);
     service.poll();
     service.events.clear();
@@ -456,7 +456,10 @@ fn b27_a_handshake_given_up_leaves_no_memory() {
         let mut left = 0;
         let kept = allocation_counter::measure(|| {
             let mut victim = Victim::in_state(state);
-            victim.association.send(victim.now, 1, Ppid(53), vec![7; 100_000].into(), SendOptions::default()).unwrap();
+            victim
+                .association
+                .send(victim.now, StreamId(1), Ppid(53), vec![7; 100_000].into(), SendOptions::default())
+                .unwrap();
             victim.pass(600 * SECOND);
             assert!(victim.association.is_over());
             drop(victim);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use narrowboat_sctp::testing::wire::{Cause, ChunkType as C};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, SendOptions, State, Tsn, Violation,
+    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, SendOptions, State, StreamId, Tsn,
+    Violation,
 };
 use pair::{Pair, Verdict};
 use victim::service::Service;
@@ -42,7 +43,7 @@ fn h01_shutdown_from_one_end_or_both_with_every_loss() {
                     });
                     for number in 0..messages {
                         for end in 0..2 {
-                            pair.send(end, 1, vec![number; 2000]);
+                            pair.send(end, StreamId(1), vec![number; 2000]);
                         }
                     }
                     pair.ends[0].shutdown(pair.now);
@@ -152,7 +153,7 @@ fn h06_abort_in_mid_transfer_and_beside_data() {
         let kept = allocation_counter::measure(|| {
             let mut victim = Victim::in_state(State::Established);
             for stream in 1..20 {
-                victim.message(stream, &[7; 50_000]);
+                victim.message(StreamId(stream), &[7; 50_000]);
             }
             // Half a message of the peer's, and its SACKs.
             let half = victim::DataChunk { ending: false, ..victim::data_chunk(0, narrowboat_sctp::Ssn(0)) };
@@ -185,7 +186,10 @@ fn h07_the_application_lets_go_in_each_state() {
                 if pending {
                     if state.can_accept_messages() {
                         let payload = vec![7; 300_000].into();
-                        victim.association.send(victim.now, 1, Ppid(53), payload, SendOptions::default()).unwrap();
+                        victim
+                            .association
+                            .send(victim.now, StreamId(1), Ppid(53), payload, SendOptions::default())
+                            .unwrap();
                     }
                     // Handed in, and never read.
                     let unread = packet(victim.tag, &[data(0, b"unread"), data(2, b"after a gap")]);
@@ -258,7 +262,7 @@ fn h08_a_clock_that_goes_back_in_mid_transfer() {
     for back in [MS, SECOND, Duration::from_secs(3600)] {
         let mut pair = Pair::connected(AssociationConfig::default());
         for number in 0..20_u8 {
-            pair.send(0, 1, vec![number; 20_000]);
+            pair.send(0, StreamId(1), vec![number; 20_000]);
         }
         pair.run_for(15 * MS);
         // Both ends see time go back, and then everything arrives as if nothing had happened.
@@ -267,7 +271,7 @@ fn h08_a_clock_that_goes_back_in_mid_transfer() {
         for end in 0..2 {
             pair.ends[end].handle_timeout(pair.now);
         }
-        pair.send(0, 1, "sent in the past");
+        pair.send(0, StreamId(1), "sent in the past");
         pair.now = now;
         pair.run_until(60 * SECOND, |pair| pair.received[1].len() == 21);
         let srtt = pair.ends[0].stats().srtt.unwrap();
@@ -311,7 +315,7 @@ fn h09_a_service_that_is_killed_and_started_again_on_its_port() {
     let start = client.now;
     let handle = *client.associations.keys().next().unwrap();
     let association = client.associations.get_mut(&handle).unwrap();
-    association.send(client.now, 1, Ppid(53), "are you there?".into(), SendOptions::default()).unwrap();
+    association.send(client.now, StreamId(1), Ppid(53), "are you there?".into(), SendOptions::default()).unwrap();
     let packets = client.poll_one(handle);
     exchange(&mut client, &mut server, packets);
     let Some((_, AssociationEvent::Closed(reason))) = client.events.pop() else { panic!("{:?}", client.events) };
@@ -343,9 +347,11 @@ fn h09_a_service_that_is_killed_and_started_again_on_its_port() {
 fn an_end_that_gives_its_peer_up_says_so_in_one_abort() {
     type Ask = fn(&mut Victim);
     let asks: [(&str, State, Ask); 4] = [
-        ("DATA", State::Established, |victim| drop(victim.message(1, b"x"))),
+        ("DATA", State::Established, |victim| drop(victim.message(StreamId(1), b"x"))),
         ("HEARTBEAT", State::Established, |_| {}),
-        ("RE-CONFIG", State::Established, |victim| victim.association.reset_streams(victim.now, &[1]).unwrap()),
+        ("RE-CONFIG", State::Established, |victim| {
+            victim.association.reset_streams(victim.now, &[StreamId(1)]).unwrap()
+        }),
         ("SHUTDOWN", State::ShutdownSent, |_| {}),
     ];
     for (what, state, ask) in asks {

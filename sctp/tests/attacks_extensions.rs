@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use narrowboat_sctp::testing::wire::{ChunkType, ChunkType as C, Extensions, Init};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Reliability, SendOptions, State, Violation,
+    AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Reliability, SendOptions, State, StreamId,
+    Violation,
 };
 use pair::{Pair, Verdict};
 use victim::{MS, SECOND, Victim, data, kinds, one_of_each, packet, raw, sack};
@@ -80,7 +81,7 @@ fn f01_forward_tsn_that_was_not_agreed_upon() {
 #[test]
 fn f09_every_message_given_up_and_every_forward_tsn_lost() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.send(0, 1, "before");
+    pair.send(0, StreamId(1), "before");
     pair.run_for(SECOND);
     pair.trace.clear();
     pair.rule = Box::new(|packet| {
@@ -89,7 +90,7 @@ fn f09_every_message_given_up_and_every_forward_tsn_lost() {
     });
     let options = SendOptions { reliability: Reliability::MaxRetransmits(0), ..SendOptions::default() };
     for _ in 0..200 {
-        pair.send_with(0, 1, vec![7; 100], options);
+        pair.send_with(0, StreamId(1), vec![7; 100], options);
         pair.run_for(20 * MS);
     }
     pair.run_for(10 * SECOND);
@@ -102,7 +103,7 @@ fn f09_every_message_given_up_and_every_forward_tsn_lost() {
     assert_eq!(pair.received[1].len(), 1);
 
     pair.rule = Box::new(|_| Verdict::Pass);
-    pair.send(0, 1, "after");
+    pair.send(0, StreamId(1), "after");
     pair.run_until(60 * SECOND, |pair| pair.received[1].last().is_some_and(|last| last.2 == "after"));
     pair.run_for(SECOND);
     // The message in flight is abandoned, and reported once; the one that waited in the queue arrives.
@@ -119,7 +120,7 @@ fn lifetime(milliseconds: u32) -> SendOptions {
 
 fn abandoned(victim: &Victim) -> Vec<usize> {
     let len = |event: &AssociationEvent| match event {
-        AssociationEvent::Abandoned { stream: 1, len } => Some(*len),
+        AssociationEvent::Abandoned { stream: StreamId(1), len } => Some(*len),
         _ => None,
     };
     victim.events.iter().filter_map(len).collect()
@@ -130,10 +131,10 @@ fn f10_a_lifetime_that_ends_in_the_queue_or_between_two_fragments() {
     // In the queue, behind a closed window, before the first fragment: the time of waiting counts.
     for milliseconds in [0, 1, 500] {
         let mut victim = Victim::in_state(State::Established);
-        victim.message(9, b"x");
+        victim.message(StreamId(9), b"x");
         victim.send(&[sack(victim.tsn, 0, &[])]);
-        let mut sent = victim.message(9, b"the probe of the closed window");
-        sent.extend(victim.message_with(1, &[7; 3000], lifetime(milliseconds)));
+        let mut sent = victim.message(StreamId(9), b"the probe of the closed window");
+        sent.extend(victim.message_with(StreamId(1), &[7; 3000], lifetime(milliseconds)));
         victim.now += milliseconds * MS + MS;
         sent.extend(victim.send(&[sack(victim.tsn, 1 << 20, &[])]));
         let of_stream = sent.iter().filter(|sent| sent.kind == C::DATA && sent.value[4..6] == [0, 1]).count();
@@ -145,33 +146,33 @@ fn f10_a_lifetime_that_ends_in_the_queue_or_between_two_fragments() {
     // Between two fragments: what was sent is skipped, what was not is not sent, and the peer never sees a part.
     let mut pair = Pair::connected(AssociationConfig::default());
     pair.bottleneck = Some((100_000, 1 << 20));
-    pair.send(0, 1, "first");
-    pair.send_with(0, 1, vec![7; 200_000], lifetime(300));
-    pair.send(0, 1, "last");
+    pair.send(0, StreamId(1), "first");
+    pair.send_with(0, StreamId(1), vec![7; 200_000], lifetime(300));
+    pair.send(0, StreamId(1), "last");
     pair.run_until(60 * SECOND, |pair| pair.received[1].len() == 2);
     pair.run_for(10 * SECOND);
     let received: Vec<_> = pair.received[1].iter().map(|(_, _, payload)| &payload[..]).collect();
     assert_eq!(received, [&b"first"[..], b"last"]);
     let told = pair.events[0]
         .iter()
-        .filter(|event| matches!(event, AssociationEvent::Abandoned { stream: 1, len: 200_000 }))
+        .filter(|event| matches!(event, AssociationEvent::Abandoned { stream: StreamId(1), len: 200_000 }))
         .count();
     assert_eq!(told, 1);
     assert!(pair.ends[0].stats().data_chunks_sent < 150, "{:?}", pair.ends[0].stats());
 
     // A clock that jumps while it waits.
     let mut victim = Victim::in_state(State::Established);
-    victim.message(9, b"x");
+    victim.message(StreamId(9), b"x");
     victim.send(&[sack(victim.tsn, 0, &[])]);
-    victim.message(9, b"the probe of the closed window");
-    victim.message_with(1, &[7; 3000], lifetime(3_599_999));
+    victim.message(StreamId(9), b"the probe of the closed window");
+    victim.message_with(StreamId(1), &[7; 3000], lifetime(3_599_999));
     victim.now += Duration::from_secs(3600);
     victim.send(&[sack(victim.tsn, 1 << 20, &[])]);
     assert_eq!(abandoned(&victim), [3000]);
 
     // Time enough: nothing is given up.
     let mut victim = Victim::in_state(State::Established);
-    let sent = victim.message_with(1, &[7; 3000], lifetime(0));
+    let sent = victim.message_with(StreamId(1), &[7; 3000], lifetime(0));
     assert_eq!(kinds(&sent), [C::DATA; 3], "what leaves at once has not expired");
     victim.send(&[sack(narrowboat_sctp::Tsn(victim.tsn.0.wrapping_add(2)), 1 << 20, &[])]);
     assert_eq!(abandoned(&victim), Vec::<usize>::new());

@@ -12,7 +12,7 @@ use narrowboat_sctp::testing::wire::{
     IForwardTsn, Init, PACKET_HEADER_LEN, PacketHeader, ParameterType, Parameters, Reconfig, ReconfigWriter,
     ResetResult, Sack, Shutdown, SkippedMessage,
 };
-use narrowboat_sctp::{Fsn, Mid, Ppid, RequestSn, Ssn, Tsn};
+use narrowboat_sctp::{Fsn, Mid, Ppid, RequestSn, Ssn, StreamId, Tsn};
 
 /// The types that RFC 9260 and its extensions define, and some that nobody does.
 const TYPES: [u8; 25] =
@@ -323,7 +323,7 @@ impl Sample {
 
 const DATA: DataChunk = DataChunk {
     tsn: Tsn(8),
-    stream: 2,
+    stream: StreamId(2),
     ssn: Ssn(3),
     ppid: Ppid(51),
     unordered: false,
@@ -367,7 +367,7 @@ fn valid_chunks() -> Vec<Sample> {
     add(ChunkType::SHUTDOWN_COMPLETE, "empty", &|out| wire::encode_shutdown_complete(true, out));
     let i_data = IDataChunk {
         tsn: Tsn(8),
-        stream: 2,
+        stream: StreamId(2),
         mid: Mid(3),
         ppid: Ppid(0),
         fsn: Fsn(4),
@@ -385,14 +385,14 @@ fn valid_chunks() -> Vec<Sample> {
     });
     add(ChunkType::RE_CONFIG, "two parameters", &|out| {
         let mut writer = ReconfigWriter::begin(out);
-        writer.push_outgoing_reset(RequestSn(1), RequestSn(2), Tsn(3), [4].into_iter());
-        writer.push_incoming_reset(RequestSn(2), [5, 6].into_iter());
+        writer.push_outgoing_reset(RequestSn(1), RequestSn(2), Tsn(3), [4].map(StreamId).into_iter());
+        writer.push_incoming_reset(RequestSn(2), [5, 6].map(StreamId).into_iter());
         writer.finish();
     });
     add(ChunkType::PAD, "zeros", &|out| wire::encode_pad(9, out));
     add(ChunkType::FORWARD_TSN, "no streams", &|out| ForwardTsn::encode(Tsn(1), std::iter::empty(), out));
-    add(ChunkType::FORWARD_TSN, "streams", &|out| ForwardTsn::encode(Tsn(1), [(2, Ssn(3))].into_iter(), out));
-    let skipped = SkippedMessage { stream: 2, unordered: true, mid: Mid(3) };
+    add(ChunkType::FORWARD_TSN, "streams", &|out| ForwardTsn::encode(Tsn(1), [(StreamId(2), Ssn(3))].into_iter(), out));
+    let skipped = SkippedMessage { stream: StreamId(2), unordered: true, mid: Mid(3) };
     add(ChunkType::I_FORWARD_TSN, "streams", &|out| IForwardTsn::encode(Tsn(1), [skipped].into_iter(), out));
     samples
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use narrowboat_sctp::testing::wire::{ChunkType, Extensions, Init, PacketHeader, T_BIT};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, DatagramEvent, EndpointConfig, PacketDropReason, SendOptions,
-    State, Violation,
+    State, StreamId, Violation,
 };
 use pair::{Pair, Verdict};
 use victim::service::Service;
@@ -194,7 +194,7 @@ fn collide(mask: u8, apart: Duration, verdict: Verdict) -> Pair {
     pair.ends[1].connect(pair.now);
     for (end, payload) in [(0, "from 0"), (1, "from 1")] {
         let (now, ppid) = (pair.now, narrowboat_sctp::Ppid(53));
-        pair.ends[end].send(now, 1, ppid, payload.into(), SendOptions::default()).unwrap();
+        pair.ends[end].send(now, StreamId(1), ppid, payload.into(), SendOptions::default()).unwrap();
     }
     pair
 }
@@ -381,7 +381,7 @@ fn b27_a_handshake_that_nobody_answers() {
         let mut victim = Victim::in_state(state);
         victim
             .association
-            .send(victim.now, 1, narrowboat_sctp::Ppid(53), "never".into(), SendOptions::default())
+            .send(victim.now, StreamId(1), narrowboat_sctp::Ppid(53), "never".into(), SendOptions::default())
             .unwrap();
         let sent = victim.pass(600 * SECOND);
         let mut expected = vec![repeated; 8];

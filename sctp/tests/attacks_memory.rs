@@ -82,7 +82,7 @@ impl Counted {
     fn fill(&mut self, streams: u16, len: usize, options: SendOptions) -> usize {
         let mut count = 0;
         for stream in 0..streams {
-            while self.send(stream, len, options).is_ok() {
+            while self.send(StreamId(stream), len, options).is_ok() {
                 count += 1;
             }
         }
@@ -250,7 +250,7 @@ fn e21_an_echo_service_whose_peer_closes_its_window() {
                 tsn += 1;
                 let data = DataChunk {
                     tsn: Tsn(PEER_TSN + tsn - 1),
-                    stream,
+                    stream: StreamId(stream),
                     ssn: Ssn(0),
                     ppid: Ppid(53),
                     unordered: true,
@@ -291,7 +291,7 @@ fn f11_what_is_given_up_counts_as_long_as_the_peer_keeps_it_outstanding() {
     let mut refused = 0;
     for round in 0_u32.. {
         for _ in 0..16 {
-            match counted.send(1, 1, options) {
+            match counted.send(StreamId(1), 1, options) {
                 Ok(()) => accepted += 1,
                 Err(SendMessageError::Full) => refused += 1,
                 Err(error) => panic!("{error}"),
@@ -319,11 +319,11 @@ fn f11_what_is_given_up_counts_as_long_as_the_peer_keeps_it_outstanding() {
     // Each is charged 353 bytes until it is acknowledged or skipped.
     let fit = small().send_buffer / 353;
     assert!(accepted <= fit + fit / 100 && accepted > fit / 2, "{accepted} accepted of {fit} that fit");
-    assert_eq!(counted.send(1, 1, options), Err(SendMessageError::Full));
+    assert_eq!(counted.send(StreamId(1), 1, options), Err(SendMessageError::Full));
     // The peer moves on, and there is room again.
     counted.acknowledge(counted.sent, 1 << 30, &[]);
     counted.poll();
-    assert_eq!(counted.send(1, 1, options), Ok(()));
+    assert_eq!(counted.send(StreamId(1), 1, options), Ok(()));
     counted.pass(SECOND);
     assert!(counted.held < 64 * KIB, "{} bytes held", counted.held);
 }
@@ -334,7 +334,7 @@ fn b26_every_stream_in_use_counts_and_is_given_back() {
     let streams = counted.victim.association.outbound_streams();
     let mut used = 0;
     for stream in 0..streams {
-        assert_eq!(counted.send(stream, 1, RELIABLE), Ok(()), "stream {stream}");
+        assert_eq!(counted.send(StreamId(stream), 1, RELIABLE), Ok(()), "stream {stream}");
         used += 1;
         counted.poll();
         counted.acknowledge(counted.sent, 1 << 30, &[]);
@@ -362,7 +362,7 @@ impl Flood {
     fn chunk(&self, n: u32) -> Vec<u8> {
         let data = DataChunk {
             tsn: Tsn(PEER_TSN.wrapping_add(self.step - 1).wrapping_add(n * self.step)),
-            stream: (n % u32::from(self.streams)) as u16,
+            stream: StreamId((n % u32::from(self.streams)) as u16),
             // In sequence if nothing is missing, and otherwise one behind what is expected.
             ssn: Ssn((n / u32::from(self.streams) + self.step - 1) as u16),
             ppid: Ppid(53),

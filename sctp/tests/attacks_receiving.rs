@@ -5,7 +5,7 @@
 mod victim;
 
 use narrowboat_sctp::testing::wire::{ChunkType as C, ForwardTsn};
-use narrowboat_sctp::{AssociationConfig, Ppid, Ssn, State, Tsn};
+use narrowboat_sctp::{AssociationConfig, Ppid, Ssn, State, StreamId, Tsn};
 use victim::cost::steps;
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};
 
@@ -13,7 +13,7 @@ use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};
 fn byte(number: u32, flags: &str) -> Vec<u8> {
     let header = DataChunk {
         tsn: Tsn(PEER_TSN + number),
-        stream: 1,
+        stream: StreamId(1),
         ssn: Ssn(0),
         ppid: Ppid(53),
         unordered: true,
@@ -131,7 +131,7 @@ fn d16_a_byte_behind_each_of_many_gaps_costs_what_a_full_sack_and_a_full_list_of
 }
 
 fn forward(to: u32, streams: &[(u16, u16)]) -> Vec<u8> {
-    let streams: Vec<_> = streams.iter().map(|&(stream, ssn)| (stream, Ssn(ssn))).collect();
+    let streams: Vec<_> = streams.iter().map(|&(stream, ssn)| (StreamId(stream), Ssn(ssn))).collect();
     chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN + to), streams.into_iter(), out))
 }
 

@@ -16,11 +16,11 @@ use pair::{Pair, Verdict};
 use victim::{DataChunk, MS, PEER_TSN, SECOND, Sent, Victim, chunk, data, data_chunk, packet, sack};
 
 /// The peer's request to reset its own side, `number` requests after the first, with its last TSN so far.
-fn request(number: u32, last_tsn: u32, streams: &[StreamId]) -> Vec<u8> {
+fn request(number: u32, last_tsn: u32, streams: &[u16]) -> Vec<u8> {
     chunk(|out| {
         let mut writer = ReconfigWriter::begin(out);
         let sn = RequestSn(PEER_TSN.wrapping_add(number));
-        writer.push_outgoing_reset(sn, RequestSn(0), Tsn(last_tsn), streams.iter().copied());
+        writer.push_outgoing_reset(sn, RequestSn(0), Tsn(last_tsn), streams.iter().copied().map(StreamId));
         writer.finish();
     })
 }
@@ -48,12 +48,12 @@ fn answers(sent: &[Sent]) -> Vec<(RequestSn, ResetResult)> {
 }
 
 /// Requests in what the victim has sent.
-fn requests(sent: &[Sent]) -> Vec<(RequestSn, Vec<StreamId>)> {
+fn requests(sent: &[Sent]) -> Vec<(RequestSn, Vec<u16>)> {
     let mut requests = Vec::new();
     for chunk in sent.iter().filter(|chunk| chunk.kind == C::RE_CONFIG) {
         for parameter in Reconfig::decode(&chunk.value).unwrap().parameters() {
             if let ReconfigParameter::OutgoingReset { request, streams, .. } = parameter {
-                requests.push((request, streams.iter().collect()));
+                requests.push((request, streams.iter().map(|stream| stream.0).collect()));
             }
         }
     }
@@ -70,21 +70,21 @@ fn incoming(victim: &Victim) -> Vec<&Streams> {
     told
 }
 
-fn outgoing(victim: &Victim) -> Vec<StreamId> {
+fn outgoing(victim: &Victim) -> Vec<u16> {
     let performed = |event: &AssociationEvent| match event {
-        AssociationEvent::OutgoingStreamReset(stream) => Some(*stream),
+        AssociationEvent::OutgoingStreamReset(stream) => Some(stream.0),
         _ => None,
     };
     victim.events.iter().filter_map(performed).collect()
 }
 
 /// A victim that has sent on a stream, had it acknowledged, and asked for the reset; and the number of its request.
-fn asking(stream: StreamId) -> (Victim, RequestSn) {
+fn asking(stream: u16) -> (Victim, RequestSn) {
     let mut victim = Victim::in_state(State::Established);
-    victim.message(stream, b"x");
+    victim.message(StreamId(stream), b"x");
     let acked = victim.tsn;
     victim.send(&[sack(acked, 1 << 20, &[])]);
-    victim.association.reset_streams(victim.now, &[stream]).unwrap();
+    victim.association.reset_streams(victim.now, &[StreamId(stream)]).unwrap();
     let sent = victim.poll();
     let (number, streams) = requests(&sent).remove(0);
     assert_eq!(streams, [stream]);
@@ -96,8 +96,8 @@ fn asking(stream: StreamId) -> (Victim, RequestSn) {
 fn g02_unknown_streams_too_many_none_at_all_and_the_same_twice() {
     use ResetResult::{Performed, WrongSsn};
     let first = RequestSn(PEER_TSN);
-    let all: Vec<StreamId> = (0..32_000).collect();
-    let cases: [(&str, &[StreamId], ResetResult, Option<usize>); 7] = [
+    let all: Vec<u16> = (0..32_000).collect();
+    let cases: [(&str, &[u16], ResetResult, Option<usize>); 7] = [
         ("a stream never used", &[5], Performed, Some(1)),
         ("the last stream there is", &[99], Performed, Some(1)),
         ("a stream that there is not", &[100], WrongSsn, None),
@@ -153,15 +153,15 @@ fn g05_a_peer_that_answers_in_progress_for_ever() {
 
     // A peer that lacks data may say so for as long as it likes.
     let mut victim = Victim::in_state(State::Established);
-    victim.message(2, b"x");
-    victim.association.reset_streams(victim.now, &[1]).unwrap();
+    victim.message(StreamId(2), b"x");
+    victim.association.reset_streams(victim.now, &[StreamId(1)]).unwrap();
     let (number, _) = requests(&victim.poll()).remove(0);
     for _ in 0..600 {
         victim.send(&[answer(number, ResetResult::InProgress)]);
         victim.pass(SECOND);
     }
     assert_eq!(victim.association.state(), State::Established);
-    assert!(victim.association.is_resetting(1));
+    assert!(victim.association.is_resetting(StreamId(1)));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn a_request_that_nobody_answers_is_repeated_for_as_long_as_the_association_last
     let (mut victim, number) = asking(1);
     for round in 0..600 {
         // Anything shows that the peer is there, but for an answer.
-        victim.message(2, b"x");
+        victim.message(StreamId(2), b"x");
         let acked = victim.tsn.add(round + 1);
         victim.send(&[sack(acked, 1 << 20, &[])]);
         let sent = victim.pass(SECOND);
@@ -177,10 +177,10 @@ fn a_request_that_nobody_answers_is_repeated_for_as_long_as_the_association_last
     }
     let sent = victim.pass(11 * SECOND);
     assert!(!requests(&sent).is_empty());
-    assert!(victim.association.is_resetting(1));
+    assert!(victim.association.is_resetting(StreamId(1)));
     victim.send(&[answer(number, ResetResult::Performed)]);
     assert_eq!(outgoing(&victim), [1]);
-    assert!(!victim.association.is_resetting(1));
+    assert!(!victim.association.is_resetting(StreamId(1)));
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_request_that_is_never_answered_counts_against_the_peer() {
     let config =
         AssociationConfig { heartbeat_interval: None, association_max_retransmits: 3, ..AssociationConfig::default() };
     let mut victim = Victim::with_config(State::Established, config);
-    victim.association.reset_streams(victim.now, &[1]).unwrap();
+    victim.association.reset_streams(victim.now, &[StreamId(1)]).unwrap();
     victim.poll();
     let sent = victim.pass(100 * SECOND);
     assert_eq!(requests(&sent).len(), 3, "as often as anything else is repeated");
@@ -202,7 +202,7 @@ fn g06_both_ends_reset_a_stream_at_once() {
         for mask in 0..64_u32 {
             let mut pair = Pair::connected(AssociationConfig::default());
             for end in 0..2 {
-                pair.send(end, 1, "x");
+                pair.send(end, StreamId(1), "x");
             }
             pair.run_for(SECOND);
             let mut number = 0;
@@ -211,20 +211,21 @@ fn g06_both_ends_reset_a_stream_at_once() {
                 if number <= 6 && mask >> (number - 1) & 1 == 1 { verdict } else { Verdict::Pass }
             });
             for end in 0..2 {
-                pair.ends[end].reset_streams(pair.now, &[1]).unwrap();
+                pair.ends[end].reset_streams(pair.now, &[StreamId(1)]).unwrap();
             }
             pair.run_for(40 * SECOND);
             for end in 0..2 {
                 let of = |wanted: fn(&AssociationEvent) -> bool| {
                     pair.events[end].iter().filter(|event| wanted(event)).count()
                 };
-                let performed = of(|event| matches!(event, AssociationEvent::OutgoingStreamReset(1)));
-                let heard =
-                    of(|event| matches!(event, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(1)));
+                let performed = of(|event| matches!(event, AssociationEvent::OutgoingStreamReset(StreamId(1))));
+                let heard = of(
+                    |event| matches!(event, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(StreamId(1))),
+                );
                 assert_eq!((performed, heard), (1, 1), "{verdict:?} {mask:#08b}, end {end}: {:?}", pair.events[end]);
             }
             for end in 0..2 {
-                pair.send(end, 1, "again");
+                pair.send(end, StreamId(1), "again");
             }
             pair.run_for(SECOND);
             assert!(pair.received.iter().all(|received| received.len() == 2), "{verdict:?} {mask:#08b}");
@@ -246,7 +247,7 @@ fn g07_an_answer_to_nothing_with_a_wrong_number_or_twice() {
             let datagram = packet(victim.tag, &[answer(RequestSn(number.0.wrapping_add(wrong)), result)]);
             victim.assert_drops(datagram, PacketDropReason::BadReconfig, &format!("{result:?}, {wrong} off"));
         }
-        assert!(victim.association.is_resetting(1));
+        assert!(victim.association.is_resetting(StreamId(1)));
     }
     let (mut victim, number) = asking(1);
     victim.send(&[answer(number, ResetResult::Performed)]);
@@ -339,7 +340,7 @@ fn g09_requests_to_add_streams_or_to_reset_every_number() {
     };
     let on_the_last = |number: u32| {
         let mut chunk = victim::data_chunk(number, narrowboat_sctp::Ssn(0));
-        chunk.stream = 1999;
+        chunk.stream = StreamId(1999);
         self::chunk(|out| chunk.encode(b"on the last", out))
     };
     for (number, count, result, streams) in [
@@ -360,7 +361,7 @@ fn g09_requests_to_add_streams_or_to_reset_every_number() {
 #[test]
 fn g12_two_messages_with_one_number_behind_a_deferred_reset_end_the_association() {
     let message = |number: u32| {
-        let header = DataChunk { stream: 2, ..data_chunk(number, Ssn(3)) };
+        let header = DataChunk { stream: StreamId(2), ..data_chunk(number, Ssn(3)) };
         chunk(|out| header.encode(b"one number", out))
     };
     let forward = chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN + 12), std::iter::empty(), out));
@@ -384,11 +385,17 @@ fn g12_two_messages_with_one_number_behind_a_deferred_reset_end_the_association(
 fn g11_a_stream_is_refused_until_its_reset_has_ended() {
     let (mut victim, number) = asking(1);
     let send = |victim: &mut Victim| {
-        victim.association.send(victim.now, 1, narrowboat_sctp::Ppid(53), "new".into(), SendOptions::default())
+        victim.association.send(
+            victim.now,
+            StreamId(1),
+            narrowboat_sctp::Ppid(53),
+            "new".into(),
+            SendOptions::default(),
+        )
     };
-    assert_eq!(send(&mut victim), Err(SendMessageError::Resetting(1)));
+    assert_eq!(send(&mut victim), Err(SendMessageError::Resetting(StreamId(1))));
     victim.send(&[answer(number, ResetResult::InProgress)]);
-    assert_eq!(send(&mut victim), Err(SendMessageError::Resetting(1)));
+    assert_eq!(send(&mut victim), Err(SendMessageError::Resetting(StreamId(1))));
     victim.send(&[answer(number, ResetResult::Performed)]);
     assert_eq!(send(&mut victim), Ok(()));
     let sent = victim.poll();
@@ -400,7 +407,7 @@ fn g11_a_stream_is_refused_until_its_reset_has_ended() {
 fn a_request_to_reset_all_streams_of_this_end_includes_the_first() {
     let mut victim = Victim::in_state(State::Established);
     for stream in [0, 5] {
-        victim.message(stream, b"x");
+        victim.message(StreamId(stream), b"x");
     }
     let last = Tsn(victim.tsn.0.wrapping_add(1));
     victim.send(&[sack(last, 1 << 20, &[])]);

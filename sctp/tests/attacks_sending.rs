@@ -14,7 +14,7 @@ use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{ChunkType, ChunkType as C};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, Reliability, SendMessageError,
-    SendOptions, State, Tsn, Violation,
+    SendOptions, State, StreamId, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
 use random::Random;
@@ -30,7 +30,7 @@ fn with_outstanding(count: usize) -> Victim {
 
 fn send_many(victim: &mut Victim, count: usize) {
     let sent: usize =
-        (0..count).map(|_| victim.message(1, b"x").iter().filter(|sent| sent.kind == C::DATA).count()).sum();
+        (0..count).map(|_| victim.message(StreamId(1), b"x").iter().filter(|sent| sent.kind == C::DATA).count()).sum();
     assert_eq!(sent, count, "the windows have room for so many");
     victim.events.clear();
 }
@@ -113,7 +113,7 @@ fn with_window_for(count: usize) -> Victim {
     let mut victim = Victim::with_config(State::Established, config);
     let mut acked = 0;
     while victim.association.stats().cwnd < 24 * count + 60_000 {
-        let sent = victim.message(1, &vec![7; 3_000_000]);
+        let sent = victim.message(StreamId(1), &vec![7; 3_000_000]);
         let mut count = sent.iter().filter(|sent| sent.kind == C::DATA).count();
         while count > 0 {
             acked += count;
@@ -131,7 +131,10 @@ fn with_window_for(count: usize) -> Victim {
 fn with_very_many(count: usize) -> Victim {
     let mut victim = with_window_for(count);
     for _ in 0..count {
-        victim.association.send(victim.now, 1, Ppid(53), Bytes::from_static(b"x"), SendOptions::default()).unwrap();
+        victim
+            .association
+            .send(victim.now, StreamId(1), Ppid(53), Bytes::from_static(b"x"), SendOptions::default())
+            .unwrap();
     }
     let mut sent = victim.poll();
     while sent.iter().filter(|sent| sent.kind == C::DATA).count() < count {
@@ -186,7 +189,7 @@ fn e22_more_ordered_messages_of_a_stream_than_there_are_sequence_numbers() {
         let options = SendOptions { unordered, ..SendOptions::default() };
         victim.association.send(victim.now, stream, Ppid(53), Bytes::from_static(b"x"), options).unwrap();
     };
-    (0..70_000).for_each(|_| send(&mut victim, 2, false));
+    (0..70_000).for_each(|_| send(&mut victim, StreamId(2), false));
     // By TSN, for some are repeated.
     let mut seen = BTreeSet::new();
     let mut of = |sent: &[Sent], stream: u8| {
@@ -201,8 +204,8 @@ fn e22_more_ordered_messages_of_a_stream_than_there_are_sequence_numbers() {
     let sent = leave(&mut victim);
     assert_eq!(of(&sent, 2), OUTSTANDING_MAX, "RFC 9260 §6.1");
     // Other streams, and unordered messages of another, go on.
-    (0..100).for_each(|_| send(&mut victim, 3, false));
-    (0..100).for_each(|_| send(&mut victim, 4, true));
+    (0..100).for_each(|_| send(&mut victim, StreamId(3), false));
+    (0..100).for_each(|_| send(&mut victim, StreamId(4), true));
     let sent = leave(&mut victim);
     assert_eq!([of(&sent, 2), of(&sent, 3), of(&sent, 4)], [0, 100, 100]);
     // All of the first half but one is there, then all of it.
@@ -260,7 +263,7 @@ fn e07_reports_of_loss_for_what_was_acknowledged_or_given_up() {
             };
             let stream = u16::try_from(random.below(3)).unwrap();
             let len = [1, 30, 1100, 3000][random.index(4)];
-            let _ = victim.association.send(victim.now, stream, Ppid(53), vec![7; len].into(), options);
+            let _ = victim.association.send(victim.now, StreamId(stream), Ppid(53), vec![7; len].into(), options);
             let mut out = victim.poll();
             out.extend(victim.pass(draw(&mut random, 40) * MS));
             for chunk in out.iter().filter(|chunk| chunk.kind == C::DATA) {
@@ -297,7 +300,7 @@ fn e07_reports_of_loss_for_what_was_acknowledged_or_given_up() {
 #[test]
 fn e08_a_window_that_shrinks_below_what_is_in_flight() {
     let mut victim = Victim::in_state(State::Established);
-    victim.message(1, &[7; 4000]);
+    victim.message(StreamId(1), &[7; 4000]);
     let flight = victim.association.stats().flight_size;
     for a_rwnd in [0, 1, 1000, u32::try_from(flight / 2).unwrap()] {
         victim.send(&[sack(nothing_acked(&victim), a_rwnd, &[])]);
@@ -309,9 +312,9 @@ fn e08_a_window_that_shrinks_below_what_is_in_flight() {
 #[test]
 fn e09_a_closed_window_is_probed_ever_more_rarely_for_an_hour() {
     let mut victim = Victim::in_state(State::Established);
-    victim.message(1, b"x");
+    victim.message(StreamId(1), b"x");
     victim.send(&[sack(tsn(&victim, 0), 0, &[])]);
-    victim.association.send(victim.now, 1, Ppid(53), vec![7; 3000].into(), SendOptions::default()).unwrap();
+    victim.association.send(victim.now, StreamId(1), Ppid(53), vec![7; 3000].into(), SendOptions::default()).unwrap();
     let mut probes = victim.poll().len();
     let mut times = Vec::new();
     for _ in 0..36_000 {
@@ -336,9 +339,9 @@ fn e09_a_closed_window_is_probed_ever_more_rarely_for_an_hour() {
 #[test]
 fn e10_a_closed_window_without_a_sack_ends_the_association() {
     let mut victim = Victim::in_state(State::Established);
-    victim.message(1, b"x");
+    victim.message(StreamId(1), b"x");
     victim.send(&[sack(tsn(&victim, 0), 0, &[])]);
-    victim.message(1, b"a probe");
+    victim.message(StreamId(1), b"a probe");
     let sent = victim.pass(600 * SECOND);
     assert_eq!(victim.closed(), Some(CloseReason::PeerUnreachable));
     let repeats = sent.iter().filter(|sent| sent.kind == C::DATA).count();
@@ -348,9 +351,9 @@ fn e10_a_closed_window_without_a_sack_ends_the_association() {
 #[test]
 fn e11_a_window_that_opens_byte_by_byte() {
     let mut victim = Victim::in_state(State::Established);
-    victim.message(1, b"x");
+    victim.message(StreamId(1), b"x");
     victim.send(&[sack(tsn(&victim, 0), 0, &[])]);
-    let mut sent = victim.message(1, &[7; 20_000]);
+    let mut sent = victim.message(StreamId(1), &[7; 20_000]);
     for a_rwnd in 0..3000 {
         sent.extend(victim.send(&[sack(tsn(&victim, 0), a_rwnd, &[])]));
     }
@@ -363,7 +366,10 @@ fn e11_a_window_that_opens_byte_by_byte() {
 fn e13_acknowledgements_in_slices_and_the_same_one_many_times() {
     let growth = |slices: u32, repeats: usize| {
         let mut victim = Victim::in_state(State::Established);
-        victim.association.send(victim.now, 1, Ppid(53), vec![7; 100_000].into(), SendOptions::default()).unwrap();
+        victim
+            .association
+            .send(victim.now, StreamId(1), Ppid(53), vec![7; 100_000].into(), SendOptions::default())
+            .unwrap();
         let count = u32::try_from(kinds(&victim.poll()).len()).unwrap();
         let before = victim.association.stats().cwnd;
         for slice in 1..=slices {
@@ -394,7 +400,7 @@ fn under(messages: u8, mut rule: impl FnMut(u64, usize) -> bool + 'static) -> Pa
         if is_lost { Verdict::Drop } else { Verdict::Pass }
     });
     for number in 0..messages {
-        pair.send(0, 1, vec![number; 5000]);
+        pair.send(0, StreamId(1), vec![number; 5000]);
     }
     pair
 }
@@ -417,7 +423,7 @@ fn e14_losses_of_half_of_all_for_seconds_and_for_ever() {
             .iter()
             .filter(|event| matches!(event, AssociationEvent::Closed(CloseReason::PeerUnreachable)));
         assert_eq!(closed.count(), 1, "{:?}", pair.events[0].last());
-        let refused = pair.ends[0].send(pair.now, 1, Ppid(53), "more".into(), SendOptions::default());
+        let refused = pair.ends[0].send(pair.now, StreamId(1), Ppid(53), "more".into(), SendOptions::default());
         assert_eq!(refused, Err(SendMessageError::Closed));
     }
 }
@@ -491,13 +497,13 @@ fn e16_heartbeat_acks_forged_cut_and_old() {
 fn e17_no_round_trip_time_is_taken_from_what_was_sent_twice() {
     let mut victim = Victim::in_state(State::Established);
     let before = victim.association.stats().srtt.unwrap();
-    victim.message(1, b"x");
+    victim.message(StreamId(1), b"x");
     let again = victim.pass(1100 * MS);
     assert!(kinds(&again).contains(&C::DATA), "T3 has repeated it");
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(&victim, 0), 1 << 20, &[])]);
     assert_eq!(victim.association.stats().srtt, Some(before), "which of the two was acknowledged?");
-    victim.message(1, b"y");
+    victim.message(StreamId(1), b"y");
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(&victim, 1), 1 << 20, &[])]);
     assert_eq!(victim.association.stats().srtt, Some(before * 7 / 8 + 50 * MS / 8));
@@ -517,19 +523,19 @@ fn e17_no_round_trip_time_is_taken_from_what_was_sent_twice() {
 fn e19_one_stream_that_does_not_move() {
     let config = AssociationConfig { stream_send_buffer: 10_000, send_buffer: 100_000, ..AssociationConfig::default() };
     let mut victim = Victim::with_config(State::Established, config);
-    victim.message(9, b"x");
+    victim.message(StreamId(9), b"x");
     victim.send(&[sack(tsn(&victim, 0), 0, &[])]);
     let send = |victim: &mut Victim, stream| {
         victim.association.send(victim.now, stream, Ppid(53), vec![7; 1000].into(), SendOptions::default())
     };
-    let accepted = (0..100).take_while(|_| send(&mut victim, 1).is_ok()).count();
+    let accepted = (0..100).take_while(|_| send(&mut victim, StreamId(1)).is_ok()).count();
     // Each counts with its overhead.
     assert_eq!(accepted, 10_000_usize.div_ceil(1000 + 352));
-    assert_eq!(send(&mut victim, 1), Err(SendMessageError::Full));
+    assert_eq!(send(&mut victim, StreamId(1)), Err(SendMessageError::Full));
     // The first leaves as the probe of the closed window, a time-out later; another takes its place.
     assert_eq!(kinds(&victim.poll()), []);
     assert_eq!(kinds(&victim.pass(500 * MS)), [C::DATA]);
-    assert_eq!([send(&mut victim, 1), send(&mut victim, 1)], [Ok(()), Err(SendMessageError::Full)]);
+    assert_eq!([send(&mut victim, StreamId(1)), send(&mut victim, StreamId(1))], [Ok(()), Err(SendMessageError::Full)]);
     victim.events.clear();
     victim.poll();
     let is_writable = |event: &AssociationEvent| matches!(event, AssociationEvent::Writable);
@@ -537,14 +543,14 @@ fn e19_one_stream_that_does_not_move() {
     // The message that ends a stream is accepted all the same, and charged.
     let (before, last) =
         (victim.association.memory_charged(), SendOptions { exceeds_limits: true, ..SendOptions::default() });
-    assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));
+    assert_eq!(victim.association.send(victim.now, StreamId(1), Ppid(57), vec![0].into(), last), Ok(()));
     assert!(victim.association.memory_charged() > before + 300);
-    assert_eq!(send(&mut victim, 1), Err(SendMessageError::Full));
+    assert_eq!(send(&mut victim, StreamId(1)), Err(SendMessageError::Full));
     for stream in 2..10 {
-        assert_eq!(send(&mut victim, stream), Ok(()), "stream {stream}");
+        assert_eq!(send(&mut victim, StreamId(stream)), Ok(()), "stream {stream}");
     }
     // All together they have a limit, too, which the streams count against.
-    let accepted = (10..1000).take_while(|stream| send(&mut victim, *stream).is_ok()).count();
+    let accepted = (10..1000).take_while(|stream| send(&mut victim, StreamId(*stream)).is_ok()).count();
     let left = 100_000 - 17 * (1000 + 352) - 353 - 9 * 256;
     assert!(
         (left / (1000 + 352 + 256)..).contains(&accepted) && accepted <= left / (1000 + 352 + 256) + 2,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{self, ChunkType, ForwardTsn, PacketHeader, ReconfigWriter, ResetResult, Sack};
-use narrowboat_sctp::{AssociationStats, RequestSn, Ssn, State, Tsn};
+use narrowboat_sctp::{AssociationStats, RequestSn, Ssn, State, StreamId, Tsn};
 
 use crate::victim::{
     PEER_TSN, PORT, Victim, chunk, chunks_of, cookie_echo, data, data_chunk, init, kinds, packet, packet_with,
@@ -119,7 +119,12 @@ fn reset_request(number: u32, last_tsn: u32, streams: &[u16]) -> Vec<u8> {
     chunk(|out| {
         let mut writer = ReconfigWriter::begin(out);
         let last_request = RequestSn(0);
-        writer.push_outgoing_reset(RequestSn(number), last_request, Tsn(last_tsn), streams.iter().copied());
+        writer.push_outgoing_reset(
+            RequestSn(number),
+            last_request,
+            Tsn(last_tsn),
+            streams.iter().copied().map(StreamId),
+        );
         writer.finish();
     })
 }
@@ -173,7 +178,7 @@ fn each_heartbeat_error_init_and_cookie_gets_its_own_answer() {
             // An unknown chunk that wants a report, a stream that does not exist, and DATA.
             datagrams.push(packet(victim.tag, &[raw(ChunkType(0xC5), 0, &number.to_be_bytes())]));
             let mut bad = data_chunk(2 * number, Ssn(0));
-            bad.stream = 40_000;
+            bad.stream = StreamId(40_000);
             datagrams.push(packet(victim.tag, &[chunk(|out| bad.encode(b"no such stream", out))]));
             let ssn = Ssn(u16::try_from(number).unwrap());
             datagrams.push(packet(victim.tag, &[chunk(|out| data_chunk(2 * number + 1, ssn).encode(b"good", out))]));
@@ -197,7 +202,11 @@ fn a_forward_tsn_and_the_end_of_an_association_come_in_their_place() {
             let mut datagrams: Vec<_> = (3..40).map(|number| packet(tag, &[data(number, b"behind a gap")])).collect();
             let skip = |to: u32| {
                 chunk(|out| {
-                    ForwardTsn::encode(Tsn(PEER_TSN + to), [(1, Ssn(u16::try_from(to).unwrap()))].into_iter(), out);
+                    ForwardTsn::encode(
+                        Tsn(PEER_TSN + to),
+                        [(StreamId(1), Ssn(u16::try_from(to).unwrap()))].into_iter(),
+                        out,
+                    );
                 })
             };
             datagrams.push(packet(tag, &[skip(0)]));
@@ -231,7 +240,7 @@ fn the_last_sack_of_a_batch_rides_on_data() {
     for datagram in datagrams {
         victim.association.handle_datagram(victim.now, datagram);
     }
-    let answer = victim.message(1, b"the answer");
+    let answer = victim.message(StreamId(1), b"the answer");
     use ChunkType as Is;
     assert_eq!(kinds(&answer), [Is::SACK, Is::SACK, Is::SACK, Is::SACK, Is::DATA]);
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{ChunkType, DataChunk, Init, ReconfigWriter, Sack};
 use narrowboat_sctp::{
     AssociateError, AssociationConfig, AssociationEvent, AssociationHandle, EndpointConfig, MemoryBudget,
-    PacketDropReason, Ppid, RequestSn, SendMessageError, SendOptions, Ssn, State, Tsn,
+    PacketDropReason, Ppid, RequestSn, SendMessageError, SendOptions, Ssn, State, StreamId, Tsn,
 };
 
 use crate::victim::service::{Offer, Service};
@@ -140,7 +140,7 @@ fn send_reports_full_while_the_memory_of_all_is_used_up_and_says_when_to_try_aga
     victim.association.set_memory_budget(&budget);
     let send = |victim: &mut Victim| {
         let payload = Bytes::from(vec![7; 10_000]);
-        victim.association.send(victim.now, 1, Ppid(53), payload, SendOptions::default())
+        victim.association.send(victim.now, StreamId(1), Ppid(53), payload, SendOptions::default())
     };
     let mut accepted = 0;
     while send(&mut victim).is_ok() {
@@ -149,7 +149,7 @@ fn send_reports_full_while_the_memory_of_all_is_used_up_and_says_when_to_try_aga
     assert!((10..=20).contains(&accepted), "{accepted}");
     assert_eq!(send(&mut victim), Err(SendMessageError::Full));
     let last = SendOptions { exceeds_limits: true, ..SendOptions::default() };
-    assert_eq!(victim.association.send(victim.now, 1, Ppid(57), vec![0].into(), last), Ok(()));
+    assert_eq!(victim.association.send(victim.now, StreamId(1), Ppid(57), vec![0].into(), last), Ok(()));
     assert_eq!(send(&mut victim), Err(SendMessageError::Full));
     victim.poll();
     victim.events.clear();
@@ -238,7 +238,7 @@ fn state_of_streams_is_charged() {
     let mut victim = Victim::in_state(State::Established);
     victim.association.set_memory_budget(&budget);
     for stream in 0..100 {
-        let header = DataChunk { stream, ..data_chunk(u32::from(stream), Ssn(0)) };
+        let header = DataChunk { stream: StreamId(stream), ..data_chunk(u32::from(stream), Ssn(0)) };
         victim.send(&[chunk(|out| header.encode(b"x", out))]);
     }
     victim.messages();
@@ -268,7 +268,7 @@ fn b26_65_535_streams_that_a_peer_uses_at_once_cost_two_bytes_each_until_they_ar
             let streams = first..first.saturating_add(400);
             let chunks: Vec<Vec<u8>> = streams
                 .map(|stream| {
-                    let header = DataChunk { stream, ..data_chunk(u32::from(stream), Ssn(0)) };
+                    let header = DataChunk { stream: StreamId(stream), ..data_chunk(u32::from(stream), Ssn(0)) };
                     chunk(|out| header.encode(b"x", out))
                 })
                 .collect();

@@ -4,14 +4,14 @@
 mod victim;
 
 use narrowboat_sctp::testing::wire::Sack;
-use narrowboat_sctp::{SendOptions, State, Tsn};
+use narrowboat_sctp::{SendOptions, State, StreamId, Tsn};
 use victim::{MS, SECOND, Victim, chunk, kinds, sack};
 
 /// RFC 9260 §7.2.4 step 2 and 6, §7.2.3.
 #[test]
 fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_packet_of_it() {
     let mut victim = Victim::in_state(State::Established);
-    let sent = victim.message(1, &[7; 11_000]);
+    let sent = victim.message(StreamId(1), &[7; 11_000]);
     assert!(kinds(&sent).len() >= 9, "one window: {}", sent.len());
     let tsn = |victim: &Victim, number: u32| Tsn(victim.tsn.0.wrapping_add(number));
     let before = victim.association.stats().cwnd;
@@ -35,7 +35,7 @@ fn a_window_of_losses_cuts_the_congestion_window_once_and_a_time_out_leaves_a_pa
     victim.pass(MS);
     assert_eq!(victim.association.stats().congestion_events, 1);
     // Silence.
-    victim.message(1, &[7; 9_000]);
+    victim.message(StreamId(1), &[7; 9_000]);
     victim.pass(2 * SECOND);
     let stats = victim.association.stats();
     assert!(stats.t3_expirations > 0 && stats.cwnd < 1200, "{} bytes", stats.cwnd);
@@ -48,14 +48,14 @@ fn a_lost_probe_reduces_the_window_once_with_the_losses_that_are_repaired_with_i
     let first = victim.tsn;
     let tsn = |number: u32| Tsn(first.0.wrapping_add(number));
     // A round-trip time of 50 ms, and then a message that is lost, and its probe with it.
-    victim.message(1, b"first");
+    victim.message(StreamId(1), b"first");
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(0), 1 << 20, &[])]);
-    victim.message(1, b"lost");
+    victim.message(StreamId(1), b"lost");
     let probe = victim.pass(320 * MS);
     assert_eq!(probe.len(), 1, "the probe: {:?}", kinds(&probe));
     // Later packets arrive.
-    victim.message(1, b"later");
+    victim.message(StreamId(1), b"later");
     victim.now += 50 * MS;
     victim.send(&[sack(tsn(1).prev(), 1 << 20, &[(2, 2)])]);
     victim.pass(60 * MS);
@@ -70,7 +70,7 @@ fn a_lost_probe_reduces_the_window_once_with_the_losses_that_are_repaired_with_i
 #[test]
 fn a_repetition_of_what_the_peer_had_already_is_known_for_one() {
     let mut victim = Victim::in_state(State::Established);
-    victim.message(1, b"x");
+    victim.message(StreamId(1), b"x");
     assert!(!victim.pass(2 * SECOND).is_empty(), "it is sent again");
     let tsn = victim.tsn;
     let twice = chunk(|out| Sack::encode(tsn, 1 << 20, Vec::new().into_iter(), vec![tsn].into_iter(), out));
@@ -86,7 +86,7 @@ fn the_peers_window_is_reported_from_the_handshake_on() {
     // The window of the peer that the tests make up.
     let window = 1 << 20;
     assert_eq!(victim.association.stats().peer_rwnd, window);
-    victim.message(1, &[7; 500]);
+    victim.message(StreamId(1), &[7; 500]);
     assert_eq!(victim.association.stats().peer_rwnd, window - 500);
     let tsn = victim.tsn;
     victim.send(&[sack(tsn, 12_345, &[])]);
@@ -99,7 +99,7 @@ fn only_the_last_fragment_of_a_message_asks_for_a_sack_at_once() {
     for acknowledge_immediately in [true, false] {
         let mut victim = Victim::in_state(State::Established);
         let options = SendOptions { acknowledge_immediately, ..SendOptions::default() };
-        let sent = victim.message_with(1, &[7; 3_000], options);
+        let sent = victim.message_with(StreamId(1), &[7; 3_000], options);
         let asks: Vec<bool> = sent.iter().map(|chunk| chunk.flags & 8 != 0).collect();
         assert_eq!(asks, [false, false, acknowledge_immediately]);
     }

@@ -5,7 +5,7 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_sctp::testing::wire::ChunkType;
-use narrowboat_sctp::{AssociationConfig, Ppid, Reliability, SendMessageError, SendOptions};
+use narrowboat_sctp::{AssociationConfig, Ppid, Reliability, SendMessageError, SendOptions, StreamId};
 use pair::{MS, Pair};
 
 /// Bytes a second: 2 Mbit/s.
@@ -29,7 +29,7 @@ fn run(len: usize, megabits: u64, unordered: bool) -> Outcome {
     let (begun, mut next) = (pair.now, pair.now);
     while pair.now < begun + TIME {
         while next <= pair.now {
-            let sent = pair.ends[0].send(pair.now, 1, Ppid(53), vec![7; len].into(), options);
+            let sent = pair.ends[0].send(pair.now, StreamId(1), Ppid(53), vec![7; len].into(), options);
             assert!(matches!(sent, Ok(()) | Err(SendMessageError::Full)));
             next += interval;
         }

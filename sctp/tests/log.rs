@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use captured::{Log, Logged, only, with_message};
 use narrowboat_sctp::testing::wire::ChunkType;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, ReceivedMessage, Reliability, SendOptions};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, ReceivedMessage, Reliability, SendOptions, StreamId};
 use pair::{MS, Pair, Verdict};
 use tracing::Level;
 
@@ -83,11 +83,11 @@ fn the_handshake_and_the_close_are_reported_with_their_steps() {
 #[test]
 fn a_loss_and_its_recovery_are_reported_with_the_rule_that_found_the_loss() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.send(0, 1, payload(100_000));
+    pair.send(0, StreamId(1), payload(100_000));
     pair.run_for(Duration::from_secs(2));
     lose(&mut pair, |at| at == 3);
     let log = Log::capture(Level::DEBUG);
-    pair.send(0, 1, payload(20_000));
+    pair.send(0, StreamId(1), payload(20_000));
     pair.run_for(Duration::from_secs(2));
     assert_eq!(pair.received[1].len(), 2);
 
@@ -111,11 +111,11 @@ fn a_loss_and_its_recovery_are_reported_with_the_rule_that_found_the_loss() {
 #[test]
 fn a_lost_tail_is_reported_as_a_probe() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.send(0, 1, payload(1000));
+    pair.send(0, StreamId(1), payload(1000));
     pair.run_for(Duration::from_secs(1));
     lose(&mut pair, |at| at == 0);
     let log = Log::capture(Level::DEBUG);
-    pair.send(0, 1, payload(1000));
+    pair.send(0, StreamId(1), payload(1000));
     pair.run_for(Duration::from_secs(1));
     let events = log.take();
     let probe = only(&events, "tail loss probe");
@@ -130,7 +130,7 @@ fn an_expired_timer_is_reported_with_the_rto_and_an_unreachable_peer_as_a_warnin
     let mut pair = Pair::connected(config);
     lose(&mut pair, |_| true);
     let log = Log::capture(Level::DEBUG);
-    pair.send(0, 1, payload(1000));
+    pair.send(0, StreamId(1), payload(1000));
     pair.run_for(Duration::from_secs(60));
     let events = log.take();
     let silent = with_message(&events, "no answer in time");
@@ -156,7 +156,7 @@ fn a_window_that_closes_and_opens_is_reported_by_both_ends() {
     pair.reads[1] = false;
     let log = Log::capture(Level::DEBUG);
     for _ in 0..40 {
-        pair.send(0, 1, payload(1000));
+        pair.send(0, StreamId(1), payload(1000));
     }
     pair.run_for(Duration::from_secs(3));
     let events = log.take();
@@ -180,10 +180,10 @@ fn a_window_that_closes_and_opens_is_reported_by_both_ends() {
 #[test]
 fn a_stream_reset_is_reported_with_its_request_and_result_at_both_ends() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.send(0, 6, payload(10));
+    pair.send(0, StreamId(6), payload(10));
     pair.run_for(Duration::from_secs(1));
     let log = Log::capture(Level::DEBUG);
-    pair.ends[0].reset_streams(pair.now, &[6]).unwrap();
+    pair.ends[0].reset_streams(pair.now, &[StreamId(6)]).unwrap();
     pair.run_for(Duration::from_secs(1));
     let events = log.take();
     let requested = only(&events, "stream reset requested");
@@ -200,12 +200,12 @@ fn a_stream_reset_is_reported_with_its_request_and_result_at_both_ends() {
 #[test]
 fn an_abandoned_message_is_reported_and_so_is_the_chunk_that_skips_it() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.send(0, 1, payload(1000));
+    pair.send(0, StreamId(1), payload(1000));
     pair.run_for(Duration::from_secs(1));
     lose(&mut pair, |at| at == 0);
     let log = Log::capture(Level::DEBUG);
     let options = SendOptions { reliability: Reliability::MaxRetransmits(0), ..SendOptions::default() };
-    pair.send_with(0, 4, payload(900), options);
+    pair.send_with(0, StreamId(4), payload(900), options);
     pair.run_for(Duration::from_secs(3));
     let events = log.take();
     let abandoned = only(&events, "message abandoned");
@@ -247,7 +247,7 @@ fn each_drop_is_reported_once_with_its_reason() {
 fn a_violation_of_the_peer_is_a_warning_with_the_cause_of_the_abort() {
     let mut pair = Pair::connected(AssociationConfig::default());
     // DATA without user data: RFC 9260 §6.2.
-    pair.send(0, 1, payload(4));
+    pair.send(0, StreamId(1), payload(4));
     let mut packet = pair.sent(0, ChunkType::DATA)[0].bytes.to_vec();
     packet.truncate(12 + 16);
     packet[12 + 3] = 16;
@@ -270,13 +270,13 @@ fn a_transfer_with_losses_emits_nothing_above_debug_between_start_and_end() {
     assert_eq!(messages(&log.take()), ["association established"; 2]);
     lose(&mut pair, |at| at % 10 == 3);
     for stream in 0..20 {
-        pair.send(0, stream, payload(30_000));
+        pair.send(0, StreamId(stream), payload(30_000));
     }
     pair.run_for(Duration::from_secs(30));
     assert_eq!(pair.received[1].len(), 20);
     let stats = pair.ends[0].stats();
     assert!(stats.data_chunks_retransmitted > 30 && stats.congestion_events > 0);
-    pair.ends[0].reset_streams(pair.now, &[1]).unwrap();
+    pair.ends[0].reset_streams(pair.now, &[StreamId(1)]).unwrap();
     pair.ends[1].handle_datagram(pair.now, Bytes::from_static(b"no packet"));
     pair.run_for(Duration::from_secs(1));
     assert_eq!(messages(&log.take()), [""; 0]);
@@ -289,7 +289,7 @@ fn a_transfer_with_losses_emits_nothing_above_debug_between_start_and_end() {
 fn each_chunk_is_reported_at_trace_by_its_sender_and_its_receiver() {
     let mut pair = Pair::connected(AssociationConfig::default());
     let log = Log::capture(Level::TRACE);
-    pair.send(0, 3, payload(10));
+    pair.send(0, StreamId(3), payload(10));
     pair.run_for(Duration::from_secs(1));
     let events = log.take();
     let chunk = |direction, kind| {

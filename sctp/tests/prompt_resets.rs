@@ -8,7 +8,7 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_sctp::testing::wire::ChunkType as C;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions, StreamId};
 use pair::{MS, Pair, Verdict};
 
 const RELIABILITIES: [Reliability; 4] = [
@@ -24,7 +24,7 @@ fn pair_with_slow_sacks() -> Pair {
     let mut pair = Pair::with_configs([AssociationConfig::default(), slow], 1);
     pair.connect();
     for _ in 0..40 {
-        pair.send(0, 0, "a message");
+        pair.send(0, StreamId(0), "a message");
         pair.run_for(300 * MS);
     }
     pair.trace.clear();
@@ -35,7 +35,7 @@ fn pair_with_slow_sacks() -> Pair {
 /// The time from the reset being wanted until it is done.
 fn reset(pair: &mut Pair, stream: u16) -> Duration {
     let start = pair.now;
-    pair.ends[0].reset_streams(pair.now, &[stream]).unwrap();
+    pair.ends[0].reset_streams(pair.now, &[StreamId(stream)]).unwrap();
     let is_done =
         |pair: &Pair| pair.events[0].iter().any(|event| matches!(event, AssociationEvent::OutgoingStreamReset(_)));
     pair.run_until(Duration::from_secs(5), is_done);
@@ -51,10 +51,10 @@ fn a_reset_waits_for_no_delayed_sack_whatever_the_reliability() {
                 let rtt = 2 * pair.one_way;
                 let options = SendOptions { reliability, ..SendOptions::default() };
                 let now = pair.now;
-                pair.ends[0].send(now, 1, narrowboat_sctp::Ppid(53), "the last".into(), options).unwrap();
+                pair.ends[0].send(now, StreamId(1), narrowboat_sctp::Ppid(53), "the last".into(), options).unwrap();
                 if has_neighbour {
                     // On another stream, in the same packet.
-                    pair.ends[0].send(now, 2, narrowboat_sctp::Ppid(53), "goes on".into(), options).unwrap();
+                    pair.ends[0].send(now, StreamId(2), narrowboat_sctp::Ppid(53), "goes on".into(), options).unwrap();
                 }
                 pair.flush();
                 pair.run_for(wait);
@@ -75,7 +75,7 @@ fn a_reset_behind_a_lost_message_waits_for_no_timer() {
         let mut pair = pair_with_slow_sacks();
         let rtt = 2 * pair.one_way;
         pair.rule = Box::new(|_| Verdict::Drop);
-        pair.send_with(0, 1, "the last", SendOptions { reliability, ..SendOptions::default() });
+        pair.send_with(0, StreamId(1), "the last", SendOptions { reliability, ..SendOptions::default() });
         pair.rule = Box::new(|_| Verdict::Pass);
         pair.run_for(MS);
         let took = reset(&mut pair, 1);

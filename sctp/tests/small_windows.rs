@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{ChunkType as C, Sack};
-use narrowboat_sctp::{AssociationConfig, PacketDropReason, Ppid, SendOptions, Ssn, State, Tsn};
+use narrowboat_sctp::{AssociationConfig, PacketDropReason, Ppid, SendOptions, Ssn, State, StreamId, Tsn};
 use pair::{MS, Pair};
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};
 
@@ -54,7 +54,7 @@ fn own_sender(window: u32, size: usize) -> Outcome {
     while pair.now < end {
         while pair.ends[0].stats().buffered_amount < (2000 * size).min(60_000) {
             let message = Bytes::from(vec![7; size]);
-            pair.ends[0].send(pair.now, 1, Ppid(53), message, SendOptions::default()).unwrap();
+            pair.ends[0].send(pair.now, StreamId(1), Ppid(53), message, SendOptions::default()).unwrap();
         }
         pair.step(end);
         if pair.received[1].drain(..).next().is_some() {
@@ -111,7 +111,7 @@ impl ForeignSender {
     fn chunk(tsn: u32, sent: Outstanding) -> Vec<u8> {
         let header = DataChunk {
             tsn: Tsn(tsn),
-            stream: 1,
+            stream: StreamId(1),
             ssn: Ssn(0),
             ppid: Ppid(53),
             unordered: true,

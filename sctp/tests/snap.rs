@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{self, ChunkType, Chunks, Init};
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, SignalledInit, SignalledInitError, State};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, CloseReason, SignalledInit, SignalledInitError, State, StreamId,
+};
 use pair::{MS, Pair, Verdict};
 
 /// `a=sctp-init:AQAAHphHk4kAUAAA/////yqjr1fAAAAEgAgABoLA`, as Chromium 156 has offered it.
@@ -45,8 +47,8 @@ fn both_ends_are_established_without_a_packet_and_the_first_one_carries_data() {
     pair.flush();
     assert!(pair.trace.is_empty(), "{:?}", pair.trace);
     assert!(pair.events.iter().all(|events| matches!(events[..], [AssociationEvent::Connected])), "{:?}", pair.events);
-    pair.send(0, 0, "there");
-    pair.send(1, 1, "back");
+    pair.send(0, StreamId(0), "there");
+    pair.send(1, StreamId(1), "back");
     assert!(pair.trace.iter().all(|packet| packet.kinds() == [ChunkType::DATA]));
     pair.run_for(11 * MS);
     assert_eq!(pair.received[1][0].2, "there");
@@ -84,11 +86,11 @@ fn resets_shutdowns_and_losses_are_as_after_a_handshake() {
             if count - 1 == lost { Verdict::Drop } else { Verdict::Pass }
         });
         let message = Bytes::from(vec![5; 20_000]);
-        pair.send(0, 4, message.clone());
+        pair.send(0, StreamId(4), message.clone());
         pair.run_until(Duration::from_secs(20), |pair| !pair.received[1].is_empty());
         assert_eq!(pair.received[1][0].2, message);
         let now = pair.now;
-        pair.ends[0].reset_streams(now, &[4]).unwrap();
+        pair.ends[0].reset_streams(now, &[StreamId(4)]).unwrap();
         pair.run_until(Duration::from_secs(20), |pair| {
             pair.events[1].iter().any(|event| matches!(event, AssociationEvent::IncomingStreamsReset(_)))
         });
@@ -149,7 +151,7 @@ fn an_association_that_has_begun_takes_no_init_from_the_signalling() {
     let mut pair = snapped(AssociationConfig::default());
     let now = pair.now;
     assert_eq!(pair.ends[0].connect_as_signalled(now, &peer), Err(SignalledInitError::AlreadyBegun));
-    pair.send(0, 0, "as before");
+    pair.send(0, StreamId(0), "as before");
     pair.run_for(100 * MS);
     assert_eq!(pair.received[1][0].2, "as before");
 
@@ -182,7 +184,7 @@ fn chromium_and_this_end_agree_from_its_offer_and_its_first_packet_is_delivered(
     pair.take_events(0);
     assert_eq!(pair.received[0][0].2, bytes_of("03000100000000000002000063 30"));
     // And it is answered with the tag that the browser has told.
-    pair.send(0, 0, Bytes::from_static(&[2]));
+    pair.send(0, StreamId(0), Bytes::from_static(&[2]));
     let answer = &pair.trace[0].bytes;
     assert_eq!(answer[4..8], [0x98, 0x47, 0x93, 0x89]);
     let chunks: Vec<_> = Chunks::new(answer).map(Result::unwrap).collect();
@@ -205,8 +207,8 @@ fn both_ends_beginning_at_once_make_one_association_whichever_packet_is_lost() {
         let now = pair.now;
         pair.ends[0].connect(now);
         pair.ends[1].connect(now);
-        pair.send(0, 0, "there");
-        pair.send(1, 1, "back");
+        pair.send(0, StreamId(0), "there");
+        pair.send(1, StreamId(1), "back");
         pair.run_until(Duration::from_secs(30), |pair| pair.received.iter().all(|received| received.len() == 1));
         pair.run_for(Duration::from_secs(5));
         for end in 0..2 {

@@ -7,7 +7,7 @@ mod victim;
 use std::time::Duration;
 
 use narrowboat_sctp::testing::wire::ChunkType as C;
-use narrowboat_sctp::{AssociationConfig, CloseReason, Ppid, SendOptions, State, Tsn};
+use narrowboat_sctp::{AssociationConfig, CloseReason, Ppid, SendOptions, State, StreamId, Tsn};
 use victim::{MS, SECOND, Victim, kinds, raw, sack};
 
 /// Without HEARTBEATs, and with all that was sent acknowledged by a peer with this window.
@@ -16,7 +16,7 @@ fn with_window(a_rwnd: u32) -> Victim {
         State::Established,
         AssociationConfig { heartbeat_interval: None, ..AssociationConfig::default() },
     );
-    victim.message(1, b"the first");
+    victim.message(StreamId(1), b"the first");
     victim.send(&[sack(victim.tsn, a_rwnd, &[])]);
     victim
 }
@@ -33,7 +33,7 @@ fn wait_for_data(victim: &mut Victim) -> Duration {
 }
 
 fn queue(victim: &mut Victim, payload: &'static [u8]) {
-    victim.association.send(victim.now, 1, Ppid(53), payload.into(), SendOptions::default()).unwrap();
+    victim.association.send(victim.now, StreamId(1), Ppid(53), payload.into(), SendOptions::default()).unwrap();
     assert_eq!(kinds(&victim.poll()), [], "the window is closed");
 }
 
@@ -104,8 +104,8 @@ type Ask = (&'static str, fn(&mut Victim));
 #[test]
 fn one_silence_is_counted_once_whatever_waits_in_it() {
     let asks: [Ask; 3] = [
-        ("DATA", |victim| drop(victim.message(1, b"x"))),
-        ("RE-CONFIG", |victim| victim.association.reset_streams(victim.now, &[2]).unwrap()),
+        ("DATA", |victim| drop(victim.message(StreamId(1), b"x"))),
+        ("RE-CONFIG", |victim| victim.association.reset_streams(victim.now, &[StreamId(2)]).unwrap()),
         ("SHUTDOWN", |victim| victim.association.shutdown(victim.now)),
     ];
     // 0.4 + 0.8 + 1.6 + 3.2 + 6.4 + 6 × 10 s.

@@ -8,7 +8,7 @@ mod random;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions, State};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions, State, StreamId};
 use pair::{MS, Pair, Verdict};
 
 fn pattern(len: usize, seed: u32) -> Bytes {
@@ -26,7 +26,7 @@ fn messages_of_every_size_arrive_whole_and_in_order() {
     let mut pair = Pair::connected(AssociationConfig::default());
     let sizes = [1, 2, 3, 4, 1171, 1172, 1173, 2344, 5000, 65_535, 65_536, 65_537, 1_000_000];
     for (index, size) in sizes.into_iter().enumerate() {
-        pair.send(0, 1, pattern(size, index as u32));
+        pair.send(0, StreamId(1), pattern(size, index as u32));
     }
     pair.run_until(Duration::from_secs(30), |pair| pair.received[1].len() == sizes.len());
     for (index, (message, size)) in pair.received[1].iter().zip(sizes).enumerate() {
@@ -49,7 +49,7 @@ fn losses_reordering_and_repetition_change_nothing_for_reliable_messages() {
         for index in 0..60u32 {
             let options = SendOptions { unordered: index.is_multiple_of(3), ..SendOptions::default() };
             let size = (index as usize * 977) % 20_000 + 1;
-            pair.send_with(index as usize % 2, index as u16 % 5, pattern(size, index), options);
+            pair.send_with(index as usize % 2, StreamId(index as u16 % 5), pattern(size, index), options);
         }
         pair.run_until(Duration::from_secs(120), |pair| pair.received.iter().all(|received| received.len() == 30));
         for end in 0..2 {
@@ -62,7 +62,7 @@ fn losses_reordering_and_repetition_change_nothing_for_reliable_messages() {
                     .collect();
                 let got: Vec<Bytes> = pair.received[end]
                     .iter()
-                    .filter(|message| message.0 == stream && expected.contains(&message.2))
+                    .filter(|message| message.0 == StreamId(stream) && expected.contains(&message.2))
                     .map(|message| message.2.clone())
                     .collect();
                 assert_eq!(got, expected, "seed {seed}, end {end}, stream {stream}");
@@ -81,9 +81,9 @@ fn a_message_of_64_mib_and_one_of_a_byte_arrive() {
     pair.keeps_trace = false;
     pair.one_way = MS / 10;
     let large = Bytes::from(vec![7u8; 64 << 20]);
-    pair.send(0, 1, large.clone());
+    pair.send(0, StreamId(1), large.clone());
     pair.run_until(Duration::from_secs(3600), |pair| pair.received[1].len() == 1);
-    pair.send(0, 1, &b"x"[..]);
+    pair.send(0, StreamId(1), &b"x"[..]);
     pair.run_until(Duration::from_secs(1), |pair| pair.received[1].len() == 2);
     assert!(pair.received[1][0].2 == large);
     assert_eq!(pair.received[1][1].2, &b"x"[..]);
@@ -92,8 +92,8 @@ fn a_message_of_64_mib_and_one_of_a_byte_arrive() {
 #[test]
 fn messages_sent_before_the_handshake_are_delivered_after_it() {
     let mut pair = Pair::new();
-    pair.send(1, 2, &b"from the end that is called"[..]);
-    pair.send(0, 1, &b"from the end that calls"[..]);
+    pair.send(1, StreamId(2), &b"from the end that is called"[..]);
+    pair.send(0, StreamId(1), &b"from the end that calls"[..]);
     pair.connect();
     assert_eq!(pair.received[1][0].2, &b"from the end that calls"[..]);
     assert_eq!(pair.received[0][0].2, &b"from the end that is called"[..]);
@@ -104,14 +104,14 @@ fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
     for lost in 0..10 {
         let mut pair = Pair::connected(AssociationConfig::default());
         // One round trip first, so that there is an RTT to go by.
-        pair.send(0, 1, pattern(1172, 0));
+        pair.send(0, StreamId(1), pattern(1172, 0));
         pair.run_for(Duration::from_secs(1));
         let mut count = 0;
         pair.rule = Box::new(move |packet| {
             count += u32::from(packet.from == 0);
             if packet.from == 0 && count == lost + 1 { Verdict::Drop } else { Verdict::Pass }
         });
-        pair.send(0, 1, pattern(11_720, 1));
+        pair.send(0, StreamId(1), pattern(11_720, 1));
         pair.run_until(350 * MS, |pair| pair.received[1].len() == 2);
         assert_eq!(pair.ends[0].stats().t3_expirations, 0, "packet {lost}");
     }
@@ -121,14 +121,14 @@ fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
 fn whichever_acknowledgement_is_lost_nothing_stalls() {
     for lost in 0..30 {
         let mut pair = Pair::connected(AssociationConfig::default());
-        pair.send(0, 1, pattern(1172, 0));
+        pair.send(0, StreamId(1), pattern(1172, 0));
         pair.run_for(Duration::from_secs(1));
         let mut count = 0;
         pair.rule = Box::new(move |packet| {
             count += u32::from(packet.from == 1);
             if packet.from == 1 && count == lost + 1 { Verdict::Drop } else { Verdict::Pass }
         });
-        pair.send(0, 1, pattern(60_000, 1));
+        pair.send(0, StreamId(1), pattern(60_000, 1));
         pair.run_for(Duration::from_secs(2));
         let stats = pair.ends[0].stats();
         assert_eq!((pair.received[1].len(), stats.flight_size, stats.t3_expirations), (2, 0, 0), "SACK {lost}");
@@ -138,7 +138,7 @@ fn whichever_acknowledgement_is_lost_nothing_stalls() {
 #[test]
 fn a_lost_retransmission_is_found_without_a_time_out() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.send(0, 1, pattern(50_000, 0));
+    pair.send(0, StreamId(1), pattern(50_000, 0));
     pair.run_for(Duration::from_secs(1));
     let mut victim = None;
     let mut seen = 0;
@@ -151,7 +151,7 @@ fn a_lost_retransmission_is_found_without_a_time_out() {
         seen += u32::from(*victim == tsn);
         if *victim == tsn && seen <= 2 { Verdict::Drop } else { Verdict::Pass }
     });
-    pair.send(0, 1, pattern(200_000, 1));
+    pair.send(0, StreamId(1), pattern(200_000, 1));
     pair.run_until(Duration::from_secs(2), |pair| pair.received[1].len() == 2);
     assert_eq!(pair.ends[0].stats().t3_expirations, 0);
     assert_eq!(pair.ends[0].stats().data_chunks_retransmitted, 2);
@@ -165,7 +165,7 @@ fn a_repetition_that_is_lost_while_the_window_is_full_is_repeated_without_a_time
             let mut pair =
                 Pair::connected(AssociationConfig { receive_window: 20_000, ..AssociationConfig::default() });
             pair.one_way = one_way;
-            pair.send(0, 1, pattern(50_000, 0));
+            pair.send(0, StreamId(1), pattern(50_000, 0));
             pair.run_for(Duration::from_secs(1));
             let (mut first, mut seen) = (None, 0);
             pair.rule = Box::new(move |packet| {
@@ -178,7 +178,7 @@ fn a_repetition_that_is_lost_while_the_window_is_full_is_repeated_without_a_time
                 if is_first && seen <= repetitions_lost + 1 { Verdict::Drop } else { Verdict::Pass }
             });
             let start = pair.now;
-            pair.send(0, 1, pattern(100_000, 1));
+            pair.send(0, StreamId(1), pattern(100_000, 1));
             pair.run_until(Duration::from_secs(5), |pair| pair.received[1].len() == 2);
             let stats = pair.ends[0].stats();
             let what = format!("{repetitions_lost} repetitions lost, {one_way:?}: {:?}", pair.now - start);
@@ -194,7 +194,7 @@ fn a_reader_that_stops_closes_the_window_and_reading_opens_it() {
     let mut pair = Pair::connected(config);
     pair.reads[1] = false;
     for index in 0..100 {
-        pair.send(0, 1, pattern(10_000, index));
+        pair.send(0, StreamId(1), pattern(10_000, index));
     }
     pair.run_for(Duration::from_secs(60));
     let unread = pair.events[1].len();
@@ -216,7 +216,7 @@ fn e09_a_window_closed_for_an_hour_is_probed_and_survives() {
     let mut pair = Pair::connected(config);
     pair.reads[1] = false;
     for index in 0..20 {
-        pair.send(0, 1, pattern(5000, index));
+        pair.send(0, StreamId(1), pattern(5000, index));
     }
     pair.run_for(Duration::from_secs(3600));
     assert_eq!(pair.ends[0].state(), State::Established);
@@ -228,7 +228,7 @@ fn e09_a_window_closed_for_an_hour_is_probed_and_survives() {
 fn e10_a_peer_that_falls_silent_is_given_up_with_an_error() {
     let mut pair = Pair::connected(AssociationConfig::default());
     pair.rule = Box::new(|_| Verdict::Drop);
-    pair.send(0, 1, pattern(100_000, 0));
+    pair.send(0, StreamId(1), pattern(100_000, 0));
     pair.run_for(Duration::from_secs(200));
     let ends: Vec<_> = pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Closed(_))).collect();
     assert_eq!(ends.len(), 1);
@@ -241,18 +241,18 @@ fn messages_with_limits_are_given_up_whole_and_the_rest_goes_on() {
     for reliability in [Reliability::MaxRetransmits(0), Reliability::MaxLifetime(50 * MS)] {
         for unordered in [false, true] {
             let mut pair = Pair::connected(AssociationConfig::default());
-            pair.send(0, 1, pattern(10, 9));
+            pair.send(0, StreamId(1), pattern(10, 9));
             pair.run_for(Duration::from_secs(1));
             let mut flip = coin(5);
             pair.rule = Box::new(move |packet| if packet.from == 0 && flip(4) { Verdict::Drop } else { Verdict::Pass });
             for index in 0..200u32 {
                 let options = SendOptions { unordered, reliability, ..SendOptions::default() };
-                pair.send_with(0, 1, pattern(3000, index), options);
+                pair.send_with(0, StreamId(1), pattern(3000, index), options);
                 pair.run_for(5 * MS);
             }
             pair.rule = Box::new(|_| Verdict::Pass);
             pair.run_for(Duration::from_secs(5));
-            pair.send(0, 1, &b"last"[..]);
+            pair.send(0, StreamId(1), &b"last"[..]);
             pair.run_for(Duration::from_secs(1));
             let got = &pair.received[1][1..];
             assert_eq!(got.last().unwrap().2, &b"last"[..], "{reliability:?} {unordered}");
@@ -283,7 +283,8 @@ fn small_messages_leave_many_datagrams_at_a_time() {
     let mut pair = Pair::connected(AssociationConfig::default());
     for index in 0..100 {
         let now = pair.now;
-        let sent = pair.ends[0].send(now, 1, narrowboat_sctp::Ppid(53), pattern(100, index), SendOptions::default());
+        let sent =
+            pair.ends[0].send(now, StreamId(1), narrowboat_sctp::Ppid(53), pattern(100, index), SendOptions::default());
         assert_eq!(sent, Ok(()));
     }
     // Ten messages of 116 bytes with their headers fit a packet, and ten packets the initial window.
@@ -299,7 +300,7 @@ fn datagrams_of_one_call_are_equal_but_for_the_last_and_none_is_above_the_mtu() 
             let size = 1 + (0..11).filter(|_| flip(2)).map(|bit| 1 << bit).sum::<usize>();
             let now = pair.now;
             let options = SendOptions { unordered: flip(3), ..SendOptions::default() };
-            let sent = pair.ends[0].send(now, 1, narrowboat_sctp::Ppid(53), pattern(size, index), options);
+            let sent = pair.ends[0].send(now, StreamId(1), narrowboat_sctp::Ppid(53), pattern(size, index), options);
             assert_eq!(sent, Ok(()));
         }
         for batch in batches(&mut pair) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::ChunkType;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State, TransportFailure};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State, StreamId, TransportFailure};
 use pair::{MS, Pair, Verdict};
 
 fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
@@ -23,7 +23,7 @@ fn a_transport_that_ends_takes_the_association_with_it_and_nothing_more_is_sent(
     for begin in [false, true] {
         let mut pair = if begin { Pair::connected(AssociationConfig::default()) } else { Pair::new() };
         if begin {
-            pair.send(0, 1, "never to arrive");
+            pair.send(0, StreamId(1), "never to arrive");
         }
         let sent = pair.trace.len();
         pair.ends[0].transport_failed(TransportFailure::ConsentExpired);
@@ -52,13 +52,13 @@ fn a_transport_closed_instead_of_the_last_packet_of_a_shutdown_is_a_shutdown() {
 fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_loses_nothing() {
     let mut pair = Pair::connected(AssociationConfig::default());
     let message = Bytes::from(vec![7; 300_000]);
-    pair.send(0, 1, message.clone());
+    pair.send(0, StreamId(1), message.clone());
     pair.run_until(Duration::from_secs(10), |pair| !pair.received[1].is_empty());
     let initial = 10 * (1200 - 12);
     let learned = pair.ends[0].stats();
     assert!(learned.cwnd > initial && learned.srtt.is_some());
 
-    pair.send(0, 1, message.clone());
+    pair.send(0, StreamId(1), message.clone());
     pair.run_for(MS);
     let now = pair.now;
     pair.ends[0].path_changed(now);
@@ -132,7 +132,7 @@ fn the_packet_size_may_change_in_the_middle_of_a_transfer_that_loses_packets() {
             if is_lost { Verdict::Drop } else { Verdict::Pass }
         });
         let message = Bytes::from(vec![7; 600_000]);
-        pair.send(0, 1, message.clone());
+        pair.send(0, StreamId(1), message.clone());
         let mut oversized = 0;
         for mtu in [800, 1400, 577] {
             pair.run_for(70 * MS);

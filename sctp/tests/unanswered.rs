@@ -7,7 +7,7 @@ mod pair;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State, StreamId};
 use pair::{MS, Pair, Verdict};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ fn a_peer_that_answers_nothing_that_is_sent_is_given_up_after_the_time_that_is_c
         let mut pair = Pair::connected(config(Some(timeout)));
         pair.run_for(SECOND);
         cut(&mut pair);
-        pair.send(0, 1, "never answered");
+        pair.send(0, StreamId(1), "never answered");
         let after = given_up_after(&mut pair, 0, 100 * SECOND).expect("given up");
         // The first retransmission is of a tail loss probe, which puts the time-out off.
         assert!(after >= timeout && after <= timeout + SECOND, "{after:?} instead of {timeout:?}");
@@ -76,7 +76,7 @@ fn a_shorter_outage_is_survived_and_each_answer_starts_the_time_anew() {
     let mut pair = Pair::connected(config(Some(timeout)));
     for round in 0..5 {
         cut(&mut pair);
-        pair.send(0, 1, Bytes::from(format!("message {round}")));
+        pair.send(0, StreamId(1), Bytes::from(format!("message {round}")));
         assert_eq!(given_up_after(&mut pair, 0, 7 * SECOND), None, "round {round}");
         mend(&mut pair);
         pair.run_until(20 * SECOND, |pair| pair.received[1].len() == round + 1);
@@ -89,7 +89,7 @@ fn a_shorter_outage_is_survived_and_each_answer_starts_the_time_anew() {
 fn by_default_the_number_of_retransmissions_alone_decides() {
     let mut pair = Pair::connected(config(None));
     cut(&mut pair);
-    pair.send(0, 1, "never answered");
+    pair.send(0, StreamId(1), "never answered");
     let after = given_up_after(&mut pair, 0, 200 * SECOND).expect("given up");
     assert!(after > 55 * SECOND && after < 90 * SECOND, "{after:?}");
     let mut pair = Pair::connected(config(None));
@@ -105,7 +105,7 @@ fn a_path_is_suspected_once_after_two_time_outs_and_again_after_the_next_answer(
     for _ in 0..2 {
         assert!(!pair.ends[0].take_path_suspicion());
         cut(&mut pair);
-        pair.send(0, 1, "unanswered");
+        pair.send(0, StreamId(1), "unanswered");
         let before = pair.ends[0].stats().t3_expirations;
         pair.run_until(10 * SECOND, |pair| pair.ends[0].stats().t3_expirations == before + 1);
         assert!(!pair.ends[0].take_path_suspicion(), "one may be the loss of a packet");

@@ -16,7 +16,7 @@ impl Inner {
             return None;
         }
         let label = self.channels.options(id).map_or("", |options| shortened(&options.label));
-        Some(tracing::debug_span!("channel", id = self.channels.stream(id), label))
+        Some(tracing::debug_span!("channel", id = self.channels.stream(id).map(|stream| stream.0), label))
     }
 
     /// Enters the span of a channel, if the log has one.
@@ -31,7 +31,7 @@ impl Inner {
     pub(super) fn report_open(&self, id: ChannelId) {
         let _channel = self.enter_channel(id);
         tracing::debug!(
-            stream_id = self.channels.stream(id),
+            stream_id = self.channels.stream(id).map(|stream| stream.0),
             label = self.channels.options(id).map(|options| shortened(&options.label)),
             "channel opened"
         );

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
-use narrowboat_sctp::Reliability;
+use narrowboat_sctp::{Reliability, StreamId};
 
 pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
 pub use close_future::Closing;
@@ -32,7 +32,7 @@ use crate::waiters::{Interest, WaitKey, WaiterKey};
 /// [splits](Self::split) into a half for each, and [becomes](Self::into_byte_stream) a stream of bytes.
 pub struct DataChannel {
     handle: Handle,
-    stream: u16,
+    stream: StreamId,
     options: Arc<ChannelOptions>,
     /// Keys with which the `Stream` and the `Sink` wait, and a message that the sink has accepted and the channel had
     /// no room for.
@@ -48,7 +48,7 @@ impl DataChannel {
         Self::from_handle(Handle { shared, id }, stream, Arc::new(options))
     }
 
-    fn from_handle(handle: Handle, stream: u16, options: Arc<ChannelOptions>) -> Self {
+    fn from_handle(handle: Handle, stream: StreamId, options: Arc<ChannelOptions>) -> Self {
         Self {
             handle,
             stream,
@@ -76,7 +76,7 @@ impl DataChannel {
     #[must_use]
     pub fn id(&self) -> u16 {
         let id = self.handle.id;
-        self.handle.shared.read(|inner| inner.channels.stream(id)).unwrap_or(self.stream)
+        self.handle.shared.read(|inner| inner.channels.stream(id)).unwrap_or(self.stream).0
     }
 
     /// Returns `true` if messages are delivered in the order in which they were sent.

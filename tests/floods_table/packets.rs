@@ -1,7 +1,7 @@
 //! Datagrams of the floods of a plain endpoint.
 
 use narrowboat_sctp::testing::wire::{self, ChunkType, DataChunk, Init, PacketHeader};
-use narrowboat_sctp::{Ppid, Ssn, Tsn};
+use narrowboat_sctp::{Ppid, Ssn, StreamId, Tsn};
 
 fn packet(verification_tag: u32, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut packet = Vec::new();
@@ -20,7 +20,7 @@ pub(crate) fn init() -> Vec<u8> {
 pub(crate) fn out_of_the_blue() -> Vec<u8> {
     let chunk = DataChunk {
         tsn: Tsn(1),
-        stream: 1,
+        stream: StreamId(1),
         ssn: Ssn(0),
         ppid: Ppid(53),
         unordered: false,

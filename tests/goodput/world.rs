@@ -10,8 +10,8 @@ use narrowboat_sctp::{
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, START};
 use crate::pipe::{Pipe, PipeOptions};
 
-const BULK: StreamId = 0;
-const PINGS: StreamId = 1;
+const BULK: StreamId = StreamId(0);
+const PINGS: StreamId = StreamId(1);
 const BULK_MESSAGE: usize = 64 << 10;
 const PPID: Ppid = Ppid(53);
 

@@ -24,7 +24,7 @@ pub(crate) struct Faults {
 /// A message that arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Received {
-    pub(crate) stream: StreamId,
+    pub(crate) stream: u16,
     pub(crate) ppid: u32,
     pub(crate) unordered: bool,
     pub(crate) bytes: Bytes,
@@ -121,9 +121,9 @@ impl Ours {
     }
 
     /// Sends a message if there is room for it.
-    pub(crate) fn try_send(&mut self, stream: StreamId, ppid: u32, bytes: &[u8], options: SendOptions) -> bool {
+    pub(crate) fn try_send(&mut self, stream: u16, ppid: u32, bytes: &[u8], options: SendOptions) -> bool {
         let message = Bytes::copy_from_slice(bytes);
-        match self.association().send(Instant::now(), stream, Ppid(ppid), message, options) {
+        match self.association().send(Instant::now(), StreamId(stream), Ppid(ppid), message, options) {
             Ok(()) => true,
             Err(SendMessageError::Full) => false,
             Err(error) => panic!("send on stream {stream}: {error}"),
@@ -131,13 +131,15 @@ impl Ours {
     }
 
     /// Sends an ordered, reliable message for which there is room.
-    pub(crate) fn send(&mut self, stream: StreamId, ppid: u32, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, stream: u16, ppid: u32, bytes: &[u8]) {
         assert!(self.try_send(stream, ppid, bytes, SendOptions::default()), "no room for {} bytes", bytes.len());
     }
 
     /// Starts the outgoing reset of streams.
-    pub(crate) fn reset(&mut self, streams: &[StreamId]) {
-        self.association().reset_streams(Instant::now(), streams).expect("the peer knows RE-CONFIG");
+    pub(crate) fn reset(&mut self, streams: &[u16]) {
+        self.association()
+            .reset_streams(Instant::now(), &streams.iter().copied().map(StreamId).collect::<Vec<_>>())
+            .expect("the peer knows RE-CONFIG");
     }
 
     /// Returns the number of events that are like this one.
@@ -146,13 +148,15 @@ impl Ours {
     }
 
     /// Returns `true` if the stream's outgoing reset was performed.
-    pub(crate) fn has_reset(&self, wanted: StreamId) -> bool {
-        self.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(stream) if *stream == wanted)) > 0
+    pub(crate) fn has_reset(&self, wanted: u16) -> bool {
+        self.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(stream) if stream.0 == wanted)) > 0
     }
 
     /// Returns `true` if the peer's reset of the stream has arrived.
-    pub(crate) fn was_reset(&self, wanted: StreamId) -> bool {
-        self.times(|e| matches!(e, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(wanted))) > 0
+    pub(crate) fn was_reset(&self, wanted: u16) -> bool {
+        self.times(
+            |e| matches!(e, AssociationEvent::IncomingStreamsReset(streams) if streams.contains(StreamId(wanted))),
+        ) > 0
     }
 
     /// Reads the unread messages, and goes on reading.
@@ -223,7 +227,7 @@ impl Ours {
             match event {
                 AssociationEvent::Message(message) => {
                     self.messages.push_back(Received {
-                        stream: message.stream,
+                        stream: message.stream.0,
                         ppid: message.ppid.0,
                         unordered: message.unordered,
                         bytes: message.payload.into_bytes(),

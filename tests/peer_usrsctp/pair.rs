@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, SendOptions, State, StreamId};
+use narrowboat_sctp::{AssociationConfig, AssociationEvent, SendOptions, State};
 
 use crate::ours::{Faults, Ours};
 use crate::peer::{Peer, free_udp_port, message_report, pattern};
@@ -95,7 +95,7 @@ impl Pair {
     }
 
     /// Sends messages of the pattern, numbered from `first`, as fast as there is room for them.
-    pub(crate) fn send(&mut self, stream: StreamId, len: usize, count: u32, first: u32, options: SendOptions) {
+    pub(crate) fn send(&mut self, stream: u16, len: usize, count: u32, first: u32, options: SendOptions) {
         for index in first..first + count {
             let bytes = pattern(stream, index, len);
             while !self.ours.try_send(stream, BINARY, &bytes, options) {
@@ -108,7 +108,7 @@ impl Pair {
     /// Waits until the peer has `count` messages of the pattern, in order, and compares them. Those of the other kind
     /// of order do not count: usrsctp may hand over an unordered message of several fragments long after it
     /// acknowledged them.
-    pub(crate) fn peer_has(&mut self, stream: StreamId, len: usize, count: u32, first: u32, order: &str) {
+    pub(crate) fn peer_has(&mut self, stream: u16, len: usize, count: u32, first: u32, order: &str) {
         let words = format!("message {stream} {BINARY} {order} ");
         let expected: Vec<String> = (first..first + count)
             .map(|index| message_report(stream, BINARY, order, &pattern(stream, index, len)))
@@ -123,7 +123,7 @@ impl Pair {
     }
 
     /// Waits until we have `count` messages of the pattern on a stream, in order, and compares them.
-    pub(crate) fn we_have(&mut self, stream: StreamId, len: usize, count: u32, first: u32, unordered: bool) {
+    pub(crate) fn we_have(&mut self, stream: u16, len: usize, count: u32, first: u32, unordered: bool) {
         let wanted = count as usize;
         self.until("we have usrsctp's messages", |p| {
             p.ours.messages.iter().filter(|m| m.stream == stream).count() >= wanted

@@ -82,7 +82,7 @@ fn both_ends_reset_the_same_stream_at_once() {
 fn many_streams_are_reset_together_and_all_at_once() {
     for dialler in Dialler::EITHER {
         let mut pair = Pair::new(dialler);
-        let list: Vec<StreamId> = (0..300).collect();
+        let list: Vec<u16> = (0..300).collect();
         for stream in &list {
             pair.send(*stream, 10, 1, 0, SendOptions::default());
         }
@@ -118,7 +118,7 @@ fn a_request_to_reset_our_side_is_answered_by_our_reset() {
         pair.peer.tell("reset-in 4");
         pair.until("our outgoing side is reset", |p| p.peer.said("peer-reset 4"));
         pair.until("and works again", |p| p.ours.times(|e| matches!(e, AssociationEvent::OutgoingStreamReset(_))) <= 1);
-        while pair.ours.association().is_resetting(4) {
+        while pair.ours.association().is_resetting(StreamId(4)) {
             pair.ours.turn();
         }
         pair.send(4, 1_000, 1, 5, SendOptions::default());
@@ -143,7 +143,7 @@ fn a_peer_without_stream_reset_is_told_apart() {
     for dialler in Dialler::EITHER {
         let mut pair = Pair::with(dialler, AssociationConfig::default(), &["reset=0"]);
         assert!(!pair.ours.association().peer_supports_stream_reset());
-        let refused = pair.ours.association().reset_streams(std::time::Instant::now(), &[1]);
+        let refused = pair.ours.association().reset_streams(std::time::Instant::now(), &[StreamId(1)]);
         assert_eq!(refused, Err(ResetError::NotSupported));
         pair.send(1, 100, 1, 0, SendOptions::default());
         pair.peer_has(1, 100, 1, 0, "o");

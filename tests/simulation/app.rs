@@ -4,7 +4,7 @@
 use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, OpenError, ReadyState, Reliability,
 };
-use narrowboat_sctp::{CloseReason, State};
+use narrowboat_sctp::{CloseReason, State, StreamId};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -260,7 +260,8 @@ impl App {
             }
             let buffered = stack.buffered_amount(channel.id);
             // An empty message is a byte on the wire: the association's own queue decides when the event comes.
-            let waiting = stack.stream(channel.id).map_or(0, |stream| stack.association().buffered_amount(stream));
+            let waiting =
+                stack.stream(channel.id).map_or(0, |stream| stack.association().buffered_amount(StreamId(stream)));
             let low = channel.armed && buffered.max(waiting) <= channel.threshold;
             assert!(!low || state != ReadyState::Open, "I14: no BufferedAmountLow at {buffered}: {channel:?}");
         }
@@ -275,7 +276,9 @@ impl App {
                     !channel.full
                         && matches!(stack.ready_state(channel.id), Some(ReadyState::Open))
                         && stack.buffered_amount(channel.id) == 0
-                        && stack.stream(channel.id).is_some_and(|stream| stack.association().is_drained(stream))
+                        && stack
+                            .stream(channel.id)
+                            .is_some_and(|stream| stack.association().is_drained(StreamId(stream)))
                 }))
     }
 

@@ -5,7 +5,7 @@ use narrowboat_dcep::{
     ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Role,
 };
-use narrowboat_sctp::{Association, AssociationStats, State, StreamId, Transmit, Valid};
+use narrowboat_sctp::{Association, AssociationStats, State, Transmit, Valid};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -54,8 +54,8 @@ impl Stack {
         self.channels.options(id)
     }
 
-    pub(crate) fn stream(&self, id: ChannelId) -> Option<StreamId> {
-        self.channels.stream(id)
+    pub(crate) fn stream(&self, id: ChannelId) -> Option<u16> {
+        self.channels.stream(id).map(|stream| stream.0)
     }
 
     pub(crate) fn buffered_amount(&self, id: ChannelId) -> usize {

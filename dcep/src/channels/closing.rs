@@ -79,7 +79,7 @@ impl ChannelsContext<'_> {
             }
             Err(ResetError::NoSuchStream(_)) => {
                 let streams = self.stream_limit();
-                self.retire_stream(id, ChannelError::NoSuchStream { stream: id, streams });
+                self.retire_stream(id, ChannelError::NoSuchStream { stream: id.0, streams });
             }
             // The association is shutting down, and its end is that of the channel.
             Err(_) => {}
@@ -213,7 +213,7 @@ impl ChannelsContext<'_> {
     fn on_stream_reset(&mut self, id: StreamId) {
         let Some(stream) = self.state.streams.get_mut(&id) else {
             // A channel that was never made here, say a negotiated one: the peer waits for our reset (RFC 8831 §6.7).
-            if id >= self.stream_limit() {
+            if !id.is_below(self.stream_limit()) {
                 return;
             }
             if self.state.answered_resets.take_answer(self.now, id) {

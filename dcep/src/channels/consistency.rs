@@ -19,7 +19,7 @@ impl DataChannels {
         self.answered_resets.check_consistency();
         let ours = |id: &StreamId| self.role.owns(*id) && *id != StreamId::MAX;
         let ours = self.streams.keys().copied().filter(ours).count() + self.retired.len_of(self.role);
-        let all = StreamId::MAX / 2 + u16::from(self.role.owns(0));
+        let all = u16::MAX / 2 + u16::from(self.role.owns(StreamId(0)));
         if self.phase != ChannelsPhase::Ended {
             assert_eq!(self.ids.len_free() + ours, usize::from(all), "each id is either free or in use");
         }
@@ -52,7 +52,7 @@ impl DataChannels {
             assert_eq!(channel.awaits_room, self.awaiting_room.contains(id), "who waits for room is on the list");
             let waits = self.waiting_controls.contains(id);
             assert!(channel.control.is_none() || waits, "a DCEP message that waits is on the list");
-            assert!(channel.origin != Origin::Negotiated || channel.options.negotiated == Some(channel.stream));
+            assert!(channel.origin != Origin::Negotiated || channel.options.negotiated == Some(channel.stream.0));
             label_bytes += if channel.origin == Origin::Peer { channel.options.text_len() } else { 0 };
         }
         assert_eq!(label_bytes, self.peer_label_bytes);

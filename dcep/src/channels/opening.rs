@@ -35,7 +35,7 @@ impl ChannelsContext<'_> {
         }
         let options = options.normalized();
         let id = match options.negotiated {
-            Some(stream) => self.open_negotiated(options, stream)?,
+            Some(id) => self.open_negotiated(options, StreamId(id))?,
             None => self.open_in_band(options)?,
         };
         self.state.stats.channels_opened += 1;
@@ -44,14 +44,14 @@ impl ChannelsContext<'_> {
 
     fn open_negotiated(&mut self, options: ChannelOptions, stream: StreamId) -> Result<ChannelId, OpenError> {
         let streams = self.stream_limit();
-        if stream >= streams {
-            return Err(OpenError::InvalidId { id: stream, streams });
+        if !stream.is_below(streams) {
+            return Err(OpenError::InvalidId { id: stream.0, streams });
         }
         if self.state.retired.contains(stream) {
-            return Err(OpenError::IdRetired(stream));
+            return Err(OpenError::IdRetired(stream.0));
         }
         if self.state.lost_streams.remove(&stream) {
-            return Err(OpenError::MessagesLost(stream));
+            return Err(OpenError::MessagesLost(stream.0));
         }
         let held = match self.state.streams.get_mut(&stream) {
             None => {
@@ -62,7 +62,7 @@ impl ChannelsContext<'_> {
                 self.state.unclaimed_streams -= 1;
                 Some(unclaimed.take_held())
             }
-            Some(_) => return Err(OpenError::IdInUse(stream)),
+            Some(_) => return Err(OpenError::IdInUse(stream.0)),
         };
         let id = self.insert_channel(Channel::new(Origin::Negotiated, options, stream));
         self.announce(id);
@@ -136,11 +136,11 @@ impl ChannelsContext<'_> {
         for id in ids {
             let Some(channel) = self.state.channels.get(&id) else { continue };
             let (stream, state) = (channel.stream, channel.state());
-            if state != ReadyState::Closed && stream >= streams {
+            if state != ReadyState::Closed && !stream.is_below(streams) {
                 self.discard_unsent(id);
                 self.remove_stream(stream);
                 self.state.ids.release_unused(stream);
-                self.finish(id, Some(ChannelError::NoSuchStream { stream, streams }));
+                self.finish(id, Some(ChannelError::NoSuchStream { stream: stream.0, streams }));
             } else if state == ReadyState::Connecting {
                 self.announce(id);
             } else if state == ReadyState::Closing {

@@ -78,7 +78,7 @@ impl ChannelsContext<'_> {
             }
             return;
         }
-        if stream >= self.stream_limit() {
+        if stream >= StreamId(self.stream_limit()) {
             // There is no stream to answer on, nor to reset.
             self.discard_message(message.credit, ChannelDropReason::NoSuchStream);
             self.association.report_invalid_stream(stream);

@@ -11,7 +11,7 @@ use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Reliability, Role,
 };
-use narrowboat_sctp::{Association, CookieKeys, Ppid, SendOptions, State, Valid};
+use narrowboat_sctp::{Association, CookieKeys, Ppid, SendOptions, State, StreamId, Valid};
 
 const MS: Duration = Duration::from_millis(1);
 const STEPS_MAX: usize = 48;
@@ -184,12 +184,12 @@ impl World {
             5 => (53, b"data without a channel"),
             6 => (99, b"?"),
             _ => {
-                let _ = at.association.reset_streams(self.now, &[stream]);
+                let _ = at.association.reset_streams(self.now, &[StreamId(stream)]);
                 return;
             }
         };
         let options = SendOptions::default();
-        let _ = at.association.send(self.now, stream, Ppid(ppid), Bytes::from_static(payload), options);
+        let _ = at.association.send(self.now, StreamId(stream), Ppid(ppid), Bytes::from_static(payload), options);
     }
 
     fn deliver(&mut self, from: usize, index: usize) {

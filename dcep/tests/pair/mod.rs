@@ -14,7 +14,7 @@ use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Reliability, Role,
 };
-use narrowboat_sctp::{Association, CookieKeys, StreamId, Valid};
+use narrowboat_sctp::{Association, CookieKeys, Valid};
 
 pub(crate) use self::packet::Packet;
 
@@ -250,8 +250,8 @@ impl Pair {
         self[side].channels.ready_state(id)
     }
 
-    pub(crate) fn stream(&self, side: Side, id: ChannelId) -> StreamId {
-        self[side].channels.stream(id).unwrap()
+    pub(crate) fn stream(&self, side: Side, id: ChannelId) -> u16 {
+        self[side].channels.stream(id).unwrap().0
     }
 
     pub(crate) fn buffered_amount(&self, side: Side, id: ChannelId) -> usize {
@@ -440,7 +440,7 @@ impl std::ops::IndexMut<Side> for Pair {
     }
 }
 
-pub(crate) fn negotiated(id: StreamId) -> ChannelOptions {
+pub(crate) fn negotiated(id: u16) -> ChannelOptions {
     ChannelOptions::new("negotiated").negotiated(id)
 }
 

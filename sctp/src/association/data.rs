@@ -25,7 +25,7 @@ impl Association {
         if self.is_over || !self.state.can_accept_messages() || self.is_shutdown_wanted {
             return Err(SendMessageError::Closed);
         }
-        if stream >= self.outbound_streams() {
+        if !stream.is_below(self.outbound_streams()) {
             return Err(SendMessageError::NoSuchStream { stream, streams: self.outbound_streams() });
         }
         self.burst_left = self.config.max_burst;
@@ -40,7 +40,7 @@ impl Association {
     /// The owner of the association learns the number of streams after
     /// [`AssociationEvent::Connected`](crate::AssociationEvent::Connected).
     pub(super) fn discard_beyond_agreed_streams(&mut self, now: Instant) {
-        for stream in self.sender.streams_from(self.outbound_streams()) {
+        for stream in self.sender.streams_from(StreamId(self.outbound_streams())) {
             self.sender.discard_unsent(now, stream);
             // Nobody can reset a stream that does not exist: its entry would stay for as long as the association.
             self.sender.finish_reset(stream);

@@ -21,7 +21,7 @@ impl Association {
         if !self.peer_supports_stream_reset() {
             return Err(ResetError::NotSupported);
         }
-        if let Some(stream) = streams.iter().find(|stream| **stream >= self.outbound_streams()) {
+        if let Some(stream) = streams.iter().find(|stream| !stream.is_below(self.outbound_streams())) {
             return Err(ResetError::NoSuchStream(*stream));
         }
         let Some(Tcb { own_requests, .. }) = self.tcb.as_deref_mut() else { return Err(ResetError::NotEstablished) };
@@ -121,7 +121,7 @@ impl Association {
     /// Handles the peer's request to reset its outgoing side (§5.2.2).
     fn perform_incoming(&mut self, last_tsn: Tsn, streams: &StreamList<'_>) -> ResetResult {
         let inbound = self.inbound_streams();
-        if streams.iter().any(|stream| stream >= inbound) {
+        if streams.iter().any(|stream| !stream.is_below(inbound)) {
             return ResetResult::WrongSsn;
         }
         let unused = streams.iter().filter(|stream| !self.sender.has_stream(*stream)).count();
@@ -148,12 +148,12 @@ impl Association {
     /// Handles the peer's request that this end reset its outgoing side (§5.2.3). This end does so with a request of
     /// its own as soon as the streams are drained; the peer sees that request, so the answer can be given at once.
     fn reset_for_peer(&mut self, now: Instant, streams: &StreamList<'_>) -> ResetResult {
-        if streams.iter().any(|stream| stream >= self.outbound_streams()) {
+        if streams.iter().any(|stream| !stream.is_below(self.outbound_streams())) {
             return ResetResult::WrongSsn;
         }
         // A stream on which nothing was sent is at its beginning already, and a reset of it would only cost memory.
         let list: Vec<StreamId> = if streams.is_empty() {
-            self.sender.streams_from(0)
+            self.sender.streams_from(StreamId(0))
         } else {
             streams.iter().filter(|stream| self.sender.has_stream(*stream)).collect()
         };

@@ -115,11 +115,11 @@ mod tests {
     #[test]
     fn a_queued_reset_costs_the_memory_of_its_list() {
         let mut inbox = Inbox::default();
-        inbox.push_reset(Streams::List((0..1000).collect()));
+        inbox.push_reset(Streams::List((0..1000).map(StreamId).collect()));
         assert_eq!(inbox.unread(), Cost { payload: 0, overhead: 2000 });
         // Growing, a list may take twice what it holds.
         for id in 1000..1100 {
-            inbox.push_reset(Streams::List(vec![id]));
+            inbox.push_reset(Streams::List(vec![StreamId(id)]));
             inbox.check_consistency();
         }
         let Some(ReceiverEvent::Reset(Streams::List(list))) = inbox.events.front() else { panic!("one reset") };

@@ -248,7 +248,7 @@ impl Receiver {
         if !self.tracker.can_record(position) {
             return Ok(ArrivedChunk::Dropped);
         }
-        if chunk.stream >= self.inbound_streams {
+        if !chunk.stream.is_below(self.inbound_streams) {
             self.assembler.check_outside(self.tracker.neighbours(position), chunk)?;
             self.tracker.record(position);
             self.on_cumulative_advanced();
@@ -347,7 +347,7 @@ impl Receiver {
         let inbound_streams = self.inbound_streams;
         let streams = streams.filter(|(stream, _)| {
             cost_counter::step();
-            *stream < inbound_streams
+            stream.is_below(inbound_streams)
         });
         self.assembler.skip(tsns, streams, &mut self.inbox);
         self.check_in_debug();

@@ -34,10 +34,10 @@ fn receiver() -> Receiver {
 }
 
 /// Returns a DATA chunk header; `flags` are of the letters B, E, U, I.
-fn data(tsn: u32, stream: StreamId, ssn: u16, flags: &str) -> DataChunk {
+fn data(tsn: u32, stream: u16, ssn: u16, flags: &str) -> DataChunk {
     DataChunk {
         tsn: Tsn(tsn),
-        stream,
+        stream: StreamId(stream),
         ssn: Ssn(ssn),
         ppid: Ppid(51),
         unordered: flags.contains('U'),
@@ -74,7 +74,10 @@ impl Receiver {
                     self.release(message.credit);
                 }
                 ReceiverEvent::Reset(Streams::All) => events.push("reset all".into()),
-                ReceiverEvent::Reset(Streams::List(list)) => events.push(format!("reset {list:?}")),
+                ReceiverEvent::Reset(Streams::List(list)) => {
+                    let numbers: Vec<u16> = list.iter().map(|stream| stream.0).collect();
+                    events.push(format!("reset {numbers:?}"));
+                }
             }
         }
         self.check_consistency();
@@ -94,9 +97,9 @@ impl Receiver {
         self.held().total()
     }
 
-    fn forward(&mut self, new_cumulative: u32, streams: &[(StreamId, u16)]) -> Forwarded {
+    fn forward(&mut self, new_cumulative: u32, streams: &[(u16, u16)]) -> Forwarded {
         let forwarded =
-            self.on_forward_tsn(Tsn(new_cumulative), streams.iter().map(|&(stream, ssn)| (stream, Ssn(ssn))));
+            self.on_forward_tsn(Tsn(new_cumulative), streams.iter().map(|&(stream, ssn)| (StreamId(stream), Ssn(ssn))));
         self.check_consistency();
         forwarded
     }

@@ -289,29 +289,29 @@ mod tests {
     #[test]
     fn a_stream_is_reset_only_after_its_last_chunk_is_acknowledged() {
         let (mut reset, now) = outgoing();
-        reset.enqueue(6, tsn(9));
+        reset.enqueue(StreamId(6), tsn(9));
         reset.on_acknowledged(tsn(8));
         assert!(!reset.is_due());
-        reset.enqueue(4, tsn(12));
+        reset.enqueue(StreamId(4), tsn(12));
         reset.on_acknowledged(tsn(11));
         let (number, _, streams) = reset.take_due(now, 100, tsn(11)).unwrap();
-        assert_eq!((number, streams), (RequestSn(u32::MAX), &[6][..]));
+        assert_eq!((number, streams), (RequestSn(u32::MAX), &[StreamId(6)][..]));
         assert!(reset.take_due(now, 100, tsn(11)).is_none(), "one request at a time");
         reset.on_acknowledged(tsn(12));
         assert!(!reset.is_due());
         assert_eq!(
             reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX)),
-            RequestOutcome::Performed(vec![6])
+            RequestOutcome::Performed(vec![StreamId(6)])
         );
         let (number, _, streams) = reset.take_due(now, 100, tsn(12)).unwrap();
-        assert_eq!((number, streams), (RequestSn(0), &[4][..]), "the numbers wrap");
+        assert_eq!((number, streams), (RequestSn(0), &[StreamId(4)][..]), "the numbers wrap");
         reset.check_consistency();
     }
 
     #[test]
     fn many_streams_are_reset_by_requests_that_every_peer_can_read() {
         let (mut reset, now) = outgoing();
-        (0..1000).for_each(|stream| reset.enqueue(stream, tsn(1)));
+        (0..1000).for_each(|stream| reset.enqueue(StreamId(stream), tsn(1)));
         reset.on_acknowledged(tsn(1));
         let mut performed = Vec::new();
         while let Some((number, _, streams)) = reset.take_due(now, 10_000, tsn(20)) {
@@ -323,13 +323,13 @@ mod tests {
             };
             performed.append(&mut streams);
         }
-        assert_eq!(performed, (0..1000).collect::<Vec<_>>());
+        assert_eq!(performed, (0..1000).map(StreamId).collect::<Vec<_>>());
     }
 
     #[test]
     fn in_progress_is_asked_again_as_soon_as_the_data_is_acknowledged_and_only_once() {
         let (mut reset, now) = outgoing();
-        reset.enqueue(2, tsn(5));
+        reset.enqueue(StreamId(2), tsn(5));
         reset.on_acknowledged(tsn(5));
         let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
         assert_eq!(reset.on_response(now, number, ResetResult::InProgress, tsn(u64::MAX)), RequestOutcome::InProgress);
@@ -348,9 +348,9 @@ mod tests {
     #[test]
     fn a_reset_that_follows_an_equal_one_without_data_between_is_no_repetition_of_it() {
         let (mut reset, now) = outgoing();
-        let mut request = |streams: &[StreamId], last_tsn: u64| {
+        let mut request = |streams: &[u16], last_tsn: u64| {
             for stream in streams {
-                reset.enqueue(*stream, tsn(0));
+                reset.enqueue(StreamId(*stream), tsn(0));
             }
             reset.on_acknowledged(tsn(0));
             let (number, _, sent) = reset.take_due(now, 100, tsn(last_tsn)).unwrap();
@@ -363,7 +363,7 @@ mod tests {
                 reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX)),
                 RequestOutcome::Performed(sent[..streams.len()].to_vec())
             );
-            sent
+            sent.iter().map(|stream| stream.0).collect::<Vec<u16>>()
         };
         assert_eq!(request(&[4], 9), [4]);
         assert_eq!(request(&[4], 9), [4, 4]);
@@ -379,7 +379,7 @@ mod tests {
         let answer =
             |reset: &mut OwnRequests, now, number, result| reset.on_response(now, number, result, tsn(u64::MAX));
         assert_eq!(answer(&mut reset, start, RequestSn(u32::MAX), ResetResult::Performed), RequestOutcome::Nothing);
-        reset.enqueue(2, tsn(0));
+        reset.enqueue(StreamId(2), tsn(0));
         reset.on_acknowledged(tsn(0));
         // Neither three refusals nor thirty seconds are enough alone.
         for (attempt, seconds) in [0, 1, 29, 30].into_iter().enumerate() {
@@ -402,7 +402,7 @@ mod tests {
     #[test]
     fn a_request_that_did_not_fit_is_due_again_and_unchanged() {
         let (mut reset, now) = outgoing();
-        reset.enqueue(2, tsn(0));
+        reset.enqueue(StreamId(2), tsn(0));
         reset.on_acknowledged(tsn(0));
         let (number, last_tsn, streams) = reset.take_due(now, 100, tsn(20)).unwrap();
         let first = (number, last_tsn, streams.to_vec());
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn a_peer_that_answers_bad_sequence_number_for_ever_gets_new_numbers_then_the_end() {
         let (mut reset, start) = outgoing();
-        reset.enqueue(2, tsn(0));
+        reset.enqueue(StreamId(2), tsn(0));
         reset.on_acknowledged(tsn(0));
         let mut numbers = Vec::new();
         for second in 0.. {
@@ -442,7 +442,7 @@ mod tests {
     fn in_progress_is_a_refusal_only_once_the_peer_has_acknowledged_everything() {
         for (acknowledged, expected) in [(19, RequestOutcome::InProgress), (20, RequestOutcome::Failed)] {
             let (mut reset, start) = outgoing();
-            reset.enqueue(2, tsn(0));
+            reset.enqueue(StreamId(2), tsn(0));
             reset.on_acknowledged(tsn(0));
             let mut last = RequestOutcome::Nothing;
             for seconds in [0, 300, 600] {
@@ -459,7 +459,7 @@ mod tests {
     fn what_is_heard_repeats_a_request_that_has_timed_out_once_a_time_out() {
         let (mut reset, start) = outgoing();
         let (second, rto) = (Duration::from_secs(1), Duration::from_secs(1));
-        reset.enqueue(2, tsn(0));
+        reset.enqueue(StreamId(2), tsn(0));
         reset.on_acknowledged(tsn(0));
         reset.take_due(start, 100, tsn(20)).unwrap();
         reset.on_heard(start + 2 * second, rto);

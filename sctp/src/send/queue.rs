@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn push(queue: &mut OutgoingQueue, payload: Vec<u8>, outstanding: usize) -> Result<(), SendMessageError> {
-        queue.push(some_time(), 1, Ppid(53), payload.into(), SendOptions::default(), outstanding)
+        queue.push(some_time(), StreamId(1), Ppid(53), payload.into(), SendOptions::default(), outstanding)
     }
 
     #[test]
@@ -160,8 +160,8 @@ mod tests {
         assert_eq!(push(&mut queue, vec![], 0), Err(SendMessageError::Empty));
         assert_eq!(push(&mut queue, vec![0; 5_001], 0), Err(SendMessageError::TooLarge { len: 5_001, max: 5_000 }));
         assert_eq!(push(&mut queue, vec![0; 5_000], 0), Ok(()));
-        queue.streams.begin_reset(1);
-        assert_eq!(push(&mut queue, vec![0; 1], 0), Err(SendMessageError::Resetting(1)));
+        queue.streams.begin_reset(StreamId(1));
+        assert_eq!(push(&mut queue, vec![0; 1], 0), Err(SendMessageError::Resetting(StreamId(1))));
     }
 
     #[test]

@@ -154,14 +154,14 @@ mod tests {
     fn streams_take_turns_and_leave_when_they_are_done() {
         let mut scheduler = RoundRobin::default();
         for stream in [3, 1, 2] {
-            scheduler.activate(stream);
+            scheduler.activate(StreamId(stream));
         }
         let mut order = Vec::new();
         for has_more in [true, false, true, true, false, false] {
             order.extend(scheduler.current());
             scheduler.advance(has_more);
         }
-        assert_eq!(order, [3, 1, 2, 3, 2, 3]);
+        assert_eq!(order, [3, 1, 2, 3, 2, 3].map(StreamId));
         assert_eq!(scheduler.current(), None);
         scheduler.advance(false);
     }
@@ -170,12 +170,12 @@ mod tests {
     fn a_stream_that_was_removed_and_comes_again_waits_behind_the_others() {
         let mut scheduler = RoundRobin::default();
         for stream in [1, 2, 3] {
-            scheduler.activate(stream);
+            scheduler.activate(StreamId(stream));
         }
-        scheduler.remove(2);
-        scheduler.activate(2);
-        scheduler.remove(2);
-        scheduler.activate(2);
+        scheduler.remove(StreamId(2));
+        scheduler.activate(StreamId(2));
+        scheduler.remove(StreamId(2));
+        scheduler.activate(StreamId(2));
         assert_eq!(scheduler.len(), 3);
         let order: Vec<_> = std::iter::from_fn(|| {
             let current = scheduler.current();
@@ -183,7 +183,7 @@ mod tests {
             current
         })
         .collect();
-        assert_eq!(order, [1, 3, 2]);
+        assert_eq!(order, [1, 3, 2].map(StreamId));
         assert_eq!((scheduler.len(), scheduler.removed_count, scheduler.removed.len()), (0, 0, 0));
     }
 
@@ -191,22 +191,23 @@ mod tests {
     fn a_stream_that_loses_its_message_out_of_turn_keeps_its_turn_only_if_it_has_more() {
         let mut scheduler = Scheduler::default();
         for stream in [1, 2, 3] {
-            scheduler.activate(stream);
+            scheduler.activate(StreamId(stream));
         }
-        scheduler.on_message_dropped(2, true);
-        assert_eq!((scheduler.current(), scheduler.len()), (Some(1), 3));
-        scheduler.on_message_dropped(2, false);
-        scheduler.on_message_dropped(1, true);
-        assert_eq!((scheduler.current(), scheduler.len()), (Some(3), 2));
-        scheduler.on_message_dropped(3, false);
-        assert_eq!((scheduler.current(), scheduler.len()), (Some(1), 1));
+        scheduler.on_message_dropped(StreamId(2), true);
+        assert_eq!((scheduler.current(), scheduler.len()), (Some(StreamId(1)), 3));
+        scheduler.on_message_dropped(StreamId(2), false);
+        scheduler.on_message_dropped(StreamId(1), true);
+        assert_eq!((scheduler.current(), scheduler.len()), (Some(StreamId(3)), 2));
+        scheduler.on_message_dropped(StreamId(3), false);
+        assert_eq!((scheduler.current(), scheduler.len()), (Some(StreamId(1)), 1));
     }
 
     #[test]
     fn removing_all_streams_in_any_order_takes_a_few_steps_each() {
-        let all: Vec<StreamId> = (0..32_000).collect();
+        let all: Vec<StreamId> = (0..32_000).map(StreamId).collect();
         let from_the_back: Vec<StreamId> = all.iter().rev().copied().collect();
-        let from_both_ends: Vec<StreamId> = (0..16_000).flat_map(|stream| [stream, 31_999 - stream]).collect();
+        let from_both_ends: Vec<StreamId> =
+            (0..16_000).flat_map(|stream| [stream, 31_999 - stream]).map(StreamId).collect();
         for order in [&all, &from_the_back, &from_both_ends] {
             let mut scheduler = RoundRobin::default();
             all.iter().for_each(|stream| scheduler.activate(*stream));
@@ -217,10 +218,10 @@ mod tests {
         }
         // A stream that comes and goes behind one that does not end leaves nothing.
         let mut scheduler = RoundRobin::default();
-        scheduler.activate(1);
+        scheduler.activate(StreamId(1));
         for _ in 0..10_000 {
-            scheduler.activate(2);
-            scheduler.remove(2);
+            scheduler.activate(StreamId(2));
+            scheduler.remove(StreamId(2));
         }
         assert!(scheduler.turns.len() < 64, "{} turns", scheduler.turns.len());
     }

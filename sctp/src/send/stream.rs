@@ -483,11 +483,11 @@ mod tests {
     #[test]
     fn a_threshold_of_zero_makes_no_entry_of_a_stream() {
         let mut queues = StreamQueues::new(1 << 20, 1_000);
-        queues.set_low_threshold(3, 0);
-        assert_eq!(queues.streams_from(0), []);
-        queues.set_low_threshold(3, 1);
-        assert_eq!(queues.streams_from(0), [3]);
-        queues.finish_reset(3);
-        assert_eq!(queues.streams_from(0), []);
+        queues.set_low_threshold(StreamId(3), 0);
+        assert_eq!(queues.streams_from(StreamId(0)), []);
+        queues.set_low_threshold(StreamId(3), 1);
+        assert_eq!(queues.streams_from(StreamId(0)), [StreamId(3)]);
+        queues.finish_reset(StreamId(3));
+        assert_eq!(queues.streams_from(StreamId(0)), []);
     }
 }

@@ -56,12 +56,12 @@ impl World {
         world
     }
 
-    fn push(&mut self, stream: StreamId, len: usize) {
+    fn push(&mut self, stream: u16, len: usize) {
         self.push_with(stream, len, SendOptions::default());
     }
 
-    fn push_with(&mut self, stream: StreamId, len: usize, options: SendOptions) {
-        self.sender.push(self.now, stream, Ppid(53), vec![7; len].into(), options).unwrap();
+    fn push_with(&mut self, stream: u16, len: usize, options: SendOptions) {
+        self.sender.push(self.now, StreamId(stream), Ppid(53), vec![7; len].into(), options).unwrap();
     }
 
     /// Writes one packet, the first of a batch or not. Returns its length and its DATA chunks.

@@ -88,7 +88,7 @@ impl<'a> Cause<'a> {
     pub fn decode(code: u16, info: &'a [u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(info);
         Ok(match code {
-            1 => Self::InvalidStream(reader.u16()?),
+            1 => Self::InvalidStream(StreamId(reader.u16()?)),
             2 => {
                 let count = usize::try_from(reader.u32()?).map_err(|_| DecodeError::BadLength)?;
                 if count.saturating_mul(2) > reader.rest().len() {
@@ -169,7 +169,7 @@ impl<'a> Cause<'a> {
     fn push(&self, chunk_at: usize, out: &mut Vec<u8>) {
         push_parameter(out, chunk_at, ParameterType(self.code()), |out| match *self {
             Self::InvalidStream(stream) => {
-                out.extend_from_slice(&stream.to_be_bytes());
+                out.extend_from_slice(&stream.0.to_be_bytes());
                 out.extend_from_slice(&[0; 2]);
             }
             Self::MissingParameter(kind) => {
@@ -252,7 +252,7 @@ mod tests {
 
     fn random_cause<'a>(random: &mut Random, info: &'a [u8]) -> Cause<'a> {
         match random.index(14) {
-            0 => Cause::InvalidStream(random.u16()),
+            0 => Cause::InvalidStream(StreamId(random.u16())),
             1 => Cause::MissingParameter(random.u16()),
             2 => Cause::StaleCookie(random.u32()),
             3 => Cause::OutOfResource,
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn every_cause_has_its_code_and_layout() {
         for (cause, bytes) in [
-            (Cause::InvalidStream(0x0102), &[0, 1, 0, 8, 1, 2, 0, 0][..]),
+            (Cause::InvalidStream(StreamId(0x0102)), &[0, 1, 0, 8, 1, 2, 0, 0][..]),
             (Cause::MissingParameter(7), &[0, 2, 0, 10, 0, 0, 0, 1, 0, 7, 0, 0]),
             (Cause::StaleCookie(0x0102_0304), &[0, 3, 0, 8, 1, 2, 3, 4]),
             (Cause::OutOfResource, &[0, 4, 0, 4]),

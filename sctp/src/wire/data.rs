@@ -62,7 +62,7 @@ impl DataChunk {
         let mut reader = Reader::new(value);
         Ok(Self {
             tsn: Tsn(reader.u32()?),
-            stream: reader.u16()?,
+            stream: StreamId(reader.u16()?),
             ssn: Ssn(reader.u16()?),
             ppid: Ppid(reader.u32()?),
             unordered: flags & UNORDERED != 0,
@@ -80,7 +80,7 @@ impl DataChunk {
         out.reserve(Self::encoded_len(payload.len()));
         let [l0, l1] = u16::try_from(payload.len().saturating_add(Self::HEADER_LEN)).unwrap_or(u16::MAX).to_be_bytes();
         let [t0, t1, t2, t3] = self.tsn.0.to_be_bytes();
-        let [i0, i1] = self.stream.to_be_bytes();
+        let [i0, i1] = self.stream.0.to_be_bytes();
         let [n0, n1] = self.ssn.0.to_be_bytes();
         let [p0, p1, p2, p3] = self.ppid.0.to_be_bytes();
         let flags = flags(self.unordered, self.beginning, self.ending, self.immediate);
@@ -118,7 +118,7 @@ mod tests {
     fn every_field_is_where_the_drawing_has_it() {
         let mut chunk = DataChunk {
             tsn: Tsn(0x0102_0304),
-            stream: 0x0506,
+            stream: StreamId(0x0506),
             ssn: Ssn(0x0708),
             ppid: Ppid(0x090A_0B0C),
             unordered: false,
@@ -139,7 +139,7 @@ mod tests {
         for _ in 0..2000 {
             let chunk = DataChunk {
                 tsn: Tsn(random.u32()),
-                stream: random.u16(),
+                stream: StreamId(random.u16()),
                 ssn: Ssn(random.u16()),
                 ppid: Ppid(random.u32()),
                 unordered: random.bool(),

@@ -47,7 +47,9 @@ impl<'a> ForwardTsn<'a> {
 
     /// Returns the streams of which ordered messages are skipped, each with the last SSN that is.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = (StreamId, Ssn)> + Clone + use<'a> {
-        self.entries.iter().map(|&[i0, i1, n0, n1]| (u16::from_be_bytes([i0, i1]), Ssn(u16::from_be_bytes([n0, n1]))))
+        self.entries
+            .iter()
+            .map(|&[i0, i1, n0, n1]| (StreamId(u16::from_be_bytes([i0, i1])), Ssn(u16::from_be_bytes([n0, n1]))))
     }
 
     /// Appends the chunk. Streams beyond [`STREAMS_MAX`](Self::STREAMS_MAX) are left out.
@@ -55,7 +57,7 @@ impl<'a> ForwardTsn<'a> {
         let at = begin_chunk(out, ChunkType::FORWARD_TSN, 0);
         out.extend_from_slice(&new_cumulative_tsn.0.to_be_bytes());
         for (stream, ssn) in streams.take(Self::STREAMS_MAX) {
-            let ([i0, i1], [n0, n1]) = (stream.to_be_bytes(), ssn.0.to_be_bytes());
+            let ([i0, i1], [n0, n1]) = (stream.0.to_be_bytes(), ssn.0.to_be_bytes());
             out.extend_from_slice(&[i0, i1, n0, n1]);
         }
         end_chunk(out, at);
@@ -79,7 +81,7 @@ mod tests {
         let mut random = Random(8);
         for _ in 0..1000 {
             let tsn = Tsn(random.u32());
-            let streams: Vec<_> = (0..random.index(9)).map(|_| (random.u16(), Ssn(random.u16()))).collect();
+            let streams: Vec<_> = (0..random.index(9)).map(|_| (StreamId(random.u16()), Ssn(random.u16()))).collect();
             let (datagram, raw) = datagram_of(|out| ForwardTsn::encode(tsn, streams.iter().copied(), out));
             assert_eq!((raw.kind, raw.flags), (ChunkType::FORWARD_TSN, 0));
             assert_eq!(datagram.len() - raw.start, ForwardTsn::encoded_len(streams.len()));
@@ -89,7 +91,7 @@ mod tests {
             assert!(read.streams().eq(streams));
         }
         assert_eq!(
-            bytes_of(|out| ForwardTsn::encode(Tsn(1), [(2, Ssn(3))].into_iter(), out)),
+            bytes_of(|out| ForwardTsn::encode(Tsn(1), [(StreamId(2), Ssn(3))].into_iter(), out)),
             [192, 0, 0, 12, 0, 0, 0, 1, 0, 2, 0, 3]
         );
     }
@@ -111,7 +113,7 @@ mod tests {
 
     #[test]
     fn streams_that_do_not_fit_are_left_out() {
-        let streams = (0..=u16::MAX).map(|stream| (stream, Ssn(0)));
+        let streams = (0..=u16::MAX).map(|stream| (StreamId(stream), Ssn(0)));
         let (datagram, raw) = datagram_of(|out| ForwardTsn::encode(Tsn(1), streams, out));
         let read = ForwardTsn::decode(raw.value_in(&datagram)).unwrap();
         assert_eq!(read.streams().len(), ForwardTsn::STREAMS_MAX);

@@ -68,7 +68,7 @@ impl IDataChunk {
         let (ppid, fsn) = if beginning { (ppid_or_fsn, 0) } else { (0, ppid_or_fsn) };
         Ok(Self {
             tsn,
-            stream,
+            stream: StreamId(stream),
             mid,
             ppid: Ppid(ppid),
             fsn: Fsn(fsn),
@@ -87,7 +87,7 @@ impl IDataChunk {
         out.reserve(Self::encoded_len(payload.len()));
         let [l0, l1] = u16::try_from(payload.len().saturating_add(Self::HEADER_LEN)).unwrap_or(u16::MAX).to_be_bytes();
         let [t0, t1, t2, t3] = self.tsn.0.to_be_bytes();
-        let [i0, i1] = self.stream.to_be_bytes();
+        let [i0, i1] = self.stream.0.to_be_bytes();
         let [m0, m1, m2, m3] = self.mid.0.to_be_bytes();
         let [p0, p1, p2, p3] = if self.beginning { self.ppid.0 } else { self.fsn.0 }.to_be_bytes();
         let flags = flags(self.unordered, self.beginning, self.ending, self.immediate);
@@ -118,7 +118,7 @@ mod tests {
 
     const CHUNK: IDataChunk = IDataChunk {
         tsn: Tsn(0x0102_0304),
-        stream: 0x0506,
+        stream: StreamId(0x0506),
         mid: Mid(0x0708_090A),
         ppid: Ppid(0x0B0C_0D0E),
         fsn: Fsn(0),
@@ -146,7 +146,7 @@ mod tests {
             let beginning = random.bool();
             let chunk = IDataChunk {
                 tsn: Tsn(random.u32()),
-                stream: random.u16(),
+                stream: StreamId(random.u16()),
                 mid: Mid(random.u32()),
                 ppid: Ppid(if beginning { random.u32() } else { 0 }),
                 fsn: Fsn(if beginning { 0 } else { random.u32() }),

@@ -61,7 +61,7 @@ impl<'a> IForwardTsn<'a> {
     /// Returns the last skipped message of each stream.
     pub fn streams(&self) -> impl ExactSizeIterator<Item = SkippedMessage> + Clone + use<'a> {
         self.entries.iter().map(|&[i0, i1, _, flags, m0, m1, m2, m3]| SkippedMessage {
-            stream: u16::from_be_bytes([i0, i1]),
+            stream: StreamId(u16::from_be_bytes([i0, i1])),
             unordered: flags & 1 != 0,
             mid: Mid(u32::from_be_bytes([m0, m1, m2, m3])),
         })
@@ -72,7 +72,7 @@ impl<'a> IForwardTsn<'a> {
         let at = begin_chunk(out, ChunkType::I_FORWARD_TSN, 0);
         out.extend_from_slice(&new_cumulative_tsn.0.to_be_bytes());
         for SkippedMessage { stream, unordered, mid } in streams.take(Self::STREAMS_MAX) {
-            let ([i0, i1], [m0, m1, m2, m3]) = (stream.to_be_bytes(), mid.0.to_be_bytes());
+            let ([i0, i1], [m0, m1, m2, m3]) = (stream.0.to_be_bytes(), mid.0.to_be_bytes());
             out.extend_from_slice(&[i0, i1, 0, u8::from(unordered), m0, m1, m2, m3]);
         }
         end_chunk(out, at);
@@ -97,7 +97,7 @@ mod tests {
         for _ in 0..1000 {
             let tsn = Tsn(random.u32());
             let mut entry =
-                || SkippedMessage { stream: random.u16(), unordered: random.bool(), mid: Mid(random.u32()) };
+                || SkippedMessage { stream: StreamId(random.u16()), unordered: random.bool(), mid: Mid(random.u32()) };
             let streams = [entry(), entry(), entry()];
             let streams = &streams[..(tsn.0 % 4) as usize];
             let (datagram, raw) = datagram_of(|out| IForwardTsn::encode(tsn, streams.iter().copied(), out));
@@ -108,7 +108,7 @@ mod tests {
             assert_eq!(read.streams().len(), streams.len());
             assert!(read.streams().eq(streams.iter().copied()));
         }
-        let skipped = SkippedMessage { stream: 2, unordered: true, mid: Mid(3) };
+        let skipped = SkippedMessage { stream: StreamId(2), unordered: true, mid: Mid(3) };
         let bytes = bytes_of(|out| IForwardTsn::encode(Tsn(1), [skipped].into_iter(), out));
         assert_eq!(bytes, [194, 0, 0, 16, 0, 0, 0, 1, 0, 2, 0, 1, 0, 0, 0, 3]);
     }
@@ -131,6 +131,6 @@ mod tests {
     #[test]
     fn reserved_bits_mean_nothing() {
         let read = IForwardTsn::decode(&[0, 0, 0, 1, 0, 2, 0xFF, 0xFE, 0, 0, 0, 3]).unwrap();
-        assert_eq!(read.streams().next(), Some(SkippedMessage { stream: 2, unordered: false, mid: Mid(3) }));
+        assert_eq!(read.streams().next(), Some(SkippedMessage { stream: StreamId(2), unordered: false, mid: Mid(3) }));
     }
 }

@@ -273,7 +273,7 @@ impl<'o> ReconfigWriter<'o> {
     fn push<const N: usize>(&mut self, kind: ParameterType, words: [u32; N], streams: impl Iterator<Item = StreamId>) {
         push_parameter(self.out, self.at, kind, |out| {
             out.extend(words.into_iter().flat_map(u32::to_be_bytes));
-            out.extend(streams.flat_map(u16::to_be_bytes));
+            out.extend(streams.flat_map(|stream| stream.0.to_be_bytes()));
         });
     }
 }
@@ -297,8 +297,8 @@ mod tests {
     #[test]
     fn every_field_is_where_the_drawing_has_it() {
         let bytes = written(|w| {
-            w.push_outgoing_reset(REQUEST, RESPONSE, Tsn(9), [0x1112].into_iter());
-            w.push_incoming_reset(REQUEST, [1, 2].into_iter());
+            w.push_outgoing_reset(REQUEST, RESPONSE, Tsn(9), [StreamId(0x1112)].into_iter());
+            w.push_incoming_reset(REQUEST, [1, 2].map(StreamId).into_iter());
         });
         assert_eq!(bytes[..8], [130, 0, 0, 36, 0, 13, 0, 18]);
         assert_eq!(bytes[8..24], [1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 9, 0x11, 0x12, 0, 0]);

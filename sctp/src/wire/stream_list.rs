@@ -34,7 +34,7 @@ impl<'a> StreamList<'a> {
 
     /// Returns the numbers.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = StreamId> + Clone + use<'a> {
-        self.numbers.iter().map(|&number| u16::from_be_bytes(number))
+        self.numbers.iter().map(|&number| StreamId(u16::from_be_bytes(number)))
     }
 }
 
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn a_list_reads_in_order_and_half_a_number_is_refused() {
         let list = StreamList::decode(&[0, 1, 255, 255, 0, 1]).unwrap();
-        assert_eq!(list.iter().collect::<Vec<_>>(), [1, 65535, 1]);
+        assert_eq!(list.iter().collect::<Vec<_>>(), [1, 65535, 1].map(StreamId));
         assert_eq!(list.len(), 3);
         assert!(!list.is_empty() && StreamList::decode(&[]).unwrap().is_empty());
         assert_eq!(StreamList::decode(&[0, 1, 2]), Err(DecodeError::BadLength));

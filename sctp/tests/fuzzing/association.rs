@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{ChunkType, ForwardTsn, GapBlock, Init, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, Tsn,
+    AssociationConfig, AssociationEvent, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, StreamId, Tsn,
 };
 
 use super::Input;
@@ -75,12 +75,12 @@ impl World {
                 // Data under way in both directions, and a reset that waits for what is missing.
                 let mut victim = Victim::with_config(State::Established, config);
                 for stream in 0..STREAMS {
-                    victim.message(stream, &[7; 700]);
+                    victim.message(StreamId(stream), &[7; 700]);
                 }
                 victim.send(&[
                     data(Tsn(PEER_TSN + 1), 1, 0, 3, b"second"),
                     reconfig(|writer| {
-                        let streams = [1, 2].into_iter();
+                        let streams = [1, 2].map(StreamId).into_iter();
                         writer.push_outgoing_reset(RequestSn(PEER_TSN), RequestSn(0), Tsn(PEER_TSN + 2), streams);
                     }),
                 ]);
@@ -104,7 +104,8 @@ impl World {
             10 | 11 => self.send(input),
             12 => self.read(usize::from(input.byte() % 8)),
             13 => {
-                let streams = [u16::from(input.byte()) % (STREAMS + 1), u16::from(input.byte()) % STREAMS];
+                let streams =
+                    [u16::from(input.byte()) % (STREAMS + 1), u16::from(input.byte()) % STREAMS].map(StreamId);
                 let _ = self.victim.association.reset_streams(self.victim.now, &streams);
             }
             14 => self.command(input),
@@ -126,9 +127,9 @@ impl World {
             1 => association.shutdown(now),
             2 => association.abort("enough"),
             3 => association.path_changed(now),
-            4 => drop(association.discard_unsent(now, stream)),
-            5 => drop(association.give_up(now, stream)),
-            6 => association.set_buffered_amount_low_threshold(stream, input.word().into()),
+            4 => drop(association.discard_unsent(now, StreamId(stream))),
+            5 => drop(association.give_up(now, StreamId(stream))),
+            6 => association.set_buffered_amount_low_threshold(StreamId(stream), input.word().into()),
             _ => {
                 let mut buffer = Vec::new();
                 association.probe_path(&mut buffer);
@@ -173,7 +174,7 @@ impl World {
         };
         let (stream, len) = (u16::from(input.byte()) % (STREAMS + 1), usize::from(input.word()) % 5000);
         let payload = Bytes::from(vec![kind; len]);
-        let _ = self.victim.association.send(self.victim.now, stream, Ppid(53), payload, options);
+        let _ = self.victim.association.send(self.victim.now, StreamId(stream), Ppid(53), payload, options);
     }
 
     fn read(&mut self, count: usize) {
@@ -202,8 +203,9 @@ impl World {
             8 | 9 => self.reconfig(input),
             10 => {
                 let to = Tsn(self.tsn.0.wrapping_add(input.near()));
-                let streams: Vec<_> =
-                    (0..input.byte() % 4).map(|_| (u16::from(input.byte()) % 8, Ssn(input.byte().into()))).collect();
+                let streams: Vec<_> = (0..input.byte() % 4)
+                    .map(|_| (StreamId(u16::from(input.byte()) % 8), Ssn(input.byte().into())))
+                    .collect();
                 chunk(|out| ForwardTsn::encode(to, streams.iter().copied(), out))
             }
             11 => victim::shutdown(Tsn(self.victim.tsn.0.wrapping_add(input.near()))),
@@ -276,7 +278,7 @@ impl World {
     fn reconfig(&mut self, input: &mut Input<'_>) -> Vec<u8> {
         let request = RequestSn(PEER_TSN.wrapping_add(input.near()));
         let ours = RequestSn(self.victim.tsn.0.wrapping_add(input.near()));
-        let streams: Vec<u16> = (0..input.byte() % 4).map(|_| u16::from(input.byte()) % 8).collect();
+        let streams: Vec<StreamId> = (0..input.byte() % 4).map(|_| StreamId(u16::from(input.byte()) % 8)).collect();
         let last = Tsn(self.tsn.0.wrapping_add(input.near()));
         let kind = input.byte();
         let streams = streams.into_iter();
@@ -319,7 +321,7 @@ fn data(tsn: Tsn, stream: u16, ssn: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
         ending: flags & 2 != 0 || flags & 8 == 0,
         immediate: flags & 16 != 0,
         tsn,
-        stream,
+        stream: StreamId(stream),
         ssn: Ssn(ssn),
         ppid: Ppid(53),
     };

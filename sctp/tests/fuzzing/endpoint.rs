@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, AssociationHandle, CookieKeys, DatagramEvent, Endpoint,
-    EndpointConfig, Ppid, SendOptions, Valid,
+    EndpointConfig, Ppid, SendOptions, StreamId, Valid,
 };
 
 use super::Input;
@@ -108,7 +108,7 @@ impl World {
                 let payload = Bytes::from(vec![what; 1 + usize::from(input.byte()) * 8]);
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     let options = SendOptions::default();
-                    let _ = peer.association.send(self.now, u16::from(what / 12), Ppid(53), payload, options);
+                    let _ = peer.association.send(self.now, StreamId(u16::from(what / 12)), Ppid(53), payload, options);
                 }
             }
             9 => {

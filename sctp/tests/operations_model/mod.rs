@@ -86,9 +86,9 @@ impl World {
     fn operate(&mut self, what: u8, how: u8) {
         let end = usize::from(how & 1);
         match what % 16 {
-            0..=2 => self.send(end, u16::from(how >> 1) % STREAMS, 20, how >> 4),
-            3 => self.send(end, u16::from(how >> 1) % STREAMS, 3000, how >> 4),
-            4 => self.send(end, u16::from(how >> 1) % STREAMS, 7000, 0),
+            0..=2 => self.send(end, StreamId(u16::from(how >> 1) % STREAMS), 20, how >> 4),
+            3 => self.send(end, StreamId(u16::from(how >> 1) % STREAMS), 3000, how >> 4),
+            4 => self.send(end, StreamId(u16::from(how >> 1) % STREAMS), 7000, 0),
             5..=7 => self.deliver(end, usize::from(how >> 1)),
             8 => (0..20).for_each(|_| self.deliver(end, 0)),
             9 => drop(self.wire[end].remove(usize::from(how >> 1) % self.wire[end].len().max(1))),
@@ -98,7 +98,7 @@ impl World {
             }
             11 => self.pass(u32::from(how) * MS / 4),
             12 => self.pass(u32::from(how) * 20 * MS),
-            13 => self.reset(end, u16::from(how >> 1) % STREAMS),
+            13 => self.reset(end, StreamId(u16::from(how >> 1) % STREAMS)),
             14 => {
                 self.ends[end].reads = how & 2 != 0;
                 self.read(end);

@@ -112,7 +112,7 @@ impl Victim {
         victim.send(&[raw(ChunkType::COOKIE_ACK, 0, &[])]);
         assert!(matches!(victim.events.pop(), Some(AssociationEvent::Connected)));
         if matches!(state, State::ShutdownPending | State::ShutdownReceived) {
-            victim.message(1, b"under way");
+            victim.message(StreamId(1), b"under way");
         }
         match state {
             State::ShutdownPending | State::ShutdownSent => victim.association.shutdown(victim.now),
@@ -340,7 +340,7 @@ pub(crate) fn data(number: u32, payload: &[u8]) -> Vec<u8> {
 pub(crate) fn data_chunk(number: u32, ssn: Ssn) -> DataChunk {
     DataChunk {
         tsn: Tsn(PEER_TSN.wrapping_add(number)),
-        stream: 1,
+        stream: StreamId(1),
         ssn,
         ppid: Ppid(53),
         unordered: false,

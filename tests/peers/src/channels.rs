@@ -86,8 +86,8 @@ impl NarrowboatChannels {
             ChannelsEvent::Connected => self.events.push_back(Event::Connected),
             ChannelsEvent::Incoming(id) => {
                 if let Some(stream) = self.channels.stream(id) {
-                    self.by_stream.insert(stream, id);
-                    self.by_channel.insert(id, stream);
+                    self.by_stream.insert(stream.0, id);
+                    self.by_channel.insert(id, stream.0);
                 }
             }
             ChannelsEvent::Readable(id) => self.readable.push_back(id),

@@ -85,14 +85,14 @@ impl Peer for Narrowboat {
             },
             ..Default::default()
         };
-        self.association.send(now, stream, PPID_BINARY, payload.clone(), options).map_err(|error| match error {
+        self.association.send(now, stream.into(), PPID_BINARY, payload.clone(), options).map_err(|error| match error {
             SendMessageError::Full => Refusal::Full,
             other => Refusal::failed(other),
         })
     }
 
     fn reset(&mut self, now: Instant, stream: StreamId) -> Result<(), Refusal> {
-        self.association.reset_streams(now, &[stream]).map_err(Refusal::failed)
+        self.association.reset_streams(now, &[stream.into()]).map_err(Refusal::failed)
     }
 
     fn shutdown(&mut self, now: Instant) {
@@ -120,13 +120,13 @@ impl Peer for Narrowboat {
                 AssociationEvent::Connected => Event::Connected,
                 AssociationEvent::Message(message) => {
                     self.association.release(message.credit);
-                    Event::Message(Message { stream: message.stream, payload: Payload::Narrowboat(message.payload) })
+                    Event::Message(Message { stream: message.stream.0, payload: Payload::Narrowboat(message.payload) })
                 }
                 AssociationEvent::IncomingStreamsReset(Streams::List(streams)) => {
-                    self.incoming_resets.extend(streams);
+                    self.incoming_resets.extend(streams.into_iter().map(|stream| stream.0));
                     continue;
                 }
-                AssociationEvent::OutgoingStreamReset(stream) => Event::OutgoingReset { stream, error: None },
+                AssociationEvent::OutgoingStreamReset(stream) => Event::OutgoingReset { stream: stream.0, error: None },
                 AssociationEvent::Closed(reason) => closed(&reason),
                 _ => continue,
             });

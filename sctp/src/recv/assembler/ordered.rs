@@ -178,5 +178,5 @@ impl NextSsns {
 }
 
 fn place(stream: StreamId) -> (usize, usize) {
-    (usize::from(stream) / PAGE, usize::from(stream) % PAGE)
+    (usize::from(stream.0) / PAGE, usize::from(stream.0) % PAGE)
 }

@@ -134,7 +134,7 @@ impl History {
         self.read_all();
         assert_eq!(self.receiver.charged(), 0);
         assert_eq!(self.receiver.deferred(), None);
-        assert!(self.sent.iter().all(|m| m.delivered || m.abandoned || m.stream >= self.streams));
+        assert!(self.sent.iter().all(|m| m.delivered || m.abandoned || !m.stream.is_below(self.streams)));
     }
 
     fn send(&mut self) {
@@ -146,7 +146,7 @@ impl History {
         let unordered = self.random.percent(30);
         let at = usize::from(stream);
         let message = Sent {
-            stream,
+            stream: StreamId(stream),
             ssn: self.ssns.get(at).copied().unwrap_or(7),
             unordered,
             generation: self.generations.get(at).copied().unwrap_or(0),
@@ -173,13 +173,13 @@ impl History {
             return;
         }
         let all = self.random.percent(20);
-        let list: Vec<_> = (0..self.streams).filter(|_| all || self.random.percent(40)).collect();
+        let list: Vec<_> = (0..self.streams).filter(|_| all || self.random.percent(40)).map(StreamId).collect();
         if list.is_empty() {
             return;
         }
         for &stream in &list {
-            self.ssns[usize::from(stream)] = 0;
-            self.generations[usize::from(stream)] += 1;
+            self.ssns[usize::from(stream.0)] = 0;
+            self.generations[usize::from(stream.0)] += 1;
         }
         let streams = if all { Streams::All } else { Streams::List(list.clone()) };
         let last = self.next - 1;
@@ -200,7 +200,7 @@ impl History {
         }
         let id = self.random.below(self.sent.len() as u64) as usize;
         let message = &mut self.sent[id];
-        let known = self.performed.get(usize::from(message.stream)).is_none_or(|at| *at == message.generation);
+        let known = self.performed.get(usize::from(message.stream.0)).is_none_or(|at| *at == message.generation);
         let acked = message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn));
         message.abandoned |= known && !acked;
     }
@@ -224,7 +224,7 @@ impl History {
             }
         }
         if self.random.percent(20) {
-            entries.push((self.random.below(9) as u16, Ssn(self.random.below(65_536) as u16 | 1024)));
+            entries.push((StreamId(self.random.below(9) as u16), Ssn(self.random.below(65_536) as u16 | 1024)));
         }
         let tsn = self.tsn(to).prev();
         let forwarded = self.receiver.on_forward_tsn(tsn, entries.into_iter());
@@ -271,7 +271,7 @@ impl History {
         };
         let payload = Bytes::from(message.fragment(id, n));
         let is_old = tsn < self.cumulative || self.received.contains(&tsn);
-        let is_bad = message.stream >= self.streams;
+        let is_bad = !message.stream.is_below(self.streams);
         let received = self.receiver.on_data(chunk, payload, 100).unwrap();
         self.receiver.on_packet_end(at(0));
         match received {
@@ -319,8 +319,8 @@ impl History {
         self.expect_from_streams();
         if let Some((list, _)) = self.reset.take_if(|(_, last)| *last < self.cumulative) {
             for &stream in &list {
-                self.performed[usize::from(stream)] += 1;
-                self.expected[usize::from(stream)].push_back(Expected::Reset);
+                self.performed[usize::from(stream.0)] += 1;
+                self.expected[usize::from(stream.0)].push_back(Expected::Reset);
             }
             self.expect_from_streams();
         }
@@ -331,7 +331,7 @@ impl History {
             let at = usize::from(stream);
             let mut is_blocked = false;
             for (id, message) in self.sent.iter_mut().enumerate() {
-                if message.stream != stream || message.generation != self.performed[at] || message.delivered {
+                if message.stream != StreamId(stream) || message.generation != self.performed[at] || message.delivered {
                     continue;
                 }
                 let skipped = message.skipped;
@@ -368,8 +368,8 @@ impl History {
         match self.receiver.poll() {
             Some(ReceiverEvent::Message(message)) => {
                 let id = message.ppid.0 as usize;
-                self.was_reset[usize::from(message.stream)] = false;
-                let queue = &mut self.expected[usize::from(message.stream)];
+                self.was_reset[usize::from(message.stream.0)] = false;
+                let queue = &mut self.expected[usize::from(message.stream.0)];
                 // Within one step, unordered messages have no order among the others.
                 let position = queue.iter().position(|expected| *expected == Expected::Message(id)).unwrap();
                 let overtaken = queue.iter().take(position);
@@ -382,7 +382,7 @@ impl History {
                 self.lent.push(message.credit);
             }
             Some(ReceiverEvent::Reset(streams)) => {
-                for stream in (0..self.streams).filter(|&stream| streams.contains(stream)) {
+                for stream in (0..self.streams).filter(|&stream| streams.contains(StreamId(stream))) {
                     // Two resets of a stream come as one if there was no message, on any stream, in between.
                     let queue = &mut self.expected[usize::from(stream)];
                     let mut resets = 0;

@@ -74,7 +74,7 @@ fn d04_the_ssn_wraps_within_70_000_messages() {
             receiver.release(message.credit);
         }
     }
-    assert_eq!(receiver.assembler.ordered().next_ssn(5), Ssn((70_000u32 & 0xffff) as u16));
+    assert_eq!(receiver.assembler.ordered().next_ssn(StreamId(5)), Ssn((70_000u32 & 0xffff) as u16));
     assert!(!receiver.has_unread());
     assert_eq!(receiver.charged(), 0);
 }
@@ -164,7 +164,7 @@ fn streams_in_their_initial_state_take_no_memory() {
         let stream = (cycle % 65_535) as u16;
         let chunk = data(tsn, stream, 0, "BE");
         assert_eq!(receiver.on_data(chunk, Bytes::from_static(b"x"), 29), Ok(ArrivedChunk::New));
-        assert_eq!(receiver.reset_streams(Streams::List(vec![stream]), Tsn(tsn)), ResetProgress::Performed);
+        assert_eq!(receiver.reset_streams(Streams::List(vec![StreamId(stream)]), Tsn(tsn)), ResetProgress::Performed);
         tsn += 1;
         while let Some(event) = receiver.poll() {
             if let ReceiverEvent::Message(message) = event {

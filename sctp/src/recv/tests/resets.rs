@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn streams(list: &[StreamId]) -> Streams {
-    Streams::List(list.to_vec())
+fn streams(list: &[u16]) -> Streams {
+    Streams::List(list.iter().copied().map(StreamId).collect())
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_long_list_is_as_good_as_a_short_one_and_all_means_all() {
         receiver.take_new(data(1 + n, n as u16, 0, "BE"), b"x");
     }
     receiver.read();
-    let list: Vec<_> = (0..1000).rev().chain(0..1000).collect();
+    let list: Vec<_> = (0..1000).rev().chain(0..1000).map(StreamId).collect();
     assert_eq!(receiver.reset_streams(Streams::List(list), Tsn(1000)), ResetProgress::Performed);
     assert_eq!(receiver.assembler.ordered().streams_len(), 0);
     receiver.read();
@@ -174,7 +174,7 @@ fn a_long_list_is_as_good_as_a_short_one_and_all_means_all() {
 #[test]
 fn a_flood_of_resets_is_bounded() {
     let mut receiver = receiver();
-    let list: Vec<u16> = (0..500).collect();
+    let list: Vec<_> = (0..500).map(StreamId).collect();
     for _ in 0..2000 {
         assert_eq!(receiver.reset_streams(Streams::List(list.clone()), Tsn(0)), ResetProgress::Performed);
     }

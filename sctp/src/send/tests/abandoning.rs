@@ -17,7 +17,7 @@ fn abandoning_a_stream_abandons_what_is_lost_and_lets_what_is_in_flight_arrive()
     let mut world = two_lost();
     world.push(1, 500);
     // Chunks 0 and 1 are lost, the last one is in flight, and one message waits.
-    assert_eq!(world.sender.abandon_stream(world.now, 1), 500 + 2 * FULL);
+    assert_eq!(world.sender.abandon_stream(world.now, StreamId(1)), 500 + 2 * FULL);
     assert_eq!(world.abandoned().len(), 2);
     assert_eq!(world.sender.flight_size(), FULL + DataChunk::HEADER_LEN, "the last one may still arrive");
     assert_eq!(world.packets(), [] as [Vec<u64>; 0], "nothing is retransmitted");
@@ -62,7 +62,7 @@ fn a_message_whose_fragments_are_all_acknowledged_is_abandoned_by_its_rest() {
     assert_eq!(world.packets().len(), 10);
     world.now += 100 * MS;
     world.sack(10, &[]);
-    assert_eq!(world.sender.discard_unsent(world.now, 1), 10 * FULL);
+    assert_eq!(world.sender.discard_unsent(world.now, StreamId(1)), 10 * FULL);
     assert_eq!(world.abandoned(), [20 * FULL]);
     assert!(world.sender.has_outstanding(), "the placeholder, which a FORWARD-TSN skips");
     world.now += 100 * MS;

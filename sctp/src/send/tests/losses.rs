@@ -20,7 +20,7 @@ fn after_loss(missing: std::ops::RangeInclusive<u64>) -> World {
 fn t3_restarts_when_the_first_outstanding_chunk_is_retransmitted_and_for_no_other() {
     let mut world = after_loss(0..=1);
     assert!(!world.sender.take_t3_restart(), "nothing was retransmitted yet");
-    assert_eq!(world.packet(), [Written { number: 0, stream: 1, len: FULL }]);
+    assert_eq!(world.packet(), [Written { number: 0, stream: StreamId(1), len: FULL }]);
     assert!(world.sender.take_t3_restart());
     assert!(!world.sender.take_t3_restart(), "told once");
     world.now += 10 * MS;
@@ -73,7 +73,7 @@ fn the_rate_is_reduced_until_the_end_of_recovery_whether_retransmissions_or_new_
     for is_queue_empty in [true, false] {
         let (mut world, acked) = heavy_loss();
         if is_queue_empty {
-            world.sender.discard_unsent(world.now, 1);
+            world.sender.discard_unsent(world.now, StreamId(1));
         }
         let mut released = world.packets().concat();
         assert!((4..=6).contains(&released.len()), "{released:?} for four that arrived");

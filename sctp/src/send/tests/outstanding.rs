@@ -20,10 +20,19 @@ impl Ring {
     }
 
     /// Pushes a fragment of 100 bytes behind that with the number `previous`.
-    fn push(&mut self, key: MessageKey, stream: StreamId, previous: Option<u64>) {
+    fn push(&mut self, key: MessageKey, stream: u16, previous: Option<u64>) {
         let limit = Limit::Never;
         let (ppid, ssn) = (Ppid(53), Ssn(0));
-        let message = MessageHeader { key, stream, ssn, ppid, unordered: false, immediate: false, limit, len: 1000 };
+        let message = MessageHeader {
+            key,
+            stream: StreamId(stream),
+            ssn,
+            ppid,
+            unordered: false,
+            immediate: false,
+            limit,
+            len: 1000,
+        };
         let previous_tsn = previous.map_or(UnwrappedTsn::BEFORE_ALL, |number| self.first.add(number));
         let payload = Bytes::from_static(&[7; 100]);
         let fragment = Fragment { message, payload, beginning: previous.is_none(), ending: false, previous_tsn };

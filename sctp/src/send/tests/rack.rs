@@ -45,7 +45,7 @@ impl Transfer {
     fn send(&mut self, at: u32) {
         let (limit, key) = (Limit::Never, MessageKey::default());
         let (ppid, ssn, immediate, unordered) = (Ppid(53), Ssn(0), false, false);
-        let message = MessageHeader { key, stream: 1, ssn, ppid, unordered, immediate, limit, len: 100 };
+        let message = MessageHeader { key, stream: StreamId(1), ssn, ppid, unordered, immediate, limit, len: 100 };
         let (payload, previous_tsn) = (Bytes::from_static(&[7; 100]), UnwrappedTsn::BEFORE_ALL);
         let fragment = Fragment { message, payload, beginning: true, ending: true, previous_tsn };
         let tsn = self.outstanding.next_tsn();

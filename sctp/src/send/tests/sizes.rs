@@ -28,7 +28,7 @@ fn a_chunk_cut_for_larger_packets_leaves_alone_as_the_first_of_a_batch() {
     world.sender.on_t3_timeout(world.now, false, &world.path);
     assert_eq!(world.packet_in_batch(false).1, [], "it would be larger than the packets before it");
     let (len, chunks) = world.packet_in_batch(true);
-    assert_eq!((len, chunks), (1200, vec![Written { number: 0, stream: 1, len: FULL }]));
+    assert_eq!((len, chunks), (1200, vec![Written { number: 0, stream: StreamId(1), len: FULL }]));
     for acked in 1..6 {
         world.now += 100 * MS;
         world.sack(acked, &[]);

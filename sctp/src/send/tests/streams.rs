@@ -17,8 +17,8 @@ impl Queues {
         Self { queues, notices, tsn: UnwrappedTsn::first(Tsn(5)) }
     }
 
-    fn push(&mut self, stream: StreamId, len: usize) {
-        self.queues.push(some_time(), stream, Ppid(53), vec![7; len].into(), SendOptions::default());
+    fn push(&mut self, stream: u16, len: usize) {
+        self.queues.push(some_time(), StreamId(stream), Ppid(53), vec![7; len].into(), SendOptions::default());
         self.queues.check_consistency();
     }
 
@@ -27,13 +27,13 @@ impl Queues {
     }
 
     /// Returns the length of the next fragment for a packet with `room`, and whether it begins and ends its message.
-    fn cut(&mut self, room: usize) -> Option<(StreamId, usize, bool, bool)> {
+    fn cut(&mut self, room: usize) -> Option<(u16, usize, bool, bool)> {
         self.peek()?;
         let tsn = self.tsn;
         let fragment = self.queues.cut(tsn, room, 1000, &mut self.notices)?;
         self.tsn = tsn.next();
         self.queues.check_consistency();
-        Some((fragment.message.stream, fragment.payload.len(), fragment.beginning, fragment.ending))
+        Some((fragment.message.stream.0, fragment.payload.len(), fragment.beginning, fragment.ending))
     }
 }
 
@@ -43,9 +43,9 @@ fn streams_from_an_id_on_include_that_id() {
     for stream in [5, 0, 3] {
         queues.push(stream, 10);
     }
-    assert_eq!(queues.queues.streams_from(0), [0, 3, 5]);
-    assert_eq!(queues.queues.streams_from(3), [3, 5]);
-    assert_eq!(queues.queues.streams_from(6), [] as [StreamId; 0]);
+    assert_eq!(queues.queues.streams_from(StreamId(0)), [0, 3, 5].map(StreamId));
+    assert_eq!(queues.queues.streams_from(StreamId(3)), [3, 5].map(StreamId));
+    assert_eq!(queues.queues.streams_from(StreamId(6)), [] as [StreamId; 0]);
 }
 
 #[test]
@@ -76,15 +76,15 @@ fn the_rest_of_a_message_is_found_by_its_key_and_by_no_other() {
     queues.push(1, 1500);
     queues.push(1, 10);
     let other = {
-        queues.queues.push(some_time(), 2, Ppid(53), vec![7; 5].into(), SendOptions::default());
+        queues.queues.push(some_time(), StreamId(2), Ppid(53), vec![7; 5].into(), SendOptions::default());
         queues.peek()
     };
     let begun = other.unwrap();
     queues.cut(1000);
-    assert!(queues.queues.drop_rest(2, begun.key, &mut queues.notices).is_none(), "another stream");
-    let header = queues.queues.drop_rest(1, begun.key, &mut queues.notices);
+    assert!(queues.queues.drop_rest(StreamId(2), begun.key, &mut queues.notices).is_none(), "another stream");
+    let header = queues.queues.drop_rest(StreamId(1), begun.key, &mut queues.notices);
     assert_eq!(header.map(|header| header.len), Some(1500));
-    assert!(queues.queues.drop_rest(1, begun.key, &mut queues.notices).is_none(), "once");
+    assert!(queues.queues.drop_rest(StreamId(1), begun.key, &mut queues.notices).is_none(), "once");
     queues.queues.check_consistency();
     assert_eq!(queues.queues.buffered(), 15);
 }
@@ -97,21 +97,21 @@ fn a_message_that_was_begun_knows_its_last_fragment() {
     queues.cut(1000);
     let last = queues.tsn.prev();
     assert_eq!(queues.peek().map(|next| (next.is_begun, next.last_tsn, next.left)), Some((true, last, 2000)));
-    let (dropped, begun) = queues.queues.drop_unsent(1, &mut queues.notices);
+    let (dropped, begun) = queues.queues.drop_unsent(StreamId(1), &mut queues.notices);
     assert_eq!((dropped, begun.map(|begun| begun.last_tsn)), (0, Some(last)));
 }
 
 #[test]
 fn a_stream_is_drained_when_its_last_chunk_is_acknowledged() {
     let mut queues = Queues::new();
-    assert_eq!(queues.queues.drains_at(1), Some(UnwrappedTsn::BEFORE_ALL), "nothing was ever sent");
+    assert_eq!(queues.queues.drains_at(StreamId(1)), Some(UnwrappedTsn::BEFORE_ALL), "nothing was ever sent");
     queues.push(1, 10);
-    assert_eq!(queues.queues.drains_at(1), None, "a message waits");
-    queues.queues.begin_reset(1);
+    assert_eq!(queues.queues.drains_at(StreamId(1)), None, "a message waits");
+    queues.queues.begin_reset(StreamId(1));
     queues.cut(1000);
     let last = queues.tsn.prev();
-    assert_eq!(queues.queues.drains_at(1), Some(last));
-    assert_eq!(queues.queues.poll_drained(), Some((1, last)));
+    assert_eq!(queues.queues.drains_at(StreamId(1)), Some(last));
+    assert_eq!(queues.queues.poll_drained(), Some((StreamId(1), last)));
     assert_eq!(queues.queues.poll_drained(), None, "told once");
 }
 
@@ -120,9 +120,9 @@ fn a_crossing_of_the_threshold_is_told_once() {
     let mut queues = Queues::new();
     queues.push(1, 600);
     queues.push(1, 600);
-    queues.queues.set_low_threshold(1, 700);
+    queues.queues.set_low_threshold(StreamId(1), 700);
     queues.cut(1000);
     queues.cut(1000);
-    let low = queues.notices.iter().filter(|notice| matches!(notice, AssociationEvent::BufferedAmountLow(1)));
+    let low = queues.notices.iter().filter(|notice| matches!(notice, AssociationEvent::BufferedAmountLow(StreamId(1))));
     assert_eq!(low.count(), 1);
 }
