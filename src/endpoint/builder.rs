@@ -5,13 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use narrowboat_sctp::Valid;
-use rand::TryRng;
-use rand::rngs::SysRng;
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
+use super::incoming::Ways;
 use super::secure::SecureOptions;
-use super::table::EndpointShared;
+use super::shared::EndpointShared;
 use super::{Endpoint, receive_loop};
 use crate::config::Config;
 use crate::error::BindError;
@@ -31,13 +30,6 @@ pub struct EndpointBuilder {
     config: Config,
     pub(super) ways: Ways,
     pub(super) secure: SecureOptions,
-}
-
-/// The ways in that are open without a description.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ways {
-    pub(crate) plain: bool,
-    pub(crate) direct: bool,
 }
 
 impl Default for EndpointBuilder {
@@ -139,17 +131,7 @@ impl EndpointBuilder {
     }
 
     fn core(self, socket: Socket, config: Valid<Config>, runtime: Handle) -> Result<Arc<EndpointShared>, BindError> {
-        match self.secure.part(self.ways, &config)? {
-            Some(part) => EndpointShared::secure(socket, config, self.ways, runtime, part),
-            None => EndpointShared::plain(socket, config, self.ways, runtime),
-        }
+        let secure = self.secure.part(self.ways, &config)?;
+        EndpointShared::new(socket, config, self.ways, runtime, secure).map(Arc::new)
     }
-}
-
-/// Draws a seed. All secrets of an endpoint come from such seeds: cookie keys, Verification Tags, initial TSNs,
-/// passwords.
-pub(super) fn draw_seed() -> Result<[u8; 32], BindError> {
-    let mut seed = [0; 32];
-    SysRng.try_fill_bytes(&mut seed).map_err(|error| BindError::Random(io::Error::other(error)))?;
-    Ok(seed)
 }

@@ -5,11 +5,11 @@
 pub(crate) enum EndpointFault {
     /// In the receiver's own loop.
     ReceiveLoop,
-    /// While a datagram is routed, under the table's lock.
+    /// While a datagram is routed, under the lock of the routes.
     Route,
-    /// While an association enters the accept queue, under the table's lock.
+    /// While an association enters the accept queue, under its lock.
     Queue,
-    /// While an association is taken out of the table, under its lock.
+    /// While an association is taken out of the table, under the lock of the routes.
     Remove,
     /// While a stranger's datagram is handled.
     DirectListener,
@@ -17,7 +17,7 @@ pub(crate) enum EndpointFault {
     LobbyTimeout,
     /// While a stranger is admitted.
     Admit,
-    /// While a datagram is sorted that comes from a peer which this end dials, under the table's lock.
+    /// While a datagram is sorted that comes from a peer which this end dials, under the lock of the routes.
     Crossed,
     /// While a datagram is sorted that comes from the address of a known peer, and may be a newcomer's.
     Newcomer,

@@ -33,6 +33,13 @@ pub enum WayIn {
     AnsweredOffer,
 }
 
+/// The ways in that are open without a description.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ways {
+    pub(crate) plain: bool,
+    pub(crate) direct: bool,
+}
+
 impl Incoming {
     pub(super) fn new(shared: Arc<Shared>, way: WayIn) -> Self {
         Self { association: Some(Association::new(Arc::clone(&shared))), shared, way }

@@ -1,5 +1,7 @@
 //! The handle of an endpoint.
 
+mod accept_queue;
+mod batch;
 mod builder;
 mod connect;
 mod connect_target;
@@ -9,13 +11,14 @@ mod fault;
 mod incoming;
 mod port_check;
 mod receive_loop;
-mod router;
+mod routes;
 #[cfg(feature = "webrtc")]
 mod secure;
 #[cfg(not(feature = "webrtc"))]
 #[path = "no_secure.rs"]
 mod secure;
-mod table;
+mod seed;
+mod shared;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -32,7 +35,7 @@ pub use incoming::{Accepting, Incoming, WayIn};
 pub(crate) use secure::AnsweredOffer;
 #[cfg(feature = "webrtc")]
 pub use secure::{Answer, DtlsRole, Offer};
-use table::EndpointShared;
+use shared::EndpointShared;
 
 use crate::error::{BindError, ConnectError};
 use crate::handle::Association;
@@ -188,7 +191,7 @@ impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
             .field("local_address", &self.local_address())
-            .field("associations", &self.core.lock().associations.len())
+            .field("associations", &self.core.stats().associations)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
 //! Stand-ins for builds without the feature `webrtc`, where no endpoint speaks DTLS.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
@@ -8,13 +7,13 @@ use std::time::Instant;
 use narrowboat_sctp::AssociationHandle;
 
 use super::Endpoint;
-use super::builder::Ways;
-use super::router::{DatagramRouter, RouteResult};
-use super::table::{EndpointShared, EndpointTable, RoutedBatch};
+use super::batch::RoutedBatch;
+use super::incoming::Ways;
+use super::shared::EndpointShared;
 use crate::config::Config;
 use crate::error::{BindError, ConnectError};
 use crate::handle::Association;
-use crate::net::{Answers, Datagram};
+use crate::net::{Answers, Datagram, RouteTarget};
 
 /// A value that does not exist.
 #[derive(Debug)]
@@ -22,7 +21,7 @@ pub(crate) enum SecurePart {}
 
 /// A value that does not exist.
 #[derive(Debug)]
-pub(crate) enum SecureRouter {}
+pub(super) enum Server {}
 
 /// A value that does not exist.
 #[expect(unnameable_types, reason = "only this crate makes targets")]
@@ -33,10 +32,6 @@ pub enum SecureTarget {}
 #[derive(Debug, Default)]
 pub(super) struct SecureOptions(());
 
-/// Nothing.
-#[derive(Debug)]
-pub(super) struct SecureTable;
-
 /// Nobody: over plain UDP strangers send INITs.
 pub(super) struct Strangers;
 
@@ -45,17 +40,20 @@ impl SecurePart {
         match *self {}
     }
 
-    pub(super) fn router(&self) -> DatagramRouter {
+    pub(super) fn server(&self, _: &Config, _: [u8; 32]) -> Box<Server> {
         match *self {}
     }
 }
 
-/// Routes like the router of builds with the feature.
-pub(super) fn route(router: &mut SecureRouter, _: Instant, _: Datagram) -> RouteResult {
-    match *router {}
-}
+impl Server {
+    pub(super) fn handle_datagram(&mut self, _: Instant, _: Datagram) -> RouteTarget {
+        match *self {}
+    }
 
-impl SecureRouter {
+    pub(super) fn stop_accepting(&mut self) {
+        match *self {}
+    }
+
     pub(super) fn remove(&mut self, _: AssociationHandle) {
         match *self {}
     }
@@ -77,12 +75,6 @@ impl SecureOptions {
     }
 }
 
-impl SecureTable {
-    pub(super) fn new(_: [u8; 32]) -> Self {
-        Self
-    }
-}
-
 impl Strangers {
     pub(super) fn new(_: &EndpointShared) -> Self {
         Self
@@ -99,16 +91,6 @@ impl Strangers {
     pub(super) fn handle_timeout(&mut self, _: &EndpointShared, _: &mut Answers) {}
 
     pub(super) fn handle_batch(&mut self, _: &Arc<EndpointShared>, _: &mut RoutedBatch, _: &mut Vec<Waker>) {}
-}
-
-impl EndpointTable {
-    pub(super) fn forget_signalled(&mut self, _: AssociationHandle) {}
-}
-
-impl EndpointShared {
-    pub(super) fn has_room(&self, _: &EndpointTable, _: IpAddr) -> bool {
-        false
-    }
 }
 
 impl Endpoint {

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::table::EndpointShared;
 use crate::association::{PROGRESS, Shared, WaitFuture};
 
 /// Time before the first question, and between the first two: most peers have answered by then and are not asked. It
@@ -33,7 +33,7 @@ const QUESTIONS_MAX: u32 = 4;
 
 /// Sockets that ask at the same time, of one endpoint. Other attempts wait for one, so that who dials thousands of
 /// peers that are gone has files left to open.
-pub(super) const SOCKETS_MAX: usize = 64;
+const SOCKETS_MAX: usize = 64;
 
 /// ICMP errors in a row that end an attempt. One may be about a service that is just being started again.
 const REFUSALS_MAX: u32 = 2;
@@ -43,13 +43,23 @@ const QUESTION: [u8; 20] = [0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42, 0, 0, 0, 0, 0
 
 type Check = Pin<Box<dyn Future<Output = SocketAddr> + Send>>;
 
-impl EndpointShared {
-    /// Ends an attempt to connect when the system says that nobody listens at any of these addresses.
-    pub(super) fn check_ports(&self, shared: &Arc<Shared>, remotes: &[SocketAddr]) {
-        let local = self.socket.local_address();
-        let check = |remote: &SocketAddr| Box::pin(find_closed(Arc::clone(&self.port_checks), local, *remote)) as Check;
-        let checks = remotes.iter().map(check).collect();
-        self.runtime.spawn(run(Arc::clone(shared), checks));
+/// Checks of ports, of one endpoint.
+#[derive(Debug)]
+pub(super) struct PortChecks {
+    sockets: Arc<Semaphore>,
+}
+
+impl Default for PortChecks {
+    fn default() -> Self {
+        Self { sockets: Arc::new(Semaphore::new(SOCKETS_MAX)) }
+    }
+}
+
+impl PortChecks {
+    /// Ends an attempt to connect from `local` when the system says that nobody listens at any of `remotes`.
+    pub(super) fn start(&self, runtime: &Handle, local: SocketAddr, shared: &Arc<Shared>, remotes: &[SocketAddr]) {
+        let check = |remote: &SocketAddr| Box::pin(find_closed(Arc::clone(&self.sockets), local, *remote)) as Check;
+        runtime.spawn(run(Arc::clone(shared), remotes.iter().map(check).collect()));
     }
 }
 
@@ -139,8 +149,7 @@ mod tests {
         let accepted = async { server.accept().await.unwrap().await.unwrap() };
         let (near, far) = tokio::join!(client.connect(server.local_address()), accepted);
         let near = near.unwrap();
-        #[expect(clippy::iter_over_hash_type, reason = "there is one")]
-        for shared in client.core.lock().associations.values() {
+        for shared in client.core.routes().associations() {
             shared.on_port_closed(server.local_address());
         }
         let channel = near.create_channel("goes on").unwrap();

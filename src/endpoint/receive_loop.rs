@@ -8,11 +8,14 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::WayIn;
+use super::batch::RoutedBatch;
 use super::contained::sort;
 #[cfg(test)]
 use super::fault::EndpointFault;
+use super::routes::begins_association;
 use super::secure::Strangers;
-use super::table::{EndpointShared, RoutedBatch, begins_association};
+use super::shared::EndpointShared;
 use crate::association::now;
 use crate::net::Datagram;
 use crate::socket::{Arrived, ReceiveBatch, ReceiveFailure};
@@ -66,7 +69,7 @@ impl Drop for ReceiveLoop {
 /// Receives until nobody can use the endpoint any more. Fails if the socket cannot be used any more.
 ///
 /// One turn is: a batch from the system; each datagram to its own memory, unless its first byte says that nobody wants
-/// it; all of them routed under the endpoint's lock; then, association by association, handed over under that
+/// it; all of them routed under the lock of the routes; then, association by association, handed over under that
 /// association's lock; then strangers, who need none. No two locks are held at once, and answers are sent and tasks
 /// woken after them.
 async fn receive(core: &Arc<EndpointShared>) -> io::Result<()> {
@@ -205,21 +208,14 @@ async fn next_batch(
     .await
 }
 
-/// Starts the driver of each new association, and refuses the associations that there is no room for.
+/// Starts the driver of each new association, and puts the association into the accept queue.
 fn start_made(core: &Arc<EndpointShared>, routed: &mut RoutedBatch) {
     for (handle, shared) in routed.made.drain(..) {
         tracing::debug!(remote_address = %shared.remote_address(), "association made by the peer");
-        core.spawn_driver(handle, shared);
-    }
-    for incoming in routed.refused.drain(..) {
-        core.count_refused();
-        let refuse = || {
-            #[cfg(test)]
-            core.inject(EndpointFault::Refuse);
-            incoming.refuse();
-        };
-        if catch_unwind(AssertUnwindSafe(refuse)).is_err() {
-            tracing::error!("a fault has ended an association that was being refused: please report it");
+        // First of all: whatever fails after this, the association has a driver that ends it.
+        core.spawn_driver(handle, Arc::clone(&shared));
+        if catch_unwind(AssertUnwindSafe(|| core.enqueue(shared, WayIn::Plain))).is_err() {
+            tracing::error!("a fault has ended an association that was to be accepted: please report it");
         }
     }
 }

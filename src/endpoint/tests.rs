@@ -113,8 +113,7 @@ enum Outcome {
 /// Reports an error of sending on the only association of an endpoint, and says what came of it.
 async fn refuse_datagram(endpoint: &Endpoint, association: &Association, code: i32) -> Outcome {
     let error = io::Error::from_raw_os_error(code);
-    #[expect(clippy::iter_over_hash_type, reason = "there is one")]
-    for shared in endpoint.core.lock().associations.values() {
+    for shared in endpoint.core.routes().associations() {
         shared.on_send_failure(&error);
     }
     if association.network_error().is_none() {

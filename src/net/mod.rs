@@ -7,6 +7,7 @@ pub(crate) mod effects;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
+use narrowboat_sctp::AssociationHandle;
 
 pub(crate) use answers::Answers;
 pub(crate) use effects::{BatchEffects, SessionProgress};
@@ -51,4 +52,17 @@ pub(crate) struct Stranger {
     pub(crate) is_contested: bool,
     /// True if one more peer may be admitted.
     pub(crate) has_room: bool,
+}
+
+/// Recipient of a datagram.
+#[derive(Debug)]
+pub(crate) enum RouteTarget {
+    /// This association.
+    Peer(AssociationHandle, Input),
+    /// A handshake, either of this association or of a newcomer that has got its address.
+    PeerOrNewcomer(AssociationHandle, Datagram),
+    /// A peer that may be new.
+    Stranger(Stranger),
+    /// Nobody: the datagram was answered, or dropped and counted.
+    Nobody,
 }

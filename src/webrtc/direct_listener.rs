@@ -84,9 +84,11 @@ impl DirectListener {
         });
     }
 
-    /// True if a handshake with this peer has begun.
-    pub(crate) fn has_begun(&mut self, remote: SocketAddr) -> bool {
-        self.handshakes.candidate(remote).is_some()
+    /// Returns the datagram as one of a stranger if a handshake with its sender has begun. It comes from the address of
+    /// a known peer, which gets it, too.
+    pub(crate) fn newcomer(&mut self, datagram: Datagram) -> Option<Stranger> {
+        let has_begun = self.handshakes.candidate(datagram.route.remote).is_some();
+        has_begun.then_some(Stranger { datagram, is_contested: false, has_room: true })
     }
 
     /// Forgets the handshake with a peer, if there is one.

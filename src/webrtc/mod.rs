@@ -18,7 +18,7 @@
 //! | `revocation` | peers whose association no longer exists, and the revocation of their consent (RFC 7675 §5.2) |
 //! | `direct_listener` | the way in without signalling, until a peer has proved itself |
 //! | `router` | the recipient of a datagram |
-//! | `server` | peers without signalling, from their first datagram to a session |
+//! | `server` | the peers of an endpoint: the association of each datagram, new sessions, sessions of signalling |
 //! | `session` | the transport of one association: its agent and its DTLS |
 
 pub(crate) mod admission;
@@ -45,14 +45,16 @@ pub(crate) mod stun;
 mod ticket;
 
 pub(crate) use certificate_hash::{CertificateHash, CertificateHashError};
-pub(crate) use direct_listener::Admitted;
+pub(crate) use direct_listener::{Admitted, DirectListener};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
 pub(crate) use reachability::Reachability;
-pub(crate) use router::{RouteTarget, SecureRouter};
 pub use sdp::{SdpError, SdpProblem};
 pub use security::{DtlsVersion, RecordDrops, Security};
-pub(crate) use server::{RouterAccess, Server, ServerEvent};
+pub(crate) use server::sessions::{LocalParameters, SessionConflict, SessionKey, TransportKey};
+pub(crate) use server::{
+    DialRefusal, ExpectRefusal, ExpectedFor, ExpectedSession, NewPeer, PeerLimits, RoomRefusal, Server,
+};
 pub(crate) use session::{Context, SecureSession};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;

@@ -17,7 +17,6 @@ use super::answered::AnsweredPeers;
 use super::reachability::Reachability;
 use super::stats::SecureCounters;
 use crate::net::effects::UfragClaim;
-use crate::net::{Datagram, Input, Stranger};
 
 pub(in crate::webrtc) use self::datagrams::is_client_hello;
 
@@ -74,19 +73,6 @@ struct RoutedPeer {
     is_asked: bool,
 }
 
-/// Result of routing a datagram.
-#[derive(Debug)]
-pub(crate) enum RouteTarget {
-    /// It is for this association.
-    Peer(AssociationHandle, Input),
-    /// It belongs to a handshake, either of this association or of a newcomer that has got its address.
-    PeerOrNewcomer(AssociationHandle, Datagram),
-    /// It may be a new peer's.
-    Stranger(Stranger),
-    /// It was dropped, and counted.
-    Nobody,
-}
-
 impl SecureRouter {
     pub(crate) fn new(counters: Arc<SecureCounters>, reachability: Reachability) -> Self {
         Self {
@@ -104,6 +90,11 @@ impl SecureRouter {
 
     pub(crate) fn len(&self) -> usize {
         self.peers.len()
+    }
+
+    /// Returns true if the router knows this peer.
+    pub(crate) fn has(&self, handle: AssociationHandle) -> bool {
+        self.peers.contains_key(&handle)
     }
 
     pub(crate) fn pending(&self) -> usize {

@@ -306,7 +306,7 @@ impl SecureSession {
     pub(crate) fn confirm_nominated(&mut self) {
         let state = &mut self.state;
         if let Some(route) = state.nominated.take() {
-            tracing::debug!(remote = %route.remote, "the association has moved to another address");
+            tracing::debug!(remote_address = %route.remote, "the association has moved to another address");
             state.route = Some(route);
         }
     }

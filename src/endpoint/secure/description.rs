@@ -7,18 +7,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use narrowboat_sctp::SignalledInit;
-use rand::Rng;
 
-use super::sessions::{Said, SessionKey, TransportKey};
-use super::{ExpectedFor, PeerSide, SecurePart};
+use super::associate::PeerSide;
+use super::part::SecurePart;
 use crate::association::Shared;
 use crate::endpoint::Endpoint;
 use crate::error::SignalError;
 use crate::handle::Association;
 use crate::webrtc::admission::Source;
 use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
-use crate::webrtc::ice::{Credentials, PATIENCE};
+use crate::webrtc::ice::PATIENCE;
 use crate::webrtc::sdp::{self, Local, Remote};
+use crate::webrtc::{ExpectedFor, LocalParameters, SessionKey, TransportKey};
 
 /// Time that an offer may wait for its answer, and for the first check: people may carry both by hand.
 const OFFER_LIFETIME: Duration = Duration::from_secs(300);
@@ -40,7 +40,7 @@ pub struct Answer {
 pub struct Offer {
     endpoint: Endpoint,
     sdp: String,
-    said: Said,
+    parameters: LocalParameters,
     shared: Option<Arc<Shared>>,
 }
 
@@ -158,11 +158,10 @@ impl Endpoint {
     pub fn offer(&self) -> Result<Offer, SignalError> {
         let part = self.core.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let addresses = self.candidates(part)?;
-        let (shared, credentials) = self.core.expect_peer(OFFER_LIFETIME, ExpectedFor::Offer)?;
         // The role is the answerer's to choose.
-        let said = self.first_said(credentials, SetupRole::Passive);
-        let sdp = sdp::offer(&self.local(part, &said, &addresses));
-        Ok(Offer { endpoint: self.clone(), sdp, said, shared: Some(shared) })
+        let (shared, parameters) = self.core.expect_peer(OFFER_LIFETIME, ExpectedFor::Offer)?;
+        let sdp = sdp::offer(&self.local(part, &parameters, &addresses));
+        Ok(Offer { endpoint: self.clone(), sdp, parameters, shared: Some(shared) })
     }
 
     pub(crate) fn make_answer_for_accept(
@@ -186,17 +185,17 @@ impl Endpoint {
         let transport = TransportKey::of(&offer.remote, offer.tls_id.as_deref());
         let known = session.map(|key| self.core.find_session(key, transport)).transpose()?.flatten();
         let is_new = known.is_none();
-        let (shared, said) = match known {
+        let (shared, parameters) = match known {
             Some(known) => known,
             None => self.begin(part, &offer, request)?,
         };
         // The roles of a DTLS association stay (RFC 8842 §5.5).
-        if offer.setup.answered(said.role) != said.role {
+        if offer.setup.answered(parameters.role) != parameters.role {
             return Err(SignalError::Restart);
         }
-        let sdp = sdp::answer(&offer, said.role, &self.local(part, &said, &addresses));
+        let sdp = sdp::answer(&offer, parameters.role, &self.local(part, &parameters, &addresses));
         if let Some(key) = session.filter(|_| is_new) {
-            self.core.remember_session(&shared, key, transport, said);
+            self.core.remember_session(&shared, key, transport, parameters);
         }
         Ok(AnsweredOffer { sdp, shared, is_new })
     }
@@ -207,9 +206,9 @@ impl Endpoint {
         part: &SecurePart,
         offer: &sdp::OfferDescription,
         request: OfferRequest,
-    ) -> Result<(Arc<Shared>, Said), SignalError> {
+    ) -> Result<(Arc<Shared>, LocalParameters), SignalError> {
         let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
-        let (shared, credentials) =
+        let (shared, parameters) =
             self.core.expect_peer(PATIENCE, ExpectedFor::Answer(request.client.map(Source::of_ip)))?;
         let preferred = match request.role {
             DtlsRole::Server => SetupRole::Passive,
@@ -218,26 +217,25 @@ impl Endpoint {
         let role = offer.setup.answered(preferred);
         let peer = PeerSide { signalled_init, ..peer_side(&offer.remote, role) };
         let sctp_init = self.core.describe_peer(&shared, peer);
-        Ok((shared, Said { sctp_init, ..self.first_said(credentials, role) }))
-    }
-
-    fn first_said(&self, credentials: Credentials, role: SetupRole) -> Said {
-        let mut nonce = [0; 16];
-        self.core.lock().secure.rng.fill_bytes(&mut nonce);
-        Said { credentials, nonce, version: 1, role, sctp_init: None }
+        Ok((shared, LocalParameters { sctp_init, role, ..parameters }))
     }
 
     /// Returns the parameters of this end for a description.
-    fn local<'a>(&self, part: &SecurePart, said: &'a Said, addresses: &'a [std::net::SocketAddr]) -> Local<'a> {
+    fn local<'a>(
+        &self,
+        part: &SecurePart,
+        parameters: &'a LocalParameters,
+        addresses: &'a [std::net::SocketAddr],
+    ) -> Local<'a> {
         Local {
-            credentials: &said.credentials,
+            credentials: &parameters.credentials,
             fingerprint: part.identity.fingerprint(),
             addresses,
             sctp_port: self.core.config.association.local_port,
             max_message_size: self.core.config.channels.message_size_max as u64,
-            sctp_init: said.sctp_init.as_deref(),
-            nonce: said.nonce,
-            version: said.version,
+            sctp_init: parameters.sctp_init.as_deref(),
+            nonce: parameters.nonce,
+            version: parameters.version,
         }
     }
 }
@@ -286,8 +284,8 @@ impl Offer {
         core.describe_peer(&shared, peer_side(&answer.remote, answer.role));
         if let Some(key) = SessionKey::of(&answer.remote) {
             let transport = TransportKey::of(&answer.remote, answer.tls_id.as_deref());
-            let said = Said { role: answer.role, ..self.said.clone() };
-            core.remember_session(&shared, key, transport, said);
+            let parameters = LocalParameters { role: answer.role, ..self.parameters.clone() };
+            core.remember_session(&shared, key, transport, parameters);
         }
         Ok(Association::new(shared))
     }

@@ -3,36 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::SecurePart;
 use super::candidates;
+use super::part::SecurePart;
+use super::target::SecureTarget;
 use crate::endpoint::Endpoint;
 use crate::endpoint::connect_target::{ConnectTarget, sealed::Sealed};
 use crate::error::{ConnectError, SignalError};
 use crate::handle::Association;
 use crate::webrtc::direct::ClientCredentials;
 use crate::webrtc::dtls::ExpectedPeer;
-use crate::webrtc::{CertificateHash, Identity, Ticket, TicketError};
-
-/// A target that is a ticket, or begins like one.
-#[expect(unnameable_types, reason = "only this crate makes targets")]
-#[derive(Clone, Debug)]
-pub enum SecureTarget {
-    /// The peer that has the ticket's certificate.
-    Ticket(Ticket),
-    /// No peer: the text begins like a ticket, and is not one.
-    NoTicket(TicketError),
-}
-
-impl SecureTarget {
-    /// Reads a text; `None` if it does not begin like a ticket.
-    pub(in crate::endpoint) fn parse(text: &str) -> Option<Self> {
-        match text.parse() {
-            Ok(ticket) => Some(Self::Ticket(ticket)),
-            Err(TicketError::Spelling) => None,
-            Err(error) => Some(Self::NoTicket(error)),
-        }
-    }
-}
+use crate::webrtc::{CertificateHash, Identity, Ticket};
 
 impl Sealed for Ticket {
     fn destination(self) -> ConnectTarget {
@@ -90,9 +70,10 @@ impl Endpoint {
         if addresses.is_empty() {
             return Err(reachable.into_iter().find_map(Result::err).unwrap_or(ConnectError::NoAddress));
         }
-        let ClientCredentials { local, remote } = ClientCredentials::generate(&mut self.core.lock().secure.rng);
+        let credentials = self.core.routes().server().map(|server| ClientCredentials::generate(server.rng()));
+        let credentials = credentials.ok_or(ConnectError::IdentityNeeded)?;
         let expected = ExpectedPeer::Fingerprints(vec![CertificateHash::Sha256(ticket.fingerprint().to_bytes())]);
-        let shared = self.core.connect_secure(&addresses, local, remote, expected)?;
+        let shared = self.core.connect_secure(&addresses, credentials, expected)?;
         Ok(Association::new(Arc::clone(&shared)))
     }
 }
@@ -100,6 +81,7 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::webrtc::TicketError;
 
     #[test]
     fn a_text_that_begins_like_a_ticket_is_one_or_nobody() {

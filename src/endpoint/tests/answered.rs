@@ -14,10 +14,7 @@ fn bind() -> Endpoint {
 }
 
 fn pending(server: &Endpoint) -> usize {
-    match &server.core.lock().router {
-        crate::endpoint::router::DatagramRouter::Secure(router) => router.pending(),
-        crate::endpoint::router::DatagramRouter::Plain(_) => 0,
-    }
+    server.core.routes().server().map_or(0, |server| server.pending())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,4 +58,26 @@ async fn k18_a_client_that_asks_for_5000_answers_pushes_out_only_its_own() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_whose_answer_had_to_make_room_is_answered_again() {
+    let (server, page) = (bind(), bind());
+    let offer_of = |session: u32| {
+        let offer = offer(&page, &credentials(&page));
+        offer.replace("o=- 1 2 ", &format!("o=- {} 2 ", 7_000_000 + session))
+    };
+    let first = offer_of(0);
+    let displaced = server.answer(&first).expect("an answer").association;
+    let others: Vec<_> = (1..=1024).map(|session| server.answer(&offer_of(session)).expect("an answer")).collect();
+    soon(displaced.closed()).await;
+    // Its driver is done, and the endpoint has forgotten the association.
+    soon(async {
+        while server.stats().associations > others.len() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let again = server.answer(&first).expect("no connection has ended, because there was none");
+    assert!(again.is_new);
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::endpoint::{Endpoint, WayIn};
 use crate::error::SignalError;
 use crate::handle::Association;
+use crate::webrtc::direct::ClientCredentials;
 use crate::webrtc::dtls::ExpectedPeer;
 use crate::webrtc::ice::Credentials;
 use crate::webrtc::{CertificateHash, Identity, Ticket};
@@ -76,7 +77,8 @@ pub(super) fn dial_by_answer(client: &Endpoint, local: Credentials, answer: &str
     let remote = Credentials::new(&value("a=ice-ufrag:"), &value("a=ice-pwd:")).expect("credentials");
     let hash = CertificateHash::Sha256(server.identity().expect("an identity").fingerprint().to_bytes());
     let expected = ExpectedPeer::Fingerprints(vec![hash]);
-    let shared = client.core.connect_secure(&[server.local_address()], local, remote, expected).expect("dialled");
+    let credentials = ClientCredentials { local, remote };
+    let shared = client.core.connect_secure(&[server.local_address()], credentials, expected).expect("dialled");
     Association::new(Arc::clone(&shared))
 }
 
@@ -93,7 +95,7 @@ pub(super) fn offer(client: &Endpoint, local: &Credentials) -> String {
 }
 
 pub(super) fn credentials(endpoint: &Endpoint) -> Credentials {
-    Credentials::generate(&mut endpoint.core.lock().secure.rng)
+    Credentials::generate(endpoint.core.routes().server().expect("an identity").rng())
 }
 
 /// Begins the attempt. The second association is the server's end, if its caller has it.
@@ -120,8 +122,8 @@ fn dial(attempt: Attempt, client: &Endpoint, server: &Endpoint) -> Result<(Assoc
             }
         }
         Attempt::Forged => {
-            let (local, remote) = (credentials(client), credentials(client));
-            let shared = client.core.connect_secure(&[address], local, remote, ExpectedPeer::Anyone);
+            let forged = ClientCredentials { local: credentials(client), remote: credentials(client) };
+            let shared = client.core.connect_secure(&[address], forged, ExpectedPeer::Anyone);
             shared.map(|shared| (Association::new(shared), None)).map_err(|e| e.to_string())
         }
     }

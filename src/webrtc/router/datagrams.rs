@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use narrowboat_sctp::AssociationHandle;
 
-use super::{RouteTarget, SecureRouter};
-use crate::net::{Datagram, Input, Stranger};
+use super::SecureRouter;
+use crate::net::{Datagram, Input, RouteTarget, Stranger};
 use crate::webrtc::demux::Protocol;
 use crate::webrtc::reachability::{ProofSubject, peer_number};
 use crate::webrtc::stats::SecureCounters;

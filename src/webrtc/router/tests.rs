@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::datagrams::NEWCOMER_KEPT_FOR;
 use super::*;
-use crate::net::Route;
+use crate::net::{Datagram, Route, RouteTarget};
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::reachability::ProofSubject;
 use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};

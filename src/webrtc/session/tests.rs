@@ -10,14 +10,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::{Context, SecureSession};
-use crate::net::{BatchEffects, Datagram, Input, Route};
+use crate::net::{BatchEffects, Datagram, Input, Route, RouteTarget};
 use crate::webrtc::Reachability;
 use crate::webrtc::direct::{ClientCredentials, Prefixes};
 use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, connected, parameters};
 use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
 use crate::webrtc::ice::{ControllingAgent, Credentials};
 use crate::webrtc::reachability::ProofSubject;
-use crate::webrtc::router::{RouteTarget, SecureRouter};
+use crate::webrtc::router::SecureRouter;
 use crate::webrtc::stats::SecureCounters;
 use crate::webrtc::stun::{Class, Key, StunMessage, StunWriter, TransactionId, Username};
 

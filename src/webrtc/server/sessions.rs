@@ -22,7 +22,6 @@ use bytes::Bytes;
 use narrowboat_sctp::AssociationHandle;
 use sha2::{Digest, Sha256};
 
-use crate::error::SignalError;
 use crate::webrtc::CertificateHash;
 use crate::webrtc::dtls::SetupRole;
 use crate::webrtc::ice::Credentials;
@@ -34,28 +33,28 @@ const ENDED_MAX: usize = 1024;
 
 /// A session of a peer: a hash of its `o=` line without the version, and of its fingerprints.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct SessionKey([u8; 32]);
+pub(crate) struct SessionKey([u8; 32]);
 
 /// Hash of the values that an offer must repeat to change nothing: the ICE credentials, `a=tls-id` and the SCTP port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct TransportKey([u8; 32]);
+pub(crate) struct TransportKey([u8; 32]);
 
 /// Parameters of this end in all descriptions of one association.
 #[derive(Clone, Debug)]
-pub(super) struct Said {
-    pub(super) credentials: Credentials,
+pub(crate) struct LocalParameters {
+    pub(crate) credentials: Credentials,
     /// Names the session and the DTLS association.
-    pub(super) nonce: [u8; 16],
+    pub(crate) nonce: [u8; 16],
     /// Counts the descriptions.
-    pub(super) version: u64,
-    pub(super) role: SetupRole,
+    pub(crate) version: u64,
+    pub(crate) role: SetupRole,
     /// This end's INIT, if it is not sent (draft-hancke-tsvwg-snap).
-    pub(super) sctp_init: Option<Bytes>,
+    pub(crate) sctp_init: Option<Bytes>,
 }
 
 /// The sessions of an endpoint's associations that were made by signalling: one for each at most, of fixed size.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
+pub(crate) struct SignalledSessions {
     by_key: HashMap<SessionKey, SignalledSession>,
     by_handle: HashMap<AssociationHandle, SessionKey>,
     /// The sessions that have ended, the oldest first.
@@ -64,13 +63,22 @@ pub(super) struct Sessions {
 
 #[derive(Debug)]
 enum SignalledSession {
-    Alive { handle: AssociationHandle, transport: TransportKey, said: Box<Said> },
+    Alive { handle: AssociationHandle, transport: TransportKey, local: Box<LocalParameters> },
+    Ended,
+}
+
+/// Reason for which an offer on a connection that exists cannot be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SessionConflict {
+    /// The offer restarts a connection that lives.
+    Restart,
+    /// The connection of the offer has ended.
     Ended,
 }
 
 impl SessionKey {
     /// Returns the session of a description, or `None` if the description does not identify one.
-    pub(super) fn of(remote: &Remote) -> Option<Self> {
+    pub(crate) fn of(remote: &Remote) -> Option<Self> {
         let mut hash = Sha256::new();
         hash.update(remote.session.as_ref()?.as_str());
         for fingerprint in &remote.fingerprints {
@@ -87,7 +95,7 @@ impl SessionKey {
 }
 
 impl TransportKey {
-    pub(super) fn of(remote: &Remote, tls_id: Option<&str>) -> Self {
+    pub(crate) fn of(remote: &Remote, tls_id: Option<&str>) -> Self {
         let mut hash = Sha256::new();
         for text in [remote.credentials.ufrag(), remote.credentials.pwd(), tls_id.unwrap_or_default()] {
             hash.update(text);
@@ -98,34 +106,40 @@ impl TransportKey {
     }
 }
 
-impl Sessions {
+impl SignalledSessions {
     /// Finds the association that an offer belongs to, and what to say in the next answer. `None` if the offer begins
     /// one. `is_connected` says whether an association's handshake is done.
     ///
     /// # Errors
     ///
     /// The offer wants what is not supported on a connection that exists.
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         key: SessionKey,
         transport: TransportKey,
         is_connected: impl FnOnce(AssociationHandle) -> bool,
-    ) -> Result<Option<(AssociationHandle, Said)>, SignalError> {
+    ) -> Result<Option<(AssociationHandle, LocalParameters)>, SessionConflict> {
         match self.by_key.get_mut(&key) {
             None => Ok(None),
-            Some(SignalledSession::Ended) => Err(SignalError::SessionEnded),
-            Some(SignalledSession::Alive { handle, transport: known, said }) if *known == transport => {
-                said.version = said.version.saturating_add(1);
-                Ok(Some((*handle, Said::clone(said))))
+            Some(SignalledSession::Ended) => Err(SessionConflict::Ended),
+            Some(SignalledSession::Alive { handle, transport: known, local }) if *known == transport => {
+                local.version = local.version.saturating_add(1);
+                Ok(Some((*handle, LocalParameters::clone(local))))
             }
-            Some(SignalledSession::Alive { handle, .. }) if is_connected(*handle) => Err(SignalError::Restart),
+            Some(SignalledSession::Alive { handle, .. }) if is_connected(*handle) => Err(SessionConflict::Restart),
             Some(SignalledSession::Alive { .. }) => Ok(None),
         }
     }
 
     /// Inserts the association that was made for this session. It replaces one whose handshake was never completed.
-    pub(super) fn insert(&mut self, key: SessionKey, handle: AssociationHandle, transport: TransportKey, said: Said) {
-        let session = SignalledSession::Alive { handle, transport, said: Box::new(said) };
+    pub(crate) fn insert(
+        &mut self,
+        key: SessionKey,
+        handle: AssociationHandle,
+        transport: TransportKey,
+        local: LocalParameters,
+    ) {
+        let session = SignalledSession::Alive { handle, transport, local: Box::new(local) };
         if let Some(SignalledSession::Alive { handle, .. }) = self.by_key.insert(key, session) {
             self.by_handle.remove(&handle);
         }
@@ -134,7 +148,7 @@ impl Sessions {
     }
 
     /// Removes an association that has ended.
-    pub(super) fn remove(&mut self, handle: AssociationHandle, was_connected: bool) {
+    pub(crate) fn remove(&mut self, handle: AssociationHandle, was_connected: bool) {
         let Some(key) = self.by_handle.remove(&handle) else { return };
         if !was_connected {
             self.by_key.remove(&key);
@@ -176,22 +190,22 @@ mod tests {
     const SAME: TransportKey = TransportKey([1; 32]);
     const OTHER: TransportKey = TransportKey([2; 32]);
 
-    fn said() -> Said {
+    fn local() -> LocalParameters {
         let credentials = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
-        Said { credentials, nonce: [7; 16], version: 1, role: SetupRole::Passive, sctp_init: None }
+        LocalParameters { credentials, nonce: [7; 16], version: 1, role: SetupRole::Passive, sctp_init: None }
     }
 
     #[test]
     fn an_offer_that_changes_nothing_is_answered_with_the_same_words_and_the_next_version() {
         for is_connected in [false, true] {
-            let mut sessions = Sessions::default();
+            let mut sessions = SignalledSessions::default();
             assert!(matches!(sessions.find(key(1), SAME, |_| is_connected), Ok(None)));
-            sessions.insert(key(1), AssociationHandle(5), SAME, said());
+            sessions.insert(key(1), AssociationHandle(5), SAME, local());
             for version in 2..5 {
                 let found = sessions.find(key(1), SAME, |_| is_connected).expect("no error");
-                let (handle, said) = found.expect("known");
-                assert_eq!((handle, said.version, said.nonce), (AssociationHandle(5), version, [7; 16]));
-                assert_eq!(said.credentials.ufrag(), "ours");
+                let (handle, local) = found.expect("known");
+                assert_eq!((handle, local.version, local.nonce), (AssociationHandle(5), version, [7; 16]));
+                assert_eq!(local.credentials.ufrag(), "ours");
             }
             assert!(matches!(sessions.find(key(2), SAME, |_| is_connected), Ok(None)), "another session");
         }
@@ -199,11 +213,11 @@ mod tests {
 
     #[test]
     fn a_restart_is_refused_once_the_handshake_is_done_and_begins_anew_before() {
-        let mut sessions = Sessions::default();
-        sessions.insert(key(1), AssociationHandle(5), SAME, said());
+        let mut sessions = SignalledSessions::default();
+        sessions.insert(key(1), AssociationHandle(5), SAME, local());
         assert!(matches!(sessions.find(key(1), OTHER, |_| false), Ok(None)));
-        assert!(matches!(sessions.find(key(1), OTHER, |handle| handle.0 == 5), Err(SignalError::Restart)));
-        sessions.insert(key(1), AssociationHandle(6), OTHER, said());
+        assert!(matches!(sessions.find(key(1), OTHER, |handle| handle.0 == 5), Err(SessionConflict::Restart)));
+        sessions.insert(key(1), AssociationHandle(6), OTHER, local());
         // The one that was given up ends without a trace.
         sessions.remove(AssociationHandle(5), false);
         let found = sessions.find(key(1), OTHER, |_| true).expect("no error").expect("known");
@@ -214,16 +228,16 @@ mod tests {
 
     #[test]
     fn a_session_that_has_ended_is_refused_and_forgotten_after_a_thousand_others() {
-        let mut sessions = Sessions::default();
+        let mut sessions = SignalledSessions::default();
         for number in 0..=ENDED_MAX {
             let handle = AssociationHandle(number as u64);
-            sessions.insert(key(number), handle, SAME, said());
+            sessions.insert(key(number), handle, SAME, local());
             sessions.remove(handle, true);
             let again = sessions.find(key(number), SAME, |_| true);
-            assert!(matches!(again, Err(SignalError::SessionEnded)));
+            assert!(matches!(again, Err(SessionConflict::Ended)));
         }
         assert!(matches!(sessions.find(key(0), SAME, |_| true), Ok(None)), "the oldest is forgotten");
-        assert!(matches!(sessions.find(key(1), OTHER, |_| true), Err(SignalError::SessionEnded)));
+        assert!(matches!(sessions.find(key(1), OTHER, |_| true), Err(SessionConflict::Ended)));
         assert_eq!((sessions.by_key.len(), sessions.by_handle.len()), (ENDED_MAX, 0));
     }
 }
