@@ -1,20 +1,16 @@
-//! One channel: its state, its inbox, and what it has queued.
+//! One channel: its state, its inbox, and its send queue.
 
-use std::collections::VecDeque;
+mod inbox;
+mod sending;
 
-use bytes::Bytes;
-use bytestring::ByteString;
-use narrowboat_sctp::{Credit, Payload, SendOptions, StreamId};
+use narrowboat_sctp::{SendOptions, StreamId};
+
+pub(crate) use inbox::{ChannelInbox, Content, InboundMessage};
+pub(crate) use sending::ChannelSending;
 
 use crate::error::ChannelError;
-use crate::message::{Message, UnreadMessage};
 use crate::options::ChannelOptions;
-use crate::queue::SendQueue;
 use crate::ready_state::ReadyState;
-
-/// Capacity that an empty inbox keeps, so that a trickle of messages allocates nothing, and a channel that had a burst
-/// releases the memory of it.
-const INBOX_KEPT: usize = 16;
 
 /// Origin of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,40 +34,6 @@ pub(crate) enum CloseCause {
     Violation(ChannelError),
 }
 
-/// Contents of a message to be read.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Text(ByteString),
-    /// In the pieces in which it has arrived, which are joined when it is read.
-    Binary(Payload),
-}
-
-impl Content {
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(payload) => payload.len(),
-        }
-    }
-}
-
-/// A message to be read.
-#[derive(Debug)]
-pub(crate) struct InboundMessage {
-    pub(crate) content: Content,
-    pub(crate) credit: Credit,
-}
-
-impl InboundMessage {
-    pub(crate) fn into_message(self) -> (Message, Credit) {
-        let message = match self.content {
-            Content::Text(text) => Message::Text(text),
-            Content::Binary(payload) => Message::Binary(payload.into_bytes()),
-        };
-        (message, self.credit)
-    }
-}
-
 /// One channel. The resets of its stream are tracked in [`Stream`](crate::stream::Stream).
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -81,30 +43,20 @@ pub(crate) struct Channel {
     state: ReadyState,
     /// True if a message has arrived from the peer, which then knows of the channel (RFC 8832 §6).
     is_confirmed_by_peer: bool,
-    /// True if arriving messages are discarded instead of kept for reading.
-    discards_incoming: bool,
+    pub(crate) sending: ChannelSending,
+    pub(crate) inbox: ChannelInbox,
+    pub(crate) ending: ChannelEnding,
+}
+
+/// The end of a channel: the actions that led to it, and its error.
+#[derive(Debug, Default)]
+pub(crate) struct ChannelEnding {
     /// True if the application closed the channel before the peer did.
     is_closed_locally: bool,
     /// True if the peer has reset its direction.
     pub(crate) is_reset_by_peer: bool,
     /// True if the application has released the channel.
     pub(crate) is_released: bool,
-    /// True if `send` returned `Full` since the last [`ChannelsEvent::Writable`](crate::ChannelsEvent::Writable).
-    pub(crate) awaits_room: bool,
-    /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK that the send buffer has no room for. No message is sent before it.
-    pub(crate) control: Option<Bytes>,
-    pub(crate) queue: SendQueue,
-    /// True if the application has sent a message.
-    pub(crate) has_sent: bool,
-    inbox: VecDeque<InboundMessage>,
-    /// Threshold of [`ChannelsEvent::BufferedAmountLow`](crate::ChannelsEvent::BufferedAmountLow).
-    pub(crate) low_threshold: usize,
-    /// True if the buffered amount has been above the threshold since that event.
-    pub(crate) was_above_threshold: bool,
-    /// Application bytes that were accepted and never sent.
-    discarded: usize,
-    /// True if a message was accepted and never sent whole; it may have been empty.
-    has_discarded: bool,
     error: Option<ChannelError>,
 }
 
@@ -116,20 +68,9 @@ impl Channel {
             origin,
             state: ReadyState::Connecting,
             is_confirmed_by_peer: origin == Origin::Peer,
-            discards_incoming: false,
-            is_closed_locally: false,
-            is_reset_by_peer: false,
-            is_released: false,
-            awaits_room: false,
-            control: None,
-            queue: SendQueue::default(),
-            has_sent: false,
-            inbox: VecDeque::new(),
-            low_threshold: 0,
-            was_above_threshold: false,
-            discarded: 0,
-            has_discarded: false,
-            error: None,
+            sending: ChannelSending::default(),
+            inbox: ChannelInbox::default(),
+            ending: ChannelEnding::default(),
         }
     }
 
@@ -142,25 +83,12 @@ impl Channel {
     }
 
     pub(crate) fn is_closed_locally(&self) -> bool {
-        self.is_closed_locally
-    }
-
-    pub(crate) fn discards_incoming(&self) -> bool {
-        self.discards_incoming
-    }
-
-    pub(crate) fn discarded(&self) -> usize {
-        self.discarded
-    }
-
-    /// Returns `true` if a message of the application was discarded.
-    pub(crate) fn has_discarded(&self) -> bool {
-        self.has_discarded
+        self.ending.is_closed_locally
     }
 
     /// Returns the error that the channel will end with, if it is known already.
     pub(crate) fn error(&self) -> Option<&ChannelError> {
-        self.error.as_ref()
+        self.ending.error.as_ref()
     }
 
     /// Returns `true` if the peer has not answered DATA_CHANNEL_OPEN yet.
@@ -210,17 +138,17 @@ impl Channel {
         }
         tracing::debug!(stream_id = %self.stream, ?cause, "channel closing");
         match cause {
-            CloseCause::Application => self.is_closed_locally = true,
+            CloseCause::Application => self.ending.is_closed_locally = true,
             // RFC 8832 §6: a reset before the ACK says that the peer does not want the channel.
-            CloseCause::Peer if self.awaits_ack() => self.error = Some(ChannelError::Refused),
+            CloseCause::Peer if self.awaits_ack() => self.ending.error = Some(ChannelError::Refused),
             CloseCause::Peer => {}
             CloseCause::Violation(error) => {
-                self.error = Some(error);
-                self.discards_incoming = true;
+                self.ending.error = Some(error);
+                self.inbox.close();
             }
         }
         self.state = ReadyState::Closing;
-        self.awaits_room = false;
+        self.sending.awaits_room = false;
         true
     }
 
@@ -231,65 +159,30 @@ impl Channel {
             return None;
         }
         self.state = ReadyState::Closed;
-        self.awaits_room = false;
-        self.control = None;
-        Some(self.error.take().or(error))
-    }
-
-    /// Counts `queued` bytes that were discarded unsent, `application` of them the application's.
-    pub(crate) fn on_discarded(&mut self, queued: usize, application: usize) {
-        self.has_discarded |= self.queue.on_discarded(queued) || application > 0;
-        self.discarded += application;
+        self.sending.awaits_room = false;
+        self.sending.control = None;
+        Some(self.ending.error.take().or(error))
     }
 
     /// Sets the error that the channel will end with, unless there is one.
     pub(crate) fn set_error(&mut self, error: ChannelError) {
-        self.error.get_or_insert(error);
-    }
-
-    pub(crate) fn peek(&self, skipped: usize) -> Option<UnreadMessage<'_>> {
-        self.inbox.get(skipped).map(|received| match &received.content {
-            Content::Text(text) => UnreadMessage::Text(text),
-            Content::Binary(payload) => UnreadMessage::Binary(payload),
-        })
-    }
-
-    pub(crate) fn unread(&self) -> usize {
-        self.inbox.len()
-    }
-
-    /// Adds a message to the inbox. Returns `true` if the inbox was empty.
-    pub(crate) fn on_message(&mut self, received: InboundMessage) -> bool {
-        self.inbox.push_back(received);
-        self.inbox.len() == 1
-    }
-
-    pub(crate) fn next_message(&mut self) -> Option<InboundMessage> {
-        let received = self.inbox.pop_front();
-        if self.inbox.is_empty() && self.inbox.capacity() > INBOX_KEPT {
-            self.inbox.shrink_to_fit();
-        }
-        received
-    }
-
-    /// Discards arriving messages from now on. Returns those that are unread.
-    pub(crate) fn discard_incoming(&mut self) -> VecDeque<InboundMessage> {
-        self.discards_incoming = true;
-        std::mem::take(&mut self.inbox)
+        self.ending.error.get_or_insert(error);
     }
 
     pub(crate) fn check_consistency(&self) {
-        assert!(!self.awaits_room || self.can_send(), "only a channel that may send waits for room");
-        assert!(self.control.is_none() || self.origin != Origin::Negotiated, "a negotiated channel sends no DCEP");
-        assert!(self.control.is_none() || !self.is_closed(), "a closed channel sends nothing");
+        assert!(!self.sending.awaits_room || self.can_send(), "only a channel that may send waits for room");
         assert!(
-            !self.is_released || (self.discards_incoming && self.inbox.is_empty()),
+            self.sending.control.is_none() || self.origin != Origin::Negotiated,
+            "a negotiated channel sends no DCEP"
+        );
+        assert!(self.sending.control.is_none() || !self.is_closed(), "a closed channel sends nothing");
+        assert!(
+            !self.ending.is_released || (self.inbox.is_closed() && self.inbox.len() == 0),
             "a released channel is not read"
         );
-        assert!(self.state != ReadyState::Open || self.error.is_none(), "an open channel has no error");
-        assert!(!self.has_discarded || !self.can_send(), "only a closing channel discards");
-        assert!(self.discarded == 0 || self.has_discarded);
-        self.queue.check_consistency();
+        assert!(self.state != ReadyState::Open || self.ending.error.is_none(), "an open channel has no error");
+        assert!(!self.sending.has_discarded() || !self.can_send(), "only a closing channel discards");
+        self.sending.check_consistency();
     }
 }
 

@@ -4,25 +4,24 @@ use narrowboat_sctp::{CloseReason, Reliability, ResetError, StreamId, Streams};
 use std::collections::BTreeSet;
 
 use super::context::ChannelsContext;
+use super::id_pool::IdPool;
 use super::{ChannelsPhase, OWNERLESS_STREAMS_MAX};
-use crate::answered::AnsweredResets;
 use crate::channel::{Channel, CloseCause, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, ChannelsEvent};
-use crate::ids::{RetiredIds, StreamIds};
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, Stream, StreamOwner};
 
 impl ChannelsContext<'_> {
     pub(super) fn close_channel(&mut self, id: ChannelId) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
-        let unsent_open = channel.origin == Origin::Local && channel.control.is_some();
-        let is_idle = self.state.phase == ChannelsPhase::Connecting && !channel.has_sent;
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
+        let unsent_open = channel.origin == Origin::Local && channel.sending.control.is_some();
+        let is_idle = self.state.phase == ChannelsPhase::Connecting && !channel.sending.has_sent;
         if !channel.on_closing(CloseCause::Application) {
             return;
         }
-        self.state.awaiting_room.remove(&id);
+        self.state.room.stop_waiting(id);
         let stream = channel.stream;
         if unsent_open || is_idle {
             // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
@@ -31,14 +30,14 @@ impl ChannelsContext<'_> {
             if self.association.is_drained(stream) {
                 // A reset would have done that.
                 self.association.set_buffered_amount_low_threshold(stream, 0);
-                self.remove_stream(stream);
+                self.state.streams.remove(stream);
                 self.state.ids.release_unused(stream);
                 self.finish(id, None);
                 return;
             }
         }
         self.start_reset_if_possible(id);
-        if let Some(stream) = self.state.streams.get_mut(&stream) {
+        if let Some(stream) = self.state.streams.stream_mut(stream) {
             stream.on_progress(self.now);
         }
         self.watch(stream);
@@ -47,10 +46,10 @@ impl ChannelsContext<'_> {
     pub(super) fn forget_channel(&mut self, id: ChannelId) {
         self.close_channel(id);
         self.discard_unread(id, ChannelDropReason::AfterClose);
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
-        channel.is_released = true;
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
+        channel.ending.is_released = true;
         if channel.is_closed() {
-            self.remove_channel(id);
+            self.state.channels.remove(id);
         }
     }
 
@@ -59,10 +58,11 @@ impl ChannelsContext<'_> {
     /// creates the channel on another thread, and loses a reset that arrives before: its channel would stay open for
     /// ever. The answer shows that the channel exists.
     pub(super) fn start_reset_if_possible(&mut self, id: ChannelId) {
-        let Some(channel) = self.state.channels.get(&id) else { return };
+        let Some(channel) = self.state.channels.channel(id) else { return };
         let stream = channel.stream;
-        let has_to_wait = self.state.phase != ChannelsPhase::Up || channel.control.is_some() || channel.awaits_ack();
-        let is_unasked = self.state.streams.get(&stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
+        let has_to_wait =
+            self.state.phase != ChannelsPhase::Up || channel.sending.control.is_some() || channel.awaits_ack();
+        let is_unasked = self.state.streams.stream(stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
         if channel.state() == ReadyState::Closing && is_unasked && !has_to_wait {
             self.start_reset(stream);
         }
@@ -70,7 +70,7 @@ impl ChannelsContext<'_> {
 
     /// Requests the reset of our side, which is sent once every accepted message is acknowledged or abandoned.
     pub(super) fn start_reset(&mut self, id: StreamId) {
-        let Some(stream) = self.state.streams.get_mut(&id) else { return };
+        let Some(stream) = self.state.streams.stream_mut(id) else { return };
         stream.on_reset_asked(self.now);
         match self.association.reset_streams(self.now, &[id]) {
             Ok(()) => self.watch(id),
@@ -90,20 +90,18 @@ impl ChannelsContext<'_> {
     pub(super) fn refuse_stream(&mut self, id: StreamId) {
         tracing::debug!(stream_id = %id, "stream refused");
         self.discard_unclaimed(id);
-        if !self.state.streams.contains_key(&id) {
-            self.state.answered_resets.on_used(id);
-            self.insert_stream(id, StreamOwner::Nobody);
+        if !self.state.streams.contains(id) {
+            self.state.ids.on_used(id);
+            self.insert_ownerless(id);
         }
-        if self.state.ownerless_streams > OWNERLESS_STREAMS_MAX {
+        if self.state.streams.ownerless() > OWNERLESS_STREAMS_MAX {
             // Each costs memory until the peer has reset it, and not to answer would leave the peer with a channel that
             // loses its messages silently.
             self.association.abort("too many streams without a channel");
             return;
         }
         self.start_reset(id);
-        if self.state.retired.contains(id) {
-            // No reset tells the peer.
-            self.state.turned_down.insert(id);
+        if self.state.ids.turn_down(id) {
             self.association.report_invalid_stream(id);
         }
     }
@@ -113,7 +111,7 @@ impl ChannelsContext<'_> {
             // A stream named twice is still reset once.
             Streams::List(list) => list.iter().copied().collect(),
             // RFC 6525 §4.1: every stream. Those that nobody uses need no answer.
-            Streams::All => self.state.streams.keys().copied().collect(),
+            Streams::All => self.state.streams.iter().map(|(id, _)| id).collect(),
         };
         for stream in streams {
             self.on_stream_reset(stream);
@@ -122,7 +120,7 @@ impl ChannelsContext<'_> {
 
     /// Handles the peer's answer that it has performed our reset of the stream.
     pub(super) fn on_outgoing_reset(&mut self, id: StreamId) {
-        let Some(stream) = self.state.streams.get_mut(&id) else { return };
+        let Some(stream) = self.state.streams.stream_mut(id) else { return };
         if stream.outgoing() != Outgoing::Resetting {
             return;
         }
@@ -136,21 +134,18 @@ impl ChannelsContext<'_> {
     /// DATA_CHANNEL_OPEN, if nothing has happened for `close_timeout`. A time-out does no more: a channel is closed
     /// when both ends have reset the stream, or with the association.
     pub(super) fn on_timeout(&mut self) {
-        while let Some(&(deadline, id)) = self.state.deadlines.first()
-            && deadline <= self.now
-        {
-            self.state.deadlines.pop_first();
-            let Some(stream) = self.state.streams.get_mut(&id) else { continue };
-            stream.deadline = None;
+        while let Some(id) = self.state.streams.pop_due(self.now) {
+            let Some(stream) = self.state.streams.stream_mut(id) else { continue };
             let Some(channel_id) = stream.channel() else { continue };
             let is_stalled = stream.progress() + self.state.config.close_timeout <= self.now;
             if is_stalled {
                 stream.on_progress(self.now);
             }
             let (incoming_reset, outgoing) = (stream.is_incoming_reset(), stream.outgoing());
-            let Some(channel) = self.state.channels.get(&channel_id) else { continue };
-            let is_unanswered = channel.awaits_ack() && channel.control.is_none() && outgoing == Outgoing::InUse;
-            if is_stalled && channel.is_closed_locally() && channel.unread() > 0 && !incoming_reset {
+            let Some(channel) = self.state.channels.channel(channel_id) else { continue };
+            let is_unanswered =
+                channel.awaits_ack() && channel.sending.control.is_none() && outgoing == Outgoing::InUse;
+            if is_stalled && channel.is_closed_locally() && channel.inbox.len() > 0 && !incoming_reset {
                 // Nobody reads; what lies there may keep the window closed that the peer needs to finish.
                 self.discard_unread(channel_id, ChannelDropReason::UnreadAfterClose);
             }
@@ -165,11 +160,8 @@ impl ChannelsContext<'_> {
     /// Handles a restart of the association: every channel ends, and every id is free.
     pub(super) fn on_restarted(&mut self) {
         self.close_all(&ChannelError::PeerRestarted);
-        self.state.ids = StreamIds::new(self.state.role);
-        self.state.answered_resets = AnsweredResets::default();
-        self.state.lost_streams.clear();
-        self.state.retired = RetiredIds::default();
-        self.state.turned_down = RetiredIds::default();
+        self.state.ids = IdPool::new(self.state.role());
+        self.state.streams.forget_lost();
         self.state.events.push_back(ChannelsEvent::Restarted);
     }
 
@@ -187,7 +179,7 @@ impl ChannelsContext<'_> {
     fn deliver_held(&mut self) {
         let holds = |stream: &Stream| stream.has_held() && stream.outgoing() == Outgoing::Resetting;
         let ids: Vec<StreamId> =
-            self.state.streams.iter().filter(|(_, stream)| holds(stream)).map(|(id, _)| *id).collect();
+            self.state.streams.iter().filter(|(_, stream)| holds(stream)).map(|(id, _)| id).collect();
         for id in ids {
             self.on_both_reset(id);
         }
@@ -195,31 +187,30 @@ impl ChannelsContext<'_> {
 
     /// Closes the channel. The caller has already dealt with the stream.
     pub(super) fn finish(&mut self, id: ChannelId, error: Option<ChannelError>) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         let Some(error) = channel.on_closed(error) else { return };
-        self.state.awaiting_room.remove(&id);
+        self.state.room.stop_waiting(id);
         self.state.stats.channels_closed += 1;
         self.state.stats.channels_failed += u64::from(error.is_some());
-        let released = channel.is_released;
+        let released = channel.ending.is_released;
         let shown = error.as_ref().map(tracing::field::display);
         tracing::debug!(channel = id.0, stream_id = %channel.stream, error = shown, "channel closed");
         self.state.events.push_back(ChannelsEvent::Closed(id, error));
         if released {
-            self.remove_channel(id);
+            self.state.channels.remove(id);
         }
     }
 
     /// Handles the peer's reset of one stream.
     fn on_stream_reset(&mut self, id: StreamId) {
-        let Some(stream) = self.state.streams.get_mut(&id) else {
+        let Some(stream) = self.state.streams.stream_mut(id) else {
             // A channel that was never made here, say a negotiated one: the peer waits for our reset (RFC 8831 §6.7).
             if !id.is_below(self.stream_limit()) {
                 return;
             }
-            if self.state.answered_resets.take_answer(self.now, id) {
-                let now = self.now;
-                self.insert_stream(id, StreamOwner::Nobody).on_incoming_reset(now);
-                self.state.unanswered_resets += 1;
+            if self.state.ids.take_answer(self.now, id) {
+                self.insert_ownerless(id);
+                self.state.streams.on_incoming_reset(id, self.now);
                 self.start_reset(id);
             } else {
                 self.state.stats.drops.add(ChannelDropReason::RepeatedReset);
@@ -234,14 +225,13 @@ impl ChannelsContext<'_> {
         if owner == StreamOwner::Unclaimed {
             self.discard_unclaimed(id);
         }
-        let Some(stream) = self.state.streams.get_mut(&id) else { return };
-        stream.on_incoming_reset(self.now);
-        self.state.unanswered_resets += usize::from(stream.owner == StreamOwner::Nobody);
+        self.state.streams.on_incoming_reset(id, self.now);
+        let Some(stream) = self.state.streams.stream(id) else { return };
         let (outgoing, done) = (stream.outgoing(), stream.is_done());
         if let StreamOwner::Channel(channel_id) = owner
-            && let Some(channel) = self.state.channels.get_mut(&channel_id)
+            && let Some(channel) = self.state.channels.channel_mut(channel_id)
         {
-            channel.is_reset_by_peer = true;
+            channel.ending.is_reset_by_peer = true;
         }
         if done {
             self.on_both_reset(id);
@@ -257,29 +247,29 @@ impl ChannelsContext<'_> {
 
     /// Handles the peer's reset of a channel that is connecting, open, or closing here.
     fn on_peer_closed(&mut self, id: ChannelId) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         if channel.on_closing(CloseCause::Peer) {
             self.state.events.push_back(ChannelsEvent::Closing(id));
             // The peer does not read the unsent messages any more. Browsers differ: Chromium discards its queue,
             // Firefox sends it to the end. A close that ends at once, and an error that says how much was lost, serve
             // the application best.
             self.discard_unsent(id);
-            if let Some(channel) = self.state.channels.get_mut(&id)
-                && channel.has_discarded()
+            if let Some(channel) = self.state.channels.channel_mut(id)
+                && channel.sending.has_discarded()
                 && channel.options.reliability == Reliability::Reliable
             {
-                channel.set_error(ChannelError::PeerClosed { discarded: channel.discarded() });
+                channel.set_error(ChannelError::PeerClosed { discarded: channel.sending.discarded() });
             }
         } else {
             // Closing here already: what was accepted is still sent, as promised. An ACK that waits for room is not. A
             // peer acknowledges a channel before it resets it, unless it refuses it. One that was asked for the reset
             // because it never answers may have the channel; that matters only if something was sent.
             let is_unasked =
-                self.state.streams.get(&channel.stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
-            if channel.awaits_ack() && (is_unasked || channel.has_sent) {
+                self.state.streams.stream(channel.stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
+            if channel.awaits_ack() && (is_unasked || channel.sending.has_sent) {
                 channel.set_error(ChannelError::Refused);
             }
-            let has_nothing = channel.unread() == 0;
+            let has_nothing = channel.inbox.len() == 0;
             self.drop_control(id);
             if has_nothing {
                 self.state.events.push_back(ChannelsEvent::Readable(id));
@@ -290,9 +280,8 @@ impl ChannelsContext<'_> {
     /// Closes the channel of a stream whose two directions are reset. The id is free, and what arrived for its next use
     /// is handled.
     fn on_both_reset(&mut self, id: StreamId) {
-        let Some(mut stream) = self.remove_stream(id) else { return };
-        self.state.ids.release(id);
-        self.state.answered_resets.on_free(self.now, id);
+        let Some(mut stream) = self.state.streams.remove(id) else { return };
+        self.state.ids.release(self.now, id);
         if let Some(channel) = stream.channel() {
             self.finish(channel, None);
         }
@@ -307,8 +296,8 @@ impl ChannelsContext<'_> {
     /// Ends the channel of a stream that cannot be reset. The id is not used again.
     fn retire_stream(&mut self, id: StreamId, error: ChannelError) {
         tracing::debug!(stream_id = %id, %error, "stream id retired");
-        let Some(mut stream) = self.remove_stream(id) else { return };
-        self.state.retired.insert(id);
+        let Some(mut stream) = self.state.streams.remove(id) else { return };
+        self.state.ids.retire(id);
         for arrival in stream.take_held() {
             if let Arrival::Message(message) = arrival {
                 self.discard_message(message.credit, ChannelDropReason::AfterClose);
@@ -321,7 +310,7 @@ impl ChannelsContext<'_> {
 
     /// Sets the deadline at which the progress of a closing channel is checked.
     fn watch(&mut self, id: StreamId) {
-        let Some(stream) = self.state.streams.get_mut(&id) else { return };
+        let Some(stream) = self.state.streams.stream(id) else { return };
         // The peer's reset is what may be missing; our own ends by itself.
         if stream.channel().is_none() || stream.is_incoming_reset() || stream.deadline.is_some() {
             return;
@@ -330,30 +319,29 @@ impl ChannelsContext<'_> {
         // something.
         let due = stream.progress() + self.state.config.close_timeout;
         let deadline = if due > self.now { due } else { self.now + self.state.config.close_timeout };
-        stream.deadline = Some(deadline);
-        self.state.deadlines.insert((deadline, id));
+        self.state.streams.set_deadline(id, deadline);
     }
 
     fn discard_unread(&mut self, id: ChannelId, reason: ChannelDropReason) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
-        for received in channel.discard_incoming() {
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
+        for received in channel.inbox.close_and_take() {
             self.discard_message(received.credit, reason);
         }
     }
 
     /// Discards the unsent messages of a closing channel, and abandons unacknowledged ones. Returns the bytes.
     pub(super) fn expedite_close(&mut self, id: ChannelId) -> usize {
-        let before = match self.state.channels.get(&id) {
-            Some(channel) if channel.state() == ReadyState::Closing => channel.discarded(),
+        let before = match self.state.channels.channel(id) {
+            Some(channel) if channel.state() == ReadyState::Closing => channel.sending.discarded(),
             _ => return 0,
         };
         self.abandon_unsent(id);
-        self.state.channels.get(&id).map_or(0, |channel| channel.discarded() - before)
+        self.state.channels.channel(id).map_or(0, |channel| channel.sending.discarded() - before)
     }
 
     /// Ends every channel, after a restart or the end of the association.
     fn close_all(&mut self, error: &ChannelError) {
-        for (_, mut stream) in std::mem::take(&mut self.state.streams) {
+        for mut stream in self.state.streams.take_all() {
             let unclaimed = stream.owner == StreamOwner::Unclaimed;
             for arrival in stream.take_held() {
                 if let Arrival::Message(message) = arrival {
@@ -362,28 +350,16 @@ impl ChannelsContext<'_> {
                 }
             }
         }
-        (self.state.unclaimed_streams, self.state.unclaimed_bytes) = (0, 0);
-        (self.state.ownerless_streams, self.state.unanswered_resets) = (0, 0);
-        self.state.deadlines.clear();
-        self.state.waiting_controls.clear();
-        self.state.dropped_controls = 0;
+        self.state.room.clear_controls();
         let open: Vec<ChannelId> =
-            self.state.channels.iter().filter(|(_, channel)| !channel.is_closed()).map(|(id, _)| *id).collect();
+            self.state.channels.iter().filter(|(_, channel)| !channel.is_closed()).map(|(id, _)| id).collect();
         for id in open {
             // A graceful shutdown delivers what was accepted first (RFC 9260 §9.2), the peer's DATA_CHANNEL_ACK
             // included. A channel without one may have been refused: the reset that says so need not arrive before the
             // shutdown.
             let was_graceful = *error == ChannelError::Association(CloseReason::Shutdown);
-            let is_uncertain = self.state.channels.get(&id).is_some_and(Channel::awaits_ack);
+            let is_uncertain = self.state.channels.channel(id).is_some_and(Channel::awaits_ack);
             self.finish(id, (!was_graceful || is_uncertain).then(|| error.clone()));
         }
-    }
-
-    fn remove_channel(&mut self, id: ChannelId) {
-        let Some(channel) = self.state.channels.remove(&id) else { return };
-        if channel.origin == Origin::Peer {
-            self.state.peer_label_bytes -= channel.options.text_len();
-        }
-        debug_assert!(channel.state() == ReadyState::Closed && channel.is_released);
     }
 }

@@ -7,7 +7,6 @@ use super::DataChannels;
 use crate::channel::Channel;
 use crate::event::ChannelId;
 use crate::stats::ChannelDropReason;
-use crate::stream::{Stream, StreamOwner};
 
 /// Everything that a call reads and changes. The procedures of the siblings of this module are its methods, so that
 /// none of them passes the time and the association on by hand.
@@ -25,45 +24,19 @@ impl ChannelsContext<'_> {
 
     /// Adds a channel, which takes over its stream if that is in use already.
     pub(super) fn insert_channel(&mut self, channel: Channel) -> ChannelId {
-        let state = &mut *self.state;
-        let id = ChannelId(state.next_channel);
-        tracing::debug!(
-            channel = id.0,
-            stream_id = %channel.stream,
-            origin = ?channel.origin,
-            ordered = channel.options.ordered,
-            reliability = ?channel.options.reliability,
-            "channel created"
-        );
-        state.next_channel += 1;
-        state.answered_resets.on_used(channel.stream);
-        state.lost_streams.remove(&channel.stream);
-        let stream = state.streams.entry(channel.stream);
-        stream.or_insert_with(|| Stream::new(StreamOwner::Nobody, self.now)).owner = StreamOwner::Channel(id);
-        state.channels.insert(id, channel);
+        let stream = channel.stream;
+        let (origin, ordered, reliability) = (channel.origin, channel.options.ordered, channel.options.reliability);
+        let id = self.state.channels.insert(channel);
+        tracing::debug!(channel = id.0, stream_id = %stream, ?origin, ordered, ?reliability, "channel created");
+        self.state.ids.on_used(stream);
+        self.state.streams.assign(stream, id, self.now);
         id
     }
 
-    /// Adds a free stream that comes into use without a channel.
-    pub(super) fn insert_stream(&mut self, stream: StreamId, owner: StreamOwner) -> &mut Stream {
-        let state = &mut *self.state;
-        state.ids.reserve(stream);
-        state.ownerless_streams += usize::from(owner == StreamOwner::Nobody);
-        state.streams.entry(stream).or_insert_with(|| Stream::new(owner, self.now))
-    }
-
-    /// Removes a stream from the table. The caller releases or retires its id.
-    pub(super) fn remove_stream(&mut self, id: StreamId) -> Option<Stream> {
-        let state = &mut *self.state;
-        let mut stream = state.streams.remove(&id)?;
-        if stream.owner == StreamOwner::Nobody {
-            state.ownerless_streams -= 1;
-            state.unanswered_resets -= usize::from(stream.is_incoming_reset());
-        }
-        if let Some(deadline) = stream.deadline.take() {
-            state.deadlines.remove(&(deadline, id));
-        }
-        Some(stream)
+    /// Adds a free stream that comes into use without a channel, and without an expected one.
+    pub(super) fn insert_ownerless(&mut self, stream: StreamId) {
+        self.state.ids.reserve(stream);
+        self.state.streams.insert_ownerless(stream, self.now);
     }
 
     /// Discards a message, and counts it.

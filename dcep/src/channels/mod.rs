@@ -1,30 +1,36 @@
 //! The data channels of one association: their state, and the public methods.
 
+mod channel_table;
 mod closing;
 mod consistency;
 mod context;
+mod id_pool;
 mod opening;
 mod receiving;
 mod role;
+mod room;
 mod sending;
+mod stream_table;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{Association, StreamId, Valid};
 
+use self::channel_table::ChannelTable;
 use self::context::ChannelsContext;
-use crate::answered::AnsweredResets;
+use self::id_pool::IdPool;
+use self::room::RoomQueue;
+use self::stream_table::StreamTable;
 use crate::channel::Channel;
 use crate::config::{ChannelsConfig, Role};
 use crate::error::{ChannelError, ChannelSendError, OpenError};
 use crate::event::{ChannelId, ChannelsEvent};
-use crate::ids::{RetiredIds, StreamIds};
 use crate::message::{Message, UnreadMessage};
 use crate::options::ChannelOptions;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelsStats;
-use crate::stream::{Outgoing, Stream};
+use crate::stream::Outgoing;
 
 /// Capacity that an empty event queue keeps. All channels may end at once, and rarely do.
 const EVENTS_KEPT: usize = 256;
@@ -37,9 +43,6 @@ const OWNERLESS_STREAMS_MAX: usize = 512;
 /// Streams without a channel that the peer has reset, and has still to answer this end's reset of, beside as many as
 /// there are channels. More are denied. More than the 248 that usrsctp names in one request.
 const UNUSED_RESETS_MAX: usize = 256;
-
-/// Streams of which this end remembers that messages for a negotiated channel to come were lost.
-const LOST_STREAMS_MAX: usize = 256;
 
 /// Phase of the association.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,45 +64,14 @@ enum ChannelsPhase {
 #[derive(Debug)]
 pub struct DataChannels {
     config: Valid<ChannelsConfig>,
-    role: Role,
     phase: ChannelsPhase,
-    /// Every channel that is not both closed and released.
-    channels: BTreeMap<ChannelId, Channel>,
-    /// Every stream id that is not free.
-    streams: BTreeMap<StreamId, Stream>,
-    /// Free ids of this end's parity.
-    ids: StreamIds,
-    /// Ids of either parity that can never be used again.
-    retired: RetiredIds,
-    /// Retired ids on which the peer was refused a channel. The ERROR that reports it may be lost.
-    turned_down: RetiredIds,
-    /// Streams that hold messages for an expected negotiated channel.
-    unclaimed_streams: usize,
-    /// Bytes held on unclaimed streams, as charged to the receive window.
-    unclaimed_bytes: usize,
-    /// Bytes of labels and protocols of the peer's channels.
-    peer_label_bytes: usize,
-    /// Channels whose DCEP message waits for room in the send buffer, in order; some may have closed since.
-    waiting_controls: VecDeque<ChannelId>,
-    /// Entries of `waiting_controls` whose message is not to be sent any more.
-    dropped_controls: usize,
-    /// Streams that are in use without a channel, and without an expected one.
-    ownerless_streams: usize,
-    /// Ownerless streams that the peer has reset.
-    unanswered_resets: usize,
-    /// Unused streams on which a reset of the peer was answered.
-    answered_resets: AnsweredResets,
-    /// Streams whose messages were discarded because no negotiated channel was created in time: the first
-    /// [`LOST_STREAMS_MAX`] of them.
-    lost_streams: BTreeSet<StreamId>,
-    /// Channels on which `send` returned `Full`.
-    awaiting_room: BTreeSet<ChannelId>,
-    /// Times at which to check for progress of closing streams.
-    deadlines: BTreeSet<(Instant, StreamId)>,
+    channels: ChannelTable,
+    streams: StreamTable,
+    ids: IdPool,
+    room: RoomQueue,
     events: VecDeque<ChannelsEvent>,
-    next_channel: u64,
     stats: ChannelsStats,
-    /// Changes since the last recount.
+    /// Changes since the last recount, in debug builds.
     unchecked: std::cell::Cell<usize>,
 }
 
@@ -109,26 +81,12 @@ impl DataChannels {
     pub fn new(config: Valid<ChannelsConfig>, role: Role) -> Self {
         Self {
             config,
-            role,
             phase: ChannelsPhase::Connecting,
-            channels: BTreeMap::new(),
-            streams: BTreeMap::new(),
-            ids: StreamIds::new(role),
-            retired: RetiredIds::default(),
-            turned_down: RetiredIds::default(),
-            unclaimed_streams: 0,
-            unclaimed_bytes: 0,
-            peer_label_bytes: 0,
-            waiting_controls: VecDeque::new(),
-            dropped_controls: 0,
-            ownerless_streams: 0,
-            unanswered_resets: 0,
-            answered_resets: AnsweredResets::default(),
-            lost_streams: BTreeSet::new(),
-            awaiting_room: BTreeSet::new(),
-            deadlines: BTreeSet::new(),
+            channels: ChannelTable::default(),
+            streams: StreamTable::default(),
+            ids: IdPool::new(role),
+            room: RoomQueue::default(),
             events: VecDeque::new(),
-            next_channel: 0,
             stats: ChannelsStats::default(),
             unchecked: std::cell::Cell::new(0),
         }
@@ -139,7 +97,7 @@ impl DataChannels {
     /// Returns the role, which decides the stream ids that this end opens channels on.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.role
+        self.ids.role()
     }
 
     /// Returns the limits given to [`new`](Self::new).
@@ -170,36 +128,36 @@ impl DataChannels {
     /// again.
     #[must_use]
     pub fn streams_in_use(&self) -> usize {
-        self.streams.len() + self.retired.len()
+        self.streams.len() + self.ids.len_retired()
     }
 
     /// Returns the channel's state; `None` if there is no such channel, or it was closed and released.
     #[must_use]
     pub fn ready_state(&self, id: ChannelId) -> Option<ReadyState> {
-        self.channels.get(&id).map(Channel::state)
+        self.channels.channel(id).map(Channel::state)
     }
 
     /// Returns the options with which either end opened the channel. A lifetime is in whole milliseconds, as at the
     /// peer.
     #[must_use]
     pub fn options(&self, id: ChannelId) -> Option<&ChannelOptions> {
-        self.channels.get(&id).map(|channel| &channel.options)
+        self.channels.channel(id).map(|channel| &channel.options)
     }
 
     /// Returns the channel's stream id (W3C id), which it has from the start; [`set_role`](Self::set_role) may change
     /// it. Once the channel is closed, another channel may use the id.
     #[must_use]
     pub fn stream(&self, id: ChannelId) -> Option<StreamId> {
-        self.channels.get(&id).map(|channel| channel.stream)
+        self.channels.channel(id).map(|channel| channel.stream)
     }
 
     /// Returns the application bytes that are accepted and not yet sent, without DCEP (W3C bufferedAmount). Bytes that
     /// were discarded unsent stay counted, so that a closed channel shows what was never sent.
     #[must_use]
     pub fn buffered_amount(&self, association: &Association, id: ChannelId) -> usize {
-        self.channels.get(&id).map_or(0, |channel| {
+        self.channels.channel(id).map_or(0, |channel| {
             let waiting = if channel.is_closed() { 0 } else { association.buffered_amount(channel.stream) };
-            channel.queue.application_bytes(waiting) + channel.discarded()
+            channel.sending.queue.application_bytes(waiting) + channel.sending.discarded()
         })
     }
 
@@ -212,30 +170,30 @@ impl DataChannels {
     /// Returns the number of messages that `recv` would return.
     #[must_use]
     pub fn unread(&self, id: ChannelId) -> usize {
-        self.channels.get(&id).map_or(0, Channel::unread)
+        self.channels.channel(id).map_or(0, |channel| channel.inbox.len())
     }
 
     /// Returns `Some` once no message can come after what [`recv`](Self::recv) has now, which is before the channel is
     /// closed: `Ok` if the peer has reset its direction (RFC 6525 §5.2.2), or the error that the channel will end with.
     #[must_use]
     pub fn receive_end(&self, id: ChannelId) -> Option<Result<(), &ChannelError>> {
-        let channel = self.channels.get(&id).filter(|channel| channel.state() == ReadyState::Closing)?;
+        let channel = self.channels.channel(id).filter(|channel| channel.state() == ReadyState::Closing)?;
         match channel.error() {
             Some(error) => Some(Err(error)),
-            None => self.streams.get(&channel.stream)?.is_incoming_reset().then_some(Ok(())),
+            None => self.streams.stream(channel.stream)?.is_incoming_reset().then_some(Ok(())),
         }
     }
 
     /// Returns the message that `recv` would return after `skipped` others.
     #[must_use]
     pub fn peek(&self, id: ChannelId, skipped: usize) -> Option<UnreadMessage<'_>> {
-        self.channels.get(&id)?.peek(skipped)
+        self.channels.channel(id)?.inbox.peek(skipped)
     }
 
     /// Returns `true` if the peer has reset its direction of the channel, which may be closed since.
     #[must_use]
     pub fn is_reset_by_peer(&self, id: ChannelId) -> bool {
-        self.channels.get(&id).is_some_and(|channel| channel.is_reset_by_peer)
+        self.channels.channel(id).is_some_and(|channel| channel.ending.is_reset_by_peer)
     }
 
     // Commands
@@ -353,13 +311,12 @@ impl DataChannels {
         threshold: usize,
     ) {
         let buffered_amount = self.buffered_amount(association, id);
-        if let Some(channel) = self.channels.get_mut(&id)
+        if let Some(channel) = self.channels.channel_mut(id)
             && !channel.is_closed()
         {
-            channel.low_threshold = threshold;
-            channel.was_above_threshold = buffered_amount > threshold;
+            channel.sending.set_low_threshold(threshold, buffered_amount);
             // Once the stream is reset, nothing waits on it, and what is set is for its next use.
-            let stream = self.streams.get(&channel.stream).map(Stream::outgoing);
+            let stream = self.streams.stream(channel.stream).map(|stream| stream.outgoing());
             if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
                 association.set_buffered_amount_low_threshold(channel.stream, threshold);
             }
@@ -396,8 +353,9 @@ impl DataChannels {
             }
             let Some(event) = association.poll_event() else {
                 // A stream of a channel that this end has reset already counts as unused there.
-                let known = self.streams.len() - self.unanswered_resets;
-                association.limit_unused_resets((UNUSED_RESETS_MAX + known).saturating_sub(self.unanswered_resets));
+                let unanswered = self.streams.unanswered_resets();
+                let known = self.streams.len() - unanswered;
+                association.limit_unused_resets((UNUSED_RESETS_MAX + known).saturating_sub(unanswered));
                 return None;
             };
             self.context(now, association).on_association_event(event);
@@ -408,10 +366,16 @@ impl DataChannels {
     /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call may change it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        self.streams.first_deadline()
     }
 
     // Shared by the child modules
+
+    /// Records that the DCEP message of a channel is not to be sent any more.
+    fn on_control_dropped(&mut self) {
+        let waits = |id| self.channels.channel(id).is_some_and(|channel| channel.sending.control.is_some());
+        self.room.on_control_dropped(waits);
+    }
 
     fn context<'a>(&'a mut self, now: Instant, association: &'a mut Association) -> ChannelsContext<'a> {
         ChannelsContext { now, association, state: self }

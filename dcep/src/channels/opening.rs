@@ -1,5 +1,7 @@
 //! Opening channels from either end (RFC 8832 §6).
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use narrowboat_sctp::{Credit, SendMessageError, SendOptions, StreamId};
 
@@ -14,7 +16,7 @@ use crate::options::ChannelOptions;
 use crate::ppid;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
-use crate::stream::{Arrival, StreamOwner};
+use crate::stream::Arrival;
 
 /// The length fields of DATA_CHANNEL_OPEN have 16 bits (RFC 8832 §5.1).
 const TEXT_LEN_MAX: usize = 65_535;
@@ -47,29 +49,23 @@ impl ChannelsContext<'_> {
         if !stream.is_below(streams) {
             return Err(OpenError::InvalidId { id: stream.0, streams });
         }
-        if self.state.retired.contains(stream) {
+        if self.state.ids.is_retired(stream) {
             return Err(OpenError::IdRetired(stream.0));
         }
-        if self.state.lost_streams.remove(&stream) {
+        if self.state.streams.take_lost(stream) {
             return Err(OpenError::MessagesLost(stream.0));
         }
-        let held = match self.state.streams.get_mut(&stream) {
-            None => {
-                self.state.ids.reserve(stream);
-                None
-            }
-            Some(unclaimed) if unclaimed.owner == StreamOwner::Unclaimed => {
-                self.state.unclaimed_streams -= 1;
-                Some(unclaimed.take_held())
-            }
-            Some(_) => return Err(OpenError::IdInUse(stream.0)),
+        let held = if self.state.streams.contains(stream) {
+            self.state.streams.claim(stream).ok_or(OpenError::IdInUse(stream.0))?
+        } else {
+            self.state.ids.reserve(stream);
+            VecDeque::new()
         };
         let id = self.insert_channel(Channel::new(Origin::Negotiated, options, stream));
         self.announce(id);
-        for arrival in held.into_iter().flatten() {
+        for arrival in held {
             // An unclaimed stream holds nothing but messages: a reset would have ended it.
             if let Arrival::Message(message) = arrival {
-                self.state.unclaimed_bytes = self.state.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
                 self.on_message(message);
             }
         }
@@ -77,14 +73,14 @@ impl ChannelsContext<'_> {
     }
 
     fn open_in_band(&mut self, options: ChannelOptions) -> Result<ChannelId, OpenError> {
-        let none_is_free = if self.state.retired.len() > 0 { OpenError::NoIdLeft } else { OpenError::NoFreeId };
+        let none_is_free = if self.state.ids.len_retired() > 0 { OpenError::NoIdLeft } else { OpenError::NoFreeId };
         let stream = self.state.ids.allocate(self.stream_limit()).ok_or(none_is_free)?;
         let message = open::encode(&options);
         let len = message.len();
         let id = self.insert_channel(Channel::new(Origin::Local, options, stream));
         if let Err(error) = self.send_control(id, message, SendOptions::default()) {
-            self.state.channels.remove(&id);
-            self.remove_stream(stream);
+            self.state.channels.take_back(id);
+            self.state.streams.remove(stream);
             self.state.ids.release_unused(stream);
             return Err(match error {
                 SendMessageError::TooLarge { max, .. } => OpenError::TooLarge { len, max },
@@ -97,7 +93,7 @@ impl ChannelsContext<'_> {
 
     /// Handles the peer's DATA_CHANNEL_OPEN on a free stream.
     pub(super) fn on_open(&mut self, stream: StreamId, options: ChannelOptions, credit: Credit) {
-        let label_bytes = self.state.peer_label_bytes + options.text_len();
+        let label_bytes = self.state.channels.peer_label_bytes() + options.text_len();
         if self.state.channels.len() >= self.state.config.channels_max
             || label_bytes > self.state.config.peer_label_bytes_max
         {
@@ -111,11 +107,10 @@ impl ChannelsContext<'_> {
         // RFC 8832 §6 has each end use its own parity, and lets a channel that breaks the rule be closed. Some stacks
         // go by the ICE role instead of the DTLS role. Browsers accept their channels, and the id is free, so this end
         // does, too.
-        self.state.stats.channels_of_wrong_parity += u64::from(self.state.role.owns(stream));
+        self.state.stats.channels_of_wrong_parity += u64::from(self.state.ids.role().owns(stream));
         self.state.ids.reserve(stream);
-        self.state.peer_label_bytes = label_bytes;
         let id = self.insert_channel(Channel::new(Origin::Peer, options, stream));
-        if let Some(channel) = self.state.channels.get_mut(&id) {
+        if let Some(channel) = self.state.channels.channel_mut(id) {
             channel.on_open();
         }
         self.state.stats.channels_accepted += 1;
@@ -132,13 +127,13 @@ impl ChannelsContext<'_> {
         self.state.phase = ChannelsPhase::Up;
         self.state.events.push_back(ChannelsEvent::Connected);
         let streams = self.stream_limit();
-        let ids: Vec<ChannelId> = self.state.channels.keys().copied().collect();
+        let ids: Vec<ChannelId> = self.state.channels.iter().map(|(id, _)| id).collect();
         for id in ids {
-            let Some(channel) = self.state.channels.get(&id) else { continue };
+            let Some(channel) = self.state.channels.channel(id) else { continue };
             let (stream, state) = (channel.stream, channel.state());
             if state != ReadyState::Closed && !stream.is_below(streams) {
                 self.discard_unsent(id);
-                self.remove_stream(stream);
+                self.state.streams.remove(stream);
                 self.state.ids.release_unused(stream);
                 self.finish(id, Some(ChannelError::NoSuchStream { stream: stream.0, streams }));
             } else if state == ReadyState::Connecting {
@@ -153,8 +148,8 @@ impl ChannelsContext<'_> {
     /// Reports that a channel of this end is open, once the association is established and DATA_CHANNEL_OPEN is queued.
     fn announce(&mut self, id: ChannelId) {
         if self.state.phase == ChannelsPhase::Up
-            && let Some(channel) = self.state.channels.get_mut(&id)
-            && channel.control.is_none()
+            && let Some(channel) = self.state.channels.channel_mut(id)
+            && channel.sending.control.is_none()
             && channel.on_open()
         {
             tracing::debug!(channel = id.0, stream_id = %channel.stream, "channel open");
@@ -165,16 +160,16 @@ impl ChannelsContext<'_> {
     /// Sends a DCEP message, or keeps it until there is room. It is ordered and reliable, and the first message of its
     /// channel (RFC 8832 §6).
     fn send_control(&mut self, id: ChannelId, message: Bytes, options: SendOptions) -> Result<(), SendMessageError> {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return Ok(()) };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return Ok(()) };
         let (queued, len) = (self.association.buffered_amount(channel.stream), message.len());
         match self.association.send(self.now, channel.stream, ppid::DCEP, message.clone(), options) {
             Ok(()) => {
-                channel.queue.on_control(len, queued);
+                channel.sending.queue.on_control(len, queued);
                 Ok(())
             }
             Err(SendMessageError::Full) => {
-                channel.control = Some(message);
-                self.state.waiting_controls.push_back(id);
+                channel.sending.control = Some(message);
+                self.state.room.push_control(id);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -183,25 +178,20 @@ impl ChannelsContext<'_> {
 
     /// Discards a DCEP message that waits for room.
     pub(super) fn drop_control(&mut self, id: ChannelId) {
-        if let Some(channel) = self.state.channels.get_mut(&id)
-            && channel.control.take().is_some()
+        if let Some(channel) = self.state.channels.channel_mut(id)
+            && channel.sending.control.take().is_some()
         {
-            // Its entry in the list is removed later, because a peer may reset all channels in one packet.
-            self.state.dropped_controls += 1;
-            if self.state.dropped_controls > self.state.waiting_controls.len() / 2 + 16 {
-                let channels = &self.state.channels;
-                let waits = |id: &ChannelId| channels.get(id).is_some_and(|channel| channel.control.is_some());
-                self.state.waiting_controls.retain(waits);
-                self.state.dropped_controls = 0;
-            }
+            self.state.on_control_dropped();
         }
     }
 
     /// Sends the channel's waiting DCEP message, although there is no room for it.
     pub(super) fn force_control(&mut self, id: ChannelId) {
-        let Some(message) = self.state.channels.get_mut(&id).and_then(|channel| channel.control.take()) else { return };
-        // Its place on the list stays, until the list is next looked through.
-        self.state.dropped_controls += 1;
+        let Some(message) = self.state.channels.channel_mut(id).and_then(|channel| channel.sending.control.take())
+        else {
+            return;
+        };
+        self.state.on_control_dropped();
         let options = SendOptions { exceeds_limits: true, ..SendOptions::default() };
         // If the association is shutting down, Closed follows.
         if self.send_control(id, message, options).is_ok() {
@@ -212,20 +202,21 @@ impl ChannelsContext<'_> {
 
     /// Sends the waiting DCEP messages, as there is room again.
     pub(super) fn flush_controls(&mut self) {
-        for _ in 0..self.state.waiting_controls.len() {
-            let Some(id) = self.state.waiting_controls.pop_front() else { break };
-            let Some(message) = self.state.channels.get_mut(&id).and_then(|channel| channel.control.take()) else {
-                self.state.dropped_controls = self.state.dropped_controls.saturating_sub(1);
+        for _ in 0..self.state.room.len_controls() {
+            let Some(id) = self.state.room.pop_control() else { break };
+            let Some(message) = self.state.channels.channel_mut(id).and_then(|channel| channel.sending.control.take())
+            else {
+                self.state.room.on_dropped_popped();
                 continue;
             };
             if self.send_control(id, message, SendOptions::default()).is_err() {
                 // Shutting down; Closed follows.
                 continue;
             }
-            let Some(channel) = self.state.channels.get(&id) else { continue };
-            if channel.control.is_some() {
+            let Some(channel) = self.state.channels.channel(id) else { continue };
+            if channel.sending.control.is_some() {
                 // Full again: it was put at the end, and belongs in front.
-                self.state.waiting_controls.rotate_right(1);
+                self.state.room.return_control();
                 break;
             }
             self.announce(id);

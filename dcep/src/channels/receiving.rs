@@ -3,7 +3,6 @@
 use bytestring::ByteString;
 use narrowboat_sctp::{AssociationEvent, Payload, ReceivedMessage, StreamId};
 
-use super::LOST_STREAMS_MAX;
 use super::context::ChannelsContext;
 use crate::channel::{CloseCause, Content, InboundMessage, Origin};
 use crate::control::{Control, Decoded};
@@ -14,9 +13,6 @@ use crate::ppid::PpidKind;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, StreamOwner};
-
-/// Maximum number of streams that hold messages for an expected negotiated channel.
-const UNCLAIMED_STREAMS_MAX: usize = 8;
 
 impl ChannelsContext<'_> {
     pub(super) fn on_association_event(&mut self, event: AssociationEvent) {
@@ -36,7 +32,7 @@ impl ChannelsContext<'_> {
     }
 
     pub(super) fn on_message(&mut self, message: ReceivedMessage) {
-        let Some(stream) = self.state.streams.get_mut(&message.stream) else {
+        let Some(stream) = self.state.streams.stream_mut(message.stream) else {
             self.on_message_unused(message);
             return;
         };
@@ -56,11 +52,11 @@ impl ChannelsContext<'_> {
     }
 
     pub(super) fn next_message(&mut self, id: ChannelId) -> Option<Message> {
-        let channel = self.state.channels.get_mut(&id)?;
-        let (message, credit) = channel.next_message()?.into_message();
+        let channel = self.state.channels.channel_mut(id)?;
+        let (message, credit) = channel.inbox.pop()?.into_message();
         self.association.release(credit);
         if channel.state() == ReadyState::Closing
-            && let Some(stream) = self.state.streams.get_mut(&channel.stream)
+            && let Some(stream) = self.state.streams.stream_mut(channel.stream)
         {
             stream.on_progress(self.now);
         }
@@ -70,10 +66,10 @@ impl ChannelsContext<'_> {
     /// Handles a message on a free stream.
     fn on_message_unused(&mut self, message: ReceivedMessage) {
         let stream = message.stream;
-        if self.state.retired.contains(stream) {
+        if self.state.ids.is_retired(stream) {
             // The peer does not know that the channel has ended.
             self.discard_message(message.credit, ChannelDropReason::AfterClose);
-            if self.state.turned_down.contains(stream) {
+            if self.state.ids.is_turned_down(stream) {
                 self.association.report_invalid_stream(stream);
             }
             return;
@@ -102,10 +98,9 @@ impl ChannelsContext<'_> {
                 self.refuse_stream(stream);
             }
             PpidKind::Text | PpidKind::Binary | PpidKind::EmptyText | PpidKind::EmptyBinary => {
-                self.state.answered_resets.on_used(stream);
-                self.state.lost_streams.remove(&stream);
-                self.insert_stream(stream, StreamOwner::Unclaimed);
-                self.state.unclaimed_streams += 1;
+                self.state.ids.on_used(stream);
+                self.state.ids.reserve(stream);
+                self.state.streams.insert_unclaimed(stream, self.now);
                 self.on_unclaimed(message);
             }
         }
@@ -116,14 +111,9 @@ impl ChannelsContext<'_> {
     /// peer.
     fn on_unclaimed(&mut self, message: ReceivedMessage) {
         let id = message.stream;
-        self.state.unclaimed_bytes += message.credit.bytes() as usize;
         let is_data = !matches!(PpidKind::of(message.ppid), PpidKind::Control | PpidKind::Unsupported);
-        let fits = self.state.unclaimed_bytes <= self.state.config.unclaimed_bytes_max;
-        let within = is_data && fits && self.state.unclaimed_streams <= UNCLAIMED_STREAMS_MAX;
-        if let Some(stream) = self.state.streams.get_mut(&id) {
-            stream.hold(message);
-        }
-        if !within {
+        let is_within = self.state.streams.hold_unclaimed(message, self.state.config.unclaimed_bytes_max);
+        if !(is_data && is_within) {
             tracing::debug!(stream_id = %id, "data on a stream without a channel");
             if is_data && self.association.peer_supports_stream_reset() {
                 // The reset alone looks like the close of an application that has read everything.
@@ -135,26 +125,15 @@ impl ChannelsContext<'_> {
 
     /// Discards the messages held for a channel that is not expected any more.
     pub(super) fn discard_unclaimed(&mut self, id: StreamId) {
-        let Some(stream) = self.state.streams.get_mut(&id) else { return };
-        if stream.owner != StreamOwner::Unclaimed {
-            return;
-        }
-        stream.owner = StreamOwner::Nobody;
-        self.state.ownerless_streams += 1;
-        self.state.unclaimed_streams -= 1;
-        if self.state.lost_streams.len() < LOST_STREAMS_MAX {
-            self.state.lost_streams.insert(id);
-        }
-        for arrival in stream.take_held() {
+        for arrival in self.state.streams.disclaim(id).into_iter().flatten() {
             if let Arrival::Message(message) = arrival {
-                self.state.unclaimed_bytes = self.state.unclaimed_bytes.saturating_sub(message.credit.bytes() as usize);
                 self.discard_message(message.credit, ChannelDropReason::Unclaimed);
             }
         }
     }
 
     fn on_channel_message(&mut self, id: ChannelId, message: ReceivedMessage) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         let kind = PpidKind::of(message.ppid);
         if kind == PpidKind::Control {
             let control = self.decode_control(&message.payload.into_bytes());
@@ -175,12 +154,12 @@ impl ChannelsContext<'_> {
     /// Handles a report of the peer that it has no channel on this stream, and discards its messages. The peer resets
     /// the stream, too, if it can.
     fn on_invalid_stream(&mut self, stream: StreamId) {
-        let Some(entry) = self.state.streams.get(&stream) else { return };
+        let Some(entry) = self.state.streams.stream(stream) else { return };
         let is_in_use = entry.outgoing() == Outgoing::InUse;
         let Some(id) = entry.channel() else { return };
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         // An OPEN that waits for room has not been refused.
-        let is_refused = channel.awaits_ack() && channel.control.is_none();
+        let is_refused = channel.awaits_ack() && channel.sending.control.is_none();
         if !is_refused && !channel.may_be_alone() {
             return;
         }
@@ -201,9 +180,9 @@ impl ChannelsContext<'_> {
 
     /// Queues a user message for the application, or closes the channel if the message violates a rule.
     fn deliver(&mut self, id: ChannelId, message: ReceivedMessage) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         let kind = PpidKind::of(message.ppid);
-        if channel.discards_incoming() {
+        if channel.inbox.is_closed() {
             self.discard_message(message.credit, ChannelDropReason::AfterClose);
             return;
         }
@@ -235,7 +214,7 @@ impl ChannelsContext<'_> {
         };
         self.state.stats.messages_received += 1;
         self.state.stats.bytes_received += content.len() as u64;
-        if channel.on_message(InboundMessage { content, credit: message.credit }) {
+        if channel.inbox.push(InboundMessage { content, credit: message.credit }) {
             self.state.events.push_back(ChannelsEvent::Readable(id));
         }
     }
@@ -250,7 +229,7 @@ impl ChannelsContext<'_> {
 
     /// Handles a DCEP message on a channel's stream.
     fn on_control(&mut self, id: ChannelId, control: &Result<Control, ControlError>) {
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         match control {
             Ok(Control::Ack) if channel.awaits_ack() => {
                 tracing::debug!(channel = id.0, stream_id = %channel.stream, "DATA_CHANNEL_ACK received");
@@ -275,7 +254,7 @@ impl ChannelsContext<'_> {
     /// Closes a channel on which the peer violated a rule (RFC 8831 §6.6, RFC 8832 §6).
     fn close_for_violation(&mut self, id: ChannelId, error: ChannelError, reason: ChannelDropReason) {
         self.state.stats.drops.add(reason);
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         let stream = channel.stream;
         if channel.on_closing(CloseCause::Violation(error)) {
             self.state.events.push_back(ChannelsEvent::Closing(id));

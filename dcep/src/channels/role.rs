@@ -6,23 +6,19 @@ use super::{ChannelsPhase, DataChannels};
 use crate::channel::Origin;
 use crate::config::Role;
 use crate::event::ChannelId;
-use crate::ids::StreamIds;
 
 impl DataChannels {
     pub(super) fn take_role(&mut self, association: &mut Association, role: Role) {
-        if self.role == role || self.phase != ChannelsPhase::Connecting {
+        if self.role() == role || self.phase != ChannelsPhase::Connecting {
             return;
         }
-        self.role = role;
-        self.ids = StreamIds::new(role);
-        for stream in self.streams.keys() {
-            self.ids.reserve(*stream);
-        }
-        let is_in_band = |id: &ChannelId| self.channels.get(id).is_some_and(|channel| channel.origin == Origin::Local);
+        self.ids.change_role(role, self.streams.iter().map(|(id, _)| id));
+        let is_in_band =
+            |id: &ChannelId| self.channels.channel(*id).is_some_and(|channel| channel.origin == Origin::Local);
         let moving: Vec<(StreamId, ChannelId)> = self
             .streams
             .iter()
-            .filter_map(|(stream, state)| Some((*stream, state.channel().filter(is_in_band)?)))
+            .filter_map(|(stream, state)| Some((stream, state.channel().filter(is_in_band)?)))
             .collect();
         for (from, id) in moving {
             let Some(to) = self.ids.allocate(Self::stream_limit(association)) else { return };
@@ -35,12 +31,9 @@ impl DataChannels {
     }
 
     fn move_channel(&mut self, id: ChannelId, from: StreamId, to: StreamId) {
-        let (Some(channel), Some(stream)) = (self.channels.get_mut(&id), self.streams.remove(&from)) else { return };
-        channel.stream = to;
-        if let Some(deadline) = stream.deadline {
-            self.deadlines.remove(&(deadline, from));
-            self.deadlines.insert((deadline, to));
+        if let Some(channel) = self.channels.channel_mut(id) {
+            channel.stream = to;
+            self.streams.rename(from, to);
         }
-        self.streams.insert(to, stream);
     }
 }

@@ -19,7 +19,7 @@ impl ChannelsContext<'_> {
         if exceeds_limits {
             self.force_control(id);
         }
-        let channel = self.state.channels.get_mut(&id).ok_or(ChannelSendError::NoSuchChannel)?;
+        let channel = self.state.channels.channel_mut(id).ok_or(ChannelSendError::NoSuchChannel)?;
         if !channel.can_send() {
             return Err(ChannelSendError::NotOpen(channel.state()));
         }
@@ -28,7 +28,7 @@ impl ChannelsContext<'_> {
         if max != 0 && len > max {
             return Err(ChannelSendError::TooLarge { len, max });
         }
-        if channel.control.is_some() {
+        if channel.sending.control.is_some() {
             // Nothing goes before DATA_CHANNEL_OPEN, which is waiting itself.
             self.on_full(id);
             return Err(ChannelSendError::Full);
@@ -49,12 +49,11 @@ impl ChannelsContext<'_> {
             Err(_) => return Err(ChannelSendError::NotOpen(ReadyState::Closing)),
         }
         match len {
-            0 => channel.queue.on_empty_message(queued),
-            _ => channel.queue.on_message(len, queued),
+            0 => channel.sending.queue.on_empty_message(queued),
+            _ => channel.sending.queue.on_message(len, queued),
         }
-        channel.has_sent = true;
-        let waiting = channel.queue.application_bytes(self.association.buffered_amount(channel.stream));
-        channel.was_above_threshold |= waiting > channel.low_threshold;
+        let waiting = channel.sending.queue.application_bytes(self.association.buffered_amount(channel.stream));
+        channel.sending.on_message(waiting);
         self.state.stats.messages_sent += 1;
         self.state.stats.bytes_sent += len as u64;
         Ok(())
@@ -63,22 +62,20 @@ impl ChannelsContext<'_> {
     /// Reports `Writable`, once, for each channel on which `send` returned `Full`.
     pub(super) fn on_writable(&mut self) {
         self.flush_controls();
-        while let Some(id) = self.state.awaiting_room.pop_first() {
-            if let Some(channel) = self.state.channels.get_mut(&id) {
-                channel.awaits_room = false;
+        while let Some(id) = self.state.room.pop_sender() {
+            if let Some(channel) = self.state.channels.channel_mut(id) {
+                channel.sending.awaits_room = false;
                 self.state.events.push_back(ChannelsEvent::Writable(id));
             }
         }
     }
 
     pub(super) fn on_buffered_amount_low(&mut self, stream: StreamId) {
-        let Some(id) = self.state.streams.get(&stream).and_then(|stream| stream.channel()) else { return };
+        let Some(id) = self.state.streams.owner_of(stream) else { return };
         let buffered_amount = self.state.buffered_amount(self.association, id);
-        if let Some(channel) = self.state.channels.get_mut(&id)
-            && channel.was_above_threshold
-            && buffered_amount <= channel.low_threshold
+        if let Some(channel) = self.state.channels.channel_mut(id)
+            && channel.sending.on_decrease(buffered_amount)
         {
-            channel.was_above_threshold = false;
             self.state.events.push_back(ChannelsEvent::BufferedAmountLow(id));
         }
     }
@@ -95,24 +92,28 @@ impl ChannelsContext<'_> {
 
     fn take_back(&mut self, id: ChannelId, drop: impl FnOnce(&mut Association, Instant, StreamId) -> usize) {
         self.drop_control(id);
-        let Some(channel) = self.state.channels.get_mut(&id) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
         let before = self.association.buffered_amount(channel.stream);
         let dropped = drop(self.association, self.now, channel.stream);
         let after = self.association.buffered_amount(channel.stream);
-        let queued = channel.queue.application_bytes(before).saturating_sub(channel.queue.application_bytes(after));
+        let queued = channel
+            .sending
+            .queue
+            .application_bytes(before)
+            .saturating_sub(channel.sending.queue.application_bytes(after));
         // `dropped` includes messages that had been sent in part, or were not acknowledged.
         let discarded = queued + dropped.saturating_sub(before.saturating_sub(after));
-        channel.on_discarded(before.saturating_sub(after), discarded);
+        channel.sending.on_discarded(before.saturating_sub(after), discarded);
         self.state.stats.bytes_discarded += discarded as u64;
-        if self.state.awaiting_room.remove(&id) {
-            channel.awaits_room = false;
+        if self.state.room.stop_waiting(id) {
+            channel.sending.awaits_room = false;
         }
     }
 
     fn on_full(&mut self, id: ChannelId) {
-        self.state.awaiting_room.insert(id);
-        if let Some(channel) = self.state.channels.get_mut(&id) {
-            channel.awaits_room = true;
+        self.state.room.await_room(id);
+        if let Some(channel) = self.state.channels.channel_mut(id) {
+            channel.sending.awaits_room = true;
         }
     }
 }
