@@ -187,6 +187,101 @@ mod tests {
         }
     }
 
+    /// Acknowledges at a time after the beginning of the epoch. Returns the growth of the window in bytes.
+    fn growth(cubic: &mut CongestionController, now: Instant, bytes: usize) -> usize {
+        let before = cubic.cwnd();
+        cubic.on_acked(&Acked { now, srtt: 100 * MS, ..acked(bytes) });
+        cubic.check_consistency(MTU);
+        cubic.cwnd() - before
+    }
+
+    /// RFC 9438 §4.4, §4.5: each acknowledgement adds its share of what is missing of W_cubic(t + RTT).
+    #[test]
+    fn each_acknowledgement_adds_its_share_of_the_target() {
+        let start = some_time();
+        for milliseconds in [1000, 2000, 5000, 9000, 10_000, 12_000] {
+            for share in [1, 2, 700] {
+                let mut cubic = avoiding(1000);
+                assert_eq!(growth(&mut cubic, start, 0), 0);
+                let (cwnd, t) = (700.0, f64::from(milliseconds) / 1000.0 + 0.1);
+                let target = 1000.0 + 0.4 * (t - (300.0_f64 / 0.4).cbrt()).powi(3);
+                let expected = (target - cwnd) * MTU as f64 / f64::from(share);
+                let bytes = cubic.cwnd() / share as usize;
+                let grown = growth(&mut cubic, start + MS * milliseconds as u32, bytes) as f64;
+                assert!((grown - expected).abs() < 4.0, "{grown} bytes after {t} s instead of {expected}");
+            }
+        }
+    }
+
+    /// RFC 9438 §4.4: the target of a round trip is at most one and a half windows.
+    #[test]
+    fn a_round_trip_adds_half_a_window_at_most() {
+        let (mut cubic, start) = (avoiding(1000), some_time());
+        growth(&mut cubic, start, 0);
+        assert_eq!(growth(&mut cubic, start + 60_000 * MS, 100 * MTU), 50 * MTU);
+    }
+
+    /// RFC 9438 §4.3: W_est grows by 9/17 of a packet a window up to where the loss was, then by a packet.
+    #[test]
+    fn where_reno_is_faster_the_window_is_its_estimate() {
+        let (mut cubic, start) = (avoiding(20), some_time());
+        for window in 1..=20 {
+            let before = cubic.cwnd();
+            let grown = growth(&mut cubic, start, before);
+            // 14 packets and 12 times 9/17 are more than 20.
+            let expected = if window <= 12 { MTU * 9 / 17 } else { MTU };
+            assert!(grown.abs_diff(expected) <= 2, "window {window}: {grown} bytes instead of {expected}");
+        }
+        // In small steps it is as much.
+        let mut cubic = avoiding(20);
+        let bytes = cubic.cwnd() / 168;
+        let grown: usize = (0..168).map(|_| growth(&mut cubic, start, bytes)).sum();
+        assert!(grown.abs_diff(MTU * 9 / 17) < 20, "{grown}");
+    }
+
+    #[test]
+    fn at_the_least_window_reno_grows_by_a_packet_at_once() {
+        let mut controller = after_loss(CongestionControl::Cubic, 4 * MTU);
+        let CongestionAvoidance::Cubic(cubic) = &mut controller.avoidance else { panic!("another algorithm") };
+        cubic.on_acked(&mut controller.window, &acked(4 * MTU));
+        assert_eq!(controller.cwnd(), 5 * MTU, "the loss was at this window");
+    }
+
+    /// RFC 9438 §5.8.
+    #[test]
+    fn the_curve_stands_still_while_the_window_is_not_used() {
+        let start = some_time();
+        let mut cubic = avoiding(1000);
+        growth(&mut cubic, start, 0);
+        let without = growth(&mut cubic, start + 2000 * MS, MTU);
+        let mut cubic = avoiding(1000);
+        growth(&mut cubic, start, 0);
+        growth(&mut cubic, start + 1000 * MS, 0);
+        for at in [3000, 4500] {
+            let (now, usage) = (start + at * MS, CwndUsage::PacingLimited);
+            cubic.on_acked(&Acked { now, usage, ..acked(MTU) });
+        }
+        assert_eq!(growth(&mut cubic, start + 5500 * MS, MTU), without, "one second before and one behind");
+    }
+
+    /// RFC 9438 §4.8, §4.10: without a loss to go by, or above it, the plateau is here.
+    #[test]
+    fn the_curve_starts_flat_after_a_time_out_and_above_the_last_loss() {
+        let start = some_time();
+        for is_time_out in [true, false] {
+            let mut cubic = avoiding(100);
+            if is_time_out {
+                cubic.on_timeout(MTU);
+            }
+            cubic.window.cwnd = 1000 * MTU;
+            cubic.window.ssthresh = 100 * MTU;
+            growth(&mut cubic, start, 0);
+            assert!((w_max(&cubic) - 1000.0).abs() < 1e-9);
+            let grown = growth(&mut cubic, start + 4900 * MS, 1000 * MTU);
+            assert!(grown.abs_diff(50 * MTU) <= 2, "0.4 · 5³ packets, not {grown} bytes");
+        }
+    }
+
     #[test]
     fn growth_follows_time_and_not_round_trips() {
         let after = |srtt: Duration, count: usize| {
@@ -213,6 +308,13 @@ mod tests {
         assert!((w_max(&cubic) - 100.0).abs() < 1e-9);
         cubic.on_loss(MTU);
         assert!((w_max(&cubic) - 70.0 * FAST_CONVERGENCE).abs() < 1e-9);
+        // At the same window, or a larger one, there is as much room as before.
+        for packets in [100, 120] {
+            let mut cubic = after_loss(CongestionControl::Cubic, 100 * MTU);
+            cubic.window.cwnd = packets * MTU;
+            cubic.on_loss(MTU);
+            assert!((w_max(&cubic) - packets as f64).abs() < 1e-9);
+        }
     }
 
     #[test]

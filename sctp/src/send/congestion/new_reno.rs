@@ -33,8 +33,8 @@ impl NewReno {
 
 #[cfg(test)]
 mod tests {
-    use super::super::CongestionController;
     use super::super::testing::{MTU, acked, after_loss};
+    use super::super::{Acked, CongestionController, CwndUsage};
     use crate::config::CongestionControl::NewReno;
 
     #[test]
@@ -61,6 +61,49 @@ mod tests {
         assert_eq!(reno.cwnd(), start, "RFC 9260 §7.2.2");
         reno.on_acked(&acked(start - MTU));
         assert_eq!(reno.cwnd(), start + MTU);
+    }
+
+    #[test]
+    fn bytes_beyond_the_window_count_for_the_next() {
+        let mut reno = after_loss(NewReno, 20 * MTU);
+        reno.window.cwnd += MTU;
+        let start = reno.cwnd();
+        reno.on_acked(&acked(start - 1));
+        assert_eq!(reno.cwnd(), start, "a byte is missing");
+        reno.on_acked(&acked(501));
+        assert_eq!(reno.cwnd(), start + MTU);
+        reno.on_acked(&acked(start + MTU - 501));
+        assert_eq!(reno.cwnd(), start + MTU);
+        reno.on_acked(&acked(1));
+        assert_eq!(reno.cwnd(), start + 2 * MTU);
+    }
+
+    /// RFC 9260 §7.2.2: a window that was not used does not grow, and saves one window of bytes at most.
+    #[test]
+    fn partial_bytes_acked_is_at_most_the_window_while_the_window_is_not_used() {
+        let mut reno = after_loss(NewReno, 20 * MTU);
+        reno.window.cwnd += MTU;
+        let start = reno.cwnd();
+        reno.on_acked(&Acked { usage: CwndUsage::PacingLimited, ..acked(5 * start) });
+        assert_eq!(reno.cwnd(), start);
+        reno.on_acked(&acked(MTU));
+        assert_eq!(reno.cwnd(), start + MTU);
+        reno.on_acked(&acked(start - 1));
+        assert_eq!(reno.cwnd(), start + MTU);
+        reno.on_acked(&acked(1));
+        assert_eq!(reno.cwnd(), start + 2 * MTU);
+    }
+
+    #[test]
+    fn a_loss_forgets_partial_bytes_acked() {
+        let mut reno = after_loss(NewReno, 20 * MTU);
+        reno.window.cwnd += MTU;
+        reno.on_acked(&acked(10 * MTU));
+        reno.on_loss(MTU);
+        let start = reno.cwnd();
+        reno.window.ssthresh = start - 1;
+        reno.on_acked(&acked(start - 1));
+        assert_eq!(reno.cwnd(), start);
     }
 
     #[test]

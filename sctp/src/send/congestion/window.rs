@@ -145,6 +145,65 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_time_counts_in_whole_time_outs_and_leaves_a_threshold_to_come_back_to() {
+        let (start, rto, almost) = (some_time(), Duration::from_secs(1), Duration::from_nanos(1));
+        for (idle, packets) in [(rto - almost, 160), (rto, 80), (2 * rto - almost, 80), (2 * rto, 40)] {
+            let mut window = CongestionWindow { cwnd: 160 * MTU, ssthresh: 70 * MTU, ..CongestionWindow::new(MTU) };
+            assert_eq!(window.on_idle(start, start + idle, rto, MTU), packets < 160);
+            assert_eq!(window.cwnd, packets * MTU, "{idle:?}");
+            assert_eq!(window.ssthresh, if packets < 160 { 160 * MTU } else { 70 * MTU });
+        }
+        let mut window = CongestionWindow { cwnd: 20 * MTU, ssthresh: 70 * MTU, ..CongestionWindow::new(MTU) };
+        assert!(window.on_idle(start, start + rto, rto, MTU));
+        assert_eq!((window.cwnd, window.ssthresh), (10 * MTU, 70 * MTU));
+        assert!(!window.on_idle(start, start + rto, rto, MTU), "the window is an initial one already");
+    }
+
+    #[test]
+    fn a_reduction_keeps_four_packets_and_another_packet_size_as_many() {
+        let mut window = CongestionWindow::new(MTU);
+        window.shrink(7, 10, MTU);
+        assert_eq!((window.cwnd, window.ssthresh), (7 * MTU, 7 * MTU));
+        window.shrink(1, 2, MTU);
+        assert_eq!((window.cwnd, window.ssthresh), (4 * MTU, 4 * MTU), "not three and a half");
+        window.on_mtu_changed(2 * MTU);
+        assert_eq!((window.cwnd, window.ssthresh), (4 * MTU, 8 * MTU));
+        window.on_mtu_changed(MTU);
+        assert_eq!((window.cwnd, window.ssthresh), (4 * MTU, 8 * MTU));
+    }
+
+    /// A round of slow start with this delay.
+    fn round(window: &mut CongestionWindow, milliseconds: u64) {
+        for sample in 0..8 {
+            let rtt = Some(Duration::from_millis(milliseconds));
+            window.slow_start(&Acked { rtt, is_new_round: sample == 0, ..acked(0) });
+        }
+    }
+
+    /// RFC 9406 §4.2: growth by a quarter, and congestion avoidance after five rounds.
+    #[test]
+    fn conservative_slow_start_grows_by_a_quarter_and_ends_in_congestion_avoidance() {
+        let mut window = CongestionWindow::new(MTU);
+        round(&mut window, 50);
+        round(&mut window, 100);
+        let start = window.cwnd;
+        window.slow_start(&acked(4000));
+        assert_eq!(window.cwnd, start + 1000);
+        (0..5).for_each(|_| round(&mut window, 100));
+        assert_eq!((window.cwnd, window.ssthresh), (start + 1000, start + 1000));
+    }
+
+    #[test]
+    fn a_slow_start_with_a_threshold_has_no_use_for_the_delay() {
+        let mut window = CongestionWindow { ssthresh: 100 * MTU, ..CongestionWindow::new(MTU) };
+        round(&mut window, 50);
+        (0..20).for_each(|_| round(&mut window, 100));
+        let start = window.cwnd;
+        window.slow_start(&acked(4000));
+        assert_eq!((window.cwnd, window.ssthresh), (start + 4000, 100 * MTU));
+    }
+
+    #[test]
     fn one_sack_for_many_packets_doubles_a_window_that_is_paced_and_opens_another_by_a_burst_at_most() {
         for (srtt, growth) in [(Duration::from_millis(10), 500), (Duration::from_micros(100), PACKETS_PER_SACK_MAX)] {
             let mut window = CongestionWindow::new(MTU);
