@@ -230,7 +230,7 @@ mod tests {
         HeldBytes { unread: payload(bytes), ..HeldBytes::default() }
     }
 
-    /// A partial message in sequence, and `others` bytes that wait for others.
+    /// Returns a partial message in sequence, and `others` bytes that wait for others.
     fn partial(bytes: usize, others: usize) -> HeldBytes {
         HeldBytes { in_order_partial: payload(bytes), waiting: payload(bytes + others), ..HeldBytes::default() }
     }

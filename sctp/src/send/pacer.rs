@@ -143,7 +143,7 @@ mod tests {
         }
     }
 
-    /// Packets that leave at this moment.
+    /// Returns the number of packets that leave at this moment.
     fn burst(pacer: &mut Pacer, now: Instant, rate: Option<PacingRate>) -> usize {
         let mut count = 0;
         while count < 1000 && pacer.delay_until(now, rate, MTU).is_none() {

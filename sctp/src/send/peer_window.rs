@@ -14,7 +14,7 @@ pub(super) struct PeerWindow {
     peer_rwnd: usize,
     /// The peer's whole receive window, as its INIT or INIT ACK said.
     whole: usize,
-    /// True if the last a_rwnd was 0.
+    /// True if the last `a_rwnd` was 0.
     is_closed: bool,
     probe: WindowProbe,
 }

@@ -172,6 +172,54 @@ mod tests {
         assert!((45..=55).contains(&packets), "{packets} packets for 98 that arrived");
     }
 
+    /// RFC 6937 §3: while more is in flight than the window, what leaves is to what arrived as the window is to the flight
+    /// before.
+    #[test]
+    fn above_the_window_the_share_of_what_arrived_leaves_to_the_byte() {
+        for (in_flight, budget) in [(90 * MTU, 5 * MTU), (50 * MTU + 1, 5 * MTU), (50 * MTU, 0)] {
+            let mut recovery = begin(200, 100 * MTU);
+            acked(&mut recovery, 10 * MTU, in_flight, 50 * MTU);
+            assert_eq!(recovery.may_send(true), budget > 0, "{in_flight} in flight");
+            sent(&mut recovery, budget.saturating_sub(1));
+            assert_eq!(recovery.may_send(true), budget > 0);
+            sent(&mut recovery, 1);
+            assert!(!recovery.may_send(true));
+        }
+        // Bytes that were sent count when more arrive: 6 of 12 may leave in all.
+        let mut recovery = begin(200, 100 * MTU);
+        acked(&mut recovery, 10 * MTU, 90 * MTU, 50 * MTU);
+        sent(&mut recovery, 2 * MTU);
+        acked(&mut recovery, 2 * MTU, 90 * MTU, 50 * MTU);
+        sent(&mut recovery, 4 * MTU - 1);
+        assert!(recovery.may_send(true));
+        sent(&mut recovery, 1);
+        assert!(!recovery.may_send(true));
+    }
+
+    /// RFC 6937 §3: slow start part, one packet beyond what arrived, up to the window.
+    #[test]
+    fn below_the_window_a_packet_more_than_arrived_leaves_up_to_the_window() {
+        for (bytes, in_flight, budget) in [(3 * MTU, 20 * MTU, 4 * MTU), (3 * MTU, 48 * MTU, 2 * MTU)] {
+            let mut recovery = begin(200, 100 * MTU);
+            acked(&mut recovery, bytes, in_flight, 50 * MTU);
+            sent(&mut recovery, budget - 1);
+            assert!(recovery.may_send(true));
+            sent(&mut recovery, 1);
+            assert!(!recovery.may_send(true));
+        }
+        // Credit that was not used stays; an overdraft does not.
+        for (already_sent, budget) in [(MTU, 5 * MTU), (10 * MTU, 2 * MTU)] {
+            let mut recovery = begin(200, 100 * MTU);
+            acked(&mut recovery, 4 * MTU, 20 * MTU, 50 * MTU);
+            sent(&mut recovery, already_sent);
+            acked(&mut recovery, MTU, 20 * MTU, 50 * MTU);
+            sent(&mut recovery, budget - 1);
+            assert!(recovery.may_send(true));
+            sent(&mut recovery, 1);
+            assert!(!recovery.may_send(true));
+        }
+    }
+
     #[test]
     fn a_heavy_loss_is_no_reason_for_a_burst() {
         let mut recovery = begin(200, 100 * MTU);

@@ -112,6 +112,30 @@ mod tests {
         }
     }
 
+    /// RFC 8985 §7.4.1.
+    #[test]
+    fn a_probe_tells_nothing_more_once_its_losses_are_repaired() {
+        let (mut tlp, end) = (TailLossProbe::default(), UnwrappedTsn::first(Tsn(7)));
+        tlp.on_probe_sent(end, true);
+        tlp.on_recovery_started();
+        assert!(!tlp.on_cumulative_ack(end, false));
+        assert_eq!(tlp.probe_timeout(&rto(100 * MS), false), Some(200 * MS), "another may be sent");
+        tlp.on_probe_sent(end, true);
+        tlp.on_repair_probe_sent();
+        tlp.on_t3_timeout();
+        assert!(!tlp.on_cumulative_ack(end, false));
+        assert!(!tlp.on_acked(), "no repair is being probed");
+    }
+
+    #[test]
+    fn the_wait_for_a_repair_has_an_end_however_often_it_doubles() {
+        let mut tlp = TailLossProbe::default();
+        for _ in 0..40 {
+            tlp.on_repair_probe_sent();
+        }
+        assert_eq!(tlp.repair_probe_timeout(&rto(100 * MS), false), None, "T3 is sooner");
+    }
+
     #[test]
     fn the_time_out_is_two_round_trips_and_the_sack_delay_for_a_single_packet() {
         let mut tlp = TailLossProbe::default();

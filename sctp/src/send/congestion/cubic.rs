@@ -195,7 +195,7 @@ mod tests {
         cubic.cwnd() - before
     }
 
-    /// RFC 9438 §4.4, §4.5: each acknowledgement adds its share of what is missing of W_cubic(t + RTT).
+    /// RFC 9438 §4.4, §4.5: each acknowledgement adds its share of what is missing of `W_cubic(t + RTT)`.
     #[test]
     fn each_acknowledgement_adds_its_share_of_the_target() {
         let start = some_time();
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(growth(&mut cubic, start + 60_000 * MS, 100 * MTU), 50 * MTU);
     }
 
-    /// RFC 9438 §4.3: W_est grows by 9/17 of a packet a window up to where the loss was, then by a packet.
+    /// RFC 9438 §4.3: `W_est` grows by 9/17 of a packet a window up to where the loss was, then by a packet.
     #[test]
     fn where_reno_is_faster_the_window_is_its_estimate() {
         let (mut cubic, start) = (avoiding(20), some_time());

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(phases[5], HystartPhase::Over);
     }
 
-    /// A phase after a round of 50 ms and one with these samples.
+    /// Returns the phase after a round of 50 ms and one with these samples.
     fn after_samples(samples: &[u64]) -> HystartPhase {
         let mut hystart = HyStart::new();
         round(&mut hystart, 50 * MS);

@@ -172,7 +172,7 @@ mod tests {
         assert_eq!((window.cwnd, window.ssthresh), (4 * MTU, 8 * MTU));
     }
 
-    /// A round of slow start with this delay.
+    /// Passes through a round of slow start with this delay.
     fn round(window: &mut CongestionWindow, milliseconds: u64) {
         for sample in 0..8 {
             let rtt = Some(Duration::from_millis(milliseconds));

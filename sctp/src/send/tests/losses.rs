@@ -29,8 +29,8 @@ fn t3_restarts_when_the_first_outstanding_chunk_is_retransmitted_and_for_no_othe
     assert!(!world.sender.take_t3_restart(), "the second outstanding chunk is not the first");
 }
 
-/// A full window of more than 30 packets in flight, the first 24 of which are lost; four that follow have arrived. Returns
-/// also the number of the first.
+/// Returns a full window of more than 30 packets in flight, the first 24 of which are lost, and the number of the first.
+/// Four that follow have arrived.
 fn heavy_loss() -> (World, u64) {
     let mut world = World::measured();
     (0..200).for_each(|_| world.push(1, FULL));
@@ -112,6 +112,91 @@ fn a_window_of_losses_is_one_congestion_event() {
     world.now += 100 * MS;
     world.sack(2, &[(3, 8)]);
     assert_eq!((world.sender.counters().congestion_events, world.sender.cwnd()), (1, cwnd));
+}
+
+#[test]
+fn losses_that_are_found_during_recovery_are_the_same_congestion_event() {
+    let mut world = World::measured();
+    (0..10).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.now += 100 * MS;
+    world.sack(0, &[(3, 6)]);
+    world.packets();
+    world.now += 10 * MS;
+    world.sack(0, &[(3, 6), (8, 10)]);
+    assert_eq!(world.packets(), [[6]], "another loss");
+    assert_eq!(world.sender.counters().congestion_events, 1);
+}
+
+/// RFC 6937 lets data out for SACKs. Without any the repair goes on after each round trip.
+#[test]
+fn a_repair_that_has_stalled_goes_on_after_a_round_trip() {
+    let (mut world, _) = heavy_loss();
+    world.packets();
+    let first = world.sender.paced_until().unwrap();
+    let wait = first.saturating_duration_since(world.now);
+    assert!((100 * MS..120 * MS).contains(&wait), "{wait:?} with a round trip of 100 ms and what the pacer adds");
+    for _ in 0..3 {
+        assert_eq!(world.sender.paced_until(), Some(world.now + wait));
+        world.now += wait - MS;
+        assert_eq!(world.packets(), [] as [Vec<u64>; 0]);
+        world.now += MS;
+        assert_ne!(world.packets(), [] as [Vec<u64>; 0]);
+    }
+}
+
+#[test]
+fn a_sender_that_has_sent_everything_is_bound_by_cwnd_alone_in_recovery() {
+    let mut world = after_loss(0..=0);
+    assert_eq!(world.packets(), [[0]]);
+    (0..3).for_each(|_| world.push(1, FULL));
+    assert_eq!(world.packets(), [[10], [11], [12]], "no SACK is needed");
+    assert_eq!(world.sender.paced_until(), None);
+}
+
+/// RFC 9260 §7.2.3: slow start, although what was outstanding when the first loss was found is not acknowledged yet.
+#[test]
+fn a_time_out_ends_the_repair_of_an_earlier_loss() {
+    let mut world = after_loss(0..=3);
+    world.now += 1000 * MS;
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    assert_eq!(world.packets(), [[0]]);
+    world.now += 100 * MS;
+    world.sack(1, &[(4, 9)]);
+    assert_eq!(world.sender.cwnd(), 2 * world.path.pmdcs());
+    assert_eq!(world.packets(), [[1], [2]]);
+}
+
+#[test]
+fn a_time_out_ends_the_episode_of_a_probe() {
+    let mut world = World::measured();
+    world.push(1, FULL);
+    world.packets();
+    world.sender.on_probe_timeout(world.now, &world.path);
+    assert_eq!(world.packets(), [[0]]);
+    assert_eq!(world.sender.probe_timeout(&world.path), None);
+    world.now += 1000 * MS;
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    assert_eq!(world.packets(), [[0]]);
+    assert_eq!(world.sender.probe_timeout(&world.path), Some(400 * MS));
+}
+
+/// RFC 8985 §7.2: the reordering timer or the retransmissions that wait will bring the next SACK.
+#[test]
+fn no_probe_is_sent_while_a_gap_is_reported_or_a_lost_chunk_waits() {
+    let mut world = World::measured();
+    (0..3).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.now += 100 * MS;
+    world.sack(0, &[(2, 2)]);
+    assert_eq!(world.packets(), [] as [Vec<u64>; 0], "nothing is lost yet");
+    assert_eq!(world.sender.probe_timeout(&world.path), None);
+    let mut world = World::measured();
+    (0..3).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.sender.on_t3_timeout(world.now, false, &world.path);
+    assert_eq!(world.packets(), [[0]]);
+    assert_eq!(world.sender.probe_timeout(&world.path), None, "two are lost");
 }
 
 #[test]

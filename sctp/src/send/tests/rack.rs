@@ -31,7 +31,7 @@ impl Transfer {
         }
     }
 
-    /// A transfer that has sent so many chunks at its start.
+    /// Creates a transfer that has sent so many chunks at its start.
     fn with_chunks(count: u64) -> Self {
         let mut transfer = Self::new();
         (0..count).for_each(|_| transfer.send(0));
@@ -60,7 +60,7 @@ impl Transfer {
         self.outstanding.on_retransmitted(self.at(at), tsn, number);
     }
 
-    /// A gap block reports a chunk. Returns the sample of the round-trip time.
+    /// Handles a gap block that reports a chunk. Returns the sample of the round-trip time.
     fn ack(&mut self, chunk: u64, at: u32) -> Option<Duration> {
         self.ack_with(chunk, at, false)
     }
@@ -82,7 +82,7 @@ impl Transfer {
         rtt
     }
 
-    /// Chunks that are found lost, and the milliseconds at which to look again.
+    /// Returns the chunks that are found lost, and the milliseconds at which to look again.
     fn detect(&mut self, at: u32) -> (Vec<u64>, Option<u128>) {
         let (now, mut lost) = (self.at(at), Vec::new());
         let deadline = self.rack.detect(now, self.in_recovery, &self.path, &self.outstanding, &mut lost);
@@ -92,7 +92,7 @@ impl Transfer {
         (numbers, deadline.map(|at| at.saturating_duration_since(self.start).as_millis()))
     }
 
-    /// The reordering window in milliseconds, of a chunk that was sent at the start and overtaken.
+    /// Returns the reordering window in milliseconds, of a chunk that was sent at the start and overtaken.
     fn reo_wnd(&mut self, rtt: u32) -> u128 {
         let (lost, deadline) = self.detect(rtt);
         if lost.is_empty() { deadline.unwrap() - u128::from(rtt) } else { 0 }
@@ -120,7 +120,7 @@ fn a_first_transmission_counts_however_soon_it_is_acknowledged() {
     assert_eq!(transfer.detect(85), (vec![0], None), "the reordering window is over");
 }
 
-/// Step 2: RACK.rtt and RACK.xmit_ts are those of the latest transmission that has arrived.
+/// Step 2: `RACK.rtt` and `RACK.xmit_ts` are those of the latest transmission that has arrived.
 #[test]
 fn only_the_latest_transmission_measures() {
     let mut transfer = Transfer::with_chunks(2);
@@ -134,7 +134,8 @@ fn only_the_latest_transmission_measures() {
     assert_eq!(transfer.detect(1000), (vec![], None), "nothing that was sent later has arrived");
 }
 
-/// Step 4: a quarter of the least round-trip time, and none after three reports or in recovery while no reordering was seen.
+/// Step 4: a quarter of the least round-trip time; none after three reports or in recovery while no reordering was
+/// seen.
 #[test]
 fn the_reordering_window_is_a_quarter_of_the_round_trip_until_three_chunks_overtake() {
     for (reports, in_recovery, reo_wnd) in [(1, false, 25), (2, false, 25), (3, false, 0), (1, true, 0)] {
@@ -179,8 +180,8 @@ fn after_reordering_three_reports_are_no_proof_of_a_loss() {
     assert_eq!(transfer.reo_wnd(100), 0);
 }
 
-/// Step 4: each report of a duplicate widens the window by its first width, once a round trip, up to the round-trip time;
-/// after sixteen recoveries it is as at first.
+/// Step 4: each report of a duplicate widens the window by its first width, once a round trip, up to the round-trip
+/// time; after sixteen recoveries it is as at first.
 #[test]
 fn duplicates_widen_the_window_for_sixteen_recoveries() {
     let mut transfer = Transfer::with_chunks(2);
