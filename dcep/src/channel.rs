@@ -125,6 +125,7 @@ impl Channel {
     pub(crate) fn on_open(&mut self) -> bool {
         let connecting = self.state == ReadyState::Connecting;
         if connecting {
+            tracing::debug!(stream_id = %self.stream, ready_state = ?ReadyState::Open, "ready state changed");
             self.state = ReadyState::Open;
         }
         connecting
@@ -136,7 +137,7 @@ impl Channel {
         if !self.can_send() {
             return false;
         }
-        tracing::debug!(stream_id = %self.stream, ?cause, "channel closing");
+        tracing::debug!(stream_id = %self.stream, ready_state = ?ReadyState::Closing, ?cause, "ready state changed");
         match cause {
             CloseCause::Application => self.ending.is_closed_locally = true,
             // RFC 8832 §6: a reset before the ACK says that the peer does not want the channel.
@@ -161,7 +162,10 @@ impl Channel {
         self.state = ReadyState::Closed;
         self.sending.awaits_room = false;
         self.sending.control = None;
-        Some(self.ending.error.take().or(error))
+        let error = self.ending.error.take().or(error);
+        let shown = error.as_ref().map(tracing::field::display);
+        tracing::debug!(stream_id = %self.stream, ready_state = ?self.state, error = shown, "ready state changed");
+        Some(error)
     }
 
     /// Sets the error that the channel will end with, unless there is one.

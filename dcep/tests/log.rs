@@ -29,8 +29,13 @@ fn the_life_of_a_channel_is_reported_by_both_ends() {
     let events = of_channels(log.take());
     assert_eq!(
         messages(&events),
-        ["channel created", "channel open", "channel created", "DATA_CHANNEL_ACK received"],
-        "the second is the other end's"
+        [
+            "channel created",
+            "ready state changed",
+            "channel created", // by the other end
+            "ready state changed",
+            "DATA_CHANNEL_ACK received",
+        ]
     );
     let stream = pair.stream(A, a).to_string();
     assert!(events.iter().all(|event| event.level == Level::DEBUG && event.field("stream_id") == stream));
@@ -41,7 +46,9 @@ fn the_life_of_a_channel_is_reported_by_both_ends() {
     pair.close(A, a);
     pair.run();
     let events = of_channels(log.take());
-    assert_eq!(messages(&events), ["channel closing", "channel closing", "channel closed", "channel closed"]);
+    assert_eq!(messages(&events), ["ready state changed"; 4]);
+    let states: Vec<&str> = events.iter().map(|event| event.field("ready_state")).collect();
+    assert_eq!(states, ["Closing", "Closing", "Closed", "Closed"]);
     assert_eq!((events[0].field("cause"), events[1].field("cause")), ("Application", "Peer"));
     assert!(events.iter().all(|event| event.field("stream_id") == stream && !event.fields.contains_key("error")));
 }
@@ -60,7 +67,9 @@ fn a_refused_channel_is_reported_with_the_reason_at_debug_alone() {
     assert_eq!(only(&events, "DATA_CHANNEL_OPEN above the limits").field("stream_id"), stream);
     let dropped = with_message(&events, "dropped")[0];
     assert_eq!((dropped.field("reason"), dropped.number("times")), ("LimitReached", 1));
-    let closed = only(&events, "channel closed");
+    let closed =
+        with_message(&events, "ready state changed").into_iter().find(|event| event.field("ready_state") == "Closed");
+    let closed = closed.unwrap();
     assert!(closed.field("error").contains("refused"), "{closed:?}");
     assert!(events.iter().all(|event| event.level == Level::DEBUG));
 }

@@ -6,8 +6,13 @@ use tracing::{Level, Span};
 
 use super::inner::Inner;
 use super::shared::{Shared, now};
-use crate::error::ChannelError;
+use crate::error::{ChannelError, CloseReason};
 use crate::log::{EventLimit, shortened};
+
+/// Returns `true` if neither end has ended the association on purpose.
+fn is_failure(reason: &CloseReason) -> bool {
+    !reason.is_orderly() && !matches!(reason, CloseReason::LocalAbort | CloseReason::PeerAbort { .. })
+}
 
 impl Inner {
     /// Creates the span of a channel, for its calls; `None` below the level of debugging.
@@ -65,14 +70,23 @@ impl Shared {
         tracing::info!(association, %remote_address, ?role, "association established");
     }
 
-    /// Reports that the association has ended, and its last datagram has left.
+    /// Reports that the association has ended, and its last datagram has left: as a warning if neither end wanted it.
+    /// The caller of an attempt that fails has its error.
     pub(super) fn report_end(&self) {
         if !tracing::enabled!(Level::INFO) {
             return;
         }
         let (association, remote_address) = (self.number(), self.remote_address());
-        let (was_established, reason) = self.read(|inner| (inner.life.was_connected(), inner.end_reason()));
-        tracing::info!(association, %remote_address, was_established, reason, "association ended");
+        let (was_established, is_failure, reason) = self.read(|inner| {
+            let is_failure = inner.life.reason().is_some_and(is_failure);
+            (inner.life.was_connected(), is_failure, inner.end_reason())
+        });
+        let is_failure = is_failure && was_established;
+        if is_failure {
+            tracing::warn!(association, %remote_address, was_established, reason, "association ended");
+        } else {
+            tracing::info!(association, %remote_address, was_established, reason, "association ended");
+        }
     }
 
     /// Warns that the runtime ends before the association.
@@ -86,5 +100,21 @@ impl Shared {
             suppressed,
             "the runtime ends before an association: what was not sent is lost. Await close(), shutdown() or wait_idle()"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_an_end_has_wanted_is_no_failure() {
+        let aborted = |cause| CloseReason::PeerAbort { cause, text: String::new() };
+        for wanted in [CloseReason::Shutdown, CloseReason::LocalAbort, aborted(None), aborted(Some(4))] {
+            assert!(!is_failure(&wanted), "{wanted}");
+        }
+        for failure in [CloseReason::PeerUnreachable, CloseReason::ShutdownTimedOut] {
+            assert!(is_failure(&failure), "{failure}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod comments;
+mod events;
 mod imports;
 mod layers;
 mod map;

@@ -193,8 +193,6 @@ impl ChannelsContext<'_> {
         self.state.stats.channels_closed += 1;
         self.state.stats.channels_failed += u64::from(error.is_some());
         let released = channel.ending.is_released;
-        let shown = error.as_ref().map(tracing::field::display);
-        tracing::debug!(channel = id.0, stream_id = %channel.stream, error = shown, "channel closed");
         self.state.events.push_back(ChannelsEvent::Closed(id, error));
         if released {
             self.state.channels.remove(id);

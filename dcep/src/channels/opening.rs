@@ -152,7 +152,6 @@ impl ChannelsContext<'_> {
             && channel.sending.control.is_none()
             && channel.on_open()
         {
-            tracing::debug!(channel = id.0, stream_id = %channel.stream, "channel open");
             self.state.events.push_back(ChannelsEvent::Open(id));
         }
     }

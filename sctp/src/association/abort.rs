@@ -86,12 +86,7 @@ impl Association {
         if self.is_over {
             return;
         }
-        let cause = error_cause(&reason);
-        if reason.is_orderly() || matches!(reason, CloseReason::LocalAbort | CloseReason::PeerAbort { .. }) {
-            tracing::info!(%reason, cause, "association closed");
-        } else {
-            tracing::warn!(%reason, cause, "association failed");
-        }
+        tracing::debug!(%reason, cause = error_cause(&reason), "association closed");
         self.set_state(State::Closed);
         self.is_over = true;
         self.closing = Some(reason);

@@ -276,14 +276,14 @@ impl Association {
         self.handshake.peer = None;
         self.set_state(State::Established);
         self.path.on_sign_of_life();
-        tracing::info!(
+        tracing::debug!(
             a_rwnd = peer.a_rwnd,
             inbound_streams = peer.negotiated.inbound_streams,
             outbound_streams = peer.negotiated.outbound_streams,
             stream_reset = peer.negotiated.has_stream_reset(),
             partial_reliability = peer.negotiated.has_partial_reliability(),
             rto = ?self.path.rto.current(),
-            "association established"
+            "handshake done"
         );
         self.events.push_back(AssociationEvent::Connected);
         self.schedule_heartbeat(now);
