@@ -44,7 +44,7 @@ impl Shared {
         }
         on_connected(&mut inner, now, &progress);
         for packet in packets {
-            inner.sctp.handle_datagram(now, packet);
+            inner.handle_packet(now, packet);
         }
         let has_moved = inner.sctp.take_path_proof();
         if has_moved {
@@ -52,7 +52,7 @@ impl Shared {
         }
         let mut probe = Vec::new();
         if progress.wants_probe && !has_moved {
-            inner.sctp.probe_path(&mut probe);
+            inner.probe_path(&mut probe);
         }
         on_failure(&mut inner, progress.failure);
         inner.process_events(now, wakers);

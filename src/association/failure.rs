@@ -2,11 +2,9 @@
 //! again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
-use bytes::Bytes;
-use narrowboat_dcep::{DataChannels, Role};
-use narrowboat_sctp::{Transmit, TransportFailure};
+use narrowboat_dcep::DataChannels;
+use narrowboat_sctp::TransportFailure;
 
 use super::inner::Inner;
 use super::shared::now;
@@ -42,33 +40,5 @@ impl Inner {
         self.entries.fail(&ChannelError::Association(reason));
         self.has_work = true;
         self.wake_everybody();
-    }
-
-    /// Handles a packet of the peer.
-    pub(super) fn handle_packet(&mut self, now: Instant, packet: Bytes) {
-        if self.life.is_failed() {
-            return;
-        }
-        self.sctp.handle_datagram(now, packet);
-        if self.setup.has_open_role && self.sctp.state().is_up() {
-            self.setup.has_open_role = false;
-            if self.sctp.has_lost_collision() {
-                self.channels.set_role(&mut self.sctp, Role::Server);
-            }
-        }
-    }
-
-    /// Writes packets to be sent.
-    pub(super) fn poll_transmit(
-        &mut self,
-        now: Instant,
-        max_datagrams: usize,
-        buffer: &mut Vec<u8>,
-    ) -> Option<Transmit> {
-        let Some(mut last_packet) = self.life.take_last_packet() else {
-            return self.sctp.poll_transmit(now, max_datagrams, buffer);
-        };
-        buffer.append(&mut last_packet);
-        (!buffer.is_empty()).then_some(Transmit::single(buffer.len()))
     }
 }

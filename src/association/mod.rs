@@ -14,6 +14,7 @@ mod half_close;
 mod inner;
 mod lifecycle;
 mod packet_sender;
+mod packets;
 mod report;
 #[cfg(feature = "webrtc")]
 pub(crate) mod secure_transport;

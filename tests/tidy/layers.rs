@@ -55,6 +55,27 @@ fn nothing_points_back_up() {
     findings.are_none();
 }
 
+/// All packets of an association pass one room of `src`, in both directions. After a panic another room writes the last
+/// packet, and that room passes it on.
+#[test]
+fn packets_of_an_association_pass_one_room() {
+    let mut findings = Findings::default();
+    let mut places = 0;
+    for source in product_without_tests() {
+        let code = without_comments(&before_unit_tests(&source.text));
+        let is_above = source.name.starts_with("src/") && !source.name.contains("/fuzzing/");
+        for call in ["sctp.handle_datagram(", "sctp.poll_transmit(", "sctp.probe_path("] {
+            let is_used = is_above && code.contains(call);
+            let is_last = source.name == "src/association/failure.rs" && call == "sctp.poll_transmit(";
+            let is_room = source.name == "src/association/packets.rs";
+            places += usize::from(is_used && is_room);
+            findings.check(!is_used || is_room || is_last, format!("{} calls `{call}…)`", source.name));
+        }
+    }
+    assert_eq!(places, 3, "the packets pass another room by now");
+    findings.are_none();
+}
+
 /// Inside `sctp`, the rooms are strangers to one another: the association passes values between them. One of these
 /// values has a type that belongs to a room: the retransmission time-out is the path's, and sending is told it.
 #[test]

@@ -146,7 +146,7 @@ struct Network {
 }
 
 impl Network {
-    /// Creates two nodes. The first one has these versions of DTLS; the second one has both, and room for so many peers.
+    /// Creates two nodes. The first one has these versions of DTLS, the second one has both and this room for peers.
     fn new(versions: Versions, peers_max: usize) -> Self {
         let now = Instant::now();
         let (near, far) = (Node::new(now, ACTIVE, versions, 10), Node::new(now, PASSIVE, Versions::Both, peers_max));
