@@ -15,15 +15,22 @@ pub(crate) struct ChannelEntry {
     pub(crate) holders: Holders,
     pub(crate) waiters: Waiters,
     pub(crate) events: EventQueue,
-    /// True if the send buffer was full at the last `send`, and no `Writable` has followed.
-    pub(crate) is_full: bool,
+    pub(crate) send_buffer: SendBuffer,
     pub(crate) was_open: bool,
-    pub(crate) buffered_amount_low_threshold: usize,
     pub(crate) end: ChannelEnd,
     /// State of the channel as a byte stream, if it has any.
     pub(crate) byte_stream: Option<Box<ByteStreamState>>,
     /// Span of the calls of the application on the channel; `None` below the level of debugging.
     pub(super) span: Option<Span>,
+}
+
+/// State of the channel's send buffer at this layer.
+#[derive(Debug, Default)]
+pub(crate) struct SendBuffer {
+    /// True if the buffer was full at the last `send`, and no `Writable` has followed.
+    pub(crate) is_full: bool,
+    /// The buffered amount that counts as low, in bytes.
+    pub(crate) low_threshold: usize,
 }
 
 /// Counts of those that refer to a channel.

@@ -142,7 +142,7 @@ impl Inner {
         if takes_none {
             return Poll::Ready(Err(SendError::AssociationClosed));
         }
-        if entry.is_full {
+        if entry.send_buffer.is_full {
             return Poll::Pending;
         }
         match self.channels.send(now, &mut self.sctp, id, message()) {
@@ -151,7 +151,7 @@ impl Inner {
                 Poll::Ready(Ok(()))
             }
             Err(ChannelSendError::Full) => {
-                entry.is_full = true;
+                entry.send_buffer.is_full = true;
                 Poll::Pending
             }
             Err(ChannelSendError::TooLarge { len, max }) => Poll::Ready(Err(SendError::TooLarge { len, max })),
@@ -209,7 +209,7 @@ impl Inner {
 
     pub(crate) fn set_buffered_amount_low_threshold(&mut self, id: ChannelId, threshold: usize) {
         if let Some(entry) = self.entries.entry_mut(id) {
-            entry.buffered_amount_low_threshold = threshold;
+            entry.send_buffer.low_threshold = threshold;
         }
         self.channels.set_buffered_amount_low_threshold(&mut self.sctp, id, threshold);
         self.wake_channel(id);
@@ -338,7 +338,7 @@ impl Inner {
             }
             ChannelsEvent::Readable(id) => self.on_readable(now, id, wakers),
             ChannelsEvent::Writable(id) => self.on_channel(id, |entry| {
-                entry.is_full = false;
+                entry.send_buffer.is_full = false;
                 entry.waiters.wake(Interest::Send, wakers);
             }),
             ChannelsEvent::BufferedAmountLow(id) => self.on_channel(id, |entry| {

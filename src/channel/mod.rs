@@ -112,9 +112,7 @@ impl DataChannel {
     /// Returns the buffered amount that counts as low. Default 0.
     #[must_use]
     pub fn buffered_amount_low_threshold(&self) -> usize {
-        self.handle
-            .shared
-            .read(|inner| inner.entry(self.handle.id).map_or(0, |entry| entry.buffered_amount_low_threshold))
+        self.handle.shared.read(|inner| inner.entry(self.handle.id).map_or(0, |entry| entry.send_buffer.low_threshold))
     }
 
     /// Sets the buffered amount that counts as low, in bytes.
@@ -132,7 +130,7 @@ impl DataChannel {
         let id = self.handle.id;
         self.wait(Interest::Low, |inner, _| {
             let amount = inner.channels.buffered_amount(&inner.sctp, id);
-            let is_low = inner.entry(id).is_none_or(|entry| amount <= entry.buffered_amount_low_threshold);
+            let is_low = inner.entry(id).is_none_or(|entry| amount <= entry.send_buffer.low_threshold);
             if is_low || matches!(inner.ready_state(id), ReadyState::Closing | ReadyState::Closed) {
                 Poll::Ready(())
             } else {

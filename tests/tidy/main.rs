@@ -5,6 +5,7 @@
 
 mod comments;
 mod events;
+mod fields;
 mod imports;
 mod layers;
 mod map;
