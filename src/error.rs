@@ -3,13 +3,21 @@
 use std::io;
 use std::net::SocketAddr;
 
-pub use narrowboat_dcep::{ChannelError, OpenError};
-pub use narrowboat_sctp::{CloseReason, ConfigError, TransportFailure};
+pub use narrowboat_dcep::OpenError;
+pub use narrowboat_sctp::ConfigError;
+
+pub use crate::net::TransportFailure;
 
 #[cfg(feature = "webrtc")]
 pub use crate::webrtc::{FingerprintError, IdentityError, PemError, SdpError, SdpProblem, TicketError};
 
 use crate::{Message, ReadyState};
+
+/// Reason why an association ended. Every association ends with exactly one.
+pub type CloseReason = narrowboat_sctp::CloseReason<TransportFailure>;
+
+/// Reason for which a channel ended other than by the closing procedure, or with messages unsent.
+pub type ChannelError = narrowboat_dcep::ChannelError<TransportFailure>;
 
 /// Any error of this crate, for applications that pass them all on with `?`.
 #[derive(Debug, thiserror::Error)]

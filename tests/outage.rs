@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use narrowboat_dcep::{ChannelError, ChannelId, ReadyState};
-use narrowboat_sctp::{StreamId, TransportFailure};
+use narrowboat_sctp::{LowerLayerError, LowerLayerErrorKind};
 use pair::{A, B, Fate, Pair, Side, negotiated};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -215,7 +215,8 @@ impl Run {
         for side in [A, B] {
             let gone = &self.way.gone[side as usize];
             if !gone.get() && !self.is_over(side) && now >= self.consent[side as usize] + CONSENT_LIFETIME {
-                self.pair[side].association.transport_failed(TransportFailure::ConsentExpired);
+                let expired = LowerLayerError::new(LowerLayerErrorKind::Lost, std::fmt::Error);
+                self.pair[side].association.transport_failed(expired);
                 self.pair.turn(side);
             }
             self.way.gone[side as usize].set(self.is_over(side));

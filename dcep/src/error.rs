@@ -1,6 +1,6 @@
 //! Errors by cause: an `Err` of a call is caused by the caller, a [`ChannelError`] by the peer or the network.
 
-use narrowboat_sctp::CloseReason;
+use narrowboat_sctp::{CloseReason, LowerLayerEnd, LowerLayerError};
 
 use crate::ready_state::ReadyState;
 
@@ -94,12 +94,14 @@ pub enum ChannelSendError {
 }
 
 /// Reason for which a channel ended other than by the closing procedure, or with messages unsent.
+///
+/// `L` is the error of the layer below the association, as in [`CloseReason`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ChannelError {
+pub enum ChannelError<L = LowerLayerError> {
     /// The association ended.
     #[error("the association ended: {0}")]
-    Association(#[source] CloseReason),
+    Association(#[source] CloseReason<L>),
     /// The peer lost its state and restarted the association (RFC 9260 §5.2.4 A).
     #[error("the peer restarted the association: open the channel again")]
     PeerRestarted,
@@ -163,7 +165,29 @@ pub enum ChannelError {
     },
 }
 
-impl ChannelError {
+impl<L> ChannelError<L> {
+    /// Replaces the error of the layer below the association; see [`CloseReason::map_transport`].
+    #[must_use]
+    pub fn map_transport<M>(self, map: impl FnOnce(L) -> M) -> ChannelError<M> {
+        match self {
+            Self::Association(reason) => ChannelError::Association(reason.map_transport(map)),
+            Self::PeerRestarted => ChannelError::PeerRestarted,
+            Self::Refused => ChannelError::Refused,
+            Self::PeerClosed { discarded } => ChannelError::PeerClosed { discarded },
+            Self::NotMade => ChannelError::NotMade,
+            Self::ResetNotSupported => ChannelError::ResetNotSupported,
+            Self::NoSuchStream { stream, streams } => ChannelError::NoSuchStream { stream, streams },
+            Self::RoleConflict => ChannelError::RoleConflict,
+            Self::StreamInUse => ChannelError::StreamInUse,
+            Self::BadControl(error) => ChannelError::BadControl(error),
+            Self::BadText => ChannelError::BadText,
+            Self::UnsupportedPpid(ppid) => ChannelError::UnsupportedPpid(ppid),
+            Self::MessageTooLarge { len, max } => ChannelError::MessageTooLarge { len, max },
+        }
+    }
+}
+
+impl<L: LowerLayerEnd> ChannelError<L> {
     /// Returns `true` if the channel ended because an end ended the association on purpose, as a page does that is left
     /// or calls `RTCPeerConnection.close()`: see [`CloseReason::is_orderly`].
     #[must_use]

@@ -1,5 +1,6 @@
 //! Errors by blame: an `Err` is the caller's doing, an event is the peer's or the network's.
 
+use crate::lower_layer::{LowerLayerEnd, LowerLayerError};
 use crate::message::StreamId;
 use crate::serial::Tsn;
 use crate::wire::{Cause, ParameterType};
@@ -74,9 +75,12 @@ pub enum ResetError {
 
 /// Reason why an association ended. Every association reports exactly one, in
 /// [`AssociationEvent::Closed`](crate::AssociationEvent::Closed).
+///
+/// `L` is the error of the layer below. An association knows it as a [`LowerLayerError`];
+/// [`map_transport`](Self::map_transport) puts a caller's own type in its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CloseReason {
+pub enum CloseReason<L = LowerLayerError> {
     /// A graceful shutdown by either end: all that was accepted was delivered (RFC 9260 §9.2).
     #[error("the association was shut down")]
     Shutdown,
@@ -113,10 +117,28 @@ pub enum CloseReason {
     /// The transport below ended, so nothing could be said any more; see
     /// [`Association::transport_failed`](crate::Association::transport_failed).
     #[error(transparent)]
-    Transport(#[from] TransportFailure),
+    Transport(L),
 }
 
-impl CloseReason {
+impl<L> CloseReason<L> {
+    /// Replaces the error of the layer below.
+    #[must_use]
+    pub fn map_transport<M>(self, map: impl FnOnce(L) -> M) -> CloseReason<M> {
+        match self {
+            Self::Shutdown => CloseReason::Shutdown,
+            Self::LocalAbort => CloseReason::LocalAbort,
+            Self::PeerAbort { cause, text } => CloseReason::PeerAbort { cause, text },
+            Self::HandshakeTimedOut => CloseReason::HandshakeTimedOut,
+            Self::PeerUnreachable => CloseReason::PeerUnreachable,
+            Self::ShutdownTimedOut => CloseReason::ShutdownTimedOut,
+            Self::ResetRefused(result) => CloseReason::ResetRefused(result),
+            Self::PeerViolation(violation) => CloseReason::PeerViolation(violation),
+            Self::Transport(error) => CloseReason::Transport(map(error)),
+        }
+    }
+}
+
+impl<L: LowerLayerEnd> CloseReason<L> {
     /// Returns `true` if an end ended the association on purpose and has said no reason to complain: a graceful
     /// shutdown, the close of the transport, and the ABORT of a page that calls `RTCPeerConnection.close()`, which says
     /// "User-Initiated Abort" (RFC 9260 §3.3.10.12) with the text "Close called" or with none. What was not delivered
@@ -124,7 +146,8 @@ impl CloseReason {
     #[must_use]
     pub fn is_orderly(&self) -> bool {
         match self {
-            Self::Shutdown | Self::Transport(TransportFailure::ClosedByPeer) => true,
+            Self::Shutdown => true,
+            Self::Transport(error) => error.is_orderly(),
             Self::PeerAbort { cause: Some(12), text } => text.is_empty() || text == "Close called",
             _ => false,
         }
@@ -141,64 +164,6 @@ fn abort_reason(cause: Option<u16>, text: &str) -> String {
         Some(4) => ": it is full, in total or for this address; try again later".to_owned(),
         Some(cause) => format!(" with error cause {cause} (RFC 9260 section 3.3.10)"),
     }
-}
-
-/// Reason why the transport below an association ended, if that transport can end by itself (RFC 8261).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransportFailure {
-    /// The peer closed the transport in due form (RFC 6347 §4.1.2.7: `close_notify`).
-    #[error("the peer closed the connection")]
-    ClosedByPeer,
-    /// The peer closed it before a single packet had come, which is what a peer does that does not accept this end's
-    /// certificate.
-    #[error(
-        "the peer closed the connection before using it: it expects another certificate, so give it this endpoint's \
-         current ticket"
-    )]
-    RefusedByPeer,
-    /// The peer ended it with a fatal alert.
-    #[error("the peer ended the connection: {0}")]
-    Alert(String),
-    /// The peer's certificate is not the one that was asked for (RFC 8122 §5). Nothing that it sent was taken.
-    #[error(
-        "the peer's certificate is not the one that was asked for: get its current ticket or description; \
-         if it was current, someone is in between"
-    )]
-    WrongCertificate,
-    /// The peer showed no certificate that this end can check: an RSA one, most likely.
-    #[error(
-        "the peer has shown no ECDSA certificate: RSA is not supported, so if its certificate is RSA, make it one of ECDSA \
-         with P-256, as browsers do by default"
-    )]
-    NoCertificate,
-    /// No answer to the first checks of connectivity (RFC 8445 §7).
-    #[error(
-        "the peer does not answer: see that it runs, that address and port are right, and that no firewall between drops \
-         UDP"
-    )]
-    NoAnswer,
-    /// The peer's host says that nobody listens at the port (RFC 1122 §3.2.2.1), and nobody has answered.
-    #[error("nothing listens there: see that the service runs, and that address and port are right")]
-    PortClosed,
-    /// The peer answered, but the secure handshake did not end in time.
-    #[error(
-        "the secure handshake did not end in time: see that no firewall between drops UDP datagrams of 1,200 bytes"
-    )]
-    HandshakeTimedOut,
-    /// The secure handshake, or the connection after it, failed for this reason.
-    #[error("the secure connection failed: {0}")]
-    Broken(String),
-    /// The peer has not consented to receive for as long as consent lasts, thirty seconds unless configured otherwise
-    /// (RFC 7675 §5.1): it is gone, or its network is.
-    #[error(
-        "the peer has not been heard of for as long as consent lasts: connect again when it, or its network, is back"
-    )]
-    ConsentExpired,
-    /// The peer is there but wants no more datagrams of this connection (RFC 7675 §5.2), because it does not know it
-    /// any more.
-    #[error("the peer does not know this connection any more, most likely because it was started again: connect anew")]
-    ConsentRevoked,
 }
 
 /// A rule that the peer broke. Each ends the association with an ABORT that carries the RFC's cause.

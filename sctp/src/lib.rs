@@ -18,6 +18,7 @@ mod event;
 #[doc(hidden)]
 pub mod fuzzing;
 mod interval_set;
+mod lower_layer;
 mod memory;
 mod message;
 mod out_of_the_blue;
@@ -51,10 +52,11 @@ pub use cookie::CookieKeys;
 #[doc(hidden)]
 pub use cost_counter::{step, steps};
 pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
-pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, TransportFailure, Violation};
+pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, Violation};
 pub use event::{AssociationEvent, Streams};
 #[doc(hidden)]
 pub use interval_set::{Discrete, Interval, IntervalSet};
+pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind};
 pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};

@@ -8,8 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::ChunkType;
-use narrowboat_sctp::{AssociationConfig, AssociationEvent, CloseReason, State, StreamId, TransportFailure};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, CloseReason, LowerLayerError, LowerLayerErrorKind as Kind, State, StreamId,
+};
 use pair::{MS, Pair, Verdict};
+
+fn lower_layer_error(kind: Kind) -> LowerLayerError {
+    LowerLayerError::new(kind, std::fmt::Error)
+}
 
 fn closed(pair: &Pair, end: usize) -> Option<CloseReason> {
     pair.events[end].iter().find_map(|event| match event {
@@ -26,9 +32,10 @@ fn a_transport_that_ends_takes_the_association_with_it_and_nothing_more_is_sent(
             pair.send(0, StreamId(1), "never to arrive");
         }
         let sent = pair.trace.len();
-        pair.ends[0].transport_failed(TransportFailure::ConsentExpired);
+        let error = lower_layer_error(Kind::Lost);
+        pair.ends[0].transport_failed(error.clone());
         pair.run_for(5 * MS);
-        assert_eq!(closed(&pair, 0), Some(CloseReason::Transport(TransportFailure::ConsentExpired)));
+        assert_eq!(closed(&pair, 0), Some(CloseReason::Transport(error)));
         assert_eq!(pair.trace.len(), sent);
         assert!(pair.ends[0].poll_timeout().is_none());
     }
@@ -43,7 +50,7 @@ fn a_transport_closed_instead_of_the_last_packet_of_a_shutdown_is_a_shutdown() {
     pair.run_for(100 * MS);
     assert_eq!(closed(&pair, 0), Some(CloseReason::Shutdown));
     assert_eq!(pair.ends[1].state(), State::ShutdownAckSent);
-    pair.ends[1].transport_failed(TransportFailure::ClosedByPeer);
+    pair.ends[1].transport_failed(lower_layer_error(Kind::ClosedByPeer));
     pair.run_for(MS);
     assert_eq!(closed(&pair, 1), Some(CloseReason::Shutdown));
 }
@@ -106,7 +113,7 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
 #[test]
 fn a_transport_that_this_end_has_broken_leaves_the_peer_an_abort() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    let failure = TransportFailure::Broken("a test".to_owned());
+    let failure = lower_layer_error(Kind::Failed);
     pair.ends[0].transport_failed(failure.clone());
     pair.run_for(100 * MS);
     assert_eq!(closed(&pair, 0), Some(CloseReason::Transport(failure.clone())));

@@ -9,7 +9,7 @@ use narrowboat_dcep::{ChannelId, Message, ReadyState, UnreadMessage};
 use super::channel_entry::{ChannelEntry, ReadEnd};
 use super::half_close::Frame;
 use super::inner::Inner;
-use crate::error::{ByteStreamError, ChannelError, Error, SendError};
+use crate::error::{ByteStreamError, ChannelError, Error, SendError, TransportFailure};
 use crate::waiters::Interest;
 
 impl Inner {
@@ -101,14 +101,14 @@ impl Inner {
 
     fn poll_read_end(&self, id: ChannelId, entry: &ChannelEntry) -> Poll<ReadEnd> {
         let end = match &entry.end.result {
-            Some(end) => end.as_ref().map(|_| ()),
+            Some(end) => end.clone(),
             None => match self.channels.receive_end(id) {
-                Some(end) => end,
+                Some(end) => end.map_err(|error| error.clone().map_transport(TransportFailure::from)),
                 None => return Poll::Pending,
             },
         };
         Poll::Ready(match end {
-            Err(error) => ReadEnd::ChannelFailed(error.clone()),
+            Err(error) => ReadEnd::ChannelFailed(error),
             // The peer discards what it has not sent when it learns of the close.
             Ok(()) if entry.end.is_closed_here || self.life.is_ended_here() => {
                 ReadEnd::Failed(ByteStreamError::ClosedHere)

@@ -6,14 +6,14 @@ use std::task::Waker;
 use std::time::Instant;
 
 use narrowboat_dcep::{DataChannels, Role};
-use narrowboat_sctp::{SignalledInit, TransportFailure};
+use narrowboat_sctp::SignalledInit;
 
 use super::inner::Inner;
 use super::secure_transport::SecureTransport;
 use super::shared::{Shared, now, wake};
 use super::transport::Transport;
 use crate::config::ChannelLimits;
-use crate::net::{BatchEffects, Input, Route, SessionProgress};
+use crate::net::{BatchEffects, Input, Route, SessionProgress, TransportFailure};
 
 impl Shared {
     /// Returns the secure transport; `None` over plain UDP.
@@ -126,6 +126,6 @@ fn on_connected(inner: &mut Inner, now: Instant, progress: &SessionProgress) {
 
 fn on_failure(inner: &mut Inner, failure: Option<TransportFailure>) {
     if let Some(failure) = failure {
-        inner.sctp.transport_failed(failure);
+        inner.sctp.transport_failed(failure.into());
     }
 }

@@ -4,17 +4,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use narrowboat_dcep::DataChannels;
-use narrowboat_sctp::TransportFailure;
 
 use super::inner::Inner;
 use super::shared::now;
-use crate::error::{ChannelError, CloseReason};
+use crate::error::{ChannelError, CloseReason, TransportFailure};
 
 impl Inner {
     /// Ends the association because its transport has failed.
     pub(crate) fn on_transport_failed(&mut self, failure: TransportFailure) {
         if !self.life.is_failed() {
-            self.sctp.transport_failed(failure);
+            self.sctp.transport_failed(failure.into());
             self.has_work = true;
         }
     }

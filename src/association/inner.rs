@@ -13,7 +13,7 @@ use super::channel_entry::{ChannelEntry, EventKind};
 use super::entries::ChannelEntries;
 use super::lifecycle::Lifecycle;
 use crate::config::ChannelLimits;
-use crate::error::{ChannelError, OpenError, SendError};
+use crate::error::{ChannelError, OpenError, SendError, TransportFailure};
 use crate::waiters::{Interest, WaitKey, Waiters};
 
 /// Largest number of channels with which debug builds recount after each call.
@@ -176,16 +176,16 @@ impl Inner {
         if entry.end.is_returned {
             return Poll::Ready(None);
         }
-        let end = match &entry.end.result {
-            Some(end) => end.as_ref().err(),
+        let error = match &entry.end.result {
+            Some(end) => end.clone().err(),
             // The peer may have closed its direction, and this end may still be sending.
             None => match self.channels.receive_end(id) {
-                Some(end) => end.err(),
+                Some(end) => end.err().cloned().map(|error| error.map_transport(TransportFailure::from)),
                 None => return Poll::Pending,
             },
         };
         entry.end.is_returned = true;
-        Poll::Ready(end.cloned().map(Err))
+        Poll::Ready(error.map(Err))
     }
 
     /// Returns the end of the channel, once its last packet has left.
@@ -355,11 +355,12 @@ impl Inner {
                 });
             }
             ChannelsEvent::Closed(id, error) => {
+                let error = error.map(|error| error.map_transport(TransportFailure::from));
                 self.report_closed(id, error.as_ref());
                 self.entries.on_closed(id, error.map_or(Ok(()), Err), wakers);
             }
             ChannelsEvent::AssociationClosed(reason) => {
-                self.life.on_closed(reason);
+                self.life.on_closed(reason.map_transport(TransportFailure::from));
                 self.tasks.waiters.wake_all(wakers);
             }
             event => tracing::debug!(?event, "event of a later version is ignored"),

@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use crate::net::TransportFailure;
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::{AssociationHandle, Transmit, TransportFailure};
+use narrowboat_sctp::{AssociationHandle, Transmit};
 use tokio::sync::Notify;
 use tokio::task::coop;
 use tracing::Span;

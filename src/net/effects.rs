@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use narrowboat_sctp::{AssociationHandle, TransportFailure};
+use narrowboat_sctp::AssociationHandle;
 
-use super::{Answers, Datagram};
+use super::{Answers, Datagram, TransportFailure};
 
 /// Answers to send, and changes to report to the router and the accept queue.
 #[derive(Debug, Default)]

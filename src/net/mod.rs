@@ -3,6 +3,7 @@
 
 mod answers;
 pub(crate) mod effects;
+mod transport_failure;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +12,7 @@ use narrowboat_sctp::AssociationHandle;
 
 pub(crate) use answers::Answers;
 pub(crate) use effects::{BatchEffects, SessionProgress};
+pub use transport_failure::TransportFailure;
 
 /// Destination of datagrams, and the address of this machine that they leave from.
 #[derive(Clone, Copy, Debug)]

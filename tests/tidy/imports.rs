@@ -20,6 +20,7 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "out_of_the_blue",
             "event",
             "error",
+            "lower_layer",
             "stats",
             "cookie",
             "memory",

@@ -28,11 +28,13 @@ fn names_say_what_a_thing_is() {
 }
 
 /// Type names that two crates have, and the reason.
-const SHARED_NAMES: [(&str, &str); 2] = [
+const SHARED_NAMES: [(&str, &str); 4] = [
     (
         "Association",
         "the handle of narrowboat and the state machine of sctp that it wraps, as in quinn and quinn-proto",
     ),
+    ("ChannelError", "the type of dcep, with narrowboat's error of the transport filled in"),
+    ("CloseReason", "as ChannelError, of sctp"),
     ("Endpoint", "as Association"),
 ];
 

@@ -39,8 +39,9 @@ use self::timer::TimerTable;
 use crate::config::AssociationConfig;
 use crate::cookie::CookieKeys;
 use crate::cost_counter;
-use crate::error::{CloseReason, ResetError, SendMessageError, SignalledInitError, TransportFailure};
+use crate::error::{CloseReason, ResetError, SendMessageError, SignalledInitError};
 use crate::event::AssociationEvent;
+use crate::lower_layer::LowerLayerError;
 use crate::memory::{Lease, MemoryBudget};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
@@ -389,8 +390,8 @@ impl Association {
     }
 
     /// Ends the association, because the transport below has ended for good. Nothing is sent.
-    pub fn transport_failed(&mut self, failure: TransportFailure) {
-        self.end_with_transport(failure);
+    pub fn transport_failed(&mut self, error: LowerLayerError) {
+        self.end_with_transport(error);
         self.conclude();
     }
 

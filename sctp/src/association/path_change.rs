@@ -4,7 +4,8 @@ use rand::Rng;
 
 use super::timer::Timer;
 use super::{Association, State};
-use crate::error::{CloseReason, TransportFailure};
+use crate::error::CloseReason;
+use crate::lower_layer::{LowerLayerError, LowerLayerErrorKind};
 use crate::path::Path;
 use crate::time::Instant;
 use crate::wire::{Cause, ChunkType, PacketWriter, encode_heartbeat};
@@ -13,13 +14,13 @@ impl Association {
     /// Closes the association, because nothing can be sent any more. It is a graceful shutdown if the peer closes its
     /// transport while only SHUTDOWN COMPLETE is missing (RFC 9260 §9.2). After a failure of this end an ABORT may
     /// still get through, and spares the peer its time-outs.
-    pub(super) fn end_with_transport(&mut self, failure: TransportFailure) {
-        if matches!(failure, TransportFailure::Broken(_)) && !self.is_over {
+    pub(super) fn end_with_transport(&mut self, error: LowerLayerError) {
+        if error.kind() == LowerLayerErrorKind::Failed && !self.is_over {
             self.push_abort(Cause::UserInitiatedAbort(b"the transport failed"));
         }
-        self.close(match failure {
-            TransportFailure::ClosedByPeer if self.state == State::ShutdownAckSent => CloseReason::Shutdown,
-            failure => CloseReason::Transport(failure),
+        self.close(match error.kind() {
+            LowerLayerErrorKind::ClosedByPeer if self.state == State::ShutdownAckSent => CloseReason::Shutdown,
+            _ => CloseReason::Transport(error),
         });
     }
 

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::{AssociationHandle, TransportFailure};
+use narrowboat_sctp::AssociationHandle;
 
 use super::Context;
 use super::crossing::{Crossing, Recipient};
 use crate::net::effects::UfragClaim;
-use crate::net::{BatchEffects, Datagram, Route, SessionProgress};
+use crate::net::{BatchEffects, Datagram, Route, SessionProgress, TransportFailure};
 use crate::webrtc::admission::Budget;
 use crate::webrtc::direct::DirectName;
 use crate::webrtc::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole};

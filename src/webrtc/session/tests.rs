@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::net::TransportFailure;
 use bytes::Bytes;
-use narrowboat_sctp::TransportFailure;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
