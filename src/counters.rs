@@ -25,4 +25,12 @@ macro_rules! counters {
     };
 }
 
-pub(crate) use counters;
+/// Adds one to a counter of what was dropped or refused, and reports it with the name of the counter as the reason.
+macro_rules! count_drop {
+    ($counters:expr, $name:ident $(, $($field:tt)+)?) => {{
+        $counters.$name.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tracing::debug!(reason = stringify!($name), $($($field)+,)? "dropped");
+    }};
+}
+
+pub(crate) use {count_drop, counters};

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Time between two events that a limit permits.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Time without overload after which it counts as over.
+const OVERLOAD_ENDS_AFTER: Duration = Duration::from_secs(5);
+
 /// Bytes of a peer's text that an event shows.
 const TEXT_LEN_MAX: usize = 64;
 
@@ -36,6 +39,31 @@ impl EventLimit {
     }
 }
 
+/// Reports the beginning and the end of an overload by new peers.
+#[derive(Debug, Default)]
+pub(crate) struct OverloadReport {
+    /// Time at which the overload is over unless it goes on; `None` if there is none.
+    ends_at: Option<Instant>,
+}
+
+impl OverloadReport {
+    /// Handles the present load.
+    pub(crate) fn on_load(&mut self, now: Instant, is_busy: bool) {
+        if is_busy {
+            if self.ends_at.replace(now + OVERLOAD_ENDS_AFTER).is_none() {
+                tracing::warn!("overload by new peers begins: they are asked to prove their addresses");
+            }
+        } else if self.ends_at.take_if(|at| *at <= now).is_some() {
+            tracing::warn!("overload by new peers ends");
+        }
+    }
+
+    /// Returns the time at which to call [`on_load`](Self::on_load), if at all.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.ends_at
+    }
+}
+
 /// Returns the beginning of a peer's text. The rest could fill the log.
 pub(crate) fn shortened(text: &str) -> &str {
     let mut ends = text.char_indices().map(|(at, letter)| at + letter.len_utf8());
@@ -57,6 +85,19 @@ mod tests {
         assert_eq!(limit.permit(now + Duration::from_secs(1)), Some(4));
         assert_eq!(limit.permit(now + Duration::from_millis(1999)), None);
         assert_eq!(limit.permit(now + Duration::from_secs(60)), Some(1));
+    }
+
+    #[test]
+    fn an_overload_ends_five_seconds_after_the_last_load() {
+        let (mut report, now) = (OverloadReport::default(), Instant::now());
+        report.on_load(now, false);
+        assert_eq!(report.poll_timeout(), None);
+        report.on_load(now, true);
+        report.on_load(now + Duration::from_secs(3), true);
+        report.on_load(now + Duration::from_millis(7999), false);
+        assert_eq!(report.poll_timeout(), Some(now + Duration::from_secs(8)));
+        report.on_load(now + Duration::from_secs(8), false);
+        assert_eq!(report.poll_timeout(), None);
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
+use tracing::Level;
 
-use crate::counters::counters;
+use crate::counters::{count_drop, counters};
+use crate::log::EventLimit;
 use crate::net::{Answers, Datagram, Route};
 
 /// The largest datagram, and the most that the system joins into one by receive offload.
@@ -23,6 +26,9 @@ const SPARE_BUFFERS_MAX: usize = 16;
 /// True where a call that brings less than a batch has found the socket empty (recvmmsg). Elsewhere a call may bring
 /// one datagram of many.
 const SHORT_IS_EMPTY: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Factor by which the system reports a buffer larger than it was set, for its own overhead (socket(7)).
+const BUFFER_SIZE_REPORTED: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 2 } else { 1 };
 
 /// Counts of a received batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -81,14 +87,15 @@ impl Socket {
     pub(crate) fn bind(address: SocketAddr, receive_buffer: usize, send_buffer: usize) -> io::Result<Self> {
         let socket = std::net::UdpSocket::bind(address)?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let local_address = socket.local_addr()?;
         // The system caps both silently; a refusal costs speed, not function.
         if let Err(error) = state.set_recv_buffer_size(UdpSockRef::from(&socket), receive_buffer) {
-            tracing::debug!(%error, "cannot set the socket's receive buffer");
+            tracing::warn!(%local_address, %error, "cannot set the socket's receive buffer");
         }
         if let Err(error) = state.set_send_buffer_size(UdpSockRef::from(&socket), send_buffer) {
-            tracing::debug!(%error, "cannot set the socket's send buffer");
+            tracing::warn!(%local_address, %error, "cannot set the socket's send buffer");
         }
-        let local_address = socket.local_addr()?;
+        report_small_buffers(&state, &socket, local_address, [receive_buffer, send_buffer]);
         let io = tokio::net::UdpSocket::from_std(socket)?;
         Ok(Self { io, state, local_address, counters: Counters::default(), spare_buffers: Mutex::default() })
     }
@@ -151,7 +158,7 @@ impl Socket {
     pub(crate) fn send_answer(&self, route: Route, answer: &[u8]) {
         if let Err(error) = self.try_send(route, answer, answer.len()) {
             if error.kind() == io::ErrorKind::WouldBlock {
-                self.counters.answers_dropped.fetch_add(1, Ordering::Relaxed);
+                count_drop!(self.counters, answers_dropped, remote_address = %route.remote);
             } else {
                 self.count_send_error(&error, 1);
             }
@@ -236,8 +243,9 @@ impl Socket {
 
     /// Counts datagrams that the system refused.
     fn count_send_error(&self, error: &io::Error, datagrams: usize) {
-        tracing::trace!(%error, datagrams, "the system refused datagrams");
-        let counter = match SendFailure::of(error) {
+        let failure = SendFailure::of(error);
+        tracing::debug!(reason = ?failure, %error, datagrams, "the system refused datagrams");
+        let counter = match failure {
             SendFailure::TooLarge => &self.counters.send_errors_too_large,
             SendFailure::Refused => &self.counters.send_errors_refused,
             SendFailure::Unreachable => &self.counters.send_errors_unreachable,
@@ -245,6 +253,36 @@ impl Socket {
             SendFailure::Other => &self.counters.send_errors_other,
         };
         counter.fetch_add(datagrams as u64, Ordering::Relaxed);
+    }
+}
+
+/// Warns if the system has granted smaller buffers than it was asked for: bursts of datagrams are lost then.
+fn report_small_buffers(
+    state: &UdpSocketState,
+    socket: &std::net::UdpSocket,
+    local_address: SocketAddr,
+    [receive, send]: [usize; 2],
+) {
+    static WARNINGS: EventLimit = EventLimit::new();
+    if !tracing::enabled!(Level::WARN) {
+        return;
+    }
+    let granted = |size: io::Result<usize>| size.unwrap_or(usize::MAX) / BUFFER_SIZE_REPORTED;
+    let granted_receive = granted(state.recv_buffer_size(UdpSockRef::from(socket)));
+    let granted_send = granted(state.send_buffer_size(UdpSockRef::from(socket)));
+    if (granted_receive < receive || granted_send < send)
+        && let Some(suppressed) = WARNINGS.permit(Instant::now())
+    {
+        tracing::warn!(
+            %local_address,
+            receive,
+            granted_receive,
+            send,
+            granted_send,
+            suppressed,
+            "the system grants smaller socket buffers than it was asked for: raise net.core.rmem_max and \
+             net.core.wmem_max, or lower socket_receive_buffer and socket_send_buffer"
+        );
     }
 }
 

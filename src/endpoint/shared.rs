@@ -27,6 +27,7 @@ use super::{Incoming, WayIn};
 use crate::association::{Shared, Transport, drive_contained, leave, now, wake};
 use crate::config::{ChannelLimits, Config};
 use crate::error::{BindError, ConnectError};
+use crate::log::EventLimit;
 use crate::net::{Datagram, Input, Route, RouteTarget};
 use crate::socket::Socket;
 use crate::waiters::{Interest, WaiterKey};
@@ -160,20 +161,31 @@ impl EndpointShared {
     pub(super) fn enqueue(&self, shared: Arc<Shared>, way: WayIn) {
         let incoming = Incoming::new(shared, way);
         let mut wakers = Vec::new();
-        let refused = {
+        let (refused, is_closed) = {
             let mut queue = self.accept_queue();
             #[cfg(test)]
             self.inject(EndpointFault::Queue);
             let refused = queue.push(incoming, self.config.accept_queue_max);
             queue.waiters.wake(Interest::Accept, &mut wakers);
-            refused
+            (refused, queue.is_closed())
         };
         wake(&mut wakers);
         if let Some(incoming) = refused {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+            self.count_refused(is_closed);
             #[cfg(test)]
             self.inject(EndpointFault::Refuse);
             incoming.refuse();
+        }
+    }
+
+    /// Counts an association that is refused, and reports it.
+    fn count_refused(&self, is_closed: bool) {
+        static WARNINGS: EventLimit = EventLimit::new();
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(reason = if is_closed { "closed" } else { "accept_queue_max" }, "association refused");
+        if let Some(suppressed) = (!is_closed).then(|| WARNINGS.permit(now())).flatten() {
+            let local_address = self.socket.local_address();
+            tracing::warn!(%local_address, suppressed, "the accept queue is full: associations of peers are refused");
         }
     }
 

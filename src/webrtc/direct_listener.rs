@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::admission::{AdmissionConfig, AdmissionStats, PendingHandshakes, SaltedHasher, Source, SourceQuota};
@@ -18,6 +18,8 @@ use super::reachability::ProofSubject;
 use super::revocation::Revocations;
 use super::session::Context;
 use super::stun::{Class, Key, StunMessage};
+use crate::counters::count_drop;
+use crate::log::OverloadReport;
 use crate::net::{Answers, Datagram, Route, Stranger};
 
 /// Checks of strangers that are answered in a second, of one source. A browser makes twenty in its first second.
@@ -37,6 +39,7 @@ pub(crate) struct DirectListener {
     revocations: Revocations,
     /// Checks of strangers.
     checks: SourceQuota,
+    overload: OverloadReport,
 }
 
 /// A peer that has finished its handshake, and so has proved to be at this address.
@@ -56,11 +59,13 @@ impl DirectListener {
         let handshakes = PendingHandshakes::new(now, config, salt);
         let salted = SaltedHasher::new(salt);
         let checks = SourceQuota::new(now, salted);
-        Self { context, handshakes, revocations: Revocations::new(salted), checks }
+        Self { context, handshakes, revocations: Revocations::new(salted), checks, overload: OverloadReport::default() }
     }
 
     /// Handles a datagram of an unknown peer.
     pub(crate) fn handle(&mut self, now: Instant, stranger: &Stranger, answers: &mut Answers) -> Option<Admitted> {
+        let _entered = stranger_span(stranger.datagram.route.remote).entered();
+        self.report_load(now);
         match Protocol::of(&stranger.datagram.bytes) {
             Some(Protocol::Stun) => {
                 self.answer_check(now, stranger, answers);
@@ -74,8 +79,12 @@ impl DirectListener {
     /// Handles the timers that are due: retransmits flights that were not answered, and forgets peers that take too
     /// long.
     pub(crate) fn handle_timeout(&mut self, now: Instant, answers: &mut Answers) {
-        while self.handshakes.expire(now).is_some() {}
+        self.report_load(now);
+        while let Some((remote, _)) = self.handshakes.expire(now) {
+            tracing::debug!(remote_address = %remote, "a handshake has taken too long");
+        }
         self.handshakes.sweep(now, |remote, candidate| {
+            let _entered = stranger_span(remote).entered();
             candidate.handle_timeout(now);
             while let Some(flight) = candidate.poll_transmit() {
                 answers.buffer().extend_from_slice(&flight);
@@ -98,7 +107,12 @@ impl DirectListener {
 
     /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if at all.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.handshakes.poll_timeout()
+        self.handshakes.poll_timeout().into_iter().chain(self.overload.poll_timeout()).min()
+    }
+
+    fn report_load(&mut self, now: Instant) {
+        let is_busy = self.handshakes.asks_for_proof(now) || self.checks.rate(now) > CHECKS_PER_SECOND_BUSY;
+        self.overload.on_load(now, is_busy);
     }
 
     /// Handles a STUN message. No state is kept: the answer follows from the request alone, except for peers that are
@@ -109,10 +123,10 @@ impl DirectListener {
         let Route { remote, .. } = datagram.route;
         // First, so that a check without an answer costs no more than that.
         if Class::of(&datagram.bytes) == Some(Class::Request) && !self.answers_check_of(now, Source::of(remote)) {
-            return count(&self.context.counters.checks_refused);
+            return count_drop!(self.context.counters, checks_refused, refusal = "too many checks");
         }
         let counters = &self.context.counters;
-        let Ok(message) = StunMessage::parse(&datagram.bytes) else { return count(&counters.bad_stun) };
+        let Ok(message) = StunMessage::parse(&datagram.bytes) else { return count_drop!(counters, bad_stun) };
         if message.class != Class::Request {
             return self.handle_response(now, remote, &message, has_room, is_contested);
         }
@@ -129,16 +143,16 @@ impl DirectListener {
             false => (!has_place).then_some(CheckRefusal::NoRoom),
         };
         let outcome = direct::answer(&message, remote, self.context.prefixes, refuses, answers.buffer());
-        let counter = match outcome {
-            Ok(_) => &counters.checks_answered,
-            Err(CheckRefusal::Forbidden) => &counters.consents_revoked,
-            Err(_) => &counters.checks_refused,
-        };
         match outcome {
-            Ok(_) => answers.push(datagram.route),
-            Err(_) => answers.push_refusal(now, datagram.route),
+            Ok(_) => {
+                counters.checks_answered.fetch_add(1, Ordering::Relaxed);
+                tracing::trace!("ICE check");
+                return answers.push(datagram.route);
+            }
+            Err(CheckRefusal::Forbidden) => count_drop!(counters, consents_revoked),
+            Err(refusal) => count_drop!(counters, checks_refused, %refusal),
         }
-        count(counter);
+        answers.push_refusal(now, datagram.route);
     }
 
     /// Counts a check. Returns true if it may be answered.
@@ -173,7 +187,7 @@ impl DirectListener {
         let is_proof = response.class == Class::Success
             && self.context.reachability.is_proof(now, remote, ProofSubject::Address, response.transaction_id);
         if !is_proof {
-            return count(&self.context.counters.stray_stun_responses);
+            return count_drop!(self.context.counters, stray_stun_responses);
         }
         self.revocations.on_proof(remote);
         if !has_room || !(is_contested || self.handshakes.asks_for_proof(now)) {
@@ -188,7 +202,7 @@ impl DirectListener {
 
     fn count_displaced(&self, before: AdmissionStats) {
         if self.handshakes.stats().displaced > before.displaced {
-            count(&self.context.counters.unproved_evicted);
+            count_drop!(self.context.counters, unproved_evicted);
         }
     }
 
@@ -217,7 +231,7 @@ impl DirectListener {
         }
         let mut dtls = Box::new(self.handshakes.remove(remote)?);
         if !is_connected {
-            self.report_failure(remote, &mut dtls);
+            self.report_failure(&mut dtls);
             return None;
         }
         Some(Admitted { route: datagram.route, dtls })
@@ -225,17 +239,17 @@ impl DirectListener {
 
     /// Reports the failure of a handshake to the counters and the log, because no task waits for a peer that has not
     /// been admitted. The log has it at the level of debugging: strangers must not be able to fill it otherwise.
-    fn report_failure(&self, remote: SocketAddr, dtls: &mut Dtls) {
+    fn report_failure(&self, dtls: &mut Dtls) {
         let counters = &self.context.counters;
         while let Some(event) = dtls.poll_event() {
             match event {
                 DtlsEvent::PeerClosed | DtlsEvent::Failed(DtlsFailure::PeerAlert(_)) => {
-                    count(&counters.refused_by_peers);
-                    tracing::debug!(%remote, ?event, "a peer has refused this endpoint: it may have an old ticket");
+                    counters.refused_by_peers.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(?event, "a peer has refused this endpoint: it may have an old ticket");
                 }
                 DtlsEvent::Failed(failure) => {
-                    count(&counters.handshakes_failed);
-                    tracing::debug!(%remote, %failure, "a handshake has failed");
+                    counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(%failure, "a handshake has failed");
                 }
                 DtlsEvent::Connected(_) | DtlsEvent::Packet(_) => {}
             }
@@ -246,7 +260,7 @@ impl DirectListener {
     fn begin(&mut self, now: Instant, remote: SocketAddr, datagram: &Datagram, has_room: bool) -> bool {
         let counters = &self.context.counters;
         if !is_plausible_client_hello(&datagram.bytes) {
-            count(&counters.stray_dtls);
+            count_drop!(counters, stray_dtls);
             if !is_handshake(&datagram.bytes) {
                 self.revocations.on_stray_record(now, remote);
             }
@@ -254,7 +268,7 @@ impl DirectListener {
         }
         self.revocations.on_hello(remote);
         if !has_room {
-            count(&counters.unwanted_hellos);
+            count_drop!(counters, unwanted_hellos, refusal = "no room");
             return false;
         }
         let asks_for_cookie = self.handshakes.asks_for_proof(now);
@@ -267,21 +281,22 @@ impl DirectListener {
             })
             .is_some();
         if !begun {
-            count(&counters.unwanted_hellos);
+            count_drop!(counters, unwanted_hellos, refusal = "too many new peers");
         }
         self.count_displaced(before);
         begun
     }
 }
 
+/// Creates the span of a datagram or a timer of a peer that has not been admitted.
+fn stranger_span(remote: SocketAddr) -> tracing::Span {
+    tracing::debug_span!("stranger", remote_address = %remote)
+}
+
 /// True if the first record is one of those that establish a connection (RFC 9147 §4.1): `change_cipher_spec` or
 /// handshake.
 fn is_handshake(datagram: &[u8]) -> bool {
     matches!(datagram, [20 | 22, ..])
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 #[cfg(test)]

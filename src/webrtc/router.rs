@@ -7,7 +7,6 @@ mod tests;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use narrowboat_sctp::AssociationHandle;
@@ -16,6 +15,7 @@ use super::admission::Source;
 use super::answered::AnsweredPeers;
 use super::reachability::Reachability;
 use super::stats::SecureCounters;
+use crate::counters::count_drop;
 use crate::net::effects::UfragClaim;
 
 pub(in crate::webrtc) use self::datagrams::is_client_hello;
@@ -251,7 +251,7 @@ impl SecureRouter {
             Some(owner)
                 if owner.handle != handle && now.saturating_duration_since(owner.checked_at) < ADDRESS_KEPT_FOR =>
             {
-                self.counters.address_conflicts.fetch_add(1, Ordering::Relaxed);
+                count_drop!(self.counters, address_conflicts, remote_address = %address, association = handle.0);
             }
             // A newcomer there stays: the check may be forged in its name.
             Some(owner) if owner.handle == handle => owner.checked_at = now,
@@ -331,6 +331,7 @@ impl SecureRouter {
     /// Gives the address to this peer from now on.
     fn give(&mut self, now: Instant, handle: AssociationHandle, address: SocketAddr) {
         if let Some(previous) = self.owner(&address).filter(|previous| *previous != handle) {
+            tracing::debug!(remote_address = %address, association = handle.0, previous = previous.0, "address claimed");
             self.take(previous, address);
         }
         if let Some(peer) = self.peers.get_mut(&handle) {

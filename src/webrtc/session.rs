@@ -23,6 +23,7 @@ use super::ice::{Checked, ControllingAgent, Credentials, LiteAgent};
 use super::security::{RecordDrops, Security};
 use super::stats::SecureCounters;
 use super::stun::{Class, StunMessage};
+use crate::counters::count_drop;
 use crate::net::effects::{UfragClaim, ValidatedAddress};
 use crate::net::{BatchEffects, Datagram, Input, Route, SessionProgress};
 
@@ -229,7 +230,7 @@ impl SecureSession {
                 Recipient::DtlsSession => state.on_datagram(now, datagram, &self.context, packets, &mut progress),
                 Recipient::DirectListener => effects.crossed.push(datagram),
                 Recipient::Nobody => {
-                    self.context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
+                    count_drop!(self.context.counters, stray_dtls);
                 }
             }
         }
@@ -306,7 +307,7 @@ impl SecureSession {
     pub(crate) fn confirm_nominated(&mut self) {
         let state = &mut self.state;
         if let Some(route) = state.nominated.take() {
-            tracing::debug!(remote_address = %route.remote, "the association has moved to another address");
+            tracing::debug!(remote_address = %route.remote, "path validated: the association has moved to it");
             state.route = Some(route);
         }
     }
@@ -340,10 +341,14 @@ impl SecureSession {
                     true => state.on_contested(now, route, &message, &self.context, self.handle, effects),
                     false => state.on_request(now, route, &message, &self.context, self.handle, effects),
                 };
-                let Ok(checked) = checked else {
-                    effects.answers.push_refusal(now, route);
-                    self.context.counters.checks_refused.fetch_add(1, Ordering::Relaxed);
-                    return;
+                let checked = match checked {
+                    Ok(checked) => checked,
+                    Err(refusal) => {
+                        effects.answers.push_refusal(now, route);
+                        let remote_address = route.remote;
+                        count_drop!(self.context.counters, checks_refused, %remote_address, %refusal);
+                        return;
+                    }
                 };
                 effects.answers.push(route);
                 self.context.counters.checks_answered.fetch_add(1, Ordering::Relaxed);
@@ -359,7 +364,7 @@ impl SecureSession {
                 if let Some(ufrag) = state.on_named(now, route, &message, &self.context) {
                     effects.named.push((self.handle, UfragClaim::Confirmed { ufrag }));
                 } else if !state.on_response(now, route, &message, &self.context) {
-                    self.context.counters.stray_stun_responses.fetch_add(1, Ordering::Relaxed);
+                    count_drop!(self.context.counters, stray_stun_responses, remote_address = %route.remote);
                 }
             }
             Class::Indication => {}

@@ -56,6 +56,7 @@ impl SecurePart {
     /// Counts datagrams that belong to no protocol.
     pub(in crate::endpoint) fn count_unknown(&self, count: usize) {
         self.context.counters.unknown_protocol.fetch_add(count as u64, Ordering::Relaxed);
+        tracing::debug!(reason = "unknown_protocol", count, "dropped");
     }
 
     /// Creates the server of the endpoint's peers.

@@ -114,7 +114,7 @@ fn hint(alert: Option<Alert>) -> String {
 }
 
 /// Upper-case hexadecimal with colons, as in SDP (RFC 8122 §5).
-struct Hex<'a>(&'a [u8]);
+pub(super) struct Hex<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -62,6 +62,8 @@ impl Dtls {
             self.attempts.remove(1);
         }
         self.begun += 1;
+        let (role, attempt, asks_for_cookie) = (self.role, self.begun, self.asks_for_cookie);
+        tracing::debug!(?role, attempt, asks_for_cookie, "DTLS handshake attempt");
         self.attempts.reserve_exact(1);
         let answers = self.answers.clone();
         self.attempts.push(HandshakeAttempt::new(now, &self.parameters, self.role, self.asks_for_cookie, answers));
@@ -108,6 +110,7 @@ impl Dtls {
     }
 
     pub(super) fn count(&mut self, refusal: RecordRefusal) {
+        tracing::debug!(reason = ?refusal, "dropped");
         match refusal {
             RecordRefusal::Malformed => self.drops.malformed += 1,
             RecordRefusal::Unauthenticated => self.drops.unauthenticated += 1,
@@ -135,6 +138,7 @@ impl Dtls {
         let has_failed = |hello: &Hello| !self.failed_hellos.is_empty() && self.failed_hellos.contains(&hello.digest());
         let hello = Hello::new(sequence, body).filter(|hello| !has_failed(hello));
         let Some(hello) = hello else { return self.count(RecordRefusal::Unexpected) };
+        tracing::debug!(message_seq = hello.sequence, len = hello.datagram_len(), "ClientHello");
         self.now = now;
         self.asks_for_cookie |= hello.datagram_len() < self.cookie_below;
         let index = match self.attempts.iter().position(|attempt| attempt.is_of(&hello)) {
@@ -206,7 +210,7 @@ impl Dtls {
             Some(presented) => DtlsFailure::WrongCertificate { presented },
             None => DtlsFailure::from_error(error, self.plaintext_alert().or(attempt.gate.plaintext_alert)),
         };
-        tracing::debug!(%failure, attempt = self.begun, "an attempt at a DTLS handshake has failed");
+        tracing::debug!(%failure, attempt = self.begun, "DTLS handshake attempt failed");
         // An alert that has come this far is the peer's.
         let is_last = self.attempts.is_empty() && !is_passive && self.begun >= HELLOS_SENT_MAX;
         match failure {

@@ -28,8 +28,9 @@ use self::client_hello::ClientHelloReassembly;
 pub(crate) use self::client_hello::is_plausible_client_hello;
 pub(crate) use self::event::{DtlsDrops, DtlsEvent, SealError, Version};
 pub(crate) use self::failure::DtlsFailure;
+use self::failure::Hex;
 pub(crate) use self::parameters::{DtlsParameters, Versions};
-use self::record_filter::{HandshakePhase, RecordFilter};
+use self::record_filter::{HandshakePhase, RecordFilter, RecordRefusal};
 use super::CertificateHash;
 
 /// Bytes of a packet at most: what one record carries (RFC 8446 §5.1).
@@ -73,6 +74,14 @@ pub(crate) enum ExpectedPeer {
 }
 
 impl ExpectedPeer {
+    /// Notes in an attempt that the peer has shown this certificate, and if it may have it.
+    fn judge(&self, certificate: &[u8], shown: &mut Option<[u8; 32]>, refused: &mut Option<[u8; 32]>) {
+        let presented: [u8; 32] = Sha256::digest(certificate).into();
+        let is_expected = self.accepts(certificate);
+        tracing::debug!(fingerprint = %Hex(&presented), is_expected, "DTLS certificate");
+        *(if is_expected { shown } else { refused }) = Some(presented);
+    }
+
     /// Returns `true` if the peer may have this certificate, which is in DER.
     fn accepts(&self, certificate: &[u8]) -> bool {
         match self {
@@ -284,7 +293,7 @@ impl Dtls {
         match self.stage {
             Stage::Handshaking => self.handle_handshake(now, datagram),
             Stage::Connected(_) => self.handle_protected(now, datagram),
-            Stage::Over => self.drops.unexpected += 1,
+            Stage::Over => self.count(RecordRefusal::Unexpected),
         }
     }
 
@@ -343,6 +352,7 @@ impl Dtls {
             }
         } else if self.events.len() == events {
             self.drops.ineffective += 1;
+            tracing::debug!(reason = "ineffective", "dropped");
         }
     }
 
@@ -382,6 +392,7 @@ impl Dtls {
                     if self.stage == Stage::Handshaking {
                         attempt.on_sent(datagram);
                     }
+                    tracing::debug!(len = datagram.len(), "DTLS flight");
                     // More than waits here if nobody may send it; the peer will ask for it again.
                     if self.flights.len() < FLIGHTS_MAX {
                         self.is_address_proved |= self.asks_for_cookie && record::server_random(datagram).is_some();
@@ -389,12 +400,7 @@ impl Dtls {
                     }
                 }
                 Output::PeerCert(certificate) => {
-                    let presented = Sha256::digest(certificate).into();
-                    if self.expected.accepts(certificate) {
-                        attempt.peer_fingerprint = Some(presented);
-                    } else {
-                        attempt.refused = Some(presented);
-                    }
+                    self.expected.judge(certificate, &mut attempt.peer_fingerprint, &mut attempt.refused);
                 }
                 Output::Connected => {
                     let (is_known, refused) = (attempt.peer_fingerprint.is_some(), attempt.refused);
@@ -407,6 +413,7 @@ impl Dtls {
                     if !is_known {
                         return self.fail(DtlsFailure::NoCertificate);
                     }
+                    tracing::debug!(?version, "DTLS connected");
                     self.stage = Stage::Connected(version);
                     self.is_address_proved = true;
                     self.events.push_back(DtlsEvent::Connected(version));
@@ -419,6 +426,7 @@ impl Dtls {
                     }
                 }
                 Output::CloseNotify => {
+                    tracing::debug!(alert = "close_notify", "DTLS alert");
                     self.events.push_back(DtlsEvent::PeerClosed);
                     return self.close();
                 }
@@ -436,6 +444,7 @@ impl Dtls {
     /// Ends a connected association for a reason that the peer cannot know: it is told that this is the end.
     fn end_with(&mut self, failure: DtlsFailure) {
         if self.stage != Stage::Over {
+            tracing::debug!(%failure, "DTLS failed");
             self.events.push_back(DtlsEvent::Failed(failure));
             self.close();
         }
@@ -444,7 +453,9 @@ impl Dtls {
     /// Refuses a peer with the wrong certificate. The handshake was completed only so that the alert is authenticated;
     /// no data of the peer is accepted.
     fn refuse(&mut self, presented: [u8; 32]) {
-        self.events.push_back(DtlsEvent::Failed(DtlsFailure::WrongCertificate { presented }));
+        let failure = DtlsFailure::WrongCertificate { presented };
+        tracing::debug!(%failure, "DTLS failed");
+        self.events.push_back(DtlsEvent::Failed(failure));
         if self.attempts.first_mut().is_some_and(|attempt| attempt.inner.close().is_ok()) {
             self.drain(0, 0);
         }
@@ -458,12 +469,13 @@ impl Dtls {
 
     fn fail(&mut self, failure: DtlsFailure) {
         self.flights.clear();
+        tracing::debug!(%failure, "DTLS failed");
         self.events.push_back(DtlsEvent::Failed(failure));
         self.end();
     }
 
     fn end(&mut self) {
-        tracing::debug!(from = ?self.stage, "DTLS association over");
+        tracing::debug!(stage = ?self.stage, "DTLS association over");
         self.stage = Stage::Over;
     }
 }

@@ -2,16 +2,16 @@
 //! §7.3).
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use narrowboat_sctp::AssociationHandle;
 
 use super::SecureRouter;
+use crate::counters::count_drop;
 use crate::net::{Datagram, Input, RouteTarget, Stranger};
 use crate::webrtc::demux::Protocol;
 use crate::webrtc::reachability::{ProofSubject, peer_number};
-use crate::webrtc::stats::SecureCounters;
 use crate::webrtc::stun::{Class, StunMessage, TransactionId};
 
 /// Time for which handshakes from a contested address belong to a peer without signalling that has shown that it is
@@ -24,25 +24,33 @@ impl SecureRouter {
         match Protocol::of(&datagram.bytes) {
             Some(Protocol::Stun) => self.route_stun(now, datagram),
             Some(Protocol::Dtls) => self.route_dtls(now, datagram),
-            None => self.drop_datagram(|counters| &counters.unknown_protocol),
+            None => {
+                count_drop!(self.counters, unknown_protocol, remote_address = %datagram.route.remote);
+                RouteTarget::Nobody
+            }
         }
     }
 
     fn route_stun(&mut self, now: Instant, datagram: Datagram) -> RouteTarget {
+        let source = datagram.route.remote;
         let Ok(message) = StunMessage::parse(&datagram.bytes) else {
-            return self.drop_datagram(|counters| &counters.bad_stun);
+            count_drop!(self.counters, bad_stun, remote_address = %source);
+            return RouteTarget::Nobody;
         };
         if message.has_malformed_attribute {
             self.counters.malformed_stun_attributes.fetch_add(1, Ordering::Relaxed);
         }
-        let source = datagram.route.remote;
         if message.class == Class::Request && self.is_own_check(&source, &message) {
-            return self.drop_datagram(|counters| &counters.bad_stun);
+            count_drop!(self.counters, bad_stun, remote_address = %source, is_own = true);
+            return RouteTarget::Nobody;
         }
         let owner = self.owner(&source);
         let handle = match message.class {
             // A keepalive without a request: it says nothing.
-            Class::Indication => return self.drop_datagram(|counters| &counters.stun_indications),
+            Class::Indication => {
+                count_drop!(self.counters, stun_indications, remote_address = %source);
+                return RouteTarget::Nobody;
+            }
             // The others are asked only if an address is contested, so that a response from there may be a newcomer's.
             Class::Success | Class::Error => owner.filter(|handle| self.expects_response(*handle)),
             Class::Request => {
@@ -126,11 +134,6 @@ impl SecureRouter {
             Some(handle) => RouteTarget::Peer(handle, Input::new(datagram)),
             None => RouteTarget::Stranger(stranger(datagram)),
         }
-    }
-
-    fn drop_datagram(&self, counter: impl FnOnce(&SecureCounters) -> &AtomicU64) -> RouteTarget {
-        counter(&self.counters).fetch_add(1, Ordering::Relaxed);
-        RouteTarget::Nobody
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use narrowboat_sctp::AssociationHandle;
 
 use super::Context;
 use super::crossing::{Crossing, Recipient};
+use crate::counters::count_drop;
 use crate::net::effects::UfragClaim;
 use crate::net::{BatchEffects, Datagram, Route, SessionProgress, TransportFailure};
 use crate::webrtc::admission::Budget;
@@ -95,7 +95,7 @@ impl SessionState {
             Agent::Unnamed(_) | Agent::Controlling(_) => true,
         };
         if !is_from_peer {
-            context.counters.stray_dtls.fetch_add(1, Ordering::Relaxed);
+            count_drop!(context.counters, stray_dtls, remote_address = %remote);
             return;
         }
         self.on_received(remote, datagram.bytes.len());
@@ -106,7 +106,7 @@ impl SessionState {
             }
             DtlsSession::Undescribed(early) if early.len() < EARLY_DATAGRAMS_MAX => early.push(datagram),
             DtlsSession::Undescribed(_) | DtlsSession::Waiting(_) => {
-                context.counters.early_overflow.fetch_add(1, Ordering::Relaxed);
+                count_drop!(context.counters, early_overflow, remote_address = %remote);
             }
         }
     }
@@ -242,6 +242,8 @@ impl SessionState {
                     .is_some_and(|name| Key::new(name.client_pwd).has_signed(response))
         };
         let ufrag = agent.ufrags().rev().find(is_confirmed)?.to_owned();
+        // The fragment itself has a password in it.
+        tracing::debug!(remote_address = %route.remote, "ICE user fragment confirmed");
         agent.keep_name(&ufrag);
         let unnamed = LiteAgent::unnamed(now, context.consent_timeout);
         let agent = std::mem::replace(agent.as_mut(), unnamed);
@@ -258,6 +260,12 @@ impl SessionState {
         context: &Context,
         progress: &mut SessionProgress,
     ) {
+        let (remote_address, is_nominated) = (route.remote, checked.is_switch);
+        if checked.is_new || is_nominated {
+            tracing::debug!(%remote_address, is_new = checked.is_new, is_nominated, "ICE check");
+        } else {
+            tracing::trace!(%remote_address, "ICE check");
+        }
         if checked.is_switch {
             if self.is_connected() && self.route.is_some_and(|current| current.remote != route.remote) {
                 self.nominated = Some(route);
@@ -288,6 +296,7 @@ impl SessionState {
         if let Some(selected) = agent.selected()
             && self.route.is_none_or(|current| current.remote != selected || current.local != route.local)
         {
+            tracing::debug!(remote_address = %route.remote, "ICE address selected");
             self.route = Some(route);
             self.begin_if_possible(now, context);
         }
@@ -334,6 +343,7 @@ impl SessionState {
             }
         };
         if let Some(loss) = loss {
+            tracing::debug!(reason = %loss, "ICE failed");
             self.consent_lost = true;
             progress.fail(loss);
         }
