@@ -59,6 +59,7 @@
 //! | configuration and limits | [`Config`] |
 //! | errors, one type for each kind of call | [`error`] |
 //! | counters and round-trip times | [`Association::stats`], [`Association::channel_stats`], [`Endpoint::stats`] |
+//! | what was dropped, by reason | [`AssociationStats::drops`], [`ChannelsStats::drops`], [`EndpointStats::drops`] |
 //!
 //! # Guarantees
 //!
@@ -148,7 +149,7 @@ pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;
 pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
-pub use narrowboat_sctp::{AssociationStats, Reliability};
+pub use narrowboat_sctp::{AssociationStats, PacketDropReason, PacketDrops, Reliability};
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
 #[cfg(feature = "webrtc")]

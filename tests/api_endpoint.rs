@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::{Pair, numbered, soon};
 use narrowboat::error::{BindError, CloseReason, ConnectError};
-use narrowboat::{Config, Endpoint, Message};
+use narrowboat::{Config, Endpoint, Message, PacketDropReason};
 
 fn bind() -> Endpoint {
     Endpoint::bind("127.0.0.1:0").expect("a port on loopback")
@@ -209,7 +209,11 @@ async fn i03_garbage_of_every_size_is_counted_and_harms_nobody() {
         }
     })
     .await;
-    assert_eq!(pair.server.stats().drops.total(), sizes.len() as u64);
+    let drops = pair.server.stats().drops;
+    assert_eq!(drops.total(), sizes.len() as u64);
+    let (too_short, others) = sizes.iter().partition::<Vec<usize>, _>(|size| **size < 16);
+    assert_eq!(drops.count(PacketDropReason::BadPacket), too_short.len() as u64);
+    assert_eq!(drops.count(PacketDropReason::WrongPorts), others.len() as u64);
     near.send("unharmed").await.unwrap();
     assert_eq!(soon(far.recv()).await.unwrap().unwrap(), Message::from("unharmed"));
     assert_eq!(pair.server.stats().associations, 1);

@@ -350,7 +350,7 @@ fn an_end_that_gives_its_peer_up_says_so_in_one_abort() {
         ("DATA", State::Established, |victim| drop(victim.message(StreamId(1), b"x"))),
         ("HEARTBEAT", State::Established, |_| {}),
         ("RE-CONFIG", State::Established, |victim| {
-            victim.association.reset_streams(victim.now, &[StreamId(1)]).unwrap()
+            victim.association.reset_streams(victim.now, &[StreamId(1)]).unwrap();
         }),
         ("SHUTDOWN", State::ShutdownSent, |_| {}),
     ];

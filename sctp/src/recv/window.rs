@@ -290,6 +290,103 @@ mod tests {
     }
 
     #[test]
+    fn the_window_doubles_with_each_quarter_that_arrives() {
+        let mut window = ReceiveWindow::new(&AssociationConfig { receive_window: 1 << 20, ..Default::default() });
+        let quarter = INITIAL_WINDOW as usize / 4;
+        let offered = |window: &ReceiveWindow| window.a_rwnd(unread(0)) / INITIAL_WINDOW;
+        window.on_arrival(quarter - 1);
+        assert_eq!(offered(&window), 1);
+        window.on_arrival(1);
+        assert_eq!(offered(&window), 2);
+        window.on_arrival(2 * quarter - 1);
+        assert_eq!(offered(&window), 2, "each window has its own quarter");
+        window.set_memory(usize::MAX, false);
+        window.on_arrival(1);
+        assert_eq!(offered(&window), 2, "there is no memory for more");
+        window.set_memory(usize::MAX, true);
+        for expected in [4, 4, 4] {
+            window.on_arrival(8 * quarter);
+            assert_eq!(offered(&window), expected, "the configured window is the most");
+        }
+        // A window that is no multiple of the initial one is reached, and not exceeded.
+        let mut window = ReceiveWindow::new(&AssociationConfig { receive_window: 300_000, ..Default::default() });
+        window.on_arrival(quarter);
+        assert_eq!(window.a_rwnd(unread(0)), 300_000);
+    }
+
+    #[test]
+    fn after_ten_seconds_without_data_the_initial_window_is_offered_and_the_larger_one_accepted() {
+        let (start, almost) = (crate::testing::some_time(), Duration::from_nanos(1));
+        for (pause, offered) in [(IDLE_TIME.saturating_sub(almost), 1 << 20), (IDLE_TIME, INITIAL_WINDOW)] {
+            let mut window = ReceiveWindow::new(&AssociationConfig { receive_window: 1 << 20, ..Default::default() });
+            (0..2).for_each(|_| window.on_arrival(1 << 20));
+            window.on_packet_end(start);
+            window.on_arrival(10_000);
+            window.on_packet_end(start + pause);
+            assert_eq!(window.a_rwnd(unread(0)), offered, "after {pause:?}");
+            assert!(window.fits(unread(1 << 20), (1 << 18) - 1));
+            // Bytes from before the pause do not open the window again.
+            window.on_arrival(INITIAL_WINDOW as usize / 4 - 1);
+            assert_eq!(window.a_rwnd(unread(0)), offered);
+        }
+    }
+
+    #[test]
+    fn only_a_chunk_that_a_closed_window_has_no_room_for_is_a_probe() {
+        let mut window = window();
+        let held = unread(WINDOW - 1000);
+        assert!(!window.is_probe(held, 1001), "the window was not closed");
+        window.on_advertised(0);
+        assert!(!window.is_probe(held, 1000));
+        assert!(window.is_probe(held, 1001));
+    }
+
+    /// A quarter of a datagram while little is held, three quarters while an eighth of the window is.
+    #[test]
+    fn payloads_are_copied_out_of_datagrams_that_are_much_larger() {
+        let window = window();
+        for (held, enough) in [(0, 300), (WINDOW / 8, 300), (WINDOW / 8 + 1, 900)] {
+            assert!(!window.should_copy(unread(held), enough, 1200), "{held} bytes are held");
+            assert!(window.should_copy(unread(held), enough - 1, 1200), "{held} bytes are held");
+        }
+    }
+
+    /// RFC 9260 §6.2.
+    #[test]
+    fn an_update_is_due_when_the_window_opens_by_a_quarter_or_by_two_packets_from_closed() {
+        let mut window = window();
+        for (advertised, opened) in [(50_000, 75_000), (0, 2400), (2399, 2400), (2400, 27_400)] {
+            window.on_advertised(advertised);
+            assert!(!window.is_update_due(unread(WINDOW - opened + 1)), "{advertised} to {opened}");
+            assert!(window.is_update_due(unread(WINDOW - opened)), "{advertised} to {opened}");
+        }
+        // Two packets are half of a small window at most.
+        let mut small = ReceiveWindow::new(&AssociationConfig { receive_window: 4000, ..Default::default() });
+        small.on_advertised(1500);
+        assert!(!small.is_update_due(unread(2001)));
+        assert!(small.is_update_due(unread(2000)));
+    }
+
+    #[test]
+    fn a_window_closes_once() {
+        let mut window = window();
+        assert!(!window.has_closed(unread(WINDOW - 1200)));
+        assert!(window.has_closed(unread(WINDOW - 1199)));
+        window.on_advertised(0);
+        assert!(!window.has_closed(unread(WINDOW)));
+    }
+
+    /// Fragments of 128 bytes with their overhead, whatever the window.
+    #[test]
+    fn a_partial_message_may_cost_one_and_a_half_messages_and_a_window() {
+        let config =
+            AssociationConfig { receive_window: 100_000, receive_message_size_max: 10_000, ..Default::default() };
+        let window = ReceiveWindow::new(&config);
+        assert!(!window.is_above_message_max(payload(115_000)));
+        assert!(window.is_above_message_max(payload(115_001)));
+    }
+
+    #[test]
     fn what_can_be_evicted_makes_room_and_the_partial_message_in_sequence_does_not() {
         let (mut window, limit) = (window(), WINDOW + WINDOW / 4);
         assert!(window.could_fit(partial(0, limit), limit));

@@ -172,8 +172,8 @@ mod tests {
         assert!((45..=55).contains(&packets), "{packets} packets for 98 that arrived");
     }
 
-    /// RFC 6937 §3: while more is in flight than the window, what leaves is to what arrived as the window is to the flight
-    /// before.
+    /// RFC 6937 §3: while more is in flight than the window, what leaves is to what arrived as the window is to the
+    /// flight before.
     #[test]
     fn above_the_window_the_share_of_what_arrived_leaves_to_the_byte() {
         for (in_flight, budget) in [(90 * MTU, 5 * MTU), (50 * MTU + 1, 5 * MTU), (50 * MTU, 0)] {

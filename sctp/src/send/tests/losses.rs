@@ -29,8 +29,8 @@ fn t3_restarts_when_the_first_outstanding_chunk_is_retransmitted_and_for_no_othe
     assert!(!world.sender.take_t3_restart(), "the second outstanding chunk is not the first");
 }
 
-/// Returns a full window of more than 30 packets in flight, the first 24 of which are lost, and the number of the first.
-/// Four that follow have arrived.
+/// Returns a full window of more than 30 packets in flight, and the number of the first. The first 24 are lost, and
+/// four that follow have arrived.
 fn heavy_loss() -> (World, u64) {
     let mut world = World::measured();
     (0..200).for_each(|_| world.push(1, FULL));
