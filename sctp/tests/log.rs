@@ -218,6 +218,72 @@ fn an_abandoned_message_is_reported_and_so_is_the_chunk_that_skips_it() {
 }
 
 #[test]
+fn a_handshake_without_an_answer_is_reported_with_its_timer() {
+    let mut pair = Pair::new();
+    let mut is_first = true;
+    pair.rule = Box::new(move |_| if std::mem::take(&mut is_first) { Verdict::Drop } else { Verdict::Pass });
+    let log = Log::capture(Level::DEBUG);
+    pair.ends[0].connect(pair.now);
+    pair.run_for(Duration::from_secs(3));
+    let events = log.take();
+    let silent = only(&events, "no answer in time");
+    assert_eq!((silent.field("timer"), silent.field("rto")), ("T1Init", "2s"));
+    assert_eq!(with_message(&events, "handshake done").len(), 2);
+}
+
+#[test]
+fn an_idle_path_is_reported_by_its_heartbeats() {
+    let mut pair = Pair::connected(AssociationConfig::default());
+    let log = Log::capture(Level::DEBUG);
+    pair.run_for(Duration::from_secs(40));
+    let events = log.take();
+    assert!(!events.is_empty());
+    for event in events {
+        assert_eq!((event.message.as_str(), event.field("rtt")), ("HEARTBEAT answered", "20ms"));
+    }
+}
+
+#[test]
+fn a_repeated_chunk_is_a_drop_for_the_receiver_and_a_spurious_retransmission_for_the_sender() {
+    let mut pair = Pair::connected(AssociationConfig::default());
+    pair.rule = Box::new(|packet| if packet.has(ChunkType::DATA) { Verdict::Repeat(MS) } else { Verdict::Pass });
+    let log = Log::capture(Level::DEBUG);
+    pair.send(0, StreamId(1), payload(100));
+    pair.run_for(Duration::from_secs(1));
+    let events = log.take();
+    assert_eq!(messages(&events), ["dropped", "spurious retransmission"]);
+    assert_eq!((events[0].field("reason"), events[1].number("duplicates")), ("Duplicate", 1));
+}
+
+#[test]
+fn reports_of_the_peer_are_logged_with_their_cause() {
+    let mut pair = Pair::connected(AssociationConfig::default());
+    let log = Log::capture(Level::DEBUG);
+    pair.ends[0].report_invalid_stream(StreamId(3));
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(only(&log.take(), "ERROR received").number("cause"), 1);
+    pair.ends[0].abort("enough");
+    pair.run_for(Duration::from_secs(1));
+    let events = log.take();
+    let [here, there] = with_message(&events, "association closed")[..] else { panic!("{events:#?}") };
+    assert_eq!(here.field("reason"), "the association was aborted locally");
+    assert_eq!((there.field("reason"), there.number("cause")), ("the peer aborted the association: enough", 12));
+}
+
+#[test]
+fn a_message_whose_lifetime_ends_in_the_queue_is_reported() {
+    let mut pair = Pair::connected(AssociationConfig::default());
+    pair.send(0, StreamId(1), payload(100_000));
+    let log = Log::capture(Level::DEBUG);
+    let options = SendOptions { reliability: Reliability::MaxLifetime(MS), ..SendOptions::default() };
+    pair.send_with(0, StreamId(4), payload(900), options);
+    pair.run_for(Duration::from_secs(3));
+    let events = log.take();
+    let abandoned = only(&events, "message abandoned unsent");
+    assert_eq!((abandoned.field("stream_id"), abandoned.number("len")), ("4", 900));
+}
+
+#[test]
 fn changes_of_the_path_are_reported() {
     let mut pair = Pair::connected(AssociationConfig::default());
     let log = Log::capture(Level::DEBUG);
@@ -225,6 +291,11 @@ fn changes_of_the_path_are_reported() {
     assert_eq!(only(&log.take(), "MTU changed").number("mtu"), 1000);
     pair.ends[0].path_changed(pair.now);
     assert!(only(&log.take(), "path changed").number("cwnd") > 0);
+    let mut probe = Vec::new();
+    assert!(pair.ends[0].probe_path(&mut probe));
+    pair.put_on_wire(0, probe.into());
+    pair.run_for(100 * MS);
+    assert_eq!(messages(&log.take()), ["path challenge sent", "path validated", "HEARTBEAT answered"]);
 }
 
 /// Every drop that is counted has one event, with its reason, at the level DEBUG: a peer that sends nonsense shows in

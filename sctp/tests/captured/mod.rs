@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -57,8 +57,16 @@ pub(crate) struct Log {
 impl Log {
     /// Starts to keep events up to `level`.
     pub(crate) fn capture(level: Level) -> Self {
+        // While a process has one subscriber only, `tracing` asks the thread that first reaches an event if the event is of
+        // interest, for all threads. Another test's thread may have none. With a second subscriber it asks both.
+        static SECOND: Once = Once::new();
+        SECOND.call_once(|| {
+            tracing::subscriber::set_global_default(Capture { level: Level::TRACE, events: None }).unwrap();
+        });
         let events = Arc::new(Mutex::new(Vec::new()));
-        let guard = tracing::subscriber::set_default(Capture { level, events: Arc::clone(&events) });
+        let guard = tracing::subscriber::set_default(Capture { level, events: Some(Arc::clone(&events)) });
+        // Events that were reached while there was no second one are judged again.
+        tracing::callsite::rebuild_interest_cache();
         Self { events, _guard: guard }
     }
 
@@ -83,7 +91,8 @@ pub(crate) fn only<'l>(events: &'l [Logged], message: &str) -> &'l Logged {
 
 struct Capture {
     level: Level,
-    events: Arc<Mutex<Vec<Logged>>>,
+    /// `None` if nothing is kept.
+    events: Option<Arc<Mutex<Vec<Logged>>>>,
 }
 
 impl Subscriber for Capture {
@@ -97,6 +106,7 @@ impl Subscriber for Capture {
 
     fn event(&self, event: &Event<'_>) {
         let metadata = event.metadata();
+        let Some(events) = self.events.as_ref().filter(|_| self.enabled(metadata)) else { return };
         let mut logged = Logged {
             level: *metadata.level(),
             target: metadata.target().to_owned(),
@@ -104,7 +114,7 @@ impl Subscriber for Capture {
             fields: BTreeMap::new(),
         };
         event.record(&mut logged);
-        self.events.lock().unwrap().push(logged);
+        events.lock().unwrap().push(logged);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
