@@ -83,6 +83,48 @@
 //! association. Use it on a network that you trust, or in a tunnel. An endpoint is one or the other, never both at a
 //! port.
 //!
+//! # Logging
+//!
+//! Events and spans are those of the crate `tracing`. Without a subscriber each costs one comparison. With
+//! `tracing-subscriber` and its `EnvFilter`, `RUST_LOG=narrowboat=debug` switches them on, those of
+//! `narrowboat_sctp` and `narrowboat_dcep` included; `RUST_LOG=narrowboat=info` suits a service. There is nothing for a
+//! packet or a message above TRACE, unless it is dropped or lost.
+//!
+//! | span, all at DEBUG | fields | around |
+//! | --- | --- | --- |
+//! | `endpoint` | `local_address` | the receive loop, and all that follows |
+//! | `association` | `association`, a number; `remote_address`, `role` | the driver, batches of packets, calls |
+//! | `channel` | `id`, `label` | calls on a channel |
+//! | `stranger` | `remote_address` | datagrams of a peer that has not finished its DTLS handshake |
+//!
+//! | event | level | fields |
+//! | --- | --- | --- |
+//! | a fault of this program | ERROR | `association`, `remote_address`, `error`, where known |
+//! | `association ended` | WARN (failure), INFO | `association`, `remote_address`, `was_established`, `reason` |
+//! | the system grants smaller socket buffers | WARN | `local_address`, sizes asked for and granted, `suppressed` |
+//! | the accept queue is full | WARN | `local_address`, `suppressed` |
+//! | the system refuses datagrams | WARN | `association`, `error`, `suppressed` |
+//! | the runtime ends before an association | WARN | `association`, `remote_address`, `suppressed` |
+//! | overload by new peers begins, and ends | WARN | |
+//! | `endpoint bound`, `endpoint closed` | INFO | `local_address`; `is_secure` |
+//! | `association established` | INFO | `association`, `remote_address`, `role` |
+//! | `association refused` | DEBUG | `reason` |
+//! | `channel opened`, `channel closed` | DEBUG | `stream_id`, `label`; `error` |
+//! | `ICE check` of a new or nominated address; others | DEBUG; TRACE | `remote_address`, `is_new`, `is_nominated` |
+//! | `ICE address selected`, `address claimed` | DEBUG | `remote_address`; `association`, `previous` |
+//! | `ICE failed`: no answer, consent expired or revoked | DEBUG | `reason` |
+//! | `DTLS handshake attempt`, and its failure | DEBUG | `role`, `attempt`, `asks_for_cookie`; `failure` |
+//! | `ClientHello`, `DTLS flight` | DEBUG | `message_seq`, `len` |
+//! | `DTLS certificate` | DEBUG | `fingerprint`, `is_expected` |
+//! | `DTLS connected`, `DTLS alert`, `DTLS failed` | DEBUG | `version`; `alert`; `failure` |
+//! | `dropped` | DEBUG | `reason`: the name of the counter in the statistics; `remote_address`, `refusal` |
+//!
+//! `ARCHITECTURE.md` lists the events of the lower crates. Warnings about sockets, the accept queue and the runtime come
+//! once per second at most; `suppressed` counts those that were left out. Labels are cut to 64 bytes. Passwords,
+//! private keys, user names of checks and contents of messages are in no event.
+//!
+//! A subscriber runs while the association is locked, so it must not call this crate.
+//!
 //! # Features
 //!
 //! - `webrtc` (default): browsers, tickets and DTLS. Without it there is plain UDP, and about a third of the
