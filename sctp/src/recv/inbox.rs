@@ -113,6 +113,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_inbox_gives_the_room_of_a_burst_back_and_keeps_twice_what_it_uses() {
+        let mut inbox = Inbox::default();
+        for _ in 0..1000 {
+            inbox.events.push_back(ReceiverEvent::Reset(Streams::List(Vec::new())));
+        }
+        let burst = inbox.events.capacity();
+        while inbox.pop().is_some() {
+            let (len, capacity) = (inbox.events.len(), inbox.events.capacity());
+            assert!(capacity <= (4 * len).max(IDLE_SLOTS), "{capacity} slots for {len} events");
+            assert!(capacity == burst || capacity >= 2 * len, "{capacity} slots for {len} events");
+        }
+    }
+
+    #[test]
     fn a_queued_reset_costs_the_memory_of_its_list() {
         let mut inbox = Inbox::default();
         inbox.push_reset(Streams::List((0..1000).map(StreamId).collect()));

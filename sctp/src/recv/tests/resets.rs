@@ -43,6 +43,19 @@ fn g03_a_reset_waits_for_data_sent_before_it_and_is_performed_once() {
     assert_eq!(receiver.charged(), 0);
 }
 
+/// The list, its sorted copy, and the list of the last reset, which a request that is repeated is compared with.
+#[test]
+fn a_deferred_reset_is_charged_for_its_lists_of_streams() {
+    let mut receiver = receiver();
+    let before = receiver.memory_charged();
+    let list: Vec<u16> = (0..1000).collect();
+    assert_eq!(receiver.reset_streams(streams(&list), Tsn(1)), ResetProgress::Deferred);
+    assert_eq!(receiver.memory_charged(), before + 2 * 2 * 1000);
+    receiver.take_new(data(1, 1, 0, "BEU"), b"old");
+    assert_eq!(receiver.read().len(), 2);
+    assert_eq!(receiver.memory_charged(), before + 2 * 1000);
+}
+
 #[test]
 fn a_fragmented_message_of_the_next_use_waits_as_well() {
     let mut receiver = receiver();

@@ -86,3 +86,56 @@ fn a_forward_tsn_for_the_same_point_waits_for_a_round_trip() {
     world.sack(0, &[]);
     assert!(forwards(&mut world));
 }
+
+/// RFC 3758 §3.5 C2: the Advanced.Peer.Ack.Point moves only if the chunk that follows it was abandoned.
+#[test]
+fn no_forward_tsn_is_due_for_a_message_behind_one_that_is_in_flight() {
+    let mut world = World::measured();
+    world.push(2, FULL);
+    world.push(1, 20 * FULL);
+    world.packets();
+    world.sender.discard_unsent(world.now, StreamId(1));
+    assert_eq!(world.abandoned(), [20 * FULL]);
+    assert!(!world.sender.has_sendable(world.now, &world.path));
+    // The front was abandoned and the peer told; the message behind the next one is not at the front.
+    let mut world = World::measured();
+    world.push_with(1, FULL, once());
+    world.push(2, FULL);
+    world.push(3, 20 * FULL);
+    assert_eq!(world.packets().len(), 10);
+    world.now += 100 * MS;
+    world.sack(0, &[(3, 5)]);
+    assert_eq!(world.packet(), [], "a FORWARD-TSN leaves no room for a full chunk");
+    assert_eq!(world.packets().concat().first(), Some(&1));
+    assert_eq!(world.abandoned(), [FULL]);
+    assert!(!world.sender.has_sendable(world.now, &world.path));
+    world.sender.discard_unsent(world.now, StreamId(3));
+    assert_eq!(world.abandoned(), [20 * FULL]);
+    assert!(!world.sender.has_sendable(world.now, &world.path));
+}
+
+#[test]
+fn room_that_an_abandoned_message_leaves_in_cwnd_is_used_at_once() {
+    let mut world = World::measured();
+    let options = SendOptions { reliability: Reliability::MaxLifetime(5000 * MS), ..SendOptions::default() };
+    world.push_with(1, 200 * FULL, options);
+    world.push(2, 100);
+    let mut sent = 0;
+    while sent < 70 {
+        world.sack(sent, &[]);
+        sent += world.paced_packets();
+        world.now += 100 * MS;
+    }
+    // More is in flight than the reduced window takes, so lost chunks wait.
+    world.sack(sent - 34, &[]);
+    world.paced_packets();
+    world.now += 100 * MS;
+    world.sack(sent - 34, &[(7, 9)]);
+    world.packets();
+    assert!(world.sender.outstanding.has_lost() && world.sender.flight_size() >= world.sender.cwnd());
+    world.now += 5000 * MS;
+    world.sender.on_probe_timeout(world.now, &world.path);
+    let packet = world.packet();
+    assert_eq!(packet.iter().map(|chunk| chunk.stream).collect::<Vec<_>>(), [StreamId(2)]);
+    assert_eq!(world.abandoned(), [200 * FULL]);
+}
