@@ -331,7 +331,7 @@ impl EndpointShared {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept_queue(&self) -> MutexGuard<'_, AcceptQueue> {
+    pub(super) fn accept_queue(&self) -> MutexGuard<'_, AcceptQueue> {
         self.accept_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

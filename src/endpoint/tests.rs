@@ -5,6 +5,7 @@ mod answered;
 #[cfg(feature = "webrtc")]
 mod contested;
 mod faults;
+mod locks;
 #[cfg(feature = "webrtc")]
 mod ways;
 
