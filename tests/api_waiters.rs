@@ -340,12 +340,12 @@ async fn whoever_waits_for_an_end_that_has_begun_is_woken_by_it_and_by_every_oth
 
 /// Coverage of each way to wait in the public API: by a waiter of this file, or not, for a reason.
 const COVERED: &[(&str, Result<&str, &str>)] = &[
-    ("association/mod.rs: fn accept_channel", Ok("accept_channel")),
-    ("association/mod.rs: fn closed", Ok("association.closed")),
-    ("association/mod.rs: fn connected", Ok("connected")),
-    ("association/mod.rs: fn open_channel", Ok("open_channel")),
-    ("association/mod.rs: Future for ShuttingDown", Ok("shutdown")),
-    ("association/mod.rs: fn open_byte_stream", Err("it calls `open_channel`")),
+    ("handle/mod.rs: fn accept_channel", Ok("accept_channel")),
+    ("handle/mod.rs: fn closed", Ok("association.closed")),
+    ("handle/mod.rs: fn connected", Ok("connected")),
+    ("handle/mod.rs: fn open_channel", Ok("open_channel")),
+    ("handle/mod.rs: Future for ShuttingDown", Ok("shutdown")),
+    ("handle/mod.rs: fn open_byte_stream", Err("it calls `open_channel`")),
     ("channel/byte_stream/halves.rs: AsyncBufRead for ByteReadHalf", Err("AsyncRead calls it")),
     ("channel/byte_stream/halves.rs: AsyncRead for ByteReadHalf", Err("the stream's calls it")),
     ("channel/byte_stream/halves.rs: AsyncWrite for ByteWriteHalf", Err("the stream's calls it")),
