@@ -167,6 +167,8 @@ impl RetiredIds {
 mod tests {
     use std::collections::BTreeSet;
 
+    use narrowboat_sctp::testing::Random;
+
     use super::*;
 
     #[test]
@@ -253,11 +255,8 @@ mod tests {
 
     #[test]
     fn it_agrees_with_a_plain_set_through_any_sequence() {
-        let mut state = 1u64;
-        let mut random = |below: usize| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as usize % below
-        };
+        let mut numbers = Random(1);
+        let mut random = |below| numbers.index(below);
         let mut ids = StreamIds::new(Role::Server);
         let mut used = BTreeSet::new();
         for _ in 0..20_000 {

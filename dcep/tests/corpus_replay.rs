@@ -6,6 +6,8 @@ mod fuzzing;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
+use narrowboat_sctp::testing::Random;
+
 #[test]
 fn every_script_of_the_corpus_passes_what_the_fuzz_target_checks() {
     replay::replay("channels", 5, fuzzing::run);
@@ -15,15 +17,11 @@ fn every_script_of_the_corpus_passes_what_the_fuzz_target_checks() {
 #[test]
 fn drawn_scripts_pass_what_the_fuzz_target_checks() {
     for seed in 1..200_u64 {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut byte = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_be_bytes()[3]
-        };
+        let mut random = Random(seed);
         println!("seed {seed}");
         // No script that breaks rules: those have no end to compare.
-        fuzzing::run(&(0..96).map(|at| if at % 2 == 0 { byte() & 0x7F } else { byte() }).collect::<Vec<u8>>());
+        fuzzing::run(
+            &(0..96).map(|at| if at % 2 == 0 { random.u8() & 0x7F } else { random.u8() }).collect::<Vec<u8>>(),
+        );
     }
 }

@@ -1,15 +1,12 @@
 //! The parts of this crate that tests and fuzzers of the workspace need. No part of the public interface; the feature
 //! `testing` switches them on.
 
-#[cfg(test)]
-#[path = "../tests/random/mod.rs"]
 mod random;
 
 #[cfg(test)]
 use crate::time::Instant;
 
-#[cfg(test)]
-pub(crate) use random::Random;
+pub use random::Random;
 
 /// Returns some time. Tests only ever compare times with each other.
 #[cfg(test)]

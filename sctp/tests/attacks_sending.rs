@@ -5,19 +5,18 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
 mod pair;
-mod random;
 mod victim;
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use narrowboat_sctp::testing::Random;
 use narrowboat_sctp::testing::wire::{ChunkType, ChunkType as C};
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, PacketDropReason, Ppid, Reliability, SendMessageError,
     SendOptions, State, StreamId, Tsn, Violation,
 };
 use pair::{Pair, Verdict};
-use random::Random;
 use victim::cost::steps;
 use victim::{MS, SECOND, Sent, Victim, kinds, packet, raw, sack};
 

@@ -3,11 +3,11 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
-mod random;
 mod victim;
 
 use std::net::SocketAddr;
 
+use narrowboat_sctp::testing::Random;
 use narrowboat_sctp::testing::wire::{self, Cause, ChunkType, PacketHeader, T_BIT};
 use narrowboat_sctp::{CloseReason, EndpointConfig, PacketDropReason, State};
 use victim::service::Service;
@@ -122,7 +122,7 @@ fn c02_of_the_tags_of_an_abort_two_forms_are_believed_and_a_million_others_are_n
     );
 
     let mut victim = Victim::in_state(State::Established);
-    let mut random = random::Random(1);
+    let mut random = Random(1);
     let mut datagram = [packet(0, &[abort(0)]).to_vec(), packet(0, &[abort(T_BIT)]).to_vec()];
     for round in 0..1_000_000 {
         let tag = random.u32();

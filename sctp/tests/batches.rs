@@ -3,12 +3,12 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]
 
-mod random;
 mod victim;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use narrowboat_sctp::testing::Random;
 use narrowboat_sctp::testing::wire::{self, ChunkType, ForwardTsn, PacketHeader, ReconfigWriter, ResetResult, Sack};
 use narrowboat_sctp::{AssociationStats, RequestSn, Ssn, State, StreamId, Tsn};
 
@@ -16,7 +16,6 @@ use crate::victim::{
     PEER_TSN, PORT, Victim, chunk, chunks_of, cookie_echo, data, data_chunk, init, kinds, packet, packet_with,
     peer_init, raw, sack,
 };
-use random::Random;
 
 const BATCHES: [usize; 6] = [1, 2, 3, 16, 64, 128];
 

@@ -3,12 +3,13 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod operations_model;
-mod random;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
 
+use narrowboat_sctp::testing::Random;
+
 fn script(seed: u64) -> Vec<u8> {
-    let mut random = random::Random(seed);
+    let mut random = Random(seed);
     let len = 20 + 4 * usize::from(random.u8());
     (0..2 * len).map(|_| random.u8()).collect()
 }

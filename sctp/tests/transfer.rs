@@ -3,11 +3,11 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small, or meant to wrap")]
 
 mod pair;
-mod random;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use narrowboat_sctp::testing::Random;
 use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions, State, StreamId};
 use pair::{MS, Pair, Verdict};
 
@@ -17,7 +17,7 @@ fn pattern(len: usize, seed: u32) -> Bytes {
 
 /// Losses: true once in so many draws.
 fn coin(seed: u64) -> impl FnMut(u64) -> bool {
-    let mut random = random::Random(seed);
+    let mut random = Random(seed);
     move |one_in| random.below(one_in) == 0
 }
 

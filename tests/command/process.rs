@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use narrowboat_sctp::testing::Random;
+
 /// Longer than any peer takes to find out that the other one is gone.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -235,14 +237,6 @@ fn names(path: &Path) -> Vec<String> {
 
 /// Bytes that repeat nowhere near, so that a block lost, doubled or moved shows.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
-    let mut x = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        bytes.extend_from_slice(&x.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
+    let mut random = Random(1);
+    std::iter::repeat_with(|| random.u64().to_le_bytes()).flatten().take(len).collect()
 }

@@ -260,12 +260,6 @@ impl World {
 
 /// A payload that no other has: of this size, and known by its number.
 pub(crate) fn payload(number: u64, size: usize) -> Bytes {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(size).collect()
+    let mut random = fastrand::Rng::with_seed(number);
+    std::iter::repeat_with(|| random.u8(..)).take(size).collect()
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use narrowboat_sctp::testing::Random;
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, AssociationHandle, CloseReason, Credit, DatagramEvent, Endpoint,
     EndpointConfig, Ppid, SendMessageError, SendOptions, State, StreamId, Valid,
@@ -47,7 +48,7 @@ pub(crate) struct Ours {
     pub(crate) stopped_reading: bool,
     unread: Vec<Credit>,
     held_back: [Option<(SocketAddr, Vec<u8>)>; 2],
-    dice: u64,
+    dice: Random,
     /// The last packets, as they came and went.
     pub(crate) packets: VecDeque<String>,
     start: Instant,
@@ -82,7 +83,7 @@ impl Ours {
             stopped_reading: false,
             unread: Vec::new(),
             held_back: [None, None],
-            dice: seed,
+            dice: Random(seed),
             packets: VecDeque::new(),
             start: Instant::now(),
         }
@@ -314,12 +315,8 @@ impl Ours {
         self.packets.push_front(line);
     }
 
-    /// True that many times in a thousand: SplitMix64, whose first draws from small seeds are as good as the later
-    /// ones.
+    /// Returns true that many times in a thousand.
     fn roll(&mut self, thousandths: u64) -> bool {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.dice ^ (self.dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % 1000 < thousandths
+        self.dice.below(1000) < thousandths
     }
 }

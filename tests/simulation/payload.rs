@@ -1,8 +1,7 @@
 //! Payloads that say what they are: any byte that ends up in the wrong message, channel or generation is noticed.
 
 use bytes::{BufMut, Bytes, BytesMut};
-
-use crate::prng::splitmix;
+use narrowboat_sctp::testing::Random;
 
 /// A message's place in the world.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,10 +29,10 @@ impl Token {
             }
             put(&mut bytes, self.len as u64, 5);
         }
-        let mut state = (u64::from(self.uid) << 40) ^ ((self.side as u64) << 39) ^ self.index as u64;
+        let mut words = Random((u64::from(self.uid) << 40) ^ ((self.side as u64) << 39) ^ self.index as u64);
         while bytes.len() < self.len {
-            // Six bits a byte, from '0' on: splitmix is good enough to make each payload unlike any other.
-            let word = (splitmix(&mut state) & 0x3f3f_3f3f_3f3f_3f3f) + 0x3030_3030_3030_3030;
+            // Six bits a byte, from '0' on: SplitMix64 is good enough to make each payload unlike any other.
+            let word = (words.u64() & 0x3f3f_3f3f_3f3f_3f3f) + 0x3030_3030_3030_3030;
             let count = (self.len - bytes.len()).min(8);
             bytes.put_slice(&word.to_le_bytes()[..count]);
         }

@@ -1,6 +1,8 @@
-//! The only source of chance: xoshiro256++, seeded through splitmix64.
+//! The only source of chance: xoshiro256++, seeded through SplitMix64.
 
 use std::ops::RangeInclusive;
+
+use narrowboat_sctp::testing::Random;
 
 /// Chances are given in parts per million, so that no float enters a run.
 pub(crate) type Ppm = u32;
@@ -10,8 +12,8 @@ pub(crate) struct Prng([u64; 4]);
 
 impl Prng {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut state = seed;
-        Self(std::array::from_fn(|_| splitmix(&mut state)))
+        let mut words = Random(seed);
+        Self(std::array::from_fn(|_| words.u64()))
     }
 
     /// An independent generator, so that draws of one part of a run do not shift those of another.
@@ -68,13 +70,4 @@ impl Prng {
         }
         seed
     }
-}
-
-/// One step of splitmix64, which also fills payloads and mixes trace hashes.
-pub(crate) fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use narrowboat_sctp::testing::Random;
+
 use crate::clock::Nanos;
-use crate::prng::splitmix;
 
 /// Lines that a failure shows.
 const LINES_MAX: usize = 60;
@@ -42,8 +43,7 @@ impl Trace {
     pub(crate) fn note(&self, now: Nanos, numbers: &[u64], words: impl FnOnce() -> String) {
         let mut inner = self.inner.borrow_mut();
         for number in std::iter::once(&now).chain(numbers) {
-            let mut mixed = inner.hash ^ number;
-            inner.hash = splitmix(&mut mixed);
+            inner.hash = mix(inner.hash ^ number);
         }
         if self.verbosity == Verbosity::Hash {
             return;
@@ -72,12 +72,14 @@ pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     let mut hash = bytes.len() as u64;
     let mut words = bytes.chunks_exact(8);
     for word in &mut words {
-        let mut mixed = hash ^ u64::from_le_bytes(word.try_into().unwrap());
-        hash = splitmix(&mut mixed);
+        hash = mix(hash ^ u64::from_le_bytes(word.try_into().unwrap()));
     }
     for &byte in words.remainder() {
-        let mut mixed = hash ^ u64::from(byte);
-        hash = splitmix(&mut mixed);
+        hash = mix(hash ^ u64::from(byte));
     }
     hash
+}
+
+fn mix(number: u64) -> u64 {
+    Random(number).u64()
 }

@@ -5,6 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
+use narrowboat_sctp::testing::Random;
 
 use super::byte_streams;
 use super::pair::EndPair;
@@ -22,16 +23,10 @@ fn the_corpus_of_byte_streams_passes_what_the_fuzz_target_checks() {
 fn drawn_scripts_of_byte_streams_pass_what_the_fuzz_target_checks() {
     let count = std::env::var("SCRIPTS").ok().and_then(|count| count.parse().ok()).unwrap_or(300_u64);
     for seed in 1..=count {
-        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut byte = || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_be_bytes()[3]
-        };
+        let mut random = Random(seed);
         println!("seed {seed}");
-        let len = 2 * usize::from(byte() % 64) + 1;
-        byte_streams(&(0..len).map(|_| byte()).collect::<Vec<u8>>());
+        let len = 2 * usize::from(random.u8() % 64) + 1;
+        byte_streams(&(0..len).map(|_| random.u8()).collect::<Vec<u8>>());
     }
 }
 

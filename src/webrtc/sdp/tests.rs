@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use narrowboat_sctp::testing::Random;
+
 use super::setup::Setup;
 use super::vectors::{
     CHROMIUM_ANSWER, CHROMIUM_OFFER, CHROMIUM_OFFER_SNAP, FIREFOX_ANSWER, FIREFOX_OFFER, MAX_BUNDLE_OFFER,
@@ -298,11 +300,8 @@ fn a_description_that_is_empty_or_too_long_is_refused() {
 /// be answered.
 #[test]
 fn damaged_descriptions_never_panic_and_what_is_taken_can_be_answered() {
-    let mut state = 1_u64;
-    let mut random = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).expect("small") % below
-    };
+    let mut numbers = Random(1);
+    let mut random = |below| numbers.index(below);
     let originals = [CHROMIUM_OFFER, CHROMIUM_OFFER_SNAP, FIREFOX_OFFER, MAX_BUNDLE_OFFER, CHROMIUM_ANSWER];
     let (mut taken, mut refused) = (0, 0);
     for round in 0..4_000 {

@@ -1,5 +1,7 @@
 //! The format against published messages (RFC 5769), captured ones, and damage.
 
+use narrowboat_sctp::testing::Random;
+
 use super::message::ParseError;
 use super::*;
 
@@ -225,14 +227,10 @@ fn attributes_that_cannot_be_told_apart_make_the_message_malformed() {
 
 #[test]
 fn attributes_of_any_shape_never_panic() {
-    let mut state = 0x9E37_79B9_u32;
-    let mut random = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    };
+    let mut random = Random(1);
     for _ in 0..20_000 {
-        let len = usize::from(random() % 16) * 4;
-        let attributes: Vec<u8> = (0..len).map(|_| if random() < 128 { 0 } else { random() % 40 }).collect();
+        let len = random.index(16) * 4;
+        let attributes: Vec<u8> = (0..len).map(|_| if random.bool() { 0 } else { random.u8() % 40 }).collect();
         if let Ok(read) = StunMessage::parse(&message(0x0001, &attributes)) {
             assert!(!Key::new(PASSWORD).has_signed(&read));
         }

@@ -1,7 +1,7 @@
 //! Numbers that look random and are the same in every run.
-#![allow(dead_code, unreachable_pub, reason = "each program of tests uses its part")]
 
 /// SplitMix64, whose first draws from small seeds are as good as the later ones.
+#[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
 impl Random {
