@@ -28,6 +28,7 @@ mod reset;
 mod send;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod serial;
+mod source;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -60,6 +61,8 @@ pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind};
 pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
+#[doc(hidden)]
+pub use source::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use stats::{AssociationStats, PacketDropReason, PacketDrops};
 pub use valid::{ConfigError, Valid, Validate};
 pub use wire::ResetResult;

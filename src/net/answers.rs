@@ -1,8 +1,8 @@
 //! Datagrams that are not any association's: answers to strangers, and to checks.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::Route;
+use super::{Route, SecondCounter};
 
 /// Refusals of checks that are sent in a second, at most. A peer that has made a mistake gets its answer. A sender of
 /// ten thousand wrong checks cannot keep this end busy with answers to it, or to the address that it has forged.
@@ -14,8 +14,7 @@ pub(crate) struct Answers {
     bytes: Vec<u8>,
     /// Route of each answer, and the offset in `bytes` at which the answer ends.
     ends: Vec<(Route, usize)>,
-    /// Start of the second in which refusals are counted, and their number.
-    refusals: Option<(Instant, u32)>,
+    refusals: SecondCounter,
 }
 
 impl Answers {
@@ -38,16 +37,12 @@ impl Answers {
 
     /// Queues the refusal of a check like [`push`](Self::push); drops it if there were too many in this second.
     pub(crate) fn push_refusal(&mut self, now: Instant, route: Route) {
-        let (since, count) = self
-            .refusals
-            .filter(|(since, _)| now.saturating_duration_since(*since) < Duration::from_secs(1))
-            .unwrap_or((now, 0));
-        self.refusals = Some((since, count.saturating_add(1)));
-        if count < REFUSALS_PER_SECOND_MAX {
+        if self.refusals.count(now) < REFUSALS_PER_SECOND_MAX {
             self.push(route);
         } else {
-            self.bytes.truncate(self.ends.last().map_or(0, |(_, end)| *end));
+            self.discard_unfinished();
         }
+        self.refusals.add(now);
     }
 
     /// Removes all answers and returns them.
@@ -76,6 +71,7 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::time::Duration;
 
     use super::*;
 

@@ -3,6 +3,7 @@
 
 mod answers;
 pub(crate) mod effects;
+mod second_counter;
 mod transport_failure;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use narrowboat_sctp::AssociationHandle;
 
 pub(crate) use answers::Answers;
 pub(crate) use effects::{BatchEffects, SessionProgress};
+pub(crate) use second_counter::SecondCounter;
 pub use transport_failure::TransportFailure;
 
 /// Destination of datagrams, and the address of this machine that they leave from.

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use narrowboat_sctp::AssociationHandle;
-
-use super::admission::Source;
+use narrowboat_sctp::{AssociationHandle, Source};
 
 /// Peers of a source that are looked at for one that has not checked. Who checks is soon connected and not here any
 /// more, so that many old ones with a check are a flood's, and any of them may go.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::admission::{AdmissionConfig, AdmissionStats, PendingHandshakes, SaltedHasher, Source, SourceQuota};
+use narrowboat_sctp::{SaltedHasher, Source};
+
+use super::admission::{AdmissionConfig, AdmissionStats, PendingHandshakes, SourceQuota};
 use super::demux::Protocol;
 use super::direct::{self, DirectName};
 use super::dtls::{Dtls, DtlsEvent, DtlsFailure, ExpectedPeer, SetupRole, is_plausible_client_hello};

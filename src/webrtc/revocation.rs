@@ -13,7 +13,8 @@ use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::admission::{SaltedHasher, Source};
+use narrowboat_sctp::{SaltedHasher, Source};
+
 use super::ice::CONSENT_TIMEOUT;
 
 /// Addresses that are watched at once, at most. If more addresses have lost their association at a time, the others

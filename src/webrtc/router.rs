@@ -9,9 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use narrowboat_sctp::AssociationHandle;
+use narrowboat_sctp::{AddressCounts, AssociationHandle, Source, give_back_memory};
 
-use super::admission::Source;
 use super::answered::AnsweredPeers;
 use super::reachability::Reachability;
 use super::stats::SecureCounters;
@@ -32,7 +31,7 @@ pub(crate) struct SecureRouter {
     by_ufrag: HashMap<Box<str>, AssociationHandle>,
     peers: HashMap<AssociationHandle, RoutedPeer>,
     /// Peers without signalling at each IP address.
-    direct_by_ip: HashMap<IpAddr, usize>,
+    direct_by_ip: AddressCounts,
     /// Peers with signalling that are not connected yet.
     pending: usize,
     /// Of those, the ones that this end has answered and that may have to make room.
@@ -79,7 +78,7 @@ impl SecureRouter {
             by_address: HashMap::new(),
             by_ufrag: HashMap::new(),
             peers: HashMap::new(),
-            direct_by_ip: HashMap::new(),
+            direct_by_ip: AddressCounts::default(),
             pending: 0,
             answered: AnsweredPeers::default(),
             next: 0,
@@ -103,7 +102,7 @@ impl SecureRouter {
 
     /// Returns the number of peers without signalling at an IP address.
     pub(crate) fn count_at(&self, ip: IpAddr) -> usize {
-        self.direct_by_ip.get(&ip).copied().unwrap_or(0)
+        self.direct_by_ip.get(ip)
     }
 
     /// Returns the peer with signalling that is to make room for an answer that this source asks for. A description
@@ -158,7 +157,7 @@ impl SecureRouter {
     /// Enters a peer that has connected without signalling, and has proved to be at this address. The peer that had the
     /// address before is gone: it would have to have the same port.
     pub(crate) fn insert_direct(&mut self, now: Instant, address: SocketAddr) -> AssociationHandle {
-        *self.direct_by_ip.entry(address.ip()).or_insert(0) += 1;
+        self.direct_by_ip.add(address.ip());
         let handle =
             self.insert(RoutedPeer { direct_ip: Some(address.ip()), is_unnamed: true, ..RoutedPeer::default() });
         if let Some(previous) = self.owner(&address).filter(|previous| self.is_unnamed(*previous)) {
@@ -202,20 +201,12 @@ impl SecureRouter {
         for ufrag in &peer.ufrags {
             self.unname(handle, ufrag);
         }
-        if let Some(ip) = peer.direct_ip
-            && let Some(count) = self.direct_by_ip.get_mut(&ip)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.direct_by_ip.remove(&ip);
-            }
+        if let Some(ip) = peer.direct_ip {
+            self.direct_by_ip.remove(ip);
         }
-        if self.by_address.capacity() > 64 && self.by_address.len() * 4 < self.by_address.capacity() {
-            self.by_address.shrink_to_fit();
-            self.by_ufrag.shrink_to_fit();
-            self.peers.shrink_to_fit();
-            self.direct_by_ip.shrink_to_fit();
-        }
+        give_back_memory(&mut self.by_address);
+        give_back_memory(&mut self.by_ufrag);
+        give_back_memory(&mut self.peers);
     }
 
     /// Returns `true` if a peer with signalling has not finished its handshake.
@@ -369,6 +360,6 @@ impl SecureRouter {
         assert_eq!(answered.collect::<HashSet<_>>(), self.answered.iter().collect());
         assert!(self.peers.values().all(|peer| peer.answered.is_none() || peer.is_pending));
         let direct = self.peers.values().filter(|peer| peer.direct_ip.is_some()).count();
-        assert_eq!(self.direct_by_ip.values().sum::<usize>(), direct);
+        assert_eq!(self.direct_by_ip.total(), direct);
     }
 }

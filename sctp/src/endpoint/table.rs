@@ -1,9 +1,9 @@
 //! Table of associations by the address of the peer.
 
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
+
+use crate::source::{AddressCounts, SaltedHasher, give_back_memory};
 
 /// Names an association within its endpoint; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -31,34 +31,20 @@ impl PeerAssociation {
     }
 }
 
-/// Hashes with a secret, so that nobody can choose addresses that collide; the same seed gives the same table.
-#[derive(Clone, Copy, Debug)]
-struct AddressHasher(u64);
-
-impl BuildHasher for AddressHasher {
-    type Hasher = DefaultHasher;
-
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0);
-        hasher
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct AssociationTable {
-    by_peer: HashMap<PeerAssociation, AssociationHandle, AddressHasher>,
-    by_handle: HashMap<AssociationHandle, PeerAssociation, AddressHasher>,
-    by_ip: HashMap<IpAddr, usize, AddressHasher>,
+    by_peer: HashMap<PeerAssociation, AssociationHandle, SaltedHasher>,
+    by_handle: HashMap<AssociationHandle, PeerAssociation, SaltedHasher>,
+    by_ip: AddressCounts<SaltedHasher>,
     next: u64,
 }
 
 impl AssociationTable {
     pub(super) fn new(salt: u64) -> Self {
         Self {
-            by_peer: HashMap::with_hasher(AddressHasher(salt)),
-            by_handle: HashMap::with_hasher(AddressHasher(salt)),
-            by_ip: HashMap::with_hasher(AddressHasher(salt)),
+            by_peer: HashMap::with_hasher(SaltedHasher::new(salt)),
+            by_handle: HashMap::with_hasher(SaltedHasher::new(salt)),
+            by_ip: AddressCounts::with_hasher(SaltedHasher::new(salt)),
             next: 0,
         }
     }
@@ -76,7 +62,7 @@ impl AssociationTable {
     }
 
     pub(super) fn count_at(&self, ip: IpAddr) -> usize {
-        self.by_ip.get(&ip).copied().unwrap_or(0)
+        self.by_ip.get(ip)
     }
 
     /// Inserts an association. Returns `None` if the peer is in the table already.
@@ -88,24 +74,16 @@ impl AssociationTable {
         self.next += 1;
         self.by_peer.insert(peer, handle);
         self.by_handle.insert(handle, peer);
-        *self.by_ip.entry(peer.address.ip()).or_insert(0) += 1;
+        self.by_ip.add(peer.address.ip());
         Some(handle)
     }
 
     pub(super) fn remove(&mut self, handle: AssociationHandle) {
         let Some(peer) = self.by_handle.remove(&handle) else { return };
         self.by_peer.remove(&peer);
-        if let Some(count) = self.by_ip.get_mut(&peer.address.ip()) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_ip.remove(&peer.address.ip());
-            }
-        }
-        if self.by_handle.capacity() > 64 && self.by_handle.len() * 4 < self.by_handle.capacity() {
-            self.by_handle.shrink_to_fit();
-            self.by_peer.shrink_to_fit();
-            self.by_ip.shrink_to_fit();
-        }
+        self.by_ip.remove(peer.address.ip());
+        give_back_memory(&mut self.by_handle);
+        give_back_memory(&mut self.by_peer);
     }
 
     pub(super) fn check_consistency(&self) {
@@ -114,7 +92,7 @@ impl AssociationTable {
         for (handle, peer) in &self.by_handle {
             assert_eq!(self.by_peer.get(peer), Some(handle));
         }
-        assert_eq!(self.by_ip.values().sum::<usize>(), self.by_handle.len());
+        assert_eq!(self.by_ip.total(), self.by_handle.len());
     }
 }
 

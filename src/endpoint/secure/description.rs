@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use narrowboat_sctp::SignalledInit;
+use narrowboat_sctp::{SignalledInit, Source};
 
 use super::associate::PeerSide;
 use super::part::SecurePart;
@@ -14,7 +14,6 @@ use crate::association::Shared;
 use crate::endpoint::Endpoint;
 use crate::error::SignalError;
 use crate::handle::Association;
-use crate::webrtc::admission::Source;
 use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
 use crate::webrtc::ice::PATIENCE;
 use crate::webrtc::sdp::{self, Local, Remote};

@@ -9,7 +9,6 @@
 //! the most peers loses its oldest. So neither forged sources nor one host with many ports keep others out.
 
 mod chain;
-mod load;
 mod pending_peer;
 mod quota;
 mod shares;
@@ -17,15 +16,16 @@ mod shares;
 mod tests;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, DefaultHasher, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use narrowboat_sctp::{SaltedHasher, Source};
+
 use self::chain::{Chain, List};
-use self::load::Load;
 pub(crate) use self::pending_peer::{Budget, HELLO_WORTH_A_FLIGHT, PendingPeer};
 pub(crate) use self::quota::SourceQuota;
 use self::shares::Shares;
+use crate::net::SecondCounter;
 
 /// Time between two sweeps over the timers of all peers in the table. A sweep has a fixed cost: a timer for each peer
 /// would have to move with every datagram of strangers.
@@ -92,7 +92,7 @@ pub(crate) struct PendingHandshakes<T> {
     unproved: usize,
     quota: SourceQuota,
     next_sweep: Instant,
-    load: Load,
+    load: SecondCounter,
     stats: AdmissionStats,
 }
 
@@ -115,16 +115,16 @@ impl<T> PendingHandshakes<T> {
         let size = slots as usize;
         Self {
             // Twice the room, so that a map full of deleted entries is cleaned where it is instead of growing.
-            by_address: HashMap::with_capacity_and_hasher(2 * size, SaltedHasher(salt)),
+            by_address: HashMap::with_capacity_and_hasher(2 * size, SaltedHasher::new(salt)),
             slots: (0..slots).map(|_| None).collect(),
             free: (0..slots).rev().collect(),
             ages: Chain::new(size),
             by_age: List::default(),
-            shares: Shares::new(slots, config.per_source_max, SaltedHasher(salt)),
+            shares: Shares::new(slots, config.per_source_max, SaltedHasher::new(salt)),
             unproved: 0,
-            quota: SourceQuota::new(now, SaltedHasher(salt)),
+            quota: SourceQuota::new(now, SaltedHasher::new(salt)),
             next_sweep: now,
-            load: Load::new(),
+            load: SecondCounter::default(),
             stats: AdmissionStats::default(),
             config,
         }
@@ -300,47 +300,5 @@ impl<T> PendingHandshakes<T> {
 
     fn slot(&self, slot: u32) -> Option<&TableSlot<T>> {
         self.slots.get(slot as usize)?.as_ref()
-    }
-}
-
-/// Holder of a limit: a host, or a network that one subscriber has for himself (RFC 6177 §2).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Source {
-    V4([u8; 4]),
-    V6(u64),
-}
-
-impl Source {
-    /// Returns the source of what comes from this address.
-    pub(crate) fn of(address: SocketAddr) -> Self {
-        Self::of_ip(address.ip())
-    }
-
-    pub(crate) fn of_ip(ip: IpAddr) -> Self {
-        match ip.to_canonical() {
-            IpAddr::V4(ip) => Self::V4(ip.octets()),
-            IpAddr::V6(ip) => Self::V6((ip.to_bits() >> 64) as u64),
-        }
-    }
-}
-
-/// Hashes with a secret.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SaltedHasher(u64);
-
-impl SaltedHasher {
-    /// Creates the hasher. The salt must come from a secure source of randomness.
-    pub(crate) const fn new(salt: u64) -> Self {
-        Self(salt)
-    }
-}
-
-impl BuildHasher for SaltedHasher {
-    type Hasher = DefaultHasher;
-
-    fn build_hasher(&self) -> DefaultHasher {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u64(self.0);
-        hasher
     }
 }

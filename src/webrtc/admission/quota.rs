@@ -3,8 +3,9 @@
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use super::load::Load;
-use super::{SaltedHasher, Source};
+use narrowboat_sctp::{SaltedHasher, Source};
+
+use crate::net::SecondCounter;
 
 /// Counters. Sources share one by the hash of their address, which only this end can compute. 64 KiB, of which a flood
 /// from 250 sources uses up 1.5 %.
@@ -16,7 +17,7 @@ pub(crate) struct SourceQuota {
     salted: SaltedHasher,
     start: Instant,
     buckets: Box<[QuotaBucket]>,
-    load: Load,
+    load: SecondCounter,
 }
 
 /// The second that is counted, modulo 2¹⁶, and the count.
@@ -29,7 +30,12 @@ struct QuotaBucket {
 impl SourceQuota {
     /// Creates a quota that nobody has used. Allocates all of its memory.
     pub(crate) fn new(now: Instant, salted: SaltedHasher) -> Self {
-        Self { salted, start: now, buckets: vec![QuotaBucket::default(); BUCKETS].into(), load: Load::new() }
+        Self {
+            salted,
+            start: now,
+            buckets: vec![QuotaBucket::default(); BUCKETS].into(),
+            load: SecondCounter::default(),
+        }
     }
 
     /// Counts one more of `source`. Returns `false` if there were `max` in this second.

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
+use narrowboat_sctp::{SaltedHasher, Source};
+
 use super::chain::{Chain, List};
-use super::{SaltedHasher, Source};
 
 /// The peers of each source, oldest first.
 #[derive(Debug)]

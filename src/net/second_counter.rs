@@ -1,35 +1,32 @@
-//! A rate by the second.
+//! Rates by the second.
 
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Counts by the second.
-#[derive(Debug)]
-pub(super) struct Load {
+/// Counts what happens in this second, and knows the count of the one before. A second begins with the first event
+/// after the last second.
+#[derive(Debug, Default)]
+pub(crate) struct SecondCounter {
     window: Option<Instant>,
     count: u32,
     previous: u32,
 }
 
-impl Load {
-    pub(super) const fn new() -> Self {
-        Self { window: None, count: 0, previous: 0 }
-    }
-
+impl SecondCounter {
     /// Returns the greater of the counts of this second and of the one before.
-    pub(super) fn rate(&mut self, now: Instant) -> u32 {
+    pub(crate) fn rate(&mut self, now: Instant) -> u32 {
         self.turn(now);
         self.count.max(self.previous)
     }
 
     /// Returns the count of this second.
-    pub(super) fn count(&mut self, now: Instant) -> u32 {
+    pub(crate) fn count(&mut self, now: Instant) -> u32 {
         self.turn(now);
         self.count
     }
 
-    pub(super) fn add(&mut self, now: Instant) {
+    pub(crate) fn add(&mut self, now: Instant) {
         self.turn(now);
         self.count = self.count.saturating_add(1);
     }
