@@ -178,7 +178,6 @@ pub(crate) struct ChannelLimits {
 
 impl ChannelLimits {
     /// Lowers the limit to the largest message that the peer takes; 0 is no limit.
-    #[cfg(feature = "webrtc")]
     pub(crate) fn for_peer(&self, message_size_max: usize) -> Self {
         let peer = message_size_max.min(narrowboat_dcep::PEER_MESSAGE_SIZE_MAX);
         let limited = self.channels.with(|channels| {

@@ -233,7 +233,6 @@ pub enum SignalError {
     #[error("too many peers that were answered have not connected yet: try again in a minute")]
     TooManyPending,
     /// The endpoint does not accept peers that come with a ticket.
-    #[cfg(feature = "webrtc")]
     #[error(
         "this endpoint takes nobody who comes with a ticket: open that way in, with EndpointBuilder::accept_direct"
     )]

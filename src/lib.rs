@@ -180,22 +180,23 @@ mod waiters;
 #[cfg(feature = "webrtc")]
 mod webrtc;
 
+#[cfg(feature = "webrtc")]
+pub use crate::{
+    endpoint::{Answer, DtlsRole, Offer},
+    webrtc::{DtlsVersion, Fingerprint, Identity, RecordDrops, SecureStats, Security, Ticket},
+};
 pub use association::ChannelEvent;
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use channel::{ByteReadHalf, ByteStream, ByteWriteHalf, Closing, DataChannel, RecvHalf, SendHalf};
 pub use config::Config;
 pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats, Target, WayIn};
-#[cfg(feature = "webrtc")]
-pub use endpoint::{Answer, DtlsRole, Offer};
 pub use error::Error;
 pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
 pub use narrowboat_sctp::{AssociationStats, PacketDropReason, PacketDrops, Reliability};
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
-#[cfg(feature = "webrtc")]
-pub use webrtc::{DtlsVersion, Fingerprint, Identity, RecordDrops, SecureStats, Security, Ticket};
 
 /// The examples of the front page compile.
 #[cfg(all(doctest, feature = "webrtc"))]

@@ -1,5 +1,4 @@
 //! `Debug` of an application's values goes into logs: it is short, and has no payload, tag or password in it.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
 mod secure;

@@ -1,6 +1,5 @@
 //! Dialling by one end or both, at various times and addresses, over plain UDP and with tickets: each case has one
 //! outcome at both ends, in a time that a user accepts.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "a test may fail this way")]
 

@@ -1,5 +1,4 @@
 //! Every failure that a user can cause is one sentence that names what failed and says what to do.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,4 @@
 //! A program that ends, and handles whose runtime is gone: the peer learns of it at once, and nobody waits for ever.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test may fail this way")]

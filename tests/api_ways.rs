@@ -1,5 +1,4 @@
 //! Ways in: none is open that was not asked for, and `Incoming` tells which one a peer took.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 

@@ -4,7 +4,6 @@
 //! virtual time.
 //!
 //! `cargo test --test outage_sockets -- --nocapture` prints the table.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a test fails by panicking, with a table")]
 

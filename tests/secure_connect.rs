@@ -1,5 +1,4 @@
 //! Rust to Rust over DTLS, with a ticket.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 
 mod secure;

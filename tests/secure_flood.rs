@@ -1,5 +1,4 @@
 //! Datagrams from strangers to a port that others are connected to: counted, answered with little, and without effect.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

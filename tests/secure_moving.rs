@@ -1,5 +1,5 @@
 //! A client whose own address changes, as from Wi-Fi to mobile: in a network namespace of its own.
-#![cfg(all(feature = "webrtc", target_os = "linux"))]
+#![cfg(target_os = "linux")]
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,5 +1,4 @@
 //! Faults of the network below an association over DTLS, and the end of associations there.
-#![cfg(feature = "webrtc")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,4 @@
 //! Offers and answers by HTTP: the response to each kind of request.
-#![cfg(feature = "axum")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;

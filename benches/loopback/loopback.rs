@@ -13,15 +13,11 @@
 #![expect(clippy::let_underscore_must_use, reason = "nobody is left to tell when output or a last datagram fails")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a table on standard output is the point")]
 
-#[cfg(feature = "webrtc")]
 mod dtls;
-#[cfg(feature = "webrtc")]
 mod flood;
 mod process;
 mod scenario;
-#[cfg(feature = "webrtc")]
 mod secure;
-#[cfg(feature = "webrtc")]
 #[expect(dead_code, reason = "the bench sends forged checks only")]
 #[path = "../../tests/secure/stun.rs"]
 mod stun;
@@ -39,10 +35,7 @@ const SMALL: usize = 100;
 /// Associations that run at once, all on one socket at the receiving end.
 const MANY: usize = 32;
 
-#[cfg(feature = "webrtc")]
 const NAMES: &[&str] = &["one", "many", "small", "echo", "idle", "secure", "flood"];
-#[cfg(not(feature = "webrtc"))]
-const NAMES: &[&str] = &["one", "many", "small", "echo", "idle"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -78,9 +71,7 @@ fn run(arguments: &[String]) -> Result<()> {
             "many" => bulk(&runtime, "32 associations, 64 KiB messages", MANY, BULK, rounds, time)?,
             "small" => bulk(&runtime, "1 association, 100 B messages", 1, SMALL, rounds, time)?,
             "echo" => echo(&runtime, time)?,
-            #[cfg(feature = "webrtc")]
             "secure" => secure::compare(rounds, time)?,
-            #[cfg(feature = "webrtc")]
             "flood" => flood::compare(&runtime, rounds, time)?,
             _ => idle(&runtime, time)?,
         }

@@ -40,7 +40,6 @@ pub(crate) struct Outcome {
 
 impl Flow {
     /// Starts one transfer, over DTLS.
-    #[cfg(feature = "webrtc")]
     pub(crate) async fn start_secure(message: usize) -> Result<Self> {
         let bind = || -> Result<Endpoint> {
             Ok(Endpoint::builder()
@@ -79,13 +78,11 @@ impl Flow {
     }
 
     /// Returns the address of the receiving end.
-    #[cfg(feature = "webrtc")]
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         self.receiver.local_address()
     }
 
     /// Checks that the receiving end has refused so far.
-    #[cfg(feature = "webrtc")]
     pub(crate) fn checks_refused(&self) -> u64 {
         self.receiver.stats().secure.checks_refused
     }
@@ -130,7 +127,6 @@ impl Outcome {
         self.bytes.iter().sum::<u64>() as f64 / (1_u64 << 30) as f64
     }
 
-    #[cfg(feature = "webrtc")]
     pub(crate) fn seconds(&self) -> f64 {
         self.usage.wall.as_secs_f64()
     }

@@ -1,13 +1,9 @@
 //! A panic while one association is served ends that association only; and what the system's errors mean for one.
 
-#[cfg(feature = "webrtc")]
-mod answered;
-#[cfg(feature = "webrtc")]
-mod contested;
 mod faults;
 mod locks;
 #[cfg(feature = "webrtc")]
-mod ways;
+mod secure;
 
 use std::future::Future;
 use std::io;
@@ -31,25 +27,22 @@ struct Peer {
     b: Association,
 }
 
+/// Connects by the server's ticket if it has an identity.
+async fn connect(client: &Endpoint, server: &Endpoint) -> Result<Association, ConnectError> {
+    #[cfg(feature = "webrtc")]
+    if server.identity().is_some() {
+        return client.connect(server.ticket().unwrap()).await;
+    }
+    client.connect(server.local_address()).await
+}
+
 async fn peer(server: &Endpoint, builder: EndpointBuilder) -> Peer {
     let client = builder.build().unwrap();
     let accepted = async { server.accept().await.unwrap().await.unwrap() };
-    #[cfg(feature = "webrtc")]
-    let is_secure = server.identity().is_some();
-    #[cfg(not(feature = "webrtc"))]
-    let is_secure = false;
-    let connected = async {
-        #[cfg(feature = "webrtc")]
-        if is_secure {
-            return client.connect(server.ticket().unwrap()).await;
-        }
-        client.connect(server.local_address()).await
-    };
-    let (a, b) = soon(async { tokio::join!(connected, accepted) }).await;
+    let (a, b) = soon(async { tokio::join!(connect(&client, server), accepted) }).await;
     let a = a.unwrap();
     let near = a.create_channel("contained").unwrap();
     let far = soon(b.accept_channel()).await.unwrap();
-    let _ = is_secure;
     Peer { client, a, near, far, b }
 }
 
@@ -86,17 +79,6 @@ async fn a_panic_ends_one_association(builder: impl Fn() -> EndpointBuilder, fau
 async fn l08_a_panic_ends_one_association_only_over_plain_udp() {
     for fault in [AssociationFault::Receive, AssociationFault::DriverStep, AssociationFault::Command] {
         a_panic_ends_one_association(|| Endpoint::builder().bind("127.0.0.1:0").accept_plain(), fault).await;
-    }
-}
-
-#[cfg(feature = "webrtc")]
-#[tokio::test]
-async fn l08_a_panic_ends_one_association_only_over_dtls() {
-    let builder = || {
-        Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap()).accept_direct()
-    };
-    for fault in [AssociationFault::Receive, AssociationFault::DriverStep, AssociationFault::Command] {
-        a_panic_ends_one_association(builder, fault).await;
     }
 }
 

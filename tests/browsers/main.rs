@@ -28,9 +28,7 @@ mod browser;
 mod bulk;
 mod bundle;
 mod channels;
-#[cfg(feature = "axum")]
 mod chat;
-#[cfg(feature = "axum")]
 #[path = "../../examples/chat/main.rs"]
 #[expect(dead_code, reason = "its `main` is for the example alone")]
 mod chat_example;
@@ -75,7 +73,7 @@ const PAGE: &str = concat!(
 
 /// Returns the cases in the order of the table. `BOTH` ways if the question is the same in both.
 fn cases() -> Vec<Case> {
-    let mut cases = vec![
+    vec![
         case!("browsers among themselves: who sees what when a channel ends", SIGNALLED, closing::baseline).survey(),
         case!("MDN's example: the page closes after the first message", BOTH, mdn::the_page_closes),
         case!("MDN's example: we close instead", BOTH, mdn::we_close),
@@ -122,16 +120,9 @@ fn cases() -> Vec<Case> {
         case!("secure: a wrong certificate hash of the browser", SIGNALLED, secure::a_wrong_hash_of_the_browser),
         case!("secure: SNAP, the handshake of SCTP in offer and answer", BOTH, secure::snap).only(Kind::Chromium),
         case!("interleaving on, and off", BOTH, secure::interleaving).only(Kind::Chromium),
-    ];
-    #[cfg(feature = "axum")]
-    let chat = [
         case!("the chat example: two browsers talk, by the axum routes", SIGNALLED, chat::two_browsers_talk),
         case!("the chat example: the service is killed, and comes back", SIGNALLED, chat::a_killed_service_is_noticed),
-    ];
-    #[cfg(not(feature = "axum"))]
-    let chat = [];
-    cases.extend(chat);
-    cases
+    ]
 }
 
 fn main() -> Result<ExitCode> {
@@ -144,7 +135,6 @@ fn main() -> Result<ExitCode> {
         if drop::is_service() {
             drop::serve().await?;
         }
-        #[cfg(feature = "axum")]
         if chat::is_service() {
             chat::serve().await?;
         }
@@ -159,7 +149,6 @@ fn main() -> Result<ExitCode> {
 
 /// True in a process that is the service of a case.
 fn is_service() -> bool {
-    #[cfg(feature = "axum")]
     if chat::is_service() {
         return true;
     }

@@ -4,7 +4,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::{Peer, peer, soon};
+use super::{Peer, connect, peer, soon};
 use crate::endpoint::fault::EndpointFault;
 use crate::endpoint::{Endpoint, EndpointBuilder};
 use crate::error::{ChannelError, CloseReason, ConnectError, TransportFailure};
@@ -13,17 +13,12 @@ fn plain() -> EndpointBuilder {
     Endpoint::builder().bind("127.0.0.1:0").accept_plain()
 }
 
-#[cfg(feature = "webrtc")]
-fn direct() -> EndpointBuilder {
-    Endpoint::builder().bind("127.0.0.1:0").identity(crate::webrtc::Identity::generate().unwrap()).accept_direct()
-}
-
-fn inject(endpoint: &Endpoint, fault: EndpointFault) {
+pub(super) fn inject(endpoint: &Endpoint, fault: EndpointFault) {
     *endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
 }
 
 /// Waits until the panic has happened.
-async fn has_panicked(endpoint: &Endpoint) {
+pub(super) async fn has_panicked(endpoint: &Endpoint) {
     soon(async {
         while endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -32,7 +27,7 @@ async fn has_panicked(endpoint: &Endpoint) {
     .await;
 }
 
-async fn goes_on(peer: &Peer) {
+pub(super) async fn goes_on(peer: &Peer) {
     peer.near.send("goes on").await.unwrap();
     assert_eq!(soon(peer.far.recv()).await.unwrap().unwrap().as_text(), Some("goes on"));
     peer.far.send("and back").await.unwrap();
@@ -40,7 +35,7 @@ async fn goes_on(peer: &Peer) {
 }
 
 /// Shuts all endpoints down, and checks that nothing is left in the table.
-async fn ends(server: &Endpoint, peers: impl IntoIterator<Item = Peer>) {
+pub(super) async fn ends(server: &Endpoint, peers: impl IntoIterator<Item = Peer>) {
     for peer in peers {
         soon(peer.a.shutdown()).await.unwrap();
         soon(peer.b.closed()).await;
@@ -53,16 +48,10 @@ async fn ends(server: &Endpoint, peers: impl IntoIterator<Item = Peer>) {
 
 /// Dials the server, which panics meanwhile. The attempt fails or succeeds within a bounded time.
 async fn dial(server: &Endpoint, builder: EndpointBuilder) {
-    let client = builder.build().unwrap();
-    #[cfg(feature = "webrtc")]
-    if server.identity().is_some() {
-        let connected = soon(client.connect(server.ticket().unwrap())).await;
-        return drop(connected);
-    }
-    drop(soon(client.connect(server.local_address())).await);
+    drop(soon(connect(&builder.build().unwrap(), server)).await);
 }
 
-async fn the_endpoint_goes_on(builder: impl Fn() -> EndpointBuilder, faults: &[EndpointFault]) {
+pub(super) async fn the_endpoint_goes_on(builder: impl Fn() -> EndpointBuilder, faults: &[EndpointFault]) {
     for fault in faults {
         let server = builder().build().unwrap();
         let living = peer(&server, builder()).await;
@@ -104,19 +93,6 @@ async fn l08_a_panic_in_router_or_accept_queue_costs_one_datagram_or_one_newcome
     the_endpoint_goes_on(plain, &[EndpointFault::Route, EndpointFault::Queue]).await;
 }
 
-#[cfg(feature = "webrtc")]
-#[tokio::test]
-async fn l08_a_panic_in_router_lobby_or_accept_queue_costs_one_newcomer_over_dtls() {
-    let faults = [
-        EndpointFault::Route,
-        EndpointFault::Queue,
-        EndpointFault::DirectListener,
-        EndpointFault::Admit,
-        EndpointFault::Note,
-    ];
-    the_endpoint_goes_on(direct, &faults).await;
-}
-
 /// The accept queue has one place. Who finds it taken is refused, and the panic is that one's.
 #[tokio::test]
 async fn l08_a_panic_while_a_newcomer_is_refused_ends_that_newcomer_only() {
@@ -140,77 +116,7 @@ async fn l08_a_panic_while_a_newcomer_is_refused_ends_that_newcomer_only() {
     ends(&server, [next, living]).await;
 }
 
-/// Somebody sends a hello from the address of a peer that is connected, then another record of a handshake.
-#[cfg(feature = "webrtc")]
-#[tokio::test]
-async fn l08_a_panic_over_a_newcomer_at_a_known_address_costs_one_datagram() {
-    use crate::net::Route;
-    use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
-    use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
-
-    let server = direct().build().unwrap();
-    let living = peer(&server, direct()).await;
-    let now = std::time::Instant::now();
-    let mut newcomer =
-        Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);
-    let route = Route { remote: server.local_address(), local: None };
-    while let Some(hello) = newcomer.poll_transmit() {
-        living.client.core.socket.send_answer(route, &hello);
-    }
-    inject(&server, EndpointFault::Newcomer);
-    let change_of_ciphers = [20, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1];
-    living.client.core.socket.send_answer(route, &change_of_ciphers);
-    has_panicked(&server).await;
-    goes_on(&living).await;
-    let next = peer(&server, direct()).await;
-    goes_on(&next).await;
-    ends(&server, [next, living]).await;
-}
-
-/// Two ends dial each other, and the one whose hello loses panics over the other's. The hello is repeated.
-#[cfg(feature = "webrtc")]
-#[tokio::test]
-async fn l08_a_panic_over_the_hello_of_a_peer_that_is_dialled_costs_one_datagram() {
-    let (one, other) = (direct().build().unwrap(), direct().build().unwrap());
-    let living = [peer(&one, direct()).await, peer(&other, direct()).await];
-    let mut has_happened = false;
-    // Which hello loses is drawn; a hello that comes before this end's own is of no account.
-    for _ in 0..20 {
-        inject(&one, EndpointFault::Crossed);
-        inject(&other, EndpointFault::Crossed);
-        let (there, back) = (one.dial(other.ticket().unwrap()).unwrap(), other.dial(one.ticket().unwrap()).unwrap());
-        let (up, up_back) = soon(async { tokio::join!(there.connected(), back.connected()) }).await;
-        up.unwrap();
-        up_back.unwrap();
-        let near = there.create_channel("crossed").unwrap();
-        near.send("goes on").await.unwrap();
-        let far = soon(back.accept_channel()).await.unwrap();
-        assert_eq!(soon(far.recv()).await.unwrap().unwrap().as_text(), Some("goes on"));
-        soon(there.shutdown()).await.unwrap();
-        soon(back.closed()).await;
-        let is_left =
-            |endpoint: &Endpoint| endpoint.core.fault.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        has_happened = !is_left(&one) || !is_left(&other);
-        if has_happened {
-            break;
-        }
-        soon(async {
-            while one.stats().associations + other.stats().associations > 2 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
-    }
-    assert!(has_happened, "the hellos of two ends that dial each other have not crossed");
-    for (peer, server) in living.into_iter().zip([&one, &other]) {
-        goes_on(&peer).await;
-        let next = self::peer(server, direct()).await;
-        goes_on(&next).await;
-        ends(server, [next, peer]).await;
-    }
-}
-
-async fn an_end_is_told(builder: impl Fn() -> EndpointBuilder) {
+pub(super) async fn an_end_is_told(builder: impl Fn() -> EndpointBuilder) {
     let server = builder().build().unwrap();
     let (ending, living) = (peer(&server, builder()).await, peer(&server, builder()).await);
     inject(&server, EndpointFault::Remove);
@@ -225,12 +131,10 @@ async fn an_end_is_told(builder: impl Fn() -> EndpointBuilder) {
 #[tokio::test]
 async fn l08_a_panic_while_an_association_is_taken_out_of_the_table_is_waited_for_by_nobody() {
     an_end_is_told(plain).await;
-    #[cfg(feature = "webrtc")]
-    an_end_is_told(direct).await;
 }
 
 /// Checks that a panic of the receive loop ends all associations, and that each is told.
-async fn the_endpoint_ends(builder: impl Fn() -> EndpointBuilder) {
+pub(super) async fn the_endpoint_ends(builder: impl Fn() -> EndpointBuilder) {
     let server = builder().build().unwrap();
     let living = peer(&server, builder()).await;
     let (far, b, endpoint) = (living.far.clone(), living.b.clone(), server.clone());
@@ -259,30 +163,4 @@ async fn the_endpoint_ends(builder: impl Fn() -> EndpointBuilder) {
 #[tokio::test]
 async fn l08_a_panic_of_the_receiver_ends_the_endpoint_with_an_error_for_everybody() {
     the_endpoint_ends(plain).await;
-    #[cfg(feature = "webrtc")]
-    the_endpoint_ends(direct).await;
-}
-
-/// The direct listener has timers while somebody has begun a handshake.
-#[cfg(feature = "webrtc")]
-#[tokio::test]
-async fn l08_a_panic_in_the_timers_of_the_lobby_ends_handshakes_that_have_begun_and_nothing_else() {
-    use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
-    use crate::webrtc::dtls::{Dtls, ExpectedPeer, SetupRole, Versions};
-
-    let server = direct().build().unwrap();
-    let living = peer(&server, direct()).await;
-    let now = std::time::Instant::now();
-    let mut stranger =
-        Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);
-    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    inject(&server, EndpointFault::LobbyTimeout);
-    while let Some(hello) = stranger.poll_transmit() {
-        socket.send_to(&hello, server.local_address()).await.unwrap();
-    }
-    has_panicked(&server).await;
-    goes_on(&living).await;
-    let next = peer(&server, direct()).await;
-    goes_on(&next).await;
-    ends(&server, [living, next]).await;
 }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::soon;
 use super::ways::{credentials, dial_by_answer, offer};
 use crate::endpoint::Endpoint;
+use crate::endpoint::tests::soon;
 use crate::webrtc::Identity;
 
 fn bind() -> Endpoint {

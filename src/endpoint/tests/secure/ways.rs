@@ -6,8 +6,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::soon;
 use crate::config::Config;
+use crate::endpoint::tests::soon;
 use crate::endpoint::{Endpoint, WayIn};
 use crate::error::SignalError;
 use crate::handle::Association;

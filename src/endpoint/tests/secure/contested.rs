@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::soon;
 use super::ways::{credentials, dial_by_answer, offer};
+use crate::endpoint::tests::soon;
 use crate::endpoint::{Endpoint, WayIn};
 use crate::net::Route;
 use crate::webrtc::stun::{Class, Key, StunWriter, TransactionId, Username};
