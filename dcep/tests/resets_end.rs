@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use narrowboat_dcep::{ChannelDropReason, ChannelId, ChannelsEvent, ReadyState};
 use narrowboat_sctp::StreamId;
-use pair::{A, B, Fate, Pair, Side, negotiated, texts};
+use pair::{A, B, Fate, Pair, Side, negotiated};
 
 const STREAM: u16 = 5;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,12 +42,7 @@ fn pair_with(made: [bool; 2]) -> (Pair, Vec<(Side, ChannelId)>) {
 fn assert_usable_again(pair: &mut Pair) {
     pair.run_for(MINUTE);
     pair.clear_events();
-    let [a, b] = [A, B].map(|side| pair.open(side, negotiated(STREAM)));
-    pair.send(A, a, "again");
-    pair.send(B, b, "and back");
-    pair.run();
-    assert_eq!(texts(&pair.recv_all(B, b)), ["again"]);
-    assert_eq!(texts(&pair.recv_all(A, a)), ["and back"]);
+    let [a, b] = pair.assert_negotiated_works(STREAM);
     pair.close(A, a);
     pair.run();
     assert_eq!([pair.closed(A, a), pair.closed(B, b)], [Some(None), Some(None)]);

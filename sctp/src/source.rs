@@ -12,7 +12,7 @@ const CAPACITY_KEPT: usize = 64;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Source {
     /// An IPv4 address.
-    V4(u32),
+    V4([u8; 4]),
     /// The first 64 bits of an IPv6 address.
     V6(u64),
 }
@@ -29,7 +29,7 @@ impl Source {
     #[must_use]
     pub fn of_ip(ip: IpAddr) -> Self {
         match ip.to_canonical() {
-            IpAddr::V4(ip) => Self::V4(ip.to_bits()),
+            IpAddr::V4(ip) => Self::V4(ip.octets()),
             IpAddr::V6(ip) => Self::V6(u64::try_from(ip.to_bits() >> 64).unwrap_or_default()),
         }
     }

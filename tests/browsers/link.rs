@@ -38,6 +38,18 @@ impl Link {
         Ok(Self { page, endpoint, ours, x })
     }
 
+    /// Connects a page that answers our offer, and opens a channel from this end.
+    pub async fn by_our_offer(setting: &Setting) -> Result<Self> {
+        let (page, endpoint) = (setting.page().await?, service().build()?);
+        page.eval("newPeer()").await?;
+        let offer = endpoint.offer()?;
+        let answer = text(&page.call("makeAnswer", &[offer.sdp().into()]).await?);
+        let ours = offer.accept_answer(&answer)?;
+        let x = ours.open_channel("x").await?;
+        page.eval("return untilEvent('x', 'given')").await?;
+        Ok(Self { page, endpoint, ours, x })
+    }
+
     pub async fn leave(self) -> Result<()> {
         self.page.close().await
     }

@@ -71,20 +71,14 @@ pub async fn offers_after_the_end(setting: Setting) -> Result<()> {
 
 /// Ours was the first offer; the page makes the next one.
 pub async fn offers_after_an_answer(setting: Setting) -> Result<()> {
-    let (page, endpoint) = (setting.page().await?, service().build()?);
-    page.eval("newPeer()").await?;
-    let offer = endpoint.offer()?;
-    let answer = text(&page.call("makeAnswer", &[offer.sdp().into()]).await?);
-    let ours = offer.accept_answer(&answer)?;
-    let x = ours.open_channel("x").await?;
-    page.eval("return untilEvent('x', 'given')").await?;
-    echo(&page, &x).await?;
+    let link = Link::by_our_offer(&setting).await?;
+    echo(&link.page, &link.x).await?;
     for change in ["", "pc.addTransceiver('audio')"] {
-        page.eval(change).await?;
-        again(&page, &endpoint).await.map_err(|error| Failure::from(format!("after {change:?}: {error}")))?;
-        echo(&page, &x).await?;
+        link.page.eval(change).await?;
+        again(&link.page, &link.endpoint).await.map_err(|error| Failure::from(format!("after {change:?}: {error}")))?;
+        echo(&link.page, &link.x).await?;
     }
-    page.close().await
+    link.leave().await
 }
 
 /// A message there and back, within five seconds.

@@ -80,14 +80,7 @@ pub async fn both_roles(setting: Setting) -> Result<()> {
 
 /// We offer, the page answers.
 pub async fn we_offer(setting: Setting) -> Result<()> {
-    let (page, endpoint) = (setting.page().await?, service().build()?);
-    page.eval("newPeer()").await?;
-    let offer = endpoint.offer()?;
-    let answer = text(&page.call("makeAnswer", &[offer.sdp().into()]).await?);
-    let ours = offer.accept_answer(&answer)?;
-    let x = ours.open_channel("x").await?;
-    page.eval("return untilEvent('x', 'given')").await?;
-    let link = Link { page, endpoint, ours, x };
+    let link = Link::by_our_offer(&setting).await?;
     works(&link).await?;
     link.leave().await
 }

@@ -418,6 +418,17 @@ impl Pair {
         self.run();
     }
 
+    /// Makes a channel of this id at both ends, and checks that it carries messages. Returns its names at both ends.
+    pub(crate) fn assert_negotiated_works(&mut self, id: StreamId) -> [ChannelId; 2] {
+        let [a, b] = [A, B].map(|side| self.open(side, negotiated(id)));
+        self.send(A, a, "again");
+        self.send(B, b, "and back");
+        self.run();
+        assert_eq!(texts(&self.recv_all(B, b)), ["again"]);
+        assert_eq!(texts(&self.recv_all(A, a)), ["and back"]);
+        [a, b]
+    }
+
     /// Each end lets go of its channels.
     pub(crate) fn forget_all(&mut self, channels: &[(Side, ChannelId)]) {
         for (side, id) in channels {

@@ -36,12 +36,7 @@ impl<'a> ForwardTsn<'a> {
     ///
     /// [`DecodeError::TooShort`] without the TSN, [`DecodeError::BadLength`] if half a stream is left over.
     pub fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(value);
-        let new_cumulative_tsn = Tsn(reader.u32()?);
-        let (entries, odd) = reader.rest().as_chunks();
-        if !odd.is_empty() {
-            return Err(DecodeError::BadLength);
-        }
+        let (new_cumulative_tsn, entries) = split_entries(value)?;
         Ok(Self { new_cumulative_tsn, entries })
     }
 
@@ -69,6 +64,14 @@ impl<'a> ForwardTsn<'a> {
     pub const fn encoded_len(streams: usize) -> usize {
         streams.saturating_mul(4).saturating_add(Self::HEADER_LEN)
     }
+}
+
+/// Reads a TSN, and splits what follows it into entries of `N` bytes.
+pub(super) fn split_entries<const N: usize>(value: &[u8]) -> Result<(Tsn, &[[u8; N]]), DecodeError> {
+    let mut reader = Reader::new(value);
+    let tsn = Tsn(reader.u32()?);
+    let (entries, odd) = reader.rest().as_chunks();
+    if odd.is_empty() { Ok((tsn, entries)) } else { Err(DecodeError::BadLength) }
 }
 
 #[cfg(test)]

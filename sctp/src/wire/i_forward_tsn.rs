@@ -1,7 +1,8 @@
 //! I-FORWARD-TSN (RFC 8260 §2.3.1).
 
+use super::DecodeError;
 use super::chunk::{CHUNK_LEN_MAX, ChunkType, begin_chunk, end_chunk};
-use super::{DecodeError, Reader};
+use super::forward_tsn::split_entries;
 use crate::message::StreamId;
 use crate::serial::{Mid, Tsn};
 
@@ -49,12 +50,7 @@ impl<'a> IForwardTsn<'a> {
     ///
     /// [`DecodeError::TooShort`] without the TSN, [`DecodeError::BadLength`] if part of an entry is left over.
     pub fn decode(value: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(value);
-        let new_cumulative_tsn = Tsn(reader.u32()?);
-        let (entries, odd) = reader.rest().as_chunks();
-        if !odd.is_empty() {
-            return Err(DecodeError::BadLength);
-        }
+        let (new_cumulative_tsn, entries) = split_entries(value)?;
         Ok(Self { new_cumulative_tsn, entries })
     }
 

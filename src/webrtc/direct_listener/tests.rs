@@ -5,22 +5,10 @@ mod flood;
 use std::time::Duration;
 
 use super::*;
-use crate::webrtc::Reachability;
-use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::Versions;
-use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, parameters};
-use crate::webrtc::stats::SecureCounters;
+use crate::webrtc::dtls::tests::link::{ACTIVE, parameters};
+use crate::webrtc::session::tests::context;
 use crate::webrtc::stun::{StunWriter, TransactionId, Username};
-
-fn context(now: Instant) -> Arc<Context> {
-    Arc::new(Context {
-        parameters: parameters(PASSIVE, Versions::Both),
-        prefixes: Prefixes::default(),
-        counters: Arc::new(SecureCounters::default()),
-        consent_timeout: crate::webrtc::ice::CONSENT_TIMEOUT,
-        reachability: Reachability::new(now, &[3; 32]),
-    })
-}
 
 #[test]
 fn k04_few_checks_of_a_flood_are_verified_and_newcomers_are_answered() {

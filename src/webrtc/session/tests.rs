@@ -28,7 +28,8 @@ fn server_address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 200], 443))
 }
 
-fn context(now: Instant) -> Arc<Context> {
+/// Returns the context of sessions that await a hello.
+pub(crate) fn context(now: Instant) -> Arc<Context> {
     Arc::new(Context {
         parameters: parameters(PASSIVE, Versions::Both),
         prefixes: Prefixes::default(),
