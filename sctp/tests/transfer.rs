@@ -99,18 +99,24 @@ fn messages_sent_before_the_handshake_are_delivered_after_it() {
     assert_eq!(pair.received[0][0].2, &b"from the end that is called"[..]);
 }
 
+/// Returns a pair that has exchanged one message, so that there is an RTT to go by, and loses one of the next packets
+/// from an end: the one after `kept` others.
+fn pair_that_loses_one(from: usize, kept: u32) -> Pair {
+    let mut pair = Pair::connected(AssociationConfig::default());
+    pair.send(0, StreamId(1), pattern(1172, 0));
+    pair.run_for(Duration::from_secs(1));
+    let mut count = 0;
+    pair.rule = Box::new(move |packet| {
+        count += u32::from(packet.from == from);
+        if packet.from == from && count == kept + 1 { Verdict::Drop } else { Verdict::Pass }
+    });
+    pair
+}
+
 #[test]
 fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
     for lost in 0..10 {
-        let mut pair = Pair::connected(AssociationConfig::default());
-        // One round trip first, so that there is an RTT to go by.
-        pair.send(0, StreamId(1), pattern(1172, 0));
-        pair.run_for(Duration::from_secs(1));
-        let mut count = 0;
-        pair.rule = Box::new(move |packet| {
-            count += u32::from(packet.from == 0);
-            if packet.from == 0 && count == lost + 1 { Verdict::Drop } else { Verdict::Pass }
-        });
+        let mut pair = pair_that_loses_one(0, lost);
         pair.send(0, StreamId(1), pattern(11_720, 1));
         pair.run_until(350 * MS, |pair| pair.received[1].len() == 2);
         assert_eq!(pair.ends[0].stats().t3_expirations, 0, "packet {lost}");
@@ -120,14 +126,7 @@ fn a_single_lost_packet_is_repaired_without_a_time_out_also_at_the_tail() {
 #[test]
 fn whichever_acknowledgement_is_lost_nothing_stalls() {
     for lost in 0..30 {
-        let mut pair = Pair::connected(AssociationConfig::default());
-        pair.send(0, StreamId(1), pattern(1172, 0));
-        pair.run_for(Duration::from_secs(1));
-        let mut count = 0;
-        pair.rule = Box::new(move |packet| {
-            count += u32::from(packet.from == 1);
-            if packet.from == 1 && count == lost + 1 { Verdict::Drop } else { Verdict::Pass }
-        });
+        let mut pair = pair_that_loses_one(1, lost);
         pair.send(0, StreamId(1), pattern(60_000, 1));
         pair.run_for(Duration::from_secs(2));
         let stats = pair.ends[0].stats();

@@ -19,6 +19,14 @@ fn agent(now: Instant, addresses: &[SocketAddr]) -> ControllingAgent {
     ControllingAgent::new(now, local(), remote(), addresses, CONSENT_TIMEOUT, [1; 32])
 }
 
+/// Returns an agent whose first check, to `address(1)`, was answered at once.
+fn answered(now: Instant) -> ControllingAgent {
+    let mut agent = agent(now, &[address(1)]);
+    let first = due(&mut agent, now);
+    answer(&mut agent, now, address(1), &success(first[0].1, PWD)).expect("taken");
+    agent
+}
+
 /// Returns the checks that are due now: destination, transaction, and true if the check nominates.
 fn due(agent: &mut ControllingAgent, now: Instant) -> Vec<(SocketAddr, TransactionId, bool)> {
     let mut sent = Vec::new();
@@ -110,9 +118,7 @@ fn addresses_are_tried_fifty_milliseconds_apart_and_the_first_that_answers_is_no
 #[test]
 fn consent_is_asked_for_every_four_to_six_seconds_and_ends_thirty_seconds_after_the_last_answer() {
     let start = Instant::now();
-    let mut agent = agent(start, &[address(1)]);
-    let first = due(&mut agent, start);
-    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut agent = answered(start);
     agent.on_connected(start);
     let mut now = start;
     let mut last = start;
@@ -148,9 +154,7 @@ fn consent_is_asked_for_every_four_to_six_seconds_and_ends_thirty_seconds_after_
 #[test]
 fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_them_lengthens_it() {
     let start = Instant::now();
-    let mut agent = agent(start, &[address(1)]);
-    let first = due(&mut agent, start);
-    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut agent = answered(start);
     let mut now = start;
     let mut next = |agent: &mut ControllingAgent| {
         now = agent.poll_timeout().expect("a deadline");
@@ -185,9 +189,7 @@ fn consent_ends_with_the_third_revocation_in_a_row_that_is_signed_and_none_of_th
 #[test]
 fn a_check_follows_the_handshake_at_once_whatever_is_answered_meanwhile() {
     let start = Instant::now();
-    let mut agent = agent(start, &[address(1)]);
-    let first = due(&mut agent, start);
-    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut agent = answered(start);
     let nominating = due(&mut agent, start);
     agent.on_connected(start);
     answer(&mut agent, start, address(1), &success(nominating[0].1, PWD)).expect("taken");
@@ -199,9 +201,7 @@ fn a_check_follows_the_handshake_at_once_whatever_is_answered_meanwhile() {
 #[test]
 fn checks_come_every_second_during_the_handshake() {
     let start = Instant::now();
-    let mut agent = agent(start, &[address(1)]);
-    let first = due(&mut agent, start);
-    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut agent = answered(start);
     for second in 0..5 {
         let now = start + Duration::from_secs(second);
         let sent = due(&mut agent, now);
@@ -213,9 +213,7 @@ fn checks_come_every_second_during_the_handshake() {
 #[test]
 fn a_check_follows_the_first_packet_and_is_repeated_until_it_is_answered_whatever_was_answered_before() {
     let start = Instant::now();
-    let mut agent = agent(start, &[address(1)]);
-    let first = due(&mut agent, start);
-    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut agent = answered(start);
     agent.on_connected(start);
     // This one overtakes the end of the handshake: its answer says nothing.
     let early = due(&mut agent, start)[0].1;
@@ -267,9 +265,7 @@ fn a_question_of_the_peer_is_answered_if_it_is_right_and_comes_from_where_the_pe
 #[test]
 fn an_answer_to_an_earlier_check_of_consent_counts_once() {
     let start = Instant::now();
-    let mut agent = agent(start, &[address(1)]);
-    let first = due(&mut agent, start);
-    answer(&mut agent, start, address(1), &success(first[0].1, PWD)).expect("taken");
+    let mut agent = answered(start);
     let early = due(&mut agent, start)[0].1;
     let later = start + Duration::from_secs(10);
     assert_eq!(due(&mut agent, later).len(), 1);
