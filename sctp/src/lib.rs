@@ -28,7 +28,6 @@ mod reset;
 mod send;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod serial;
-mod source;
 mod stats;
 #[cfg(any(test, feature = "testing"))]
 #[doc(hidden)]
@@ -52,6 +51,8 @@ pub use config::{AssociationConfig, CongestionControl};
 pub use cookie::CookieKeys;
 #[doc(hidden)]
 pub use cost_counter::{step, steps};
+#[doc(hidden)]
+pub use endpoint::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, Violation};
 pub use event::{AssociationEvent, Streams};
@@ -61,8 +62,6 @@ pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind};
 pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
-#[doc(hidden)]
-pub use source::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use stats::{AssociationStats, PacketDropReason, PacketDrops};
 pub use valid::{ConfigError, Valid, Validate};
 pub use wire::ResetResult;

@@ -29,7 +29,6 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "serial",
             "time",
             "interval_set",
-            "source",
             "cost_counter",
             "valid",
             "drops",

@@ -2,6 +2,7 @@
 //! while there is none (RFC 9260 §5.1, §8.4).
 
 mod rate_limit;
+mod source;
 mod table;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::rate_limit::RateLimit;
+pub use self::source::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use self::table::AssociationHandle;
 use self::table::{AssociationTable, PeerAssociation};
 use crate::association::Association;

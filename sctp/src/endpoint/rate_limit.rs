@@ -3,7 +3,7 @@
 use std::hash::BuildHasher;
 use std::net::IpAddr;
 
-use crate::source::{SaltedHasher, Source};
+use super::source::{SaltedHasher, Source};
 use crate::time::{Duration, Instant};
 
 /// Most buckets that sources are hashed to: 64 KiB, allocated with the first answer. 250 flooding sources occupy 1.5 %

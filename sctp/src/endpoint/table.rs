@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::source::{AddressCounts, SaltedHasher, give_back_memory};
+use super::source::{AddressCounts, SaltedHasher, give_back_memory};
 
 /// Names an association within its endpoint; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]

@@ -1,4 +1,4 @@
-//! Where datagrams come from: the hosts and networks that limits apply to, and tables of addresses.
+//! Sources of datagrams: the hosts and networks that limits apply to, and tables of addresses.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, RandomState};
