@@ -15,12 +15,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use narrowboat_sctp::{AssociationHandle, MemoryBudget};
+use narrowboat_sctp::{AssociationHandle, MemoryBudget, Source};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use self::sessions::{LocalParameters, SessionConflict, SessionKey, SignalledSessions, TransportKey};
-use super::admission::Source;
 use super::direct::ClientCredentials;
 use super::direct_listener::Admitted;
 use super::dtls::{ExpectedPeer, SetupRole};

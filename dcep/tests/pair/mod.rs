@@ -419,7 +419,7 @@ impl Pair {
     }
 
     /// Makes a channel of this id at both ends, and checks that it carries messages. Returns its names at both ends.
-    pub(crate) fn assert_negotiated_works(&mut self, id: StreamId) -> [ChannelId; 2] {
+    pub(crate) fn assert_negotiated_works(&mut self, id: u16) -> [ChannelId; 2] {
         let [a, b] = [A, B].map(|side| self.open(side, negotiated(id)));
         self.send(A, a, "again");
         self.send(B, b, "and back");
