@@ -17,8 +17,8 @@ pub mod wire {
     pub use crate::wire::*;
 }
 
-/// Numbers that look random and are the same in every run: SplitMix64, whose first draws from small seeds are as good as
-/// the later ones.
+/// Numbers that look random and are the same in every run: SplitMix64, whose first draws from small seeds are as good
+/// as the later ones.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
