@@ -89,7 +89,7 @@ impl Transmit {
 /// let config = Valid::<AssociationConfig>::default();
 /// let mut ends = [1, 2].map(|n| Association::new(config.clone(), CookieKeys::new(now, [n; 32]), &[], [n; 32]));
 /// ends[0].connect(now);
-/// ends[0].send(now, 3, Ppid(53), "hello".into(), SendOptions::default())?;
+/// ends[0].send(now, StreamId(3), Ppid(53), "hello".into(), SendOptions::default())?;
 /// // A perfect network.
 /// let mut buffer = Vec::new();
 /// for turn in 0..8 {
