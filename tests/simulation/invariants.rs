@@ -131,17 +131,9 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns the state with everything that the association holds. An association that is over answers
-    /// out-of-the-blue packets (RFC 9260 §8.4), so it may have packets to send.
+    /// Returns the state with everything that the association holds.
     pub(crate) fn whole(stack: &Stack) -> Self {
-        let mut internals = without_stats(&format!("{:?}", stack.association()));
-        if stack.association().is_over()
-            && let Some(start) = internals.find("packets: PacketQueue {")
-            && let Some(end) = internals[start..].find("}, init")
-        {
-            internals.replace_range(start..start + end, "");
-        }
-        Self { internals, ..Self::outside(stack) }
+        Self { internals: stack.association().state_without_counters(), ..Self::outside(stack) }
     }
 
     /// Returns the state that is seen from outside.
@@ -198,34 +190,4 @@ fn difference(before: &Snapshot, after: &Snapshot) -> String {
     let same = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
     let around = |text: &str| text.bytes().skip(same.saturating_sub(80)).take(200).map(char::from).collect::<String>();
     format!("  before: …{}\n  after:  …{}", around(&old), around(&new))
-}
-
-/// Cuts the counters out of a `Debug` text: they may count.
-fn without_stats(text: &str) -> String {
-    let mut rest = text;
-    let mut kept = String::with_capacity(text.len());
-    while let Some(start) = ["AssociationStats {", "Drops("].iter().filter_map(|name| rest.find(name)).min() {
-        kept.push_str(&rest[..start]);
-        let mut depth = 0;
-        let end = rest[start..].find(|c| {
-            depth += i32::from(matches!(c, '{' | '(')) - i32::from(matches!(c, '}' | ')'));
-            depth == 0 && matches!(c, '}' | ')')
-        });
-        rest = end.map_or("", |end| &rest[start + end + 1..]);
-    }
-    // So may counters that start again at each input, and the one that decides when to recount next.
-    kept += rest;
-    for name in ["burst_left: ", "unchecked: ", "until_recount: "] {
-        kept = without_digits_after(name, &kept);
-    }
-    kept
-}
-
-fn without_digits_after(name: &str, text: &str) -> String {
-    let mut parts = text.split(name);
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        kept += part.trim_start_matches(|c: char| c.is_ascii_digit());
-    }
-    kept
 }

@@ -17,6 +17,8 @@ mod path_change;
 mod reconfig;
 mod shutdown;
 mod snap;
+#[cfg(feature = "testing")]
+mod snapshot;
 mod state;
 mod tcb;
 mod timeout;
