@@ -106,7 +106,9 @@ impl Machine {
                     assert!(asked && !streams.is_empty(), "a reset of {streams:?} that nobody asked for");
                 }
             }
-            3 => drop(self.outgoing.on_timeout()),
+            3 => {
+                self.outgoing.on_timeout();
+            }
             4 => {
                 self.now += Duration::from_millis(u64::from(how) * 20);
                 self.outgoing.on_heard(self.now, Duration::from_millis(400));

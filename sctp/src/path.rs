@@ -30,6 +30,14 @@ pub(crate) struct Path {
     challenge: PathChallenge,
 }
 
+/// State of the peer after a time-out (RFC 9260 §8.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PeerStatus {
+    Reachable,
+    /// There were too many time-outs in a row, or they lasted too long.
+    Unreachable,
+}
+
 /// Time-outs in a row (RFC 9260 §8.1).
 #[derive(Debug)]
 struct ErrorCounter {
@@ -123,24 +131,28 @@ impl Path {
         self.errors.counted_at = None;
     }
 
-    /// Counts an error: a packet that was sent at `since` went unanswered until `now`. Returns true if the peer counts
-    /// as unreachable from now on.
+    /// Counts an error: a packet that was sent at `since` went unanswered until `now`.
     ///
     /// DATA, HEARTBEAT, RE-CONFIG and SHUTDOWN have a timer each, and several may wait in the same silence. It is one
     /// silence, so it is counted once and backs the time-out off once: a timer that was started before the last
     /// time-out that counted has nothing new to say.
     #[must_use]
-    pub(crate) fn on_timeout(&mut self, now: Instant, since: Option<Instant>) -> bool {
+    pub(crate) fn on_timeout(&mut self, now: Instant, since: Option<Instant>) -> PeerStatus {
         let errors = &mut self.errors;
         if since < errors.counted_at {
-            return false;
+            return PeerStatus::Reachable;
         }
         errors.counted_at = Some(now);
         self.rto.back_off();
         errors.error_count = errors.error_count.saturating_add(1);
         errors.is_suspect |= errors.error_count == SUSPECT_ERRORS;
         let since = *errors.unanswered_since.get_or_insert_with(|| since.unwrap_or(now));
-        errors.error_count > errors.error_count_max || errors.unanswered_max.is_some_and(|max| now >= since + max)
+        let is_over = errors.error_count > errors.error_count_max;
+        if is_over || errors.unanswered_max.is_some_and(|max| now >= since + max) {
+            PeerStatus::Unreachable
+        } else {
+            PeerStatus::Reachable
+        }
     }
 
     /// Returns the time to wait for the answer to a packet that is sent now. A peer that has little time is asked each
@@ -205,10 +217,14 @@ mod tests {
     fn several_timers_of_one_silence_count_once() {
         let (mut path, start) = (Path::new(&AssociationConfig::default()), some_time());
         let rto = path.rto.current();
-        assert!(!path.on_timeout(start + SECOND, Some(start)));
-        assert!(!path.on_timeout(start + SECOND, Some(start)), "another timer of the same silence");
+        assert_eq!(path.on_timeout(start + SECOND, Some(start)), PeerStatus::Reachable);
+        assert_eq!(
+            path.on_timeout(start + SECOND, Some(start)),
+            PeerStatus::Reachable,
+            "another timer of the same silence"
+        );
         assert_eq!((path.errors.error_count, path.rto.current()), (1, 2 * rto));
-        assert!(!path.on_timeout(start + 3 * SECOND, Some(start + SECOND)));
+        assert_eq!(path.on_timeout(start + 3 * SECOND, Some(start + SECOND)), PeerStatus::Reachable);
         assert_eq!((path.errors.error_count, path.rto.current()), (2, 4 * rto));
         assert!(path.take_suspicion() && !path.take_suspicion(), "told once after two in a row");
         path.on_sign_of_life();
@@ -220,10 +236,10 @@ mod tests {
         let config = AssociationConfig::default();
         let (mut path, mut now) = (Path::new(&config), some_time());
         for _ in 0..config.association_max_retransmits {
-            assert!(!path.on_timeout(now + SECOND, Some(now)));
+            assert_eq!(path.on_timeout(now + SECOND, Some(now)), PeerStatus::Reachable);
             now += SECOND;
         }
-        assert!(path.on_timeout(now + SECOND, Some(now)));
+        assert_eq!(path.on_timeout(now + SECOND, Some(now)), PeerStatus::Unreachable);
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn changes_of_the_path_are_reported() {
     pair.ends[0].path_changed(pair.now);
     assert!(only(&log.take(), "path changed").number("cwnd") > 0);
     let mut probe = Vec::new();
-    assert!(pair.ends[0].probe_path(&mut probe));
+    assert!(pair.ends[0].validate_path(&mut probe));
     pair.put_on_wire(0, probe.into());
     pair.run_for(100 * MS);
     assert_eq!(messages(&log.take()), ["path challenge sent", "path validated", "HEARTBEAT answered"]);

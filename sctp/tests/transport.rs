@@ -88,11 +88,11 @@ fn k11_an_idle_association_measures_its_new_path_at_once() {
 fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
     let mut pair = Pair::new();
     let mut probe = Vec::new();
-    assert!(!pair.ends[0].probe_path(&mut probe), "nothing is established that could move");
+    assert!(!pair.ends[0].validate_path(&mut probe), "nothing is established that could move");
     pair.connect();
-    assert!(pair.ends[0].probe_path(&mut probe));
+    assert!(pair.ends[0].validate_path(&mut probe));
     let old = Bytes::from(std::mem::take(&mut probe));
-    assert!(pair.ends[0].probe_path(&mut probe));
+    assert!(pair.ends[0].validate_path(&mut probe));
     let now = pair.now;
     let answer_to = |pair: &mut Pair, packet: Bytes| {
         pair.ends[1].handle_datagram(now, packet);
@@ -104,8 +104,8 @@ fn k02_a_path_is_proven_by_the_answer_to_its_last_probe_and_by_nothing_else() {
     let answer = answer_to(&mut pair, probe.into());
     for (packet, proves) in [(late, false), (answer.clone(), true), (answer, false)] {
         pair.ends[0].handle_datagram(now, packet);
-        assert_eq!(pair.ends[0].take_path_proof(), proves);
-        assert!(!pair.ends[0].take_path_proof(), "it is told once");
+        assert_eq!(pair.ends[0].take_path_validated(), proves);
+        assert!(!pair.ends[0].take_path_validated(), "it is told once");
     }
 }
 

@@ -46,13 +46,13 @@ impl Shared {
         for packet in packets {
             inner.handle_packet(now, packet);
         }
-        let has_moved = inner.sctp.take_path_proof();
+        let has_moved = inner.sctp.take_path_validated();
         if has_moved {
             inner.sctp.path_changed(now);
         }
         let mut probe = Vec::new();
         if progress.wants_probe && !has_moved {
-            inner.probe_path(&mut probe);
+            inner.validate_path(&mut probe);
         }
         on_failure(&mut inner, progress.failure);
         inner.process_events(now, wakers);

@@ -25,7 +25,7 @@ impl Inner {
     }
 
     /// Writes packets to be sent, up to `max_datagrams` of one size. Every outgoing packet passes here, but for those
-    /// of [`probe_path`](Self::probe_path).
+    /// of [`validate_path`](Self::validate_path).
     pub(super) fn poll_transmit(
         &mut self,
         now: Instant,
@@ -41,7 +41,7 @@ impl Inner {
 
     /// Writes the packet that asks the peer whether it receives at the address that it has nominated. The packet goes
     /// to that address alone.
-    pub(super) fn probe_path(&mut self, packet: &mut Vec<u8>) {
-        self.sctp.probe_path(packet);
+    pub(super) fn validate_path(&mut self, packet: &mut Vec<u8>) {
+        self.sctp.validate_path(packet);
     }
 }

@@ -64,7 +64,7 @@ fn packets_of_an_association_pass_one_room() {
     for source in product_without_tests() {
         let code = without_comments(&before_unit_tests(&source.text));
         let is_above = source.name.starts_with("src/") && !source.name.contains("/fuzzing/");
-        for call in ["sctp.handle_datagram(", "sctp.poll_transmit(", "sctp.probe_path("] {
+        for call in ["sctp.handle_datagram(", "sctp.poll_transmit(", "sctp.validate_path("] {
             let is_used = is_above && code.contains(call);
             let is_last = source.name == "src/association/failure.rs" && call == "sctp.poll_transmit(";
             let is_room = source.name == "src/association/packets.rs";

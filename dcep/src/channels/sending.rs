@@ -87,7 +87,7 @@ impl ChannelsContext<'_> {
 
     /// Discards the unsent messages of a channel, and abandons those that are not acknowledged.
     pub(super) fn abandon_unsent(&mut self, id: ChannelId) {
-        self.take_back(id, Association::give_up);
+        self.take_back(id, Association::abandon_stream);
     }
 
     fn take_back(&mut self, id: ChannelId, drop: impl FnOnce(&mut Association, Instant, StreamId) -> usize) {

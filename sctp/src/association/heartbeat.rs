@@ -6,6 +6,7 @@ use rand::Rng;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
+use crate::path::PeerStatus;
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
 use crate::wire::{RawChunk, decode_heartbeat};
@@ -65,7 +66,7 @@ impl Association {
     /// without the idle time, so that an idle peer that has vanished is noticed as soon as a peer that owes an
     /// acknowledgement.
     pub(super) fn on_heartbeat_timeout(&mut self, now: Instant) {
-        if self.path.forget_heartbeat() && self.is_silent_too_long(now, Timer::Heartbeat) {
+        if self.path.forget_heartbeat() && self.on_no_answer(now, Timer::Heartbeat) == PeerStatus::Unreachable {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         if self.sender.has_outstanding() {

@@ -351,7 +351,7 @@ impl Association {
     /// Discards like [`discard_unsent`](Self::discard_unsent), for a peer that no longer reads: if it knows
     /// FORWARD-TSN, what was sent on the stream is not sent again either. So all of it comes to an end whether the peer
     /// takes it or not.
-    pub fn give_up(&mut self, now: Instant, stream: StreamId) -> usize {
+    pub fn abandon_stream(&mut self, now: Instant, stream: StreamId) -> usize {
         let dropped = self.sender.abandon_stream(now, stream);
         self.on_send_progress(now);
         self.conclude();
@@ -407,15 +407,15 @@ impl Association {
     /// Appends a packet for another path to the peer than the one in use: a HEARTBEAT, which is all that may be sent
     /// there before the peer has shown that it receives there. Returns whether there was one to write: not before the
     /// association is established, nor after SHUTDOWN.
-    pub fn probe_path(&mut self, buf: &mut Vec<u8>) -> bool {
-        let wrote = self.write_probe(buf);
+    pub fn validate_path(&mut self, buf: &mut Vec<u8>) -> bool {
+        let wrote = self.write_path_challenge(buf);
         self.conclude();
         wrote
     }
 
-    /// Returns `true` once if the packet of the last [`probe_path`](Self::probe_path) has been answered: the peer
+    /// Returns `true` once if the packet of the last [`validate_path`](Self::validate_path) has been answered: the peer
     /// receives packets where that packet was sent.
-    pub fn take_path_proof(&mut self) -> bool {
+    pub fn take_path_validated(&mut self) -> bool {
         self.path.take_validated()
     }
 

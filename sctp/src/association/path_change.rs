@@ -33,7 +33,7 @@ impl Association {
     /// Writes a HEARTBEAT with a random nonce. A HEARTBEAT ACK with the nonce proves that the peer receives packets
     /// where this one was sent, because nobody else can read the nonce. Like QUIC's `PATH_CHALLENGE` (RFC 9000 §8.2),
     /// with the means of RFC 9260 §5.4.
-    pub(super) fn write_probe(&mut self, buf: &mut Vec<u8>) -> bool {
+    pub(super) fn write_path_challenge(&mut self, buf: &mut Vec<u8>) -> bool {
         if !matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
             return false;
         }

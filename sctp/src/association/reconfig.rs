@@ -6,8 +6,9 @@ use super::{Association, State};
 use crate::error::{CloseReason, ResetError};
 use crate::event::{AssociationEvent, Streams};
 use crate::message::StreamId;
+use crate::path::PeerStatus;
 use crate::recv::ResetProgress;
-use crate::reset::{RequestDecision, RequestOutcome};
+use crate::reset::{RequestDecision, RequestOutcome, RequestTimeout};
 use crate::serial::{RequestSn, Tsn};
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
@@ -226,10 +227,13 @@ impl Association {
     /// path.
     pub(super) fn on_reconfig_timeout(&mut self, now: Instant) {
         let Some(tcb) = &mut self.tcb else { return };
-        if !tcb.own_requests.on_timeout() {
-            self.path.rto.back_off();
-        } else if self.is_silent_too_long(now, Timer::Reconfig) {
-            return self.give_peer_up(CloseReason::PeerUnreachable);
+        match tcb.own_requests.on_timeout() {
+            RequestTimeout::Answered => self.path.rto.back_off(),
+            RequestTimeout::Unanswered => {
+                if self.on_no_answer(now, Timer::Reconfig) == PeerStatus::Unreachable {
+                    return self.give_peer_up(CloseReason::PeerUnreachable);
+                }
+            }
         }
         self.timers.start(Timer::Reconfig, now, self.path.answer_time(now));
     }

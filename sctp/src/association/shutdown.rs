@@ -3,6 +3,7 @@
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
+use crate::path::PeerStatus;
 use crate::serial::Tsn;
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
@@ -152,7 +153,7 @@ impl Association {
     }
 
     pub(super) fn on_t2_timeout(&mut self, now: Instant) {
-        if self.is_silent_too_long(now, Timer::T2Shutdown) {
+        if self.on_no_answer(now, Timer::T2Shutdown) == PeerStatus::Unreachable {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         match self.state {

@@ -3,6 +3,7 @@
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
+use crate::path::PeerStatus;
 use crate::recv::SackDue;
 use crate::time::Instant;
 
@@ -69,7 +70,7 @@ impl Association {
         self.stats.t3_expirations += 1;
         let is_window_probe = self.sender.is_probing_window();
         // An unanswered probe of a closed window counts like anything unanswered; every SACK clears the count (§6.1 A).
-        if self.is_silent_too_long(now, Timer::T3Rtx) {
+        if self.on_no_answer(now, Timer::T3Rtx) == PeerStatus::Unreachable {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         self.sender.on_t3_timeout(now, is_window_probe, &self.path);
@@ -80,12 +81,12 @@ impl Association {
         }
     }
 
-    /// Counts an answer that did not come in time (RFC 9260 §8.1). Returns true if it was one too many.
+    /// Counts an answer that did not come in time (RFC 9260 §8.1).
     #[must_use]
-    pub(super) fn is_silent_too_long(&mut self, now: Instant, timer: Timer) -> bool {
-        let is_too_long = self.path.on_timeout(now, self.timers.started_at(timer));
+    pub(super) fn on_no_answer(&mut self, now: Instant, timer: Timer) -> PeerStatus {
+        let status = self.path.on_timeout(now, self.timers.started_at(timer));
         tracing::debug!(?timer, rto = ?self.path.rto.current(), "no answer in time");
-        is_too_long
+        status
     }
 
     fn on_rack_timeout(&mut self, now: Instant) {

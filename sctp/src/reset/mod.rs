@@ -3,5 +3,5 @@
 mod own_requests;
 mod peer_requests;
 
-pub(crate) use own_requests::{OwnRequests, RequestOutcome};
+pub(crate) use own_requests::{OwnRequests, RequestOutcome, RequestTimeout};
 pub(crate) use peer_requests::{PeerRequests, RequestDecision};

@@ -64,6 +64,15 @@ pub(crate) enum RequestOutcome {
     Failed,
 }
 
+/// Expiry of the timer of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RequestTimeout {
+    /// The peer has answered that it cannot perform the request yet: no error of the path (RFC 6525 §5.2.7 H2).
+    Answered,
+    /// The peer is silent, which counts as an error of the path.
+    Unanswered,
+}
+
 /// Outgoing resets.
 #[derive(Debug)]
 pub(crate) struct OwnRequests {
@@ -197,13 +206,12 @@ impl OwnRequests {
         }
     }
 
-    /// Handles the expiry of the timer. Returns true if it counts as an error of the path, which it does not if the
-    /// peer has answered (RFC 6525 §5.2.7 H2).
-    pub(crate) fn on_timeout(&mut self) -> bool {
-        let Some(request) = &mut self.request else { return false };
+    /// Handles the expiry of the timer: the request is to be sent again.
+    pub(crate) fn on_timeout(&mut self) -> RequestTimeout {
+        let Some(request) = &mut self.request else { return RequestTimeout::Answered };
         request.is_due = true;
         request.has_timed_out = true;
-        !request.is_answered
+        if request.is_answered { RequestTimeout::Answered } else { RequestTimeout::Unanswered }
     }
 
     /// Handles a packet from the peer. After an outage the packet shows that the network is back, long before a
@@ -341,7 +349,7 @@ mod tests {
         assert_eq!(reset.take_due(now, 100, tsn(41)).unwrap().1, Tsn(20), "repeated unchanged");
         reset.on_acknowledged(tsn(21));
         assert!(!reset.is_due());
-        assert!(reset.on_timeout());
+        assert_eq!(reset.on_timeout(), RequestTimeout::Unanswered);
         assert!(reset.is_due());
     }
 
@@ -390,7 +398,7 @@ mod tests {
             let answered = answer(&mut reset, now, number, ResetResult::Denied);
             if attempt < 3 {
                 assert_eq!(answered, RequestOutcome::Retry);
-                assert!(!reset.on_timeout(), "the peer has answered");
+                assert_eq!(reset.on_timeout(), RequestTimeout::Answered, "the peer has answered");
                 reset.check_consistency();
             } else {
                 assert_eq!(answered, RequestOutcome::Failed);
@@ -431,7 +439,7 @@ mod tests {
             }
             assert_eq!(outcome, RequestOutcome::Retry);
             assert!(!reset.is_due(), "after a time-out");
-            assert!(!reset.on_timeout(), "the peer has answered");
+            assert_eq!(reset.on_timeout(), RequestTimeout::Answered, "the peer has answered");
             reset.check_consistency();
         }
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].next()), "{numbers:?}");
@@ -464,7 +472,7 @@ mod tests {
         reset.take_due(start, 100, tsn(20)).unwrap();
         reset.on_heard(start + 2 * second, rto);
         assert!(!reset.is_due(), "its time-out has not passed");
-        assert!(reset.on_timeout());
+        assert_eq!(reset.on_timeout(), RequestTimeout::Unanswered);
         reset.take_due(start + 3 * second, 100, tsn(20)).unwrap();
         for (after, is_due) in [(3, false), (4, true)] {
             reset.on_heard(start + after * second, rto);
@@ -474,8 +482,8 @@ mod tests {
         assert_eq!(reset.on_response(start, number, ResetResult::InProgress, tsn(19)), RequestOutcome::InProgress);
         reset.on_heard(start + 9 * second, rto);
         assert!(!reset.is_due(), "the peer has said to wait");
-        assert!(!reset.on_timeout(), "no error of the path");
+        assert_eq!(reset.on_timeout(), RequestTimeout::Answered, "no error of the path");
         reset.take_due(start + 9 * second, 100, tsn(20)).unwrap();
-        assert!(reset.on_timeout(), "the repetition is not answered");
+        assert_eq!(reset.on_timeout(), RequestTimeout::Unanswered, "the repetition is not answered");
     }
 }

@@ -128,12 +128,12 @@ impl World {
             2 => association.abort("enough"),
             3 => association.path_changed(now),
             4 => drop(association.discard_unsent(now, StreamId(stream))),
-            5 => drop(association.give_up(now, StreamId(stream))),
+            5 => drop(association.abandon_stream(now, StreamId(stream))),
             6 => association.set_buffered_amount_low_threshold(StreamId(stream), input.word().into()),
             _ => {
                 let mut buffer = Vec::new();
-                association.probe_path(&mut buffer);
-                association.take_path_proof();
+                association.validate_path(&mut buffer);
+                association.take_path_validated();
             }
         }
     }
