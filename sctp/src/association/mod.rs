@@ -404,9 +404,8 @@ impl Association {
         self.conclude();
     }
 
-    /// Appends a packet for another path to the peer than the one in use: a HEARTBEAT, which is all that may be sent
-    /// there before the peer has shown that it receives there. Returns whether there was one to write: not before the
-    /// association is established, nor after SHUTDOWN.
+    /// Appends a HEARTBEAT for another path to the peer than the one in use: it is all that may be sent there before the
+    /// path is validated. Returns `false`, and writes nothing, before the association is established and after SHUTDOWN.
     pub fn validate_path(&mut self, buf: &mut Vec<u8>) -> bool {
         let wrote = self.write_path_challenge(buf);
         self.conclude();
