@@ -289,7 +289,7 @@ fn changes_of_the_path_are_reported() {
     let log = Log::capture(Level::DEBUG);
     pair.ends[0].set_path_mtu(1001);
     assert_eq!(only(&log.take(), "MTU changed").number("mtu"), 1000);
-    pair.ends[0].path_changed(pair.now);
+    pair.ends[0].on_path_changed(pair.now);
     assert!(only(&log.take(), "path changed").number("cwnd") > 0);
     let mut probe = Vec::new();
     assert!(pair.ends[0].validate_path(&mut probe));

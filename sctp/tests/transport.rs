@@ -68,7 +68,7 @@ fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_lose
     pair.send(0, StreamId(1), message.clone());
     pair.run_for(MS);
     let now = pair.now;
-    pair.ends[0].path_changed(now);
+    pair.ends[0].on_path_changed(now);
     let stats = pair.ends[0].stats();
     assert_eq!((stats.cwnd, stats.srtt, stats.rto), (initial, None, AssociationConfig::default().rto_initial));
     pair.run_until(Duration::from_secs(10), |pair| pair.received[1].len() == 2);
@@ -79,7 +79,7 @@ fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_lose
 fn k11_an_idle_association_measures_its_new_path_at_once() {
     let mut pair = Pair::connected(AssociationConfig::default());
     let now = pair.now;
-    pair.ends[0].path_changed(now);
+    pair.ends[0].on_path_changed(now);
     pair.run_for(50 * MS);
     assert_eq!(pair.ends[0].stats().srtt, Some(2 * pair.one_way));
 }

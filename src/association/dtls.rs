@@ -48,7 +48,7 @@ impl Shared {
         }
         let has_moved = inner.sctp.take_path_validated();
         if has_moved {
-            inner.sctp.path_changed(now);
+            inner.sctp.on_path_changed(now);
         }
         let mut probe = Vec::new();
         if progress.wants_probe && !has_moved {

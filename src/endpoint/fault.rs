@@ -14,7 +14,7 @@ pub(crate) enum EndpointFault {
     /// While a stranger's datagram is handled.
     DirectListener,
     /// While the direct listener handles its due timers.
-    LobbyTimeout,
+    DirectListenerTimeout,
     /// While a stranger is admitted.
     Admit,
     /// While a datagram is sorted that comes from a peer which this end dials, under the lock of the routes.

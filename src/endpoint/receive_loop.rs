@@ -191,7 +191,7 @@ async fn next_batch(
     batch: &mut ReceiveBatch,
     deadline: Option<Instant>,
 ) -> Option<io::Result<()>> {
-    let mut look = pin!(core.look.notified());
+    let mut liveness_check = pin!(core.liveness_check.notified());
     let mut received = pin!(core.socket.receive(batch));
     let mut alarm = pin!(async {
         match deadline {
@@ -200,7 +200,7 @@ async fn next_batch(
         }
     });
     poll_fn(|cx| {
-        if look.as_mut().poll(cx).is_ready() || alarm.as_mut().poll(cx).is_ready() {
+        if liveness_check.as_mut().poll(cx).is_ready() || alarm.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
         received.as_mut().poll(cx).map(Some)

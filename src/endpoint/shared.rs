@@ -50,7 +50,7 @@ pub(crate) struct EndpointShared {
     /// Number of associations, which the table of routes keeps.
     associations: Arc<AtomicUsize>,
     /// Tells the receive loop to see whether anyone still needs it.
-    pub(crate) look: Notify,
+    pub(crate) liveness_check: Notify,
     /// Span of everything that the endpoint does. Disabled below the level of debugging.
     pub(crate) span: Span,
     refused: AtomicU64,
@@ -92,7 +92,7 @@ impl EndpointShared {
             accept_queue: Mutex::default(),
             handles: AtomicUsize::new(1),
             associations,
-            look: Notify::new(),
+            liveness_check: Notify::new(),
             refused: AtomicU64::new(0),
             #[cfg(test)]
             fault: Mutex::new(None),
@@ -264,7 +264,7 @@ impl EndpointShared {
     pub(super) fn release(&self) {
         if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.stop_accepting();
-            self.look.notify_one();
+            self.liveness_check.notify_one();
         }
     }
 
@@ -321,7 +321,7 @@ impl EndpointShared {
         if self.associations.load(Ordering::Acquire) == 0 {
             let mut wakers = Vec::new();
             self.accept_queue().waiters.wake(Interest::Progress, &mut wakers);
-            self.look.notify_one();
+            self.liveness_check.notify_one();
             wake(&mut wakers);
         }
     }

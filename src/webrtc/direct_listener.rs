@@ -85,12 +85,12 @@ impl DirectListener {
         while let Some((remote, _)) = self.handshakes.expire(now) {
             tracing::debug!(remote_address = %remote, "a handshake has taken too long");
         }
-        self.handshakes.sweep(now, |remote, candidate| {
+        self.handshakes.sweep(now, |remote, peer| {
             let _entered = stranger_span(remote).entered();
-            candidate.handle_timeout(now);
-            while let Some(flight) = candidate.poll_transmit() {
+            peer.handle_timeout(now);
+            while let Some(flight) = peer.poll_transmit() {
                 answers.buffer().extend_from_slice(&flight);
-                answers.push(Route { remote, local: candidate.local });
+                answers.push(Route { remote, local: peer.local });
             }
         });
     }
@@ -98,7 +98,7 @@ impl DirectListener {
     /// Returns the datagram as one of a stranger if a handshake with its sender has begun. It comes from the address of
     /// a known peer, which gets it, too.
     pub(crate) fn newcomer(&mut self, datagram: Datagram) -> Option<Stranger> {
-        let has_begun = self.handshakes.candidate(datagram.route.remote).is_some();
+        let has_begun = self.handshakes.peer(datagram.route.remote).is_some();
         has_begun.then_some(Stranger { datagram, is_contested: false, has_room: true })
     }
 
@@ -139,7 +139,7 @@ impl DirectListener {
             self.ask_for_proof(now, datagram.route, &message, answers);
         }
         // A peer whose handshake has begun has its place already.
-        let has_place = has_room || self.handshakes.candidate(remote).is_some();
+        let has_place = has_room || self.handshakes.peer(remote).is_some();
         let refuses = |name: &DirectName<'_>| match self.revocations.revokes(now, remote, name.server) {
             true => Some(CheckRefusal::Forbidden),
             false => (!has_place).then_some(CheckRefusal::NoRoom),
@@ -220,14 +220,14 @@ impl DirectListener {
             Some(place) => place,
             None => self.begin(now, remote, datagram, has_room).then(|| self.handshakes.find(remote))??,
         };
-        let candidate = self.handshakes.candidate_in(place)?;
-        candidate.local = datagram.route.local;
-        candidate.handle_datagram(now, &datagram.bytes);
-        while let Some(flight) = candidate.poll_transmit() {
+        let peer = self.handshakes.peer_in(place)?;
+        peer.local = datagram.route.local;
+        peer.handle_datagram(now, &datagram.bytes);
+        while let Some(flight) = peer.poll_transmit() {
             answers.buffer().extend_from_slice(&flight);
             answers.push(datagram.route);
         }
-        let (is_over, is_connected) = (candidate.value.is_over(), candidate.value.version().is_some());
+        let (is_over, is_connected) = (peer.value.is_over(), peer.value.version().is_some());
         if !is_over && !is_connected {
             return None;
         }

@@ -111,7 +111,7 @@ pub fn ticket(bytes: &[u8]) {
 
 /// Compares the table of pending handshakes with a list, two bytes an operation.
 pub fn admission(script: &[u8]) {
-    let config = AdmissionConfig { candidates_max: 8, per_source_max: 3, ..AdmissionConfig::default() };
+    let config = AdmissionConfig { peers_max: 8, per_source_max: 3, ..AdmissionConfig::default() };
     let mut now = Instant::now();
     let mut table = PendingHandshakes::new(now, config, 7);
     let mut model: BTreeMap<SocketAddr, (u8, Instant)> = BTreeMap::new();
@@ -135,17 +135,17 @@ pub fn admission(script: &[u8]) {
                 table.sweep(now, |_, _| {});
             }
             _ => {
-                let kept = table.candidate(address).map(|candidate| {
-                    candidate.budget.on_received(usize::from(*how));
-                    candidate.value
+                let kept = table.peer(address).map(|peer| {
+                    peer.budget.on_received(usize::from(*how));
+                    peer.value
                 });
                 assert_eq!(kept, model.get(&address).map(|(value, _)| *value));
             }
         }
         // Somebody older may have had to make room.
-        model.retain(|address, _| table.candidate(*address).is_some());
+        model.retain(|address, _| table.peer(*address).is_some());
         assert_eq!(table.len(), model.len(), "the table counts others");
-        assert!(table.len() <= config.candidates_max);
+        assert!(table.len() <= config.peers_max);
         // No other source has gained a peer.
         let of_source = model.keys().filter(|other| other.ip() == address.ip()).count();
         assert!(of_source <= config.per_source_max, "{of_source} peers of one source");

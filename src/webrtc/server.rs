@@ -198,13 +198,13 @@ impl Server {
     }
 
     /// Makes room for a peer that will connect with new credentials of this end, and whose description is still to
-    /// come. `patience` bounds the wait for its first check.
+    /// come. `first_check_timeout` bounds the wait for its first check.
     ///
     /// Peers that were answered and have not come make room for others.
     pub(crate) fn expect(
         &mut self,
         now: Instant,
-        patience: Duration,
+        first_check_timeout: Duration,
         cause: ExpectedFor,
     ) -> Result<ExpectedSession, ExpectRefusal> {
         self.check_room().map_err(ExpectRefusal::NoRoom)?;
@@ -225,7 +225,7 @@ impl Server {
         if let Some(displaced) = displaced {
             self.remove(displaced);
         }
-        let session = SecureSession::lite(now, handle, Arc::clone(&self.context), credentials.clone(), patience);
+        let session = SecureSession::lite(now, handle, Arc::clone(&self.context), credentials.clone(), first_check_timeout);
         let nonce = self.draw();
         let local = LocalParameters { credentials, nonce, version: 1, role: SetupRole::Passive, sctp_init: None };
         Ok(ExpectedSession { session, local, displaced })

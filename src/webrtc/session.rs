@@ -58,16 +58,16 @@ pub(crate) struct SecureSession {
 }
 
 impl SecureSession {
-    /// Creates a session for a peer that will check this end, which has these credentials. `patience` bounds the wait
+    /// Creates a session for a peer that will check this end, which has these credentials. `first_check_timeout` bounds the wait
     /// for its first check. [`describe`](Self::describe) must follow.
     pub(crate) fn lite(
         now: Instant,
         handle: AssociationHandle,
         context: Arc<Context>,
         local: Credentials,
-        patience: Duration,
+        first_check_timeout: Duration,
     ) -> Self {
-        let agent = Agent::Lite(Box::new(LiteAgent::new(now, local, patience, context.consent_timeout)));
+        let agent = Agent::Lite(Box::new(LiteAgent::new(now, local, first_check_timeout, context.consent_timeout)));
         Self::new(handle, context, agent, DtlsSession::Undescribed(Vec::new()))
     }
 

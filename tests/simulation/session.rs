@@ -166,7 +166,7 @@ impl Session {
     }
 
     pub(crate) fn on_path_changed(&mut self, turn: &Turn<'_>) {
-        self.stack.path_changed(turn.now);
+        self.stack.on_path_changed(turn.now);
         // The transport has shown that the peer is there, and counts of the old path are forgotten.
         (self.expirations, self.lived_at) = (0, turn.now);
         self.check_transition(turn);

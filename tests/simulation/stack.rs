@@ -163,9 +163,9 @@ impl Stack {
         self.gauge.charge(|| self.association.handle_datagram(now, datagram));
     }
 
-    pub(crate) fn path_changed(&mut self, now: Nanos) {
+    pub(crate) fn on_path_changed(&mut self, now: Nanos) {
         let now = self.clock.instant(now);
-        self.gauge.charge(|| self.association.path_changed(now));
+        self.gauge.charge(|| self.association.on_path_changed(now));
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Nanos) {

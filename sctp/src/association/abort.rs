@@ -32,7 +32,7 @@ impl Association {
     /// Tells the peer that what it sends on this stream is of no use here: an ERROR with the cause Invalid Stream
     /// Identifier (RFC 9260 §3.3.10.1). It ends nothing, and may be lost.
     pub fn report_invalid_stream(&mut self, stream: StreamId) {
-        self.outbox.push_error(Cause::InvalidStream(stream));
+        self.control_queue.push_error(Cause::InvalidStream(stream));
     }
 
     pub(super) fn on_error(&mut self, now: Instant, value: &[u8]) {
@@ -77,7 +77,7 @@ impl Association {
         let Some(tag) = self.peer_tag() else { return };
         let mut packet = Vec::new();
         negotiate::write_abort(&self.config, tag.get(), Some(cause), false, &mut packet);
-        self.outbox.push_last(&packet);
+        self.control_queue.push_last(&packet);
     }
 
     /// Ends the association; a second call changes nothing. Received messages can still be polled; unsent messages are
@@ -91,7 +91,7 @@ impl Association {
         self.is_over = true;
         self.closing = Some(reason);
         self.timers.stop_all();
-        self.outbox.clear_chunks();
+        self.control_queue.clear_chunks();
         self.sender.clear();
         if let Some(tcb) = &mut self.tcb {
             tcb.own_requests.clear();

@@ -62,7 +62,7 @@ impl Association {
                 if let Some(peer) = self.handshake.peer {
                     self.establish(now, &peer);
                 }
-                self.outbox.cookie_ack = true;
+                self.control_queue.cookie_ack = true;
                 ControlFlow::Continue(())
             }
             CookieEchoAction::Late | CookieEchoAction::Discard => {
@@ -89,12 +89,12 @@ impl Association {
     fn on_restart(&mut self, now: Instant, cookie: &Cookie, peer: &PeerInit) -> ControlFlow<()> {
         if self.state == State::ShutdownAckSent {
             // §5.2.4 A, last paragraph: finish what was begun.
-            self.outbox.shutdown_ack = true;
-            self.outbox.push_error(Cause::CookieWhileShuttingDown);
+            self.control_queue.shutdown_ack = true;
+            self.control_queue.push_error(Cause::CookieWhileShuttingDown);
             return ControlFlow::Break(());
         }
         self.restart(now, cookie.local_tag, cookie.local_initial_tsn, peer);
-        self.outbox.cookie_ack = true;
+        self.control_queue.cookie_ack = true;
         ControlFlow::Continue(())
     }
 
@@ -110,7 +110,7 @@ impl Association {
                 return ControlFlow::Break(());
             }
         }
-        self.outbox.cookie_ack = true;
+        self.control_queue.cookie_ack = true;
         ControlFlow::Continue(())
     }
 }

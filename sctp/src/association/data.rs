@@ -83,7 +83,7 @@ impl Association {
             Ok(ArrivedChunk::Dropped) => self.drop_chunk(PacketDropReason::WindowOverrun),
             Ok(ArrivedChunk::BadStream) => {
                 self.drop_chunk(PacketDropReason::BadStream);
-                self.outbox.push_error(Cause::InvalidStream(chunk.stream));
+                self.control_queue.push_error(Cause::InvalidStream(chunk.stream));
             }
             Err(violation) => self.abort_for(violation),
         }
@@ -113,7 +113,7 @@ impl Association {
             if self.state == State::ShutdownSent {
                 // §9.2: each such packet is answered with SACK and SHUTDOWN.
                 tcb.receiver.sack_now();
-                self.outbox.shutdown = true;
+                self.control_queue.shutdown = true;
             }
         }
         self.finish_deferred_reset();

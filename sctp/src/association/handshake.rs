@@ -84,7 +84,7 @@ impl Association {
         }
         self.set_state(State::CookieWait);
         self.handshake.has_begun = true;
-        self.outbox.init = true;
+        self.control_queue.init = true;
         self.start_t1(now, Timer::T1Init);
     }
 
@@ -111,7 +111,7 @@ impl Association {
         self.stats.drops.add_parameters(&init);
         if self.state == State::ShutdownAckSent {
             // §9.2: the peer has not heard that it is over.
-            self.outbox.shutdown_ack = true;
+            self.control_queue.shutdown_ack = true;
             return;
         }
         let is_beginning = matches!(self.state, State::CookieWait | State::CookieEchoed);
@@ -135,7 +135,7 @@ impl Association {
                 negotiate::write_init_ack(now, config, keys, &self.address, &init, local, &mut answer);
             }
         }
-        if !self.outbox.push_standalone(&answer) {
+        if !self.control_queue.push_standalone(&answer) {
             self.drop_chunk(PacketDropReason::AnswerLimit);
         }
     }
@@ -172,14 +172,14 @@ impl Association {
         self.on_handshake_answer(now);
         // §3.2.2: what the peer must know of and does not is reported with the COOKIE ECHO.
         for parameter in init.unrecognized() {
-            if !self.outbox.push_error(Cause::UnrecognizedParameters(parameter)) {
+            if !self.control_queue.push_error(Cause::UnrecognizedParameters(parameter)) {
                 break;
             }
         }
         self.timers.stop(Timer::T1Init);
         self.set_state(State::CookieEchoed);
-        self.outbox.init = false;
-        self.outbox.cookie_echo = true;
+        self.control_queue.init = false;
+        self.control_queue.cookie_echo = true;
         self.start_t1(now, Timer::T1Cookie);
     }
 
@@ -193,7 +193,7 @@ impl Association {
         };
         let mut packet = Vec::new();
         negotiate::write_abort(&self.config, tag, Some(violation.cause()), reflected, &mut packet);
-        self.outbox.push_last(&packet);
+        self.control_queue.push_last(&packet);
         self.close(CloseReason::PeerViolation(violation));
     }
 
@@ -218,7 +218,7 @@ impl Association {
         }
         self.handshake.local_tag = cookie.local_tag;
         self.begin_sending_at(cookie.local_initial_tsn);
-        self.outbox.cookie_ack = true;
+        self.control_queue.cookie_ack = true;
         self.establish(now, peer);
         ControlFlow::Continue(())
     }
@@ -229,7 +229,7 @@ impl Association {
         tracing::debug!(?staleness, "COOKIE ECHO refused");
         let mut packet = Vec::new();
         negotiate::write_stale_cookie(&self.config, peer_tag, staleness, &mut packet);
-        if !self.outbox.push_standalone(&packet) {
+        if !self.control_queue.push_standalone(&packet) {
             self.drop_chunk(PacketDropReason::AnswerLimit);
         }
     }
@@ -249,8 +249,8 @@ impl Association {
         self.handshake.peer = None;
         self.handshake.cookie = Bytes::new();
         self.set_state(State::CookieWait);
-        self.outbox.clear_chunks();
-        self.outbox.init = true;
+        self.control_queue.clear_chunks();
+        self.control_queue.init = true;
         self.start_t1(now, Timer::T1Init);
         // An answer may be to the INIT that was sent before, so it measures nothing.
         self.handshake.began_at = None;
@@ -270,8 +270,8 @@ impl Association {
         self.create_tcb(peer);
         self.timers.stop(Timer::T1Init);
         self.timers.stop(Timer::T1Cookie);
-        self.outbox.init = false;
-        self.outbox.cookie_echo = false;
+        self.control_queue.init = false;
+        self.control_queue.cookie_echo = false;
         self.handshake.cookie = Bytes::new();
         self.handshake.peer = None;
         self.set_state(State::Established);
@@ -302,7 +302,7 @@ impl Association {
         }
         self.events = events;
         self.timers.stop_all();
-        self.outbox.clear_chunks();
+        self.control_queue.clear_chunks();
         self.handshake.local_tag = local_tag;
         self.handshake.peer = None;
         self.handshake.local_initial_tsn = local_initial_tsn;

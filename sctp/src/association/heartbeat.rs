@@ -25,7 +25,7 @@ impl Association {
         match decode_heartbeat(value) {
             Ok(_) if value.len() + 64 <= self.path.mtu() => {
                 // §8.3: whatever else came with the Heartbeat Info goes back, too.
-                if self.outbox.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
+                if self.control_queue.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
                     self.drop_chunk(PacketDropReason::AnswerLimit);
                 }
             }
@@ -76,7 +76,7 @@ impl Association {
         if matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
             let nonce = self.rng.next_u64();
             self.path.on_heartbeat_sent(now, nonce);
-            self.outbox.heartbeat = Some(nonce);
+            self.control_queue.heartbeat = Some(nonce);
             self.timers.start(Timer::Heartbeat, now, self.path.answer_time(now));
         }
     }

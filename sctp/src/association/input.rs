@@ -76,7 +76,7 @@ impl Association {
         let mut answer = Vec::new();
         let has_answer =
             self.refuse_init(header, datagram, &mut answer) || out_of_the_blue::answer(header, datagram, &mut answer);
-        if has_answer && !self.outbox.push_standalone(&answer) {
+        if has_answer && !self.control_queue.push_standalone(&answer) {
             self.drop_chunk(PacketDropReason::AnswerLimit);
         }
     }
@@ -186,7 +186,7 @@ impl Association {
         let action = chunk.kind.unrecognized_action();
         if action.reports()
             && self.state.is_up()
-            && !self.outbox.push_error(Cause::UnrecognizedChunk(chunk.whole_in(datagram)))
+            && !self.control_queue.push_error(Cause::UnrecognizedChunk(chunk.whole_in(datagram)))
         {
             self.drop_chunk(PacketDropReason::AnswerLimit);
         }

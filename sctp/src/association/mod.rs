@@ -120,7 +120,7 @@ pub struct Association {
     sender: Sender,
     /// Exists if the state is ESTABLISHED or a later one.
     tcb: Option<Box<Tcb>>,
-    outbox: ControlQueue,
+    control_queue: ControlQueue,
     events: VecDeque<AssociationEvent>,
     /// The terminal event, until it is polled.
     closing: Option<CloseReason>,
@@ -399,7 +399,7 @@ impl Association {
 
     /// Tells the association that the transport below sends by another path from now on. Packet size, round-trip time
     /// and congestion window are learned anew. Data in flight still counts.
-    pub fn path_changed(&mut self, now: Instant) {
+    pub fn on_path_changed(&mut self, now: Instant) {
         self.begin_anew_on_path(now);
         self.conclude();
     }
@@ -462,7 +462,7 @@ impl Association {
     /// [`poll_transmit`](Self::poll_transmit) writes.
     #[must_use]
     pub fn has_answer_to_transmit(&self) -> bool {
-        !self.outbox.packets.is_empty() || !self.outbox.reconfig_responses.is_empty()
+        !self.control_queue.packets.is_empty() || !self.control_queue.reconfig_responses.is_empty()
     }
 
     /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if any timer runs.

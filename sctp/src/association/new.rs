@@ -29,7 +29,7 @@ impl Association {
         let initial_tsn = handshake.local_initial_tsn;
         Self {
             sender: Sender::new(&config, &path, initial_tsn),
-            outbox: ControlQueue::default(),
+            control_queue: ControlQueue::default(),
             config,
             keys,
             address: address.into(),

@@ -29,18 +29,18 @@ impl Association {
         buf: &mut Vec<u8>,
     ) -> Option<Transmit> {
         let start = buf.len();
-        if !self.outbox.packets.is_empty() {
+        if !self.control_queue.packets.is_empty() {
             if !self.can_write_data(now) {
                 // Nothing that the last answer could travel with: it leaves with the others.
                 self.queue_answers(now);
             }
-            let segment_size = self.outbox.packets.pop_equal(max_datagrams, buf);
+            let segment_size = self.control_queue.packets.pop_equal(max_datagrams, buf);
             let len = buf.len() - start;
             return (len > 0).then_some(Transmit { len, segment_size });
         }
         let (mut segment_size, mut len_max) = (0, None);
         for _ in 0..max_datagrams {
-            if segment_size > 0 && (self.outbox.init || self.outbox.cookie_echo) {
+            if segment_size > 0 && (self.control_queue.init || self.control_queue.cookie_echo) {
                 // These have a length of their own: the peer's cookie may be longer than a packet should be.
                 break;
             }
@@ -68,14 +68,14 @@ impl Association {
     /// second packet, and for each packet while there is a gap). If too many packets wait already, the answers stay
     /// where they are and are joined by the next ones.
     pub(super) fn queue_answers(&mut self, now: Instant) {
-        while self.has_answers() && self.outbox.packets.has_room() {
-            let mut packets = std::mem::take(&mut self.outbox.packets);
+        while self.has_answers() && self.control_queue.packets.has_room() {
+            let mut packets = std::mem::take(&mut self.control_queue.packets);
             let len = packets.push_with(|buf| {
                 let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu(), buf);
                 self.write_control(now, false, &mut packet);
                 packet.finish();
             });
-            self.outbox.packets = packets;
+            self.control_queue.packets = packets;
             if len == 0 {
                 break;
             }
@@ -89,7 +89,7 @@ impl Association {
             return false;
         }
         let is_due = |tcb: &Tcb| tcb.receiver.sack_due() == SackDue::Now || tcb.own_requests.is_due();
-        self.outbox.has_chunks() || self.tcb.as_deref().is_some_and(is_due)
+        self.control_queue.has_chunks() || self.tcb.as_deref().is_some_and(is_due)
     }
 
     pub(super) fn count_sent(&mut self, len: usize) {
@@ -107,7 +107,7 @@ impl Association {
     fn write_packet(&mut self, now: Instant, len_max: Option<usize>, buf: &mut Vec<u8>) -> usize {
         let budget = len_max.unwrap_or_else(|| self.path.mtu());
         let mut packet;
-        if std::mem::take(&mut self.outbox.init) {
+        if std::mem::take(&mut self.control_queue.init) {
             packet = PacketWriter::begin(&negotiate::header(&self.config, 0), budget, buf);
             let handshake = &self.handshake;
             let init = negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn);
@@ -143,34 +143,36 @@ impl Association {
     /// Writes control chunks. Those that do not fit wait for the next packet. A SACK that may wait is written if
     /// `takes_sack_along`, because DATA follows.
     fn write_control(&mut self, now: Instant, takes_sack_along: bool, packet: &mut PacketWriter<'_>) {
-        if std::mem::take(&mut self.outbox.cookie_echo) {
+        if std::mem::take(&mut self.control_queue.cookie_echo) {
             encode_cookie_echo(&self.handshake.cookie, packet.chunks());
         }
-        if std::mem::take(&mut self.outbox.cookie_ack) {
+        if std::mem::take(&mut self.control_queue.cookie_ack) {
             encode_cookie_ack(packet.chunks());
         }
         // In front of an ERROR that may go with it: a peer that knows nothing of this association any more looks at the
         // first chunk to see that it has to answer (§5.2.4 A, §8.4).
-        if std::mem::take(&mut self.outbox.shutdown_ack) {
+        if std::mem::take(&mut self.control_queue.shutdown_ack) {
             encode_shutdown_ack(packet.chunks());
         }
-        if !self.outbox.errors.is_empty() && self.outbox.errors.len() <= packet.room() {
-            packet.chunks().append(&mut self.outbox.errors);
-            self.outbox.errors = Vec::new();
+        if !self.control_queue.errors.is_empty() && self.control_queue.errors.len() <= packet.room() {
+            packet.chunks().append(&mut self.control_queue.errors);
+            self.control_queue.errors = Vec::new();
         }
         let room = packet.room();
-        if let Some(value) = self.outbox.heartbeat_ack.take_if(|value| CHUNK_HEADER_LEN + padded(value.len()) <= room) {
+        if let Some(value) =
+            self.control_queue.heartbeat_ack.take_if(|value| CHUNK_HEADER_LEN + padded(value.len()) <= room)
+        {
             let at = begin_chunk(packet.chunks(), ChunkType::HEARTBEAT_ACK, 0);
             packet.chunks().extend_from_slice(&value);
             end_chunk(packet.chunks(), at);
         }
         let room = packet.room();
-        if let Some(nonce) = self.outbox.heartbeat.take_if(|_| HEARTBEAT_LEN <= room) {
+        if let Some(nonce) = self.control_queue.heartbeat.take_if(|_| HEARTBEAT_LEN <= room) {
             encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
         }
         self.write_sack(takes_sack_along, packet);
         self.write_reconfig(now, packet);
-        if std::mem::take(&mut self.outbox.shutdown)
+        if std::mem::take(&mut self.control_queue.shutdown)
             && let Some(tcb) = &self.tcb
         {
             Shutdown { cumulative_tsn_ack: tcb.receiver.cumulative_tsn() }.encode(packet.chunks());
@@ -194,9 +196,9 @@ impl Association {
     }
 
     fn write_reconfig(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
-        if !self.outbox.reconfig_responses.is_empty() && RESPONSES_LEN <= packet.room() {
+        if !self.control_queue.reconfig_responses.is_empty() && RESPONSES_LEN <= packet.room() {
             let mut writer = ReconfigWriter::begin(packet.chunks());
-            for (request, result) in self.outbox.reconfig_responses.drain(..) {
+            for (request, result) in self.control_queue.reconfig_responses.drain(..) {
                 writer.push_response(request, result, None);
             }
             writer.finish();

@@ -61,7 +61,7 @@ impl Association {
             Ok(reconfig) if reconfig.is_allowed_combination() => reconfig,
             Ok(_) => {
                 // RFC 6525 §3.1: other combinations of parameters do not exist.
-                self.outbox.push_error(Cause::ProtocolViolation(b"RE-CONFIG parameters do not go together"));
+                self.control_queue.push_error(Cause::ProtocolViolation(b"RE-CONFIG parameters do not go together"));
                 return self.drop_chunk(PacketDropReason::BadReconfig);
             }
             Err(_) => return self.drop_chunk(PacketDropReason::Malformed),
@@ -112,7 +112,7 @@ impl Association {
             }
         };
         tracing::debug!(request_sn = request.0, ?result, "request of the peer answered");
-        self.outbox.push_reconfig_response(request, result);
+        self.control_queue.push_reconfig_response(request, result);
         // §5.2.1: a SACK beside the answer tells the peer what is missing.
         if let Some(tcb) = &mut self.tcb {
             tcb.receiver.sack_now();
@@ -190,7 +190,7 @@ impl Association {
             && let Some(request) = tcb.peer_requests.on_deferred_performed()
         {
             tracing::debug!(request_sn = request.0, result = ?ResetResult::Performed, "request of the peer answered");
-            self.outbox.push_reconfig_response(request, ResetResult::Performed);
+            self.control_queue.push_reconfig_response(request, ResetResult::Performed);
         }
     }
 

@@ -47,7 +47,7 @@ impl Association {
         }
         if self.state == State::ShutdownPending {
             self.set_state(State::ShutdownSent);
-            self.outbox.shutdown = true;
+            self.control_queue.shutdown = true;
             let until = now + self.config.shutdown_max.max(self.config.shutdown_guard);
             self.peer_queue =
                 self.tcb.as_ref().map(|tcb| PeerQueue { cumulative: tcb.receiver.cumulative_tsn(), until });
@@ -57,7 +57,7 @@ impl Association {
         // §8.3: no HEARTBEAT after SHUTDOWN or SHUTDOWN ACK.
         self.timers.stop(Timer::Heartbeat);
         self.path.forget_heartbeat();
-        self.outbox.heartbeat = None;
+        self.control_queue.heartbeat = None;
         self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
         self.guard_shutdown(now);
     }
@@ -66,7 +66,7 @@ impl Association {
     /// association: what it is answered is of no interest any more.
     fn acknowledge_shutdown(&mut self) {
         self.set_state(State::ShutdownAckSent);
-        self.outbox.shutdown_ack = true;
+        self.control_queue.shutdown_ack = true;
         if let Some(tcb) = &mut self.tcb {
             tcb.own_requests.clear();
         }
@@ -120,7 +120,7 @@ impl Association {
             }
             // Both ends at once: the SHUTDOWN is answered without further ado.
             State::ShutdownSent => {
-                self.outbox.shutdown = false;
+                self.control_queue.shutdown = false;
                 self.acknowledge_shutdown();
                 self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
             }
@@ -137,7 +137,7 @@ impl Association {
                 let mut writer = PacketWriter::begin(&self.peer_header(), self.path.mtu(), &mut packet);
                 encode_shutdown_complete(false, writer.chunks());
                 writer.finish();
-                self.outbox.push_last(&packet);
+                self.control_queue.push_last(&packet);
                 self.close(CloseReason::Shutdown);
             }
             _ => self.drop_chunk(PacketDropReason::UnexpectedChunk),
@@ -157,8 +157,8 @@ impl Association {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
         match self.state {
-            State::ShutdownSent => self.outbox.shutdown = true,
-            State::ShutdownAckSent => self.outbox.shutdown_ack = true,
+            State::ShutdownSent => self.control_queue.shutdown = true,
+            State::ShutdownAckSent => self.control_queue.shutdown_ack = true,
             _ => return,
         }
         self.timers.start(Timer::T2Shutdown, now, self.path.answer_time(now));

@@ -56,8 +56,8 @@ impl Association {
             return self.give_peer_up(CloseReason::HandshakeTimedOut);
         }
         match self.state {
-            State::CookieWait => self.outbox.init = true,
-            State::CookieEchoed => self.outbox.cookie_echo = true,
+            State::CookieWait => self.control_queue.init = true,
+            State::CookieEchoed => self.control_queue.cookie_echo = true,
             _ => return,
         }
         self.path.rto.back_off();

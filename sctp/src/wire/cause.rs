@@ -29,7 +29,7 @@ pub enum Cause<'a> {
     MissingParameter(u16),
     /// The cookie was valid, but by that many microseconds too old.
     StaleCookie(u32),
-    /// Not enough memory, streams or patience.
+    /// Out of Resource: memory, streams or time.
     OutOfResource,
     /// An address, as a whole parameter, that cannot be resolved.
     UnresolvableAddress(&'a [u8]),

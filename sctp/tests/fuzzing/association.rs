@@ -126,7 +126,7 @@ impl World {
             0 => association.connect(now),
             1 => association.shutdown(now),
             2 => association.abort("enough"),
-            3 => association.path_changed(now),
+            3 => association.on_path_changed(now),
             4 => drop(association.discard_unsent(now, StreamId(stream))),
             5 => drop(association.abandon_stream(now, StreamId(stream))),
             6 => association.set_buffered_amount_low_threshold(StreamId(stream), input.word().into()),

@@ -98,16 +98,16 @@ impl EndpointShared {
     }
 
     /// Creates the association of a peer that will connect with new credentials of this end, and whose description is
-    /// still to come. `patience` bounds the wait for its first check.
+    /// still to come. `first_check_timeout` bounds the wait for its first check.
     pub(super) fn expect_peer(
         self: &Arc<Self>,
-        patience: Duration,
+        first_check_timeout: Duration,
         cause: ExpectedFor,
     ) -> Result<(Arc<Shared>, LocalParameters), SignalError> {
         let part = self.secure.as_ref().ok_or(SignalError::IdentityNeeded)?;
         let mut routes = self.routes();
         let server = routes.server().ok_or(SignalError::IdentityNeeded)?;
-        let ExpectedSession { session, local, displaced } = server.expect(now(), patience, cause)?;
+        let ExpectedSession { session, local, displaced } = server.expect(now(), first_check_timeout, cause)?;
         let (handle, sctp) = (session.handle, part.association(session.handle, server.draw()));
         let displaced = displaced.and_then(|displaced| routes.get(displaced).cloned());
         let shared = self.enter(&mut routes, sctp, Role::Server, session, &self.channel_limits);

@@ -15,7 +15,7 @@ use crate::endpoint::Endpoint;
 use crate::error::SignalError;
 use crate::handle::Association;
 use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
-use crate::webrtc::ice::PATIENCE;
+use crate::webrtc::ice::FIRST_CHECK_TIMEOUT;
 use crate::webrtc::sdp::{self, Local, Remote};
 use crate::webrtc::{ExpectedFor, LocalParameters, SessionKey, TransportKey};
 
@@ -208,7 +208,7 @@ impl Endpoint {
     ) -> Result<(Arc<Shared>, LocalParameters), SignalError> {
         let signalled_init = offer.remote.sctp_init.as_deref().and_then(|init| part.read_init(init));
         let (shared, parameters) =
-            self.core.expect_peer(PATIENCE, ExpectedFor::Answer(request.client.map(Source::of_ip)))?;
+            self.core.expect_peer(FIRST_CHECK_TIMEOUT, ExpectedFor::Answer(request.client.map(Source::of_ip)))?;
         let preferred = match request.role {
             DtlsRole::Server => SetupRole::Passive,
             DtlsRole::Client => SetupRole::Active,

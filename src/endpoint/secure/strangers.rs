@@ -64,7 +64,7 @@ impl Strangers {
         let Some(listener) = &mut self.listener else { return };
         let handle_timeout = || {
             #[cfg(test)]
-            core.inject(EndpointFault::LobbyTimeout);
+            core.inject(EndpointFault::DirectListenerTimeout);
             listener.handle_timeout(now(), answers);
         };
         if catch_unwind(AssertUnwindSafe(handle_timeout)).is_err() {

@@ -35,7 +35,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(250);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct AdmissionConfig {
     /// Peers at most. Default 1,024. One holds five kilobytes at most until its hello is whole, then about ten.
-    pub(crate) candidates_max: usize,
+    pub(crate) peers_max: usize,
     /// Of those, from one IPv4 address or one IPv6 network of 64 bits. Default 128: many users share an address behind
     /// a NAT, and many pages one machine.
     pub(crate) per_source_max: usize,
@@ -55,7 +55,7 @@ pub(crate) struct AdmissionConfig {
 impl Default for AdmissionConfig {
     fn default() -> Self {
         Self {
-            candidates_max: 1024,
+            peers_max: 1024,
             per_source_max: 128,
             lifetime: Duration::from_secs(10),
             unproved_max: 512,
@@ -104,14 +104,14 @@ pub(crate) struct Place(u32);
 struct TableSlot<T> {
     address: SocketAddr,
     expires: Instant,
-    candidate: PendingPeer<T>,
+    peer: PendingPeer<T>,
 }
 
 impl<T> PendingHandshakes<T> {
     /// Creates an empty table. `salt` must come from a secure source of randomness: nobody shall choose addresses that
     /// collide.
     pub(crate) fn new(now: Instant, config: AdmissionConfig, salt: u64) -> Self {
-        let slots = u32::try_from(config.candidates_max).unwrap_or(u32::MAX);
+        let slots = u32::try_from(config.peers_max).unwrap_or(u32::MAX);
         let size = slots as usize;
         Self {
             // Twice the room, so that a map full of deleted entries is cleaned where it is instead of growing.
@@ -152,7 +152,7 @@ impl<T> PendingHandshakes<T> {
     /// True if the peer at this address is in the table, with a proof.
     pub(crate) fn is_proved(&self, address: SocketAddr) -> bool {
         let slot = self.by_address.get(&address).and_then(|slot| self.slot(*slot));
-        slot.is_some_and(|slot| slot.candidate.is_proved)
+        slot.is_some_and(|slot| slot.peer.is_proved)
     }
 
     /// Returns the place of the peer at an address, until anybody enters or leaves.
@@ -161,13 +161,13 @@ impl<T> PendingHandshakes<T> {
     }
 
     /// Returns the peer in a place.
-    pub(crate) fn candidate_in(&mut self, place: Place) -> Option<&mut PendingPeer<T>> {
-        Some(&mut self.slots.get_mut(place.0 as usize)?.as_mut()?.candidate)
+    pub(crate) fn peer_in(&mut self, place: Place) -> Option<&mut PendingPeer<T>> {
+        Some(&mut self.slots.get_mut(place.0 as usize)?.as_mut()?.peer)
     }
 
     /// Returns the peer at an address.
-    pub(crate) fn candidate(&mut self, address: SocketAddr) -> Option<&mut PendingPeer<T>> {
-        self.candidate_in(self.find(address)?)
+    pub(crate) fn peer(&mut self, address: SocketAddr) -> Option<&mut PendingPeer<T>> {
+        self.peer_in(self.find(address)?)
     }
 
     // Inputs
@@ -207,10 +207,10 @@ impl<T> PendingHandshakes<T> {
         make: impl FnOnce() -> T,
     ) -> Option<&mut PendingPeer<T>> {
         if let Some(slot) = self.by_address.get(&address).copied() {
-            let candidate = &mut self.slots.get_mut(slot as usize)?.as_mut()?.candidate;
-            self.unproved -= usize::from(!candidate.is_proved);
-            candidate.is_proved = true;
-            return Some(candidate);
+            let peer = &mut self.slots.get_mut(slot as usize)?.as_mut()?.peer;
+            self.unproved -= usize::from(!peer.is_proved);
+            peer.is_proved = true;
+            return Some(peer);
         }
         if !self.quota.take(now, Source::of(address), self.config.per_source_and_second_max) {
             self.stats.refused += 1;
@@ -242,10 +242,10 @@ impl<T> PendingHandshakes<T> {
         self.ages.push_back(&mut self.by_age, slot);
         self.shares.add(source, slot);
         self.unproved += usize::from(!is_proved);
-        let candidate = PendingPeer { value: make(), budget: Budget::default(), local: None, is_proved };
+        let peer = PendingPeer { value: make(), budget: Budget::default(), local: None, is_proved };
         let place = self.slots.get_mut(slot as usize)?;
         let expires = now + self.config.lifetime;
-        Some(&mut place.insert(TableSlot { address, expires, candidate }).candidate)
+        Some(&mut place.insert(TableSlot { address, expires, peer }).peer)
     }
 
     /// Takes a peer out: its handshake is done, or has failed.
@@ -254,9 +254,9 @@ impl<T> PendingHandshakes<T> {
         self.ages.remove(&mut self.by_age, slot);
         self.shares.remove(Source::of(address), slot);
         self.free.push(slot);
-        let candidate = self.slots.get_mut(slot as usize)?.take()?.candidate;
-        self.unproved -= usize::from(!candidate.is_proved);
-        Some(candidate.value)
+        let peer = self.slots.get_mut(slot as usize)?.take()?.peer;
+        self.unproved -= usize::from(!peer.is_proved);
+        Some(peer.value)
     }
 
     /// Takes out one peer whose time is over, if there is one.
@@ -274,7 +274,7 @@ impl<T> PendingHandshakes<T> {
         }
         self.next_sweep = now + SWEEP_EVERY;
         for slot in self.slots.iter_mut().flatten() {
-            visit(slot.address, &mut slot.candidate);
+            visit(slot.address, &mut slot.peer);
         }
     }
 

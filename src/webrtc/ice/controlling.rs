@@ -206,7 +206,7 @@ impl ControllingAgent {
             Class::Error => Some(response.error_code.ok_or(ResponseError::Malformed)?),
             Class::Request | Class::Indication => return Err(ResponseError::NotAResponse),
         };
-        let asked = self.asked(response.transaction_id).ok_or(ResponseError::UnknownTransaction)?;
+        let asked = self.checked_address(response.transaction_id).ok_or(ResponseError::UnknownTransaction)?;
         // RFC 8445 §7.2.5.2.1: an answer from elsewhere shows that the way back is another one.
         if asked != source {
             return Err(ResponseError::WrongSource);
@@ -332,7 +332,7 @@ impl ControllingAgent {
     }
 
     /// Returns the address that the check with this transaction id was sent to.
-    fn asked(&self, id: TransactionId) -> Option<SocketAddr> {
+    fn checked_address(&self, id: TransactionId) -> Option<SocketAddr> {
         match &self.phase {
             IcePhase::Checking(pairs) => {
                 pairs.iter().find(|pair| pair.transmissions > 0 && pair.transaction_id == id).map(|pair| pair.address)

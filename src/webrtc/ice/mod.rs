@@ -20,4 +20,4 @@ use std::time::Duration;
 pub(crate) const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time to wait for the first check before giving up: as long as the seven transmissions of a check take (RFC 8863 §4).
-pub(crate) const PATIENCE: Duration = Duration::from_millis(39_500);
+pub(crate) const FIRST_CHECK_TIMEOUT: Duration = Duration::from_millis(39_500);

@@ -112,7 +112,7 @@ async fn l08_a_panic_in_the_timers_of_the_lobby_ends_handshakes_that_have_begun_
     let mut stranger =
         Dtls::new(now, parameters(ACTIVE, Versions::Only12), SetupRole::Active, ExpectedPeer::Anyone, false);
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    inject(&server, EndpointFault::LobbyTimeout);
+    inject(&server, EndpointFault::DirectListenerTimeout);
     while let Some(hello) = stranger.poll_transmit() {
         socket.send_to(&hello, server.local_address()).await.unwrap();
     }

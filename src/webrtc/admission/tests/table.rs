@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::super::{AdmissionConfig, AdmissionStats, Budget, PendingHandshakes};
 
 const CONFIG: AdmissionConfig = AdmissionConfig {
-    candidates_max: 8,
+    peers_max: 8,
     per_source_max: 3,
     lifetime: Duration::from_secs(10),
     unproved_max: 5,
@@ -66,7 +66,7 @@ fn a_proof_that_comes_late_changes_only_that() {
         table.insert(now, host(n, 1), || n.into());
     }
     assert!(!table.is_proved(host(3, 1)) && table.insert(now, host(9, 1), || 9).is_none());
-    let value = table.insert_proved(now, host(3, 1), || panic!("it is there")).map(|candidate| candidate.value);
+    let value = table.insert_proved(now, host(3, 1), || panic!("it is there")).map(|peer| peer.value);
     assert_eq!(value, Some(3));
     assert!(table.is_proved(host(3, 1)));
     assert!(table.insert(now, host(9, 1), || 9).is_some(), "one without a proof less");
@@ -124,7 +124,7 @@ fn who_takes_too_long_leaves_and_the_deadline_is_the_oldest_ones() {
     let end = now + Duration::from_secs(10);
     let mut sweep = |now| {
         let mut seen = Vec::new();
-        table.sweep(now, |_, candidate| seen.push(candidate.value));
+        table.sweep(now, |_, peer| seen.push(peer.value));
         (seen, table.poll_timeout())
     };
     assert_eq!(sweep(now), (vec![], Some(now + Duration::from_millis(250))), "not yet");
@@ -225,7 +225,7 @@ fn the_table_does_what_a_plain_list_does() {
             }
             assert_eq!(table.len(), model.peers.len());
             for peer in &model.peers {
-                let found = table.candidate(peer.address).map(|found| (found.value, found.is_proved));
+                let found = table.peer(peer.address).map(|found| (found.value, found.is_proved));
                 assert_eq!(found, Some((peer.value, peer.is_proved)));
             }
             table.sweep(now, |address, _| assert!(model.peers.iter().any(|peer| peer.address == address)));
@@ -274,7 +274,7 @@ impl Model {
 
     fn insert(&mut self, now: Instant, address: SocketAddr, value: u32) -> bool {
         let unproved = self.peers.iter().filter(|peer| !peer.is_proved).count();
-        let is_full = unproved >= CONFIG.unproved_max || self.peers.len() >= CONFIG.candidates_max;
+        let is_full = unproved >= CONFIG.unproved_max || self.peers.len() >= CONFIG.peers_max;
         let is_there = self.peers.iter().any(|peer| peer.address == address);
         let enters = !is_full || is_there || self.of(address.ip()) >= CONFIG.per_source_max;
         if enters {
@@ -294,7 +294,7 @@ impl Model {
         self.remove(address);
         if self.of(address.ip()) >= CONFIG.per_source_max {
             self.remove_oldest_of(address.ip());
-        } else if self.peers.len() >= CONFIG.candidates_max {
+        } else if self.peers.len() >= CONFIG.peers_max {
             let most = self.sources.iter().map(|ip| self.of(*ip)).max().expect("a full table");
             let largest = *self.sources.iter().find(|ip| self.of(**ip) == most).expect("one has most");
             self.remove_oldest_of(largest);

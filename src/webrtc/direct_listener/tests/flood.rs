@@ -26,11 +26,11 @@ struct Server {
 }
 
 impl Server {
-    fn new(candidates_max: usize) -> Self {
+    fn new(peers_max: usize) -> Self {
         let config = AdmissionConfig {
-            candidates_max,
-            per_source_max: candidates_max / 4,
-            unproved_max: candidates_max / 2,
+            peers_max,
+            per_source_max: peers_max / 4,
+            unproved_max: peers_max / 2,
             unproved_per_second_max: u32::MAX,
             ..AdmissionConfig::default()
         };
@@ -158,7 +158,7 @@ fn k09_one_source_cannot_push_out_the_others() {
     for port in 1..5000 {
         server.handle(SocketAddr::from(([203, 0, 113, 7], port)), &half);
     }
-    assert!(server.listener.handshakes.candidate(spoofed(9)).is_some());
+    assert!(server.listener.handshakes.peer(spoofed(9)).is_some());
     assert_eq!(server.listener.handshakes.len(), 1 + 32 / 4);
 }
 
@@ -172,8 +172,8 @@ fn a_hello_that_is_not_worth_a_flight_is_asked_for_a_cookie_at_once() {
         let flight: Vec<_> = std::iter::from_fn(|| client.poll_transmit()).collect();
         let answers: Vec<_> = flight.iter().flat_map(|datagram| server.handle(address, datagram)).collect();
         assert!(!answers.is_empty(), "round trip {round_trip}");
-        let candidate = server.listener.handshakes.candidate(address);
-        let is_proved = candidate.map(|candidate| candidate.value.is_address_proved());
+        let peer = server.listener.handshakes.peer(address);
+        let is_proved = peer.map(|peer| peer.value.is_address_proved());
         assert_eq!(is_proved, [Some(false), Some(true), None][round_trip], "round trip {round_trip}");
         for (_, answer) in answers {
             client.handle_datagram(server.now, &answer);
@@ -218,6 +218,6 @@ fn an_honest_peer_gets_in_past_a_flood_though_every_third_datagram_is_lost() {
             }
         }
         assert_eq!(server.admitted.iter().map(|peer| peer.route.remote).collect::<Vec<_>>(), [address]);
-        assert!(server.listener.handshakes.candidate(address).is_none(), "who has proved itself leaves the table");
+        assert!(server.listener.handshakes.peer(address).is_none(), "who has proved itself leaves the table");
     }
 }
