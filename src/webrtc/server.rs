@@ -225,7 +225,8 @@ impl Server {
         if let Some(displaced) = displaced {
             self.remove(displaced);
         }
-        let session = SecureSession::lite(now, handle, Arc::clone(&self.context), credentials.clone(), first_check_timeout);
+        let session =
+            SecureSession::lite(now, handle, Arc::clone(&self.context), credentials.clone(), first_check_timeout);
         let nonce = self.draw();
         let local = LocalParameters { credentials, nonce, version: 1, role: SetupRole::Passive, sctp_init: None };
         Ok(ExpectedSession { session, local, displaced })

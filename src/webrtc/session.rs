@@ -58,8 +58,8 @@ pub(crate) struct SecureSession {
 }
 
 impl SecureSession {
-    /// Creates a session for a peer that will check this end, which has these credentials. `first_check_timeout` bounds the wait
-    /// for its first check. [`describe`](Self::describe) must follow.
+    /// Creates a session for a peer that will check this end, which has these credentials. `first_check_timeout` bounds
+    /// the wait for its first check. [`describe`](Self::describe) must follow.
     pub(crate) fn lite(
         now: Instant,
         handle: AssociationHandle,

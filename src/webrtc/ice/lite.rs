@@ -86,9 +86,9 @@ pub(crate) enum ConsentError {
 }
 
 impl LiteAgent {
-    /// Creates an agent with these credentials, which waits for its first check for `first_check_timeout`; each check is good for
-    /// `consent`. The peer's user fragment does not matter: a user name is valid if its first half is ours (RFC 8445
-    /// §7.3).
+    /// Creates an agent with these credentials, which waits for its first check for `first_check_timeout`; each check
+    /// is good for `consent`. The peer's user fragment does not matter: a user name is valid if its first half is ours
+    /// (RFC 8445 §7.3).
     pub(crate) fn new(now: Instant, local: Credentials, first_check_timeout: Duration, consent: Duration) -> Self {
         let agent = Self::unnamed(now, consent);
         Self { names: vec![Name::new(local)], first_check_by: now + first_check_timeout, ..agent }
