@@ -31,11 +31,7 @@ impl Transfer {
         }
     }
 
-<<<<<<< HEAD
-    /// Creates a transfer that has sent so many chunks at its start.
-=======
     /// Creates a transfer that has sent `count` chunks at its start.
->>>>>>> aac3ad1 (sctp: begin the docs of new test helpers with a verb)
     fn with_chunks(count: u64) -> Self {
         let mut transfer = Self::new();
         (0..count).for_each(|_| transfer.send(0));
@@ -86,11 +82,7 @@ impl Transfer {
         rtt
     }
 
-<<<<<<< HEAD
-    /// Returns the chunks that are found lost, and the milliseconds at which to look again.
-=======
     /// Returns the chunks that are found lost, and the reordering deadline in milliseconds.
->>>>>>> aac3ad1 (sctp: begin the docs of new test helpers with a verb)
     fn detect(&mut self, at: u32) -> (Vec<u64>, Option<u128>) {
         let (now, mut lost) = (self.at(at), Vec::new());
         let deadline = self.rack.detect(now, self.in_recovery, &self.path, &self.outstanding, &mut lost);
@@ -142,11 +134,7 @@ fn only_the_latest_transmission_measures() {
     assert_eq!(transfer.detect(1000), (vec![], None), "nothing that was sent later has arrived");
 }
 
-<<<<<<< HEAD
-/// Step 4: a quarter of the least round-trip time; none after three reports or in recovery while no reordering was
-=======
 /// Step 4: a quarter of the least round-trip time, and none after three reports or in recovery while no reordering was
->>>>>>> aac3ad1 (sctp: begin the docs of new test helpers with a verb)
 /// seen.
 #[test]
 fn the_reordering_window_is_a_quarter_of_the_round_trip_until_three_chunks_overtake() {
