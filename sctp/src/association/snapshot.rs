@@ -21,7 +21,7 @@ impl Association {
             path,
             sender,
             tcb,
-            outbox,
+            control_queue,
             events,
             closing,
             is_over,
@@ -44,13 +44,15 @@ impl Association {
             heartbeat_ack,
             reconfig_responses,
             errors,
-        } = outbox;
+        } = control_queue;
         let packets = (!is_over).then_some(packets);
-        let outbox = (init, cookie_echo, cookie_ack, shutdown, shutdown_ack, heartbeat, heartbeat_ack);
-        let outbox = (outbox, reconfig_responses, errors, packets);
+        let control_queue = (init, cookie_echo, cookie_ack, shutdown, shutdown_ack, heartbeat, heartbeat_ack);
+        let control_queue = (control_queue, reconfig_responses, errors, packets);
         let limits = (unused_resets_left, peer_queue, memory);
         let end = (closing, is_over, is_shutdown_wanted);
         let before = (keys, address, rng, handshake);
-        format!("{state:?} {before:?} {timers:?} {path:?} {sender:?} {tcb:?} {outbox:?} {events:?} {end:?} {limits:?}")
+        format!(
+            "{state:?} {before:?} {timers:?} {path:?} {sender:?} {tcb:?} {control_queue:?} {events:?} {end:?} {limits:?}"
+        )
     }
 }
