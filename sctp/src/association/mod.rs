@@ -404,8 +404,8 @@ impl Association {
         self.conclude();
     }
 
-    /// Appends a HEARTBEAT for another path to the peer than the one in use: it is all that may be sent there before the
-    /// path is validated. Returns `false`, and writes nothing, before the association is established and after SHUTDOWN.
+    /// Appends a HEARTBEAT for another path to the peer: nothing else may be sent there before the path is validated.
+    /// Returns `false`, and writes nothing, before the association is established and after SHUTDOWN.
     pub fn validate_path(&mut self, buf: &mut Vec<u8>) -> bool {
         let wrote = self.write_path_challenge(buf);
         self.conclude();
