@@ -30,7 +30,9 @@ pub struct AssociationConfig {
     pub receive_window: u32,
     /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association
     /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only
-    /// because the window is kept open for the message in reassembly.
+    /// because the window is kept open for the message in reassembly. While messages interleave (RFC 8260), unfinished
+    /// messages may take as much together: 1.5 times this and the receive window, or 64 messages of this size, up to 16
+    /// MiB, if that is more. A peer that begins more, and ends none, aborts the association, too.
     pub receive_message_size_max: usize,
     /// Send buffer, in bytes of memory: `send` reports that it is full once this much is in use. It counts the messages
     /// of all streams that wait and the chunks that the peer has not acknowledged, or not skipped if they were

@@ -178,6 +178,9 @@ pub enum Violation {
     BadFragment,
     /// A message above `receive_message_size_max` (RFC 8831 §6.6).
     MessageTooLarge,
+    /// More in unfinished messages than can be held, while messages interleave (RFC 8260). Only their ends could make
+    /// room.
+    PartialMessagesTooLarge,
     /// I-DATA or I-FORWARD-TSN without having negotiated it, or the reverse (RFC 8260 §2.2.3, §2.3.1).
     NotNegotiated,
     /// An INIT ACK or INIT with values that no association can have (RFC 9260 §3.3.3).
@@ -198,6 +201,7 @@ impl Violation {
             Self::AckOfUnsentTsn => "acknowledgement of a TSN that was never sent",
             Self::BadFragment => "fragments that contradict each other",
             Self::MessageTooLarge => "a message above the size limit",
+            Self::PartialMessagesTooLarge => "unfinished messages above the size limit together",
             Self::NotNegotiated => "a chunk that was not negotiated",
             Self::BadHandshake => "mandatory handshake value out of range",
             Self::MissingCookie => "INIT ACK without a State Cookie",
@@ -210,6 +214,7 @@ impl Violation {
     pub(crate) const fn cause(self) -> Cause<'static> {
         match self {
             Self::NoUserData(tsn) => Cause::NoUserData(tsn),
+            Self::PartialMessagesTooLarge => Cause::OutOfResource,
             Self::BadHandshake => Cause::InvalidMandatoryParameter,
             Self::MissingCookie => Cause::MissingParameter(ParameterType::STATE_COOKIE.0),
             Self::HostNameAddress => Cause::UnresolvableAddress(&[]),
@@ -241,6 +246,7 @@ mod tests {
             (Violation::AckOfUnsentTsn, 13),
             (Violation::BadFragment, 13),
             (Violation::MessageTooLarge, 13),
+            (Violation::PartialMessagesTooLarge, 4),
             (Violation::NotNegotiated, 13),
             (Violation::BadHandshake, 7),
             (Violation::MissingCookie, 2),

@@ -7,11 +7,12 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{SendMessageError, Violation};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
-use crate::recv::{ArrivedChunk, Forwarded};
+use crate::recv::{ArrivedChunk, Forwarded, FragmentHeader, Receiver};
 use crate::send::SackOutcome;
+use crate::serial::Tsn;
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
-use crate::wire::{Cause, DataChunk, ForwardTsn, Sack};
+use crate::wire::{Cause, ForwardTsn, IForwardTsn, Sack};
 
 impl Association {
     pub(super) fn accept_message(
@@ -63,13 +64,13 @@ impl Association {
         }
     }
 
-    pub(super) fn on_data(&mut self, chunk: DataChunk, payload: Bytes, datagram_len: usize) {
+    pub(super) fn on_data(&mut self, chunk: FragmentHeader, payload: Bytes, datagram_len: usize) {
         if !self.state.can_receive_data() {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
         }
         if payload.is_empty() {
             // §6.2: a DATA chunk without data is an attack or a defect.
-            return self.abort_for(Violation::NoUserData(chunk.tsn));
+            return self.abort_for(Violation::NoUserData(chunk.tsn()));
         }
         let Some(tcb) = &mut self.tcb else { return };
         let receiver = &mut tcb.receiver;
@@ -83,22 +84,13 @@ impl Association {
             Ok(ArrivedChunk::Dropped) => self.drop_chunk(PacketDropReason::WindowOverrun),
             Ok(ArrivedChunk::BadStream) => {
                 self.drop_chunk(PacketDropReason::BadStream);
-                self.control_queue.push_error(Cause::InvalidStream(chunk.stream));
+                self.control_queue.push_error(Cause::InvalidStream(chunk.stream()));
             }
             Err(violation) => self.abort_for(violation),
         }
     }
 
-    /// Handles I-DATA or I-FORWARD-TSN. Interleaving is never offered, so a peer that sends these chunks violates the
-    /// protocol (RFC 8260 §2.2.3, §2.3.1).
-    pub(super) fn on_interleaved(&mut self) {
-        if !self.state.can_receive_data() {
-            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
-        }
-        self.abort_for(Violation::NotNegotiated);
-    }
-
-    /// Handles a DATA chunk that is too short for its own fields.
+    /// Handles a DATA or I-DATA chunk that is too short for its own fields.
     pub(super) fn on_short_data(&mut self) {
         if !self.state.can_receive_data() {
             return self.drop_chunk(PacketDropReason::UnexpectedChunk);
@@ -181,14 +173,39 @@ impl Association {
     }
 
     pub(super) fn on_forward_tsn(&mut self, value: &[u8]) {
-        if !self.state.can_receive_data() {
-            return self.drop_chunk(PacketDropReason::UnexpectedChunk);
-        }
+        let Some(receiver) = self.receiver_of_skips(false) else { return };
         let Ok(forward) = ForwardTsn::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
+        let forwarded = receiver.on_forward_tsn(forward.new_cumulative_tsn, forward.streams());
+        self.on_forwarded(forwarded, forward.new_cumulative_tsn);
+    }
+
+    pub(super) fn on_i_forward_tsn(&mut self, value: &[u8]) {
+        let Some(receiver) = self.receiver_of_skips(true) else { return };
+        let Ok(forward) = IForwardTsn::decode(value) else { return self.drop_chunk(PacketDropReason::Malformed) };
+        let forwarded = receiver.on_i_forward_tsn(forward.new_cumulative_tsn, forward.streams());
+        self.on_forwarded(forwarded, forward.new_cumulative_tsn);
+    }
+
+    /// Returns the receiver that is to handle a FORWARD-TSN, or an I-FORWARD-TSN if `interleaving`. A chunk of the
+    /// other kind violates the protocol (RFC 8260 §2.3.1).
+    fn receiver_of_skips(&mut self, interleaving: bool) -> Option<&mut Receiver> {
+        if !self.state.can_receive_data() {
+            self.drop_chunk(PacketDropReason::UnexpectedChunk);
+            return None;
+        }
+        let negotiated = self.tcb.as_ref()?.negotiated;
+        if negotiated.has_interleaving() != interleaving || !negotiated.has_partial_reliability() {
+            self.abort_for(Violation::NotNegotiated);
+            return None;
+        }
+        self.tcb.as_deref_mut().map(|tcb| &mut tcb.receiver)
+    }
+
+    fn on_forwarded(&mut self, forwarded: Forwarded, new_cumulative_tsn: Tsn) {
         let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() else { return };
-        match receiver.on_forward_tsn(forward.new_cumulative_tsn, forward.streams()) {
+        match forwarded {
             Forwarded::Advanced => {
-                tracing::debug!(new_cumulative_tsn = forward.new_cumulative_tsn.0, "FORWARD TSN received");
+                tracing::debug!(new_cumulative_tsn = new_cumulative_tsn.0, "FORWARD TSN received");
                 receiver.sack_now();
             }
             Forwarded::Old => {

@@ -6,11 +6,11 @@ use bytes::{Buf, Bytes};
 
 use super::{Association, State, negotiate};
 use crate::out_of_the_blue;
+use crate::recv::FragmentHeader;
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
 use crate::wire::{
-    Cause, ChunkType, Chunks, DataChunk, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, is_checksum_valid,
-    trace_chunks,
+    Cause, ChunkType, Chunks, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, is_checksum_valid, trace_chunks,
 };
 
 impl Association {
@@ -109,15 +109,14 @@ impl Association {
                 }
             };
             at = chunks.position();
-            if chunk.kind == ChunkType::DATA {
+            if chunk.kind == ChunkType::DATA || chunk.kind == ChunkType::I_DATA {
                 had_data = true;
                 let is_last = at >= datagram_len;
-                let value = chunk.value_in(&datagram);
-                let Ok(header) = DataChunk::decode(chunk.flags, value) else {
+                let Ok((header, header_len)) = FragmentHeader::decode(&chunk, &datagram) else {
                     self.on_short_data();
                     break;
                 };
-                let payload_at = chunk.start + DataChunk::HEADER_LEN;
+                let payload_at = chunk.start + header_len;
                 let payload = if is_last && chunk.value.end == datagram_len {
                     let mut whole = std::mem::take(&mut datagram);
                     whole.advance(payload_at);
@@ -149,7 +148,7 @@ impl Association {
                 return self.on_unknown_chunk(chunk, datagram);
             }
             ChunkType::FORWARD_TSN => self.on_forward_tsn(value),
-            ChunkType::I_DATA | ChunkType::I_FORWARD_TSN => self.on_interleaved(),
+            ChunkType::I_FORWARD_TSN => self.on_i_forward_tsn(value),
             ChunkType::RE_CONFIG => self.on_reconfig(now, value),
             ChunkType::HEARTBEAT => self.on_heartbeat(datagram, chunk),
             ChunkType::HEARTBEAT_ACK => self.on_heartbeat_ack(now, value),

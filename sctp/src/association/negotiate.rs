@@ -87,8 +87,16 @@ impl Negotiated {
         self.extensions.contains(Extensions::RE_CONFIG)
     }
 
+    /// Returns true if messages interleave: user data is in I-DATA chunks (RFC 8260 §2.2.1).
+    pub(crate) fn has_interleaving(self) -> bool {
+        self.extensions.contains(Extensions::I_DATA)
+    }
+
+    /// Returns true if both ends have offered the chunk that skips messages: I-FORWARD-TSN if messages interleave (RFC
+    /// 8260 §2.3.1), FORWARD-TSN otherwise.
     pub(crate) fn has_partial_reliability(self) -> bool {
-        self.extensions.contains(Extensions::FORWARD_TSN)
+        let chunk = if self.has_interleaving() { Extensions::I_FORWARD_TSN } else { Extensions::FORWARD_TSN };
+        self.extensions.contains(chunk)
     }
 }
 

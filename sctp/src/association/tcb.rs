@@ -66,7 +66,12 @@ impl Tcb {
             peer_tag: peer.tag,
             peer_initial_tsn: peer.initial_tsn,
             negotiated: peer.negotiated,
-            receiver: Receiver::new(peer.initial_tsn, config, peer.negotiated.inbound_streams),
+            receiver: Receiver::new(
+                peer.initial_tsn,
+                config,
+                peer.negotiated.inbound_streams,
+                peer.negotiated.has_interleaving(),
+            ),
             own_requests: OwnRequests::new(RequestSn(local_initial_tsn.0), attempts, timeout),
             peer_requests: PeerRequests::new(RequestSn(peer.initial_tsn.0)),
         }
@@ -85,7 +90,8 @@ impl Association {
         let mut tcb = Tcb::new(&self.config, self.handshake.local_initial_tsn, peer);
         if let Some(old) = self.tcb.take() {
             tcb.receiver = old.receiver;
-            tcb.receiver.restart(peer.initial_tsn, &self.config, peer.negotiated.inbound_streams);
+            let (streams, interleaving) = (peer.negotiated.inbound_streams, peer.negotiated.has_interleaving());
+            tcb.receiver.restart(peer.initial_tsn, &self.config, streams, interleaving);
         }
         self.tcb = Some(Box::new(tcb));
         self.sender.on_established(peer.a_rwnd, peer.negotiated.has_partial_reliability());

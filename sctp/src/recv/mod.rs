@@ -1,4 +1,4 @@
-//! Receiving user data: from DATA chunks to messages in order, and the SACKs that answer them.
+//! Receiving user data: from DATA or I-DATA chunks to messages in order, and the SACKs that answer them.
 //!
 //! A chunk passes one way, in [`Receiver::on_data`]: the tracker says if its TSN is new, the window if there is room,
 //! and the assembler joins fragments to messages and passes those to the inbox when their turn has come. What the
@@ -16,6 +16,7 @@ mod tests;
 
 use bytes::Bytes;
 
+pub(crate) use self::assembler::FragmentHeader;
 pub(crate) use self::sack_policy::SackDue;
 pub(crate) use self::window::INITIAL_WINDOW;
 use crate::config::AssociationConfig;
@@ -25,9 +26,9 @@ use crate::event::Streams;
 use crate::message::{Credit, ReceivedMessage, StreamId};
 use crate::serial::{Ssn, Tsn, UnwrappedTsn};
 use crate::time::{Duration, Instant};
-use crate::wire::{DataChunk, GapBlock, Sack};
+use crate::wire::{GapBlock, Sack, SkippedMessage};
 
-use self::assembler::{DataAssembler, FragmentClass, SkippedTsns};
+use self::assembler::{Assembler, FragmentClass, SkippedTsns};
 use self::inbox::Inbox;
 use self::sack_policy::SackPolicy;
 use self::tracker::{Tracker, TsnClass};
@@ -36,7 +37,7 @@ use self::window::{FRAGMENT_OVERHEAD, HeldBytes, MESSAGE_OVERHEAD, ReceiveWindow
 /// Bytes of a Gap Ack Block, and of a duplicate TSN (RFC 9260 §3.3.4).
 const SACK_ENTRY_LEN: usize = 4;
 
-/// Outcome of a DATA chunk.
+/// Outcome of a DATA or I-DATA chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum ArrivedChunk {
@@ -51,7 +52,7 @@ pub(crate) enum ArrivedChunk {
     BadStream,
 }
 
-/// Outcome of a FORWARD-TSN.
+/// Outcome of a FORWARD-TSN or I-FORWARD-TSN.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub(crate) enum Forwarded {
@@ -91,7 +92,7 @@ pub(crate) enum ReceiverEvent {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     tracker: Tracker,
-    assembler: DataAssembler,
+    assembler: Assembler,
     window: ReceiveWindow,
     inbox: Inbox,
     sacks: SackPolicy,
@@ -103,11 +104,22 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(peer_initial_tsn: Tsn, config: &AssociationConfig, inbound_streams: u16) -> Self {
+    /// Creates the receiver of an association. Messages arrive in I-DATA chunks if `interleaving` was negotiated, and
+    /// in DATA chunks otherwise.
+    pub(crate) fn new(
+        peer_initial_tsn: Tsn,
+        config: &AssociationConfig,
+        inbound_streams: u16,
+        interleaving: bool,
+    ) -> Self {
+        let mut window = ReceiveWindow::new(config);
+        if interleaving {
+            window.allow_interleaving(config.receive_message_size_max);
+        }
         Self {
             tracker: Tracker::new(peer_initial_tsn, config.receive_window),
-            assembler: DataAssembler::new(config.receive_message_size_max),
-            window: ReceiveWindow::new(config),
+            assembler: Assembler::new(interleaving, config.receive_message_size_max),
+            window,
             inbox: Inbox::default(),
             sacks: SackPolicy::new(config.sack_delay_max),
             inbound_streams,
@@ -118,9 +130,15 @@ impl Receiver {
 
     /// Starts again after a restart of the peer (RFC 9260 §5.2.4 A). Nothing stays but whole messages that are already
     /// in the inbox and those whose credits are still to come back.
-    pub(crate) fn restart(&mut self, peer_initial_tsn: Tsn, config: &AssociationConfig, inbound_streams: u16) {
+    pub(crate) fn restart(
+        &mut self,
+        peer_initial_tsn: Tsn,
+        config: &AssociationConfig,
+        inbound_streams: u16,
+        interleaving: bool,
+    ) {
         let inbox = std::mem::take(&mut self.inbox);
-        *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams) };
+        *self = Self { inbox, ..Self::new(peer_initial_tsn, config, inbound_streams, interleaving) };
     }
 
     /// Sets the number of streams that the peer may send on.
@@ -211,26 +229,30 @@ impl Receiver {
         std::mem::take(&mut self.reneged)
     }
 
-    /// Processes a DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the payload is
-    /// a slice of.
+    /// Processes a DATA or I-DATA chunk with its payload, which is not empty. `datagram_len` is the length of what the
+    /// payload is a slice of.
     pub(crate) fn on_data(
         &mut self,
-        chunk: DataChunk,
+        chunk: impl Into<FragmentHeader>,
         payload: Bytes,
         datagram_len: usize,
     ) -> Result<ArrivedChunk, Violation> {
+        let chunk = chunk.into();
+        if !self.assembler.is_of_kind(&chunk) {
+            return Err(Violation::NotNegotiated);
+        }
         self.sacks.on_chunk();
-        let arrived = match self.tracker.place(chunk.tsn) {
+        let arrived = match self.tracker.place(chunk.tsn()) {
             TsnClass::New(position) => self.on_new_data(position, &chunk, payload, datagram_len)?,
             TsnClass::Duplicate => {
-                self.tracker.note_duplicate(chunk.tsn);
+                self.tracker.note_duplicate(chunk.tsn());
                 self.sacks.make_urgent();
                 return Ok(ArrivedChunk::Duplicate);
             }
             TsnClass::TooFar => return Ok(ArrivedChunk::Dropped),
         };
         // RFC 7053 §5.2: the I bit. RFC 9260 §6.2: a chunk that was dropped is answered at once with what has arrived.
-        if chunk.immediate || arrived == ArrivedChunk::Dropped {
+        if chunk.is_immediate() || arrived == ArrivedChunk::Dropped {
             self.sacks.make_urgent();
         }
         self.check_in_debug();
@@ -241,14 +263,14 @@ impl Receiver {
     fn on_new_data(
         &mut self,
         position: UnwrappedTsn,
-        chunk: &DataChunk,
+        chunk: &FragmentHeader,
         payload: Bytes,
         datagram_len: usize,
     ) -> Result<ArrivedChunk, Violation> {
         if !self.tracker.can_record(position) {
             return Ok(ArrivedChunk::Dropped);
         }
-        if !chunk.stream.is_below(self.inbound_streams) {
+        if !chunk.stream().is_below(self.inbound_streams) {
             self.assembler.check_outside(self.tracker.neighbours(position), chunk)?;
             self.tracker.record(position);
             self.on_cumulative_advanced();
@@ -270,7 +292,8 @@ impl Receiver {
         if self.window.is_probe(held, payload.len()) && position > self.tracker.highest() {
             return Ok(ArrivedChunk::Dropped);
         }
-        let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD;
+        let extra = self.assembler.extra_overhead(chunk, in_sequence);
+        let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD + extra;
         if !self.make_room(position, cost, &mut held) {
             return Ok(ArrivedChunk::Dropped);
         }
@@ -283,7 +306,7 @@ impl Receiver {
         if in_sequence {
             self.on_cumulative_advanced();
             if self.window.is_above_message_max(self.assembler.cost().in_order_partial) {
-                return Err(Violation::MessageTooLarge);
+                return Err(self.assembler.violation_of_limit());
             }
         }
         Ok(ArrivedChunk::New)
@@ -331,19 +354,10 @@ impl Receiver {
         new_cumulative: Tsn,
         streams: impl Iterator<Item = (StreamId, Ssn)>,
     ) -> Forwarded {
-        let new = match self.tracker.ahead(new_cumulative) {
-            TsnClass::New(tsn) => tsn,
-            TsnClass::Duplicate => {
-                self.sacks.on_chunk();
-                self.sacks.make_urgent();
-                return Forwarded::Old;
-            }
-            TsnClass::TooFar => return Forwarded::TooFar,
+        let tsns = match self.advance(new_cumulative) {
+            Ok(tsns) => tsns,
+            Err(refused) => return refused,
         };
-        self.sacks.on_chunk();
-        let old = self.tracker.cumulative();
-        self.tracker.advance_to(new);
-        let tsns = SkippedTsns { old, new, cumulative: self.tracker.cumulative() };
         let inbound_streams = self.inbound_streams;
         let streams = streams.filter(|(stream, _)| {
             cost_counter::step();
@@ -352,6 +366,44 @@ impl Receiver {
         self.assembler.skip(tsns, streams, &mut self.inbox);
         self.check_in_debug();
         Forwarded::Advanced
+    }
+
+    /// Processes an I-FORWARD-TSN (RFC 8260 §2.3.1): the sender has abandoned what it sent up to `new_cumulative`, and
+    /// messages up to these.
+    pub(crate) fn on_i_forward_tsn(
+        &mut self,
+        new_cumulative: Tsn,
+        messages: impl Iterator<Item = SkippedMessage>,
+    ) -> Forwarded {
+        let tsns = match self.advance(new_cumulative) {
+            Ok(tsns) => tsns,
+            Err(refused) => return refused,
+        };
+        let inbound_streams = self.inbound_streams;
+        let messages = messages.filter(|message| {
+            cost_counter::step();
+            message.stream.is_below(inbound_streams)
+        });
+        self.assembler.skip_messages(tsns, messages, &mut self.inbox);
+        self.check_in_debug();
+        Forwarded::Advanced
+    }
+
+    /// Moves the Cumulative TSN Ack Point to where the sender has abandoned everything.
+    fn advance(&mut self, new_cumulative: Tsn) -> Result<SkippedTsns, Forwarded> {
+        let new = match self.tracker.ahead(new_cumulative) {
+            TsnClass::New(tsn) => tsn,
+            TsnClass::Duplicate => {
+                self.sacks.on_chunk();
+                self.sacks.make_urgent();
+                return Err(Forwarded::Old);
+            }
+            TsnClass::TooFar => return Err(Forwarded::TooFar),
+        };
+        self.sacks.on_chunk();
+        let old = self.tracker.cumulative();
+        self.tracker.advance_to(new);
+        Ok(SkippedTsns { old, new, cumulative: self.tracker.cumulative() })
     }
 
     /// Decides about a SACK at the end of the packet whose chunks were passed in.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small, or meant to wrap")]
 
+mod interleaving;
+mod interleaving_limits;
 mod model;
 mod ordering;
 mod reassembling;
@@ -13,7 +15,9 @@ mod windows;
 use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use super::*;
 use crate::message::Ppid;
+use crate::serial::{Fsn, Mid};
 use crate::time::Duration;
+use crate::wire::{DataChunk, IDataChunk};
 
 const STREAMS: u16 = 16;
 
@@ -30,7 +34,7 @@ fn small_window(window: u32) -> AssociationConfig {
 
 /// Returns a receiver whose first TSN is 1.
 fn receiver() -> Receiver {
-    Receiver::new(Tsn(1), &config(), STREAMS)
+    Receiver::new(Tsn(1), &config(), STREAMS, false)
 }
 
 /// Returns a DATA chunk header; `flags` are of the letters B, E, U, I.
@@ -47,9 +51,40 @@ fn data(tsn: u32, stream: u16, ssn: u16, flags: &str) -> DataChunk {
     }
 }
 
+/// Returns a receiver of I-DATA whose first TSN is 1.
+fn interleaving() -> Receiver {
+    interleaving_with(&config())
+}
+
+fn interleaving_with(config: &AssociationConfig) -> Receiver {
+    Receiver::new(Tsn(1), config, STREAMS, true)
+}
+
+/// Returns an I-DATA chunk header; `flags` are of the letters B, E, U, I. The PPID is that of [`data`] if it begins its
+/// message.
+fn i_data(tsn: u32, stream: u16, mid: u32, fsn: u32, flags: &str) -> IDataChunk {
+    let beginning = flags.contains('B');
+    IDataChunk {
+        tsn: Tsn(tsn),
+        stream: StreamId(stream),
+        mid: Mid(mid),
+        ppid: Ppid(if beginning { 51 } else { 0 }),
+        fsn: Fsn(fsn),
+        unordered: flags.contains('U'),
+        beginning,
+        ending: flags.contains('E'),
+        immediate: flags.contains('I'),
+    }
+}
+
+/// Returns an entry of an I-FORWARD-TSN.
+fn skipped(stream: u16, unordered: bool, mid: u32) -> SkippedMessage {
+    SkippedMessage { stream: StreamId(stream), unordered, mid: Mid(mid) }
+}
+
 impl Receiver {
     /// Takes a chunk alone in its packet.
-    fn take(&mut self, chunk: DataChunk, payload: &[u8]) -> Result<ArrivedChunk, Violation> {
+    fn take(&mut self, chunk: impl Into<FragmentHeader>, payload: &[u8]) -> Result<ArrivedChunk, Violation> {
         let result = self.on_data(chunk, Bytes::copy_from_slice(payload), payload.len() + HEADERS);
         if result.is_ok() {
             self.check_consistency();
@@ -59,7 +94,7 @@ impl Receiver {
 
     /// Takes a chunk that must be new.
     #[track_caller]
-    fn take_new(&mut self, chunk: DataChunk, payload: &[u8]) {
+    fn take_new(&mut self, chunk: impl Into<FragmentHeader> + Copy + std::fmt::Debug, payload: &[u8]) {
         assert_eq!(self.take(chunk, payload), Ok(ArrivedChunk::New), "{chunk:?}");
     }
 
@@ -100,6 +135,12 @@ impl Receiver {
     fn forward(&mut self, new_cumulative: u32, streams: &[(u16, u16)]) -> Forwarded {
         let forwarded =
             self.on_forward_tsn(Tsn(new_cumulative), streams.iter().map(|&(stream, ssn)| (StreamId(stream), Ssn(ssn))));
+        self.check_consistency();
+        forwarded
+    }
+
+    fn forward_messages(&mut self, new_cumulative: u32, messages: &[SkippedMessage]) -> Forwarded {
+        let forwarded = self.on_i_forward_tsn(Tsn(new_cumulative), messages.iter().copied());
         self.check_consistency();
         forwarded
     }

@@ -31,7 +31,8 @@ pub(super) const LIMIT_MIN: usize = 64 * (1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHE
 /// Cost of what the other parts hold at the moment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct HeldBytes {
-    /// The partial message that ends at the Cumulative TSN Ack Point, if there is one.
+    /// The partial message that ends at the Cumulative TSN Ack Point, if there is one. While messages interleave, the
+    /// parts of all messages up to that point.
     pub(super) in_order_partial: Cost,
     /// All fragments and messages that wait for others, `in_order_partial` included.
     pub(super) waiting: Cost,
@@ -48,7 +49,7 @@ impl HeldBytes {
         self.all().total()
     }
 
-    /// Returns the bytes of the partial message in sequence that do not count against the window, because only later
+    /// Returns the bytes of partial messages in sequence that do not count against the window, because only later
     /// fragments can complete it. All of it, unless there is something that the application could read to make room.
     fn oversized_head(self) -> usize {
         self.in_order_partial.total().saturating_sub(self.unread.total())
@@ -61,6 +62,13 @@ pub(crate) const INITIAL_WINDOW: u32 = 256 << 10;
 
 /// After so long without DATA the peer is offered the initial window again.
 const IDLE_TIME: Duration = Duration::from_secs(10);
+
+/// Messages of the largest size that may be partial at once while messages interleave, up to [`INTERLEAVED_BYTES`].
+const INTERLEAVED_MESSAGES: usize = 64;
+
+/// Bytes that partial messages may take together while messages interleave, whatever the largest message and the
+/// window.
+pub(super) const INTERLEAVED_BYTES: usize = 16 << 20;
 
 /// The receive window.
 #[derive(Debug)]
@@ -78,7 +86,7 @@ pub(super) struct ReceiveWindow {
     memory: usize,
     may_grow: bool,
     mtu: usize,
-    /// Most that the partial message in sequence may cost.
+    /// Most that partial messages in sequence may cost together.
     in_order_partial_max: usize,
     /// The `a_rwnd` of the last SACK.
     advertised: usize,
@@ -103,6 +111,13 @@ impl ReceiveWindow {
             in_order_partial_max,
             advertised: size,
         }
+    }
+
+    /// Makes room for partial messages of several streams at once, if each is small: an end that takes short messages
+    /// only takes as many of them as one that takes long ones.
+    pub(super) fn allow_interleaving(&mut self, message_size_max: usize) {
+        let several = message_size_max.saturating_add(message_size_max / 2).saturating_mul(INTERLEAVED_MESSAGES);
+        self.in_order_partial_max = self.in_order_partial_max.max(several.min(INTERLEAVED_BYTES));
     }
 
     /// Sets the bytes of memory for what is held, and if there is enough to offer the peer a larger window.
@@ -157,8 +172,8 @@ impl ReceiveWindow {
         self.advertised == 0 && payload > self.free(held)
     }
 
-    /// Returns true if the partial message in sequence costs more than any message within the limit may: it consists of
-    /// small fragments.
+    /// Returns true if the partial messages in sequence cost too much. Without interleaving that is one message, and
+    /// then it consists of small fragments.
     pub(super) fn is_above_message_max(&self, in_order_partial: Cost) -> bool {
         in_order_partial.total() > self.in_order_partial_max
     }

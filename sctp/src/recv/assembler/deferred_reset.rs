@@ -127,6 +127,10 @@ impl DeferredReset {
         Self { streams, sorted, last, held: BTreeSet::new() }
     }
 
+    pub(super) fn into_streams(self) -> Streams {
+        self.streams
+    }
+
     #[cfg(test)]
     pub(in crate::recv) fn streams(&self) -> &Streams {
         &self.streams

@@ -55,10 +55,7 @@ impl Run {
 
     /// Returns the number of fragments, which is that of TSNs.
     pub(super) fn len(&self) -> usize {
-        match &self.fragments {
-            Fragments::One(_) => 1,
-            Fragments::Many(list) => list.len(),
-        }
+        self.fragments.len()
     }
 
     /// Returns the TSN of the last fragment of a run that begins at `first`.
@@ -115,9 +112,9 @@ impl Run {
     }
 }
 
-/// One fragment needs no list.
+/// The payloads of fragments that follow each other. One fragment needs no list.
 #[derive(Debug)]
-enum Fragments {
+pub(super) enum Fragments {
     One(Bytes),
     Many(VecDeque<Bytes>),
 }
@@ -129,7 +126,16 @@ impl Default for Fragments {
 }
 
 impl Fragments {
-    fn push(&mut self, payload: Bytes, expected: usize) {
+    /// Returns the number of fragments.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(list) => list.len(),
+        }
+    }
+
+    /// Adds the next fragment. `expected` is how many there will probably be.
+    pub(super) fn push(&mut self, payload: Bytes, expected: usize) {
         match self {
             Self::One(first) => {
                 let mut list = VecDeque::with_capacity(expected.max(4));
@@ -181,7 +187,7 @@ impl Fragments {
         }
     }
 
-    fn into_payload(self) -> Payload {
+    pub(super) fn into_payload(self) -> Payload {
         match self {
             Self::One(only) => Payload::from(only),
             Self::Many(mut list) => {

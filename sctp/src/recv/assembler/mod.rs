@@ -1,15 +1,17 @@
 //! From DATA chunks to messages in the order of their streams (RFC 9260 §6.5, §6.6, §6.9).
 //!
-//! One [`DataAssembler`] owns reassembly, order, skipping (RFC 3758) and stream resets (RFC 6525 §5.2.2). Its interface
-//! is small, so that an assembler for I-DATA (RFC 8260) can stand beside it: [`insert`](DataAssembler::insert),
-//! [`skip`](DataAssembler::skip), [`reset`](DataAssembler::reset), [`evict_highest`](DataAssembler::evict_highest),
-//! [`cost`](DataAssembler::cost). It does not know which TSNs have arrived: the tracker says that, and the receiver
-//! passes it on. Messages and resets go to the inbox in the order in which the application gets them.
+//! One [`DataAssembler`] owns reassembly, order, skipping (RFC 3758) and stream resets (RFC 6525 §5.2.2). An
+//! [`IDataAssembler`] does so for I-DATA (RFC 8260), behind the same small interface; [`Assembler`] is the one that was
+//! negotiated. It does not know which TSNs have arrived: the tracker says that, and the receiver passes it on. Messages
+//! and resets go to the inbox in the order in which the application gets them.
 
 mod deferred_reset;
 mod fragments;
+mod i_data;
+mod negotiated;
 mod ordered;
 mod reassembly;
+mod sequence_table;
 mod skip;
 
 use bytes::Bytes;
@@ -25,11 +27,15 @@ use super::tracker::Neighbours;
 use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::StreamId;
-use crate::serial::{Ssn, Tsn, UnwrappedTsn};
+use crate::serial::{Ssn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
 #[cfg(test)]
 pub(super) use self::deferred_reset::DeferredReset;
+#[cfg(test)]
+pub(super) use self::i_data::{IDataAssembler, OUT_OF_ORDER_OVERHEAD};
+pub(super) use self::negotiated::Assembler;
+pub(crate) use self::negotiated::FragmentHeader;
 pub(super) use self::skip::SkippedTsns;
 
 /// Treatment of a new fragment.
@@ -47,7 +53,8 @@ pub(super) enum FragmentClass {
 /// Cost of what an assembler holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AssemblerCost {
-    /// The partial message that ends at the Cumulative TSN Ack Point, if there is one.
+    /// The partial message that ends at the Cumulative TSN Ack Point, if there is one. While messages interleave, the
+    /// parts of all messages up to that point.
     pub(super) in_order_partial: Cost,
     /// All fragments and messages that wait for others, `in_order_partial` included.
     pub(super) all: Cost,
@@ -83,6 +90,15 @@ impl DataAssembler {
     pub(super) fn clear(&mut self) {
         let violation = self.violation;
         *self = Self { violation, ..Self::new(0) };
+    }
+
+    #[cfg(test)]
+    fn resets(&self) -> &StreamResets {
+        &self.resets
+    }
+
+    fn resets_mut(&mut self) -> &mut StreamResets {
+        &mut self.resets
     }
 
     pub(super) fn violation(&self) -> Option<Violation> {
@@ -169,11 +185,6 @@ impl DataAssembler {
         }
     }
 
-    /// Returns the progress of a reset that was requested before, if this is one.
-    pub(super) fn reset_progress(&mut self, streams: &Streams, last_tsn: Tsn) -> Option<ResetProgress> {
-        self.resets.progress(streams, last_tsn)
-    }
-
     /// Resets streams, now or when everything up to `last` has arrived or was skipped (RFC 6525 §5.2.2).
     pub(super) fn reset(
         &mut self,
@@ -189,11 +200,6 @@ impl DataAssembler {
             }
             None => ResetProgress::Deferred,
         }
-    }
-
-    /// Returns true if a deferred reset was performed since the last call.
-    pub(super) fn take_performed_reset(&mut self) -> bool {
-        self.resets.take_performed()
     }
 
     /// Returns the highest TSN that [`evict_highest`](Self::evict_highest) can discard.
@@ -293,10 +299,6 @@ impl DataAssembler {
 
 #[cfg(test)]
 impl DataAssembler {
-    pub(super) fn deferred(&self) -> Option<&DeferredReset> {
-        self.resets.deferred()
-    }
-
     /// Size of an entry of what waits.
     pub(super) const RUN_SIZE: usize = size_of::<Run>();
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::sequence_table::SequenceTable;
 use crate::cost_counter;
 use crate::message::StreamId;
 use crate::serial::{Ssn, UnwrappedTsn};
@@ -10,7 +11,8 @@ use crate::serial::{Ssn, UnwrappedTsn};
 /// The next message of each stream, and the messages that arrived before their turn.
 #[derive(Debug, Default)]
 pub(in crate::recv) struct Ordered {
-    next: NextSsns,
+    /// The SSN of the next message of each stream.
+    next: SequenceTable<Ssn>,
     /// First TSN of each whole message that waits for one before it, by stream and SSN.
     held_back: BTreeMap<(StreamId, u16), UnwrappedTsn>,
 }
@@ -80,7 +82,7 @@ impl Ordered {
 
     /// Sets the next SSN of all streams to 0.
     pub(super) fn reset_all(&mut self) {
-        self.next = NextSsns::default();
+        self.next = SequenceTable::default();
     }
 
     pub(super) fn held_back(&self) -> impl Iterator<Item = (StreamId, Ssn, UnwrappedTsn)> {
@@ -94,29 +96,24 @@ impl Ordered {
 
     /// Returns the number of bytes of the table of streams.
     pub(super) fn table_size(&self) -> usize {
-        self.next.used * size_of::<Page>() + self.next.pages.capacity() * size_of::<Option<Box<Page>>>()
+        self.next.size()
     }
 
     /// Returns the number of pages of the table of streams.
     pub(super) fn pages_len(&self) -> usize {
-        self.next.pages.len()
+        self.next.pages_len()
     }
 
     #[cfg(test)]
     pub(in crate::recv) fn streams_len(&self) -> usize {
-        self.next.pages.iter().flatten().map(|page| page.used).sum()
+        self.next.streams_len()
     }
 
     pub(super) fn check_consistency(&self) {
         for (stream, ssn, _) in self.held_back() {
             assert_ne!(ssn, self.next_ssn(stream), "the next message of stream {stream} is held back");
         }
-        for page in &self.next.pages {
-            let used = page.as_ref().map(|page| (page.used, page.ssns.iter().filter(|ssn| **ssn != Ssn(0)).count()));
-            assert!(used.is_none_or(|(used, counted)| used == counted && used > 0));
-        }
-        assert!(self.next.pages.last().is_none_or(Option::is_some));
-        assert_eq!(self.next.used, self.next.pages.iter().flatten().count());
+        self.next.check_consistency();
     }
 
     fn first_held_back(&self, stream: StreamId) -> Option<(Ssn, UnwrappedTsn)> {
@@ -125,58 +122,4 @@ impl Ordered {
         let mut below = self.held_back.range((stream, 0)..(stream, next));
         above.next().or_else(|| below.next()).map(|(&(_, ssn), &first)| (Ssn(ssn), first))
     }
-}
-
-const PAGE: usize = 256;
-
-/// The next SSN of each stream. Held in pages, so that few streams cost little, all 65,536 cost 130 KiB, and each is
-/// found without a search; a page without a stream in use is given back.
-#[derive(Debug, Default)]
-struct NextSsns {
-    pages: Vec<Option<Box<Page>>>,
-    /// Number of allocated pages.
-    used: usize,
-}
-
-#[derive(Debug)]
-struct Page {
-    ssns: [Ssn; PAGE],
-    /// Number of SSNs that are not 0.
-    used: usize,
-}
-
-impl NextSsns {
-    fn of(&self, stream: StreamId) -> Ssn {
-        let (page, slot) = place(stream);
-        self.pages.get(page).and_then(Option::as_ref).and_then(|page| page.ssns.get(slot)).copied().unwrap_or_default()
-    }
-
-    fn set(&mut self, stream: StreamId, ssn: Ssn) {
-        let (index, slot) = place(stream);
-        if ssn == Ssn(0) && self.pages.get(index).is_none_or(Option::is_none) {
-            return;
-        }
-        if self.pages.len() <= index {
-            self.pages.resize_with(index + 1, || None);
-        }
-        let Some(entry) = self.pages.get_mut(index) else { return };
-        let page = entry.get_or_insert_with(|| {
-            self.used += 1;
-            Box::new(Page { ssns: [Ssn(0); PAGE], used: 0 })
-        });
-        let Some(current) = page.ssns.get_mut(slot) else { return };
-        page.used = page.used + usize::from(ssn != Ssn(0)) - usize::from(*current != Ssn(0));
-        *current = ssn;
-        if page.used == 0 {
-            *entry = None;
-            self.used -= 1;
-            while self.pages.last().is_some_and(Option::is_none) {
-                self.pages.pop();
-            }
-        }
-    }
-}
-
-fn place(stream: StreamId) -> (usize, usize) {
-    (usize::from(stream.0) / PAGE, usize::from(stream.0) % PAGE)
 }

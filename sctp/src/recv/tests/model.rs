@@ -80,7 +80,7 @@ impl History {
         let streams = 1 + random.below(5) as u16;
         let config = if is_roomy { config() } else { small_window(4096 + random.below(3000) as u32) };
         let initial = 1u32.wrapping_sub(random.below(80) as u32);
-        let mut receiver = Receiver::new(Tsn(initial), &config, streams);
+        let mut receiver = Receiver::new(Tsn(initial), &config, streams, false);
         if !is_roomy {
             receiver.set_memory(MEMORY - random.below(3800) as usize, true);
         }

@@ -29,7 +29,7 @@ fn a_message_before_its_turn_waits_and_streams_do_not_wait_for_each_other() {
 fn d03_the_tsn_wraps_with_and_without_loss() {
     for distance in 0..300u32 {
         let first = 0u32.wrapping_sub(distance);
-        let mut receiver = Receiver::new(Tsn(first), &config(), STREAMS);
+        let mut receiver = Receiver::new(Tsn(first), &config(), STREAMS, false);
         // Every third comes late, after the two that follow it; a message has three fragments.
         let mut order: Vec<u32> = (0..600).collect();
         for group in order.chunks_mut(3) {
@@ -74,7 +74,7 @@ fn d04_the_ssn_wraps_within_70_000_messages() {
             receiver.release(message.credit);
         }
     }
-    assert_eq!(receiver.assembler.ordered().next_ssn(StreamId(5)), Ssn((70_000u32 & 0xffff) as u16));
+    assert_eq!(receiver.assembler.data().ordered().next_ssn(StreamId(5)), Ssn((70_000u32 & 0xffff) as u16));
     assert!(!receiver.has_unread());
     assert_eq!(receiver.charged(), 0);
 }
@@ -128,7 +128,7 @@ fn an_ssn_that_was_delivered_before_is_a_violation_once_it_is_in_sequence() {
 fn forty_thousand_messages_behind_one_loss_are_all_delivered() {
     // More than half the circle of SSNs: those beyond it are not taken before the gap is filled, and come again.
     let config = AssociationConfig { receive_window: 64 << 20, ..config() };
-    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
     let mut missing: std::collections::VecDeque<u32> = (1..40_000).chain([0]).collect();
     let mut delivered = 0;
     while let Some(n) = missing.pop_front() {
@@ -158,7 +158,7 @@ fn two_messages_with_one_ssn_are_a_violation() {
 #[test]
 fn streams_in_their_initial_state_take_no_memory() {
     let config = config();
-    let mut receiver = Receiver::new(Tsn(1), &config, u16::MAX);
+    let mut receiver = Receiver::new(Tsn(1), &config, u16::MAX, false);
     let mut tsn = 1;
     for cycle in 0..70_000u32 {
         let stream = (cycle % 65_535) as u16;
@@ -171,7 +171,7 @@ fn streams_in_their_initial_state_take_no_memory() {
                 receiver.release(message.credit);
             }
         }
-        assert_eq!(receiver.assembler.ordered().streams_len(), 0);
+        assert_eq!(receiver.assembler.data().ordered().streams_len(), 0);
     }
     // And all at once work as well.
     for stream in 0..u16::MAX {
@@ -182,7 +182,7 @@ fn streams_in_their_initial_state_take_no_memory() {
             receiver.release(message.credit);
         }
     }
-    assert_eq!(receiver.assembler.ordered().streams_len(), 65_535);
+    assert_eq!(receiver.assembler.data().ordered().streams_len(), 65_535);
     assert_eq!(receiver.reset_streams(Streams::All, Tsn(tsn - 1)), ResetProgress::Performed);
-    assert_eq!(receiver.assembler.ordered().streams_len(), 0);
+    assert_eq!(receiver.assembler.data().ordered().streams_len(), 0);
 }

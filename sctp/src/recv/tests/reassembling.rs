@@ -147,7 +147,7 @@ fn d14_a_message_above_the_limit_is_a_violation_however_it_comes() {
         (vec![2, 3, 4, 1], "behind a gap"),
     ] {
         for (size, fits) in [(250, true), (251, false)] {
-            let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+            let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
             let mut result = Ok(ArrivedChunk::New);
             for &tsn in &order {
                 let flags = ["B", "", "", "E"][tsn as usize - 1];
@@ -158,7 +158,7 @@ fn d14_a_message_above_the_limit_is_a_violation_however_it_comes() {
         }
     }
     for (size, wanted) in [(1000, Ok(ArrivedChunk::New)), (1001, Err(Violation::MessageTooLarge))] {
-        let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+        let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
         assert_eq!(receiver.take(data(1, 1, 0, "BE"), &vec![0; size]), wanted);
     }
 }
@@ -181,7 +181,7 @@ fn d18_a_small_payload_does_not_keep_its_datagram() {
 
 #[test]
 fn when_much_is_held_payloads_keep_at_most_a_third_more_than_themselves() {
-    let mut receiver = Receiver::new(Tsn(1), &small_window(64 << 10), STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &small_window(64 << 10), STREAMS, false);
     receiver.take_new(data(1, 1, 0, "BE"), &[0; 9000]);
     let datagram = Bytes::from(vec![7; 1200]);
     for (n, (len, is_kept)) in [(899, false), (900, true)].into_iter().enumerate() {

@@ -97,7 +97,7 @@ fn g04_a_reset_whose_last_tsn_is_out_of_reach_is_impossible() {
 
 #[test]
 fn g04_what_a_reset_holds_back_is_bounded_by_the_window_and_leaves_in_the_end() {
-    let mut receiver = Receiver::new(Tsn(1), &small_window(64 << 10), STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &small_window(64 << 10), STREAMS, false);
     assert_eq!(receiver.reset_streams(streams(&[1]), Tsn(500)), ResetProgress::Deferred);
     let (mut accepted, mut tsn) = (0, 501);
     while receiver.take(data(tsn, 1, accepted, "BE"), &[0; 1000]) == Ok(ArrivedChunk::New) {
@@ -168,19 +168,19 @@ fn what_waits_for_messages_that_were_never_sent_is_delivered_before_the_reset() 
 
 #[test]
 fn a_long_list_is_as_good_as_a_short_one_and_all_means_all() {
-    let mut receiver = Receiver::new(Tsn(1), &config(), u16::MAX);
+    let mut receiver = Receiver::new(Tsn(1), &config(), u16::MAX, false);
     for n in 0..1000 {
         receiver.take_new(data(1 + n, n as u16, 0, "BE"), b"x");
     }
     receiver.read();
     let list: Vec<_> = (0..1000).rev().chain(0..1000).map(StreamId).collect();
     assert_eq!(receiver.reset_streams(Streams::List(list), Tsn(1000)), ResetProgress::Performed);
-    assert_eq!(receiver.assembler.ordered().streams_len(), 0);
+    assert_eq!(receiver.assembler.data().ordered().streams_len(), 0);
     receiver.read();
     receiver.take_new(data(1001, 7, 0, "BE"), b"x");
     receiver.take_new(data(1002, 65_534, 0, "BE"), b"x");
     assert_eq!(receiver.reset_streams(Streams::All, Tsn(1002)), ResetProgress::Performed);
-    assert_eq!(receiver.assembler.ordered().streams_len(), 0);
+    assert_eq!(receiver.assembler.data().ordered().streams_len(), 0);
     assert_eq!(receiver.read(), ["7:x", "65534:x", "reset all"]);
 }
 
@@ -205,7 +205,7 @@ fn after_a_restart_what_was_whole_is_still_there_and_still_charged() {
     receiver.take_new(data(2, 1, 1, "BE"), b"queued");
     receiver.take_new(data(3, 1, 2, "B"), b"partial");
     receiver.take_new(data(9, 1, 5, "BE"), b"parked");
-    receiver.restart(Tsn(1000), &config(), STREAMS);
+    receiver.restart(Tsn(1000), &config(), STREAMS, false);
     receiver.check_consistency();
     assert_eq!(receiver.cumulative_tsn(), Tsn(999));
     receiver.take_new(data(1000, 1, 0, "BE"), b"new");
@@ -240,7 +240,7 @@ fn g12_a_violation_is_found_by_whatever_completes_the_reset() {
         |receiver| receiver.take(data(1, STREAMS, 0, "BE"), b"no such stream"),
         |receiver| {
             let cumulative = receiver.tracker.cumulative();
-            receiver.assembler.set_skipped_to(Some(cumulative));
+            receiver.assembler.data().set_skipped_to(Some(cumulative));
             receiver.take(data(1, 4, 0, "E"), b"the end of a skipped message")
         },
     ];

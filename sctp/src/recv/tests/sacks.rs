@@ -111,7 +111,7 @@ fn the_i_bit_gets_one_sack_for_a_packet() {
 
 #[test]
 fn the_closing_of_the_window_is_told_at_once() {
-    let mut receiver = Receiver::new(Tsn(1), &small_window(4096), STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &small_window(4096), STREAMS, false);
     for tsn in 1..=17 {
         receiver.take_new(data(tsn, 1, 0, "BEU"), b"x");
         receiver.read();

@@ -27,7 +27,7 @@ fn f02_a_forward_tsn_that_is_old_changes_nothing_and_gets_a_sack() {
     for old in [20, 19, 1, 0, u32::MAX] {
         assert_eq!(receiver.forward(old, &[(1, 5)]), Forwarded::Old);
         assert_eq!(receiver.cumulative_tsn(), Tsn(20));
-        assert_eq!(receiver.assembler.ordered().next_ssn(StreamId(1)), Ssn(0));
+        assert_eq!(receiver.assembler.data().ordered().next_ssn(StreamId(1)), Ssn(0));
         receiver.on_packet_end(at(0));
         assert_eq!(receiver.sack_due(), SackDue::Now);
         receiver.on_sack_sent();
@@ -56,7 +56,7 @@ fn f03_a_jump_out_of_reach_is_dropped() {
         assert_eq!(receiver.forward(to, &[(1, 3)]), Forwarded::TooFar);
     }
     assert_eq!(receiver.cumulative_tsn(), Tsn(0));
-    assert_eq!(receiver.assembler.ordered().next_ssn(StreamId(1)), Ssn(0));
+    assert_eq!(receiver.assembler.data().ordered().next_ssn(StreamId(1)), Ssn(0));
     assert_eq!(receiver.forward(window, &[]), Forwarded::Advanced);
     assert_eq!(receiver.cumulative_tsn(), Tsn(window));
     assert_eq!(receiver.charged(), 0);
@@ -95,8 +95,8 @@ fn f05_bad_stream_entries_are_ignored_and_nothing_is_delivered_out_of_order() {
     entries.extend(std::iter::repeat_n((1, 9), 300));
     assert_eq!(receiver.forward(11, &entries), Forwarded::Advanced);
     assert_eq!(receiver.read(), Vec::<String>::new());
-    assert_eq!(receiver.assembler.ordered().next_ssn(StreamId(1)), Ssn(10));
-    assert_eq!(receiver.assembler.ordered().next_ssn(StreamId(2)), Ssn(0));
+    assert_eq!(receiver.assembler.data().ordered().next_ssn(StreamId(1)), Ssn(10));
+    assert_eq!(receiver.assembler.data().ordered().next_ssn(StreamId(2)), Ssn(0));
     // The right entry, and twice.
     assert_eq!(receiver.forward(14, &[(1, 10), (1, 10), (2, 0), (1, 10)]), Forwarded::Advanced);
     assert_eq!(receiver.read(), ["1:eleven", "1:twelve", "2:two"]);

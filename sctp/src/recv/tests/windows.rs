@@ -1,12 +1,13 @@
 //! The receive window.
 
 use super::*;
+use crate::recv::assembler::{DataAssembler, IDataAssembler, OUT_OF_ORDER_OVERHEAD};
 use crate::recv::window::LIMIT_MIN;
 
 const WINDOW: u32 = 64 << 10;
 
 fn limited() -> Receiver {
-    Receiver::new(Tsn(1), &small_window(WINDOW), STREAMS)
+    Receiver::new(Tsn(1), &small_window(WINDOW), STREAMS, false)
 }
 
 /// Takes messages of this size in sequence, unread, until one is dropped. Returns how many were taken.
@@ -95,7 +96,7 @@ fn a_window_of_less_than_a_packet_is_said_to_be_closed() {
 
 #[test]
 fn a_chunk_larger_than_the_window_is_taken_if_nothing_else_is_held() {
-    let mut receiver = Receiver::new(Tsn(1), &AssociationConfig { receive_window: 4096, ..config() }, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &AssociationConfig { receive_window: 4096, ..config() }, STREAMS, false);
     receiver.take_new(data(1, 1, 0, "BE"), &[0; LIMIT_MIN]);
     assert_eq!(receiver.a_rwnd(), 0);
     assert_eq!(receiver.take(data(2, 1, 1, "BE"), &[0; LIMIT_MIN]), Ok(ArrivedChunk::Dropped), "one at a time");
@@ -107,7 +108,7 @@ fn a_chunk_larger_than_the_window_is_taken_if_nothing_else_is_held() {
 
 #[test]
 fn a_packet_of_one_byte_messages_fits_the_smallest_window() {
-    let mut receiver = Receiver::new(Tsn(1), &small_window(4096), STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &small_window(4096), STREAMS, false);
     let count = fill(&mut receiver, 1);
     assert_eq!(count, 64);
     assert_eq!(receiver.a_rwnd(), 0);
@@ -120,7 +121,7 @@ fn a_packet_of_one_byte_messages_fits_the_smallest_window() {
 #[test]
 fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_honest() {
     let config = AssociationConfig { receive_window: WINDOW, receive_message_size_max: 1 << 20, ..config() };
-    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
     receiver.take_new(data(1, 1, 0, "B"), &[0; 1024]);
     for tsn in 2..=1024 {
         assert!(receiver.a_rwnd() >= 1200);
@@ -128,7 +129,7 @@ fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_ho
     }
     assert_eq!(receiver.take(data(1025, 1, 0, ""), b"x"), Err(Violation::MessageTooLarge));
     // In crumbs, it ends before it has taken more memory than that.
-    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
     let mut result = receiver.take(data(1, 1, 0, "B"), b"x");
     let mut tsn = 1;
     while result == Ok(ArrivedChunk::New) {
@@ -142,7 +143,7 @@ fn d07_a_message_without_end_is_a_violation_at_the_limit_and_the_window_stays_ho
 #[test]
 fn a_message_larger_than_the_window_gets_through() {
     let config = AssociationConfig { receive_window: 4096, mtu: 1200, receive_message_size_max: 1 << 20, ..config() };
-    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
     let count = 1024;
     let mut expected = Vec::new();
     // The sender keeps to the window: what it may have on its way, in the wrong order.
@@ -198,7 +199,7 @@ fn d13_when_full_a_filler_is_taken_and_the_highest_are_given_up() {
 fn d13_full_of_fragments_the_next_in_sequence_is_always_taken() {
     // A message with a hole fills the window. Nothing can be read, and only what comes can finish it.
     let config = AssociationConfig { receive_window: WINDOW, ..config() };
-    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS);
+    let mut receiver = Receiver::new(Tsn(1), &config, STREAMS, false);
     let of = |tsn: u32| data(tsn, 1, 0, ["", "B", "E"][usize::from(tsn == 1) + 2 * usize::from(tsn == 200)]);
     receiver.take_new(of(1), &[1; 1000]);
     let mut tsn = 3;
@@ -229,11 +230,11 @@ fn d13_a_whole_message_that_is_given_up_in_part_is_whole_again_later() {
     receiver.take_new(data(40, 1, 1, "B"), &[1; 9000]);
     receiver.take_new(data(41, 1, 1, "E"), &[2; 9000]);
     receiver.take_new(data(2, 2, 0, "BE"), &[3; 40_000]);
-    assert_eq!(receiver.assembler.ordered().held_back_len(), 1);
+    assert_eq!(receiver.assembler.data().ordered().held_back_len(), 1);
     receiver.take_new(data(1, 2, 1, "BE"), &[4; 18_000]);
-    assert_eq!(receiver.assembler.ordered().held_back_len(), 1, "{:?}", receiver.gaps());
+    assert_eq!(receiver.assembler.data().ordered().held_back_len(), 1, "{:?}", receiver.gaps());
     receiver.take_new(data(3, 2, 2, "BE"), &[5; 9000]);
-    assert_eq!(receiver.assembler.ordered().held_back_len(), 0);
+    assert_eq!(receiver.assembler.data().ordered().held_back_len(), 0);
     assert_eq!(receiver.gaps(), [(37, 37)]);
     receiver.read();
     receiver.take_new(data(41, 1, 1, "E"), &[2; 9000]);
@@ -299,6 +300,13 @@ fn the_overheads_cover_what_is_really_held() {
     let parked = (size_of::<(StreamId, u16)>() + size_of::<UnwrappedTsn>()) * 11 / 5;
     assert!(held + parked <= MESSAGE_OVERHEAD, "{held} + {parked}");
     assert!(2 * size_of::<Bytes>() <= FRAGMENT_OVERHEAD);
+    // A list of fragments that grows from one has room for four.
+    let message = IDataAssembler::MESSAGE_SIZE * 11 / 5 + 4 * size_of::<Bytes>();
+    assert!(message <= MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD * 2, "{message}");
+    let single = IDataAssembler::MESSAGE_SIZE * 11 / 5 + IDataAssembler::ABOVE_SIZE * 11 / 5;
+    assert!(single <= MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD, "{single}");
+    let fragment = (IDataAssembler::OUT_OF_ORDER_SIZE + IDataAssembler::ABOVE_SIZE) * 11 / 5;
+    assert!(fragment <= FRAGMENT_OVERHEAD + OUT_OF_ORDER_OVERHEAD, "{fragment}");
 }
 
 impl Receiver {
