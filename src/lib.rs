@@ -119,8 +119,8 @@
 //! | `DTLS connected`, `DTLS alert`, `DTLS failed` | DEBUG | `version`; `alert`; `failure` |
 //! | `dropped` | DEBUG | `reason`: the name of the counter in the statistics; `remote_address`, `refusal` |
 //!
-//! `ARCHITECTURE.md` lists the events of the lower crates. Warnings about sockets, the accept queue and the runtime come
-//! once per second at most; `suppressed` counts those that were left out. Labels are cut to 64 bytes. Passwords,
+//! `ARCHITECTURE.md` lists the events of the lower crates. Warnings about sockets, the accept queue and the runtime
+//! come once per second at most; `suppressed` counts those that were left out. Labels are cut to 64 bytes. Passwords,
 //! private keys, user names of checks and contents of messages are in no event.
 //!
 //! A subscriber runs while the association is locked, so it must not call this crate.
