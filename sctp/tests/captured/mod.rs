@@ -57,8 +57,8 @@ pub(crate) struct Log {
 impl Log {
     /// Starts to keep events up to `level`.
     pub(crate) fn capture(level: Level) -> Self {
-        // While a process has one subscriber only, `tracing` asks the thread that first reaches an event if the event is
-        // of interest, for all threads. Another test's thread may have none. With a second subscriber it asks both.
+        // While a process has one subscriber only, `tracing` asks the thread that first reaches an event if the event
+        // is of interest, for all threads. Another test's thread may have none. With a second subscriber it asks both.
         static SECOND: Once = Once::new();
         SECOND.call_once(|| {
             tracing::subscriber::set_global_default(Capture { level: Level::TRACE, events: None }).unwrap();

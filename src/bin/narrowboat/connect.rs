@@ -13,11 +13,10 @@ use crate::Failure;
 use crate::address::CommandTarget;
 use crate::arguments::Connect;
 use crate::network::{dial, hang_up};
+use crate::stdio::{BLOCK_SIZE, input_error, output_error, wait_until_quiet};
 use crate::stream;
 use crate::text::printable;
 
-/// Longest piece of the input in one message with --bytes.
-pub(crate) const BLOCK_SIZE: usize = 64 << 10;
 /// Seconds of silence after which a channel without half close is closed.
 const LINGER_DEFAULT: f64 = 1.0;
 /// Longest time that both ends may take to close the channel.
@@ -55,26 +54,6 @@ async fn talk(channel: &DataChannel, arguments: &Connect, message_size_max: usiz
         outcome = send => outcome,
         outcome = write_output(channel, arguments.bytes, &last_received) => outcome,
     }
-}
-
-/// Waits until nothing has arrived for so long, counted from now at the earliest.
-pub(crate) async fn wait_until_quiet(last_received: &Mutex<Instant>, linger: Duration) {
-    let mut quiet_since = Instant::now();
-    loop {
-        quiet_since = quiet_since.max(*last_received.lock().unwrap_or_else(PoisonError::into_inner));
-        if quiet_since.elapsed() >= linger {
-            return;
-        }
-        tokio::time::sleep_until(quiet_since + linger).await;
-    }
-}
-
-pub(crate) fn input_error(error: &std::io::Error) -> Failure {
-    format!("cannot read the input ({error}): see where it comes from").into()
-}
-
-pub(crate) fn output_error(error: &std::io::Error) -> Failure {
-    format!("cannot write the output ({error}): see that its reader still reads, and that its disk has room").into()
 }
 
 /// Sends the input until its end.

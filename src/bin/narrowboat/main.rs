@@ -13,6 +13,7 @@ mod receive;
 mod report;
 mod send;
 mod source;
+mod stdio;
 mod stream;
 mod text;
 

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::time::Instant;
 
 use crate::Failure;
-use crate::connect::{BLOCK_SIZE, input_error, output_error, wait_until_quiet};
+use crate::stdio::{BLOCK_SIZE, input_error, output_error, wait_until_quiet};
 
 /// Copies the input to the stream and the stream to the output, until both directions have ended and the channel is
 /// closed. With `linger`, also until nothing has arrived for that long after the end of the input.
