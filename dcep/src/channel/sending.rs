@@ -86,6 +86,8 @@ mod tests {
         assert!(!sending.on_decrease(0), "reported already");
         sending.set_low_threshold(3, 4);
         assert!(sending.on_decrease(3), "above the new threshold when it was set");
+        sending.set_low_threshold(3, 3);
+        assert!(!sending.on_decrease(2), "at the new threshold when it was set, not above");
     }
 
     #[test]
