@@ -8,13 +8,13 @@ use crate::time::{Duration, Instant};
 /// Below this round-trip time nothing is spread: timers are coarser than the gaps would be.
 const RTT_MIN: Duration = Duration::from_millis(1);
 
-/// Packets that may always leave at once, like an initial window.
+/// Packets of a window that may always leave at once, like an initial window.
 const BURST_PACKETS_MIN: usize = 10;
 
 /// The bucket holds what leaves in this time, so that a timer of a millisecond can keep up.
 const BURST_TIME: Duration = Duration::from_millis(2);
 
-/// A token bucket that fills at a rate a bit above one window per round trip.
+/// A token bucket that fills at the pacing rate.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
     /// Bytes that may leave now.
@@ -23,21 +23,35 @@ pub(crate) struct Pacer {
     filled_at: Option<Instant>,
 }
 
-/// Congestion window and round-trip time, which the pacing rate follows from.
+/// Rate at which packets leave.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PacingRate {
-    pub(crate) cwnd: usize,
-    pub(crate) srtt: Duration,
-    /// In slow start the window doubles each round trip, and so must the rate.
-    pub(crate) is_slow_start: bool,
+    /// Bytes that leave in each `interval`.
+    pub(crate) bytes: usize,
+    pub(crate) interval: Duration,
+    /// Packets that may always leave at once.
+    pub(crate) burst_packets: usize,
 }
 
 impl PacingRate {
+    /// Returns the rate that spreads a congestion window over a round trip: a bit above the window per round trip, so
+    /// that pacing alone leaves none of it unused. In slow start the window doubles each round trip, and so must the
+    /// rate. `None` if the round trip is too short to spread anything.
+    pub(crate) fn of_window(cwnd: usize, srtt: Duration, is_slow_start: bool) -> Option<Self> {
+        if !Pacer::is_used(srtt) {
+            return None;
+        }
+        let (windows, round_trips) = if is_slow_start { (2, 1) } else { (5, 4) };
+        Some(Self {
+            bytes: cwnd.saturating_mul(windows),
+            interval: srtt.saturating_mul(round_trips),
+            burst_packets: BURST_PACKETS_MIN,
+        })
+    }
+
     /// Returns the number of bytes that leave in this time, in nanoseconds of 128 bits so that nothing overflows.
     fn bytes_in(&self, time: Duration) -> usize {
-        let (numerator, denominator) = if self.is_slow_start { (2, 1) } else { (5, 4) };
-        let window = self.cwnd as u128 * numerator;
-        let bytes = window * time.as_nanos() / (self.srtt.as_nanos().max(1) * denominator);
+        let bytes = self.bytes as u128 * time.as_nanos() / self.interval.as_nanos().max(1);
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
@@ -60,12 +74,12 @@ impl Pacer {
         if self.filled_at == Some(now) && self.tokens >= mtu {
             return None;
         }
-        let Some(rate) = rate.filter(|rate| Self::is_used(rate.srtt)) else {
+        let Some(rate) = rate else {
             self.tokens = BURST_PACKETS_MIN * mtu;
             self.filled_at = Some(now);
             return None;
         };
-        let capacity = rate.bytes_in(BURST_TIME).max(BURST_PACKETS_MIN * mtu);
+        let capacity = rate.bytes_in(BURST_TIME).max(rate.burst_packets * mtu);
         let since = self.filled_at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
         let fresh = rate.bytes_in(since.min(Duration::from_secs(1)));
         // A remainder below one byte is not lost: the bucket is only taken as filled when something came in.
@@ -91,7 +105,15 @@ mod tests {
     use super::*;
 
     const MTU: usize = 1200;
-    const RATE: PacingRate = PacingRate { cwnd: 100 * MTU, srtt: Duration::from_millis(100), is_slow_start: false };
+    const WINDOW: usize = 100 * MTU;
+    const RTT: Duration = Duration::from_millis(100);
+    const RATE: PacingRate =
+        PacingRate { bytes: 5 * WINDOW, interval: Duration::from_millis(400), burst_packets: BURST_PACKETS_MIN };
+
+    /// Returns the rate of a window that doubles.
+    fn slow_start() -> PacingRate {
+        PacingRate::of_window(WINDOW, RTT, true).unwrap()
+    }
 
     /// Returns the number of packets that leave within `time` if there is always more to send.
     fn sent_within(time: Duration, rate: PacingRate) -> (usize, usize) {
@@ -121,13 +143,13 @@ mod tests {
         let (sent, burst) = sent_within(Duration::from_secs(1), RATE);
         assert!((1230..=1275).contains(&sent), "{sent} packets where 1,250 are due");
         assert!(burst <= 11, "{burst}");
-        let (sent, _) = sent_within(Duration::from_secs(1), PacingRate { is_slow_start: true, ..RATE });
+        let (sent, _) = sent_within(Duration::from_secs(1), slow_start());
         assert!((1980..=2025).contains(&sent), "{sent} packets where 2,000 are due");
     }
 
     #[test]
     fn a_fast_path_has_bursts_that_a_coarse_timer_can_keep_up_with() {
-        let rate = PacingRate { cwnd: 20_000 * MTU, ..RATE };
+        let rate = PacingRate { bytes: 5 * 20_000 * MTU, ..RATE };
         let (_, burst) = sent_within(Duration::from_millis(200), rate);
         assert!((200..=600).contains(&burst), "{burst}");
     }
@@ -135,7 +157,7 @@ mod tests {
     #[test]
     fn a_short_path_and_an_unknown_one_are_not_paced() {
         let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());
-        for rate in [None, Some(PacingRate { srtt: Duration::from_micros(300), ..RATE })] {
+        for rate in [None, PacingRate::of_window(WINDOW, Duration::from_micros(300), false)] {
             for _ in 0..1000 {
                 assert_eq!(pacer.delay_until(now, rate, MTU), None);
                 pacer.on_sent(MTU);
@@ -165,7 +187,7 @@ mod tests {
         let now = crate::testing::some_time();
         // The bucket takes ten packets. 1.25 or 2 windows of 120,000 bytes leave in 100 ms.
         for (is_slow_start, microseconds) in [(false, 4000), (true, 2500)] {
-            let (mut pacer, rate) = (Pacer::default(), Some(PacingRate { is_slow_start, ..RATE }));
+            let (mut pacer, rate) = (Pacer::default(), PacingRate::of_window(WINDOW, RTT, is_slow_start));
             assert_eq!(burst(&mut pacer, now, rate), 10);
             let next = now + Duration::from_micros(microseconds);
             assert_eq!(pacer.delay_until(now, rate, MTU), Some(next));
@@ -209,8 +231,9 @@ mod tests {
     #[test]
     fn a_round_trip_of_a_millisecond_is_paced_and_none_below() {
         assert!(Pacer::is_used(RTT_MIN) && !Pacer::is_used(RTT_MIN.saturating_sub(Duration::from_nanos(1))));
-        let no_time = PacingRate { srtt: Duration::ZERO, ..RATE };
-        assert_eq!(no_time.bytes_in(Duration::from_nanos(4)), 5 * RATE.cwnd, "no division by zero");
+        assert!(PacingRate::of_window(WINDOW, RTT_MIN, false).is_some());
+        let no_time = PacingRate { interval: Duration::ZERO, ..RATE };
+        assert_eq!(no_time.bytes_in(Duration::from_nanos(1)), RATE.bytes, "no division by zero");
     }
 
     #[test]

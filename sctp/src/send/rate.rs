@@ -1,7 +1,7 @@
 //! Rate of the sender: congestion window, pacing, and the sender's usage of them.
 
 use super::congestion::{Acked, CongestionController, CwndUsage};
-use super::pacer::{Pacer, PacingRate};
+use super::pacer::Pacer;
 use crate::config::CongestionControl;
 use crate::path::Path;
 use crate::serial::UnwrappedTsn;
@@ -118,8 +118,7 @@ impl SendRate {
 
     /// Returns `true` if the next packet has to wait for its time.
     pub(super) fn is_paced(&mut self, now: Instant, is_exempt: bool, path: &Path) -> bool {
-        let (cwnd, is_slow_start) = (self.controller.cwnd(), self.controller.is_in_slow_start());
-        let rate = path.rto.srtt().map(|srtt| PacingRate { cwnd, srtt, is_slow_start });
+        let rate = self.controller.pacing_rate(path.rto.srtt());
         self.paced_until = self.pacer.delay_until(now, rate, path.mtu()).filter(|_| !is_exempt);
         self.paced_until.is_some()
     }

@@ -116,8 +116,8 @@ impl Cubic {
 #[cfg(test)]
 mod tests {
 
-    use super::super::testing::{MTU, acked, after_loss};
-    use super::super::{CongestionAvoidance, CongestionController};
+    use super::super::loss_based::{CongestionAvoidance, LossBased};
+    use super::super::testing::{MTU, acked, after_loss, loss_based};
     use super::*;
     use crate::config::CongestionControl;
     use crate::testing::some_time;
@@ -126,19 +126,19 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Returns CUBIC in congestion avoidance after a loss at `packets`.
-    fn avoiding(packets: usize) -> CongestionController {
+    fn avoiding(packets: usize) -> LossBased {
         let mut cubic = after_loss(CongestionControl::Cubic, packets * MTU);
         cubic.window.cwnd += 1;
         cubic
     }
 
-    fn w_max(cubic: &CongestionController) -> f64 {
+    fn w_max(cubic: &LossBased) -> f64 {
         let CongestionAvoidance::Cubic(cubic) = &cubic.avoidance else { panic!("another algorithm") };
         cubic.w_max.unwrap() / MTU as f64
     }
 
     /// Acknowledges a full window in each round trip. Returns the window in packets after each.
-    fn rounds(cubic: &mut CongestionController, now: &mut Instant, srtt: Duration, count: usize) -> Vec<usize> {
+    fn rounds(cubic: &mut LossBased, now: &mut Instant, srtt: Duration, count: usize) -> Vec<usize> {
         (0..count)
             .map(|_| {
                 let (window, steps) = (cubic.cwnd(), cubic.cwnd() / (2 * MTU));
@@ -188,7 +188,7 @@ mod tests {
     }
 
     /// Acknowledges at a time after the beginning of the epoch. Returns the growth of the window in bytes.
-    fn growth(cubic: &mut CongestionController, now: Instant, bytes: usize) -> usize {
+    fn growth(cubic: &mut LossBased, now: Instant, bytes: usize) -> usize {
         let before = cubic.cwnd();
         cubic.on_acked(&Acked { now, srtt: 100 * MS, ..acked(bytes) });
         cubic.check_consistency(MTU);
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_time_out_starts_over_and_hostile_numbers_break_nothing() {
-        let (mut cubic, mut now) = (CongestionController::new(CongestionControl::Cubic, MTU), some_time());
+        let (mut cubic, mut now) = (loss_based(CongestionControl::Cubic), some_time());
         cubic.window.cwnd = 100 * MTU;
         cubic.on_timeout(MTU);
         assert_eq!((cubic.cwnd(), cubic.window.ssthresh), (MTU, 70 * MTU));

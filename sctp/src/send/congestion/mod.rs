@@ -1,13 +1,15 @@
-//! Congestion control: how much may be in flight (RFC 9260 §7).
+//! Congestion control: how much may be in flight, and how fast it leaves (RFC 9260 §7).
 
 mod cubic;
 mod hystart;
+mod loss_based;
 mod new_reno;
 mod window;
 
 use self::cubic::Cubic;
+use self::loss_based::{CongestionAvoidance, LossBased};
 use self::new_reno::NewReno;
-use self::window::CongestionWindow;
+use super::pacer::PacingRate;
 use crate::config::CongestionControl;
 use crate::time::{Duration, Instant};
 
@@ -61,129 +63,94 @@ pub(crate) struct Acked {
     pub(crate) pmdcs: usize,
 }
 
-/// The congestion controller of an association. It sees events and answers with one number, cwnd. It keeps no packet
-/// size: each event brings that of the path.
+/// The congestion controller of an association. It sees events, and answers with cwnd and a rate.
 #[derive(Debug)]
-pub(crate) struct CongestionController {
-    window: CongestionWindow,
-    avoidance: CongestionAvoidance,
-}
-
-/// Growth and reduction of cwnd outside of slow start.
-#[derive(Debug)]
-enum CongestionAvoidance {
-    Cubic(Cubic),
-    NewReno(NewReno),
+pub(crate) enum CongestionController {
+    LossBased(LossBased),
 }
 
 impl CongestionController {
     /// Creates a controller for a path of which nothing is known.
     pub(crate) fn new(kind: CongestionControl, pmdcs: usize) -> Self {
-        let avoidance = match kind {
-            CongestionControl::Cubic => CongestionAvoidance::Cubic(Cubic::default()),
-            CongestionControl::NewReno => CongestionAvoidance::NewReno(NewReno::default()),
-        };
-        Self { window: CongestionWindow::new(pmdcs), avoidance }
+        match kind {
+            CongestionControl::Cubic => {
+                Self::LossBased(LossBased::new(CongestionAvoidance::Cubic(Cubic::default()), pmdcs))
+            }
+            CongestionControl::NewReno => {
+                Self::LossBased(LossBased::new(CongestionAvoidance::NewReno(NewReno::default()), pmdcs))
+            }
+        }
     }
 
     /// Creates a controller of the same kind for another path, of which nothing is known.
     pub(crate) fn for_new_path(&self, pmdcs: usize) -> Self {
-        let kind = match self.avoidance {
-            CongestionAvoidance::Cubic(_) => CongestionControl::Cubic,
-            CongestionAvoidance::NewReno(_) => CongestionControl::NewReno,
-        };
-        Self::new(kind, pmdcs)
+        match self {
+            Self::LossBased(controller) => Self::LossBased(controller.for_new_path(pmdcs)),
+        }
     }
 
     /// Returns the number of bytes that may be in flight.
     pub(crate) fn cwnd(&self) -> usize {
-        self.window.cwnd
+        match self {
+            Self::LossBased(controller) => controller.cwnd(),
+        }
     }
 
-    /// True if cwnd doubles each round trip (RFC 9260 §7.2.1).
-    pub(crate) fn is_in_slow_start(&self) -> bool {
-        self.window.is_in_slow_start()
+    /// Returns the rate at which packets leave. `None` if they are not spread.
+    pub(crate) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<PacingRate> {
+        match self {
+            Self::LossBased(controller) => controller.pacing_rate(srtt),
+        }
     }
 
     /// Handles the acknowledgement of new data.
     pub(crate) fn on_acked(&mut self, acked: &Acked) {
-        if acked.in_recovery {
-            return;
-        }
-        if self.window.is_in_slow_start() {
-            self.window.slow_start(acked);
-            if !self.window.is_in_slow_start() {
-                self.report("congestion avoidance");
-            }
-            return;
-        }
-        match &mut self.avoidance {
-            CongestionAvoidance::Cubic(cubic) => cubic.on_acked(&mut self.window, acked),
-            CongestionAvoidance::NewReno(reno) => reno.on_acked(&mut self.window, acked),
+        match self {
+            Self::LossBased(controller) => controller.on_acked(acked),
         }
     }
 
     /// Handles a loss that gap reports show; called once per recovery (RFC 9260 §7.2.3, §7.2.4).
     pub(crate) fn on_loss(&mut self, pmdcs: usize) {
-        self.reduce(pmdcs);
-        self.report("recovery");
-    }
-
-    fn reduce(&mut self, pmdcs: usize) {
-        match &mut self.avoidance {
-            CongestionAvoidance::Cubic(cubic) => cubic.on_loss(&mut self.window, pmdcs),
-            CongestionAvoidance::NewReno(reno) => reno.on_loss(&mut self.window, pmdcs),
+        match self {
+            Self::LossBased(controller) => controller.on_loss(pmdcs),
         }
-    }
-
-    /// Emits the event of a change that is more than growth. There is no ssthresh before the first loss.
-    fn report(&self, state: &'static str) {
-        let CongestionWindow { cwnd, ssthresh, .. } = self.window;
-        let ssthresh = Some(ssthresh).filter(|ssthresh| *ssthresh < usize::MAX);
-        tracing::debug!(state, cwnd, ssthresh, "congestion state changed");
     }
 
     /// Handles the expiry of T3-rtx with data in flight (RFC 9260 §7.2.3).
     pub(crate) fn on_timeout(&mut self, pmdcs: usize) {
-        self.reduce(pmdcs);
-        self.window.collapse(pmdcs);
-        if let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance {
-            cubic.on_timeout();
+        match self {
+            Self::LossBased(controller) => controller.on_timeout(pmdcs),
         }
-        self.report("slow start");
     }
 
     /// Handles the acknowledgement of everything that was sent (RFC 9260 §7.2.2, last rule).
     pub(crate) fn on_all_acked(&mut self) {
-        if let CongestionAvoidance::NewReno(reno) = &mut self.avoidance {
-            reno.on_all_acked();
+        match self {
+            Self::LossBased(controller) => controller.on_all_acked(),
         }
     }
 
     /// Handles an idle time: nothing was sent since `last_sent` (RFC 9260 §7.2.1, last rule).
     pub(crate) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) {
-        if !self.window.on_idle(last_sent, now, rto, pmdcs) {
-            return;
+        match self {
+            Self::LossBased(controller) => controller.on_idle(last_sent, now, rto, pmdcs),
         }
-        if let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance {
-            cubic.on_idle();
-        }
-        self.report("slow start");
     }
 
     /// Handles a change of the packet size. The bytes that the path carries stay known.
     pub(crate) fn on_mtu_changed(&mut self, pmdcs: usize) {
-        self.window.on_mtu_changed(pmdcs);
+        match self {
+            Self::LossBased(controller) => controller.on_mtu_changed(pmdcs),
+        }
     }
 
     pub(crate) fn check_consistency(&self, pmdcs: usize) {
-        self.window.check_consistency(pmdcs);
-        if let CongestionAvoidance::Cubic(cubic) = &self.avoidance {
-            cubic.check_consistency();
+        match self {
+            Self::LossBased(controller) => controller.check_consistency(pmdcs),
         }
     }
 }
-
 #[cfg(test)]
 mod testing {
     use super::*;
@@ -206,9 +173,15 @@ mod testing {
         }
     }
 
+    /// Returns a controller of which nothing is known.
+    pub(super) fn loss_based(kind: CongestionControl) -> LossBased {
+        let CongestionController::LossBased(controller) = CongestionController::new(kind, MTU);
+        controller
+    }
+
     /// Returns a controller with a window of `cwnd` bytes that has just lost something for the first time.
-    pub(super) fn after_loss(kind: CongestionControl, cwnd: usize) -> CongestionController {
-        let mut controller = CongestionController::new(kind, MTU);
+    pub(super) fn after_loss(kind: CongestionControl, cwnd: usize) -> LossBased {
+        let mut controller = loss_based(kind);
         controller.window.cwnd = cwnd;
         controller.on_loss(MTU);
         controller
@@ -217,11 +190,8 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{MTU, acked, after_loss};
+    use super::testing::MTU;
     use super::*;
-    use crate::testing::some_time;
-
-    const KINDS: [CongestionControl; 2] = [CongestionControl::Cubic, CongestionControl::NewReno];
 
     #[test]
     fn a_window_is_used_if_it_is_full_or_more_than_half_full_and_paced() {
@@ -235,74 +205,5 @@ mod tests {
             [CwndUsage::ApplicationLimited, CwndUsage::PacingLimited, CwndUsage::CwndLimited]
         );
         assert_eq!(CwndUsage::new(9 * MTU + 1, 10 * MTU, MTU, false), CwndUsage::CwndLimited, "no packet fits");
-    }
-
-    #[test]
-    fn slow_start_lasts_while_cwnd_is_at_most_ssthresh() {
-        for kind in KINDS {
-            let mut controller = after_loss(kind, 100 * MTU);
-            assert_eq!(controller.window.cwnd, controller.window.ssthresh);
-            assert!(controller.is_in_slow_start(), "RFC 9260 §7.2.1: cwnd is less than or equal to ssthresh");
-            let before = controller.cwnd();
-            controller.on_acked(&acked(MTU));
-            assert_eq!(controller.cwnd(), before + MTU, "growth by what was acknowledged");
-            assert!(!controller.is_in_slow_start());
-            controller.on_acked(&acked(MTU));
-            assert!(controller.cwnd() < before + MTU + MTU / 2, "congestion avoidance from now on");
-        }
-    }
-
-    #[test]
-    fn nothing_grows_while_a_loss_is_repaired() {
-        for kind in KINDS {
-            let mut controller = after_loss(kind, 100 * MTU);
-            let before = controller.cwnd();
-            controller.on_acked(&Acked { in_recovery: true, ..acked(50 * MTU) });
-            assert_eq!(controller.cwnd(), before);
-        }
-    }
-
-    #[test]
-    fn another_packet_size_keeps_cwnd_in_bytes_and_its_least_value_in_packets() {
-        for kind in KINDS {
-            let mut controller = after_loss(kind, 100 * MTU);
-            let before = controller.cwnd();
-            controller.on_mtu_changed(MTU / 2);
-            assert_eq!(controller.cwnd(), before);
-            controller.check_consistency(MTU / 2);
-            controller.on_timeout(MTU / 2);
-            assert_eq!(controller.cwnd(), MTU / 2, "one packet of the new size");
-            controller.on_mtu_changed(8 * MTU);
-            assert_eq!(controller.cwnd(), 8 * MTU, "a packet can always leave");
-            controller.check_consistency(8 * MTU);
-        }
-    }
-
-    #[test]
-    fn another_path_begins_with_the_same_algorithm_and_an_initial_window() {
-        for kind in KINDS {
-            let controller = after_loss(kind, 100 * MTU).for_new_path(MTU);
-            assert_eq!((controller.cwnd(), controller.window.ssthresh), (10 * MTU, usize::MAX));
-            assert_eq!(matches!(controller.avoidance, CongestionAvoidance::Cubic(_)), kind == CongestionControl::Cubic);
-        }
-    }
-
-    #[test]
-    fn an_idle_association_forgets_where_cubic_was_on_its_curve() {
-        // RFC 9438 §4.2, §5.8: the time without data does not count. If the epoch went on, the window would jump.
-        let (start, rto) = (some_time(), Duration::from_secs(1));
-        let mut controller = after_loss(CongestionControl::Cubic, 100 * MTU);
-        controller.on_acked(&acked(MTU));
-        controller.on_acked(&Acked { now: start, ..acked(MTU) });
-        let idle_until = start + 60 * rto;
-        controller.on_idle(start, idle_until, rto, MTU);
-        assert_eq!(controller.cwnd(), 10 * MTU);
-        // Slow start up to where the window was, then flat: the curve begins anew.
-        while controller.is_in_slow_start() {
-            controller.on_acked(&Acked { now: idle_until, ..acked(10 * MTU) });
-        }
-        let before = controller.cwnd();
-        controller.on_acked(&Acked { now: idle_until, ..acked(MTU) });
-        assert!(controller.cwnd() - before < MTU / 4, "{} bytes for one packet", controller.cwnd() - before);
     }
 }

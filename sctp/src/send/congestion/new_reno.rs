@@ -33,8 +33,8 @@ impl NewReno {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{MTU, acked, after_loss};
-    use super::super::{Acked, CongestionController, CwndUsage};
+    use super::super::testing::{MTU, acked, after_loss, loss_based};
+    use super::super::{Acked, CwndUsage};
     use crate::config::CongestionControl::NewReno;
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn loss_halves_and_a_time_out_starts_over() {
-        let mut reno = CongestionController::new(NewReno, MTU);
+        let mut reno = loss_based(NewReno);
         reno.window.cwnd = 100 * MTU;
         reno.on_loss(MTU);
         assert_eq!((reno.cwnd(), reno.window.ssthresh), (50 * MTU, 50 * MTU));
