@@ -16,11 +16,12 @@ const MEMORY: usize = 7100 * 5 / 4;
 #[derive(Debug)]
 struct Sent {
     stream: StreamId,
-    ssn: u16,
+    /// SSN, or MID.
+    number: u32,
     unordered: bool,
     generation: usize,
-    first: u64,
-    fragments: u64,
+    /// Of each fragment. Without interleaving, they follow each other.
+    tsns: Vec<u64>,
     filler: u64,
     abandoned: bool,
     skipped: bool,
@@ -28,10 +29,6 @@ struct Sent {
 }
 
 impl Sent {
-    fn tsns(&self) -> std::ops::Range<u64> {
-        self.first..self.first + self.fragments
-    }
-
     /// Returns the bytes of one fragment, as the receiver should see them.
     fn fragment(&self, id: usize, n: u64) -> Vec<u8> {
         let mut bytes = vec![id as u8, n as u8];
@@ -40,7 +37,7 @@ impl Sent {
     }
 
     fn payload(&self, id: usize) -> Vec<u8> {
-        (0..self.fragments).flat_map(|n| self.fragment(id, n)).collect()
+        (0..self.tsns.len() as u64).flat_map(|n| self.fragment(id, n)).collect()
     }
 }
 
@@ -56,10 +53,13 @@ struct History {
     initial: u32,
     streams: u16,
     is_roomy: bool,
+    /// The sender mixes messages of several streams, in I-DATA.
+    interleaving: bool,
     sent: Vec<Sent>,
     next: u64,
-    /// Of each stream: SSN, and how often it was reset by the sender and, in the model, by the receiver.
-    ssns: Vec<u16>,
+    /// Of each stream: the next SSN, or MIDs of ordered and of unordered messages, and how often it was reset by the
+    /// sender and, in the model, by the receiver.
+    numbers: Vec<[u32; 2]>,
     generations: Vec<usize>,
     performed: Vec<usize>,
     /// The reset under way and its last TSN.
@@ -77,23 +77,32 @@ impl History {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let is_roomy = random.percent(50);
+        let interleaving = random.percent(60);
         let streams = 1 + random.below(5) as u16;
         let config = if is_roomy { config() } else { small_window(4096 + random.below(3000) as u32) };
         let initial = 1u32.wrapping_sub(random.below(80) as u32);
-        let mut receiver = Receiver::new(Tsn(initial), &config, streams, false);
+        let mut receiver = Receiver::new(Tsn(initial), &config, streams, interleaving);
         if !is_roomy {
             receiver.set_memory(MEMORY - random.below(3800) as usize, true);
         }
         let per_stream = usize::from(streams);
+        let mut numbers = vec![[0; 2]; per_stream];
+        if interleaving {
+            for (stream, numbers) in (0..).zip(&mut numbers) {
+                *numbers = [0u32.wrapping_sub(random.below(4) as u32); 2];
+                receiver.assembler.i_data().mids_mut().begin_at(StreamId(stream), Mid(numbers[0]));
+            }
+        }
         Self {
             random,
             receiver,
             initial,
             streams,
             is_roomy,
+            interleaving,
             sent: Vec::new(),
             next: 0,
-            ssns: vec![0; per_stream],
+            numbers,
             generations: vec![0; per_stream],
             performed: vec![0; per_stream],
             reset: None,
@@ -121,7 +130,7 @@ impl History {
         let mut rounds = 0;
         while self.cumulative < self.next {
             for tsn in self.cumulative..self.next {
-                if !self.received.contains(&tsn) && self.sent.iter().any(|m| m.tsns().contains(&tsn) && !m.abandoned) {
+                if !self.received.contains(&tsn) && self.sent.iter().any(|m| m.tsns.contains(&tsn) && !m.abandoned) {
                     self.deliver(tsn);
                 }
                 self.read_all();
@@ -137,37 +146,60 @@ impl History {
         assert!(self.sent.iter().all(|m| m.delivered || m.abandoned || !m.stream.is_below(self.streams)));
     }
 
+    /// Sends a message, or one on each of several streams at once, whose fragments mix.
     fn send(&mut self) {
-        if self.sent.len() == MESSAGES {
-            return;
+        let count = if self.interleaving { 1 + self.random.below(3).min(u64::from(self.streams) - 1) } else { 1 };
+        let first_stream = self.random.below(u64::from(self.streams)) as u16;
+        let first_id = self.sent.len();
+        for n in 0..count as u16 {
+            if self.sent.len() == MESSAGES {
+                break;
+            }
+            let stream = (first_stream + n) % self.streams;
+            self.begin(stream);
         }
-        let stream = self.random.below(u64::from(self.streams)) as u16;
+        let mut left: Vec<_> = (first_id..self.sent.len()).collect();
+        while !left.is_empty() {
+            let at = self.random.below(left.len() as u64) as usize;
+            let tsns = &mut self.sent[left[at]].tsns;
+            // A fragment without TSN is the highest number there is.
+            let fragment = tsns.iter_mut().find(|tsn| **tsn == u64::MAX).unwrap();
+            *fragment = self.next;
+            self.next += 1;
+            if tsns.last() != Some(&u64::MAX) {
+                left.swap_remove(at);
+            }
+        }
+    }
+
+    /// Makes a message that has no TSNs yet.
+    fn begin(&mut self, stream: u16) {
         let stream = if self.random.percent(3) { self.streams + stream } else { stream };
         let unordered = self.random.percent(30);
         let at = usize::from(stream);
-        let message = Sent {
+        // DATA has numbers for ordered messages only.
+        let kind = usize::from(unordered && self.interleaving);
+        let number = self.numbers.get(at).map_or(7, |numbers| numbers[kind]);
+        if let Some(numbers) = self.numbers.get_mut(at)
+            && (self.interleaving || !unordered)
+        {
+            numbers[kind] = number.wrapping_add(1);
+        }
+        self.sent.push(Sent {
             stream: StreamId(stream),
-            ssn: self.ssns.get(at).copied().unwrap_or(7),
+            number,
             unordered,
             generation: self.generations.get(at).copied().unwrap_or(0),
-            first: self.next,
-            fragments: 1 + self.random.below(5) * self.random.below(2),
+            tsns: vec![u64::MAX; (1 + self.random.below(5) * self.random.below(2)) as usize],
             filler: self.random.below(97),
             abandoned: false,
             skipped: false,
             delivered: false,
-        };
-        self.next += message.fragments;
-        if let Some(ssn) = self.ssns.get_mut(at)
-            && !unordered
-        {
-            *ssn += 1;
-        }
-        self.sent.push(message);
+        });
     }
 
     /// Resets streams whose sender goes on with their next use at once, which it should not: then its messages have to
-    /// wait.
+    /// wait. With I-DATA they are not taken before.
     fn reset(&mut self) {
         if self.reset.is_some() || self.next == 0 {
             return;
@@ -178,7 +210,7 @@ impl History {
             return;
         }
         for &stream in &list {
-            self.ssns[usize::from(stream.0)] = 0;
+            self.numbers[usize::from(stream.0)] = [0; 2];
             self.generations[usize::from(stream.0)] += 1;
         }
         let streams = if all { Streams::All } else { Streams::List(list.clone()) };
@@ -201,33 +233,44 @@ impl History {
         let id = self.random.below(self.sent.len() as u64) as usize;
         let message = &mut self.sent[id];
         let known = self.performed.get(usize::from(message.stream.0)).is_none_or(|at| *at == message.generation);
-        let acked = message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn));
+        let acked = message.tsns.iter().all(|tsn| *tsn < self.cumulative || self.received.contains(tsn));
         message.abandoned |= known && !acked;
     }
 
     fn forward(&mut self) {
         let mut to = self.cumulative;
-        let mut entries = Vec::new();
+        let mut entries: Vec<SkippedMessage> = Vec::new();
         let mut skipped = Vec::new();
-        for (id, message) in self.sent.iter().enumerate() {
-            if !message.tsns().contains(&to) || !message.abandoned {
+        while let Some((id, message)) = self.sent.iter().enumerate().find(|(_, message)| message.tsns.contains(&to))
+            && (message.abandoned || (self.interleaving && self.received.contains(&to)))
+            && !(self.interleaving && self.random.percent(5))
+        {
+            to += 1;
+            if !message.abandoned {
                 continue;
             }
-            to = message.tsns().end;
             // One that came whole all the same is delivered.
-            if !message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn)) {
+            if !message.tsns.iter().all(|tsn| *tsn < self.cumulative || self.received.contains(tsn)) {
                 skipped.push(id);
             }
-            if !message.unordered {
-                entries.retain(|&(stream, _)| stream != message.stream);
-                entries.push((message.stream, Ssn(message.ssn)));
+            if self.interleaving || !message.unordered {
+                entries.retain(|e| (e.stream, e.unordered) != (message.stream, message.unordered));
+                let (stream, unordered, mid) = (message.stream, message.unordered, Mid(message.number));
+                entries.push(SkippedMessage { stream, unordered, mid });
             }
         }
         if self.random.percent(20) {
-            entries.push((StreamId(self.random.below(9) as u16), Ssn(self.random.below(65_536) as u16 | 1024)));
+            let stream = StreamId(self.random.below(9) as u16);
+            let mid = Mid(self.random.below(1 << 32) as u32 | 1024);
+            entries.push(SkippedMessage { stream, unordered: self.random.percent(50), mid });
         }
         let tsn = self.tsn(to).prev();
-        let forwarded = self.receiver.on_forward_tsn(tsn, entries.into_iter());
+        let forwarded = if self.interleaving {
+            self.receiver.on_i_forward_tsn(tsn, entries.into_iter())
+        } else {
+            let entries = entries.iter().map(|entry| (entry.stream, Ssn(entry.mid.0 as u16)));
+            self.receiver.on_forward_tsn(tsn, entries)
+        };
         assert_eq!(forwarded, if to == self.cumulative { Forwarded::Old } else { Forwarded::Advanced });
         self.receiver.on_packet_end(at(0));
         for id in skipped {
@@ -257,28 +300,31 @@ impl History {
     }
 
     fn deliver(&mut self, tsn: u64) {
-        let (id, message) = self.sent.iter().enumerate().find(|(_, m)| m.tsns().contains(&tsn)).unwrap();
-        let n = tsn - message.first;
-        let chunk = DataChunk {
-            tsn: self.tsn(tsn),
-            stream: message.stream,
-            ssn: Ssn(message.ssn),
-            ppid: Ppid(id as u32),
-            unordered: message.unordered,
-            beginning: n == 0,
-            ending: n + 1 == message.fragments,
-            immediate: false,
+        let (id, message) = self.sent.iter().enumerate().find(|(_, m)| m.tsns.contains(&tsn)).unwrap();
+        let n = message.tsns.iter().position(|of| *of == tsn).unwrap();
+        let (beginning, ending) = (n == 0, n + 1 == message.tsns.len());
+        let (stream, unordered, immediate) = (message.stream, message.unordered, false);
+        let ppid = Ppid(id as u32);
+        let chunk: FragmentHeader = if self.interleaving {
+            let (mid, fsn) = (Mid(message.number), Fsn(n as u32));
+            let ppid = if beginning { ppid } else { Ppid(0) };
+            IDataChunk { tsn: self.tsn(tsn), stream, mid, ppid, fsn, unordered, beginning, ending, immediate }.into()
+        } else {
+            let ssn = Ssn(message.number as u16);
+            DataChunk { tsn: self.tsn(tsn), stream, ssn, ppid, unordered, beginning, ending, immediate }.into()
         };
-        let payload = Bytes::from(message.fragment(id, n));
+        let payload = Bytes::from(message.fragment(id, n as u64));
         let is_old = tsn < self.cumulative || self.received.contains(&tsn);
         let is_bad = !message.stream.is_below(self.streams);
+        let performed = self.performed.get(usize::from(stream.0)).copied().unwrap_or(0);
+        let is_early = self.interleaving && message.generation > performed;
         let received = self.receiver.on_data(chunk, payload, 100).unwrap();
         self.receiver.on_packet_end(at(0));
         match received {
             ArrivedChunk::Duplicate => assert!(is_old),
             ArrivedChunk::BadStream => assert!(is_bad && !is_old),
-            ArrivedChunk::New => assert!(!is_bad && !is_old),
-            ArrivedChunk::Dropped => assert!(!self.is_roomy && !is_old),
+            ArrivedChunk::New => assert!(!is_bad && !is_old && !is_early),
+            ArrivedChunk::Dropped => assert!((is_early || !self.is_roomy) && !is_old),
         }
         let is_new = matches!(received, ArrivedChunk::New | ArrivedChunk::BadStream);
         self.settle(if is_new { std::slice::from_ref(&tsn) } else { &[] }, true);
@@ -311,7 +357,7 @@ impl History {
             let charged = u32::try_from(self.receiver.charged()).unwrap();
             assert!(a_rwnd >= INITIAL_WINDOW.saturating_sub(charged));
         } else {
-            // The message in sequence may exceed the limit, and then it is whole.
+            // A message in sequence may exceed the limit, and then it is whole.
             let message = 5 * (97 + FRAGMENT_OVERHEAD) + MESSAGE_OVERHEAD;
             assert!(self.receiver.charged() <= MEMORY + message);
         }
@@ -336,7 +382,7 @@ impl History {
                 }
                 let skipped = message.skipped;
                 let is_whole =
-                    !skipped && message.tsns().all(|tsn| tsn < self.cumulative || self.received.contains(&tsn));
+                    !skipped && message.tsns.iter().all(|tsn| *tsn < self.cumulative || self.received.contains(tsn));
                 if is_whole && (message.unordered || !is_blocked) {
                     message.delivered = true;
                     self.expected[at].push_back(Expected::Message(id));
