@@ -252,7 +252,9 @@ impl InterleavedStore {
             assert!(has_arrived(*position), "held but not received");
             assert_eq!(self.above.contains_key(position), *position > cumulative, "{position:?}");
             let message = self.messages.get(&key);
-            assert!(message.is_some_and(|message| fsn >= message.next_fsn() && message.last.is_none_or(|l| fsn <= l)));
+            let next = message.map_or(u32::MAX, InterleavedMessage::next_fsn);
+            assert!(fsn > next || (fsn == next && *position > cumulative), "{fsn} has not joined those before it");
+            assert!(message.is_some_and(|message| message.last.is_none_or(|last| fsn <= last)));
             let (count, bytes) = out_of_order.entry(key).or_default();
             (*count, *bytes) = (*count + 1, *bytes + payload.len());
         }
