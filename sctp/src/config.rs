@@ -97,6 +97,10 @@ pub struct AssociationConfig {
     pub reset_timeout: Duration,
     /// Offer and accept FORWARD-TSN (RFC 3758). Default true. For tests against peers without it.
     pub partial_reliability: bool,
+    /// Offer and accept message interleaving (RFC 8260): with a peer that offers it, too, a message of any size holds
+    /// up the other streams for no more than a packet. Each chunk then takes 4 bytes more. Offered only together with
+    /// `partial_reliability`. Default false.
+    pub message_interleaving: bool,
     /// Offer and accept RE-CONFIG (RFC 6525). Default true. For tests against peers without it.
     pub stream_reset: bool,
 }
@@ -130,6 +134,7 @@ impl Default for AssociationConfig {
             reset_attempts_max: 10,
             reset_timeout: Duration::from_secs(30),
             partial_reliability: true,
+            message_interleaving: false,
             stream_reset: true,
         }
     }

@@ -9,7 +9,7 @@ pub(crate) use rto::Rto;
 
 use crate::config::AssociationConfig;
 use crate::time::{Duration, Instant};
-use crate::wire::{DataChunk, PACKET_HEADER_LEN};
+use crate::wire::PACKET_HEADER_LEN;
 
 /// Time-outs in a row after which the path may be another one, or none: one is often the loss of a single packet.
 const SUSPECT_ERRORS: u32 = 2;
@@ -99,9 +99,9 @@ impl Path {
         self.mtu - PACKET_HEADER_LEN
     }
 
-    /// Returns the number of bytes of user data that a packet takes in one chunk.
-    pub(crate) fn payload_max(&self) -> usize {
-        self.pmdcs() - DataChunk::HEADER_LEN
+    /// Returns the number of bytes of user data that a packet takes in one chunk, whose header has `header_len` bytes.
+    pub(crate) fn payload_max(&self, header_len: usize) -> usize {
+        self.pmdcs() - header_len
     }
 
     /// Records the nonce of a challenge to another address, which shows if the peer receives there (as RFC 9000 §8.2
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_packet_is_a_multiple_of_four_bytes_within_what_udp_takes() {
         let mut path = Path::new(&AssociationConfig { mtu: 1203, ..AssociationConfig::default() });
-        assert_eq!((path.mtu(), path.pmdcs(), path.payload_max()), (1200, 1188, 1172));
+        assert_eq!((path.mtu(), path.pmdcs(), path.payload_max(16)), (1200, 1188, 1172));
         for (mtu, expected) in [(0, 576), (577, 576), (9000, 9000), (usize::MAX, 65_484)] {
             path.set_mtu(mtu);
             assert_eq!(path.mtu(), expected);

@@ -101,6 +101,15 @@ serial! {
     /// Message Identifier: counts messages of one stream when interleaving (RFC 8260 §2.1).
     Mid(u32, i32)
 }
+
+impl Mid {
+    /// Returns the Stream Sequence Number of the message if it is sent in DATA: the low 16 bits.
+    pub(crate) const fn to_ssn(self) -> Ssn {
+        #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits count likewise")]
+        Ssn(self.0 as u16)
+    }
+}
+
 serial! {
     /// Fragment Sequence Number: counts fragments of one message when interleaving (RFC 8260 §2.1).
     Fsn(u32, i32)

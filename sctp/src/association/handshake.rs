@@ -282,6 +282,7 @@ impl Association {
             outbound_streams = peer.negotiated.outbound_streams,
             stream_reset = peer.negotiated.has_stream_reset(),
             partial_reliability = peer.negotiated.has_partial_reliability(),
+            message_interleaving = peer.negotiated.has_interleaving(),
             rto = ?self.path.rto.current(),
             "handshake done"
         );

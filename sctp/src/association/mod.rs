@@ -35,7 +35,6 @@ use rand::rngs::StdRng;
 
 use self::control_queue::ControlQueue;
 use self::handshake::Handshake;
-use self::negotiate::Negotiated;
 use self::tcb::Tcb;
 use self::timer::TimerTable;
 use crate::config::AssociationConfig;
@@ -198,35 +197,6 @@ impl Association {
     #[must_use]
     pub fn buffered_amount(&self, stream: StreamId) -> usize {
         self.sender.buffered_on(stream)
-    }
-
-    /// Returns the number of streams that may be sent on: as configured until the handshake is done, then what both
-    /// ends agreed on.
-    #[must_use]
-    pub fn outbound_streams(&self) -> u16 {
-        self.negotiated().map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
-    }
-
-    /// Returns the number of streams that the peer may send on, likewise.
-    #[must_use]
-    pub fn inbound_streams(&self) -> u16 {
-        self.negotiated().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
-    }
-
-    /// Returns `true` if both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
-    #[must_use]
-    pub fn peer_supports_stream_reset(&self) -> bool {
-        self.negotiated().is_some_and(Negotiated::has_stream_reset)
-    }
-
-    /// Returns `true` if both ends offered FORWARD-TSN (RFC 3758); `false` before the handshake is done.
-    #[must_use]
-    pub fn peer_supports_partial_reliability(&self) -> bool {
-        self.negotiated().is_some_and(Negotiated::has_partial_reliability)
-    }
-
-    fn negotiated(&self) -> Option<Negotiated> {
-        self.tcb.as_ref().map(|tcb| tcb.negotiated)
     }
 
     /// Returns `true` if every message that [`send`](Self::send) accepted on this stream has been acknowledged or

@@ -5,6 +5,7 @@ use crate::config::AssociationConfig;
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::error::Violation;
 use crate::recv::INITIAL_WINDOW;
+use crate::send::DataFormat;
 use crate::serial::Tsn;
 use crate::time::{Duration, Instant};
 use crate::wire::{
@@ -22,6 +23,11 @@ pub(crate) fn offered_extensions(config: &AssociationConfig) -> Extensions {
     }
     if config.partial_reliability {
         extensions = extensions.union(Extensions::FORWARD_TSN);
+        // Only both chunks together: dcSCTP takes one without the other for no interleaving at all, and would send DATA
+        // to an end that expects I-DATA.
+        if config.message_interleaving {
+            extensions = extensions.union(Extensions::I_DATA).union(Extensions::I_FORWARD_TSN);
+        }
     }
     extensions
 }
@@ -97,6 +103,11 @@ impl Negotiated {
     pub(crate) fn has_partial_reliability(self) -> bool {
         let chunk = if self.has_interleaving() { Extensions::I_FORWARD_TSN } else { Extensions::FORWARD_TSN };
         self.extensions.contains(chunk)
+    }
+
+    /// Returns the chunk type that user data is sent in.
+    pub(crate) fn data_format(self) -> DataFormat {
+        if self.has_interleaving() { DataFormat::IData } else { DataFormat::Data }
     }
 }
 

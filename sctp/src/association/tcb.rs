@@ -94,7 +94,8 @@ impl Association {
             tcb.receiver.restart(peer.initial_tsn, &self.config, streams, interleaving);
         }
         self.tcb = Some(Box::new(tcb));
-        self.sender.on_established(peer.a_rwnd, peer.negotiated.has_partial_reliability());
+        let (can_abandon, format) = (peer.negotiated.has_partial_reliability(), peer.negotiated.data_format());
+        self.sender.on_established(peer.a_rwnd, can_abandon, format, &self.path);
     }
 
     /// Returns the Verification Tag of the peer, from its INIT ACK on.
@@ -103,5 +104,45 @@ impl Association {
             Some(tcb) => Some(tcb.peer_tag),
             None => self.handshake.peer.map(|peer| peer.tag),
         }
+    }
+}
+
+/// Values that both ends have agreed on.
+impl Association {
+    /// Returns the number of streams that may be sent on: as configured until the handshake is done, then what both
+    /// ends agreed on.
+    #[must_use]
+    pub fn outbound_streams(&self) -> u16 {
+        self.negotiated().map_or(self.config.outbound_streams, |agreed| agreed.outbound_streams)
+    }
+
+    /// Returns the number of streams that the peer may send on, likewise.
+    #[must_use]
+    pub fn inbound_streams(&self) -> u16 {
+        self.negotiated().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
+    }
+
+    /// Returns `true` if both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
+    #[must_use]
+    pub fn peer_supports_stream_reset(&self) -> bool {
+        self.negotiated().is_some_and(Negotiated::has_stream_reset)
+    }
+
+    /// Returns `true` if both ends offered FORWARD-TSN (RFC 3758), or I-FORWARD-TSN if messages interleave; `false`
+    /// before the handshake is done.
+    #[must_use]
+    pub fn peer_supports_partial_reliability(&self) -> bool {
+        self.negotiated().is_some_and(Negotiated::has_partial_reliability)
+    }
+
+    /// Returns `true` if both ends offered I-DATA (RFC 8260): a message of any size then holds up other streams for no
+    /// more than a packet. `false` before the handshake is done.
+    #[must_use]
+    pub fn peer_supports_message_interleaving(&self) -> bool {
+        self.negotiated().is_some_and(Negotiated::has_interleaving)
+    }
+
+    fn negotiated(&self) -> Option<Negotiated> {
+        self.tcb.as_ref().map(|tcb| tcb.negotiated)
     }
 }

@@ -1,12 +1,13 @@
-//! Moving the peer past abandoned chunks: FORWARD-TSN and the Advanced.Peer.Ack.Point (RFC 3758 §3.5).
+//! Moving the peer past abandoned chunks: FORWARD-TSN and the Advanced.Peer.Ack.Point (RFC 3758 §3.5), and
+//! I-FORWARD-TSN (RFC 8260 §2.3.1).
 
+use super::data_format::DataFormat;
 use super::outstanding::Outstanding;
 use crate::cost_counter;
-use crate::message::StreamId;
 use crate::path::Path;
-use crate::serial::{Ssn, UnwrappedTsn};
+use crate::serial::UnwrappedTsn;
 use crate::time::Instant;
-use crate::wire::ForwardTsn;
+use crate::wire::{ForwardTsn, IForwardTsn, SkippedMessage};
 
 /// Most chunks that one FORWARD-TSN skips, so that it costs little to write. The rest follows when the peer has moved.
 const SKIPPED_MAX: usize = 1024;
@@ -81,25 +82,34 @@ impl ForwardPoint {
         self.sent.is_none_or(|sent| point > sent.advanced_peer_ack_point || cumulative >= sent.end)
     }
 
-    /// Writes the FORWARD-TSN that is due into `room` bytes (RFC 3758 §3.5 C3 to C5). The streams that do not fit
-    /// follow when the peer has taken the first part.
-    pub(super) fn write(&mut self, now: Instant, room: usize, outstanding: &mut Outstanding, out: &mut Vec<u8>) {
-        let mut skipped: Vec<(StreamId, Ssn)> = Vec::new();
+    /// Writes the FORWARD-TSN that is due into `room` bytes (RFC 3758 §3.5 C3 to C5), or the I-FORWARD-TSN if messages
+    /// interleave. The streams that do not fit follow when the peer has taken the first part.
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        room: usize,
+        format: DataFormat,
+        outstanding: &mut Outstanding,
+        out: &mut Vec<u8>,
+    ) {
+        let mut skipped: Vec<SkippedMessage> = Vec::new();
         let mut end = outstanding.cumulative_tsn_ack_point();
         for chunk in outstanding.abandoned_front().take(SKIPPED_MAX) {
             cost_counter::step();
-            if !chunk.message.unordered {
-                let (stream, ssn) = (chunk.message.stream, chunk.message.ssn);
-                let has_room = ForwardTsn::encoded_len(skipped.len() + 1) <= room;
-                match skipped.iter_mut().find(|entry| entry.0 == stream) {
-                    Some(entry) => entry.1 = ssn,
+            // DATA has no numbers for unordered messages: their TSNs say what is skipped.
+            if !chunk.message.unordered || format.interleaves() {
+                let (stream, unordered, mid) = (chunk.message.stream, chunk.message.unordered, chunk.message.mid);
+                let has_room = encoded_len(format, skipped.len() + 1) <= room;
+                // A stream sends one message after the other, so the last number is the highest.
+                match skipped.iter_mut().find(|entry| (entry.stream, entry.unordered) == (stream, unordered)) {
+                    Some(entry) => entry.mid = mid,
                     None if !has_room => break,
-                    None => skipped.push((stream, ssn)),
+                    None => skipped.push(SkippedMessage { stream, unordered, mid }),
                 }
             }
             end = end.next();
         }
-        if ForwardTsn::encoded_len(skipped.len()) > room {
+        if encoded_len(format, skipped.len()) > room {
             return;
         }
         self.is_due = false;
@@ -107,7 +117,21 @@ impl ForwardPoint {
             let advanced_peer_ack_point = outstanding.advanced_peer_ack_point();
             tracing::debug!(new_cumulative_tsn = end.wrap().0, streams = skipped.len(), "FORWARD TSN sent");
             self.sent = Some(SentForwardTsn { advanced_peer_ack_point, end, at: now });
-            ForwardTsn::encode(end.wrap(), skipped.into_iter(), out);
+            let skipped = skipped.into_iter();
+            match format {
+                DataFormat::Data => {
+                    ForwardTsn::encode(end.wrap(), skipped.map(|entry| (entry.stream, entry.mid.to_ssn())), out);
+                }
+                DataFormat::IData => IForwardTsn::encode(end.wrap(), skipped, out),
+            }
         }
+    }
+}
+
+/// Returns the number of bytes of the chunk with so many entries.
+fn encoded_len(format: DataFormat, entries: usize) -> usize {
+    match format {
+        DataFormat::Data => ForwardTsn::encoded_len(entries),
+        DataFormat::IData => IForwardTsn::encoded_len(entries),
     }
 }

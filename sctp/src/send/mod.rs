@@ -6,9 +6,11 @@
 mod abandon;
 mod charge;
 mod congestion;
+mod data_format;
 mod forward_tsn;
 mod immediate_sack;
 mod loss;
+mod outgoing_stream;
 mod outstanding;
 mod pacer;
 mod peer_window;
@@ -28,6 +30,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use data_format::DataFormat;
 pub(crate) use sack::SackOutcome;
 pub(crate) use write::PacketRoom;
 
@@ -91,14 +94,19 @@ impl Sender {
     /// Switches to another path, of which nothing is known yet.
     pub(crate) fn on_path_changed(&mut self, path: &Path) {
         self.rate.on_path_changed(path);
-        self.queue.streams.on_mtu_changed(path.payload_max());
+        self.queue.streams.on_mtu_changed(self.payload_max(path));
     }
 
     /// Handles a change of the packet size. A chunk that was cut for larger packets leaves alone in its packet, if it
     /// is retransmitted.
     pub(crate) fn on_mtu_changed(&mut self, path: &Path) {
         self.rate.on_mtu_changed(path);
-        self.queue.streams.on_mtu_changed(path.payload_max());
+        self.queue.streams.on_mtu_changed(self.payload_max(path));
+    }
+
+    /// Returns the number of bytes of user data that a packet takes in one chunk.
+    fn payload_max(&self, path: &Path) -> usize {
+        self.queue.streams.format().payload_max(path)
     }
 
     /// Changes the first TSN, before anything is sent.
@@ -107,10 +115,12 @@ impl Sender {
         self.outstanding = Outstanding::new(initial_tsn);
     }
 
-    /// Notes the limits of the peer when the handshake is done, or done again.
-    pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool) {
+    /// Notes the limits of the peer and the chunk type of user data when the handshake is done, or done again.
+    pub(crate) fn on_established(&mut self, peer_rwnd: u32, can_abandon: bool, format: DataFormat, path: &Path) {
         self.peer_window.on_established(peer_rwnd);
         self.forward_point.on_established(can_abandon);
+        self.queue.streams.set_format(format);
+        self.queue.streams.on_mtu_changed(format.payload_max(path));
     }
 
     /// Discards everything, because the association is over.

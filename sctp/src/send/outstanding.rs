@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
-use super::queued::{Fragment, Limit, MessageHeader};
+use super::data_format::DataFormat;
+use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use crate::cost_counter;
 use crate::interval_set::{Interval, IntervalSet};
 use crate::message::StreamId;
-use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
+use crate::serial::{Fsn, Ssn, TransmissionNumber, Tsn, UnwrappedTsn};
 use crate::time::Instant;
-use crate::wire::DataChunk;
+use crate::wire::{DataChunk, IDataChunk};
 
 /// State of an outstanding chunk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,13 +28,13 @@ pub(crate) enum ChunkState {
     Abandoned,
 }
 
-/// A DATA chunk that was sent at least once, or that stands for the unsent rest of an abandoned message.
+/// A chunk of user data that was sent at least once, or that stands for the unsent rest of an abandoned message.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     pub(crate) message: MessageHeader,
     pub(crate) payload: Bytes,
-    pub(crate) beginning: bool,
-    pub(crate) ending: bool,
+    pub(crate) place: FragmentPlace,
+    format: DataFormat,
     pub(crate) state: ChunkState,
     /// Times it was sent.
     pub(crate) transmissions: u32,
@@ -53,13 +54,19 @@ fn steps_between(previous: UnwrappedTsn, next: UnwrappedTsn) -> u32 {
 
 impl Chunk {
     /// Creates a chunk that is sent for the first time.
-    pub(crate) fn new(now: Instant, tsn: UnwrappedTsn, fragment: Fragment, transmission: TransmissionNumber) -> Self {
-        let Fragment { message, payload, beginning, ending, previous_tsn } = fragment;
+    pub(crate) fn new(
+        now: Instant,
+        tsn: UnwrappedTsn,
+        fragment: Fragment,
+        format: DataFormat,
+        transmission: TransmissionNumber,
+    ) -> Self {
+        let Fragment { message, payload, place, previous_tsn } = fragment;
         Self {
             message,
             payload,
-            beginning,
-            ending,
+            place,
+            format,
             state: ChunkState::InFlight,
             transmissions: 1,
             transmission,
@@ -71,19 +78,23 @@ impl Chunk {
 
     /// Returns the bytes that the chunk takes in a packet, which are what congestion control counts.
     pub(crate) fn wire_len(&self) -> usize {
-        DataChunk::encoded_len(self.payload.len())
+        self.format.encoded_len(self.payload.len())
     }
 
-    pub(crate) fn header(&self, tsn: Tsn) -> DataChunk {
-        DataChunk {
-            tsn,
-            stream: self.message.stream,
-            ssn: self.message.ssn,
-            ppid: self.message.ppid,
-            unordered: self.message.unordered,
-            beginning: self.beginning,
-            ending: self.ending,
-            immediate: self.message.immediate && self.ending,
+    /// Appends the chunk to a packet.
+    pub(crate) fn encode(&self, tsn: UnwrappedTsn, out: &mut Vec<u8>) {
+        let Self { message, place: FragmentPlace { fsn, beginning, ending }, .. } = *self;
+        let MessageHeader { stream, mid, ppid, unordered, .. } = message;
+        let (tsn, immediate, payload) = (tsn.wrap(), message.immediate && ending, &self.payload);
+        match self.format {
+            DataFormat::Data => {
+                let ssn = if unordered { Ssn(0) } else { mid.to_ssn() };
+                DataChunk { tsn, stream, ssn, ppid, unordered, beginning, ending, immediate }.encode(payload, out);
+            }
+            DataFormat::IData => {
+                IDataChunk { tsn, stream, mid, ppid, fsn, unordered, beginning, ending, immediate }
+                    .encode(payload, out);
+            }
         }
     }
 }
@@ -228,8 +239,8 @@ impl Outstanding {
         let placeholder = Chunk {
             message,
             payload: Bytes::new(),
-            beginning: false,
-            ending: true,
+            place: FragmentPlace { fsn: Fsn::default(), beginning: false, ending: true },
+            format: DataFormat::default(),
             state: ChunkState::Abandoned,
             transmissions: 0,
             transmission: TransmissionNumber::default(),

@@ -5,7 +5,7 @@
 //! time after twice as long until the window opens. While a probe is in flight, T3 retransmits the probe and backs off
 //! by itself.
 
-use crate::path::{Path, Rto};
+use crate::path::Rto;
 use crate::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
@@ -59,10 +59,11 @@ impl PeerWindow {
         }
     }
 
-    /// Returns the bytes of a message with `left` bytes left that go into one chunk: as many as a packet takes, and the
-    /// peer's window can ever take. The latter is less if the peer's packets are smaller than ours.
-    pub(super) fn payload_len(&self, left: usize, path: &Path) -> usize {
-        left.min(path.payload_max()).min(self.whole)
+    /// Returns the bytes of a message with `left` bytes left that go into one chunk: as many as a packet takes, which
+    /// is `payload_max`, and the peer's window can ever take. The latter is less if the peer's packets are smaller than
+    /// ours.
+    pub(super) fn payload_len(&self, left: usize, payload_max: usize) -> usize {
+        left.min(payload_max).min(self.whole)
     }
 
     /// Returns `true` if the peer has room for a chunk with `payload` bytes, or if the chunk may go as a window probe.
@@ -115,6 +116,7 @@ fn report_change(a_rwnd: u32) {
 mod tests {
     use super::*;
     use crate::config::AssociationConfig;
+    use crate::path::Path;
     use crate::testing::some_time;
 
     fn window(peer_rwnd: u32) -> (PeerWindow, Path, Instant) {
@@ -136,13 +138,12 @@ mod tests {
 
     #[test]
     fn a_chunk_is_no_larger_than_a_packet_or_the_whole_window() {
-        let (small, path, _) = window(600);
-        assert_eq!(small.payload_len(10_000, &path), 600);
-        let (large, mut path, _) = window(100_000);
-        assert_eq!(large.payload_len(10_000, &path), path.payload_max());
-        path.set_mtu(800);
-        assert_eq!(large.payload_len(10_000, &path), 800 - 28);
-        assert_eq!(large.payload_len(5, &path), 5);
+        let (small, _, _) = window(600);
+        assert_eq!(small.payload_len(10_000, 1_172), 600);
+        let (large, _, _) = window(100_000);
+        assert_eq!(large.payload_len(10_000, 1_172), 1_172);
+        assert_eq!(large.payload_len(10_000, 800 - 28), 800 - 28);
+        assert_eq!(large.payload_len(5, 1_172), 5);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::data_format::DataFormat;
 use super::queued::{Fragment, MessageHeader, NextMessage};
 use super::stream::StreamQueues;
 use crate::config::AssociationConfig;
@@ -32,7 +33,7 @@ pub(super) struct OutgoingQueue {
 impl OutgoingQueue {
     pub(super) fn new(config: &AssociationConfig, path: &Path) -> Self {
         Self {
-            streams: StreamQueues::new(config.stream_send_buffer, path.payload_max()),
+            streams: StreamQueues::new(config.stream_send_buffer, DataFormat::default().payload_max(path)),
             notices: VecDeque::new(),
             send_buffer: config.send_buffer,
             message_size_max: config.send_message_size_max,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, chunks};
 use crate::message::{Ppid, StreamId};
-use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
+use crate::serial::{Fsn, MessageKey, Mid, UnwrappedTsn};
 use crate::time::Instant;
 
 /// Limit after which a message is abandoned (RFC 3758 §4.1, RFC 7496 §3).
@@ -27,8 +27,9 @@ impl Limit {
 pub(crate) struct MessageHeader {
     pub(crate) key: MessageKey,
     pub(crate) stream: StreamId,
-    /// 0 if unordered.
-    pub(crate) ssn: Ssn,
+    /// Place among the messages of the stream, of which ordered and unordered ones are counted apart (RFC 8260 §2.1).
+    /// DATA carries the low 16 bits of an ordered message's number as SSN. Counts from the first fragment on.
+    pub(crate) mid: Mid,
     pub(crate) ppid: Ppid,
     pub(crate) unordered: bool,
     pub(crate) immediate: bool,
@@ -51,13 +52,21 @@ pub(crate) struct NextMessage {
     pub(crate) last_tsn: UnwrappedTsn,
 }
 
+/// Place of a piece in its message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FragmentPlace {
+    /// Number of the pieces before it, which I-DATA carries.
+    pub(crate) fsn: Fsn,
+    pub(crate) beginning: bool,
+    pub(crate) ending: bool,
+}
+
 /// A piece of a message, about to get a TSN.
 #[derive(Debug)]
 pub(crate) struct Fragment {
     pub(crate) message: MessageHeader,
     pub(crate) payload: Bytes,
-    pub(crate) beginning: bool,
-    pub(crate) ending: bool,
+    pub(crate) place: FragmentPlace,
     /// TSN of the fragment before it; [`UnwrappedTsn::BEFORE_ALL`] if it is the first.
     pub(crate) previous_tsn: UnwrappedTsn,
 }
@@ -67,6 +76,7 @@ pub(super) struct QueuedMessage {
     pub(super) header: MessageHeader,
     /// The bytes that have not been cut yet.
     pub(super) rest: Bytes,
+    pub(super) next_fsn: Fsn,
 }
 
 impl QueuedMessage {

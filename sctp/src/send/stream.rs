@@ -5,71 +5,30 @@ use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 
-use super::charge::{CHUNK_OVERHEAD, STREAM_OVERHEAD, push_back, shrink};
-use super::queued::{Fragment, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
+use super::charge::{STREAM_OVERHEAD, push_back, shrink};
+use super::data_format::DataFormat;
+use super::outgoing_stream::OutgoingStream;
+use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
 use super::scheduler::Scheduler;
 use super::stream_map::StreamMap;
 use crate::event::AssociationEvent;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
-use crate::serial::{MessageKey, Ssn, UnwrappedTsn};
+use crate::serial::{Fsn, MessageKey, Mid, UnwrappedTsn};
 use crate::time::Instant;
 
-/// Smallest piece of a long message that is put into the rest of a packet. Below this the 16-byte chunk header costs
-/// more than the filled packet gains.
+/// Smallest piece of a long message that is put into the rest of a packet. Below this the chunk header of 16 or 20
+/// bytes costs more than the filled packet gains.
 const FRAGMENT_LEN_MIN: usize = 256;
 
 /// Slots that the empty queues of all streams together keep, so that a message now and then needs no allocation.
 const SLOTS_KEPT: usize = 64;
-
-/// Ordered messages of a stream that may be begun before those of the last but one such period are acknowledged: at
-/// most two periods of a stream are outstanding, 32,768 messages. RFC 9260 §6.1 allows 65,535; but a receiver that
-/// compares stream sequence numbers by serial arithmetic tells 32,768 in a row apart (RFC 1982 §3.2).
-const SSN_PERIOD: u16 = 1 << 14;
-
-#[derive(Debug, Default)]
-struct OutgoingStream {
-    messages: VecDeque<QueuedMessage>,
-    next_ssn: Ssn,
-    /// Bytes of messages that wait.
-    buffered: usize,
-    low_threshold: usize,
-    /// TSN of the last chunk that was sent on this stream.
-    last_tsn: Option<UnwrappedTsn>,
-    /// TSN of the last chunk that was sent before the current period of [`SSN_PERIOD`] messages began.
-    period_start: UnwrappedTsn,
-    is_resetting: bool,
-    /// True if a message was refused because too much waits on this stream.
-    was_refused: bool,
-}
-
-impl OutgoingStream {
-    /// Returns the bytes that count against the stream's own limit: a message that waits takes one slot, however many
-    /// chunks it will take.
-    fn charge(&self) -> usize {
-        self.buffered + self.messages.len() * CHUNK_OVERHEAD
-    }
-
-    /// Returns true if the first message would begin a period of stream sequence numbers too early.
-    fn is_held(&self, acknowledged: UnwrappedTsn) -> bool {
-        let is_start = self.next_ssn.0.is_multiple_of(SSN_PERIOD) && self.period_start > acknowledged;
-        is_start && self.messages.front().is_some_and(|message| !message.is_begun() && !message.header.unordered)
-    }
-
-    fn take_ssn(&mut self) -> Ssn {
-        let ssn = self.next_ssn;
-        if ssn.0.is_multiple_of(SSN_PERIOD) {
-            self.period_start = self.last_tsn.unwrap_or_default();
-        }
-        self.next_ssn = ssn.next();
-        ssn
-    }
-}
 
 /// The queues of all streams, and the scheduler that says whose turn it is.
 #[derive(Debug)]
 pub(crate) struct StreamQueues {
     streams: StreamMap<OutgoingStream>,
     scheduler: Scheduler,
+    format: DataFormat,
     totals: Totals,
     cumulative_tsn_ack_point: UnwrappedTsn,
     next_key: MessageKey,
@@ -130,10 +89,21 @@ impl StreamQueues {
         Self {
             streams: StreamMap::default(),
             scheduler: Scheduler::default(),
+            format: DataFormat::default(),
             totals: Totals { stream_max, chunk_max, ..Totals::default() },
             cumulative_tsn_ack_point: UnwrappedTsn::BEFORE_ALL,
             next_key: MessageKey::default(),
         }
+    }
+
+    /// Returns the chunk type that messages are sent in.
+    pub(crate) fn format(&self) -> DataFormat {
+        self.format
+    }
+
+    /// Sets the chunk type that messages are sent in, before any is sent.
+    pub(crate) fn set_format(&mut self, format: DataFormat) {
+        self.format = format;
     }
 
     /// Handles a change of the chunk size: charges all waiting messages anew, one step for each.
@@ -279,7 +249,7 @@ impl StreamQueues {
         let header = MessageHeader {
             key: self.next_key.take(),
             stream,
-            ssn: Ssn(0),
+            mid: Mid::default(),
             ppid,
             unordered: options.unordered,
             immediate: options.acknowledge_immediately,
@@ -294,7 +264,7 @@ impl StreamQueues {
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
-        push_back(&mut queue.messages, QueuedMessage { header, rest: payload });
+        push_back(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn: Fsn::default() });
     }
 
     /// Returns the message whose turn it is. Drops messages that expired before their first fragment was sent.
@@ -304,7 +274,7 @@ impl StreamQueues {
             let stream = self.scheduler.current()?;
             let queue = self.streams.get(&stream);
             let last_tsn = queue.and_then(|queue| queue.last_tsn);
-            if queue.is_some_and(|queue| queue.is_held(self.cumulative_tsn_ack_point)) {
+            if queue.is_some_and(|queue| queue.is_held(self.format, self.cumulative_tsn_ack_point)) {
                 held += 1;
                 if held > self.scheduler.len() {
                     return None;
@@ -346,10 +316,12 @@ impl StreamQueues {
         } else {
             return None;
         };
-        let ssn = if beginning && !message.header.unordered { Some(queue.take_ssn()) } else { None };
+        let unordered = message.header.unordered;
+        let mid = beginning.then(|| queue.numbers.take(unordered, queue.last_tsn));
         let message = queue.messages.front_mut()?;
-        message.header.ssn = ssn.unwrap_or(message.header.ssn);
-        let mut header = message.header;
+        message.header.mid = mid.unwrap_or(message.header.mid);
+        let (mut header, fsn) = (message.header, message.next_fsn);
+        message.next_fsn = fsn.next();
         let previous_tsn = if beginning { UnwrappedTsn::BEFORE_ALL } else { queue.last_tsn.unwrap_or_default() };
         let (payload, ending) = if len == left {
             // The last piece takes the message itself, without another reference to it.
@@ -364,13 +336,18 @@ impl StreamQueues {
             self.scheduler.advance(!queue.messages.is_empty());
             (rest, true)
         } else {
-            (message.rest.split_to(len), false)
+            let payload = message.rest.split_to(len);
+            if self.format.interleaves() {
+                self.scheduler.advance(true);
+            }
+            (payload, false)
         };
         queue.last_tsn = Some(tsn);
         let chunk_max = self.totals.chunk_max;
         let charge = charge(left, chunk_max) - charge(left - len, chunk_max);
         self.totals.on_left_queue(stream, queue, Left { bytes: len, charge }, notices);
-        Some(Fragment { message: header, payload, beginning, ending, previous_tsn })
+        let place = FragmentPlace { fsn, beginning, ending };
+        Some(Fragment { message: header, payload, place, previous_tsn })
     }
 
     /// Notes the TSN of the placeholder for the rest of a dropped message.
@@ -436,6 +413,7 @@ impl StreamQueues {
         *self = Self {
             next_key: self.next_key,
             cumulative_tsn_ack_point: self.cumulative_tsn_ack_point,
+            format: self.format,
             ..Self::new(self.totals.stream_max, self.totals.chunk_max)
         };
     }
@@ -477,17 +455,10 @@ impl StreamQueues {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_threshold_of_zero_makes_no_entry_of_a_stream() {
-        let mut queues = StreamQueues::new(1 << 20, 1_000);
-        queues.set_low_threshold(StreamId(3), 0);
-        assert_eq!(queues.streams_from(StreamId(0)), []);
-        queues.set_low_threshold(StreamId(3), 1);
-        assert_eq!(queues.streams_from(StreamId(0)), [StreamId(3)]);
-        queues.finish_reset(StreamId(3));
-        assert_eq!(queues.streams_from(StreamId(0)), []);
+impl StreamQueues {
+    /// Sets the numbers of the next messages, as if so many had been sent.
+    pub(super) fn set_next_mids(&mut self, stream: StreamId, mid: Mid) {
+        let queue = self.streams.entry(stream).or_default();
+        queue.numbers.set_next(mid);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "numbers in tests are small")]
 
 mod abandoning;
+mod interleaving;
 mod losses;
 mod outstanding;
 mod rack;
@@ -45,7 +46,7 @@ impl World {
     fn with_config(config: &AssociationConfig) -> Self {
         let (path, initial) = (Path::new(config), Tsn(u32::MAX - 1));
         let mut sender = Sender::new(config, &path, initial);
-        sender.on_established(1 << 20, true);
+        sender.on_established(1 << 20, true, DataFormat::Data, &path);
         Self { sender, path, now: some_time(), first: UnwrappedTsn::first(initial) }
     }
 

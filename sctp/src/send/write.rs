@@ -5,7 +5,6 @@ use super::outstanding::Chunk;
 use super::rate::CwndExemption;
 use crate::path::Path;
 use crate::time::Instant;
-use crate::wire::DataChunk;
 
 /// The room that a packet has for DATA.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +57,7 @@ impl Sender {
 
     /// Returns `true` if the peer's window lets a chunk out for a message with `left` bytes left.
     pub(super) fn has_peer_window(&self, left: usize, path: &Path) -> bool {
-        let len = self.peer_window.payload_len(left, path);
+        let len = self.peer_window.payload_len(left, self.payload_max(path));
         self.peer_window.has_room(len, !self.outstanding.is_empty())
     }
 
@@ -88,7 +87,8 @@ impl Sender {
     fn write_due(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let start = out.len();
         if self.forward_point.is_due() {
-            self.forward_point.write(now, room.end.saturating_sub(start), &mut self.outstanding, out);
+            let (room, format) = (room.end.saturating_sub(start), self.queue.streams.format());
+            self.forward_point.write(now, room, format, &mut self.outstanding, out);
         }
         if self.outstanding.is_empty() {
             self.rate.on_nothing_outstanding(now, path);
@@ -132,7 +132,7 @@ impl Sender {
             if out.len() + wire_len > room.end && !is_alone {
                 break;
             }
-            chunk.header(tsn.wrap()).encode(&chunk.payload, out);
+            chunk.encode(tsn, out);
             let transmission = self.loss.on_sent(now, tsn, wire_len, true);
             self.outstanding.on_retransmitted(now, tsn, transmission);
             self.peer_window.on_sent(len);
@@ -146,7 +146,7 @@ impl Sender {
     }
 
     fn write_new(&mut self, now: Instant, end: usize, path: &Path, out: &mut Vec<u8>) -> bool {
-        let mut wrote = false;
+        let (mut wrote, format) = (false, self.queue.streams.format());
         // Lost chunks go first: new data would only lengthen the recovery.
         while !self.outstanding.has_lost() {
             if !self.may_send_new() {
@@ -165,16 +165,16 @@ impl Sender {
             if !has_window {
                 break;
             }
-            let payload_max = self.peer_window.payload_len(usize::MAX, path);
-            let Some(room) = end.checked_sub(out.len() + DataChunk::HEADER_LEN) else { break };
+            let payload_max = self.peer_window.payload_len(usize::MAX, self.payload_max(path));
+            let Some(room) = end.checked_sub(out.len() + format.header_len()) else { break };
             let room = (room & !3).min(payload_max);
             let tsn = self.outstanding.next_tsn();
             let Some(fragment) = self.queue.cut(tsn, room, payload_max) else { break };
             let payload = fragment.payload.len();
             self.peer_window.on_sent(payload);
-            let transmission = self.loss.on_sent(now, tsn, DataChunk::encoded_len(payload), false);
-            let chunk = Chunk::new(now, tsn, fragment, transmission);
-            chunk.header(tsn.wrap()).encode(&chunk.payload, out);
+            let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
+            let chunk = Chunk::new(now, tsn, fragment, format, transmission);
+            chunk.encode(tsn, out);
             self.outstanding.push(chunk);
             self.counters.chunks += 1;
             wrote = true;

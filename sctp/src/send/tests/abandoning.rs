@@ -30,7 +30,7 @@ fn abandoning_a_stream_abandons_what_is_lost_and_lets_what_is_in_flight_arrive()
 #[test]
 fn a_peer_without_forward_tsn_gets_everything_that_was_begun() {
     let mut world = World::measured();
-    world.sender.on_established(1 << 20, false);
+    world.sender.on_established(1 << 20, false, DataFormat::Data, &world.path);
     (0..3).for_each(|_| world.push_with(1, FULL, once()));
     world.packets();
     world.now += 1000 * MS;

@@ -1,9 +1,9 @@
 //! The ring of outstanding chunks.
 
 use super::super::outstanding::{Chunk, ChunkState, Outstanding};
-use super::super::queued::{Fragment, Limit, MessageHeader};
+use super::super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use super::*;
-use crate::serial::{MessageKey, Ssn, TransmissionNumber};
+use crate::serial::{Fsn, MessageKey, Mid, TransmissionNumber};
 
 /// Chunks of interleaved messages.
 struct Ring {
@@ -22,11 +22,11 @@ impl Ring {
     /// Pushes a fragment of 100 bytes behind that with the number `previous`.
     fn push(&mut self, key: MessageKey, stream: u16, previous: Option<u64>) {
         let limit = Limit::Never;
-        let (ppid, ssn) = (Ppid(53), Ssn(0));
+        let (ppid, mid) = (Ppid(53), Mid(0));
         let message = MessageHeader {
             key,
             stream: StreamId(stream),
-            ssn,
+            mid,
             ppid,
             unordered: false,
             immediate: false,
@@ -35,8 +35,10 @@ impl Ring {
         };
         let previous_tsn = previous.map_or(UnwrappedTsn::BEFORE_ALL, |number| self.first.add(number));
         let payload = Bytes::from_static(&[7; 100]);
-        let fragment = Fragment { message, payload, beginning: previous.is_none(), ending: false, previous_tsn };
-        let chunk = Chunk::new(some_time(), self.outstanding.next_tsn(), fragment, self.numbers.take());
+        let place = FragmentPlace { fsn: Fsn(0), beginning: previous.is_none(), ending: false };
+        let fragment = Fragment { message, payload, place, previous_tsn };
+        let (tsn, number) = (self.outstanding.next_tsn(), self.numbers.take());
+        let chunk = Chunk::new(some_time(), tsn, fragment, DataFormat::IData, number);
         self.outstanding.push(chunk);
         self.outstanding.check_consistency();
     }

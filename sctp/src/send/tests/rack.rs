@@ -1,10 +1,10 @@
 //! RACK by numbers (RFC 8985 §6.2), on a path whose round trip is 100 ms.
 
 use super::super::outstanding::{Chunk, Outstanding};
-use super::super::queued::{Fragment, Limit, MessageHeader};
+use super::super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use super::super::rack::Rack;
 use super::*;
-use crate::serial::{MessageKey, Ssn};
+use crate::serial::{Fsn, MessageKey, Mid};
 
 /// RACK and the chunks that it watches. Times are milliseconds since the start.
 struct Transfer {
@@ -44,13 +44,14 @@ impl Transfer {
 
     fn send(&mut self, at: u32) {
         let (limit, key) = (Limit::Never, MessageKey::default());
-        let (ppid, ssn, immediate, unordered) = (Ppid(53), Ssn(0), false, false);
-        let message = MessageHeader { key, stream: StreamId(1), ssn, ppid, unordered, immediate, limit, len: 100 };
+        let (ppid, mid, immediate, unordered) = (Ppid(53), Mid(0), false, false);
+        let message = MessageHeader { key, stream: StreamId(1), mid, ppid, unordered, immediate, limit, len: 100 };
         let (payload, previous_tsn) = (Bytes::from_static(&[7; 100]), UnwrappedTsn::BEFORE_ALL);
-        let fragment = Fragment { message, payload, beginning: true, ending: true, previous_tsn };
+        let place = FragmentPlace { fsn: Fsn(0), beginning: true, ending: true };
+        let fragment = Fragment { message, payload, place, previous_tsn };
         let tsn = self.outstanding.next_tsn();
         let number = self.rack.on_sent(tsn, false);
-        self.outstanding.push(Chunk::new(self.at(at), tsn, fragment, number));
+        self.outstanding.push(Chunk::new(self.at(at), tsn, fragment, DataFormat::Data, number));
     }
 
     fn retransmit(&mut self, chunk: u64, at: u32) {

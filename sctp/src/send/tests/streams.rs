@@ -33,7 +33,7 @@ impl Queues {
         let fragment = self.queues.cut(tsn, room, 1000, &mut self.notices)?;
         self.tsn = tsn.next();
         self.queues.check_consistency();
-        Some((fragment.message.stream.0, fragment.payload.len(), fragment.beginning, fragment.ending))
+        Some((fragment.message.stream.0, fragment.payload.len(), fragment.place.beginning, fragment.place.ending))
     }
 }
 
@@ -125,4 +125,15 @@ fn a_crossing_of_the_threshold_is_told_once() {
     queues.cut(1000);
     let low = queues.notices.iter().filter(|notice| matches!(notice, AssociationEvent::BufferedAmountLow(StreamId(1))));
     assert_eq!(low.count(), 1);
+}
+
+#[test]
+fn a_threshold_of_zero_makes_no_entry_of_a_stream() {
+    let mut queues = StreamQueues::new(1 << 20, 1_000);
+    queues.set_low_threshold(StreamId(3), 0);
+    assert_eq!(queues.streams_from(StreamId(0)), []);
+    queues.set_low_threshold(StreamId(3), 1);
+    assert_eq!(queues.streams_from(StreamId(0)), [StreamId(3)]);
+    queues.finish_reset(StreamId(3));
+    assert_eq!(queues.streams_from(StreamId(0)), []);
 }

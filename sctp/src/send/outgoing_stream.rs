@@ -1,0 +1,77 @@
+//! One stream of this end: its queue, and the numbers of its messages.
+
+use std::collections::VecDeque;
+
+use super::charge::CHUNK_OVERHEAD;
+use super::data_format::DataFormat;
+use super::queued::QueuedMessage;
+use crate::serial::{Mid, UnwrappedTsn};
+
+/// Ordered messages of a stream that may be begun before those of the last but one such period are acknowledged: at
+/// most two periods of a stream are outstanding, 32,768 messages. RFC 9260 §6.1 allows 65,535; but a receiver that
+/// compares stream sequence numbers by serial arithmetic tells 32,768 in a row apart (RFC 1982 §3.2). I-DATA needs no
+/// such bound: its numbers have 32 bits, and the send buffer never holds half as many messages.
+const SSN_PERIOD: u32 = 1 << 14;
+
+#[derive(Debug, Default)]
+pub(super) struct OutgoingStream {
+    pub(super) messages: VecDeque<QueuedMessage>,
+    pub(super) numbers: MessageNumbers,
+    /// Bytes of messages that wait.
+    pub(super) buffered: usize,
+    pub(super) low_threshold: usize,
+    /// TSN of the last chunk that was sent on this stream.
+    pub(super) last_tsn: Option<UnwrappedTsn>,
+    pub(super) is_resetting: bool,
+    /// True if a message was refused because too much waits on this stream.
+    pub(super) was_refused: bool,
+}
+
+impl OutgoingStream {
+    /// Returns the bytes that count against the stream's own limit: a message that waits takes one slot, however many
+    /// chunks it will take.
+    pub(super) fn charge(&self) -> usize {
+        self.buffered + self.messages.len() * CHUNK_OVERHEAD
+    }
+
+    /// Returns true if the first message would begin a period of stream sequence numbers too early.
+    pub(super) fn is_held(&self, format: DataFormat, acknowledged: UnwrappedTsn) -> bool {
+        let is_start = self.numbers.is_period_start() && self.numbers.period_start > acknowledged;
+        let is_new_ordered = |message: &QueuedMessage| !message.is_begun() && !message.header.unordered;
+        is_start && !format.interleaves() && self.messages.front().is_some_and(is_new_ordered)
+    }
+}
+
+/// Numbers of the next ordered and of the next unordered message. Both begin at 0, and again after each reset of the
+/// stream (RFC 8260 §2.3.2).
+#[derive(Debug, Default)]
+pub(super) struct MessageNumbers {
+    ordered: Mid,
+    unordered: Mid,
+    /// TSN of the last chunk that was sent before the current period of [`SSN_PERIOD`] ordered messages began.
+    period_start: UnwrappedTsn,
+}
+
+impl MessageNumbers {
+    fn is_period_start(&self) -> bool {
+        self.ordered.0.is_multiple_of(SSN_PERIOD)
+    }
+
+    /// Takes the number of a message whose first fragment is cut. `last_tsn` is the TSN that was sent last on the
+    /// stream.
+    pub(super) fn take(&mut self, unordered: bool, last_tsn: Option<UnwrappedTsn>) -> Mid {
+        if !unordered && self.is_period_start() {
+            self.period_start = last_tsn.unwrap_or_default();
+        }
+        let next = if unordered { &mut self.unordered } else { &mut self.ordered };
+        let mid = *next;
+        *next = mid.next();
+        mid
+    }
+
+    /// Sets the numbers of the next messages, as if so many had been sent.
+    #[cfg(test)]
+    pub(super) fn set_next(&mut self, mid: Mid) {
+        (self.ordered, self.unordered) = (mid, mid);
+    }
+}
