@@ -1,4 +1,4 @@
-//! Each row of `CONFORMANCE.md` has a state; a deviation has a reason, a met rule has tests, and each named test exists.
+//! Each row of `CONFORMANCE.md` has a state: a deviation has a reason, a met rule has tests, and each test exists.
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod listed;
