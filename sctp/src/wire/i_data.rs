@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn fields_of_i_data_read_back_and_reserved_bits_are_ignored() {
         let mut random = Random(2);
         for _ in 0..2000 {
             let beginning = random.bool();
@@ -160,6 +160,9 @@ mod tests {
             let value = raw.value_in(&datagram);
             assert_eq!(raw.kind, ChunkType::I_DATA);
             assert_eq!(IDataChunk::decode(raw.flags, value), Ok(chunk));
+            let mut reserved = value.to_vec();
+            reserved[6..8].fill(0xFF);
+            assert_eq!(IDataChunk::decode(raw.flags | 0xF0, &reserved), Ok(chunk), "reserved bits are ignored");
             assert_eq!(value[16..], payload);
             assert_eq!(datagram.len() - raw.start, IDataChunk::encoded_len(payload.len()));
         }

@@ -65,6 +65,22 @@ fn the_ppid_is_that_of_the_first_fragment_whichever_comes_first() {
 }
 
 #[test]
+fn the_i_bit_asks_for_a_sack_at_once() {
+    for (flag, due) in [("", SackDue::At(at(20))), ("I", SackDue::Now)] {
+        let mut receiver = interleaving();
+        // A young receiver acknowledges each packet at once.
+        for tsn in 1..=20 {
+            receiver.take_new(i_data(tsn, 1, tsn - 1, 0, "BE"), b"x");
+            receiver.on_packet_end(at(0));
+            receiver.on_sack_sent();
+        }
+        receiver.take_new(i_data(21, 1, 20, 0, &format!("B{flag}")), b"x");
+        receiver.on_packet_end(at(0));
+        assert_eq!(receiver.sack_due(), due);
+    }
+}
+
+#[test]
 fn ordered_messages_wait_for_their_turn_and_unordered_ones_do_not() {
     let mut receiver = interleaving();
     receiver.take_new(i_data(2, 1, 1, 0, "BE"), b"second");
