@@ -39,9 +39,9 @@ impl std::fmt::Debug for CookieKeys {
 pub(crate) struct Cookie {
     pub(crate) local_tag: u32,
     pub(crate) peer_tag: u32,
-    /// Tie-Tags of the association that existed when the cookie was made; 0 if none did (RFC 9260 §5.2.2).
-    pub(crate) local_tie_tag: u32,
-    pub(crate) peer_tie_tag: u32,
+    /// Tie-Tags, local and of the peer, of the association that existed when the cookie was made; 0 if none did
+    /// (RFC 9260 §5.2.2).
+    pub(crate) tie_tags: (u32, u32),
     pub(crate) local_initial_tsn: Tsn,
     pub(crate) peer_initial_tsn: Tsn,
     pub(crate) peer_rwnd: u32,
@@ -49,6 +49,8 @@ pub(crate) struct Cookie {
     pub(crate) inbound_streams: u16,
     /// Extensions that both ends support.
     pub(crate) extensions: Extensions,
+    /// True if the peer accepts packets over DTLS without a checksum (RFC 9653).
+    pub(crate) peer_accepts_zero_checksum: bool,
 }
 
 /// Addresses that the cookie is bound to besides its contents. A cookie that comes from another address than its INIT
@@ -59,6 +61,13 @@ pub(crate) struct Binding<'a> {
     pub(crate) remote_port: u16,
     /// The peer's transport address, in any fixed form; empty where there are no addresses to know, as under DTLS.
     pub(crate) address: &'a [u8],
+}
+
+/// The keys of an association, and the address that its cookies are bound to.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundKeys {
+    pub(crate) keys: CookieKeys,
+    pub(crate) address: Box<[u8]>,
 }
 
 /// A cookie that is ours.
@@ -85,15 +94,15 @@ impl CookieKeys {
         out.extend([c1, c2, c3, c4]);
         out.extend(cookie.local_tag.to_be_bytes());
         out.extend(cookie.peer_tag.to_be_bytes());
-        out.extend(cookie.local_tie_tag.to_be_bytes());
-        out.extend(cookie.peer_tie_tag.to_be_bytes());
+        out.extend(cookie.tie_tags.0.to_be_bytes());
+        out.extend(cookie.tie_tags.1.to_be_bytes());
         out.extend(cookie.local_initial_tsn.0.to_be_bytes());
         out.extend(cookie.peer_initial_tsn.0.to_be_bytes());
         out.extend(cookie.peer_rwnd.to_be_bytes());
         out.extend(cookie.outbound_streams.to_be_bytes());
         out.extend(cookie.inbound_streams.to_be_bytes());
         // Milliseconds need more than 32 bits: an endpoint may run for longer than 49 days.
-        out.extend([cookie.extensions.to_bits(), 0, 0, c0]);
+        out.extend([cookie.extensions.to_bits(), u8::from(cookie.peer_accepts_zero_checksum), 0, c0]);
         let mac = self.mac(created, lifetime, &out, binding).finalize().into_bytes();
         out.extend(mac.iter().take(MAC_LEN));
         out
@@ -116,14 +125,14 @@ impl CookieKeys {
         let cookie = Cookie {
             local_tag: field()?,
             peer_tag: field()?,
-            local_tie_tag: field()?,
-            peer_tie_tag: field()?,
+            tie_tags: (field()?, field()?),
             local_initial_tsn: Tsn(field()?),
             peer_initial_tsn: Tsn(field()?),
             peer_rwnd: field()?,
             outbound_streams: u16::from_be_bytes(body.get(32..34)?.try_into().ok()?),
             inbound_streams: u16::from_be_bytes(body.get(34..36)?.try_into().ok()?),
             extensions: Extensions::from_bits(*body.get(36)?),
+            peer_accepts_zero_checksum: *body.get(37)? != 0,
         };
         let created = self.epoch + Duration::from_millis(created);
         let age = now.saturating_duration_since(created);
@@ -157,14 +166,14 @@ mod tests {
         Cookie {
             local_tag: 1,
             peer_tag: 0xffff_ffff,
-            local_tie_tag: 3,
-            peer_tie_tag: 4,
+            tie_tags: (3, 4),
             local_initial_tsn: Tsn(5),
             peer_initial_tsn: Tsn(6),
             peer_rwnd: 7,
             outbound_streams: 8,
             inbound_streams: 65_535,
             extensions: Extensions::RE_CONFIG,
+            peer_accepts_zero_checksum: true,
         }
     }
 

@@ -26,14 +26,14 @@ pub fn cookie(now: Instant, bytes: &[u8]) {
     let made = Cookie {
         local_tag: word(bytes, 0),
         peer_tag: word(bytes, 4),
-        local_tie_tag: word(bytes, 8),
-        peer_tie_tag: word(bytes, 12),
+        tie_tags: (word(bytes, 8), word(bytes, 12)),
         local_initial_tsn: Tsn(word(bytes, 16)),
         peer_initial_tsn: Tsn(word(bytes, 20)),
         peer_rwnd: word(bytes, 24),
         outbound_streams: bytes.get(28).map_or(0, |byte| u16::from(*byte) * 257),
         inbound_streams: bytes.get(29).map_or(0, |byte| u16::from(*byte) * 257),
         extensions: Extensions::from_bits(bytes.get(30).copied().unwrap_or_default()),
+        peer_accepts_zero_checksum: bytes.get(30).is_some_and(|byte| byte % 2 == 1),
     };
     let made_at = now + Duration::from_millis(u64::from(word(bytes, 32)) << (word(bytes, 36) % 9));
     let mut sealed = keys.seal(made_at, LIFETIME, &made, binding);

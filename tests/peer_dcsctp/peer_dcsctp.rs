@@ -15,3 +15,5 @@ mod ticks;
 mod transfer;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod zero_checksum;

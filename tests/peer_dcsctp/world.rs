@@ -126,14 +126,26 @@ impl World {
 
     /// Two ends of which one or both have begun to connect.
     pub(crate) fn new(run: Run) -> Self {
+        Self::with_ends(run, |now, settings, seed| (Narrowboat::new(now, settings, seed), Dcsctp::new(now, settings)))
+    }
+
+    /// Two ends over something that they take for DTLS, which have begun to connect. `zero_checksum`: the ends, this
+    /// project's first, that accept packets without a checksum.
+    pub(crate) fn over_dtls(run: Run, zero_checksum: [bool; 2]) -> Self {
+        let [ours, theirs] = zero_checksum;
+        Self::with_ends(run, |now, settings, seed| {
+            (Narrowboat::over_dtls(now, settings, ours, seed), Dcsctp::over_dtls(now, settings, theirs))
+        })
+    }
+
+    fn with_ends(run: Run, create: impl Fn(Instant, &Settings, [u8; 32]) -> (Narrowboat, Dcsctp)) -> Self {
         // The other stack draws from this thread's generator.
         fastrand::seed(run.seed);
         let now = Instant::now();
         let settings = Settings { receive_window: 2 << 20, send_buffer: 8 << 20, ..Settings::default() };
         let mut seed = [7; 32];
         seed[..8].copy_from_slice(&run.seed.to_le_bytes());
-        let ours = Narrowboat::new(now, &settings, seed);
-        let theirs = Dcsctp::new(now, &settings);
+        let (ours, theirs) = create(now, &settings, seed);
         let mut pair = Pair::new(now, [Box::new(ours), Box::new(theirs)], run.path(), run.seed);
         if run.dialling != Dialling::Theirs {
             pair.connect(OURS);

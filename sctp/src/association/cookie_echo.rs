@@ -28,8 +28,8 @@ enum CookieEchoAction {
 impl Association {
     /// Acts on a COOKIE ECHO. Breaks if the rest of the packet is ignored.
     pub(super) fn on_cookie_echo(&mut self, now: Instant, header: &PacketHeader, value: &[u8]) -> ControlFlow<()> {
-        let binding = negotiate::binding(&self.config, &self.address);
-        let Some(opened) = self.keys.open(now, self.config.cookie_lifetime, value, binding) else {
+        let binding = negotiate::binding(&self.config, &self.cookies.address);
+        let Some(opened) = self.cookies.keys.open(now, self.config.cookie_lifetime, value, binding) else {
             self.drop_chunk(PacketDropReason::BadCookie);
             return ControlFlow::Break(());
         };
@@ -76,7 +76,7 @@ impl Association {
         let handshake = &self.handshake;
         let is_local = cookie.local_tag == handshake.local_tag;
         let is_peer = self.peer_tag().is_some_and(|tag| cookie.peer_tag == tag.get());
-        let tie_tags = (cookie.local_tie_tag, cookie.peer_tie_tag);
+        let tie_tags = cookie.tie_tags;
         match (is_local, is_peer) {
             (true, true) => CookieEchoAction::Duplicate,
             (true, false) => CookieEchoAction::Collision,

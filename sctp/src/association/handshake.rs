@@ -88,6 +88,14 @@ impl Association {
         self.start_t1(now, Timer::T1Init);
     }
 
+    /// Returns the INIT of this end.
+    pub(super) fn local_init(&self) -> Init<'static> {
+        let Handshake { local_tag, local_initial_tsn, .. } = self.handshake;
+        let mut init = negotiate::local_init(&self.config, local_tag, local_initial_tsn);
+        init.zero_checksum = self.zero_checksum.offer();
+        init
+    }
+
     /// Starts T1 (§5.1.6). INIT and COOKIE ECHO each have a count of their own (errata 7387 and 8402).
     fn start_t1(&mut self, now: Instant, timer: Timer) {
         self.handshake.attempts = 0;
@@ -131,8 +139,9 @@ impl Association {
                 self.handshake.peer_has_begun |= is_beginning;
                 tracing::debug!(state = ?self.state, a_rwnd = init.a_rwnd, "INIT answered");
                 let local = self.local_side_for_init();
-                let (config, keys) = (&self.config, &self.keys);
-                negotiate::write_init_ack(now, config, keys, &self.address, &init, local, &mut answer);
+                let (config, cookies) = (&self.config, &self.cookies);
+                negotiate::write_init_ack(now, config, &cookies.keys, &cookies.address, &init, local, &mut answer);
+                self.zero_checksum.on_announced();
             }
         }
         if !self.control_queue.push_standalone(&answer) {
@@ -143,13 +152,14 @@ impl Association {
     /// Returns the tag and TSN for an INIT ACK. They depend on whether this end has sent an INIT of its own.
     fn local_side_for_init(&mut self) -> LocalInit {
         let Handshake { local_tag: tag, local_initial_tsn: initial_tsn, tie_tags, .. } = self.handshake;
+        let zero_checksum = self.zero_checksum.offer();
         match self.state {
-            State::Closed => LocalInit { tag, initial_tsn, tie_tags: (0, 0), has_begun: false },
-            State::CookieWait => LocalInit { tag, initial_tsn, tie_tags: (0, 0), has_begun: true },
-            State::CookieEchoed => LocalInit { tag, initial_tsn, tie_tags, has_begun: true },
+            State::Closed => LocalInit { tag, initial_tsn, tie_tags: (0, 0), has_begun: false, zero_checksum },
+            State::CookieWait => LocalInit { tag, initial_tsn, tie_tags: (0, 0), has_begun: true, zero_checksum },
+            State::CookieEchoed => LocalInit { tag, initial_tsn, tie_tags, has_begun: true, zero_checksum },
             _ => {
                 let (tag, initial_tsn) = (self.draw_nonzero(), Tsn(self.rng.next_u32()));
-                LocalInit { tag, initial_tsn, tie_tags, has_begun: false }
+                LocalInit { tag, initial_tsn, tie_tags, has_begun: false, zero_checksum }
             }
         }
     }
@@ -267,6 +277,7 @@ impl Association {
 
     /// Ends the handshake: both ends have agreed.
     pub(super) fn establish(&mut self, now: Instant, peer: &PeerInit) {
+        self.zero_checksum.on_announced();
         self.create_tcb(peer);
         self.timers.stop(Timer::T1Init);
         self.timers.stop(Timer::T1Cookie);
@@ -283,6 +294,7 @@ impl Association {
             stream_reset = peer.negotiated.has_stream_reset(),
             partial_reliability = peer.negotiated.has_partial_reliability(),
             message_interleaving = peer.negotiated.has_interleaving(),
+            zero_checksum = self.omits_checksum(),
             rto = ?self.path.rto.current(),
             "handshake done"
         );

@@ -9,9 +9,7 @@ use crate::out_of_the_blue;
 use crate::recv::FragmentHeader;
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
-use crate::wire::{
-    Cause, ChunkType, Chunks, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, is_checksum_valid, trace_chunks,
-};
+use crate::wire::{Cause, ChunkType, Chunks, Init, PACKET_HEADER_LEN, PacketHeader, RawChunk, trace_chunks};
 
 impl Association {
     pub(super) fn take_in(&mut self, now: Instant, datagram: Bytes) {
@@ -21,7 +19,7 @@ impl Association {
         if header.destination_port != self.config.local_port || header.source_port != self.config.remote_port {
             return self.drop_chunk(PacketDropReason::WrongPorts);
         }
-        if !is_checksum_valid(&datagram) {
+        if !self.is_checksum_acceptable(&datagram) {
             return self.drop_chunk(PacketDropReason::BadChecksum);
         }
         if self.is_over {

@@ -23,6 +23,7 @@ mod state;
 mod tcb;
 mod timeout;
 mod timer;
+mod zero_checksum;
 
 pub use snap::SignalledInit;
 pub use state::State;
@@ -37,8 +38,9 @@ use self::control_queue::ControlQueue;
 use self::handshake::Handshake;
 use self::tcb::Tcb;
 use self::timer::TimerTable;
+use self::zero_checksum::ZeroChecksum;
 use crate::config::AssociationConfig;
-use crate::cookie::CookieKeys;
+use crate::cookie::{BoundKeys, CookieKeys};
 use crate::cost_counter;
 use crate::error::{CloseReason, ResetError, SendMessageError, SignalledInitError};
 use crate::event::AssociationEvent;
@@ -108,12 +110,11 @@ impl Transmit {
 #[derive(Debug)]
 pub struct Association {
     config: Valid<AssociationConfig>,
-    keys: CookieKeys,
-    /// The peer's transport address as cookies are bound to it.
-    address: Box<[u8]>,
+    cookies: BoundKeys,
     rng: StdRng,
     state: State,
     handshake: Handshake,
+    zero_checksum: ZeroChecksum,
     timers: TimerTable,
     path: Path,
     sender: Sender,
@@ -143,9 +144,8 @@ impl Association {
     /// Creates an association in [`State::Closed`] that answers a peer's INIT; [`connect`](Self::connect) makes it send
     /// one.
     ///
-    /// `address` is the peer's transport address in any fixed form, to
-    /// bind State Cookies to; empty where there are no addresses to know, as under DTLS. `seed` must come from a secure
-    /// source of randomness: tags and initial TSNs are drawn from it.
+    /// `address` is the peer's transport address in any fixed form, to bind State Cookies to; empty where there are no
+    /// addresses to know. `seed` must come from a secure source of randomness: tags and TSNs are drawn from it.
     #[must_use]
     pub fn new(config: Valid<AssociationConfig>, keys: CookieKeys, address: &[u8], seed: [u8; 32]) -> Self {
         Self::before_handshake(config, keys, address, StdRng::from_seed(seed))

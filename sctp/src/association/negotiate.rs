@@ -1,6 +1,7 @@
 //! Negotiation by INIT and INIT ACK (RFC 9260 §5.1), without any state: shared by associations and by the endpoint,
 //! which answers an INIT before there is an association.
 
+use super::zero_checksum::METHOD_DTLS;
 use crate::config::AssociationConfig;
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::error::Violation;
@@ -69,6 +70,8 @@ pub(crate) struct Negotiated {
     pub(crate) outbound_streams: u16,
     pub(crate) inbound_streams: u16,
     pub(crate) extensions: Extensions,
+    /// True if the peer has announced that it accepts packets over DTLS without a checksum (RFC 9653 §5.1).
+    pub(crate) peer_accepts_zero_checksum: bool,
 }
 
 impl Negotiated {
@@ -78,6 +81,7 @@ impl Negotiated {
             outbound_streams: config.outbound_streams.min(init.inbound_streams),
             inbound_streams: config.inbound_streams.min(init.outbound_streams),
             extensions: offered_extensions(config).intersect(init.extensions),
+            peer_accepts_zero_checksum: init.zero_checksum == Some(METHOD_DTLS),
         }
     }
 
@@ -86,6 +90,7 @@ impl Negotiated {
             outbound_streams: cookie.outbound_streams,
             inbound_streams: cookie.inbound_streams,
             extensions: cookie.extensions,
+            peer_accepts_zero_checksum: cookie.peer_accepts_zero_checksum,
         }
     }
 
@@ -120,6 +125,8 @@ pub(crate) struct LocalInit {
     pub(crate) tie_tags: (u32, u32),
     /// True if this end has sent an INIT that is not answered yet, or a COOKIE ECHO.
     pub(crate) has_begun: bool,
+    /// Error detection method that replaces the checksum (RFC 9653 §5.1).
+    pub(crate) zero_checksum: Option<u32>,
 }
 
 /// Writes the packet that answers an INIT that passed [`check`]. All that is remembered of it is in the cookie.
@@ -136,14 +143,14 @@ pub(crate) fn write_init_ack(
     let cookie = Cookie {
         local_tag: local.tag,
         peer_tag: init.initiate_tag,
-        local_tie_tag: local.tie_tags.0,
-        peer_tie_tag: local.tie_tags.1,
+        tie_tags: local.tie_tags,
         local_initial_tsn: local.initial_tsn,
         peer_initial_tsn: init.initial_tsn,
         peer_rwnd: init.a_rwnd,
         outbound_streams: agreed.outbound_streams,
         inbound_streams: agreed.inbound_streams,
         extensions: agreed.extensions,
+        peer_accepts_zero_checksum: agreed.peer_accepts_zero_checksum,
     };
     let cookie = keys.seal(now, config.cookie_lifetime, &cookie, binding(config, address));
     let mut ack = local_init(config, local.tag, local.initial_tsn);
@@ -152,6 +159,7 @@ pub(crate) fn write_init_ack(
     // §3.3.3: no more outbound streams than the peer takes.
     ack.outbound_streams = agreed.outbound_streams;
     ack.cookie = Some(&cookie);
+    ack.zero_checksum = local.zero_checksum;
     ack.is_collision = local.has_begun;
     let mut packet = PacketWriter::begin(&header(config, init.initiate_tag), config.mtu, out);
     ack.encode(ChunkType::INIT_ACK, &[], packet.chunks());

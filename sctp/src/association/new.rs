@@ -8,9 +8,10 @@ use rand::rngs::StdRng;
 use super::control_queue::ControlQueue;
 use super::handshake::Handshake;
 use super::timer::TimerTable;
+use super::zero_checksum::ZeroChecksum;
 use super::{Association, State};
 use crate::config::AssociationConfig;
-use crate::cookie::CookieKeys;
+use crate::cookie::{BoundKeys, CookieKeys};
 use crate::memory::Lease;
 use crate::path::Path;
 use crate::send::Sender;
@@ -31,11 +32,11 @@ impl Association {
             sender: Sender::new(&config, &path, initial_tsn),
             control_queue: ControlQueue::default(),
             config,
-            keys,
-            address: address.into(),
+            cookies: BoundKeys { keys, address: address.into() },
             rng,
             state: State::Closed,
             handshake,
+            zero_checksum: ZeroChecksum::default(),
             timers: TimerTable::default(),
             path,
             tcb: None,

@@ -73,7 +73,7 @@ impl Association {
             let len = packets.push_with(|buf| {
                 let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu(), buf);
                 self.write_control(now, false, &mut packet);
-                packet.finish();
+                Self::finish_packet(self.omits_checksum(), packet);
             });
             self.control_queue.packets = packets;
             if len == 0 {
@@ -106,21 +106,22 @@ impl Association {
     /// the length of the packets before it, or `None` for the first of a batch.
     fn write_packet(&mut self, now: Instant, len_max: Option<usize>, buf: &mut Vec<u8>) -> usize {
         let budget = len_max.unwrap_or_else(|| self.path.mtu());
-        let mut packet;
+        let (mut packet, omits_checksum);
         if std::mem::take(&mut self.control_queue.init) {
             packet = PacketWriter::begin(&negotiate::header(&self.config, 0), budget, buf);
-            let handshake = &self.handshake;
-            let init = negotiate::local_init(&self.config, handshake.local_tag, handshake.local_initial_tsn);
-            init.encode(ChunkType::INIT, &[], packet.chunks());
+            omits_checksum = false;
+            self.local_init().encode(ChunkType::INIT, &[], packet.chunks());
+            self.zero_checksum.on_announced();
         } else if self.peer_tag().is_some() && !self.is_over {
             packet = PacketWriter::begin(&self.peer_header(), budget, buf);
+            omits_checksum = self.omits_checksum();
             let takes_sack_along = self.takes_sack_along(now);
             self.write_control(now, takes_sack_along, &mut packet);
             self.write_data(now, len_max.is_none(), &mut packet);
         } else {
             return 0;
         }
-        let len = packet.finish();
+        let len = Self::finish_packet(omits_checksum, packet);
         if len > 0 {
             self.count_sent(len);
         }

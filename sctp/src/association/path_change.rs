@@ -41,7 +41,7 @@ impl Association {
         self.path.on_challenge_sent(nonce);
         let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu(), buf);
         encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
-        let len = packet.finish();
+        let len = Self::finish_packet(self.omits_checksum(), packet);
         self.count_sent(len);
         tracing::debug!("path challenge sent");
         true

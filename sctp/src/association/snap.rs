@@ -47,7 +47,7 @@ impl Association {
         if self.state != State::Closed || self.is_over {
             return None;
         }
-        let init = negotiate::local_init(&self.config, self.handshake.local_tag, self.handshake.local_initial_tsn);
+        let init = self.local_init();
         let mut chunk = Vec::new();
         init.encode(ChunkType::INIT, &[], &mut chunk);
         // Without the padding, which is not part of a chunk (RFC 9260 §3.2).

@@ -12,11 +12,11 @@ impl Association {
         // Every field is named, so that a new one is not forgotten.
         let Self {
             config: _,
-            keys,
-            address,
+            cookies,
             rng,
             state,
             handshake,
+            zero_checksum,
             timers,
             path,
             sender,
@@ -50,7 +50,7 @@ impl Association {
         let control_queue = (control_queue, reconfig_responses, errors, packets);
         let limits = (unused_resets_left, peer_queue, memory);
         let end = (closing, is_over, is_shutdown_wanted);
-        let before = (keys, address, rng, handshake);
+        let before = (cookies, rng, handshake, zero_checksum);
         format!(
             "{state:?} {before:?} {timers:?} {path:?} {sender:?} {tcb:?} {control_queue:?} {events:?} {end:?} {limits:?}"
         )

@@ -304,6 +304,8 @@ impl Endpoint {
             initial_tsn: Tsn(self.rng.next_u32()),
             tie_tags: (0, 0),
             has_begun: false,
+            // The layer below is UDP: the checksum is needed.
+            zero_checksum: None,
         };
         negotiate::write_init_ack(now, &config, &self.keys, &peer.binding(), &init, local, answer);
         DatagramEvent::Answer

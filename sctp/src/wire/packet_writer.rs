@@ -54,13 +54,24 @@ impl<'o> PacketWriter<'o> {
     /// 0.
     #[inline]
     pub fn finish(self) -> usize {
+        self.finish_with(seal)
+    }
+
+    /// Completes the packet like [`finish`](Self::finish), but leaves its checksum 0 (RFC 9653 §5.2).
+    #[inline]
+    pub fn finish_without_checksum(self) -> usize {
+        self.finish_with(|_| ())
+    }
+
+    #[inline]
+    fn finish_with(self, complete: impl FnOnce(&mut [u8])) -> usize {
         let len = self.out.len().saturating_sub(self.start);
         if len <= PACKET_HEADER_LEN {
             self.out.truncate(self.start);
             return 0;
         }
         if let Some(packet) = self.out.get_mut(self.start..) {
-            seal(packet);
+            complete(packet);
             trace_chunks("sent", packet);
         }
         len
@@ -69,7 +80,7 @@ impl<'o> PacketWriter<'o> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{encode_cookie_ack, is_checksum_valid};
+    use super::super::{encode_cookie_ack, has_zero_checksum, is_checksum_valid};
     use super::*;
 
     const HEADER: PacketHeader =
@@ -90,6 +101,24 @@ mod tests {
         assert_eq!(out[..5], [7; 5]);
         assert!(is_checksum_valid(&out[5..]));
         assert_eq!(PacketHeader::decode(&out[5..]), Ok(HEADER));
+    }
+
+    #[test]
+    fn a_packet_without_a_checksum_differs_in_those_four_bytes_alone() {
+        let write = |is_sealed: bool| {
+            let mut out = Vec::new();
+            let mut packet = PacketWriter::begin(&HEADER, 24, &mut out);
+            encode_cookie_ack(packet.chunks());
+            assert_eq!(if is_sealed { packet.finish() } else { packet.finish_without_checksum() }, 16);
+            out
+        };
+        let (mut sealed, unsealed) = (write(true), write(false));
+        assert!(has_zero_checksum(&unsealed) && !is_checksum_valid(&unsealed));
+        sealed[8..12].fill(0);
+        assert_eq!(sealed, unsealed);
+        let mut out = vec![7];
+        assert_eq!(PacketWriter::begin(&HEADER, 24, &mut out).finish_without_checksum(), 0);
+        assert_eq!(out, [7]);
     }
 
     #[test]

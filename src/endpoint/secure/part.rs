@@ -83,7 +83,7 @@ impl SecurePart {
     ) -> narrowboat_sctp::Association {
         // A cookie of one association is worth nothing in another.
         let binding = handle.0.to_be_bytes();
-        let mut association = narrowboat_sctp::Association::new(config, self.keys.clone(), &binding, seed);
+        let mut association = narrowboat_sctp::Association::new_over_dtls(config, self.keys.clone(), &binding, seed);
         association.set_memory_budget(&self.memory);
         association
     }

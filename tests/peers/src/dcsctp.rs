@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ::dcsctp::api::{
     DcSctpSocket, Message as SocketMessage, Options, PpId, SendError, SendOptions as SocketSendOptions, SocketEvent,
-    SocketTime, StreamId as SocketStreamId,
+    SocketTime, StreamId as SocketStreamId, ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS,
 };
 use bytes::Bytes;
 
@@ -26,15 +26,29 @@ impl Dcsctp {
     /// A closed socket.
     #[must_use]
     pub fn new(now: Instant, settings: &Settings) -> Self {
-        let options = Options {
+        Self::with_options(now, &Self::options(settings))
+    }
+
+    /// A closed socket whose packets travel over DTLS, or over something that a test takes for it.
+    #[must_use]
+    pub fn over_dtls(now: Instant, settings: &Settings, zero_checksum: bool) -> Self {
+        let mut options = Self::options(settings);
+        if zero_checksum {
+            options.zero_checksum_alternate_error_detection_method =
+                ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS;
+        }
+        Self::with_options(now, &options)
+    }
+
+    fn options(settings: &Settings) -> Options {
+        Options {
             mtu: settings.mtu,
             max_message_size: settings.message_size_max,
             max_receiver_window_buffer_size: settings.receive_window as usize,
             max_send_buffer_size: settings.send_buffer,
             per_stream_send_queue_limit: settings.send_buffer,
             ..Options::default()
-        };
-        Self::with_options(now, &options)
+        }
     }
 
     /// A closed socket with options of its own.

@@ -37,6 +37,14 @@ impl Narrowboat {
         let association = Association::new(config, CookieKeys::new(now, seed), &[], seed);
         Self { association, incoming_resets: VecDeque::new() }
     }
+
+    /// A closed association whose packets travel over DTLS, or over something that a test takes for it.
+    #[must_use]
+    pub fn over_dtls(now: Instant, settings: &Settings, zero_checksum: bool, seed: [u8; 32]) -> Self {
+        let config = valid(AssociationConfig { zero_checksum, ..config(settings) });
+        let association = Association::new_over_dtls(config, CookieKeys::new(now, seed), &[], seed);
+        Self { association, incoming_resets: VecDeque::new() }
+    }
 }
 
 #[expect(clippy::expect_used, reason = "settings out of range are a fault of the test that has chosen them")]
