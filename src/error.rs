@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use narrowboat_dcep::OpenError;
-pub use narrowboat_sctp::ConfigError;
+pub use narrowboat_sctp::{ConfigError, SignalledInitError};
 
 pub use crate::net::TransportFailure;
 
@@ -211,6 +211,9 @@ pub enum SignalError {
     /// The peer's offer or answer is invalid or not supported.
     #[error(transparent)]
     Description(#[from] SdpError),
+    /// The answer has an INIT (`a=sctp-init`) that cannot be accepted.
+    #[error("{0}, so the answer cannot be used: pass it on as the peer has made it")]
+    SctpInit(#[source] SignalledInitError),
     /// The offer restarts ICE or DTLS, or changes the SCTP port, of a connection that lives. It goes on as it is.
     #[error(
         "the offer restarts a connection that lives, which is not supported: roll it back \

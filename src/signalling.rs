@@ -155,7 +155,7 @@ fn is_sdp(headers: &HeaderMap) -> bool {
 
 fn status(error: &SignalError) -> StatusCode {
     match error {
-        SignalError::Description(_) => StatusCode::BAD_REQUEST,
+        SignalError::SctpInit(_) | SignalError::Description(_) => StatusCode::BAD_REQUEST,
         SignalError::Restart | SignalError::SessionEnded => StatusCode::CONFLICT,
         SignalError::TooManyPending
         | SignalError::TooManyAssociations

@@ -157,6 +157,42 @@ async fn the_wrong_certificate() {
     failures.are_for_people();
 }
 
+/// What another end answers to an offer, in the words of a full ICE agent.
+fn answer_to(offer: &str, without_init: bool) -> String {
+    let is_kept = |line: &&str| *line != "a=ice-lite" && !(without_init && line.starts_with("a=sctp-init:"));
+    let lines: Vec<&str> = offer.lines().filter(is_kept).collect();
+    let answer = secure().answer(&lines.join("\r\n")).unwrap();
+    answer.sdp.lines().filter(is_kept).map(|line| format!("{line}\r\n")).collect()
+}
+
+#[tokio::test]
+async fn an_offer_carries_an_init_and_an_answer_with_an_unusable_one_is_refused() {
+    let mut failures = Failures::default();
+    let endpoint = secure();
+    let offers: Vec<_> = (0..5).map(|_| endpoint.offer().unwrap()).collect();
+    let init_of = |sdp: &str| sdp.lines().find_map(|line| line.strip_prefix("a=sctp-init:").map(str::to_owned));
+    let inits: Vec<_> = offers.iter().map(|offer| init_of(offer.sdp()).expect("an INIT in each offer")).collect();
+    assert!(inits.windows(2).all(|pair| pair[0] != pair[1]), "each with a tag of its own");
+    for (at, offer) in offers.into_iter().enumerate() {
+        let answer = answer_to(offer.sdp(), at == 1);
+        let init = init_of(&answer);
+        assert_eq!(init.is_some(), at != 1, "an answer has an INIT if the offer has one");
+        let init = init.unwrap_or_default();
+        let (answer, words) = match at {
+            0 | 1 => {
+                offer.accept_answer(&answer).unwrap();
+                continue;
+            }
+            2 => (answer.replace(&init, "{\"chunk\":1}"), "INIT chunk in base64"),
+            3 => (answer.replace(&init, "AQAAHg=="), "so the answer cannot be used"),
+            // Another chunk.
+            _ => (answer.replace(&init, &format!("Ag{}", &init[2..])), "so the answer cannot be used"),
+        };
+        failures.add(offer.accept_answer(&answer).unwrap_err(), &[words]);
+    }
+    failures.are_for_people();
+}
+
 #[tokio::test]
 async fn descriptions_name_their_line() {
     let mut failures = Failures::default();

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use narrowboat_dcep::Role;
 use narrowboat_sctp::SignalledInit;
 
+use super::part::SecurePart;
 use crate::association::secure_transport::SecureTransport;
 use crate::association::{Shared, Transport, now};
 use crate::config::ChannelLimits;
@@ -148,12 +149,21 @@ impl EndpointShared {
         }
     }
 
+    /// Draws the seed of an association that a description begins.
+    pub(super) fn draw_seed(&self) -> Result<[u8; 32], SignalError> {
+        Ok(self.routes().server().ok_or(SignalError::IdentityNeeded)?.draw())
+    }
+
+    /// Returns the INIT of the association that [`describe_peer`](Self::describe_peer) creates with this seed.
+    pub(super) fn signalled_init(&self, part: &SecurePart, shared: &Shared, seed: [u8; 32]) -> Option<Bytes> {
+        part.association(shared.secure()?.handle(), seed).signalled_init()
+    }
+
     /// Applies the peer's description. Returns this end's INIT, if the peer's INIT has come with the description.
-    pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide) -> Option<Bytes> {
+    pub(super) fn describe_peer(&self, shared: &Shared, peer: PeerSide, seed: [u8; 32]) -> Option<Bytes> {
         let (part, secure) = (self.secure.as_ref()?, shared.secure()?);
         let PeerSide { role, expected, credentials, sctp_port, message_size_max, signalled_init } = peer;
         let limits = self.channel_limits.for_peer(message_size_max);
-        let seed = self.routes().server()?.draw();
         let config = NonZeroU16::new(sctp_port)
             .map_or_else(|| part.association.clone(), |port| part.association.with_remote_port(port));
         let sctp = part.association_with(config, secure.handle(), seed);

@@ -16,7 +16,7 @@ use crate::error::SignalError;
 use crate::handle::Association;
 use crate::webrtc::dtls::{ExpectedPeer, SetupRole};
 use crate::webrtc::ice::FIRST_CHECK_TIMEOUT;
-use crate::webrtc::sdp::{self, Local, Remote};
+use crate::webrtc::sdp::{self, Local, Remote, SdpProblem};
 use crate::webrtc::{ExpectedFor, LocalParameters, SessionKey, TransportKey};
 
 /// Time that an offer may wait for its answer, and for the first check: people may carry both by hand.
@@ -40,6 +40,8 @@ pub struct Offer {
     endpoint: Endpoint,
     sdp: String,
     parameters: LocalParameters,
+    /// Seed of the association whose INIT is in the offer.
+    seed: [u8; 32],
     shared: Option<Arc<Shared>>,
 }
 
@@ -150,6 +152,9 @@ impl Endpoint {
 
     /// Creates an offer for a browser, or another full ICE agent, to answer. The offer is valid for five minutes.
     ///
+    /// It carries this end's INIT (`a=sctp-init`, draft-hancke-tsvwg-snap-00). If the answer has one, too, the
+    /// association is established as soon as DTLS is, two round trips earlier; others ignore it.
+    ///
     /// # Errors
     ///
     /// The endpoint has no identity, is closed or full; too many expected peers have not connected yet; or this machine
@@ -159,8 +164,12 @@ impl Endpoint {
         let addresses = self.candidates(part)?;
         // The role is the answerer's to choose.
         let (shared, parameters) = self.core.expect_peer(OFFER_LIFETIME, ExpectedFor::Offer)?;
+        // The association of the answer gets the same seed, so it has the tag and the TSN of this INIT.
+        let seed = self.core.draw_seed()?;
+        let sctp_init = self.core.signalled_init(part, &shared, seed);
+        let parameters = LocalParameters { sctp_init, ..parameters };
         let sdp = sdp::offer(&self.local(part, &parameters, &addresses));
-        Ok(Offer { endpoint: self.clone(), sdp, parameters, shared: Some(shared) })
+        Ok(Offer { endpoint: self.clone(), sdp, parameters, seed, shared: Some(shared) })
     }
 
     pub(crate) fn make_answer_for_accept(
@@ -215,7 +224,8 @@ impl Endpoint {
         };
         let role = offer.setup.answered(preferred);
         let peer = PeerSide { signalled_init, ..peer_side(&offer.remote, role) };
-        let sctp_init = self.core.describe_peer(&shared, peer);
+        let seed = self.core.draw_seed()?;
+        let sctp_init = self.core.describe_peer(&shared, peer, seed);
         Ok((shared, LocalParameters { sctp_init, role, ..parameters }))
     }
 
@@ -272,18 +282,22 @@ impl Offer {
     ///
     /// # Errors
     ///
-    /// The answer is invalid or not supported, with the line that is the reason. The offer is withdrawn then.
+    /// The answer is invalid or not supported, with the line that is the reason, or its INIT cannot be used. The offer
+    /// is withdrawn then.
     pub fn accept_answer(mut self, answer: &str) -> Result<Association, SignalError> {
         let answer = sdp::AnswerDescription::parse(answer)?;
         if let Some(part) = &self.endpoint.core.secure {
             part.count_ignored(&answer.remote);
         }
+        let signalled_init = answered_init(&answer.remote)?;
         let shared = self.shared.take().ok_or(SignalError::EndpointClosed)?;
         let core = &self.endpoint.core;
-        core.describe_peer(&shared, peer_side(&answer.remote, answer.role));
+        let peer = PeerSide { signalled_init, ..peer_side(&answer.remote, answer.role) };
+        let sctp_init = core.describe_peer(&shared, peer, self.seed);
+        debug_assert!(sctp_init.is_none() || sctp_init == self.parameters.sctp_init, "the offered INIT is that in use");
         if let Some(key) = SessionKey::of(&answer.remote) {
             let transport = TransportKey::of(&answer.remote, answer.tls_id.as_deref());
-            let parameters = LocalParameters { role: answer.role, ..self.parameters.clone() };
+            let parameters = LocalParameters { sctp_init, role: answer.role, ..self.parameters.clone() };
             core.remember_session(&shared, key, transport, parameters);
         }
         Ok(Association::new(shared))
@@ -319,7 +333,15 @@ fn peer_side(remote: &Remote, role: SetupRole) -> PeerSide {
         sctp_port: remote.sctp_port,
         // No message of this end is anywhere near what does not fit.
         message_size_max: usize::try_from(remote.max_message_size).unwrap_or(0),
-        // One in the answer to an offer without means nothing (draft-hancke-tsvwg-snap §5.4).
         signalled_init: None,
     }
+}
+
+/// Returns the INIT chunk of an answer. An unreadable one is an error (draft-hancke-tsvwg-snap-00 §5.5): a peer that
+/// answers with an INIT takes the association as established, so an ordinary handshake would be out of place.
+fn answered_init(remote: &Remote) -> Result<Option<SignalledInit>, SignalError> {
+    if let Some(error) = remote.ignored.iter().find(|error| *error.problem() == SdpProblem::SctpInit) {
+        return Err(error.clone().into());
+    }
+    remote.sctp_init.as_deref().map(SignalledInit::parse).transpose().map_err(SignalError::SctpInit)
 }
