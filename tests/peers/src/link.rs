@@ -133,6 +133,12 @@ impl Link {
         self.bytes_under_way
     }
 
+    /// Time for which a datagram that is sent now waits for those before it.
+    #[must_use]
+    pub fn queueing_delay(&self, now: Instant) -> Duration {
+        self.idle_at.saturating_duration_since(now)
+    }
+
     /// Returns the time at which a datagram of this many bytes is on the wire as a whole; `None` if the queue has no
     /// room.
     fn queue(&mut self, now: Instant, len: usize) -> Option<Instant> {

@@ -148,4 +148,8 @@ impl Peer for Narrowboat {
     fn poll_timeout(&self) -> Option<Instant> {
         self.association.poll_timeout()
     }
+
+    fn congestion_window(&self) -> Option<usize> {
+        Some(self.association.stats().cwnd)
+    }
 }

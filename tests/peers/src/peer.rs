@@ -181,6 +181,10 @@ pub trait Peer {
     fn poll_transmit(&mut self, now: Instant, room: &mut Vec<u8>, wire: &mut dyn FnMut(&[u8]));
     /// Returns the deadline of the next timer.
     fn poll_timeout(&self) -> Option<Instant>;
+    /// Returns the congestion window in bytes, if the stack tells.
+    fn congestion_window(&self) -> Option<usize> {
+        None
+    }
     /// Returns `true` if the stack opens streams as data channels by itself (DCEP), so that the application need not.
     fn opens_channels(&self) -> bool {
         false
