@@ -23,6 +23,26 @@ impl Streams {
     }
 }
 
+/// Rule under which a message was abandoned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AbandonReason {
+    /// Its lifetime is over, or its end cannot leave within it
+    /// ([`Reliability::MaxLifetime`](crate::Reliability::MaxLifetime)).
+    Lifetime,
+    /// It was lost, and retransmitted as often as it may be
+    /// ([`Reliability::MaxRetransmits`](crate::Reliability::MaxRetransmits)).
+    Retransmits,
+    /// It could not leave within the [`latency_budget`](crate::SendPolicy::latency_budget) of its stream.
+    LatencyBudget,
+    /// A newer message took its place ([`drop_oldest`](crate::SendPolicy::drop_oldest)).
+    Displaced,
+    /// It waited behind a backlog that the path does not take ([`SendPolicy::default`](crate::SendPolicy::default)).
+    Backlog,
+    /// The application discarded what its stream had not sent.
+    Discarded,
+}
+
 /// Events of an association, in order. [`Closed`](Self::Closed) is the last event, and comes exactly once.
 #[derive(Debug)]
 #[must_use]
@@ -49,12 +69,18 @@ pub enum AssociationEvent {
     BufferedAmountLow(StreamId),
     /// `send` said that the buffer was full, and has room again.
     Writable,
-    /// A partially reliable message was abandoned (RFC 3758 §3.5).
+    /// Messages were abandoned (RFC 3758 §3.5): one, or several of the same kind if many events wait.
     Abandoned {
-        /// Its stream.
+        /// Their stream.
         stream: StreamId,
-        /// Bytes in the whole message.
-        len: usize,
+        /// Number of messages.
+        messages: u64,
+        /// Bytes in these messages, whatever was sent of them.
+        bytes: usize,
+        /// Rule that they fell under.
+        reason: AbandonReason,
+        /// True if no byte of them was sent.
+        unsent: bool,
     },
     /// The end, and why.
     Closed(CloseReason),

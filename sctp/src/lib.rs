@@ -26,6 +26,7 @@ mod path;
 mod recv;
 mod reset;
 mod send;
+mod send_policy;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod serial;
 mod stats;
@@ -55,12 +56,13 @@ pub use cost_counter::{step, steps};
 pub use endpoint::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, Violation};
-pub use event::{AssociationEvent, Streams};
+pub use event::{AbandonReason, AssociationEvent, Streams};
 #[doc(hidden)]
 pub use interval_set::{Discrete, Interval, IntervalSet};
 pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind};
 pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
+pub use send_policy::{SendPolicy, WaitingMax};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
 pub use stats::{AssociationStats, PacketDropReason, PacketDrops};
 pub use valid::{ConfigError, Valid, Validate};

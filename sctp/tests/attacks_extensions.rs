@@ -107,7 +107,7 @@ fn f09_every_message_given_up_and_every_forward_tsn_lost() {
     pair.run_until(60 * SECOND, |pair| pair.received[1].last().is_some_and(|last| last.2 == "after"));
     pair.run_for(SECOND);
     // The message in flight is abandoned, and reported once; the one that waited in the queue arrives.
-    let abandoned = pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Abandoned { .. })).count();
+    let abandoned = pair.abandoned(0);
     assert!(abandoned > 10, "{abandoned} given up");
     assert_eq!(pair.received[1].len(), 1 + (200 - abandoned) + 1);
     let stats = pair.ends[0].stats();
@@ -120,7 +120,7 @@ fn lifetime(milliseconds: u32) -> SendOptions {
 
 fn abandoned(victim: &Victim) -> Vec<usize> {
     let len = |event: &AssociationEvent| match event {
-        AssociationEvent::Abandoned { stream: StreamId(1), len } => Some(*len),
+        AssociationEvent::Abandoned { stream: StreamId(1), bytes, .. } => Some(*bytes),
         _ => None,
     };
     victim.events.iter().filter_map(len).collect()
@@ -155,7 +155,7 @@ fn f10_a_lifetime_that_ends_in_the_queue_or_between_two_fragments() {
     assert_eq!(received, [&b"first"[..], b"last"]);
     let told = pair.events[0]
         .iter()
-        .filter(|event| matches!(event, AssociationEvent::Abandoned { stream: StreamId(1), len: 200_000 }))
+        .filter(|event| matches!(event, AssociationEvent::Abandoned { stream: StreamId(1), bytes: 200_000, .. }))
         .count();
     assert_eq!(told, 1);
     assert!(pair.ends[0].stats().data_chunks_sent < 150, "{:?}", pair.ends[0].stats());

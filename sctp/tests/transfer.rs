@@ -258,8 +258,7 @@ fn messages_with_limits_are_given_up_whole_and_the_rest_goes_on() {
             assert!(got.len() > 20 && got.len() < 201, "{} of 200 arrived, {reliability:?} {unordered}", got.len());
             let all: Vec<Bytes> = (0..200).map(|index| pattern(3000, index)).collect();
             assert!(got[..got.len() - 1].iter().all(|message| all.contains(&message.2)), "only whole messages");
-            let abandoned =
-                pair.events[0].iter().filter(|event| matches!(event, AssociationEvent::Abandoned { .. })).count();
+            let abandoned = pair.abandoned(0);
             assert_eq!(abandoned + got.len() - 1, 200, "each message arrived or was given up, {reliability:?}");
             assert_eq!(pair.ends[0].stats().flight_size, 0);
         }

@@ -25,6 +25,7 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "cookie",
             "memory",
             "wire",
+            "send_policy",
             "message",
             "serial",
             "time",

@@ -24,7 +24,7 @@ impl ChannelsContext<'_> {
             AssociationEvent::InvalidStream(stream) => self.on_invalid_stream(stream),
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(stream),
             AssociationEvent::Writable => self.on_writable(),
-            AssociationEvent::Abandoned { .. } => self.state.stats.messages_abandoned += 1,
+            AssociationEvent::Abandoned { messages, .. } => self.state.stats.messages_abandoned += messages,
             AssociationEvent::Restarted => self.on_restarted(),
             AssociationEvent::Closed(reason) => self.on_association_closed(reason),
             other => tracing::debug!(?other, "event ignored"),

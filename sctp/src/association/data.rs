@@ -9,6 +9,7 @@ use crate::error::{SendMessageError, Violation};
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::recv::{ArrivedChunk, Forwarded, FragmentHeader, Receiver};
 use crate::send::SackOutcome;
+use crate::send_policy::SendPolicy;
 use crate::serial::Tsn;
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
@@ -34,7 +35,22 @@ impl Association {
             self.sender.note_refusal();
             return Err(SendMessageError::Full);
         }
-        self.sender.push(now, stream, ppid, payload, options)
+        self.sender.push(now, stream, ppid, payload, options)?;
+        self.schedule_expiry();
+        Ok(())
+    }
+
+    pub(super) fn apply_policy(&mut self, stream: StreamId, policy: SendPolicy) {
+        if !self.is_over {
+            self.sender.set_policy(stream, policy);
+            self.schedule_expiry();
+        }
+    }
+
+    /// Arms the timer of the message that expires first. No timer runs in CLOSED, where nothing is sent either.
+    pub(super) fn schedule_expiry(&mut self) {
+        let expiry = self.sender.next_expiry().filter(|_| self.state != State::Closed);
+        self.timers.put(Timer::Lifetime, expiry);
     }
 
     /// Discards messages that were accepted before the handshake was done, on streams that the peer does not accept.
@@ -160,6 +176,7 @@ impl Association {
             self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
         }
         self.timers.put(Timer::WindowProbe, self.sender.window_probe_at(now, &self.path));
+        self.schedule_expiry();
         self.advance_resets();
         self.advance_shutdown(now);
     }

@@ -50,6 +50,7 @@ use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::recv::ReceiverEvent;
 use crate::send::Sender;
+use crate::send_policy::SendPolicy;
 use crate::stats::AssociationStats;
 use crate::time::Instant;
 use crate::valid::Valid;
@@ -274,6 +275,13 @@ impl Association {
         let result = self.accept_message(now, stream, ppid, payload, options);
         self.conclude();
         result
+    }
+
+    /// Sets the policy for messages that wait on a stream. It holds at once, also for those that wait already, until
+    /// the stream is reset; then [`SendPolicy::default`] holds again.
+    pub fn set_send_policy(&mut self, stream: StreamId, policy: SendPolicy) {
+        self.apply_policy(stream, policy);
+        self.conclude();
     }
 
     /// Sets the threshold of [`AssociationEvent::BufferedAmountLow`] for a stream, in bytes; 0 at first, and again

@@ -38,8 +38,18 @@ impl Association {
                 Timer::Heartbeat => self.on_heartbeat_timeout(now),
                 Timer::Reconfig => self.on_reconfig_timeout(now),
                 Timer::Sack => self.on_sack_timeout(now),
+                Timer::Lifetime => self.on_lifetime_timeout(now),
             }
         }
+    }
+
+    /// Abandons messages whose time is over.
+    fn on_lifetime_timeout(&mut self, now: Instant) {
+        self.sender.on_lifetime_timeout(now, &self.path);
+        if self.state.can_send_data() {
+            self.on_send_progress(now);
+        }
+        self.schedule_expiry();
     }
 
     /// Handles the end of the delay of a SACK (RFC 9260 §6.2).

@@ -29,10 +29,12 @@ pub(crate) enum Timer {
     Reconfig,
     /// Ends the delay of an acknowledgement (RFC 9260 §6.2).
     Sack,
+    /// The time of a message that waits is over: its lifetime, or the latency budget of its stream (RFC 3758 §4.1).
+    Lifetime,
 }
 
 impl Timer {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::T1Init,
         Self::T1Cookie,
         Self::T2Shutdown,
@@ -45,6 +47,7 @@ impl Timer {
         Self::Heartbeat,
         Self::Reconfig,
         Self::Sack,
+        Self::Lifetime,
     ];
 }
 

@@ -1,14 +1,71 @@
 //! Abandoning messages (RFC 3758 §3.5 A, §4.1; RFC 7496 §3).
 
 use super::Sender;
+use super::freshness::RateSeen;
+use super::notices::AbandonedMessage;
 use super::outstanding::{Chunk, ChunkState};
-use super::queued::Limit;
-use crate::event::AssociationEvent;
+use super::queued::{Limit, MessageHeader, NextMessage};
+use crate::event::AbandonReason;
 use crate::message::StreamId;
+use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 use crate::time::Instant;
 
+/// A message of which something was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BegunMessage {
+    stream: StreamId,
+    key: MessageKey,
+}
+
+impl From<MessageHeader> for BegunMessage {
+    fn from(MessageHeader { stream, key, .. }: MessageHeader) -> Self {
+        Self { stream, key }
+    }
+}
+
+impl From<NextMessage> for BegunMessage {
+    fn from(NextMessage { stream, key, .. }: NextMessage) -> Self {
+        Self { stream, key }
+    }
+}
+
+impl From<Limit> for AbandonReason {
+    /// Returns the reason for which a message with this limit is not retransmitted.
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::Never | Limit::Retransmits(_) => Self::Retransmits,
+            Limit::Until(_) => Self::Lifetime,
+        }
+    }
+}
+
 impl Sender {
+    /// Returns the rate at which chunks leave.
+    pub(super) fn rate_seen(&self, path: &Path) -> RateSeen {
+        self.rate.seen(self.outstanding.flight_size(), path)
+    }
+
+    /// Abandons messages whose time is over. A message that was begun stays if it can be sent within a round trip.
+    pub(crate) fn on_lifetime_timeout(&mut self, now: Instant, path: &Path) {
+        for next in self.queue.expire(now) {
+            if self.forward_point.can_abandon() && !self.is_soon_sent(next, path) {
+                self.abandon(now, next.last_tsn, next.into(), AbandonReason::Lifetime);
+            }
+        }
+        self.check_refused();
+    }
+
+    /// Returns true if the rest of a message that was begun leaves within a round trip.
+    pub(super) fn is_soon_sent(&self, next: NextMessage, path: &Path) -> bool {
+        self.has_peer_window(next.left, path) && next.left <= self.rate.cwnd()
+    }
+
+    /// Returns the time at which to call [`on_lifetime_timeout`](Self::on_lifetime_timeout).
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        self.queue.streams.next_expiry()
+    }
+
     /// Returns `true` if the chunk's message is to be abandoned rather than retransmitted.
     pub(super) fn must_abandon(&self, now: Instant, chunk: &Chunk) -> bool {
         let is_expired = match chunk.message.limit {
@@ -19,9 +76,10 @@ impl Sender {
         is_expired && self.forward_point.can_abandon()
     }
 
-    /// Abandons the message `key`: the fragments that are outstanding, of which `tsn` is one, and the rest that waits
-    /// in the queue of `stream`.
-    pub(super) fn abandon(&mut self, now: Instant, tsn: UnwrappedTsn, stream: StreamId, key: MessageKey) {
+    /// Abandons a message: the fragments that are outstanding, of which `tsn` is one, and the rest that waits in the
+    /// queue of its stream.
+    pub(super) fn abandon(&mut self, now: Instant, tsn: UnwrappedTsn, message: BegunMessage, reason: AbandonReason) {
+        let BegunMessage { stream, key } = message;
         let mut len = None;
         if let Some(chunk) = self.outstanding.chunk(tsn).filter(|chunk| chunk.message.key == key) {
             len = Some(chunk.message.len);
@@ -33,8 +91,8 @@ impl Sender {
             self.queue.streams.on_placeholder(stream, self.outstanding.last_assigned_tsn());
         }
         if let Some(len) = len {
-            tracing::debug!(stream_id = %stream, tsn = tsn.wrap().0, len, "message abandoned");
-            self.queue.notify(AssociationEvent::Abandoned { stream, len });
+            tracing::debug!(stream_id = %stream, tsn = tsn.wrap().0, len, ?reason, "message abandoned");
+            self.queue.notices.push_abandoned(AbandonedMessage { stream, len, reason, unsent: false });
             self.forward_point.on_abandoned(&mut self.outstanding);
         }
     }
@@ -45,7 +103,7 @@ impl Sender {
         let (mut dropped, begun) = self.queue.drop_unsent(stream);
         if let Some(message) = begun.filter(|_| self.forward_point.can_abandon()) {
             let before = self.queue.streams.buffered_on(stream);
-            self.abandon(now, message.last_tsn, stream, message.key);
+            self.abandon(now, message.last_tsn, message.into(), AbandonReason::Discarded);
             dropped += before - self.queue.streams.buffered_on(stream);
         }
         self.check_refused();
@@ -62,7 +120,7 @@ impl Sender {
                 let Some(chunk) = self.outstanding.chunk(tsn) else { continue };
                 if chunk.state == ChunkState::Lost || is_probing && chunk.state == ChunkState::InFlight {
                     dropped += chunk.payload.len();
-                    self.abandon(now, tsn, stream, chunk.message.key);
+                    self.abandon(now, tsn, chunk.message.into(), AbandonReason::Discarded);
                 }
             }
         }

@@ -27,7 +27,7 @@ impl Sender {
         };
         let message = chunk.message;
         if message.limit.is_expired(now) && self.forward_point.can_abandon() {
-            self.abandon(now, tsn, stream, message.key);
+            self.abandon(now, tsn, message.into(), message.limit.into());
             return;
         }
         self.outstanding.request_sack(tsn);

@@ -8,8 +8,10 @@ mod charge;
 mod congestion;
 mod data_format;
 mod forward_tsn;
+mod freshness;
 mod immediate_sack;
 mod loss;
+mod notices;
 mod outgoing_stream;
 mod outstanding;
 mod pacer;
@@ -47,6 +49,7 @@ use crate::error::SendMessageError;
 use crate::event::AssociationEvent;
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
+use crate::send_policy::SendPolicy;
 use crate::serial::{Tsn, UnwrappedTsn};
 use crate::time::Instant;
 
@@ -152,8 +155,8 @@ impl Sender {
         // Streams that were refused are notified, however room was made: an abandoned message makes room, too.
         self.check_refused();
         let notice = self.queue.poll_notice()?;
-        if matches!(notice, AssociationEvent::Abandoned { .. }) {
-            self.counters.abandoned += 1;
+        if let AssociationEvent::Abandoned { messages, .. } = notice {
+            self.counters.abandoned += messages;
         }
         Some(notice)
     }
@@ -177,6 +180,10 @@ impl Sender {
 
     pub(crate) fn buffered_on(&self, stream: StreamId) -> usize {
         self.queue.streams.buffered_on(stream)
+    }
+
+    pub(crate) fn set_policy(&mut self, stream: StreamId, policy: SendPolicy) {
+        self.queue.streams.set_policy(stream, policy);
     }
 
     pub(crate) fn set_low_threshold(&mut self, stream: StreamId, threshold: usize) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::charge::CHUNK_OVERHEAD;
 use super::data_format::DataFormat;
+use super::freshness::Freshness;
 use super::queued::QueuedMessage;
 use crate::serial::{Mid, UnwrappedTsn};
 
@@ -25,6 +26,7 @@ pub(super) struct OutgoingStream {
     pub(super) is_resetting: bool,
     /// True if a message was refused because too much waits on this stream.
     pub(super) was_refused: bool,
+    pub(super) freshness: Freshness,
 }
 
 impl OutgoingStream {

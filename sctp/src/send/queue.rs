@@ -1,27 +1,24 @@
 //! Messages that wait for sending: the streams' queues, the limits of the send buffer, and notices for the application.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
 
 use super::data_format::DataFormat;
+use super::freshness::RateSeen;
+use super::notices::Notices;
 use super::queued::{Fragment, MessageHeader, NextMessage};
 use super::stream::StreamQueues;
 use crate::config::AssociationConfig;
 use crate::error::SendMessageError;
-use crate::event::AssociationEvent;
+use crate::event::{AbandonReason, AssociationEvent};
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 use crate::time::Instant;
 
-/// Notices for which an empty queue keeps room: a burst of messages may bring many at once.
-const NOTICES_KEPT: usize = 16;
-
 #[derive(Debug)]
 pub(super) struct OutgoingQueue {
     pub(super) streams: StreamQueues,
-    notices: VecDeque<AssociationEvent>,
+    pub(super) notices: Notices,
     send_buffer: usize,
     message_size_max: usize,
     /// True if a message was refused because the send buffer was full.
@@ -34,7 +31,7 @@ impl OutgoingQueue {
     pub(super) fn new(config: &AssociationConfig, path: &Path) -> Self {
         Self {
             streams: StreamQueues::new(config.stream_send_buffer, DataFormat::default().payload_max(path)),
-            notices: VecDeque::new(),
+            notices: Notices::default(),
             send_buffer: config.send_buffer,
             message_size_max: config.send_message_size_max,
             was_refused: false,
@@ -62,23 +59,42 @@ impl OutgoingQueue {
             return Err(SendMessageError::Resetting(stream));
         }
         if !options.exceeds_limits && (self.is_full(outstanding) || self.streams.refuses(stream)) {
-            // Messages that have expired in the meantime need not keep new ones out: `peek` abandons them.
-            self.peek(now);
+            // Messages that have expired in the meantime need not keep new ones out.
+            self.peek(now, RateSeen::default());
+            self.displace(stream, outstanding);
             let is_full = self.is_full(outstanding);
             self.was_refused |= is_full;
             if is_full || self.streams.refuses(stream) {
                 return Err(SendMessageError::Full);
             }
         }
+        self.streams.make_place(stream, payload.len(), &mut self.notices);
         self.streams.push(now, stream, ppid, payload, options);
         Ok(())
     }
 
-    /// Returns true if the send buffer is used up: by what waits, by what is outstanding, and by the streams in use.
-    /// The latter take seven eighths of it at most, so that something can always be sent.
+    /// Drops the oldest messages of a stream whose policy says so until the buffers have room for a new one; drops none
+    /// if that would not help.
+    fn displace(&mut self, stream: StreamId, outstanding: usize) {
+        if self.used(outstanding).saturating_sub(self.send_buffer) >= self.streams.displaceable(stream) {
+            return;
+        }
+        while self.is_full(outstanding) || self.streams.refuses(stream) {
+            if !self.streams.drop_oldest(stream, AbandonReason::Displaced, &mut self.notices) {
+                break;
+            }
+        }
+    }
+
     fn is_full(&self, outstanding: usize) -> bool {
+        self.used(outstanding) >= self.send_buffer
+    }
+
+    /// Returns what is used of the send buffer: by what waits, by what is outstanding, and by the streams in use. The
+    /// latter take seven eighths of it at most, so that something can always be sent.
+    fn used(&self, outstanding: usize) -> usize {
         let streams = self.streams.streams_charge().min(self.send_buffer / 8 * 7);
-        self.streams.charge() + outstanding + streams >= self.send_buffer
+        self.streams.charge() + outstanding + streams
     }
 
     /// Notifies the application of room after a refusal.
@@ -86,7 +102,7 @@ impl OutgoingQueue {
         let has_room = self.was_refused && !self.is_full(outstanding);
         if self.streams.take_room() | has_room {
             self.was_refused &= !has_room;
-            self.notices.push_back(AssociationEvent::Writable);
+            self.notices.push(AssociationEvent::Writable);
         }
     }
 
@@ -99,25 +115,22 @@ impl OutgoingQueue {
     /// Handles an acknowledgement, which freed memory.
     pub(super) fn on_memory_progress(&mut self) {
         if std::mem::take(&mut self.waits_for_memory) {
-            self.notices.push_back(AssociationEvent::Writable);
+            self.notices.push(AssociationEvent::Writable);
         }
-    }
-
-    pub(super) fn notify(&mut self, notice: AssociationEvent) {
-        self.notices.push_back(notice);
     }
 
     pub(super) fn poll_notice(&mut self) -> Option<AssociationEvent> {
-        let notice = self.notices.pop_front()?;
-        if self.notices.is_empty() {
-            self.notices.shrink_to(NOTICES_KEPT);
-        }
-        Some(notice)
+        self.notices.pop()
     }
 
     /// Calls [`StreamQueues::peek`].
-    pub(super) fn peek(&mut self, now: Instant) -> Option<NextMessage> {
-        self.streams.peek(now, &mut self.notices)
+    pub(super) fn peek(&mut self, now: Instant, rate: RateSeen) -> Option<NextMessage> {
+        self.streams.peek(now, rate, &mut self.notices)
+    }
+
+    /// Calls [`StreamQueues::expire`].
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<NextMessage> {
+        self.streams.expire(now, &mut self.notices)
     }
 
     /// Calls [`StreamQueues::cut`].

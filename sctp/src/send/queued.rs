@@ -77,6 +77,10 @@ pub(super) struct QueuedMessage {
     /// The bytes that have not been cut yet.
     pub(super) rest: Bytes,
     pub(super) next_fsn: Fsn,
+    /// Time of its acceptance.
+    pub(super) queued_at: Instant,
+    /// True if the policy of its stream does not apply.
+    pub(super) is_exempt: bool,
 }
 
 impl QueuedMessage {

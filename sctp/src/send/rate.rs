@@ -1,6 +1,7 @@
 //! Rate of the sender: congestion window, pacing, and the sender's usage of them.
 
 use super::congestion::{Acked, CongestionController, CwndUsage};
+use super::freshness::RateSeen;
 use super::pacer::Pacer;
 use crate::config::CongestionControl;
 use crate::path::Path;
@@ -86,6 +87,13 @@ impl SendRate {
     /// Returns true if new data may leave: the flight size is below cwnd (RFC 9260 §6.1 B).
     pub(super) fn has_room(&self, flight_size: usize) -> bool {
         flight_size < self.cwnd()
+    }
+
+    /// Returns the rate at which chunks leave, for decisions about messages that wait.
+    pub(super) fn seen(&self, flight_size: usize, path: &Path) -> RateSeen {
+        let cwnd = self.cwnd();
+        let is_slow_start = self.controller.is_in_slow_start();
+        RateSeen { cwnd, free: cwnd.saturating_sub(flight_size), srtt: path.rto.srtt(), is_slow_start }
     }
 
     pub(super) fn cwnd_exemption(&self) -> CwndExemption {

@@ -18,7 +18,7 @@ impl Sender {
         tracing::debug!(tsn = tsn.wrap().0, transmissions = chunk.transmissions, reason, "chunk lost");
         if self.must_abandon(now, chunk) {
             let message = chunk.message;
-            self.abandon(now, tsn, message.stream, message.key);
+            self.abandon(now, tsn, message.into(), message.limit.into());
         } else {
             self.outstanding.mark_lost(tsn);
         }
@@ -103,7 +103,8 @@ impl Sender {
         if self.outstanding.has_lost() || self.outstanding.is_empty() {
             return;
         }
-        let has_new = self.queue.peek(now).is_some_and(|next| self.has_peer_window(next.left, path));
+        let has_new =
+            self.queue.peek(now, self.rate_seen(path)).is_some_and(|next| self.has_peer_window(next.left, path));
         if !has_new {
             // A probe is a question, not a loss: what may not be retransmitted is left to T3.
             let last = self.outstanding.in_flight().next_back();

@@ -1,12 +1,15 @@
 //! Messages that wait for sending: a queue per stream, cut into fragments when a packet is written.
 
-use std::collections::VecDeque;
+mod waiting;
+
 use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 
 use super::charge::{STREAM_OVERHEAD, push_back, shrink};
 use super::data_format::DataFormat;
+use super::freshness::{Expiries, RateSeen};
+use super::notices::Notices;
 use super::outgoing_stream::OutgoingStream;
 use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
 use super::scheduler::Scheduler;
@@ -29,6 +32,7 @@ pub(crate) struct StreamQueues {
     streams: StreamMap<OutgoingStream>,
     scheduler: Scheduler,
     format: DataFormat,
+    expiries: Expiries,
     totals: Totals,
     cumulative_tsn_ack_point: UnwrappedTsn,
     next_key: MessageKey,
@@ -63,7 +67,7 @@ impl Totals {
         stream: StreamId,
         queue: &mut OutgoingStream,
         Left { bytes, charge }: Left,
-        notices: &mut VecDeque<AssociationEvent>,
+        notices: &mut Notices,
     ) {
         let was_above = queue.buffered > queue.low_threshold;
         queue.buffered -= bytes;
@@ -74,7 +78,7 @@ impl Totals {
             self.has_room = true;
         }
         if was_above && queue.buffered <= queue.low_threshold {
-            notices.push_back(AssociationEvent::BufferedAmountLow(stream));
+            notices.push(AssociationEvent::BufferedAmountLow(stream));
         }
         if queue.is_resetting && bytes > 0 && queue.messages.is_empty() {
             self.drained.push(stream);
@@ -90,6 +94,7 @@ impl StreamQueues {
             streams: StreamMap::default(),
             scheduler: Scheduler::default(),
             format: DataFormat::default(),
+            expiries: Expiries::default(),
             totals: Totals { stream_max, chunk_max, ..Totals::default() },
             cumulative_tsn_ack_point: UnwrappedTsn::BEFORE_ALL,
             next_key: MessageKey::default(),
@@ -180,12 +185,14 @@ impl StreamQueues {
             return false;
         }
         if let Some(mut queue) = self.streams.remove(&from) {
+            self.forget_deadlines(from, &mut queue.freshness);
             queue.messages.iter_mut().for_each(|message| message.header.stream = to);
             if !queue.messages.is_empty() {
                 self.scheduler.remove(from);
                 self.scheduler.activate(to);
             }
             self.streams.insert(to, queue);
+            self.reschedule(to, None);
         }
         true
     }
@@ -199,7 +206,9 @@ impl StreamQueues {
     pub(crate) fn finish_reset(&mut self, stream: StreamId) {
         if let Entry::Occupied(mut entry) = self.streams.entry(stream) {
             if entry.get().messages.is_empty() {
-                self.totals.has_room |= entry.remove().was_refused;
+                let mut queue = entry.remove();
+                self.totals.has_room |= queue.was_refused;
+                self.forget_deadlines(stream, &mut queue.freshness);
                 if self.streams.len() < self.streams.capacity() / 3 {
                     self.streams.shrink_to(self.streams.len() * 3 / 2);
                 }
@@ -264,11 +273,13 @@ impl StreamQueues {
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
-        push_back(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn: Fsn::default() });
+        let (next_fsn, is_exempt) = (Fsn::default(), options.exceeds_limits);
+        push_back(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt });
+        self.on_pushed(stream);
     }
 
-    /// Returns the message whose turn it is. Drops messages that expired before their first fragment was sent.
-    pub(crate) fn peek(&mut self, now: Instant, notices: &mut VecDeque<AssociationEvent>) -> Option<NextMessage> {
+    /// Returns the message whose turn it is. Drops messages that are too old to be begun.
+    pub(crate) fn peek(&mut self, now: Instant, rate: RateSeen, notices: &mut Notices) -> Option<NextMessage> {
         let mut held = 0;
         loop {
             let stream = self.scheduler.current()?;
@@ -282,11 +293,16 @@ impl StreamQueues {
                 self.scheduler.advance(true);
                 continue;
             }
-            match queue.and_then(|queue| queue.messages.front()) {
-                Some(message) if message.is_begun() || !message.header.limit.is_expired(now) => {
-                    return Some(message.as_next(last_tsn));
+            match queue.and_then(|queue| Some((queue, queue.messages.front()?))) {
+                Some((_, message)) if message.is_begun() => return Some(message.as_next(last_tsn)),
+                Some((queue, message)) => {
+                    let streams = self.scheduler.len();
+                    let sharers = if self.format.interleaves() { streams } else { 1 };
+                    match queue.drop_reason(message, now, rate, streams, sharers) {
+                        None => return Some(message.as_next(last_tsn)),
+                        Some(reason) => self.drop_at(stream, 0, reason, notices),
+                    }
                 }
-                Some(_) => self.drop_front(stream, notices),
                 None => self.scheduler.advance(false),
             }
         }
@@ -300,7 +316,7 @@ impl StreamQueues {
         tsn: UnwrappedTsn,
         room: usize,
         room_max: usize,
-        notices: &mut VecDeque<AssociationEvent>,
+        notices: &mut Notices,
     ) -> Option<Fragment> {
         let stream = self.scheduler.current()?;
         let slots_kept = SLOTS_KEPT / self.streams.len().max(1);
@@ -363,7 +379,7 @@ impl StreamQueues {
         &mut self,
         stream: StreamId,
         key: MessageKey,
-        notices: &mut VecDeque<AssociationEvent>,
+        notices: &mut Notices,
     ) -> Option<MessageHeader> {
         let queue = self.streams.get_mut(&stream)?;
         let header = queue.messages.front()?.header;
@@ -380,11 +396,7 @@ impl StreamQueues {
 
     /// Drops every message of the stream that has not been begun. Returns the bytes, and the message that has been, if
     /// there is one.
-    pub(crate) fn drop_unsent(
-        &mut self,
-        stream: StreamId,
-        notices: &mut VecDeque<AssociationEvent>,
-    ) -> (usize, Option<NextMessage>) {
+    pub(crate) fn drop_unsent(&mut self, stream: StreamId, notices: &mut Notices) -> (usize, Option<NextMessage>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return (0, None) };
         let last_tsn = queue.last_tsn;
         let begun =
@@ -418,18 +430,6 @@ impl StreamQueues {
         };
     }
 
-    fn drop_front(&mut self, stream: StreamId, notices: &mut VecDeque<AssociationEvent>) {
-        let Some(queue) = self.streams.get_mut(&stream) else { return };
-        if let Some(message) = queue.messages.pop_front() {
-            shrink(&mut queue.messages);
-            self.scheduler.advance(!queue.messages.is_empty());
-            tracing::debug!(stream_id = %stream, len = message.header.len, "message abandoned unsent");
-            notices.push_back(AssociationEvent::Abandoned { stream, len: message.header.len });
-            let left = Left { bytes: message.rest.len(), charge: message.charge(self.totals.chunk_max) };
-            self.totals.on_left_queue(stream, queue, left, notices);
-        }
-    }
-
     /// Returns how much was counted.
     pub(crate) fn check_consistency(&self) -> usize {
         let (mut total, mut counted) = (0, self.streams.len());
@@ -449,6 +449,7 @@ impl StreamQueues {
         }
         assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
         assert_eq!(charged, self.totals.charge, "charge of all streams");
+        self.check_deadlines();
         assert_eq!(active, self.scheduler.len(), "a stream waits for its turn exactly if it has something to send");
         counted
     }

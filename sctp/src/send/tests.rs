@@ -130,7 +130,7 @@ impl World {
     fn abandoned(&mut self) -> Vec<usize> {
         std::iter::from_fn(|| self.sender.poll_notice())
             .filter_map(|notice| match notice {
-                AssociationEvent::Abandoned { len, .. } => Some(len),
+                AssociationEvent::Abandoned { bytes, .. } => Some(bytes),
                 _ => None,
             })
             .collect()

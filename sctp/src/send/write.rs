@@ -3,6 +3,7 @@
 use super::Sender;
 use super::outstanding::Chunk;
 use super::rate::CwndExemption;
+use crate::event::AbandonReason;
 use crate::path::Path;
 use crate::time::Instant;
 
@@ -124,7 +125,7 @@ impl Sender {
             // Its time may have run out since it was lost; or it was reported as received, for which its last
             // retransmission was enough, and is not any more.
             if self.must_abandon(now, chunk) {
-                self.abandon(now, tsn, message.stream, message.key);
+                self.abandon(now, tsn, message.into(), message.limit.into());
                 continue;
             }
             let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
@@ -152,14 +153,14 @@ impl Sender {
             if !self.may_send_new() {
                 break;
             }
-            let Some(next) = self.queue.peek(now) else { break };
+            let Some(next) = self.queue.peek(now, self.rate_seen(path)) else { break };
             let has_window = self.has_peer_window(next.left, path);
             // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be
             // begun at the end of its lifetime, and none would arrive whole. It waits for no more than a round trip,
             // though.
-            let is_soon_sent = has_window && next.left <= self.rate.cwnd();
-            if next.is_begun && !is_soon_sent && next.limit.is_expired(now) && self.forward_point.can_abandon() {
-                self.abandon(now, next.last_tsn, next.stream, next.key);
+            let is_over = next.is_begun && next.limit.is_expired(now);
+            if is_over && !self.is_soon_sent(next, path) && self.forward_point.can_abandon() {
+                self.abandon(now, next.last_tsn, next.into(), AbandonReason::Lifetime);
                 continue;
             }
             if !has_window {
@@ -193,7 +194,8 @@ impl Sender {
         if self.outstanding.has_lost() {
             return self.may_retransmit();
         }
-        self.may_send_new() && self.queue.peek(now).is_some_and(|next| self.has_peer_window(next.left, path))
+        self.may_send_new()
+            && self.queue.peek(now, self.rate_seen(path)).is_some_and(|next| self.has_peer_window(next.left, path))
     }
 
     /// Returns the time at which the next window probe is due. `None` if no probe is needed, or if one is due or in
@@ -203,7 +205,7 @@ impl Sender {
             return None;
         }
         let at = self.peer_window.probe_at(now, &path.rto)?;
-        let next = self.queue.peek(now)?;
+        let next = self.queue.peek(now, self.rate_seen(path))?;
         (!self.has_peer_window(next.left, path)).then_some(at)
     }
 

@@ -157,6 +157,15 @@ impl Pair {
         }
     }
 
+    /// Returns the number of messages that an end has reported as abandoned.
+    pub(crate) fn abandoned(&self, end: usize) -> usize {
+        let messages = self.events[end].iter().filter_map(|event| match event {
+            AssociationEvent::Abandoned { messages, .. } => usize::try_from(*messages).ok(),
+            _ => None,
+        });
+        messages.sum()
+    }
+
     /// Puts a packet on the wire that `from` is taken to have sent.
     pub(crate) fn put_on_wire(&mut self, from: usize, bytes: Bytes) {
         let packet = Packet { from, at: self.now - self.start, bytes };

@@ -42,6 +42,10 @@ impl LossBased {
         self.window.cwnd
     }
 
+    pub(super) fn is_in_slow_start(&self) -> bool {
+        self.window.is_in_slow_start()
+    }
+
     /// Returns the rate at which packets leave. `None` if they are not spread.
     pub(super) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<PacingRate> {
         PacingRate::of_window(self.window.cwnd, srtt?, self.window.is_in_slow_start())

@@ -96,6 +96,13 @@ impl CongestionController {
         }
     }
 
+    /// Returns true if the window doubles with each round trip.
+    pub(crate) fn is_in_slow_start(&self) -> bool {
+        match self {
+            Self::LossBased(controller) => controller.is_in_slow_start(),
+        }
+    }
+
     /// Returns the rate at which packets leave. `None` if they are not spread.
     pub(crate) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<PacingRate> {
         match self {

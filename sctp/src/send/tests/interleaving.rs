@@ -1,10 +1,11 @@
 //! The sender when messages interleave (RFC 8260): I-DATA and I-FORWARD-TSN.
 
+use super::super::freshness::RateSeen;
+use super::super::notices::Notices;
 use super::super::stream::StreamQueues;
 use super::*;
 use crate::serial::Mid;
 use crate::wire::{ChunkType, IDataChunk, IForwardTsn, SkippedMessage};
-use std::collections::VecDeque;
 
 /// Bytes of user data in a full packet.
 const I_FULL: usize = 1200 - PACKET_HEADER_LEN - IDataChunk::HEADER_LEN;
@@ -138,14 +139,14 @@ fn a_retransmission_has_the_numbers_of_the_first_transmission() {
 #[test]
 fn more_ordered_messages_than_an_ssn_counts_may_be_outstanding() {
     for (format, expected) in [(DataFormat::Data, 32_768), (DataFormat::IData, 70_000)] {
-        let (mut queues, mut notices) = (StreamQueues::new(1 << 30, 1000), VecDeque::new());
+        let (mut queues, mut notices) = (StreamQueues::new(1 << 30, 1000), Notices::default());
         queues.set_format(format);
         for _ in 0..70_000 {
             queues.push(some_time(), StreamId(1), Ppid(53), Bytes::from_static(b"x"), SendOptions::default());
         }
         let mut tsn = UnwrappedTsn::first(Tsn(5));
         let mut last = None;
-        while queues.peek(some_time(), &mut notices).is_some() {
+        while queues.peek(some_time(), RateSeen::default(), &mut notices).is_some() {
             last = queues.cut(tsn, 1000, 1000, &mut notices).map(|fragment| fragment.message.mid);
             tsn = tsn.next();
         }

@@ -1,19 +1,20 @@
 //! The queues of the streams.
 
+use super::super::freshness::RateSeen;
+use super::super::notices::Notices;
 use super::super::queued::NextMessage;
 use super::super::stream::StreamQueues;
 use super::*;
-use std::collections::VecDeque;
 
 struct Queues {
     queues: StreamQueues,
-    notices: VecDeque<AssociationEvent>,
+    notices: Notices,
     tsn: UnwrappedTsn,
 }
 
 impl Queues {
     fn new() -> Self {
-        let (queues, notices) = (StreamQueues::new(1 << 20, 1000), VecDeque::new());
+        let (queues, notices) = (StreamQueues::new(1 << 20, 1000), Notices::default());
         Self { queues, notices, tsn: UnwrappedTsn::first(Tsn(5)) }
     }
 
@@ -23,7 +24,7 @@ impl Queues {
     }
 
     fn peek(&mut self) -> Option<NextMessage> {
-        self.queues.peek(some_time(), &mut self.notices)
+        self.queues.peek(some_time(), RateSeen::default(), &mut self.notices)
     }
 
     /// Returns the length of the next fragment for a packet with `room`, and whether it begins and ends its message.
@@ -123,7 +124,8 @@ fn a_crossing_of_the_threshold_is_told_once() {
     queues.queues.set_low_threshold(StreamId(1), 700);
     queues.cut(1000);
     queues.cut(1000);
-    let low = queues.notices.iter().filter(|notice| matches!(notice, AssociationEvent::BufferedAmountLow(StreamId(1))));
+    let low = std::iter::from_fn(|| queues.notices.pop())
+        .filter(|notice| matches!(notice, AssociationEvent::BufferedAmountLow(StreamId(1))));
     assert_eq!(low.count(), 1);
 }
 

@@ -1,0 +1,221 @@
+//! Messages that wait too long: lifetimes, latency budgets, and bounds of what waits (RFC 3758 §4.1, RFC 7496 §3.1).
+//!
+//! The rules apply to messages that were not begun. They are checked when a message has its turn, when a new one needs
+//! its place, and by a timer, so that an expired message goes at its time even if nothing can be sent.
+
+use super::super::freshness::{Freshness, RateSeen};
+use super::super::notices::{AbandonedMessage, Notices};
+use super::super::queued::{Limit, NextMessage, QueuedMessage};
+use super::{Left, OutgoingStream, StreamQueues, shrink};
+use crate::cost_counter;
+use crate::event::AbandonReason;
+use crate::message::StreamId;
+use crate::send_policy::{SendPolicy, WaitingMax};
+use crate::time::{Duration, Instant};
+
+/// Time after which messages of one stream are searched again whose deadlines are not in the order of the queue.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
+
+impl OutgoingStream {
+    /// Returns the index of the first message that was not begun and that the stream's policy may drop.
+    fn oldest_droppable(&self) -> Option<usize> {
+        self.messages.iter().position(|message| !message.is_begun() && !message.is_exempt)
+    }
+
+    /// Returns the time after which a message is not begun any more.
+    fn deadline(&self, message: &QueuedMessage) -> Option<(Instant, AbandonReason)> {
+        let lifetime = match message.header.limit {
+            Limit::Until(at) => Some((at, AbandonReason::Lifetime)),
+            Limit::Never | Limit::Retransmits(_) => None,
+        };
+        let budget = self.freshness.policy.latency_budget.filter(|_| !message.is_exempt);
+        let budget = budget.and_then(|budget| message.queued_at.checked_add(budget));
+        let budget = budget.map(|at| (at, AbandonReason::LatencyBudget));
+        match (lifetime, budget) {
+            (Some(lifetime), Some(budget)) => Some(if budget.0 < lifetime.0 { budget } else { lifetime }),
+            (lifetime, budget) => lifetime.or(budget),
+        }
+    }
+
+    /// Returns the reason for which the message, the first of its stream, is dropped instead of begun. `streams`: how
+    /// many share the rate; `sharers`: how many do while the message is sent.
+    pub(super) fn drop_reason(
+        &self,
+        message: &QueuedMessage,
+        now: Instant,
+        rate: RateSeen,
+        streams: usize,
+        sharers: usize,
+    ) -> Option<AbandonReason> {
+        if let Some((deadline, reason)) = self.deadline(message) {
+            let is_late = || deadline < now + rate.time_for(message.rest.len().saturating_mul(sharers));
+            return (deadline < now || is_late()).then_some(reason);
+        }
+        // The last message is sent, however old: it is the latest state.
+        let has_backlog = self.messages.len() > 1 && self.freshness.policy.bounds_backlog;
+        if !has_backlog || !matches!(message.header.limit, Limit::Retransmits(_)) {
+            return None;
+        }
+        // The end counts, too; but a large message may take longer than all of the time, and is begun while it is new.
+        let rest = rate.time_for(message.rest.len().saturating_mul(sharers)).min(SendPolicy::BACKLOG_TIME / 2);
+        let is_old = now.saturating_duration_since(message.queued_at) + rest > SendPolicy::BACKLOG_TIME;
+        let share = || rate.bytes_in(SendPolicy::BACKLOG_TIME / u32::try_from(streams.max(1)).unwrap_or(u32::MAX));
+        let is_droppable = is_old && share().is_some_and(|bytes| self.buffered > bytes);
+        is_droppable.then_some(AbandonReason::Backlog)
+    }
+}
+
+impl StreamQueues {
+    /// Sets what becomes of messages that wait on a stream.
+    pub(crate) fn set_policy(&mut self, stream: StreamId, policy: SendPolicy) {
+        if policy == SendPolicy::default() && !self.streams.contains_key(&stream) {
+            return;
+        }
+        self.streams.entry(stream).or_default().freshness.policy = policy;
+        self.reschedule(stream, None);
+    }
+
+    /// Notes the deadline of a message that was pushed last on its stream.
+    pub(super) fn on_pushed(&mut self, stream: StreamId) {
+        let Some(queue) = self.streams.get_mut(&stream) else { return };
+        let mut latest = queue.messages.iter().rev();
+        let Some((deadline, _)) = latest.next().and_then(|message| queue.deadline(message)) else { return };
+        let previous = latest.next().map(|message| queue.deadline(message).map(|(at, _)| at));
+        match previous {
+            None => queue.freshness.is_unsorted = false,
+            // A message without a deadline counts as one with a late deadline.
+            Some(previous) => queue.freshness.is_unsorted |= previous.is_none_or(|previous| previous > deadline),
+        }
+        if queue.freshness.expires_at.is_none_or(|at| deadline < at) {
+            self.expiries.set(stream, &mut queue.freshness, Some(deadline));
+        }
+    }
+
+    /// Removes what is kept about the deadlines of a stream whose entry goes.
+    pub(super) fn forget_deadlines(&mut self, stream: StreamId, freshness: &mut Freshness) {
+        self.expiries.set(stream, freshness, None);
+    }
+
+    /// Returns the time at which to call [`expire`](Self::expire).
+    pub(crate) fn next_expiry(&self) -> Option<Instant> {
+        // A message may still leave at its very deadline.
+        self.expiries.0.first().map(|(at, _)| *at + Duration::from_nanos(1))
+    }
+
+    /// Drops messages whose time is over. Returns those that were begun and whose lifetime is over: the caller decides
+    /// about them.
+    pub(crate) fn expire(&mut self, now: Instant, notices: &mut Notices) -> Vec<NextMessage> {
+        let mut begun = Vec::new();
+        while let Some((_, stream)) = self.expiries.0.first().copied().filter(|(at, _)| *at < now) {
+            cost_counter::step();
+            self.drop_expired(stream, now, notices);
+            let front = self.streams.get(&stream).and_then(|queue| Some((queue.messages.front()?, queue.last_tsn)));
+            begun.extend(
+                front
+                    .filter(|(message, _)| message.is_begun() && message.header.limit.is_expired(now))
+                    .map(|(message, last_tsn)| message.as_next(last_tsn)),
+            );
+            self.reschedule(stream, Some(now));
+        }
+        begun
+    }
+
+    fn drop_expired(&mut self, stream: StreamId, now: Instant, notices: &mut Notices) {
+        let Some(queue) = self.streams.get(&stream) else { return };
+        let is_unsorted = queue.freshness.is_unsorted;
+        let mut index = usize::from(queue.messages.front().is_some_and(QueuedMessage::is_begun));
+        while let Some(queue) = self.streams.get(&stream)
+            && let Some(message) = queue.messages.get(index)
+        {
+            cost_counter::step();
+            let expired = queue.deadline(message).filter(|(at, _)| *at < now);
+            match expired {
+                Some((_, reason)) => self.drop_at(stream, index, reason, notices),
+                None if is_unsorted => index += 1,
+                None => break,
+            }
+        }
+    }
+
+    /// Finds the earliest deadline of the stream after `now`, or of all if that is `None`.
+    pub(super) fn reschedule(&mut self, stream: StreamId, now: Option<Instant>) {
+        let Some(queue) = self.streams.get_mut(&stream) else { return };
+        // The begun message may be behind its deadline: it is finished, or given up by other rules.
+        let deadlines = queue.messages.iter().map(|message| queue.deadline(message).map(|(at, _)| at));
+        let ahead = |at: &Instant| now.is_none_or(|now| *at >= now);
+        let next = match now {
+            Some(now) if queue.freshness.is_unsorted => {
+                deadlines.flatten().filter(ahead).min().map(|at| at.max(now + SEARCH_INTERVAL))
+            }
+            Some(_) => deadlines.take(2).flatten().find(ahead),
+            None => {
+                queue.freshness.is_unsorted = !queue.messages.is_empty();
+                let queue = &*queue;
+                queue.messages.iter().filter_map(|message| queue.deadline(message).map(|(at, _)| at)).min()
+            }
+        };
+        self.expiries.set(stream, &mut queue.freshness, next);
+    }
+
+    /// Drops what a new message of `len` bytes displaces by the stream's policy.
+    pub(crate) fn make_place(&mut self, stream: StreamId, len: usize, notices: &mut Notices) {
+        while let Some(queue) = self.streams.get(&stream)
+            && let Some(max) = queue.freshness.policy.waiting_max
+        {
+            let begun = queue.messages.front().filter(|message| message.is_begun());
+            let is_over = match max {
+                WaitingMax::Bytes(max) => {
+                    let waiting = queue.buffered - begun.map_or(0, |message| message.rest.len());
+                    waiting.saturating_add(len) > max
+                }
+                WaitingMax::Messages(max) => queue.messages.len() - usize::from(begun.is_some()) >= max.max(1),
+            };
+            if !is_over || !self.drop_oldest(stream, AbandonReason::Displaced, notices) {
+                break;
+            }
+        }
+    }
+
+    /// Returns a bound of what the send buffer gains if all messages are dropped that new ones may displace.
+    pub(crate) fn displaceable(&self, stream: StreamId) -> usize {
+        let queue = self.streams.get(&stream).filter(|queue| queue.freshness.policy.waiting_max.is_some());
+        queue.map_or(0, |queue| queue.charge())
+    }
+
+    /// Drops the oldest message of a stream that was not begun. Returns false if there is none.
+    pub(crate) fn drop_oldest(&mut self, stream: StreamId, reason: AbandonReason, notices: &mut Notices) -> bool {
+        let oldest = self.streams.get(&stream).and_then(OutgoingStream::oldest_droppable);
+        oldest.map(|index| self.drop_at(stream, index, reason, notices)).is_some()
+    }
+
+    /// Drops a message that was not begun.
+    pub(super) fn drop_at(&mut self, stream: StreamId, index: usize, reason: AbandonReason, notices: &mut Notices) {
+        let Some(queue) = self.streams.get_mut(&stream) else { return };
+        let Some(message) = queue.messages.remove(index) else { return };
+        shrink(&mut queue.messages);
+        if queue.messages.is_empty() {
+            self.scheduler.remove(stream);
+        }
+        let len = message.header.len;
+        tracing::debug!(stream_id = %stream, len, ?reason, "message abandoned unsent");
+        notices.push_abandoned(AbandonedMessage { stream, len, reason, unsent: true });
+        let left = Left { bytes: message.rest.len(), charge: message.charge(self.totals.chunk_max) };
+        self.totals.on_left_queue(stream, queue, left, notices);
+    }
+
+    /// Checks the table of deadlines against the queues.
+    pub(super) fn check_deadlines(&self) {
+        let mut entries = 0;
+        #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
+        for (id, queue) in &self.streams {
+            let entry = queue.freshness.expires_at;
+            entries += usize::from(entry.is_some());
+            assert!(entry.is_none_or(|at| self.expiries.0.contains(&(at, *id))), "deadline of stream {id}");
+            // Later ones are found when the entry's time comes, if the deadlines are in order.
+            let waiting = queue.messages.iter().filter(|message| !message.is_begun());
+            let first = waiting.filter_map(|message| queue.deadline(message)).next();
+            assert!(first.is_none() || entry.is_some(), "no timer for the deadline of stream {id}");
+        }
+        assert_eq!(entries, self.expiries.0.len(), "deadlines of streams that are gone");
+    }
+}
