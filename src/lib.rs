@@ -46,6 +46,7 @@
 //! | for | see |
 //! | --- | --- |
 //! | options of a channel: order, retransmissions, lifetime, priority | [`ChannelOptions`] |
+//! | messages that are fresh or not sent: a latency budget, the oldest dropped | [`SendPolicy`] |
 //! | sending, receiving, and the end of a channel | [`DataChannel`] |
 //! | events of a channel: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
 //! | a half for each of two tasks | [`DataChannel::split`] |
@@ -194,7 +195,7 @@ pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming
 pub use error::Error;
 pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
-pub use narrowboat_sctp::{AssociationStats, PacketDropReason, PacketDrops, Reliability};
+pub use narrowboat_sctp::{AssociationStats, PacketDropReason, PacketDrops, Reliability, SendPolicy, WaitingMax};
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
 

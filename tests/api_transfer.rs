@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use narrowboat::{Association, Bytes, ChannelDropReason, ChannelOptions, Endpoint, Message, ReadyState, Reliability};
+use narrowboat::{
+    Association, Bytes, ChannelDropReason, ChannelOptions, Endpoint, Message, ReadyState, Reliability, SendPolicy,
+    WaitingMax,
+};
 
 /// Two associated endpoints: the one that dialled, and the one that accepted.
 async fn pair() -> (Association, Association) {
@@ -37,6 +40,24 @@ async fn a_channel_lives_from_connecting_to_closed_at_both_ends() {
     assert_eq!(near.recv().await, None);
     assert_eq!(far.recv().await, None);
     far.closed().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_policy_keeps_the_latest_of_the_messages_that_wait() {
+    let (a, b) = pair().await;
+    let near = a.open_channel("state").await.unwrap();
+    let far = b.accept_channel().await.unwrap();
+    near.send("first").await.unwrap();
+    assert_eq!(far.recv().await.unwrap().unwrap(), Message::from("first"));
+    near.set_send_policy(SendPolicy::new().drop_oldest(WaitingMax::Messages(2)));
+    // The driver does not run in between, for there is one thread.
+    for number in ["1", "2", "3", "4"] {
+        near.try_send(number).unwrap();
+    }
+    for number in ["3", "4"] {
+        assert_eq!(far.recv().await.unwrap().unwrap(), Message::from(number));
+    }
+    assert_eq!(a.channel_stats().messages_abandoned, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -103,7 +103,7 @@ pub use config::{ChannelsConfig, PEER_MESSAGE_SIZE_MAX, Role};
 pub use error::{ChannelError, ChannelSendError, ControlError, OpenError};
 pub use event::{ChannelId, ChannelsEvent};
 pub use message::{Message, UnreadMessage};
-pub use narrowboat_sctp::Reliability;
+pub use narrowboat_sctp::{Reliability, SendPolicy, WaitingMax};
 pub use options::{BYTE_STREAM_PROTOCOL, ChannelOptions};
 pub use ready_state::ReadyState;
 pub use stats::{ChannelDropReason, ChannelDrops, ChannelsStats};

@@ -10,8 +10,8 @@
 //! ```
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use narrowboat_sctp::Reliability;
 use narrowboat_sctp::time::Duration;
+use narrowboat_sctp::{Reliability, SendPolicy};
 
 use crate::error::ControlError;
 use crate::options::{ChannelOptions, milliseconds};
@@ -80,6 +80,7 @@ pub(crate) fn decode(mut body: &[u8]) -> Result<(ChannelOptions, &[u8]), Control
         reliability,
         priority,
         negotiated: None,
+        send_policy: SendPolicy::default(),
     };
     Ok((options, rest))
 }
@@ -100,6 +101,7 @@ mod tests {
             reliability,
             priority: 0x0102,
             negotiated: None,
+            send_policy: SendPolicy::default(),
         }
     }
 

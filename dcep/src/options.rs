@@ -1,7 +1,7 @@
 //! Options of a channel (W3C `RTCDataChannelInit`, RFC 8831 §6.4).
 
-use narrowboat_sctp::Reliability;
 use narrowboat_sctp::time::Duration;
+use narrowboat_sctp::{Reliability, SendPolicy, WaitingMax};
 
 /// Subprotocol of a channel that carries a byte stream whose directions end separately. Both ends recognize such a
 /// channel by this name.
@@ -38,6 +38,10 @@ pub struct ChannelOptions {
     /// `Some(id)`: both ends create the channel with this stream id (0 to 65,534), and no DCEP message is exchanged.
     /// `None`, the default: DATA_CHANNEL_OPEN tells the peer, which accepts the channel.
     pub negotiated: Option<u16>,
+    /// Policy for messages that wait to be sent: they are dropped before they cost anything if they are too old, or too
+    /// many. It holds at this end only, and the peer is not told. Default [`SendPolicy::default`], which bounds the
+    /// backlog of a channel with `max_retransmits`.
+    pub send_policy: SendPolicy,
 }
 
 impl ChannelOptions {
@@ -51,6 +55,7 @@ impl ChannelOptions {
             reliability: Reliability::Reliable,
             priority: 256,
             negotiated: None,
+            send_policy: SendPolicy::default(),
         }
     }
 
@@ -97,6 +102,29 @@ impl ChannelOptions {
     #[must_use]
     pub fn max_packet_life_time(self, time: Duration) -> Self {
         self.reliability(Reliability::MaxLifetime(time))
+    }
+
+    /// Sets [`send_policy`](Self#structfield.send_policy).
+    #[must_use]
+    pub fn send_policy(mut self, policy: SendPolicy) -> Self {
+        self.send_policy = policy;
+        self
+    }
+
+    /// Drops messages that cannot leave within this time after `send`: see [`SendPolicy::latency_budget`]. Keeps what
+    /// [`drop_oldest`](Self::drop_oldest) has set.
+    #[must_use]
+    pub fn latency_budget(mut self, budget: Duration) -> Self {
+        self.send_policy = self.send_policy.latency_budget(budget);
+        self
+    }
+
+    /// Drops the oldest messages that wait when there are more than this, instead of refusing a new one: see
+    /// [`SendPolicy::drop_oldest`]. Keeps what [`latency_budget`](Self::latency_budget) has set.
+    #[must_use]
+    pub fn drop_oldest(mut self, max: WaitingMax) -> Self {
+        self.send_policy = self.send_policy.drop_oldest(max);
+        self
     }
 
     /// Sets the weight; see [`priority`](Self#structfield.priority).
@@ -176,6 +204,7 @@ mod tests {
             reliability: Reliability::MaxRetransmits(3),
             priority: 512,
             negotiated: Some(7),
+            send_policy: SendPolicy::default(),
         };
         assert_eq!(options, expected);
         let lifetime = Duration::from_millis(5);

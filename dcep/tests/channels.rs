@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use narrowboat_dcep::{
     ChannelError, ChannelOptions, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState, Reliability, Role,
+    SendPolicy, WaitingMax,
 };
 use pair::packet::{COOKIE_ECHO, DATA};
 use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, texts, unordered};
@@ -155,6 +156,37 @@ fn j15_the_receiver_replies_with_the_reliability_that_the_opener_chose() {
     pair.run();
     assert_eq!(texts(&pair.recv_all(A, a)), ["kept"]);
     assert_eq!(pair[B].channels.stats().messages_abandoned, 1);
+}
+
+/// DATA_CHANNEL_OPEN waits in the same queue, and is no message that a newer one replaces.
+#[test]
+fn a_policy_drops_messages_that_wait_and_never_the_open() {
+    let mut pair = Pair::new(Setup::default());
+    let options = ChannelOptions::new("state").drop_oldest(WaitingMax::Messages(2));
+    let a = pair.open(A, options.clone());
+    let late = pair.open(A, ChannelOptions::new("late").latency_budget(Duration::from_millis(50)));
+    for index in 0..6 {
+        pair.send(A, a, index.to_string());
+    }
+    pair.send(A, late, "too late");
+    pair.run_for(Duration::from_millis(100));
+    pair.connect();
+    pair.run();
+    let incoming: Vec<_> = pair
+        .take_events(B)
+        .into_iter()
+        .filter_map(|event| match event {
+            ChannelsEvent::Incoming(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(incoming.len(), 2);
+    assert_eq!(texts(&pair.recv_all(B, incoming[0])), ["4", "5"]);
+    assert_eq!(texts(&pair.recv_all(B, incoming[1])), [""; 0]);
+    assert_eq!(pair[A].channels.stats().messages_abandoned, 5);
+    assert_eq!(pair[A].channels.options(a), Some(&options));
+    let policy = pair[B].channels.options(incoming[0]).map(|options| options.send_policy);
+    assert_eq!(policy, Some(SendPolicy::default()), "the peer is not told");
 }
 
 #[test]

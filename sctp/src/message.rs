@@ -67,6 +67,9 @@ pub struct SendOptions {
     /// for one or two short messages of a stream that end it, so that the end need not wait for room: the caller bounds
     /// their number.
     pub exceeds_limits: bool,
+    /// Keep the message whatever the [`SendPolicy`](crate::SendPolicy) of its stream says: for messages of a protocol
+    /// above, without which those of the application mean nothing.
+    pub ignores_policy: bool,
 }
 
 /// The bytes of a received message: the fragments as they came, not copied together.

@@ -15,8 +15,8 @@ pub enum WaitingMax {
 /// they cost anything.
 ///
 /// A policy holds for all messages of its stream, reliable ones included: a message that is dropped was never sent, so
-/// the order of the others stays, and the peer is told nothing. A message of which a part was sent is not dropped by it.
-/// The policy is local, and works with peers without FORWARD-TSN. Each drop is counted, and reported by
+/// the order of the others stays, and the peer is told nothing. A message of which a part was sent is not dropped. The
+/// policy is local, and works with peers without FORWARD-TSN. Each drop is counted, and reported by
 /// [`AssociationEvent::Abandoned`](crate::AssociationEvent::Abandoned).
 ///
 /// The default keeps reliable messages, and bounds the backlog of messages with
@@ -49,6 +49,8 @@ impl SendPolicy {
     /// of bursts that a path takes within a few round trips of slow start.
     pub const BACKLOG_TIME: Duration = Duration::from_millis(500);
 
+    pub(crate) const DEFAULT: Self = Self { latency_budget: None, waiting_max: None, bounds_backlog: true };
+
     /// Returns a policy that drops nothing.
     #[must_use]
     pub const fn new() -> Self {
@@ -75,6 +77,6 @@ impl SendPolicy {
 
 impl Default for SendPolicy {
     fn default() -> Self {
-        Self { bounds_backlog: true, ..Self::new() }
+        Self::DEFAULT
     }
 }

@@ -28,6 +28,7 @@ const RELIABLE: SendOptions = SendOptions {
     reliability: Reliability::Reliable,
     acknowledge_immediately: false,
     exceeds_limits: false,
+    ignores_policy: false,
 };
 
 /// An association whose heap is counted from the time when it was established on.

@@ -19,6 +19,7 @@ const RELIABLE: SendOptions = SendOptions {
     reliability: Reliability::Reliable,
     acknowledge_immediately: false,
     exceeds_limits: false,
+    ignores_policy: false,
 };
 const ONCE: SendOptions = SendOptions { reliability: Reliability::MaxRetransmits(0), unordered: true, ..RELIABLE };
 

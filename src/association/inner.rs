@@ -7,7 +7,7 @@ use narrowboat_dcep::{
     ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message, ReadyState, Role,
 };
 use narrowboat_sctp::SignalledInit;
-use narrowboat_sctp::StreamId;
+use narrowboat_sctp::{SendPolicy, StreamId};
 
 use super::channel_entry::{ChannelEntry, EventKind};
 use super::entries::ChannelEntries;
@@ -213,6 +213,11 @@ impl Inner {
         }
         self.channels.set_buffered_amount_low_threshold(&mut self.sctp, id, threshold);
         self.wake_channel(id);
+    }
+
+    pub(crate) fn set_send_policy(&mut self, id: ChannelId, policy: SendPolicy) {
+        self.channels.set_send_policy(&mut self.sctp, id, policy);
+        self.has_work = true;
     }
 
     /// Wakes every task that waits on a channel that a call of this end has changed. The layers below report what the

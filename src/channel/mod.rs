@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
-use narrowboat_sctp::{Reliability, StreamId};
+use narrowboat_sctp::{Reliability, SendPolicy, StreamId};
 
 pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
 pub use close_future::Closing;
@@ -119,6 +119,14 @@ impl DataChannel {
     pub fn set_buffered_amount_low_threshold(&self, threshold: usize) {
         let id = self.handle.id;
         self.handle.shared.command_channel(id, |inner, _| inner.set_buffered_amount_low_threshold(id, threshold));
+    }
+
+    /// Sets the policy for messages that wait to be sent, in place of that in
+    /// [`ChannelOptions::send_policy`](crate::ChannelOptions#structfield.send_policy). It holds at once, also for those
+    /// that wait already.
+    pub fn set_send_policy(&self, policy: SendPolicy) {
+        let id = self.handle.id;
+        self.handle.shared.command_channel(id, |inner, _| inner.set_send_policy(id, policy));
     }
 
     /// Waits until the buffered amount is at its threshold or below, or the channel is closing or closed.

@@ -10,6 +10,7 @@ const UNORDERED: SendOptions = SendOptions {
     reliability: Reliability::Reliable,
     acknowledge_immediately: false,
     exceeds_limits: false,
+    ignores_policy: false,
 };
 
 #[test]

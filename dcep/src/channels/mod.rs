@@ -15,7 +15,7 @@ mod stream_table;
 use std::collections::VecDeque;
 
 use narrowboat_sctp::time::Instant;
-use narrowboat_sctp::{Association, StreamId, Valid};
+use narrowboat_sctp::{Association, SendPolicy, StreamId, Valid};
 
 use self::channel_table::ChannelTable;
 use self::context::ChannelsContext;
@@ -319,6 +319,19 @@ impl DataChannels {
             let stream = self.streams.stream(channel.stream).map(|stream| stream.outgoing());
             if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
                 association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            }
+        }
+    }
+
+    /// Sets the policy for messages that wait on a channel. It holds at once, also for those that wait already. Does
+    /// nothing once the channel's stream is reset.
+    pub fn set_send_policy(&mut self, association: &mut Association, id: ChannelId, policy: SendPolicy) {
+        if let Some(channel) = self.channels.channel(id)
+            && !channel.is_closed()
+        {
+            let stream = self.streams.stream(channel.stream).map(|stream| stream.outgoing());
+            if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
+                association.set_send_policy(channel.stream, policy);
             }
         }
     }

@@ -61,7 +61,9 @@ impl ChannelsContext<'_> {
             self.state.ids.reserve(stream);
             VecDeque::new()
         };
+        let policy = options.send_policy;
         let id = self.insert_channel(Channel::new(Origin::Negotiated, options, stream));
+        self.association.set_send_policy(stream, policy);
         self.announce(id);
         for arrival in held {
             // An unclaimed stream holds nothing but messages: a reset would have ended it.
@@ -76,7 +78,7 @@ impl ChannelsContext<'_> {
         let none_is_free = if self.state.ids.len_retired() > 0 { OpenError::NoIdLeft } else { OpenError::NoFreeId };
         let stream = self.state.ids.allocate(self.stream_limit()).ok_or(none_is_free)?;
         let message = open::encode(&options);
-        let len = message.len();
+        let (len, policy) = (message.len(), options.send_policy);
         let id = self.insert_channel(Channel::new(Origin::Local, options, stream));
         if let Err(error) = self.send_control(id, message, SendOptions::default()) {
             self.state.channels.take_back(id);
@@ -87,6 +89,7 @@ impl ChannelsContext<'_> {
                 _ => OpenError::Closed,
             });
         }
+        self.association.set_send_policy(stream, policy);
         self.announce(id);
         Ok(id)
     }
@@ -161,6 +164,7 @@ impl ChannelsContext<'_> {
     fn send_control(&mut self, id: ChannelId, message: Bytes, options: SendOptions) -> Result<(), SendMessageError> {
         let Some(channel) = self.state.channels.channel_mut(id) else { return Ok(()) };
         let (queued, len) = (self.association.buffered_amount(channel.stream), message.len());
+        let options = SendOptions { ignores_policy: true, ..options };
         match self.association.send(self.now, channel.stream, ppid::DCEP, message.clone(), options) {
             Ok(()) => {
                 channel.sending.queue.on_control(len, queued);

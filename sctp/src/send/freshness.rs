@@ -49,7 +49,10 @@ fn scale(time: Duration, numerator: usize, denominator: usize) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// State of one stream's rules.
+/// Bytes charged for each stream with a deadline: its state, and an entry in the table.
+const DEADLINE_OVERHEAD: usize = 192;
+
+/// State of one stream's rules. A stream with the default policy has none unless a message waits with a deadline.
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
     pub(super) policy: SendPolicy,
@@ -65,14 +68,21 @@ pub(super) struct Freshness {
 pub(super) struct Expiries(pub(super) BTreeSet<(Instant, StreamId)>);
 
 impl Expiries {
-    pub(super) fn set(&mut self, stream: StreamId, freshness: &mut Freshness, at: Option<Instant>) {
-        if freshness.expires_at == at {
+    pub(super) fn set(&mut self, stream: StreamId, freshness: &mut Option<Box<Freshness>>, at: Option<Instant>) {
+        let before = freshness.as_ref().and_then(|freshness| freshness.expires_at);
+        if before == at {
             return;
         }
-        if let Some(before) = freshness.expires_at {
+        if let Some(before) = before {
             self.0.remove(&(before, stream));
         }
         self.0.extend(at.map(|at| (at, stream)));
-        freshness.expires_at = at;
+        freshness.get_or_insert_default().expires_at = at;
+        freshness.take_if(|freshness| at.is_none() && freshness.policy == SendPolicy::DEFAULT);
+    }
+
+    /// Returns the number of bytes that the send buffer counts for the deadlines of streams.
+    pub(super) fn charge(&self) -> usize {
+        self.0.len() * DEADLINE_OVERHEAD
     }
 }

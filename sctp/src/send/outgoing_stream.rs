@@ -26,7 +26,7 @@ pub(super) struct OutgoingStream {
     pub(super) is_resetting: bool,
     /// True if a message was refused because too much waits on this stream.
     pub(super) was_refused: bool,
-    pub(super) freshness: Freshness,
+    pub(super) freshness: Option<Box<Freshness>>,
 }
 
 impl OutgoingStream {

@@ -132,7 +132,7 @@ impl StreamQueues {
 
     /// Returns the number of bytes that the send buffer counts for the streams in use.
     pub(crate) fn streams_charge(&self) -> usize {
-        self.streams.len() * STREAM_OVERHEAD
+        self.streams.len() * STREAM_OVERHEAD + self.expiries.charge()
     }
 
     /// Returns true if no further message is accepted on the stream; [`take_room`](Self::take_room) then tells when it
@@ -273,7 +273,7 @@ impl StreamQueues {
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
-        let (next_fsn, is_exempt) = (Fsn::default(), options.exceeds_limits);
+        let (next_fsn, is_exempt) = (Fsn::default(), options.exceeds_limits || options.ignores_policy);
         push_back(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt });
         self.on_pushed(stream);
     }

@@ -17,6 +17,19 @@ use crate::time::{Duration, Instant};
 const SEARCH_INTERVAL: Duration = Duration::from_millis(10);
 
 impl OutgoingStream {
+    fn policy(&self) -> &SendPolicy {
+        self.freshness.as_ref().map_or(&SendPolicy::DEFAULT, |freshness| &freshness.policy)
+    }
+
+    /// Returns true if a message may have a deadline before that of one in front of it.
+    fn is_unsorted(&self) -> bool {
+        self.freshness.as_ref().is_some_and(|freshness| freshness.is_unsorted)
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        self.freshness.as_ref()?.expires_at
+    }
+
     /// Returns the index of the first message that was not begun and that the stream's policy may drop.
     fn oldest_droppable(&self) -> Option<usize> {
         self.messages.iter().position(|message| !message.is_begun() && !message.is_exempt)
@@ -28,7 +41,7 @@ impl OutgoingStream {
             Limit::Until(at) => Some((at, AbandonReason::Lifetime)),
             Limit::Never | Limit::Retransmits(_) => None,
         };
-        let budget = self.freshness.policy.latency_budget.filter(|_| !message.is_exempt);
+        let budget = self.policy().latency_budget.filter(|_| !message.is_exempt);
         let budget = budget.and_then(|budget| message.queued_at.checked_add(budget));
         let budget = budget.map(|at| (at, AbandonReason::LatencyBudget));
         match (lifetime, budget) {
@@ -52,7 +65,7 @@ impl OutgoingStream {
             return (deadline < now || is_late()).then_some(reason);
         }
         // The last message is sent, however old: it is the latest state.
-        let has_backlog = self.messages.len() > 1 && self.freshness.policy.bounds_backlog;
+        let has_backlog = self.messages.len() > 1 && self.policy().bounds_backlog;
         if !has_backlog || !matches!(message.header.limit, Limit::Retransmits(_)) {
             return None;
         }
@@ -71,7 +84,7 @@ impl StreamQueues {
         if policy == SendPolicy::default() && !self.streams.contains_key(&stream) {
             return;
         }
-        self.streams.entry(stream).or_default().freshness.policy = policy;
+        self.streams.entry(stream).or_default().freshness.get_or_insert_default().policy = policy;
         self.reschedule(stream, None);
     }
 
@@ -81,18 +94,17 @@ impl StreamQueues {
         let mut latest = queue.messages.iter().rev();
         let Some((deadline, _)) = latest.next().and_then(|message| queue.deadline(message)) else { return };
         let previous = latest.next().map(|message| queue.deadline(message).map(|(at, _)| at));
-        match previous {
-            None => queue.freshness.is_unsorted = false,
-            // A message without a deadline counts as one with a late deadline.
-            Some(previous) => queue.freshness.is_unsorted |= previous.is_none_or(|previous| previous > deadline),
-        }
-        if queue.freshness.expires_at.is_none_or(|at| deadline < at) {
+        // A message without a deadline counts as one with a late deadline.
+        let is_early = previous.map(|previous| previous.is_none_or(|previous| previous > deadline));
+        let freshness = queue.freshness.get_or_insert_default();
+        freshness.is_unsorted = is_early.is_some_and(|is_early| freshness.is_unsorted || is_early);
+        if freshness.expires_at.is_none_or(|at| deadline < at) {
             self.expiries.set(stream, &mut queue.freshness, Some(deadline));
         }
     }
 
     /// Removes what is kept about the deadlines of a stream whose entry goes.
-    pub(super) fn forget_deadlines(&mut self, stream: StreamId, freshness: &mut Freshness) {
+    pub(super) fn forget_deadlines(&mut self, stream: StreamId, freshness: &mut Option<Box<Freshness>>) {
         self.expiries.set(stream, freshness, None);
     }
 
@@ -122,7 +134,7 @@ impl StreamQueues {
 
     fn drop_expired(&mut self, stream: StreamId, now: Instant, notices: &mut Notices) {
         let Some(queue) = self.streams.get(&stream) else { return };
-        let is_unsorted = queue.freshness.is_unsorted;
+        let is_unsorted = queue.is_unsorted();
         let mut index = usize::from(queue.messages.front().is_some_and(QueuedMessage::is_begun));
         while let Some(queue) = self.streams.get(&stream)
             && let Some(message) = queue.messages.get(index)
@@ -144,23 +156,25 @@ impl StreamQueues {
         let deadlines = queue.messages.iter().map(|message| queue.deadline(message).map(|(at, _)| at));
         let ahead = |at: &Instant| now.is_none_or(|now| *at >= now);
         let next = match now {
-            Some(now) if queue.freshness.is_unsorted => {
+            Some(now) if queue.is_unsorted() => {
                 deadlines.flatten().filter(ahead).min().map(|at| at.max(now + SEARCH_INTERVAL))
             }
             Some(_) => deadlines.take(2).flatten().find(ahead),
             None => {
-                queue.freshness.is_unsorted = !queue.messages.is_empty();
                 let queue = &*queue;
                 queue.messages.iter().filter_map(|message| queue.deadline(message).map(|(at, _)| at)).min()
             }
         };
         self.expiries.set(stream, &mut queue.freshness, next);
+        if let Some(freshness) = queue.freshness.as_mut().filter(|_| now.is_none()) {
+            freshness.is_unsorted = true;
+        }
     }
 
     /// Drops what a new message of `len` bytes displaces by the stream's policy.
     pub(crate) fn make_place(&mut self, stream: StreamId, len: usize, notices: &mut Notices) {
         while let Some(queue) = self.streams.get(&stream)
-            && let Some(max) = queue.freshness.policy.waiting_max
+            && let Some(max) = queue.policy().waiting_max
         {
             let begun = queue.messages.front().filter(|message| message.is_begun());
             let is_over = match max {
@@ -178,7 +192,7 @@ impl StreamQueues {
 
     /// Returns a bound of what the send buffer gains if all messages are dropped that new ones may displace.
     pub(crate) fn displaceable(&self, stream: StreamId) -> usize {
-        let queue = self.streams.get(&stream).filter(|queue| queue.freshness.policy.waiting_max.is_some());
+        let queue = self.streams.get(&stream).filter(|queue| queue.policy().waiting_max.is_some());
         queue.map_or(0, |queue| queue.charge())
     }
 
@@ -208,7 +222,7 @@ impl StreamQueues {
         let mut entries = 0;
         #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
         for (id, queue) in &self.streams {
-            let entry = queue.freshness.expires_at;
+            let entry = queue.expires_at();
             entries += usize::from(entry.is_some());
             assert!(entry.is_none_or(|at| self.expiries.0.contains(&(at, *id))), "deadline of stream {id}");
             // Later ones are found when the entry's time comes, if the deadlines are in order.
