@@ -176,13 +176,12 @@ impl StreamQueues {
         while let Some(queue) = self.streams.get(&stream)
             && let Some(max) = queue.policy().waiting_max
         {
-            let begun = queue.messages.front().filter(|message| message.is_begun());
+            // Messages at the front that are not dropped do not count.
+            let kept = queue.messages.iter().take_while(|message| message.is_begun() || message.is_exempt);
+            let (kept, kept_bytes) = kept.fold((0, 0), |(count, sum), message| (count + 1, sum + message.rest.len()));
             let is_over = match max {
-                WaitingMax::Bytes(max) => {
-                    let waiting = queue.buffered - begun.map_or(0, |message| message.rest.len());
-                    waiting.saturating_add(len) > max
-                }
-                WaitingMax::Messages(max) => queue.messages.len() - usize::from(begun.is_some()) >= max.max(1),
+                WaitingMax::Bytes(max) => (queue.buffered - kept_bytes).saturating_add(len) > max,
+                WaitingMax::Messages(max) => queue.messages.len() - kept >= max.max(1),
             };
             if !is_over || !self.drop_oldest(stream, AbandonReason::Displaced, notices) {
                 break;
