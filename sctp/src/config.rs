@@ -19,6 +19,18 @@ pub struct AssociationConfig {
     /// Largest SCTP packet, common header included, in bytes; 576 to 65,487. Default 1,200: with 28 bytes of UDP/IPv4
     /// it passes every path that carries IPv6 (1,280), tunnels included.
     pub mtu: usize,
+    /// Largest SCTP packet to search for, in bytes; at most 65,487. A value below `mtu` counts as `mtu`. Default
+    /// 65,487, so that the search finds the sizes of Ethernet, of jumbo frames and of a loopback interface.
+    pub mtu_max: usize,
+    /// Least size that packets may fall to if the path does not carry `mtu`, in bytes; 512 to `mtu`. Default `None`:
+    /// that is `mtu`. Each fragment of a message fits a packet of this size, because fragments that were sent cannot be
+    /// cut again (RFC 9260 §6.9). So a smaller one costs 16 bytes and some work for each fragment more.
+    pub mtu_min: Option<usize>,
+    /// Search for larger packets than `mtu` by probes, and fall back if the path stops to carry them (RFC 8899).
+    /// Default false. Probes leave only while full packets do, and take a sixteenth of the traffic at most. They need
+    /// datagrams that the network does not fragment, and an owner that asks for as many datagrams at a time as fit
+    /// [`path_mtu`](crate::Association::path_mtu).
+    pub path_mtu_discovery: bool,
     /// Streams that this end would like to send on. Default 65,535, so that every data-channel id may be used; memory
     /// is only held for streams in use.
     pub outbound_streams: u16,
@@ -115,6 +127,9 @@ impl Default for AssociationConfig {
             local_port: 5000,
             remote_port: 5000,
             mtu: 1200,
+            mtu_max: 65_487,
+            mtu_min: None,
+            path_mtu_discovery: false,
             outbound_streams: 65_535,
             inbound_streams: 65_535,
             receive_window: 8 << 20,
@@ -162,6 +177,11 @@ impl Validate for AssociationConfig {
         ConfigError::check(self.local_port != 0, "local_port", self.local_port, "1 to 65535")?;
         ConfigError::check(self.remote_port != 0, "remote_port", self.remote_port, "1 to 65535")?;
         ConfigError::check((576..=65_487).contains(&self.mtu), "mtu", self.mtu, "576 to 65487 bytes")?;
+        let mtu_max = self.mtu_max;
+        ConfigError::check((576..=65_487).contains(&mtu_max), "mtu_max", mtu_max, "576 to 65487 bytes")?;
+        if let Some(mtu_min) = self.mtu_min {
+            ConfigError::check((512..=self.mtu).contains(&mtu_min), "mtu_min", mtu_min, "512 bytes to mtu")?;
+        }
         ConfigError::check(self.outbound_streams != 0, "outbound_streams", self.outbound_streams, "1 to 65535")?;
         ConfigError::check(self.inbound_streams != 0, "inbound_streams", self.inbound_streams, "1 to 65535")?;
         let window = self.receive_window;
@@ -227,10 +247,14 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         AssociationConfig::default().validate().unwrap();
         type Spoil = fn(&mut AssociationConfig);
-        let refused: [(&str, Spoil); 12] = [
+        let refused: [(&str, Spoil); 16] = [
             ("local_port", |c| c.local_port = 0),
             ("mtu", |c| c.mtu = 575),
             ("mtu", |c| c.mtu = 65_488),
+            ("mtu_max", |c| c.mtu_max = 575),
+            ("mtu_max", |c| c.mtu_max = 65_488),
+            ("mtu_min", |c| c.mtu_min = Some(511)),
+            ("mtu_min", |c| c.mtu_min = Some(c.mtu + 1)),
             ("receive_window", |c| c.receive_window = 4095),
             ("send_buffer", |c| c.send_buffer = 0),
             ("rto_min", |c| c.rto_min = Duration::from_secs(2)),

@@ -59,7 +59,7 @@ pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, V
 pub use event::{AbandonReason, AssociationEvent, Streams};
 #[doc(hidden)]
 pub use interval_set::{Discrete, Interval, IntervalSet};
-pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind};
+pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind, LowerLayerLimits};
 pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use send_policy::{SendPolicy, WaitingMax};

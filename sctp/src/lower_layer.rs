@@ -23,6 +23,20 @@ pub enum LowerLayerErrorKind {
     Failed,
 }
 
+/// Sizes of packets that the layer below an association can carry: UDP, DTLS, or a stream that frames packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LowerLayerLimits {
+    /// Size to start with instead of [`AssociationConfig::mtu`](crate::AssociationConfig::mtu), in bytes; `None` leaves
+    /// that.
+    pub mtu: Option<usize>,
+    /// Largest SCTP packet that the layer takes, in bytes. Packets are never larger, whatever is configured. A layer
+    /// that takes 1,200 bytes and hides the path below, such as a relay over TCP, sets it to that.
+    pub packet_max: usize,
+    /// Bytes around each SCTP packet from the IP header on, its own included: 28 for UDP over IPv4, 48 over IPv6. Only
+    /// the sizes that the search tries depend on it, so that they fit those of usual links.
+    pub overhead: usize,
+}
+
 /// Error of the layer below an association. Its cause is opaque to the association, which passes it on in
 /// [`CloseReason::Transport`](crate::CloseReason::Transport).
 #[derive(Clone, Debug)]

@@ -3,11 +3,14 @@
 //! [`Path`] is the only owner of these. Others are lent it with each call, and keep no copy: the packet size may change
 //! at any time.
 
+mod pmtud;
 mod rto;
 
 pub(crate) use rto::Rto;
 
+use self::pmtud::{PacketSizes, PathMtuDiscovery};
 use crate::config::AssociationConfig;
+use crate::lower_layer::LowerLayerLimits;
 use crate::time::{Duration, Instant};
 use crate::wire::PACKET_HEADER_LEN;
 
@@ -15,13 +18,19 @@ use crate::wire::PACKET_HEADER_LEN;
 const SUSPECT_ERRORS: u32 = 2;
 
 /// Sizes of packets that a path may take.
-const MTU_MIN: usize = 576;
+const MTU_MIN: usize = 512;
 const MTU_MAX: usize = 65_487;
+
+/// Bytes of an IPv4 header and a UDP header: what is around each packet, unless the layer below says otherwise.
+const OVERHEAD_DEFAULT: usize = 28;
 
 /// The path of an association. RFC 9260 allows several; under UDP and DTLS there is one.
 #[derive(Debug)]
 pub(crate) struct Path {
-    mtu: usize,
+    discovery: PathMtuDiscovery,
+    /// Time from which on the next MTU probe may leave: one a round trip.
+    mtu_probe_at: Option<Instant>,
+    limits: Option<LowerLayerLimits>,
     /// Round-trip time and retransmission time-out.
     pub(crate) rto: Rto,
     errors: ErrorCounter,
@@ -69,6 +78,15 @@ struct PathChallenge {
 
 impl Path {
     pub(crate) fn new(config: &AssociationConfig) -> Self {
+        Self::with_limits(config, None)
+    }
+
+    /// Creates another path of the same layer below, of which nothing is known yet.
+    pub(crate) fn renewed(&self, config: &AssociationConfig) -> Self {
+        Self::with_limits(config, self.limits)
+    }
+
+    fn with_limits(config: &AssociationConfig, limits: Option<LowerLayerLimits>) -> Self {
         let errors = ErrorCounter {
             error_count: 0,
             error_count_max: config.association_max_retransmits,
@@ -77,31 +95,74 @@ impl Path {
             unanswered_max: config.association_timeout,
             is_suspect: false,
         };
-        let mut path =
-            Self { mtu: MTU_MIN, rto: Rto::new(config), errors, heartbeat: None, challenge: PathChallenge::default() };
-        path.set_mtu(config.mtu);
-        path
+        Self {
+            discovery: PathMtuDiscovery::new(packet_sizes(config, limits)),
+            mtu_probe_at: None,
+            limits,
+            rto: Rto::new(config),
+            errors,
+            heartbeat: None,
+            challenge: PathChallenge::default(),
+        }
+    }
+
+    /// Begins the search for the size of packets anew, within the limits of the layer below.
+    pub(crate) fn set_limits(&mut self, config: &AssociationConfig, limits: LowerLayerLimits) {
+        self.limits = Some(limits);
+        self.discovery = PathMtuDiscovery::new(packet_sizes(config, self.limits));
     }
 
     /// Returns the largest packet, in bytes.
     pub(crate) fn mtu(&self) -> usize {
-        self.mtu
+        self.discovery.mtu()
     }
 
-    /// Sets the MTU, rounded down to a multiple of 4: chunks are padded to 4 bytes.
+    /// Sets the MTU, rounded down to a multiple of 4: chunks are padded to 4 bytes. No larger one is searched.
     pub(crate) fn set_mtu(&mut self, mtu: usize) {
-        self.mtu = mtu.clamp(MTU_MIN, MTU_MAX) & !3;
+        let mtu = clamp(mtu);
+        let overhead = self.discovery.sizes().overhead;
+        self.discovery = PathMtuDiscovery::new(PacketSizes { min: mtu, base: mtu, max: mtu, overhead });
+    }
+
+    pub(crate) fn discovery(&mut self) -> &mut PathMtuDiscovery {
+        &mut self.discovery
+    }
+
+    /// Returns the number of times that packets became smaller because the path did not carry them.
+    pub(crate) fn black_holes(&self) -> u64 {
+        self.discovery.falls()
+    }
+
+    /// Returns the size of packets that need no proof: they fall to it if larger ones do not arrive.
+    pub(crate) fn mtu_floor(&self) -> usize {
+        self.discovery.floor()
+    }
+
+    /// Returns the size of the MTU probe that is due.
+    pub(crate) fn poll_mtu_probe(&mut self, now: Instant) -> Option<usize> {
+        let size = self.discovery.poll_probe(now)?;
+        self.mtu_probe_at.is_none_or(|at| at <= now).then_some(size)
+    }
+
+    /// Records that an MTU probe leaves. `draw` draws its nonce, unless the size was probed before. Returns the nonce.
+    pub(crate) fn on_mtu_probe_sent(&mut self, now: Instant, size: usize, draw: impl FnOnce() -> u64) -> u64 {
+        let nonce = self.discovery.nonce_of(size).unwrap_or_else(draw);
+        self.discovery.on_probe_sent(nonce, size, now + self.rto.current());
+        self.mtu_probe_at = Some(now + self.rto.srtt().unwrap_or_else(|| self.rto.current()));
+        nonce
     }
 
     /// Returns the number of bytes of DATA chunks that a packet takes, headers and padding included: the Path Max Data
     /// Chunk Size (RFC 9260 §2.4).
     pub(crate) fn pmdcs(&self) -> usize {
-        self.mtu - PACKET_HEADER_LEN
+        self.mtu() - PACKET_HEADER_LEN
     }
 
-    /// Returns the number of bytes of user data that a packet takes in one chunk, whose header has `header_len` bytes.
+    /// Returns the most bytes of user data in one chunk, whose header has `header_len` bytes: what a packet of the
+    /// least size takes. A fragment cannot be cut again (RFC 9260 §6.9), so it has to fit whatever size packets fall
+    /// to.
     pub(crate) fn payload_max(&self, header_len: usize) -> usize {
-        self.pmdcs() - header_len
+        self.discovery.sizes().min - PACKET_HEADER_LEN - header_len
     }
 
     /// Records the nonce of a challenge to another address, which shows if the peer receives there (as RFC 9000 §8.2
@@ -188,10 +249,31 @@ impl Path {
     }
 
     pub(crate) fn check_consistency(&self) {
-        assert!(self.mtu >= MTU_MIN && self.mtu.is_multiple_of(4));
+        self.discovery.check_consistency();
         let errors = &self.errors;
         assert!(errors.error_count <= errors.error_count_max + 1, "an association outlived its error limit");
         self.rto.check_consistency();
+    }
+}
+
+/// Returns a size of packets that can be: a multiple of 4, within what UDP takes.
+fn clamp(mtu: usize) -> usize {
+    mtu.clamp(MTU_MIN, MTU_MAX) & !3
+}
+
+/// Returns the sizes that are configured, within the limits of the layer below.
+fn packet_sizes(config: &AssociationConfig, limits: Option<LowerLayerLimits>) -> PacketSizes {
+    let packet_max = limits.map_or(MTU_MAX, |limits| limits.packet_max);
+    let base = clamp(limits.and_then(|limits| limits.mtu).unwrap_or(config.mtu).min(packet_max));
+    let overhead = limits.map_or(OVERHEAD_DEFAULT, |limits| limits.overhead);
+    if !config.path_mtu_discovery {
+        return PacketSizes { min: base, base, max: base, overhead };
+    }
+    PacketSizes {
+        min: config.mtu_min.map_or(base, |min| clamp(min).min(base)),
+        base,
+        max: clamp(config.mtu_max.min(packet_max)).max(base),
+        overhead,
     }
 }
 
@@ -206,7 +288,7 @@ mod tests {
     fn a_packet_is_a_multiple_of_four_bytes_within_what_udp_takes() {
         let mut path = Path::new(&AssociationConfig { mtu: 1203, ..AssociationConfig::default() });
         assert_eq!((path.mtu(), path.pmdcs(), path.payload_max(16)), (1200, 1188, 1172));
-        for (mtu, expected) in [(0, 576), (577, 576), (9000, 9000), (usize::MAX, 65_484)] {
+        for (mtu, expected) in [(0, 512), (515, 512), (9000, 9000), (usize::MAX, 65_484)] {
             path.set_mtu(mtu);
             assert_eq!(path.mtu(), expected);
             path.check_consistency();

@@ -98,6 +98,10 @@ pub struct AssociationStats {
     pub messages_sent: u64,
     /// Messages delivered.
     pub messages_received: u64,
+    /// Probes of larger packets that were sent (RFC 8899).
+    pub mtu_probes_sent: u64,
+    /// Times that packets became smaller because the path did not carry them (RFC 8899 §4.3).
+    pub mtu_black_holes: u64,
     /// Partially reliable messages that were abandoned.
     pub messages_abandoned: u64,
     /// Packets, chunks and parameters that were dropped, by reason.
@@ -106,6 +110,8 @@ pub struct AssociationStats {
     pub srtt: Option<Duration>,
     /// Retransmission time-out.
     pub rto: Duration,
+    /// Largest SCTP packet now, in bytes: as configured at first, then what path MTU discovery has found.
+    pub mtu: usize,
     /// Congestion window, in bytes.
     pub cwnd: usize,
     /// Bytes sent and not yet acknowledged or counted as lost.

@@ -140,12 +140,16 @@ impl Association {
                 if is_new || advanced || self.sender.is_probing_window() {
                     self.path.on_sign_of_life();
                 }
+                if advanced {
+                    self.path.discovery().on_delivered();
+                }
                 if let Some(rtt) = rtt {
                     self.path.rto.on_sample(rtt);
                 } else if advanced {
                     self.path.rto.on_progress();
                 }
                 self.timers.put(Timer::Rack, reo_deadline);
+                self.check_black_hole();
                 self.on_acknowledged(now, advanced);
             }
         }

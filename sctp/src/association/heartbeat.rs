@@ -40,6 +40,9 @@ impl Association {
             tracing::debug!("path validated");
             return;
         }
+        if nonce.is_some_and(|nonce| self.on_mtu_probe_ack(now, nonce)) {
+            return;
+        }
         match nonce.and_then(|nonce| self.path.on_heartbeat_ack(now, nonce)) {
             Some(rtt) => {
                 self.path.rto.on_sample(rtt);

@@ -14,6 +14,7 @@ mod new;
 mod output;
 mod packet_queue;
 mod path_change;
+mod path_mtu;
 mod reconfig;
 mod shutdown;
 mod snap;
@@ -179,6 +180,8 @@ impl Association {
             spurious_retransmissions: counters.spurious,
             srtt: self.path.rto.srtt(),
             rto: self.path.rto.current(),
+            mtu: self.path.mtu(),
+            mtu_black_holes: self.path.black_holes(),
             cwnd: self.sender.cwnd(),
             flight_size: self.sender.flight_size(),
             peer_rwnd: self.sender.peer_rwnd(),

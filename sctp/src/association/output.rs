@@ -14,7 +14,7 @@ use crate::wire::{
 };
 
 /// Bytes of a HEARTBEAT of this end.
-const HEARTBEAT_LEN: usize = 16;
+pub(super) const HEARTBEAT_LEN: usize = 16;
 
 /// Bytes of a RE-CONFIG with two responses, at most (RFC 6525 §4.4).
 const RESPONSES_LEN: usize = 32;
@@ -38,6 +38,9 @@ impl Association {
             let len = buf.len() - start;
             return (len > 0).then_some(Transmit { len, segment_size });
         }
+        if let Some(probe) = self.write_mtu_probe(now, buf) {
+            return Some(probe);
+        }
         let (mut segment_size, mut len_max) = (0, None);
         for _ in 0..max_datagrams {
             if segment_size > 0 && (self.control_queue.init || self.control_queue.cookie_echo) {
@@ -60,6 +63,9 @@ impl Association {
             }
         }
         let len = buf.len() - start;
+        if len_max.is_some() {
+            self.path.discovery().on_full_packets(len);
+        }
         (len > 0).then_some(Transmit { len, segment_size })
     }
 
@@ -231,7 +237,8 @@ impl Association {
             return;
         }
         let may_exceed_mtu = is_first && packet.is_empty();
-        let room = PacketRoom { end: packet.room() + packet.chunks().len(), may_exceed_mtu };
+        let end = packet.room() + packet.chunks().len();
+        let room = PacketRoom { end, floor_end: packet.start() + self.path.mtu_floor(), may_exceed_mtu };
         let before = self.sender.counters().chunks + self.sender.counters().retransmitted;
         let wrote = self.sender.write(now, room, &self.path, packet.chunks());
         if wrote {

@@ -6,7 +6,6 @@ use super::timer::Timer;
 use super::{Association, State};
 use crate::error::CloseReason;
 use crate::lower_layer::{LowerLayerError, LowerLayerErrorKind};
-use crate::path::Path;
 use crate::time::Instant;
 use crate::wire::{Cause, ChunkType, PacketWriter, encode_heartbeat};
 
@@ -49,21 +48,11 @@ impl Association {
 
     /// Discards what was measured on the old path. A HEARTBEAT measures the new path, unless data does.
     pub(super) fn begin_anew_on_path(&mut self, now: Instant) {
-        self.path = Path::new(&self.config);
+        self.path = self.path.renewed(&self.config);
         self.sender.on_path_changed(&self.path);
         tracing::debug!(mtu = self.path.mtu(), cwnd = self.sender.cwnd(), rto = ?self.path.rto.current(), "path changed");
         if self.timers.is_armed(Timer::Heartbeat) {
             self.timers.set(Timer::Heartbeat, now);
         }
-    }
-
-    /// Sets the largest packet that the path takes to `mtu` bytes, at least 576 and at most 65,487. Messages are cut
-    /// for that size. Round-trip time and congestion window stay. A chunk that was cut for larger packets cannot be cut
-    /// again (RFC 9260 §6.9); if it is retransmitted, it leaves alone, in a packet above `mtu`.
-    pub fn set_path_mtu(&mut self, mtu: usize) {
-        self.path.set_mtu(mtu);
-        tracing::debug!(mtu = self.path.mtu(), "MTU changed");
-        self.sender.on_mtu_changed(&self.path);
-        self.conclude();
     }
 }

@@ -83,6 +83,9 @@ impl Association {
         if self.on_no_answer(now, Timer::T3Rtx) == PeerStatus::Unreachable {
             return self.give_peer_up(CloseReason::PeerUnreachable);
         }
+        if !is_window_probe {
+            self.shrink_packets_on_timeout();
+        }
         self.sender.on_t3_timeout(now, is_window_probe, &self.path);
         self.timers.stop(Timer::Rack);
         self.timers.stop(Timer::TailLossProbe);
@@ -102,6 +105,7 @@ impl Association {
     fn on_rack_timeout(&mut self, now: Instant) {
         let reo_deadline = self.sender.on_rack_timeout(now, &self.path);
         self.timers.put(Timer::Rack, reo_deadline);
+        self.check_black_hole();
     }
 
     /// Checks that each timer runs only in the states that it belongs to (RFC 9260 §5.1, §6.3.2, §9.2).

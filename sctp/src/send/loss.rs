@@ -1,5 +1,6 @@
 //! Loss recovery: the owner of RACK, of the probes and of the loss under repair.
 
+use super::black_hole::BlackHoleDetector;
 use super::outstanding::{Chunk, Outstanding};
 use super::rack::Rack;
 use super::recovery::{AckProgress, FastRecovery};
@@ -12,6 +13,7 @@ use crate::time::{Duration, Instant};
 pub(super) struct LossRecovery {
     pub(super) rack: Rack,
     pub(super) tlp: TailLossProbe,
+    pub(super) black_hole: BlackHoleDetector,
     /// The loss under repair.
     fast_recovery: Option<FastRecovery>,
     /// Time at which Fast Recovery lets the next packet out if no SACK comes.
@@ -22,8 +24,14 @@ pub(super) struct LossRecovery {
 
 impl LossRecovery {
     pub(super) fn new() -> Self {
-        let (rack, tlp) = (Rack::new(), TailLossProbe::default());
-        Self { rack, tlp, fast_recovery: None, stalled_until: None, restarts_t3: false }
+        Self {
+            rack: Rack::new(),
+            tlp: TailLossProbe::default(),
+            black_hole: BlackHoleDetector::default(),
+            fast_recovery: None,
+            stalled_until: None,
+            restarts_t3: false,
+        }
     }
 
     pub(super) fn is_in_recovery(&self) -> bool {
@@ -61,6 +69,7 @@ impl LossRecovery {
         rtt_sample: &mut Option<Duration>,
     ) {
         let is_probe_answer = self.tlp.on_acked();
+        self.black_hole.on_acked(chunk);
         self.rack.on_acked(now, tsn, chunk, rtt_min, is_probe_answer, rtt_sample);
     }
 

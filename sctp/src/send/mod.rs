@@ -4,9 +4,11 @@
 //! [`Sender`] has an owner for each, which keep to themselves; the files with its methods pass values between them.
 
 mod abandon;
+mod black_hole;
 mod charge;
 mod congestion;
 mod data_format;
+mod flight;
 mod forward_tsn;
 mod freshness;
 mod immediate_sack;
@@ -110,6 +112,11 @@ impl Sender {
     /// Returns the number of bytes of user data that a packet takes in one chunk.
     fn payload_max(&self, path: &Path) -> usize {
         self.queue.streams.format().payload_max(path)
+    }
+
+    /// Returns `true` once if packets above the size that needs no proof do not arrive any more (RFC 8899 §4.3).
+    pub(crate) fn take_black_hole(&mut self) -> bool {
+        self.loss.black_hole.take()
     }
 
     /// Changes the first TSN, before anything is sent.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
 use super::data_format::DataFormat;
+use super::flight::Flight;
 use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use crate::cost_counter;
 use crate::interval_set::{Interval, IntervalSet};
@@ -41,6 +42,9 @@ pub(crate) struct Chunk {
     /// Its latest transmission in the order of sending.
     pub(crate) transmission: TransmissionNumber,
     pub(crate) sent_at: Instant,
+    /// True if the latest transmission began within the part of its packet that needs no proof and ended beyond it: it
+    /// arrives only if the path carries larger packets. A packet has one such chunk at most.
+    pub(crate) crosses_floor: bool,
     /// Steps back to the TSN of the message's fragment before, and on to that of the one behind; 0 if there is none.
     /// Fragments of a message need not be neighbours.
     to_previous: u32,
@@ -71,6 +75,7 @@ impl Chunk {
             transmissions: 1,
             transmission,
             sent_at: now,
+            crosses_floor: false,
             to_previous: steps_between(previous_tsn, tsn),
             to_next: 0,
         }
@@ -96,30 +101,6 @@ impl Chunk {
                     .encode(payload, out);
             }
         }
-    }
-}
-
-/// Sums over the chunks in flight.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Flight {
-    chunks: usize,
-    /// Bytes that they take in packets.
-    bytes: usize,
-    /// Bytes of user data, which the peer's window counts.
-    payload: usize,
-}
-
-impl Flight {
-    fn add(&mut self, chunk: &Chunk) {
-        self.chunks += 1;
-        self.bytes += chunk.wire_len();
-        self.payload += chunk.payload.len();
-    }
-
-    fn remove(&mut self, chunk: &Chunk) {
-        self.chunks -= 1;
-        self.bytes -= chunk.wire_len();
-        self.payload -= chunk.payload.len();
     }
 }
 
@@ -229,7 +210,7 @@ impl Outstanding {
             }
         }
         self.payload_held += chunk.payload.len();
-        self.flight.add(&chunk);
+        self.flight.add(chunk.wire_len(), chunk.payload.len());
         push_back(&mut self.ring, chunk);
     }
 
@@ -245,6 +226,7 @@ impl Outstanding {
             transmissions: 0,
             transmission: TransmissionNumber::default(),
             sent_at: now,
+            crosses_floor: false,
             to_previous: 0,
             to_next: 0,
         };
@@ -259,7 +241,7 @@ impl Outstanding {
             self.payload_held -= chunk.payload.len();
             match chunk.state {
                 ChunkState::InFlight => {
-                    self.flight.remove(&chunk);
+                    self.flight.remove(chunk.wire_len(), chunk.payload.len());
                     on_acked(self.base, &chunk);
                 }
                 ChunkState::Lost => {
@@ -295,7 +277,7 @@ impl Outstanding {
             for (tsn, chunk) in new.first.through(new.last).zip(ring.iter_mut().skip(first)) {
                 cost_counter::step();
                 match chunk.state {
-                    ChunkState::InFlight => flight.remove(chunk),
+                    ChunkState::InFlight => flight.remove(chunk.wire_len(), chunk.payload.len()),
                     ChunkState::Lost => {
                         lost.remove(&tsn);
                     }
@@ -348,7 +330,7 @@ impl Outstanding {
         let Some(chunk) = self.index(tsn).and_then(|index| self.ring.get_mut(index)) else { return };
         if chunk.state == ChunkState::InFlight {
             chunk.state = ChunkState::Lost;
-            self.flight.remove(chunk);
+            self.flight.remove(chunk.wire_len(), chunk.payload.len());
             self.lost.insert(tsn);
         }
     }
@@ -380,7 +362,13 @@ impl Outstanding {
     }
 
     /// Records that a lost chunk was retransmitted.
-    pub(crate) fn on_retransmitted(&mut self, now: Instant, tsn: UnwrappedTsn, transmission: TransmissionNumber) {
+    pub(crate) fn on_retransmitted(
+        &mut self,
+        now: Instant,
+        tsn: UnwrappedTsn,
+        transmission: TransmissionNumber,
+        crosses_floor: bool,
+    ) {
         if !self.lost.remove(&tsn) {
             return;
         }
@@ -389,7 +377,8 @@ impl Outstanding {
         chunk.transmissions = chunk.transmissions.saturating_add(1);
         chunk.transmission = transmission;
         chunk.sent_at = now;
-        self.flight.add(chunk);
+        chunk.crosses_floor = crosses_floor;
+        self.flight.add(chunk.wire_len(), chunk.payload.len());
     }
 
     /// Abandons every outstanding fragment of the message that the chunk `tsn` belongs to (RFC 3758 §3.5 A3).
@@ -420,7 +409,7 @@ impl Outstanding {
         let index = self.index(tsn)?;
         let chunk = self.ring.get_mut(index)?;
         match chunk.state {
-            ChunkState::InFlight => self.flight.remove(chunk),
+            ChunkState::InFlight => self.flight.remove(chunk.wire_len(), chunk.payload.len()),
             ChunkState::Lost => {
                 self.lost.remove(&tsn);
             }
@@ -470,7 +459,10 @@ impl Outstanding {
 
     pub(crate) fn check_consistency(&self) {
         let mut flight = Flight::default();
-        self.ring.iter().filter(|chunk| chunk.state == ChunkState::InFlight).for_each(|chunk| flight.add(chunk));
+        self.ring
+            .iter()
+            .filter(|chunk| chunk.state == ChunkState::InFlight)
+            .for_each(|chunk| flight.add(chunk.wire_len(), chunk.payload.len()));
         assert_eq!(flight, self.flight, "flight size");
         assert_eq!(self.ring.iter().map(|chunk| chunk.payload.len()).sum::<usize>(), self.payload_held);
         self.gap_acked.check_consistency();

@@ -16,6 +16,7 @@ impl Sender {
         let chunk = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight);
         let Some(chunk) = chunk else { return };
         tracing::debug!(tsn = tsn.wrap().0, transmissions = chunk.transmissions, reason, "chunk lost");
+        self.loss.black_hole.on_lost(chunk);
         if self.must_abandon(now, chunk) {
             let message = chunk.message;
             self.abandon(now, tsn, message.into(), message.limit.into());
@@ -91,6 +92,8 @@ impl Sender {
         for tsn in in_flight {
             self.on_lost(now, tsn, "T3-rtx");
         }
+        // Packets have the base size from here on.
+        self.loss.black_hole.take();
         self.forward_point.on_t3_timeout(&self.outstanding);
     }
 

@@ -68,7 +68,7 @@ impl World {
     /// Writes one packet, the first of a batch or not. Returns its length and its DATA chunks.
     fn packet_in_batch(&mut self, is_first: bool) -> (usize, Vec<Written>) {
         let mut packet = vec![0; PACKET_HEADER_LEN];
-        let room = PacketRoom { end: self.path.mtu(), may_exceed_mtu: is_first };
+        let room = PacketRoom { end: self.path.mtu(), floor_end: self.path.mtu_floor(), may_exceed_mtu: is_first };
         self.sender.write(self.now, room, &self.path, &mut packet);
         self.sender.check_consistency(&self.path);
         let chunks = Chunks::new(&packet).map(Result::unwrap);

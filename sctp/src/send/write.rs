@@ -12,6 +12,8 @@ use crate::time::Instant;
 pub(crate) struct PacketRoom {
     /// Length of the buffer when the packet is full.
     pub(crate) end: usize,
+    /// Length of the buffer when the packet has a size that needs no proof that the path carries it.
+    pub(crate) floor_end: usize,
     /// True if nothing is in the packet yet, and no packet before it bounds its length: a chunk that was cut for larger
     /// packets than the path takes now may leave in it, alone. A fragment cannot be cut again, so the packet is
     /// fragmented by IP (RFC 9260 §6.9).
@@ -23,6 +25,16 @@ impl PacketRoom {
     /// alone.
     fn after(self, wrote: bool) -> Self {
         Self { may_exceed_mtu: self.may_exceed_mtu && !wrote, ..self }
+    }
+
+    /// Returns the room of a packet that has to get through.
+    fn within_floor(self) -> Self {
+        Self { end: self.end.min(self.floor_end), ..self }
+    }
+
+    /// Returns `true` if a chunk between these lengths of the buffer begins within that size and ends beyond it.
+    fn crosses_floor(self, start: usize, end: usize) -> bool {
+        start <= self.floor_end && end > self.floor_end
     }
 }
 
@@ -100,11 +112,14 @@ impl Sender {
             self.rate.set_cwnd_exemption(CwndExemption::None);
             return out.len() > start;
         }
-        if self.rate.is_paced(now, self.has_cwnd_exemption(), path) {
+        let is_exempt = self.has_cwnd_exemption();
+        if self.rate.is_paced(now, is_exempt, path) {
             return out.len() > start;
         }
+        // A probe, or the first retransmission, is not to get lost by its size.
+        let room = if is_exempt { room.within_floor() } else { room };
         let mut has_data = self.write_lost(now, room.after(out.len() > start), path, out);
-        has_data |= self.write_new(now, room.end, path, out);
+        has_data |= self.write_new(now, room, path, out);
         if has_data {
             self.rate.on_packet_sent(now, out.len() - start);
             self.check_refused();
@@ -133,9 +148,11 @@ impl Sender {
             if out.len() + wire_len > room.end && !is_alone {
                 break;
             }
+            let start = out.len();
             chunk.encode(tsn, out);
             let transmission = self.loss.on_sent(now, tsn, wire_len, true);
-            self.outstanding.on_retransmitted(now, tsn, transmission);
+            let crosses_floor = room.crosses_floor(start, out.len());
+            self.outstanding.on_retransmitted(now, tsn, transmission, crosses_floor);
             self.peer_window.on_sent(len);
             self.counters.retransmitted += 1;
             if tsn == self.outstanding.cumulative_tsn_ack_point().next() {
@@ -146,7 +163,7 @@ impl Sender {
         wrote
     }
 
-    fn write_new(&mut self, now: Instant, end: usize, path: &Path, out: &mut Vec<u8>) -> bool {
+    fn write_new(&mut self, now: Instant, packet: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let (mut wrote, format) = (false, self.queue.streams.format());
         // Lost chunks go first: new data would only lengthen the recovery.
         while !self.outstanding.has_lost() {
@@ -167,15 +184,17 @@ impl Sender {
                 break;
             }
             let payload_max = self.peer_window.payload_len(usize::MAX, self.payload_max(path));
-            let Some(room) = end.checked_sub(out.len() + format.header_len()) else { break };
+            let Some(room) = packet.end.checked_sub(out.len() + format.header_len()) else { break };
             let room = (room & !3).min(payload_max);
             let tsn = self.outstanding.next_tsn();
             let Some(fragment) = self.queue.cut(tsn, room, payload_max) else { break };
             let payload = fragment.payload.len();
             self.peer_window.on_sent(payload);
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
-            let chunk = Chunk::new(now, tsn, fragment, format, transmission);
+            let mut chunk = Chunk::new(now, tsn, fragment, format, transmission);
+            let start = out.len();
             chunk.encode(tsn, out);
+            chunk.crosses_floor = packet.crosses_floor(start, out.len());
             self.outstanding.push(chunk);
             self.counters.chunks += 1;
             wrote = true;

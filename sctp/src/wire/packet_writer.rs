@@ -25,6 +25,13 @@ impl<'o> PacketWriter<'o> {
         Self { out, start, end: start.saturating_add(budget) }
     }
 
+    /// Returns the length of the buffer in front of the packet.
+    #[must_use]
+    #[inline]
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
     /// Returns the number of bytes that are left of the budget.
     #[must_use]
     #[inline]

@@ -79,7 +79,10 @@ impl Pair {
     pub(crate) fn with_configs(configs: [AssociationConfig; 2], seed: u8) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the zero of a clock that only the pair moves")]
         let start = Instant::now();
-        let mtu_max = configs[0].mtu.max(configs[1].mtu);
+        let largest = |config: &AssociationConfig| {
+            if config.path_mtu_discovery { config.mtu_max.max(config.mtu) } else { config.mtu }
+        };
+        let mtu_max = largest(&configs[0]).max(largest(&configs[1]));
         let mut index = 0;
         let ends = configs.map(|config| {
             index += 1;

@@ -27,7 +27,7 @@ impl World {
     /// Writes one packet and returns its chunks, none of which may be DATA or FORWARD-TSN.
     fn interleaved_packet(&mut self) -> Packet {
         let mut bytes = vec![0; PACKET_HEADER_LEN];
-        let room = PacketRoom { end: self.path.mtu(), may_exceed_mtu: true };
+        let room = PacketRoom { end: self.path.mtu(), floor_end: self.path.mtu_floor(), may_exceed_mtu: true };
         self.sender.write(self.now, room, &self.path, &mut bytes);
         self.sender.check_consistency(&self.path);
         assert!(bytes.len() <= self.path.mtu());

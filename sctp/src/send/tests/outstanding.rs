@@ -126,7 +126,7 @@ fn a_chunk_in_flight_is_lost_once_and_comes_back_by_its_retransmission() {
     }
     assert_eq!((ring.outstanding.first_lost(), ring.outstanding.chunks_in_flight()), (Some(ring.first.add(1)), 5));
     let number = ring.numbers.take();
-    ring.outstanding.on_retransmitted(some_time(), ring.first.add(1), number);
+    ring.outstanding.on_retransmitted(some_time(), ring.first.add(1), number, false);
     ring.outstanding.check_consistency();
     assert_eq!((ring.outstanding.first_lost(), ring.outstanding.flight_size()), (None, flight_size));
     assert_eq!(ring.outstanding.chunk(ring.first.add(1)).unwrap().transmissions, 2);

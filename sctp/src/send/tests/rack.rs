@@ -58,7 +58,7 @@ impl Transfer {
         let tsn = self.first.add(chunk);
         self.outstanding.mark_lost(tsn);
         let number = self.rack.on_sent(tsn, true);
-        self.outstanding.on_retransmitted(self.at(at), tsn, number);
+        self.outstanding.on_retransmitted(self.at(at), tsn, number, false);
     }
 
     /// Handles a gap block that reports a chunk. Returns the sample of the round-trip time.

@@ -54,7 +54,7 @@ fn an_oversized_chunk_leaves_in_no_packet_that_holds_something_else() {
     world.sender.on_mtu_changed(&world.path);
     world.sender.on_t3_timeout(world.now, false, &world.path);
     let mut packet = vec![0; 100];
-    let room = PacketRoom { end: 800, may_exceed_mtu: false };
+    let room = PacketRoom { end: 800, floor_end: 800, may_exceed_mtu: false };
     assert!(!world.sender.write(world.now, room, &world.path, &mut packet));
     assert_eq!(packet.len(), 100);
 }
