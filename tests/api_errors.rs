@@ -157,7 +157,7 @@ async fn the_wrong_certificate() {
     failures.are_for_people();
 }
 
-/// What another end answers to an offer, in the words of a full ICE agent.
+/// Returns the answer of another end to an offer, in the words of a full ICE agent.
 fn answer_to(offer: &str, without_init: bool) -> String {
     let is_kept = |line: &&str| *line != "a=ice-lite" && !(without_init && line.starts_with("a=sctp-init:"));
     let lines: Vec<&str> = offer.lines().filter(is_kept).collect();

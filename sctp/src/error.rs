@@ -71,6 +71,12 @@ pub enum ResetError {
     /// The peer accepts fewer streams than that.
     #[error("stream {0} does not exist")]
     NoSuchStream(StreamId),
+    /// There would be more streams than the protocol or the configuration allows.
+    #[error("there would be more streams than allowed: ask for fewer, or raise inbound_streams")]
+    TooManyStreams,
+    /// Eight requests wait for their answers, or a request names more than 240 streams.
+    #[error("too many requests wait for the peer: try again when it has answered")]
+    TooManyRequests,
 }
 
 /// Reason why an association ended. Every association reports exactly one, in

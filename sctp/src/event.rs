@@ -2,6 +2,7 @@
 
 use crate::error::CloseReason;
 use crate::message::{ReceivedMessage, StreamId};
+use crate::wire::ResetResult;
 
 /// Streams that a reset names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,18 @@ pub enum AbandonReason {
     Discarded,
 }
 
+/// A request that a peer may refuse (RFC 6525 §5.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StreamRequest {
+    /// The peer was asked to reset its outgoing streams.
+    IncomingReset,
+    /// This end wanted to send on more streams.
+    AddOutgoing,
+    /// The peer was asked to send on more streams.
+    AddIncoming,
+}
+
 /// Events of an association, in order. [`Closed`](Self::Closed) is the last event, and comes exactly once.
 #[derive(Debug)]
 #[must_use]
@@ -62,6 +75,17 @@ pub enum AssociationEvent {
     /// The peer has performed a reset of this stream that was asked for with `reset_streams`: the id starts again at
     /// SSN 0. A reset ends in this event or with the association.
     OutgoingStreamReset(StreamId),
+    /// The peer has granted that many more streams to send on, which `add_streams` or the peer itself had asked for.
+    OutgoingStreamsAdded(u16),
+    /// The peer sends on that many more streams from now on (RFC 6525 §5.2.5).
+    IncomingStreamsAdded(u16),
+    /// The peer has refused a request of `add_streams` or `request_incoming_reset`. Nothing has changed.
+    RequestRefused {
+        /// The request.
+        request: StreamRequest,
+        /// The peer's answer.
+        result: ResetResult,
+    },
     /// The peer says that it has no use for what was sent on this stream: an ERROR with the cause Invalid Stream
     /// Identifier (RFC 9260 §3.3.10.1). It is sent once, so it may be lost.
     InvalidStream(StreamId),

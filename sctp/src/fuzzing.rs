@@ -2,7 +2,7 @@
 
 use crate::cookie::{Binding, Cookie, CookieKeys};
 use crate::message::StreamId;
-use crate::reset::{OwnRequests, PeerRequests, RequestDecision, RequestOutcome};
+use crate::reset::{DueRequest, OwnRequests, PeerRequests, RequestDecision, RequestOutcome};
 use crate::serial::{RequestSn, Tsn, UnwrappedTsn};
 use crate::time::{Duration, Instant};
 use crate::wire::{Extensions, ResetResult};
@@ -100,7 +100,7 @@ impl Machine {
             2 => {
                 let last_assigned = self.cumulative.add(u64::from(how));
                 let due = self.outgoing.take_due(self.now, usize::from(how % 4), last_assigned);
-                if let Some((number, _, streams)) = due {
+                if let Some(DueRequest::ResetOutgoing { number, streams, .. }) = due {
                     self.last = number;
                     let asked = streams.iter().all(|stream| self.wanted.get(usize::from(stream.0)) == Some(&true));
                     assert!(asked && !streams.is_empty(), "a reset of {streams:?} that nobody asked for");
@@ -123,7 +123,10 @@ impl Machine {
                         self.outgoing.clear();
                         self.wanted = [false; 16];
                     }
-                    RequestOutcome::Nothing | RequestOutcome::InProgress | RequestOutcome::Retry => {}
+                    RequestOutcome::Nothing
+                    | RequestOutcome::InProgress
+                    | RequestOutcome::Other(..)
+                    | RequestOutcome::Retry => {}
                 }
             }
             6 => self.request(how),

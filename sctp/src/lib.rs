@@ -56,7 +56,7 @@ pub use cost_counter::{step, steps};
 pub use endpoint::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, Violation};
-pub use event::{AbandonReason, AssociationEvent, Streams};
+pub use event::{AbandonReason, AssociationEvent, StreamRequest, Streams};
 #[doc(hidden)]
 pub use interval_set::{Discrete, Interval, IntervalSet};
 pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind, LowerLayerLimits};

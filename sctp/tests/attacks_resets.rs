@@ -307,7 +307,7 @@ fn g09_requests_to_add_streams_or_to_reset_every_number() {
     let asks: [(&str, Push); 3] = [
         ("SSN/TSN reset", |writer, request| writer.push_ssn_tsn_reset(request)),
         ("65,535 more streams out", |writer, request| writer.push_add_outgoing(request, u16::MAX)),
-        ("more streams in", |writer, request| writer.push_add_incoming(request, 1)),
+        ("65,535 more streams in", |writer, request| writer.push_add_incoming(request, u16::MAX)),
     ];
     for (what, push) in asks {
         let mut victim = Victim::in_state(State::Established);

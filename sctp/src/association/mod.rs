@@ -21,6 +21,7 @@ mod snap;
 #[cfg(feature = "testing")]
 mod snapshot;
 mod state;
+mod stream_requests;
 mod tcb;
 mod timeout;
 mod timer;

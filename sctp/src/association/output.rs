@@ -5,8 +5,9 @@ use super::tcb::Tcb;
 use super::timer::Timer;
 use super::{Association, State, Transmit};
 use crate::recv::SackDue;
+use crate::reset::{DueRequest, OtherRequest};
 use crate::send::PacketRoom;
-use crate::serial::VerificationTag;
+use crate::serial::{RequestSn, VerificationTag};
 use crate::time::Instant;
 use crate::wire::{
     CHUNK_HEADER_LEN, ChunkType, PacketHeader, PacketWriter, ReconfigWriter, Sack, Shutdown, begin_chunk,
@@ -214,7 +215,12 @@ impl Association {
         let room = packet.room().saturating_sub(ReconfigWriter::outgoing_reset_len(0));
         let last_request = tcb.peer_requests.last_request();
         let last_assigned = self.sender.last_assigned_tsn();
-        if let Some((number, last_tsn, streams)) = tcb.own_requests.take_due(now, room / 2, last_assigned) {
+        let due = tcb.own_requests.take_due(now, room / 2, last_assigned);
+        if let Some(DueRequest::Other { number, request }) = due {
+            if !write_other_request(number, request, packet) {
+                return tcb.own_requests.defer();
+            }
+        } else if let Some(DueRequest::ResetOutgoing { number, last_tsn, streams }) = due {
             if streams.len() * 2 > room {
                 // A retransmitted request that does not fit this packet is sent alone in the next one.
                 tcb.own_requests.defer();
@@ -224,10 +230,12 @@ impl Association {
             let mut writer = ReconfigWriter::begin(packet.chunks());
             writer.push_outgoing_reset(number, last_request, last_tsn, streams.iter().copied());
             writer.finish();
-            // A retransmission before the time-out does not restart the timer.
-            if !self.timers.is_armed(Timer::Reconfig) {
-                self.timers.start(Timer::Reconfig, now, self.path.rto.current());
-            }
+        } else {
+            return;
+        }
+        // A retransmission before the time-out does not restart the timer.
+        if !self.timers.is_armed(Timer::Reconfig) {
+            self.timers.start(Timer::Reconfig, now, self.path.rto.current());
         }
     }
 
@@ -253,4 +261,21 @@ impl Association {
         self.on_send_progress(now);
         debug_assert!(self.state != State::Closed);
     }
+}
+
+/// Writes a request that resets no outgoing streams, if there is room.
+fn write_other_request(number: RequestSn, request: &OtherRequest, packet: &mut PacketWriter<'_>) -> bool {
+    let streams = if let OtherRequest::ResetIncoming(streams) = request { streams.len() } else { 0 };
+    if ReconfigWriter::outgoing_reset_len(streams) > packet.room() {
+        return false;
+    }
+    tracing::debug!(request_sn = number.0, ?request, "re-configuration requested");
+    let mut writer = ReconfigWriter::begin(packet.chunks());
+    match request {
+        OtherRequest::ResetIncoming(streams) => writer.push_incoming_reset(number, streams.iter().copied()),
+        OtherRequest::AddOutgoing(count) => writer.push_add_outgoing(number, *count),
+        OtherRequest::AddIncoming(count) => writer.push_add_incoming(number, *count),
+    }
+    writer.finish();
+    true
 }

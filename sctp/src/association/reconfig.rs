@@ -69,8 +69,7 @@ impl Association {
         for parameter in reconfig.parameters() {
             match parameter {
                 ReconfigParameter::OutgoingReset { request, response, last_tsn, streams } => {
-                    // A peer may answer our Incoming SSN Reset Request with this one (§5.2.2 E1); we send none.
-                    let _ = response;
+                    self.on_answered_by_request(response);
                     self.on_request(request, |this| this.perform_incoming(last_tsn, &streams));
                 }
                 ReconfigParameter::IncomingReset { request, streams } => {
@@ -79,11 +78,11 @@ impl Association {
                 ReconfigParameter::AddOutgoing { request, count } => {
                     self.on_request(request, |this| this.take_more_streams(count));
                 }
-                // Administrative denials (§5.2.1): nobody resets all TSNs of data channels, and this end sends on as
-                // many streams as the peer takes from the beginning.
-                ReconfigParameter::SsnTsnReset { request } | ReconfigParameter::AddIncoming { request, .. } => {
-                    self.on_request(request, |_| ResetResult::Denied);
+                ReconfigParameter::AddIncoming { request, count } => {
+                    self.on_request(request, |this| this.add_streams_for_peer(count));
                 }
+                // An administrative denial (§5.2.1): nobody resets all TSNs of data channels.
+                ReconfigParameter::SsnTsnReset { request } => self.on_request(request, |_| ResetResult::Denied),
                 ReconfigParameter::Response { response, result, .. } => self.on_response(now, response, result),
                 ReconfigParameter::Unknown(_) => self.drop_chunk(PacketDropReason::BadReconfig),
             }
@@ -176,6 +175,7 @@ impl Association {
             Some(sum) if count > 0 => {
                 negotiated.inbound_streams = sum;
                 receiver.take_streams(sum);
+                self.events.push_back(AssociationEvent::IncomingStreamsAdded(count));
                 ResetResult::Performed
             }
             Some(_) => ResetResult::NothingToDo,
@@ -201,6 +201,7 @@ impl Association {
         let Some(tcb) = &mut self.tcb else { return };
         match tcb.own_requests.on_response(now, response, result, acknowledged) {
             RequestOutcome::Nothing => self.drop_chunk(PacketDropReason::BadReconfig),
+            RequestOutcome::Other(request, result) => self.on_other_answered(request, result),
             RequestOutcome::InProgress | RequestOutcome::Retry => {
                 self.path.on_sign_of_life();
                 self.timers.start(Timer::Reconfig, now, self.path.rto.current());

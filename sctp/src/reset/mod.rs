@@ -3,5 +3,5 @@
 mod own_requests;
 mod peer_requests;
 
-pub(crate) use own_requests::{OwnRequests, RequestOutcome, RequestTimeout};
+pub(crate) use own_requests::{DueRequest, OtherRequest, OwnRequests, RequestOutcome, RequestTimeout};
 pub(crate) use peer_requests::{PeerRequests, RequestDecision};

@@ -15,11 +15,34 @@ use crate::wire::ResetResult;
 /// 512 bytes, and denies a longer request.
 const REQUEST_STREAMS_MAX: usize = 240;
 
+/// Requests of the application, other than resets of outgoing streams, that may wait.
+const OTHERS_MAX: usize = 8;
+
+/// A request other than a reset of outgoing streams. The peer may refuse it, and nothing is lost then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum OtherRequest {
+    /// Asks the peer to reset its side of these streams; of all if the list is empty (RFC 6525 §5.1.3).
+    ResetIncoming(Vec<StreamId>),
+    /// Asks to send on that many more streams (§5.1.5).
+    AddOutgoing(u16),
+    /// Asks the peer to send on that many more streams (§5.1.6).
+    AddIncoming(u16),
+}
+
+/// The request to write.
+#[derive(Debug)]
+pub(crate) enum DueRequest<'a> {
+    ResetOutgoing { number: RequestSn, last_tsn: Tsn, streams: &'a [StreamId] },
+    Other { number: RequestSn, request: &'a OtherRequest },
+}
+
 /// The outstanding request.
 #[derive(Debug)]
 struct Request {
     number: RequestSn,
     streams: Vec<StreamId>,
+    /// The request, if it resets no outgoing streams; `streams` is empty then.
+    other: Option<OtherRequest>,
     /// TSN after whose acknowledgement the peer can perform the reset.
     last_tsn: UnwrappedTsn,
     /// Time at which the request was last sent.
@@ -58,6 +81,8 @@ pub(crate) enum RequestOutcome {
     InProgress,
     /// The reset is done (H4).
     Performed(Vec<StreamId>),
+    /// A request of another kind is answered, and over.
+    Other(OtherRequest, ResetResult),
     /// Refused; to be asked again after a time-out.
     Retry,
     /// Refused too often and for too long: the peer does not reset streams.
@@ -80,6 +105,7 @@ pub(crate) struct OwnRequests {
     /// Streams that are reset once the chunk at that TSN is acknowledged; soonest first.
     draining: BinaryHeap<Reverse<(UnwrappedTsn, StreamId)>>,
     ready: VecDeque<StreamId>,
+    others: VecDeque<OtherRequest>,
     request: Option<Request>,
     /// Streams and last TSN of the last request that was performed.
     performed: Option<(Vec<StreamId>, Tsn)>,
@@ -94,6 +120,7 @@ impl OwnRequests {
             next: first,
             draining: BinaryHeap::new(),
             ready: VecDeque::new(),
+            others: VecDeque::new(),
             request: None,
             performed: None,
             attempts_max,
@@ -104,6 +131,28 @@ impl OwnRequests {
     /// Enqueues a stream that is to be reset. Its queue is empty, and its last chunk has the TSN `drains_at`.
     pub(crate) fn enqueue(&mut self, stream: StreamId, drains_at: UnwrappedTsn) {
         self.draining.push(Reverse((drains_at, stream)));
+    }
+
+    /// Enqueues another request. Returns false, and drops it, if too many wait.
+    pub(crate) fn enqueue_other(&mut self, request: OtherRequest) -> bool {
+        let has_room = self.others.len() < OTHERS_MAX;
+        if has_room {
+            self.others.push_back(request);
+        }
+        has_room
+    }
+
+    /// Returns the other requests that the peer has not answered yet.
+    pub(crate) fn unanswered_others(&self) -> impl Iterator<Item = &OtherRequest> {
+        self.request.iter().filter_map(|request| request.other.as_ref()).chain(&self.others)
+    }
+
+    /// Ends the request to reset incoming streams that a request of the peer has answered (RFC 6525 §5.2.2 E1).
+    pub(crate) fn on_answered_by_request(&mut self, response: RequestSn) -> Option<OtherRequest> {
+        let is_answered = |request: &mut Request| {
+            request.number == response && matches!(request.other, Some(OtherRequest::ResetIncoming(_)))
+        };
+        self.request.take_if(is_answered).and_then(|request| request.other)
     }
 
     /// Makes resets ready whose data up to `cumulative` has been acknowledged or abandoned. All data of a stream
@@ -135,7 +184,7 @@ impl OwnRequests {
     pub(crate) fn is_due(&self) -> bool {
         match &self.request {
             Some(request) => request.is_due,
-            None => !self.ready.is_empty(),
+            None => !self.ready.is_empty() || !self.others.is_empty(),
         }
     }
 
@@ -150,18 +199,22 @@ impl OwnRequests {
         now: Instant,
         streams_max: usize,
         last_assigned_tsn: UnwrappedTsn,
-    ) -> Option<(RequestSn, Tsn, &[StreamId])> {
+    ) -> Option<DueRequest<'_>> {
         if self.request.is_none() {
-            if self.ready.is_empty() || streams_max == 0 {
+            let other = if self.ready.is_empty() { self.others.pop_front() } else { None };
+            if (self.ready.is_empty() && other.is_none()) || streams_max == 0 {
                 return None;
             }
             let count = self.ready.len().min(streams_max).min(REQUEST_STREAMS_MAX);
             let mut streams: Vec<StreamId> = self.ready.drain(..count).collect();
             self.ready.shrink_to(64);
-            self.disambiguate(&mut streams, last_assigned_tsn.wrap());
+            if other.is_none() {
+                self.disambiguate(&mut streams, last_assigned_tsn.wrap());
+            }
             self.request = Some(Request {
                 number: self.next,
                 streams,
+                other,
                 last_tsn: last_assigned_tsn,
                 sent_at: now,
                 refusals: 0,
@@ -182,7 +235,11 @@ impl OwnRequests {
         if std::mem::take(&mut request.has_new_number) {
             request.last_tsn = last_assigned_tsn;
         }
-        Some((request.number, request.last_tsn.wrap(), &request.streams))
+        let number = request.number;
+        Some(match &request.other {
+            Some(request) => DueRequest::Other { number, request },
+            None => DueRequest::ResetOutgoing { number, last_tsn: request.last_tsn.wrap(), streams: &request.streams },
+        })
     }
 
     /// Distinguishes a new request from the one before it. dcSCTP retransmits a request that was answered "in progress"
@@ -238,6 +295,11 @@ impl OwnRequests {
         let Some(mut request) = self.request.take_if(|request| request.number == number) else {
             return RequestOutcome::Nothing;
         };
+        if result != ResetResult::InProgress
+            && let Some(other) = request.other.take()
+        {
+            return RequestOutcome::Other(other, result);
+        }
         if matches!(result, ResetResult::Performed | ResetResult::NothingToDo) {
             self.performed = Some((request.streams.clone(), request.last_tsn.wrap()));
             return RequestOutcome::Performed(request.into_streams());
@@ -246,7 +308,7 @@ impl OwnRequests {
         request.has_timed_out = false;
         // A peer that lacks data has to wait, however long that takes. One that has everything has no reason to.
         let is_in_progress = matches!(result, ResetResult::InProgress | ResetResult::ErrorInProgress);
-        if !is_in_progress || request.last_tsn <= cumulative {
+        if request.other.is_none() && (!is_in_progress || request.last_tsn <= cumulative) {
             request.refusals = request.refusals.saturating_add(1);
             let since = *request.refused_since.get_or_insert(now);
             let is_over = now.saturating_duration_since(since) >= self.timeout;
@@ -275,7 +337,7 @@ impl OwnRequests {
 
     pub(crate) fn check_consistency(&self) {
         if let Some(request) = &self.request {
-            assert!(!request.streams.is_empty());
+            assert!(request.streams.is_empty() == request.other.is_some());
             assert_eq!(request.number.next(), self.next, "one request at a time");
             assert_eq!(request.refusals == 0, request.refused_since.is_none());
         }
@@ -283,207 +345,4 @@ impl OwnRequests {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outgoing() -> (OwnRequests, Instant) {
-        (OwnRequests::new(RequestSn(u32::MAX), 3, Duration::from_secs(30)), crate::testing::some_time())
-    }
-
-    fn tsn(number: u64) -> UnwrappedTsn {
-        UnwrappedTsn::BEFORE_ALL.add(number)
-    }
-
-    #[test]
-    fn a_stream_is_reset_only_after_its_last_chunk_is_acknowledged() {
-        let (mut reset, now) = outgoing();
-        reset.enqueue(StreamId(6), tsn(9));
-        reset.on_acknowledged(tsn(8));
-        assert!(!reset.is_due());
-        reset.enqueue(StreamId(4), tsn(12));
-        reset.on_acknowledged(tsn(11));
-        let (number, _, streams) = reset.take_due(now, 100, tsn(11)).unwrap();
-        assert_eq!((number, streams), (RequestSn(u32::MAX), &[StreamId(6)][..]));
-        assert!(reset.take_due(now, 100, tsn(11)).is_none(), "one request at a time");
-        reset.on_acknowledged(tsn(12));
-        assert!(!reset.is_due());
-        assert_eq!(
-            reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX)),
-            RequestOutcome::Performed(vec![StreamId(6)])
-        );
-        let (number, _, streams) = reset.take_due(now, 100, tsn(12)).unwrap();
-        assert_eq!((number, streams), (RequestSn(0), &[StreamId(4)][..]), "the numbers wrap");
-        reset.check_consistency();
-    }
-
-    #[test]
-    fn many_streams_are_reset_by_requests_that_every_peer_can_read() {
-        let (mut reset, now) = outgoing();
-        (0..1000).for_each(|stream| reset.enqueue(StreamId(stream), tsn(1)));
-        reset.on_acknowledged(tsn(1));
-        let mut performed = Vec::new();
-        while let Some((number, _, streams)) = reset.take_due(now, 10_000, tsn(20)) {
-            assert!(16 + 2 * streams.len() <= 512);
-            let RequestOutcome::Performed(mut streams) =
-                reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX))
-            else {
-                panic!()
-            };
-            performed.append(&mut streams);
-        }
-        assert_eq!(performed, (0..1000).map(StreamId).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn in_progress_is_asked_again_as_soon_as_the_data_is_acknowledged_and_only_once() {
-        let (mut reset, now) = outgoing();
-        reset.enqueue(StreamId(2), tsn(5));
-        reset.on_acknowledged(tsn(5));
-        let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
-        assert_eq!(reset.on_response(now, number, ResetResult::InProgress, tsn(u64::MAX)), RequestOutcome::InProgress);
-        assert!(!reset.is_due());
-        reset.on_acknowledged(tsn(19));
-        assert!(!reset.is_due());
-        reset.on_acknowledged(tsn(20));
-        assert!(reset.is_due());
-        assert_eq!(reset.take_due(now, 100, tsn(41)).unwrap().1, Tsn(20), "repeated unchanged");
-        reset.on_acknowledged(tsn(21));
-        assert!(!reset.is_due());
-        assert_eq!(reset.on_timeout(), RequestTimeout::Unanswered);
-        assert!(reset.is_due());
-    }
-
-    #[test]
-    fn a_reset_that_follows_an_equal_one_without_data_between_is_no_repetition_of_it() {
-        let (mut reset, now) = outgoing();
-        let mut request = |streams: &[u16], last_tsn: u64| {
-            for stream in streams {
-                reset.enqueue(StreamId(*stream), tsn(0));
-            }
-            reset.on_acknowledged(tsn(0));
-            let (number, _, sent) = reset.take_due(now, 100, tsn(last_tsn)).unwrap();
-            let sent = sent.to_vec();
-            assert_eq!(
-                reset.on_response(now, number, ResetResult::InProgress, tsn(u64::MAX)),
-                RequestOutcome::InProgress
-            );
-            assert_eq!(
-                reset.on_response(now, number, ResetResult::Performed, tsn(u64::MAX)),
-                RequestOutcome::Performed(sent[..streams.len()].to_vec())
-            );
-            sent.iter().map(|stream| stream.0).collect::<Vec<u16>>()
-        };
-        assert_eq!(request(&[4], 9), [4]);
-        assert_eq!(request(&[4], 9), [4, 4]);
-        assert_eq!(request(&[4], 9), [4], "unlike the one before");
-        assert_eq!(request(&[4], 10), [4], "there was data");
-        assert_eq!(request(&[4, 6, 8], 10), [4, 6, 8]);
-        assert_eq!(request(&[4, 6, 8], 10), [6, 8, 4]);
-    }
-
-    #[test]
-    fn refusals_end_and_g07_answers_to_nothing_are_ignored() {
-        let (mut reset, start) = outgoing();
-        let answer =
-            |reset: &mut OwnRequests, now, number, result| reset.on_response(now, number, result, tsn(u64::MAX));
-        assert_eq!(answer(&mut reset, start, RequestSn(u32::MAX), ResetResult::Performed), RequestOutcome::Nothing);
-        reset.enqueue(StreamId(2), tsn(0));
-        reset.on_acknowledged(tsn(0));
-        // Neither three refusals nor thirty seconds are enough alone.
-        for (attempt, seconds) in [0, 1, 29, 30].into_iter().enumerate() {
-            let now = start + Duration::from_secs(seconds);
-            let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
-            assert_eq!(number, RequestSn(u32::MAX).add(u32::try_from(attempt).unwrap()));
-            assert_eq!(answer(&mut reset, now, number.add(5), ResetResult::Performed), RequestOutcome::Nothing);
-            let answered = answer(&mut reset, now, number, ResetResult::Denied);
-            if attempt < 3 {
-                assert_eq!(answered, RequestOutcome::Retry);
-                assert_eq!(reset.on_timeout(), RequestTimeout::Answered, "the peer has answered");
-                reset.check_consistency();
-            } else {
-                assert_eq!(answered, RequestOutcome::Failed);
-            }
-        }
-        assert!(!reset.is_outstanding());
-    }
-
-    #[test]
-    fn a_request_that_did_not_fit_is_due_again_and_unchanged() {
-        let (mut reset, now) = outgoing();
-        reset.enqueue(StreamId(2), tsn(0));
-        reset.on_acknowledged(tsn(0));
-        let (number, last_tsn, streams) = reset.take_due(now, 100, tsn(20)).unwrap();
-        let first = (number, last_tsn, streams.to_vec());
-        assert!(!reset.is_due());
-        reset.defer();
-        assert!(reset.is_due());
-        let (number, last_tsn, streams) = reset.take_due(now, 100, tsn(30)).unwrap();
-        assert_eq!((number, last_tsn, streams.to_vec()), first);
-        reset.check_consistency();
-    }
-
-    #[test]
-    fn a_peer_that_answers_bad_sequence_number_for_ever_gets_new_numbers_then_the_end() {
-        let (mut reset, start) = outgoing();
-        reset.enqueue(StreamId(2), tsn(0));
-        reset.on_acknowledged(tsn(0));
-        let mut numbers = Vec::new();
-        for second in 0.. {
-            let now = start + Duration::from_secs(second);
-            let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
-            numbers.push(number);
-            let outcome = reset.on_response(now, number, ResetResult::BadSequenceNumber, tsn(19));
-            if outcome == RequestOutcome::Failed {
-                assert_eq!(second, 30, "the time-out, with far more refusals than the limit");
-                break;
-            }
-            assert_eq!(outcome, RequestOutcome::Retry);
-            assert!(!reset.is_due(), "after a time-out");
-            assert_eq!(reset.on_timeout(), RequestTimeout::Answered, "the peer has answered");
-            reset.check_consistency();
-        }
-        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0].next()), "{numbers:?}");
-        assert!(!reset.is_outstanding());
-    }
-
-    #[test]
-    fn in_progress_is_a_refusal_only_once_the_peer_has_acknowledged_everything() {
-        for (acknowledged, expected) in [(19, RequestOutcome::InProgress), (20, RequestOutcome::Failed)] {
-            let (mut reset, start) = outgoing();
-            reset.enqueue(StreamId(2), tsn(0));
-            reset.on_acknowledged(tsn(0));
-            let mut last = RequestOutcome::Nothing;
-            for seconds in [0, 300, 600] {
-                let now = start + Duration::from_secs(seconds);
-                let (number, ..) = reset.take_due(now, 100, tsn(20)).unwrap();
-                last = reset.on_response(now, number, ResetResult::InProgress, tsn(acknowledged));
-                reset.on_timeout();
-            }
-            assert_eq!(last, expected, "{acknowledged} of 20");
-        }
-    }
-
-    #[test]
-    fn what_is_heard_repeats_a_request_that_has_timed_out_once_a_time_out() {
-        let (mut reset, start) = outgoing();
-        let (second, rto) = (Duration::from_secs(1), Duration::from_secs(1));
-        reset.enqueue(StreamId(2), tsn(0));
-        reset.on_acknowledged(tsn(0));
-        reset.take_due(start, 100, tsn(20)).unwrap();
-        reset.on_heard(start + 2 * second, rto);
-        assert!(!reset.is_due(), "its time-out has not passed");
-        assert_eq!(reset.on_timeout(), RequestTimeout::Unanswered);
-        reset.take_due(start + 3 * second, 100, tsn(20)).unwrap();
-        for (after, is_due) in [(3, false), (4, true)] {
-            reset.on_heard(start + after * second, rto);
-            assert_eq!(reset.is_due(), is_due, "after {after} s");
-        }
-        let (number, ..) = reset.take_due(start + 4 * second, 100, tsn(20)).unwrap();
-        assert_eq!(reset.on_response(start, number, ResetResult::InProgress, tsn(19)), RequestOutcome::InProgress);
-        reset.on_heard(start + 9 * second, rto);
-        assert!(!reset.is_due(), "the peer has said to wait");
-        assert_eq!(reset.on_timeout(), RequestTimeout::Answered, "no error of the path");
-        reset.take_due(start + 9 * second, 100, tsn(20)).unwrap();
-        assert_eq!(reset.on_timeout(), RequestTimeout::Unanswered, "the repetition is not answered");
-    }
-}
+mod tests;
