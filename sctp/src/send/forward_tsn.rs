@@ -60,9 +60,13 @@ impl ForwardPoint {
             self.is_due = false;
             return;
         }
+        self.is_due = self.is_due || self.has_waited(now, path) || self.has_advanced(outstanding);
+    }
+
+    /// Returns `true` if the answer to the last FORWARD-TSN could be here.
+    fn has_waited(&self, now: Instant, path: &Path) -> bool {
         let wait = path.rto.srtt().unwrap_or_else(|| path.rto.current());
-        let has_waited = self.sent.is_none_or(|sent| now >= sent.at + wait);
-        self.is_due = self.is_due || has_waited || self.has_advanced(outstanding);
+        self.sent.is_none_or(|sent| now >= sent.at + wait)
     }
 
     /// Handles the abandonment of a message.
@@ -70,9 +74,12 @@ impl ForwardPoint {
         self.is_due |= outstanding.has_abandoned_front() && self.has_advanced(outstanding);
     }
 
-    /// Handles the expiry of T3-rtx (RFC 3758 §3.5 A5).
-    pub(super) fn on_t3_timeout(&mut self, outstanding: &Outstanding) {
-        self.is_due |= self.can_abandon && outstanding.has_abandoned_front();
+    /// Handles the expiry of T3-rtx (RFC 3758 §3.5 A5). One that a SACK has just made due is on its way still, and the
+    /// next expiry comes when that has had its time.
+    pub(super) fn on_t3_timeout(&mut self, now: Instant, outstanding: &mut Outstanding, path: &Path) {
+        if self.can_abandon && outstanding.has_abandoned_front() {
+            self.is_due |= self.has_waited(now, path) || self.has_advanced(outstanding);
+        }
     }
 
     /// Returns `true` if the last FORWARD-TSN said less than one would say now, or the peer has done what it said.

@@ -94,7 +94,7 @@ impl Sender {
         }
         // Packets have the base size from here on.
         self.loss.black_hole.take();
-        self.forward_point.on_t3_timeout(&self.outstanding);
+        self.forward_point.on_t3_timeout(now, &mut self.outstanding, path);
     }
 
     /// Sends one more packet after the probe time-out: new data if there is any, otherwise the last chunk again (RFC
