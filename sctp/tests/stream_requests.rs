@@ -1,6 +1,6 @@
 //! Requests to add streams, and to have the peer reset its side (RFC 6525 §5.1.3, §5.1.5, §5.1.6), between two ends.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail this way")]
 
 mod pair;
 
