@@ -90,6 +90,8 @@ pub struct AssociationStats {
     pub data_chunks_received: u64,
     /// Times that loss detection shrank the congestion window.
     pub congestion_events: u64,
+    /// Times that a reduction of the congestion window, by a loss or by T3, was undone because nothing had been lost.
+    pub congestion_events_undone: u64,
     /// Times that the retransmission timer T3 expired.
     pub t3_expirations: u64,
     /// Retransmissions that the peer reported as duplicates.

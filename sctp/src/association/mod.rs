@@ -21,6 +21,7 @@ mod snap;
 #[cfg(feature = "testing")]
 mod snapshot;
 mod state;
+mod statistics;
 mod stream_requests;
 mod tcb;
 mod timeout;
@@ -171,24 +172,7 @@ impl Association {
     /// Returns the counters and gauges.
     #[must_use]
     pub fn stats(&self) -> AssociationStats {
-        let counters = self.sender.counters();
-        AssociationStats {
-            messages_sent: counters.messages,
-            messages_abandoned: counters.abandoned,
-            data_chunks_sent: counters.chunks,
-            data_chunks_retransmitted: counters.retransmitted,
-            congestion_events: counters.congestion_events,
-            spurious_retransmissions: counters.spurious,
-            srtt: self.path.rto.srtt(),
-            rto: self.path.rto.current(),
-            mtu: self.path.mtu(),
-            mtu_black_holes: self.path.black_holes(),
-            cwnd: self.sender.cwnd(),
-            flight_size: self.sender.flight_size(),
-            peer_rwnd: self.sender.peer_rwnd(),
-            buffered_amount: self.sender.buffered(),
-            ..self.stats.clone()
-        }
+        self.collect_stats()
     }
 
     /// Returns true if both ends have begun (RFC 9260 §5.2.1), and this end has the smaller Verification Tag: exactly

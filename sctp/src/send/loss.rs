@@ -1,10 +1,11 @@
 //! Loss recovery: the owner of RACK, of the probes and of the loss under repair.
 
 use super::black_hole::BlackHoleDetector;
-use super::outstanding::{Chunk, Outstanding};
+use super::outstanding::{Chunk, ChunkState, Outstanding};
 use super::rack::Rack;
 use super::recovery::{AckProgress, FastRecovery};
 use super::tlp::TailLossProbe;
+use super::undo::Undo;
 use crate::path::Path;
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
 use crate::time::{Duration, Instant};
@@ -14,6 +15,9 @@ pub(super) struct LossRecovery {
     pub(super) rack: Rack,
     pub(super) tlp: TailLossProbe,
     pub(super) black_hole: BlackHoleDetector,
+    pub(super) undo: Undo,
+    /// True if evidence has come that a chunk which counted as lost was not, since that was last asked.
+    has_needless_loss: bool,
     /// The loss under repair.
     fast_recovery: Option<FastRecovery>,
     /// Time at which Fast Recovery lets the next packet out if no SACK comes.
@@ -28,6 +32,8 @@ impl LossRecovery {
             rack: Rack::new(),
             tlp: TailLossProbe::default(),
             black_hole: BlackHoleDetector::default(),
+            undo: Undo::default(),
+            has_needless_loss: false,
             fast_recovery: None,
             stalled_until: None,
             restarts_t3: false,
@@ -70,7 +76,40 @@ impl LossRecovery {
     ) {
         let is_probe_answer = self.tlp.on_acked();
         self.black_hole.on_acked(chunk);
+        if chunk.state == ChunkState::Lost || chunk.transmissions > 1 {
+            self.on_suspect_acked(now, tsn, chunk, rtt_min);
+        }
         self.rack.on_acked(now, tsn, chunk, rtt_min, is_probe_answer, rtt_sample);
+    }
+
+    /// Handles the acknowledgement of a chunk that counts as lost, or was retransmitted. Sooner than half of any round
+    /// trip after the retransmission it must be the original that has arrived.
+    #[cold]
+    fn on_suspect_acked(&mut self, now: Instant, tsn: UnwrappedTsn, chunk: &Chunk, rtt_min: Option<Duration>) {
+        let elapsed = now.saturating_duration_since(chunk.sent_at);
+        if chunk.state == ChunkState::Lost {
+            self.undo.on_late_original(tsn);
+        } else if rtt_min.is_none_or(|min| elapsed >= min / 2) {
+            return;
+        }
+        self.on_original_arrived(tsn);
+    }
+
+    /// Handles the arrival of the original of a chunk that may have counted as lost.
+    pub(super) fn on_original_arrived(&mut self, tsn: UnwrappedTsn) {
+        self.has_needless_loss |= self.undo.on_original_arrived(tsn);
+    }
+
+    /// Returns true once if a loss was none.
+    pub(super) fn take_needless_loss(&mut self) -> bool {
+        std::mem::take(&mut self.has_needless_loss)
+    }
+
+    /// Ends the repair of a loss that was none.
+    pub(super) fn on_spurious_recovery(&mut self) {
+        if self.fast_recovery.take().is_some() {
+            self.rack.on_recovery_ended();
+        }
     }
 
     /// Handles the first acknowledgement of any chunk of a SACK.

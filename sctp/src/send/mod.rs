@@ -29,6 +29,7 @@ mod scheduler;
 mod stream;
 mod stream_map;
 mod tlp;
+mod undo;
 mod write;
 
 #[cfg(test)]
@@ -63,6 +64,7 @@ pub(crate) struct SendCounters {
     pub(crate) chunks: u64,
     pub(crate) retransmitted: u64,
     pub(crate) congestion_events: u64,
+    pub(crate) congestion_events_undone: u64,
     pub(crate) spurious: u64,
 }
 
@@ -99,6 +101,7 @@ impl Sender {
     /// Switches to another path, of which nothing is known yet.
     pub(crate) fn on_path_changed(&mut self, path: &Path) {
         self.rate.on_path_changed(path);
+        self.loss.undo.clear();
         self.queue.streams.on_mtu_changed(self.payload_max(path));
     }
 

@@ -233,7 +233,8 @@ impl Outstanding {
         push_back(&mut self.ring, placeholder);
     }
 
-    /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time.
+    /// Moves the Cumulative TSN Ack Point, and hands `on_acked` each chunk that this acknowledges for the first time,
+    /// in the state before.
     pub(crate) fn acknowledge_to(&mut self, tsn: UnwrappedTsn, mut on_acked: impl FnMut(UnwrappedTsn, &Chunk)) {
         while self.base <= tsn {
             cost_counter::step();
@@ -264,7 +265,7 @@ impl Outstanding {
     }
 
     /// Takes in one gap block, both ends inclusive, and hands `on_acked` each chunk that it acknowledges for the first
-    /// time. Costs what is new, not what the block spans.
+    /// time, in the state before. Costs what is new, not what the block spans.
     pub(crate) fn acknowledge_gap(
         &mut self,
         start: UnwrappedTsn,
@@ -284,8 +285,8 @@ impl Outstanding {
                     // An abandoned chunk stays abandoned.
                     ChunkState::GapAcked | ChunkState::Abandoned => continue,
                 }
-                chunk.state = ChunkState::GapAcked;
                 on_acked(tsn, chunk);
+                chunk.state = ChunkState::GapAcked;
             }
         });
     }
@@ -332,6 +333,16 @@ impl Outstanding {
             chunk.state = ChunkState::Lost;
             self.flight.remove(chunk.wire_len(), chunk.payload.len());
             self.lost.insert(tsn);
+        }
+    }
+
+    /// Puts all lost chunks back in flight, because none was lost after all.
+    pub(crate) fn unmark_lost(&mut self) {
+        for tsn in std::mem::take(&mut self.lost) {
+            cost_counter::step();
+            let Some(chunk) = self.index(tsn).and_then(|index| self.ring.get_mut(index)) else { continue };
+            chunk.state = ChunkState::InFlight;
+            self.flight.add(chunk.wire_len(), chunk.payload.len());
         }
     }
 

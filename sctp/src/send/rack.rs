@@ -141,8 +141,8 @@ impl Rack {
         self.highest_reported.is_some()
     }
 
-    /// Handles the report of a duplicate (RFC 2883): a retransmission was not needed, so RACK waits longer from now on.
-    pub(super) fn on_duplicates_reported(&mut self) {
+    /// Handles evidence that a chunk which counted as lost had only been overtaken: RACK waits longer from now on.
+    pub(super) fn on_needless_loss(&mut self) {
         let reordering = &mut self.reordering;
         if self.rack_xmit.is_some_and(|(number, _)| number >= reordering.round_end) {
             reordering.is_seen = true;
@@ -220,6 +220,23 @@ impl Rack {
             log.shrink_to(8);
         }
         self.newly_reported = 0;
+    }
+
+    /// Starts over after chunks that T3-rtx took for lost have come back. The acknowledgement of a retransmission was
+    /// that of the original, so which transmission arrived last is not known.
+    pub(super) fn rebuild(&mut self, outstanding: &Outstanding) {
+        self.rack_xmit = None;
+        let log = &mut self.log;
+        log.first_transmissions.clear();
+        log.retransmissions.clear();
+        for tsn in outstanding.in_flight() {
+            cost_counter::step();
+            let Some(chunk) = outstanding.chunk(tsn) else { continue };
+            let log = if chunk.transmissions > 1 { &mut log.retransmissions } else { &mut log.first_transmissions };
+            push_back(log, Transmission { number: chunk.transmission, tsn });
+        }
+        // First transmissions are in the order of their TSNs.
+        log.retransmissions.make_contiguous().sort_unstable_by_key(|entry| entry.number);
     }
 
     pub(super) fn check_consistency(&self, outstanding: &Outstanding) {

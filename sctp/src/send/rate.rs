@@ -1,6 +1,6 @@
 //! Rate of the sender: congestion window, pacing, and the sender's usage of them.
 
-use super::congestion::{Acked, CongestionController, CwndUsage};
+use super::congestion::{Acked, BeforeLoss, CongestionController, CwndUsage};
 use super::freshness::RateSeen;
 use super::pacer::Pacer;
 use crate::config::CongestionControl;
@@ -168,6 +168,18 @@ impl SendRate {
 
     pub(super) fn on_all_acked(&mut self) {
         self.controller.on_all_acked();
+    }
+
+    /// Returns the state to go back to if the loss that is about to be handled turns out to be none.
+    pub(super) fn before_loss(&self) -> BeforeLoss {
+        self.controller.before_loss()
+    }
+
+    /// Undoes the response to a needless loss. No more is sent at once than the exemption from before allowed.
+    pub(super) fn on_spurious_loss(&mut self, before: BeforeLoss, path: &Path) {
+        self.controller.on_spurious_loss(before);
+        // The packet size may have changed since.
+        self.controller.on_mtu_changed(path.pmdcs());
     }
 
     pub(super) fn on_loss(&mut self, path: &Path) {

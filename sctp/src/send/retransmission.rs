@@ -1,6 +1,7 @@
 //! Retransmissions: losses that SACKs and timers find, and probes (RFC 9260 §6.3.3, §7.2.4; RFC 8985).
 
 use super::Sender;
+use super::congestion::BeforeLoss;
 use super::outstanding::ChunkState;
 use super::rate::CwndExemption;
 use super::recovery::{AckProgress, FastRecovery};
@@ -11,12 +12,13 @@ use crate::time::{Duration, Instant};
 impl Sender {
     /// Handles the loss of a chunk in flight: it is retransmitted, or its message is abandoned (RFC 3758 §4.1, RFC 7496
     /// §3.1). `reason` names the rule that found the loss.
-    fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn, reason: &'static str) {
+    fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn, reason: &'static str, path: &Path) {
         // A loss found a moment ago may have abandoned the whole message, this fragment included.
         let chunk = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight);
         let Some(chunk) = chunk else { return };
         tracing::debug!(tsn = tsn.wrap().0, transmissions = chunk.transmissions, reason, "chunk lost");
         self.loss.black_hole.on_lost(chunk);
+        self.loss.undo.on_lost(now, tsn, chunk.transmissions > 1, path.rto.srtt().unwrap_or_default());
         if self.must_abandon(now, chunk) {
             let message = chunk.message;
             self.abandon(now, tsn, message.into(), message.limit.into());
@@ -40,8 +42,11 @@ impl Sender {
         if lost.is_empty() {
             return reo_deadline;
         }
+        if !in_recovery {
+            self.loss.undo.begin(now, self.rate.before_loss());
+        }
         for tsn in lost {
-            self.on_lost(now, tsn, "RACK");
+            self.on_lost(now, tsn, "RACK", path);
         }
         if !in_recovery {
             let exit_point = self.outstanding.last_assigned_tsn();
@@ -57,6 +62,36 @@ impl Sender {
             self.rate.set_cwnd_exemption(CwndExemption::Retransmission);
         }
         reo_deadline
+    }
+
+    /// Undoes the congestion response to a loss, or to a time-out, that a SACK shows to have been needless.
+    pub(super) fn undo_needless_loss(
+        &mut self,
+        now: Instant,
+        cumulative: UnwrappedTsn,
+        is_advanced: bool,
+        path: &Path,
+    ) {
+        if let Some(before) = self.loss.undo.take_needless_timeout(cumulative, is_advanced) {
+            // The rest of the window is on its way, too, so it is not retransmitted.
+            self.outstanding.unmark_lost();
+            self.loss.rack.rebuild(&self.outstanding);
+            self.rate.set_cwnd_exemption(CwndExemption::None);
+            self.on_spurious_congestion(before, path);
+        }
+        if self.loss.take_needless_loss() {
+            self.loss.rack.on_needless_loss();
+            if let Some(before) = self.loss.undo.take_needless_recovery(now) {
+                self.on_spurious_congestion(before, path);
+            }
+        }
+    }
+
+    fn on_spurious_congestion(&mut self, before: BeforeLoss, path: &Path) {
+        tracing::debug!("congestion response undone");
+        self.loss.on_spurious_recovery();
+        self.rate.on_spurious_loss(before, path);
+        self.counters.congestion_events_undone += 1;
     }
 
     /// Handles the first acknowledgement of `bytes`.
@@ -84,13 +119,15 @@ impl Sender {
         if is_window_probe {
             self.peer_window.on_probe_unanswered(&path.rto);
         } else {
+            let (end, wait) = (self.outstanding.last_assigned_tsn(), 2 * path.rto.current());
+            self.loss.undo.begin_timeout(now, self.rate.before_loss(), end, wait);
             self.rate.on_t3_timeout(path);
         }
         self.loss.on_t3_timeout();
         self.rate.set_cwnd_exemption(CwndExemption::Retransmission);
         let in_flight: Vec<UnwrappedTsn> = self.outstanding.in_flight().collect();
         for tsn in in_flight {
-            self.on_lost(now, tsn, "T3-rtx");
+            self.on_lost(now, tsn, "T3-rtx", path);
         }
         // Packets have the base size from here on.
         self.loss.black_hole.take();

@@ -51,8 +51,11 @@ impl Sender {
         if duplicates > 0 {
             self.counters.spurious += duplicates as u64;
             tracing::debug!(duplicates, "spurious retransmission");
-            self.loss.rack.on_duplicates_reported();
+            for tsn in sack.duplicate_tsns() {
+                self.loss.on_original_arrived(self.outstanding.unwrap(tsn));
+            }
         }
+        self.undo_needless_loss(now, cumulative, is_advanced, path);
         self.loss.end_recovery(cumulative);
         let next_tsn = self.outstanding.next_tsn();
         self.rate.on_acked(now, NewlyAcked { bytes, cumulative, is_advanced, next_tsn, rtt, in_recovery }, path);

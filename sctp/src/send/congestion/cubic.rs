@@ -31,7 +31,7 @@ struct Epoch {
 
 /// CUBIC state of an association. Windows are in bytes where the RFC has segments, so they do not depend on the packet
 /// size.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Cubic {
     epoch: Option<Epoch>,
     /// The window at the last loss, or less by fast convergence. `None` if there was no loss.

@@ -25,7 +25,7 @@ pub(super) enum HystartPhase {
     Over,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HyStart {
     phase: HystartPhase,
     last_round_min: Option<Duration>,

@@ -9,14 +9,14 @@ use crate::time::{Duration, Instant};
 
 /// Congestion control by losses: cwnd grows until something is lost. It keeps no packet size: each event brings that of
 /// the path.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::send) struct LossBased {
     pub(super) window: CongestionWindow,
     pub(super) avoidance: CongestionAvoidance,
 }
 
 /// Growth and reduction of cwnd outside of slow start.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum CongestionAvoidance {
     Cubic(Cubic),
     NewReno(NewReno),
@@ -73,6 +73,20 @@ impl LossBased {
     pub(super) fn on_loss(&mut self, pmdcs: usize) {
         self.reduce(pmdcs);
         self.report("recovery");
+    }
+
+    /// Returns the state to go back to if the loss that is about to be handled turns out to be none.
+    pub(super) fn before_loss(&self) -> Self {
+        self.clone()
+    }
+
+    /// Undoes the response to a loss or a time-out that was needless (RFC 9438 §4.9, RFC 4015 §3.2). What grew since
+    /// stays.
+    pub(super) fn on_spurious_loss(&mut self, before: Self) {
+        self.window.cwnd = self.window.cwnd.max(before.window.cwnd);
+        self.window.ssthresh = self.window.ssthresh.max(before.window.ssthresh);
+        self.avoidance = before.avoidance;
+        self.report(if self.window.is_in_slow_start() { "slow start" } else { "congestion avoidance" });
     }
 
     fn reduce(&mut self, pmdcs: usize) {

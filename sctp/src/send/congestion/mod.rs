@@ -69,6 +69,12 @@ pub(crate) enum CongestionController {
     LossBased(LossBased),
 }
 
+/// State of a controller before it reduced its rate.
+#[derive(Clone, Debug)]
+pub(crate) enum BeforeLoss {
+    LossBased(LossBased),
+}
+
 impl CongestionController {
     /// Creates a controller for a path of which nothing is known.
     pub(crate) fn new(kind: CongestionControl, pmdcs: usize) -> Self {
@@ -121,6 +127,20 @@ impl CongestionController {
     pub(crate) fn on_loss(&mut self, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_loss(pmdcs),
+        }
+    }
+
+    /// Returns the state to go back to if the loss that is about to be handled turns out to be none.
+    pub(crate) fn before_loss(&self) -> BeforeLoss {
+        match self {
+            Self::LossBased(controller) => BeforeLoss::LossBased(controller.before_loss()),
+        }
+    }
+
+    /// Undoes the response to a loss or a time-out that was needless.
+    pub(crate) fn on_spurious_loss(&mut self, before: BeforeLoss) {
+        match (self, before) {
+            (Self::LossBased(controller), BeforeLoss::LossBased(before)) => controller.on_spurious_loss(before),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::window::CongestionWindow;
 use super::{Acked, CwndUsage};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NewReno {
     partial_bytes_acked: usize,
 }

@@ -19,7 +19,7 @@ const PACKETS_PER_SACK_MAX: usize = 64;
 const SSTHRESH_PACKETS_MIN: usize = 4;
 
 /// Congestion window and slow start threshold.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CongestionWindow {
     pub(super) cwnd: usize,
     pub(super) ssthresh: usize,

@@ -292,3 +292,123 @@ fn a_time_out_of_a_window_probe_is_no_sign_of_congestion() {
     assert_eq!(world.sender.cwnd(), cwnd);
     assert_eq!(world.packets(), [[0]]);
 }
+
+/// Returns a world with ten packets in flight, of which the first two counted as lost and were retransmitted, and the
+/// window before.
+fn after_retransmission() -> (World, usize) {
+    let mut world = World::measured();
+    let cwnd = world.sender.cwnd();
+    (0..10).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.now += 100 * MS;
+    world.sack(0, &[(3, 10)]);
+    assert_eq!(world.packets().concat(), [0, 1]);
+    assert!(world.sender.cwnd() < cwnd);
+    (world, cwnd)
+}
+
+/// As TCP does by the DSACK.
+#[test]
+fn a_recovery_whose_retransmissions_are_all_reported_as_duplicates_is_undone() {
+    for (duplicates, is_undone) in [(&[0, 1][..], true), (&[0], false), (&[1, 1], false), (&[3, 4], false)] {
+        let (mut world, cwnd) = after_retransmission();
+        world.now += 100 * MS;
+        world.sack_with(10, &[], 1 << 20, duplicates);
+        assert_eq!(world.sender.cwnd() >= cwnd, is_undone, "duplicates {duplicates:?}");
+        assert_eq!(world.sender.counters().congestion_events_undone, u64::from(is_undone));
+    }
+}
+
+#[test]
+fn duplicates_may_be_reported_one_after_the_other_and_behind_the_end_of_recovery() {
+    let (mut world, cwnd) = after_retransmission();
+    world.now += 100 * MS;
+    world.sack(10, &[]);
+    for (wait, number) in [(10, 0), (10, 1)] {
+        assert!(world.sender.cwnd() < cwnd);
+        world.now += wait * MS;
+        world.sack_with(10, &[], 1 << 20, &[number]);
+    }
+    assert!(world.sender.cwnd() >= cwnd);
+    let (mut world, cwnd) = after_retransmission();
+    world.now += 100 * MS;
+    world.sack(10, &[]);
+    world.now += 400 * MS;
+    world.sack_with(10, &[], 1 << 20, &[0, 1]);
+    assert!(world.sender.cwnd() < cwnd, "too late to be of this recovery");
+}
+
+/// As the Eifel algorithm has it: the retransmission cannot be the cause.
+#[test]
+fn an_acknowledgement_too_soon_for_the_retransmission_shows_a_needless_recovery() {
+    for (wait, is_undone) in [(0, true), (49, true), (50, false), (100, false)] {
+        let (mut world, cwnd) = after_retransmission();
+        world.now += wait * MS;
+        world.sack(10, &[]);
+        assert_eq!(world.sender.cwnd() >= cwnd, is_undone, "{wait} ms after the retransmission");
+        assert!(!world.sender.loss.is_in_recovery());
+    }
+    let mut world = after_loss(0..=0);
+    let reduced = world.sender.cwnd();
+    world.sack(10, &[]);
+    assert!(world.sender.cwnd() > reduced, "not retransmitted at all");
+}
+
+#[test]
+fn a_chunk_that_was_lost_twice_was_lost() {
+    let mut world = after_loss(0..=0);
+    assert_eq!(world.packets(), [[0]]);
+    world.push(1, FULL);
+    assert_eq!(world.packets(), [[10]]);
+    world.now += 150 * MS;
+    world.sack(0, &[(2, 11)]);
+    assert_eq!(world.packets(), [[0]]);
+    world.now += 100 * MS;
+    world.sack_with(11, &[], 1 << 20, &[0]);
+    assert_eq!(world.sender.counters().congestion_events_undone, 0);
+}
+
+/// RFC 5682: the SACK of a chunk that was not retransmitted shows that the path has only become slower.
+#[test]
+fn a_needless_time_out_is_undone_and_nothing_more_is_retransmitted() {
+    let mut world = World::measured();
+    let cwnd = world.sender.cwnd();
+    (0..10).for_each(|_| world.push(1, FULL));
+    world.packets();
+    for _ in 0..2 {
+        world.now += 500 * MS;
+        world.sender.on_t3_timeout(world.now, false, &world.path);
+        assert_eq!(world.packets(), [[0]]);
+    }
+    world.now += 500 * MS;
+    world.sack(1, &[]);
+    assert_eq!(world.sender.counters().congestion_events_undone, 0, "this may be the retransmission");
+    world.packets();
+    world.sack(4, &[]);
+    assert_eq!(world.sender.counters().congestion_events_undone, 1);
+    assert!(world.sender.cwnd() >= cwnd, "{} of {cwnd}", world.sender.cwnd());
+    assert_eq!(world.sender.flight_size(), 6 * world.path.pmdcs(), "the others are in flight");
+    assert_eq!(world.packets(), [] as [Vec<u64>; 0]);
+    // A chunk that was lost all the same is found by its successors.
+    world.now += 10 * MS;
+    world.sack(5, &[(2, 5)]);
+    world.now += 300 * MS;
+    world.sender.on_rack_timeout(world.now, &world.path);
+    assert_eq!(world.packets(), [[5]]);
+}
+
+/// The SACK looks the same if one gap was filled by the retransmission.
+#[test]
+fn a_time_out_is_not_undone_if_the_answer_acknowledges_everything_unless_it_reports_a_duplicate() {
+    for (duplicates, is_undone) in [(&[][..], false), (&[0], true)] {
+        let mut world = World::measured();
+        (0..10).for_each(|_| world.push(1, FULL));
+        world.packets();
+        world.now += 500 * MS;
+        world.sender.on_t3_timeout(world.now, false, &world.path);
+        assert_eq!(world.packets(), [[0]]);
+        world.now += 100 * MS;
+        world.sack_with(10, &[], 1 << 20, duplicates);
+        assert_eq!(world.sender.counters().congestion_events_undone, u64::from(is_undone), "{duplicates:?}");
+    }
+}

@@ -186,12 +186,12 @@ fn after_reordering_three_reports_are_no_proof_of_a_loss() {
 #[test]
 fn duplicates_widen_the_window_for_sixteen_recoveries() {
     let mut transfer = Transfer::with_chunks(2);
-    transfer.rack.on_duplicates_reported();
+    transfer.rack.on_needless_loss();
     transfer.ack(1, 100);
     assert_eq!(transfer.reo_wnd(100), 25, "nothing had arrived");
     for widened in [50, 75, 100, 100] {
         for _ in 0..3 {
-            transfer.rack.on_duplicates_reported();
+            transfer.rack.on_needless_loss();
             assert_eq!(transfer.reo_wnd(100), widened, "once a round trip");
         }
         transfer.send(0);
@@ -208,7 +208,7 @@ fn duplicates_are_a_sign_of_reordering() {
     let mut transfer = Transfer::with_chunks(5);
     transfer.in_recovery = true;
     transfer.ack(1, 100);
-    transfer.rack.on_duplicates_reported();
+    transfer.rack.on_needless_loss();
     assert_eq!(transfer.reo_wnd(100), 50);
 }
 

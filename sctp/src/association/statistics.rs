@@ -1,0 +1,28 @@
+//! Counters and gauges of an association, from their owners.
+
+use super::Association;
+use crate::stats::AssociationStats;
+
+impl Association {
+    pub(super) fn collect_stats(&self) -> AssociationStats {
+        let counters = self.sender.counters();
+        AssociationStats {
+            messages_sent: counters.messages,
+            messages_abandoned: counters.abandoned,
+            data_chunks_sent: counters.chunks,
+            data_chunks_retransmitted: counters.retransmitted,
+            congestion_events: counters.congestion_events,
+            congestion_events_undone: counters.congestion_events_undone,
+            spurious_retransmissions: counters.spurious,
+            srtt: self.path.rto.srtt(),
+            rto: self.path.rto.current(),
+            mtu: self.path.mtu(),
+            mtu_black_holes: self.path.black_holes(),
+            cwnd: self.sender.cwnd(),
+            flight_size: self.sender.flight_size(),
+            peer_rwnd: self.sender.peer_rwnd(),
+            buffered_amount: self.sender.buffered(),
+            ..self.stats.clone()
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Undoing the congestion response to a loss that was none: the chunks that counted as lost had only been overtaken, or
+//! their SACKs were late.
+//!
+//! Evidence is what TCP has in the DSACK (RFC 3708), the Eifel algorithm (RFC 4015) and F-RTO (RFC 5682):
+//!
+//! - The peer reports the chunk as a duplicate: both the original and the retransmission have arrived.
+//! - The chunk is acknowledged before it was retransmitted, or so soon afterwards that the retransmission cannot have
+//!   been the cause.
+//!
+//! If there is such evidence for every chunk that counted as lost since the congestion window was reduced, the
+//! reduction is undone. One chunk that was lost indeed justifies the reduction.
+
+use std::collections::BTreeSet;
+
+use super::congestion::BeforeLoss;
+use crate::serial::UnwrappedTsn;
+use crate::time::{Duration, Instant};
+
+/// Chunks whose fate is followed. A reordering that overtakes more at once is not distinguished from a loss, which
+/// bounds the memory.
+const SUSPECTS_MAX: usize = 1024;
+
+/// Smoothed round trips after a loss in which evidence is waited for: one for the retransmission's SACK, and as much
+/// again for each of pacing, a queue and the reordering itself.
+const EVIDENCE_ROUND_TRIPS: u32 = 4;
+
+/// The last reduction of the congestion window, if it may still turn out needless.
+#[derive(Debug, Default)]
+pub(super) struct Undo {
+    episode: Option<Episode>,
+}
+
+/// A reduction, and the chunks that counted as lost since.
+#[derive(Debug)]
+struct Episode {
+    before: BeforeLoss,
+    /// The last TSN sent when T3-rtx expired. `None` if RACK found the loss.
+    timeout_end: Option<UnwrappedTsn>,
+    /// Chunks that counted as lost and are not known to have arrived without their retransmission.
+    suspects: BTreeSet<UnwrappedTsn>,
+    /// True if a chunk was lost beyond doubt, or if there are too many to tell.
+    is_justified: bool,
+    /// True if an original arrived that counted as lost when T3-rtx expired and was not retransmitted since.
+    has_late_original: bool,
+    /// End of the time in which evidence can be expected.
+    until: Instant,
+}
+
+impl Undo {
+    /// Begins an episode when RACK finds a loss, before the window is reduced. If the last one is still undecided, it
+    /// goes on: the reductions of both are undone together, or neither.
+    pub(super) fn begin(&mut self, now: Instant, before: BeforeLoss) {
+        let is_undecided = |episode: &Episode| episode.timeout_end.is_none() && now < episode.until;
+        if !self.episode.as_ref().is_some_and(is_undecided) {
+            self.episode = Some(Episode::new(now, before, None));
+        }
+    }
+
+    /// Begins an episode when T3-rtx expires, before the window is reduced. Its evidence may take as long as `wait`.
+    pub(super) fn begin_timeout(&mut self, now: Instant, before: BeforeLoss, end: UnwrappedTsn, wait: Duration) {
+        // A second time-out in a row reduces nothing more, so the state before the first one counts.
+        let earlier = self.episode.take().filter(|episode| episode.timeout_end.is_some() && now < episode.until);
+        let before = earlier.map_or(before, |episode| episode.before);
+        self.episode = Some(Episode { until: now + wait, ..Episode::new(now, before, Some(end)) });
+    }
+
+    /// Forgets the episode, because the path is another one.
+    pub(super) fn clear(&mut self) {
+        self.episode = None;
+    }
+
+    /// Records that a chunk counts as lost. `is_retransmission`: it had been retransmitted before.
+    pub(super) fn on_lost(&mut self, now: Instant, tsn: UnwrappedTsn, is_retransmission: bool, srtt: Duration) {
+        let Some(episode) = &mut self.episode else { return };
+        // A chunk that is lost twice: one duplicate would not tell which of the two losses was none.
+        episode.is_justified |= is_retransmission || episode.suspects.len() >= SUSPECTS_MAX;
+        if episode.is_justified {
+            episode.suspects = BTreeSet::new();
+        } else {
+            episode.suspects.insert(tsn);
+        }
+        episode.until = episode.until.max(now + EVIDENCE_ROUND_TRIPS * srtt);
+    }
+
+    /// Records that the original of a chunk has arrived: the peer reports a duplicate, or acknowledges the chunk too
+    /// soon. Returns true if the chunk counted as lost.
+    pub(super) fn on_original_arrived(&mut self, tsn: UnwrappedTsn) -> bool {
+        self.episode.as_mut().is_some_and(|episode| episode.suspects.remove(&tsn))
+    }
+
+    /// Records that a chunk is acknowledged which counted as lost and was not retransmitted.
+    pub(super) fn on_late_original(&mut self, tsn: UnwrappedTsn) {
+        if let Some(episode) = &mut self.episode {
+            episode.has_late_original |= episode.timeout_end.is_some_and(|end| tsn <= end);
+        }
+    }
+
+    /// Returns the state to restore if the last time-out was needless: a SACK moves the Cumulative TSN Ack Point, and
+    /// acknowledges chunks that were not retransmitted since (RFC 5682 §3.1). A SACK that acknowledges all that was
+    /// outstanding does not tell: one retransmission may have filled the only gap.
+    pub(super) fn take_needless_timeout(&mut self, cumulative: UnwrappedTsn, is_advanced: bool) -> Option<BeforeLoss> {
+        let is_needless = |episode: &mut Episode| {
+            episode.has_late_original && is_advanced && episode.timeout_end.is_some_and(|end| cumulative < end)
+        };
+        self.episode.take_if(is_needless).map(|episode| episode.before)
+    }
+
+    /// Returns the state to restore if no chunk was lost. To be called when
+    /// [`on_original_arrived`](Self::on_original_arrived) has removed a chunk.
+    pub(super) fn take_needless_recovery(&mut self, now: Instant) -> Option<BeforeLoss> {
+        let is_needless = |episode: &mut Episode| !episode.is_justified && episode.suspects.is_empty();
+        let episode = self.episode.take_if(is_needless)?;
+        (now < episode.until).then_some(episode.before)
+    }
+}
+
+impl Episode {
+    fn new(now: Instant, before: BeforeLoss, timeout_end: Option<UnwrappedTsn>) -> Self {
+        let suspects = BTreeSet::new();
+        Self { before, timeout_end, suspects, is_justified: false, has_late_original: false, until: now }
+    }
+}
