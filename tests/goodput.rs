@@ -21,6 +21,7 @@ mod pipe;
 mod world;
 
 use clock::{MILLISECOND, SECOND};
+use narrowboat_sctp::CongestionControl;
 use world::{Path, World};
 
 /// Seconds of a transfer.
@@ -190,5 +191,35 @@ fn small_messages_overtake_the_bulk_that_waits() {
         );
         assert!(pings.len() >= 185);
         assert!(median <= full_queue + 1 && late <= full_queue + bulk_message + 5);
+    }
+}
+
+/// A model of the path does not slow down for losses that are the path's: 32 MiB, from the first packet to the last
+/// message, handshake included.
+#[test]
+fn random_loss_costs_a_model_little() {
+    let cases = [(10_000, 4700), (0, 3400), (1_000, 4600), (50_000, 5200)];
+    for (loss, floor) in cases.into_iter().take(if cfg!(debug_assertions) { 1 } else { 4 }) {
+        let mut world = World::new(Path { loss, ..Path::clean(100, 50) }, 1);
+        world.add_with(CongestionControl::Bbr, 0, None);
+        world.run(6 * SECOND);
+        let arrival = world.flows[0].arrivals.get(511).map(|at| at / MILLISECOND);
+        eprintln!("model, loss {:>4} %: {arrival:?} ms; at most {floor}", loss as f64 / 1e4);
+        assert!(arrival.is_some_and(|arrival| arrival <= floor));
+    }
+}
+
+/// The queue of four products is there for others; the model leaves most of it empty.
+#[test]
+fn a_model_keeps_a_long_queue_short() {
+    for path in slow_first([Path { queue: 400, ..Path::clean(20, 50) }, Path { queue: 400, ..Path::clean(100, 50) }]) {
+        let mut world = World::new(path, 1);
+        world.add_with(CongestionControl::Bbr, 0, None);
+        world.run(20 * SECOND);
+        let (wait, share) = (world.late_wait() / MILLISECOND, world.flows[0].delivered.iter().sum::<u64>());
+        let share = share * 8 * 100 / (path.rate() * 20);
+        eprintln!("{path:?}: 95 % of the packets pass the queue within {wait} ms; {share} % of the link");
+        assert!(wait <= 40, "{wait} ms; a full queue takes 200");
+        assert!(share >= 88, "{share} %");
     }
 }

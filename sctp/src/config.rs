@@ -169,6 +169,15 @@ pub enum CongestionControl {
     Cubic,
     /// RFC 9260 §7.2: a loss takes half of the window, and it grows by a packet each round trip.
     NewReno,
+    /// A model of the path, of the kind of `BBRv3` (draft-ietf-ccwg-bbr): packets leave at the rate that the path was
+    /// seen to deliver, and hardly more is in flight than it holds without a queue. Random loss below a tenth does not
+    /// slow it down.
+    ///
+    /// Choose it for interactive traffic beside bulk on one association, which is then not delayed by the bulk's queue
+    /// in the network, and for paths that lose packets at random, such as radio links. Choose another one where the
+    /// bandwidth changes within a second, or where many flows share a queue of a few packets. It paces by timers of
+    /// about a millisecond.
+    Bbr,
 }
 
 impl Validate for AssociationConfig {

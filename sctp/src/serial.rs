@@ -222,6 +222,13 @@ counter! {
     TransmissionNumber
 }
 
+impl TransmissionNumber {
+    /// Returns true if this transmission was the one after `earlier`.
+    pub(crate) fn follows(self, earlier: Self) -> bool {
+        self.0 == earlier.0.wrapping_add(1)
+    }
+}
+
 /// Verification Tag of an end: any number but 0, which stands for no tag in a packet (RFC 9260 §8.5.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct VerificationTag(NonZeroU32);

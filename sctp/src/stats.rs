@@ -68,6 +68,49 @@ impl PacketDrops {
     }
 }
 
+/// State of a congestion controller. `Cubic` and `NewReno` have the first two, and `Bbr` has the others (RFC 9260 §7.2;
+/// draft-ietf-ccwg-bbr).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CongestionState {
+    /// The window doubles each round trip.
+    #[default]
+    SlowStart,
+    /// The window grows slowly above the slow start threshold.
+    CongestionAvoidance,
+    /// The rate doubles each round trip, until the path delivers no more.
+    Startup,
+    /// The queue that Startup has built drains.
+    Drain,
+    /// Less than the estimated bandwidth is sent: the queue of the last probe drains.
+    ProbeBwDown,
+    /// The estimated bandwidth is sent.
+    ProbeBwCruise,
+    /// The path fills before a probe.
+    ProbeBwRefill,
+    /// More than the estimated bandwidth is sent: a probe.
+    ProbeBwUp,
+    /// Little is in flight, so that the round-trip time without a queue is seen.
+    ProbeRtt,
+}
+
+/// The congestion controller: its state, and what follows from it beside the congestion window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CongestionStats {
+    /// State of the controller.
+    pub state: CongestionState,
+    /// Bandwidth that the controller counts on, in bytes per second. `None` if it has no model, or no sample yet.
+    pub bandwidth: Option<u64>,
+    /// Least round-trip time: of the last ten seconds with `Bbr`, of the association otherwise. `None` if none was
+    /// measured.
+    pub min_rtt: Option<Duration>,
+    /// Rate at which packets leave, in bytes per second. `None` if they are not paced.
+    pub pacing_rate: Option<u64>,
+    /// Slow start threshold, in bytes. `None` before the first loss, and with `Bbr`.
+    pub ssthresh: Option<usize>,
+}
+
 /// Counters and current state of an association.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -116,6 +159,8 @@ pub struct AssociationStats {
     pub mtu: usize,
     /// Congestion window, in bytes.
     pub cwnd: usize,
+    /// The rest of the congestion controller's state.
+    pub congestion: CongestionStats,
     /// Bytes sent and not yet acknowledged or counted as lost.
     pub flight_size: usize,
     /// The peer's receive window, less the bytes in flight.

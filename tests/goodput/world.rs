@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, CookieKeys, Ppid, SendMessageError, SendOptions, StreamId, Valid,
+    Association, AssociationConfig, AssociationEvent, CongestionControl, CookieKeys, Ppid, SendMessageError,
+    SendOptions, StreamId, Valid,
 };
 
 use crate::clock::{Clock, MILLISECOND, Nanos, SECOND, START};
@@ -54,6 +55,8 @@ pub(crate) struct Flow {
     next_ping: Nanos,
     /// Time that each small message took to arrive.
     pub(crate) pings: Vec<Nanos>,
+    /// Time from the start of the flow to the arrival of each bulk message.
+    pub(crate) arrivals: Vec<Nanos>,
 }
 
 /// One direction's packets: in order, so a queue is enough.
@@ -61,6 +64,8 @@ struct Line {
     pipe: Pipe,
     loss: u64,
     random: u64,
+    /// Time that each packet with data waited in the queue.
+    waits: Vec<Nanos>,
     under_way: VecDeque<(Nanos, usize, Bytes)>,
 }
 
@@ -86,6 +91,7 @@ impl World {
             pipe: Pipe::new(PipeOptions { rate: path.rate(), queue, delay, overhead: 28 }),
             loss: path.loss,
             random: seed * 2 + direction,
+            waits: Vec::new(),
             under_way: VecDeque::new(),
         });
         let message = Bytes::from(vec![7; BULK_MESSAGE]);
@@ -94,6 +100,16 @@ impl World {
 
     /// Adds a flow with windows of two and a half bandwidth-delay products, queue included if that is longer.
     pub(crate) fn add(&mut self, starts_at: Nanos, ping_every: Option<Nanos>) {
+        self.add_with(CongestionControl::default(), starts_at, ping_every);
+    }
+
+    /// Adds such a flow with this congestion control.
+    pub(crate) fn add_with(
+        &mut self,
+        congestion_control: CongestionControl,
+        starts_at: Nanos,
+        ping_every: Option<Nanos>,
+    ) {
         let window =
             (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80).max(16 << 10);
         let config = AssociationConfig {
@@ -101,6 +117,7 @@ impl World {
             // The window in flight and as much in the queue, each with the overhead of its chunks.
             send_buffer: 3 * usize::try_from(window).unwrap(),
             stream_send_buffer: usize::try_from(window).unwrap(),
+            congestion_control,
             ..AssociationConfig::default()
         };
         let (now, config) = (self.clock.instant(START + starts_at), Valid::new(config).unwrap());
@@ -111,7 +128,22 @@ impl World {
         });
         let starts_at = START + starts_at;
         let next_ping = starts_at + SECOND;
-        self.flows.push(Flow { ends, starts_at, delivered: Vec::new(), ping_every, next_ping, pings: Vec::new() });
+        self.flows.push(Flow {
+            ends,
+            starts_at,
+            delivered: Vec::new(),
+            ping_every,
+            next_ping,
+            pings: Vec::new(),
+            arrivals: Vec::new(),
+        });
+    }
+
+    /// Returns the time that all but 5 % of the packets with data took to pass the bottleneck, without propagation.
+    pub(crate) fn late_wait(&mut self) -> Nanos {
+        let waits = &mut self.lines[SENDER].waits;
+        waits.sort_unstable();
+        waits[waits.len() * 95 / 100]
     }
 
     pub(crate) fn run(&mut self, time: Nanos) {
@@ -177,6 +209,7 @@ impl World {
                             flow.delivered.resize(second + 1, 0);
                         }
                         flow.delivered[second] += message.payload.len() as u64;
+                        flow.arrivals.push(self.now - flow.starts_at);
                     } else {
                         let sent_at = u64::from_be_bytes(message.payload.into_bytes()[..].try_into().unwrap());
                         flow.pings.push(self.now - sent_at);
@@ -217,6 +250,9 @@ enum Next {
 impl Line {
     fn send(&mut self, now: Nanos, flow: usize, packet: &[u8]) {
         let Some(at) = self.pipe.enter(now, packet.len(), 0, true) else { return };
+        if packet.len() > 1000 {
+            self.waits.push(at - now - self.pipe.options.delay);
+        }
         // Lost behind the bottleneck, so that it has taken its time there.
         // The floors of `goodput` were measured with these draws.
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

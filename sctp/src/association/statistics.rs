@@ -19,6 +19,7 @@ impl Association {
             mtu: self.path.mtu(),
             mtu_black_holes: self.path.black_holes(),
             cwnd: self.sender.cwnd(),
+            congestion: self.sender.congestion_stats(&self.path),
             flight_size: self.sender.flight_size(),
             peer_rwnd: self.sender.peer_rwnd(),
             buffered_amount: self.sender.buffered(),

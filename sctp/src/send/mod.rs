@@ -54,6 +54,7 @@ use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::send_policy::SendPolicy;
 use crate::serial::{Tsn, UnwrappedTsn};
+use crate::stats::CongestionStats;
 use crate::time::Instant;
 
 /// Counters that the sender keeps for [`AssociationStats`](crate::AssociationStats).
@@ -257,6 +258,11 @@ impl Sender {
 
     pub(crate) fn cwnd(&self) -> usize {
         self.rate.cwnd()
+    }
+
+    /// Returns the state of the congestion controller for users.
+    pub(crate) fn congestion_stats(&self, path: &Path) -> CongestionStats {
+        self.rate.stats(path)
     }
 
     pub(crate) fn flight_size(&self) -> usize {

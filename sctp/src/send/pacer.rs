@@ -12,7 +12,7 @@ const RTT_MIN: Duration = Duration::from_millis(1);
 const BURST_PACKETS_MIN: usize = 10;
 
 /// The bucket holds what leaves in this time, so that a timer of a millisecond can keep up.
-const BURST_TIME: Duration = Duration::from_millis(2);
+pub(super) const BURST_TIME: Duration = Duration::from_millis(2);
 
 /// A token bucket that fills at the pacing rate.
 #[derive(Debug, Default)]
@@ -47,6 +47,11 @@ impl PacingRate {
             interval: srtt.saturating_mul(round_trips),
             burst_packets: BURST_PACKETS_MIN,
         })
+    }
+
+    /// Returns the bytes that leave in a second.
+    pub(crate) fn bytes_per_second(&self) -> Option<u64> {
+        u64::try_from(self.bytes_in(Duration::from_secs(1))).ok()
     }
 
     /// Returns the number of bytes that leave in this time, in nanoseconds of 128 bits so that nothing overflows.

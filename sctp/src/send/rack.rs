@@ -93,6 +93,17 @@ impl Rack {
         number
     }
 
+    /// Returns the number that the next transmission gets.
+    pub(super) fn next_transmission(&self) -> TransmissionNumber {
+        self.log.next
+    }
+
+    /// Returns the first transmission whose fate is not known; `None` if all are.
+    pub(super) fn oldest_transmission(&self) -> Option<TransmissionNumber> {
+        let logs = [&self.log.first_transmissions, &self.log.retransmissions];
+        logs.into_iter().filter_map(|log| Some(log.front()?.number)).min()
+    }
+
     /// Handles a SACK with `blocks` gap blocks, the highest of which ends at `highest`.
     pub(super) fn on_gap_blocks(&mut self, blocks: usize, highest: UnwrappedTsn) {
         self.highest_reported = (blocks >= COMPLETE_BLOCKS_MAX).then_some(highest);

@@ -1,11 +1,12 @@
 //! Rate of the sender: congestion window, pacing, and the sender's usage of them.
 
-use super::congestion::{Acked, BeforeLoss, CongestionController, CwndUsage};
+use super::congestion::{Acked, BeforeLoss, CongestionController, CwndUsage, Delivery, Departure};
 use super::freshness::RateSeen;
 use super::pacer::Pacer;
 use crate::config::CongestionControl;
 use crate::path::Path;
-use crate::serial::UnwrappedTsn;
+use crate::serial::{TransmissionNumber, UnwrappedTsn};
+use crate::stats::CongestionStats;
 use crate::time::{Duration, Instant};
 
 /// Permission to send one packet although cwnd is full.
@@ -49,6 +50,7 @@ pub(super) struct NewlyAcked {
     pub(super) rtt: Option<Duration>,
     /// True if a loss was being repaired before.
     pub(super) in_recovery: bool,
+    pub(super) delivery: Delivery,
 }
 
 impl SendRate {
@@ -132,8 +134,9 @@ impl SendRate {
     }
 
     /// Handles the departure of a packet with DATA.
-    pub(super) fn on_packet_sent(&mut self, now: Instant, bytes: usize) {
+    pub(super) fn on_packet_sent(&mut self, now: Instant, bytes: usize, departure: Departure) {
         self.pacer.on_sent(bytes);
+        self.controller.on_packet_sent(now, departure);
         self.cwnd_exemption = CwndExemption::None;
         self.last_sent = Some(now);
     }
@@ -143,6 +146,9 @@ impl SendRate {
         let cwnd = self.cwnd();
         self.cwnd_usage = CwndUsage::new(flight_size, cwnd, path.pmdcs(), self.paced_until.is_some());
         self.is_app_limited = !has_more && flight_size < cwnd;
+        if self.is_app_limited {
+            self.controller.on_app_limited(flight_size);
+        }
     }
 
     /// Handles a SACK. The window grows by the acknowledged bytes before a loss shrinks it (RFC 9260 §7.2.4, note).
@@ -152,7 +158,7 @@ impl SendRate {
             self.round_end = acked.next_tsn;
         }
         if acked.bytes > 0 {
-            self.controller.on_acked(&Acked {
+            let sack = Acked {
                 bytes: acked.bytes,
                 cumulative: acked.is_advanced,
                 usage: self.cwnd_usage,
@@ -162,7 +168,8 @@ impl SendRate {
                 now,
                 is_new_round,
                 pmdcs: path.pmdcs(),
-            });
+            };
+            self.controller.on_acked(&sack, acked.delivery);
         }
     }
 
@@ -180,6 +187,27 @@ impl SendRate {
         self.controller.on_spurious_loss(before);
         // The packet size may have changed since.
         self.controller.on_mtu_changed(path.pmdcs());
+    }
+
+    /// Returns the state of the controller for users. The least round-trip time is the path's if no model has one.
+    pub(super) fn stats(&self, path: &Path) -> CongestionStats {
+        let stats = self.controller.stats(path.rto.srtt());
+        CongestionStats { min_rtt: stats.min_rtt.or_else(|| path.rto.rtt_min()), ..stats }
+    }
+
+    /// Returns true if the rate alone keeps a repair from a burst.
+    pub(super) fn paces_repair(&self) -> bool {
+        self.controller.paces_repair()
+    }
+
+    /// Handles the loss of a chunk of `bytes`, whose latest transmission is given.
+    pub(super) fn on_chunk_lost(&mut self, now: Instant, number: TransmissionNumber, bytes: usize) {
+        self.controller.on_chunk_lost(now, number, bytes);
+    }
+
+    /// Handles the end of loss detection. No transmission before `oldest` is in flight.
+    pub(super) fn on_losses_detected(&mut self, oldest: Option<TransmissionNumber>) {
+        self.controller.on_losses_detected(oldest);
     }
 
     pub(super) fn on_loss(&mut self, path: &Path) {
@@ -206,6 +234,10 @@ mod tests {
         (SendRate::new(CongestionControl::NewReno, &path), path, some_time())
     }
 
+    fn departure() -> Departure {
+        Departure { first: TransmissionNumber::default(), flight_before: 0, flight_size: 1000 }
+    }
+
     fn newly_acked(bytes: usize) -> NewlyAcked {
         let first = UnwrappedTsn::first(crate::serial::Tsn(1));
         NewlyAcked {
@@ -215,6 +247,7 @@ mod tests {
             next_tsn: first.next(),
             rtt: None,
             in_recovery: false,
+            delivery: Delivery { newest: None, flight_size: 0 },
         }
     }
 
@@ -249,7 +282,7 @@ mod tests {
     fn a_packet_uses_up_the_exemption() {
         let (mut rate, _, now) = rate();
         rate.set_cwnd_exemption(CwndExemption::Any);
-        rate.on_packet_sent(now, 100);
+        rate.on_packet_sent(now, 100, departure());
         assert_eq!(rate.cwnd_exemption(), CwndExemption::None);
     }
 
@@ -258,7 +291,7 @@ mod tests {
         let (mut rate, mut path, now) = rate();
         path.rto.on_sample(Duration::from_millis(100));
         while !rate.is_paced(now, false, &path) {
-            rate.on_packet_sent(now, path.mtu());
+            rate.on_packet_sent(now, path.mtu(), departure());
         }
         assert!(rate.paced_until().is_some());
         assert!(!rate.is_paced(now, true, &path));

@@ -19,6 +19,7 @@ impl Sender {
         tracing::debug!(tsn = tsn.wrap().0, transmissions = chunk.transmissions, reason, "chunk lost");
         self.loss.black_hole.on_lost(chunk);
         self.loss.undo.on_lost(now, tsn, chunk.transmissions > 1, path.rto.srtt().unwrap_or_default());
+        self.rate.on_chunk_lost(now, chunk.transmission, chunk.wire_len());
         if self.must_abandon(now, chunk) {
             let message = chunk.message;
             self.abandon(now, tsn, message.into(), message.limit.into());
@@ -40,6 +41,7 @@ impl Sender {
         let flight_before = self.outstanding.flight_size();
         let reo_deadline = self.loss.rack.detect(now, in_recovery, path, &self.outstanding, &mut lost);
         if lost.is_empty() {
+            self.rate.on_losses_detected(self.loss.rack.oldest_transmission());
             return reo_deadline;
         }
         if !in_recovery {
@@ -48,12 +50,13 @@ impl Sender {
         for tsn in lost {
             self.on_lost(now, tsn, "RACK", path);
         }
+        self.rate.on_losses_detected(self.loss.rack.oldest_transmission());
         if !in_recovery {
             let exit_point = self.outstanding.last_assigned_tsn();
             tracing::debug!(exit_point = exit_point.wrap().0, flight_size = flight_before, "Fast Recovery entered");
             self.on_congestion(path);
             let mut recovery = FastRecovery::new(now, exit_point, flight_before);
-            if self.rate.is_app_limited() {
+            if self.rate.is_app_limited() || self.rate.paces_repair() {
                 recovery.on_app_limited();
             }
             self.loss.begin_recovery(recovery);
@@ -129,6 +132,7 @@ impl Sender {
         for tsn in in_flight {
             self.on_lost(now, tsn, "T3-rtx", path);
         }
+        self.rate.on_losses_detected(None);
         // Packets have the base size from here on.
         self.loss.black_hole.take();
         self.forward_point.on_t3_timeout(now, &mut self.outstanding, path);

@@ -1,10 +1,11 @@
 //! Processing of a SACK (RFC 9260 §6.2.1, §7.2; RFC 8985; RFC 3758 §3.5).
 
 use super::Sender;
+use super::congestion::Delivery;
 use super::rate::NewlyAcked;
 use crate::error::Violation;
 use crate::path::Path;
-use crate::serial::{Tsn, UnwrappedTsn};
+use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
 use crate::time::{Duration, Instant};
 use crate::wire::Sack;
 
@@ -45,7 +46,7 @@ impl Sender {
         }
         let in_recovery = self.loss.is_in_recovery();
         let is_advanced = cumulative > self.outstanding.cumulative_tsn_ack_point();
-        let (bytes, rtt) = self.acknowledge(now, cumulative, sack, path);
+        let (bytes, rtt, newest) = self.acknowledge(now, cumulative, sack, path);
 
         let duplicates = sack.duplicate_tsns().len();
         if duplicates > 0 {
@@ -58,7 +59,9 @@ impl Sender {
         self.undo_needless_loss(now, cumulative, is_advanced, path);
         self.loss.end_recovery(cumulative);
         let next_tsn = self.outstanding.next_tsn();
-        self.rate.on_acked(now, NewlyAcked { bytes, cumulative, is_advanced, next_tsn, rtt, in_recovery }, path);
+        let delivery = Delivery { newest, flight_size: self.outstanding.flight_size() };
+        let acked = NewlyAcked { bytes, cumulative, is_advanced, next_tsn, rtt, in_recovery, delivery };
+        self.rate.on_acked(now, acked, path);
         if self.loss.tlp.on_cumulative_ack(cumulative, duplicates > 0) && !self.loss.is_in_recovery() {
             tracing::debug!(cumulative_tsn_ack = cumulative.wrap().0, "loss repaired by a tail loss probe");
             self.on_congestion(path);
@@ -92,7 +95,7 @@ impl Sender {
         if cumulative <= self.outstanding.cumulative_tsn_ack_point() {
             return Ok(false);
         }
-        self.acknowledge_to(now, cumulative, path, &mut None);
+        self.acknowledge_to(now, cumulative, path, &mut None, &mut None);
         self.loss.end_recovery(cumulative);
         Ok(true)
     }
@@ -104,10 +107,12 @@ impl Sender {
         cumulative: UnwrappedTsn,
         path: &Path,
         rtt: &mut Option<Duration>,
+        newest: &mut Option<TransmissionNumber>,
     ) -> usize {
         let (loss, rtt_min, mut bytes) = (&mut self.loss, path.rto.rtt_min(), 0);
         self.outstanding.acknowledge_to(cumulative, |tsn, chunk| {
             bytes += chunk.wire_len();
+            *newest = (*newest).max(Some(chunk.transmission));
             loss.on_acked(now, tsn, chunk, rtt_min, rtt);
         });
         loss.rack.on_cumulative_advanced();
@@ -115,18 +120,18 @@ impl Sender {
         bytes
     }
 
-    /// Marks what is acknowledged. Returns the bytes that are so for the first time, and the round-trip time of the
-    /// latest transmission among them if its chunk was sent once only (Karn).
+    /// Marks what is acknowledged. Returns the bytes that are so for the first time, the round-trip time of the latest
+    /// transmission so far if its chunk was sent once only (Karn), and the latest transmission of this SACK.
     fn acknowledge(
         &mut self,
         now: Instant,
         cumulative: UnwrappedTsn,
         sack: &Sack<'_>,
         path: &Path,
-    ) -> (usize, Option<Duration>) {
-        let (mut bytes, mut rtt) = (0, None);
+    ) -> (usize, Option<Duration>, Option<TransmissionNumber>) {
+        let (mut bytes, mut rtt, mut newest) = (0, None, None);
         if cumulative > self.outstanding.cumulative_tsn_ack_point() {
-            bytes += self.acknowledge_to(now, cumulative, path, &mut rtt);
+            bytes += self.acknowledge_to(now, cumulative, path, &mut rtt, &mut newest);
         }
         let (loss, rtt_min) = (&mut self.loss, path.rto.rtt_min());
         let mut reported = 0;
@@ -135,12 +140,13 @@ impl Sender {
             self.outstanding.acknowledge_gap(start, end, |tsn, chunk| {
                 bytes += chunk.wire_len();
                 reported += 1;
+                newest = newest.max(Some(chunk.transmission));
                 loss.on_acked(now, tsn, chunk, rtt_min, &mut rtt);
             });
         }
         loss.rack.on_gap_reported(reported);
         loss.rack.on_gap_blocks(sack.gap_blocks().len(), highest_reported(cumulative, sack));
-        (bytes, rtt)
+        (bytes, rtt, newest)
     }
 
     /// Handles reneging: the peer no longer reports chunks that it reported before (RFC 9260 §6.2.1 D iii). Chunks that

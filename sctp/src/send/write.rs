@@ -1,6 +1,7 @@
 //! Which chunks may leave now, and writing them into a packet (RFC 9260 §6.1, §7.2; RFC 3758 §3.5).
 
 use super::Sender;
+use super::congestion::Departure;
 use super::outstanding::Chunk;
 use super::rate::CwndExemption;
 use crate::event::AbandonReason;
@@ -118,10 +119,12 @@ impl Sender {
         }
         // A probe, or the first retransmission, is not to get lost by its size.
         let room = if is_exempt { room.within_floor() } else { room };
+        let (first, flight_before) = (self.loss.rack.next_transmission(), self.outstanding.flight_size());
         let mut has_data = self.write_lost(now, room.after(out.len() > start), path, out);
         has_data |= self.write_new(now, room, path, out);
         if has_data {
-            self.rate.on_packet_sent(now, out.len() - start);
+            let departure = Departure { first, flight_before, flight_size: self.outstanding.flight_size() };
+            self.rate.on_packet_sent(now, out.len() - start, departure);
             self.check_refused();
         }
         out.len() > start

@@ -5,6 +5,7 @@ use super::cubic::Cubic;
 use super::new_reno::NewReno;
 use super::window::CongestionWindow;
 use crate::send::pacer::PacingRate;
+use crate::stats::{CongestionState, CongestionStats};
 use crate::time::{Duration, Instant};
 
 /// Congestion control by losses: cwnd grows until something is lost. It keeps no packet size: each event brings that of
@@ -49,6 +50,21 @@ impl LossBased {
     /// Returns the rate at which packets leave. `None` if they are not spread.
     pub(super) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<PacingRate> {
         PacingRate::of_window(self.window.cwnd, srtt?, self.window.is_in_slow_start())
+    }
+
+    /// Returns the state of the window.
+    pub(super) fn stats(&self, srtt: Option<Duration>) -> CongestionStats {
+        let state = match self.window.is_in_slow_start() {
+            true => CongestionState::SlowStart,
+            false => CongestionState::CongestionAvoidance,
+        };
+        CongestionStats {
+            state,
+            bandwidth: None,
+            min_rtt: None,
+            pacing_rate: self.pacing_rate(srtt).and_then(|rate| rate.bytes_per_second()),
+            ssthresh: Some(self.window.ssthresh).filter(|ssthresh| *ssthresh < usize::MAX),
+        }
     }
 
     /// Handles the acknowledgement of new data.

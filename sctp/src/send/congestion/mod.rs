@@ -1,16 +1,22 @@
 //! Congestion control: how much may be in flight, and how fast it leaves (RFC 9260 §7).
 
+mod bbr;
 mod cubic;
 mod hystart;
 mod loss_based;
 mod new_reno;
 mod window;
 
+pub(super) use self::bbr::Departure;
+
+use self::bbr::Bbr;
 use self::cubic::Cubic;
 use self::loss_based::{CongestionAvoidance, LossBased};
 use self::new_reno::NewReno;
 use super::pacer::PacingRate;
 use crate::config::CongestionControl;
+use crate::serial::TransmissionNumber;
+use crate::stats::CongestionStats;
 use crate::time::{Duration, Instant};
 
 /// Limit of the sender when it last tried to send. A congestion window that was not used says nothing about the
@@ -63,16 +69,28 @@ pub(crate) struct Acked {
     pub(crate) pmdcs: usize,
 }
 
+/// Packets in flight after a SACK, for the model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery {
+    /// The latest transmission among the newly acknowledged chunks.
+    pub(crate) newest: Option<TransmissionNumber>,
+    /// Flight size after the SACK.
+    pub(crate) flight_size: usize,
+}
+
 /// The congestion controller of an association. It sees events, and answers with cwnd and a rate.
 #[derive(Debug)]
 pub(crate) enum CongestionController {
     LossBased(LossBased),
+    Bbr(Box<Bbr>),
 }
 
 /// State of a controller before it reduced its rate.
 #[derive(Clone, Debug)]
 pub(crate) enum BeforeLoss {
     LossBased(LossBased),
+    /// A model keeps what it needs.
+    Model,
 }
 
 impl CongestionController {
@@ -82,6 +100,7 @@ impl CongestionController {
             CongestionControl::Cubic => {
                 Self::LossBased(LossBased::new(CongestionAvoidance::Cubic(Cubic::default()), pmdcs))
             }
+            CongestionControl::Bbr => Self::Bbr(Box::new(Bbr::new(pmdcs))),
             CongestionControl::NewReno => {
                 Self::LossBased(LossBased::new(CongestionAvoidance::NewReno(NewReno::default()), pmdcs))
             }
@@ -92,6 +111,7 @@ impl CongestionController {
     pub(crate) fn for_new_path(&self, pmdcs: usize) -> Self {
         match self {
             Self::LossBased(controller) => Self::LossBased(controller.for_new_path(pmdcs)),
+            Self::Bbr(_) => Self::Bbr(Box::new(Bbr::new(pmdcs))),
         }
     }
 
@@ -99,6 +119,7 @@ impl CongestionController {
     pub(crate) fn cwnd(&self) -> usize {
         match self {
             Self::LossBased(controller) => controller.cwnd(),
+            Self::Bbr(bbr) => bbr.cwnd(),
         }
     }
 
@@ -106,6 +127,7 @@ impl CongestionController {
     pub(crate) fn is_in_slow_start(&self) -> bool {
         match self {
             Self::LossBased(controller) => controller.is_in_slow_start(),
+            Self::Bbr(bbr) => bbr.is_in_startup(),
         }
     }
 
@@ -113,13 +135,57 @@ impl CongestionController {
     pub(crate) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<PacingRate> {
         match self {
             Self::LossBased(controller) => controller.pacing_rate(srtt),
+            Self::Bbr(bbr) => Some(bbr.pacing_rate(srtt)),
+        }
+    }
+
+    /// Returns the state for users.
+    pub(crate) fn stats(&self, srtt: Option<Duration>) -> CongestionStats {
+        match self {
+            Self::LossBased(controller) => controller.stats(srtt),
+            Self::Bbr(bbr) => bbr.stats(srtt),
+        }
+    }
+
+    /// Returns true if the rate alone keeps a repair from a burst. A controller by losses has just learnt that its
+    /// window is too large, and approaches a smaller one; a model knows the rate.
+    pub(crate) fn paces_repair(&self) -> bool {
+        matches!(self, Self::Bbr(_))
+    }
+
+    /// Handles the departure of a packet with DATA.
+    pub(crate) fn on_packet_sent(&mut self, now: Instant, departure: Departure) {
+        if let Self::Bbr(bbr) = self {
+            bbr.on_packet_sent(now, departure);
+        }
+    }
+
+    /// Handles an attempt to send in which the application ran out of data.
+    pub(crate) fn on_app_limited(&mut self, flight_size: usize) {
+        if let Self::Bbr(bbr) = self {
+            bbr.on_app_limited(flight_size);
+        }
+    }
+
+    /// Handles the loss of a chunk of `bytes`, whose latest transmission is given.
+    pub(crate) fn on_chunk_lost(&mut self, now: Instant, number: TransmissionNumber, bytes: usize) {
+        if let Self::Bbr(bbr) = self {
+            bbr.on_chunk_lost(now, number, bytes);
+        }
+    }
+
+    /// Handles the end of loss detection. No transmission before `oldest` is in flight.
+    pub(crate) fn on_losses_detected(&mut self, oldest: Option<TransmissionNumber>) {
+        if let Self::Bbr(bbr) = self {
+            bbr.on_losses_detected(oldest);
         }
     }
 
     /// Handles the acknowledgement of new data.
-    pub(crate) fn on_acked(&mut self, acked: &Acked) {
+    pub(crate) fn on_acked(&mut self, acked: &Acked, delivery: Delivery) {
         match self {
             Self::LossBased(controller) => controller.on_acked(acked),
+            Self::Bbr(bbr) => bbr.on_acked(acked, delivery),
         }
     }
 
@@ -127,6 +193,7 @@ impl CongestionController {
     pub(crate) fn on_loss(&mut self, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_loss(pmdcs),
+            Self::Bbr(bbr) => bbr.on_loss(),
         }
     }
 
@@ -134,6 +201,7 @@ impl CongestionController {
     pub(crate) fn before_loss(&self) -> BeforeLoss {
         match self {
             Self::LossBased(controller) => BeforeLoss::LossBased(controller.before_loss()),
+            Self::Bbr(_) => BeforeLoss::Model,
         }
     }
 
@@ -141,6 +209,9 @@ impl CongestionController {
     pub(crate) fn on_spurious_loss(&mut self, before: BeforeLoss) {
         match (self, before) {
             (Self::LossBased(controller), BeforeLoss::LossBased(before)) => controller.on_spurious_loss(before),
+            (Self::Bbr(bbr), _) => bbr.on_spurious_loss(),
+            // The controller was replaced since, for another path.
+            (Self::LossBased(_), BeforeLoss::Model) => {}
         }
     }
 
@@ -148,6 +219,7 @@ impl CongestionController {
     pub(crate) fn on_timeout(&mut self, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_timeout(pmdcs),
+            Self::Bbr(bbr) => bbr.on_timeout(pmdcs),
         }
     }
 
@@ -155,6 +227,7 @@ impl CongestionController {
     pub(crate) fn on_all_acked(&mut self) {
         match self {
             Self::LossBased(controller) => controller.on_all_acked(),
+            Self::Bbr(_) => {}
         }
     }
 
@@ -162,6 +235,7 @@ impl CongestionController {
     pub(crate) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_idle(last_sent, now, rto, pmdcs),
+            Self::Bbr(bbr) => bbr.on_nothing_outstanding(now),
         }
     }
 
@@ -169,12 +243,14 @@ impl CongestionController {
     pub(crate) fn on_mtu_changed(&mut self, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_mtu_changed(pmdcs),
+            Self::Bbr(bbr) => bbr.on_mtu_changed(pmdcs),
         }
     }
 
     pub(crate) fn check_consistency(&self, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.check_consistency(pmdcs),
+            Self::Bbr(bbr) => bbr.check_consistency(pmdcs),
         }
     }
 }
@@ -202,7 +278,9 @@ mod testing {
 
     /// Returns a controller of which nothing is known.
     pub(super) fn loss_based(kind: CongestionControl) -> LossBased {
-        let CongestionController::LossBased(controller) = CongestionController::new(kind, MTU);
+        let CongestionController::LossBased(controller) = CongestionController::new(kind, MTU) else {
+            panic!("another kind")
+        };
         controller
     }
 
