@@ -15,8 +15,9 @@ pub(crate) enum Contender {
 }
 
 impl Contender {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ours("cubic", CongestionControl::Cubic),
+        Self::Ours("bbr", CongestionControl::Bbr),
         Self::Ours("newreno", CongestionControl::NewReno),
         Self::Other(Stack::Dcsctp),
         Self::Other(Stack::SctpProto),

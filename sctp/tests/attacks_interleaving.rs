@@ -1,5 +1,6 @@
 //! A hostile peer with which interleaving was agreed upon (RFC 8260). Each test bears the id of its row in the list of
 //! attacks.
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::cast_possible_truncation, clippy::indexing_slicing, reason = "numbers are small; a test may panic")]
 
 mod victim;
@@ -14,8 +15,8 @@ use narrowboat_sctp::{
 use victim::{PEER_COOKIE, PEER_TSN, Sent, Victim, chunk, data, kinds, peer_init_with, raw};
 
 /// Returns an established association that expects I-DATA.
-fn interleaving(config: AssociationConfig) -> Victim {
-    let mut victim = Victim::new(AssociationConfig { message_interleaving: true, ..config });
+fn interleaving(config: &AssociationConfig) -> Victim {
+    let mut victim = Victim::new(AssociationConfig { message_interleaving: true, ..config.clone() });
     victim.connect();
     let ack = peer_init_with(|init| {
         init.cookie = Some(PEER_COOKIE);
@@ -58,7 +59,7 @@ fn assert_aborted(victim: &Victim, sent: &[Sent], violation: Violation, cause: u
 fn d11_f07_data_and_forward_tsn_where_i_data_was_agreed_upon() {
     let forward = chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN), std::iter::empty(), out));
     for unwanted in [data(0, b"never"), forward] {
-        let mut victim = interleaving(AssociationConfig::default());
+        let mut victim = interleaving(&AssociationConfig::default());
         victim.send(&[i_data(0, 1, 0, 0, "BE", b"x")]);
         assert_eq!(victim.messages(), [b"x"]);
         // The TSN is known already, and that excuses nothing.
@@ -69,7 +70,7 @@ fn d11_f07_data_and_forward_tsn_where_i_data_was_agreed_upon() {
 
 #[test]
 fn fragments_of_two_messages_and_a_skip_arrive_in_one_packet() {
-    let mut victim = interleaving(AssociationConfig::default());
+    let mut victim = interleaving(&AssociationConfig::default());
     let sent = victim.send(&[
         i_data(0, 1, 0, 0, "B", b"one "),
         i_data(1, 2, 0, 0, "B", b"given up"),
@@ -83,10 +84,10 @@ fn fragments_of_two_messages_and_a_skip_arrive_in_one_packet() {
 
 #[test]
 fn a_short_i_data_chunk_and_one_without_data_end_the_association() {
-    let mut victim = interleaving(AssociationConfig::default());
+    let mut victim = interleaving(&AssociationConfig::default());
     let sent = victim.send(&[raw(C::I_DATA, 3, &[0; 15])]);
     assert_aborted(&victim, &sent, Violation::Malformed, 13);
-    let mut victim = interleaving(AssociationConfig::default());
+    let mut victim = interleaving(&AssociationConfig::default());
     let sent = victim.send(&[i_data(0, 1, 0, 0, "BE", b"")]);
     assert_aborted(&victim, &sent, Violation::NoUserData(Tsn(PEER_TSN)), 9);
 }
@@ -98,7 +99,7 @@ fn d19_messages_begun_without_end_are_bounded_and_end_the_association() {
         receive_message_size_max: 64 << 10,
         ..AssociationConfig::default()
     };
-    let mut victim = interleaving(config);
+    let mut victim = interleaving(&config);
     // 64 messages of the largest size and half of that, as the documentation of the limit says.
     let chunks_max = 64 * (96 << 10) / (1 + 352);
     let mut number = 0;
@@ -119,7 +120,7 @@ fn d19_messages_begun_without_end_are_bounded_and_end_the_association() {
 fn d12_i_data_near_what_is_expected_breaks_nothing() {
     for seed in 0..400 {
         let mut random = Random(seed);
-        let mut victim = interleaving(AssociationConfig { receive_window: 8192, ..AssociationConfig::default() });
+        let mut victim = interleaving(&AssociationConfig { receive_window: 8192, ..AssociationConfig::default() });
         let mut next = 0u32;
         for _ in 0..150 {
             let near = |random: &mut Random| (random.below(12) as u32).wrapping_sub(2);

@@ -161,7 +161,7 @@ fn unordered_messages_arrive_once_each_beside_ordered_ones_of_their_stream() {
         sent[usize::from(unordered)].push(payload);
     }
     pair.run_until(600 * SECOND, |pair| pair.received[1].len() >= 60);
-    let is_ordered = |payload: &&Bytes| payload[3] % 2 == 0;
+    let is_ordered = |payload: &&Bytes| payload[3].is_multiple_of(2);
     let mut received: Vec<_> = pair.received[1].iter().map(|(_, _, payload)| payload).collect();
     assert!(received.iter().copied().filter(is_ordered).eq(&sent[0]));
     received.sort();
@@ -236,7 +236,8 @@ fn a_skip_to_the_same_point_leaves_once_a_round_trip() {
         let start = pair.now - pair.start;
         // A hole each 50 ms; skips are lost for three seconds, and everything else arrives.
         pair.rule = Box::new(move |packet| {
-            let is_hole = packet.has(data) && packet.from == 0 && (packet.at - start).as_millis() / 20 % 5 == 0;
+            let is_hole =
+                packet.has(data) && packet.from == 0 && ((packet.at - start).as_millis() / 20).is_multiple_of(5);
             let is_skip = packet.has(skip) && packet.at < start + 3 * SECOND;
             if is_hole || is_skip { Verdict::Drop } else { Verdict::Pass }
         });

@@ -18,7 +18,7 @@ impl Bandwidth {
     }
 
     pub(super) fn bytes_in(self, time: Duration) -> usize {
-        let bytes = u128::from(self.0) * time.as_nanos() / 1_000_000_000;
+        let bytes = u128::from(self.0).saturating_mul(time.as_nanos()) / 1_000_000_000;
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 

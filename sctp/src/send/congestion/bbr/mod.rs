@@ -89,7 +89,7 @@ impl RoundCounter {
 
 /// State before a recovery, to come back to if nothing was lost.
 #[derive(Clone, Copy, Debug)]
-struct Undo {
+struct BeforeRecovery {
     cwnd: usize,
     inflight_longterm: Option<usize>,
     inflight_shortterm: Option<usize>,
@@ -108,7 +108,7 @@ pub(in crate::send) struct Bbr {
     state: BbrState,
     cycle: ProbeCycle,
     window: ModelWindow,
-    undo: Option<Undo>,
+    undo: Option<BeforeRecovery>,
 }
 
 impl Bbr {
@@ -248,7 +248,7 @@ impl Bbr {
 
     fn note_loss(&mut self, number: Option<TransmissionNumber>) {
         if self.bounds.on_lost(number, &self.sampler) {
-            self.undo = Some(Undo {
+            self.undo = Some(BeforeRecovery {
                 cwnd: self.window.cwnd,
                 inflight_longterm: self.bounds.inflight_longterm,
                 inflight_shortterm: self.bounds.inflight_shortterm,
