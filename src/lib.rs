@@ -195,7 +195,10 @@ pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming
 pub use error::Error;
 pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
-pub use narrowboat_sctp::{AssociationStats, PacketDropReason, PacketDrops, Reliability, SendPolicy, WaitingMax};
+pub use narrowboat_sctp::{
+    AssociationStats, CongestionState, CongestionStats, PacketDropReason, PacketDrops, Reliability, SendPolicy,
+    WaitingMax,
+};
 #[cfg(feature = "axum")]
 pub use signalling::signalling;
 
