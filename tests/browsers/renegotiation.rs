@@ -3,7 +3,7 @@
 use narrowboat::error::SignalError;
 use narrowboat::{DataChannel, Endpoint};
 
-use crate::link::{Link, service, text};
+use crate::link::{Link, text};
 use crate::page::Page;
 use crate::suite::Setting;
 use crate::{Failure, Result};
