@@ -33,6 +33,8 @@ pub(crate) struct Session {
     /// The last TSN sent when the congestion window was last cut for a loss: until it is acknowledged, or T3 expires,
     /// another loss does not cut the window again.
     cut_at: Option<Offset>,
+    /// The largest congestion window before a cut that was not undone.
+    cwnd_before_cut: usize,
     /// A timer has expired that may have been the one that probes for a lost tail.
     has_probed: bool,
     /// Packets that went in since packets were last taken out.
@@ -69,6 +71,7 @@ impl Session {
             lived_at: 0,
             expirations: 0,
             cut_at: None,
+            cwnd_before_cut: 0,
             has_probed: false,
             taken_in: 0,
         }
@@ -123,7 +126,7 @@ impl Session {
     }
 
     /// I09: the congestion window grows at most by the bytes acknowledged; a loss cuts it, once an episode; T3 leaves a
-    /// packet of it, unless a window was probed. `acked`: bytes that the input acknowledged for the first time.
+    /// packet of it, unless a window was probed. A cut that was needless may be undone. `acked`: bytes that the input acknowledged for the first time.
     fn check_congestion(&mut self, turn: &Turn<'_>, before: &AssociationStats, acked: usize) {
         let after = self.stack.stats();
         let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };
@@ -135,13 +138,21 @@ impl Session {
         let is_reno = turn.options.config_of(self.node).congestion_control == CongestionControl::NewReno;
         // CUBIC carries fractions of a byte over; NewReno grows by a packet at once.
         let growth = if is_reno { acked.max(mtu) } else { acked + 1 };
-        let grown = before.cwnd + if acked > 0 { growth } else { 0 };
+        let is_undone = after.congestion_events_undone > before.congestion_events_undone;
+        let unreduced = if is_undone { std::mem::take(&mut self.cwnd_before_cut) } else { 0 };
+        if is_undone {
+            self.cut_at = None;
+        }
+        let grown = before.cwnd.max(unreduced) + if acked > 0 { growth } else { 0 };
         let is_cut = after.congestion_events > before.congestion_events;
         if !turn.observer.begins && !is_cut {
             let (from, to) = (before.cwnd, after.cwnd);
             assert!(to <= grown, "I09: {from} to {to} bytes for {acked} acknowledged");
             let is_repaired = self.cut_at.is_none_or(|cut_at| acknowledged >= cut_at);
             assert!(is_repaired || to <= from, "I09: {from} to {to} bytes while a loss is repaired");
+        }
+        if is_cut || after.t3_expirations > before.t3_expirations {
+            self.cwnd_before_cut = self.cwnd_before_cut.max(before.cwnd);
         }
         if after.t3_expirations > before.t3_expirations {
             self.cut_at = None;
