@@ -152,7 +152,7 @@ impl Session {
             assert!(is_repaired || to <= from, "I09: {from} to {to} bytes while a loss is repaired");
         }
         if is_cut || after.t3_expirations > before.t3_expirations {
-            self.cwnd_before_cut = self.cwnd_before_cut.max(before.cwnd);
+            self.cwnd_before_cut = self.cwnd_before_cut.max(grown);
         }
         if after.t3_expirations > before.t3_expirations {
             self.cut_at = None;
