@@ -126,7 +126,8 @@ impl Session {
     }
 
     /// I09: the congestion window grows at most by the bytes acknowledged; a loss cuts it, once an episode; T3 leaves a
-    /// packet of it, unless a window was probed. A cut that was needless may be undone. `acked`: bytes that the input acknowledged for the first time.
+    /// packet of it, unless a window was probed. A cut that was needless may be undone. `acked`: bytes that the input
+    /// acknowledged for the first time.
     fn check_congestion(&mut self, turn: &Turn<'_>, before: &AssociationStats, acked: usize) {
         let after = self.stack.stats();
         let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };

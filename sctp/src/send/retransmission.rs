@@ -122,8 +122,8 @@ impl Sender {
         if is_window_probe {
             self.peer_window.on_probe_unanswered(&path.rto);
         } else {
-            let (end, wait) = (self.outstanding.last_assigned_tsn(), 2 * path.rto.current());
-            self.loss.undo.begin_timeout(now, self.rate.before_loss(), end, wait);
+            let outstanding = (self.cumulative_tsn_ack_point().next(), self.outstanding.last_assigned_tsn());
+            self.loss.undo.begin_timeout(now, self.rate.before_loss(), outstanding, 2 * path.rto.current());
             self.rate.on_t3_timeout(path);
         }
         self.loss.on_t3_timeout();

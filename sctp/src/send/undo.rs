@@ -28,6 +28,9 @@ const EVIDENCE_ROUND_TRIPS: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Undo {
     episode: Option<Episode>,
+    /// The last TSN sent when a time-out expired that was undone. Another time-out before its acknowledgement shows that
+    /// chunks were lost after all, and is not undone.
+    undone_to: Option<UnwrappedTsn>,
 }
 
 /// A reduction, and the chunks that counted as lost since.
@@ -56,8 +59,20 @@ impl Undo {
         }
     }
 
-    /// Begins an episode when T3-rtx expires, before the window is reduced. Its evidence may take as long as `wait`.
-    pub(super) fn begin_timeout(&mut self, now: Instant, before: BeforeLoss, end: UnwrappedTsn, wait: Duration) {
+    /// Begins an episode when T3-rtx expires with `outstanding` chunks, the first and the last of them, before the
+    /// window is reduced. Its evidence may take as long as `wait`.
+    pub(super) fn begin_timeout(
+        &mut self,
+        now: Instant,
+        before: BeforeLoss,
+        outstanding: (UnwrappedTsn, UnwrappedTsn),
+        wait: Duration,
+    ) {
+        let (first, end) = outstanding;
+        if self.undone_to.is_some_and(|undone_to| first <= undone_to) {
+            self.episode = None;
+            return;
+        }
         // A second time-out in a row reduces nothing more, so the state before the first one counts.
         let earlier = self.episode.take().filter(|episode| episode.timeout_end.is_some() && now < episode.until);
         let before = earlier.map_or(before, |episode| episode.before);
@@ -66,7 +81,7 @@ impl Undo {
 
     /// Forgets the episode, because the path is another one.
     pub(super) fn clear(&mut self) {
-        self.episode = None;
+        *self = Self::default();
     }
 
     /// Records that a chunk counts as lost. `is_retransmission`: it had been retransmitted before.
@@ -102,7 +117,9 @@ impl Undo {
         let is_needless = |episode: &mut Episode| {
             episode.has_late_original && is_advanced && episode.timeout_end.is_some_and(|end| cumulative < end)
         };
-        self.episode.take_if(is_needless).map(|episode| episode.before)
+        let episode = self.episode.take_if(is_needless)?;
+        self.undone_to = episode.timeout_end;
+        Some(episode.before)
     }
 
     /// Returns the state to restore if no chunk was lost. To be called when
