@@ -28,8 +28,8 @@ const EVIDENCE_ROUND_TRIPS: u32 = 4;
 #[derive(Debug, Default)]
 pub(super) struct Undo {
     episode: Option<Episode>,
-    /// The last TSN sent when a time-out expired that was undone. Another time-out before its acknowledgement shows that
-    /// chunks were lost after all, and is not undone.
+    /// The last TSN sent when a time-out expired that was undone. Another time-out before its acknowledgement shows
+    /// that chunks were lost after all, and is not undone.
     undone_to: Option<UnwrappedTsn>,
 }
 
