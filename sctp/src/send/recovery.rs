@@ -1,8 +1,8 @@
 //! Fast Recovery: when it ends (RFC 9260 §7.2.4 step 6), and proportional rate reduction meanwhile (RFC 6937).
 //!
-//! When much is found lost at once, the flight size falls far below the congestion window. Filling it at once would
-//! send a burst into the queue that has just overflowed. Proportional rate reduction lets out what arrives, so that the
-//! window is reached smoothly within a round trip.
+//! The flight size falls far below the congestion window if many chunks are found lost at once. A burst that fills the
+//! window would go into the queue that has just overflowed. Proportional rate reduction lets out what arrives, so that
+//! the window is reached smoothly within a round trip.
 //!
 //! Its budget grows with SACKs only, so it suits a sender that has enough in flight to bring the next SACK soon. Two
 //! others would wait for the peer's delayed SACK, 200 ms, or for T3, with room in the window:
