@@ -7,21 +7,9 @@ mod log;
 use std::time::Duration;
 
 use api::{Pair, soon};
-use log::{Log, LoggedEvent};
+use log::{Log, is_of, runtime};
 use narrowboat::{Config, Endpoint};
-use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
-
-/// All tasks run on the thread of the test, which the log listens to.
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// True if the event belongs to an association of this endpoint.
-fn is_of(endpoint: &Endpoint) -> impl Fn(&LoggedEvent) -> bool {
-    let address = endpoint.local_address().to_string();
-    move |event| event.spans.iter().any(|span| span.fields.get("local_address") == Some(&address))
-}
 
 #[test]
 fn an_association_and_a_channel_are_reported_from_beginning_to_end() {

@@ -12,23 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64ct::{Base64, Encoding};
-use log::{Log, LoggedEvent};
+use log::{Log, is_of, runtime};
 use narrowboat::{Config, Endpoint, Identity, Ticket};
 use secure::relay::Relay;
 use secure::{Pair, bind, builder, soon};
-use tokio::runtime::{Builder, Runtime};
 use tracing::Level;
-
-/// All tasks run on the thread of the test, which the log listens to.
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-/// True if the event belongs to this endpoint.
-fn is_of(endpoint: &Endpoint) -> impl Fn(&LoggedEvent) -> bool {
-    let address = endpoint.local_address().to_string();
-    move |event| event.spans.iter().any(|span| span.fields.get("local_address") == Some(&address))
-}
 
 #[test]
 fn the_steps_of_ice_and_dtls_are_reported_with_their_fields() {

@@ -2,11 +2,13 @@
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test program uses its part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use narrowboat::Endpoint;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -211,4 +213,15 @@ impl Subscriber for Log {
         let at = entered.iter().rposition(|known| *known == span.into_u64()).expect("a span that was entered");
         entered.remove(at);
     }
+}
+
+/// Returns a runtime whose tasks all run on the thread of the test, which the log listens to.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Selects the events that belong to this endpoint.
+pub(crate) fn is_of(endpoint: &Endpoint) -> impl Fn(&LoggedEvent) -> bool {
+    let address = endpoint.local_address().to_string();
+    move |event| event.spans.iter().any(|span| span.fields.get("local_address") == Some(&address))
 }
