@@ -53,7 +53,8 @@ impl Relay {
             let mut buffer = vec![0; 65_535];
             loop {
                 let Ok((len, from)) = shared.inner.recv_from(&mut buffer).await else { continue };
-                if shared.is_marker(&buffer[..len]) {
+                // A check of the port comes from a socket of its own, which is not the client.
+                if shared.is_marker(&buffer[..len]) || buffer[..len].starts_with(&BINDING_INDICATION) {
                     continue;
                 }
                 *shared.client.lock().unwrap() = Some(from);
@@ -132,6 +133,9 @@ impl Relay {
         }));
     }
 }
+
+/// Message type of the STUN message that asks whether a port is closed (RFC 8489 §5).
+const BINDING_INDICATION: [u8; 2] = [0, 0x11];
 
 /// A datagram that is the relay's own.
 const MARKER: &[u8] = b"all before this has been read";
