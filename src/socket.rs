@@ -124,7 +124,7 @@ impl Socket {
 
     /// Sends datagrams of `segment_size` bytes, the last one perhaps shorter, in as few calls as the system allows.
     /// Waits while the system's buffer is full. A datagram that the system refuses is counted and gone, like a datagram
-    /// lost on its way; the call fails with the reason if the last of them was refused.
+    /// lost on its way; the call fails with the reason if the last of them was refused, or any as too large.
     ///
     /// # Cancel safety
     ///
@@ -134,12 +134,14 @@ impl Socket {
         let mut refused = None;
         while !rest.is_empty() {
             let segments = self.state.max_gso_segments().max(1);
+            // The system would refuse a call with more bytes as too large, whatever the segments.
+            let segments = segments.min(SEND_SIZE_MAX / segment_size.max(1)).max(1);
             let len = rest.len().min(segments.saturating_mul(segment_size));
             let (batch, later) = rest.split_at(len);
             match self.try_send(route, batch, segment_size) {
                 Ok(()) => {
                     rest = later;
-                    refused = None;
+                    refused = refused.filter(quinn_udp::is_msg_size_err);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.writable().await?,
                 // The system has just refused to cut segments, and is not asked again: the same bytes, one by one.
@@ -147,7 +149,7 @@ impl Socket {
                 Err(error) => {
                     rest = later;
                     self.count_send_error(&error, batch.len().div_ceil(segment_size));
-                    refused = Some(error);
+                    refused = refused.filter(quinn_udp::is_msg_size_err).or(Some(error));
                 }
             }
         }

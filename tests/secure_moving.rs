@@ -1,54 +1,21 @@
 //! A client whose own address changes, as from Wi-Fi to mobile: in a network namespace of its own.
 #![cfg(target_os = "linux")]
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod namespace;
 mod secure;
 
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use namespace::{ip, is_outside};
 use narrowboat::{Endpoint, Identity, Ticket};
 use secure::{Pair, transfer, within};
 
-/// Set in the process that is in the namespace.
-const INSIDE: &str = "NARROWBOAT_MOVING_INSIDE";
-/// Namespaces to try: as root, else as a user.
-const NAMESPACES: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
 const SERVER: &str = "10.77.0.100";
-
-fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split_whitespace()).status().unwrap();
-    assert!(status.success(), "ip {arguments}");
-}
 
 /// Datagrams to the server leave from this address.
 fn leave_from(address: &str) {
     ip(&format!("route replace local {SERVER} dev lo table local proto kernel scope host src {address}"));
-}
-
-/// Runs one test of this program again in a namespace where it may change addresses. Returns false in that process.
-fn is_outside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return false;
-    }
-    let unshare = |namespaces: &[&str]| {
-        let mut command = Command::new("unshare");
-        command.args(namespaces);
-        command
-    };
-    let may = |namespaces: &[&str]| {
-        let probe = unshare(namespaces).arg("true").stderr(Stdio::null()).status();
-        probe.is_ok_and(|status| status.success())
-    };
-    let namespaces = NAMESPACES.into_iter().find(|namespaces| may(namespaces));
-    let namespaces = namespaces.expect("a network namespace: run as root, or allow user namespaces");
-    let program = std::env::current_exe().unwrap();
-    let status =
-        unshare(namespaces).arg(program).args(["--exact", test, "--nocapture"]).env(INSIDE, "1").status().unwrap();
-    assert!(status.success(), "{test} in its namespace");
-    true
 }
 
 #[test]

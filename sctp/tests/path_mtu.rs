@@ -270,3 +270,29 @@ fn every_fragment_fits_a_packet_of_the_least_size() {
         }
     }
 }
+
+/// Nothing notices that control chunks get lost by the size of their packet, so they need no proof that they pass.
+#[test]
+fn control_chunks_fit_the_size_that_packets_fall_to() {
+    let sender = AssociationConfig { mtu: 600, path_mtu_discovery: false, ..searching() };
+    let receiver = AssociationConfig { mtu: 600, mtu_max: 1472, ..searching() };
+    let mut pair = Pair::with_configs([receiver, sender], 1);
+    pair.connect();
+    transfer(&mut pair, 2 * SECOND);
+    assert_eq!(pair.ends[0].stats().mtu, 1472);
+    pair.run_for(SECOND);
+    // Each second packet of a large window is lost: the acknowledgements report hundreds of gaps.
+    let mut number = 0;
+    pair.rule = Box::new(move |packet| {
+        number += usize::from(packet.from == 1 && packet.has(ChunkType::DATA));
+        let is_lost = packet.from == 1 && (700..1300).contains(&number) && number % 2 == 0;
+        if is_lost { Verdict::Drop } else { Verdict::Pass }
+    });
+    pair.trace.clear();
+    for _ in 0..10 {
+        pair.send(1, StreamId(1), Bytes::from_static(&[7; 100_000]));
+    }
+    pair.run_for(5 * SECOND);
+    let longest = pair.sent(0, ChunkType::SACK).iter().map(|packet| packet.bytes.len()).max();
+    assert!(longest.is_some_and(|len| (560..=600).contains(&len)), "{longest:?}");
+}

@@ -109,7 +109,7 @@ impl<'a> PacketSender<'a> {
             {
                 secure.on_send_failure(now(), route, &error);
                 let failure = SendFailure::of(&error);
-                // A flight that is too large stays so. Other errors are about one of the peer's addresses.
+                // A flight that is too large is so for each address; another error is about one.
                 if failure == SendFailure::TooLarge || (failure.ends_attempt() && secure.on_unreachable(route.remote)) {
                     self.shared.on_send_failure(&error);
                 }

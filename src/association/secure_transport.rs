@@ -10,7 +10,7 @@ use narrowboat_sctp::AssociationHandle;
 
 use crate::net::{BatchEffects, Input, Route, SessionProgress};
 use crate::socket::SendFailure;
-use crate::webrtc::SecureSession;
+use crate::webrtc::{RECORD_OVERHEAD_MAX, SecureSession};
 
 /// The secure transport of one association, under a lock of its own.
 #[derive(Debug)]
@@ -37,6 +37,12 @@ impl SecureTransport {
     /// Returns the address of the peer; before that is known, the address that is tried first.
     pub(crate) fn remote(&self) -> Option<SocketAddr> {
         self.lock().remote()
+    }
+
+    /// Returns the most bytes by which a datagram is larger than the packet in it.
+    #[expect(clippy::unused_self, reason = "builds without the feature have no transport to ask, but its type")]
+    pub(super) fn overhead_max(&self) -> usize {
+        RECORD_OVERHEAD_MAX
     }
 
     /// Lets the session check its path: see [`SecureSession::check_at_once`].

@@ -25,7 +25,7 @@ use super::transport::Transport;
 use crate::config::ChannelLimits;
 use crate::log::EventLimit;
 use crate::net::{BatchEffects, Input};
-use crate::socket::SendFailure;
+use crate::socket::{SEND_SIZE_MAX, SendFailure};
 use crate::waiters::{Interest, WaitKey, WaiterKey};
 
 /// Returns the time that every layer below is told: that of tokio, so that a paused clock pauses the protocol too.
@@ -234,9 +234,9 @@ impl Shared {
         wake(wakers);
     }
 
-    /// Runs one step of the driver: handles time-outs, then events, then appends up to `max_datagrams` datagrams to
-    /// `buffer`.
-    pub(crate) fn step(&self, max_datagrams: usize, buffer: &mut Vec<u8>) -> DriverStep {
+    /// Runs one step of the driver: handles time-outs, then events, then appends as many packets to `buffer` as one
+    /// call may send.
+    pub(crate) fn step(&self, buffer: &mut Vec<u8>) -> DriverStep {
         let now = now();
         let mut wakers = Vec::new();
         let mut inner = self.lock();
@@ -245,7 +245,9 @@ impl Shared {
         inner.on_sent(&mut wakers);
         let is_suspect = inner.handle_timeout(now);
         inner.process_events(now, &mut wakers);
-        let transmit = inner.poll_transmit(now, max_datagrams, buffer);
+        // The size of packets changes while the association lives.
+        let datagram_len = inner.sctp.path_mtu() + self.transport.overhead_max();
+        let transmit = inner.poll_transmit(now, (SEND_SIZE_MAX / datagram_len).max(1), buffer);
         inner.on_written(transmit.is_none(), &mut wakers);
         // Sending makes room; the application can fill it while the system takes the datagrams.
         let has_more = inner.process_events(now, &mut wakers) || is_suspect;
@@ -275,9 +277,15 @@ impl Shared {
         }
     }
 
-    /// Handles the refusal of a datagram by the system. A datagram that is too large ends the association, because each
-    /// retransmission of it is refused. Another lasting error ends an attempt to connect, because a caller waits for
-    /// the result; on an established association it is recorded, and may pass.
+    /// Handles the refusal of packets of `len` bytes as too large for the network interface. Returns `false` if there
+    /// are no smaller ones.
+    pub(crate) fn on_packet_too_large(&self, len: usize) -> bool {
+        self.command(|inner, now| inner.sctp.on_packet_too_large(now, len))
+    }
+
+    /// Handles the refusal of a datagram by the system. A lasting error ends an attempt to connect, because a caller
+    /// waits for the result; on an established association it is recorded, and may pass: another route or interface may
+    /// take larger datagrams again.
     pub(crate) fn on_send_failure(&self, error: &io::Error) {
         static WARNINGS: EventLimit = EventLimit::new();
         let failure = SendFailure::of(error);
@@ -291,12 +299,19 @@ impl Shared {
                 let association = self.number;
                 tracing::warn!(association, %error, suppressed, "the system refuses the datagrams of an association");
             }
-            inner.network.refused = Some(error.to_string());
+            let text = match failure {
+                SendFailure::TooLarge => {
+                    format!("a datagram is larger than the network interface takes ({error}): lower association.mtu")
+                }
+                _ => error.to_string(),
+            };
+            inner.network.refused = Some(text.clone());
+            if inner.life.was_connected() {
+                return;
+            }
             if failure == SendFailure::TooLarge {
-                let text =
-                    format!("a datagram is larger than the network interface takes ({error}): lower association.mtu");
                 inner.on_transport_failed(TransportFailure::Broken(text));
-            } else if !inner.life.was_connected() && failure.ends_attempt() {
+            } else if failure.ends_attempt() {
                 inner.network.unreachable = Some(error.to_string());
                 inner.sctp.abort("");
             }

@@ -16,6 +16,14 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// Returns the most bytes by which a datagram is larger than the packet in it.
+    pub(super) fn overhead_max(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Secure(secure) => secure.overhead_max(),
+        }
+    }
+
     /// Returns the peer's address, as applications write it; 0.0.0.0:0 before it is known.
     pub(crate) fn remote_address(&self) -> SocketAddr {
         let remote = match self {

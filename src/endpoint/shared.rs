@@ -194,7 +194,7 @@ impl EndpointShared {
         let span = shared.span.clone();
         let entry = Entry { core: Arc::clone(self), handle, shared, is_done: false };
         let run = async move {
-            drive_contained(&entry.shared, &entry.core.socket, entry.core.config.association.mtu).await;
+            drive_contained(&entry.shared, &entry.core.socket).await;
             entry.finish();
         };
         self.runtime.spawn(run.instrument(span));
@@ -355,7 +355,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.is_done {
-            self.shared.contain(|| leave(&self.shared, &self.core.socket, self.core.config.association.mtu));
+            self.shared.contain(|| leave(&self.shared, &self.core.socket));
         }
         self.core.remove(self.handle);
         self.shared.on_driver_gone();

@@ -125,7 +125,7 @@ async fn each_error_on_sending_is_told_while_dialling_and_later() {
         (1, NoRoute, GoesOn),
         (13, NoRoute, GoesOn),
         (22, NoRoute, GoesOn),
-        (90, TooLarge, TooLarge),
+        (90, TooLarge, GoesOn),
         (99, NoRoute, GoesOn),
         (100, NoRoute, GoesOn),
         (101, NoRoute, GoesOn),

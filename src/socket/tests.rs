@@ -52,6 +52,35 @@ async fn a18_a_datagram_has_its_own_bytes_only_however_many_were_read_at_once() 
     assert!(receive(&receiver, &mut batch, expected.len()).await == expected, "lengths are mixed up");
 }
 
+/// The system refuses a call with more than 65,507 bytes, however short its segments are.
+#[tokio::test]
+async fn more_bytes_than_one_call_may_send_leave_in_several() {
+    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4 << 20, 4 << 20).expect("a port");
+    let (sender, receiver) = (bind(), bind());
+    let route = Route { remote: receiver.local_address(), local: None };
+    let mut batch = ReceiveBatch::new();
+    for (len, segment_size) in [(70_000, 1200), (131_100, 32_800), (200_000, 9000), (66_000, 65_507)] {
+        let contents: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        sender.send(route, &contents, segment_size).await.unwrap();
+        let expected: Vec<&[u8]> = contents.chunks(segment_size).collect();
+        let datagrams = receive(&receiver, &mut batch, expected.len()).await;
+        assert!(datagrams == expected, "{len} bytes in datagrams of {segment_size}");
+    }
+    assert_eq!(sender.stats().send_errors_too_large, 0);
+}
+
+/// A datagram that is too large is a hint about all of its size, so a shorter one behind it does not hide it.
+#[tokio::test]
+async fn a_datagram_that_is_too_large_is_told_though_a_shorter_one_follows() {
+    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");
+    let (sender, receiver) = (bind(), bind());
+    let route = Route { remote: receiver.local_address(), local: None };
+    let sent = sender.send(route, &[7; 65_508 + 100], 65_508).await;
+    assert_eq!(sent.map_err(|error| SendFailure::of(&error)), Err(SendFailure::TooLarge));
+    assert_eq!(receive(&receiver, &mut ReceiveBatch::new(), 1).await, [Bytes::from_static(&[7; 100])]);
+    assert_eq!(sender.stats().send_errors_too_large, 1);
+}
+
 #[tokio::test]
 async fn k10_a_datagram_that_is_not_wanted_is_counted_and_not_copied_wherever_it_is_in_a_batch() {
     let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");

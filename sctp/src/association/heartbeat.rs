@@ -23,7 +23,7 @@ impl Association {
         }
         let value = chunk.value_in(datagram);
         match decode_heartbeat(value) {
-            Ok(_) if value.len() + 64 <= self.path.mtu() => {
+            Ok(_) if value.len() + 64 <= self.path.mtu_floor() => {
                 // §8.3: whatever else came with the Heartbeat Info goes back, too.
                 if self.control_queue.heartbeat_ack.replace(Bytes::copy_from_slice(value)).is_some() {
                     self.drop_chunk(PacketDropReason::AnswerLimit);

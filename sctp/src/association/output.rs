@@ -78,7 +78,7 @@ impl Association {
         while self.has_answers() && self.control_queue.packets.has_room() {
             let mut packets = std::mem::take(&mut self.control_queue.packets);
             let len = packets.push_with(|buf| {
-                let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu(), buf);
+                let mut packet = PacketWriter::begin(&self.peer_header(), self.path.mtu_floor(), buf);
                 self.write_control(now, false, &mut packet);
                 Self::finish_packet(self.omits_checksum(), packet);
             });
@@ -120,10 +120,12 @@ impl Association {
             self.local_init().encode(ChunkType::INIT, &[], packet.chunks());
             self.zero_checksum.on_announced();
         } else if self.peer_tag().is_some() && !self.is_over {
-            packet = PacketWriter::begin(&self.peer_header(), budget, buf);
+            // Nothing would notice that control chunks get lost by the size of their packet.
+            packet = PacketWriter::begin(&self.peer_header(), budget.min(self.path.mtu_floor()), buf);
             omits_checksum = self.omits_checksum();
             let takes_sack_along = self.takes_sack_along(now);
             self.write_control(now, takes_sack_along, &mut packet);
+            packet.set_budget(budget);
             self.write_data(now, len_max.is_none(), &mut packet);
         } else {
             return 0;

@@ -101,7 +101,9 @@ impl Sender {
     fn write_due(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let start = out.len();
         if self.forward_point.is_due() {
-            let (room, format) = (room.end.saturating_sub(start), self.queue.streams.format());
+            // Nothing would notice that it gets lost by the size of its packet.
+            let room = room.within_floor().end.saturating_sub(start);
+            let format = self.queue.streams.format();
             self.forward_point.write(now, room, format, &mut self.outstanding, out);
         }
         if self.outstanding.is_empty() {

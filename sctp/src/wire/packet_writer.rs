@@ -32,6 +32,12 @@ impl<'o> PacketWriter<'o> {
         self.start
     }
 
+    /// Sets the bytes that the packet may have, those that are written included.
+    #[inline]
+    pub fn set_budget(&mut self, budget: usize) {
+        self.end = self.start.saturating_add(budget);
+    }
+
     /// Returns the number of bytes that are left of the budget.
     #[must_use]
     #[inline]
