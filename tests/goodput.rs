@@ -194,19 +194,36 @@ fn small_messages_overtake_the_bulk_that_waits() {
     }
 }
 
-/// A model of the path does not slow down for losses that are the path's: 32 MiB, from the first packet to the last
-/// message, handshake included.
+/// 32 MiB over 100 Mbit/s and 50 ms, from the first packet to the last message, handshake included. The goal of 3.05 s
+/// without loss is missed: a window that doubles from ten packets leaves the link idle for 0.24 s, the handshake takes
+/// 0.1 s, and 2.84 s are the packets.
 #[test]
-fn random_loss_costs_a_model_little() {
-    let cases = [(10_000, 4700), (0, 3400), (1_000, 4600), (50_000, 5200)];
-    for (loss, floor) in cases.into_iter().take(if cfg!(debug_assertions) { 1 } else { 4 }) {
-        let mut world = World::new(Path { loss, ..Path::clean(100, 50) }, 1);
-        world.add_with(CongestionControl::Bbr, 0, None);
-        world.run(6 * SECOND);
-        let arrival = world.flows[0].arrivals.get(511).map(|at| at / MILLISECOND);
-        eprintln!("model, loss {:>4} %: {arrival:?} ms; at most {floor}", loss as f64 / 1e4);
-        assert!(arrival.is_some_and(|arrival| arrival <= floor));
+fn an_upload_takes_little_more_than_its_packets() {
+    let cases = [
+        (CongestionControl::Bbr, 1_000, 3400),
+        (CongestionControl::Cubic, 0, 3190),
+        (CongestionControl::Bbr, 0, 3210),
+        (CongestionControl::Bbr, 10_000, 3600),
+        (CongestionControl::Bbr, 50_000, 6000),
+    ];
+    for (congestion_control, loss, most) in cases.into_iter().take(if cfg!(debug_assertions) { 1 } else { 5 }) {
+        let time = median(|seed| {
+            let mut world = World::new(Path { loss, ..Path::clean(100, 50) }, seed);
+            world.add_with(congestion_control, 0, None);
+            world.run(10 * SECOND);
+            world.flows[0].arrivals.get(511).map_or(u64::MAX, |at| at / MILLISECOND)
+        });
+        eprintln!("{congestion_control:?}, loss {:>4} %: {time} ms; at most {most}", loss as f64 / 1e4);
+        assert!(time <= most);
     }
+}
+
+/// Returns the median of five seeds, or the value of one in a build with debug assertions.
+fn median(measure: impl Fn(u64) -> u64) -> u64 {
+    let seeds = if cfg!(debug_assertions) { 2..=2 } else { 1..=5 };
+    let mut values: Vec<u64> = seeds.map(measure).collect();
+    values.sort_unstable();
+    values[values.len() / 2]
 }
 
 /// The queue of four products is there for others; the model leaves most of it empty.
@@ -219,7 +236,7 @@ fn a_model_keeps_a_long_queue_short() {
         let (wait, share) = (world.late_wait() / MILLISECOND, world.flows[0].delivered.iter().sum::<u64>());
         let share = share * 8 * 100 / (path.rate() * 20);
         eprintln!("{path:?}: 95 % of the packets pass the queue within {wait} ms; {share} % of the link");
-        assert!(wait <= 40, "{wait} ms; a full queue takes 200");
-        assert!(share >= 88, "{share} %");
+        assert!(wait <= 25, "{wait} ms: more than half a product; a full queue takes 200");
+        assert!(share >= 93, "{share} %");
     }
 }

@@ -100,18 +100,30 @@ impl World {
 
     /// Adds a flow with windows of two and a half bandwidth-delay products, queue included if that is longer.
     pub(crate) fn add(&mut self, starts_at: Nanos, ping_every: Option<Nanos>) {
-        self.add_with(CongestionControl::default(), starts_at, ping_every);
+        let window = (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80);
+        self.add_flow(CongestionControl::default(), window, starts_at, ping_every);
     }
 
-    /// Adds such a flow with this congestion control.
+    /// Adds a flow with this congestion control, and with windows of three times what the path holds, queue included:
+    /// while a loss is repaired, all that arrives behind it waits in the window.
     pub(crate) fn add_with(
         &mut self,
         congestion_control: CongestionControl,
         starts_at: Nanos,
         ping_every: Option<Nanos>,
     ) {
-        let window =
-            (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80).max(16 << 10);
+        let window = 3 * self.path.product() * (100 + self.path.queue) / 100;
+        self.add_flow(congestion_control, window, starts_at, ping_every);
+    }
+
+    fn add_flow(
+        &mut self,
+        congestion_control: CongestionControl,
+        window: u64,
+        starts_at: Nanos,
+        ping_every: Option<Nanos>,
+    ) {
+        let window = window.max(16 << 10);
         let config = AssociationConfig {
             receive_window: u32::try_from(window).unwrap(),
             // The window in flight and as much in the queue, each with the overhead of its chunks.

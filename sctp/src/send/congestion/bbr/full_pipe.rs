@@ -24,6 +24,11 @@ impl FullPipe {
         self.is_full_now
     }
 
+    /// Returns true if the delivery rate did not grow in the last round.
+    pub(super) fn is_flat(&self) -> bool {
+        self.rounds > 0
+    }
+
     /// Returns true if the pipe was ever found full.
     pub(super) fn is_reached(&self) -> bool {
         self.is_reached
@@ -81,9 +86,11 @@ mod tests {
             pipe.on_round(rate(bytes));
             assert_eq!(pipe.is_full_now(), is_full, "{bytes}");
         }
+        assert!(!pipe.is_flat(), "the last round brought growth");
         for (bytes, is_full) in [(195, false), (10, false), (195, true), (1000, true)] {
             pipe.on_round(rate(bytes));
             assert_eq!(pipe.is_full_now(), is_full, "{bytes}");
+            assert!(pipe.is_flat());
         }
         assert!(pipe.is_reached());
         pipe.restart(rate(150));

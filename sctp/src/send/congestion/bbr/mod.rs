@@ -5,7 +5,9 @@
 //! and losses bound both. The rate is raised for a moment every few seconds, to find bandwidth that has become free.
 //!
 //! The draft answers each loss. Here losses below a tenth count only if round trips are longer than the least one by an
-//! eighth: loss without a queue does not come from this flow, and does not become less if it slows down.
+//! eighth: loss without a queue does not come from this flow, and does not become less if it slows down. The draft's
+//! probe lasts for three rounds without growth, and its pace is a hundredth below the estimate; here a probe ends as
+//! soon as a round brings a queue of a quarter of the product instead of growth, and the pace is the estimate.
 
 mod bandwidth;
 mod cycle;

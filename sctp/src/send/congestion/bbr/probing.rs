@@ -11,6 +11,10 @@ use crate::time::{Duration, Instant};
 /// Share of the long-term bound, in percent, that is used between two probes: the rest is room for others.
 const HEADROOM: u64 = 85;
 
+/// Share of the bandwidth-delay product, in percent, with which a probe is over if the delivery rate does not grow:
+/// what its rate has put in flight after a round trip. The rest is a queue.
+const PROBE_INFLIGHT: u64 = 125;
+
 /// Time for which little is in flight, at least, when the round-trip time is probed.
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 
@@ -57,7 +61,7 @@ impl Bbr {
                 }
             }
             BbrState::Refill if self.round.is_start => self.begin_up(acked, sample),
-            BbrState::Up => self.check_probe_over(acked.now, flight_size, sample),
+            BbrState::Up => self.check_probe_over(acked, flight_size, sample),
             _ => {}
         }
     }
@@ -68,14 +72,14 @@ impl Bbr {
             && flight_size <= self.inflight_of(bandwidth, 100, pmdcs)
     }
 
-    fn check_probe_over(&mut self, now: Instant, flight_size: usize, sample: &RateSample) {
-        if self.is_probe_over(flight_size, sample) {
+    fn check_probe_over(&mut self, acked: &Acked, flight_size: usize, sample: &RateSample) {
+        if self.is_probe_over(flight_size, acked.pmdcs, sample) {
             self.cycle.was_too_high = false;
-            self.begin_down(now);
+            self.begin_down(acked.now);
         }
     }
 
-    fn is_probe_over(&mut self, flight_size: usize, sample: &RateSample) -> bool {
+    fn is_probe_over(&mut self, flight_size: usize, pmdcs: usize, sample: &RateSample) -> bool {
         let bound = self.bounds.inflight_longterm;
         if self.cycle.was_too_high && bound.is_some_and(|bound| flight_size >= bound) {
             self.cycle.was_precautionary = true;
@@ -86,7 +90,8 @@ impl Bbr {
             self.model.full_pipe.restart(sample.bandwidth.unwrap_or_default());
             return false;
         }
-        self.model.full_pipe.is_full_now()
+        let has_built_queue = flight_size >= self.inflight_of(self.model.max_bandwidth.get(), PROBE_INFLIGHT, pmdcs);
+        has_built_queue && self.model.full_pipe.is_flat() || self.model.full_pipe.is_full_now()
     }
 
     /// Follows the samples of a probe. Returns true if the state has changed.

@@ -91,7 +91,7 @@ fn an_idle_time_takes_nothing_from_the_window_and_the_rate_is_the_estimate() {
     world.bbr.on_nothing_outstanding(world.now);
     assert_eq!(world.bbr.cwnd(), before);
     let (rate, bandwidth) = (world.bbr.pacing_rate(Some(RTT)).bytes_per_second(), world.bbr.bandwidth());
-    assert_eq!(rate, Some(bandwidth.percent(99).bytes_per_second()));
+    assert_eq!(rate, Some(bandwidth.bytes_per_second()));
 }
 
 #[test]
@@ -123,5 +123,19 @@ fn a_little_loss_costs_nothing_and_much_loss_lowers_the_rate() {
         }
         world.round(Some(PRODUCT));
         assert_eq!(world.bbr.bounds.bandwidth_shortterm.is_some(), is_lower, "{lost} of {PRODUCT}");
+    }
+}
+
+#[test]
+fn a_probe_ends_when_a_round_brings_a_queue_instead_of_bandwidth() {
+    for (percent, is_over) in [(115, false), (140, true)] {
+        let mut world = World::full();
+        let product = world.bbr.product(100) / MTU;
+        world.bbr.begin_refill();
+        world.round(Some(product));
+        assert_eq!(world.bbr.state, BbrState::Up);
+        // The queue makes the round trip longer by what it holds, so the rate stays.
+        (0..2).for_each(|_| world.round(Some(product * percent / 100)));
+        assert_eq!(world.bbr.state != BbrState::Up, is_over, "{percent} % of the product in flight");
     }
 }

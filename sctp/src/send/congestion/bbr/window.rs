@@ -7,9 +7,6 @@ use crate::send::congestion::window::INITIAL_PACKETS;
 use crate::send::pacer::{BURST_TIME, PacingRate};
 use crate::time::{Duration, Instant};
 
-/// Share of the bandwidth, in percent, that is sent on average: a little less than the estimate keeps the queue empty.
-const PACING_SHARE: u64 = 99;
-
 /// Packets that leave at once if the rate allows no more.
 const BURST_PACKETS: usize = 2;
 
@@ -86,7 +83,7 @@ impl Bbr {
         if bandwidth == Bandwidth::default() {
             return;
         }
-        let rate = bandwidth.percent(gain).percent(PACING_SHARE);
+        let rate = bandwidth.percent(gain);
         let current = self.window.rate.unwrap_or_else(|| self.window.initial_rate(self.model.srtt));
         self.window.rate = Some(if self.model.full_pipe.is_reached() { rate } else { rate.max(current) });
     }
