@@ -26,6 +26,9 @@ impl Association {
 
     /// Gives back what an idle association does not use. Called when a timer fires, so not for each packet.
     pub(super) fn trim_memory(&mut self) {
+        if let Some(tcb) = &mut self.tcb {
+            tcb.receiver.trim_memory();
+        }
         self.memory.trim(self.charged_beside_base());
     }
 
@@ -40,8 +43,14 @@ impl Association {
 
     /// Tells the receiver how much it may hold. The receiver offers the peer no larger window, and drops chunks beyond
     /// it.
+    #[inline]
     pub(super) fn limit_memory(&mut self) {
-        let Some(reachable) = self.memory.reachable() else { return };
+        if let Some(reachable) = self.memory.reachable() {
+            self.limit_receiver(reachable);
+        }
+    }
+
+    fn limit_receiver(&mut self, reachable: usize) {
         let room = reachable.saturating_sub(self.charged_for_sending());
         if let Some(Tcb { receiver, .. }) = self.tcb.as_deref_mut() {
             // Memory that is in use is not released for other associations.

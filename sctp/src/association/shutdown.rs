@@ -41,10 +41,16 @@ impl Association {
     }
 
     /// Goes on once everything is sent and acknowledged.
+    #[inline]
     pub(super) fn advance_shutdown(&mut self, now: Instant) {
-        if !matches!(self.state, State::ShutdownPending | State::ShutdownReceived) || !self.sender.is_drained() {
-            return;
+        if matches!(self.state, State::ShutdownPending | State::ShutdownReceived) && self.sender.is_drained() {
+            self.on_drained(now);
         }
+    }
+
+    /// Sends SHUTDOWN or SHUTDOWN ACK: everything is sent and acknowledged.
+    #[cold]
+    fn on_drained(&mut self, now: Instant) {
         if self.state == State::ShutdownPending {
             self.set_state(State::ShutdownSent);
             self.control_queue.shutdown = true;

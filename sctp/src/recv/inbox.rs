@@ -7,7 +7,10 @@ use super::cost::Cost;
 use crate::event::Streams;
 use crate::message::{Credit, ReceivedMessage, StreamId};
 
-/// Slots that an empty inbox keeps.
+/// Slots that an inbox keeps while it is in use: one that fills and runs empty by turns is not moved each time.
+const SLOTS_IN_USE: usize = 64;
+
+/// Slots that an inbox keeps while the association is idle.
 const IDLE_SLOTS: usize = 16;
 
 /// Stream ids in one queued reset from which repeated ones are removed before the list grows.
@@ -53,10 +56,17 @@ impl Inbox {
             ReceiverEvent::Reset(streams) => self.queued -= cost_of(streams),
         }
         // After a burst, its room goes back. Shrinking to twice the use keeps this rare.
-        if self.events.capacity() > IDLE_SLOTS && self.events.len() * 4 < self.events.capacity() {
-            self.events.shrink_to((self.events.len() * 2).max(IDLE_SLOTS));
+        if self.events.capacity() > SLOTS_IN_USE && self.events.len() * 4 < self.events.capacity() {
+            self.events.shrink_to((self.events.len() * 2).max(SLOTS_IN_USE));
         }
         Some(event)
+    }
+
+    /// Gives back the slots that an idle association does not use.
+    pub(super) fn trim(&mut self) {
+        if self.events.len() * 4 < self.events.capacity() {
+            self.events.shrink_to((self.events.len() * 2).max(IDLE_SLOTS));
+        }
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a credit is handed back once")]
@@ -121,9 +131,11 @@ mod tests {
         let burst = inbox.events.capacity();
         while inbox.pop().is_some() {
             let (len, capacity) = (inbox.events.len(), inbox.events.capacity());
-            assert!(capacity <= (4 * len).max(IDLE_SLOTS), "{capacity} slots for {len} events");
+            assert!(capacity <= (4 * len).max(SLOTS_IN_USE), "{capacity} slots for {len} events");
             assert!(capacity == burst || capacity >= 2 * len, "{capacity} slots for {len} events");
         }
+        inbox.trim();
+        assert!(inbox.events.capacity() <= IDLE_SLOTS, "{} slots for none", inbox.events.capacity());
     }
 
     #[test]

@@ -447,6 +447,11 @@ impl Receiver {
         self.held().total() + self.tables()
     }
 
+    /// Gives back memory that an idle association does not use.
+    pub(crate) fn trim_memory(&mut self) {
+        self.inbox.trim();
+    }
+
     /// Sets how many bytes may be held, and whether the peer may be offered a larger window.
     pub(crate) fn set_memory(&mut self, bytes: usize, may_grow: bool) {
         self.window.set_memory(bytes.saturating_sub(self.tables()), may_grow);

@@ -157,7 +157,14 @@ impl OwnRequests {
 
     /// Makes resets ready whose data up to `cumulative` has been acknowledged or abandoned. All data of a stream
     /// arrives before its reset is requested, which also serves peers that reset at once although data is missing.
+    #[inline]
     pub(crate) fn on_acknowledged(&mut self, cumulative: UnwrappedTsn) {
+        if !self.draining.is_empty() || self.request.is_some() {
+            self.advance(cumulative);
+        }
+    }
+
+    fn advance(&mut self, cumulative: UnwrappedTsn) {
         while let Some(Reverse((drains_at, stream))) = self.draining.peek().copied() {
             if drains_at > cumulative {
                 break;
@@ -274,6 +281,7 @@ impl OwnRequests {
     /// Handles a packet from the peer. After an outage the packet shows that the network is back, long before a
     /// time-out that has been backed off. So the request is retransmitted at once, if it was last sent longer ago than
     /// a time-out without back-off.
+    #[inline]
     pub(crate) fn on_heard(&mut self, now: Instant, rto: Duration) {
         if let Some(request) = &mut self.request
             && request.has_timed_out

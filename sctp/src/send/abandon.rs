@@ -1,7 +1,6 @@
 //! Abandoning messages (RFC 3758 §3.5 A, §4.1; RFC 7496 §3).
 
 use super::Sender;
-use super::freshness::RateSeen;
 use super::notices::AbandonedMessage;
 use super::outstanding::{Chunk, ChunkState};
 use super::queued::{Limit, MessageHeader, NextMessage};
@@ -41,9 +40,11 @@ impl From<Limit> for AbandonReason {
 }
 
 impl Sender {
-    /// Returns the rate at which chunks leave.
-    pub(super) fn rate_seen(&self, path: &Path) -> RateSeen {
-        self.rate.seen(self.outstanding.flight_size(), path)
+    /// Returns the message whose turn it is. Drops messages that are too old to be begun, by the rate at which chunks
+    /// leave.
+    pub(super) fn peek(&mut self, now: Instant, path: &Path) -> Option<NextMessage> {
+        let (rate, flight_size) = (&self.rate, self.outstanding.flight_size());
+        self.queue.peek(now, || rate.seen(flight_size, path))
     }
 
     /// Abandons messages whose time is over. A message that was begun stays if it can be sent within a round trip.

@@ -88,9 +88,9 @@ impl Chunk {
 
     /// Appends the chunk to a packet.
     pub(crate) fn encode(&self, tsn: UnwrappedTsn, out: &mut Vec<u8>) {
-        let Self { message, place: FragmentPlace { fsn, beginning, ending }, .. } = *self;
-        let MessageHeader { stream, mid, ppid, unordered, .. } = message;
-        let (tsn, immediate, payload) = (tsn.wrap(), message.immediate && ending, &self.payload);
+        let FragmentPlace { fsn, beginning, ending } = self.place;
+        let MessageHeader { stream, mid, ppid, unordered, immediate, .. } = self.message;
+        let (tsn, immediate, payload) = (tsn.wrap(), immediate && ending, &self.payload);
         match self.format {
             DataFormat::Data => {
                 let ssn = if unordered { Ssn(0) } else { mid.to_ssn() };

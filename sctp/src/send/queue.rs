@@ -55,12 +55,13 @@ impl OutgoingQueue {
         if payload.len() > self.message_size_max {
             return Err(SendMessageError::TooLarge { len: payload.len(), max: self.message_size_max });
         }
-        if self.streams.is_resetting(stream) {
+        let admission = self.streams.admission(stream);
+        if admission.is_resetting {
             return Err(SendMessageError::Resetting(stream));
         }
-        if !options.exceeds_limits && (self.is_full(outstanding) || self.streams.refuses(stream)) {
+        if !options.exceeds_limits && (admission.is_full || self.is_full(outstanding)) {
             // Messages that have expired in the meantime need not keep new ones out.
-            self.peek(now, RateSeen::default());
+            self.peek(now, RateSeen::default);
             self.displace(stream, outstanding);
             let is_full = self.is_full(outstanding);
             self.was_refused |= is_full;
@@ -68,7 +69,9 @@ impl OutgoingQueue {
                 return Err(SendMessageError::Full);
             }
         }
-        self.streams.make_place(stream, payload.len(), &mut self.notices);
+        if admission.is_bounded {
+            self.streams.make_place(stream, payload.len(), &mut self.notices);
+        }
         self.streams.push(now, stream, ppid, payload, options);
         Ok(())
     }
@@ -124,7 +127,7 @@ impl OutgoingQueue {
     }
 
     /// Calls [`StreamQueues::peek`].
-    pub(super) fn peek(&mut self, now: Instant, rate: RateSeen) -> Option<NextMessage> {
+    pub(super) fn peek(&mut self, now: Instant, rate: impl Fn() -> RateSeen) -> Option<NextMessage> {
         self.streams.peek(now, rate, &mut self.notices)
     }
 

@@ -127,6 +127,7 @@ impl SendRate {
     }
 
     /// Returns `true` if the next packet has to wait for its time.
+    #[inline]
     pub(super) fn is_paced(&mut self, now: Instant, is_exempt: bool, path: &Path) -> bool {
         let rate = self.controller.pacing_rate(path.rto.srtt());
         self.paced_until = self.pacer.delay_until(now, rate, path.mtu()).filter(|_| !is_exempt);

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
 
-use super::charge::{STREAM_OVERHEAD, push_back, shrink};
+use super::charge::{STREAM_OVERHEAD, push_waiting, shrink_waiting};
 use super::data_format::DataFormat;
 use super::freshness::{Expiries, RateSeen};
 use super::notices::Notices;
@@ -36,6 +36,16 @@ pub(crate) struct StreamQueues {
     totals: Totals,
     cumulative_tsn_ack_point: UnwrappedTsn,
     next_key: MessageKey,
+}
+
+/// State of a stream that decides if it takes another message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Admission {
+    pub(super) is_resetting: bool,
+    /// True if too much waits on the stream.
+    pub(super) is_full: bool,
+    /// True if messages that wait may have to make place.
+    pub(super) is_bounded: bool,
 }
 
 /// Bytes of messages that have left a queue, and what they were charged with.
@@ -133,6 +143,16 @@ impl StreamQueues {
     /// Returns the number of bytes that the send buffer counts for the streams in use.
     pub(crate) fn streams_charge(&self) -> usize {
         self.streams.len() * STREAM_OVERHEAD + self.expiries.charge()
+    }
+
+    /// Returns what decides if the stream takes another message, by one look-up.
+    pub(super) fn admission(&self, stream: StreamId) -> Admission {
+        let Some(queue) = self.streams.get(&stream) else { return Admission::default() };
+        Admission {
+            is_resetting: queue.is_resetting,
+            is_full: queue.charge() >= self.totals.stream_max,
+            is_bounded: queue.freshness.is_some(),
+        }
     }
 
     /// Returns true if no further message is accepted on the stream; [`take_room`](Self::take_room) then tells when it
@@ -274,12 +294,19 @@ impl StreamQueues {
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
         let (next_fsn, is_exempt) = (Fsn::default(), options.exceeds_limits || options.ignores_policy);
-        push_back(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt });
-        self.on_pushed(stream);
+        push_waiting(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt });
+        if matches!(limit, Limit::Until(_)) || queue.freshness.is_some() {
+            self.on_pushed(stream);
+        }
     }
 
     /// Returns the message whose turn it is. Drops messages that are too old to be begun.
-    pub(crate) fn peek(&mut self, now: Instant, rate: RateSeen, notices: &mut Notices) -> Option<NextMessage> {
+    pub(crate) fn peek(
+        &mut self,
+        now: Instant,
+        rate: impl Fn() -> RateSeen,
+        notices: &mut Notices,
+    ) -> Option<NextMessage> {
         let mut held = 0;
         loop {
             let stream = self.scheduler.current()?;
@@ -298,7 +325,7 @@ impl StreamQueues {
                 Some((queue, message)) => {
                     let streams = self.scheduler.len();
                     let sharers = if self.format.interleaves() { streams } else { 1 };
-                    match queue.drop_reason(message, now, rate, streams, sharers) {
+                    match queue.drop_reason(message, now, &rate, streams, sharers) {
                         None => return Some(message.as_next(last_tsn)),
                         Some(reason) => self.drop_at(stream, 0, reason, notices),
                     }
@@ -347,7 +374,7 @@ impl StreamQueues {
             if queue.messages.is_empty() {
                 queue.messages.shrink_to(slots_kept.min(8));
             } else {
-                shrink(&mut queue.messages);
+                shrink_waiting(&mut queue.messages);
             }
             self.scheduler.advance(!queue.messages.is_empty());
             (rest, true)
@@ -387,7 +414,7 @@ impl StreamQueues {
             return None;
         }
         let bytes = queue.messages.pop_front()?.rest.len();
-        shrink(&mut queue.messages);
+        shrink_waiting(&mut queue.messages);
         self.scheduler.on_message_dropped(stream, !queue.messages.is_empty());
         let left = Left { bytes, charge: charge(bytes, self.totals.chunk_max) };
         self.totals.on_left_queue(stream, queue, left, notices);

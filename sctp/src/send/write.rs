@@ -3,6 +3,7 @@
 use super::Sender;
 use super::congestion::Departure;
 use super::outstanding::Chunk;
+use super::queued::NextMessage;
 use super::rate::CwndExemption;
 use crate::event::AbandonReason;
 use crate::path::Path;
@@ -37,6 +38,17 @@ impl PacketRoom {
     fn crosses_floor(self, start: usize, end: usize) -> bool {
         start <= self.floor_end && end > self.floor_end
     }
+}
+
+/// Kind of what may leave now.
+#[derive(Clone, Copy, Debug)]
+enum Sendable {
+    /// A FORWARD-TSN.
+    Skip,
+    /// A chunk that was lost.
+    Lost,
+    /// A message that waits.
+    New(NextMessage),
 }
 
 impl Sender {
@@ -110,11 +122,11 @@ impl Sender {
             self.rate.on_nothing_outstanding(now, path);
         }
         self.rate.on_attempt();
-        if !self.has_sendable(now, path) {
+        let Some(sendable) = self.sendable(now, path) else {
             // The chunk of the exemption has been abandoned.
             self.rate.set_cwnd_exemption(CwndExemption::None);
             return out.len() > start;
-        }
+        };
         let is_exempt = self.has_cwnd_exemption();
         if self.rate.is_paced(now, is_exempt, path) {
             return out.len() > start;
@@ -123,7 +135,7 @@ impl Sender {
         let room = if is_exempt { room.within_floor() } else { room };
         let (first, flight_before) = (self.loss.rack.next_transmission(), self.outstanding.flight_size());
         let mut has_data = self.write_lost(now, room.after(out.len() > start), path, out);
-        has_data |= self.write_new(now, room, path, out);
+        has_data |= self.write_new(now, room, path, sendable, out);
         if has_data {
             let departure = Departure { first, flight_before, flight_size: self.outstanding.flight_size() };
             self.rate.on_packet_sent(now, out.len() - start, departure);
@@ -168,14 +180,25 @@ impl Sender {
         wrote
     }
 
-    fn write_new(&mut self, now: Instant, packet: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
+    /// Writes new data. `sendable` is what was found before: the first message need not be looked for again.
+    fn write_new(
+        &mut self,
+        now: Instant,
+        packet: PacketRoom,
+        path: &Path,
+        sendable: Sendable,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let (mut wrote, format) = (false, self.queue.streams.format());
+        let mut first = if let Sendable::New(next) = sendable { Some(next) } else { None };
         // Lost chunks go first: new data would only lengthen the recovery.
         while !self.outstanding.has_lost() {
-            if !self.may_send_new() {
+            // A packet without room for a byte more needs no look at the queues.
+            let room = packet.end.saturating_sub(out.len() + format.header_len()) & !3;
+            if room == 0 || !self.may_send_new() {
                 break;
             }
-            let Some(next) = self.queue.peek(now, self.rate_seen(path)) else { break };
+            let Some(next) = first.take().or_else(|| self.peek(now, path)) else { break };
             let has_window = self.has_peer_window(next.left, path);
             // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be
             // begun at the end of its lifetime, and none would arrive whole. It waits for no more than a round trip,
@@ -189,10 +212,8 @@ impl Sender {
                 break;
             }
             let payload_max = self.peer_window.payload_len(usize::MAX, self.payload_max(path));
-            let Some(room) = packet.end.checked_sub(out.len() + format.header_len()) else { break };
-            let room = (room & !3).min(payload_max);
             let tsn = self.outstanding.next_tsn();
-            let Some(fragment) = self.queue.cut(tsn, room, payload_max) else { break };
+            let Some(fragment) = self.queue.cut(tsn, room.min(payload_max), payload_max) else { break };
             let payload = fragment.payload.len();
             self.peer_window.on_sent(payload);
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
@@ -209,27 +230,39 @@ impl Sender {
 
     /// Returns `true` if [`write`](Self::write) would put something into an empty packet.
     pub(crate) fn has_sendable(&mut self, now: Instant, path: &Path) -> bool {
+        self.sendable(now, path).is_some()
+    }
+
+    /// Returns what [`write`](Self::write) would put into an empty packet.
+    fn sendable(&mut self, now: Instant, path: &Path) -> Option<Sendable> {
         if self.forward_point.is_due() {
-            return true;
+            return Some(Sendable::Skip);
         }
         if self.loss.is_in_recovery() && self.has_cwnd() {
             self.loss.relieve_stall(now, path);
         }
         if self.outstanding.has_lost() {
-            return self.may_retransmit();
+            return self.may_retransmit().then_some(Sendable::Lost);
         }
-        self.may_send_new()
-            && self.queue.peek(now, self.rate_seen(path)).is_some_and(|next| self.has_peer_window(next.left, path))
+        if !self.may_send_new() {
+            return None;
+        }
+        self.peek(now, path).filter(|next| self.has_peer_window(next.left, path)).map(Sendable::New)
     }
 
     /// Returns the time at which the next window probe is due. `None` if no probe is needed, or if one is due or in
     /// flight already.
+    #[inline]
     pub(crate) fn window_probe_at(&mut self, now: Instant, path: &Path) -> Option<Instant> {
         if !self.outstanding.is_empty() || self.queue.streams.is_empty() {
             return None;
         }
+        self.next_window_probe(now, path)
+    }
+
+    fn next_window_probe(&mut self, now: Instant, path: &Path) -> Option<Instant> {
         let at = self.peer_window.probe_at(now, &path.rto)?;
-        let next = self.queue.peek(now, self.rate_seen(path))?;
+        let next = self.peek(now, path)?;
         (!self.has_peer_window(next.left, path)).then_some(at)
     }
 

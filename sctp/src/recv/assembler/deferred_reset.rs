@@ -50,8 +50,14 @@ impl StreamResets {
     }
 
     /// Takes the deferred reset if all that it waited for has arrived or was skipped.
+    #[inline]
     pub(super) fn take_due(&mut self, cumulative: UnwrappedTsn) -> Option<DeferredReset> {
-        let reset = self.deferred.take_if(|reset| reset.last <= cumulative)?;
+        self.deferred.as_ref().filter(|reset| reset.last <= cumulative)?;
+        self.take_deferred()
+    }
+
+    fn take_deferred(&mut self) -> Option<DeferredReset> {
+        let reset = self.deferred.take()?;
         self.last_performed = Some((reset.streams.clone(), reset.last.wrap()));
         self.is_just_performed = true;
         Some(reset)

@@ -45,6 +45,7 @@ impl FragmentHeader {
         Ok((Self::Data(DataChunk::decode(chunk.flags, value)?), DataChunk::HEADER_LEN))
     }
 
+    #[inline]
     pub(crate) fn tsn(&self) -> Tsn {
         match self {
             Self::Data(chunk) => chunk.tsn,
@@ -52,6 +53,7 @@ impl FragmentHeader {
         }
     }
 
+    #[inline]
     pub(crate) fn stream(&self) -> StreamId {
         match self {
             Self::Data(chunk) => chunk.stream,
@@ -60,6 +62,7 @@ impl FragmentHeader {
     }
 
     /// Returns true if the sender wants a SACK at once.
+    #[inline]
     pub(in crate::recv) fn is_immediate(&self) -> bool {
         match self {
             Self::Data(chunk) => chunk.immediate,
@@ -87,6 +90,7 @@ impl Assembler {
     }
 
     /// Returns true if the chunk is of the kind that was negotiated.
+    #[inline]
     pub(in crate::recv) fn is_of_kind(&self, chunk: &FragmentHeader) -> bool {
         matches!((self, chunk), (Self::Data(_), FragmentHeader::Data(_)) | (Self::IData(_), FragmentHeader::IData(_)))
     }
@@ -100,6 +104,7 @@ impl Assembler {
     }
 
     /// Returns a violation found in a message that had waited.
+    #[inline]
     pub(in crate::recv) fn violation(&self) -> Option<Violation> {
         match self {
             Self::Data(assembler) => assembler.violation(),
@@ -115,6 +120,7 @@ impl Assembler {
         }
     }
 
+    #[inline]
     pub(in crate::recv) fn cost(&self) -> AssemblerCost {
         match self {
             Self::Data(assembler) => assembler.cost(),
@@ -136,6 +142,7 @@ impl Assembler {
     }
 
     /// Finds out what to do with a new fragment.
+    #[inline]
     pub(in crate::recv) fn classify(
         &self,
         position: UnwrappedTsn,
@@ -150,6 +157,7 @@ impl Assembler {
     }
 
     /// Returns the overhead that a fragment is charged with beside that of a message in one chunk.
+    #[inline]
     pub(in crate::recv) fn extra_overhead(&self, chunk: &FragmentHeader, in_sequence: bool) -> usize {
         match (self, chunk) {
             (Self::IData(assembler), FragmentHeader::IData(chunk)) => assembler.extra_overhead(chunk, in_sequence),
@@ -158,6 +166,7 @@ impl Assembler {
     }
 
     /// Takes a fragment in, and delivers what is whole and next in its stream.
+    #[inline]
     pub(in crate::recv) fn insert(
         &mut self,
         neighbours: Neighbours,
@@ -184,6 +193,7 @@ impl Assembler {
     }
 
     /// Handles an advance of the Cumulative TSN Ack Point.
+    #[inline]
     pub(in crate::recv) fn on_cumulative_advanced(&mut self, cumulative: UnwrappedTsn, inbox: &mut Inbox) {
         match self {
             Self::Data(assembler) => assembler.on_cumulative_advanced(cumulative, inbox),
@@ -262,6 +272,7 @@ impl Assembler {
     }
 
     /// Returns the bytes of the tables of streams.
+    #[inline]
     pub(in crate::recv) fn tables(&self) -> usize {
         match self {
             Self::Data(assembler) => assembler.tables(),

@@ -6,7 +6,7 @@
 use super::super::freshness::{Freshness, RateSeen};
 use super::super::notices::{AbandonedMessage, Notices};
 use super::super::queued::{Limit, NextMessage, QueuedMessage};
-use super::{Left, OutgoingStream, StreamQueues, shrink};
+use super::{Left, OutgoingStream, StreamQueues, shrink_waiting};
 use crate::cost_counter;
 use crate::event::AbandonReason;
 use crate::message::StreamId;
@@ -56,10 +56,15 @@ impl OutgoingStream {
         &self,
         message: &QueuedMessage,
         now: Instant,
-        rate: RateSeen,
+        rate: impl Fn() -> RateSeen,
         streams: usize,
         sharers: usize,
     ) -> Option<AbandonReason> {
+        // Most messages; nothing more is computed for them.
+        if matches!(message.header.limit, Limit::Never) && self.freshness.is_none() {
+            return None;
+        }
+        let rate = rate();
         if let Some((deadline, reason)) = self.deadline(message) {
             let is_late = || deadline < now + rate.time_for(message.rest.len().saturating_mul(sharers));
             return (deadline < now || is_late()).then_some(reason);
@@ -205,7 +210,7 @@ impl StreamQueues {
     pub(super) fn drop_at(&mut self, stream: StreamId, index: usize, reason: AbandonReason, notices: &mut Notices) {
         let Some(queue) = self.streams.get_mut(&stream) else { return };
         let Some(message) = queue.messages.remove(index) else { return };
-        shrink(&mut queue.messages);
+        shrink_waiting(&mut queue.messages);
         if queue.messages.is_empty() {
             self.scheduler.remove(stream);
         }

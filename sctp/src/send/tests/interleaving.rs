@@ -146,7 +146,7 @@ fn more_ordered_messages_than_an_ssn_counts_may_be_outstanding() {
         }
         let mut tsn = UnwrappedTsn::first(Tsn(5));
         let mut last = None;
-        while queues.peek(some_time(), RateSeen::default(), &mut notices).is_some() {
+        while queues.peek(some_time(), RateSeen::default, &mut notices).is_some() {
             last = queues.cut(tsn, 1000, 1000, &mut notices).map(|fragment| fragment.message.mid);
             tsn = tsn.next();
         }

@@ -24,7 +24,7 @@ impl Queues {
     }
 
     fn peek(&mut self) -> Option<NextMessage> {
-        self.queues.peek(some_time(), RateSeen::default(), &mut self.notices)
+        self.queues.peek(some_time(), RateSeen::default, &mut self.notices)
     }
 
     /// Returns the length of the next fragment for a packet with `room`, and whether it begins and ends its message.
