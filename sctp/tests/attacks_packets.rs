@@ -259,3 +259,17 @@ fn a16_port_zero_and_ports_of_someone_else() {
     assert_eq!(PacketHeader::decode(&answers[0]).unwrap().destination_port, PORT + 1);
     assert_eq!(service.associations[&peer].stats().packets_received, answered, "its association saw none of it");
 }
+
+#[test]
+fn k23_large_probes_are_answered_by_small_packets_and_keep_nothing() {
+    let mut victim = Victim::in_state(State::Established);
+    let charged = victim.association.memory_charged();
+    let heartbeat = raw(ChunkType::HEARTBEAT, 0, &[0, 1, 0, 12, 1, 2, 3, 4, 5, 6, 7, 8]);
+    for _ in 0..10_000 {
+        let sent =
+            victim.send(&[heartbeat.clone(), raw(ChunkType::PAD, 0, &[0; 9000]), raw(ChunkType::PAD, 0, &[0; 9000])]);
+        assert_eq!(kinds(&sent), [ChunkType::HEARTBEAT_ACK]);
+        assert_eq!(sent[0].value.len(), 12, "nothing of the padding comes back");
+    }
+    assert_eq!(victim.association.memory_charged(), charged);
+}

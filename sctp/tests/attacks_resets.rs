@@ -422,3 +422,65 @@ fn a_request_to_reset_all_streams_of_this_end_includes_the_first() {
     streams.sort_unstable();
     assert_eq!(streams, [0, 5]);
 }
+
+/// RFC 6525 §5.1.7 D3, D4.
+#[test]
+fn g09_the_answer_to_a_reset_of_every_number_names_the_next_tsns() {
+    let mut victim = Victim::in_state(State::Established);
+    victim.send(&[data(0, b"before")]);
+    let sent = victim.message(StreamId(0), b"x");
+    let own = sent.iter().find(|chunk| chunk.kind == C::DATA).map(|chunk| chunk.value[..4].to_vec()).unwrap();
+    let own = u32::from_be_bytes(own.try_into().unwrap()).wrapping_add(1);
+    let sent = victim.send(&[chunk(|out| {
+        let mut writer = ReconfigWriter::begin(out);
+        writer.push_ssn_tsn_reset(RequestSn(PEER_TSN));
+        writer.finish();
+    })]);
+    let answer = sent.iter().find(|chunk| chunk.kind == C::RE_CONFIG).unwrap();
+    let answer = Reconfig::decode(&answer.value).unwrap();
+    let tsns = answer.parameters().find_map(|parameter| match parameter {
+        ReconfigParameter::Response { result: ResetResult::Denied, tsns, .. } => tsns,
+        _ => None,
+    });
+    assert_eq!(tsns, Some((Tsn(own), Tsn(PEER_TSN + 1))));
+}
+
+#[test]
+fn g14_requests_to_reset_streams_of_this_end_cost_nothing_but_their_answers() {
+    let mut victim = Victim::in_state(State::Established);
+    victim.message(StreamId(0), b"never acknowledged");
+    let mut charged = Vec::new();
+    for number in 0..10_000_u32 {
+        let sent = victim.send(&[chunk(|out| {
+            let mut writer = ReconfigWriter::begin(out);
+            let streams = (0..9).map(StreamId);
+            writer.push_incoming_reset(RequestSn(PEER_TSN.wrapping_add(number)), streams);
+            writer.finish();
+        })]);
+        let answers = answers(&sent);
+        assert_eq!(answers.len(), 1);
+        assert!(matches!(answers[0].1, ResetResult::Performed | ResetResult::NothingToDo), "{answers:?}");
+        charged.push(victim.association.memory_charged());
+    }
+    assert_eq!(charged.first(), charged.last());
+    assert_eq!(victim.closed(), None);
+}
+
+#[test]
+fn g15_streams_that_are_added_one_by_one_for_ever_end_at_the_limit() {
+    let config = AssociationConfig { inbound_streams: 2000, ..AssociationConfig::default() };
+    let mut victim = Victim::with_config(State::Established, config);
+    let agreed = victim.association.inbound_streams();
+    let charged = victim.association.memory_charged();
+    let mut granted = 0;
+    for number in 0..10_000_u32 {
+        let sent = victim.send(&[chunk(|out| {
+            let mut writer = ReconfigWriter::begin(out);
+            writer.push_add_outgoing(RequestSn(PEER_TSN.wrapping_add(number)), 1);
+            writer.finish();
+        })]);
+        granted += u16::from(answers(&sent) == [(RequestSn(PEER_TSN.wrapping_add(number)), ResetResult::Performed)]);
+    }
+    assert_eq!((agreed + granted, victim.association.inbound_streams()), (2000, 2000));
+    assert_eq!(victim.association.memory_charged(), charged);
+}

@@ -119,7 +119,7 @@ fn an_init_that_was_told_but_not_answered_is_the_init_of_a_handshake() {
 }
 
 #[test]
-fn only_one_whole_acceptable_init_is_taken() {
+fn b30_only_one_whole_acceptable_init_is_taken() {
     use SignalledInitError as E;
     let good = bytes_of(OF_CHROMIUM);
     let parse = |chunk: &[u8]| SignalledInit::parse(chunk).map(|_| ());

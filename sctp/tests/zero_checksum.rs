@@ -113,7 +113,7 @@ fn nothing_is_announced_over_udp_whatever_the_configuration() {
 }
 
 #[test]
-fn a_checksum_that_is_wrong_and_not_zero_is_dropped_over_dtls_too() {
+fn a21_a_checksum_that_is_wrong_and_not_zero_is_dropped_over_dtls_too() {
     let mut pair = connected([true, true]);
     pair.send(0, StreamId(4), "intact");
     let sent = pair.trace.last().unwrap().bytes.to_vec();

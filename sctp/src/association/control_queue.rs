@@ -6,11 +6,20 @@
 use bytes::Bytes;
 
 use super::packet_queue::PacketQueue;
-use crate::serial::RequestSn;
+use crate::serial::{RequestSn, Tsn};
 use crate::wire::{Cause, ResetResult};
 
 /// Bytes of error causes that wait for the next packet, at most.
 const ERRORS_LEN_MAX: usize = 256;
+
+/// Answer to a re-configuration request of the peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReconfigResponse {
+    pub(crate) request: RequestSn,
+    pub(crate) result: ResetResult,
+    /// The next TSN of this end and that of the peer, if the request was an SSN/TSN reset (RFC 6525 §5.1.7 D3, D4).
+    pub(crate) tsns: Option<(Tsn, Tsn)>,
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct ControlQueue {
@@ -27,7 +36,7 @@ pub(crate) struct ControlQueue {
     /// The value of the peer's last HEARTBEAT.
     pub(crate) heartbeat_ack: Option<Bytes>,
     /// Answers to the peer's re-configuration requests; a chunk holds at most two (RFC 6525 §3.1).
-    pub(crate) reconfig_responses: Vec<(RequestSn, ResetResult)>,
+    pub(crate) reconfig_responses: Vec<ReconfigResponse>,
     /// Encoded ERROR chunks.
     pub(crate) errors: Vec<u8>,
 }
@@ -72,11 +81,18 @@ impl ControlQueue {
 
     /// Queues an answer; an answer to the same request replaces the older one.
     pub(crate) fn push_reconfig_response(&mut self, request: RequestSn, result: ResetResult) {
-        self.reconfig_responses.retain(|response| response.0 != request);
+        self.reconfig_responses.retain(|response| response.request != request);
         if self.reconfig_responses.len() == 2 {
             self.reconfig_responses.remove(0);
         }
-        self.reconfig_responses.push((request, result));
+        self.reconfig_responses.push(ReconfigResponse { request, result, tsns: None });
+    }
+
+    /// Adds the next TSNs of both ends to the answer that was queued last.
+    pub(crate) fn add_next_tsns(&mut self, own: Tsn, other: Tsn) {
+        if let Some(response) = self.reconfig_responses.last_mut() {
+            response.tsns = Some((own, other));
+        }
     }
 
     /// Forgets everything but the packets that are written.

@@ -1,5 +1,6 @@
 //! Bundling (RFC 9260 §6.10): control chunks first, then DATA.
 
+use super::control_queue::ReconfigResponse;
 use super::negotiate;
 use super::tcb::Tcb;
 use super::timer::Timer;
@@ -18,7 +19,7 @@ use crate::wire::{
 pub(super) const HEARTBEAT_LEN: usize = 16;
 
 /// Bytes of a RE-CONFIG with two responses, at most (RFC 6525 §4.4).
-const RESPONSES_LEN: usize = 32;
+const RESPONSES_LEN: usize = 44;
 
 impl Association {
     /// Appends the datagrams that are due. They are equal in length, but for the last one, so that one system call can
@@ -208,8 +209,8 @@ impl Association {
     fn write_reconfig(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
         if !self.control_queue.reconfig_responses.is_empty() && RESPONSES_LEN <= packet.room() {
             let mut writer = ReconfigWriter::begin(packet.chunks());
-            for (request, result) in self.control_queue.reconfig_responses.drain(..) {
-                writer.push_response(request, result, None);
+            for ReconfigResponse { request, result, tsns } in self.control_queue.reconfig_responses.drain(..) {
+                writer.push_response(request, result, tsns);
             }
             writer.finish();
         }

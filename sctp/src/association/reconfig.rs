@@ -81,8 +81,7 @@ impl Association {
                 ReconfigParameter::AddIncoming { request, count } => {
                     self.on_request(request, |this| this.add_streams_for_peer(count));
                 }
-                // An administrative denial (§5.2.1): nobody resets all TSNs of data channels.
-                ReconfigParameter::SsnTsnReset { request } => self.on_request(request, |_| ResetResult::Denied),
+                ReconfigParameter::SsnTsnReset { request } => self.deny_tsn_reset(request),
                 ReconfigParameter::Response { response, result, .. } => self.on_response(now, response, result),
                 ReconfigParameter::Unknown(_) => self.drop_chunk(PacketDropReason::BadReconfig),
             }
@@ -115,6 +114,18 @@ impl Association {
         // §5.2.1: a SACK beside the answer tells the peer what is missing.
         if let Some(tcb) = &mut self.tcb {
             tcb.receiver.sack_now();
+        }
+    }
+
+    /// Denies an SSN/TSN reset (§5.2.1). To perform it means to forget what is under way in both directions: reliable
+    /// messages would be lost in silence, and RFC 8831 does not say what becomes of the channels. The answer names the
+    /// next TSNs, which stay as they are (§5.1.7 D3, D4).
+    fn deny_tsn_reset(&mut self, request: RequestSn) {
+        self.on_request(request, |_| ResetResult::Denied);
+        if let Some(tcb) = &self.tcb {
+            let own = self.sender.last_assigned_tsn().next().wrap();
+            let other = Tsn(tcb.receiver.cumulative_tsn().0.wrapping_add(1));
+            self.control_queue.add_next_tsns(own, other);
         }
     }
 
