@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// Returns two sockets with buffers of these sizes, and the route from the first to the second.
+fn sockets(receive_buffer: usize, send_buffer: usize) -> (Socket, Socket, Route) {
+    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), receive_buffer, send_buffer).expect("a port");
+    let (sender, receiver) = (bind(), bind());
+    let route = Route { remote: receiver.local_address(), local: None };
+    (sender, receiver, route)
+}
+
 /// Receives until so many datagrams have come. Each batch is read into the same memory as the one before.
 async fn receive(socket: &Socket, batch: &mut ReceiveBatch, count: usize) -> Vec<Bytes> {
     let mut datagrams = Vec::new();
@@ -15,9 +23,7 @@ async fn receive(socket: &Socket, batch: &mut ReceiveBatch, count: usize) -> Vec
 
 #[tokio::test]
 async fn a18_a_datagram_has_its_own_bytes_only_however_many_were_read_at_once() {
-    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");
-    let (sender, receiver) = (bind(), bind());
-    let route = Route { remote: receiver.local_address(), local: None };
+    let (sender, receiver, route) = sockets(1 << 20, 1 << 20);
     let mut batch = ReceiveBatch::new();
     // Long ones first, so that there are stale bytes behind all that follow.
     let mut sizes = vec![(60_000, 60_000)];
@@ -55,9 +61,7 @@ async fn a18_a_datagram_has_its_own_bytes_only_however_many_were_read_at_once() 
 /// The system refuses a call with more than 65,507 bytes, however short its segments are.
 #[tokio::test]
 async fn more_bytes_than_one_call_may_send_leave_in_several() {
-    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4 << 20, 4 << 20).expect("a port");
-    let (sender, receiver) = (bind(), bind());
-    let route = Route { remote: receiver.local_address(), local: None };
+    let (sender, receiver, route) = sockets(4 << 20, 4 << 20);
     let mut batch = ReceiveBatch::new();
     for (len, segment_size) in [(70_000, 1200), (131_100, 32_800), (200_000, 9000), (66_000, 65_507)] {
         let contents: Vec<u8> = (0..len).map(|at| u8::try_from(at % 251).unwrap()).collect();
@@ -72,9 +76,7 @@ async fn more_bytes_than_one_call_may_send_leave_in_several() {
 /// A datagram that is too large is a hint about all of its size, so a shorter one behind it does not hide it.
 #[tokio::test]
 async fn a_datagram_that_is_too_large_is_told_though_a_shorter_one_follows() {
-    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");
-    let (sender, receiver) = (bind(), bind());
-    let route = Route { remote: receiver.local_address(), local: None };
+    let (sender, receiver, route) = sockets(1 << 20, 1 << 20);
     let sent = sender.send(route, &[7; 65_508 + 100], 65_508).await;
     assert_eq!(sent.map_err(|error| SendFailure::of(&error)), Err(SendFailure::TooLarge));
     assert_eq!(receive(&receiver, &mut ReceiveBatch::new(), 1).await, [Bytes::from_static(&[7; 100])]);
@@ -83,9 +85,7 @@ async fn a_datagram_that_is_too_large_is_told_though_a_shorter_one_follows() {
 
 #[tokio::test]
 async fn k10_a_datagram_that_is_not_wanted_is_counted_and_not_copied_wherever_it_is_in_a_batch() {
-    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 1 << 20, 1 << 20).expect("a port");
-    let (sender, receiver) = (bind(), bind());
-    let route = Route { remote: receiver.local_address(), local: None };
+    let (sender, receiver, route) = sockets(1 << 20, 1 << 20);
     // Some are sent in one call, and may come joined.
     let contents: Vec<u8> = (0..9_u8).flat_map(|number| [number; 30]).collect();
     sender.send(route, &contents, 30).await.unwrap();
@@ -111,9 +111,7 @@ async fn k10_a_datagram_that_is_not_wanted_is_counted_and_not_copied_wherever_it
 /// The last one wakes the receiver, however full the batch before it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_datagram_that_comes_while_a_batch_is_taken_is_not_missed() {
-    let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 4 << 20, 1 << 20).expect("a port");
-    let (sender, receiver) = (bind(), bind());
-    let route = Route { remote: receiver.local_address(), local: None };
+    let (sender, receiver, route) = sockets(4 << 20, 1 << 20);
     let mut batch = ReceiveBatch::new();
     for round in 0..200 {
         let count = 1 + round % 70;

@@ -45,9 +45,6 @@ pub(crate) mod stun;
 mod ticket;
 
 pub(crate) use certificate_hash::{CertificateHash, CertificateHashError};
-/// Most bytes by which a datagram with a record is larger than the packet in it.
-pub(crate) const RECORD_OVERHEAD_MAX: usize = dtls::Version::Dtls12.overhead();
-
 pub(crate) use direct_listener::{Admitted, DirectListener};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Identity, IdentityError, PemError};
@@ -62,3 +59,6 @@ pub(crate) use session::{Context, SecureSession};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;
 pub use ticket::{Ticket, TicketError};
+
+/// Most bytes by which a datagram with a record is larger than the packet in it.
+pub(crate) const RECORD_OVERHEAD_MAX: usize = dtls::Version::Dtls12.overhead();

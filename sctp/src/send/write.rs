@@ -40,7 +40,7 @@ impl PacketRoom {
     }
 }
 
-/// Kind of what may leave now.
+/// Data that may leave now, or the chunk that skips it.
 #[derive(Clone, Copy, Debug)]
 enum Sendable {
     /// A FORWARD-TSN.
