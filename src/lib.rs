@@ -47,6 +47,7 @@
 //! | --- | --- |
 //! | options of a channel: order, retransmissions, lifetime, priority | [`ChannelOptions`] |
 //! | messages that are fresh or not sent: a latency budget, the oldest dropped | [`SendPolicy`] |
+//! | shares of the channels in the link | [`ChannelOptions::priority`], [`DataChannel::set_priority`] |
 //! | sending, receiving, and the end of a channel | [`DataChannel`] |
 //! | events of a channel: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
 //! | a half for each of two tasks | [`DataChannel::split`] |

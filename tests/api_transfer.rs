@@ -112,3 +112,52 @@ async fn the_counters_of_channels_can_be_read_at_both_ends() {
     assert_eq!((received.drops.count(ChannelDropReason::AfterClose), received.drops.total()), (2, 2));
     assert_eq!(sent.drops.total(), 0);
 }
+
+/// Both channels always have something to send, and a small receive window lets little out at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn channels_share_by_priority_which_can_be_changed_while_they_live() {
+    let mut config = narrowboat::Config::default();
+    config.association.receive_window = 8 << 10;
+    let bind = || Endpoint::builder().bind("127.0.0.1:0").config(config.clone()).accept_plain().build().unwrap();
+    let (server, client) = (bind(), bind());
+    let (a, incoming) = tokio::join!(client.connect(server.local_address()), server.accept());
+    let (a, b) = (a.unwrap(), incoming.unwrap().await.unwrap());
+    let mut channels = Vec::new();
+    for priority in [128, 1024] {
+        let near = a.open_channel(ChannelOptions::new("").priority(priority)).await.unwrap();
+        let far = b.accept_channel().await.unwrap();
+        assert_eq!((near.priority(), far.priority()), (priority, priority));
+        channels.push((near, far));
+    }
+    for order in [[0, 1], [1, 0]] {
+        let [(light, light_far), (heavy, heavy_far)] = order.map(|index| &channels[index]);
+        light.set_priority(128);
+        heavy.set_priority(1024);
+        assert_eq!((heavy.priority(), light.priority()), (1024, 128));
+        let message = Bytes::from(vec![7; 1000]);
+        for _ in 0..1_000 {
+            light.send(message.clone()).await.unwrap();
+            heavy.send(message.clone()).await.unwrap();
+        }
+        let read = async |channel: &narrowboat::DataChannel| {
+            for _ in 0..1_000 {
+                channel.recv().await.unwrap().unwrap();
+            }
+        };
+        let lights = std::sync::atomic::AtomicUsize::new(0);
+        let at_the_end_of_heavy = tokio::join!(
+            async {
+                for _ in 0..1_000 {
+                    light_far.recv().await.unwrap().unwrap();
+                    lights.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+            },
+            async {
+                read(heavy_far).await;
+                lights.load(std::sync::atomic::Ordering::Relaxed)
+            }
+        )
+        .1;
+        assert!(at_the_end_of_heavy < 400, "{at_the_end_of_heavy} messages of the light channel");
+    }
+}

@@ -7,6 +7,9 @@ use narrowboat_sctp::{Reliability, SendPolicy, WaitingMax};
 /// channel by this name.
 pub const BYTE_STREAM_PROTOCOL: &str = "narrowboat.stream.v1";
 
+/// Normal priority, for a channel or stream on which none was set (RFC 8831 §6.4).
+pub(crate) const NORMAL_PRIORITY: u16 = 256;
+
 /// Options of a channel: W3C `RTCDataChannelInit`, and the label.
 ///
 /// DATA_CHANNEL_OPEN carries them to the peer; for a negotiated channel the applications of both ends agree on them. A
@@ -32,8 +35,11 @@ pub struct ChannelOptions {
     /// the greatest.
     pub reliability: Reliability,
     /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512
-    /// high, 1024 extra high. DATA_CHANNEL_OPEN carries the value to the peer. It has no effect on the order in which
-    /// this end sends yet: channels with something to send take turns, a message each.
+    /// high, 1024 extra high. Other values are allowed; 0 counts as 1. While several channels have something to send, a
+    /// channel with twice the weight sends twice as many bytes; none is starved. Another
+    /// [`stream_scheduler`](narrowboat_sctp::AssociationConfig::stream_scheduler) may use the value in another way, or
+    /// not at all. DATA_CHANNEL_OPEN carries it to the peer, which sends with the same weight.
+    /// [`set_priority`](crate::DataChannels::set_priority) changes it later, at one end.
     pub priority: u16,
     /// `Some(id)`: both ends create the channel with this stream id (0 to 65,534), and no DCEP message is exchanged.
     /// `None`, the default: DATA_CHANNEL_OPEN tells the peer, which accepts the channel.
@@ -53,7 +59,7 @@ impl ChannelOptions {
             protocol: String::new(),
             ordered: true,
             reliability: Reliability::Reliable,
-            priority: 256,
+            priority: NORMAL_PRIORITY,
             negotiated: None,
             send_policy: SendPolicy::default(),
         }

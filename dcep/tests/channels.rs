@@ -7,11 +7,11 @@ mod pair;
 use std::time::Duration;
 
 use narrowboat_dcep::{
-    ChannelError, ChannelOptions, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState, Reliability, Role,
-    SendPolicy, WaitingMax,
+    ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState,
+    Reliability, Role, SendPolicy, WaitingMax,
 };
 use pair::packet::{COOKIE_ECHO, DATA};
-use pair::{A, B, Fate, Packet, Pair, Setup, negotiated, texts, unordered};
+use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, texts, unordered};
 
 #[test]
 fn a_channel_opened_here_comes_in_there_with_the_same_options() {
@@ -383,6 +383,96 @@ fn buffered_amount_counts_the_applications_bytes_only_and_low_is_told_once() {
     pair.send(A, a, "");
     pair.run();
     assert_eq!(pair[A].events.len(), 3, "an empty message was never above the threshold");
+}
+
+/// Queues 100 messages on each channel, and returns the messages of the first that have arrived when all of the second
+/// have.
+fn share(pair: &mut Pair, from: Side, [light, heavy]: [(ChannelId, ChannelId); 2]) -> usize {
+    for index in 0..200 {
+        pair.send(from, if index % 2 == 0 { light.0 } else { heavy.0 }, vec![7; 1_000]);
+    }
+    let (mut lights, mut heavies) = (0, 0);
+    pair.run_until(Duration::from_secs(20), |pair| {
+        lights += pair.recv_all(from.other(), light.1).len();
+        heavies += pair.recv_all(from.other(), heavy.1).len();
+        heavies == 100
+    });
+    lights
+}
+
+#[test]
+fn both_ends_send_with_the_priority_of_the_options_rfc8831_6_4() {
+    for from in [A, B] {
+        for is_negotiated in [false, true] {
+            let mut pair = Pair::connected();
+            let channels = [(128, 10), (1_024, 12)].map(|(priority, id)| {
+                let options = ChannelOptions::new("").priority(priority);
+                let (a, b) = if is_negotiated {
+                    let options = options.negotiated(id);
+                    (pair.open(A, options.clone()), pair.open(B, options))
+                } else {
+                    pair.channel_with(options)
+                };
+                if from == A { (a, b) } else { (b, a) }
+            });
+            let lights = share(&mut pair, from, channels);
+            // An eighth, and what arrives in the same packets.
+            assert!((10..=20).contains(&lights), "{from:?}, negotiated {is_negotiated}: {lights}");
+        }
+    }
+}
+
+#[test]
+fn a_priority_that_is_changed_counts_at_this_end_and_not_at_the_other() {
+    let mut pair = Pair::connected();
+    let [light, heavy] = [(); 2].map(|()| pair.channel());
+    let end = &mut pair[A];
+    end.channels.set_priority(&mut end.association, light.0, 128);
+    end.channels.set_priority(&mut end.association, heavy.0, 1_024);
+    assert_eq!(end.channels.options(heavy.0).map(|options| options.priority), Some(1_024));
+    let lights = share(&mut pair, A, [light, heavy]);
+    assert!((10..=20).contains(&lights), "{lights}");
+    let lights = share(&mut pair, B, [light, heavy].map(|(a, b)| (b, a)));
+    assert!((95..=100).contains(&lights), "{lights}");
+    // The next channel with the id starts with its own.
+    pair.close(A, heavy.0);
+    pair.run();
+    let end = &mut pair[A];
+    end.channels.set_priority(&mut end.association, heavy.0, 65_535);
+    assert_eq!(end.channels.options(heavy.0).map(|options| options.priority), Some(1_024), "it is closed");
+}
+
+/// An application that accepts channels one after the other counts on it.
+#[test]
+fn channels_are_announced_in_the_order_of_opening_whatever_their_priorities() {
+    for is_connected in [false, true] {
+        let mut pair = if is_connected { Pair::connected() } else { Pair::new(Setup::default()) };
+        let names = ["a channel with a long name", "b", "", "and again"];
+        for (name, priority) in names.into_iter().zip([1, 256, 1_024, 512]) {
+            let id = pair.open(A, ChannelOptions::new(name).priority(priority));
+            pair.send(A, id, vec![7; 10_000]);
+        }
+        if !is_connected {
+            pair.connect();
+        }
+        pair.run();
+        let incoming = pair.take_events(B).into_iter().filter_map(|event| match event {
+            ChannelsEvent::Incoming(id) => Some(id),
+            _ => None,
+        });
+        let incoming: Vec<_> = incoming.collect();
+        let labels: Vec<_> = incoming.iter().map(|id| pair[B].channels.options(*id).unwrap().label.clone()).collect();
+        assert_eq!(labels, names);
+    }
+}
+
+#[test]
+fn a_channel_that_was_never_told_of_leaves_no_priority_behind() {
+    let mut pair = Pair::new(Setup::default());
+    let before = pair[A].association.memory_charged();
+    let a = pair.open(A, ChannelOptions::new("x").priority(1_024));
+    pair.close(A, a);
+    assert_eq!(pair[A].association.memory_charged(), before);
 }
 
 #[test]

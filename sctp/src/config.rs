@@ -92,6 +92,9 @@ pub struct AssociationConfig {
     /// Congestion control algorithm. Default [`CongestionControl::Cubic`]: it makes better use of links with a short
     /// queue or an occasional random loss, and the TCP and QUIC traffic on the same link uses it too.
     pub congestion_control: CongestionControl,
+    /// Order in which streams send (RFC 8260 §3). Default [`StreamScheduler::WeightedFairQueueing`], as RFC 8831 §6.4
+    /// demands for data channels.
+    pub stream_scheduler: StreamScheduler,
     /// Longest time that a graceful shutdown may last without progress (T5-shutdown-guard, RFC 9260 §9.2): without an
     /// acknowledgement of the data of this end, and after that without new data of the peer. Default 30 s: longer than
     /// any outage of RTO.Max, and short enough for an application that waits for the end of the association.
@@ -148,6 +151,7 @@ impl Default for AssociationConfig {
             cookie_lifetime: Duration::from_secs(60),
             max_burst: 128,
             congestion_control: CongestionControl::Cubic,
+            stream_scheduler: StreamScheduler::WeightedFairQueueing,
             shutdown_guard: Duration::from_secs(30),
             shutdown_max: Duration::from_secs(300),
             reset_attempts_max: 10,
@@ -178,6 +182,31 @@ pub enum CongestionControl {
     /// bandwidth changes within a second, or where many flows share a queue of a few packets. It paces by timers of
     /// about a millisecond.
     Bbr,
+}
+
+/// Order in which the streams of this end send (RFC 8260 §3). The peer does not learn it.
+///
+/// A stream may have its turn at the end of another's message, and between any two chunks if messages interleave. Bytes
+/// count with the headers of their chunks. See
+/// [`set_stream_priority`](crate::Association::set_stream_priority) for the priority of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum StreamScheduler {
+    /// §3.1: messages leave in the order in which they were accepted.
+    FirstComeFirstServed,
+    /// §3.2: streams take turns, a message each, or a chunk each if messages interleave.
+    RoundRobin,
+    /// §3.3: streams take turns, a packet each, and no packet has chunks of two streams. So a lost packet holds up one
+    /// stream only; but small messages on many streams need as many packets.
+    RoundRobinPerPacket,
+    /// §3.4: the stream with the highest priority sends; those of equal priority take turns. A stream waits for as long
+    /// as one with a higher priority has something to send.
+    Priority,
+    /// §3.5: streams get the same number of bytes.
+    FairCapacity,
+    /// §3.6: streams get bytes in proportion to their priorities.
+    #[default]
+    WeightedFairQueueing,
 }
 
 impl Validate for AssociationConfig {

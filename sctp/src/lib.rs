@@ -48,7 +48,7 @@ mod valid;
 mod wire;
 
 pub use association::{Association, SignalledInit, State, Transmit};
-pub use config::{AssociationConfig, CongestionControl};
+pub use config::{AssociationConfig, CongestionControl, StreamScheduler};
 pub use cookie::CookieKeys;
 #[doc(hidden)]
 pub use cost_counter::{step, steps};

@@ -217,6 +217,13 @@ counter! {
     /// together.
     MessageKey
 }
+
+impl MessageKey {
+    /// Returns the count.
+    pub(crate) const fn to_u64(self) -> u64 {
+        self.0
+    }
+}
 counter! {
     /// Counts the transmissions of DATA chunks, retransmissions included, in the order of sending.
     TransmissionNumber

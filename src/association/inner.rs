@@ -215,6 +215,10 @@ impl Inner {
         self.wake_channel(id);
     }
 
+    pub(crate) fn set_priority(&mut self, id: ChannelId, priority: u16) {
+        self.channels.set_priority(&mut self.sctp, id, priority);
+    }
+
     pub(crate) fn set_send_policy(&mut self, id: ChannelId, policy: SendPolicy) {
         self.channels.set_send_policy(&mut self.sctp, id, policy);
         self.has_work = true;

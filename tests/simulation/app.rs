@@ -141,7 +141,7 @@ impl App {
             n if n < sends => self.send(now, stack, model, channel),
             n if n < sends + closes => self.end_or_close(now, stack, model, channel),
             n if n < sends + closes + forgets => self.forget(now, stack, model, channel),
-            _ => self.set_threshold(stack, channel),
+            _ => self.change_settings(stack, channel),
         }
     }
 
@@ -690,11 +690,15 @@ impl App {
         (end.closed_locally, end.closed_at) = (true, now);
     }
 
-    fn set_threshold(&mut self, stack: &mut Stack, index: usize) {
+    /// Sets the threshold of a channel, and its priority.
+    fn change_settings(&mut self, stack: &mut Stack, index: usize) {
         let channel = &mut self.channels[index];
         channel.threshold = self.prng.log_range(1..=20_000) as usize;
         stack.set_buffered_amount_low_threshold(channel.id, channel.threshold);
         channel.armed = stack.buffered_amount(channel.id) > channel.threshold;
+        // Not drawn: older seeds draw what they did before.
+        let priority = if channel.threshold.is_multiple_of(3) { 0 } else { 64 << (channel.threshold % 5) };
+        stack.set_priority(channel.id, priority);
     }
 
     fn on_incoming(&mut self, stack: &Stack, model: &mut Model, id: ChannelId) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use narrowboat_sctp::{AssociationConfig, CongestionControl, Valid, Validate};
+use narrowboat_sctp::{AssociationConfig, CongestionControl, StreamScheduler, Valid, Validate};
 
 use crate::clock::{MILLISECOND, Nanos, SECOND, START};
 use crate::faults::{FaultOptions, GilbertElliott};
@@ -210,6 +210,24 @@ impl Options {
         if prng.chance(40 * PERCENT) && !options.hostile {
             let streams = prng.log_range(100_000..=1_000_000) as Ppm;
             options.app.iter_mut().for_each(|app| app.streams = streams);
+        }
+        options
+    }
+
+    /// Like [`draw_streams`](Self::draw_streams), with extensions of the protocol and the schedulers of the streams.
+    pub(crate) fn draw_extensions(seed: u64) -> Self {
+        let mut options = Self::draw_streams(seed);
+        let prng = &mut Prng::new(seed ^ 0x6578_7465_6e73_696f);
+        for config in &mut options.config {
+            config.stream_scheduler = prng.pick(&[
+                StreamScheduler::FirstComeFirstServed,
+                StreamScheduler::RoundRobin,
+                StreamScheduler::RoundRobinPerPacket,
+                StreamScheduler::Priority,
+                StreamScheduler::FairCapacity,
+                StreamScheduler::WeightedFairQueueing,
+                StreamScheduler::WeightedFairQueueing,
+            ]);
         }
         options
     }

@@ -143,6 +143,10 @@ impl Stack {
         self.gauge.charge(|| self.channels.set_buffered_amount_low_threshold(&mut self.association, id, threshold));
     }
 
+    pub(crate) fn set_priority(&mut self, id: ChannelId, priority: u16) {
+        self.gauge.charge(|| self.channels.set_priority(&mut self.association, id, priority));
+    }
+
     pub(crate) fn shutdown(&mut self, now: Nanos) {
         let now = self.clock.instant(now);
         self.gauge.charge(|| self.association.shutdown(now));

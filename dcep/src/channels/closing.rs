@@ -9,6 +9,7 @@ use super::{ChannelsPhase, OWNERLESS_STREAMS_MAX};
 use crate::channel::{Channel, CloseCause, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, ChannelsEvent};
+use crate::options::NORMAL_PRIORITY;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, Stream, StreamOwner};
@@ -30,6 +31,7 @@ impl ChannelsContext<'_> {
             if self.association.is_drained(stream) {
                 // A reset would have done that.
                 self.association.set_buffered_amount_low_threshold(stream, 0);
+                self.association.set_stream_priority(stream, NORMAL_PRIORITY);
                 self.state.streams.remove(stream);
                 self.state.ids.release_unused(stream);
                 self.finish(id, None);

@@ -137,8 +137,8 @@ impl DataChannels {
         self.channels.channel(id).map(Channel::state)
     }
 
-    /// Returns the options with which either end opened the channel. A lifetime is in whole milliseconds, as at the
-    /// peer.
+    /// Returns the options with which either end opened the channel, and its present priority. A lifetime is in whole
+    /// milliseconds, as at the peer.
     #[must_use]
     pub fn options(&self, id: ChannelId) -> Option<&ChannelOptions> {
         self.channels.channel(id).map(|channel| &channel.options)
@@ -315,10 +315,24 @@ impl DataChannels {
             && !channel.is_closed()
         {
             channel.sending.set_low_threshold(threshold, buffered_amount);
-            // Once the stream is reset, nothing waits on it, and what is set is for its next use.
-            let stream = self.streams.stream(channel.stream).map(|stream| stream.outgoing());
-            if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
-                association.set_buffered_amount_low_threshold(channel.stream, threshold);
+            let stream = channel.stream;
+            if self.may_still_send(stream) {
+                association.set_buffered_amount_low_threshold(stream, threshold);
+            }
+        }
+    }
+
+    /// Changes the [priority](ChannelOptions::priority) with which this end sends on the channel, from the next message
+    /// on, or from the next chunk if messages interleave. The peer is not told, and keeps its own. Does nothing on a
+    /// closed channel.
+    pub fn set_priority(&mut self, association: &mut Association, id: ChannelId, priority: u16) {
+        if let Some(channel) = self.channels.channel_mut(id)
+            && !channel.is_closed()
+        {
+            channel.options.priority = priority;
+            let stream = channel.stream;
+            if self.may_still_send(stream) {
+                association.set_stream_priority(stream, priority);
             }
         }
     }
@@ -383,6 +397,13 @@ impl DataChannels {
     }
 
     // Shared by the child modules
+
+    /// Returns true until the stream of a channel is reset. Nothing waits on it then, and what is set on it is for its
+    /// next use.
+    fn may_still_send(&self, stream: StreamId) -> bool {
+        let outgoing = self.streams.stream(stream).map(|stream| stream.outgoing());
+        matches!(outgoing, Some(Outgoing::InUse | Outgoing::Resetting))
+    }
 
     /// Records that the DCEP message of a channel is not to be sent any more.
     fn on_control_dropped(&mut self) {

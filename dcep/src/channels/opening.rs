@@ -12,7 +12,7 @@ use crate::control::ACK;
 use crate::error::{ChannelError, OpenError};
 use crate::event::{ChannelId, ChannelsEvent};
 use crate::open;
-use crate::options::ChannelOptions;
+use crate::options::{ChannelOptions, NORMAL_PRIORITY};
 use crate::ppid;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
@@ -82,6 +82,7 @@ impl ChannelsContext<'_> {
         let id = self.insert_channel(Channel::new(Origin::Local, options, stream));
         if let Err(error) = self.send_control(id, message, SendOptions::default()) {
             self.state.channels.take_back(id);
+            self.association.set_stream_priority(stream, NORMAL_PRIORITY);
             self.state.streams.remove(stream);
             self.state.ids.release_unused(stream);
             return Err(match error {

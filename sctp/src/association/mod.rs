@@ -278,6 +278,18 @@ impl Association {
         self.sender.set_low_threshold(stream, threshold);
     }
 
+    /// Sets the priority of a stream for sending, in effect from the next message on, or from the next chunk if
+    /// messages interleave. With
+    /// [`StreamScheduler::WeightedFairQueueing`](crate::StreamScheduler::WeightedFairQueueing) it is the weight of the
+    /// stream: one with twice the weight sends twice as many bytes while both have something to send. 0 counts as 1.
+    /// With [`StreamScheduler::Priority`](crate::StreamScheduler::Priority) the highest sends first.
+    ///
+    /// RFC 8831 §6.4 has 128 for below normal, 256 for normal, 512 for high, and 1,024 for extra high. Default 256; and
+    /// again after the stream was reset.
+    pub fn set_stream_priority(&mut self, stream: StreamId, priority: u16) {
+        self.sender.set_priority(stream, priority);
+    }
+
     /// Hands back the room of a message that the application has read, which opens the receive window.
     pub fn release(&mut self, credit: Credit) {
         self.limit_memory();

@@ -28,6 +28,7 @@ mod sack;
 mod scheduler;
 mod stream;
 mod stream_map;
+mod stream_totals;
 mod tlp;
 mod undo;
 mod write;
@@ -199,6 +200,11 @@ impl Sender {
 
     pub(crate) fn set_low_threshold(&mut self, stream: StreamId, threshold: usize) {
         self.queue.streams.set_low_threshold(stream, threshold);
+    }
+
+    /// Sets the priority of a stream, which the scheduler uses.
+    pub(crate) fn set_priority(&mut self, stream: StreamId, priority: u16) {
+        self.queue.streams.set_priority(stream, priority);
     }
 
     /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot

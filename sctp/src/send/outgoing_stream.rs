@@ -6,6 +6,7 @@ use super::charge::CHUNK_OVERHEAD;
 use super::data_format::DataFormat;
 use super::freshness::Freshness;
 use super::queued::QueuedMessage;
+use super::scheduler::{DEFAULT_PRIORITY, StreamTurn, Upcoming};
 use crate::serial::{Mid, UnwrappedTsn};
 
 /// Ordered messages of a stream that may be begun before those of the last but one such period are acknowledged: at
@@ -17,12 +18,11 @@ const SSN_PERIOD: u32 = 1 << 14;
 #[derive(Debug, Default)]
 pub(super) struct OutgoingStream {
     pub(super) messages: VecDeque<QueuedMessage>,
-    pub(super) numbers: MessageNumbers,
+    pub(super) turn: StreamTurn,
+    pub(super) numbers: StreamNumbers,
     /// Bytes of messages that wait.
     pub(super) buffered: usize,
     pub(super) low_threshold: usize,
-    /// TSN of the last chunk that was sent on this stream.
-    pub(super) last_tsn: Option<UnwrappedTsn>,
     pub(super) is_resetting: bool,
     /// True if a message was refused because too much waits on this stream.
     pub(super) was_refused: bool,
@@ -36,6 +36,27 @@ impl OutgoingStream {
         self.buffered + self.messages.len() * CHUNK_OVERHEAD
     }
 
+    /// Returns true if something was sent since the stream was created or reset.
+    pub(super) fn has_sent(&self) -> bool {
+        self.numbers.last_tsn != UnwrappedTsn::BEFORE_ALL
+    }
+
+    /// Returns true if nothing was sent on the stream, and its settings are the defaults.
+    pub(super) fn is_unused(&self) -> bool {
+        let has_defaults =
+            self.low_threshold == 0 && self.turn.priority() == DEFAULT_PRIORITY && self.freshness.is_none();
+        has_defaults && self.messages.is_empty() && !self.has_sent() && !self.is_resetting && !self.was_refused
+    }
+
+    /// Returns what the stream sends next. `chunk_max`: most bytes of a message in one chunk.
+    pub(super) fn upcoming(&self, format: DataFormat, chunk_max: usize) -> Option<Upcoming> {
+        let message = self.messages.front()?;
+        let left = message.rest.len();
+        let len = if format.interleaves() { left.min(chunk_max) } else { left };
+        let goes_first = message.is_exempt && !message.is_begun();
+        Some(Upcoming { message: message.header.key, wire_len: format.encoded_len(len), goes_first })
+    }
+
     /// Returns true if the first message would begin a period of stream sequence numbers too early.
     pub(super) fn is_held(&self, format: DataFormat, acknowledged: UnwrappedTsn) -> bool {
         let is_start = self.numbers.is_period_start() && self.numbers.period_start > acknowledged;
@@ -44,26 +65,27 @@ impl OutgoingStream {
     }
 }
 
-/// Numbers of the next ordered and of the next unordered message. Both begin at 0, and again after each reset of the
-/// stream (RFC 8260 §2.3.2).
+/// Numbers of a stream: of the next ordered and of the next unordered message, which begin at 0, and again after each
+/// reset of the stream (RFC 8260 §2.3.2); and the last TSN.
 #[derive(Debug, Default)]
-pub(super) struct MessageNumbers {
+pub(super) struct StreamNumbers {
     ordered: Mid,
     unordered: Mid,
+    /// TSN of the last chunk that was sent on this stream; [`UnwrappedTsn::BEFORE_ALL`] if none was.
+    pub(super) last_tsn: UnwrappedTsn,
     /// TSN of the last chunk that was sent before the current period of [`SSN_PERIOD`] ordered messages began.
     period_start: UnwrappedTsn,
 }
 
-impl MessageNumbers {
+impl StreamNumbers {
     fn is_period_start(&self) -> bool {
         self.ordered.0.is_multiple_of(SSN_PERIOD)
     }
 
-    /// Takes the number of a message whose first fragment is cut. `last_tsn` is the TSN that was sent last on the
-    /// stream.
-    pub(super) fn take(&mut self, unordered: bool, last_tsn: Option<UnwrappedTsn>) -> Mid {
+    /// Takes the number of a message whose first fragment is cut.
+    pub(super) fn take(&mut self, unordered: bool) -> Mid {
         if !unordered && self.is_period_start() {
-            self.period_start = last_tsn.unwrap_or_default();
+            self.period_start = self.last_tsn;
         }
         let next = if unordered { &mut self.unordered } else { &mut self.ordered };
         let mid = *next;

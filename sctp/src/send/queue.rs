@@ -30,7 +30,8 @@ pub(super) struct OutgoingQueue {
 impl OutgoingQueue {
     pub(super) fn new(config: &AssociationConfig, path: &Path) -> Self {
         Self {
-            streams: StreamQueues::new(config.stream_send_buffer, DataFormat::default().payload_max(path)),
+            streams: StreamQueues::new(config.stream_send_buffer, DataFormat::default().payload_max(path))
+                .with_scheduler(config.stream_scheduler),
             notices: Notices::default(),
             send_buffer: config.send_buffer,
             message_size_max: config.send_message_size_max,

@@ -90,11 +90,11 @@ impl QueuedMessage {
 
     /// Describes the message, which is the first of its stream. `stream_last_tsn` is the TSN that was sent last on the
     /// stream.
-    pub(super) fn as_next(&self, stream_last_tsn: Option<UnwrappedTsn>) -> NextMessage {
+    pub(super) fn as_next(&self, stream_last_tsn: UnwrappedTsn) -> NextMessage {
         let MessageHeader { stream, key, limit, .. } = self.header;
         let (left, is_begun) = (self.rest.len(), self.is_begun());
         // A stream has one message at most that was begun, so the last TSN is that of its last fragment.
-        let last_tsn = stream_last_tsn.filter(|_| is_begun).unwrap_or(UnwrappedTsn::BEFORE_ALL);
+        let last_tsn = if is_begun { stream_last_tsn } else { UnwrappedTsn::BEFORE_ALL };
         NextMessage { stream, key, limit, left, is_begun, last_tsn }
     }
 

@@ -12,9 +12,10 @@ use super::freshness::{Expiries, RateSeen};
 use super::notices::Notices;
 use super::outgoing_stream::OutgoingStream;
 use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
-use super::scheduler::Scheduler;
+use super::scheduler::{DEFAULT_PRIORITY, Scheduler};
 use super::stream_map::StreamMap;
-use crate::event::AssociationEvent;
+use super::stream_totals::{Left, StreamTotals};
+use crate::config::StreamScheduler;
 use crate::message::{Ppid, Reliability, SendOptions, StreamId};
 use crate::serial::{Fsn, MessageKey, Mid, UnwrappedTsn};
 use crate::time::Instant;
@@ -33,7 +34,7 @@ pub(crate) struct StreamQueues {
     scheduler: Scheduler,
     format: DataFormat,
     expiries: Expiries,
-    totals: Totals,
+    totals: StreamTotals,
     cumulative_tsn_ack_point: UnwrappedTsn,
     next_key: MessageKey,
 }
@@ -48,54 +49,6 @@ pub(super) struct Admission {
     pub(super) is_bounded: bool,
 }
 
-/// Bytes of messages that have left a queue, and what they were charged with.
-#[derive(Clone, Copy, Debug, Default)]
-struct Left {
-    bytes: usize,
-    charge: usize,
-}
-
-/// Sums over all streams, and limits.
-#[derive(Debug, Default)]
-struct Totals {
-    buffered: usize,
-    charge: usize,
-    /// Charge of a stream from which on it refuses messages.
-    stream_max: usize,
-    /// Most bytes of a message in one chunk, for charging: how many chunks a message will be sent in.
-    chunk_max: usize,
-    /// True if there is room on a stream that has refused a message.
-    has_room: bool,
-    /// Streams under reset whose queue has run empty, until someone asks.
-    drained: Vec<StreamId>,
-}
-
-impl Totals {
-    /// Keeps the sums, and reports a crossing of the threshold (W3C `bufferedamountlow`).
-    fn on_left_queue(
-        &mut self,
-        stream: StreamId,
-        queue: &mut OutgoingStream,
-        Left { bytes, charge }: Left,
-        notices: &mut Notices,
-    ) {
-        let was_above = queue.buffered > queue.low_threshold;
-        queue.buffered -= bytes;
-        self.buffered -= bytes;
-        self.charge -= charge;
-        if queue.was_refused && queue.charge() < self.stream_max {
-            queue.was_refused = false;
-            self.has_room = true;
-        }
-        if was_above && queue.buffered <= queue.low_threshold {
-            notices.push(AssociationEvent::BufferedAmountLow(stream));
-        }
-        if queue.is_resetting && bytes > 0 && queue.messages.is_empty() {
-            self.drained.push(stream);
-        }
-    }
-}
-
 impl StreamQueues {
     /// Creates empty queues. `stream_max`: charge of a stream from which on it refuses messages. `chunk_max`: most
     /// bytes of a message in one chunk.
@@ -105,10 +58,15 @@ impl StreamQueues {
             scheduler: Scheduler::default(),
             format: DataFormat::default(),
             expiries: Expiries::default(),
-            totals: Totals { stream_max, chunk_max, ..Totals::default() },
+            totals: StreamTotals { stream_max, chunk_max, ..StreamTotals::default() },
             cumulative_tsn_ack_point: UnwrappedTsn::BEFORE_ALL,
             next_key: MessageKey::default(),
         }
+    }
+
+    /// Returns the empty queues with another scheduler.
+    pub(crate) fn with_scheduler(self, scheduler: StreamScheduler) -> Self {
+        Self { scheduler: Scheduler::new(scheduler), ..self }
     }
 
     /// Returns the chunk type that messages are sent in.
@@ -133,6 +91,12 @@ impl StreamQueues {
 
     pub(crate) fn on_acknowledged(&mut self, cumulative: UnwrappedTsn) {
         self.cumulative_tsn_ack_point = cumulative;
+        while let Some(stream) = self.scheduler.pop_aside() {
+            let Some(queue) = self.streams.get_mut(&stream) else { continue };
+            if let Some(upcoming) = queue.upcoming(self.format, self.totals.chunk_max) {
+                self.scheduler.activate(stream, &mut queue.turn, upcoming);
+            }
+        }
     }
 
     /// Returns the number of bytes that the send buffer counts for the messages that wait.
@@ -200,16 +164,16 @@ impl StreamQueues {
     /// Moves what waits on a stream that was never used to another one that is not in use. Returns false if that cannot
     /// be.
     pub(crate) fn move_unsent(&mut self, from: StreamId, to: StreamId) -> bool {
-        let is_used = |queue: &OutgoingStream| queue.last_tsn.is_some() || queue.is_resetting;
+        let is_used = |queue: &OutgoingStream| queue.has_sent() || queue.is_resetting;
         if self.streams.contains_key(&to) || self.streams.get(&from).is_some_and(is_used) {
             return false;
         }
         if let Some(mut queue) = self.streams.remove(&from) {
             self.forget_deadlines(from, &mut queue.freshness);
             queue.messages.iter_mut().for_each(|message| message.header.stream = to);
-            if !queue.messages.is_empty() {
-                self.scheduler.remove(from);
-                self.scheduler.activate(to);
+            if let Some(upcoming) = queue.upcoming(self.format, self.totals.chunk_max) {
+                self.scheduler.remove(from, &queue.turn);
+                self.scheduler.activate(to, &mut queue.turn, upcoming);
             }
             self.streams.insert(to, queue);
             self.reschedule(to, None);
@@ -243,7 +207,7 @@ impl StreamQueues {
     pub(crate) fn drains_at(&self, stream: StreamId) -> Option<UnwrappedTsn> {
         match self.streams.get(&stream) {
             None => Some(UnwrappedTsn::BEFORE_ALL),
-            Some(stream) if stream.messages.is_empty() => Some(stream.last_tsn.unwrap_or_default()),
+            Some(stream) if stream.messages.is_empty() => Some(stream.numbers.last_tsn),
             Some(_) => None,
         }
     }
@@ -262,9 +226,37 @@ impl StreamQueues {
         if threshold > 0 {
             self.streams.entry(stream).or_default().low_threshold = threshold;
         } else if let Some(queue) = self.streams.get_mut(&stream) {
-            // The default needs no entry.
             queue.low_threshold = 0;
+            self.forget_unused(stream);
         }
+    }
+
+    /// Sets the priority of a stream.
+    pub(crate) fn set_priority(&mut self, stream: StreamId, priority: u16) {
+        if priority != DEFAULT_PRIORITY {
+            self.streams.entry(stream).or_default();
+        }
+        if let Some(queue) = self.streams.get_mut(&stream) {
+            let upcoming = queue.upcoming(self.format, self.totals.chunk_max);
+            self.scheduler.set_priority(stream, &mut queue.turn, priority, upcoming);
+            self.forget_unused(stream);
+        }
+    }
+
+    /// Removes the entry of a stream that says nothing: nothing was sent on it, and its settings are the defaults.
+    fn forget_unused(&mut self, stream: StreamId) {
+        if self.streams.get(&stream).is_some_and(OutgoingStream::is_unused) {
+            self.streams.remove(&stream);
+        }
+    }
+
+    /// Returns true if a packet takes the chunks of one stream only.
+    pub(crate) fn is_per_packet(&self) -> bool {
+        self.scheduler.is_per_packet()
+    }
+
+    pub(crate) fn on_packet_end(&mut self) {
+        self.scheduler.on_packet_end();
     }
 
     /// Queues a message that has passed every check.
@@ -286,16 +278,18 @@ impl StreamQueues {
             len: payload.len(),
         };
         let queue = self.streams.entry(stream).or_default();
-        if queue.messages.is_empty() {
-            self.scheduler.activate(stream);
-        }
+        let is_first = queue.messages.is_empty();
         let charge = charge(payload.len(), self.totals.chunk_max);
         queue.buffered += payload.len();
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
         let (next_fsn, is_exempt) = (Fsn::default(), options.exceeds_limits || options.ignores_policy);
         push_waiting(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt });
-        if matches!(limit, Limit::Until(_)) || queue.freshness.is_some() {
+        let may_expire = matches!(limit, Limit::Until(_)) || queue.freshness.is_some();
+        if is_first && let Some(upcoming) = queue.upcoming(self.format, self.totals.chunk_max) {
+            self.scheduler.activate(stream, &mut queue.turn, upcoming);
+        }
+        if may_expire {
             self.on_pushed(stream);
         }
     }
@@ -307,30 +301,24 @@ impl StreamQueues {
         rate: impl Fn() -> RateSeen,
         notices: &mut Notices,
     ) -> Option<NextMessage> {
-        let mut held = 0;
         loop {
             let stream = self.scheduler.current()?;
-            let queue = self.streams.get(&stream);
-            let last_tsn = queue.and_then(|queue| queue.last_tsn);
-            if queue.is_some_and(|queue| queue.is_held(self.format, self.cumulative_tsn_ack_point)) {
-                held += 1;
-                if held > self.scheduler.len() {
-                    return None;
-                }
-                self.scheduler.advance(true);
+            let queue = self.streams.get(&stream)?;
+            if queue.is_held(self.format, self.cumulative_tsn_ack_point) {
+                self.scheduler.put_aside(&queue.turn);
                 continue;
             }
-            match queue.and_then(|queue| Some((queue, queue.messages.front()?))) {
-                Some((_, message)) if message.is_begun() => return Some(message.as_next(last_tsn)),
-                Some((queue, message)) => {
+            match queue.messages.front() {
+                Some(message) if message.is_begun() => return Some(message.as_next(queue.numbers.last_tsn)),
+                Some(message) => {
                     let streams = self.scheduler.len();
                     let sharers = if self.format.interleaves() { streams } else { 1 };
                     match queue.drop_reason(message, now, &rate, streams, sharers) {
-                        None => return Some(message.as_next(last_tsn)),
+                        None => return Some(message.as_next(queue.numbers.last_tsn)),
                         Some(reason) => self.drop_at(stream, 0, reason, notices),
                     }
                 }
-                None => self.scheduler.advance(false),
+                None => self.scheduler.remove(stream, &queue.turn),
             }
         }
     }
@@ -360,12 +348,12 @@ impl StreamQueues {
             return None;
         };
         let unordered = message.header.unordered;
-        let mid = beginning.then(|| queue.numbers.take(unordered, queue.last_tsn));
+        let mid = beginning.then(|| queue.numbers.take(unordered));
         let message = queue.messages.front_mut()?;
         message.header.mid = mid.unwrap_or(message.header.mid);
         let (mut header, fsn) = (message.header, message.next_fsn);
         message.next_fsn = fsn.next();
-        let previous_tsn = if beginning { UnwrappedTsn::BEFORE_ALL } else { queue.last_tsn.unwrap_or_default() };
+        let previous_tsn = if beginning { UnwrappedTsn::BEFORE_ALL } else { queue.numbers.last_tsn };
         let (payload, ending) = if len == left {
             // The last piece takes the message itself, without another reference to it.
             let rest = queue.messages.pop_front()?.rest;
@@ -376,17 +364,14 @@ impl StreamQueues {
             } else {
                 shrink_waiting(&mut queue.messages);
             }
-            self.scheduler.advance(!queue.messages.is_empty());
             (rest, true)
         } else {
-            let payload = message.rest.split_to(len);
-            if self.format.interleaves() {
-                self.scheduler.advance(true);
-            }
-            (payload, false)
+            (message.rest.split_to(len), false)
         };
-        queue.last_tsn = Some(tsn);
+        queue.numbers.last_tsn = tsn;
         let chunk_max = self.totals.chunk_max;
+        let (wire_len, upcoming) = (self.format.encoded_len(len), queue.upcoming(self.format, chunk_max));
+        self.scheduler.on_cut(&mut queue.turn, wire_len, upcoming, ending || self.format.interleaves());
         let charge = charge(left, chunk_max) - charge(left - len, chunk_max);
         self.totals.on_left_queue(stream, queue, Left { bytes: len, charge }, notices);
         let place = FragmentPlace { fsn, beginning, ending };
@@ -396,7 +381,7 @@ impl StreamQueues {
     /// Notes the TSN of the placeholder for the rest of a dropped message.
     pub(crate) fn on_placeholder(&mut self, stream: StreamId, tsn: UnwrappedTsn) {
         if let Some(queue) = self.streams.get_mut(&stream) {
-            queue.last_tsn = Some(tsn);
+            queue.numbers.last_tsn = tsn;
         }
     }
 
@@ -415,7 +400,8 @@ impl StreamQueues {
         }
         let bytes = queue.messages.pop_front()?.rest.len();
         shrink_waiting(&mut queue.messages);
-        self.scheduler.on_message_dropped(stream, !queue.messages.is_empty());
+        let upcoming = queue.upcoming(self.format, self.totals.chunk_max);
+        self.scheduler.on_message_dropped(stream, &mut queue.turn, upcoming);
         let left = Left { bytes, charge: charge(bytes, self.totals.chunk_max) };
         self.totals.on_left_queue(stream, queue, left, notices);
         Some(header)
@@ -425,7 +411,7 @@ impl StreamQueues {
     /// there is one.
     pub(crate) fn drop_unsent(&mut self, stream: StreamId, notices: &mut Notices) -> (usize, Option<NextMessage>) {
         let Some(queue) = self.streams.get_mut(&stream) else { return (0, None) };
-        let last_tsn = queue.last_tsn;
+        let last_tsn = queue.numbers.last_tsn;
         let begun =
             queue.messages.front().filter(|message| message.is_begun()).map(|message| message.as_next(last_tsn));
         let keep = usize::from(begun.is_some());
@@ -439,7 +425,7 @@ impl StreamQueues {
         // The scheduler finds an empty queue at the stream's next turn, unless new messages came; so that it never
         // holds a stream twice, the turn is taken away now.
         if keep == 0 && dropped > 0 {
-            self.scheduler.remove(stream);
+            self.scheduler.remove(stream, &queue.turn);
         }
         if let Some(queue) = self.streams.get_mut(&stream) {
             self.totals.on_left_queue(stream, queue, left, notices);
@@ -453,14 +439,14 @@ impl StreamQueues {
             next_key: self.next_key,
             cumulative_tsn_ack_point: self.cumulative_tsn_ack_point,
             format: self.format,
-            ..Self::new(self.totals.stream_max, self.totals.chunk_max)
+            ..Self::new(self.totals.stream_max, self.totals.chunk_max).with_scheduler(self.scheduler.kind())
         };
     }
 
     /// Returns how much was counted.
     pub(crate) fn check_consistency(&self) -> usize {
         let (mut total, mut counted) = (0, self.streams.len());
-        let (mut active, mut charged) = (0, 0);
+        let mut charged = 0;
         #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
         for (id, stream) in &self.streams {
             let buffered: usize = stream.messages.iter().map(|message| message.rest.len()).sum();
@@ -472,12 +458,12 @@ impl StreamQueues {
             assert!(stream.messages.iter().all(|message| !message.rest.is_empty()));
             total += buffered;
             counted += stream.messages.len();
-            active += usize::from(!stream.messages.is_empty());
         }
         assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
         assert_eq!(charged, self.totals.charge, "charge of all streams");
         self.check_deadlines();
-        assert_eq!(active, self.scheduler.len(), "a stream waits for its turn exactly if it has something to send");
+        let active = self.streams.iter().filter(|(_, stream)| !stream.messages.is_empty());
+        self.scheduler.check_consistency(active.map(|(id, stream)| (*id, &stream.turn)));
         counted
     }
 }

@@ -135,7 +135,11 @@ impl Sender {
         let room = if is_exempt { room.within_floor() } else { room };
         let (first, flight_before) = (self.loss.rack.next_transmission(), self.outstanding.flight_size());
         let mut has_data = self.write_lost(now, room.after(out.len() > start), path, out);
-        has_data |= self.write_new(now, room, path, sendable, out);
+        // A packet with a retransmission takes no chunk of another stream, if the scheduler keeps streams apart.
+        if !(has_data && self.queue.streams.is_per_packet()) {
+            has_data |= self.write_new(now, room, path, sendable, out);
+            self.queue.streams.on_packet_end();
+        }
         if has_data {
             let departure = Departure { first, flight_before, flight_size: self.outstanding.flight_size() };
             self.rate.on_packet_sent(now, out.len() - start, departure);
@@ -148,12 +152,16 @@ impl Sender {
     /// 9260 §7.2.4 step 3).
     fn write_lost(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let mut wrote = false;
+        let mut only = None;
         while let Some(tsn) = self.outstanding.first_lost() {
             if !self.may_retransmit() {
                 break;
             }
             let Some(chunk) = self.outstanding.chunk(tsn) else { break };
             let message = chunk.message;
+            if only.is_some_and(|stream| stream != message.stream) {
+                break;
+            }
             // Its time may have run out since it was lost; or it was reported as received, for which its last
             // retransmission was enough, and is not any more.
             if self.must_abandon(now, chunk) {
@@ -172,6 +180,7 @@ impl Sender {
             self.outstanding.on_retransmitted(now, tsn, transmission, crosses_floor);
             self.peer_window.on_sent(len);
             self.counters.retransmitted += 1;
+            only = self.queue.streams.is_per_packet().then_some(message.stream);
             if tsn == self.outstanding.cumulative_tsn_ack_point().next() {
                 self.loss.restart_t3();
             }

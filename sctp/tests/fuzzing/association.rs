@@ -129,7 +129,11 @@ impl World {
             3 => association.on_path_changed(now),
             4 => drop(association.discard_unsent(now, StreamId(stream))),
             5 => drop(association.abandon_stream(now, StreamId(stream))),
-            6 => association.set_buffered_amount_low_threshold(StreamId(stream), input.word().into()),
+            6 => {
+                let setting = input.word();
+                association.set_buffered_amount_low_threshold(StreamId(stream), setting.into());
+                association.set_stream_priority(StreamId(stream), setting);
+            }
             _ => {
                 let mut buffer = Vec::new();
                 association.validate_path(&mut buffer);

@@ -91,6 +91,13 @@ impl StreamQueues {
         }
         self.streams.entry(stream).or_default().freshness.get_or_insert_default().policy = policy;
         self.reschedule(stream, None);
+        if let Some(queue) = self.streams.get_mut(&stream) {
+            // The default needs no entry.
+            queue
+                .freshness
+                .take_if(|freshness| freshness.expires_at.is_none() && freshness.policy == SendPolicy::DEFAULT);
+        }
+        self.forget_unused(stream);
     }
 
     /// Notes the deadline of a message that was pushed last on its stream.
@@ -126,7 +133,8 @@ impl StreamQueues {
         while let Some((_, stream)) = self.expiries.0.first().copied().filter(|(at, _)| *at < now) {
             cost_counter::step();
             self.drop_expired(stream, now, notices);
-            let front = self.streams.get(&stream).and_then(|queue| Some((queue.messages.front()?, queue.last_tsn)));
+            let front =
+                self.streams.get(&stream).and_then(|queue| Some((queue.messages.front()?, queue.numbers.last_tsn)));
             begun.extend(
                 front
                     .filter(|(message, _)| message.is_begun() && message.header.limit.is_expired(now))
@@ -211,8 +219,9 @@ impl StreamQueues {
         let Some(queue) = self.streams.get_mut(&stream) else { return };
         let Some(message) = queue.messages.remove(index) else { return };
         shrink_waiting(&mut queue.messages);
-        if queue.messages.is_empty() {
-            self.scheduler.remove(stream);
+        if index == 0 {
+            let upcoming = queue.upcoming(self.format, self.totals.chunk_max);
+            self.scheduler.on_message_dropped(stream, &mut queue.turn, upcoming);
         }
         let len = message.header.len;
         tracing::debug!(stream_id = %stream, len, ?reason, "message abandoned unsent");

@@ -43,8 +43,8 @@ fn a_peer_without_forward_tsn_gets_everything_that_was_begun() {
 fn a_message_is_abandoned_whole_with_its_rest_in_the_queue() {
     let mut world = World::measured();
     world.push_with(1, 20 * FULL, once());
-    world.push(2, 10);
     assert_eq!(world.packets().len(), 10, "cwnd takes a half of the message");
+    world.push(2, 10);
     world.now += 100 * MS;
     world.sack(0, &[(2, 10)]);
     assert_eq!(world.abandoned(), [20 * FULL]);
@@ -119,13 +119,13 @@ fn room_that_an_abandoned_message_leaves_in_cwnd_is_used_at_once() {
     let mut world = World::measured();
     let options = SendOptions { reliability: Reliability::MaxLifetime(5000 * MS), ..SendOptions::default() };
     world.push_with(1, 200 * FULL, options);
-    world.push(2, 100);
     let mut sent = 0;
     while sent < 70 {
         world.sack(sent, &[]);
         sent += world.paced_packets();
         world.now += 100 * MS;
     }
+    world.push(2, 100);
     // More is in flight than the reduced window takes, so lost chunks wait.
     world.sack(sent - 34, &[]);
     world.paced_packets();

@@ -5,6 +5,7 @@ use super::super::notices::Notices;
 use super::super::queued::NextMessage;
 use super::super::stream::StreamQueues;
 use super::*;
+use crate::config::StreamScheduler;
 
 struct Queues {
     queues: StreamQueues,
@@ -14,7 +15,8 @@ struct Queues {
 
 impl Queues {
     fn new() -> Self {
-        let (queues, notices) = (StreamQueues::new(1 << 20, 1000), Notices::default());
+        let (queues, notices) =
+            (StreamQueues::new(1 << 20, 1000).with_scheduler(StreamScheduler::RoundRobin), Notices::default());
         Self { queues, notices, tsn: UnwrappedTsn::first(Tsn(5)) }
     }
 
@@ -130,12 +132,20 @@ fn a_crossing_of_the_threshold_is_told_once() {
 }
 
 #[test]
-fn a_threshold_of_zero_makes_no_entry_of_a_stream() {
+fn default_settings_make_no_entry_of_a_stream_and_leave_none() {
     let mut queues = StreamQueues::new(1 << 20, 1_000);
     queues.set_low_threshold(StreamId(3), 0);
     assert_eq!(queues.streams_from(StreamId(0)), []);
     queues.set_low_threshold(StreamId(3), 1);
     assert_eq!(queues.streams_from(StreamId(0)), [StreamId(3)]);
     queues.finish_reset(StreamId(3));
+    assert_eq!(queues.streams_from(StreamId(0)), []);
+    queues.set_priority(StreamId(3), 256);
+    assert_eq!(queues.streams_from(StreamId(0)), []);
+    queues.set_priority(StreamId(3), 1);
+    queues.set_low_threshold(StreamId(3), 1);
+    queues.set_priority(StreamId(3), 256);
+    assert_eq!(queues.streams_from(StreamId(0)), [StreamId(3)]);
+    queues.set_low_threshold(StreamId(3), 0);
     assert_eq!(queues.streams_from(StreamId(0)), []);
 }
