@@ -45,6 +45,11 @@ pub struct Config {
     /// A page that ends its connection, or is left, is noticed at once; this limit is for peers that vanish. A short
     /// time ends associations in outages that they would have survived.
     pub consent_timeout: Option<Duration>,
+    /// Largest datagram with a DTLS record to search for, in bytes; 576 to 16,421. Default 2,048, because the
+    /// connection of a Chromium that gets a larger one is said to end. Between endpoints of this crate it may be 9,000
+    /// on a network of jumbo frames. A value below `mtu` of [`association`](Self::association) counts as that, and
+    /// `mtu_max` there is a limit, too.
+    pub dtls_mtu_max: usize,
     /// Associations at the same time. Default 65,536.
     pub associations_max: usize,
     /// Of those, from one IP address. Default 1,024: a NAT with many users passes, one host cannot take the whole
@@ -85,6 +90,7 @@ impl Default for Config {
             association: AssociationConfig::default(),
             channels: ChannelsConfig::default(),
             consent_timeout: None,
+            dtls_mtu_max: 2048,
             associations_max: 65_536,
             associations_per_address_max: 1024,
             inits_per_second_max: 50_000,
@@ -117,6 +123,8 @@ impl Config {
             let is_valid = (CONSENT_TIMEOUT_MIN..=CONSENT_TIMEOUT_MAX).contains(&timeout);
             ConfigError::check(is_valid, "consent_timeout", timeout, "10 to 30 s, or None")?;
         }
+        let mtu_max = self.dtls_mtu_max;
+        ConfigError::check((576..=16_421).contains(&mtu_max), "dtls_mtu_max", mtu_max, "576 to 16421 bytes")?;
         ConfigError::check(self.memory_max >= 1 << 20, "memory_max", self.memory_max, "1 MiB or more")?;
         ConfigError::check(self.accept_queue_max != 0, "accept_queue_max", self.accept_queue_max, "1 or more")?;
         for (size, field) in
@@ -209,7 +217,7 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         Config::default().validate().unwrap();
         type Spoil = fn(&mut Config);
-        let refused: [(&str, Spoil); 12] = [
+        let refused: [(&str, Spoil); 14] = [
             ("message_size_max", |c| c.channels.message_size_max = 0),
             ("associations_max", |c| c.associations_max = 0),
             ("associations_per_address_max", |c| c.associations_per_address_max = 0),
@@ -217,6 +225,8 @@ mod tests {
             ("out_of_the_blue_per_second_max", |c| c.out_of_the_blue_per_second_max = 0),
             ("consent_timeout", |c| c.consent_timeout = Some(Duration::from_millis(9999))),
             ("consent_timeout", |c| c.consent_timeout = Some(Duration::from_millis(30_001))),
+            ("dtls_mtu_max", |c| c.dtls_mtu_max = 575),
+            ("dtls_mtu_max", |c| c.dtls_mtu_max = 16_422),
             ("memory_max", |c| c.memory_max = (1 << 20) - 1),
             ("accept_queue_max", |c| c.accept_queue_max = 0),
             ("socket_receive_buffer", |c| c.socket_receive_buffer = 65_535),

@@ -11,6 +11,9 @@ pub(crate) const SENDER: usize = 0;
 /// Index of the end that receives.
 pub(crate) const RECEIVER: usize = 1;
 
+/// Largest SCTP packet that Ethernet carries in UDP and IPv4.
+const ETHERNET: usize = 1472;
+
 struct End {
     peer: Box<dyn Peer>,
     is_touched: bool,
@@ -140,7 +143,8 @@ impl Net {
         let (link, owners, filter) = (&mut links[index], &mut owners[index], &mut filters[index]);
         room.clear();
         end.peer.poll_transmit(*now, room, &mut |datagram| {
-            if filter.as_mut().is_some_and(|filter| filter(*now, datagram) == Fate::Drop) {
+            let is_too_large = datagram.len() > ETHERNET;
+            if is_too_large || filter.as_mut().is_some_and(|filter| filter(*now, datagram) == Fate::Drop) {
                 return;
             }
             let before = link.dropped;

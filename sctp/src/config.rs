@@ -16,8 +16,9 @@ pub struct AssociationConfig {
     pub local_port: u16,
     /// SCTP port of the peer. Default 5000.
     pub remote_port: u16,
-    /// Largest SCTP packet, common header included, in bytes; 576 to 65,487. Default 1,200: with 28 bytes of UDP/IPv4
-    /// it passes every path that carries IPv6 (1,280), tunnels included.
+    /// Largest SCTP packet to start with, common header included, in bytes; 576 to 65,487. Default 1,172: with the 28
+    /// bytes of UDP and IPv4 these are the 1,200 that may be sent before the path is known (RFC 8831 §5), and with the
+    /// 48 bytes of UDP and IPv6 less than each path carries.
     pub mtu: usize,
     /// Largest SCTP packet to search for, in bytes; at most 65,487. A value below `mtu` counts as `mtu`. Default
     /// 65,487, so that the search finds the sizes of Ethernet, of jumbo frames and of a loopback interface.
@@ -29,7 +30,8 @@ pub struct AssociationConfig {
     /// Search for larger packets than `mtu` by probes, and fall back if the path stops to carry them (RFC 8899).
     /// Default false. Probes leave only while full packets do, and take a sixteenth of the traffic at most. They need
     /// datagrams that the network does not fragment, and an owner that asks for as many datagrams at a time as fit
-    /// [`path_mtu`](crate::Association::path_mtu).
+    /// [`path_mtu`](crate::Association::path_mtu). Without the search no packet is larger than `mtu`, but for a message
+    /// that was cut before [`set_path_mtu`](crate::Association::set_path_mtu).
     pub path_mtu_discovery: bool,
     /// Streams that this end would like to send on. Default 65,535, so that every data-channel id may be used; memory
     /// is only held for streams in use.
@@ -129,7 +131,7 @@ impl Default for AssociationConfig {
         Self {
             local_port: 5000,
             remote_port: 5000,
-            mtu: 1200,
+            mtu: 1172,
             mtu_max: 65_487,
             mtu_min: None,
             path_mtu_discovery: false,

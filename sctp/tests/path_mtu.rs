@@ -35,6 +35,7 @@ fn limit(pair: &mut Pair, mtu: usize) {
 fn fast_pair(config: AssociationConfig) -> Pair {
     let mut pair = Pair::connected(config);
     pair.bottleneck = Some((RATE, 50_000));
+    pair.link_mtu = usize::MAX;
     pair
 }
 

@@ -96,7 +96,7 @@ fn steady_reordering_costs_a_tenth_of_the_link_at_most_after_the_first_second() 
 /// A radio link that holds everything back for longer than the time-out, and loses nothing.
 #[test]
 fn a_pause_of_the_link_costs_a_few_retransmissions_and_a_fifth_of_the_next_second_at_most() {
-    let mut pair = link(AssociationConfig::default(), 1);
+    let mut pair = link(AssociationConfig { mtu: 1200, ..AssociationConfig::default() }, 1);
     transfer(&mut pair, 2 * SECOND);
     let before = pair.ends[0].stats();
     let pause_ends = pair.elapsed() + SECOND;

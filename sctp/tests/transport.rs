@@ -61,7 +61,7 @@ fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_lose
     let message = Bytes::from(vec![7; 300_000]);
     pair.send(0, StreamId(1), message.clone());
     pair.run_until(Duration::from_secs(10), |pair| !pair.received[1].is_empty());
-    let initial = 10 * (1200 - 12);
+    let initial = 10 * (AssociationConfig::default().mtu - 12);
     let learned = pair.ends[0].stats();
     assert!(learned.cwnd > initial && learned.srtt.is_some());
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_sctp::AssociationHandle;
 
-use crate::net::{BatchEffects, Input, Route, SessionProgress};
+use crate::net::{BatchEffects, Input, Route, SealedBatch, SessionProgress};
 
 /// A value that does not exist.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl SecureTransport {
         match *self {}
     }
 
-    pub(super) fn seal(&self, _: &[u8], _: usize, _: &mut Vec<u8>) -> Option<(Route, usize)> {
+    pub(super) fn seal(&self, _: &[u8], _: usize, _: &mut Vec<u8>) -> Option<SealedBatch> {
         match *self {}
     }
 

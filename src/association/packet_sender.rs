@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::shared::Shared;
 use super::shared::now;
 use super::transport::Transport;
-use crate::net::Route;
+use crate::net::{Route, SealedBatch};
 use crate::socket::SendFailure;
 use crate::socket::Socket;
 
@@ -45,7 +45,10 @@ impl<'a> PacketSender<'a> {
                 }
                 self.records.clear();
                 match secure.seal(packets, segment_size, &mut self.records) {
-                    Some((route, record_size)) => {
+                    Some(SealedBatch { route, record_size, new_limits }) => {
+                        if let Some(limits) = new_limits {
+                            self.shared.set_lower_layer_limits(limits);
+                        }
                         let sent = self.socket.send(route, &self.records, record_size).await;
                         if let Err(error) = &sent {
                             secure.on_send_failure(now(), route, error);
@@ -64,8 +67,8 @@ impl<'a> PacketSender<'a> {
             Transport::Plain(route) => self.socket.send_now(*route, packets, segment_size),
             Transport::Secure(secure) => {
                 self.records.clear();
-                if let Some((route, record_size)) = secure.seal(packets, segment_size, &mut self.records) {
-                    self.socket.send_now(route, &self.records, record_size);
+                if let Some(sealed) = secure.seal(packets, segment_size, &mut self.records) {
+                    self.socket.send_now(sealed.route, &self.records, sealed.record_size);
                 }
             }
         }

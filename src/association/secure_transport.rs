@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use narrowboat_sctp::AssociationHandle;
 
-use crate::net::{BatchEffects, Input, Route, SessionProgress};
+use crate::net::{BatchEffects, Input, Route, SealedBatch, SessionProgress};
 use crate::socket::SendFailure;
 use crate::webrtc::{RECORD_OVERHEAD_MAX, SecureSession};
 
@@ -66,7 +66,7 @@ impl SecureTransport {
     }
 
     /// Encrypts packets: see [`SecureSession::seal`].
-    pub(super) fn seal(&self, packets: &[u8], segment_size: usize, records: &mut Vec<u8>) -> Option<(Route, usize)> {
+    pub(super) fn seal(&self, packets: &[u8], segment_size: usize, records: &mut Vec<u8>) -> Option<SealedBatch> {
         self.lock().seal(packets, segment_size, records)
     }
 

@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::net::TransportFailure;
 use bytes::Bytes;
 use narrowboat_dcep::{ChannelId, Role};
-use narrowboat_sctp::{AssociationHandle, Transmit};
+use narrowboat_sctp::{AssociationHandle, LowerLayerLimits, Transmit};
 use tokio::sync::Notify;
 use tokio::task::coop;
 use tracing::Span;
@@ -89,11 +89,15 @@ impl Shared {
     pub(crate) fn new(
         handle: AssociationHandle,
         endpoint: &Span,
-        sctp: narrowboat_sctp::Association,
+        mut sctp: narrowboat_sctp::Association,
         role: Role,
         transport: Transport,
         limits: &ChannelLimits,
     ) -> Arc<Self> {
+        if let Transport::Plain(route) = &transport {
+            let overhead = route.headers_len();
+            sctp.set_lower_layer_limits(LowerLayerLimits { mtu: None, packet_max: SEND_SIZE_MAX, overhead });
+        }
         let inner = Inner::new(sctp, role, limits);
         let number = handle.0;
         let span = tracing::debug_span!(
@@ -275,6 +279,11 @@ impl Shared {
             Transport::Plain(_) => {}
             Transport::Secure(secure) => secure.check_at_once(now),
         }
+    }
+
+    /// Sets the sizes of packets that the transport takes.
+    pub(super) fn set_lower_layer_limits(&self, limits: LowerLayerLimits) {
+        self.command(|inner, _| inner.sctp.set_lower_layer_limits(limits));
     }
 
     /// Handles the refusal of packets of `len` bytes as too large for the network interface. Returns `false` if there

@@ -9,7 +9,7 @@ mod transport_failure;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
-use narrowboat_sctp::AssociationHandle;
+use narrowboat_sctp::{AssociationHandle, LowerLayerLimits};
 
 pub(crate) use answers::Answers;
 pub(crate) use effects::{BatchEffects, SessionProgress};
@@ -22,6 +22,24 @@ pub(crate) struct Route {
     pub(crate) remote: SocketAddr,
     /// The address that the peer uses for this end; `None` leaves the choice to the system.
     pub(crate) local: Option<IpAddr>,
+}
+
+impl Route {
+    /// Returns the bytes of the IP and UDP headers around a datagram.
+    pub(crate) fn headers_len(self) -> usize {
+        const UDP: usize = 8;
+        if self.remote.ip().to_canonical().is_ipv4() { 20 + UDP } else { 40 + UDP }
+    }
+}
+
+/// Records in a buffer, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct SealedBatch {
+    pub(crate) route: Route,
+    /// Bytes of each record; the last one may be shorter.
+    pub(crate) record_size: usize,
+    /// Sizes of packets from now on, if records or headers have another size than before.
+    pub(crate) new_limits: Option<LowerLayerLimits>,
 }
 
 /// A datagram that has arrived. It owns memory of exactly its size, so that a part of it that is kept for long, such as

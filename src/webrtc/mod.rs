@@ -55,7 +55,7 @@ pub(crate) use server::sessions::{LocalParameters, SessionConflict, SessionKey, 
 pub(crate) use server::{
     DialRefusal, ExpectRefusal, ExpectedFor, ExpectedSession, NewPeer, PeerLimits, RoomRefusal, Server,
 };
-pub(crate) use session::{Context, SecureSession};
+pub(crate) use session::{Context, DatagramSizes, SecureSession};
 pub(crate) use stats::SecureCounters;
 pub use stats::SecureStats;
 pub use ticket::{Ticket, TicketError};

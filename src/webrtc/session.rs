@@ -1,6 +1,7 @@
 //! The transport of one association: DTLS (RFC 8261) to the address that ICE has chosen (RFC 8445).
 
 mod crossing;
+mod sizes;
 mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::AssociationHandle;
+use narrowboat_sctp::{AssociationHandle, LowerLayerLimits};
 
 use super::Fingerprint;
 use super::Reachability;
@@ -25,9 +26,10 @@ use super::stats::SecureCounters;
 use super::stun::{Class, StunMessage};
 use crate::counters::count_drop;
 use crate::net::effects::{UfragClaim, ValidatedAddress};
-use crate::net::{BatchEffects, Datagram, Input, Route, SessionProgress};
+use crate::net::{BatchEffects, Datagram, Input, Route, SealedBatch, SessionProgress};
 
 use self::crossing::{Crossing, Recipient};
+pub(crate) use self::sizes::DatagramSizes;
 use self::state::{Agent, CONNECT_TIMEOUT, DtlsSession, SessionState};
 
 /// Parameters that all sessions of an endpoint share.
@@ -38,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) counters: Arc<SecureCounters>,
     /// Time that a check, or the answer to one, counts.
     pub(crate) consent_timeout: Duration,
+    /// Sizes of datagrams with records.
+    pub(crate) sizes: DatagramSizes,
     /// Secret that proofs of an address come from.
     pub(crate) reachability: Reachability,
 }
@@ -54,6 +58,8 @@ impl Context {
 pub(crate) struct SecureSession {
     pub(crate) handle: AssociationHandle,
     context: Arc<Context>,
+    /// Sizes of packets that the association was told last. They follow from what records and headers add.
+    limits: Option<LowerLayerLimits>,
     state: SessionState,
 }
 
@@ -116,7 +122,7 @@ impl SecureSession {
             consent_lost: false,
             peer: None,
         };
-        Self { handle, context, state }
+        Self { handle, context, limits: None, state }
     }
 
     /// Adopts the connection of a peer that this end dials, and that has dialled this end and finished its handshake.
@@ -266,30 +272,30 @@ impl SecureSession {
     }
 
     /// Encrypts packets of `segment_size` bytes, the last one perhaps shorter, into records that are equal in size too.
-    /// `records` is empty at first. Returns where they go and their size; `None` if there is no connection to carry
-    /// them.
-    pub(crate) fn seal(
-        &mut self,
-        packets: &[u8],
-        segment_size: usize,
-        records: &mut Vec<u8>,
-    ) -> Option<(Route, usize)> {
+    /// `records` is empty at first. Returns `None` if there is no connection to carry them.
+    pub(crate) fn seal(&mut self, packets: &[u8], segment_size: usize, records: &mut Vec<u8>) -> Option<SealedBatch> {
         let state = &mut self.state;
         let route = state.route.filter(|_| !state.consent_lost);
         let (Some(route), DtlsSession::Running(dtls)) = (route, &mut state.session) else {
             self.context.count_unsent(packets, segment_size);
             return None;
         };
-        let mut record_size = 0;
+        let (mut record_size, mut record_overhead) = (0, 0);
         for packet in packets.chunks(segment_size.max(1)) {
             if dtls.send(packet, records).is_err() {
                 self.context.count_unsent(packet, segment_size);
             }
             if record_size == 0 {
                 record_size = records.len();
+                record_overhead = record_size.saturating_sub(packet.len());
             }
         }
-        (record_size > 0).then_some((route, record_size))
+        if record_size == 0 {
+            return None;
+        }
+        let limits = self.context.sizes.limits(route, record_overhead);
+        let new_limits = (self.limits.replace(limits) != Some(limits)).then_some(limits);
+        Some(SealedBatch { route, record_size, new_limits })
     }
 
     /// Sends a packet to the nominated address alone.

@@ -11,7 +11,7 @@ const FIELDS_MAX: usize = 8;
 const LARGE: [(&str, &str, usize, &str); 26] = [
     // Values that are read as a whole: settings, counters, and what lies in a message.
     ("sctp/src/config.rs", "AssociationConfig", 33, "settings"),
-    ("src/config.rs", "Config", 11, "settings"),
+    ("src/config.rs", "Config", 12, "settings"),
     ("src/bin/narrowboat/arguments.rs", "Connect", 9, "options of a command"),
     ("sctp/src/stats.rs", "AssociationStats", 26, "counters"),
     ("dcep/src/stats.rs", "ChannelsStats", 12, "counters"),

@@ -49,6 +49,9 @@ pub(crate) enum Fate {
     Replace(Bytes),
 }
 
+/// Largest SCTP packet that Ethernet carries in UDP and IPv4.
+const ETHERNET: usize = 1472;
+
 type Network = Box<dyn FnMut(&Packet) -> Fate>;
 
 /// Settings of a pair, all with sensible values.
@@ -305,7 +308,8 @@ impl Pair {
             let Some(transmit) = end.association.poll_transmit(now, 10, &mut buffer) else { break };
             for datagram in buffer.chunks(transmit.segment_size) {
                 let packet = Packet { from: side, bytes: Bytes::copy_from_slice(datagram) };
-                let fate = (self.network)(&packet);
+                let is_too_large = packet.bytes.len() > ETHERNET;
+                let fate = if is_too_large { Fate::Drop } else { (self.network)(&packet) };
                 let arrival = now + self.delay;
                 let deliveries = match fate {
                     Fate::Deliver => vec![(arrival, packet.bytes.clone())],

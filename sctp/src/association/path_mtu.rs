@@ -55,12 +55,12 @@ impl Association {
             return None;
         }
         let size = self.path.poll_mtu_probe(now)?;
-        let rng = &mut self.rng;
+        let (omits_checksum, rng) = (self.omits_checksum(), &mut self.rng);
         let nonce = self.path.on_mtu_probe_sent(now, size, || rng.next_u64());
         let mut packet = PacketWriter::begin(&self.peer_header(), size, buf);
         encode_heartbeat(ChunkType::HEARTBEAT, &nonce.to_be_bytes(), packet.chunks());
         encode_pad(size.saturating_sub(HEARTBEAT_PACKET_LEN), packet.chunks());
-        let len = packet.finish();
+        let len = Self::finish_packet(omits_checksum, packet);
         self.count_sent(len);
         self.stats.mtu_probes_sent += 1;
         tracing::debug!(size, mtu = self.path.mtu(), "MTU probe sent");

@@ -234,7 +234,7 @@ mod tests {
     const WINDOW: usize = 100_000;
 
     fn window() -> ReceiveWindow {
-        ReceiveWindow::new(&AssociationConfig { receive_window: 100_000, ..AssociationConfig::default() })
+        ReceiveWindow::new(&AssociationConfig { receive_window: 100_000, mtu: 1200, ..AssociationConfig::default() })
     }
 
     fn payload(payload: usize) -> Cost {
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn the_advertised_window_is_what_is_left_by_payload_and_by_memory() {
         for (receive_window, closed_below) in [(100_000, 1200), (2000, 1000)] {
-            let config = AssociationConfig { receive_window, ..AssociationConfig::default() };
+            let config = AssociationConfig { receive_window, mtu: 1200, ..AssociationConfig::default() };
             let (window, size) = (ReceiveWindow::new(&config), receive_window as usize);
             assert_eq!(window.a_rwnd(unread(0)), receive_window);
             assert_eq!(window.a_rwnd(unread(size - closed_below)) as usize, closed_below);

@@ -19,8 +19,11 @@ use crate::wire::{Chunks, DataChunk, GapBlock, PACKET_HEADER_LEN, Sack};
 
 const MS: Duration = Duration::from_millis(1);
 
+/// Bytes of a packet in these tests.
+const MTU: usize = 1200;
+
 /// Bytes of user data in a full packet.
-const FULL: usize = 1200 - PACKET_HEADER_LEN - DataChunk::HEADER_LEN;
+const FULL: usize = MTU - PACKET_HEADER_LEN - DataChunk::HEADER_LEN;
 
 /// A sender of an established association, whose TSNs wrap after the second.
 struct World {
@@ -44,8 +47,9 @@ impl World {
     }
 
     fn with_config(config: &AssociationConfig) -> Self {
-        let (path, initial) = (Path::new(config), Tsn(u32::MAX - 1));
-        let mut sender = Sender::new(config, &path, initial);
+        let config = AssociationConfig { mtu: MTU, ..config.clone() };
+        let (path, initial) = (Path::new(&config), Tsn(u32::MAX - 1));
+        let mut sender = Sender::new(&config, &path, initial);
         sender.on_established(1 << 20, true, DataFormat::Data, &path);
         Self { sender, path, now: some_time(), first: UnwrappedTsn::first(initial) }
     }

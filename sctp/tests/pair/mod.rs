@@ -15,6 +15,9 @@ use narrowboat_sctp::{
 
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
+/// Largest SCTP packet that Ethernet carries in UDP and IPv4.
+const ETHERNET: usize = 1472;
+
 /// Decision of the link about a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {
@@ -55,6 +58,8 @@ pub(crate) struct Pair {
     pub(crate) one_way: Duration,
     /// Bytes a second, and bytes that wait at most in front of the link.
     pub(crate) bottleneck: Option<(u64, usize)>,
+    /// Largest packet that the link carries: Ethernet's, unless one may be configured to be larger.
+    pub(crate) link_mtu: usize,
     pub(crate) rule: Rule,
     pub(crate) trace: Vec<Packet>,
     pub(crate) keeps_trace: bool,
@@ -83,6 +88,7 @@ impl Pair {
             if config.path_mtu_discovery { config.mtu_max.max(config.mtu) } else { config.mtu }
         };
         let mtu_max = largest(&configs[0]).max(largest(&configs[1]));
+        let link_mtu = configs.iter().map(|config| config.mtu).fold(ETHERNET, usize::max);
         let mut index = 0;
         let ends = configs.map(|config| {
             index += 1;
@@ -96,6 +102,7 @@ impl Pair {
             now: start,
             one_way: 10 * MS,
             bottleneck: None,
+            link_mtu,
             rule: Box::new(|_| Verdict::Pass),
             trace: Vec::new(),
             keeps_trace: true,
@@ -172,7 +179,8 @@ impl Pair {
     /// Puts a packet on the wire that `from` is taken to have sent.
     pub(crate) fn put_on_wire(&mut self, from: usize, bytes: Bytes) {
         let packet = Packet { from, at: self.now - self.start, bytes };
-        let verdict = (self.rule)(&packet);
+        let is_too_large = packet.bytes.len() > self.link_mtu;
+        let verdict = if is_too_large { Verdict::Drop } else { (self.rule)(&packet) };
         let Packet { bytes, .. } = packet.clone();
         if self.keeps_trace {
             self.trace.push(packet);

@@ -13,7 +13,7 @@ use crate::error::BindError;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{DtlsParameters, Version, Versions};
 use crate::webrtc::ice::CONSENT_TIMEOUT;
-use crate::webrtc::{Context, Identity, PeerLimits, Reachability, SecureCounters, Server};
+use crate::webrtc::{Context, DatagramSizes, Identity, PeerLimits, Reachability, SecureCounters, Server};
 
 /// Parts of an endpoint with an identity.
 #[derive(Debug)]
@@ -37,14 +37,16 @@ impl SecurePart {
         versions: Versions,
         config: &Config,
     ) -> Result<Self, BindError> {
-        let parameters =
-            DtlsParameters::new(identity.certificate_der(), identity.key_der(), versions, config.association.mtu)
-                .map_err(|error| BindError::Identity(error.to_string()))?;
+        let association = &config.association;
+        let least = association.mtu_min.unwrap_or(association.mtu);
+        let parameters = DtlsParameters::new(identity.certificate_der(), identity.key_der(), versions, least)
+            .map_err(|error| BindError::Identity(error.to_string()))?;
         let context = Context {
             parameters: Arc::new(parameters),
             prefixes,
             counters: Arc::new(SecureCounters::default()),
             consent_timeout: config.consent_timeout.unwrap_or(CONSENT_TIMEOUT),
+            sizes: DatagramSizes { first: association.mtu, max: config.dtls_mtu_max.min(association.mtu_max) },
             reachability: Reachability::new(now(), &draw_seed()?),
         };
         let keys = CookieKeys::new(now(), draw_seed()?);
@@ -89,9 +91,11 @@ impl SecurePart {
     }
 }
 
-/// Returns the configuration with the MTU less the overhead of a DTLS record, because the configured size is that of a
-/// datagram. The DTLS version is not known yet, so the larger overhead is assumed.
+/// Returns the configuration with the sizes less the overhead of a DTLS record, because the configured sizes are those
+/// of datagrams. The overhead is not known before the first record, so the largest is assumed.
 fn below_dtls(mut config: AssociationConfig) -> AssociationConfig {
-    config.mtu = Version::Dtls12.packet_len_max(config.mtu).max(576);
+    let packet_len = |datagram: usize, least: usize| Version::Dtls12.packet_len_max(datagram).max(least);
+    config.mtu = packet_len(config.mtu, 576);
+    config.mtu_min = config.mtu_min.map(|min| packet_len(min, 512));
     config
 }

@@ -34,7 +34,7 @@ use self::record_filter::{HandshakePhase, RecordFilter, RecordRefusal};
 use super::CertificateHash;
 
 /// Bytes of a packet at most: what one record carries (RFC 8446 §5.1).
-const PACKET_LEN_MAX: usize = 1 << 14;
+pub(crate) const PACKET_LEN_MAX: usize = 1 << 14;
 
 /// Most bytes that `dimpl` writes during a handshake: a certificate that fills its receive queue.
 const HANDSHAKE_OUTPUT_LEN_MAX: usize = record_filter::QUEUE_MAX * record_filter::DATAGRAM_LEN_MAX;

@@ -8,8 +8,9 @@ use dimpl::{Config, ConfigBuilder, DtlsCertificate};
 
 use super::{SetupRole, record_filter};
 
-/// Bytes of a handshake datagram at most. The least that every path is expected to carry (RFC 8831 §5, RFC 8085 §3.2).
-const HANDSHAKE_DATAGRAM_LEN_MAX: usize = 1200;
+/// Bytes of a handshake datagram at most: 1,200 with the headers of UDP and IPv4, which is as much as may be sent
+/// before the path is known (RFC 8831 §5).
+const HANDSHAKE_DATAGRAM_LEN_MAX: usize = 1172;
 
 /// Smallest datagram size for a handshake: shorter datagrams would cut each message into more pieces than fit the
 /// queues.
@@ -70,7 +71,7 @@ impl Limits {
 
 impl DtlsParameters {
     /// Creates parameters. `certificate` and `private_key` (PKCS #8) are in DER; the key is one of P-256 or P-384.
-    /// `datagram_len_max` is what the path carries.
+    /// `datagram_len_max` is the least that datagrams may have to fall to.
     ///
     /// # Errors
     ///

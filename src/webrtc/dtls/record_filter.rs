@@ -4,14 +4,18 @@
 use super::client_hello::{is_client_hello, is_plausible_client_hello, is_plausible_server_hello};
 use super::record::{
     ACK, ALERT, CERTIFICATE, CERTIFICATE_REQUEST, CERTIFICATE_VERIFY, CHANGE_CIPHER_SPEC, CLIENT_HELLO,
-    CLIENT_KEY_EXCHANGE, HANDSHAKE, HELLO_VERIFY_REQUEST, HandshakeHeader, Record, Records, SERVER_HELLO,
-    SERVER_HELLO_DONE, SERVER_KEY_EXCHANGE,
+    CLIENT_KEY_EXCHANGE, HANDSHAKE, HELLO_VERIFY_REQUEST, HandshakeHeader, RECORD_HEADER_LEN, Record, Records,
+    SERVER_HELLO, SERVER_HELLO_DONE, SERVER_KEY_EXCHANGE,
 };
 use super::{SetupRole, Version};
 
-/// Bytes of a datagram at most. No path of the Internet carries much more than 1,500 in one piece; together with
-/// [`QUEUE_MAX`] it bounds what a handshake may hold.
+/// Bytes of a datagram of a handshake at most. No path of the Internet carries much more than 1,500 in one piece;
+/// together with [`QUEUE_MAX`] it bounds what a handshake may hold.
 pub(super) const DATAGRAM_LEN_MAX: usize = 2048;
+
+/// Bytes of a datagram at most after the handshake: the longest record (RFC 6347 §4.1, RFC 9147 §4). Nothing holds it
+/// back, so it bounds no memory.
+const CONNECTED_LEN_MAX: usize = RECORD_HEADER_LEN + (1 << 14) + 256;
 
 /// Datagrams that the implementation may hold at most while a handshake waits for one that is missing. The largest
 /// flight, with a long certificate chain, is a quarter of it.
@@ -70,7 +74,8 @@ pub(super) struct RecordFilter {
 impl RecordFilter {
     /// Checks whether a datagram may be taken in.
     pub(super) fn check(&mut self, phase: HandshakePhase, datagram: &[u8]) -> Result<(), RecordRefusal> {
-        if datagram.is_empty() || datagram.len() > DATAGRAM_LEN_MAX {
+        let len_max = if phase == HandshakePhase::Connected { CONNECTED_LEN_MAX } else { DATAGRAM_LEN_MAX };
+        if datagram.is_empty() || datagram.len() > len_max {
             return Err(RecordRefusal::Malformed);
         }
         let mut is_first = true;

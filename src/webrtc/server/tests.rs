@@ -6,13 +6,13 @@ use bytes::Bytes;
 
 use super::*;
 use crate::net::{Answers, Input, Route};
-use crate::webrtc::Reachability;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::direct_listener::DirectListener;
 use crate::webrtc::dtls::Versions;
 use crate::webrtc::dtls::tests::link::{ACTIVE, PASSIVE, expecting, parameters};
 use crate::webrtc::ice::CONSENT_TIMEOUT;
 use crate::webrtc::stats::SecureCounters;
+use crate::webrtc::{DatagramSizes, Reachability};
 
 /// Time of a datagram on its way.
 const DELAY: Duration = Duration::from_millis(10);
@@ -39,6 +39,7 @@ impl Node {
             prefixes: Prefixes::default(),
             counters: Arc::new(SecureCounters::default()),
             consent_timeout: CONSENT_TIMEOUT,
+            sizes: DatagramSizes { first: 1172, max: 2048 },
             reachability: Reachability::new(now, &seed),
         });
         let limits = PeerLimits { peers_max, direct_per_address_max: 100, memory: MemoryBudget::new(1 << 30) };
@@ -134,7 +135,7 @@ impl Node {
     fn send(&mut self, packet: &[u8]) {
         let session = self.sessions.values_mut().next().expect("a session");
         let mut record = Vec::new();
-        let (route, _) = session.seal(packet, packet.len(), &mut record).expect("a connection");
+        let route = session.seal(packet, packet.len(), &mut record).expect("a connection").route;
         self.outgoing.push((route, record));
     }
 }

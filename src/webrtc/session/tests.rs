@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::{Context, SecureSession};
+use super::{Context, DatagramSizes, SecureSession};
 use crate::net::{BatchEffects, Datagram, Input, Route, RouteTarget};
 use crate::webrtc::Reachability;
 use crate::webrtc::direct::{ClientCredentials, Prefixes};
@@ -35,6 +35,7 @@ pub(crate) fn context(now: Instant) -> Arc<Context> {
         prefixes: Prefixes::default(),
         counters: Arc::new(SecureCounters::default()),
         consent_timeout: crate::webrtc::ice::CONSENT_TIMEOUT,
+        sizes: DatagramSizes { first: 1172, max: 2048 },
         reachability: Reachability::new(now, &[3; 32]),
     })
 }

@@ -56,6 +56,8 @@ pub(crate) fn valid<C: Validate>(config: C) -> Valid<C> {
 pub(crate) fn config(settings: &Settings) -> AssociationConfig {
     AssociationConfig {
         mtu: settings.mtu,
+        // None of the others searches.
+        mtu_max: settings.mtu,
         receive_window: settings.receive_window,
         receive_message_size_max: settings.message_size_max,
         send_message_size_max: settings.message_size_max,

@@ -51,7 +51,12 @@ pub(crate) fn expecting(index: usize) -> ExpectedPeer {
 
 /// Returns the passive end of a handshake that is done, with a client of these versions.
 pub(crate) fn connected(versions: Versions) -> Dtls {
-    let parameters = [parameters(PASSIVE, Versions::Both), parameters(ACTIVE, versions)];
+    connected_to(parameters(ACTIVE, versions))
+}
+
+/// Returns the passive end of a handshake that is done, with a client of these parameters.
+pub(crate) fn connected_to(client: Arc<DtlsParameters>) -> Dtls {
+    let parameters = [parameters(PASSIVE, Versions::Both), client];
     let mut link = Link::with(&parameters, ExpectedPeer::Anyone, expecting(PASSIVE), false);
     link.connect();
     let [passive, _] = link.ends;

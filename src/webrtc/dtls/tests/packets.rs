@@ -14,16 +14,14 @@ fn connected(version: Version) -> Link {
 fn packets_arrive_as_they_were_both_ways_and_an_empty_one_not_at_all() {
     for version in [Version::Dtls12, Version::Dtls13] {
         let mut link = connected(version);
-        let packets: Vec<Vec<u8>> = [1, 12, 1163, 1178, 9000].map(|len: usize| vec![9; len]).to_vec();
+        let packets: Vec<Vec<u8>> = [1, 12, 1163, 1178, 9000, 16_384].map(|len: usize| vec![9; len]).to_vec();
         for packet in &packets {
             link.send(PASSIVE, packet);
             link.send(ACTIVE, packet);
         }
         link.send(ACTIVE, &[]);
         link.run();
-        // 9,000 bytes are more than a datagram that is taken in.
-        assert_eq!(link.packets(ACTIVE), packets[..4], "{version:?}");
-        assert_eq!(link.packets(PASSIVE), packets[..4], "{version:?}");
+        assert!(link.packets(ACTIVE) == packets && link.packets(PASSIVE) == packets, "{version:?}");
     }
 }
 
