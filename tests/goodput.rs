@@ -15,6 +15,8 @@
 
 #[path = "simulation/clock.rs"]
 mod clock;
+#[path = "goodput/pings.rs"]
+mod pings;
 #[path = "simulation/pipe.rs"]
 mod pipe;
 #[path = "goodput/world.rs"]
@@ -22,7 +24,7 @@ mod world;
 
 use clock::{MILLISECOND, SECOND};
 use narrowboat_sctp::CongestionControl;
-use world::{Path, World};
+use world::{Load, Path, World};
 
 /// Seconds of a transfer.
 const TIME: u64 = 30;
@@ -139,7 +141,7 @@ fn run(cases: &[Case]) {
 
 fn transfer(path: Path) -> Goodput {
     let mut world = World::new(path, 1);
-    world.add(0, None);
+    world.add(0, Load::BULK);
     world.run(TIME * SECOND);
     let mut delivered = world.flows.remove(0).delivered;
     delivered.resize(usize::try_from(TIME).unwrap(), 0);
@@ -158,8 +160,8 @@ fn slow_first<const N: usize>(paths: [Path; N]) -> impl Iterator<Item = Path> {
 fn a_bottleneck_is_shared() {
     for path in slow_first([Path::clean(20, 50), Path::clean(100, 20), Path::clean(50, 100)]) {
         let mut world = World::new(path, 1);
-        world.add(0, None);
-        world.add(5 * SECOND, None);
+        world.add(0, Load::BULK);
+        world.add(5 * SECOND, Load::BULK);
         world.run(60 * SECOND);
         let shares: Vec<u64> = world.flows.iter().map(|flow| flow.delivered.iter().skip(20).sum()).collect();
         let total = shares.iter().sum::<u64>() * 8 * 100 / (path.rate() * 40);
@@ -177,7 +179,7 @@ fn a_bottleneck_is_shared() {
 fn small_messages_overtake_the_bulk_that_waits() {
     for path in slow_first([Path::clean(20, 50), Path::clean(100, 20)]) {
         let mut world = World::new(path, 1);
-        world.add(0, Some(100 * MILLISECOND));
+        world.add(0, Load::with_pings(100 * MILLISECOND));
         world.run(20 * SECOND);
         let mut pings = world.flows.remove(0).pings;
         pings.sort_unstable();
@@ -209,7 +211,7 @@ fn an_upload_takes_little_more_than_its_packets() {
     for (congestion_control, loss, most) in cases.into_iter().take(if cfg!(debug_assertions) { 1 } else { 5 }) {
         let time = median(|seed| {
             let mut world = World::new(Path { loss, ..Path::clean(100, 50) }, seed);
-            world.add_with(congestion_control, 0, None);
+            world.add_with(congestion_control, 0, Load::BULK);
             world.run(10 * SECOND);
             world.flows[0].arrivals.get(511).map_or(u64::MAX, |at| at / MILLISECOND)
         });
@@ -231,7 +233,7 @@ fn median(measure: impl Fn(u64) -> u64) -> u64 {
 fn a_model_keeps_a_long_queue_short() {
     for path in slow_first([Path { queue: 400, ..Path::clean(20, 50) }, Path { queue: 400, ..Path::clean(100, 50) }]) {
         let mut world = World::new(path, 1);
-        world.add_with(CongestionControl::Bbr, 0, None);
+        world.add_with(CongestionControl::Bbr, 0, Load::BULK);
         world.run(20 * SECOND);
         let (wait, share) = (world.late_wait() / MILLISECOND, world.flows[0].delivered.iter().sum::<u64>());
         let share = share * 8 * 100 / (path.rate() * 20);

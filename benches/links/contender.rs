@@ -14,6 +14,23 @@ pub(crate) enum Contender {
     Other(Stack),
 }
 
+/// The chunk type of user data.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum UserData {
+    Data,
+    /// Messages interleave, if the stack can do that (RFC 8260).
+    #[default]
+    IData,
+}
+
+/// Differences to the default configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choices {
+    /// Size of the receive window.
+    pub(crate) window: Option<u32>,
+    pub(crate) chunks: UserData,
+}
+
 impl Contender {
     pub(crate) const ALL: [Self; 6] = [
         Self::Ours("cubic", CongestionControl::Cubic),
@@ -35,12 +52,12 @@ impl Contender {
         matches!(self, Self::Ours(..))
     }
 
-    /// Creates both ends. Ours has its default configuration, but for the window if there is one; the others have the
-    /// same window, or room for two and a half bandwidth-delay products.
+    /// Creates both ends. Ours has its default configuration, but for the window if there is one, and for interleaving;
+    /// the others have the same window, or room for two and a half bandwidth-delay products.
     pub(crate) fn peers(
         self,
         now: Instant,
-        window: Option<u32>,
+        Choices { window, chunks }: Choices,
         product: u64,
         seed: u64,
     ) -> Result<[Box<dyn Peer>; 2], String> {
@@ -51,7 +68,9 @@ impl Contender {
                 Self::Ours(_, congestion_control) => {
                     let default = AssociationConfig { congestion_control, ..AssociationConfig::default() };
                     let receive_window = window.unwrap_or(default.receive_window);
-                    let config = Valid::new(AssociationConfig { receive_window, ..default });
+                    let message_interleaving = chunks == UserData::IData;
+                    let config = AssociationConfig { receive_window, message_interleaving, ..default };
+                    let config = Valid::new(config);
                     let config = config.map_err(|error| error.to_string())?;
                     let seed = [u8::try_from(seed % 251).unwrap_or_default(); 32];
                     Box::new(Narrowboat::with_config(now, config, seed)) as Box<dyn Peer>

@@ -73,15 +73,16 @@ impl Net {
         self.flows[flow][SENDER].peer.congestion_window()
     }
 
-    /// Passes a message to the sender of a flow. Returns `false` if its buffer is full.
+    /// Passes a message to an end of a flow. Returns `false` if its buffer is full.
     pub(crate) fn send(
         &mut self,
         flow: usize,
+        index: usize,
         stream: StreamId,
         message: &Bytes,
         options: SendOptions,
     ) -> Result<bool, String> {
-        let end = &mut self.flows[flow][SENDER];
+        let end = &mut self.flows[flow][index];
         end.is_touched = true;
         match end.peer.send(self.now, stream, message, options) {
             Ok(()) => Ok(true),

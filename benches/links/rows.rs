@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use narrowboat_peers::{Fate, Reliability, SendOptions, UDP_OVERHEAD};
 
-use crate::contender::Contender;
+use crate::contender::{Choices, Contender, UserData};
 use crate::run::{Load, Path, Run, Sample, Ticks, percentile};
 
 /// One measurement of one contender, with the samples of its course.
@@ -41,7 +41,7 @@ fn bulk(size: usize) -> Load {
 fn start(contender: Contender, seed: u64, path: Path, load: Load, wall: Duration) -> Result<Run, String> {
     let mut run = Run::new(path, seed);
     run.limit(wall);
-    run.add(contender, None, path, load, seed)?;
+    run.add(contender, Choices::default(), path, load, seed)?;
     Ok(run)
 }
 
@@ -69,9 +69,13 @@ pub(crate) fn all(time: Duration) -> Vec<Row> {
     rows.push(row("queue added, 100 Mbit/s, 50 ms, 4 BDP, p95", "BDP", move |contender, seed, wall| {
         queue_added(contender, seed, wall, time)
     }));
-    for (name, share) in [("p50", 0.5), ("p95", 0.95)] {
+    for (name, chunks, share) in
+        [("p50", UserData::IData, 0.5), ("p95", UserData::IData, 0.95), ("DATA, p95", UserData::Data, 0.95)]
+    {
         let name = format!("ping beside bulk, 10 Mbit/s, 40 ms, {name}");
-        rows.push(row(name, "ms", move |contender, seed, wall| ping(contender, seed, wall, time, share)));
+        let measure = move |contender, seed, wall| ping(contender, chunks, seed, wall, time, share);
+        // Others have their defaults, so their figures are the same.
+        rows.push(Row { is_ours_only: chunks == UserData::Data, ..row(name, "ms", measure) });
     }
     rows.push(row("state at 5 times the link, age p99", "ms", move |contender, seed, wall| {
         fresh(contender, seed, wall, time, |run, _| {
@@ -124,7 +128,7 @@ fn beside(
 ) -> Result<Outcome, String> {
     let path = Path::new(50.0, 40);
     let mut run = start(contender, seed, path, bulk(64 << 10), wall * 2)?;
-    run.add(other, None, path, bulk(64 << 10), seed + 100)?;
+    run.add(other, Choices::default(), path, bulk(64 << 10), seed + 100)?;
     run.run(time / 3, |_| false)?;
     let before = [run.flows[0].received, run.flows[1].received];
     run.run(time, |_| false)?;
@@ -142,10 +146,21 @@ fn queue_added(contender: Contender, seed: u64, wall: Duration, time: Duration) 
     Ok(Outcome { value: delay.as_secs_f64() / path.round_trip.as_secs_f64(), samples: run.samples })
 }
 
-fn ping(contender: Contender, seed: u64, wall: Duration, time: Duration, share: f64) -> Result<Outcome, String> {
-    let ticks = Ticks { every: Duration::from_millis(20), size: 64, options: SendOptions::default() };
+/// Time of a ping there and back. The queue in front of the link is 40 ms long.
+fn ping(
+    contender: Contender,
+    chunks: UserData,
+    seed: u64,
+    wall: Duration,
+    time: Duration,
+    share: f64,
+) -> Result<Outcome, String> {
+    let ticks = Ticks { every: Duration::from_millis(20), size: 64, options: SendOptions::default(), is_echoed: true };
     let load = Load { ticks: Some(ticks), ..bulk(256 << 10) };
-    let mut run = start(contender, seed, Path::new(10.0, 40), load, wall)?;
+    let path = Path::new(10.0, 40);
+    let mut run = Run::new(path, seed);
+    run.limit(wall);
+    run.add(contender, Choices { chunks, ..Choices::default() }, path, load, seed)?;
     run.run(time, |_| false)?;
     let settled = run.started + Duration::from_secs(2);
     let ages = run.flows[0].ages.iter().filter(|(at, _)| *at >= settled);
@@ -163,7 +178,7 @@ fn fresh(
     value: impl Fn(&Run, Path) -> f64,
 ) -> Result<Outcome, String> {
     let options = SendOptions { unordered: true, reliability: Reliability::MaxRetransmits(0) };
-    let ticks = Ticks { every: Duration::from_nanos(1_000_000_000 / 60), size: 1_200, options };
+    let ticks = Ticks { every: Duration::from_nanos(1_000_000_000 / 60), size: 1_200, options, is_echoed: false };
     let path = Path { queue: 2.0, ..Path::new(60.0 * 1_200.0 * 8.0 / 5.0 / 1e6, 50) };
     let mut run = start(contender, seed, path, Load { ticks: Some(ticks), ..Load::default() }, wall)?;
     run.run(time, |_| false)?;
@@ -227,7 +242,8 @@ fn paused_reader(contender: Contender, seed: u64, wall: Duration) -> Result<Outc
     let path = Path::new(100.0, 2);
     let mut run = Run::new(path, seed);
     run.limit(wall);
-    run.add(contender, Some(32 << 10), path, bulk(64 << 10), seed)?;
+    let choices = Choices { window: Some(32 << 10), ..Choices::default() };
+    run.add(contender, choices, path, bulk(64 << 10), seed)?;
     run.run(Duration::from_secs(2), |_| false)?;
     run.flows[0].is_reading = false;
     run.run(Duration::from_secs(182), |_| false)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use narrowboat_peers::{LinkConfig, SendOptions};
 
-use crate::contender::Contender;
+use crate::contender::{Choices, Contender};
 use crate::net::{Net, RECEIVER, SENDER};
 
 /// Interval between samples.
@@ -20,6 +20,8 @@ pub(crate) struct Ticks {
     pub(crate) every: Duration,
     pub(crate) size: usize,
     pub(crate) options: SendOptions,
+    /// True if the receiver sends each message back.
+    pub(crate) is_echoed: bool,
 }
 
 /// The traffic of an application.
@@ -73,7 +75,7 @@ pub(crate) struct Flow {
     next_tick: Instant,
     pub(crate) ticks_sent: u64,
     pub(crate) tick_bytes: u64,
-    /// Time from the send of each tick to its arrival, in the order of arrival.
+    /// Time from the send of each tick to its arrival, or to that of its echo, in the order of arrival.
     pub(crate) ages: Vec<(Instant, Duration)>,
     /// Time at which the last byte of a limited bulk arrived.
     pub(crate) done_at: Option<Instant>,
@@ -127,13 +129,13 @@ impl Run {
     pub(crate) fn add(
         &mut self,
         contender: Contender,
-        window: Option<u32>,
+        choices: Choices,
         path: Path,
         load: Load,
         seed: u64,
     ) -> Result<(), String> {
         let now = self.net.now();
-        self.net.add(contender.peers(now, window, path.product(), seed)?);
+        self.net.add(contender.peers(now, choices, path.product(), seed)?);
         self.flows.push(Flow {
             load,
             starts_at: now,
@@ -178,12 +180,14 @@ impl Run {
     }
 
     fn receive(&mut self, flow: usize) -> Result<(), String> {
-        let (message, is_connected) = self.net.poll(flow, SENDER)?;
-        drop(message);
-        let state = &mut self.flows[flow];
-        if is_connected {
-            state.is_connected = true;
-            state.next_tick = self.net.now();
+        loop {
+            let (message, is_connected) = self.net.poll(flow, SENDER)?;
+            if is_connected {
+                self.flows[flow].is_connected = true;
+                self.flows[flow].next_tick = self.net.now();
+            }
+            let Some(message) = message else { break };
+            self.note_age(flow, &message.payload.into_bytes());
         }
         while self.flows[flow].is_reading {
             let (Some(message), _) = self.net.poll(flow, RECEIVER)? else { break };
@@ -197,11 +201,21 @@ impl Run {
                 continue;
             }
             let bytes = message.payload.into_bytes();
-            let sent_at = bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
             state.tick_bytes += bytes.len() as u64;
-            state.ages.push((now, now - self.started - Duration::from_nanos(sent_at)));
+            match state.load.ticks.filter(|ticks| ticks.is_echoed) {
+                Some(ticks) => {
+                    // An echo that finds no room is lost, like a tick.
+                    let _is_accepted = self.net.send(flow, RECEIVER, TICKS, &bytes, ticks.options)?;
+                }
+                None => self.note_age(flow, &bytes),
+            }
         }
         Ok(())
+    }
+
+    fn note_age(&mut self, flow: usize, tick: &[u8]) {
+        let (now, sent_at) = (self.net.now(), tick.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)));
+        self.flows[flow].ages.push((now, now - self.started - Duration::from_nanos(sent_at)));
     }
 
     fn send(&mut self, flow: usize) -> Result<(), String> {
@@ -218,7 +232,7 @@ impl Run {
             self.flows[flow].next_tick += ticks.every;
             self.flows[flow].ticks_sent += 1;
             // A tick that finds no room is lost to the application, as it would be in a game.
-            let _is_accepted = self.net.send(flow, TICKS, &message.into(), ticks.options)?;
+            let _is_accepted = self.net.send(flow, SENDER, TICKS, &message.into(), ticks.options)?;
         }
         let Some(size) = self.flows[flow].load.bulk else { return Ok(()) };
         let message = Bytes::from(vec![0x5a; size]);
@@ -228,7 +242,7 @@ impl Run {
             if is_over || state.sent - state.received >= self.backlog {
                 return Ok(());
             }
-            if !self.net.send(flow, BULK, &message, SendOptions::default())? {
+            if !self.net.send(flow, SENDER, BULK, &message, SendOptions::default())? {
                 return Ok(());
             }
             self.flows[flow].sent += size as u64;

@@ -13,7 +13,6 @@ use crate::pipe::{Pipe, PipeOptions};
 
 const BULK: StreamId = StreamId(0);
 const PINGS: StreamId = StreamId(1);
-const BULK_MESSAGE: usize = 64 << 10;
 const PPID: Ppid = Ppid(53);
 
 /// A path, the same in both directions.
@@ -44,17 +43,35 @@ impl Path {
     }
 }
 
+/// Small messages at an interval, on a stream of their own, and bulk messages whenever there is room for one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) bulk_len: usize,
+    pub(crate) ping_every: Option<Nanos>,
+    pub(crate) ping_len: usize,
+}
+
+impl Load {
+    pub(crate) const BULK: Self = Self { bulk_len: 64 << 10, ping_every: None, ping_len: 8 };
+
+    pub(crate) const fn with_pings(ping_every: Nanos) -> Self {
+        Self { ping_every: Some(ping_every), ..Self::BULK }
+    }
+}
+
 /// One association from a sender that always has more to a receiver that reads at once.
 pub(crate) struct Flow {
     ends: [Association; 2],
+    load: Load,
+    message: Bytes,
     starts_at: Nanos,
     /// Bytes of bulk delivered in each second.
     pub(crate) delivered: Vec<u64>,
-    /// Interval between small messages, which have a stream of their own.
-    ping_every: Option<Nanos>,
     next_ping: Nanos,
     /// Time that each small message took to arrive.
     pub(crate) pings: Vec<Nanos>,
+    /// Time that each small message took to arrive and come back.
+    pub(crate) echoes: Vec<Nanos>,
     /// Time from the start of the flow to the arrival of each bulk message.
     pub(crate) arrivals: Vec<Nanos>,
 }
@@ -76,7 +93,6 @@ pub(crate) struct World {
     pub(crate) flows: Vec<Flow>,
     started: usize,
     lines: [Line; 2],
-    message: Bytes,
     buf: Vec<u8>,
 }
 
@@ -94,44 +110,24 @@ impl World {
             waits: Vec::new(),
             under_way: VecDeque::new(),
         });
-        let message = Bytes::from(vec![7; BULK_MESSAGE]);
-        Self { path, clock: Clock::new(), now: START, flows: Vec::new(), started: 0, lines, message, buf: Vec::new() }
+        Self { path, clock: Clock::new(), now: START, flows: Vec::new(), started: 0, lines, buf: Vec::new() }
     }
 
     /// Adds a flow with windows of two and a half bandwidth-delay products, queue included if that is longer.
-    pub(crate) fn add(&mut self, starts_at: Nanos, ping_every: Option<Nanos>) {
+    pub(crate) fn add(&mut self, starts_at: Nanos, load: Load) {
         let window = (self.path.product() * 5 / 2).max(self.path.product() * (100 + self.path.queue) / 80);
-        self.add_flow(CongestionControl::default(), window, starts_at, ping_every);
+        self.add_flow(window_config(window, CongestionControl::default()), starts_at, load);
     }
 
     /// Adds a flow with this congestion control, and with windows of three times what the path holds, queue included:
     /// while a loss is repaired, all that arrives behind it waits in the window.
-    pub(crate) fn add_with(
-        &mut self,
-        congestion_control: CongestionControl,
-        starts_at: Nanos,
-        ping_every: Option<Nanos>,
-    ) {
+    pub(crate) fn add_with(&mut self, congestion_control: CongestionControl, starts_at: Nanos, load: Load) {
         let window = 3 * self.path.product() * (100 + self.path.queue) / 100;
-        self.add_flow(congestion_control, window, starts_at, ping_every);
+        self.add_flow(window_config(window, congestion_control), starts_at, load);
     }
 
-    fn add_flow(
-        &mut self,
-        congestion_control: CongestionControl,
-        window: u64,
-        starts_at: Nanos,
-        ping_every: Option<Nanos>,
-    ) {
-        let window = window.max(16 << 10);
-        let config = AssociationConfig {
-            receive_window: u32::try_from(window).unwrap(),
-            // The window in flight and as much in the queue, each with the overhead of its chunks.
-            send_buffer: 3 * usize::try_from(window).unwrap(),
-            stream_send_buffer: usize::try_from(window).unwrap(),
-            congestion_control,
-            ..AssociationConfig::default()
-        };
+    /// Adds a flow whose ends have this configuration.
+    pub(crate) fn add_flow(&mut self, config: AssociationConfig, starts_at: Nanos, load: Load) {
         let (now, config) = (self.clock.instant(START + starts_at), Valid::new(config).unwrap());
         let number = u8::try_from(self.flows.len()).unwrap();
         let ends = [1, 2].map(|end| {
@@ -139,14 +135,15 @@ impl World {
             Association::new(config.clone(), keys, &[], [100 + 2 * number + end; 32])
         });
         let starts_at = START + starts_at;
-        let next_ping = starts_at + SECOND;
         self.flows.push(Flow {
             ends,
+            load,
+            message: Bytes::from(vec![7; load.bulk_len]),
             starts_at,
             delivered: Vec::new(),
-            ping_every,
-            next_ping,
+            next_ping: starts_at + SECOND,
             pings: Vec::new(),
+            echoes: Vec::new(),
             arrivals: Vec::new(),
         });
     }
@@ -193,7 +190,7 @@ impl World {
         let flows = self.flows.iter().take(started).enumerate().flat_map(|(index, flow)| {
             let timeout =
                 |end: usize| Some((self.clock.nanos(flow.ends[end].poll_timeout()?), Next::Timeout(index, end)));
-            let ping = flow.ping_every.map(|_| (flow.next_ping, Next::Ping(index)));
+            let ping = flow.load.ping_every.map(|_| (flow.next_ping, Next::Ping(index)));
             [timeout(0), timeout(1), ping].into_iter().flatten()
         });
         arrivals.chain(start).chain(flows).min_by_key(|(at, _)| *at)
@@ -202,9 +199,10 @@ impl World {
     /// A small message that says when it was sent.
     fn ping(&mut self, index: usize) {
         let (now, flow) = (self.clock.instant(self.now), &mut self.flows[index]);
-        let message = Bytes::copy_from_slice(&self.now.to_be_bytes());
-        flow.ends[SENDER].send(now, PINGS, PPID, message, SendOptions::default()).unwrap();
-        flow.next_ping = self.now + flow.ping_every.unwrap_or(SECOND);
+        let mut message = self.now.to_be_bytes().to_vec();
+        message.resize(flow.load.ping_len, 7);
+        flow.ends[SENDER].send(now, PINGS, PPID, message.into(), SendOptions::default()).unwrap();
+        flow.next_ping = self.now + flow.load.ping_every.unwrap_or(SECOND);
         self.turn(index, SENDER);
     }
 
@@ -223,8 +221,14 @@ impl World {
                         flow.delivered[second] += message.payload.len() as u64;
                         flow.arrivals.push(self.now - flow.starts_at);
                     } else {
-                        let sent_at = u64::from_be_bytes(message.payload.into_bytes()[..].try_into().unwrap());
-                        flow.pings.push(self.now - sent_at);
+                        let ping = message.payload.into_bytes();
+                        let age = self.now - u64::from_be_bytes(*ping.first_chunk().unwrap());
+                        if end == SENDER {
+                            flow.echoes.push(age);
+                        } else {
+                            flow.pings.push(age);
+                            flow.ends[end].send(now, PINGS, PPID, ping, SendOptions::default()).unwrap();
+                        }
                     }
                     flow.ends[end].release(message.credit);
                 }
@@ -234,7 +238,7 @@ impl World {
         }
         if end == SENDER {
             loop {
-                match flow.ends[SENDER].send(now, BULK, PPID, self.message.clone(), SendOptions::default()) {
+                match flow.ends[SENDER].send(now, BULK, PPID, flow.message.clone(), SendOptions::default()) {
                     Ok(()) => {}
                     Err(SendMessageError::Full) => break,
                     Err(error) => panic!("{error}"),
@@ -249,6 +253,18 @@ impl World {
             }
             self.buf.clear();
         }
+    }
+}
+
+fn window_config(window: u64, congestion_control: CongestionControl) -> AssociationConfig {
+    let window = window.max(16 << 10);
+    AssociationConfig {
+        receive_window: u32::try_from(window).unwrap(),
+        // The window in flight and as much in the queue, each with the overhead of its chunks.
+        send_buffer: 3 * usize::try_from(window).unwrap(),
+        stream_send_buffer: usize::try_from(window).unwrap(),
+        congestion_control,
+        ..AssociationConfig::default()
     }
 }
 
