@@ -10,7 +10,7 @@
 //! If there is such evidence for every chunk that counted as lost since the congestion window was reduced, the
 //! reduction is undone. One chunk that was lost indeed justifies the reduction.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::congestion::BeforeLoss;
 use crate::serial::UnwrappedTsn;
@@ -39,8 +39,9 @@ struct Episode {
     before: BeforeLoss,
     /// The last TSN sent when T3-rtx expired. `None` if RACK found the loss.
     timeout_end: Option<UnwrappedTsn>,
-    /// Chunks that counted as lost and are not known to have arrived without their retransmission.
-    suspects: BTreeSet<UnwrappedTsn>,
+    /// Chunks that counted as lost and are not known to have arrived without their retransmission, with the end of the
+    /// time in which evidence of that can be expected.
+    suspects: BTreeMap<UnwrappedTsn, Instant>,
     /// True if a chunk was lost beyond doubt, or if there are too many to tell.
     is_justified: bool,
     /// True if an original arrived that counted as lost when T3-rtx expired and was not retransmitted since.
@@ -51,9 +52,13 @@ struct Episode {
 
 impl Undo {
     /// Begins an episode when RACK finds a loss, before the window is reduced. If the last one is still undecided, it
-    /// goes on: the reductions of both are undone together, or neither.
+    /// goes on: the reductions of both are undone together, or neither. A loss that had its time to turn out as none
+    /// was one, and decides the last episode: needless reductions behind it are undone by themselves.
     pub(super) fn begin(&mut self, now: Instant, before: BeforeLoss) {
-        let is_undecided = |episode: &Episode| episode.timeout_end.is_none() && now < episode.until;
+        let is_undecided = |episode: &Episode| {
+            let may_be_needless = !episode.is_justified && episode.suspects.values().all(|until| now < *until);
+            episode.timeout_end.is_none() && now < episode.until && may_be_needless
+        };
         if !self.episode.as_ref().is_some_and(is_undecided) {
             self.episode = Some(Episode::new(now, before, None));
         }
@@ -89,18 +94,19 @@ impl Undo {
         let Some(episode) = &mut self.episode else { return };
         // A chunk that is lost twice: one duplicate would not tell which of the two losses was none.
         episode.is_justified |= is_retransmission || episode.suspects.len() >= SUSPECTS_MAX;
+        let until = now + EVIDENCE_ROUND_TRIPS * srtt;
         if episode.is_justified {
-            episode.suspects = BTreeSet::new();
+            episode.suspects = BTreeMap::new();
         } else {
-            episode.suspects.insert(tsn);
+            episode.suspects.insert(tsn, until);
         }
-        episode.until = episode.until.max(now + EVIDENCE_ROUND_TRIPS * srtt);
+        episode.until = episode.until.max(until);
     }
 
     /// Records that the original of a chunk has arrived: the peer reports a duplicate, or acknowledges the chunk too
     /// soon. Returns true if the chunk counted as lost.
     pub(super) fn on_original_arrived(&mut self, tsn: UnwrappedTsn) -> bool {
-        self.episode.as_mut().is_some_and(|episode| episode.suspects.remove(&tsn))
+        self.episode.as_mut().is_some_and(|episode| episode.suspects.remove(&tsn).is_some())
     }
 
     /// Records that a chunk is acknowledged which counted as lost and was not retransmitted.
@@ -133,7 +139,7 @@ impl Undo {
 
 impl Episode {
     fn new(now: Instant, before: BeforeLoss, timeout_end: Option<UnwrappedTsn>) -> Self {
-        let suspects = BTreeSet::new();
+        let suspects = BTreeMap::new();
         Self { before, timeout_end, suspects, is_justified: false, has_late_original: false, until: now }
     }
 }

@@ -338,6 +338,28 @@ fn duplicates_may_be_reported_one_after_the_other_and_behind_the_end_of_recovery
     assert!(world.sender.cwnd() < cwnd, "too late to be of this recovery");
 }
 
+/// Losses less than the time of evidence apart would otherwise be one episode for ever, which a single loss justifies.
+#[test]
+fn a_loss_that_had_its_time_does_not_justify_a_needless_reduction_behind_it() {
+    let (mut world, _) = after_retransmission();
+    world.now += 100 * MS;
+    world.sack(10, &[]);
+    for (first, duplicates) in [(10, &[][..]), (15, &[15])] {
+        world.now += 100 * MS;
+        (0..5).for_each(|_| world.push(1, FULL));
+        world.packets();
+        world.now += 100 * MS;
+        let before = world.sender.cwnd();
+        world.sack(first, &[(2, 5)]);
+        assert!(world.sender.cwnd() < before);
+        world.packets();
+        world.now += 100 * MS;
+        world.sack_with(first + 5, &[], 1 << 20, duplicates);
+        assert_eq!(world.sender.counters().congestion_events_undone, duplicates.len() as u64);
+        assert_eq!(world.sender.cwnd() >= before, !duplicates.is_empty());
+    }
+}
+
 /// As the Eifel algorithm has it: the retransmission cannot be the cause.
 #[test]
 fn an_acknowledgement_too_soon_for_the_retransmission_shows_a_needless_recovery() {
