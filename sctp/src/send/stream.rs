@@ -22,7 +22,7 @@ use crate::time::Instant;
 
 /// Smallest piece of a long message that is put into the rest of a packet. Below this the chunk header of 16 or 20
 /// bytes costs more than the filled packet gains.
-const FRAGMENT_LEN_MIN: usize = 256;
+const FRAGMENT_LEN_MIN: usize = 192;
 
 /// Slots that the empty queues of all streams together keep, so that a message now and then needs no allocation.
 const SLOTS_KEPT: usize = 64;

@@ -58,9 +58,9 @@ fn a_message_that_fits_a_packet_is_never_cut_and_a_longer_one_fills_the_packet_t
     assert_eq!(queues.cut(999), None, "it goes whole into the next packet");
     assert_eq!(queues.cut(1000), Some((1, 1000, true, true)));
     queues.push(1, 1001);
-    assert_eq!(queues.cut(255), None, "too small a piece");
-    assert_eq!(queues.cut(259), Some((1, 256, true, false)), "a multiple of four");
-    assert_eq!(queues.cut(1000), Some((1, 745, false, true)));
+    assert_eq!(queues.cut(191), None, "too small a piece");
+    assert_eq!(queues.cut(195), Some((1, 192, true, false)), "a multiple of four");
+    assert_eq!(queues.cut(1000), Some((1, 809, false, true)));
 }
 
 #[test]
