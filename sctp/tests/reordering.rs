@@ -99,11 +99,7 @@ fn a_pause_of_the_link_costs_a_few_retransmissions_and_a_fifth_of_the_next_secon
     let mut pair = link(AssociationConfig { mtu: 1200, ..AssociationConfig::default() }, 1);
     transfer(&mut pair, 2 * SECOND);
     let before = pair.ends[0].stats();
-    let pause_ends = pair.elapsed() + SECOND;
-    pair.rule = Box::new(move |packet: &Packet| match (packet.from, pause_ends.checked_sub(packet.at)) {
-        (0, Some(left)) => Verdict::Delay(left),
-        _ => Verdict::Pass,
-    });
+    pair.held_until[0] = pair.now + SECOND;
     transfer(&mut pair, SECOND + 50 * MS);
     let bytes = transfer(&mut pair, SECOND);
     let after = pair.ends[0].stats();

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use narrowboat_sctp::testing::wire::{ChunkType, Chunks};
+use narrowboat_sctp::testing::wire::{ChunkType, Chunks, DataChunk, IDataChunk};
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, CookieKeys, Ppid, ReceivedMessage, SendOptions, State, StreamId,
     Valid,
@@ -46,6 +46,16 @@ impl Packet {
     pub(crate) fn has(&self, kind: ChunkType) -> bool {
         self.kinds().contains(&kind)
     }
+
+    /// Returns true if user data is in the packet, in chunks of either type.
+    pub(crate) fn has_user_data(&self) -> bool {
+        self.has(ChunkType::DATA) || self.has(ChunkType::I_DATA)
+    }
+
+    /// Returns true if a chunk that skips messages is in the packet, of either type.
+    pub(crate) fn has_skip(&self) -> bool {
+        self.has(ChunkType::FORWARD_TSN) || self.has(ChunkType::I_FORWARD_TSN)
+    }
 }
 
 type Rule = Box<dyn FnMut(&Packet) -> Verdict>;
@@ -60,6 +70,8 @@ pub(crate) struct Pair {
     pub(crate) bottleneck: Option<(u64, usize)>,
     /// Largest packet that the link carries: Ethernet's, unless one may be configured to be larger.
     pub(crate) link_mtu: usize,
+    /// Until then each end's packets wait at the end of the link, and leave it in their order.
+    pub(crate) held_until: [Instant; 2],
     pub(crate) rule: Rule,
     pub(crate) trace: Vec<Packet>,
     pub(crate) keeps_trace: bool,
@@ -103,6 +115,7 @@ impl Pair {
             one_way: 10 * MS,
             bottleneck: None,
             link_mtu,
+            held_until: [start; 2],
             rule: Box::new(|_| Verdict::Pass),
             trace: Vec::new(),
             keeps_trace: true,
@@ -195,6 +208,7 @@ impl Pair {
             self.free_at[from] = sent;
             arrival = sent + self.one_way;
         }
+        arrival = arrival.max(self.held_until[from]);
         match verdict {
             Verdict::Drop => return,
             Verdict::Pass => {}
@@ -253,6 +267,21 @@ impl Pair {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.now - self.start
+    }
+
+    /// Returns the chunk type of user data that the ends have agreed upon.
+    pub(crate) fn data_kind(&self) -> ChunkType {
+        if self.ends[0].peer_supports_message_interleaving() { ChunkType::I_DATA } else { ChunkType::DATA }
+    }
+
+    /// Returns the number of bytes before the payload of a chunk with user data.
+    pub(crate) fn data_header_len(&self) -> usize {
+        if self.data_kind() == ChunkType::I_DATA { IDataChunk::HEADER_LEN } else { DataChunk::HEADER_LEN }
+    }
+
+    /// Returns the type of the chunk that skips messages.
+    pub(crate) fn skip_kind(&self) -> ChunkType {
+        if self.data_kind() == ChunkType::I_DATA { ChunkType::I_FORWARD_TSN } else { ChunkType::FORWARD_TSN }
     }
 
     /// Packets with this chunk that an end has sent, in order.
