@@ -50,7 +50,9 @@ struct Attack {
 impl Attack {
     fn new() -> Self {
         let channels_max = usize::try_from(CHANNELS_MAX).unwrap();
-        let mut pair = Pair::new(pair::Setup::default().channels(|config| config.channels_max = channels_max));
+        // The peer sends DATA.
+        let setup = pair::Setup::default().sctp(|config| config.message_interleaving = false);
+        let mut pair = Pair::new(setup.channels(|config| config.channels_max = channels_max));
         pair.log = Some(Vec::new());
         pair.connect();
         pair.run();
@@ -106,7 +108,7 @@ impl Attack {
             self.results.extend(packet.reset_results());
             let requests = packet.chunks().filter(|chunk| chunk.0 == RE_CONFIG && chunk.1[4..6] == [0, 13]);
             self.asked.extend(requests.map(|chunk| RequestSn(u32::from_be_bytes(chunk.1[8..12].try_into().unwrap()))));
-            for (_, chunk) in packet.chunks().filter(|chunk| chunk.0 == pair::packet::DATA) {
+            for (_, chunk) in packet.chunks().filter(|chunk| chunk.0 == ChunkType::DATA.0) {
                 let next = u32::from_be_bytes(chunk[4..8].try_into().unwrap()).wrapping_add(1);
                 self.acked = if next.wrapping_sub(self.acked) < 1 << 31 { next } else { self.acked };
             }

@@ -5,7 +5,6 @@
 mod pair;
 
 use narrowboat_dcep::{ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, Message, ReadyState, UnreadMessage};
-use pair::packet::DATA;
 use pair::{A, B, Fate, Pair, Setup};
 
 /// A pair whose send buffers are full at A, until the network is healed.
@@ -14,7 +13,7 @@ fn full() -> (Pair, [ChannelId; 2]) {
     let mut pair = Pair::connected_with(setup);
     let (a, b) = pair.channel();
     pair.clear_events();
-    pair.network(|packet| if packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    pair.network(|packet| if packet.has_data() { Fate::Drop } else { Fate::Deliver });
     while pair.try_send(A, a, vec![0; 1000]).is_ok() {}
     (pair, [a, b])
 }

@@ -10,7 +10,7 @@ use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState,
     Reliability, Role, SendPolicy, WaitingMax,
 };
-use pair::packet::{COOKIE_ECHO, DATA};
+use pair::packet::COOKIE_ECHO;
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, texts, unordered};
 
 #[test]
@@ -503,7 +503,7 @@ fn a_full_buffer_refuses_and_says_when_there_is_room() {
     let (a, b) = pair.channel();
     let (other, _) = pair.channel();
     pair.clear_events();
-    pair.network(|packet| if packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    pair.network(|packet| if packet.has_data() { Fate::Drop } else { Fate::Deliver });
     let mut accepted = 0;
     let error = loop {
         match pair.try_send(A, a, vec![0; 1000]) {
@@ -529,7 +529,7 @@ fn a_channel_opened_on_a_full_buffer_opens_when_there_is_room() {
     let mut pair = Pair::connected_with(setup);
     let (a, _) = pair.channel();
     pair.clear_events();
-    pair.network(|packet| if packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    pair.network(|packet| if packet.has_data() { Fate::Drop } else { Fate::Deliver });
     while pair.try_send(A, a, vec![0; 1000]).is_ok() {}
     let late = [0, 1, 2].map(|_| pair.open(A, ChannelOptions::new("late")));
     assert_eq!(pair.state(A, late[0]), Some(ReadyState::Connecting));

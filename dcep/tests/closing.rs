@@ -11,7 +11,7 @@ use narrowboat_dcep::{
     ReadyState, Reliability, Role,
 };
 use narrowboat_sctp::{CloseReason, Ppid, ResetResult, SendOptions, StreamId, Valid};
-use pair::packet::{DATA, RE_CONFIG};
+use pair::packet::RE_CONFIG;
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, negotiated, partially_reliable, texts};
 
 #[test]
@@ -268,8 +268,8 @@ fn closed_before_the_ack_is_no_error() {
 fn the_reset_of_a_channel_that_is_closed_at_once_waits_for_the_answer_to_its_open() {
     let mut pair = Pair::connected();
     // B acknowledges the DATA chunk, and answers DATA_CHANNEL_OPEN later.
-    pair.network(|packet| match packet.from == B && packet.has(DATA) {
-        true => packet.without(DATA).map_or(Fate::Drop, Fate::Replace),
+    pair.network(|packet| match packet.from == B && packet.has_data() {
+        true => packet.without_data().map_or(Fate::Drop, Fate::Replace),
         false => Fate::Deliver,
     });
     pair.log = Some(Vec::new());
@@ -293,8 +293,8 @@ fn a_peer_that_never_answers_an_open_is_asked_for_the_reset_after_a_while() {
     // B has no channels: a bare association takes the message in, and answers the reset.
     pair[B].channels = DataChannels::new(Valid::default(), Role::Server);
     let a = pair.open(A, ChannelOptions::new("unanswered"));
-    pair.network(|packet| match packet.from == B && packet.has(DATA) {
-        true => packet.without(DATA).map_or(Fate::Drop, Fate::Replace),
+    pair.network(|packet| match packet.from == B && packet.has_data() {
+        true => packet.without_data().map_or(Fate::Drop, Fate::Replace),
         false => Fate::Deliver,
     });
     pair.log = Some(Vec::new());
@@ -365,7 +365,7 @@ fn a_partially_reliable_channel_abandons_rather_than_hang() {
         let mut pair = Pair::connected();
         let (a, b) = pair.channel_with(partially_reliable(reliability));
         // No data gets through, but FORWARD-TSN does.
-        pair.network(|packet| match (packet.from, packet.without(DATA)) {
+        pair.network(|packet| match (packet.from, packet.without_data()) {
             (B, _) => Fate::Deliver,
             (A, Some(rest)) => Fate::Replace(rest),
             (A, None) => Fate::Drop,

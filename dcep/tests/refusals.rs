@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use narrowboat_dcep::{ChannelError, ChannelOptions, ChannelsEvent, ReadyState};
-use pair::packet::{DATA, RE_CONFIG, SACK};
+use pair::packet::{RE_CONFIG, SACK};
 use pair::{A, B, Fate, Packet, Pair, Setup, Side, texts};
 
 /// Steps of the opener after its OPEN.
@@ -26,6 +26,7 @@ enum Opener {
 #[derive(Clone, Copy, Debug)]
 enum Lost {
     Nothing,
+    FirstData(Side),
     First(Side, u8),
     All(Side, Duration),
 }
@@ -33,6 +34,7 @@ enum Lost {
 fn is_lost(lost: Lost, packet: &Packet, once: &Cell<bool>) -> bool {
     match lost {
         Lost::Nothing => false,
+        Lost::FirstData(side) => packet.from == side && packet.has_data() && !once.replace(true),
         Lost::First(side, kind) => packet.from == side && packet.has(kind) && !once.replace(true),
         Lost::All(side, _) => packet.from == side,
     }
@@ -40,8 +42,8 @@ fn is_lost(lost: Lost, packet: &Packet, once: &Cell<bool>) -> bool {
 
 const FAULTS: [Lost; 11] = [
     Lost::Nothing,
-    Lost::First(A, DATA),
-    Lost::First(B, DATA),
+    Lost::FirstData(A),
+    Lost::FirstData(B),
     Lost::First(A, SACK),
     Lost::First(B, SACK),
     Lost::First(A, RE_CONFIG),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use narrowboat_dcep::{ChannelDropReason, ChannelError, ChannelOptions, ChannelsEvent, OpenError, ReadyState};
 use narrowboat_sctp::StreamId;
-use pair::packet::{DATA, ERROR};
+use pair::packet::ERROR;
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
 fn pair_with_streams(streams: u16) -> Pair {
@@ -145,7 +145,7 @@ fn a_channel_that_was_accepted_and_closed_is_no_refusal() {
     let mut pair = pair_with_streams(8);
     let a = pair.open(A, ChannelOptions::new("a while"));
     // The ACK and what follows it come late.
-    pair.network(|packet| if packet.from == B && packet.has(DATA) { Fate::Drop } else { Fate::Deliver });
+    pair.network(|packet| if packet.from == B && packet.has_data() { Fate::Drop } else { Fate::Deliver });
     pair.run_for(Duration::from_millis(200));
     let b = pair.incoming(B);
     pair.send(B, b, "welcome and goodbye");

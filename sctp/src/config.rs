@@ -116,7 +116,7 @@ pub struct AssociationConfig {
     pub partial_reliability: bool,
     /// Offer and accept message interleaving (RFC 8260): with a peer that offers it, too, a message of any size holds
     /// up the other streams for no more than a packet. Each chunk then takes 4 bytes more. Offered only together with
-    /// `partial_reliability`. Default false.
+    /// `partial_reliability`. Default true.
     pub message_interleaving: bool,
     /// Offer and accept RE-CONFIG (RFC 6525). Default true. For tests against peers without it.
     pub stream_reset: bool,
@@ -159,7 +159,7 @@ impl Default for AssociationConfig {
             reset_attempts_max: 10,
             reset_timeout: Duration::from_secs(30),
             partial_reliability: true,
-            message_interleaving: false,
+            message_interleaving: true,
             stream_reset: true,
             zero_checksum: true,
         }

@@ -38,11 +38,15 @@ fn d11_f07_i_data_and_i_forward_tsn_that_were_not_agreed_upon() {
             assert_eq!(victim.closed(), Some(CloseReason::PeerViolation(Violation::NotNegotiated)), "{what}");
         }
     }
-    // That they are not agreed upon is because they are never offered.
-    let mut victim = Victim::new(AssociationConfig::default());
-    victim.association.connect(victim.now);
-    let own = Init::decode(&victim.poll()[0].value).unwrap().extensions;
-    assert!(!own.contains(Extensions::I_DATA) && !own.contains(Extensions::I_FORWARD_TSN));
+    // That they are not agreed upon is because the peer has not offered them. This end offers both, or neither.
+    for message_interleaving in [true, false] {
+        let mut victim = Victim::new(AssociationConfig { message_interleaving, ..AssociationConfig::default() });
+        victim.association.connect(victim.now);
+        let own = Init::decode(&victim.poll()[0].value).unwrap().extensions;
+        assert_eq!(own.contains(Extensions::I_DATA), message_interleaving);
+        assert_eq!(own.contains(Extensions::I_FORWARD_TSN), message_interleaving);
+    }
+    assert!(!Victim::in_state(State::Established).association.peer_supports_message_interleaving());
 }
 
 #[test]
@@ -80,12 +84,18 @@ fn f01_forward_tsn_that_was_not_agreed_upon() {
 
 #[test]
 fn f09_every_message_given_up_and_every_forward_tsn_lost() {
-    let mut pair = Pair::connected(AssociationConfig::default());
+    for message_interleaving in [false, true] {
+        give_up_every_message(message_interleaving);
+    }
+}
+
+fn give_up_every_message(message_interleaving: bool) {
+    let mut pair = Pair::connected(AssociationConfig { message_interleaving, ..AssociationConfig::default() });
     pair.send(0, StreamId(1), "before");
     pair.run_for(SECOND);
     pair.trace.clear();
     pair.rule = Box::new(|packet| {
-        let is_lost = packet.from == 0 && (packet.has(C::DATA) || packet.has(C::FORWARD_TSN));
+        let is_lost = packet.from == 0 && (packet.has_user_data() || packet.has_skip());
         if is_lost { Verdict::Drop } else { Verdict::Pass }
     });
     let options = SendOptions { reliability: Reliability::MaxRetransmits(0), ..SendOptions::default() };
@@ -94,11 +104,12 @@ fn f09_every_message_given_up_and_every_forward_tsn_lost() {
         pair.run_for(20 * MS);
     }
     pair.run_for(10 * SECOND);
-    let skips = pair.sent(0, C::FORWARD_TSN);
+    let kind = pair.skip_kind();
+    let skips = pair.sent(0, kind);
     assert!((2..60).contains(&skips.len()), "{} FORWARD-TSNs: under T3, which backs off", skips.len());
-    let skip =
-        |packet: &&pair::Packet| victim::chunks_of(&packet.bytes).into_iter().find(|sent| sent.kind == C::FORWARD_TSN);
-    assert!(skips.iter().filter_map(skip).all(|skip| skip.value.len() == 8), "one entry for one stream");
+    let skip = |packet: &&pair::Packet| victim::chunks_of(&packet.bytes).into_iter().find(|sent| sent.kind == kind);
+    let one_entry = if message_interleaving { 12 } else { 8 };
+    assert!(skips.iter().filter_map(skip).all(|skip| skip.value.len() == one_entry), "one entry for one stream");
     assert_eq!(pair.ends[0].state(), State::Established);
     assert_eq!(pair.received[1].len(), 1);
 
@@ -232,7 +243,7 @@ fn i02_none_of_them_is_ever_offered() {
         .unwrap();
     let mut offered = supported.value.to_vec();
     offered.sort_unstable();
-    assert_eq!(offered, [C::RE_CONFIG.0, C::FORWARD_TSN.0]);
+    assert_eq!(offered, [C::I_DATA.0, C::RE_CONFIG.0, C::FORWARD_TSN.0, C::I_FORWARD_TSN.0]);
     // A peer that offers all of them gets none of them.
     for state in [State::CookieEchoed, State::Established] {
         for (kind, bytes) in one_of_each(&Victim::in_state(state)) {

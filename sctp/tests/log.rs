@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use captured::{Log, Logged, only, with_message};
-use narrowboat_sctp::testing::wire::ChunkType;
 use narrowboat_sctp::{
     Association, AssociationConfig, AssociationEvent, ReceivedMessage, Reliability, SendOptions, StreamId,
 };
@@ -23,7 +22,7 @@ fn payload(len: usize) -> Bytes {
 fn lose(pair: &mut Pair, lost: impl Fn(usize) -> bool + 'static) {
     let mut count = 0;
     pair.rule = Box::new(move |packet| {
-        if packet.from != 0 || !packet.has(ChunkType::DATA) {
+        if packet.from != 0 || !packet.has_user_data() {
             return Verdict::Pass;
         }
         count += 1;
@@ -141,7 +140,8 @@ fn an_expired_timer_is_reported_with_the_rto_and_an_unreachable_peer_with_the_re
     assert!(silent[0].field("rto") != silent[1].field("rto"), "the time-out backs off");
     let expired = with_message(&events, "T3-rtx expired");
     assert_eq!(expired.len(), 2, "the third ends the association");
-    assert_eq!((expired[0].number("flight_size"), expired[0].field("is_window_probe")), (1016, "false"));
+    let chunk = u64::try_from(pair.data_header_len() + 1000).unwrap();
+    assert_eq!((expired[0].number("flight_size"), expired[0].field("is_window_probe")), (chunk, "false"));
     assert_eq!(with_message(&events, "chunk lost")[0].field("reason"), "T3-rtx");
     let state = with_message(&events, "congestion state changed")[0];
     assert_eq!(state.field("state"), "slow start");
@@ -246,7 +246,7 @@ fn an_idle_path_is_reported_by_its_heartbeats() {
 #[test]
 fn a_repeated_chunk_is_a_drop_for_the_receiver_and_a_spurious_retransmission_for_the_sender() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    pair.rule = Box::new(|packet| if packet.has(ChunkType::DATA) { Verdict::Repeat(MS) } else { Verdict::Pass });
+    pair.rule = Box::new(|packet| if packet.has_user_data() { Verdict::Repeat(MS) } else { Verdict::Pass });
     let log = Log::capture(Level::DEBUG);
     pair.send(0, StreamId(1), payload(100));
     pair.run_for(Duration::from_secs(1));
@@ -318,11 +318,12 @@ fn each_drop_is_reported_once_with_its_reason() {
 #[test]
 fn a_violation_of_the_peer_is_reported_with_the_cause_of_the_abort() {
     let mut pair = Pair::connected(AssociationConfig::default());
-    // DATA without user data: RFC 9260 §6.2.
+    // A chunk of user data without any: RFC 9260 §6.2.
     pair.send(0, StreamId(1), payload(4));
-    let mut packet = pair.sent(0, ChunkType::DATA)[0].bytes.to_vec();
-    packet.truncate(12 + 16);
-    packet[12 + 3] = 16;
+    let mut packet = pair.sent(0, pair.data_kind())[0].bytes.to_vec();
+    let header_len = pair.data_header_len();
+    packet.truncate(12 + header_len);
+    packet[12 + 3] = u8::try_from(header_len).unwrap();
     packet[8..12].fill(0);
     narrowboat_sctp::testing::wire::seal(&mut packet);
     let log = Log::capture(Level::DEBUG);
@@ -361,26 +362,36 @@ fn nothing_is_emitted_above_debug() {
 
 #[test]
 fn each_chunk_is_reported_at_trace_by_its_sender_and_its_receiver() {
-    let mut pair = Pair::connected(AssociationConfig::default());
+    let cases = [
+        (false, "DATA", &["tsn", "stream_id", "ssn", "ppid", "len"][..], "ssn"),
+        (true, "I_DATA", &["tsn", "stream_id", "mid", "fsn", "ppid", "len"], "mid"),
+    ];
+    for (message_interleaving, kind, fields, number) in cases {
+        let events = events_of_one_message(message_interleaving);
+        let chunk = |direction, kind| {
+            let is_it = |event: &&Logged| (event.field("direction"), event.field("kind")) == (direction, kind);
+            let found: Vec<_> = with_message(&events, "chunk").into_iter().filter(is_it).collect();
+            assert_eq!(found.len(), 1, "{direction} {kind} {events:#?}");
+            found[0]
+        };
+        let (sent, received) = (chunk("sent", kind), chunk("received", kind));
+        for name in fields {
+            assert_eq!(sent.field(name), received.field(name));
+        }
+        assert_eq!((sent.field("stream_id"), sent.number(number), sent.number("ppid")), ("3", 0, 53));
+        assert_eq!((sent.number("len"), sent.level), (10, Level::TRACE));
+        for sack in [chunk("sent", "SACK"), chunk("received", "SACK")] {
+            assert_eq!(sack.field("cumulative_tsn_ack"), sent.field("tsn"));
+            assert!(sack.number("a_rwnd") > 0 && sack.number("gap_blocks") == 0);
+        }
+    }
+}
+
+/// Returns the events when one message of ten bytes passes.
+fn events_of_one_message(message_interleaving: bool) -> Vec<Logged> {
+    let mut pair = Pair::connected(AssociationConfig { message_interleaving, ..AssociationConfig::default() });
     let log = Log::capture(Level::TRACE);
     pair.send(0, StreamId(3), payload(10));
     pair.run_for(Duration::from_secs(1));
-    let events = log.take();
-    let chunk = |direction, kind| {
-        let is_it = |event: &&Logged| (event.field("direction"), event.field("kind")) == (direction, kind);
-        match with_message(&events, "chunk").into_iter().filter(is_it).collect::<Vec<_>>()[..] {
-            [event] => event,
-            _ => panic!("{direction} {kind} {events:#?}"),
-        }
-    };
-    let (sent, received) = (chunk("sent", "DATA"), chunk("received", "DATA"));
-    for name in ["tsn", "stream_id", "ssn", "ppid", "len"] {
-        assert_eq!(sent.field(name), received.field(name));
-    }
-    assert_eq!((sent.field("stream_id"), sent.number("ssn"), sent.number("ppid")), ("3", 0, 53));
-    assert_eq!((sent.number("len"), sent.level), (10, Level::TRACE));
-    for sack in [chunk("sent", "SACK"), chunk("received", "SACK")] {
-        assert_eq!(sack.field("cumulative_tsn_ack"), sent.field("tsn"));
-        assert!(sack.number("a_rwnd") > 0 && sack.number("gap_blocks") == 0);
-    }
+    log.take()
 }

@@ -7,7 +7,6 @@ mod pair;
 
 use std::time::Duration;
 
-use narrowboat_sctp::testing::wire::ChunkType as C;
 use narrowboat_sctp::{AssociationConfig, AssociationEvent, Reliability, SendOptions, StreamId};
 use pair::{MS, Pair, Verdict};
 
@@ -62,7 +61,7 @@ fn a_reset_waits_for_no_delayed_sack_whatever_the_reliability() {
                 let what = format!("{reliability:?}, asked after {wait:?}, neighbour: {has_neighbour}");
                 assert!(took <= 2 * rtt, "{what}: {took:?}");
                 assert_eq!(pair.received[1].len(), 1 + usize::from(has_neighbour), "{what}");
-                assert!(pair.sent(0, C::DATA).len() <= 2, "{what}");
+                assert!(pair.sent(0, pair.data_kind()).len() <= 2, "{what}");
             }
         }
     }

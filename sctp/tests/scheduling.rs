@@ -114,9 +114,9 @@ fn a_packet_has_chunks_of_one_stream_only_also_after_losses_rfc8260_3_3() {
     fill(&mut pair, &[(1, 100), (2, 250), (3, 3_000)], 30_000);
     pair.run_until(Duration::from_secs(60), |pair| pair.received[1].len() == 300 + 120 + 10);
     assert!(pair.ends[0].stats().data_chunks_retransmitted > 0);
-    let mut bundles = 0;
-    for packet in pair.sent(0, ChunkType::DATA) {
-        let chunks = Chunks::new(&packet.bytes).map(Result::unwrap).filter(|chunk| chunk.kind == ChunkType::DATA);
+    let (mut bundles, kind) = (0, pair.data_kind());
+    for packet in pair.sent(0, kind) {
+        let chunks = Chunks::new(&packet.bytes).map(Result::unwrap).filter(|chunk| chunk.kind == kind);
         let streams: Vec<_> = chunks.map(|chunk| chunk.value_in(&packet.bytes)[4..6].to_vec()).collect();
         assert!(streams.windows(2).all(|pair| pair[0] == pair[1]), "{streams:?}");
         bundles += usize::from(streams.len() > 1);

@@ -49,7 +49,7 @@ fn both_ends_are_established_without_a_packet_and_the_first_one_carries_data() {
     assert!(pair.events.iter().all(|events| matches!(events[..], [AssociationEvent::Connected])), "{:?}", pair.events);
     pair.send(0, StreamId(0), "there");
     pair.send(1, StreamId(1), "back");
-    assert!(pair.trace.iter().all(|packet| packet.kinds() == [ChunkType::DATA]));
+    assert!(pair.trace.iter().all(|packet| packet.kinds() == [pair.data_kind()]));
     pair.run_for(11 * MS);
     assert_eq!(pair.received[1][0].2, "there");
     assert_eq!(pair.received[0][0].2, "back");

@@ -148,7 +148,12 @@ fn the_packet_size_may_change_in_the_middle_of_a_transfer_that_loses_packets() {
             let before = pair.trace.len();
             pair.run_for(300 * MS);
             for packet in pair.trace[before..].iter().filter(|packet| packet.from == 0 && packet.bytes.len() > mtu) {
-                assert_eq!(packet.kinds(), [ChunkType::DATA], "{} bytes where {mtu} are the limit", packet.bytes.len());
+                assert_eq!(
+                    packet.kinds(),
+                    [pair.data_kind()],
+                    "{} bytes where {mtu} are the limit",
+                    packet.bytes.len()
+                );
                 oversized += 1;
             }
         }

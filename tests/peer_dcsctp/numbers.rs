@@ -123,7 +123,7 @@ impl World {
             Receiver::Dcsctp => Box::new(Dcsctp::new(now, &settings)),
             Receiver::Ours => Box::new(Narrowboat::new(now, &settings, [2; 32])),
         };
-        let ours = Box::new(Narrowboat::new(now, &settings, [1; 32]));
+        let ours = Box::new(Narrowboat::with_interleaving(now, &settings, false, [1; 32]));
         let mut pair = Pair::new(now, [ours, theirs], LinkConfig::clean(Duration::from_millis(50)), 1);
         pair.establish().unwrap();
         let loss = Rc::new(Loss {

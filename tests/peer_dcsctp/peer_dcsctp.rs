@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
+mod interleaving;
 mod numbers;
 #[cfg(test)]
 mod reset;

@@ -138,6 +138,15 @@ impl World {
         })
     }
 
+    /// Ends that offer message interleaving (RFC 8260), or do not.
+    pub(crate) fn with_interleaving(run: Run, offers: [bool; 2]) -> Self {
+        let [ours, theirs] = offers;
+        Self::with_ends(run, |now, settings, seed| {
+            let ours = Narrowboat::with_interleaving(now, settings, ours, seed);
+            (ours, Dcsctp::with_interleaving(now, settings, theirs))
+        })
+    }
+
     fn with_ends(run: Run, create: impl Fn(Instant, &Settings, [u8; 32]) -> (Narrowboat, Dcsctp)) -> Self {
         // The other stack draws from this thread's generator.
         fastrand::seed(run.seed);

@@ -142,13 +142,24 @@ fn a_peer_that_announces_every_address_it_has_is_served_at_one() {
 }
 
 #[test]
-fn a_peer_that_offers_interleaving_gets_plain_data() {
+fn messages_arrive_with_and_without_interleaving_which_both_ends_must_offer() {
     for dialler in Dialler::EITHER {
-        let mut pair = Pair::with(dialler, AssociationConfig::default(), &["interleaving=1"]);
-        pair.send(1, 100_000, 5, 0, SendOptions::default());
-        pair.peer_has(1, 100_000, 5, 0, "o");
-        pair.peer.tell(&format!("send 1 {BINARY} o 100000 5 0"));
-        pair.we_have(1, 100_000, 5, 0, false);
+        for (message_interleaving, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
+            let config = AssociationConfig { message_interleaving, ..AssociationConfig::default() };
+            let setting = format!("interleaving={}", u8::from(theirs));
+            let mut pair = Pair::with(dialler, config, &[&setting]);
+            let is_agreed = pair.ours.association().peer_supports_message_interleaving();
+            assert_eq!(is_agreed, message_interleaving && theirs, "{dialler:?}");
+            // Large messages on two streams at once, which interleave if they may.
+            for stream in [1, 3] {
+                pair.send(stream, 100_000, 5, 0, SendOptions::default());
+                pair.peer.tell(&format!("send {stream} {BINARY} o 100000 5 0"));
+            }
+            for stream in [1, 3] {
+                pair.peer_has(stream, 100_000, 5, 0, "o");
+                pair.we_have(stream, 100_000, 5, 0, false);
+            }
+        }
     }
 }
 

@@ -40,6 +40,7 @@
 #define SEND_BUFFER (32 << 20)   /* the library refuses messages above its send buffer */
 #define HEX_MAX 64               /* longer messages are reported by their hash alone */
 #define LINE_SIZE (1 << 20)
+#define STREAMS_MAX 65536
 #define OPTION_INTERLEAVING 0x1206 /* not named in the header of 0.9.5 */
 
 static struct {
@@ -314,50 +315,59 @@ static void on_notification(struct socket *so, const union sctp_notification *ev
 /* Reads until the association ends. A message longer than READ_SIZE comes in pieces and is put together here. */
 static void receive(struct socket *so)
 {
-	uint8_t *message = NULL;
-	size_t length = 0, room = 0;
+	/* With interleaving, parts of messages arrive in turn. */
+	struct part {
+		uint8_t *bytes;
+		size_t length, room;
+	} *parts = calloc(STREAMS_MAX, sizeof *parts);
+	uint8_t *read = malloc(READ_SIZE);
+	if (parts == NULL || read == NULL) {
+		fail("memory");
+	}
 	for (;;) {
 		pthread_mutex_lock(&lock);
 		while (paused) {
 			pthread_cond_wait(&changed, &lock);
 		}
 		pthread_mutex_unlock(&lock);
-		if (room - length < READ_SIZE) {
-			room = 2 * room + READ_SIZE;
-			message = realloc(message, room);
-			if (message == NULL) {
-				fail("memory");
-			}
-		}
 		struct sctp_rcvinfo info = {0};
 		struct sockaddr_in from;
 		socklen_t from_length = sizeof from, info_length = sizeof info;
 		unsigned int info_type = 0;
 		int flags = 0;
-		ssize_t n = usrsctp_recvv(so, message + length, READ_SIZE, (struct sockaddr *)&from, &from_length, &info,
-		                          &info_length, &info_type, &flags);
+		ssize_t n = usrsctp_recvv(so, read, READ_SIZE, (struct sockaddr *)&from, &from_length, &info, &info_length,
+		                          &info_type, &flags);
 		if (n <= 0) {
 			break;
 		}
 		if (flags & MSG_NOTIFICATION) {
-			const union sctp_notification *event = (const union sctp_notification *)(message + length);
+			const union sctp_notification *event = (const union sctp_notification *)read;
 			if (event->sn_header.sn_type == SCTP_PARTIAL_DELIVERY_EVENT) {
-				union sctp_notification copy;
-				memcpy(&copy, event, sizeof copy.sn_pdapi_event);
-				length = 0;
-				on_notification(so, &copy, (size_t)n);
-			} else {
-				on_notification(so, event, (size_t)n);
+				parts[event->sn_pdapi_event.pdapi_stream % STREAMS_MAX].length = 0;
 			}
+			on_notification(so, event, (size_t)n);
 			continue;
 		}
-		length += (size_t)n;
+		struct part *part = &parts[info.rcv_sid];
+		if (part->room - part->length < (size_t)n) {
+			part->room = 2 * part->room + (size_t)n;
+			part->bytes = realloc(part->bytes, part->room);
+			if (part->bytes == NULL) {
+				fail("memory");
+			}
+		}
+		memcpy(part->bytes + part->length, read, (size_t)n);
+		part->length += (size_t)n;
 		if (flags & MSG_EOR) {
-			on_message(so, &info, message, length);
-			length = 0;
+			on_message(so, &info, part->bytes, part->length);
+			part->length = 0;
 		}
 	}
-	free(message);
+	for (size_t stream = 0; stream < STREAMS_MAX; stream++) {
+		free(parts[stream].bytes);
+	}
+	free(parts);
+	free(read);
 }
 
 static void become(struct socket *so)

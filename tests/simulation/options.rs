@@ -404,6 +404,7 @@ fn config(prng: &mut Prng) -> AssociationConfig {
         config.cookie_lifetime = Duration::from_secs(prng.range(1..=4));
     }
     config.partial_reliability = !prng.chance(10 * PERCENT);
+    config.message_interleaving = false;
     config.stream_reset = !prng.chance(5 * PERCENT);
     if prng.chance(10 * PERCENT) {
         (config.outbound_streams, config.inbound_streams) = (prng.range(4..=40) as u16, prng.range(4..=40) as u16);

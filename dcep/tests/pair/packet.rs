@@ -4,7 +4,8 @@ use bytes::Bytes;
 
 use super::Side;
 
-pub(crate) const DATA: u8 = 0;
+const DATA: u8 = 0;
+const I_DATA: u8 = 64;
 pub(crate) const SACK: u8 = 3;
 pub(crate) const ERROR: u8 = 9;
 pub(crate) const COOKIE_ECHO: u8 = 10;
@@ -37,14 +38,20 @@ impl Packet {
         self.chunks().any(|chunk| chunk.0 == kind)
     }
 
-    /// Stream, PPID, whether unordered, and payload of each DATA chunk.
+    /// Returns true if user data is in the packet, in chunks of either type.
+    pub(crate) fn has_data(&self) -> bool {
+        self.chunks().any(|chunk| is_data(chunk.0))
+    }
+
+    /// Stream, PPID, whether unordered, and payload of each DATA chunk, or I-DATA chunk that begins a message.
     pub(crate) fn data(&self) -> Vec<(u16, u32, bool, &[u8])> {
         self.chunks()
-            .filter(|chunk| chunk.0 == DATA)
-            .map(|(_, chunk)| {
+            .filter(|chunk| is_data(chunk.0))
+            .map(|(kind, chunk)| {
+                let (ppid_at, payload_at) = if kind == I_DATA { (16, 20) } else { (12, 16) };
                 let stream = u16::from_be_bytes([chunk[8], chunk[9]]);
-                let ppid = u32::from_be_bytes([chunk[12], chunk[13], chunk[14], chunk[15]]);
-                (stream, ppid, chunk[1] & 4 != 0, &chunk[16..])
+                let ppid = u32::from_be_bytes(chunk[ppid_at..ppid_at + 4].try_into().unwrap());
+                (stream, ppid, chunk[1] & 4 != 0, &chunk[payload_at..])
             })
             .collect()
     }
@@ -115,10 +122,19 @@ impl Packet {
         with_checksum(bytes)
     }
 
+    /// The same packet without user data; `None` if nothing else is in it.
+    pub(crate) fn without_data(&self) -> Option<Bytes> {
+        self.without_chunks(is_data)
+    }
+
     /// The same packet without its chunks of a kind; `None` if nothing else is in it.
     pub(crate) fn without(&self, kind: u8) -> Option<Bytes> {
+        self.without_chunks(|other| other == kind)
+    }
+
+    fn without_chunks(&self, is_taken: impl Fn(u8) -> bool) -> Option<Bytes> {
         let mut bytes = self.bytes[..12].to_vec();
-        for (_, chunk) in self.chunks().filter(|chunk| chunk.0 != kind) {
+        for (_, chunk) in self.chunks().filter(|chunk| !is_taken(chunk.0)) {
             bytes.extend(chunk);
             bytes.resize(bytes.len().next_multiple_of(4), 0);
         }
@@ -139,6 +155,11 @@ impl Packet {
             .map(|parameter| parameter.1)
         })
     }
+}
+
+/// Returns true for the chunk types of user data.
+fn is_data(kind: u8) -> bool {
+    matches!(kind, DATA | I_DATA)
 }
 
 /// Writes the checksum of a packet that was changed (RFC 9260 appendix A), slowly and by itself.

@@ -51,6 +51,13 @@ impl Dcsctp {
         }
     }
 
+    /// A closed socket that offers message interleaving (RFC 8260), or does not.
+    #[must_use]
+    pub fn with_interleaving(now: Instant, settings: &Settings, message_interleaving: bool) -> Self {
+        let options = Options { enable_message_interleaving: message_interleaving, ..Self::options(settings) };
+        Self::with_options(now, &options)
+    }
+
     /// A closed socket with options of its own.
     #[must_use]
     pub fn with_options(now: Instant, options: &Options) -> Self {

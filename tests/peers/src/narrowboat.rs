@@ -38,6 +38,13 @@ impl Narrowboat {
         Self { association, incoming_resets: VecDeque::new() }
     }
 
+    /// A closed association that offers message interleaving (RFC 8260), or does not.
+    #[must_use]
+    pub fn with_interleaving(now: Instant, settings: &Settings, message_interleaving: bool, seed: [u8; 32]) -> Self {
+        let config = AssociationConfig { message_interleaving, ..config(settings) };
+        Self::with_config(now, valid(config), seed)
+    }
+
     /// A closed association whose packets travel over DTLS, or over something that a test takes for it.
     #[must_use]
     pub fn over_dtls(now: Instant, settings: &Settings, zero_checksum: bool, seed: [u8; 32]) -> Self {
