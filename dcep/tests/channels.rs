@@ -385,8 +385,8 @@ fn buffered_amount_counts_the_applications_bytes_only_and_low_is_told_once() {
     assert_eq!(pair[A].events.len(), 3, "an empty message was never above the threshold");
 }
 
-/// Queues 100 messages on each channel, and returns the messages of the first that have arrived when all of the second
-/// have.
+/// Queues 100 messages on each channel, and returns the messages of the first that have arrived when 90 of the second
+/// have: both have some left then, so what arrives at the same instant has been shared, too.
 fn share(pair: &mut Pair, from: Side, [light, heavy]: [(ChannelId, ChannelId); 2]) -> usize {
     for index in 0..200 {
         pair.send(from, if index % 2 == 0 { light.0 } else { heavy.0 }, vec![7; 1_000]);
@@ -395,7 +395,7 @@ fn share(pair: &mut Pair, from: Side, [light, heavy]: [(ChannelId, ChannelId); 2
     pair.run_until(Duration::from_secs(20), |pair| {
         lights += pair.recv_all(from.other(), light.1).len();
         heavies += pair.recv_all(from.other(), heavy.1).len();
-        heavies == 100
+        heavies >= 90
     });
     lights
 }
@@ -434,7 +434,7 @@ fn a_priority_that_is_changed_counts_at_this_end_and_not_at_the_other() {
     let lights = share(&mut pair, A, [light, heavy]);
     assert!((10..=20).contains(&lights), "{lights}");
     let lights = share(&mut pair, B, [light, heavy].map(|(a, b)| (b, a)));
-    assert!((95..=100).contains(&lights), "{lights}");
+    assert!((85..=95).contains(&lights), "{lights}");
     // The next channel with the id starts with its own.
     pair.close(A, heavy.0);
     pair.run();

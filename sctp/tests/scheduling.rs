@@ -5,7 +5,7 @@ mod pair;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use narrowboat_sctp::testing::wire::{ChunkType, Chunks};
+use narrowboat_sctp::testing::wire::Chunks;
 use narrowboat_sctp::{AssociationConfig, StreamId, StreamScheduler};
 use pair::{MS, Pair, Verdict};
 

@@ -7,6 +7,7 @@
 mod ending;
 #[cfg(test)]
 mod interleaving;
+#[cfg(test)]
 mod numbers;
 #[cfg(test)]
 mod reset;
