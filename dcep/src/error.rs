@@ -53,7 +53,8 @@ pub enum OpenError {
          RE-CONFIG): use another association, or fewer channels"
     )]
     NoIdLeft,
-    /// Every id of this end is in use.
+    /// Every id of this end is in use, and the peer cannot be asked for more streams (RFC 6525 §5.1.5): it did not
+    /// offer RE-CONFIG, or this end takes no more (`inbound_streams` of the association's configuration).
     #[error("no stream id is free: close a channel first, or use another association")]
     NoFreeId,
     /// The association has `channels_max` channels.
@@ -128,8 +129,9 @@ pub enum ChannelError<L = LowerLayerError> {
     /// the id is not used again.
     #[error("the peer cannot close channels: it did not offer RE-CONFIG")]
     ResetNotSupported,
-    /// The channel's stream does not exist, because the peer accepts fewer streams (RFC 8832 §6).
-    #[error("stream {stream} does not exist: the association has {streams} streams")]
+    /// The channel's stream does not exist, because the peer accepts fewer streams (RFC 8832 §6), and has not added any
+    /// when it was asked (RFC 6525 §5.1.5), or cannot be asked.
+    #[error("stream {stream} does not exist: the association has {streams} streams, and the peer has not added any")]
     NoSuchStream {
         /// The channel's stream.
         stream: u16,

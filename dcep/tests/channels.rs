@@ -292,7 +292,11 @@ fn j13_channels_beyond_the_streams_that_the_handshake_leaves_end_with_an_error()
     ];
     assert_eq!(pair.take_events(A), events);
     assert_eq!(pair[B].channels.len(), 2);
-    assert_eq!(pair.try_open(A, ChannelOptions::new("x")), Err(OpenError::NoFreeId));
+    // The peer is asked for another one, and refuses.
+    let beyond = pair.open(A, ChannelOptions::new("x"));
+    pair.run();
+    let error = ChannelError::NoSuchStream { stream: 4, streams: 3 };
+    assert_eq!(pair.take_events(A), [ChannelsEvent::Closed(beyond, Some(error))]);
 }
 
 #[test]
@@ -315,9 +319,13 @@ fn j13_the_first_stream_that_the_handshake_does_not_leave_is_the_number_of_strea
             assert_eq!(pair.state(A, id), Some(ReadyState::Open));
         }
         let error = ChannelError::NoSuchStream { stream: streams, streams };
-        assert_eq!(pair.closed(A, first_missing), Some(Some(error)));
-        assert_eq!(pair.try_open(A, negotiated(streams)), Err(OpenError::InvalidId { id: streams, streams }));
-        assert_eq!(pair.try_open(A, ChannelOptions::new("at")), Err(OpenError::NoFreeId));
+        assert_eq!(pair.closed(A, first_missing), Some(Some(error.clone())));
+        let again = pair.open(A, negotiated(streams));
+        pair.run();
+        assert_eq!(pair.closed(A, again), Some(Some(error.clone())));
+        let again = pair.open(A, ChannelOptions::new("at"));
+        pair.run();
+        assert_eq!(pair.closed(A, again), Some(Some(error)));
     }
 }
 

@@ -359,6 +359,8 @@ fn assert_refused_label(pair: &mut Pair) {
 fn j13_messages_on_streams_that_lack_a_way_back_are_thrown_away() {
     let mut setup = Setup::default();
     setup.sctp[0].outbound_streams = 4;
+    // The peer cannot be asked for more.
+    setup.sctp[0].stream_reset = false;
     let mut pair = Pair::connected_with(setup);
     raw(&mut pair, 5, 50, OPEN);
     raw(&mut pair, 7, 51, b"data");

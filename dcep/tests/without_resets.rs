@@ -177,6 +177,15 @@ fn a_channel_on_a_stream_that_cannot_be_answered_on_is_reported() {
     pair[A].association.send(now, StreamId(50), narrowboat_sctp::Ppid(50), (&open[..]).into(), options).unwrap();
     pair.turn(A);
     pair.run();
-    assert_eq!(pair[B].channels.stats().drops.count(ChannelDropReason::NoSuchStream), 1);
+    // A grants no more than it has told.
+    let incoming = pair.incoming(B);
+    let error = ChannelError::NoSuchStream { stream: 50, streams: 4 };
+    assert_eq!(pair.closed(B, incoming), Some(Some(error)));
     assert_eq!(reports.get(), 1);
+    // Data without a channel is worth no request.
+    pair[A].association.send(now, StreamId(51), narrowboat_sctp::Ppid(51), "data".into(), options).unwrap();
+    pair.turn(A);
+    pair.run();
+    assert_eq!(pair[B].channels.stats().drops.count(ChannelDropReason::NoSuchStream), 1);
+    assert_eq!(reports.get(), 2);
 }

@@ -129,6 +129,9 @@ impl App {
             return stack.abort("the simulation wants it so");
         }
         self.join_negotiated(now, stack, model, false);
+        if self.options.adds > 0 && self.connected && self.prng.chance(self.options.adds) {
+            self.add_streams(now, stack);
+        }
         let open = if self.channels.len() < self.options.live_max && self.options.opens > 0 { 4 } else { 0 };
         let AppOptions { sends, closes, forgets, .. } = self.options;
         let choice = self.prng.below(open + sends + closes + forgets + 1);
@@ -143,6 +146,14 @@ impl App {
             n if n < sends + closes + forgets => self.forget(now, stack, model, channel),
             _ => self.change_settings(stack, channel),
         }
+    }
+
+    fn add_streams(&mut self, now: Nanos, stack: &mut Stack) {
+        let [outgoing, incoming] = [0, 1].map(|_| self.prng.below(8) as u16);
+        let (side, result) = (self.side, stack.add_streams(outgoing, incoming));
+        self.trace.note(now, &[11, u64::from(outgoing), u64::from(incoming)], || {
+            format!("side {side} adds {outgoing} and {incoming} streams: {result:?}")
+        });
     }
 
     pub(crate) fn shutdown(&mut self, now: Nanos, stack: &mut Stack) {

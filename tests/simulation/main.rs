@@ -5,7 +5,8 @@
 //!
 //! `SIM_BASE=1` draws the options with `Options::draw` alone, `SIM_BASE=2` with `Options::draw_all`, and `SIM_BASE=3`
 //! with `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before. `SIM_BASE=4`
-//! (`Options::draw_streams`) adds byte streams to all, and `Options::draw_extensions` schedulers.
+//! (`Options::draw_streams`) adds byte streams to all, `SIM_BASE=5` (`Options::draw_extensions`) schedulers, and
+//! `Options::draw_more` adds streams to associations that begin with few.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In
@@ -102,21 +103,22 @@ fn seeds() {
             Ok("1") => Options::draw(seed),
             Ok("2") => Options::draw_all(seed),
             Ok("3") => Options::draw_whole(seed),
-            Ok(_) => Options::draw_streams(seed),
-            Err(_) => Options::draw_extensions(seed),
+            Ok("4") => Options::draw_streams(seed),
+            Ok(_) => Options::draw_extensions(seed),
+            Err(_) => Options::draw_more(seed),
         };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw_extensions);
+    check_all(seeds_from_environment(), Options::draw_more);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw_extensions(seed);
+        let options = Options::draw_more(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

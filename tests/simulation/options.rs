@@ -115,6 +115,8 @@ pub(crate) struct AppOptions {
     pub(crate) abort_at: Option<Nanos>,
     /// Chance that a channel that is reliable and ordered carries a byte stream with half close.
     pub(crate) streams: Ppm,
+    /// Chance that an act adds streams to the association.
+    pub(crate) adds: Ppm,
 }
 
 impl Options {
@@ -228,6 +230,25 @@ impl Options {
                 StreamScheduler::WeightedFairQueueing,
                 StreamScheduler::WeightedFairQueueing,
             ]);
+        }
+        options
+    }
+
+    /// Like [`draw_extensions`](Self::draw_extensions), with associations that begin with few streams, and add some.
+    pub(crate) fn draw_more(seed: u64) -> Self {
+        let mut options = Self::draw_extensions(seed);
+        let prng = &mut Prng::new(seed ^ 0x6d6f_7265_0000_0000);
+        if prng.chance(20 * PERCENT) && !options.hostile {
+            for config in &mut options.config {
+                if prng.chance(70 * PERCENT) {
+                    config.outbound_streams = prng.range(2..=12) as u16;
+                    config.inbound_streams = prng.pick(&[65_535, 65_535, 12, 30]);
+                }
+            }
+            for app in &mut options.app {
+                app.adds = sometimes(prng, 60 * PERCENT, |prng| prng.log_range(10_000..=300_000) as Ppm);
+                (app.opens, app.live_max) = (app.opens.max(20), app.live_max.max(12));
+            }
         }
         options
     }
@@ -433,6 +454,7 @@ fn app(prng: &mut Prng, chaos: Nanos, bytes: u64) -> AppOptions {
         shutdown_at: sometimes(prng, 5 * PERCENT, at),
         abort_at: sometimes(prng, 3 * PERCENT, at),
         streams: 0,
+        adds: 0,
     }
 }
 

@@ -95,9 +95,26 @@ pub(crate) struct ForwardTsn {
 /// Parameters of RE-CONFIG (RFC 6525 §4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reconfig {
-    Outgoing { request: u32, response: u32, last_tsn: u32, streams: Vec<u16> },
-    Incoming { request: u32, streams: Vec<u16> },
-    Response { request: u32, result: u32 },
+    Outgoing {
+        request: u32,
+        response: u32,
+        last_tsn: u32,
+        streams: Vec<u16>,
+    },
+    Incoming {
+        request: u32,
+        streams: Vec<u16>,
+    },
+    Response {
+        request: u32,
+        result: u32,
+    },
+    /// A request for more streams of its sender, or of its recipient.
+    Add {
+        request: u32,
+        is_outgoing: bool,
+        count: u16,
+    },
     Other(u16),
 }
 
@@ -233,6 +250,9 @@ impl<'a> Chunk<'a> {
                 14 if value.len() >= 4 => Reconfig::Incoming { request: u32_at(value, 0), streams: list(&value[4..]) },
                 16 if value.len() == 8 || value.len() == 16 => {
                     Reconfig::Response { request: u32_at(value, 0), result: u32_at(value, 4) }
+                }
+                17 | 18 if value.len() == 8 => {
+                    Reconfig::Add { request: u32_at(value, 0), is_outgoing: kind == 17, count: u16_at(value, 4) }
                 }
                 kind => Reconfig::Other(kind),
             })

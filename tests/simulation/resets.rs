@@ -18,8 +18,8 @@ pub(crate) struct Resets {
     request: Option<Request>,
     /// Requests that were answered in the batch being handled: they may have been retransmitted before.
     ended: Vec<Request>,
-    /// Last TSN and streams of the peer's requests.
-    asked: BTreeMap<u32, (u32, Vec<u16>)>,
+    /// Last TSN of the peer's requests, and true if they wait for it.
+    asked: BTreeMap<u32, (u32, bool)>,
     answered: BTreeMap<u32, u32>,
 }
 
@@ -28,7 +28,13 @@ struct Request {
     number: u32,
     last_tsn: u32,
     streams: Vec<u16>,
+    /// A request for more streams: if of the outgoing ones, and how many.
+    more: Option<(bool, u16)>,
     in_progress: bool,
+}
+
+impl Request {
+    const NONE: Self = Self { number: 0, last_tsn: 0, streams: Vec::new(), more: None, in_progress: false };
 }
 
 impl Resets {
@@ -41,7 +47,13 @@ impl Resets {
     pub(crate) fn on_sent(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, incoming: &Incoming) {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
-                self.on_request(*request, *last_tsn, streams, outgoing);
+                let new = Request { number: *request, last_tsn: *last_tsn, streams: streams.clone(), ..Request::NONE };
+                self.on_request(new, outgoing);
+            }
+            Reconfig::Add { request, is_outgoing, count } => {
+                assert!(*count > 0, "I30: a request for no streams");
+                let new = Request { number: *request, more: Some((*is_outgoing, *count)), ..Request::NONE };
+                self.on_request(new, outgoing);
             }
             Reconfig::Response { request, result } => self.on_answer(*request, *result, incoming),
             other => panic!("I30: {other:?} is nothing that we send"),
@@ -53,25 +65,26 @@ impl Resets {
         self.ended.clear();
     }
 
-    fn on_request(&mut self, number: u32, last_tsn: u32, streams: &[u16], outgoing: &mut Outgoing) {
-        let new = Request { number, last_tsn, streams: streams.to_vec(), in_progress: false };
-        let is_same = |old: &Request| (old.number, old.last_tsn, &old.streams) == (number, last_tsn, &new.streams);
+    fn on_request(&mut self, new: Request, outgoing: &mut Outgoing) {
+        let number = new.number;
+        let is_same = |old: &Request| *old == Request { in_progress: old.in_progress, ..new.clone() };
         if self.ended.iter().any(is_same) {
             return;
         }
         if let Some(old) = &self.request {
             if old.number == number {
-                assert_eq!((old.last_tsn, &old.streams), (last_tsn, &new.streams), "I30: request {number} changed");
+                assert!(is_same(old), "I30: request {number} changed");
                 return;
             }
             // After "in progress", a retransmission may carry a new number.
             assert!(old.in_progress, "I30: request {number} while {} is not answered", old.number);
-            assert_eq!(old.streams, new.streams, "I30: another reset while one is in progress");
+            let is_again = (&old.streams, old.more) == (&new.streams, new.more);
+            assert!(is_again, "I30: another request while one is in progress");
         }
         assert_eq!(number, self.next_request, "I30: request numbers must follow each other");
         self.next_request = number.wrapping_add(1);
-        if self.request.is_none() {
-            outgoing.on_reset_requested(last_tsn, streams);
+        if self.request.is_none() && new.more.is_none() {
+            outgoing.on_reset_requested(new.last_tsn, &new.streams);
         }
         self.request = Some(new);
     }
@@ -79,9 +92,9 @@ impl Resets {
     fn on_answer(&mut self, number: u32, result: u32, incoming: &Incoming) {
         if result == PERFORMED || result == NOTHING_TO_DO {
             let asked = self.asked.get(&number);
-            let (last_tsn, _) = asked.unwrap_or_else(|| panic!("I30: request {number} was never made"));
+            let (last_tsn, waits) = asked.unwrap_or_else(|| panic!("I30: request {number} was never made"));
             // RFC 6525 §5.2.2 E2: only once all that was sent before has come.
-            let complete = result == NOTHING_TO_DO || incoming.has_all_to(*last_tsn);
+            let complete = result == NOTHING_TO_DO || !waits || incoming.has_all_to(*last_tsn);
             assert!(complete, "I31: request {number} was performed before TSN {last_tsn} had come");
         }
         // RFC 6525 §5.2.1: only the last two answers need be remembered.
@@ -100,10 +113,10 @@ impl Resets {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
                 outgoing.on_peer_reset(streams);
-                self.asked.insert(*request, (*last_tsn, streams.clone()));
+                self.asked.insert(*request, (*last_tsn, true));
             }
-            Reconfig::Incoming { request, streams } => {
-                self.asked.insert(*request, (0, streams.clone()));
+            Reconfig::Incoming { request, .. } | Reconfig::Add { request, .. } => {
+                self.asked.insert(*request, (0, false));
             }
             Reconfig::Response { request, result } => {
                 let Some(ours) = self.request.as_mut().filter(|ours| ours.number == *request) else { return };

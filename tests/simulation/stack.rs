@@ -5,7 +5,7 @@ use narrowboat_dcep::{
     ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Role,
 };
-use narrowboat_sctp::{Association, AssociationStats, State, Transmit, Valid};
+use narrowboat_sctp::{Association, AssociationStats, ResetError, State, Transmit, Valid};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -145,6 +145,11 @@ impl Stack {
 
     pub(crate) fn set_priority(&mut self, id: ChannelId, priority: u16) {
         self.gauge.charge(|| self.channels.set_priority(&mut self.association, id, priority));
+    }
+
+    /// Adds streams in both directions, if the peer allows.
+    pub(crate) fn add_streams(&mut self, outgoing: u16, incoming: u16) -> Result<(), ResetError> {
+        self.gauge.charge(|| self.association.add_streams(outgoing, incoming))
     }
 
     pub(crate) fn shutdown(&mut self, now: Nanos) {

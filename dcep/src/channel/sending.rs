@@ -35,6 +35,11 @@ impl ChannelSending {
         self.threshold = LowThreshold { bytes, was_above: buffered_amount > bytes };
     }
 
+    /// Returns the threshold.
+    pub(crate) fn low_threshold(&self) -> usize {
+        self.threshold.bytes
+    }
+
     /// Handles an accepted message, after which this much is buffered.
     pub(crate) fn on_message(&mut self, buffered_amount: usize) {
         self.has_sent = true;

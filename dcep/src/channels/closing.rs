@@ -17,13 +17,15 @@ use crate::stream::{Arrival, Outgoing, Stream, StreamOwner};
 impl ChannelsContext<'_> {
     pub(super) fn close_channel(&mut self, id: ChannelId) {
         let Some(channel) = self.state.channels.channel_mut(id) else { return };
-        let unsent_open = channel.origin == Origin::Local && channel.sending.control.is_some();
+        let mut unsent_open = channel.origin == Origin::Local && channel.sending.control.is_some();
         let is_idle = self.state.phase == ChannelsPhase::Connecting && !channel.sending.has_sent;
         if !channel.on_closing(CloseCause::Application) {
             return;
         }
         self.state.room.stop_waiting(id);
         let stream = channel.stream;
+        let awaited = self.state.streams.awaited.entry(stream);
+        unsent_open |= awaited.is_some_and(|awaited| awaited.messages.is_empty()) && self.is_unheard(id);
         if unsent_open || is_idle {
             // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
             // and the id was never used. (Messages that the application did send go out first, as after open.)
@@ -62,8 +64,10 @@ impl ChannelsContext<'_> {
     pub(super) fn start_reset_if_possible(&mut self, id: ChannelId) {
         let Some(channel) = self.state.channels.channel(id) else { return };
         let stream = channel.stream;
-        let has_to_wait =
-            self.state.phase != ChannelsPhase::Up || channel.sending.control.is_some() || channel.awaits_ack();
+        let has_to_wait = self.state.phase != ChannelsPhase::Up
+            || channel.sending.control.is_some()
+            || channel.awaits_ack()
+            || self.state.streams.awaited.contains(stream);
         let is_unasked = self.state.streams.stream(stream).is_some_and(|stream| stream.outgoing() == Outgoing::InUse);
         if channel.state() == ReadyState::Closing && is_unasked && !has_to_wait {
             self.start_reset(stream);
@@ -72,6 +76,9 @@ impl ChannelsContext<'_> {
 
     /// Requests the reset of our side, which is sent once every accepted message is acknowledged or abandoned.
     pub(super) fn start_reset(&mut self, id: StreamId) {
+        if self.defer_reset(id) {
+            return;
+        }
         let Some(stream) = self.state.streams.stream_mut(id) else { return };
         stream.on_reset_asked(self.now);
         match self.association.reset_streams(self.now, &[id]) {
@@ -136,7 +143,12 @@ impl ChannelsContext<'_> {
     /// DATA_CHANNEL_OPEN, if nothing has happened for `close_timeout`. A time-out does no more: a channel is closed
     /// when both ends have reset the stream, or with the association.
     pub(super) fn on_timeout(&mut self) {
+        self.retry_request();
         while let Some(id) = self.state.streams.pop_due(self.now) {
+            if self.state.streams.awaited.contains(id) {
+                self.give_up_stream(id);
+                continue;
+            }
             let Some(stream) = self.state.streams.stream_mut(id) else { continue };
             let Some(channel_id) = stream.channel() else { continue };
             let is_stalled = stream.progress() + self.state.config.close_timeout <= self.now;
@@ -191,6 +203,10 @@ impl ChannelsContext<'_> {
     pub(super) fn finish(&mut self, id: ChannelId, error: Option<ChannelError>) {
         let Some(channel) = self.state.channels.channel_mut(id) else { return };
         let Some(error) = channel.on_closed(error) else { return };
+        let stream = channel.stream;
+        if self.state.streams.awaited.entry(stream).is_some_and(|awaited| awaited.channel == Some(id)) {
+            self.state.streams.awaited.remove(stream);
+        }
         self.state.room.stop_waiting(id);
         self.state.stats.channels_closed += 1;
         self.state.stats.channels_failed += u64::from(error.is_some());
@@ -205,7 +221,7 @@ impl ChannelsContext<'_> {
     fn on_stream_reset(&mut self, id: StreamId) {
         let Some(stream) = self.state.streams.stream_mut(id) else {
             // A channel that was never made here, say a negotiated one: the peer waits for our reset (RFC 8831 §6.7).
-            if !id.is_below(self.stream_limit()) {
+            if !id.is_below(self.stream_limit()) && !self.can_ask_for(id) {
                 return;
             }
             if self.state.ids.take_answer(self.now, id) {
@@ -309,7 +325,7 @@ impl ChannelsContext<'_> {
     }
 
     /// Sets the deadline at which the progress of a closing channel is checked.
-    fn watch(&mut self, id: StreamId) {
+    pub(super) fn watch(&mut self, id: StreamId) {
         let Some(stream) = self.state.streams.stream(id) else { return };
         // The peer's reset is what may be missing; our own ends by itself.
         if stream.channel().is_none() || stream.is_incoming_reset() || stream.deadline.is_some() {
@@ -336,6 +352,11 @@ impl ChannelsContext<'_> {
             _ => return 0,
         };
         self.abandon_unsent(id);
+        if self.is_unheard(id)
+            && let Some(stream) = self.state.channels.channel(id).map(|channel| channel.stream)
+        {
+            self.end_awaiting(stream, None);
+        }
         self.state.channels.channel(id).map_or(0, |channel| channel.sending.discarded() - before)
     }
 

@@ -43,6 +43,10 @@ impl DataChannels {
             assert!(channel.sending.control.is_none() || waits, "a DCEP message that waits is on the list");
             assert!(channel.origin != Origin::Negotiated || channel.options.negotiated == Some(channel.stream.0));
         }
+        for (stream, awaited) in self.streams.awaited.iter() {
+            let owner = self.streams.stream(stream).map(|stream| stream.channel());
+            assert_eq!(owner, Some(awaited.channel), "a stream that is awaited is in use");
+        }
         assert!(self.room.senders().all(|id| self.channels.channel(id).is_some()));
         assert!(self.channels.len() <= self.config.channels_max);
     }

@@ -26,7 +26,9 @@ impl ChannelsContext<'_> {
     pub(super) fn insert_channel(&mut self, channel: Channel) -> ChannelId {
         let stream = channel.stream;
         let (origin, ordered, reliability) = (channel.origin, channel.options.ordered, channel.options.reliability);
-        self.association.set_stream_priority(stream, channel.options.priority);
+        if stream.is_below(self.association.outbound_streams()) {
+            self.association.set_stream_priority(stream, channel.options.priority);
+        }
         let id = self.state.channels.insert(channel);
         tracing::debug!(channel = id.0, stream_id = %stream, ?origin, ordered, ?reliability, "channel created");
         self.state.ids.on_used(stream);

@@ -1,10 +1,12 @@
 //! The data channels of one association: their state, and the public methods.
 
+mod awaited_streams;
 mod channel_table;
 mod closing;
 mod consistency;
 mod context;
 mod id_pool;
+mod more_streams;
 mod opening;
 mod receiving;
 mod role;
@@ -157,7 +159,9 @@ impl DataChannels {
     pub fn buffered_amount(&self, association: &Association, id: ChannelId) -> usize {
         self.channels.channel(id).map_or(0, |channel| {
             let waiting = if channel.is_closed() { 0 } else { association.buffered_amount(channel.stream) };
-            channel.sending.queue.application_bytes(waiting) + channel.sending.discarded()
+            let held = self.streams.awaited.entry(channel.stream).filter(|awaited| awaited.channel == Some(id));
+            let held = held.map_or(0, |awaited| awaited.messages.iter().map(Message::len).sum());
+            channel.sending.queue.application_bytes(waiting) + channel.sending.discarded() + held
         })
     }
 
@@ -340,12 +344,14 @@ impl DataChannels {
     /// Sets the policy for messages that wait on a channel. It holds at once, also for those that wait already. Does
     /// nothing once the channel's stream is reset.
     pub fn set_send_policy(&mut self, association: &mut Association, id: ChannelId, policy: SendPolicy) {
-        if let Some(channel) = self.channels.channel(id)
+        if let Some(channel) = self.channels.channel_mut(id)
             && !channel.is_closed()
         {
-            let stream = self.streams.stream(channel.stream).map(|stream| stream.outgoing());
-            if matches!(stream, Some(Outgoing::InUse | Outgoing::Resetting)) {
-                association.set_send_policy(channel.stream, policy);
+            let stream = channel.stream;
+            if self.streams.awaited.contains(stream) {
+                channel.options.send_policy = policy;
+            } else if self.may_still_send(stream) {
+                association.set_send_policy(stream, policy);
             }
         }
     }
@@ -393,16 +399,16 @@ impl DataChannels {
     /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout). Any other call may change it.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.streams.first_deadline()
+        self.streams.first_deadline().into_iter().chain(self.streams.awaited.next_retry()).min()
     }
 
     // Shared by the child modules
 
-    /// Returns true until the stream of a channel is reset. Nothing waits on it then, and what is set on it is for its
-    /// next use.
+    /// Returns true from the time at which the stream of a channel exists until it is reset. Nothing waits on it after
+    /// that, and what is set on it is for its next use.
     fn may_still_send(&self, stream: StreamId) -> bool {
         let outgoing = self.streams.stream(stream).map(|stream| stream.outgoing());
-        matches!(outgoing, Some(Outgoing::InUse | Outgoing::Resetting))
+        matches!(outgoing, Some(Outgoing::InUse | Outgoing::Resetting)) && !self.streams.awaited.contains(stream)
     }
 
     /// Records that the DCEP message of a channel is not to be sent any more.

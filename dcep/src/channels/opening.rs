@@ -46,7 +46,8 @@ impl ChannelsContext<'_> {
 
     fn open_negotiated(&mut self, options: ChannelOptions, stream: StreamId) -> Result<ChannelId, OpenError> {
         let streams = self.stream_limit();
-        if !stream.is_below(streams) {
+        let exists = stream.is_below(streams);
+        if !exists && !self.can_ask_for(stream) {
             return Err(OpenError::InvalidId { id: stream.0, streams });
         }
         if self.state.ids.is_retired(stream) {
@@ -63,8 +64,12 @@ impl ChannelsContext<'_> {
         };
         let policy = options.send_policy;
         let id = self.insert_channel(Channel::new(Origin::Negotiated, options, stream));
-        self.association.set_send_policy(stream, policy);
-        self.announce(id);
+        if exists {
+            self.association.set_send_policy(stream, policy);
+            self.announce(id);
+        } else {
+            self.await_stream(id, None);
+        }
         for arrival in held {
             // An unclaimed stream holds nothing but messages: a reset would have ended it.
             if let Arrival::Message(message) = arrival {
@@ -76,7 +81,9 @@ impl ChannelsContext<'_> {
 
     fn open_in_band(&mut self, options: ChannelOptions) -> Result<ChannelId, OpenError> {
         let none_is_free = if self.state.ids.len_retired() > 0 { OpenError::NoIdLeft } else { OpenError::NoFreeId };
-        let stream = self.state.ids.allocate(self.stream_limit()).ok_or(none_is_free)?;
+        let Some(stream) = self.state.ids.allocate(self.stream_limit()) else {
+            return self.open_beyond_streams(options, none_is_free);
+        };
         let message = open::encode(&options);
         let (len, policy) = (message.len(), options.send_policy);
         let id = self.insert_channel(Channel::new(Origin::Local, options, stream));
@@ -92,6 +99,24 @@ impl ChannelsContext<'_> {
         }
         self.association.set_send_policy(stream, policy);
         self.announce(id);
+        Ok(id)
+    }
+
+    /// Opens a channel on a stream that does not exist yet, if the peer can be asked for it.
+    fn open_beyond_streams(
+        &mut self,
+        options: ChannelOptions,
+        none_is_free: OpenError,
+    ) -> Result<ChannelId, OpenError> {
+        let message = open::encode(&options);
+        let (len, max) = (message.len(), self.association.send_message_size_max());
+        let Some(stream) = self.state.ids.allocate(u16::MAX) else { return Err(none_is_free) };
+        if len > max || !self.can_ask_for(stream) {
+            self.state.ids.release_unused(stream);
+            return Err(if len > max { OpenError::TooLarge { len, max } } else { none_is_free });
+        }
+        let id = self.insert_channel(Channel::new(Origin::Local, options, stream));
+        self.await_stream(id, Some(message));
         Ok(id)
     }
 
@@ -119,6 +144,9 @@ impl ChannelsContext<'_> {
         }
         self.state.stats.channels_accepted += 1;
         self.state.events.push_back(ChannelsEvent::Incoming(id));
+        if !stream.is_below(self.association.outbound_streams()) {
+            return self.await_stream(id, Some(ACK));
+        }
         if let Err(error) = self.send_control(id, ACK, SendOptions::default()) {
             // The association is shutting down: what the peer sent can be read, and Closed follows.
             tracing::debug!(stream_id = %stream, %error, "DATA_CHANNEL_ACK not sent");
@@ -136,10 +164,7 @@ impl ChannelsContext<'_> {
             let Some(channel) = self.state.channels.channel(id) else { continue };
             let (stream, state) = (channel.stream, channel.state());
             if state != ReadyState::Closed && !stream.is_below(streams) {
-                self.discard_unsent(id);
-                self.state.streams.remove(stream);
-                self.state.ids.release_unused(stream);
-                self.finish(id, Some(ChannelError::NoSuchStream { stream: stream.0, streams }));
+                self.on_stream_missing(id, stream, streams);
             } else if state == ReadyState::Connecting {
                 self.announce(id);
             } else if state == ReadyState::Closing {
@@ -149,11 +174,27 @@ impl ChannelsContext<'_> {
         }
     }
 
+    /// Handles a channel that was opened before the handshake on a stream which that has not left. It waits for the
+    /// stream if nothing was sent on it. If something was, the association has discarded it, and the channel ends.
+    fn on_stream_missing(&mut self, id: ChannelId, stream: StreamId, streams: u16) {
+        let Some(channel) = self.state.channels.channel(id) else { return };
+        let is_unused = channel.state() == ReadyState::Connecting && !channel.sending.has_sent;
+        let control = (channel.origin == Origin::Local).then(|| open::encode(&channel.options));
+        self.discard_unsent(id);
+        if is_unused && self.association.is_drained(stream) && self.can_ask_for(stream) {
+            return self.await_stream(id, control);
+        }
+        self.state.streams.remove(stream);
+        self.state.ids.release_unused(stream);
+        self.finish(id, Some(ChannelError::NoSuchStream { stream: stream.0, streams }));
+    }
+
     /// Reports that a channel of this end is open, once the association is established and DATA_CHANNEL_OPEN is queued.
-    fn announce(&mut self, id: ChannelId) {
+    pub(super) fn announce(&mut self, id: ChannelId) {
         if self.state.phase == ChannelsPhase::Up
             && let Some(channel) = self.state.channels.channel_mut(id)
             && channel.sending.control.is_none()
+            && !self.state.streams.awaited.contains(channel.stream)
             && channel.on_open()
         {
             self.state.events.push_back(ChannelsEvent::Open(id));
@@ -162,7 +203,12 @@ impl ChannelsContext<'_> {
 
     /// Sends a DCEP message, or keeps it until there is room. It is ordered and reliable, and the first message of its
     /// channel (RFC 8832 §6).
-    fn send_control(&mut self, id: ChannelId, message: Bytes, options: SendOptions) -> Result<(), SendMessageError> {
+    pub(super) fn send_control(
+        &mut self,
+        id: ChannelId,
+        message: Bytes,
+        options: SendOptions,
+    ) -> Result<(), SendMessageError> {
         let Some(channel) = self.state.channels.channel_mut(id) else { return Ok(()) };
         let (queued, len) = (self.association.buffered_amount(channel.stream), message.len());
         let options = SendOptions { ignores_policy: true, ..options };

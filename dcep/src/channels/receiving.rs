@@ -25,6 +25,10 @@ impl ChannelsContext<'_> {
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(stream),
             AssociationEvent::Writable => self.on_writable(),
             AssociationEvent::Abandoned { messages, .. } => self.state.stats.messages_abandoned += messages,
+            AssociationEvent::OutgoingStreamsAdded(_) | AssociationEvent::IncomingStreamsAdded(_) => {
+                self.on_streams_added();
+            }
+            AssociationEvent::RequestRefused { request, result } => self.on_request_refused(request, result),
             AssociationEvent::Restarted => self.on_restarted(),
             AssociationEvent::Closed(reason) => self.on_association_closed(reason),
             other => tracing::debug!(?other, "event ignored"),
@@ -74,7 +78,10 @@ impl ChannelsContext<'_> {
             }
             return;
         }
-        if stream >= StreamId(self.stream_limit()) {
+        // DATA_CHANNEL_ACK has one byte. A DATA_CHANNEL_OPEN is answered once there is a stream to answer on.
+        let is_open = || PpidKind::of(message.ppid) == PpidKind::Control && message.payload.len() > 1;
+        let has_answer = stream.is_below(self.stream_limit()) || is_open() && self.can_ask_for(stream);
+        if !has_answer {
             // There is no stream to answer on, nor to reset.
             self.discard_message(message.credit, ChannelDropReason::NoSuchStream);
             self.association.report_invalid_stream(stream);
@@ -156,7 +163,7 @@ impl ChannelsContext<'_> {
     fn on_invalid_stream(&mut self, stream: StreamId) {
         let Some(entry) = self.state.streams.stream(stream) else { return };
         let is_in_use = entry.outgoing() == Outgoing::InUse;
-        let Some(id) = entry.channel() else { return };
+        let Some(id) = entry.channel().filter(|_| !self.state.streams.awaited.contains(stream)) else { return };
         let Some(channel) = self.state.channels.channel_mut(id) else { return };
         // An OPEN that waits for room has not been refused.
         let is_refused = channel.awaits_ack() && channel.sending.control.is_none();

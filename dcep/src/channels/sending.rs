@@ -33,6 +33,26 @@ impl ChannelsContext<'_> {
             self.on_full(id);
             return Err(ChannelSendError::Full);
         }
+        if let Some(awaited) = self.state.streams.awaited.entry_mut(channel.stream) {
+            if exceeds_limits {
+                awaited.messages.push(message);
+                return Ok(());
+            }
+            self.on_full(id);
+            return Err(ChannelSendError::Full);
+        }
+        self.queue_message(id, message, exceeds_limits)
+    }
+
+    /// Queues a message that was checked.
+    pub(super) fn queue_message(
+        &mut self,
+        id: ChannelId,
+        message: Message,
+        exceeds_limits: bool,
+    ) -> Result<(), ChannelSendError> {
+        let channel = self.state.channels.channel_mut(id).ok_or(ChannelSendError::NoSuchChannel)?;
+        let len = message.len();
         let (ppid, payload) = message.into_wire();
         let queued = self.association.buffered_amount(channel.stream);
         let options = SendOptions { exceeds_limits, ..channel.send_options() };
@@ -102,6 +122,7 @@ impl ChannelsContext<'_> {
             .application_bytes(before)
             .saturating_sub(channel.sending.queue.application_bytes(after));
         // `dropped` includes messages that had been sent in part, or were not acknowledged.
+        let queued = queued + self.state.streams.awaited.discard_messages(channel.stream);
         let discarded = queued + dropped.saturating_sub(before.saturating_sub(after));
         channel.sending.on_discarded(before.saturating_sub(after), discarded);
         self.state.stats.bytes_discarded += discarded as u64;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{ReceivedMessage, StreamId};
 
+use super::awaited_streams::AwaitedStreams;
 use crate::event::ChannelId;
 use crate::stream::{Arrival, Stream, StreamOwner};
 
@@ -26,7 +27,9 @@ pub(super) struct StreamTable {
     /// Streams whose messages were discarded because no negotiated channel was created in time: the first
     /// [`LOST_STREAMS_MAX`] of them.
     lost: BTreeSet<StreamId>,
-    /// Times at which to check for progress of closing streams.
+    /// Channels whose streams do not exist yet, though they are in use here.
+    pub(super) awaited: AwaitedStreams,
+    /// Times at which to check for progress of closing streams, and to give up streams that are awaited.
     deadlines: BTreeSet<(Instant, StreamId)>,
 }
 
@@ -176,6 +179,13 @@ impl StreamTable {
         }
     }
 
+    /// Removes the time at which a stream is checked.
+    pub(super) fn clear_deadline(&mut self, id: StreamId) {
+        if let Some(deadline) = self.streams.get_mut(&id).and_then(|stream| stream.deadline.take()) {
+            self.deadlines.remove(&(deadline, id));
+        }
+    }
+
     /// Returns the earliest time at which the progress of a stream is checked.
     pub(super) fn first_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
@@ -218,6 +228,7 @@ impl StreamTable {
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Stream> + use<> {
         self.unclaimed = UnclaimedCount::default();
         (self.ownerless, self.unanswered_resets) = (0, 0);
+        self.awaited = AwaitedStreams::default();
         self.deadlines.clear();
         std::mem::take(&mut self.streams).into_values()
     }

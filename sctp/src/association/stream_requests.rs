@@ -43,12 +43,7 @@ impl Association {
     /// [`ResetError::TooManyStreams`] if there would be more than 65,535, or more incoming ones than
     /// `AssociationConfig::inbound_streams`; for the others see [`ResetError`].
     pub fn add_streams(&mut self, outgoing: u16, incoming: u16) -> Result<(), ResetError> {
-        self.check_requests()?;
-        let has_outgoing = self.outbound_streams().checked_add(outgoing).is_some();
-        let incoming_sum = self.inbound_streams().checked_add(incoming);
-        if !has_outgoing || incoming_sum.is_none_or(|sum| incoming > 0 && sum > self.config.inbound_streams) {
-            return Err(ResetError::TooManyStreams);
-        }
+        self.check_add_streams(outgoing, incoming)?;
         let requests = [
             (outgoing > 0).then_some(OtherRequest::AddOutgoing(outgoing)),
             (incoming > 0).then_some(OtherRequest::AddIncoming(incoming)),
@@ -56,6 +51,21 @@ impl Association {
         let result = self.enqueue_requests(requests);
         self.conclude();
         result
+    }
+
+    /// Checks a request for more streams without sending it.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_streams`](Self::add_streams).
+    pub fn check_add_streams(&self, outgoing: u16, incoming: u16) -> Result<(), ResetError> {
+        self.check_requests()?;
+        let has_outgoing = self.outbound_streams().checked_add(outgoing).is_some();
+        let incoming_sum = self.inbound_streams().checked_add(incoming);
+        if !has_outgoing || incoming_sum.is_none_or(|sum| incoming > 0 && sum > self.config.inbound_streams) {
+            return Err(ResetError::TooManyStreams);
+        }
+        Ok(())
     }
 
     fn check_requests(&self) -> Result<(), ResetError> {

@@ -122,6 +122,12 @@ impl Association {
         self.negotiated().map_or(self.config.inbound_streams, |agreed| agreed.inbound_streams)
     }
 
+    /// Returns the size of the largest message that `send` accepts, in bytes.
+    #[must_use]
+    pub fn send_message_size_max(&self) -> usize {
+        self.config.send_message_size_max
+    }
+
     /// Returns `true` if both ends offered RE-CONFIG (RFC 6525); `false` before the handshake is done.
     #[must_use]
     pub fn peer_supports_stream_reset(&self) -> bool {
