@@ -172,6 +172,31 @@ fn a_bottleneck_is_shared() {
     }
 }
 
+/// Two associations, which start at once or one after the other, with each pair of controllers. Nobody gets less than
+/// 35 % of what both deliver in the minute.
+#[test]
+fn each_controller_leaves_its_share_to_each() {
+    use CongestionControl::{Bbr, Cubic, NewReno};
+    let pairs =
+        [(Bbr, Cubic), (Bbr, Bbr), (Cubic, Bbr), (Bbr, NewReno), (NewReno, Bbr), (Cubic, Cubic), (NewReno, NewReno)];
+    for path in slow_first([Path::clean(20, 20), Path::clean(50, 40)]) {
+        for (first, second) in pairs.into_iter().take(if cfg!(debug_assertions) { 2 } else { pairs.len() }) {
+            let share = median(|seed| {
+                let starts_at = seed * SECOND + seed * 37 * MILLISECOND;
+                let mut world = World::new(path, seed);
+                world.add_with(first, 0, None);
+                world.add_with(second, starts_at, None);
+                world.run(60 * SECOND);
+                let both = usize::try_from(starts_at / SECOND + 1).unwrap();
+                let bytes = |flow: usize| world.flows[flow].delivered.iter().skip(both).sum::<u64>();
+                bytes(0) * 100 / (bytes(0) + bytes(1))
+            });
+            eprintln!("{first:?} beside {second:?}, {path:?}: {share} %");
+            assert!((35..=65).contains(&share), "{share} % for the first");
+        }
+    }
+}
+
 /// A message of eight bytes on a stream of its own, beside a bulk transfer on the same association. It waits for the
 /// queue in the network, which the transfer fills, and for the rest of a bulk message whose turn it was, but not for
 /// the bulk messages behind that.

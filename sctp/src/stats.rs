@@ -90,6 +90,8 @@ pub enum CongestionState {
     ProbeBwRefill,
     /// More than the estimated bandwidth is sent: a probe.
     ProbeBwUp,
+    /// Other flows keep the queue filled: nothing is probed, and the window follows losses as theirs do.
+    Compete,
     /// Little is in flight, so that the round-trip time without a queue is seen.
     ProbeRtt,
 }

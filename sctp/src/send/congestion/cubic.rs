@@ -5,7 +5,7 @@ use super::window::CongestionWindow;
 use super::{Acked, CwndUsage};
 use crate::time::Instant;
 
-/// Growth of the window, in packets a cubic second (RFC 9438 §5).
+/// Growth of the window, in packets a cubic second (RFC 9438 §5): the constant C.
 const C: f64 = 0.4;
 /// Multiplicative decrease factor of the window (RFC 9438 §4.6): seven tenths.
 const BETA: (usize, usize) = (7, 10);
@@ -31,8 +31,10 @@ struct Epoch {
 
 /// CUBIC state of an association. Windows are in bytes where the RFC has segments, so they do not depend on the packet
 /// size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Cubic {
+    /// Growth of the window, in packets a cubic second.
+    growth: f64,
     epoch: Option<Epoch>,
     /// The window at the last loss, or less by fast convergence. `None` if there was no loss.
     w_max: Option<f64>,
@@ -42,13 +44,24 @@ pub(crate) struct Cubic {
     remainder: f64,
 }
 
+impl Default for Cubic {
+    fn default() -> Self {
+        Self::new(C)
+    }
+}
+
 impl Cubic {
+    /// Creates the state with another growth than RFC 9438's.
+    pub(super) fn new(growth: f64) -> Self {
+        Self { growth, epoch: None, w_max: None, cwnd_prior: 0.0, remainder: 0.0 }
+    }
+
     /// Begins an epoch (§4.2). Without an earlier loss, or above the window at that loss, the curve starts flat from
     /// here (§4.8, §4.10).
     fn begin_epoch(&mut self, now: Instant, cwnd: f64, pmdcs: f64) -> Epoch {
         let w_max = self.w_max.unwrap_or(cwnd).max(cwnd);
         self.w_max = Some(w_max);
-        Epoch { began_at: now, last_acked_at: now, k: ((w_max - cwnd) / (C * pmdcs)).cbrt(), w_est: cwnd }
+        Epoch { began_at: now, last_acked_at: now, k: ((w_max - cwnd) / (self.growth * pmdcs)).cbrt(), w_est: cwnd }
     }
 
     pub(super) fn on_acked(&mut self, window: &mut CongestionWindow, acked: &Acked) {
@@ -64,7 +77,7 @@ impl Cubic {
         epoch.last_acked_at = acked.now;
         let w_max = self.w_max.unwrap_or(cwnd);
         let elapsed = acked.now.saturating_duration_since(epoch.began_at).as_secs_f64();
-        let w_cubic = |t: f64| C * pmdcs * (t - epoch.k).powi(3) + w_max;
+        let w_cubic = |t: f64| self.growth * pmdcs * (t - epoch.k).powi(3) + w_max;
         // §4.3
         let alpha = if epoch.w_est < self.cwnd_prior { ALPHA } else { 1.0 };
         epoch.w_est += alpha * pmdcs * bytes / cwnd;
@@ -93,6 +106,16 @@ impl Cubic {
         self.epoch = None;
         self.remainder = 0.0;
         window.shrink(BETA.0, BETA.1, pmdcs);
+    }
+
+    /// Reduces the window to a share of it, in percent, so that other flows find room without a loss. The curve starts
+    /// flat from there, and Reno's window grows by a packet a round trip, for small flows as for large ones.
+    pub(super) fn make_room(&mut self, window: &mut CongestionWindow, percent: usize, pmdcs: usize) {
+        window.shrink(percent, 100, pmdcs);
+        self.w_max = None;
+        self.cwnd_prior = 0.0;
+        self.epoch = None;
+        self.remainder = 0.0;
     }
 
     /// Forgets the earlier loss after a time-out, because the path may be another one: the curve starts flat (§4.8).

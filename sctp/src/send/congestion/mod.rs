@@ -193,7 +193,7 @@ impl CongestionController {
     pub(crate) fn on_loss(&mut self, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_loss(pmdcs),
-            Self::Bbr(bbr) => bbr.on_loss(),
+            Self::Bbr(bbr) => bbr.on_loss(pmdcs),
         }
     }
 
@@ -235,7 +235,7 @@ impl CongestionController {
     pub(crate) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) {
         match self {
             Self::LossBased(controller) => controller.on_idle(last_sent, now, rto, pmdcs),
-            Self::Bbr(bbr) => bbr.on_nothing_outstanding(now),
+            Self::Bbr(bbr) => bbr.on_nothing_outstanding(now, pmdcs),
         }
     }
 

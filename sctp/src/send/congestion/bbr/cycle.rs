@@ -18,6 +18,8 @@ pub(super) enum BbrState {
     Refill,
     /// More than the estimate is sent.
     Up,
+    /// Others keep the queue filled: the window follows losses as theirs do.
+    Compete,
     /// Little is in flight, so that the round-trip time without a queue is seen.
     ProbeRtt,
 }
@@ -30,7 +32,8 @@ impl BbrState {
             Self::Drain => 50,
             Self::Down => 90,
             Self::Cruise | Self::Refill | Self::ProbeRtt => 100,
-            Self::Up => 125,
+            // The window bounds what is in flight.
+            Self::Up | Self::Compete => 125,
         }
     }
 
@@ -52,6 +55,7 @@ impl BbrState {
             Self::Cruise => "probe bandwidth: cruise",
             Self::Refill => "probe bandwidth: refill",
             Self::Up => "probe bandwidth: up",
+            Self::Compete => "compete",
             Self::ProbeRtt => "probe round-trip time",
         }
     }
@@ -65,18 +69,19 @@ impl BbrState {
             Self::Cruise => CongestionState::ProbeBwCruise,
             Self::Refill => CongestionState::ProbeBwRefill,
             Self::Up => CongestionState::ProbeBwUp,
+            Self::Compete => CongestionState::Compete,
             Self::ProbeRtt => CongestionState::ProbeRtt,
         }
     }
 
-    /// Returns true in the cycle of probing for bandwidth.
+    /// Returns true in the cycle of probing for bandwidth, and while competition takes its place.
     pub(super) fn is_probe_bw(self) -> bool {
-        matches!(self, Self::Down | Self::Cruise | Self::Refill | Self::Up)
+        matches!(self, Self::Down | Self::Cruise | Self::Refill | Self::Up | Self::Compete)
     }
 
-    /// Returns true if the flow sends more on purpose, so that its losses are its own.
+    /// Returns true if the flow sends more on purpose, so that its losses are its own, or answers them by itself.
     pub(super) fn is_accelerating(self) -> bool {
-        matches!(self, Self::Startup | Self::Refill | Self::Up)
+        matches!(self, Self::Startup | Self::Refill | Self::Up | Self::Compete)
     }
 }
 
@@ -94,6 +99,9 @@ pub(super) enum AckPhase {
     /// They are of the probe, which is over.
     ProbeStopping,
 }
+
+/// Rounds after a probe in which a queue is that of the probe.
+const DOWN_ROUNDS: u64 = 6;
 
 /// Rounds after which the bandwidth is probed at the latest, so that a flow with a small window gets its share beside
 /// Reno.
@@ -136,8 +144,18 @@ impl ProbeCycle {
         self.ack_phase = AckPhase::ProbeStopping;
     }
 
+    /// Forgets what the last probe has found.
+    pub(super) fn forget_probe(&mut self) {
+        (self.is_probe_sample, self.was_too_high, self.was_precautionary) = (false, false, false);
+    }
+
     pub(super) fn on_round(&mut self) {
         self.rounds += 1;
+    }
+
+    /// Returns true if the queue may still be that of the last probe.
+    pub(super) fn has_own_queue(&self) -> bool {
+        self.rounds < DOWN_ROUNDS
     }
 
     /// Returns true if it is time for a probe. Reno would have taken as many rounds as `packets` to win that many.

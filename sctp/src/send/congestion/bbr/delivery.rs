@@ -79,6 +79,10 @@ impl DeliverySampler {
         self.delivered
     }
 
+    pub(super) fn delivered_at(&self) -> Option<Instant> {
+        self.delivered_at
+    }
+
     /// Returns the number of bytes found lost so far.
     pub(super) fn lost(&self) -> u64 {
         self.lost

@@ -4,12 +4,15 @@
 //! path holds without a queue. Packets leave at the estimated rate, the congestion window is a multiple of the product,
 //! and losses bound both. The rate is raised for a moment every few seconds, to find bandwidth that has become free.
 //!
-//! The draft answers each loss. Here losses below a tenth count only if round trips are longer than the least one by an
-//! eighth: loss without a queue does not come from this flow, and does not become less if it slows down. The draft's
-//! probe lasts for three rounds without growth, and its pace is a hundredth below the estimate; here a probe ends as
-//! soon as a round brings a queue of a quarter of the product instead of growth, and the pace is the estimate.
+//! The draft answers each loss. Here losses below a tenth count only if round trips are longer than the least one by
+//! an eighth: loss without a queue does not come from this flow, and does not become less if it slows down. The
+//! draft's probe lasts for three rounds without growth, and its pace is a hundredth below the estimate; here a probe
+//! ends as soon as a round brings a queue of a quarter of the product instead of growth, and the pace is the estimate.
+//! The draft probes even if others fill the queue, and takes most of their bandwidth; here [`competition`] takes the
+//! place of probes then.
 
 mod bandwidth;
+mod competition;
 mod cycle;
 mod delivery;
 mod extra_acked;
@@ -25,6 +28,7 @@ mod tests;
 pub(in crate::send) use self::delivery::Departure;
 
 use self::bandwidth::{Bandwidth, MaxBandwidth};
+use self::competition::{Competition, StandingQueue};
 use self::cycle::{BbrState, ProbeCycle};
 use self::delivery::{DeliverySampler, RateSample};
 use self::extra_acked::ExtraAcked;
@@ -90,12 +94,13 @@ impl RoundCounter {
 }
 
 /// State before a recovery, to come back to if nothing was lost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct BeforeRecovery {
     cwnd: usize,
     inflight_longterm: Option<usize>,
     inflight_shortterm: Option<usize>,
     bandwidth_shortterm: Option<Bandwidth>,
+    competition: Competition,
     /// The state that the recovery ended.
     ended: Option<BbrState>,
 }
@@ -110,6 +115,8 @@ pub(in crate::send) struct Bbr {
     state: BbrState,
     cycle: ProbeCycle,
     window: ModelWindow,
+    queue: StandingQueue,
+    competition: Competition,
     undo: Option<BeforeRecovery>,
 }
 
@@ -124,6 +131,8 @@ impl Bbr {
             state: BbrState::Startup,
             cycle: ProbeCycle::default(),
             window: ModelWindow::new(pmdcs),
+            queue: StandingQueue::default(),
+            competition: Competition::new(pmdcs),
             undo: None,
         }
     }
@@ -158,7 +167,9 @@ impl Bbr {
     }
 
     fn update_model(&mut self, acked: &Acked, delivery: Delivery, sample: &RateSample) {
+        self.window.flight_size = delivery.flight_size;
         self.round.on_sample(sample, self.sampler.delivered(), acked.usage);
+        self.watch_queue(acked);
         if self.round.is_start {
             self.cycle.on_round();
             self.model.extra_acked.on_round(!self.model.full_pipe.is_reached());
@@ -255,14 +266,16 @@ impl Bbr {
                 inflight_longterm: self.bounds.inflight_longterm,
                 inflight_shortterm: self.bounds.inflight_shortterm,
                 bandwidth_shortterm: self.bounds.bandwidth_shortterm,
+                competition: self.competition.clone(),
                 ended: None,
             });
         }
     }
 
     /// Handles the beginning of a recovery.
-    pub(super) fn on_loss(&mut self) {
+    pub(super) fn on_loss(&mut self, pmdcs: usize) {
         self.note_loss(None);
+        self.answer_loss_of_others(pmdcs);
     }
 
     /// Handles the expiry of T3-rtx: one packet tells whether the path is still there, and the window grows from that
@@ -270,6 +283,9 @@ impl Bbr {
     pub(super) fn on_timeout(&mut self, pmdcs: usize) {
         self.note_loss(None);
         self.window.on_timeout(pmdcs);
+        if self.state == BbrState::Compete {
+            self.enter(BbrState::Cruise);
+        }
     }
 
     /// Undoes the response to a recovery in which nothing was lost.
@@ -284,6 +300,7 @@ impl Bbr {
         self.bounds.inflight_shortterm = higher(self.bounds.inflight_shortterm, undo.inflight_shortterm);
         self.bounds.bandwidth_shortterm =
             self.bounds.bandwidth_shortterm.zip(undo.bandwidth_shortterm).map(|(bound, before)| bound.max(before));
+        self.competition.on_spurious_loss(&undo.competition);
         match undo.ended {
             Some(BbrState::Startup) => {
                 self.model.full_pipe.set_reached(false);
@@ -291,6 +308,7 @@ impl Bbr {
                     self.enter(BbrState::Startup);
                 }
             }
+            Some(BbrState::Down | BbrState::Cruise) if self.state == BbrState::Compete => self.enter(BbrState::Cruise),
             Some(BbrState::Up) if self.state != BbrState::ProbeRtt => self.begin_refill(),
             _ => {}
         }
@@ -303,21 +321,25 @@ impl Bbr {
 
     /// Handles an attempt to send while nothing is outstanding: what was measured is still true, so the window stays,
     /// and the pipe is filled at the estimated rate.
-    pub(super) fn on_nothing_outstanding(&mut self, now: Instant) {
+    pub(super) fn on_nothing_outstanding(&mut self, now: Instant, pmdcs: usize) {
         if !self.sampler.is_app_limited() || self.window.is_idle_restart {
             return;
         }
         self.window.is_idle_restart = true;
         self.model.extra_acked.restart(now);
+        if self.state == BbrState::Compete {
+            self.begin_cruise(now);
+        }
         if self.state.is_probe_bw() {
             self.set_pacing_rate(100);
         } else if self.state == BbrState::ProbeRtt {
-            self.check_probe_rtt_done(now);
+            self.check_probe_rtt_done(now, pmdcs);
         }
     }
 
     pub(super) fn on_mtu_changed(&mut self, pmdcs: usize) {
         self.window.cwnd = self.window.cwnd.max(window::packets_min(pmdcs));
+        self.competition.on_mtu_changed(window::packets_min(pmdcs));
     }
 
     /// Returns what the model says of the path.
@@ -333,5 +355,6 @@ impl Bbr {
 
     pub(super) fn check_consistency(&self, pmdcs: usize) {
         assert!(self.window.cwnd >= pmdcs, "a window below one packet");
+        self.competition.check_consistency();
     }
 }

@@ -23,12 +23,24 @@ impl Bbr {
 
     pub(super) fn begin_down(&mut self, now: Instant) {
         self.bounds.reset_signals();
+        self.begin_cycle(now);
+        self.enter(BbrState::Down);
+    }
+
+    /// Begins the wait for the next probe with the estimate.
+    pub(super) fn begin_cruise(&mut self, now: Instant) {
+        self.bounds.reset_signals();
+        self.begin_cycle(now);
+        self.enter(BbrState::Cruise);
+    }
+
+    pub(super) fn begin_cycle(&mut self, now: Instant) {
         // Numbers that others do not have: the time of this event, and the bytes until it.
         let noise = self.sampler.delivered() ^ u64::from(self.model.srtt.subsec_nanos());
         let random = noise.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         self.cycle.begin(now, random);
         self.round.begin(self.sampler.delivered());
-        self.enter(BbrState::Down);
+        self.queue.restart();
     }
 
     pub(super) fn begin_refill(&mut self) {
@@ -53,17 +65,22 @@ impl Bbr {
         }
         match self.state {
             BbrState::Down | BbrState::Cruise => {
-                let packets = self.target_inflight() / acked.pmdcs.max(1);
-                if self.cycle.is_probe_due(acked.now, packets) {
-                    self.begin_refill();
+                if self.is_probe_due(acked) {
+                    self.begin_probe(acked);
                 } else if self.state == BbrState::Down && self.is_drained(flight_size, acked.pmdcs) {
                     self.enter(BbrState::Cruise);
                 }
             }
+            BbrState::Compete => self.compete(acked),
             BbrState::Refill if self.round.is_start => self.begin_up(acked, sample),
             BbrState::Up => self.check_probe_over(acked, flight_size, sample),
             _ => {}
         }
+    }
+
+    pub(super) fn is_probe_due(&self, acked: &Acked) -> bool {
+        let packets = self.target_inflight() / acked.pmdcs.max(1);
+        self.cycle.is_probe_due(acked.now, packets)
     }
 
     fn is_drained(&self, flight_size: usize, pmdcs: usize) -> bool {
@@ -158,6 +175,7 @@ impl Bbr {
 
     pub(super) fn check_probe_rtt(&mut self, acked: &Acked, flight_size: usize) {
         if self.state != BbrState::ProbeRtt && self.model.min_rtt.is_probe_due() && !self.window.is_idle_restart {
+            self.competition.is_interrupted = self.state == BbrState::Compete;
             self.enter(BbrState::ProbeRtt);
             self.window.save();
             self.window.probe_rtt_until = None;
@@ -171,7 +189,7 @@ impl Bbr {
         self.sampler.mark_app_limited(flight_size);
         if self.window.probe_rtt_until.is_some() {
             if self.round.is_start {
-                self.check_probe_rtt_done(acked.now);
+                self.check_probe_rtt_done(acked.now, acked.pmdcs);
             }
         } else if flight_size <= self.probe_rtt_cwnd(acked.pmdcs) {
             self.window.probe_rtt_until = Some(acked.now + PROBE_RTT_TIME);
@@ -179,16 +197,17 @@ impl Bbr {
         }
     }
 
-    pub(super) fn check_probe_rtt_done(&mut self, now: Instant) {
+    pub(super) fn check_probe_rtt_done(&mut self, now: Instant, pmdcs: usize) {
         if self.window.probe_rtt_until.is_none_or(|until| now <= until) {
             return;
         }
         self.model.min_rtt.on_probed(now);
         self.window.restore();
         self.bounds.reset_shortterm();
-        if self.model.full_pipe.is_reached() {
-            self.begin_down(now);
-            self.enter(BbrState::Cruise);
+        if self.competition.is_interrupted {
+            self.resume_competition(now, pmdcs);
+        } else if self.model.full_pipe.is_reached() {
+            self.begin_cruise(now);
         } else {
             self.enter(BbrState::Startup);
         }

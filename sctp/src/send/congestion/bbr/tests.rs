@@ -13,18 +13,20 @@ struct World {
     bbr: Bbr,
     now: Instant,
     next: TransmissionNumber,
+    /// Time that packets wait behind those of others.
+    wait: Duration,
 }
 
 impl World {
     fn new() -> Self {
-        Self { bbr: Bbr::new(MTU), now: some_time(), next: TransmissionNumber::default() }
+        Self { bbr: Bbr::new(MTU), now: some_time(), next: TransmissionNumber::default(), wait: Duration::ZERO }
     }
 
     /// Sends a window, or as many packets, and delivers them one after the other a round trip later.
     fn round(&mut self, packets: Option<usize>) {
         let packets = packets.unwrap_or_else(|| self.bbr.cwnd() / MTU);
         let sent: Vec<TransmissionNumber> = (0..packets).map(|index| self.send(index)).collect();
-        self.now += RTT;
+        self.now += RTT + self.wait;
         for (index, newest) in sent.into_iter().enumerate() {
             self.deliver(newest, packets - index - 1);
             self.now += MS;
@@ -39,8 +41,8 @@ impl World {
     }
 
     fn deliver(&mut self, newest: TransmissionNumber, in_flight: usize) {
-        let rtt = Some(RTT + u32::try_from(in_flight.saturating_sub(PRODUCT)).unwrap() * MS);
-        let sack = Acked { rtt, srtt: RTT, now: self.now, ..acked(MTU) };
+        let rtt = Some(RTT + self.wait + u32::try_from(in_flight.saturating_sub(PRODUCT)).unwrap() * MS);
+        let sack = Acked { rtt, srtt: RTT + self.wait, now: self.now, ..acked(MTU) };
         self.bbr.on_acked(&sack, Delivery { newest: Some(newest), flight_size: in_flight * MTU });
         self.bbr.check_consistency(MTU);
     }
@@ -88,7 +90,7 @@ fn an_idle_time_takes_nothing_from_the_window_and_the_rate_is_the_estimate() {
     let before = world.bbr.cwnd();
     world.bbr.on_app_limited(0);
     world.now += 60 * Duration::from_secs(1);
-    world.bbr.on_nothing_outstanding(world.now);
+    world.bbr.on_nothing_outstanding(world.now, MTU);
     assert_eq!(world.bbr.cwnd(), before);
     let (rate, bandwidth) = (world.bbr.pacing_rate(Some(RTT)).bytes_per_second(), world.bbr.bandwidth());
     assert_eq!(rate, Some(bandwidth.bytes_per_second()));
@@ -138,4 +140,65 @@ fn a_probe_ends_when_a_round_brings_a_queue_instead_of_bandwidth() {
         (0..2).for_each(|_| world.round(Some(product * percent / 100)));
         assert_eq!(world.bbr.state != BbrState::Up, is_over, "{percent} % of the product in flight");
     }
+}
+
+/// Returns a world in the state in which a probe would be due, but for the others that fill the queue.
+fn competing() -> World {
+    let mut world = World::full();
+    world.bbr.enter(BbrState::Cruise);
+    world.wait = 20 * MS;
+    for _ in 0..50 {
+        world.round(Some(PRODUCT));
+        if world.bbr.state == BbrState::Compete {
+            return world;
+        }
+        assert_eq!(world.bbr.state, BbrState::Cruise, "others fill the queue: no probe");
+    }
+    panic!("no probe was due")
+}
+
+#[test]
+fn a_flow_competes_instead_of_probing_while_others_fill_the_queue() {
+    let mut world = competing();
+    assert_eq!(world.bbr.stats(Some(RTT)).state, crate::stats::CongestionState::Compete);
+    let before = world.bbr.cwnd();
+    assert!(before <= (PRODUCT + 2) * MTU, "what was in flight is kept, {before} bytes");
+    world.bbr.on_loss(MTU);
+    world.round(Some(1));
+    assert!(world.bbr.cwnd() <= before * 8 / 10, "{} of {before}", world.bbr.cwnd());
+    // The others have gone.
+    world.wait = Duration::ZERO;
+    for _ in 0..50 {
+        world.round(None);
+    }
+    assert!(world.bbr.state != BbrState::Compete);
+}
+
+#[test]
+fn a_loss_in_a_queue_of_others_begins_the_competition_and_one_that_was_none_ends_it() {
+    let mut world = World::full();
+    world.bbr.enter(BbrState::Cruise);
+    world.bbr.on_loss(MTU);
+    assert_eq!(world.bbr.state, BbrState::Cruise, "there is no queue");
+    world.bbr.on_spurious_loss();
+    world.wait = 20 * MS;
+    (0..4).for_each(|_| world.round(Some(PRODUCT)));
+    let before = world.bbr.cwnd();
+    world.bbr.window.flight_size = 40 * MTU;
+    world.bbr.on_loss(MTU);
+    assert_eq!(world.bbr.state, BbrState::Compete);
+    assert_eq!(world.bbr.competition.cwnd(), 28 * MTU, "as much less as CUBIC's");
+    world.bbr.on_spurious_loss();
+    assert_eq!((world.bbr.state, world.bbr.cwnd()), (BbrState::Cruise, before));
+}
+
+#[test]
+fn a_time_out_and_an_idle_time_end_the_competition() {
+    let mut world = competing();
+    world.bbr.on_timeout(MTU);
+    assert_eq!((world.bbr.state, world.bbr.cwnd()), (BbrState::Cruise, MTU));
+    let mut world = competing();
+    world.bbr.on_app_limited(0);
+    world.bbr.on_nothing_outstanding(world.now, MTU);
+    assert_eq!(world.bbr.state, BbrState::Cruise);
 }

@@ -23,6 +23,8 @@ pub(super) fn packets_min(pmdcs: usize) -> usize {
 pub(super) struct ModelWindow {
     pub(super) cwnd: usize,
     pub(super) initial: usize,
+    /// Flight size after the last SACK.
+    pub(super) flight_size: usize,
     /// The window before it was cut for a probe of the round-trip time.
     prior_cwnd: usize,
     rate: Option<Bandwidth>,
@@ -39,6 +41,7 @@ impl ModelWindow {
         Self {
             cwnd: initial,
             initial,
+            flight_size: 0,
             prior_cwnd: 0,
             rate: None,
             is_idle_restart: false,
@@ -94,6 +97,10 @@ impl Bbr {
         let product = self.product(self.state.cwnd_gain());
         let max = self.quantize(product.saturating_add(self.model.extra_acked.get()), pmdcs);
         let cwnd = self.window.cwnd;
+        if self.state == BbrState::Compete {
+            self.window.cwnd = self.competition.cwnd();
+            return;
+        }
         if self.model.full_pipe.is_reached() {
             self.window.cwnd = (cwnd + acked.bytes).min(max);
         } else if cwnd < max || self.sampler.delivered() < self.window.initial as u64 {
@@ -106,7 +113,7 @@ impl Bbr {
     /// Returns the bound by losses, and by the probe of the round-trip time.
     fn bound(&self, pmdcs: usize) -> Option<usize> {
         let longterm = match self.state {
-            BbrState::Startup | BbrState::Drain => None,
+            BbrState::Startup | BbrState::Drain | BbrState::Compete => None,
             BbrState::Down | BbrState::Refill | BbrState::Up => self.bounds.inflight_longterm,
             BbrState::Cruise | BbrState::ProbeRtt => self.longterm_with_headroom(pmdcs),
         };
