@@ -285,10 +285,10 @@ fn small_messages_leave_many_datagrams_at_a_time() {
             pair.ends[0].send(now, StreamId(1), narrowboat_sctp::Ppid(53), pattern(100, index), SendOptions::default());
         assert_eq!(sent, Ok(()));
     }
-    // As many messages as fit each packet with their headers, and all packets that the initial window takes.
+    // As many messages as fit each packet with their headers, and all full packets that the initial window takes.
     let chunk = pair.data_header_len() + 100;
     let a_packet = (AssociationConfig::default().mtu - 12) / chunk;
-    let packets = (10 * AssociationConfig::default().mtu).div_ceil(a_packet * chunk).min(100 / a_packet);
+    let packets = (pair.ends[0].stats().cwnd / (a_packet * chunk)).min(100 / a_packet);
     assert!(packets >= 10);
     assert_eq!(batches(&mut pair), [vec![12 + a_packet * chunk; packets]]);
 }
