@@ -184,8 +184,8 @@ fn each_controller_leaves_its_share_to_each() {
             let share = median(|seed| {
                 let starts_at = seed * SECOND + seed * 37 * MILLISECOND;
                 let mut world = World::new(path, seed);
-                world.add_with(first, 0, None);
-                world.add_with(second, starts_at, None);
+                world.add_with(first, 0, Load::BULK);
+                world.add_with(second, starts_at, Load::BULK);
                 world.run(60 * SECOND);
                 let both = usize::try_from(starts_at / SECOND + 1).unwrap();
                 let bytes = |flow: usize| world.flows[flow].delivered.iter().skip(both).sum::<u64>();
