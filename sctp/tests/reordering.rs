@@ -93,6 +93,33 @@ fn steady_reordering_costs_a_tenth_of_the_link_at_most_after_the_first_second() 
     }
 }
 
+/// An outage takes the SACKs first, then everything. When it ends, the SACK of one retransmission reports data that
+/// arrived half a minute ago. That is not the round-trip time of the path, and the rest is not paced as if it were.
+#[test]
+fn an_outage_is_no_round_trip_and_the_link_is_in_use_a_second_after_the_first_answer() {
+    // On a shorter path the answer comes too soon for a retransmission (RFC 8985 §6.2 step 2).
+    for one_way in [20 * MS, 15 * MS] {
+        let mut pair = link(AssociationConfig::default(), 1);
+        transfer(&mut pair, 2 * SECOND);
+        let (begins, ends) = (pair.elapsed(), pair.elapsed() + 30 * SECOND);
+        pair.rule = Box::new(move |packet: &Packet| {
+            let begins = if packet.from == 1 { begins } else { begins + 5 * MS };
+            if (begins..ends).contains(&packet.at) { Verdict::Drop } else { Verdict::Pass }
+        });
+        transfer(&mut pair, 30 * SECOND);
+        pair.one_way = one_way;
+        let before = pair.ends[0].stats().packets_received;
+        while pair.ends[0].stats().packets_received == before {
+            transfer(&mut pair, MS);
+        }
+        let srtt = pair.ends[0].stats().srtt;
+        assert!(srtt.is_some_and(|srtt| srtt < 200 * MS), "{srtt:?}, one way {one_way:?}");
+        transfer(&mut pair, SECOND);
+        let bytes = transfer(&mut pair, SECOND);
+        assert!(bytes * 10 >= RATE as usize * 8, "{bytes} bytes in a second, one way {one_way:?}");
+    }
+}
+
 /// A radio link that holds everything back for longer than the time-out, and loses nothing.
 #[test]
 fn a_pause_of_the_link_costs_a_few_retransmissions_and_a_fifth_of_the_next_second_at_most() {

@@ -1,5 +1,6 @@
 //! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], of
-//! [`Options::draw_all`] or of [`Options::draw_whole`], which draw the same for a seed for ever.
+//! [`Options::draw_all`], of [`Options::draw_whole`] or of [`Options::draw_streams`], which draw the same for a seed for
+//! ever.
 
 use crate::options::Options;
 use crate::runner::check;
@@ -14,6 +15,10 @@ fn replay_all(seed: u64) {
 
 fn replay_whole(seed: u64) {
     check(&Options::draw_whole(seed));
+}
+
+fn replay_streams(seed: u64) {
+    check(&Options::draw_streams(seed));
 }
 
 /// The service has no room for the client's channel, and the client's program shuts down before the reset that reports
@@ -162,4 +167,11 @@ fn seed_28007_an_abandoned_message_makes_room_during_a_repair() {
 #[test]
 fn seed_54086_a_path_that_has_become_faster_does_not_hide_losses() {
     replay_whole(54_086);
+}
+
+/// An outage took the SACKs first, so that the first one afterwards reported data of a minute ago. The SRTT became six
+/// seconds, the pacer spread packets over it, and retransmissions brought no newer round-trip time.
+#[test]
+fn seed_14820_an_outage_is_no_round_trip_time() {
+    replay_streams(14_820);
 }

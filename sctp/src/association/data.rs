@@ -135,7 +135,7 @@ impl Association {
         match self.sender.on_sack(now, &sack, &self.path) {
             Err(violation) => self.abort_for(violation),
             Ok(SackOutcome::Dropped) => self.drop_chunk(PacketDropReason::BadSack),
-            Ok(SackOutcome::Accepted { advanced, is_new, rtt, reo_deadline }) => {
+            Ok(SackOutcome::Accepted { advanced, is_new, rtt, ambiguous_rtt, reo_deadline }) => {
                 // §8.1; an answer to the probe of a closed window is a sign of life too (§6.1 A).
                 if is_new || advanced || self.sender.is_probing_window() {
                     self.path.on_sign_of_life();
@@ -147,6 +147,9 @@ impl Association {
                     self.path.rto.on_sample(rtt);
                 } else if advanced {
                     self.path.rto.on_progress();
+                }
+                if let Some(rtt) = ambiguous_rtt {
+                    self.path.rto.on_ambiguous_sample(rtt);
                 }
                 self.timers.put(Timer::Rack, reo_deadline);
                 self.check_black_hole();

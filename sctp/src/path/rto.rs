@@ -13,6 +13,9 @@ const VARIANCE_MIN: Duration = Duration::from_millis(200);
 pub(crate) struct Rto {
     srtt: Option<Duration>,
     rttvar: Duration,
+    /// Time after which the latest retransmission seemed to be answered, if that was much sooner than the smoothed
+    /// round-trip time and no sample has come since.
+    ambiguous: Option<Duration>,
     /// Smallest sample so far, for RACK's reordering window.
     rtt_min: Option<Duration>,
     current: Duration,
@@ -26,6 +29,7 @@ impl Rto {
         Self {
             srtt: None,
             rttvar: Duration::ZERO,
+            ambiguous: None,
             rtt_min: None,
             current: config.rto_initial,
             initial: config.rto_initial,
@@ -43,6 +47,13 @@ impl Rto {
         self.srtt
     }
 
+    /// Returns the round-trip time to spread packets over: the smoothed one, unless it is out of date. After an outage
+    /// samples of many seconds may have come in, and then nothing but retransmissions, which give none (Karn). Packets
+    /// that are spread over such a time bring no newer samples either.
+    pub(crate) fn pacing_rtt(&self) -> Option<Duration> {
+        self.ambiguous.or(self.srtt)
+    }
+
     pub(crate) fn rtt_min(&self) -> Option<Duration> {
         self.rtt_min
     }
@@ -50,6 +61,7 @@ impl Rto {
     /// Adds a sample. The caller applies Karn's rule: the sample belongs to a single transmission.
     pub(crate) fn on_sample(&mut self, rtt: Duration) {
         self.rtt_min = Some(self.rtt_min.map_or(rtt, |min| min.min(rtt)));
+        self.ambiguous = None;
         let srtt = match self.srtt {
             // C2: the first measurement.
             None => {
@@ -64,6 +76,14 @@ impl Rto {
         };
         self.srtt = Some(srtt);
         self.on_progress();
+    }
+
+    /// Notes that a retransmission seems to be answered, after this time. It may have been the original, so the
+    /// estimate stays as it is. A time far below it shows that the estimate is out of date.
+    pub(crate) fn on_ambiguous_sample(&mut self, rtt: Duration) {
+        if self.srtt.is_some_and(|srtt| rtt < srtt / 2) {
+            self.ambiguous = Some(rtt);
+        }
     }
 
     /// Doubles the RTO after a timer expired (E2).
@@ -137,6 +157,22 @@ mod tests {
         rto.back_off();
         rto.on_progress();
         assert_eq!(rto.current(), AssociationConfig::default().rto_initial);
+    }
+
+    #[test]
+    fn a_retransmission_answered_far_sooner_than_the_estimate_sets_the_pace_until_the_next_sample() {
+        let mut rto = Rto::new(&AssociationConfig::default());
+        rto.on_ambiguous_sample(MS);
+        assert_eq!(rto.pacing_rtt(), None, "there is no estimate that could be out of date");
+        rto.on_sample(1000 * MS);
+        let estimate = (rto.srtt(), rto.current());
+        for (ambiguous, expected) in [(500, 1000), (499, 499), (80, 80)] {
+            rto.on_ambiguous_sample(ambiguous * MS);
+            assert_eq!(rto.pacing_rtt(), Some(expected * MS));
+            assert_eq!((rto.srtt(), rto.current()), estimate, "Karn's rule");
+        }
+        rto.on_sample(1000 * MS);
+        assert_eq!(rto.pacing_rtt(), Some(1000 * MS));
     }
 
     #[test]

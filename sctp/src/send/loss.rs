@@ -4,6 +4,7 @@ use super::black_hole::BlackHoleDetector;
 use super::outstanding::{Chunk, ChunkState, Outstanding};
 use super::rack::Rack;
 use super::recovery::{AckProgress, FastRecovery};
+use super::rtt_sample::RttSample;
 use super::tlp::TailLossProbe;
 use super::undo::Undo;
 use crate::path::Path;
@@ -72,7 +73,7 @@ impl LossRecovery {
         tsn: UnwrappedTsn,
         chunk: &Chunk,
         rtt_min: Option<Duration>,
-        rtt_sample: &mut Option<Duration>,
+        rtt_sample: &mut RttSample,
     ) {
         let is_probe_answer = self.tlp.on_acked();
         self.black_hole.on_acked(chunk);

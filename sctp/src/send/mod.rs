@@ -24,6 +24,7 @@ mod rack;
 mod rate;
 mod recovery;
 mod retransmission;
+mod rtt_sample;
 mod sack;
 mod scheduler;
 mod stream;

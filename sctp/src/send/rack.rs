@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::charge::{push_back, shrink};
 use super::outstanding::{Chunk, ChunkState, Outstanding};
+use super::rtt_sample::RttSample;
 use crate::cost_counter;
 use crate::path::{Path, Rto};
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
@@ -109,8 +110,8 @@ impl Rack {
         self.highest_reported = (blocks >= COMPLETE_BLOCKS_MAX).then_some(highest);
     }
 
-    /// Handles the first acknowledgement of a chunk, cumulatively or in a gap block. Sets `rtt_sample` if the chunk is
-    /// the latest transmission so far. `is_probe_answer`: it answers a probe that followed two round trips of silence.
+    /// Handles the first acknowledgement of a chunk, cumulatively or in a gap block. `is_probe_answer`: it answers a
+    /// probe that followed two round trips of silence.
     pub(super) fn on_acked(
         &mut self,
         now: Instant,
@@ -118,20 +119,20 @@ impl Rack {
         chunk: &Chunk,
         rtt_min: Option<Duration>,
         is_probe_answer: bool,
-        rtt_sample: &mut Option<Duration>,
+        rtt_sample: &mut RttSample,
     ) {
         let rtt = now.saturating_duration_since(chunk.sent_at);
         let was_retransmitted = chunk.transmissions > 1;
         // Step 2: an acknowledgement that comes sooner than any round trip belongs to an earlier transmission. Not so
         // behind a probe: nothing was heard for two round trips before it, so the path has become faster.
         if was_retransmitted && !is_probe_answer && rtt_min.is_some_and(|min| rtt < min) {
-            return;
+            return rtt_sample.on_acked(chunk, rtt, false);
         }
-        if self.rack_xmit.is_none_or(|(number, _)| chunk.transmission > number) {
+        let is_latest = self.rack_xmit.is_none_or(|(number, _)| chunk.transmission > number);
+        if is_latest {
             self.rack_xmit = Some((chunk.transmission, rtt));
-            // Karn's rule.
-            *rtt_sample = (!was_retransmitted).then_some(rtt);
         }
+        rtt_sample.on_acked(chunk, rtt, is_latest);
         // Step 3: something sent earlier arrives later, and was not retransmitted.
         if tsn < self.highest_acked && !was_retransmitted {
             self.reordering.is_seen = true;

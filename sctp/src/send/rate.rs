@@ -129,7 +129,7 @@ impl SendRate {
     /// Returns `true` if the next packet has to wait for its time.
     #[inline]
     pub(super) fn is_paced(&mut self, now: Instant, is_exempt: bool, path: &Path) -> bool {
-        let rate = self.controller.pacing_rate(path.rto.srtt());
+        let rate = self.controller.pacing_rate(path.rto.pacing_rtt());
         self.paced_until = self.pacer.delay_until(now, rate, path.mtu()).filter(|_| !is_exempt);
         self.paced_until.is_some()
     }
@@ -192,7 +192,7 @@ impl SendRate {
 
     /// Returns the state of the controller for users. The least round-trip time is the path's if no model has one.
     pub(super) fn stats(&self, path: &Path) -> CongestionStats {
-        let stats = self.controller.stats(path.rto.srtt());
+        let stats = self.controller.stats(path.rto.pacing_rtt());
         CongestionStats { min_rtt: stats.min_rtt.or_else(|| path.rto.rtt_min()), ..stats }
     }
 

@@ -105,7 +105,7 @@ impl Sender {
             window: self.rate.cwnd(),
             mtu: path.mtu(),
             now,
-            srtt: path.rto.srtt().unwrap_or_default(),
+            srtt: path.rto.pacing_rtt().unwrap_or_default(),
         });
     }
 

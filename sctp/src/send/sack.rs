@@ -3,6 +3,7 @@
 use super::Sender;
 use super::congestion::Delivery;
 use super::rate::NewlyAcked;
+use super::rtt_sample::RttSample;
 use crate::error::Violation;
 use crate::path::Path;
 use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
@@ -22,6 +23,8 @@ pub(crate) enum SackOutcome {
         is_new: bool,
         /// A round-trip time to feed the estimator with.
         rtt: Option<Duration>,
+        /// Time since a retransmission that the SACK seems to answer, if it yields no round-trip time.
+        ambiguous_rtt: Option<Duration>,
         /// Time at which to look for losses again.
         reo_deadline: Option<Instant>,
     },
@@ -46,8 +49,9 @@ impl Sender {
         }
         let in_recovery = self.loss.is_in_recovery();
         let is_advanced = cumulative > self.outstanding.cumulative_tsn_ack_point();
-        let (bytes, rtt, newest) = self.acknowledge(now, cumulative, sack, path);
+        let (bytes, rtt_sample, newest) = self.acknowledge(now, cumulative, sack, path);
 
+        let (rtt, ambiguous_rtt) = (rtt_sample.rtt(), rtt_sample.ambiguous_rtt());
         let duplicates = sack.duplicate_tsns().len();
         if duplicates > 0 {
             self.counters.spurious += duplicates as u64;
@@ -82,7 +86,7 @@ impl Sender {
         self.forward_point.on_sack(now, &mut self.outstanding, path);
         // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it,
         // learns of a queue that builds only when the time-out has fired.
-        Ok(SackOutcome::Accepted { advanced: is_advanced, is_new: bytes > 0, rtt, reo_deadline })
+        Ok(SackOutcome::Accepted { advanced: is_advanced, is_new: bytes > 0, rtt, ambiguous_rtt, reo_deadline })
     }
 
     /// Handles the Cumulative TSN Ack of a SHUTDOWN, which has no window and no gap blocks (RFC 9260 §3.3.8). Returns
@@ -95,7 +99,7 @@ impl Sender {
         if cumulative <= self.outstanding.cumulative_tsn_ack_point() {
             return Ok(false);
         }
-        self.acknowledge_to(now, cumulative, path, &mut None, &mut None);
+        self.acknowledge_to(now, cumulative, path, &mut RttSample::default(), &mut None);
         self.loss.end_recovery(cumulative);
         Ok(true)
     }
@@ -106,7 +110,7 @@ impl Sender {
         now: Instant,
         cumulative: UnwrappedTsn,
         path: &Path,
-        rtt: &mut Option<Duration>,
+        rtt: &mut RttSample,
         newest: &mut Option<TransmissionNumber>,
     ) -> usize {
         let (loss, rtt_min, mut bytes) = (&mut self.loss, path.rto.rtt_min(), 0);
@@ -120,16 +124,16 @@ impl Sender {
         bytes
     }
 
-    /// Marks what is acknowledged. Returns the bytes that are so for the first time, the round-trip time of the latest
-    /// transmission so far if its chunk was sent once only (Karn), and the latest transmission of this SACK.
+    /// Marks what is acknowledged. Returns the bytes that are so for the first time, their round-trip time, and the
+    /// latest transmission of this SACK.
     fn acknowledge(
         &mut self,
         now: Instant,
         cumulative: UnwrappedTsn,
         sack: &Sack<'_>,
         path: &Path,
-    ) -> (usize, Option<Duration>, Option<TransmissionNumber>) {
-        let (mut bytes, mut rtt, mut newest) = (0, None, None);
+    ) -> (usize, RttSample, Option<TransmissionNumber>) {
+        let (mut bytes, mut rtt, mut newest) = (0, RttSample::default(), None);
         if cumulative > self.outstanding.cumulative_tsn_ack_point() {
             bytes += self.acknowledge_to(now, cumulative, path, &mut rtt, &mut newest);
         }

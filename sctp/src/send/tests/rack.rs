@@ -3,6 +3,7 @@
 use super::super::outstanding::{Chunk, Outstanding};
 use super::super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use super::super::rack::Rack;
+use super::super::rtt_sample::RttSample;
 use super::*;
 use crate::serial::{Fsn, MessageKey, Mid};
 
@@ -74,13 +75,18 @@ impl Transfer {
     }
 
     fn ack_with(&mut self, chunk: u64, at: u32, is_probe_answer: bool) -> Option<Duration> {
-        let (now, tsn, mut rtt) = (self.at(at), self.first.add(chunk), None);
+        self.ack_range((chunk, chunk), at, is_probe_answer).rtt()
+    }
+
+    /// Handles a gap block that reports the chunks from the first to the last.
+    fn ack_range(&mut self, (first, last): (u64, u64), at: u32, is_probe_answer: bool) -> RttSample {
+        let (now, mut sample) = (self.at(at), RttSample::default());
         let (rack, rtt_min) = (&mut self.rack, self.path.rto.rtt_min());
-        self.outstanding.acknowledge_gap(tsn, tsn, |tsn, chunk| {
-            rack.on_acked(now, tsn, chunk, rtt_min, is_probe_answer, &mut rtt);
+        self.outstanding.acknowledge_gap(self.first.add(first), self.first.add(last), |tsn, chunk| {
+            rack.on_acked(now, tsn, chunk, rtt_min, is_probe_answer, &mut sample);
             rack.on_gap_reported(1);
         });
-        rtt
+        sample
     }
 
     /// Returns the chunks that are found lost, and the reordering deadline in milliseconds.
@@ -133,6 +139,31 @@ fn only_the_latest_transmission_measures() {
     assert_eq!(transfer.detect(150), (vec![0], None));
     transfer.retransmit(0, 160);
     assert_eq!(transfer.detect(1000), (vec![], None), "nothing that was sent later has arrived");
+}
+
+/// RFC 9260 §6.3.1 C5: the SACK of a retransmission may be the first that reports what was sent before it, and then
+/// tells the time of the repair.
+#[test]
+fn what_the_sack_of_a_retransmission_reports_late_is_no_round_trip() {
+    // Chunk 0 is retransmitted at 5,000 ms. Its answer may be that of the original.
+    for (answered_at, ambiguous) in [(5099, None), (5100, Some(100 * MS)), (5300, Some(300 * MS))] {
+        let mut transfer = Transfer::with_chunks(4);
+        transfer.retransmit(0, 5000);
+        let sample = transfer.ack_range((0, 2), answered_at, false);
+        assert_eq!((sample.rtt(), sample.ambiguous_rtt()), (None, ambiguous), "answered at {answered_at} ms");
+        // A chunk that was sent later measures, whatever the same SACK reports besides.
+        transfer.send(5200);
+        let sample = transfer.ack_range((3, 4), 5320, false);
+        assert_eq!((sample.rtt(), sample.ambiguous_rtt()), (Some(120 * MS), None));
+    }
+}
+
+#[test]
+fn a_chunk_that_counts_as_lost_is_no_round_trip() {
+    let mut transfer = Transfer::with_chunks(3);
+    transfer.outstanding.mark_lost(transfer.first.add(1));
+    assert_eq!(transfer.ack(1, 5000), None);
+    assert_eq!(transfer.ack(2, 5000), Some(5000 * MS), "late, but not lost");
 }
 
 /// Step 4: a quarter of the least round-trip time, and none after three reports or in recovery while no reordering was
