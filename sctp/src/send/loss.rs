@@ -150,9 +150,16 @@ impl LossRecovery {
     }
 
     /// Makes room for a packet if the repair has stalled. cwnd must have room for it.
-    pub(super) fn relieve_stall(&mut self, now: Instant, path: &Path) {
+    pub(super) fn relieve_stall(&mut self, now: Instant) {
         if let Some(recovery) = &mut self.fast_recovery {
-            recovery.relieve_stall(now, path.mtu());
+            recovery.relieve_stall(now);
+        }
+    }
+
+    /// Handles the departure of a packet whose chunks [`on_sent`](Self::on_sent) has counted.
+    pub(super) fn on_packet_sent(&mut self) {
+        if let Some(recovery) = &mut self.fast_recovery {
+            recovery.on_packet_sent();
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) const BURST_TIME: Duration = Duration::from_millis(2);
 pub(crate) struct Pacer {
     /// Bytes that may leave now.
     tokens: usize,
+    /// Part of a byte that has come in beside them, in bytes times nanoseconds: less than the interval of the rate.
+    fraction: u128,
     /// Time at which the bucket was last filled. `None` at first: the bucket then counts as full.
     filled_at: Option<Instant>,
 }
@@ -60,9 +62,9 @@ impl PacingRate {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
+    /// Returns the time in which this number of bytes leaves, rounded up.
     fn time_for(&self, bytes: usize) -> Duration {
-        let per_millisecond = self.bytes_in(Duration::from_millis(1)).max(1);
-        let nanoseconds = bytes as u128 * 1_000_000 / per_millisecond as u128;
+        let nanoseconds = (bytes as u128 * self.interval.as_nanos()).div_ceil(self.bytes.max(1) as u128);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 }
@@ -86,18 +88,29 @@ impl Pacer {
         };
         let capacity = rate.bytes_in(BURST_TIME).max(rate.burst_packets * mtu);
         let since = self.filled_at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
-        let fresh = rate.bytes_in(since.min(Duration::from_secs(1)));
-        // A remainder below one byte is not lost: the bucket is only taken as filled when something came in.
-        if fresh > 0 {
-            self.tokens = self.tokens.saturating_add(fresh).min(capacity);
-            self.filled_at = Some(now);
+        let fresh = self.take_fresh(since, rate);
+        self.tokens = self.tokens.saturating_add(fresh);
+        if self.tokens >= capacity {
+            (self.tokens, self.fraction) = (capacity, 0);
         }
+        self.filled_at = Some(self.filled_at.map_or(now, |at| at.max(now)));
         if self.tokens >= mtu {
             return None;
         }
         // Several packets at a time, so that they can leave in one system call.
         let wanted = capacity / 2 - self.tokens;
         Some(now + rate.time_for(wanted).max(Duration::from_micros(10)))
+    }
+
+    /// Returns the whole bytes that come in during this time. Keeps the fraction of a byte beside them: without it a
+    /// pacer that is asked often would lose half a byte each time.
+    fn take_fresh(&mut self, time: Duration, rate: PacingRate) -> usize {
+        let interval = rate.interval.as_nanos().max(1);
+        // The fraction was kept at the rate before, which may have had another interval.
+        let sum = (rate.bytes as u128).saturating_mul(time.as_nanos()).saturating_add(self.fraction.min(interval - 1));
+        let bytes = sum / interval;
+        self.fraction = sum - bytes * interval;
+        usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn on_sent(&mut self, bytes: usize) {
@@ -222,15 +235,32 @@ mod tests {
         assert_eq!(burst(&mut pacer, now + Duration::from_secs(1), Some(RATE)), 10);
     }
 
+    /// 1.5 bytes come in a microsecond.
     #[test]
-    fn time_that_brings_less_than_a_byte_is_not_lost() {
-        let (mut pacer, start) = (Pacer::default(), crate::testing::some_time());
-        assert_eq!(burst(&mut pacer, start, Some(RATE)), 10);
-        // 1.5 bytes a microsecond; the pacer is asked ten times as often.
-        let mut asked = (0..10_000).map(|step| Duration::from_nanos(100) * step);
-        let waited = asked.find(|waited| pacer.delay_until(start + *waited, Some(RATE), MTU).is_none());
-        let waited = waited.map(|waited| waited.as_micros());
-        assert!(waited.is_some_and(|waited| (800..850).contains(&waited)), "{waited:?} µs for 1,200 bytes");
+    fn a_pacer_that_is_asked_often_loses_no_part_of_a_byte() {
+        for nanoseconds in [100, 700, 1_000, 1_300] {
+            let (mut pacer, start) = (Pacer::default(), crate::testing::some_time());
+            assert_eq!(burst(&mut pacer, start, Some(RATE)), 10);
+            let step = Duration::from_nanos(nanoseconds);
+            let mut asked = (0..10_000).map(|count| step * count);
+            let waited = asked.find(|waited| pacer.delay_until(start + *waited, Some(RATE), MTU).is_none());
+            let exact = Duration::from_micros(800);
+            assert!(
+                waited.is_some_and(|waited| waited >= exact && waited < exact + step),
+                "{waited:?} for 1,200 bytes if asked each {nanoseconds} ns"
+            );
+        }
+    }
+
+    /// A rate of 1.9 bytes a millisecond is not one byte a millisecond.
+    #[test]
+    fn the_wait_for_a_slow_rate_is_exact() {
+        let (mut pacer, now) = (Pacer::default(), crate::testing::some_time());
+        let rate = PacingRate { bytes: 1_900, interval: Duration::from_secs(1), burst_packets: BURST_PACKETS_MIN };
+        assert_eq!(burst(&mut pacer, now, Some(rate)), 10);
+        let next = pacer.delay_until(now, Some(rate), MTU).unwrap();
+        assert_eq!(next.saturating_duration_since(now).as_millis(), 6_000 * 1_000 / 1_900, "half of the bucket");
+        assert_eq!(burst(&mut pacer, next, Some(rate)), 5);
     }
 
     #[test]

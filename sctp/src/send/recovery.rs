@@ -37,6 +37,8 @@ struct RateReduction {
     sent: usize,
     /// Bytes that may be sent in answer to the last SACK.
     budget: usize,
+    /// True if one packet may leave although the budget is used up.
+    is_relieved: bool,
     /// Time at which something was last sent or acknowledged.
     active_at: Instant,
     /// The smoothed round-trip time then.
@@ -51,7 +53,8 @@ pub(crate) struct AckProgress {
     pub(crate) flight_size: usize,
     /// Target of the flight size.
     pub(crate) window: usize,
-    pub(crate) mtu: usize,
+    /// Bytes of chunks that a packet takes.
+    pub(crate) pmdcs: usize,
     pub(crate) now: Instant,
     pub(crate) srtt: Duration,
 }
@@ -64,6 +67,7 @@ impl FastRecovery {
             delivered: 0,
             sent: 0,
             budget: 0,
+            is_relieved: false,
             active_at: now,
             srtt: Duration::ZERO,
         };
@@ -76,7 +80,7 @@ impl FastRecovery {
 
     /// Returns true if a packet may leave now. `has_window` is true if the congestion window has room for it.
     pub(crate) fn may_send(&self, has_window: bool) -> bool {
-        self.reduction.as_ref().map_or(has_window, |reduction| reduction.budget > 0)
+        self.reduction.as_ref().map_or(has_window, RateReduction::has_room)
     }
 
     pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize) {
@@ -84,6 +88,13 @@ impl FastRecovery {
             reduction.active_at = now;
             reduction.sent += bytes;
             reduction.budget = reduction.budget.saturating_sub(bytes);
+        }
+    }
+
+    /// Handles the departure of a packet, of which [`on_sent`](Self::on_sent) has counted the chunks.
+    pub(crate) fn on_packet_sent(&mut self) {
+        if let Some(reduction) = &mut self.reduction {
+            reduction.is_relieved = false;
         }
     }
 
@@ -102,22 +113,26 @@ impl FastRecovery {
 
     /// Returns the time at which one more packet may leave if no SACK comes; `None` if one may leave now.
     pub(crate) fn stalled_until(&self) -> Option<Instant> {
-        let reduction = self.reduction.as_ref().filter(|reduction| reduction.budget == 0)?;
+        let reduction = self.reduction.as_ref().filter(|reduction| !reduction.has_room())?;
         Some(reduction.active_at + reduction.srtt.max(STALL_MIN))
     }
 
-    /// Makes room for a packet of `mtu` bytes if it is time. The congestion window must have room for it.
-    pub(crate) fn relieve_stall(&mut self, now: Instant, mtu: usize) {
+    /// Makes room for a packet if it is time. The congestion window must have room for it.
+    pub(crate) fn relieve_stall(&mut self, now: Instant) {
         if self.stalled_until().is_some_and(|at| at <= now)
             && let Some(reduction) = &mut self.reduction
         {
-            reduction.budget = mtu;
+            reduction.is_relieved = true;
         }
     }
 }
 
 impl RateReduction {
-    fn on_acked(&mut self, AckProgress { bytes, flight_size, window, mtu, now, srtt }: AckProgress) {
+    fn has_room(&self) -> bool {
+        self.budget > 0 || self.is_relieved
+    }
+
+    fn on_acked(&mut self, AckProgress { bytes, flight_size, window, pmdcs, now, srtt }: AckProgress) {
         (self.active_at, self.srtt) = (now, srtt);
         self.delivered += bytes;
         self.budget = if flight_size > window {
@@ -126,7 +141,7 @@ impl RateReduction {
             usize::try_from(target).unwrap_or(usize::MAX).saturating_sub(self.sent)
         } else {
             // Slow-start part: what has left the network, and one packet more.
-            let limit = self.delivered.saturating_sub(self.sent).max(bytes) + mtu;
+            let limit = self.delivered.saturating_sub(self.sent).max(bytes) + pmdcs;
             limit.min(window - flight_size)
         };
     }
@@ -149,7 +164,7 @@ mod tests {
 
     fn acked(recovery: &mut FastRecovery, bytes: usize, flight_size: usize, window: usize) {
         let now = crate::testing::some_time();
-        recovery.on_acked(AckProgress { bytes, flight_size, window, mtu: MTU, now, srtt: RTT });
+        recovery.on_acked(AckProgress { bytes, flight_size, window, pmdcs: MTU, now, srtt: RTT });
     }
 
     fn sent(recovery: &mut FastRecovery, bytes: usize) {
@@ -256,18 +271,28 @@ mod tests {
     fn a_round_trip_without_a_sack_lets_one_packet_out() {
         let now = crate::testing::some_time();
         let mut recovery = FastRecovery::new(now, tsn(200), 3 * MTU);
-        recovery.on_acked(AckProgress { bytes: MTU, flight_size: 2 * MTU, window: 10 * MTU, mtu: MTU, now, srtt: RTT });
+        recovery.on_acked(AckProgress {
+            bytes: MTU,
+            flight_size: 2 * MTU,
+            window: 10 * MTU,
+            pmdcs: MTU,
+            now,
+            srtt: RTT,
+        });
         assert_eq!(recovery.stalled_until(), None);
         recovery.on_sent(now, 2 * MTU);
         assert!(!recovery.may_send(true));
         for round in 1..5 {
             assert_eq!(recovery.stalled_until(), Some(now + round * RTT));
-            recovery.relieve_stall(now + round * RTT - Duration::from_nanos(1), MTU);
+            recovery.relieve_stall(now + round * RTT - Duration::from_nanos(1));
             assert!(!recovery.may_send(true), "too early");
-            recovery.relieve_stall(now + round * RTT, MTU);
-            assert!(recovery.may_send(true));
-            recovery.on_sent(now + round * RTT, MTU);
-            assert!(!recovery.may_send(true), "one is enough");
+            recovery.relieve_stall(now + round * RTT);
+            for _ in 0..3 {
+                assert!(recovery.may_send(true), "another chunk of the packet");
+                recovery.on_sent(now + round * RTT, MTU / 4);
+            }
+            recovery.on_packet_sent();
+            assert!(!recovery.may_send(true), "one is enough, full or not");
         }
     }
 

@@ -103,7 +103,7 @@ impl Sender {
             bytes,
             flight_size: self.outstanding.flight_size(),
             window: self.rate.cwnd(),
-            mtu: path.mtu(),
+            pmdcs: path.pmdcs(),
             now,
             srtt: path.rto.pacing_rtt().unwrap_or_default(),
         });

@@ -143,6 +143,7 @@ impl Sender {
         if has_data {
             let departure = Departure { first, flight_before, flight_size: self.outstanding.flight_size() };
             self.rate.on_packet_sent(now, out.len() - start, departure);
+            self.loss.on_packet_sent();
             self.check_refused();
         }
         out.len() > start
@@ -248,7 +249,7 @@ impl Sender {
             return Some(Sendable::Skip);
         }
         if self.loss.is_in_recovery() && self.has_cwnd() {
-            self.loss.relieve_stall(now, path);
+            self.loss.relieve_stall(now);
         }
         if self.outstanding.has_lost() {
             return self.may_retransmit().then_some(Sendable::Lost);
