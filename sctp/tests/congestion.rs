@@ -96,11 +96,16 @@ fn the_peers_window_is_reported_from_the_handshake_on() {
 /// RFC 9260 §3.3.1: the I bit asks for a SACK at once, which helps when the message is complete and not before.
 #[test]
 fn only_the_last_fragment_of_a_message_asks_for_a_sack_at_once() {
-    for acknowledge_immediately in [true, false] {
-        let mut victim = Victim::in_state(State::Established);
+    let asks = |victim: &mut Victim, len: usize, acknowledge_immediately| {
         let options = SendOptions { acknowledge_immediately, ..SendOptions::default() };
-        let sent = victim.message_with(StreamId(1), &[7; 3_000], options);
-        let asks: Vec<bool> = sent.iter().map(|chunk| chunk.flags & 8 != 0).collect();
-        assert_eq!(asks, [false, false, acknowledge_immediately]);
-    }
+        let sent = victim.message_with(StreamId(1), &[7; 3_000][..len], options);
+        sent.iter().map(|chunk| chunk.flags & 8 != 0).collect::<Vec<bool>>()
+    };
+    let mut victim = Victim::in_state(State::Established);
+    assert_eq!(asks(&mut victim, 3_000, true), [false, false, true]);
+    assert_eq!(asks(&mut victim, 1_000, true), [true]);
+    // Unasked, the end of a burst does, and a packet that leaves alone does not.
+    assert_eq!(asks(&mut victim, 3_000, false), [false, false, true]);
+    assert_eq!(asks(&mut victim, 1_000, false), [false]);
+    assert_eq!(asks(&mut victim, 1_000, false), [false]);
 }

@@ -1,6 +1,6 @@
 //! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], of
-//! [`Options::draw_all`], of [`Options::draw_whole`] or of [`Options::draw_streams`], which draw the same for a seed for
-//! ever.
+//! [`Options::draw_all`], of [`Options::draw_whole`] or of [`Options::draw_streams`], which draw the same for a seed
+//! for ever.
 
 use crate::options::Options;
 use crate::runner::check;

@@ -190,10 +190,10 @@ impl Association {
 
     /// Arms the tail loss probe timer if data is in flight and no loss is being repaired (RFC 8985 §7.2).
     pub(super) fn schedule_probe(&mut self, now: Instant) {
-        let delay = self.sender.probe_timeout(&self.path);
+        let at = self.sender.probe_deadline(now, &self.path);
         // A probe that would come after T3 is of no use.
-        let delay = delay.filter(|delay| *delay < self.path.rto.current());
-        self.timers.put(Timer::TailLossProbe, delay.map(|delay| now + delay));
+        let t3 = self.timers.deadline(Timer::T3Rtx).unwrap_or_else(|| now + self.path.rto.current());
+        self.timers.put(Timer::TailLossProbe, at.filter(|at| *at < t3));
     }
 
     pub(super) fn on_forward_tsn(&mut self, value: &[u8]) {

@@ -31,7 +31,7 @@ impl Association {
                 Timer::T3Rtx => self.on_t3_timeout(now),
                 Timer::T5ShutdownGuard => self.on_t5_timeout(),
                 Timer::Rack => self.on_rack_timeout(now),
-                Timer::TailLossProbe => self.sender.on_probe_timeout(now, &self.path),
+                Timer::TailLossProbe => self.on_probe_timeout(now),
                 Timer::WindowProbe => self.sender.on_window_probe_timeout(&self.path),
                 // Paced chunks are written when packets are polled next.
                 Timer::Pacing => {}
@@ -40,6 +40,14 @@ impl Association {
                 Timer::Sack => self.on_sack_timeout(now),
                 Timer::Lifetime => self.on_lifetime_timeout(now),
             }
+        }
+    }
+
+    /// Sends a probe. T3-rtx starts again behind a tail loss probe (RFC 8985 §7.3), and waits for the same answer as
+    /// before.
+    fn on_probe_timeout(&mut self, now: Instant) {
+        if self.sender.on_probe_timeout(now, &self.path) {
+            self.timers.set(Timer::T3Rtx, now + self.path.answer_time(now));
         }
     }
 

@@ -47,6 +47,11 @@ impl Rto {
         self.srtt
     }
 
+    /// Returns the mean difference of samples from the smoothed round-trip time.
+    pub(crate) fn rttvar(&self) -> Duration {
+        self.rttvar
+    }
+
     /// Returns the round-trip time to spread packets over: the smoothed one, unless it is out of date. After an outage
     /// samples of many seconds may have come in, and then nothing but retransmissions, which give none (Karn). Packets
     /// that are spread over such a time bring no newer samples either.

@@ -19,8 +19,8 @@ impl Sender {
     /// Nothing is concluded from the answer: the SACK may have been in flight, so the chunk does not count as lost.
     /// While losses are repaired, or a probe is out, SACKs come at once anyway.
     pub(crate) fn request_immediate_sack(&mut self, now: Instant, stream: StreamId, path: &Path) {
-        let is_quiet =
-            self.queue.streams.is_empty() && !self.loss.is_in_recovery() && self.probe_timeout(path).is_some();
+        let is_quiet = self.queue.streams.is_empty() && !self.loss.is_in_recovery() && self.has_open_tail();
+        let is_quiet = is_quiet && path.rto.srtt().is_some();
         let Some(tsn) = self.drains_at(stream).filter(|_| is_quiet) else { return };
         let Some(chunk) = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight) else {
             return;
@@ -33,6 +33,6 @@ impl Sender {
         self.outstanding.request_sack(tsn);
         self.outstanding.mark_lost(tsn);
         self.rate.set_cwnd_exemption(CwndExemption::Retransmission);
-        self.loss.tlp.on_probe_sent(self.outstanding.last_assigned_tsn(), false);
+        self.loss.tlp.on_repetition_sent(now, self.outstanding.last_assigned_tsn());
     }
 }

@@ -5,7 +5,7 @@ use super::outstanding::{Chunk, ChunkState, Outstanding};
 use super::rack::Rack;
 use super::recovery::{AckProgress, FastRecovery};
 use super::rtt_sample::RttSample;
-use super::tlp::TailLossProbe;
+use super::tlp::{SinglePacket, TailLossProbe};
 use super::undo::Undo;
 use crate::path::Path;
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
@@ -31,7 +31,7 @@ impl LossRecovery {
     pub(super) fn new() -> Self {
         Self {
             rack: Rack::new(),
-            tlp: TailLossProbe::default(),
+            tlp: TailLossProbe::new(),
             black_hole: BlackHoleDetector::default(),
             undo: Undo::default(),
             has_needless_loss: false,
@@ -156,8 +156,10 @@ impl LossRecovery {
         }
     }
 
-    /// Handles the departure of a packet whose chunks [`on_sent`](Self::on_sent) has counted.
-    pub(super) fn on_packet_sent(&mut self) {
+    /// Handles the departure of a packet whose chunks [`on_sent`](Self::on_sent) has counted. `first` is the first of
+    /// their transmissions; `asks` is true if the packet asks for a SACK at once.
+    pub(super) fn on_packet_sent(&mut self, first: TransmissionNumber, asks: bool) {
+        self.tlp.on_packet_sent(first, asks);
         if let Some(recovery) = &mut self.fast_recovery {
             recovery.on_packet_sent();
         }
@@ -183,28 +185,41 @@ impl LossRecovery {
         self.drop_recovery();
     }
 
-    /// Returns the time from now to the next probe if nothing is heard, if there is to be one: for a lost tail if no
-    /// gap is reported and nothing is being repaired, for a lost retransmission if something is.
-    pub(super) fn probe_timeout(
+    /// Returns the time of the next probe if nothing is heard, if there is to be one: for a lost tail if no gap is
+    /// reported and nothing is being repaired, for a lost retransmission if something is.
+    pub(super) fn probe_deadline(
         &self,
+        now: Instant,
+        last_sent: Instant,
         outstanding: &Outstanding,
         is_probing_window: bool,
         path: &Path,
-    ) -> Option<Duration> {
+    ) -> Option<Instant> {
         let has_gaps = !outstanding.gap_reports().is_empty();
-        // The peer accepts a chunk that fills a gap, although its window is closed.
-        if outstanding.flight_size() == 0 || is_probing_window && !has_gaps {
+        if self.is_in_recovery() {
+            // The peer accepts a chunk that fills a gap, although its window is closed.
+            if outstanding.flight_size() == 0 || is_probing_window && !has_gaps {
+                return None;
+            }
+            // While there is a gap, the peer delays no SACK.
+            let single = self.single_packet().filter(|_| !has_gaps);
+            return Some(now + self.tlp.repair_probe_timeout(&path.rto, single)?);
+        }
+        if !self.has_open_tail(outstanding, is_probing_window) {
             return None;
         }
-        // While there is a gap, the peer delays no SACK.
-        let is_single_packet = outstanding.chunks_in_flight() == 1 && !has_gaps;
-        if self.is_in_recovery() {
-            self.tlp.repair_probe_timeout(&path.rto, is_single_packet)
-        } else if has_gaps || outstanding.has_lost() {
-            None
-        } else {
-            self.tlp.probe_timeout(&path.rto, is_single_packet)
-        }
+        self.tlp.deadline(now, last_sent, &path.rto, self.single_packet())
+    }
+
+    /// Returns `true` if nothing is known to be missing of what is in flight, and no probe is out.
+    pub(super) fn has_open_tail(&self, outstanding: &Outstanding, is_probing_window: bool) -> bool {
+        let is_complete = outstanding.gap_reports().is_empty() && !outstanding.has_lost();
+        outstanding.flight_size() > 0 && is_complete && !is_probing_window && !self.tlp.is_out()
+    }
+
+    /// Returns the last packet if no other is in flight.
+    pub(super) fn single_packet(&self) -> Option<SinglePacket> {
+        self.tlp.single_packet(self.rack.oldest_transmission()?)
     }
 
     pub(super) fn check_consistency(&self, outstanding: &Outstanding) {

@@ -26,6 +26,7 @@ mod recovery;
 mod retransmission;
 mod rtt_sample;
 mod sack;
+mod sack_delay;
 mod scheduler;
 mod stream;
 mod stream_map;

@@ -67,7 +67,7 @@ impl Chunk {
     ) -> Self {
         let Fragment { message, payload, place, previous_tsn } = fragment;
         Self {
-            message,
+            message: MessageHeader { immediate: message.immediate && place.ending, ..message },
             payload,
             place,
             format,
@@ -90,7 +90,7 @@ impl Chunk {
     pub(crate) fn encode(&self, tsn: UnwrappedTsn, out: &mut Vec<u8>) {
         let FragmentPlace { fsn, beginning, ending } = self.place;
         let MessageHeader { stream, mid, ppid, unordered, immediate, .. } = self.message;
-        let (tsn, immediate, payload) = (tsn.wrap(), immediate && ending, &self.payload);
+        let (tsn, payload) = (tsn.wrap(), &self.payload);
         match self.format {
             DataFormat::Data => {
                 let ssn = if unordered { Ssn(0) } else { mid.to_ssn() };

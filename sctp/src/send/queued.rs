@@ -32,6 +32,7 @@ pub(crate) struct MessageHeader {
     pub(crate) mid: Mid,
     pub(crate) ppid: Ppid,
     pub(crate) unordered: bool,
+    /// True if the message asks for a SACK at once (RFC 7053). Of its fragments only the last one does.
     pub(crate) immediate: bool,
     pub(crate) limit: Limit,
     /// Bytes in the whole message.

@@ -55,6 +55,9 @@ struct Reordering {
     reo_wnd_persist: u32,
     /// Number that the next transmission had when the multiple last grew: once per round trip is enough.
     round_end: TransmissionNumber,
+    /// The last TSN that was outstanding when a time-out turned out needless. Until it is acknowledged the window is as
+    /// wide as it may be: the path has held these chunks back, and may hand them over in any order.
+    held_back_to: Option<UnwrappedTsn>,
 }
 
 /// RACK's state.
@@ -78,7 +81,13 @@ impl Rack {
         let round_end = TransmissionNumber::default();
         Self {
             log: TransmissionLog::default(),
-            reordering: Reordering { is_seen: false, reo_wnd_mult: 1, reo_wnd_persist: 0, round_end },
+            reordering: Reordering {
+                is_seen: false,
+                reo_wnd_mult: 1,
+                reo_wnd_persist: 0,
+                round_end,
+                held_back_to: None,
+            },
             rack_xmit: None,
             highest_acked: UnwrappedTsn::BEFORE_ALL,
             highest_reported: None,
@@ -144,8 +153,9 @@ impl Rack {
         self.newly_reported += chunks;
     }
 
-    pub(super) fn on_cumulative_advanced(&mut self) {
+    pub(super) fn on_cumulative_advanced(&mut self, cumulative: UnwrappedTsn) {
         self.newly_reported = 0;
+        self.reordering.held_back_to.take_if(|end| cumulative >= *end);
     }
 
     /// Returns `true` if the last SACK may not have told all.
@@ -173,7 +183,11 @@ impl Rack {
     }
 
     /// Returns `reo_wnd` (step 4): the time by which a transmission may arrive later than its successors.
-    fn reo_wnd(&self, in_recovery: bool, rto: &Rto) -> Duration {
+    fn reo_wnd(&self, in_recovery: bool, rtt: Duration, rto: &Rto) -> Duration {
+        if self.reordering.held_back_to.is_some() {
+            // The smoothed round-trip time will grow by an eighth of the latest one.
+            return rto.srtt().unwrap_or_default().max(rtt / 8);
+        }
         if !self.reordering.is_seen && (in_recovery || self.newly_reported >= DUPLICATE_THRESHOLD) {
             return Duration::ZERO;
         }
@@ -192,7 +206,7 @@ impl Rack {
         lost: &mut Vec<UnwrappedTsn>,
     ) -> Option<Instant> {
         let (newest, rtt) = self.rack_xmit?;
-        let lost_after = rtt + self.reo_wnd(in_recovery, &path.rto);
+        let lost_after = rtt + self.reo_wnd(in_recovery, rtt, &path.rto);
         let highest_reported = self.highest_reported;
         let mut reo_deadline = None;
         for log in [&mut self.log.first_transmissions, &mut self.log.retransmissions] {
@@ -238,6 +252,7 @@ impl Rack {
     /// that of the original, so which transmission arrived last is not known.
     pub(super) fn rebuild(&mut self, outstanding: &Outstanding) {
         self.rack_xmit = None;
+        self.reordering.held_back_to = Some(outstanding.last_assigned_tsn());
         let log = &mut self.log;
         log.first_transmissions.clear();
         log.retransmissions.clear();

@@ -110,6 +110,11 @@ impl SendRate {
         self.is_app_limited
     }
 
+    /// Returns the time at which a packet with DATA last left.
+    pub(super) fn last_sent(&self) -> Option<Instant> {
+        self.last_sent
+    }
+
     pub(super) fn paced_until(&self) -> Option<Instant> {
         self.paced_until
     }

@@ -7,7 +7,7 @@ use super::rate::CwndExemption;
 use super::recovery::{AckProgress, FastRecovery};
 use crate::path::Path;
 use crate::serial::UnwrappedTsn;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 
 impl Sender {
     /// Handles the loss of a chunk in flight: it is retransmitted, or its message is abandoned (RFC 3758 §4.1, RFC 7496
@@ -139,25 +139,30 @@ impl Sender {
     }
 
     /// Sends one more packet after the probe time-out: new data if there is any, otherwise the last chunk again (RFC
-    /// 8985 §7.3).
-    pub(crate) fn on_probe_timeout(&mut self, now: Instant, path: &Path) {
+    /// 8985 §7.3). Either asks for a SACK at once. Returns true if T3-rtx is to start again, because this is a tail
+    /// loss probe.
+    pub(crate) fn on_probe_timeout(&mut self, now: Instant, path: &Path) -> bool {
         if self.loss.is_in_recovery() {
-            return self.on_repair_stalled(now);
+            self.on_repair_stalled(now);
+            return false;
         }
         if self.outstanding.has_lost() || self.outstanding.is_empty() {
-            return;
+            return false;
         }
         let has_new = self.peek(now, path).is_some_and(|next| self.has_peer_window(next.left, path));
         if !has_new {
             // A probe is a question, not a loss: what may not be retransmitted is left to T3.
             let last = self.outstanding.in_flight().next_back();
-            let Some(last) = last.filter(|last| self.may_probe_with(now, *last)) else { return };
+            let Some(last) = last.filter(|last| self.may_probe_with(now, *last)) else { return false };
+            self.outstanding.request_sack(last);
             self.outstanding.mark_lost(last);
         }
         self.rate.set_cwnd_exemption(if has_new { CwndExemption::Any } else { CwndExemption::Retransmission });
         let end = self.outstanding.last_assigned_tsn();
         tracing::debug!(tsn = end.wrap().0, is_retransmission = !has_new, "tail loss probe");
-        self.loss.tlp.on_probe_sent(end, !has_new);
+        let single = self.loss.single_packet();
+        self.loss.tlp.on_probe_sent(now, end, !has_new, single);
+        true
     }
 
     /// Handles a stalled repair: a loss is being repaired, and nothing was heard or sent for a while. RACK finds a lost
@@ -169,6 +174,7 @@ impl Sender {
         if !self.outstanding.has_lost() {
             let first = self.outstanding.in_flight().next();
             let Some(first) = first.filter(|first| self.may_probe_with(now, *first)) else { return };
+            self.outstanding.request_sack(first);
             self.outstanding.mark_lost(first);
         }
         tracing::debug!(cumulative_tsn_ack = self.cumulative_tsn_ack_point().wrap().0, "probe of a stalled recovery");
@@ -180,9 +186,15 @@ impl Sender {
         self.outstanding.chunk(tsn).is_some_and(|chunk| !self.must_abandon(now, chunk))
     }
 
-    /// Returns the time from now to the next probe, if one is to be sent unless the peer is heard before.
-    pub(crate) fn probe_timeout(&self, path: &Path) -> Option<Duration> {
-        self.loss.probe_timeout(&self.outstanding, self.is_probing_window(), path)
+    /// Returns the time of the next probe, if one is to be sent unless the peer is heard before.
+    pub(crate) fn probe_deadline(&self, now: Instant, path: &Path) -> Option<Instant> {
+        let last_sent = self.rate.last_sent()?;
+        self.loss.probe_deadline(now, last_sent, &self.outstanding, self.is_probing_window(), path)
+    }
+
+    /// Returns `true` if nothing is known to be missing of what is in flight, and no probe is out.
+    pub(super) fn has_open_tail(&self) -> bool {
+        self.loss.has_open_tail(&self.outstanding, self.is_probing_window())
     }
 
     /// Returns `true` if T3-rtx is to start again, once.

@@ -4,6 +4,7 @@ use super::Sender;
 use super::congestion::Delivery;
 use super::rate::NewlyAcked;
 use super::rtt_sample::RttSample;
+use super::tlp::ProbeOutcome;
 use crate::error::Violation;
 use crate::path::Path;
 use crate::serial::{TransmissionNumber, Tsn, UnwrappedTsn};
@@ -47,7 +48,7 @@ impl Sender {
         if !sack.has_valid_gap_blocks() || highest >= self.outstanding.next_tsn() {
             return Ok(SackOutcome::Dropped);
         }
-        let in_recovery = self.loss.is_in_recovery();
+        let (in_recovery, single) = (self.loss.is_in_recovery(), self.loss.single_packet());
         let is_advanced = cumulative > self.outstanding.cumulative_tsn_ack_point();
         let (bytes, rtt_sample, newest) = self.acknowledge(now, cumulative, sack, path);
 
@@ -66,10 +67,10 @@ impl Sender {
         let delivery = Delivery { newest, flight_size: self.outstanding.flight_size() };
         let acked = NewlyAcked { bytes, cumulative, is_advanced, next_tsn, rtt, in_recovery, delivery };
         self.rate.on_acked(now, acked, path);
-        if self.loss.tlp.on_cumulative_ack(cumulative, duplicates > 0) && !self.loss.is_in_recovery() {
-            tracing::debug!(cumulative_tsn_ack = cumulative.wrap().0, "loss repaired by a tail loss probe");
-            self.on_congestion(path);
+        if let Some(rtt) = rtt {
+            self.loss.tlp.on_rtt_sample(rtt, single.filter(|_| self.outstanding.is_empty()), &path.rto);
         }
+        self.end_probe(now, cumulative, duplicates > 0, path);
         if self.outstanding.has_reneged() {
             self.on_reneging(cumulative, sack);
         }
@@ -87,6 +88,19 @@ impl Sender {
         // Every SACK is a measurement, as in QUIC (RFC 9002 §5.3): one a round trip, as RFC 9260 §6.3.1 C4 has it,
         // learns of a queue that builds only when the time-out has fired.
         Ok(SackOutcome::Accepted { advanced: is_advanced, is_new: bytes > 0, rtt, ambiguous_rtt, reo_deadline })
+    }
+
+    /// Ends the episode of a probe that is acknowledged. Congestion control is told of a loss that it has repaired.
+    fn end_probe(&mut self, now: Instant, cumulative: UnwrappedTsn, has_duplicates: bool, path: &Path) {
+        let probe = self.loss.tlp.on_cumulative_ack(now, cumulative, has_duplicates, path.rto.rtt_min());
+        let ProbeOutcome::Repaired(tsn) = probe else { return };
+        if !self.loss.is_in_recovery() {
+            tracing::debug!(cumulative_tsn_ack = cumulative.wrap().0, "loss repaired by a tail loss probe");
+            // A duplicate may still show that the SACK was that of the original.
+            self.loss.undo.begin(now, self.rate.before_loss());
+            self.loss.undo.on_lost(now, tsn, false, path.rto.srtt().unwrap_or_default());
+            self.on_congestion(path);
+        }
     }
 
     /// Handles the Cumulative TSN Ack of a SHUTDOWN, which has no window and no gap blocks (RFC 9260 §3.3.8). Returns
@@ -119,7 +133,7 @@ impl Sender {
             *newest = (*newest).max(Some(chunk.transmission));
             loss.on_acked(now, tsn, chunk, rtt_min, rtt);
         });
-        loss.rack.on_cumulative_advanced();
+        loss.rack.on_cumulative_advanced(cumulative);
         self.queue.streams.on_acknowledged(cumulative);
         bytes
     }

@@ -130,6 +130,12 @@ impl World {
         self.sack_with(acked, blocks, 1 << 20, &[])
     }
 
+    /// Returns the time from now to the next probe.
+    fn probe_wait(&self) -> Option<Duration> {
+        let at = self.sender.probe_deadline(self.now, &self.path)?;
+        Some(at.saturating_duration_since(self.now))
+    }
+
     /// Returns the lengths of the messages that were abandoned since the last call.
     fn abandoned(&mut self) -> Vec<usize> {
         std::iter::from_fn(|| self.sender.poll_notice())

@@ -51,6 +51,22 @@ enum Sendable {
     New(NextMessage),
 }
 
+/// Chunks of user data that were put into a packet.
+#[derive(Clone, Copy, Debug, Default)]
+struct WrittenChunks {
+    /// True if there are any.
+    any: bool,
+    /// True if one asks for a SACK at once (RFC 7053).
+    asks: bool,
+}
+
+impl WrittenChunks {
+    fn add(&mut self, more: Self) {
+        self.any |= more.any;
+        self.asks |= more.asks;
+    }
+}
+
 impl Sender {
     /// Returns the time at which a packet that only pacing or Fast Recovery delays may leave.
     pub(crate) fn paced_until(&self) -> Option<Instant> {
@@ -134,16 +150,16 @@ impl Sender {
         // A probe, or the first retransmission, is not to get lost by its size.
         let room = if is_exempt { room.within_floor() } else { room };
         let (first, flight_before) = (self.loss.rack.next_transmission(), self.outstanding.flight_size());
-        let mut has_data = self.write_lost(now, room.after(out.len() > start), path, out);
+        let mut written = self.write_lost(now, room.after(out.len() > start), path, out);
         // A packet with a retransmission takes no chunk of another stream, if the scheduler keeps streams apart.
-        if !(has_data && self.queue.streams.is_per_packet()) {
-            has_data |= self.write_new(now, room, path, sendable, out);
+        if !(written.any && self.queue.streams.is_per_packet()) {
+            written.add(self.write_new(now, room, path, sendable, out));
             self.queue.streams.on_packet_end();
         }
-        if has_data {
+        if written.any {
             let departure = Departure { first, flight_before, flight_size: self.outstanding.flight_size() };
             self.rate.on_packet_sent(now, out.len() - start, departure);
-            self.loss.on_packet_sent();
+            self.loss.on_packet_sent(first, written.asks);
             self.check_refused();
         }
         out.len() > start
@@ -151,8 +167,8 @@ impl Sender {
 
     /// Writes retransmissions in TSN order, within the congestion window but for one packet when a loss is found (RFC
     /// 9260 §7.2.4 step 3).
-    fn write_lost(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
-        let mut wrote = false;
+    fn write_lost(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> WrittenChunks {
+        let mut written = WrittenChunks::default();
         let mut only = None;
         while let Some(tsn) = self.outstanding.first_lost() {
             if !self.may_retransmit() {
@@ -170,12 +186,13 @@ impl Sender {
                 continue;
             }
             let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
-            let is_alone = wire_len > path.pmdcs() && room.after(wrote).may_exceed_mtu;
+            let is_alone = wire_len > path.pmdcs() && room.after(written.any).may_exceed_mtu;
             if out.len() + wire_len > room.end && !is_alone {
                 break;
             }
             let start = out.len();
             chunk.encode(tsn, out);
+            written.asks |= message.immediate;
             let transmission = self.loss.on_sent(now, tsn, wire_len, true);
             let crosses_floor = room.crosses_floor(start, out.len());
             self.outstanding.on_retransmitted(now, tsn, transmission, crosses_floor);
@@ -185,9 +202,9 @@ impl Sender {
             if tsn == self.outstanding.cumulative_tsn_ack_point().next() {
                 self.loss.restart_t3();
             }
-            wrote = true;
+            written.any = true;
         }
-        wrote
+        written
     }
 
     /// Writes new data. `sendable` is what was found before: the first message need not be looked for again.
@@ -198,8 +215,8 @@ impl Sender {
         path: &Path,
         sendable: Sendable,
         out: &mut Vec<u8>,
-    ) -> bool {
-        let (mut wrote, format) = (false, self.queue.streams.format());
+    ) -> WrittenChunks {
+        let (mut written, format) = (WrittenChunks::default(), self.queue.streams.format());
         let mut first = if let Sendable::New(next) = sendable { Some(next) } else { None };
         // Lost chunks go first: new data would only lengthen the recovery.
         while !self.outstanding.has_lost() {
@@ -229,13 +246,24 @@ impl Sender {
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
             let mut chunk = Chunk::new(now, tsn, fragment, format, transmission);
             let start = out.len();
+            chunk.message.immediate |= self.is_probe_or_end_of_burst();
+            written.asks |= chunk.message.immediate;
             chunk.encode(tsn, out);
             chunk.crosses_floor = packet.crosses_floor(start, out.len());
             self.outstanding.push(chunk);
             self.counters.chunks += 1;
-            wrote = true;
+            written.any = true;
         }
-        wrote
+        written
+    }
+
+    /// Returns `true` if the new chunk that is written last should ask for a SACK at once (RFC 7053): a probe, whose
+    /// answer is waited for, and the end of a burst. The peer would delay the SACK of an odd last packet, and the delay
+    /// would be added to the wait for a loss. A packet that leaves alone does not ask, so that its SACK can travel with
+    /// an answer of the application.
+    fn is_probe_or_end_of_burst(&self) -> bool {
+        let is_burst = !self.rate.is_app_limited();
+        self.rate.cwnd_exemption() == CwndExemption::Any || is_burst && self.queue.streams.is_empty()
     }
 
     /// Returns `true` if [`write`](Self::write) would put something into an empty packet.

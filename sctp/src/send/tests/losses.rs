@@ -168,17 +168,26 @@ fn a_time_out_ends_the_repair_of_an_earlier_loss() {
 }
 
 #[test]
-fn a_time_out_ends_the_episode_of_a_probe() {
+fn a_time_out_ends_the_episode_of_a_probe_and_the_next_one_follows_a_sample_of_the_round_trip() {
     let mut world = World::measured();
     world.push(1, FULL);
     world.packets();
     world.sender.on_probe_timeout(world.now, &world.path);
     assert_eq!(world.packets(), [[0]]);
-    assert_eq!(world.sender.probe_timeout(&world.path), None);
+    assert_eq!(world.probe_wait(), None);
     world.now += 1000 * MS;
     world.sender.on_t3_timeout(world.now, false, &world.path);
     assert_eq!(world.packets(), [[0]]);
-    assert_eq!(world.sender.probe_timeout(&world.path), Some(400 * MS));
+    assert_eq!(world.probe_wait(), None, "RFC 8985 §7.3");
+    world.now += 100 * MS;
+    world.sack(1, &[]);
+    for (number, expected) in [(1, None), (2, Some(200 * MS))] {
+        world.push(1, FULL);
+        assert_eq!(world.packets(), [[number]]);
+        assert_eq!(world.probe_wait(), expected);
+        world.now += 100 * MS;
+        world.sack(number + 1, &[]);
+    }
 }
 
 /// RFC 8985 §7.2: the reordering timer or the retransmissions that wait will bring the next SACK.
@@ -190,13 +199,13 @@ fn no_probe_is_sent_while_a_gap_is_reported_or_a_lost_chunk_waits() {
     world.now += 100 * MS;
     world.sack(0, &[(2, 2)]);
     assert_eq!(world.packets(), [] as [Vec<u64>; 0], "nothing is lost yet");
-    assert_eq!(world.sender.probe_timeout(&world.path), None);
+    assert_eq!(world.probe_wait(), None);
     let mut world = World::measured();
     (0..3).for_each(|_| world.push(1, FULL));
     world.packets();
     world.sender.on_t3_timeout(world.now, false, &world.path);
     assert_eq!(world.packets(), [[0]]);
-    assert_eq!(world.sender.probe_timeout(&world.path), None, "two are lost");
+    assert_eq!(world.probe_wait(), None, "two are lost");
 }
 
 #[test]
@@ -217,7 +226,7 @@ fn a_probe_that_repairs_a_loss_reduces_the_window_and_one_that_was_not_needed_do
         world.now += 200 * MS;
         world.sender.on_probe_timeout(world.now, &world.path);
         assert_eq!(world.packets(), [[1]], "the last chunk, there is no new data");
-        assert_eq!(world.sender.probe_timeout(&world.path), None, "one probe is out");
+        assert_eq!(world.probe_wait(), None, "one probe is out");
         world.now += 100 * MS;
         world.sack_with(2, &[], 1 << 20, duplicates);
         assert_eq!(world.sender.counters().congestion_events, events, "duplicates {duplicates:?}");
@@ -241,15 +250,16 @@ fn a_probe_of_new_data_tells_nothing_about_losses() {
 #[test]
 fn the_probe_waits_for_a_delayed_sack_only_if_a_single_packet_is_in_flight() {
     let mut world = World::measured();
+    (0..50).for_each(|_| world.path.rto.on_sample(100 * MS));
     world.push(1, FULL);
     world.packets();
-    assert_eq!(world.sender.probe_timeout(&world.path), Some(400 * MS));
+    assert_eq!(world.probe_wait(), Some(150 * MS));
     world.push(1, FULL);
     world.packets();
-    assert_eq!(world.sender.probe_timeout(&world.path), Some(200 * MS));
+    assert_eq!(world.probe_wait(), Some(125 * MS));
     world.now += 100 * MS;
     world.sack(2, &[]);
-    assert_eq!(world.sender.probe_timeout(&world.path), None, "nothing is in flight");
+    assert_eq!(world.probe_wait(), None, "nothing is in flight");
 }
 
 /// RFC 9260 §6.1 A: what is in flight is the window probe, for which T3 is responsible.
@@ -261,10 +271,10 @@ fn no_tail_loss_probe_is_sent_into_a_closed_window() {
     world.now += 100 * MS;
     world.sack_with(1, &[], FULL as u32, &[]);
     assert!(world.sender.is_probing_window());
-    assert_eq!(world.sender.probe_timeout(&world.path), None);
+    assert_eq!(world.probe_wait(), None);
     world.sack_with(1, &[], 10 * FULL as u32, &[]);
     assert!(!world.sender.is_probing_window());
-    assert_eq!(world.sender.probe_timeout(&world.path), Some(400 * MS));
+    assert_eq!(world.probe_wait(), Some(100 * MS), "200 ms after its transmission: it has asked for a SACK at once");
 }
 
 /// RFC 9260 §6.3.3, §7.2.3.

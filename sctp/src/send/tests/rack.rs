@@ -189,7 +189,7 @@ fn reports_from_before_the_last_advance_or_time_out_do_not_count() {
             (0..2).for_each(|_| transfer.send(0));
             transfer.ack(7, 100);
         } else {
-            transfer.rack.on_cumulative_advanced();
+            transfer.rack.on_cumulative_advanced(transfer.first.prev());
             transfer.ack(5, 100);
         }
         assert_eq!(transfer.reo_wnd(100), 25);
@@ -276,4 +276,18 @@ fn chunks_above_a_truncated_report_are_lost_a_round_trip_later() {
         assert_eq!(transfer.rack.is_report_truncated(), blocks == 16);
         assert_eq!(transfer.detect(100), (first_lost, then), "{blocks} blocks");
     }
+}
+
+/// The path has held the chunks back, and hands them over in any order.
+#[test]
+fn chunks_that_a_needless_time_out_took_for_lost_have_the_widest_window_until_they_are_acknowledged() {
+    let mut transfer = Transfer::with_chunks(9);
+    transfer.rack.rebuild(&transfer.outstanding);
+    transfer.ack_each(&[5, 6, 7]);
+    assert_eq!(transfer.reo_wnd(100), 100, "a smoothed round trip, although three chunks overtake");
+    transfer.rack.on_cumulative_advanced(transfer.first.add(7));
+    assert_eq!(transfer.reo_wnd(100), 100, "one is outstanding");
+    transfer.rack.on_cumulative_advanced(transfer.first.add(8));
+    transfer.send(100);
+    assert_eq!(transfer.reo_wnd(100), 25);
 }
