@@ -11,8 +11,8 @@ use pair::{MS, Packet, Pair, Verdict};
 const SECOND: Duration = Duration::from_secs(1);
 const RTT: Duration = Duration::from_millis(50);
 
-/// Bytes of user data that fill a packet.
-const FULL: usize = 1172;
+/// Bytes of user data that fill a packet, in an I-DATA chunk.
+const FULL: usize = 1140;
 
 /// A pair whose second end delays its SACKs by up to this time. Bursts of several sizes were sent and have arrived.
 fn pair(sack_delay: Duration, bottleneck: Option<(u64, usize)>) -> Pair {
@@ -30,10 +30,14 @@ fn pair(sack_delay: Duration, bottleneck: Option<(u64, usize)>) -> Pair {
     pair
 }
 
+fn has_data(packet: &Packet) -> bool {
+    packet.has(ChunkType::DATA) || packet.has(ChunkType::I_DATA)
+}
+
 fn drop_data_packet(pair: &mut Pair, number: usize) {
     let mut count = 0;
     pair.rule = Box::new(move |packet| {
-        count += usize::from(packet.from == 0 && packet.has(ChunkType::DATA));
+        count += usize::from(packet.from == 0 && has_data(packet));
         if packet.from == 0 && count == number { Verdict::Drop } else { Verdict::Pass }
     });
 }
@@ -51,7 +55,7 @@ fn the_last_packet_of_a_burst_is_repaired_within_two_and_a_half_round_trips() {
                 pair.send(0, StreamId(1), vec![7; packets * FULL]);
                 pair.run_until(10 * SECOND, |pair| pair.received[1].len() > before);
                 // Packets beyond a window of ten are paced.
-                let sent_at = pair.sent(0, ChunkType::DATA)[packets - 1].at;
+                let sent_at = pair.sent(0, pair.data_kind())[packets - 1].at;
                 assert!(packets > 10 || sent_at == pair.trace[0].at);
                 let took = pair.elapsed() - sent_at;
                 assert!(took <= RTT * 5 / 2, "{took:?} for {packets} packets, SACKs delayed by {sack_delay:?}");
@@ -114,7 +118,7 @@ fn a_probe_starts_the_retransmission_timer_again() {
     pair.rule = Box::new(|_| Verdict::Drop);
     pair.send(0, StreamId(1), vec![7; 2 * FULL]);
     pair.run_until(SECOND, |pair| pair.ends[0].stats().t3_expirations == 1);
-    let times: Vec<Duration> = pair.sent(0, ChunkType::DATA).iter().map(|packet| packet.at - sent_at).collect();
+    let times: Vec<Duration> = pair.sent(0, pair.data_kind()).iter().map(|packet| packet.at - sent_at).collect();
     let [_, _, probe, retransmission] = times[..] else { panic!("{times:?}") };
     assert!(probe > RTT && probe < 2 * RTT, "{probe:?}");
     assert_eq!(retransmission - probe, rto);
@@ -122,7 +126,7 @@ fn a_probe_starts_the_retransmission_timer_again() {
 
 fn asks(packet: &Packet) -> bool {
     let mut chunks = Chunks::new(&packet.bytes).map_while(Result::ok);
-    chunks.any(|chunk| chunk.kind == ChunkType::DATA && chunk.flags & 8 != 0)
+    chunks.any(|chunk| matches!(chunk.kind, ChunkType::DATA | ChunkType::I_DATA) && chunk.flags & 8 != 0)
 }
 
 /// RFC 7053.
@@ -134,7 +138,7 @@ fn the_end_of_a_burst_and_a_probe_ask_for_a_sack_at_once_and_other_packets_do_no
         drop_data_packet(&mut pair, packets);
         pair.send(0, StreamId(1), vec![7; packets * FULL]);
         pair.run_for(SECOND);
-        let asked: Vec<bool> = pair.sent(0, ChunkType::DATA).into_iter().map(asks).collect();
+        let asked: Vec<bool> = pair.sent(0, pair.data_kind()).into_iter().map(asks).collect();
         let mut expected = vec![false; packets - 1];
         expected.extend([packets > 1, true]);
         assert_eq!(asked, expected, "the burst and the probe");
