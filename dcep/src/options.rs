@@ -35,8 +35,9 @@ pub struct ChannelOptions {
     /// the greatest.
     pub reliability: Reliability,
     /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512
-    /// high, 1024 extra high. Other values are allowed; 0 counts as 1. While several channels have something to send, a
-    /// channel with twice the weight sends twice as many bytes; none is starved. Another
+    /// high, 1024 extra high. Other values are allowed; 0 means that none was given, as in all that Firefox opens, and
+    /// counts as normal. While several channels have something to send, a channel with twice the weight sends twice as
+    /// many bytes; none is starved. Another
     /// [`stream_scheduler`](narrowboat_sctp::AssociationConfig::stream_scheduler) may use the value in another way, or
     /// not at all. DATA_CHANNEL_OPEN carries it to the peer, which sends with the same weight.
     /// [`set_priority`](crate::DataChannels::set_priority) changes it later, at one end.
@@ -131,6 +132,11 @@ impl ChannelOptions {
     pub fn drop_oldest(mut self, max: WaitingMax) -> Self {
         self.send_policy = self.send_policy.drop_oldest(max);
         self
+    }
+
+    /// Returns the weight of the channel's stream.
+    pub(crate) fn weight(&self) -> u16 {
+        if self.priority == 0 { NORMAL_PRIORITY } else { self.priority }
     }
 
     /// Sets the weight; see [`priority`](Self#structfield.priority).

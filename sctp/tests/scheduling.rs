@@ -16,7 +16,18 @@ const BOTTLENECK: (u64, usize) = (1_000_000, 60_000);
 const RECEIVE_WINDOW: u32 = 30_000;
 
 fn with_scheduler(stream_scheduler: StreamScheduler) -> Pair {
-    let config = AssociationConfig { receive_window: RECEIVE_WINDOW, stream_scheduler, ..AssociationConfig::default() };
+    let config = AssociationConfig { stream_scheduler, ..AssociationConfig::default() };
+    behind_a_bottleneck(&config)
+}
+
+/// Weighted fair queueing with I-DATA or with DATA.
+fn with_weights(message_interleaving: bool) -> Pair {
+    let config = AssociationConfig { message_interleaving, ..AssociationConfig::default() };
+    behind_a_bottleneck(&config)
+}
+
+fn behind_a_bottleneck(config: &AssociationConfig) -> Pair {
+    let config = AssociationConfig { receive_window: RECEIVE_WINDOW, ..config.clone() };
     let mut pair = Pair::connected(config);
     pair.bottleneck = Some(BOTTLENECK);
     pair.keeps_trace = false;
@@ -46,8 +57,8 @@ fn arrived(pair: &Pair) -> BTreeMap<u16, usize> {
 #[test]
 fn shares_at_a_bottleneck_follow_the_weights_within_5_percent_rfc8831_6_4() {
     let weights = [(1, 128), (2, 256), (3, 512), (4, 1_024)];
-    for loss in [false, true] {
-        let mut pair = with_scheduler(StreamScheduler::default());
+    for (interleaves, loss) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut pair = with_weights(interleaves);
         let mut random = narrowboat_sctp::testing::Random(7);
         pair.rule = Box::new(move |_| if loss && random.percent(1) { Verdict::Drop } else { Verdict::Pass });
         weights.iter().for_each(|(stream, weight)| pair.ends[0].set_stream_priority(StreamId(*stream), *weight));
@@ -59,36 +70,70 @@ fn shares_at_a_bottleneck_follow_the_weights_within_5_percent_rfc8831_6_4() {
         assert!(total > 1_000_000, "{total} bytes");
         for (stream, weight) in weights {
             let (share, expected) = (bytes[&stream] as f64 / total as f64, f64::from(weight) / 1_920.0);
-            assert!((share / expected - 1.0).abs() < 0.05, "stream {stream} has {share:.3} and not {expected:.3}");
+            assert!(
+                (share / expected - 1.0).abs() < 0.05,
+                "interleaving {interleaves}: stream {stream} has {share:.3} and not {expected:.3}"
+            );
         }
     }
 }
 
 #[test]
 fn a_change_of_weight_counts_from_the_next_message_on() {
-    let mut pair = with_scheduler(StreamScheduler::default());
-    pair.ends[0].set_stream_priority(StreamId(1), 16);
-    fill(&mut pair, &[(1, 5_000), (2, 5_000)], 3_500_000);
-    pair.run_for(Duration::from_secs(1));
-    let before = arrived(&pair);
-    assert!(before[&2] > 10 * before[&1], "{before:?}");
-    pair.ends[0].set_stream_priority(StreamId(1), 4_096);
-    pair.run_for(Duration::from_secs(1));
-    let after = arrived(&pair);
-    assert!(after[&1] - before[&1] > 8 * (after[&2] - before[&2]), "{before:?}, {after:?}");
+    for interleaves in [true, false] {
+        let mut pair = with_weights(interleaves);
+        pair.ends[0].set_stream_priority(StreamId(1), 16);
+        fill(&mut pair, &[(1, 5_000), (2, 5_000)], 3_500_000);
+        pair.run_for(Duration::from_secs(1));
+        let before = arrived(&pair);
+        assert!(before[&2] > 10 * before[&1], "{before:?}");
+        pair.ends[0].set_stream_priority(StreamId(1), 4_096);
+        pair.run_for(Duration::from_secs(1));
+        let after = arrived(&pair);
+        assert!(after[&1] - before[&1] > 8 * (after[&2] - before[&2]), "{before:?}, {after:?}");
+    }
+}
+
+/// A message of a megabyte is under way when its stream becomes 256 times as heavy, or as light.
+#[test]
+fn in_the_middle_of_a_message_a_weight_counts_from_the_next_chunk_on_if_messages_interleave() {
+    for (interleaves, before, after) in [(true, 16, 4_096), (true, 4_096, 16), (false, 4_096, 16)] {
+        let mut pair = with_weights(interleaves);
+        pair.ends[0].set_stream_priority(StreamId(1), before);
+        fill(&mut pair, &[(1, 1_000_000), (2, 5_000)], 3_000_000);
+        pair.run_for(Duration::from_millis(300));
+        let left = pair.ends[0].buffered_amount(StreamId(1)) - 2_000_000;
+        assert!((1..1_000_000).contains(&left), "{left} bytes of the message wait");
+        let others = arrived(&pair).get(&2).copied().unwrap_or_default();
+        pair.ends[0].set_stream_priority(StreamId(1), after);
+        let is_first_whole = |pair: &Pair| pair.received[1].iter().any(|message| message.0 == StreamId(1));
+        if interleaves && after < before {
+            // The rest takes its seventeenth of the link.
+            pair.run_for(Duration::from_secs(1));
+            let waits = pair.ends[0].buffered_amount(StreamId(1)) - 2_000_000;
+            assert!(left - waits < 100_000 && !is_first_whole(&pair), "{left} bytes waited, {waits} wait still");
+        } else {
+            // The rest takes the link, less a seventeenth with I-DATA and all of it with DATA.
+            pair.run_until(Duration::from_millis(1_250), is_first_whole);
+            let others = arrived(&pair).get(&2).copied().unwrap_or_default() - others;
+            assert!(others <= left / 10, "{others} bytes of the other stream beside {left}");
+        }
+    }
 }
 
 #[test]
 fn a_reset_ends_the_weight_of_the_stream() {
-    let mut pair = with_scheduler(StreamScheduler::default());
-    pair.ends[0].set_stream_priority(StreamId(1), 4_096);
-    pair.send(0, StreamId(1), vec![7; 100]);
-    pair.ends[0].reset_streams(pair.now, &[StreamId(1)]).unwrap();
-    pair.run_until(Duration::from_secs(1), |pair| !pair.ends[0].is_resetting(StreamId(1)));
-    fill(&mut pair, &[(1, 5_000), (2, 5_000)], 2_000_000);
-    pair.run_for(Duration::from_secs(1));
-    let left = [1, 2].map(|stream| pair.ends[0].buffered_amount(StreamId(stream)));
-    assert!(left[0] < 1_600_000 && left[0].abs_diff(left[1]) <= 5_000, "{left:?}");
+    for interleaves in [true, false] {
+        let mut pair = with_weights(interleaves);
+        pair.ends[0].set_stream_priority(StreamId(1), 4_096);
+        pair.send(0, StreamId(1), vec![7; 100]);
+        pair.ends[0].reset_streams(pair.now, &[StreamId(1)]).unwrap();
+        pair.run_until(Duration::from_secs(1), |pair| !pair.ends[0].is_resetting(StreamId(1)));
+        fill(&mut pair, &[(1, 5_000), (2, 5_000)], 2_000_000);
+        pair.run_for(Duration::from_secs(1));
+        let left = [1, 2].map(|stream| pair.ends[0].buffered_amount(StreamId(stream)));
+        assert!(left[0] < 1_600_000 && left[0].abs_diff(left[1]) <= 5_000, "{left:?}");
+    }
 }
 
 #[test]
@@ -124,20 +169,23 @@ fn a_packet_has_chunks_of_one_stream_only_also_after_losses_rfc8260_3_3() {
     assert!(bundles > 40, "small messages of one stream share a packet: {bundles}");
 }
 
+/// With DATA for one message of bulk, with I-DATA for none.
 #[test]
-fn a_small_message_waits_for_one_message_of_bulk_however_many_streams_have_some() {
-    let mut pair = with_scheduler(StreamScheduler::default());
-    let bulk: Vec<(u16, usize)> = (1..20).map(|stream| (stream, 10_000)).collect();
-    fill(&mut pair, &bulk, 500_000);
-    pair.run_for(Duration::from_secs(2));
-    for _ in 0..20 {
-        pair.run_for(37 * MS);
-        let (sent_at, before) = (pair.now, pair.received[1].len());
-        pair.send(0, StreamId(0), vec![1; 64]);
-        let is_ping = |pair: &Pair| pair.received[1].iter().skip(before).any(|message| message.0 == StreamId(0));
-        pair.run_until(Duration::from_secs(1), is_ping);
-        let age = pair.now - sent_at;
-        // 10 ms of the path, 10 ms of its queue, 10 ms of a message, and a few packets.
-        assert!(age <= 34 * MS, "{age:?}");
+fn a_small_message_waits_for_no_other_stream_that_has_more_however_many_there_are() {
+    for interleaves in [true, false] {
+        let mut pair = with_weights(interleaves);
+        let bulk: Vec<(u16, usize)> = (1..20).map(|stream| (stream, 10_000)).collect();
+        fill(&mut pair, &bulk, 500_000);
+        pair.run_for(Duration::from_secs(2));
+        for _ in 0..20 {
+            pair.run_for(37 * MS);
+            let (sent_at, before) = (pair.now, pair.received[1].len());
+            pair.send(0, StreamId(0), vec![1; 64]);
+            let is_ping = |pair: &Pair| pair.received[1].iter().skip(before).any(|message| message.0 == StreamId(0));
+            pair.run_until(Duration::from_secs(1), is_ping);
+            let age = pair.now - sent_at;
+            // 10 ms of the path, 10 ms of its queue, a few packets; with DATA 10 ms of a message.
+            assert!(age <= if interleaves { 24 * MS } else { 34 * MS }, "interleaving {interleaves}: {age:?}");
+        }
     }
 }

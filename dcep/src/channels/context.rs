@@ -27,7 +27,7 @@ impl ChannelsContext<'_> {
         let stream = channel.stream;
         let (origin, ordered, reliability) = (channel.origin, channel.options.ordered, channel.options.reliability);
         if stream.is_below(self.association.outbound_streams()) {
-            self.association.set_stream_priority(stream, channel.options.priority);
+            self.association.set_stream_priority(stream, channel.options.weight());
         }
         let id = self.state.channels.insert(channel);
         tracing::debug!(channel = id.0, stream_id = %stream, ?origin, ordered, ?reliability, "channel created");

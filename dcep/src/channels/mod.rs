@@ -334,9 +334,9 @@ impl DataChannels {
             && !channel.is_closed()
         {
             channel.options.priority = priority;
-            let stream = channel.stream;
+            let (stream, weight) = (channel.stream, channel.options.weight());
             if self.may_still_send(stream) {
-                association.set_stream_priority(stream, priority);
+                association.set_stream_priority(stream, weight);
             }
         }
     }

@@ -169,7 +169,7 @@ impl ChannelsContext<'_> {
         if is_closing && !channel.is_closed_locally() {
             return self.start_reset(stream);
         }
-        self.association.set_stream_priority(stream, channel.options.priority);
+        self.association.set_stream_priority(stream, channel.options.weight());
         self.association.set_send_policy(stream, channel.options.send_policy);
         self.association.set_buffered_amount_low_threshold(stream, channel.sending.low_threshold());
         if let Some(control) = awaited.control
