@@ -2,8 +2,12 @@
 //!
 //! Slow start doubles the window each round trip, so without a hint it overshoots by up to a whole window and loses
 //! half of it. A round-trip time that grows from one round to the next says that a queue is building.
+//!
+//! The RFC compares the least sample of a whole round. The first samples of a round are of packets that were sent before
+//! the queue was there, so that the least one grows a round late, and the window has doubled once more. Here each eighth
+//! of a round is compared by itself too. A burst of delay that is shorter changes nothing.
 
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// RFC 9406 §4.3.
 const RTT_THRESHOLD_MIN: Duration = Duration::from_millis(4);
@@ -13,6 +17,8 @@ const SAMPLES_MIN: u32 = 8;
 /// Divisor of the growth of the window in Conservative Slow Start, which checks if the delay was real.
 pub(super) const CONSERVATIVE_DIVISOR: usize = 4;
 const CONSERVATIVE_ROUNDS: u32 = 5;
+/// Parts of a round, each of which is compared with the round before.
+const PARTS: u32 = 8;
 
 /// Phase of HyStart++, which sets the growth of the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,12 +31,35 @@ pub(super) enum HystartPhase {
     Over,
 }
 
+/// Part of a round.
+#[derive(Clone, Debug, Default)]
+struct RoundPart {
+    began_at: Option<Instant>,
+    least: Option<Duration>,
+    samples: u32,
+}
+
+impl RoundPart {
+    /// Adds a sample. Returns the least of the part if it is over: it has eight samples and lasted for `time`.
+    fn on_sample(&mut self, now: Instant, rtt: Duration, time: Duration) -> Option<Duration> {
+        let began_at = *self.began_at.get_or_insert(now);
+        let least = self.least.map_or(rtt, |least| least.min(rtt));
+        (self.least, self.samples) = (Some(least), self.samples + 1);
+        let is_over = self.samples >= SAMPLES_MIN && now.saturating_duration_since(began_at) >= time;
+        is_over.then(|| {
+            *self = Self { began_at: Some(now), ..Self::default() };
+            least
+        })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct HyStart {
     phase: HystartPhase,
     last_round_min: Option<Duration>,
     round_min: Option<Duration>,
     samples: u32,
+    part: RoundPart,
     /// The delay that conservative slow start began with.
     baseline: Duration,
     rounds_left: u32,
@@ -43,6 +72,7 @@ impl HyStart {
             last_round_min: None,
             round_min: None,
             samples: 0,
+            part: RoundPart::default(),
             baseline: Duration::ZERO,
             rounds_left: 0,
         }
@@ -54,7 +84,7 @@ impl HyStart {
 
     /// Handles a SACK in slow start. `is_new_round`: everything that was outstanding when the round began is
     /// acknowledged.
-    pub(super) fn on_acked(&mut self, rtt: Option<Duration>, is_new_round: bool) {
+    pub(super) fn on_acked(&mut self, now: Instant, rtt: Option<Duration>, is_new_round: bool) {
         if self.phase == HystartPhase::Over {
             return;
         }
@@ -65,6 +95,7 @@ impl HyStart {
         let round_min = self.round_min.map_or(rtt, |min| min.min(rtt));
         self.round_min = Some(round_min);
         self.samples += 1;
+        let part_min = self.part.on_sample(now, rtt, self.last_round_min.unwrap_or_default() / PARTS);
         if self.samples < SAMPLES_MIN {
             return;
         }
@@ -72,9 +103,10 @@ impl HyStart {
             HystartPhase::Fast => {
                 let Some(last) = self.last_round_min else { return };
                 let threshold = (last / RTT_DIVISOR).clamp(RTT_THRESHOLD_MIN, RTT_THRESHOLD_MAX);
-                if round_min >= last + threshold {
+                let least = part_min.unwrap_or(round_min);
+                if least >= last + threshold {
                     self.phase = HystartPhase::Conservative;
-                    self.baseline = round_min;
+                    (self.baseline, self.round_min) = (least, Some(least));
                     self.rounds_left = CONSERVATIVE_ROUNDS;
                 }
             }
@@ -87,6 +119,7 @@ impl HyStart {
     fn begin_round(&mut self) {
         self.last_round_min = self.round_min.take().or(self.last_round_min);
         self.samples = 0;
+        self.part = RoundPart::default();
         if self.phase == HystartPhase::Conservative {
             self.rounds_left -= 1;
             if self.rounds_left == 0 {
@@ -99,12 +132,13 @@ impl HyStart {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::some_time;
 
     const MS: Duration = Duration::from_millis(1);
 
     fn round(hystart: &mut HyStart, rtt: Duration) -> HystartPhase {
         for sample in 0..10 {
-            hystart.on_acked(Some(rtt), sample == 0);
+            hystart.on_acked(some_time(), Some(rtt), sample == 0);
         }
         hystart.phase()
     }
@@ -130,7 +164,7 @@ mod tests {
         let mut hystart = HyStart::new();
         round(&mut hystart, 50 * MS);
         for (number, rtt) in samples.iter().enumerate() {
-            hystart.on_acked(Some(Duration::from_millis(*rtt)), number == 0);
+            hystart.on_acked(some_time(), Some(Duration::from_millis(*rtt)), number == 0);
         }
         hystart.phase()
     }
@@ -163,7 +197,7 @@ mod tests {
     fn a_round_without_samples_leaves_the_delay_of_the_round_before_to_compare_with() {
         let mut hystart = HyStart::new();
         round(&mut hystart, 50 * MS);
-        hystart.on_acked(None, true);
+        hystart.on_acked(some_time(), None, true);
         assert_eq!(round(&mut hystart, 65 * MS), HystartPhase::Conservative);
     }
 
@@ -186,5 +220,38 @@ mod tests {
         round(&mut hystart, 50 * MS);
         assert_eq!(round(&mut hystart, 60 * MS), HystartPhase::Conservative);
         assert_eq!(round(&mut hystart, 50 * MS), HystartPhase::Fast);
+    }
+
+    /// Returns the phase after a round of 80 ms, and one of a hundred samples over 80 ms whose delay is that of `rtt`.
+    fn after_round(rtt: impl Fn(u64) -> u64) -> HystartPhase {
+        let (mut hystart, start) = (HyStart::new(), some_time());
+        round(&mut hystart, 80 * MS);
+        for sample in 0..100 {
+            let now = start + Duration::from_micros(sample * 800);
+            hystart.on_acked(now, Some(Duration::from_millis(rtt(sample))), sample == 0);
+        }
+        hystart.phase()
+    }
+
+    #[test]
+    fn a_queue_that_begins_within_a_round_is_seen_in_it_and_a_short_burst_of_delay_is_none() {
+        // The queue grows by a millisecond with every second sample.
+        assert_eq!(after_round(|sample| 80 + sample / 2), HystartPhase::Conservative);
+        assert_eq!(after_round(|sample| if (40..52).contains(&sample) { 120 } else { 80 }), HystartPhase::Fast);
+        assert_eq!(after_round(|sample| if sample == 60 { 89 } else { 80 + sample / 10 }), HystartPhase::Fast, "9 ms");
+    }
+
+    #[test]
+    fn the_delay_of_the_part_that_ended_slow_start_is_the_baseline() {
+        let (mut hystart, start) = (HyStart::new(), some_time());
+        round(&mut hystart, 80 * MS);
+        for sample in 0..40_u32 {
+            hystart.on_acked(start + sample * MS, Some(if sample < 20 { 80 * MS } else { 100 * MS }), sample == 0);
+        }
+        assert_eq!(hystart.phase(), HystartPhase::Conservative, "the first half of the round has no part in it");
+        hystart.on_acked(start + 41 * MS, Some(100 * MS), false);
+        assert_eq!(hystart.phase(), HystartPhase::Conservative);
+        hystart.on_acked(start + 42 * MS, Some(99 * MS), false);
+        assert_eq!(hystart.phase(), HystartPhase::Fast);
     }
 }

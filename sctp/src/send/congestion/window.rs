@@ -41,7 +41,7 @@ impl CongestionWindow {
     pub(super) fn slow_start(&mut self, acked: &Acked) {
         let is_first = self.ssthresh == usize::MAX;
         if is_first {
-            self.hystart.on_acked(acked.rtt, acked.is_new_round);
+            self.hystart.on_acked(acked.now, acked.rtt, acked.is_new_round);
         }
         let growth = match self.hystart.phase() {
             HystartPhase::Over if is_first => {
