@@ -79,9 +79,9 @@ impl BbrState {
         matches!(self, Self::Down | Self::Cruise | Self::Refill | Self::Up | Self::Compete)
     }
 
-    /// Returns true if the flow sends more on purpose, so that its losses are its own, or answers them by itself.
-    pub(super) fn is_accelerating(self) -> bool {
-        matches!(self, Self::Startup | Self::Refill | Self::Up | Self::Compete)
+    /// Returns true if the losses have an answer of their own: the flow sends more on purpose or has done so, or competes.
+    pub(super) fn answers_losses(self) -> bool {
+        matches!(self, Self::Startup | Self::Drain | Self::Refill | Self::Up | Self::Compete)
     }
 }
 

@@ -71,6 +71,8 @@ pub(super) struct DeliverySampler {
     first_sent_at: Option<Instant>,
     /// Samples are application-limited until so many bytes are delivered.
     app_limited_until: u64,
+    /// Samples that begin before so many bytes were delivered tell no rate.
+    jumped_until: u64,
 }
 
 impl DeliverySampler {
@@ -95,6 +97,12 @@ impl DeliverySampler {
     /// Marks the samples of all that is in flight as application-limited.
     pub(super) fn mark_app_limited(&mut self, flight_size: usize) {
         self.app_limited_until = (self.delivered + flight_size as u64).max(1);
+    }
+
+    /// Marks the samples of all that is in flight as unusable, because a SACK has acknowledged more at once than the path
+    /// delivers meanwhile: it reports what has arrived long ago, and did not fit the SACKs before.
+    pub(super) fn mark_jump(&mut self) {
+        self.jumped_until = self.delivered;
     }
 
     pub(super) fn on_sent(&mut self, now: Instant, departure: Departure) {
@@ -149,7 +157,9 @@ impl DeliverySampler {
         let sending = packet.sent_at.saturating_duration_since(packet.first_sent_at);
         let interval = sending.max(now.saturating_duration_since(packet.delivered_at));
         // A retransmission that was needless is reported sooner than a round trip: it looks fast.
-        let is_reliable = interval > Duration::ZERO && min_rtt.is_none_or(|min_rtt| interval >= min_rtt);
+        let is_reliable = interval > Duration::ZERO
+            && packet.delivered >= self.jumped_until
+            && min_rtt.is_none_or(|min_rtt| interval >= min_rtt);
         Some(RateSample {
             bandwidth: is_reliable.then(|| Bandwidth::of(delivered, interval)),
             prior_delivered: packet.delivered,
@@ -252,5 +262,23 @@ mod tests {
         assert!(sampler.on_lost(sent[989], 1000).is_none());
         sampler.forget_before(None);
         assert!(sampler.packets.is_empty());
+    }
+
+    /// A SACK has room for some hundred gaps. What lies behind them is reported when they are filled, all at once.
+    #[test]
+    fn what_was_in_flight_at_a_jump_tells_no_rate() {
+        let (mut sampler, start) = (DeliverySampler::default(), some_time());
+        let sent = send(&mut sampler, start, 10);
+        let sample = sampler.on_acked(start + 200 * MS, 8000, Some(sent[7]), None);
+        assert!(sample.is_some_and(|sample| sample.bandwidth.is_some()));
+        sampler.mark_jump();
+        let sample = sampler.on_acked(start + 201 * MS, 1000, Some(sent[8]), None);
+        assert!(sample.is_some_and(|sample| sample.bandwidth.is_none() && sample.delivered == 9000));
+        let mut next = sent[9];
+        next.take();
+        let first = next;
+        sampler.on_sent(start + 202 * MS, Departure { first, flight_before: 1000, flight_size: 2000 });
+        let sample = sampler.on_acked(start + 260 * MS, 1000, Some(first), None);
+        assert!(sample.is_some_and(|sample| sample.bandwidth.is_some()), "it was sent after the jump");
     }
 }

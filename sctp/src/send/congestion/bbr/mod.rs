@@ -45,6 +45,11 @@ use crate::time::{Duration, Instant};
 /// Rounds of Drain at most: with others in the queue it does not become empty.
 const DRAIN_ROUNDS_MAX: u64 = 3;
 
+/// Share of the bandwidth-delay product, in percent, that one SACK acknowledges at most if it is no jump, and the number
+/// of packets of a batch that a receiver reads at once.
+const JUMP_SHARE: u64 = 25;
+const JUMP_PACKETS_MIN: usize = 128;
+
 /// Estimates of the path.
 #[derive(Debug, Default)]
 struct PathModel {
@@ -158,6 +163,9 @@ impl Bbr {
     pub(super) fn on_acked(&mut self, acked: &Acked, delivery: Delivery) {
         self.model.srtt = acked.srtt;
         let sample = self.sampler.on_acked(acked.now, acked.bytes, delivery.newest, self.model.min_rtt.get());
+        if acked.bytes > self.product(JUMP_SHARE).max(JUMP_PACKETS_MIN * acked.pmdcs) {
+            self.sampler.mark_jump();
+        }
         if let Some(sample) = sample {
             self.update_model(acked, delivery, &sample);
         }
@@ -181,7 +189,7 @@ impl Bbr {
         }
         let has_queue = self.model.has_queue();
         let round_loss = self.bounds.on_sample(sample, &self.sampler, has_queue);
-        if round_loss.is_some_and(|loss| loss.is_congestion) && !self.state.is_accelerating() {
+        if round_loss.is_some_and(|loss| loss.is_congestion) && !self.state.answers_losses() {
             self.bounds.adapt_to_loss(self.model.max_bandwidth.get(), self.window.cwnd);
         }
         let bandwidth = self.bandwidth();
@@ -220,6 +228,9 @@ impl Bbr {
             self.model.full_pipe.set_reached(true);
             self.bounds.inflight_longterm = Some(self.product(100).max(self.bounds.latest_inflight()));
             self.note_ended(BbrState::Startup);
+        }
+        if self.model.full_pipe.is_flat() && self.model.has_queue() {
+            self.model.full_pipe.set_reached(true);
         }
         if self.model.full_pipe.is_reached() {
             self.enter(BbrState::Drain);
