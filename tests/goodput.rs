@@ -58,60 +58,85 @@ const fn lossy(megabits: u64, round_trip: u64, loss: u64, share: u64, worst: u64
 /// has opened.
 #[test]
 fn clean_links_are_filled() {
-    run(&[
-        clean(20, 10, 900, 880),
-        clean(20, 50, 910, 890),
-        clean(20, 100, 890, 860),
-        clean(20, 200, 870, 880),
-        clean(100, 10, 920, 900),
-        clean(100, 50, 910, 900),
-        clean(100, 100, 890, 880),
-        clean(100, 200, 840, 860),
-        clean(1000, 10, 920, 900),
-        clean(1000, 50, 900, 900),
-        clean(1000, 100, 870, 900),
-        clean(1000, 200, 810, 860),
-    ]);
+    run(
+        CongestionControl::Cubic,
+        &[
+            clean(20, 10, 900, 880),
+            clean(20, 50, 910, 890),
+            clean(20, 100, 890, 860),
+            clean(20, 200, 870, 880),
+            clean(100, 10, 920, 900),
+            clean(100, 50, 910, 900),
+            clean(100, 100, 890, 880),
+            clean(100, 200, 840, 860),
+            clean(1000, 10, 920, 900),
+            clean(1000, 50, 900, 900),
+            clean(1000, 100, 870, 900),
+            clean(1000, 200, 810, 860),
+        ],
+    );
 }
 
 #[test]
 fn short_and_long_queues_are_filled_too() {
-    run(&[
-        queued(20, 10, 25, 880, 860),
-        queued(20, 50, 25, 890, 870),
-        queued(100, 10, 25, 900, 880),
-        queued(100, 50, 25, 900, 880),
-        queued(100, 100, 25, 880, 870),
-        queued(1000, 20, 25, 910, 880),
-        queued(20, 50, 400, 910, 900),
-        queued(100, 50, 400, 910, 900),
-        queued(100, 100, 400, 880, 880),
-    ]);
+    run(
+        CongestionControl::Cubic,
+        &[
+            queued(20, 10, 25, 880, 860),
+            queued(20, 50, 25, 890, 870),
+            queued(100, 10, 25, 900, 880),
+            queued(100, 50, 25, 900, 880),
+            queued(100, 100, 25, 880, 870),
+            queued(1000, 20, 25, 910, 880),
+            queued(20, 50, 400, 910, 900),
+            queued(100, 50, 400, 910, 900),
+            queued(100, 100, 400, 880, 880),
+        ],
+    );
 }
 
 #[test]
 fn random_loss_costs_what_it_has_to() {
-    run(&[
-        lossy(20, 10, 1_000, 880, 900),
-        lossy(20, 50, 1_000, 375, 280),
-        lossy(20, 100, 1_000, 185, 115),
-        lossy(100, 10, 1_000, 400, 355),
-        lossy(100, 50, 1_000, 74, 56),
-        lossy(20, 10, 10_000, 630, 610),
-        lossy(20, 50, 10_000, 150, 130),
-        lossy(100, 10, 10_000, 135, 130),
-        lossy(100, 50, 10_000, 30, 26),
-        lossy(1000, 50, 10, 265, 140),
-    ]);
+    run(
+        CongestionControl::Cubic,
+        &[
+            lossy(20, 10, 1_000, 880, 900),
+            lossy(20, 50, 1_000, 375, 280),
+            lossy(20, 100, 1_000, 185, 115),
+            lossy(100, 10, 1_000, 400, 355),
+            lossy(100, 50, 1_000, 74, 56),
+            lossy(20, 10, 10_000, 630, 610),
+            lossy(20, 50, 10_000, 150, 130),
+            lossy(100, 10, 10_000, 135, 130),
+            lossy(100, 50, 10_000, 30, 26),
+            lossy(1000, 50, 10, 265, 140),
+        ],
+    );
+}
+
+#[test]
+fn a_model_fills_clean_links() {
+    run(
+        CongestionControl::Bbr,
+        &[
+            clean(20, 50, 910, 890),
+            clean(100, 10, 930, 900),
+            clean(100, 50, 920, 900),
+            clean(100, 200, 870, 900),
+            clean(1000, 50, 915, 900),
+            clean(1000, 100, 890, 890),
+            clean(1000, 200, 835, 890),
+        ],
+    );
 }
 
 /// Runs the cases, two at a time.
-fn run(cases: &[Case]) {
+fn run(congestion_control: CongestionControl, cases: &[Case]) {
     let is_wanted = |case: &&Case| !cfg!(debug_assertions) || case.path.megabits == 20 && case.path.round_trip <= 50;
     let cases: Vec<&Case> = cases.iter().filter(is_wanted).collect();
     let (even, odd): (Vec<_>, Vec<_>) = cases.iter().enumerate().partition(|(index, _)| index % 2 == 0);
     let all = |cases: Vec<(usize, &&Case)>| {
-        cases.into_iter().map(|(index, case)| (index, transfer(case.path))).collect::<Vec<_>>()
+        cases.into_iter().map(|(index, case)| (index, transfer(congestion_control, case.path))).collect::<Vec<_>>()
     };
     let mut results: Vec<(usize, Goodput)> = std::thread::scope(|scope| {
         let odd = scope.spawn(|| all(odd));
@@ -139,9 +164,13 @@ fn run(cases: &[Case]) {
     assert!(bad.is_empty(), "below the floor:\n{}", bad.join("\n"));
 }
 
-fn transfer(path: Path) -> Goodput {
+fn transfer(congestion_control: CongestionControl, path: Path) -> Goodput {
     let mut world = World::new(path, 1);
-    world.add(0, Load::BULK);
+    if congestion_control == CongestionControl::default() {
+        world.add(0, Load::BULK);
+    } else {
+        world.add_with(congestion_control, 0, Load::BULK);
+    }
     world.run(TIME * SECOND);
     let mut delivered = world.flows.remove(0).delivered;
     delivered.resize(usize::try_from(TIME).unwrap(), 0);
@@ -228,7 +257,8 @@ fn small_messages_overtake_the_bulk_that_waits() {
 fn an_upload_takes_little_more_than_its_packets() {
     let cases = [
         (CongestionControl::Bbr, 1_000, 3400),
-        (CongestionControl::Cubic, 0, 3190),
+        // With the header of I-DATA, four bytes longer than that of DATA, the packets take 9 ms more.
+        (CongestionControl::Cubic, 0, 3195),
         (CongestionControl::Bbr, 0, 3210),
         (CongestionControl::Bbr, 10_000, 3600),
         (CongestionControl::Bbr, 50_000, 6000),

@@ -3,15 +3,15 @@
 //! Slow start doubles the window each round trip, so without a hint it overshoots by up to a whole window and loses
 //! half of it. A round-trip time that grows from one round to the next says that a queue is building.
 //!
-//! The RFC compares the least sample of a whole round. The first samples of a round are of packets that were sent before
-//! the queue was there, so that the least one grows a round late, and the window has doubled once more. Here each eighth
-//! of a round is compared by itself too. A burst of delay that is shorter changes nothing.
+//! The RFC compares the least sample of a whole round. The first samples of a round are of packets that were sent
+//! before the queue was there, so that the least one grows a round late, and the window has doubled once more. Here
+//! each eighth of a round is compared by itself too. A burst of delay that is shorter changes nothing.
 
 use crate::time::{Duration, Instant};
 
 /// RFC 9406 §4.3.
-const RTT_THRESHOLD_MIN: Duration = Duration::from_millis(4);
-const RTT_THRESHOLD_MAX: Duration = Duration::from_millis(16);
+const RTT_THRESHOLD_MIN: Micros = 4_000;
+const RTT_THRESHOLD_MAX: Micros = 16_000;
 const RTT_DIVISOR: u32 = 8;
 const SAMPLES_MIN: u32 = 8;
 /// Divisor of the growth of the window in Conservative Slow Start, which checks if the delay was real.
@@ -31,21 +31,24 @@ pub(super) enum HystartPhase {
     Over,
 }
 
+/// A delay in microseconds: an association keeps several, and most of them for good.
+type Micros = u32;
+
 /// Part of a round.
 #[derive(Clone, Debug, Default)]
 struct RoundPart {
     began_at: Option<Instant>,
-    least: Option<Duration>,
+    least: Option<Micros>,
     samples: u32,
 }
 
 impl RoundPart {
     /// Adds a sample. Returns the least of the part if it is over: it has eight samples and lasted for `time`.
-    fn on_sample(&mut self, now: Instant, rtt: Duration, time: Duration) -> Option<Duration> {
+    fn on_sample(&mut self, now: Instant, rtt: Micros, time: Micros) -> Option<Micros> {
         let began_at = *self.began_at.get_or_insert(now);
         let least = self.least.map_or(rtt, |least| least.min(rtt));
         (self.least, self.samples) = (Some(least), self.samples + 1);
-        let is_over = self.samples >= SAMPLES_MIN && now.saturating_duration_since(began_at) >= time;
+        let is_over = self.samples >= SAMPLES_MIN && micros(now.saturating_duration_since(began_at)) >= time;
         is_over.then(|| {
             *self = Self { began_at: Some(now), ..Self::default() };
             least
@@ -53,15 +56,19 @@ impl RoundPart {
     }
 }
 
+fn micros(time: Duration) -> Micros {
+    Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX)
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct HyStart {
     phase: HystartPhase,
-    last_round_min: Option<Duration>,
-    round_min: Option<Duration>,
+    last_round_min: Option<Micros>,
+    round_min: Option<Micros>,
     samples: u32,
     part: RoundPart,
     /// The delay that conservative slow start began with.
-    baseline: Duration,
+    baseline: Micros,
     rounds_left: u32,
 }
 
@@ -73,7 +80,7 @@ impl HyStart {
             round_min: None,
             samples: 0,
             part: RoundPart::default(),
-            baseline: Duration::ZERO,
+            baseline: 0,
             rounds_left: 0,
         }
     }
@@ -91,7 +98,7 @@ impl HyStart {
         if is_new_round {
             self.begin_round();
         }
-        let Some(rtt) = rtt else { return };
+        let Some(rtt) = rtt.map(micros) else { return };
         let round_min = self.round_min.map_or(rtt, |min| min.min(rtt));
         self.round_min = Some(round_min);
         self.samples += 1;
@@ -104,7 +111,7 @@ impl HyStart {
                 let Some(last) = self.last_round_min else { return };
                 let threshold = (last / RTT_DIVISOR).clamp(RTT_THRESHOLD_MIN, RTT_THRESHOLD_MAX);
                 let least = part_min.unwrap_or(round_min);
-                if least >= last + threshold {
+                if least >= last.saturating_add(threshold) {
                     self.phase = HystartPhase::Conservative;
                     (self.baseline, self.round_min) = (least, Some(least));
                     self.rounds_left = CONSERVATIVE_ROUNDS;

@@ -67,6 +67,21 @@ impl LossBased {
         }
     }
 
+    /// Notes how much was in flight before a SACK (RFC 7661).
+    pub(super) fn validate(&mut self, now: Instant, flight_size: usize, pmdcs: usize) {
+        if self.window.validate(now, flight_size, pmdcs) {
+            self.on_reduced_unused();
+        }
+    }
+
+    /// Begins CUBIC's curve anew after time in which the window was not used.
+    fn on_reduced_unused(&mut self) {
+        if let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance {
+            cubic.on_idle();
+        }
+        self.report("slow start");
+    }
+
     /// Handles the acknowledgement of new data.
     pub(super) fn on_acked(&mut self, acked: &Acked) {
         if acked.in_recovery {
@@ -138,13 +153,9 @@ impl LossBased {
 
     /// Handles an idle time: nothing was sent since `last_sent` (RFC 9260 §7.2.1, last rule).
     pub(super) fn on_idle(&mut self, last_sent: Instant, now: Instant, rto: Duration, pmdcs: usize) {
-        if !self.window.on_idle(last_sent, now, rto, pmdcs) {
-            return;
+        if self.window.on_idle(last_sent, now, rto, pmdcs) {
+            self.on_reduced_unused();
         }
-        if let CongestionAvoidance::Cubic(cubic) = &mut self.avoidance {
-            cubic.on_idle();
-        }
-        self.report("slow start");
     }
 
     /// Handles a change of the packet size. The bytes that the path carries stay known.

@@ -184,7 +184,10 @@ impl CongestionController {
     /// Handles the acknowledgement of new data.
     pub(crate) fn on_acked(&mut self, acked: &Acked, delivery: Delivery) {
         match self {
-            Self::LossBased(controller) => controller.on_acked(acked),
+            Self::LossBased(controller) => {
+                controller.validate(acked.now, delivery.flight_size + acked.bytes, acked.pmdcs);
+                controller.on_acked(acked);
+            }
             Self::Bbr(bbr) => bbr.on_acked(acked, delivery),
         }
     }

@@ -15,6 +15,9 @@ pub(super) const INITIAL_PACKETS: usize = 10;
 /// the bytes that were acknowledged, which is what defeats ACK splitting.
 const PACKETS_PER_SACK_MAX: usize = 64;
 
+/// Time for which a window is kept of which less than a half is used (RFC 7661 §4.3's non-validated period).
+const NON_VALIDATED_PERIOD: Duration = Duration::from_secs(5 * 60);
+
 /// Least slow start threshold in packets (RFC 9260 §7.2.3).
 const SSTHRESH_PACKETS_MIN: usize = 4;
 
@@ -25,11 +28,13 @@ pub(super) struct CongestionWindow {
     pub(super) ssthresh: usize,
     /// For the slow start of the beginning; later ones have a threshold to go by.
     hystart: HyStart,
+    /// Time at which a half of the window was last in flight, or the last reduction for want of that.
+    validated_at: Option<Instant>,
 }
 
 impl CongestionWindow {
     pub(super) fn new(pmdcs: usize) -> Self {
-        Self { cwnd: INITIAL_PACKETS * pmdcs, ssthresh: usize::MAX, hystart: HyStart::new() }
+        Self { cwnd: INITIAL_PACKETS * pmdcs, ssthresh: usize::MAX, hystart: HyStart::new(), validated_at: None }
     }
 
     /// Returns true in slow start (RFC 9260 §7.2.1). Growth and pacing both use this definition.
@@ -81,6 +86,24 @@ impl CongestionWindow {
             self.cwnd = (self.cwnd / 2).max(floor);
             idle -= rto;
         }
+        true
+    }
+
+    /// Notes how much of the window is used. Halves a window of which less than a half was in flight for five minutes:
+    /// the path may have changed meanwhile (RFC 7661 §4.4.3). Returns `true` if it did.
+    pub(super) fn validate(&mut self, now: Instant, flight_size: usize, pmdcs: usize) -> bool {
+        let floor = INITIAL_PACKETS * pmdcs;
+        if flight_size >= self.cwnd / 2 || self.cwnd <= floor {
+            self.validated_at = Some(now);
+            return false;
+        }
+        let validated_at = *self.validated_at.get_or_insert(now);
+        if now.saturating_duration_since(validated_at) < NON_VALIDATED_PERIOD {
+            return false;
+        }
+        self.validated_at = Some(now);
+        self.ssthresh = self.ssthresh.max(self.cwnd / 4 * 3);
+        self.cwnd = (self.cwnd / 2).max(floor);
         true
     }
 
@@ -157,6 +180,26 @@ mod tests {
         assert!(window.on_idle(start, start + rto, rto, MTU));
         assert_eq!((window.cwnd, window.ssthresh), (10 * MTU, 70 * MTU));
         assert!(!window.on_idle(start, start + rto, rto, MTU), "the window is an initial one already");
+    }
+
+    /// RFC 7661 §4.3, §4.4.3.
+    #[test]
+    fn a_window_that_is_not_half_used_for_five_minutes_is_halved_and_can_come_back_fast() {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let (mut window, start) = (CongestionWindow::new(MTU), some_time());
+        window.cwnd = 160 * MTU;
+        window.ssthresh = 100 * MTU;
+        assert!(!window.validate(start, 80 * MTU, MTU));
+        assert!(!window.validate(start + minutes(4), 79 * MTU, MTU));
+        assert!(!window.validate(start + minutes(4), 80 * MTU, MTU), "a half is enough");
+        assert!(!window.validate(start + minutes(8), 79 * MTU, MTU));
+        assert!(window.validate(start + minutes(9), 79 * MTU, MTU));
+        assert_eq!((window.cwnd, window.ssthresh), (80 * MTU, 120 * MTU));
+        assert!(!window.validate(start + minutes(13), MTU, MTU), "five minutes for each half");
+        for minute in 14..60 {
+            window.validate(start + minutes(minute), MTU, MTU);
+        }
+        assert_eq!(window.cwnd, INITIAL_PACKETS * MTU, "an initial window needs no proof");
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl BbrState {
         matches!(self, Self::Down | Self::Cruise | Self::Refill | Self::Up | Self::Compete)
     }
 
-    /// Returns true if the losses have an answer of their own: the flow sends more on purpose or has done so, or competes.
+    /// Returns true if losses have an answer of their own: the flow sends more on purpose, has done so, or competes.
     pub(super) fn answers_losses(self) -> bool {
         matches!(self, Self::Startup | Self::Drain | Self::Refill | Self::Up | Self::Compete)
     }

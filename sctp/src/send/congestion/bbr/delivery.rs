@@ -99,8 +99,8 @@ impl DeliverySampler {
         self.app_limited_until = (self.delivered + flight_size as u64).max(1);
     }
 
-    /// Marks the samples of all that is in flight as unusable, because a SACK has acknowledged more at once than the path
-    /// delivers meanwhile: it reports what has arrived long ago, and did not fit the SACKs before.
+    /// Marks the samples of all that is in flight as unusable, because a SACK has acknowledged more at once than the
+    /// path delivers meanwhile: it reports what has arrived long ago, and did not fit the SACKs before.
     pub(super) fn mark_jump(&mut self) {
         self.jumped_until = self.delivered;
     }

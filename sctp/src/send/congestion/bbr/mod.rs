@@ -45,9 +45,9 @@ use crate::time::{Duration, Instant};
 /// Rounds of Drain at most: with others in the queue it does not become empty.
 const DRAIN_ROUNDS_MAX: u64 = 3;
 
-/// Share of the bandwidth-delay product, in percent, that one SACK acknowledges at most if it is no jump, and the number
-/// of packets of a batch that a receiver reads at once.
+/// Share of the bandwidth-delay product, in percent, that one SACK acknowledges at most if it is no jump.
 const JUMP_SHARE: u64 = 25;
+/// Packets of a batch that a receiver reads at once.
 const JUMP_PACKETS_MIN: usize = 128;
 
 /// Estimates of the path.
