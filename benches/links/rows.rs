@@ -66,6 +66,9 @@ pub(crate) fn all(time: Duration) -> Vec<Row> {
         let measure = move |contender, seed, wall| beside(contender, other, seed, wall, time * 2);
         rows.push(Row { is_ours_only: true, ..row(name, "%", measure) });
     }
+    rows.push(row("share beside the same, 50 Mbit/s, 40 ms", "%", move |contender, seed, wall| {
+        beside(contender, contender, seed, wall, time * 2)
+    }));
     rows.push(row("queue added, 100 Mbit/s, 50 ms, 4 BDP, p95", "BDP", move |contender, seed, wall| {
         queue_added(contender, seed, wall, time)
     }));
@@ -102,6 +105,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
+/// Seconds from the first byte to the last, after the handshake.
 fn upload(contender: Contender, seed: u64, wall: Duration, percent: f64) -> Result<Outcome, String> {
     let path = Path { loss: percent / 100.0, ..Path::new(100.0, 50) };
     let load = Load { total: Some(32 * MIB), ..bulk(64 << 10) };
@@ -204,8 +208,7 @@ fn last_packet_lost(contender: Contender, seed: u64, wall: Duration) -> Result<O
     run.run(Duration::from_secs(1), |run| run.elapsed() >= Duration::from_millis(200))?;
     run.run(Duration::from_secs(30), |run| run.flows[0].done_at.is_some())?;
     let time = run.flows[0].time().ok_or("not done after 30 s")?;
-    // The handshake takes two round trips.
-    Ok(Outcome { value: milliseconds(time) - 100.0, samples: run.samples })
+    Ok(Outcome { value: milliseconds(time), samples: run.samples })
 }
 
 /// Seconds from the time at which the path takes no datagrams above a size until the link is used to nine tenths.

@@ -68,6 +68,7 @@ impl Path {
 #[derive(Debug)]
 pub(crate) struct Flow {
     load: Load,
+    /// Time at which the association was established.
     starts_at: Instant,
     is_connected: bool,
     sent: u64,
@@ -183,8 +184,9 @@ impl Run {
         loop {
             let (message, is_connected) = self.net.poll(flow, SENDER)?;
             if is_connected {
-                self.flows[flow].is_connected = true;
-                self.flows[flow].next_tick = self.net.now();
+                let now = self.net.now();
+                let state = &mut self.flows[flow];
+                (state.is_connected, state.starts_at, state.next_tick) = (true, now, now);
             }
             let Some(message) = message else { break };
             self.note_age(flow, &message.payload.into_bytes());
@@ -269,7 +271,7 @@ impl Run {
 }
 
 impl Flow {
-    /// Time from the start to the last byte of a limited bulk.
+    /// Time from the first byte of a limited bulk to the last, without the handshake.
     pub(crate) fn time(&self) -> Option<Duration> {
         Some(self.done_at? - self.starts_at)
     }

@@ -12,6 +12,9 @@ const HEIGHT: f64 = 110.0;
 const LEFT: f64 = 90.0;
 const GAP: f64 = 34.0;
 
+/// Most points of a curve, so that the files stay small.
+const POINTS: usize = 150;
+
 /// One curve: its title with the unit, and its value in a sample.
 type Curve = (&'static str, fn(&Sample) -> Option<f64>);
 
@@ -42,12 +45,20 @@ fn draw(title: &str, samples: &[Sample]) -> String {
             samples.iter().filter_map(|sample| Some((sample.at.as_secs_f64(), value(sample)?))).collect();
         let max = values.iter().map(|(_, value)| *value).fold(1e-9, f64::max);
         let points: Vec<String> = values
-            .iter()
-            .map(|(at, value)| format!("{:.1},{:.1}", LEFT + at / end * WIDTH, top + HEIGHT - value / max * HEIGHT))
+            .chunks(values.len().div_ceil(POINTS).max(1))
+            .map(mean)
+            .map(|(at, value)| format!("{:.0},{:.0}", LEFT + at / end * WIDTH, top + HEIGHT - value / max * HEIGHT))
             .collect();
         write_plot(&mut out, name, top, max, end, &points.join(" "));
     }
     out + "</svg>\n"
+}
+
+/// Returns the mean time and value of some points.
+fn mean(points: &[(f64, f64)]) -> (f64, f64) {
+    let count = points.len() as f64;
+    let sum = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
+    (sum.0 / count, sum.1 / count)
 }
 
 fn write_plot(out: &mut String, name: &str, top: f64, max: f64, end: f64, points: &str) {
