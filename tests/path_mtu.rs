@@ -1,4 +1,5 @@
-//! Sizes of packets over real sockets: interfaces of several sizes in network namespaces.
+//! Sizes of packets over real sockets: interfaces of several sizes in network namespaces, and a relay that drops what
+//! is too large.
 #![cfg(target_os = "linux")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -6,10 +7,13 @@
 mod namespace;
 mod secure;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use namespace::{ip, is_outside};
-use narrowboat::{Association, Config, DataChannel, DtlsVersion, Endpoint};
+use narrowboat::{Association, Config, DataChannel, DtlsVersion, Endpoint, Ticket};
+use secure::relay::Relay;
 use secure::{builder, pattern, soon, transfer, within};
 
 /// Plain UDP, then DTLS by version; bytes by which a datagram is longer than its packet.
@@ -49,13 +53,6 @@ impl Link {
             transfer(&self.near, &self.far, 1 << 20, 64 << 10).await;
         }
     }
-}
-
-/// The default configuration with a search for larger packets.
-fn searching() -> Config {
-    let mut config = Config::default();
-    config.association.path_mtu_discovery = true;
-    config
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -126,7 +123,7 @@ fn the_search_finds_what_the_interface_takes() {
                         None => 65_484,
                         Some(_) => (dtls_mtu_max - overhead).min(16_384),
                     };
-                    let config = Config { dtls_mtu_max, ..searching() };
+                    let config = Config { dtls_mtu_max, ..Config::default() };
                     let link = Link::new(carrier, config).await;
                     within(30, link.grow_to(found(mtu, overhead, max))).await;
                     within(60, transfer(&link.near, &link.far, 8 << 20, 64 << 10)).await;
@@ -151,7 +148,7 @@ fn an_interface_that_takes_less_in_mid_transfer_is_followed() {
     }
     run(async {
         for (carrier, overhead) in CARRIERS {
-            let mut config = searching();
+            let mut config = Config::default();
             config.association.mtu_min = Some(800);
             ip("link set lo up mtu 1500");
             let link = Link::new(carrier, config).await;
@@ -163,6 +160,55 @@ fn an_interface_that_takes_less_in_mid_transfer_is_followed() {
                 assert!(stats.mtu + overhead + 28 <= mtu, "{carrier:?}, {mtu} bytes at IP: {stats:?}");
                 assert_eq!(link.a.network_error(), None, "{carrier:?}");
             }
+        }
+    });
+}
+
+/// A network that carries only smaller datagrams from some time on, without a word. The rate that is left of a link is
+/// measured in virtual time, by `sctp/tests/path_mtu.rs`.
+#[test]
+fn a_black_hole_in_mid_transfer_over_dtls_is_left_within_five_seconds() {
+    run(async {
+        for (version, overhead) in [(DtlsVersion::Dtls12, 37), (DtlsVersion::Dtls13, 22)] {
+            let server = builder().build().unwrap();
+            let relay = Relay::to(server.local_address()).await;
+            let limit = Arc::new(AtomicUsize::new(1500));
+            let carried = Arc::clone(&limit);
+            relay.rule(move |_, datagram| datagram.len() + 28 <= carried.load(Ordering::Relaxed));
+            let ticket = Ticket::new([relay.address], server.identity().unwrap().fingerprint()).unwrap();
+            let client = builder().only_dtls(version).build().unwrap();
+            let pair = secure::Pair::by(client, server, &ticket).await;
+            let (near, far) = pair.channel("narrowing").await;
+            let received = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&received);
+            let reading = tokio::spawn(async move {
+                while let Some(Ok(message)) = far.recv().await {
+                    counted.fetch_add(message.as_bytes().len(), Ordering::Relaxed);
+                }
+            });
+            let sending = tokio::spawn(async move { while near.send(pattern(16 << 10, 7)).await.is_ok() {} });
+            let pause = || tokio::time::sleep(Duration::from_millis(5));
+            within(30, async {
+                while pair.a.stats().mtu != found(1500, overhead, 65_484) {
+                    pause().await;
+                }
+            })
+            .await;
+            for mtu in [1280, 1200] {
+                limit.store(mtu, Ordering::Relaxed);
+                within(5, async {
+                    while pair.a.stats().mtu + overhead + 28 > mtu {
+                        pause().await;
+                    }
+                    let before = received.load(Ordering::Relaxed);
+                    while received.load(Ordering::Relaxed) < before + (1 << 20) {
+                        pause().await;
+                    }
+                })
+                .await;
+            }
+            reading.abort();
+            sending.abort();
         }
     });
 }

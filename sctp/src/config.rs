@@ -28,7 +28,7 @@ pub struct AssociationConfig {
     /// cut again (RFC 9260 §6.9). So a smaller one costs 16 bytes and some work for each fragment more.
     pub mtu_min: Option<usize>,
     /// Search for larger packets than `mtu` by probes, and fall back if the path stops to carry them (RFC 8899).
-    /// Default false. Probes leave only while full packets do, and take a sixteenth of the traffic at most. They need
+    /// Default true. Probes leave only while full packets do, and take a sixteenth of the traffic at most. They need
     /// datagrams that the network does not fragment, and an owner that asks for as many datagrams at a time as fit
     /// [`path_mtu`](crate::Association::path_mtu). Without the search no packet is larger than `mtu`, but for a message
     /// that was cut before [`set_path_mtu`](crate::Association::set_path_mtu).
@@ -134,7 +134,7 @@ impl Default for AssociationConfig {
             mtu: 1172,
             mtu_max: 65_487,
             mtu_min: None,
-            path_mtu_discovery: false,
+            path_mtu_discovery: true,
             outbound_streams: 65_535,
             inbound_streams: 65_535,
             receive_window: 8 << 20,

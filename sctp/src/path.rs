@@ -133,6 +133,11 @@ impl Path {
         self.discovery.falls()
     }
 
+    /// Returns the number of MTU probes that were lost.
+    pub(crate) fn mtu_probes_lost(&self) -> u64 {
+        self.discovery.probes_lost()
+    }
+
     /// Returns the size of packets that need no proof: they fall to it if larger ones do not arrive.
     pub(crate) fn mtu_floor(&self) -> usize {
         self.discovery.floor()

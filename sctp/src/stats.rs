@@ -147,6 +147,8 @@ pub struct AssociationStats {
     pub messages_received: u64,
     /// Probes of larger packets that were sent (RFC 8899).
     pub mtu_probes_sent: u64,
+    /// Of those, probes that were not answered in time, or that the system refused as too large.
+    pub mtu_probes_lost: u64,
     /// Times that packets became smaller because the path did not carry them (RFC 8899 §4.3).
     pub mtu_black_holes: u64,
     /// Partially reliable messages that were abandoned.

@@ -68,7 +68,9 @@ struct Outcome {
 /// Offers messages of `len` bytes at `times` the rate of a link, each with its time of sending in front.
 fn overload(len: usize, rate: u64, times: f64, options: SendOptions, policy: SendPolicy) -> Outcome {
     const TIME: Duration = Duration::from_secs(20);
-    let mut pair = Pair::connected(AssociationConfig { mtu: 1200, ..AssociationConfig::default() });
+    // The rate and the queue are those of packets of this size.
+    let config = AssociationConfig { mtu: 1200, path_mtu_discovery: false, ..AssociationConfig::default() };
+    let mut pair = Pair::connected(config);
     pair.keeps_trace = false;
     pair.one_way = 25 * MS;
     // A queue of a round trip, and room for a few packets.

@@ -83,7 +83,8 @@ fn the_handshake_and_the_close_are_reported_with_their_steps() {
 
 #[test]
 fn a_loss_and_its_recovery_are_reported_with_the_rule_that_found_the_loss() {
-    let mut pair = Pair::connected(AssociationConfig::default());
+    // A packet is one chunk.
+    let mut pair = Pair::connected(AssociationConfig { path_mtu_discovery: false, ..AssociationConfig::default() });
     pair.send(0, StreamId(1), payload(100_000));
     pair.run_for(Duration::from_secs(2));
     lose(&mut pair, |at| at == 3);

@@ -123,7 +123,7 @@ fn an_outage_is_no_round_trip_and_the_link_is_in_use_a_second_after_the_first_an
 /// A radio link that holds everything back for longer than the time-out, and loses nothing.
 #[test]
 fn a_pause_of_the_link_costs_a_few_retransmissions_and_a_fifth_of_the_next_second_at_most() {
-    let mut pair = link(AssociationConfig { mtu: 1200, ..AssociationConfig::default() }, 1);
+    let mut pair = link(AssociationConfig::default(), 1);
     transfer(&mut pair, 2 * SECOND);
     let before = pair.ends[0].stats();
     pair.held_until[0] = pair.now + SECOND;

@@ -17,7 +17,9 @@ const FULL: usize = 1140;
 /// A pair whose second end delays its SACKs by up to this time. Bursts of several sizes were sent and have arrived.
 fn pair(sack_delay: Duration, bottleneck: Option<(u64, usize)>) -> Pair {
     // A HEARTBEAT ACK, which is never delayed, would add to the variation.
-    let config = AssociationConfig { heartbeat_interval: None, ..AssociationConfig::default() };
+    // A packet is one chunk, so that chunks count packets.
+    let config =
+        AssociationConfig { heartbeat_interval: None, path_mtu_discovery: false, ..AssociationConfig::default() };
     let delaying = AssociationConfig { sack_delay_max: sack_delay, ..config.clone() };
     let mut pair = Pair::with_configs([config, delaying], 1);
     pair.one_way = RTT / 2;

@@ -15,6 +15,9 @@ const BULK: StreamId = StreamId(0);
 const PINGS: StreamId = StreamId(1);
 const PPID: Ppid = Ppid(53);
 
+/// Largest SCTP packet that Ethernet carries in UDP and IPv4.
+const ETHERNET: usize = 1472;
+
 /// A path, the same in both directions.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
@@ -104,7 +107,7 @@ impl World {
         let delay = path.round_trip * MILLISECOND / 2;
         let queue = path.product() * path.queue / 100;
         let lines = [1, 2].map(|direction| Line {
-            pipe: Pipe::new(PipeOptions { rate: path.rate(), queue, delay, overhead: 28 }),
+            pipe: Pipe::new(PipeOptions { rate: path.rate(), queue, delay, overhead: 28, mtu: ETHERNET }),
             loss: path.loss,
             random: seed * 2 + direction,
             waits: Vec::new(),

@@ -12,6 +12,8 @@ mod numbers;
 #[cfg(test)]
 mod reset;
 #[cfg(test)]
+mod sizes;
+#[cfg(test)]
 mod ticks;
 #[cfg(test)]
 mod transfer;

@@ -147,6 +147,13 @@ impl World {
         })
     }
 
+    /// Ends of which this project's searches for packets of up to `mtu_max` bytes (RFC 8899).
+    pub(crate) fn searching(run: Run, mtu_max: usize) -> Self {
+        Self::with_ends(run, |now, settings, seed| {
+            (Narrowboat::searching(now, settings, mtu_max, seed), Dcsctp::new(now, settings))
+        })
+    }
+
     fn with_ends(run: Run, create: impl Fn(Instant, &Settings, [u8; 32]) -> (Narrowboat, Dcsctp)) -> Self {
         // The other stack draws from this thread's generator.
         fastrand::seed(run.seed);

@@ -47,6 +47,8 @@ pub(crate) struct FaultOptions {
     pub(crate) mtu: Option<usize>,
     /// From then on, the link has this rate.
     pub(crate) cliff: Option<(Nanos, u64)>,
+    /// From then on, the link carries no larger packets than this.
+    pub(crate) mtu_cliff: Option<(Nanos, usize)>,
 }
 
 /// Fate of one packet: copies, each with its extra delay and whether it stays in order.

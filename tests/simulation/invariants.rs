@@ -55,7 +55,7 @@ pub(crate) fn check_step(session: &Session, turn: &Turn<'_>) {
     let stats = stack.stats();
     assert!(timeout.is_some() || config.heartbeat_interval.is_none(), "I28: no timer runs in {state:?}");
     assert!((config.rto_min..=config.rto_max).contains(&stats.rto), "I11: an RTO of {:?}", stats.rto);
-    assert!(stats.cwnd >= config.mtu - 40, "I09: cwnd is {}", stats.cwnd);
+    assert!(stats.cwnd >= config.mtu.min(stats.mtu) - 40, "I09: cwnd is {}", stats.cwnd);
     let peer_window = turn.options.config_of(1 - session.node.min(1)).receive_window as usize;
     assert!(turn.observer.form_only || stats.peer_rwnd <= peer_window, "I10: peer_rwnd is {}", stats.peer_rwnd);
     if let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) {
@@ -78,10 +78,9 @@ pub(crate) fn check_window(
     before: &AssociationStats,
     after: &AssociationStats,
     written: &[Contents],
-    mtu: usize,
     may_exceed: &mut bool,
 ) {
-    let cwnd = after.cwnd;
+    let (cwnd, mtu) = (after.cwnd, before.mtu.max(after.mtu));
     // The bytes in flight before each packet follow from the bytes in flight at the end: data that is abandoned while
     // packets are written is not in flight any more, and makes room.
     let mut flight = after.flight_size.saturating_sub(written.iter().map(|contents| contents.data_bytes).sum());
@@ -114,7 +113,7 @@ pub(crate) fn check_heap(node: &Node, streams: usize, names: usize, options: &Op
     // A message that is larger than the window is finished when nothing else is held.
     let receive_cap = i64::from(config.receive_window).max(message);
     // The message that crosses the line is still accepted, and costs more than its bytes in each of its chunks.
-    let chunks = message / (config.mtu as i64 - 40) + 2;
+    let chunks = message / (options.mtu_floor_of(node) as i64 - 40) + 2;
     let send_cap = config.send_buffer as i64 + message + chunks * CHUNK_OVERHEAD;
     let channels = streams as i64 * STREAM_OVERHEAD + names as i64;
     let bound = associations.max(1) as i64 * (receive_cap + send_cap + OVERHEAD_MAX) + channels;

@@ -6,7 +6,8 @@
 //! `SIM_BASE=1` draws the options with `Options::draw` alone, `SIM_BASE=2` with `Options::draw_all`, and `SIM_BASE=3`
 //! with `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before. `SIM_BASE=4`
 //! (`Options::draw_streams`) adds byte streams to all, `SIM_BASE=5` (`Options::draw_extensions`) schedulers, and
-//! `Options::draw_more` adds streams to associations that begin with few.
+//! `SIM_BASE=6` (`Options::draw_more`) adds streams to associations that begin with few. `Options::draw_sizes` adds
+//! searches for the size of packets, and links that carry packets up to a size.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In
@@ -104,21 +105,22 @@ fn seeds() {
             Ok("2") => Options::draw_all(seed),
             Ok("3") => Options::draw_whole(seed),
             Ok("4") => Options::draw_streams(seed),
-            Ok(_) => Options::draw_extensions(seed),
-            Err(_) => Options::draw_more(seed),
+            Ok("5") => Options::draw_extensions(seed),
+            Ok(_) => Options::draw_more(seed),
+            Err(_) => Options::draw_sizes(seed),
         };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw_more);
+    check_all(seeds_from_environment(), Options::draw_sizes);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw_more(seed);
+        let options = Options::draw_sizes(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

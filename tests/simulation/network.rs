@@ -82,6 +82,9 @@ impl Network {
         if let Some((_, rate)) = link.faults.options.cliff.filter(|&(at, _)| now >= at) {
             link.pipe.options.rate = rate;
         }
+        if let Some((_, mtu)) = link.faults.options.mtu_cliff.filter(|&(at, _)| now >= at) {
+            link.pipe.options.mtu = mtu;
+        }
         let fate = link.faults.apply(now, packet);
         let mut passed = 0;
         for (packet, extra, in_order) in fate {
@@ -144,10 +147,12 @@ impl Network {
         }
     }
 
-    /// Ends all faults; delay and rate stay.
+    /// Ends all faults; delay, rate and MTU stay.
     pub(crate) fn heal(&mut self) {
         self.moved.clear();
         for link in self.links.values_mut() {
+            let cliff = link.faults.options.mtu_cliff;
+            link.pipe.options.mtu = cliff.map_or(link.pipe.options.mtu, |(_, mtu)| mtu);
             link.faults.options = FaultOptions::default();
             link.spoof = 0;
         }

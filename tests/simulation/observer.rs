@@ -13,7 +13,9 @@ use crate::resets::Resets;
 /// State of the end that the eavesdropper is told besides its packets.
 pub(crate) struct Situation<'a> {
     pub(crate) now: Nanos,
+    /// Largest packet now, but for a probe, and the size within which control chunks keep.
     pub(crate) mtu: usize,
+    pub(crate) mtu_floor: usize,
     pub(crate) window: u32,
     /// True if the end is in a state that accepts DATA.
     pub(crate) takes_data: bool,
@@ -31,6 +33,9 @@ pub(crate) struct Situation<'a> {
     /// Promise to the application about the message that begins with this chunk.
     pub(crate) promise: &'a dyn Fn(&Data<'_>) -> Promise,
 }
+
+/// Bytes of a common header.
+const HEADER_LEN: usize = 12;
 
 /// I40: one that was on its way when the network healed, and two more.
 const PROBES_MAX: u32 = 3;
@@ -98,6 +103,8 @@ pub(crate) struct Contents {
     /// Bytes of DATA, headers and padding included.
     pub(crate) data_bytes: usize,
     pub(crate) only_heartbeat: bool,
+    /// A probe of a size (RFC 8899), which answers nothing.
+    pub(crate) is_probe: bool,
     pub(crate) only_forward_tsn: bool,
     /// Our own stream reset: it answers nothing.
     pub(crate) only_reset: bool,
@@ -160,8 +167,9 @@ impl Observer {
     }
 
     pub(crate) fn on_sent(&mut self, bytes: &[u8], situation: &Situation<'_>) -> Contents {
-        assert!(bytes.len() <= situation.mtu, "I04: a packet of {} bytes, MTU {}", bytes.len(), situation.mtu);
         let packet = Packet::parse(bytes).unwrap_or_else(|reason| panic!("I04: {reason}"));
+        let (len, mtu) = (bytes.len(), situation.mtu);
+        assert!(len <= mtu || packet.is_probe(), "I04: a packet of {len} bytes, MTU {mtu}");
         assert!(packet.crc_is_right, "I04: wrong checksum");
         assert!(packet.is_padded_with_zeros, "I04: padding is not zero");
         check_form(&packet);
@@ -172,15 +180,17 @@ impl Observer {
             self.on_handshake_sent(chunk, situation.window);
         }
         self.check_tag(&packet);
-        let mut new_data = 0;
+        let (mut new_data, mut end) = (0, HEADER_LEN);
         for chunk in &packet.chunks {
-            new_data += u32::from(self.on_chunk_sent(chunk, bytes.len(), situation));
+            end += chunk.wire_len();
+            new_data += u32::from(self.on_chunk_sent(chunk, end, situation));
         }
         Contents {
             has_data: packet.has(kind::DATA),
             new_data,
             data_bytes: packet.chunks.iter().filter(|c| c.kind == kind::DATA).map(Chunk::wire_len).sum(),
             only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
+            is_probe: packet.is_probe(),
             only_reset: packet.chunks.iter().all(|chunk| {
                 let parameters =
                     if chunk.kind == kind::RE_CONFIG { chunk.reconfig().unwrap_or_default() } else { Vec::new() };
@@ -305,8 +315,8 @@ impl Observer {
         assert!(right, "I04: wrong tag {:08x} in {:?}; agreed: {:08x?}", packet.tag, packet.chunks, self.agreement);
     }
 
-    /// Returns whether it is DATA that was not sent before.
-    fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, packet_len: usize, situation: &Situation<'_>) -> bool {
+    /// `end` is where the chunk ends in its packet. Returns whether it is DATA that was not sent before.
+    fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, end: usize, situation: &Situation<'_>) -> bool {
         self.acknowledgements += u32::from(chunk.kind == kind::SACK || chunk.kind == kind::SHUTDOWN);
         let Some(flows) = &mut self.flows else { return false };
         if self.batch.is_none() {
@@ -327,7 +337,7 @@ impl Observer {
                 let is_now = self.batch.is_none_or(|count| count <= 1);
                 let is_empty = situation.unread == 0 && situation.is_plain && is_now;
                 let unread = if is_now { situation.unread_bytes } else { 0 };
-                flows.incoming.on_sack(&sack, packet_len + 4 > situation.mtu, unread, is_empty);
+                flows.incoming.on_sack(&sack, end + 4 > situation.mtu_floor, unread, is_empty);
             }
             kind::SHUTDOWN => {
                 flows.incoming.report(chunk.shutdown().expect("I04: SHUTDOWN"));
@@ -403,6 +413,7 @@ fn check_form(packet: &Packet<'_>) {
         assert!(packet.chunks.len() == 1 || !lonely.contains(&chunk.kind), "I04: {:?} is not alone", chunk.kind);
         assert!((packet.tag == 0) == (chunk.kind == kind::INIT), "I04: tag {} on type {}", packet.tag, chunk.kind);
         assert!(!data_seen || chunk.kind == kind::DATA, "I04: a control chunk after DATA");
+        assert!(chunk.kind != kind::PAD || packet.is_probe(), "I04: padding outside of a probe");
         assert!(chunk.kind != kind::COOKIE_ECHO || index == 0, "I04: COOKIE ECHO is not first");
         let t_bit = chunk.kind == kind::ABORT || chunk.kind == kind::SHUTDOWN_COMPLETE;
         let flags = if chunk.kind == kind::DATA { 15 } else { u8::from(t_bit) };

@@ -253,6 +253,47 @@ impl Options {
         options
     }
 
+    /// Like [`draw_more`](Self::draw_more), with searches for the size of packets, on links that carry packets up to a
+    /// size, and some a smaller size from some time on.
+    pub(crate) fn draw_sizes(seed: u64) -> Self {
+        let mut options = Self::draw_more(seed);
+        options.add_sizes(&mut Prng::new(seed ^ 0x7061_7468_206d_7475));
+        options
+    }
+
+    /// Most ends search for larger packets, on links that carry packets up to a size, and some a smaller size from some
+    /// time on.
+    fn add_sizes(&mut self, prng: &mut Prng) {
+        for config in &mut self.config {
+            config.path_mtu_discovery = prng.chance(70 * PERCENT);
+            config.mtu_max = prng.pick(&[1252, 1472, 9000, 65_487]);
+            config.mtu_min = prng.chance(30 * PERCENT).then(|| prng.range(576..=config.mtu as u64) as usize);
+        }
+        let largest = self.config.iter().map(|config| config.mtu).max().unwrap_or(0);
+        let floors = [0, 1].map(|side| self.mtu_floor_of(side));
+        for (link, floor) in self.links.iter_mut().zip(floors) {
+            link.pipe.mtu = prng.pick(&[1252, 1472, 1472, 1472, 2000, 9000]).max(largest);
+            if prng.chance(40 * PERCENT) {
+                let mtu = prng.pick(&[floor, floor, floor + 100, 1252, 1472]).max(floor).min(link.pipe.mtu);
+                link.faults.mtu_cliff = Some((START + prng.below(self.chaos), mtu));
+            }
+        }
+    }
+
+    /// Returns the least size that packets of a node may fall to.
+    pub(crate) fn mtu_floor_of(&self, node: usize) -> usize {
+        let config = self.config_of(node);
+        let min = config.mtu_min.filter(|_| config.path_mtu_discovery).unwrap_or(config.mtu);
+        min & !3
+    }
+
+    /// Returns the largest packet that a node may send, but for probes.
+    pub(crate) fn mtu_max_of(&self, node: usize) -> usize {
+        let config = self.config_of(node);
+        let carried = config.mtu_max.min(self.links[node.min(1)].pipe.mtu);
+        if config.path_mtu_discovery { config.mtu.max(carried) } else { config.mtu }
+    }
+
     fn add_foreigner(&mut self, prng: &mut Prng) {
         let (side, manner) = (prng.below(2) as usize, Manner::draw(prng));
         let config = &mut self.config[side];
@@ -350,7 +391,7 @@ fn sometimes<T: Default>(prng: &mut Prng, chance: Ppm, draw: impl FnOnce(&mut Pr
 fn pipe(prng: &mut Prng) -> PipeOptions {
     let delay = if prng.chance(10 * PERCENT) { 0 } else { prng.log_range(50_000..=300 * MILLISECOND) };
     let rate = if prng.chance(30 * PERCENT) { 0 } else { prng.log_range(200_000..=1_000_000_000) };
-    PipeOptions { rate, queue: prng.log_range(3_000..=1_000_000), delay, overhead: 28 }
+    PipeOptions { rate, queue: prng.log_range(3_000..=1_000_000), delay, overhead: 28, mtu: usize::MAX }
 }
 
 fn faults(prng: &mut Prng, chaos: Nanos, hostile: bool) -> FaultOptions {
@@ -386,12 +427,13 @@ fn faults(prng: &mut Prng, chaos: Nanos, hostile: bool) -> FaultOptions {
         cliff: sometimes(prng, 10 * PERCENT, |prng| {
             Some((START + prng.below(chaos), prng.log_range(200_000..=10_000_000)))
         }),
+        mtu_cliff: None,
     }
 }
 
 fn config(prng: &mut Prng) -> AssociationConfig {
     let mtu = prng.pick(&[576, 1200, 1200, 1280, 1500, 9000]);
-    let mut config = AssociationConfig { mtu, ..AssociationConfig::default() };
+    let mut config = AssociationConfig { mtu, path_mtu_discovery: false, ..AssociationConfig::default() };
     if prng.coin() {
         config.receive_window = prng.log_range(4096.max(mtu as u64)..=1 << 20) as u32;
     }

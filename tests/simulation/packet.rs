@@ -1,7 +1,7 @@
 //! A second parser of SCTP packets, written apart from the one under test, so that a mistake must be made twice to stay
 //! unseen. It is strict: packets of our own code must be perfect (RFC 9260 §3).
 
-/// Chunk types (RFC 9260 §3.2, RFC 3758, RFC 6525).
+/// Chunk types (RFC 9260 §3.2, RFC 3758, RFC 4820, RFC 6525).
 pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const INIT: u8 = 1;
@@ -17,8 +17,9 @@ pub(crate) mod kind {
     pub(crate) const COOKIE_ACK: u8 = 11;
     pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
     pub(crate) const RE_CONFIG: u8 = 130;
+    pub(crate) const PAD: u8 = 132;
     pub(crate) const FORWARD_TSN: u8 = 192;
-    pub(crate) const ALL: [u8; 15] = [
+    pub(crate) const ALL: [u8; 16] = [
         DATA,
         INIT,
         INIT_ACK,
@@ -33,6 +34,7 @@ pub(crate) mod kind {
         COOKIE_ACK,
         SHUTDOWN_COMPLETE,
         RE_CONFIG,
+        PAD,
         FORWARD_TSN,
     ];
 }
@@ -149,6 +151,11 @@ impl<'a> Packet<'a> {
 
     pub(crate) fn has(&self, kind: u8) -> bool {
         self.chunks.iter().any(|chunk| chunk.kind == kind)
+    }
+
+    /// True for a HEARTBEAT that padding makes larger (RFC 8899).
+    pub(crate) fn is_probe(&self) -> bool {
+        matches!(self.chunks[..], [first, last] if first.kind == kind::HEARTBEAT && last.kind == kind::PAD)
     }
 
     /// Describes the packet in a few words, for the trace.
@@ -273,6 +280,7 @@ impl<'a> Chunk<'a> {
             kind::INIT_ACK => or(self.init().map(|i| format!("INIT-ACK tag {:08x} tsn {}", i.tag, i.tsn))),
             kind::SACK => or(self.sack().map(|s| format!("SACK {} rwnd {} {:?}", s.cumulative, s.a_rwnd, s.gaps))),
             kind::HEARTBEAT => "HEARTBEAT".into(),
+            kind::PAD => format!("PAD {}B", self.body.len()),
             kind::HEARTBEAT_ACK => "HEARTBEAT-ACK".into(),
             kind::ABORT => format!("ABORT T{} {:?}", self.flags & 1, self.body),
             kind::SHUTDOWN => or(self.shutdown().map(|tsn| format!("SHUTDOWN {tsn}"))),

@@ -96,7 +96,7 @@ impl World {
         let charged = bytes + messages as u64 * MESSAGE_OVERHEAD;
         let windows = 2 * charged / window.min(64 << 10) * round_trip;
         // A queue that has no room for the least window (two packets) loses one of them each time.
-        let mtu = self.options.config.iter().map(|config| config.mtu as u64).max().unwrap_or(0);
+        let mtu = [0, 1].map(|node| self.options.mtu_max_of(node) as u64).into_iter().max().unwrap_or(0);
         let is_short = link.queue < 2 * (mtu + link.overhead);
         let singly = if is_short { bytes / mtu.max(1) * round_trip } else { 0 };
         // If one end abandons a reset, the other waits for as long as it would for an application that does not read.

@@ -12,6 +12,8 @@ pub(crate) struct PipeOptions {
     pub(crate) delay: Nanos,
     /// Bytes on the wire around each packet: IPv4 and UDP headers.
     pub(crate) overhead: u64,
+    /// Bytes of a packet at most; larger ones vanish.
+    pub(crate) mtu: usize,
 }
 
 #[derive(Debug)]
@@ -27,9 +29,12 @@ impl Pipe {
         Self { options, idle_at: 0, last_arrival: 0 }
     }
 
-    /// Returns the arrival time of a packet of `len` bytes that enters now, or `None` if the queue is full. Packets
-    /// stay in order, except for those that `extra` delays without `in_order`.
+    /// Returns the arrival time of a packet of `len` bytes that enters now, or `None` if the queue is full or the
+    /// packet too large. Packets stay in order, except for those that `extra` delays without `in_order`.
     pub(crate) fn enter(&mut self, now: Nanos, len: usize, extra: Nanos, in_order: bool) -> Option<Nanos> {
+        if len > self.options.mtu {
+            return None;
+        }
         let bytes = len as u64 + self.options.overhead;
         let start = self.idle_at.max(now);
         if self.options.rate != 0 {

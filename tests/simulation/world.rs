@@ -80,7 +80,9 @@ impl World {
         }
         let now = START;
         let nodes = (0..=clients).map(|id| Node::new(id, &options, clock, now, prng.fork(), trace.clone())).collect();
-        let room = options.max_datagrams * options.config.iter().map(|config| config.mtu).max().unwrap_or(0);
+        let packet = [0, 1].map(|node| options.mtu_max_of(node)).into_iter().max().unwrap_or(0);
+        let probe = options.config.iter().map(|config| config.mtu_max).max().unwrap_or(0);
+        let room = (options.max_datagrams * packet).max(probe);
         let may_refuse = options.channels_are_few();
         let model = Model { hostile: options.hostile, may_refuse, ..Model::default() };
         let mut world = Self {
@@ -469,6 +471,7 @@ fn stranger<'a>(
     Situation {
         now,
         mtu,
+        mtu_floor: mtu,
         window,
         takes_data: false,
         is_ending: false,

@@ -43,7 +43,7 @@ impl Association {
         if let Some(probe) = self.write_mtu_probe(now, buf) {
             return Some(probe);
         }
-        let (mut segment_size, mut len_max) = (0, None);
+        let (mut segment_size, mut len_max, flight_before) = (0, None, self.sender.flight_size());
         for _ in 0..max_datagrams {
             if segment_size > 0 && (self.control_queue.init || self.control_queue.cookie_echo) {
                 // These have a length of their own: the peer's cookie may be longer than a packet should be.
@@ -65,7 +65,8 @@ impl Association {
             }
         }
         let len = buf.len() - start;
-        if len_max.is_some() {
+        // Control chunks keep to packets of the least size, so they are no demand for larger ones.
+        if len_max.is_some() && self.sender.flight_size() > flight_before {
             self.path.discovery().on_full_packets(len);
         }
         (len > 0).then_some(Transmit { len, segment_size })

@@ -49,9 +49,11 @@ impl Association {
     }
 
     /// Writes the probe that is due: a HEARTBEAT, so that it is answered, in front of a PAD chunk that fills the
-    /// packet. Congestion control does not count it (RFC 8899 §3, item 7), nor does the error counter.
+    /// packet. It leaves beside data only, not when a transfer is over. Congestion control does not count it (RFC 8899
+    /// §3, item 7), nor does the error counter.
     pub(super) fn write_mtu_probe(&mut self, now: Instant, buf: &mut Vec<u8>) -> Option<Transmit> {
-        if !matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
+        let has_data = self.sender.flight_size() > 0;
+        if !has_data || !matches!(self.state, State::Established | State::ShutdownPending | State::ShutdownReceived) {
             return None;
         }
         let size = self.path.poll_mtu_probe(now)?;

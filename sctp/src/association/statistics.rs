@@ -17,6 +17,7 @@ impl Association {
             srtt: self.path.rto.srtt(),
             rto: self.path.rto.current(),
             mtu: self.path.mtu(),
+            mtu_probes_lost: self.path.mtu_probes_lost(),
             mtu_black_holes: self.path.black_holes(),
             cwnd: self.sender.cwnd(),
             congestion: self.sender.congestion_stats(&self.path),

@@ -107,6 +107,7 @@ pub(crate) struct PathMtuDiscovery {
     /// Time-outs in a row at the base size.
     base_timeouts: u32,
     falls: u64,
+    probes_lost: u64,
 }
 
 impl PathMtuDiscovery {
@@ -120,6 +121,7 @@ impl PathMtuDiscovery {
             demand: Demand { bytes: 0, min: 0 },
             base_timeouts: 0,
             falls: 0,
+            probes_lost: 0,
         };
         discovery.set_demand();
         discovery
@@ -137,6 +139,11 @@ impl PathMtuDiscovery {
     /// Returns the number of times that packets became smaller because the path did not carry them.
     pub(crate) fn falls(&self) -> u64 {
         self.falls
+    }
+
+    /// Returns the number of probes that were not answered in time, or were refused.
+    pub(crate) fn probes_lost(&self) -> u64 {
+        self.probes_lost
     }
 
     /// Records that so many bytes left in packets of the full size.
@@ -200,6 +207,7 @@ impl PathMtuDiscovery {
     /// smaller from now on.
     pub(crate) fn on_too_large(&mut self, now: Instant, size: usize) -> bool {
         if size > self.learned.mtu && self.probe.is_some_and(|probe| probe.size == size) {
+            self.probes_lost += 1;
             self.rule_out(now, size);
         }
         if size > self.learned.mtu || size <= self.floor() {
@@ -259,6 +267,7 @@ impl PathMtuDiscovery {
         };
         probe.is_in_flight = false;
         probe.losses += 1;
+        self.probes_lost += 1;
         let (size, losses) = (probe.size, probe.losses);
         tracing::debug!(size, losses, "MTU probe lost");
         if losses >= MAX_PROBES {

@@ -23,10 +23,11 @@ pub(super) const MESSAGE_OVERHEAD: usize = 288;
 /// Charged for each fragment beside its payload: a slot in its message's list, whose capacity may be twice its use.
 pub(super) const FRAGMENT_OVERHEAD: usize = 64;
 
-/// Bytes that may be held, overheads included, however small the window is: a packet full of one-byte messages. A
+/// Bytes that may be held, overheads included, however small the window is: a packet of 1,472 bytes, which is what
+/// Ethernet carries, full of one-byte messages. A
 /// sender counts payload only, so to it such a packet is a few bytes. A limit that refuses a part of each packet would
 /// have the sender retransmit most of what it sends, although the application reads everything at once.
-pub(super) const LIMIT_MIN: usize = 64 * (1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
+pub(super) const LIMIT_MIN: usize = 73 * (1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
 
 /// Cost of what the other parts hold at the moment.
 #[derive(Clone, Copy, Debug, Default)]

@@ -18,14 +18,14 @@ pub(super) struct BlackHoleDetector {
 
 impl BlackHoleDetector {
     pub(super) fn on_acked(&mut self, chunk: &Chunk) {
-        if chunk.crosses_floor && self.newest_acked.is_none_or(|newest| chunk.transmission > newest) {
+        if chunk.packet_place.crosses_floor && self.newest_acked.is_none_or(|newest| chunk.transmission > newest) {
             self.newest_acked = Some(chunk.transmission);
             self.lost = 0;
         }
     }
 
     pub(super) fn on_lost(&mut self, chunk: &Chunk) {
-        if chunk.crosses_floor && self.newest_acked.is_none_or(|newest| chunk.transmission > newest) {
+        if chunk.packet_place.crosses_floor && self.newest_acked.is_none_or(|newest| chunk.transmission > newest) {
             self.lost = self.lost.saturating_add(1);
         }
     }

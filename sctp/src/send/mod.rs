@@ -17,6 +17,7 @@ mod notices;
 mod outgoing_stream;
 mod outstanding;
 mod pacer;
+mod packet_place;
 mod peer_window;
 mod queue;
 mod queued;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
 use super::data_format::DataFormat;
 use super::flight::Flight;
+use super::packet_place::PlaceInPacket;
 use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use crate::cost_counter;
 use crate::interval_set::{Interval, IntervalSet};
@@ -42,9 +43,8 @@ pub(crate) struct Chunk {
     /// Its latest transmission in the order of sending.
     pub(crate) transmission: TransmissionNumber,
     pub(crate) sent_at: Instant,
-    /// True if the latest transmission began within the part of its packet that needs no proof and ended beyond it: it
-    /// arrives only if the path carries larger packets. A packet has one such chunk at most.
-    pub(crate) crosses_floor: bool,
+    /// Place of the latest transmission in its packet.
+    pub(crate) packet_place: PlaceInPacket,
     /// Steps back to the TSN of the message's fragment before, and on to that of the one behind; 0 if there is none.
     /// Fragments of a message need not be neighbours.
     to_previous: u32,
@@ -75,7 +75,7 @@ impl Chunk {
             transmissions: 1,
             transmission,
             sent_at: now,
-            crosses_floor: false,
+            packet_place: PlaceInPacket { crosses_floor: false, begins_packet: true },
             to_previous: steps_between(previous_tsn, tsn),
             to_next: 0,
         }
@@ -226,7 +226,7 @@ impl Outstanding {
             transmissions: 0,
             transmission: TransmissionNumber::default(),
             sent_at: now,
-            crosses_floor: false,
+            packet_place: PlaceInPacket { crosses_floor: false, begins_packet: false },
             to_previous: 0,
             to_next: 0,
         };
@@ -378,7 +378,7 @@ impl Outstanding {
         now: Instant,
         tsn: UnwrappedTsn,
         transmission: TransmissionNumber,
-        crosses_floor: bool,
+        place: PlaceInPacket,
     ) {
         if !self.lost.remove(&tsn) {
             return;
@@ -388,7 +388,7 @@ impl Outstanding {
         chunk.transmissions = chunk.transmissions.saturating_add(1);
         chunk.transmission = transmission;
         chunk.sent_at = now;
-        chunk.crosses_floor = crosses_floor;
+        chunk.packet_place = place;
         self.flight.add(chunk.wire_len(), chunk.payload.len());
     }
 

@@ -15,7 +15,7 @@ use crate::path::{Path, Rto};
 use crate::serial::{TransmissionNumber, UnwrappedTsn};
 use crate::time::{Duration, Instant};
 
-/// Gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, `DupThresh`).
+/// Packets in gap reports that count as loss if no reordering has been seen (RFC 8985 §6.2 step 4, `DupThresh`).
 const DUPLICATE_THRESHOLD: u64 = 3;
 
 /// Recoveries for which a widened reordering window is kept (RFC 8985 §6.2 step 4).
@@ -72,7 +72,7 @@ pub(super) struct Rack {
     /// The highest TSN that a truncated SACK reports: those above are not known to be missing. `None` if it reports
     /// all.
     highest_reported: Option<UnwrappedTsn>,
-    /// Chunks gap-reported since the Cumulative TSN Ack Point last moved.
+    /// Packets gap-reported since the Cumulative TSN Ack Point last moved.
     newly_reported: u64,
 }
 
@@ -149,8 +149,8 @@ impl Rack {
         self.highest_acked = self.highest_acked.max(tsn);
     }
 
-    pub(super) fn on_gap_reported(&mut self, chunks: u64) {
-        self.newly_reported += chunks;
+    pub(super) fn on_gap_reported(&mut self, packets: u64) {
+        self.newly_reported += packets;
     }
 
     pub(super) fn on_cumulative_advanced(&mut self, cumulative: UnwrappedTsn) {

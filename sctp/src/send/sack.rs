@@ -157,7 +157,7 @@ impl Sender {
             let (start, end) = (cumulative.add(block.start.into()), cumulative.add(block.end.into()));
             self.outstanding.acknowledge_gap(start, end, |tsn, chunk| {
                 bytes += chunk.wire_len();
-                reported += 1;
+                reported += u64::from(chunk.packet_place.begins_packet);
                 newest = newest.max(Some(chunk.transmission));
                 loss.on_acked(now, tsn, chunk, rtt_min, &mut rtt);
             });

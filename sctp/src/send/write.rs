@@ -3,6 +3,7 @@
 use super::Sender;
 use super::congestion::Departure;
 use super::outstanding::Chunk;
+use super::packet_place::PlaceInPacket;
 use super::queued::NextMessage;
 use super::rate::CwndExemption;
 use crate::event::AbandonReason;
@@ -34,9 +35,9 @@ impl PacketRoom {
         Self { end: self.end.min(self.floor_end), ..self }
     }
 
-    /// Returns `true` if a chunk between these lengths of the buffer begins within that size and ends beyond it.
-    fn crosses_floor(self, start: usize, end: usize) -> bool {
-        start <= self.floor_end && end > self.floor_end
+    /// Returns the place of a chunk between these lengths of the buffer. `is_first`: no other is in front of it.
+    fn place_of(self, start: usize, end: usize, is_first: bool) -> PlaceInPacket {
+        PlaceInPacket { crosses_floor: start <= self.floor_end && end > self.floor_end, begins_packet: is_first }
     }
 }
 
@@ -153,7 +154,7 @@ impl Sender {
         let mut written = self.write_lost(now, room.after(out.len() > start), path, out);
         // A packet with a retransmission takes no chunk of another stream, if the scheduler keeps streams apart.
         if !(written.any && self.queue.streams.is_per_packet()) {
-            written.add(self.write_new(now, room, path, sendable, out));
+            written.add(self.write_new(now, (room, !written.any), path, sendable, out));
             self.queue.streams.on_packet_end();
         }
         if written.any {
@@ -194,8 +195,8 @@ impl Sender {
             chunk.encode(tsn, out);
             written.asks |= message.immediate;
             let transmission = self.loss.on_sent(now, tsn, wire_len, true);
-            let crosses_floor = room.crosses_floor(start, out.len());
-            self.outstanding.on_retransmitted(now, tsn, transmission, crosses_floor);
+            let place = room.place_of(start, out.len(), !written.any);
+            self.outstanding.on_retransmitted(now, tsn, transmission, place);
             self.peer_window.on_sent(len);
             self.counters.retransmitted += 1;
             only = self.queue.streams.is_per_packet().then_some(message.stream);
@@ -207,11 +208,12 @@ impl Sender {
         written
     }
 
-    /// Writes new data. `sendable` is what was found before: the first message need not be looked for again.
+    /// Writes new data. `sendable` is what was found before: the first message need not be looked for again. The packet
+    /// comes with `true` if no data is in it yet.
     fn write_new(
         &mut self,
         now: Instant,
-        packet: PacketRoom,
+        (packet, is_first): (PacketRoom, bool),
         path: &Path,
         sendable: Sendable,
         out: &mut Vec<u8>,
@@ -249,7 +251,7 @@ impl Sender {
             chunk.message.immediate |= self.is_probe_or_end_of_burst();
             written.asks |= chunk.message.immediate;
             chunk.encode(tsn, out);
-            chunk.crosses_floor = packet.crosses_floor(start, out.len());
+            chunk.packet_place = packet.place_of(start, out.len(), is_first && !written.any);
             self.outstanding.push(chunk);
             self.counters.chunks += 1;
             written.any = true;

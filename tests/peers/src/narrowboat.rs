@@ -45,6 +45,12 @@ impl Narrowboat {
         Self::with_config(now, valid(config), seed)
     }
 
+    /// A closed association that searches for packets of up to `mtu_max` bytes (RFC 8899).
+    #[must_use]
+    pub fn searching(now: Instant, settings: &Settings, mtu_max: usize, seed: [u8; 32]) -> Self {
+        Self::with_config(now, valid(AssociationConfig { mtu_max, ..config(settings) }), seed)
+    }
+
     /// A closed association whose packets travel over DTLS, or over something that a test takes for it.
     #[must_use]
     pub fn over_dtls(now: Instant, settings: &Settings, zero_checksum: bool, seed: [u8; 32]) -> Self {

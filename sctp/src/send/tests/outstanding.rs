@@ -1,9 +1,12 @@
 //! The ring of outstanding chunks.
 
 use super::super::outstanding::{Chunk, ChunkState, Outstanding};
+use super::super::packet_place::PlaceInPacket;
 use super::super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use super::*;
 use crate::serial::{Fsn, MessageKey, Mid, TransmissionNumber};
+
+const PLACE: PlaceInPacket = PlaceInPacket { crosses_floor: false, begins_packet: true };
 
 /// Chunks of interleaved messages.
 struct Ring {
@@ -126,7 +129,7 @@ fn a_chunk_in_flight_is_lost_once_and_comes_back_by_its_retransmission() {
     }
     assert_eq!((ring.outstanding.first_lost(), ring.outstanding.chunks_in_flight()), (Some(ring.first.add(1)), 5));
     let number = ring.numbers.take();
-    ring.outstanding.on_retransmitted(some_time(), ring.first.add(1), number, false);
+    ring.outstanding.on_retransmitted(some_time(), ring.first.add(1), number, PLACE);
     ring.outstanding.check_consistency();
     assert_eq!((ring.outstanding.first_lost(), ring.outstanding.flight_size()), (None, flight_size));
     assert_eq!(ring.outstanding.chunk(ring.first.add(1)).unwrap().transmissions, 2);

@@ -1,6 +1,7 @@
 //! RACK by numbers (RFC 8985 §6.2), on a path whose round trip is 100 ms.
 
 use super::super::outstanding::{Chunk, Outstanding};
+use super::super::packet_place::PlaceInPacket;
 use super::super::queued::{Fragment, FragmentPlace, Limit, MessageHeader};
 use super::super::rack::Rack;
 use super::super::rtt_sample::RttSample;
@@ -59,7 +60,8 @@ impl Transfer {
         let tsn = self.first.add(chunk);
         self.outstanding.mark_lost(tsn);
         let number = self.rack.on_sent(tsn, true);
-        self.outstanding.on_retransmitted(self.at(at), tsn, number, false);
+        let place = PlaceInPacket { crosses_floor: false, begins_packet: true };
+        self.outstanding.on_retransmitted(self.at(at), tsn, number, place);
     }
 
     /// Handles a gap block that reports a chunk. Returns the sample of the round-trip time.

@@ -82,3 +82,17 @@ fn another_path_has_an_initial_window_and_its_own_packet_size() {
     world.push(1, 5000);
     assert_eq!(world.packet_in_batch(true).0, 700);
 }
+
+/// RFC 8985 §6.2 step 4 counts segments: one packet that is overtaken is no loss yet, however many chunks it has.
+#[test]
+fn a_packet_of_several_chunks_counts_once_in_a_gap_report() {
+    let mut world = World::measured();
+    world.push(1, FULL);
+    (0..3).for_each(|_| world.push(1, 300));
+    assert_eq!(world.packets(), [vec![0], vec![1, 2, 3]]);
+    world.now += 100 * MS;
+    let outcome = world.sack(0, &[(2, 4)]);
+    let SackOutcome::Accepted { reo_deadline: Some(at), .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(at, world.now + 25 * MS, "a quarter of a round trip for the packet that is missing");
+    assert!(world.packets().is_empty());
+}
