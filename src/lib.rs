@@ -59,6 +59,7 @@
 //! | the peer's certificate, and the DTLS version | [`Association::security`] |
 //! | access: which peers are accepted, and how a peer has connected | [`EndpointBuilder::accept_plain`], [`Incoming::way`] |
 //! | configuration and limits | [`Config`] |
+//! | sizes of packets, which follow the path (RFC 8899) | [`AssociationStats::mtu`], [`Config::dtls_mtu_max`] |
 //! | errors, one type for each kind of call | [`error`] |
 //! | counters and round-trip times | [`Association::stats`], [`Association::channel_stats`], [`Endpoint::stats`] |
 //! | what was dropped, by reason | [`AssociationStats::drops`], [`ChannelsStats::drops`], [`EndpointStats::drops`] |
