@@ -701,3 +701,45 @@ fn the_last_stream_closes_like_the_first() {
     pair.forget_all(&[(A, a), (B, b)]);
     pair.assert_nothing_left();
 }
+
+/// A close in the words of RFC 6525 §5.1.3, which no data channel uses.
+#[test]
+fn a_peer_that_asks_for_the_reset_of_our_side_closes_the_channel_at_both_ends() {
+    for opener in [A, B] {
+        let mut pair = Pair::connected();
+        let id = pair.open(opener, ChannelOptions::new("test"));
+        pair.run();
+        let there = pair.incoming(opener.other());
+        let (a, b) = if opener == A { (id, there) } else { (there, id) };
+        pair.send(B, b, "before");
+        pair.clear_events();
+        let stream = StreamId(pair.stream(A, a));
+        pair[A].association.request_incoming_reset(&[stream]).unwrap();
+        pair.turn(A);
+        pair.run();
+        assert_eq!(texts(&pair.recv_all(A, a)), ["before"]);
+        assert_eq!((pair.closed(A, a), pair.closed(B, b)), (Some(None), Some(None)));
+        let closing = pair[B].events.iter().filter(|event| **event == ChannelsEvent::Closing(b)).count();
+        assert_eq!(closing, 1, "the application is told before");
+        pair.run();
+        pair.channel();
+    }
+}
+
+/// Nothing is taken, and lost, between the reset and the close of the channel.
+#[test]
+fn nothing_can_be_sent_on_a_channel_whose_reset_the_peer_has_asked_for() {
+    let mut pair = Pair::connected();
+    let (a, b) = pair.channel();
+    // The peer does not answer, so its own reset does not follow.
+    pair.network(|packet| if packet.from == A && packet.has_reset_request() { Fate::Drop } else { Fate::Deliver });
+    let stream = StreamId(pair.stream(A, a));
+    pair[A].association.request_incoming_reset(&[stream]).unwrap();
+    pair.turn(A);
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.state(B, b), Some(ReadyState::Closing));
+    assert!(pair.try_send(B, b, "late").is_err());
+    pair.heal();
+    pair.run_for(Duration::from_secs(20));
+    assert_eq!((pair.closed(A, a), pair.closed(B, b)), (Some(None), Some(None)));
+}

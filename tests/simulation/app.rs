@@ -132,7 +132,11 @@ impl App {
         if self.options.adds > 0 && self.connected && self.prng.chance(self.options.adds) {
             self.add_streams(now, stack);
         }
-        let open = if self.channels.len() < self.options.live_max && self.options.opens > 0 { 4 } else { 0 };
+        if self.options.asks > 0 && self.connected && self.prng.chance(self.options.asks) {
+            self.ask_for_reset(now, stack, model);
+        }
+        let may_open = self.options.opens > 0 && !model.asked.contains(&self.pair);
+        let open = if self.channels.len() < self.options.live_max && may_open { 4 } else { 0 };
         let AppOptions { sends, closes, forgets, .. } = self.options;
         let choice = self.prng.below(open + sends + closes + forgets + 1);
         if choice < open {
@@ -145,6 +149,25 @@ impl App {
             n if n < sends + closes => self.end_or_close(now, stack, model, channel),
             n if n < sends + closes + forgets => self.forget(now, stack, model, channel),
             _ => self.change_settings(stack, channel),
+        }
+    }
+
+    /// Asks the peer to reset its side of a channel that this end has opened, which closes the channel at both ends.
+    fn ask_for_reset(&mut self, now: Nanos, stack: &mut Stack, model: &mut Model) {
+        let Some(index) = self.pick(stack, model) else { return };
+        let AppChannel { id, uid, .. } = self.channels[index];
+        let record = model.channel(uid);
+        let is_open = record.ends.iter().all(|end| end.opened) && record.opener == self.side;
+        if let Some(stream) = stack.stream(id).filter(|_| is_open) {
+            let (side, result) = (self.side, stack.request_incoming_reset(stream));
+            self.trace.note(now, &[12, u64::from(uid)], || {
+                format!("side {side} asks for the reset of channel {uid}: {result:?}")
+            });
+            record.is_asked |= result.is_ok();
+            record.is_cut |= result.is_ok();
+            if result.is_ok() {
+                model.asked.insert(self.pair);
+            }
         }
     }
 
@@ -612,6 +635,8 @@ impl App {
                         assert!(len > self.message_size_max, "{error}, of {len} bytes");
                     }
                     ChannelSendError::AssociationClosed if !established => {}
+                    // The stream is being reset at the peer's request, and the event that says so is still to come.
+                    ChannelSendError::NotOpen(ReadyState::Closing) if record.is_asked => {}
                     _ => panic!("I19: send said {error:?} in {:?}", stack.state()),
                 }
             }

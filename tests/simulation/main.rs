@@ -6,8 +6,8 @@
 //! `SIM_BASE=1` draws the options with `Options::draw` alone, `SIM_BASE=2` with `Options::draw_all`, and `SIM_BASE=3`
 //! with `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before. `SIM_BASE=4`
 //! (`Options::draw_streams`) adds byte streams to all, `SIM_BASE=5` (`Options::draw_extensions`) schedulers, and
-//! `SIM_BASE=6` (`Options::draw_more`) adds streams to associations that begin with few. `Options::draw_sizes` adds
-//! searches for the size of packets, and links that carry packets up to a size.
+//! `SIM_BASE=6` (`Options::draw_more`) adds streams to associations that begin with few, and asks peers to reset
+//! streams. `Options::draw_sizes` adds searches for the size of packets, and links that carry packets up to a size.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In

@@ -18,6 +18,9 @@ pub(crate) struct Model {
     pub(crate) channels: Vec<ChannelModel>,
     /// Pairs whose association one end has lost: the only ones on which a restart may be seen.
     pub(crate) lost: BTreeSet<(usize, usize)>,
+    /// Pairs of which an end has asked the other for a reset. No channel is opened there any more: the request may
+    /// arrive when its stream serves the next one.
+    pub(crate) asked: BTreeSet<(usize, usize)>,
     /// Contents are altered on the way: errors in delivered data are not the code's fault.
     pub(crate) hostile: bool,
     /// An end may refuse a channel for want of room.
@@ -37,6 +40,8 @@ pub(crate) struct ChannelModel {
     pub(crate) ends: [End; 2],
     /// An end of a byte stream was cut: its channel was closed or let go of, and not its directions ended.
     pub(crate) is_cut: bool,
+    /// An end has asked the other to reset its side of the stream.
+    pub(crate) is_asked: bool,
 }
 
 /// One direction of a channel.
@@ -88,6 +93,7 @@ impl Model {
             lanes: Default::default(),
             ends: Default::default(),
             is_cut: false,
+            is_asked: false,
         });
         uid
     }

@@ -194,7 +194,7 @@ impl Observer {
             only_reset: packet.chunks.iter().all(|chunk| {
                 let parameters =
                     if chunk.kind == kind::RE_CONFIG { chunk.reconfig().unwrap_or_default() } else { Vec::new() };
-                matches!(parameters[..], [Reconfig::Outgoing { .. } | Reconfig::Add { .. }])
+                matches!(parameters[..], [Reconfig::Outgoing { .. } | Reconfig::Incoming { .. } | Reconfig::Add { .. }])
             }),
             only_forward_tsn: packet.chunks.iter().all(|c| c.kind == kind::FORWARD_TSN),
         }

@@ -117,6 +117,8 @@ pub(crate) struct AppOptions {
     pub(crate) streams: Ppm,
     /// Chance that an act adds streams to the association.
     pub(crate) adds: Ppm,
+    /// Chance that an act asks the peer to reset its side of a stream.
+    pub(crate) asks: Ppm,
 }
 
 impl Options {
@@ -234,7 +236,8 @@ impl Options {
         options
     }
 
-    /// Like [`draw_extensions`](Self::draw_extensions), with associations that begin with few streams, and add some.
+    /// Like [`draw_extensions`](Self::draw_extensions), with associations that begin with few streams, and add
+    /// some, and with requests to reset incoming streams.
     pub(crate) fn draw_more(seed: u64) -> Self {
         let mut options = Self::draw_extensions(seed);
         let prng = &mut Prng::new(seed ^ 0x6d6f_7265_0000_0000);
@@ -245,10 +248,14 @@ impl Options {
                     config.inbound_streams = prng.pick(&[65_535, 65_535, 12, 30]);
                 }
             }
-            for app in &mut options.app {
+            // An end that must not open channels stays so.
+            for app in options.app.iter_mut().filter(|app| app.opens > 0) {
                 app.adds = sometimes(prng, 60 * PERCENT, |prng| prng.log_range(10_000..=300_000) as Ppm);
                 (app.opens, app.live_max) = (app.opens.max(20), app.live_max.max(12));
             }
+        }
+        if prng.chance(20 * PERCENT) && !options.hostile {
+            options.app.iter_mut().for_each(|app| app.asks = prng.log_range(10_000..=100_000) as Ppm);
         }
         options
     }
@@ -497,6 +504,7 @@ fn app(prng: &mut Prng, chaos: Nanos, bytes: u64) -> AppOptions {
         abort_at: sometimes(prng, 3 * PERCENT, at),
         streams: 0,
         adds: 0,
+        asks: 0,
     }
 }
 

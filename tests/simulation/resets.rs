@@ -30,11 +30,14 @@ struct Request {
     streams: Vec<u16>,
     /// A request for more streams: if of the outgoing ones, and how many.
     more: Option<(bool, u16)>,
+    /// Streams that the peer is asked to reset.
+    asked: Vec<u16>,
     in_progress: bool,
 }
 
 impl Request {
-    const NONE: Self = Self { number: 0, last_tsn: 0, streams: Vec::new(), more: None, in_progress: false };
+    const NONE: Self =
+        Self { number: 0, last_tsn: 0, streams: Vec::new(), more: None, asked: Vec::new(), in_progress: false };
 }
 
 impl Resets {
@@ -48,6 +51,10 @@ impl Resets {
         match parameter {
             Reconfig::Outgoing { request, last_tsn, streams, .. } => {
                 let new = Request { number: *request, last_tsn: *last_tsn, streams: streams.clone(), ..Request::NONE };
+                self.on_request(new, outgoing);
+            }
+            Reconfig::Incoming { request, streams } => {
+                let new = Request { number: *request, asked: streams.clone(), ..Request::NONE };
                 self.on_request(new, outgoing);
             }
             Reconfig::Add { request, is_outgoing, count } => {
@@ -78,12 +85,12 @@ impl Resets {
             }
             // After "in progress", a retransmission may carry a new number.
             assert!(old.in_progress, "I30: request {number} while {} is not answered", old.number);
-            let is_again = (&old.streams, old.more) == (&new.streams, new.more);
+            let is_again = (&old.streams, old.more, &old.asked) == (&new.streams, new.more, &new.asked);
             assert!(is_again, "I30: another request while one is in progress");
         }
         assert_eq!(number, self.next_request, "I30: request numbers must follow each other");
         self.next_request = number.wrapping_add(1);
-        if self.request.is_none() && new.more.is_none() {
+        if self.request.is_none() && new.more.is_none() && new.asked.is_empty() {
             outgoing.on_reset_requested(new.last_tsn, &new.streams);
         }
         self.request = Some(new);
@@ -111,7 +118,10 @@ impl Resets {
     /// `is_batch`: packets written before this one arrived may leave after it.
     pub(crate) fn on_received(&mut self, parameter: &Reconfig, outgoing: &mut Outgoing, is_batch: bool) {
         match parameter {
-            Reconfig::Outgoing { request, last_tsn, streams, .. } => {
+            Reconfig::Outgoing { request, response, last_tsn, streams } => {
+                // It may answer a request to reset the peer's side (RFC 6525 §5.2.2 E1).
+                let is_answered = |ours: &mut Request| ours.number == *response && !ours.asked.is_empty();
+                self.ended.extend(self.request.take_if(is_answered).filter(|_| is_batch));
                 outgoing.on_peer_reset(streams);
                 self.asked.insert(*request, (*last_tsn, true));
             }

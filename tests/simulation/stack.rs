@@ -5,7 +5,7 @@ use narrowboat_dcep::{
     ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Role,
 };
-use narrowboat_sctp::{Association, AssociationStats, ResetError, State, Transmit, Valid};
+use narrowboat_sctp::{Association, AssociationStats, ResetError, State, StreamId, Transmit, Valid};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -150,6 +150,11 @@ impl Stack {
     /// Adds streams in both directions, if the peer allows.
     pub(crate) fn add_streams(&mut self, outgoing: u16, incoming: u16) -> Result<(), ResetError> {
         self.gauge.charge(|| self.association.add_streams(outgoing, incoming))
+    }
+
+    /// Asks the peer to reset its side of a stream.
+    pub(crate) fn request_incoming_reset(&mut self, stream: u16) -> Result<(), ResetError> {
+        self.gauge.charge(|| self.association.request_incoming_reset(&[StreamId(stream)]))
     }
 
     pub(crate) fn shutdown(&mut self, now: Nanos) {

@@ -130,12 +130,29 @@ impl ChannelsContext<'_> {
     /// Handles the peer's answer that it has performed our reset of the stream.
     pub(super) fn on_outgoing_reset(&mut self, id: StreamId) {
         let Some(stream) = self.state.streams.stream_mut(id) else { return };
-        if stream.outgoing() != Outgoing::Resetting {
-            return;
+        match stream.outgoing() {
+            Outgoing::InUse => return self.on_reset_by_request(id),
+            Outgoing::Resetting => stream.on_reset_performed(self.now),
+            Outgoing::Reset => return,
         }
-        stream.on_reset_performed(self.now);
         if stream.is_done() {
             self.on_both_reset(id);
+        }
+    }
+
+    /// Handles a reset of this end's side that the peer has asked for (RFC 6525 §5.1.3). To the peer it is the close of
+    /// the channel, as any other reset, so it is a close by the peer here.
+    fn on_reset_by_request(&mut self, id: StreamId) {
+        self.discard_unclaimed(id);
+        let Some(stream) = self.state.streams.stream_mut(id) else { return };
+        stream.on_reset_asked(self.now);
+        stream.on_reset_performed(self.now);
+        if stream.is_done() {
+            return self.on_both_reset(id);
+        }
+        if let Some(channel) = stream.channel() {
+            self.on_peer_closed(channel);
+            self.watch(id);
         }
     }
 

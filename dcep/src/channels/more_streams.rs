@@ -178,9 +178,7 @@ impl ChannelsContext<'_> {
             // The association is shutting down, and Closed follows.
             return;
         }
-        for message in awaited.messages {
-            self.queue_message(id, message, true).ok();
-        }
+        self.send_awaited(id, awaited.messages);
         self.announce(id);
         if is_closing {
             self.start_reset_if_possible(id);

@@ -4,6 +4,7 @@ use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{Association, SendMessageError, SendOptions, StreamId};
 
 use super::context::ChannelsContext;
+use crate::channel::Channel;
 use crate::error::ChannelSendError;
 use crate::event::{ChannelId, ChannelsEvent};
 use crate::message::Message;
@@ -41,42 +42,31 @@ impl ChannelsContext<'_> {
             self.on_full(id);
             return Err(ChannelSendError::Full);
         }
-        self.queue_message(id, message, exceeds_limits)
+        let result = queue(self.now, self.association, channel, message, exceeds_limits);
+        match result {
+            Ok(()) => self.count_sent(len),
+            Err(ChannelSendError::Full) => self.on_full(id),
+            Err(_) => {}
+        }
+        result
     }
 
-    /// Queues a message that was checked.
-    pub(super) fn queue_message(
-        &mut self,
-        id: ChannelId,
-        message: Message,
-        exceeds_limits: bool,
-    ) -> Result<(), ChannelSendError> {
-        let channel = self.state.channels.channel_mut(id).ok_or(ChannelSendError::NoSuchChannel)?;
-        let len = message.len();
-        let (ppid, payload) = message.into_wire();
-        let queued = self.association.buffered_amount(channel.stream);
-        let options = SendOptions { exceeds_limits, ..channel.send_options() };
-        match self.association.send(self.now, channel.stream, ppid, payload, options) {
-            Ok(()) => {}
-            Err(SendMessageError::Full) => {
-                self.on_full(id);
-                return Err(ChannelSendError::Full);
+    /// Queues the messages that have waited for the stream of a channel.
+    pub(super) fn send_awaited(&mut self, id: ChannelId, messages: Vec<Message>) {
+        for message in messages {
+            let Some(channel) = self.state.channels.channel_mut(id) else { return };
+            let len = message.len();
+            // If the association is shutting down, Closed follows.
+            if queue(self.now, self.association, channel, message, true).is_ok() {
+                self.count_sent(len);
             }
-            Err(SendMessageError::TooLarge { len, max }) => return Err(ChannelSendError::TooLarge { len, max }),
-            Err(SendMessageError::Closed) => return Err(ChannelSendError::AssociationClosed),
-            // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes
-            // the channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
-            Err(_) => return Err(ChannelSendError::NotOpen(ReadyState::Closing)),
         }
-        match len {
-            0 => channel.sending.queue.on_empty_message(queued),
-            _ => channel.sending.queue.on_message(len, queued),
-        }
-        let waiting = channel.sending.queue.application_bytes(self.association.buffered_amount(channel.stream));
-        channel.sending.on_message(waiting);
+    }
+
+    #[inline]
+    fn count_sent(&mut self, len: usize) {
         self.state.stats.messages_sent += 1;
         self.state.stats.bytes_sent += len as u64;
-        Ok(())
     }
 
     /// Reports `Writable`, once, for each channel on which `send` returned `Full`.
@@ -137,4 +127,35 @@ impl ChannelsContext<'_> {
             channel.sending.awaits_room = true;
         }
     }
+}
+
+/// Queues a message that was checked.
+#[inline]
+fn queue(
+    now: Instant,
+    association: &mut Association,
+    channel: &mut Channel,
+    message: Message,
+    exceeds_limits: bool,
+) -> Result<(), ChannelSendError> {
+    let len = message.len();
+    let (ppid, payload) = message.into_wire();
+    let queued = association.buffered_amount(channel.stream);
+    let options = SendOptions { exceeds_limits, ..channel.send_options() };
+    match association.send(now, channel.stream, ppid, payload, options) {
+        Ok(()) => {}
+        Err(SendMessageError::Full) => return Err(ChannelSendError::Full),
+        Err(SendMessageError::TooLarge { len, max }) => return Err(ChannelSendError::TooLarge { len, max }),
+        Err(SendMessageError::Closed) => return Err(ChannelSendError::AssociationClosed),
+        // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes the
+        // channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
+        Err(_) => return Err(ChannelSendError::NotOpen(ReadyState::Closing)),
+    }
+    match len {
+        0 => channel.sending.queue.on_empty_message(queued),
+        _ => channel.sending.queue.on_message(len, queued),
+    }
+    let waiting = channel.sending.queue.application_bytes(association.buffered_amount(channel.stream));
+    channel.sending.on_message(waiting);
+    Ok(())
 }
