@@ -305,3 +305,17 @@ fn a_restart_is_told_and_begins_congestion_control_anew_rfc9260_5_2_4() {
     assert_eq!(victim.association.stats().cwnd, first);
     assert!(wire::is_checksum_valid(&packet(tag, &[])));
 }
+
+#[test]
+fn parameters_of_re_config_that_do_not_go_together_are_reported_rfc6525_3_1() {
+    let add = [0, 17, 0, 12, 0, 0, 3, 0xE8, 0, 1, 0, 0];
+    let reset = [0, 13, 0, 16, 0, 0, 3, 0xE8, 0, 0, 0, 0, 0, 0, 3, 0xE7];
+    for parameters in [[&add[..], &add].concat(), [&add[..], &reset].concat(), [&reset[..], &reset].concat()] {
+        let mut victim = Victim::in_state(State::Established);
+        let sent = victim.send(&[raw(C::RE_CONFIG, 0, &parameters)]);
+        // Protocol Violation.
+        assert_eq!((kinds(&sent), sent[0].causes()), (vec![C::ERROR], vec![13]), "{parameters:?}");
+        assert_eq!((victim.association.state(), victim.events.len()), (State::Established, 0));
+        assert_eq!(victim.association.inbound_streams(), 100, "and none of them is performed");
+    }
+}

@@ -35,9 +35,14 @@ const ENDED_MAX: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct SessionKey([u8; 32]);
 
-/// Hash of the values that an offer must repeat to change nothing: the ICE credentials, `a=tls-id` and the SCTP port.
+/// The values that an offer must repeat to change nothing: the ICE credentials, `a=tls-id` and the SCTP port, by their
+/// hash, and the INIT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TransportKey([u8; 32]);
+pub(crate) struct TransportKey {
+    hash: [u8; 32],
+    /// Hash of the INIT that the description brings (SNAP).
+    init: Option<[u8; 32]>,
+}
 
 /// Parameters of this end in all descriptions of one association.
 #[derive(Clone, Debug)]
@@ -102,7 +107,15 @@ impl TransportKey {
             hash.update([0xFF]);
         }
         hash.update(remote.sctp_port.to_be_bytes());
-        Self(hash.finalize().into())
+        let init = remote.sctp_init.as_ref().map(|init| Sha256::digest(init).into());
+        Self { hash: hash.finalize().into(), init }
+    }
+
+    /// Returns true if a description with this key leaves the transport as it is. An INIT that is new, or another one,
+    /// is for another association (draft-hancke-tsvwg-snap-00 §5.6). A description may leave the INIT out, though §5.6
+    /// wants it again: nothing depends on it any more.
+    fn continues(self, known: Self) -> bool {
+        self.hash == known.hash && (self.init.is_none() || self.init == known.init)
     }
 }
 
@@ -122,7 +135,7 @@ impl SignalledSessions {
         match self.by_key.get_mut(&key) {
             None => Ok(None),
             Some(SignalledSession::Ended) => Err(SessionConflict::Ended),
-            Some(SignalledSession::Alive { handle, transport: known, local }) if *known == transport => {
+            Some(SignalledSession::Alive { handle, transport: known, local }) if transport.continues(*known) => {
                 local.version = local.version.saturating_add(1);
                 Ok(Some((*handle, LocalParameters::clone(local))))
             }
@@ -187,8 +200,8 @@ mod tests {
         SessionKey(Sha256::digest(number.to_be_bytes()).into())
     }
 
-    const SAME: TransportKey = TransportKey([1; 32]);
-    const OTHER: TransportKey = TransportKey([2; 32]);
+    const SAME: TransportKey = TransportKey { hash: [1; 32], init: None };
+    const OTHER: TransportKey = TransportKey { hash: [2; 32], init: None };
 
     fn local() -> LocalParameters {
         let credentials = Credentials::new("ours", "ourpasswordourpassword").expect("valid");
@@ -224,6 +237,25 @@ mod tests {
         assert_eq!(found.0, AssociationHandle(6));
         sessions.remove(AssociationHandle(6), false);
         assert!(matches!(sessions.find(key(1), SAME, |_| true), Ok(None)), "it was never connected");
+    }
+
+    #[test]
+    fn an_init_that_is_new_or_another_one_is_for_another_association() {
+        let [with, other] = [1, 2].map(|byte| TransportKey { init: Some([byte; 32]), ..SAME });
+        for (first, again, is_same) in [
+            (with, with, true),
+            (with, SAME, true),
+            (SAME, SAME, true),
+            (with, other, false),
+            (SAME, with, false),
+            (with, TransportKey { init: with.init, ..OTHER }, false),
+        ] {
+            let mut sessions = SignalledSessions::default();
+            sessions.insert(key(1), AssociationHandle(5), first, local());
+            let result = sessions.find(key(1), again, |_| true);
+            assert_eq!(matches!(result, Ok(Some((AssociationHandle(5), _)))), is_same, "{first:?}, {again:?}");
+            assert_eq!(matches!(result, Err(SessionConflict::Restart)), !is_same, "{first:?}, {again:?}");
+        }
     }
 
     #[test]
