@@ -6,6 +6,7 @@
 //! by itself.
 
 use crate::path::Rto;
+use crate::serial::UnwrappedTsn;
 use crate::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ struct WindowProbe {
     interval: Option<Duration>,
     /// True if a chunk may leave now though the peer has no room for it.
     is_due: bool,
+    /// The last chunk that left though the peer had no room for it, unless it was sent again into an open window.
+    tsn: Option<UnwrappedTsn>,
 }
 
 impl PeerWindow {
@@ -40,8 +43,35 @@ impl PeerWindow {
         self.peer_rwnd
     }
 
+    /// Handles the departure of a new chunk.
+    pub(super) fn on_new_sent(&mut self, tsn: UnwrappedTsn, payload: usize) {
+        if self.peer_rwnd < payload {
+            self.probe.tsn = Some(tsn);
+        }
+        self.on_sent(payload);
+    }
+
+    /// Handles the retransmission of a chunk.
+    pub(super) fn on_retransmitted(&mut self, tsn: UnwrappedTsn, payload: usize) {
+        if self.peer_rwnd >= payload && self.is_probe(tsn) {
+            self.probe.tsn = None;
+        }
+        self.on_sent(payload);
+    }
+
+    /// Returns true if the chunk left though the peer had no room for it. Its loss is no sign of congestion: a closed
+    /// window refuses it (RFC 9260 §6.1 A).
+    pub(super) fn is_probe(&self, tsn: UnwrappedTsn) -> bool {
+        self.probe.tsn == Some(tsn)
+    }
+
+    /// Returns the last window probe, if the peer has room by now.
+    pub(super) fn probe_before_opening(&self) -> Option<UnwrappedTsn> {
+        self.probe.tsn.filter(|_| !self.is_closed)
+    }
+
     /// Subtracts bytes of user data that are sent or retransmitted (RFC 9260 §6.2.1 B).
-    pub(super) fn on_sent(&mut self, payload: usize) {
+    fn on_sent(&mut self, payload: usize) {
         self.peer_rwnd = self.peer_rwnd.saturating_sub(payload);
     }
 
@@ -117,7 +147,12 @@ mod tests {
     use super::*;
     use crate::config::AssociationConfig;
     use crate::path::Path;
+    use crate::serial::Tsn;
     use crate::testing::some_time;
+
+    fn tsn(number: u32) -> UnwrappedTsn {
+        UnwrappedTsn::first(Tsn(number))
+    }
 
     fn window(peer_rwnd: u32) -> (PeerWindow, Path, Instant) {
         let mut window = PeerWindow::default();
@@ -128,12 +163,29 @@ mod tests {
     #[test]
     fn peer_rwnd_is_what_was_told_less_what_is_in_flight() {
         let (mut window, _, now) = window(10_000);
-        window.on_sent(4_000);
+        window.on_new_sent(tsn(1), 4_000);
         assert_eq!(window.peer_rwnd(), 6_000);
         window.on_sack(now, 8_000, 3_000);
         assert_eq!(window.peer_rwnd(), 5_000);
         window.on_sack(now, 2_000, 3_000);
         assert_eq!(window.peer_rwnd(), 0, "the peer has made its window smaller");
+    }
+
+    #[test]
+    fn a_window_probe_is_one_until_it_is_sent_again_into_an_open_window() {
+        let (mut window, _, now) = window(1_000);
+        window.on_new_sent(tsn(1), 1_000);
+        assert!(!window.is_probe(tsn(1)), "there was room");
+        window.on_new_sent(tsn(2), 1_000);
+        assert!(window.is_probe(tsn(2)) && !window.is_probe(tsn(1)));
+        window.on_sack(now, 0, 1_000);
+        assert_eq!(window.probe_before_opening(), None);
+        window.on_retransmitted(tsn(2), 1_000);
+        assert!(window.is_probe(tsn(2)), "the window is closed still");
+        window.on_sack(now, 5_000, 1_000);
+        assert_eq!(window.probe_before_opening(), Some(tsn(2)));
+        window.on_retransmitted(tsn(2), 1_000);
+        assert!(!window.is_probe(tsn(2)));
     }
 
     #[test]

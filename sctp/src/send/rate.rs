@@ -131,6 +131,11 @@ impl SendRate {
         }
     }
 
+    /// Calls [`CongestionController::on_window_opened`].
+    pub(super) fn on_window_opened(&mut self, now: Instant) {
+        self.controller.on_window_opened(now);
+    }
+
     /// Returns `true` if the next packet has to wait for its time.
     #[inline]
     pub(super) fn is_paced(&mut self, now: Instant, is_exempt: bool, path: &Path) -> bool {

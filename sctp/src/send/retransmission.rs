@@ -44,6 +44,13 @@ impl Sender {
             self.rate.on_losses_detected(self.loss.rack.oldest_transmission());
             return reo_deadline;
         }
+        if let [tsn] = lost[..]
+            && self.peer_window.is_probe(tsn)
+        {
+            self.outstanding.mark_lost(tsn);
+            self.rate.on_losses_detected(self.loss.rack.oldest_transmission());
+            return reo_deadline;
+        }
         if !in_recovery {
             self.loss.undo.begin(now, self.rate.before_loss());
         }
@@ -65,6 +72,22 @@ impl Sender {
             self.rate.set_cwnd_exemption(CwndExemption::Retransmission);
         }
         reo_deadline
+    }
+
+    /// Sends the window probe again at once when the window has opened without an acknowledgement of it: the peer has
+    /// refused it. RACK would find that a round trip later. A probe that is younger than a round trip may have arrived
+    /// after the SACK was sent.
+    pub(super) fn repeat_refused_probe(&mut self, now: Instant, path: &Path) {
+        let Some(tsn) = self.peer_window.probe_before_opening() else { return };
+        let Some(chunk) = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight) else {
+            return;
+        };
+        let age = now.saturating_duration_since(chunk.sent_at);
+        if path.rto.srtt().is_some_and(|srtt| age > srtt) {
+            tracing::debug!(tsn = tsn.wrap().0, "window probe refused");
+            self.outstanding.mark_lost(tsn);
+            self.rate.on_window_opened(now);
+        }
     }
 
     /// Undoes the congestion response to a loss, or to a time-out, that a SACK shows to have been needless.

@@ -81,6 +81,7 @@ impl Sender {
             self.on_recovery_progress(now, arrived, path);
         }
         self.peer_window.on_sack(now, sack.a_rwnd, self.outstanding.payload_in_flight());
+        self.repeat_refused_probe(now, path);
         if self.outstanding.is_empty() {
             self.rate.on_all_acked();
         }

@@ -197,7 +197,7 @@ impl Sender {
             let transmission = self.loss.on_sent(now, tsn, wire_len, true);
             let place = room.place_of(start, out.len(), !written.any);
             self.outstanding.on_retransmitted(now, tsn, transmission, place);
-            self.peer_window.on_sent(len);
+            self.peer_window.on_retransmitted(tsn, len);
             self.counters.retransmitted += 1;
             only = self.queue.streams.is_per_packet().then_some(message.stream);
             if tsn == self.outstanding.cumulative_tsn_ack_point().next() {
@@ -244,7 +244,7 @@ impl Sender {
             let tsn = self.outstanding.next_tsn();
             let Some(fragment) = self.queue.cut(tsn, room.min(payload_max), payload_max) else { break };
             let payload = fragment.payload.len();
-            self.peer_window.on_sent(payload);
+            self.peer_window.on_new_sent(tsn, payload);
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
             let mut chunk = Chunk::new(now, tsn, fragment, format, transmission);
             let start = out.len();

@@ -242,6 +242,13 @@ impl CongestionController {
         }
     }
 
+    /// Handles the end of a wait for the peer's window, in which nothing was in flight but a window probe.
+    pub(crate) fn on_window_opened(&mut self, now: Instant) {
+        if let Self::Bbr(bbr) = self {
+            bbr.on_window_opened(now);
+        }
+    }
+
     /// Handles a change of the packet size. The bytes that the path carries stay known.
     pub(crate) fn on_mtu_changed(&mut self, pmdcs: usize) {
         match self {

@@ -348,6 +348,12 @@ impl Bbr {
         }
     }
 
+    /// Handles the end of a wait for the peer's window. The queue has been empty for a round trip, so the least
+    /// round-trip time needs no probe.
+    pub(super) fn on_window_opened(&mut self, now: Instant) {
+        self.model.min_rtt.on_probed(now);
+    }
+
     pub(super) fn on_mtu_changed(&mut self, pmdcs: usize) {
         self.window.cwnd = self.window.cwnd.max(window::packets_min(pmdcs));
         self.competition.on_mtu_changed(window::packets_min(pmdcs));
