@@ -78,9 +78,13 @@ pub struct Config {
     /// more is refused with an ABORT. Default 1,024.
     pub accept_queue_max: usize,
     /// Bytes that the system is asked to keep for the socket's arriving datagrams; it may grant less (Linux:
-    /// `net.core.rmem_max`). Default 4 MiB, 30 ms at 1 Gbit/s.
+    /// `net.core.rmem_max`). 64 KiB to 1 GiB. Default 4 MiB: 3,640 datagrams of 1,200 bytes in Linux, or 35 ms at 1
+    /// Gbit/s, which covers a task that waits for its turn. To survive 100 ms without a turn, or a sender that puts
+    /// 12.5 MB on such a path at once, it takes 12 MiB. Receive windows bound what arrives for each association, not
+    /// what all of them send at once.
     pub socket_receive_buffer: usize,
-    /// The same for leaving datagrams (Linux: `net.core.wmem_max`). Default 4 MiB.
+    /// The same for leaving datagrams (Linux: `net.core.wmem_max`). Default 4 MiB: packets are paced, so a full buffer
+    /// means that the interface is slower than the path, and the driver waits.
     pub socket_send_buffer: usize,
 }
 

@@ -38,9 +38,13 @@ pub struct AssociationConfig {
     pub outbound_streams: u16,
     /// Streams that the peer may send on. Default 65,535.
     pub inbound_streams: u16,
-    /// Receive window: bytes that the peer may have unread here. An association holds at most a quarter more than that
-    /// for it, all overheads included, or 22 KiB if that is more: a packet full of one-byte messages. At least 4,096
-    /// and at least `mtu`. Default 8 MiB, 2.5 times the bandwidth-delay product of 250 Mbit/s at 100 ms.
+    /// Largest receive window: bytes that the peer may have unread here. The window begins with 256 KiB, and grows to
+    /// four times what the path brings and the application reads in a round trip; after ten seconds without data it
+    /// begins again. So an idle peer and a slow reader cost little, and the default fills 1 Gbit/s at 100 ms (12.5 MB)
+    /// with a queue of as much. An association holds at most a quarter more than the window for the peer, all overheads
+    /// included, or 22 KiB if that is more: a packet full of one-byte messages. All associations of an endpoint share
+    /// a [`MemoryBudget`](crate::MemoryBudget), and windows grow no more while half of it is in use. At least
+    /// 4,096 bytes and at least `mtu`, at most 1 GiB. Default 32 MiB.
     pub receive_window: u32,
     /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association
     /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only
@@ -48,12 +52,14 @@ pub struct AssociationConfig {
     /// messages may take as much together: 1.5 times this and the receive window, or 64 messages of this size, up to 16
     /// MiB, if that is more. A peer that begins more, and ends none, aborts the association, too.
     pub receive_message_size_max: usize,
-    /// Send buffer, in bytes of memory: `send` reports that it is full once this much is in use. It counts the messages
-    /// of all streams that wait and the chunks that the peer has not acknowledged, or not skipped if they were
-    /// abandoned. Each chunk counts with its payload and 352 bytes, so a message of a byte counts 353; each stream in
-    /// use counts 256 bytes, all of them seven eighths of the buffer at most. The message that crosses the line is
-    /// still accepted. `buffered_amount` counts the payload of what waits, as W3C defines it. Default 16 MiB, as
-    /// browsers.
+    /// Largest send buffer, in bytes of memory: `send` reports that it is full once this much is in use, or before
+    /// that more than a third of it (at least 16 MiB) and twice what is outstanding. So a fast path has the buffer that
+    /// fills it, and a slow one no long queue. It counts the messages of all streams that wait and the chunks that the
+    /// peer has not acknowledged, or not skipped if they were abandoned. Each chunk counts with its payload and 352
+    /// bytes, so a message of a byte counts 353; each stream in use counts 256 bytes, all of them seven eighths of the
+    /// buffer at most. The message that crosses the line is still accepted. `buffered_amount` counts the payload of
+    /// what waits, as W3C defines it. 1 byte to 1 GiB. Default 48 MiB: a receive window of 32 MiB in full packets with
+    /// their overhead, and 4 MiB that wait.
     pub send_buffer: usize,
     /// Bound for the messages that wait on one stream, so that a stream that does not move leaves room to the others.
     /// Each message counts with its payload and 352 bytes. Default 4 MiB.
@@ -137,9 +143,9 @@ impl Default for AssociationConfig {
             path_mtu_discovery: true,
             outbound_streams: 65_535,
             inbound_streams: 65_535,
-            receive_window: 8 << 20,
+            receive_window: 32 << 20,
             receive_message_size_max: (64 << 20) + 1,
-            send_buffer: 16 << 20,
+            send_buffer: 48 << 20,
             stream_send_buffer: 4 << 20,
             send_message_size_max: 1 << 30,
             rto_initial: Duration::from_secs(1),

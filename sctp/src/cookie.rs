@@ -74,6 +74,8 @@ pub(crate) struct BoundKeys {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct VerifiedCookie {
     pub(crate) cookie: Cookie,
+    /// Time since the INIT ACK that carried it, in whole milliseconds of its clock: a round trip, or longer.
+    pub(crate) age: Duration,
     /// By how much it is too old, if it is (RFC 9260 §5.1.5 step 4).
     pub(crate) staleness: Option<Duration>,
 }
@@ -136,7 +138,7 @@ impl CookieKeys {
         };
         let created = self.epoch + Duration::from_millis(created);
         let age = now.saturating_duration_since(created);
-        Some(VerifiedCookie { cookie, staleness: age.checked_sub(lifetime).filter(|over| !over.is_zero()) })
+        Some(VerifiedCookie { cookie, age, staleness: age.checked_sub(lifetime).filter(|over| !over.is_zero()) })
     }
 
     fn mac(&self, created: u64, lifetime: Duration, body: &[u8], binding: Binding<'_>) -> HmacSha256 {
@@ -188,7 +190,7 @@ mod tests {
         let bytes = keys.seal(now, LIFETIME, &sample(), HERE);
         assert_eq!(bytes.len(), COOKIE_LEN);
         let opened = keys.open(now + LIFETIME, LIFETIME, &bytes, HERE).unwrap();
-        assert_eq!(opened, VerifiedCookie { cookie: sample(), staleness: None });
+        assert_eq!(opened, VerifiedCookie { cookie: sample(), age: LIFETIME, staleness: None });
     }
 
     #[test]

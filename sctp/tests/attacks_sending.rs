@@ -105,7 +105,8 @@ fn e04_gap_blocks_that_cannot_be() {
 fn with_window_for(count: usize) -> Victim {
     let config = AssociationConfig {
         mtu: 60_000,
-        send_buffer: 64 << 20,
+        // Of which a third may be used while nothing is outstanding.
+        send_buffer: 192 << 20,
         stream_send_buffer: 64 << 20,
         ..AssociationConfig::default()
     };

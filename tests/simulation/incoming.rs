@@ -14,6 +14,7 @@ const INITIAL_WINDOW: u32 = 256 << 10;
 enum Input {
     Data {
         tsn: u32,
+        len: usize,
         ends: bool,
         all_read: bool,
     },
@@ -45,6 +46,9 @@ pub(crate) struct Incoming {
     /// The last cumulative TSN that was reported.
     reported: Offset,
     window: u32,
+    /// The last `a_rwnd`, and bytes that have arrived since: what the peer was told it may still send.
+    told: usize,
+    arrived: usize,
     /// Inputs of a batch that were not yet reported: the answers to a packet leave with the batch, but they report the
     /// state before the next packet of the batch arrived.
     batch: Option<VecDeque<Input>>,
@@ -64,6 +68,8 @@ impl Incoming {
             must_reach: -1,
             reported: -1,
             window,
+            told: window.min(INITIAL_WINDOW) as usize,
+            arrived: 0,
             batch: None,
         }
     }
@@ -92,7 +98,7 @@ impl Incoming {
 
     fn apply(&mut self, input: Input) {
         match input {
-            Input::Data { tsn, ends, all_read } => self.apply_data(tsn, ends, all_read),
+            Input::Data { tsn, len, ends, all_read } => self.apply_data(tsn, len, ends, all_read),
             Input::ForwardTsn(cumulative) => self.apply_forward_tsn(cumulative),
             Input::Refusal => self.inexact = true,
             Input::Packet { refusals } => self.on_refusals(refusals),
@@ -112,17 +118,19 @@ impl Incoming {
         moved
     }
 
-    /// `ends`: it is the last one of its message. `all_read`: nothing but fragments and messages that wait for others
-    /// can fill the buffer.
-    pub(crate) fn on_data(&mut self, tsn: u32, ends: bool, all_read: bool) {
-        self.on_input(Input::Data { tsn, ends, all_read });
+    /// `len`: bytes of user data. `ends`: it is the last one of its message. `all_read`: nothing but fragments and
+    /// messages that wait for others can fill the buffer.
+    pub(crate) fn on_data(&mut self, tsn: u32, len: usize, ends: bool, all_read: bool) {
+        self.on_input(Input::Data { tsn, len, ends, all_read });
     }
 
-    fn apply_data(&mut self, tsn: u32, ends: bool, all_read: bool) {
+    fn apply_data(&mut self, tsn: u32, len: usize, ends: bool, all_read: bool) {
         let offset = self.offset(tsn);
         if offset > self.cumulative {
             let is_filler = offset == self.cumulative + 1 && !self.received.is_empty();
-            self.received.insert(offset);
+            if self.received.insert(offset) {
+                self.arrived += len;
+            }
             if ends {
                 self.ends.insert(offset);
             }
@@ -172,8 +180,16 @@ impl Incoming {
     /// `is_empty`: nothing whole waits for anything.
     pub(crate) fn on_sack(&mut self, sack: &Sack, truncated: bool, unread: usize, is_empty: bool) {
         while !self.fits(sack, truncated) && self.advance_a_packet() {}
-        let (a_rwnd, most) = (sack.a_rwnd as usize, (self.window as usize).saturating_sub(unread));
-        assert!(a_rwnd <= most, "I17: {a_rwnd} of {} bytes are advertised, {unread} bytes are unread", self.window);
+        // Bytes that the peer was told it may send are not taken back. A chunk that was refused has used up none.
+        let used = if self.inexact { 0 } else { self.arrived };
+        let promised = self.told.saturating_sub(used);
+        let (a_rwnd, most) = (sack.a_rwnd as usize, (self.window as usize).saturating_sub(unread).max(promised));
+        assert!(
+            a_rwnd <= most,
+            "I17: {a_rwnd} of {} bytes are advertised, {unread} bytes are unread, {promised} are promised",
+            self.window
+        );
+        (self.told, self.arrived) = (a_rwnd, 0);
         let holds_nothing = is_empty && self.is_whole && self.received.is_empty() && !self.inexact;
         assert!(
             !holds_nothing || a_rwnd >= self.window.min(INITIAL_WINDOW) as usize,

@@ -365,7 +365,7 @@ impl Observer {
                 if !situation.takes_data {
                     flows.incoming.on_refusal();
                 }
-                flows.incoming.on_data(data.tsn, data.end, is_first && situation.unread == 0);
+                flows.incoming.on_data(data.tsn, data.payload.len(), data.end, is_first && situation.unread == 0);
                 flows.outgoing.on_heard(&data);
             }
             kind::SACK => {

@@ -33,7 +33,7 @@ impl Association {
             self.drop_chunk(PacketDropReason::BadCookie);
             return ControlFlow::Break(());
         };
-        let VerifiedCookie { cookie, staleness } = opened;
+        let VerifiedCookie { cookie, age, staleness } = opened;
         let Some(peer) = PeerInit::from_cookie(&cookie) else {
             self.drop_chunk(PacketDropReason::BadCookie);
             return ControlFlow::Break(());
@@ -44,7 +44,13 @@ impl Association {
             return ControlFlow::Break(());
         }
         if self.state == State::Closed {
-            return self.accept_cookie(now, &cookie, &peer, staleness);
+            let flow = self.accept_cookie(now, &cookie, &peer, staleness);
+            // An end that sends no data learns the round-trip time from a HEARTBEAT only, half a minute later. For RTO
+            // the age is no sample, because the chunk may have been retransmitted.
+            if let Some(tcb) = &mut self.tcb {
+                tcb.receiver.set_round_trip(age);
+            }
+            return flow;
         }
         if matches!(self.state, State::CookieWait | State::CookieEchoed) {
             self.handshake.on_peer_begins();

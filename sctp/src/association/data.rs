@@ -117,6 +117,9 @@ impl Association {
     /// Finishes a packet with DATA after all its chunks are processed.
     pub(super) fn on_data_packet_end(&mut self, now: Instant) {
         if let Some(tcb) = &mut self.tcb {
+            if let Some(round_trip) = self.path.rto.srtt() {
+                tcb.receiver.set_round_trip(round_trip);
+            }
             tcb.receiver.on_packet_end(now);
             if self.state == State::ShutdownSent {
                 // §9.2: each such packet is answered with SACK and SHUTDOWN.

@@ -6,6 +6,7 @@
 
 mod assembler;
 mod cost;
+mod demand;
 mod inbox;
 mod sack_policy;
 mod tracker;
@@ -29,6 +30,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::{GapBlock, Sack, SkippedMessage};
 
 use self::assembler::{Assembler, FragmentClass, SkippedTsns};
+use self::cost::Cost;
 use self::inbox::Inbox;
 use self::sack_policy::SackPolicy;
 use self::tracker::{Tracker, TsnClass};
@@ -193,7 +195,8 @@ impl Receiver {
     /// Notes that a SACK with these parts was written.
     pub(crate) fn on_sack_sent(&mut self) {
         self.tracker.clear_duplicates();
-        self.window.on_advertised(self.a_rwnd());
+        let held = self.held();
+        self.window.on_advertised(self.window.a_rwnd(held), held);
         self.sacks.on_sent();
     }
 
@@ -293,7 +296,7 @@ impl Receiver {
             return Ok(ArrivedChunk::Dropped);
         }
         let extra = self.assembler.extra_overhead(chunk, in_sequence);
-        let cost = payload.len() + FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD + extra;
+        let cost = Cost { payload: payload.len(), overhead: FRAGMENT_OVERHEAD + MESSAGE_OVERHEAD + extra };
         if !self.make_room(position, cost, &mut held) {
             return Ok(ArrivedChunk::Dropped);
         }
@@ -314,7 +317,7 @@ impl Receiver {
 
     /// Makes sure that something can be held, and evicts what has higher TSNs if necessary (RFC 9260 §6.2): that waits
     /// for what comes before it. `held` is kept up to date.
-    fn make_room(&mut self, position: UnwrappedTsn, cost: usize, held: &mut HeldBytes) -> bool {
+    fn make_room(&mut self, position: UnwrappedTsn, cost: Cost, held: &mut HeldBytes) -> bool {
         if self.window.fits(*held, cost) {
             return true;
         }
@@ -406,10 +409,16 @@ impl Receiver {
         Ok(SkippedTsns { old, new, cumulative: self.tracker.cumulative() })
     }
 
+    /// Sets the round-trip time of the path, by which the receive window is sized.
+    pub(crate) fn set_round_trip(&mut self, round_trip: Duration) {
+        self.window.set_round_trip(round_trip);
+    }
+
     /// Decides about a SACK at the end of the packet whose chunks were passed in.
     pub(crate) fn on_packet_end(&mut self, now: Instant) {
-        self.window.on_packet_end(now);
-        if self.window.has_closed(self.held()) {
+        let held = self.held();
+        self.window.on_packet_end(now, held);
+        if self.window.has_closed(held) {
             self.sacks.make_urgent();
         }
         self.sacks.on_packet_end(now, self.tracker.has_gaps());

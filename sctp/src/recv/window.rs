@@ -6,12 +6,16 @@
 //! needs. Where that is not enough, as with many small messages that are not read, the window closes earlier; data that
 //! was in flight then is dropped, and the sender retransmits it.
 //!
+//! The peer may send what it was told, though the window has become smaller since, or a message larger than the window
+//! is whole and waits for the application.
+//!
 //! The window is not scaled to the size of recent messages, although a sender of small ones can then overrun it: while
 //! the application reads, far more fits than is free at one moment. A window of a few bytes also counts as closed for
 //! senders that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and
 //! leaves a large message that follows waiting for a window probe.
 
 use super::cost::Cost;
+use super::demand::{ReaderDemand, WindowDemand};
 use crate::config::AssociationConfig;
 use crate::time::{Duration, Instant};
 
@@ -57,12 +61,9 @@ impl HeldBytes {
     }
 }
 
-/// The window of a new association, unless the configured one is smaller. It doubles as often as a quarter of it has
-/// arrived, so a sender in slow start never catches up with it.
+/// The window of a new association and of an idle one, unless the configured one is smaller. More is offered as the
+/// path brings more and the application reads it.
 pub(crate) const INITIAL_WINDOW: u32 = 256 << 10;
-
-/// After so long without DATA the peer is offered the initial window again.
-const IDLE_TIME: Duration = Duration::from_secs(10);
 
 /// Messages of the largest size that may be partial at once while messages interleave, up to [`INTERLEAVED_BYTES`].
 const INTERLEAVED_MESSAGES: usize = 64;
@@ -71,18 +72,23 @@ const INTERLEAVED_MESSAGES: usize = 64;
 /// window.
 pub(super) const INTERLEAVED_BYTES: usize = 16 << 20;
 
+/// The part of the last `a_rwnd` that the peer has not used yet.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    payload: usize,
+    /// Bytes that may be held in all for it: a quarter of the payload is for overheads. So a promise of payload is none
+    /// of hundreds of times as much overhead.
+    limit: usize,
+}
+
 /// The receive window.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
-    /// Window that the peer is offered. It grows with use and shrinks after a pause.
+    /// Window that the peer is offered. It follows the demand.
     offered: usize,
-    /// The most that the peer has been offered. It is taken though less is offered now.
-    size: usize,
     size_max: usize,
-    /// Bytes that have arrived, overheads included, since `offered` grew.
-    arrived: usize,
-    /// Time of the last DATA.
-    active_at: Option<Instant>,
+    demand: ReaderDemand,
+    promise: Promise,
     /// Bytes of memory that may be held in all.
     memory: usize,
     may_grow: bool,
@@ -102,10 +108,9 @@ impl ReceiveWindow {
         let in_order_partial_max = message.saturating_add(message / 2).saturating_add(size_max);
         Self {
             offered: size,
-            size,
             size_max,
-            arrived: 0,
-            active_at: None,
+            demand: ReaderDemand::new(),
+            promise: Promise { payload: size, limit: limit_of(size) },
             memory: usize::MAX,
             may_grow: true,
             mtu: config.mtu,
@@ -126,44 +131,49 @@ impl ReceiveWindow {
         (self.memory, self.may_grow) = (bytes, may_grow);
     }
 
-    /// Counts a chunk that costs `cost` bytes. Small messages that wait behind a loss need room for their overhead.
-    pub(super) fn on_arrival(&mut self, cost: usize) {
-        self.arrived += cost;
-        if self.arrived >= self.offered / 4 && self.offered < self.size_max && self.may_grow {
-            self.offered = (2 * self.offered).min(self.size_max);
-            self.size = self.size.max(self.offered);
-            self.arrived = 0;
-        }
+    /// Sets the round-trip time of the path.
+    pub(super) fn set_round_trip(&mut self, round_trip: Duration) {
+        self.demand.set_round_trip(round_trip);
     }
 
-    /// Notes that a packet with DATA has been processed.
-    pub(super) fn on_packet_end(&mut self, now: Instant) {
-        let is_fresh = |at: Instant| now.saturating_duration_since(at) < IDLE_TIME;
-        if self.active_at.is_some_and(|at| !is_fresh(at)) {
-            self.offered = self.size_max.min(INITIAL_WINDOW as usize);
-            self.arrived = 0;
+    /// Counts a chunk that was taken. Small messages that wait behind a loss need room for their overhead, so the
+    /// demand has it.
+    pub(super) fn on_arrival(&mut self, cost: Cost) {
+        self.demand.on_arrival(cost.total());
+        self.promise.payload = self.promise.payload.saturating_sub(cost.payload);
+    }
+
+    /// Sizes the window at the end of a packet with DATA.
+    pub(super) fn on_packet_end(&mut self, now: Instant, held: HeldBytes) {
+        let least = self.size_max.min(INITIAL_WINDOW as usize);
+        match self.demand.on_packet_end(now, held.unread.total()) {
+            WindowDemand::AtLeast(wanted) if wanted <= self.offered || !self.may_grow => {}
+            WindowDemand::AtLeast(wanted) => self.offered = wanted.min(self.size_max),
+            WindowDemand::Exactly(wanted) => self.offered = self.offered.min(wanted).max(least),
         }
-        self.active_at = Some(now);
     }
 
     /// Returns the `a_rwnd` for a SACK now. It is 0 for less than a packet, or the sender would fill it with small
     /// fragments (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
-        // The advertised bytes can be accepted, at least as one chunk.
-        let room = self.limit(held).saturating_sub(held.total() + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
-        let free = self.free(held).min(room);
+        // Everything that is advertised can be taken.
+        let free = self.free(held).min(payload_within(self.room(held, self.limit(held))));
+        let promised = self.promise.payload.min(payload_within(self.room(held, self.promise.limit)));
+        let free = free.max(promised);
         if free < self.mtu.min(self.offered / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
     /// Returns true if something more can be held. A chunk larger than the whole window is accepted when nothing else
     /// is held; refusing it would stall the sender for ever.
-    pub(super) fn fits(&self, held: HeldBytes, cost: usize) -> bool {
-        let total = held.total() + cost;
-        (held.total() <= held.oversized_head() && total <= self.memory) || total <= self.limit(held)
+    pub(super) fn fits(&self, held: HeldBytes, cost: Cost) -> bool {
+        let is_within = |limit| cost.total() <= self.room(held, limit);
+        is_within(self.limit(held))
+            || (cost.payload <= self.promise.payload && is_within(self.promise.limit))
+            || (held.total() <= held.oversized_head() && is_within(usize::MAX))
     }
 
     /// Returns true if something more could be held after everything that can be evicted was.
-    pub(super) fn could_fit(&self, held: HeldBytes, cost: usize) -> bool {
+    pub(super) fn could_fit(&self, held: HeldBytes, cost: Cost) -> bool {
         self.fits(HeldBytes { waiting: held.in_order_partial, ..held }, cost)
     }
 
@@ -183,7 +193,7 @@ impl ReceiveWindow {
     /// times the payload is fine while little is held; above an eighth of the window a third on top is, so that all
     /// together stays below twice the window.
     pub(super) fn should_copy(&self, held: HeldBytes, payload: usize, datagram: usize) -> bool {
-        let is_crowded = held.total() > self.size / 8;
+        let is_crowded = held.total() > self.offered / 8;
         if is_crowded { payload * 4 < datagram * 3 } else { payload * 4 < datagram }
     }
 
@@ -200,11 +210,17 @@ impl ReceiveWindow {
         self.advertised > 0 && self.a_rwnd(held) == 0
     }
 
-    pub(super) fn on_advertised(&mut self, a_rwnd: u32) {
+    pub(super) fn on_advertised(&mut self, a_rwnd: u32, held: HeldBytes) {
         if (self.advertised == 0) != (a_rwnd == 0) {
             report_change(a_rwnd);
         }
         self.advertised = a_rwnd as usize;
+        let limit = held.total() + self.advertised + self.advertised / 4 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD;
+        // The limit does not grow with each SACK. A few packets may wait for the next one, each with a message of its
+        // own, whose overhead is more than a quarter.
+        let usual = self.limit(held) + 8 * (MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
+        let limit = limit.min(self.promise.limit.max(usual));
+        self.promise = Promise { payload: self.advertised, limit };
     }
 
     /// Returns the number of bytes that are left of the window, as the peer counts.
@@ -213,10 +229,25 @@ impl ReceiveWindow {
         (self.offered + oversized_head).saturating_sub(held.all().payload)
     }
 
-    /// Returns the number of bytes that may be held, overheads included.
+    /// Returns the bytes that may be held, overheads included, by the window that is offered.
     fn limit(&self, held: HeldBytes) -> usize {
-        ((self.size + self.size / 4).max(LIMIT_MIN) + held.oversized_head()).min(self.memory)
+        limit_of(self.offered) + held.oversized_head()
     }
+
+    /// Returns the bytes that are left of a limit.
+    fn room(&self, held: HeldBytes, limit: usize) -> usize {
+        limit.min(self.memory).saturating_sub(held.total())
+    }
+}
+
+/// Returns the bytes that may be held for a window, overheads included.
+fn limit_of(window: usize) -> usize {
+    (window + window / 4).max(LIMIT_MIN)
+}
+
+/// Returns the payload that fits room for payload and overheads: four fifths of it, and at least as one chunk.
+fn payload_within(room: usize) -> usize {
+    (room - room / 5).min(room.saturating_sub(MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD))
 }
 
 #[cold]
@@ -229,187 +260,4 @@ fn report_change(a_rwnd: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const WINDOW: usize = 100_000;
-
-    fn window() -> ReceiveWindow {
-        ReceiveWindow::new(&AssociationConfig { receive_window: 100_000, mtu: 1200, ..AssociationConfig::default() })
-    }
-
-    fn payload(payload: usize) -> Cost {
-        Cost { payload, overhead: 0 }
-    }
-
-    fn unread(bytes: usize) -> HeldBytes {
-        HeldBytes { unread: payload(bytes), ..HeldBytes::default() }
-    }
-
-    /// Returns a partial message in sequence, and `others` bytes that wait for others.
-    fn partial(bytes: usize, others: usize) -> HeldBytes {
-        HeldBytes { in_order_partial: payload(bytes), waiting: payload(bytes + others), ..HeldBytes::default() }
-    }
-
-    #[test]
-    fn a_window_and_a_quarter_fits_to_the_byte() {
-        let (window, limit) = (window(), WINDOW + WINDOW / 4);
-        assert!(window.fits(unread(limit - 100), 100));
-        assert!(!window.fits(unread(limit - 100), 101));
-        // Bytes that wait count like unread ones.
-        assert!(window.fits(partial(0, limit - 100), 100));
-        assert!(!window.fits(partial(0, limit - 100), 101));
-    }
-
-    #[test]
-    fn memory_bounds_the_window_and_a_chunk_that_is_larger_than_the_window() {
-        let mut window = window();
-        window.set_memory(WINDOW, true);
-        assert!(window.fits(unread(WINDOW - 100), 100));
-        assert!(!window.fits(unread(WINDOW - 100), 101));
-        window.set_memory(2 * WINDOW, true);
-        assert!(window.fits(HeldBytes::default(), 2 * WINDOW), "nothing else is held");
-        assert!(!window.fits(HeldBytes::default(), 2 * WINDOW + 1));
-        assert!(!window.fits(unread(1), 2 * WINDOW - 1), "something is held that can be read");
-    }
-
-    /// Only its later fragments can complete it.
-    #[test]
-    fn the_partial_message_in_sequence_does_not_count_unless_something_can_be_read() {
-        let (mut window, limit) = (window(), WINDOW + WINDOW / 4);
-        window.set_memory(4 * WINDOW, true);
-        assert!(window.fits(partial(3 * WINDOW, 0), WINDOW));
-        assert!(!window.fits(partial(3 * WINDOW, 0), WINDOW + 1), "memory is the limit");
-        let mut held = partial(2 * WINDOW, limit - 1000);
-        assert!(window.fits(held, 1000));
-        assert!(!window.fits(held, 1001), "what waits beside it counts");
-        held.unread = payload(400);
-        assert!(window.fits(held, 200));
-        assert!(!window.fits(held, 201), "what is unread counts, and as much of the partial message");
-    }
-
-    /// RFC 9260 §6.2: a window of less than a packet, or of less than half of a small window, is closed.
-    #[test]
-    fn the_advertised_window_is_what_is_left_by_payload_and_by_memory() {
-        for (receive_window, closed_below) in [(100_000, 1200), (2000, 1000)] {
-            let config = AssociationConfig { receive_window, mtu: 1200, ..AssociationConfig::default() };
-            let (window, size) = (ReceiveWindow::new(&config), receive_window as usize);
-            assert_eq!(window.a_rwnd(unread(0)), receive_window);
-            assert_eq!(window.a_rwnd(unread(size - closed_below)) as usize, closed_below);
-            assert_eq!(window.a_rwnd(unread(size - closed_below + 1)), 0);
-        }
-        // Overheads take the room that the payload leaves: a chunk with its own must still fit.
-        let limit = WINDOW + WINDOW / 4 - MESSAGE_OVERHEAD - FRAGMENT_OVERHEAD;
-        let overhead = limit - 1000 - 5000;
-        let held = HeldBytes { unread: Cost { payload: 1000, overhead }, ..HeldBytes::default() };
-        assert_eq!(window().a_rwnd(held), 5000);
-    }
-
-    #[test]
-    fn the_window_doubles_with_each_quarter_that_arrives() {
-        let mut window = ReceiveWindow::new(&AssociationConfig { receive_window: 1 << 20, ..Default::default() });
-        let quarter = INITIAL_WINDOW as usize / 4;
-        let offered = |window: &ReceiveWindow| window.a_rwnd(unread(0)) / INITIAL_WINDOW;
-        window.on_arrival(quarter - 1);
-        assert_eq!(offered(&window), 1);
-        window.on_arrival(1);
-        assert_eq!(offered(&window), 2);
-        window.on_arrival(2 * quarter - 1);
-        assert_eq!(offered(&window), 2, "each window has its own quarter");
-        window.set_memory(usize::MAX, false);
-        window.on_arrival(1);
-        assert_eq!(offered(&window), 2, "there is no memory for more");
-        window.set_memory(usize::MAX, true);
-        for expected in [4, 4, 4] {
-            window.on_arrival(8 * quarter);
-            assert_eq!(offered(&window), expected, "the configured window is the most");
-        }
-        // A window that is no multiple of the initial one is reached, and not exceeded.
-        let mut window = ReceiveWindow::new(&AssociationConfig { receive_window: 300_000, ..Default::default() });
-        window.on_arrival(quarter);
-        assert_eq!(window.a_rwnd(unread(0)), 300_000);
-    }
-
-    #[test]
-    fn after_ten_seconds_without_data_the_initial_window_is_offered_and_the_larger_one_accepted() {
-        let (start, almost) = (crate::testing::some_time(), Duration::from_nanos(1));
-        for (pause, offered) in [(IDLE_TIME.saturating_sub(almost), 1 << 20), (IDLE_TIME, INITIAL_WINDOW)] {
-            let mut window = ReceiveWindow::new(&AssociationConfig { receive_window: 1 << 20, ..Default::default() });
-            (0..2).for_each(|_| window.on_arrival(1 << 20));
-            window.on_packet_end(start);
-            window.on_arrival(10_000);
-            window.on_packet_end(start + pause);
-            assert_eq!(window.a_rwnd(unread(0)), offered, "after {pause:?}");
-            assert!(window.fits(unread(1 << 20), (1 << 18) - 1));
-            // Bytes from before the pause do not open the window again.
-            window.on_arrival(INITIAL_WINDOW as usize / 4 - 1);
-            assert_eq!(window.a_rwnd(unread(0)), offered);
-        }
-    }
-
-    #[test]
-    fn only_a_chunk_that_a_closed_window_has_no_room_for_is_a_probe() {
-        let mut window = window();
-        let held = unread(WINDOW - 1000);
-        assert!(!window.is_probe(held, 1001), "the window was not closed");
-        window.on_advertised(0);
-        assert!(!window.is_probe(held, 1000));
-        assert!(window.is_probe(held, 1001));
-    }
-
-    /// A quarter of a datagram while little is held, three quarters while an eighth of the window is.
-    #[test]
-    fn payloads_are_copied_out_of_datagrams_that_are_much_larger() {
-        let window = window();
-        for (held, enough) in [(0, 300), (WINDOW / 8, 300), (WINDOW / 8 + 1, 900)] {
-            assert!(!window.should_copy(unread(held), enough, 1200), "{held} bytes are held");
-            assert!(window.should_copy(unread(held), enough - 1, 1200), "{held} bytes are held");
-        }
-    }
-
-    /// RFC 9260 §6.2.
-    #[test]
-    fn an_update_is_due_when_the_window_opens_by_a_quarter_or_by_two_packets_from_closed() {
-        let mut window = window();
-        for (advertised, opened) in [(50_000, 75_000), (0, 2400), (2399, 2400), (2400, 27_400)] {
-            window.on_advertised(advertised);
-            assert!(!window.is_update_due(unread(WINDOW - opened + 1)), "{advertised} to {opened}");
-            assert!(window.is_update_due(unread(WINDOW - opened)), "{advertised} to {opened}");
-        }
-        // Two packets are half of a small window at most.
-        let mut small = ReceiveWindow::new(&AssociationConfig { receive_window: 4000, ..Default::default() });
-        small.on_advertised(1500);
-        assert!(!small.is_update_due(unread(2001)));
-        assert!(small.is_update_due(unread(2000)));
-    }
-
-    #[test]
-    fn a_window_closes_once() {
-        let mut window = window();
-        assert!(!window.has_closed(unread(WINDOW - 1200)));
-        assert!(window.has_closed(unread(WINDOW - 1199)));
-        window.on_advertised(0);
-        assert!(!window.has_closed(unread(WINDOW)));
-    }
-
-    /// Fragments of 128 bytes with their overhead, whatever the window.
-    #[test]
-    fn a_partial_message_may_cost_one_and_a_half_messages_and_a_window() {
-        let config =
-            AssociationConfig { receive_window: 100_000, receive_message_size_max: 10_000, ..Default::default() };
-        let window = ReceiveWindow::new(&config);
-        assert!(!window.is_above_message_max(payload(115_000)));
-        assert!(window.is_above_message_max(payload(115_001)));
-    }
-
-    #[test]
-    fn what_can_be_evicted_makes_room_and_the_partial_message_in_sequence_does_not() {
-        let (mut window, limit) = (window(), WINDOW + WINDOW / 4);
-        assert!(window.could_fit(partial(0, limit), limit));
-        assert!(window.could_fit(partial(0, limit), limit + 1), "nothing is held then");
-        window.set_memory(2 * WINDOW, true);
-        assert!(window.could_fit(partial(WINDOW, limit), WINDOW));
-        assert!(!window.could_fit(partial(WINDOW, limit), WINDOW + 1));
-        assert!(!window.could_fit(unread(limit), 1));
-    }
-}
+mod tests;

@@ -15,6 +15,11 @@ use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 use crate::time::Instant;
 
+/// Least send buffer while little is outstanding, unless less is configured. Beyond a third of the configured one,
+/// twice as much may be in use as is outstanding: enough for a sender that doubles its rate, and nothing for a path
+/// that takes little.
+const SEND_BUFFER_BASE: usize = 16 << 20;
+
 #[derive(Debug)]
 pub(super) struct OutgoingQueue {
     pub(super) streams: StreamQueues,
@@ -80,7 +85,7 @@ impl OutgoingQueue {
     /// Drops the oldest messages of a stream whose policy says so until the buffers have room for a new one; drops none
     /// if that would not help.
     fn displace(&mut self, stream: StreamId, outstanding: usize) {
-        if self.used(outstanding).saturating_sub(self.send_buffer) >= self.streams.displaceable(stream) {
+        if self.used(outstanding).saturating_sub(self.limit(outstanding)) >= self.streams.displaceable(stream) {
             return;
         }
         while self.is_full(outstanding) || self.streams.refuses(stream) {
@@ -91,13 +96,18 @@ impl OutgoingQueue {
     }
 
     fn is_full(&self, outstanding: usize) -> bool {
-        self.used(outstanding) >= self.send_buffer
+        self.used(outstanding) >= self.limit(outstanding)
+    }
+
+    /// Returns the size of the send buffer at the moment.
+    fn limit(&self, outstanding: usize) -> usize {
+        (2 * outstanding).max(SEND_BUFFER_BASE).max(self.send_buffer / 3).min(self.send_buffer)
     }
 
     /// Returns what is used of the send buffer: by what waits, by what is outstanding, and by the streams in use. The
     /// latter take seven eighths of it at most, so that something can always be sent.
     fn used(&self, outstanding: usize) -> usize {
-        let streams = self.streams.streams_charge().min(self.send_buffer / 8 * 7);
+        let streams = self.streams.streams_charge().min(self.limit(outstanding) / 8 * 7);
         self.streams.charge() + outstanding + streams
     }
 
@@ -169,7 +179,16 @@ mod tests {
     }
 
     fn push(queue: &mut OutgoingQueue, payload: Vec<u8>, outstanding: usize) -> Result<(), SendMessageError> {
-        queue.push(some_time(), StreamId(1), Ppid(53), payload.into(), SendOptions::default(), outstanding)
+        push_on(queue, 1, payload, outstanding)
+    }
+
+    fn push_on(
+        queue: &mut OutgoingQueue,
+        stream: u16,
+        payload: Vec<u8>,
+        outstanding: usize,
+    ) -> Result<(), SendMessageError> {
+        queue.push(some_time(), StreamId(stream), Ppid(53), payload.into(), SendOptions::default(), outstanding)
     }
 
     #[test]
@@ -192,6 +211,24 @@ mod tests {
         assert!(matches!(queue.poll_notice(), Some(AssociationEvent::Writable)));
         queue.check_refused(0);
         assert!(queue.poll_notice().is_none());
+    }
+
+    #[test]
+    fn beyond_sixteen_mebibytes_as_much_may_wait_as_is_outstanding() {
+        let mib = 1 << 20;
+        for (send_buffer, outstanding, accepted) in
+            [(48, 0, 16), (48, 8, 8), (48, 12, 12), (48, 20, 20), (48, 40, 8), (8, 6, 2)]
+        {
+            let mut queue = OutgoingQueue { message_size_max: mib, ..queue(send_buffer * mib) };
+            // Each on a stream of its own, for which there is another limit.
+            let mut messages = 0;
+            while push_on(&mut queue, messages, vec![0; mib / 2], outstanding * mib).is_ok() {
+                messages += 1;
+            }
+            let (waiting, exact) = (usize::from(messages) * mib / 2, accepted * mib);
+            // The overhead of the chunks is a third, and the last message may cross the line.
+            assert!(waiting <= exact + mib / 2 && waiting * 7 / 5 >= exact, "{waiting} beside {outstanding} MiB");
+        }
     }
 
     #[test]

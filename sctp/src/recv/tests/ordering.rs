@@ -138,6 +138,7 @@ fn forty_thousand_messages_behind_one_loss_are_all_delivered() {
             Ok(ArrivedChunk::Dropped) => missing.push_back(n),
             other => panic!("{other:?}"),
         }
+        receiver.on_packet_end(at(0));
         while let Some(ReceiverEvent::Message(message)) = receiver.poll() {
             assert_eq!(message.payload.into_bytes(), u32::to_be_bytes(delivered)[..]);
             receiver.release(message.credit);
