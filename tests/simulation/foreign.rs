@@ -96,12 +96,12 @@ impl Foreign {
                         }
                     }
                 }
-                kind::DATA => {
+                kind::DATA | kind::I_DATA => {
                     let flags = if self.manner.has_no_i_bit { chunk.flags & !I_BIT } else { chunk.flags };
                     let is_ack = |data: &Data<'_>| data.ppid == DCEP && data.payload == [DATA_CHANNEL_ACK];
                     let is_padded = self.manner.pads_ack && chunk.data().is_ok_and(|data| is_ack(&data));
                     let padding: &[u8] = if is_padded { &[0; 3] } else { &[] };
-                    chunks.push(kind::DATA, flags, &[chunk.body, padding].concat());
+                    chunks.push(chunk.kind, flags, &[chunk.body, padding].concat());
                 }
                 kind::ABORT => {
                     self.held = None;

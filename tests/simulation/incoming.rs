@@ -1,29 +1,44 @@
 //! One direction of an association as its receiver acknowledges it: I16 and the wire's half of I17, for every SACK
 //! sent, against all DATA and FORWARD-TSN received.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::outgoing::Offset;
-use crate::packet::Sack;
+use crate::packet::{Data, ForwardTsn, MessageName, Sack};
 
 /// The window of a new association, unless the configured one is smaller. It grows with use and shrinks after a pause.
 const INITIAL_WINDOW: u32 = 256 << 10;
 
 /// An input of the receiver.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Input {
     Data {
         tsn: u32,
         len: usize,
         ends: bool,
+        fragment: Option<Fragment>,
         all_read: bool,
     },
-    ForwardTsn(u32),
+    ForwardTsn(ForwardTsn),
     Refusal,
     /// The end of a packet, and the number of drops for want of room so far.
     Packet {
         refusals: u64,
     },
+}
+
+/// A fragment of a message that is sent as I-DATA.
+#[derive(Clone, Copy, Debug)]
+struct Fragment {
+    message: MessageName,
+    fsn: u32,
+}
+
+/// Fragments of an interleaved message that have come.
+#[derive(Clone, Debug, Default)]
+struct Partial {
+    fsns: BTreeSet<u32>,
+    last: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -41,6 +56,11 @@ pub(crate) struct Incoming {
     is_whole: bool,
     /// TSNs above the cumulative one that end a message.
     ends: BTreeSet<Offset>,
+    /// Messages of which fragments have come and others have not, if messages interleave.
+    partial: BTreeMap<MessageName, Partial>,
+    /// `partial` may lack messages: the receiver has refused fragments, and what it holds is not known any more.
+    lacks_partial: bool,
+    interleaves: bool,
     /// I40: others wait for this one, so that it is taken however full the buffer is.
     must_reach: Offset,
     /// The last cumulative TSN that was reported.
@@ -55,7 +75,7 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
-    pub(crate) fn new(initial: u32, window: u32) -> Self {
+    pub(crate) fn new(initial: u32, window: u32, interleaves: bool) -> Self {
         let received = BTreeSet::new();
         Self {
             initial,
@@ -65,6 +85,9 @@ impl Incoming {
             refusals: 0,
             is_whole: true,
             ends: BTreeSet::new(),
+            partial: BTreeMap::new(),
+            lacks_partial: false,
+            interleaves,
             must_reach: -1,
             reported: -1,
             window,
@@ -98,8 +121,10 @@ impl Incoming {
 
     fn apply(&mut self, input: Input) {
         match input {
-            Input::Data { tsn, len, ends, all_read } => self.apply_data(tsn, len, ends, all_read),
-            Input::ForwardTsn(cumulative) => self.apply_forward_tsn(cumulative),
+            Input::Data { tsn, len, ends, fragment, all_read } => {
+                self.apply_data(tsn, len, ends, fragment, all_read);
+            }
+            Input::ForwardTsn(forward) => self.apply_forward_tsn(&forward),
             Input::Refusal => self.inexact = true,
             Input::Packet { refusals } => self.on_refusals(refusals),
         }
@@ -110,28 +135,32 @@ impl Incoming {
         let mut moved = false;
         while let Some(input) = self.batch.as_mut().and_then(VecDeque::pop_front) {
             moved = true;
+            let is_packet = matches!(input, Input::Packet { .. });
             self.apply(input);
-            if matches!(input, Input::Packet { .. }) {
+            if is_packet {
                 break;
             }
         }
         moved
     }
 
-    /// `len`: bytes of user data. `ends`: it is the last one of its message. `all_read`: nothing but fragments and
-    /// messages that wait for others can fill the buffer.
-    pub(crate) fn on_data(&mut self, tsn: u32, len: usize, ends: bool, all_read: bool) {
-        self.on_input(Input::Data { tsn, len, ends, all_read });
+    /// `all_read`: nothing but fragments and messages that wait for others can fill the buffer.
+    pub(crate) fn on_data(&mut self, data: &Data<'_>, all_read: bool) {
+        let fragment = data.fsn.map(|fsn| Fragment { message: data.message, fsn });
+        self.on_input(Input::Data { tsn: data.tsn, len: data.payload.len(), ends: data.end, fragment, all_read });
     }
 
-    fn apply_data(&mut self, tsn: u32, len: usize, ends: bool, all_read: bool) {
+    fn apply_data(&mut self, tsn: u32, len: usize, ends: bool, fragment: Option<Fragment>, all_read: bool) {
         let offset = self.offset(tsn);
         if offset > self.cumulative {
             let is_filler = offset == self.cumulative + 1 && !self.received.is_empty();
-            if self.received.insert(offset) {
-                self.arrived += len;
+            let is_new = self.received.insert(offset);
+            self.arrived += if is_new { len } else { 0 };
+            if let Some(fragment) = fragment.filter(|_| is_new) {
+                self.on_fragment(fragment, ends);
             }
-            if ends {
+            // Whether all interleaved messages are whole does not show at the last TSN.
+            if ends || fragment.is_some() {
                 self.ends.insert(offset);
             }
             self.advance();
@@ -141,13 +170,36 @@ impl Incoming {
         }
     }
 
-    pub(crate) fn on_forward_tsn(&mut self, cumulative: u32) {
-        self.on_input(Input::ForwardTsn(cumulative));
+    fn on_fragment(&mut self, fragment: Fragment, ends: bool) {
+        let partial = self.partial.entry(fragment.message).or_default();
+        partial.fsns.insert(fragment.fsn);
+        if ends {
+            partial.last = Some(fragment.fsn);
+        }
+        if partial.last.is_some_and(|last| partial.fsns.len() as u64 == u64::from(last) + 1) {
+            self.partial.remove(&fragment.message);
+        }
     }
 
-    fn apply_forward_tsn(&mut self, cumulative: u32) {
-        let to = self.offset(cumulative);
+    pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn) {
+        self.on_input(Input::ForwardTsn(forward.clone()));
+    }
+
+    fn apply_forward_tsn(&mut self, forward: &ForwardTsn) {
+        let to = self.offset(forward.cumulative);
         if to > self.cumulative {
+            for last in &forward.skipped {
+                self.partial.retain(|message, _| {
+                    let is_same = (message.stream, message.unordered) == (last.stream, last.unordered);
+                    // An unordered message before it may still be wanted.
+                    let is_passed = if last.unordered {
+                        message.number == last.number
+                    } else {
+                        last.number.wrapping_sub(message.number) < 1 << 31
+                    };
+                    !(is_same && is_passed)
+                });
+            }
             self.cumulative = to;
             self.received = self.received.split_off(&(to + 1));
             self.ends = self.ends.split_off(&(to + 1));
@@ -190,7 +242,8 @@ impl Incoming {
             self.window
         );
         (self.told, self.arrived) = (a_rwnd, 0);
-        let holds_nothing = is_empty && self.is_whole && self.received.is_empty() && !self.inexact;
+        let is_whole = self.is_whole && self.partial.is_empty() && !self.lacks_partial;
+        let holds_nothing = is_empty && is_whole && self.received.is_empty() && !self.inexact;
         assert!(
             !holds_nothing || a_rwnd >= self.window.min(INITIAL_WINDOW) as usize,
             "I17: {a_rwnd} bytes are advertised, nothing is held"
@@ -225,7 +278,7 @@ impl Incoming {
         } else if !truncated {
             // The receiver has reported its state: all later reports follow from that.
             (self.cumulative, self.received, self.inexact) = (cumulative, reported, false);
-            self.is_whole = false;
+            (self.is_whole, self.lacks_partial) = (false, self.interleaves);
             self.ends.retain(|offset| self.received.contains(offset));
         }
     }

@@ -49,6 +49,7 @@
 //! | I41 rest | `phases` (`rest`) |
 //! | I43 nothing is left | `phases` (`tear_down`, `leave_nothing`), `node` (`kill`) |
 //! | I44 byte streams with half close: one FIN, no bytes after it, each ends unless it is cut | `streams`, `app` (`bury`, `check_streams`) |
+//! | I45 the handshake decides the type of chunks with user data | `observer` (`check_data_format`) |
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 #![expect(clippy::let_underscore_must_use, reason = "some results make no difference to a test")]
 #![expect(

@@ -77,13 +77,14 @@ pub(crate) struct Observer {
     acknowledgements: u32,
 }
 
-/// Tags and first TSNs of both ends.
+/// Tags and first TSNs of both ends, and the chunk types of user data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Agreement {
     our_tag: u32,
     our_tsn: u32,
     peer_tag: u32,
     peer_tsn: u32,
+    interleaves: bool,
 }
 
 /// Chunks that have passed under an agreement.
@@ -159,10 +160,11 @@ impl Observer {
 
     /// True if the packet goes in beside others: it is of the association, and neither begins nor ends it.
     pub(crate) fn may_batch(&self, bytes: &[u8]) -> bool {
-        let kinds = [kind::DATA, kind::SACK, kind::HEARTBEAT, kind::HEARTBEAT_ACK, kind::RE_CONFIG, kind::FORWARD_TSN];
+        let kinds = [kind::SACK, kind::HEARTBEAT, kind::HEARTBEAT_ACK, kind::RE_CONFIG];
+        let may_batch = |kind: u8| kinds.contains(&kind) || kind::is_data(kind) || kind::is_skip(kind);
         Packet::parse(bytes).is_ok_and(|packet| {
             let is_ours = self.agreement.is_some_and(|agreement| agreement.our_tag == packet.tag);
-            is_ours && packet.crc_is_right && packet.chunks.iter().all(|chunk| kinds.contains(&chunk.kind))
+            is_ours && packet.crc_is_right && packet.chunks.iter().all(|chunk| may_batch(chunk.kind))
         })
     }
 
@@ -174,21 +176,22 @@ impl Observer {
         assert!(packet.is_padded_with_zeros, "I04: padding is not zero");
         check_form(&packet);
         if self.form_only {
-            return Contents { has_data: packet.has(kind::DATA), ..Contents::default() };
+            return Contents { has_data: packet.has_data(), ..Contents::default() };
         }
         for chunk in &packet.chunks {
             self.on_handshake_sent(chunk, situation.window);
         }
         self.check_tag(&packet);
+        self.check_data_format(&packet);
         let (mut new_data, mut end) = (0, HEADER_LEN);
         for chunk in &packet.chunks {
             end += chunk.wire_len();
             new_data += u32::from(self.on_chunk_sent(chunk, end, situation));
         }
         Contents {
-            has_data: packet.has(kind::DATA),
+            has_data: packet.has_data(),
             new_data,
-            data_bytes: packet.chunks.iter().filter(|c| c.kind == kind::DATA).map(Chunk::wire_len).sum(),
+            data_bytes: packet.chunks.iter().filter(|c| kind::is_data(c.kind)).map(Chunk::wire_len).sum(),
             only_heartbeat: packet.chunks.iter().all(|c| c.kind == kind::HEARTBEAT || c.kind == kind::HEARTBEAT_ACK),
             is_probe: packet.is_probe(),
             only_reset: packet.chunks.iter().all(|chunk| {
@@ -196,7 +199,7 @@ impl Observer {
                     if chunk.kind == kind::RE_CONFIG { chunk.reconfig().unwrap_or_default() } else { Vec::new() };
                 matches!(parameters[..], [Reconfig::Outgoing { .. } | Reconfig::Incoming { .. } | Reconfig::Add { .. }])
             }),
-            only_forward_tsn: packet.chunks.iter().all(|c| c.kind == kind::FORWARD_TSN),
+            only_forward_tsn: packet.chunks.iter().all(|c| kind::is_skip(c.kind)),
         }
     }
 
@@ -211,7 +214,7 @@ impl Observer {
             || packet.has(kind::RE_CONFIG)
             || packet.has(kind::COOKIE_ACK)
             || packet.has(kind::COOKIE_ECHO)
-            || packet.has(kind::DATA) && situation.is_ending;
+            || packet.has_data() && situation.is_ending;
         self.measures = packet.has(kind::HEARTBEAT_ACK)
             || packet.has(kind::INIT_ACK) && self.inits_sent == 1
             || packet.has(kind::COOKIE_ACK) && self.echoes_sent == 1;
@@ -224,10 +227,10 @@ impl Observer {
         if self.agreement.is_some_and(|agreement| agreement.our_tag == packet.tag) {
             let mut is_first = self.batch.is_none_or(|count| count == 0);
             self.batch = self.batch.map(|count| count + 1);
-            self.data_packets += u32::from(situation.takes_data && packet.has(kind::DATA));
+            self.data_packets += u32::from(situation.takes_data && packet.has_data());
             for chunk in &packet.chunks {
                 self.on_chunk_arrival(chunk, is_first, situation);
-                is_first &= chunk.kind != kind::DATA;
+                is_first &= !kind::is_data(chunk.kind);
             }
         }
     }
@@ -276,7 +279,9 @@ impl Observer {
     }
 
     fn learn(&mut self, cookie: &[u8], ours: Init, theirs: Init) {
-        let agreement = Agreement { our_tag: ours.tag, our_tsn: ours.tsn, peer_tag: theirs.tag, peer_tsn: theirs.tsn };
+        let interleaves = ours.interleaves && theirs.interleaves;
+        let (our_tag, our_tsn, peer_tag, peer_tsn) = (ours.tag, ours.tsn, theirs.tag, theirs.tsn);
+        let agreement = Agreement { our_tag, our_tsn, peer_tag, peer_tsn, interleaves };
         self.cookies.insert(cookie.to_vec(), agreement);
     }
 
@@ -288,8 +293,8 @@ impl Observer {
         self.agreement = Some(agreement);
         (self.window_heard, self.probes, self.data_packets) = (u32::MAX, 0, 0);
         self.flows = Some(Flows {
-            outgoing: Outgoing::new(agreement.our_tsn),
-            incoming: Incoming::new(agreement.peer_tsn, window),
+            outgoing: Outgoing::new(agreement.our_tsn, agreement.interleaves),
+            incoming: Incoming::new(agreement.peer_tsn, window, agreement.interleaves),
             resets: Resets::new(agreement.our_tsn),
         });
     }
@@ -315,6 +320,16 @@ impl Observer {
         assert!(right, "I04: wrong tag {:08x} in {:?}; agreed: {:08x?}", packet.tag, packet.chunks, self.agreement);
     }
 
+    /// I45: user data and skips have the type that the handshake has decided (RFC 8260 §2.2.1).
+    fn check_data_format(&self, packet: &Packet<'_>) {
+        let Some(agreement) = self.agreement else { return };
+        let wrong =
+            if agreement.interleaves { [kind::DATA, kind::FORWARD_TSN] } else { [kind::I_DATA, kind::I_FORWARD_TSN] };
+        for kind in wrong {
+            assert!(!packet.has(kind), "I45: a chunk of type {kind}, messages interleave: {}", agreement.interleaves);
+        }
+    }
+
     /// `end` is where the chunk ends in its packet. Returns whether it is DATA that was not sent before.
     fn on_chunk_sent(&mut self, chunk: &Chunk<'_>, end: usize, situation: &Situation<'_>) -> bool {
         self.acknowledgements += u32::from(chunk.kind == kind::SACK || chunk.kind == kind::SHUTDOWN);
@@ -323,7 +338,7 @@ impl Observer {
             flows.incoming.on_refusals(situation.refusals);
         }
         match chunk.kind {
-            kind::DATA => {
+            kind::DATA | kind::I_DATA => {
                 let data = chunk.data().expect("I04: DATA");
                 if situation.healed && self.window_heard == 0 && flows.outgoing.is_alone(data.tsn) {
                     self.probes += 1;
@@ -342,7 +357,9 @@ impl Observer {
             kind::SHUTDOWN => {
                 flows.incoming.report(chunk.shutdown().expect("I04: SHUTDOWN"));
             }
-            kind::FORWARD_TSN => flows.outgoing.on_forward_tsn(&chunk.forward_tsn().expect("I04: FORWARD-TSN")),
+            kind::FORWARD_TSN | kind::I_FORWARD_TSN => {
+                flows.outgoing.on_forward_tsn(&chunk.forward_tsn().expect("I04: FORWARD-TSN"));
+            }
             kind::RE_CONFIG => {
                 for parameter in chunk.reconfig().expect("I04: RE-CONFIG") {
                     flows.resets.on_sent(&parameter, &mut flows.outgoing, &flows.incoming);
@@ -360,12 +377,12 @@ impl Observer {
             flows.incoming.lag();
         }
         match chunk.kind {
-            kind::DATA => {
+            kind::DATA | kind::I_DATA => {
                 let Ok(data) = chunk.data() else { return };
                 if !situation.takes_data {
                     flows.incoming.on_refusal();
                 }
-                flows.incoming.on_data(data.tsn, data.payload.len(), data.end, is_first && situation.unread == 0);
+                flows.incoming.on_data(&data, is_first && situation.unread == 0);
                 flows.outgoing.on_heard(&data);
             }
             kind::SACK => {
@@ -389,9 +406,9 @@ impl Observer {
                     let _ = flows.outgoing.on_ack(cumulative, None);
                 }
             }
-            kind::FORWARD_TSN => {
+            kind::FORWARD_TSN | kind::I_FORWARD_TSN => {
                 if let Ok(forward) = chunk.forward_tsn() {
-                    flows.incoming.on_forward_tsn(forward.cumulative);
+                    flows.incoming.on_forward_tsn(&forward);
                 }
             }
             kind::RE_CONFIG => {
@@ -409,17 +426,17 @@ fn check_form(packet: &Packet<'_>) {
     let lonely = [kind::INIT, kind::INIT_ACK, kind::SHUTDOWN_COMPLETE];
     let mut data_seen = false;
     for (index, chunk) in packet.chunks.iter().enumerate() {
-        assert!(kind::ALL.contains(&chunk.kind), "I04: a chunk of type {}", chunk.kind);
+        assert!(kind::is_known(chunk.kind), "I04: a chunk of type {}", chunk.kind);
         assert!(packet.chunks.len() == 1 || !lonely.contains(&chunk.kind), "I04: {:?} is not alone", chunk.kind);
         assert!((packet.tag == 0) == (chunk.kind == kind::INIT), "I04: tag {} on type {}", packet.tag, chunk.kind);
-        assert!(!data_seen || chunk.kind == kind::DATA, "I04: a control chunk after DATA");
+        assert!(!data_seen || kind::is_data(chunk.kind), "I04: a control chunk after DATA");
         assert!(chunk.kind != kind::PAD || packet.is_probe(), "I04: padding outside of a probe");
         assert!(chunk.kind != kind::COOKIE_ECHO || index == 0, "I04: COOKIE ECHO is not first");
         let t_bit = chunk.kind == kind::ABORT || chunk.kind == kind::SHUTDOWN_COMPLETE;
-        let flags = if chunk.kind == kind::DATA { 15 } else { u8::from(t_bit) };
+        let flags = if kind::is_data(chunk.kind) { 15 } else { u8::from(t_bit) };
         assert_eq!(chunk.flags & !flags, 0, "I04: reserved flags are set on type {}", chunk.kind);
-        data_seen |= chunk.kind == kind::DATA;
+        data_seen |= kind::is_data(chunk.kind);
     }
     assert!(!packet.chunks.is_empty(), "I04: a packet without chunks");
-    assert!(!(packet.has(kind::ABORT) && packet.has(kind::DATA)), "I04: DATA bundled with ABORT");
+    assert!(!(packet.has(kind::ABORT) && packet.has_data()), "I04: DATA bundled with ABORT");
 }

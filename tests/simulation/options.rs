@@ -233,6 +233,10 @@ impl Options {
                 StreamScheduler::WeightedFairQueueing,
             ]);
         }
+        if prng.chance(75 * PERCENT) {
+            options.config.iter_mut().for_each(|config| config.message_interleaving = !prng.chance(10 * PERCENT));
+            options.links.iter_mut().for_each(LinkOptions::drop_interleaved);
+        }
         options
     }
 
@@ -391,6 +395,19 @@ impl Topology {
     }
 }
 
+impl LinkOptions {
+    /// Loses I-DATA where DATA was drawn, and I-FORWARD-TSN where FORWARD-TSN was.
+    fn drop_interleaved(&mut self) {
+        if let Some((kind, _)) = &mut self.faults.drop_kind {
+            *kind = match *kind {
+                kind::DATA => kind::I_DATA,
+                kind::FORWARD_TSN => kind::I_FORWARD_TSN,
+                other => other,
+            };
+        }
+    }
+}
+
 fn sometimes<T: Default>(prng: &mut Prng, chance: Ppm, draw: impl FnOnce(&mut Prng) -> T) -> T {
     if prng.chance(chance) { draw(prng) } else { T::default() }
 }
@@ -410,7 +427,7 @@ fn faults(prng: &mut Prng, chaos: Nanos, hostile: bool) -> FaultOptions {
         let from = START + prng.below(chaos);
         (from, from + prng.log_range(MILLISECOND..=8 * SECOND))
     };
-    let kind = |prng: &mut Prng| Some((prng.pick(&kind::ALL), prng.pick(&[30 * PERCENT, 90 * PERCENT])));
+    let kind = |prng: &mut Prng| Some((prng.pick(&kind::DRAWN), prng.pick(&[30 * PERCENT, 90 * PERCENT])));
     FaultOptions {
         loss: sometimes(prng, 50 * PERCENT, |prng| prng.log_range(100..=300_000) as Ppm),
         bursts: sometimes(prng, 20 * PERCENT, |prng| {

@@ -1,12 +1,12 @@
 //! One direction of an association as its sender puts it on the wire: I07, I08, I12, I13, I15, I33 for every DATA and
 //! FORWARD-TSN sent, against every SACK received.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use narrowboat_dcep::Reliability;
 
 use crate::clock::{Nanos, nanos};
-use crate::packet::{Data, ForwardTsn};
+use crate::packet::{Data, ForwardTsn, MessageName};
 use crate::trace::fingerprint;
 
 /// PPID of DATA_CHANNEL_OPEN and DATA_CHANNEL_ACK (RFC 8832 §8.1).
@@ -21,19 +21,29 @@ pub(crate) struct Outgoing {
     next: Offset,
     cumulative: Offset,
     chunks: BTreeMap<Offset, Sent>,
-    /// The message that is being fragmented.
-    open: Option<Offset>,
+    /// True if user data is sent as I-DATA, so that messages of several streams may be begun at a time.
+    interleaves: bool,
+    /// Messages that are being fragmented, by stream.
+    open: BTreeMap<u16, Open>,
+    /// TSNs that stand for the unsent rest of abandoned messages, of which it is not known yet which ones they are.
+    placeholders: usize,
     streams: BTreeMap<u16, Stream>,
+}
+
+/// A message of which a part was sent.
+#[derive(Clone, Debug)]
+struct Open {
+    first: Sent,
+    next_fsn: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Sent {
     fingerprint: u64,
-    stream: u16,
-    ssn: u16,
+    message: MessageName,
     ppid: u32,
-    unordered: bool,
-    len: usize,
+    /// Chunk header and padding included.
+    wire_len: usize,
     transmissions: u32,
     gap_acked: bool,
     abandoned: bool,
@@ -65,7 +75,8 @@ pub(crate) struct Learned {
 
 #[derive(Debug, Default)]
 struct Stream {
-    next_ssn: u16,
+    /// SSN or MID of the next message, ordered and unordered.
+    next_number: [u32; 2],
     /// A reset was asked for and not answered.
     resetting: bool,
     /// The peer has reset its side.
@@ -78,13 +89,14 @@ struct Stream {
 }
 
 impl Outgoing {
-    pub(crate) fn new(initial: u32) -> Self {
-        Self { initial, next: 0, cumulative: -1, chunks: BTreeMap::new(), open: None, streams: BTreeMap::new() }
+    pub(crate) fn new(initial: u32, interleaves: bool) -> Self {
+        let (chunks, open, streams) = Default::default();
+        Self { initial, next: 0, cumulative: -1, chunks, interleaves, open, placeholders: 0, streams }
     }
 
     /// Returns the bytes of the chunks sent, headers and padding included, and neither acknowledged nor abandoned.
     pub(crate) fn outstanding_bytes(&self) -> usize {
-        self.outstanding().map(|(_, sent)| sent.wire_len()).sum()
+        self.outstanding().map(|(_, sent)| sent.wire_len).sum()
     }
 
     pub(crate) fn has_outstanding(&self) -> bool {
@@ -109,8 +121,8 @@ impl Outgoing {
     /// Returns whether it was sent for the first time.
     pub(crate) fn on_data(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) -> bool {
         let offset = self.offset(data.tsn);
-        if offset == self.next + 1 && data.beginning {
-            self.assume_placeholder();
+        if self.interleaves || data.beginning {
+            self.assume_placeholders(offset);
         }
         assert!(offset <= self.next, "I07: TSN {} leaves a gap after {}", data.tsn, self.last_assigned());
         assert!(offset - self.cumulative < 1 << 31, "I07: the span of TSNs is too large");
@@ -131,7 +143,7 @@ impl Outgoing {
     fn on_new(&mut self, now: Nanos, data: &Data<'_>, promise: impl FnOnce() -> Promise) {
         let offset = self.next;
         self.next += 1;
-        let (stream, ssn) = (data.stream, data.ssn);
+        let stream = data.message.stream;
         let mut promise = if data.ppid == DCEP {
             Promise { reliability: Some(Reliability::Reliable), accepted_at: None }
         } else if data.beginning {
@@ -141,55 +153,82 @@ impl Outgoing {
         };
         let state = self.streams.entry(stream).or_default();
         assert!(!state.resetting, "I30: new DATA on stream {stream}, whose reset is not answered");
-        if let Some(first) = self.open.map(|open| &self.chunks[&open]) {
-            if data.beginning {
-                panic!("I13: a message begins within another one: {first:?}");
-            }
-            let same = (first.stream, first.ppid, first.unordered) == (stream, data.ppid, data.unordered);
-            assert!(same && (first.unordered || first.ssn == ssn), "I13: fragments of two messages are mixed");
-            promise = first.promise;
-        } else {
-            assert!(data.beginning, "I13: TSN {} continues no message", data.tsn);
-        }
-        if data.beginning && !data.unordered {
-            assert_eq!(ssn, state.next_ssn, "I13: stream {stream} went on with the wrong SSN");
-            state.next_ssn = ssn.wrapping_add(1);
-        }
         if data.beginning {
-            state.on_message(data);
+            state.on_message(data, self.interleaves);
+            self.end_abandoned(stream);
+            let open = self.open.values().find(|open| !self.interleaves || open.first.message.stream == stream);
+            assert!(open.is_none(), "I13: a message begins within another one: {open:?}");
+        } else {
+            promise = self.on_continued(data);
         }
-        self.open = if data.end { None } else { self.open.or(Some(offset)) };
         check_promise(now, data, 1, promise);
+        let header_len = if self.interleaves { 20 } else { 16 };
         let sent = Sent {
             fingerprint: fingerprint_of(data),
-            stream,
-            ssn,
+            message: data.message,
             ppid: data.ppid,
-            unordered: data.unordered,
-            len: data.payload.len(),
+            wire_len: (header_len + data.payload.len()).next_multiple_of(4),
             transmissions: 1,
             gap_acked: false,
             abandoned: false,
             promise,
         };
+        if data.end {
+            self.open.remove(&stream);
+        } else if data.beginning {
+            self.open.insert(stream, Open { first: sent.clone(), next_fsn: 1 });
+        }
         self.chunks.insert(offset, sent);
     }
 
-    /// A TSN is skipped: it stands for the unsent rest of an abandoned message, so that the peer learns of it (RFC 3758
-    /// §3.5 A5).
-    fn assume_placeholder(&mut self) {
-        let Some(open) = self.open.take() else { return };
-        let mut sent = self.chunks[&open].clone();
-        self.check_abandonable(&sent);
-        (sent.len, sent.abandoned, sent.gap_acked) = (0, true, false);
-        self.chunks.insert(self.next, sent);
-        self.next += 1;
+    /// A fragment follows others of its message. Returns the promise about the message.
+    fn on_continued(&mut self, data: &Data<'_>) -> Promise {
+        let open = self.open.get_mut(&data.message.stream);
+        let open = open.unwrap_or_else(|| panic!("I13: TSN {} continues no message", data.tsn));
+        let same = match data.fsn {
+            // DATA has no number for unordered messages.
+            None => open.first.ppid == data.ppid && open.first.message.unordered == data.message.unordered,
+            Some(fsn) => open.first.message == data.message && open.next_fsn == fsn,
+        };
+        let is_numbered = !data.message.unordered;
+        assert!(
+            same && (!is_numbered || open.first.message == data.message),
+            "I13: fragments of two messages are mixed: {open:?}, {data:?}"
+        );
+        open.next_fsn += 1;
+        open.first.promise
+    }
+
+    /// TSNs before this one are skipped: each stands for the unsent rest of an abandoned message, so that the peer
+    /// learns of it (RFC 3758 §3.5 A5). If messages interleave, the packets that follow tell which messages these are.
+    fn assume_placeholders(&mut self, to: Offset) {
+        while self.next < to && self.open.len() > self.placeholders {
+            if !self.interleaves {
+                let (_, open) = self.open.pop_first().expect("one at least");
+                self.check_abandonable(&open.first);
+                let sent = Sent { wire_len: 0, abandoned: true, gap_acked: false, ..open.first };
+                self.chunks.insert(self.next, sent);
+            } else {
+                self.placeholders += 1;
+            }
+            self.next += 1;
+        }
+    }
+
+    /// The message that was begun on this stream, if any was, is not continued: one of the placeholders is its rest.
+    fn end_abandoned(&mut self, stream: u16) {
+        if self.placeholders > 0
+            && let Some(open) = self.open.remove(&stream)
+        {
+            self.check_abandonable(&open.first);
+            self.placeholders -= 1;
+        }
     }
 
     /// I12, I33: checks that a message may be abandoned. Any message may once the peer has closed the channel: it reads
     /// no more.
     fn check_abandonable(&self, sent: &Sent) {
-        let closed = self.streams.get(&sent.stream).is_some_and(|stream| stream.peer_has_reset);
+        let closed = self.streams.get(&sent.message.stream).is_some_and(|stream| stream.peer_has_reset);
         let reliable = matches!(sent.promise.reliability, Some(Reliability::Reliable));
         assert!(!reliable || closed, "I12: a reliable message is given up: {sent:?}");
         assert!(sent.ppid != DCEP || closed, "I33: a DCEP message is given up");
@@ -197,30 +236,41 @@ impl Outgoing {
 
     pub(crate) fn on_forward_tsn(&mut self, forward: &ForwardTsn) {
         let to = self.offset(forward.cumulative);
-        if to == self.next {
-            self.assume_placeholder();
-        }
+        self.assume_placeholders(to + 1);
         assert!(to >= self.cumulative, "I12: FORWARD-TSN points behind the cumulative TSN ack");
         assert!(to < self.next, "I12: FORWARD-TSN points beyond what was sent");
-        let mut skipped = BTreeMap::new();
+        let mut skipped = BTreeSet::new();
         for (_, sent) in self.chunks.range(self.cumulative + 1..=to).filter(|(_, sent)| !sent.gap_acked) {
             self.check_abandonable(sent);
-            if !sent.unordered {
-                skipped.insert(sent.stream, sent.ssn);
+            if self.interleaves || !sent.message.unordered {
+                skipped.insert(sent.message);
             }
         }
-        for (_, sent) in self.chunks.range_mut(self.cumulative + 1..=to) {
-            sent.abandoned |= !sent.gap_acked;
+        for (&offset, sent) in self.chunks.range_mut(self.cumulative + 1..) {
+            // The rest of a message that is skipped is not sent again, either.
+            let is_skipped = offset <= to || skipped.contains(&sent.message) && self.interleaves;
+            sent.abandoned |= is_skipped && !sent.gap_acked;
         }
-        for &(stream, ssn) in &forward.streams {
-            let known = self.streams.get(&stream);
-            let used = known.is_some_and(|state| state.next_ssn.wrapping_sub(ssn).wrapping_sub(1) < 1 << 15);
-            assert!(used, "I12: FORWARD-TSN skips SSN {ssn} of stream {stream}, which was never used");
+        for last in &forward.skipped {
+            let known = self.streams.get(&last.stream).map(|state| state.next_number[usize::from(last.unordered)]);
+            let used = known.is_some_and(|next| self.distance(last.number.wrapping_add(1), next) < 1 << 31);
+            assert!(used, "I12: FORWARD-TSN skips {last:?}, which was never used");
+            if self.open.get(&last.stream).is_some_and(|open| open.first.message == *last) {
+                self.end_abandoned(last.stream);
+            }
         }
-        for (stream, ssn) in skipped {
-            let listed = forward.streams.iter().any(|&(s, n)| s == stream && n.wrapping_sub(ssn) < 1 << 15);
-            assert!(listed, "I12: FORWARD-TSN skips SSN {ssn} of stream {stream} without saying so");
+        for message in skipped {
+            let names = |last: &&MessageName| (last.stream, last.unordered) == (message.stream, message.unordered);
+            let last = forward.skipped.iter().find(names);
+            let listed = last.is_some_and(|last| self.distance(message.number, last.number) < 1 << 31);
+            assert!(listed, "I12: FORWARD-TSN skips {message:?} without saying so");
         }
+    }
+
+    /// Returns how far one SSN or MID lies before another one; half of all and more if it lies behind it. The unit of
+    /// an SSN is 2¹⁶.
+    fn distance(&self, from: u32, to: u32) -> u32 {
+        to.wrapping_sub(from) << if self.interleaves { 0 } else { 16 }
     }
 
     /// Handles a SACK, or with no blocks a SHUTDOWN.
@@ -233,10 +283,10 @@ impl Outgoing {
         let is_sample = |sent: &Sent| sent.transmissions == 1 && !sent.gap_acked && !sent.abandoned;
         for (_, sent) in self.chunks.range(self.cumulative + 1..cumulative + 1) {
             learned.measures |= is_sample(sent);
-            learned.bytes += if sent.gap_acked { 0 } else { sent.wire_len() };
+            learned.bytes += if sent.gap_acked { 0 } else { sent.wire_len };
         }
         self.cumulative = cumulative;
-        self.chunks = self.chunks.split_off(&(cumulative + 1).min(self.open.unwrap_or(Offset::MAX)));
+        self.chunks = self.chunks.split_off(&(cumulative + 1));
         let Some(gaps) = gaps else { return learned };
         for (&offset, sent) in &mut self.chunks {
             let covered = |&(start, end): &(u16, u16)| {
@@ -246,7 +296,7 @@ impl Outgoing {
             learned.measures |= is_covered && is_sample(sent);
             let is_first = is_covered && !sent.gap_acked;
             learned.is_new |= is_first;
-            learned.bytes += if is_first { sent.wire_len() } else { 0 };
+            learned.bytes += if is_first { sent.wire_len } else { 0 };
             sent.gap_acked = is_covered;
         }
         learned
@@ -254,7 +304,7 @@ impl Outgoing {
 
     /// The peer has sent something on the stream; `opens` if it was an OPEN.
     pub(crate) fn on_heard(&mut self, data: &Data<'_>) {
-        let state = self.streams.entry(data.stream).or_default();
+        let state = self.streams.entry(data.message.stream).or_default();
         state.heard = true;
         if data.ppid == DCEP && data.payload[0] == 3 {
             state.opens_heard += 1;
@@ -268,13 +318,12 @@ impl Outgoing {
     }
 
     pub(crate) fn on_reset_requested(&mut self, last_tsn: u32, streams: &[u16]) {
-        if self.offset(last_tsn) == self.next {
-            self.assume_placeholder();
-        }
+        self.assume_placeholders(self.offset(last_tsn) + 1);
         assert_eq!(last_tsn, self.last_assigned(), "I30: the last TSN of the reset of {streams:?} is wrong");
         for stream in streams {
+            self.end_abandoned(*stream);
             self.streams.entry(*stream).or_default().resetting = true;
-            let waiting = self.outstanding().find(|(_, sent)| sent.stream == *stream);
+            let waiting = self.outstanding().find(|(_, sent)| sent.message.stream == *stream);
             assert!(waiting.is_none(), "I30: stream {stream} is reset with {waiting:?} not acknowledged");
         }
     }
@@ -284,7 +333,7 @@ impl Outgoing {
             let state = self.streams.entry(*stream).or_default();
             state.resetting = false;
             if performed {
-                state.next_ssn = 0;
+                state.next_number = [0; 2];
                 (state.opens_sent, state.heard, state.peer_has_reset) = (0, false, false);
             }
         }
@@ -302,18 +351,17 @@ impl Outgoing {
     }
 }
 
-impl Sent {
-    fn wire_len(&self) -> usize {
-        (16 + self.len).next_multiple_of(4)
-    }
-}
-
 impl Stream {
-    /// I33: contents of the first fragment of a message.
-    fn on_message(&mut self, data: &Data<'_>) {
-        let stream = data.stream;
+    /// I13, I33: number and contents of the first fragment of a message.
+    fn on_message(&mut self, data: &Data<'_>, interleaves: bool) {
+        let MessageName { stream, unordered, number } = data.message;
+        if interleaves || !unordered {
+            let next = &mut self.next_number[usize::from(unordered)];
+            assert_eq!(number, *next, "I13: stream {stream} went on with the wrong number: {data:?}");
+            *next = if interleaves { number.wrapping_add(1) } else { (number as u16).wrapping_add(1).into() };
+        }
         if data.ppid == DCEP {
-            assert!(!data.unordered, "I33: a DCEP message was sent unordered");
+            assert!(!unordered, "I33: a DCEP message was sent unordered");
             match data.payload[0] {
                 3 => {
                     self.opens_sent += 1;
@@ -329,7 +377,7 @@ impl Stream {
             return;
         }
         assert!([51, 53, 56, 57].contains(&data.ppid), "I33: PPID {}", data.ppid);
-        let early = self.opens_sent > 0 && !self.heard && data.unordered;
+        let early = self.opens_sent > 0 && !self.heard && unordered;
         assert!(!early, "I33: unordered data on stream {stream} could overtake its OPEN");
     }
 }
@@ -355,7 +403,8 @@ fn check_promise(now: Nanos, data: &Data<'_>, transmissions: u32, promise: Promi
 
 /// Hashes the fields that may not change when a chunk is retransmitted; the I bit may.
 fn fingerprint_of(data: &Data<'_>) -> u64 {
-    let flags = u64::from(data.unordered) << 2 | u64::from(data.beginning) << 1 | u64::from(data.end);
-    let head = u64::from(data.stream) << 48 | u64::from(data.ssn) << 32 | u64::from(data.ppid) << 3 | flags;
-    fingerprint(data.payload) ^ head.rotate_left(17)
+    let MessageName { stream, unordered, number } = data.message;
+    let flags = u64::from(unordered) << 2 | u64::from(data.beginning) << 1 | u64::from(data.end);
+    let head = u64::from(stream) << 48 | u64::from(number) << 32 | u64::from(data.ppid) << 3 | flags;
+    fingerprint(data.payload) ^ head.rotate_left(17) ^ u64::from(data.fsn.unwrap_or_default()).rotate_left(23)
 }

@@ -1,7 +1,7 @@
 //! A second parser of SCTP packets, written apart from the one under test, so that a mistake must be made twice to stay
 //! unseen. It is strict: packets of our own code must be perfect (RFC 9260 §3).
 
-/// Chunk types (RFC 9260 §3.2, RFC 3758, RFC 4820, RFC 6525).
+/// Chunk types (RFC 9260 §3.2, RFC 3758, RFC 4820, RFC 6525, RFC 8260).
 pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const INIT: u8 = 1;
@@ -16,10 +16,13 @@ pub(crate) mod kind {
     pub(crate) const COOKIE_ECHO: u8 = 10;
     pub(crate) const COOKIE_ACK: u8 = 11;
     pub(crate) const SHUTDOWN_COMPLETE: u8 = 14;
+    pub(crate) const I_DATA: u8 = 64;
     pub(crate) const RE_CONFIG: u8 = 130;
     pub(crate) const PAD: u8 = 132;
     pub(crate) const FORWARD_TSN: u8 = 192;
-    pub(crate) const ALL: [u8; 16] = [
+    pub(crate) const I_FORWARD_TSN: u8 = 194;
+    /// Types that are drawn. Older seeds draw what they did before, so there are no others.
+    pub(crate) const DRAWN: [u8; 16] = [
         DATA,
         INIT,
         INIT_ACK,
@@ -37,7 +40,26 @@ pub(crate) mod kind {
         PAD,
         FORWARD_TSN,
     ];
+
+    /// Returns true if our own code sends chunks of this type.
+    pub(crate) fn is_known(kind: u8) -> bool {
+        DRAWN.contains(&kind) || kind == I_DATA || kind == I_FORWARD_TSN
+    }
+
+    /// Returns true if the chunk carries user data.
+    pub(crate) fn is_data(kind: u8) -> bool {
+        kind == DATA || kind == I_DATA
+    }
+
+    /// Returns true if the chunk skips messages.
+    pub(crate) fn is_skip(kind: u8) -> bool {
+        kind == FORWARD_TSN || kind == I_FORWARD_TSN
+    }
 }
+
+/// Parameters of INIT and INIT ACK (RFC 9260 §3.3.3, RFC 5061 §4.2.7).
+const STATE_COOKIE: u16 = 7;
+const SUPPORTED_EXTENSIONS: u16 = 0x8008;
 
 /// A packet whose chunks tile it exactly.
 #[derive(Debug)]
@@ -56,18 +78,28 @@ pub(crate) struct Chunk<'a> {
     pub(crate) body: &'a [u8],
 }
 
+/// DATA or I-DATA.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Data<'a> {
     pub(crate) tsn: u32,
-    pub(crate) stream: u16,
-    pub(crate) ssn: u16,
+    pub(crate) message: MessageName,
+    /// Number of the fragment in its message; `None` if the chunk is DATA.
+    pub(crate) fsn: Option<u32>,
+    /// 0 in the later fragments of a message that is sent as I-DATA.
     pub(crate) ppid: u32,
-    pub(crate) unordered: bool,
     pub(crate) beginning: bool,
     pub(crate) end: bool,
     /// It asks for a SACK at once (RFC 7053).
     pub(crate) immediate: bool,
     pub(crate) payload: &'a [u8],
+}
+
+/// A message as its chunks name it: the stream, the U bit, and the SSN or MID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MessageName {
+    pub(crate) stream: u16,
+    pub(crate) unordered: bool,
+    pub(crate) number: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +109,8 @@ pub(crate) struct Init {
     pub(crate) outbound: u16,
     pub(crate) inbound: u16,
     pub(crate) tsn: u32,
+    /// It lists I-DATA among the chunk types that the sender takes (RFC 8260 §2.2.1).
+    pub(crate) interleaves: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -88,10 +122,12 @@ pub(crate) struct Sack {
     pub(crate) duplicates: Vec<u32>,
 }
 
+/// FORWARD-TSN or I-FORWARD-TSN.
 #[derive(Clone, Debug)]
 pub(crate) struct ForwardTsn {
     pub(crate) cumulative: u32,
-    pub(crate) streams: Vec<(u16, u16)>,
+    /// The last message of each stream that is skipped.
+    pub(crate) skipped: Vec<MessageName>,
 }
 
 /// Parameters of RE-CONFIG (RFC 6525 §4).
@@ -158,6 +194,11 @@ impl<'a> Packet<'a> {
         matches!(self.chunks[..], [first, last] if first.kind == kind::HEARTBEAT && last.kind == kind::PAD)
     }
 
+    /// Returns true if user data is in the packet.
+    pub(crate) fn has_data(&self) -> bool {
+        self.chunks.iter().any(|chunk| kind::is_data(chunk.kind))
+    }
+
     /// Describes the packet in a few words, for the trace.
     pub(crate) fn words(bytes: &'a [u8]) -> String {
         match Self::parse(bytes) {
@@ -173,19 +214,26 @@ impl<'a> Packet<'a> {
 
 impl<'a> Chunk<'a> {
     pub(crate) fn data(&self) -> Result<Data<'a>, String> {
-        if self.body.len() <= 12 {
+        let is_interleaved = self.kind == kind::I_DATA;
+        let header_len = if is_interleaved { 16 } else { 12 };
+        if self.body.len() <= header_len {
             return Err("DATA without user data".into());
         }
+        let beginning = self.flags & 2 != 0;
+        // The first fragment of a message has the PPID in I-DATA, and the others have the FSN in its place.
+        let (number, last_word) = match is_interleaved {
+            true => (u32_at(self.body, 8), u32_at(self.body, 12)),
+            false => (u32::from(u16_at(self.body, 6)), u32_at(self.body, 8)),
+        };
         Ok(Data {
             tsn: u32_at(self.body, 0),
-            stream: u16_at(self.body, 4),
-            ssn: u16_at(self.body, 6),
-            ppid: u32_at(self.body, 8),
-            unordered: self.flags & 4 != 0,
-            beginning: self.flags & 2 != 0,
+            message: MessageName { stream: u16_at(self.body, 4), unordered: self.flags & 4 != 0, number },
+            fsn: is_interleaved.then_some(if beginning { 0 } else { last_word }),
+            ppid: if is_interleaved && !beginning { 0 } else { last_word },
+            beginning,
             end: self.flags & 1 != 0,
             immediate: self.flags & 8 != 0,
-            payload: &self.body[12..],
+            payload: &self.body[header_len..],
         })
     }
 
@@ -206,12 +254,19 @@ impl<'a> Chunk<'a> {
             outbound: u16_at(body, 8),
             inbound: u16_at(body, 10),
             tsn: u32_at(body, 12),
+            interleaves: self
+                .parameter_of_init(SUPPORTED_EXTENSIONS)
+                .is_some_and(|types| types.contains(&kind::I_DATA)),
         })
     }
 
     /// The State Cookie of an INIT ACK.
     pub(crate) fn state_cookie(&self) -> Option<&'a [u8]> {
-        parameters(self.body.get(16..)?).ok()?.into_iter().find(|&(kind, _)| kind == 7).map(|(_, value)| value)
+        self.parameter_of_init(STATE_COOKIE)
+    }
+
+    fn parameter_of_init(&self, kind: u16) -> Option<&'a [u8]> {
+        parameters(self.body.get(16..)?).ok()?.into_iter().find(|&(other, _)| other == kind).map(|(_, value)| value)
     }
 
     pub(crate) fn sack(&self) -> Result<Sack, String> {
@@ -236,11 +291,30 @@ impl<'a> Chunk<'a> {
     }
 
     pub(crate) fn forward_tsn(&self) -> Result<ForwardTsn, String> {
-        if !self.body.len().is_multiple_of(4) || self.body.is_empty() {
+        let entry_len = if self.kind == kind::I_FORWARD_TSN { 8 } else { 4 };
+        if self.body.len() % entry_len != 4 % entry_len || self.body.is_empty() {
             return Err("a FORWARD-TSN of odd length".into());
         }
-        let streams = self.body[4..].chunks_exact(4).map(|pair| (u16_at(pair, 0), u16_at(pair, 2))).collect();
-        Ok(ForwardTsn { cumulative: u32_at(self.body, 0), streams })
+        let entries = &self.body[4..];
+        let skipped = match self.kind {
+            kind::I_FORWARD_TSN => entries
+                .chunks_exact(8)
+                .map(|entry| MessageName {
+                    stream: u16_at(entry, 0),
+                    unordered: entry[3] & 1 != 0,
+                    number: u32_at(entry, 4),
+                })
+                .collect(),
+            _ => entries
+                .chunks_exact(4)
+                .map(|entry| MessageName {
+                    stream: u16_at(entry, 0),
+                    unordered: false,
+                    number: u16_at(entry, 2).into(),
+                })
+                .collect(),
+        };
+        Ok(ForwardTsn { cumulative: u32_at(self.body, 0), skipped })
     }
 
     pub(crate) fn reconfig(&self) -> Result<Vec<Reconfig>, String> {
@@ -271,10 +345,12 @@ impl<'a> Chunk<'a> {
     fn words(&self) -> String {
         let or = |words: Result<String, String>| words.unwrap_or_else(|reason| reason);
         match self.kind {
-            kind::DATA => or(self.data().map(|d| {
+            kind::DATA | kind::I_DATA => or(self.data().map(|d| {
                 let flag = |on, letter| if on { letter } else { "" };
-                let flags = [flag(d.unordered, "U"), flag(d.beginning, "B"), flag(d.end, "E")].concat();
-                format!("DATA {} s{} ssn{} ppid{} {flags} {}B", d.tsn, d.stream, d.ssn, d.ppid, d.payload.len())
+                let flags = [flag(d.message.unordered, "U"), flag(d.beginning, "B"), flag(d.end, "E")].concat();
+                let (stream, number) = (d.message.stream, d.message.number);
+                let number = d.fsn.map_or_else(|| format!("ssn{number}"), |fsn| format!("mid{number} fsn{fsn}"));
+                format!("DATA {} s{stream} {number} ppid{} {flags} {}B", d.tsn, d.ppid, d.payload.len())
             })),
             kind::INIT => or(self.init().map(|i| format!("INIT tag {:08x} tsn {}", i.tag, i.tsn))),
             kind::INIT_ACK => or(self.init().map(|i| format!("INIT-ACK tag {:08x} tsn {}", i.tag, i.tsn))),
@@ -290,8 +366,8 @@ impl<'a> Chunk<'a> {
             kind::COOKIE_ACK => "COOKIE-ACK".into(),
             kind::SHUTDOWN_COMPLETE => format!("SHUTDOWN-COMPLETE T{}", self.flags & 1),
             kind::RE_CONFIG => or(self.reconfig().map(|r| format!("RE-CONFIG {r:?}"))),
-            kind::FORWARD_TSN => {
-                or(self.forward_tsn().map(|f| format!("FORWARD-TSN {} {:?}", f.cumulative, f.streams)))
+            kind::FORWARD_TSN | kind::I_FORWARD_TSN => {
+                or(self.forward_tsn().map(|f| format!("FORWARD-TSN {} {:?}", f.cumulative, f.skipped)))
             }
             other => format!("type {other}"),
         }

@@ -333,7 +333,7 @@ impl Session {
 
     /// Returns the promise to the application about a message whose first fragment is this.
     fn promise(&self, model: &Model, data: &Data<'_>) -> Promise {
-        let Some(uid) = self.app.owner_of(&self.stack, data.stream) else { return Promise::default() };
+        let Some(uid) = self.app.owner_of(&self.stack, data.message.stream) else { return Promise::default() };
         let channel = &model.channels[uid as usize];
         if !self.stack.association().peer_supports_partial_reliability() {
             return Promise { reliability: Some(narrowboat_dcep::Reliability::Reliable), accepted_at: None };

@@ -449,7 +449,7 @@ impl World {
         packet.extend((prng.next() as u32 | 1).to_be_bytes());
         packet.extend([0; 4]);
         for _ in 0..prng.range(1..=3) {
-            let kind = prng.pick(&kind::ALL);
+            let kind = prng.pick(&kind::DRAWN);
             let body = 4 * prng.below(12) as usize;
             packet.extend([kind, prng.below(2) as u8]);
             packet.extend((4 + body as u16).to_be_bytes());

@@ -4,6 +4,7 @@ use super::Association;
 use super::tcb::Tcb;
 use crate::event::AssociationEvent;
 use crate::memory::GUARANTEED;
+use crate::time::Instant;
 
 impl Association {
     pub(super) fn charged_for_receiving(&self) -> usize {
@@ -25,7 +26,8 @@ impl Association {
     }
 
     /// Gives back what an idle association does not use. Called when a timer fires, so not for each packet.
-    pub(super) fn trim_memory(&mut self) {
+    pub(super) fn trim_memory(&mut self, now: Instant) {
+        self.sender.trim_memory(now);
         if let Some(tcb) = &mut self.tcb {
             tcb.receiver.trim_memory();
         }

@@ -401,7 +401,7 @@ impl Association {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.burst_left = self.config.max_burst;
         self.fire_timers(now);
-        self.trim_memory();
+        self.trim_memory(now);
         self.conclude();
     }
 

@@ -110,6 +110,13 @@ impl Sender {
         self.queue.streams.on_mtu_changed(self.payload_max(path));
     }
 
+    /// Gives back what a sender does not use that has nothing outstanding.
+    pub(crate) fn trim_memory(&mut self, now: Instant) {
+        if self.outstanding.is_empty() {
+            self.loss.undo.trim(now);
+        }
+    }
+
     /// Handles a change of the packet size. A chunk that was cut for larger packets leaves alone in its packet, if it
     /// is retransmitted.
     pub(crate) fn on_mtu_changed(&mut self, path: &Path) {

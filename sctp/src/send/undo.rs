@@ -84,9 +84,20 @@ impl Undo {
         self.episode = Some(Episode { until: now + wait, ..Episode::new(now, before, Some(end)) });
     }
 
+    /// Returns true if the last reduction may still turn out needless.
+    #[cfg(test)]
+    pub(super) const fn is_followed(&self) -> bool {
+        self.episode.is_some()
+    }
+
     /// Forgets the episode, because the path is another one.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+
+    /// Forgets the episode if no evidence is expected any more. To be called when nothing is outstanding.
+    pub(super) fn trim(&mut self, now: Instant) {
+        self.episode.take_if(|episode| now >= episode.until);
     }
 
     /// Records that a chunk counts as lost. `is_retransmission`: it had been retransmitted before.

@@ -370,6 +370,20 @@ fn a_loss_that_had_its_time_does_not_justify_a_needless_reduction_behind_it() {
     }
 }
 
+/// The chunks that counted as lost would otherwise be kept for as long as nothing is sent.
+#[test]
+fn a_reduction_is_forgotten_when_its_time_is_over_and_nothing_is_outstanding() {
+    let (mut world, _) = after_retransmission();
+    world.sender.trim_memory(world.now + 3600 * MS);
+    assert!(world.sender.loss.undo.is_followed(), "something is outstanding");
+    world.now += 100 * MS;
+    world.sack(10, &[]);
+    world.sender.trim_memory(world.now);
+    assert!(world.sender.loss.undo.is_followed(), "a duplicate may still be reported");
+    world.sender.trim_memory(world.now + 3600 * MS);
+    assert!(!world.sender.loss.undo.is_followed());
+}
+
 /// As the Eifel algorithm has it: the retransmission cannot be the cause.
 #[test]
 fn an_acknowledgement_too_soon_for_the_retransmission_shows_a_needless_recovery() {
