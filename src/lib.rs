@@ -62,6 +62,7 @@
 //! | sizes of packets, which follow the path (RFC 8899) | [`AssociationStats::mtu`], [`Config::dtls_mtu_max`] |
 //! | errors, one type for each kind of call | [`error`] |
 //! | counters and round-trip times | [`Association::stats`], [`Association::channel_stats`], [`Endpoint::stats`] |
+//! | extensions of SCTP that are in use with a peer: interleaving, partial reliability, … | [`AssociationStats::extensions`] |
 //! | what was dropped, by reason | [`AssociationStats::drops`], [`ChannelsStats::drops`], [`EndpointStats::drops`] |
 //!
 //! # Guarantees
@@ -198,8 +199,8 @@ pub use error::Error;
 pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
 pub use narrowboat_sctp::{
-    AssociationStats, CongestionState, CongestionStats, PacketDropReason, PacketDrops, Reliability, SendPolicy,
-    WaitingMax,
+    AssociationStats, CongestionState, CongestionStats, ExtensionsInUse, PacketDropReason, PacketDrops, Reliability,
+    SendPolicy, WaitingMax,
 };
 #[cfg(feature = "axum")]
 pub use signalling::signalling;

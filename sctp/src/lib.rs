@@ -64,6 +64,6 @@ pub use memory::MemoryBudget;
 pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use send_policy::{SendPolicy, WaitingMax};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
-pub use stats::{AssociationStats, CongestionState, CongestionStats, PacketDropReason, PacketDrops};
+pub use stats::{AssociationStats, CongestionState, CongestionStats, ExtensionsInUse, PacketDropReason, PacketDrops};
 pub use valid::{ConfigError, Valid, Validate};
 pub use wire::ResetResult;

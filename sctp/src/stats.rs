@@ -113,6 +113,25 @@ pub struct CongestionStats {
     pub ssthresh: Option<usize>,
 }
 
+/// Extensions that an association uses: those that both ends have offered in the handshake. None before the handshake
+/// is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExtensionsInUse {
+    /// True if messages interleave (RFC 8260): user data is I-DATA in both directions, and a message of any size holds
+    /// up no other stream.
+    pub message_interleaving: bool,
+    /// True if messages can be abandoned that were begun (RFC 3758).
+    pub partial_reliability: bool,
+    /// True if streams can be reset (RFC 6525), and channels closed by it.
+    pub stream_reset: bool,
+    /// True if packets leave without a checksum (RFC 9653): they travel over DTLS, and the peer accepts that.
+    pub zero_checksum_sent: bool,
+    /// True if packets of the peer may come without a checksum (RFC 9653): they travel over DTLS, and the peer was told
+    /// so.
+    pub zero_checksum_accepted: bool,
+}
+
 /// Counters and current state of an association.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,6 +172,8 @@ pub struct AssociationStats {
     pub mtu_black_holes: u64,
     /// Partially reliable messages that were abandoned.
     pub messages_abandoned: u64,
+    /// Extensions in use.
+    pub extensions: ExtensionsInUse,
     /// Packets, chunks and parameters that were dropped, by reason.
     pub drops: PacketDrops,
     /// Smoothed round-trip time, once measured.

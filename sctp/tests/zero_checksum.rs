@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{self, ChunkType, Init};
 use narrowboat_sctp::{
-    Association, AssociationConfig, AssociationEvent, CookieKeys, PacketDropReason, SignalledInit, State, StreamId,
-    Valid,
+    Association, AssociationConfig, AssociationEvent, CookieKeys, ExtensionsInUse, PacketDropReason, SignalledInit,
+    State, StreamId, Valid,
 };
 use pair::{MS, Packet, Pair, Verdict};
 
@@ -62,6 +62,43 @@ fn is_zero(packet: &Packet) -> bool {
 
 fn offer_in(packet: &Packet) -> Option<u32> {
     Init::decode(&packet.bytes[16..]).unwrap().zero_checksum
+}
+
+#[test]
+fn statistics_name_the_extensions_in_use_from_the_handshake_on() {
+    for enabled in [[true, true], [true, false], [false, true], [false, false]] {
+        let mut pair = pair_over_dtls(enabled);
+        for end in 0..2 {
+            assert_eq!(pair.ends[end].stats().extensions, ExtensionsInUse::default(), "before the handshake");
+        }
+        pair.ends[0].connect(pair.now);
+        pair.run_for(100 * MS);
+        for end in 0..2 {
+            let extensions = pair.ends[end].stats().extensions;
+            assert!(extensions.message_interleaving && extensions.partial_reliability && extensions.stream_reset);
+            // An end that wants checksums sends and accepts no packets without.
+            assert_eq!(extensions.zero_checksum_sent, enabled[0] && enabled[1], "{enabled:?}, end {end}");
+            assert_eq!(extensions.zero_checksum_accepted, enabled[end], "{enabled:?}, end {end}");
+        }
+    }
+    type Refuse = fn(&mut AssociationConfig);
+    let refusals: [(Refuse, [bool; 3]); 3] = [
+        (|config| config.message_interleaving = false, [false, true, true]),
+        (|config| config.partial_reliability = false, [false, false, true]),
+        (|config| config.stream_reset = false, [true, true, false]),
+    ];
+    for (refuse, expected) in refusals {
+        let mut config = AssociationConfig::default();
+        refuse(&mut config);
+        let mut pair = Pair::with_configs([config, AssociationConfig::default()], 1);
+        pair.connect();
+        for end in &pair.ends {
+            let extensions = end.stats().extensions;
+            let found = [extensions.message_interleaving, extensions.partial_reliability, extensions.stream_reset];
+            assert_eq!(found, expected);
+            assert!(!extensions.zero_checksum_sent && !extensions.zero_checksum_accepted, "over plain UDP");
+        }
+    }
 }
 
 #[test]

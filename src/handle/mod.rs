@@ -186,7 +186,7 @@ impl Association {
     }
 
     /// Returns counters and gauges: packets and bytes sent, received, retransmitted and dropped; windows and round-trip
-    /// time.
+    /// time; extensions of SCTP in use.
     #[must_use]
     pub fn stats(&self) -> narrowboat_sctp::AssociationStats {
         self.shared.read(|inner| inner.sctp.stats())

@@ -1,12 +1,13 @@
 //! Counters and gauges of an association, from their owners.
 
 use super::Association;
-use crate::stats::AssociationStats;
+use crate::stats::{AssociationStats, ExtensionsInUse};
 
 impl Association {
     pub(super) fn collect_stats(&self) -> AssociationStats {
         let counters = self.sender.counters();
         AssociationStats {
+            extensions: self.extensions_in_use(),
             messages_sent: counters.messages,
             messages_abandoned: counters.abandoned,
             data_chunks_sent: counters.chunks,
@@ -25,6 +26,16 @@ impl Association {
             peer_rwnd: self.sender.peer_rwnd(),
             buffered_amount: self.sender.buffered(),
             ..self.stats.clone()
+        }
+    }
+
+    fn extensions_in_use(&self) -> ExtensionsInUse {
+        ExtensionsInUse {
+            message_interleaving: self.peer_supports_message_interleaving(),
+            partial_reliability: self.peer_supports_partial_reliability(),
+            stream_reset: self.peer_supports_stream_reset(),
+            zero_checksum_sent: self.omits_checksum(),
+            zero_checksum_accepted: self.accepts_zero_checksum(),
         }
     }
 }

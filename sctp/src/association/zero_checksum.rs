@@ -66,6 +66,11 @@ impl Association {
         self.zero_checksum.is_enabled && self.tcb.as_ref().is_some_and(|tcb| tcb.negotiated.peer_accepts_zero_checksum)
     }
 
+    /// Returns true if the peer may leave out the checksum: it was told so, and the handshake is done (§5.3).
+    pub(super) fn accepts_zero_checksum(&self) -> bool {
+        self.zero_checksum.is_announced && self.tcb.is_some()
+    }
+
     /// Completes a packet of the association and returns its length.
     #[inline]
     pub(super) fn finish_packet(omits_checksum: bool, packet: PacketWriter<'_>) -> usize {
