@@ -7,27 +7,12 @@ mod victim;
 
 use narrowboat_sctp::testing::Random;
 use narrowboat_sctp::testing::wire::{
-    ChunkType as C, Extensions, ForwardTsn, IDataChunk, IForwardTsn, ReconfigWriter, SkippedMessage,
+    ChunkType as C, ForwardTsn, IDataChunk, IForwardTsn, ReconfigWriter, SkippedMessage,
 };
 use narrowboat_sctp::{
     AssociationConfig, AssociationEvent, CloseReason, Fsn, Mid, Ppid, RequestSn, StreamId, Tsn, Violation,
 };
-use victim::{PEER_COOKIE, PEER_TSN, Sent, Victim, chunk, data, kinds, peer_init_with, raw};
-
-/// Returns an established association that expects I-DATA.
-fn interleaving(config: &AssociationConfig) -> Victim {
-    let mut victim = Victim::new(AssociationConfig { message_interleaving: true, ..config.clone() });
-    victim.connect();
-    let ack = peer_init_with(|init| {
-        init.cookie = Some(PEER_COOKIE);
-        init.extensions = init.extensions.union(Extensions::I_DATA).union(Extensions::I_FORWARD_TSN);
-    });
-    victim.send(&[chunk(|out| ack.encode(C::INIT_ACK, &[], out))]);
-    victim.send(&[raw(C::COOKIE_ACK, 0, &[])]);
-    assert!(victim.association.peer_supports_message_interleaving());
-    victim.events.clear();
-    victim
-}
+use victim::{PEER_TSN, Sent, Victim, chunk, data, kinds, raw};
 
 /// Returns an I-DATA chunk, `number` chunks after the first TSN; `flags` are of the letters B, E, U.
 fn i_data(number: u32, stream: u16, mid: u32, fsn: u32, flags: &str, payload: &[u8]) -> Vec<u8> {
@@ -59,7 +44,7 @@ fn assert_aborted(victim: &Victim, sent: &[Sent], violation: Violation, cause: u
 fn d11_f07_data_and_forward_tsn_where_i_data_was_agreed_upon() {
     let forward = chunk(|out| ForwardTsn::encode(Tsn(PEER_TSN), std::iter::empty(), out));
     for unwanted in [data(0, b"never"), forward] {
-        let mut victim = interleaving(&AssociationConfig::default());
+        let mut victim = Victim::interleaving(&AssociationConfig::default());
         victim.send(&[i_data(0, 1, 0, 0, "BE", b"x")]);
         assert_eq!(victim.messages(), [b"x"]);
         // The TSN is known already, and that excuses nothing.
@@ -70,7 +55,7 @@ fn d11_f07_data_and_forward_tsn_where_i_data_was_agreed_upon() {
 
 #[test]
 fn fragments_of_two_messages_and_a_skip_arrive_in_one_packet() {
-    let mut victim = interleaving(&AssociationConfig::default());
+    let mut victim = Victim::interleaving(&AssociationConfig::default());
     let sent = victim.send(&[
         i_data(0, 1, 0, 0, "B", b"one "),
         i_data(1, 2, 0, 0, "B", b"given up"),
@@ -84,10 +69,10 @@ fn fragments_of_two_messages_and_a_skip_arrive_in_one_packet() {
 
 #[test]
 fn a_short_i_data_chunk_and_one_without_data_end_the_association() {
-    let mut victim = interleaving(&AssociationConfig::default());
+    let mut victim = Victim::interleaving(&AssociationConfig::default());
     let sent = victim.send(&[raw(C::I_DATA, 3, &[0; 15])]);
     assert_aborted(&victim, &sent, Violation::Malformed, 13);
-    let mut victim = interleaving(&AssociationConfig::default());
+    let mut victim = Victim::interleaving(&AssociationConfig::default());
     let sent = victim.send(&[i_data(0, 1, 0, 0, "BE", b"")]);
     assert_aborted(&victim, &sent, Violation::NoUserData(Tsn(PEER_TSN)), 9);
 }
@@ -99,7 +84,7 @@ fn d19_messages_begun_without_end_are_bounded_and_end_the_association() {
         receive_message_size_max: 64 << 10,
         ..AssociationConfig::default()
     };
-    let mut victim = interleaving(&config);
+    let mut victim = Victim::interleaving(&config);
     // 64 messages of the largest size and half of that, as the documentation of the limit says.
     let chunks_max = 64 * (96 << 10) / (1 + 352);
     let mut number = 0;
@@ -115,12 +100,32 @@ fn d19_messages_begun_without_end_are_bounded_and_end_the_association() {
     assert!((chunks_max..chunks_max + 100).contains(&number), "{number} of {chunks_max}");
 }
 
+/// No more messages can be skipped than TSNs, and none that were delivered.
+#[test]
+fn d21_i_forward_tsn_with_entries_that_cannot_be_moves_no_stream() {
+    let mut victim = Victim::interleaving(&AssociationConfig::default());
+    victim.send(&[i_data(0, 1, 0, 0, "BE", b"first")]);
+    let mut entries = vec![(1, false, 1), (1, false, 0), (1, true, u32::MAX), (2, false, 1 << 30), (3, true, 1 << 31)];
+    entries.extend((10..90).map(|stream| (stream, false, 5)));
+    entries.push((u16::MAX, false, 0));
+    victim.send(&[i_forward_tsn(1, &entries)]);
+    victim.send(&[
+        i_data(2, 1, 2, 0, "BE", b"third"),
+        i_data(3, 2, 0, 0, "BE", b"of another stream"),
+        i_data(4, 3, 0, 0, "BEU", b"unordered"),
+        i_data(5, 89, 0, 0, "BE", b"of the last stream"),
+    ]);
+    let expected = [&b"first"[..], b"third", b"of another stream", b"unordered", b"of the last stream"];
+    assert_eq!(victim.messages(), expected);
+}
+
 /// In debug builds, the association recounts what it holds as it goes on.
 #[test]
 fn d12_i_data_near_what_is_expected_breaks_nothing() {
     for seed in 0..400 {
         let mut random = Random(seed);
-        let mut victim = interleaving(&AssociationConfig { receive_window: 8192, ..AssociationConfig::default() });
+        let mut victim =
+            Victim::interleaving(&AssociationConfig { receive_window: 8192, ..AssociationConfig::default() });
         let mut next = 0u32;
         for _ in 0..150 {
             let near = |random: &mut Random| (random.below(12) as u32).wrapping_sub(2);

@@ -159,6 +159,7 @@ mod tests {
             let (datagram, raw) = datagram_of(|out| chunk.encode(&payload, out));
             let value = raw.value_in(&datagram);
             assert_eq!(raw.kind, ChunkType::I_DATA);
+            assert_eq!((raw.flags & 0xF0, &value[6..8]), (0, &[0; 2][..]), "reserved bits are sent as 0");
             assert_eq!(IDataChunk::decode(raw.flags, value), Ok(chunk));
             let mut reserved = value.to_vec();
             reserved[6..8].fill(0xFF);

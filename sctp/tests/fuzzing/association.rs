@@ -1,14 +1,16 @@
-//! One association, in one of ten states, against a peer that sends anything: packets with the right tag whose chunks
-//! are near what is expected, commands of the application, and time between them.
+//! One association, in one of ten states or with messages that interleave, against a peer that sends anything: packets
+//! with the right tag whose chunks are near what is expected, commands of the application, and time between them.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may fail this way")]
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_sctp::testing::wire::{ChunkType, ForwardTsn, GapBlock, Init, ReconfigWriter, ResetResult, Sack};
+use narrowboat_sctp::testing::wire::{
+    ChunkType, ForwardTsn, GapBlock, IDataChunk, IForwardTsn, Init, ReconfigWriter, ResetResult, Sack, SkippedMessage,
+};
 use narrowboat_sctp::{
-    AssociationConfig, AssociationEvent, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, StreamId, Tsn,
+    AssociationConfig, AssociationEvent, Fsn, Mid, Ppid, Reliability, RequestSn, SendOptions, Ssn, State, StreamId, Tsn,
 };
 
 use super::Input;
@@ -25,6 +27,8 @@ const STATES: [State; 8] = [
     State::ShutdownAckSent,
 ];
 const STREAMS: u16 = 6;
+/// From this first byte on, the peer has agreed upon I-DATA.
+const INTERLEAVING: u8 = 200;
 /// Steps of a script at most.
 const STEPS_MAX: usize = 64;
 
@@ -70,6 +74,7 @@ impl World {
             cookie: Vec::new(),
         };
         world.victim = match start % 10 {
+            _ if start >= INTERLEAVING => Victim::interleaving(&config),
             8 => Victim::over(),
             9 => {
                 // Data under way in both directions, and a reset that waits for what is missing.
@@ -207,10 +212,13 @@ impl World {
             8 | 9 => self.reconfig(input),
             10 => {
                 let to = Tsn(self.tsn.0.wrapping_add(input.near()));
-                let streams: Vec<_> = (0..input.byte() % 4)
-                    .map(|_| (StreamId(u16::from(input.byte()) % 8), Ssn(input.byte().into())))
-                    .collect();
-                chunk(|out| ForwardTsn::encode(to, streams.iter().copied(), out))
+                let streams: Vec<_> = (0..input.byte() % 4).map(|_| (input.byte(), input.byte())).collect();
+                if self.interleaves() {
+                    return i_forward_tsn(to, &streams);
+                }
+                let streams =
+                    streams.iter().map(|(stream, ssn)| (StreamId(u16::from(*stream) % 8), Ssn((*ssn).into())));
+                chunk(|out| ForwardTsn::encode(to, streams, out))
             }
             11 => victim::shutdown(Tsn(self.victim.tsn.0.wrapping_add(input.near()))),
             12 => {
@@ -257,7 +265,17 @@ impl World {
         let place = input.byte();
         let (stream, ssn) = (u16::from(place % 8), u16::from(place >> 3) % 8);
         let payload = vec![how; 1 + usize::from(input.byte()) * 4];
+        if self.interleaves() {
+            // Half of the later fragments follow the first one.
+            let fsn = if how & 128 == 0 { input.byte().into() } else { 1 };
+            return i_data(tsn, (stream, ssn.into(), fsn), how >> 1, &payload);
+        }
         data(tsn, stream, ssn, how >> 1, &payload)
+    }
+
+    /// True if the handshake has decided for I-DATA. Both types are written as raw chunks, too.
+    fn interleaves(&self) -> bool {
+        self.victim.association.peer_supports_message_interleaving()
     }
 
     fn sack(&mut self, input: &mut Input<'_>) -> Vec<u8> {
@@ -334,4 +352,30 @@ fn data(tsn: Tsn, stream: u16, ssn: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
         ppid: Ppid(53),
     };
     chunk(|out| header.encode(payload, out))
+}
+
+/// An I-DATA chunk of a message, of which stream, MID and FSN are given.
+fn i_data(tsn: Tsn, (stream, mid, fsn): (u16, u32, u32), flags: u8, payload: &[u8]) -> Vec<u8> {
+    let header = IDataChunk {
+        unordered: flags & 4 != 0,
+        beginning: flags & 1 != 0 || flags & 8 == 0,
+        ending: flags & 2 != 0 || flags & 8 == 0,
+        immediate: flags & 16 != 0,
+        tsn,
+        stream: StreamId(stream),
+        mid: Mid(mid),
+        ppid: Ppid(53),
+        fsn: Fsn(fsn),
+    };
+    chunk(|out| header.encode(payload, out))
+}
+
+/// An I-FORWARD-TSN: each entry is a stream, of which the highest bit is the U bit, and an MID.
+fn i_forward_tsn(to: Tsn, streams: &[(u8, u8)]) -> Vec<u8> {
+    let skipped = streams.iter().map(|&(stream, mid)| SkippedMessage {
+        stream: StreamId(u16::from(stream) % 8),
+        unordered: stream & 128 != 0,
+        mid: Mid(mid.into()),
+    });
+    chunk(|out| IForwardTsn::encode(to, skipped, out))
 }

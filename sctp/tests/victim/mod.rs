@@ -128,6 +128,21 @@ impl Victim {
         victim
     }
 
+    /// Established with a peer that offers I-DATA, too.
+    pub(crate) fn interleaving(config: &AssociationConfig) -> Self {
+        let mut victim = Self::new(AssociationConfig { message_interleaving: true, ..config.clone() });
+        victim.connect();
+        let ack = peer_init_with(|init| {
+            init.cookie = Some(PEER_COOKIE);
+            init.extensions = init.extensions.union(Extensions::I_DATA).union(Extensions::I_FORWARD_TSN);
+        });
+        victim.send(&[chunk(|out| ack.encode(ChunkType::INIT_ACK, &[], out))]);
+        victim.send(&[raw(ChunkType::COOKIE_ACK, 0, &[])]);
+        assert!(victim.association.peer_supports_message_interleaving());
+        victim.events.clear();
+        victim
+    }
+
     /// Ended by the peer, and told so.
     pub(crate) fn over() -> Self {
         let mut victim = Self::in_state(State::Established);
