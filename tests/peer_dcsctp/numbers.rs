@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_peers::{
-    Dcsctp, End, Event, Fate, LinkConfig, Narrowboat, Pair, Peer, Reliability, SendOptions, Settings, StreamId,
+    Dcsctp, End, Event, Fate, LinkConfig, Narrowboat, OfferedExtensions, Pair, Peer, Reliability, SendOptions,
+    Settings, StreamId,
 };
 
 const STREAM: StreamId = 5;
@@ -123,7 +124,14 @@ impl World {
             Receiver::Dcsctp => Box::new(Dcsctp::new(now, &settings)),
             Receiver::Ours => Box::new(Narrowboat::new(now, &settings, [2; 32])),
         };
-        let ours = Box::new(Narrowboat::with_interleaving(now, &settings, false, [1; 32]));
+        let offered = OfferedExtensions {
+            // An SSN has 16 bits, and an MID 32.
+            message_interleaving: false,
+            partial_reliability: true,
+            stream_reset: true,
+            zero_checksum: false,
+        };
+        let ours = Box::new(Narrowboat::with_extensions(now, &settings, offered, [1; 32]));
         let mut pair = Pair::new(now, [ours, theirs], LinkConfig::clean(Duration::from_millis(50)), 1);
         pair.establish().unwrap();
         let loss = Rc::new(Loss {

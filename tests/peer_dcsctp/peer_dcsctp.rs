@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod ending;
 #[cfg(test)]
-mod interleaving;
+mod extensions;
 #[cfg(test)]
 mod numbers;
 #[cfg(test)]

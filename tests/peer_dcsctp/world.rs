@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_peers::{
-    Censor, Dcsctp, End, Event, LinkConfig, Narrowboat, Pair, Refusal, Reliability, SendOptions, Settings, StreamId,
+    Censor, Dcsctp, End, Event, LinkConfig, Narrowboat, OfferedExtensions, Pair, Refusal, Reliability, SendOptions,
+    Settings, StreamId,
 };
 
 /// This project's end.
@@ -138,12 +139,12 @@ impl World {
         })
     }
 
-    /// Ends that offer message interleaving (RFC 8260), or do not.
-    pub(crate) fn with_interleaving(run: Run, offers: [bool; 2]) -> Self {
-        let [ours, theirs] = offers;
+    /// Ends that offer these extensions, this project's first.
+    pub(crate) fn with_extensions(run: Run, offered: [OfferedExtensions; 2]) -> Self {
+        let [ours, theirs] = offered;
         Self::with_ends(run, |now, settings, seed| {
-            let ours = Narrowboat::with_interleaving(now, settings, ours, seed);
-            (ours, Dcsctp::with_interleaving(now, settings, theirs))
+            let ours = Narrowboat::with_extensions(now, settings, ours, seed);
+            (ours, Dcsctp::with_extensions(now, settings, theirs))
         })
     }
 

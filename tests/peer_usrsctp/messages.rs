@@ -142,24 +142,36 @@ fn a_peer_that_announces_every_address_it_has_is_served_at_one() {
 }
 
 #[test]
-fn messages_arrive_with_and_without_interleaving_which_both_ends_must_offer() {
+fn messages_arrive_with_and_without_each_extension_which_both_ends_must_offer() {
+    // Message interleaving, partial reliability, stream resets: all of them, and each left out by either end or both.
+    const WITHOUT: [&[usize]; 6] = [&[], &[0], &[1], &[2], &[0, 1], &[0, 2]];
     for dialler in Dialler::EITHER {
-        for (message_interleaving, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
-            let config = AssociationConfig { message_interleaving, ..AssociationConfig::default() };
-            let setting = format!("interleaving={}", u8::from(theirs));
-            let mut pair = Pair::with(dialler, config, &[&setting]);
-            let is_agreed = pair.ours.association().peer_supports_message_interleaving();
-            assert_eq!(is_agreed, message_interleaving && theirs, "{dialler:?}");
-            // Large messages on two streams at once, which interleave if they may.
-            for stream in [1, 3] {
-                pair.send(stream, 100_000, 5, 0, SendOptions::default());
-                pair.peer.tell(&format!("send {stream} {BINARY} o 100000 5 0"));
-            }
-            for stream in [1, 3] {
-                pair.peer_has(stream, 100_000, 5, 0, "o");
-                pair.we_have(stream, 100_000, 5, 0, false);
-            }
+        for (ours, theirs) in WITHOUT.iter().flat_map(|ours| [(*ours, &[][..]), (&[], *ours), (*ours, *ours)]) {
+            assert_messages_arrive(dialler, [ours, theirs].map(|without| [0, 1, 2].map(|it| !without.contains(&it))));
         }
+    }
+}
+
+/// Large messages on two streams at once, which interleave if they may.
+fn assert_messages_arrive(dialler: Dialler, [ours, theirs]: [[bool; 3]; 2]) {
+    let [message_interleaving, partial_reliability, stream_reset] = ours;
+    let config =
+        AssociationConfig { message_interleaving, partial_reliability, stream_reset, ..AssociationConfig::default() };
+    let names = ["interleaving", "pr", "reset"];
+    let settings: Vec<String> = names.iter().zip(theirs).map(|(name, on)| format!("{name}={}", u8::from(on))).collect();
+    let mut pair = Pair::with(dialler, config, &settings.iter().map(String::as_str).collect::<Vec<_>>());
+    let extensions = pair.ours.association().stats().extensions;
+    // We offer no interleaving without partial reliability.
+    let interleaves = message_interleaving && partial_reliability && theirs[0];
+    assert_eq!(extensions.message_interleaving, interleaves, "{dialler:?} {ours:?} {theirs:?}");
+    assert_eq!(extensions.stream_reset, stream_reset && theirs[2], "{dialler:?} {ours:?} {theirs:?}");
+    for stream in [1, 3] {
+        pair.send(stream, 100_000, 5, 0, SendOptions::default());
+        pair.peer.tell(&format!("send {stream} {BINARY} o 100000 5 0"));
+    }
+    for stream in [1, 3] {
+        pair.peer_has(stream, 100_000, 5, 0, "o");
+        pair.we_have(stream, 100_000, 5, 0, false);
     }
 }
 

@@ -9,7 +9,9 @@ use ::dcsctp::api::{
 };
 use bytes::Bytes;
 
-use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
+use crate::peer::{
+    Event, Message, OfferedExtensions, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId,
+};
 
 const PPID_BINARY: PpId = PpId(53);
 
@@ -51,10 +53,19 @@ impl Dcsctp {
         }
     }
 
-    /// A closed socket that offers message interleaving (RFC 8260), or does not.
+    /// A closed socket that offers these extensions. It takes its packets for DTLS records if it is to offer packets
+    /// without a checksum.
     #[must_use]
-    pub fn with_interleaving(now: Instant, settings: &Settings, message_interleaving: bool) -> Self {
-        let options = Options { enable_message_interleaving: message_interleaving, ..Self::options(settings) };
+    pub fn with_extensions(now: Instant, settings: &Settings, offered: OfferedExtensions) -> Self {
+        let mut options = Options {
+            enable_message_interleaving: offered.message_interleaving && offered.partial_reliability,
+            enable_partial_reliability: offered.partial_reliability,
+            ..Self::options(settings)
+        };
+        if offered.zero_checksum {
+            options.zero_checksum_alternate_error_detection_method =
+                ZERO_CHECKSUM_ALTERNATE_ERROR_DETECTION_METHOD_LOWER_LAYER_DTLS;
+        }
         Self::with_options(now, &options)
     }
 

@@ -20,7 +20,9 @@ pub use crate::dcsctp::Dcsctp;
 pub use crate::link::{Censor, Fate, Link, LinkConfig, UDP_OVERHEAD};
 pub use crate::narrowboat::Narrowboat;
 pub use crate::pair::{End, Pair, Traffic};
-pub use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
+pub use crate::peer::{
+    Event, Message, OfferedExtensions, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId,
+};
 pub use crate::rtc_sctp::RtcSctp;
 pub use crate::sctp_proto::SctpProto;
 pub use crate::stack::{Role, Stack};

@@ -9,7 +9,9 @@ use narrowboat_sctp::{
     Validate,
 };
 
-use crate::peer::{Event, Message, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId};
+use crate::peer::{
+    Event, Message, OfferedExtensions, Payload, Peer, Refusal, Reliability, SendOptions, Settings, StreamId,
+};
 
 const PPID_BINARY: Ppid = Ppid(53);
 
@@ -38,11 +40,19 @@ impl Narrowboat {
         Self { association, incoming_resets: VecDeque::new() }
     }
 
-    /// A closed association that offers message interleaving (RFC 8260), or does not.
+    /// A closed association that offers these extensions. It takes its packets for DTLS records if it is to offer
+    /// packets without a checksum.
     #[must_use]
-    pub fn with_interleaving(now: Instant, settings: &Settings, message_interleaving: bool, seed: [u8; 32]) -> Self {
-        let config = AssociationConfig { message_interleaving, ..config(settings) };
-        Self::with_config(now, valid(config), seed)
+    pub fn with_extensions(now: Instant, settings: &Settings, offered: OfferedExtensions, seed: [u8; 32]) -> Self {
+        let config = valid(AssociationConfig {
+            message_interleaving: offered.message_interleaving,
+            partial_reliability: offered.partial_reliability,
+            stream_reset: offered.stream_reset,
+            zero_checksum: offered.zero_checksum,
+            ..config(settings)
+        });
+        let association = Association::new_over_dtls(config, CookieKeys::new(now, seed), &[], seed);
+        Self { association, incoming_resets: VecDeque::new() }
     }
 
     /// A closed association that searches for packets of up to `mtu_max` bytes (RFC 8899).

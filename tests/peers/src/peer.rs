@@ -27,6 +27,19 @@ impl Default for Settings {
     }
 }
 
+/// Extensions that an end offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferedExtensions {
+    /// Message interleaving (RFC 8260). Both stacks offer it only together with partial reliability.
+    pub message_interleaving: bool,
+    /// FORWARD-TSN (RFC 3758).
+    pub partial_reliability: bool,
+    /// RE-CONFIG (RFC 6525); `dcsctp` always offers it.
+    pub stream_reset: bool,
+    /// Packets without a checksum (RFC 9653).
+    pub zero_checksum: bool,
+}
+
 /// Reliability of a message (RFC 3758).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Reliability {
