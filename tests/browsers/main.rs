@@ -39,6 +39,7 @@ mod drop;
 #[expect(dead_code, unused_imports, reason = "its `main` and its unit tests are not for this program")]
 mod drop_example;
 mod end;
+mod interleaving;
 mod link;
 mod many;
 mod mdn;
@@ -119,7 +120,7 @@ fn cases() -> Vec<Case> {
         case!("secure: a wrong certificate hash of ours", BOTH, secure::a_wrong_hash),
         case!("secure: a wrong certificate hash of the browser", SIGNALLED, secure::a_wrong_hash_of_the_browser),
         case!("secure: SNAP, the handshake of SCTP in offer and answer", BOTH, secure::snap).only(Kind::Chromium),
-        case!("interleaving on, and off", BOTH, secure::interleaving).only(Kind::Chromium),
+        case!("interleaving: a ping beside bulk, on and off", BOTH, interleaving::a_ping_beside_bulk),
         case!("the chat example: two browsers talk, by the axum routes", SIGNALLED, chat::two_browsers_talk),
         case!("the chat example: the service is killed, and comes back", SIGNALLED, chat::a_killed_service_is_noticed),
     ]

@@ -11,7 +11,7 @@ const received = {};
 /** Those who wait for something to happen; each returns true when it has. */
 let waiting = [];
 /** Values that a case keeps from one step to the next. */
-let running, sending;
+let running, sending, order;
 
 const KEPT = 64;
 

@@ -159,8 +159,9 @@ pub async fn a_wrong_hash_of_the_browser(setting: Setting) -> Result<()> {
     page.close().await
 }
 
-/// SCTP's handshake in offer and answer (SNAP), switched on in Chromium: our answer goes along, and the first packet is
-/// DATA. In direct mode nobody answers the offer, and the handshake is as ever.
+/// SCTP's handshake in offer and answer (SNAP), switched on in Chromium: our answer goes along, and so does the page's
+/// answer to our offer; the first packet is DATA. In direct mode nobody answers the offer, and the handshake is as
+/// ever.
 pub async fn snap(setting: Setting) -> Result<()> {
     let setting = setting.launch(&["--force-fieldtrials=WebRTC-Sctp-Snap/Enabled/"]).await?;
     let (page, endpoint) = (setting.page().await?, service().build()?);
@@ -168,9 +169,9 @@ pub async fn snap(setting: Setting) -> Result<()> {
     let ours = match setting.way {
         Way::Signalled => {
             let offer = text(&page.call("makeOffer", &[]).await?);
-            assert!(offer.contains("\r\na=sctp-init:"), "no SNAP in the offer: {offer}");
+            assert!(offer.contains(SIGNALLED_INIT), "no SNAP in the offer: {offer}");
             let answer = endpoint.answer(&offer)?;
-            assert!(answer.sdp.contains("\r\na=sctp-init:"), "no SNAP in the answer: {}", answer.sdp);
+            assert!(answer.sdp.contains(SIGNALLED_INIT), "no SNAP in the answer: {}", answer.sdp);
             page.call("takeAnswer", &[answer.sdp.into()]).await?;
             answer.association
         }
@@ -183,25 +184,33 @@ pub async fn snap(setting: Setting) -> Result<()> {
     assert_eq!(packets < 3, setting.way == Way::Signalled, "{packets} packets until the first channel");
     let link = Link { page, endpoint, ours, x };
     works(&link).await?;
+    link.leave().await?;
+    if setting.way == Way::Signalled { snap_by_our_offer(&setting).await } else { Ok(()) }
+}
+
+/// We offer SNAP, and the page answers with it.
+async fn snap_by_our_offer(setting: &Setting) -> Result<()> {
+    let (page, endpoint) = (setting.page().await?, service().build()?);
+    page.eval("newPeer()").await?;
+    let offer = endpoint.offer()?;
+    assert!(offer.sdp().contains(SIGNALLED_INIT), "no SNAP in our offer: {}", offer.sdp());
+    let answer = text(&page.call("makeAnswer", &[offer.sdp().into()]).await?);
+    assert!(answer.contains(SIGNALLED_INIT), "no SNAP in the page's answer: {answer}");
+    let ours = offer.accept_answer(&answer)?;
+    let x = ours.open_channel("x").await?;
+    soon(ours.connected()).await??;
+    // Nothing of the browser is needed to be connected.
+    let packets = ours.stats().packets_received;
+    println!("    {packets} packets until we are connected by our offer");
+    assert!(packets < 3, "{packets} packets until we are connected");
+    page.eval("return untilEvent('x', 'given')").await?;
+    let link = Link { page, endpoint, ours, x };
+    works(&link).await?;
     link.leave().await
 }
 
-/// Interleaving (RFC 8260): with interleaving enabled in Chromium, the association works as it does without.
-pub async fn interleaving(setting: Setting) -> Result<()> {
-    for trial in ["Enabled", "Disabled"] {
-        let flag = format!("--force-fieldtrials=WebRTC-DataChannelMessageInterleaving/{trial}/");
-        let setting = setting.launch(&[&flag]).await?;
-        let link = Link::new(&setting).await?;
-        works(&link).await?;
-        crate::messages::sizes_on(&link).await?;
-        link.x.close().await?;
-        link.page.eval("return untilEvent('x', 'close')").await?;
-    }
-    Ok(())
-}
-
 /// A message there and back.
-async fn works(link: &Link) -> Result<()> {
+pub async fn works(link: &Link) -> Result<()> {
     link.x.send("there").await?;
     link.page.eval("await untilCount('x', 1); channels.x.send('and back')").await?;
     assert_eq!(soon(link.x.recv()).await?.ok_or("closed")??.as_text(), Some("and back"));
@@ -228,6 +237,9 @@ fn with_another_fingerprint(offer: &str) -> String {
     };
     offer.split_terminator('\n').map(line).collect()
 }
+
+/// The line of a description that carries SCTP's INIT.
+const SIGNALLED_INIT: &str = "\r\na=sctp-init:";
 
 /// Longest ClientHello that browsers send in one datagram: theirs have at most 1,200 bytes.
 const HELLO_LEN_MAX: usize = 1_200 - 25;
