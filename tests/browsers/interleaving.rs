@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use narrowboat::{Association, DataChannel};
+use narrowboat::DataChannel;
 use serde_json::json;
 
 use crate::Result;
@@ -14,9 +14,6 @@ use crate::suite::Setting;
 
 /// Large messages, one after the other. On a busy machine some of them may have left before their ping is sent.
 const ROUNDS: usize = 20;
-
-/// Bytes of a large message that have left when its ping is sent: it has been begun, and most of it waits.
-const BEGUN: u64 = 3_000;
 
 /// The first version of Firefox that is known to offer I-DATA.
 const FIREFOX_WITH_I_DATA: u32 = 153;
@@ -36,7 +33,8 @@ pub async fn a_ping_beside_bulk(setting: Setting) -> Result<()> {
         ],
     };
     for (form, expected) in forms {
-        let link = Link::new(&setting.launch(&[form]).await?).await?;
+        let setting = setting.launch(&[form]).await?;
+        let link = Link::new(&setting).await?;
         let interleaves = link.ours.stats().extensions.message_interleaving;
         let overtaken = pings_beside_bulk(&link).await?;
         let chunks = if interleaves { "I-DATA" } else { "DATA" };
@@ -58,9 +56,8 @@ async fn pings_beside_bulk(link: &Link) -> Result<usize> {
     link.page.eval(listen).await?;
     let payload = pattern(256 << 10);
     for round in 1..=ROUNDS {
-        let before = link.ours.stats().bytes_sent;
         bulk.send(payload.clone()).await?;
-        until_begun(&link.ours, before).await?;
+        until_begun(&bulk, payload.len()).await?;
         ping(&link.x).await?;
         link.page.eval(&format!("return until(() => order.length >= {})", 2 * round)).await?;
     }
@@ -71,9 +68,10 @@ async fn pings_beside_bulk(link: &Link) -> Result<usize> {
     Ok(usize::try_from(overtaken)?)
 }
 
-async fn until_begun(ours: &Association, before: u64) -> Result<()> {
+/// Waits until a part of the message that waits on the channel has left.
+async fn until_begun(channel: &DataChannel, len: usize) -> Result<()> {
     let begun = async {
-        while ours.stats().bytes_sent < before + BEGUN {
+        while channel.buffered_amount() >= len {
             tokio::task::yield_now().await;
         }
     };
