@@ -13,7 +13,7 @@ const LARGE: [(&str, &str, usize, &str); 26] = [
     ("sctp/src/config.rs", "AssociationConfig", 33, "settings"),
     ("src/config.rs", "Config", 12, "settings"),
     ("src/bin/narrowboat/arguments.rs", "Connect", 9, "options of a command"),
-    ("sctp/src/stats.rs", "AssociationStats", 27, "counters"),
+    ("sctp/src/stats.rs", "AssociationStats", 28, "counters"),
     ("dcep/src/stats.rs", "ChannelsStats", 12, "counters"),
     ("sctp/src/cookie.rs", "Cookie", 10, "contents of a State Cookie"),
     ("sctp/src/wire/i_data.rs", "IDataChunk", 9, "fields of a chunk"),
