@@ -12,7 +12,8 @@ use crate::link::{Link, pattern};
 use crate::secure::works;
 use crate::suite::Setting;
 
-/// Large messages, one after the other. On a busy machine some of them may have left before their ping is sent.
+/// Large messages, one after the other. On a busy machine some of them have left before their ping is sent, and a ping
+/// overtakes a message of which a packet was lost, whatever the chunks. A third tells the two apart.
 const ROUNDS: usize = 20;
 
 /// The first version of Firefox that is known to offer I-DATA.
@@ -40,7 +41,11 @@ pub async fn a_ping_beside_bulk(setting: Setting) -> Result<()> {
         let chunks = if interleaves { "I-DATA" } else { "DATA" };
         println!("    {form}: {chunks}, {overtaken} of {ROUNDS} messages are overtaken by a ping");
         assert!(expected.is_none_or(|expected| expected == interleaves), "{form}: {chunks}");
-        assert_eq!(overtaken > 0, interleaves, "{overtaken} of {ROUNDS} messages are overtaken, sent as {chunks}");
+        assert_eq!(
+            overtaken > ROUNDS / 3,
+            interleaves,
+            "{overtaken} of {ROUNDS} messages are overtaken, sent as {chunks}"
+        );
         works(&link).await?;
         crate::messages::sizes_on(&link).await?;
         link.leave().await?;
