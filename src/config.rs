@@ -33,14 +33,14 @@ pub struct Config {
     pub association: AssociationConfig,
     /// The channels of each association: their number, the size of their messages, the time that a close may take.
     pub channels: ChannelsConfig,
-    /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`: as the RFCs say.
+    /// Time without an answer after which a peer is given up; 10 to 30 s. Default `None`:
+    /// [`idle_timeout`](narrowboat_sctp::AssociationConfig::idle_timeout) decides.
     ///
-    /// - Over DTLS this is the lifetime of consent (RFC 7675 §5.1), 30 s by default. Consent is renewed by the checks
-    ///   that a browser makes, Chromium every 2.7 s and Firefox every 4 to 6 s, or by the answers to those of a client
-    ///   of this crate. With 10 s, one lost check of Firefox may end an association; with 13 s, two in a row do.
-    /// - Over plain UDP it is the [`association_timeout`](narrowboat_sctp::AssociationConfig::association_timeout),
-    ///   unless that is set. By default the number of retransmissions decides: a peer is given up after a minute with
-    ///   something on its way to it, and after three minutes without.
+    /// - Over DTLS this is the lifetime of consent (RFC 7675 §5.1). If it is not set, it is the idle time-out, but at
+    ///   least 10 s and at most 30 s, so 30 s by default. Consent is renewed by the checks that a browser makes,
+    ///   Chromium every 2.7 s and Firefox every 4 to 6 s, or by the answers to those of a client of this crate. With
+    ///   10 s, one lost check of Firefox may end an association; with 13 s, two in a row do.
+    /// - Over plain UDP a peer is given up after the shorter of this time and the idle time-out.
     ///
     /// A page that ends its connection, or is left, is noticed at once; this limit is for peers that vanish. A short
     /// time ends associations in outages that they would have survived.
@@ -152,11 +152,17 @@ impl Config {
         }
     }
 
+    /// Returns the lifetime of consent over DTLS.
+    pub(crate) fn consent(&self) -> Duration {
+        let from_idle = self.association.idle_timeout.clamp(CONSENT_TIMEOUT_MIN, CONSENT_TIMEOUT_MAX);
+        self.consent_timeout.unwrap_or(from_idle)
+    }
+
     /// Returns the limits of an endpoint over plain UDP.
     pub(crate) fn endpoint(&self, accept: bool) -> Result<EndpointConfig, ConfigError> {
         Ok(EndpointConfig {
             association: Valid::new(AssociationConfig {
-                association_timeout: self.association.association_timeout.or(self.consent_timeout),
+                idle_timeout: self.consent_timeout.unwrap_or(Duration::MAX).min(self.association.idle_timeout),
                 ..self.association()
             })?,
             accept,
@@ -255,18 +261,21 @@ mod tests {
     }
 
     #[test]
-    fn consent_is_the_timeout_of_plain_associations_unless_they_have_their_own() {
+    fn one_idle_timeout_is_the_limit_of_both_kinds_unless_consent_is_set() {
         let second = Duration::from_secs(1);
-        for (consent, own, expected) in [
-            (None, None, None),
-            (Some(10 * second), None, Some(10 * second)),
-            (Some(10 * second), Some(second), Some(second)),
+        for (consent, idle, plain, secure) in [
+            (None, 60, 60, 30),
+            (None, 20, 20, 20),
+            (None, 5, 5, 10),
+            (Some(15 * second), 60, 15, 15),
+            (Some(15 * second), 5, 5, 15),
         ] {
             let mut config = Config { consent_timeout: consent, ..Config::default() };
-            config.association.association_timeout = own;
+            config.association.idle_timeout = idle * second;
             config.validate().unwrap();
-            assert_eq!(config.endpoint(true).unwrap().association.association_timeout, expected);
-            assert_eq!(config.association().association_timeout, own, "over DTLS consent decides");
+            assert_eq!(config.endpoint(true).unwrap().association.idle_timeout, plain * second);
+            assert_eq!(config.consent(), secure * second);
         }
+        assert_eq!(Config::default().association.idle_timeout, 60 * second);
     }
 }

@@ -235,7 +235,7 @@ async fn a_peer_that_vanishes_ends_a_waiting_send_with_the_reason() {
     config.association.rto_min = std::time::Duration::from_millis(20);
     config.association.rto_initial = std::time::Duration::from_millis(20);
     config.association.rto_max = std::time::Duration::from_millis(60);
-    config.association.association_max_retransmits = 4;
+    config.association.association_max_retransmits = Some(4);
     let elsewhere = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let server_config = config.clone();
     let build = move |config| {

@@ -88,7 +88,7 @@ fn a_peer_that_goes_silent_and_datagrams_of_strangers_are_reported_with_the_reas
     let (log, _guard) = Log::install(Level::DEBUG);
     runtime().block_on(async {
         let mut config = Config::default();
-        config.association.association_max_retransmits = 2;
+        config.association.association_max_retransmits = Some(2);
         (config.association.rto_min, config.association.rto_initial, config.association.rto_max) =
             (Duration::from_millis(20), Duration::from_millis(50), Duration::from_millis(100));
         let client = builder().config(config).build().unwrap();

@@ -78,18 +78,33 @@ pub struct AssociationConfig {
     /// Longest delay of an acknowledgement that waits for a second packet; at most 500 ms (RFC 9260 §6.2). Default 20
     /// ms: long enough to travel with the answer to a request, short enough not to slow the start of a transfer.
     pub sack_delay_max: Duration,
-    /// Time-outs in a row after which the peer counts as unreachable (Association.Max.Retrans). Default 10.
-    pub association_max_retransmits: u32,
-    /// Time without any answer after which the peer counts as unreachable, even before `association_max_retransmits`
-    /// time-outs; 1 s to 1 h. Default `None`: the number alone decides. An idle peer gets a HEARTBEAT at least each
-    /// third of this time, so the loss of the peer is noticed after four thirds of this time and a retransmission
-    /// time-out. An outage of three quarters of this time is survived, because lost data is retransmitted each quarter.
-    pub association_timeout: Option<Duration>,
+    /// Time after which a peer that answers nothing is given up, whether data is on its way to it or not; 1 s to 24 h.
+    /// Default 60 s: a change of the network, or a tunnel, takes less.
+    ///
+    /// The time counts from the last answer of the peer, and the peer has at least two thirds of it to answer. An idle
+    /// peer is asked by HEARTBEATs at most a third of the time apart, so an idle association and a busy one end at the
+    /// same moment. Without HEARTBEATs an idle peer is not asked, and the time begins when something is sent to it. A
+    /// peer that answers is never given up, even if its window stays closed. Data of the peer is no answer: it does not
+    /// show that the peer receives anything. Time in which this machine was suspended does not count. The peer is sent
+    /// an ABORT.
+    ///
+    /// An outage of two fifths of this time is survived in any case, and with the defaults one of half a minute.
+    ///
+    /// RFC 9260 §8.1 counts time-outs in a row instead. Ten of them take 72 s with the default limits of the time-out
+    /// and 6 min with those of the RFC; idle associations add intervals. Here `rto_min` and `rto_max` only decide how
+    /// often a silent peer is asked: with the defaults after 0.4, 0.8, 1.6, 3.2 and 6.4 s, then each 10 s, and at least
+    /// each quarter of this time.
+    pub idle_timeout: Duration,
+    /// Time-outs in a row after which the peer is given up even before `idle_timeout` (Association.Max.Retrans, RFC
+    /// 9260 §8.1); 1 to 100. Default `None`: the time alone decides.
+    pub association_max_retransmits: Option<u32>,
     /// Retransmissions of INIT and of COOKIE ECHO (Max.Init.Retransmits), and replacements of a cookie that has expired
     /// on its way. Default 8.
     pub init_max_retransmits: u32,
-    /// Idle time after which the peer is asked for a sign of life (HB.interval); `None` never asks. Default 15 s;
-    /// RFC 9260 suggests 30 s, NAT bindings often last 30 s.
+    /// Idle time after which the peer is asked for a sign of life by a HEARTBEAT (HB.interval), but a third of
+    /// `idle_timeout` at most. Each wait is longer or shorter at random, so that the peers of a service do not ask all
+    /// at the same time (RFC 9260 §8.3). `None` never asks: an idle peer that has vanished is then noticed when
+    /// something is sent to it. Default 15 s; RFC 9260 suggests 30 s, NAT bindings often last 30 s.
     pub heartbeat_interval: Option<Duration>,
     /// Lifetime of a State Cookie (Valid.Cookie.Life). Default 60 s.
     pub cookie_lifetime: Duration,
@@ -116,7 +131,7 @@ pub struct AssociationConfig {
     /// Time for which the peer may refuse a stream reset before the association is aborted. Default 30 s. "In progress"
     /// counts as a refusal once the peer has acknowledged everything that it could wait for. A request without an
     /// answer is retransmitted for as long as the association lasts (RFC 6525 §5.1.1), which
-    /// `association_max_retransmits` limits.
+    /// `idle_timeout` limits.
     pub reset_timeout: Duration,
     /// Offer and accept FORWARD-TSN (RFC 3758). Default true. For tests against peers without it.
     pub partial_reliability: bool,
@@ -152,8 +167,8 @@ impl Default for AssociationConfig {
             rto_min: Duration::from_millis(400),
             rto_max: Duration::from_secs(10),
             sack_delay_max: Duration::from_millis(20),
-            association_max_retransmits: 10,
-            association_timeout: None,
+            idle_timeout: Duration::from_secs(60),
+            association_max_retransmits: None,
             init_max_retransmits: 8,
             heartbeat_interval: Some(Duration::from_secs(15)),
             cookie_lifetime: Duration::from_secs(60),
@@ -247,11 +262,12 @@ impl Validate for AssociationConfig {
         ConfigError::check(rto, "rto_max", self.rto_max, "rto_initial to 120 s")?;
         let delay = self.sack_delay_max;
         ConfigError::check(delay <= second / 2, "sack_delay_max", delay, "0 to 500 ms (RFC 9260 §6.2)")?;
-        let retransmits = self.association_max_retransmits;
-        ConfigError::check((1..=100).contains(&retransmits), "association_max_retransmits", retransmits, "1 to 100")?;
-        if let Some(timeout) = self.association_timeout {
-            let is_valid = (second..=3600 * second).contains(&timeout);
-            ConfigError::check(is_valid, "association_timeout", timeout, "1 s to 1 h, or None")?;
+        let timeout = self.idle_timeout;
+        let is_valid = (second..=86_400 * second).contains(&timeout);
+        ConfigError::check(is_valid, "idle_timeout", timeout, "1 s to 24 h")?;
+        if let Some(retransmits) = self.association_max_retransmits {
+            let is_valid = (1..=100).contains(&retransmits);
+            ConfigError::check(is_valid, "association_max_retransmits", retransmits, "1 to 100, or None")?;
         }
         let retransmits = self.init_max_retransmits;
         ConfigError::check((1..=100).contains(&retransmits), "init_max_retransmits", retransmits, "1 to 100")?;
@@ -293,7 +309,7 @@ mod tests {
     fn the_defaults_are_valid_and_every_range_has_two_sides() {
         AssociationConfig::default().validate().unwrap();
         type Spoil = fn(&mut AssociationConfig);
-        let refused: [(&str, Spoil); 16] = [
+        let refused: [(&str, Spoil); 18] = [
             ("local_port", |c| c.local_port = 0),
             ("mtu", |c| c.mtu = 575),
             ("mtu", |c| c.mtu = 65_488),
@@ -306,8 +322,10 @@ mod tests {
             ("rto_min", |c| c.rto_min = Duration::from_secs(2)),
             ("sack_delay_max", |c| c.sack_delay_max = Duration::from_millis(501)),
             ("heartbeat_interval", |c| c.heartbeat_interval = Some(Duration::ZERO)),
-            ("association_timeout", |c| c.association_timeout = Some(Duration::from_millis(999))),
-            ("association_timeout", |c| c.association_timeout = Some(Duration::from_millis(3_600_001))),
+            ("idle_timeout", |c| c.idle_timeout = Duration::from_millis(999)),
+            ("idle_timeout", |c| c.idle_timeout = Duration::from_millis(86_400_001)),
+            ("association_max_retransmits", |c| c.association_max_retransmits = Some(0)),
+            ("association_max_retransmits", |c| c.association_max_retransmits = Some(101)),
             ("max_burst", |c| c.max_burst = 3),
             ("shutdown_max", |c| c.shutdown_max = Duration::ZERO),
         ];

@@ -107,7 +107,9 @@ pub enum CloseReason<L = LowerLayerError> {
          between drops UDP"
     )]
     HandshakeTimedOut,
-    /// No acknowledgement through `association_max_retransmits` time-outs in a row (RFC 9260 §8.1).
+    /// The peer answered nothing for [`idle_timeout`](crate::AssociationConfig::idle_timeout), or left
+    /// `association_max_retransmits` time-outs in a row unanswered, if they are limited (RFC 9260 §8.1). It has been
+    /// sent an ABORT.
     #[error("the peer became unreachable: connect again when it, or its network, is back")]
     PeerUnreachable,
     /// The graceful shutdown took longer than `shutdown_guard`.

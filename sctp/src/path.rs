@@ -17,6 +17,9 @@ use crate::wire::PACKET_HEADER_LEN;
 /// Time-outs in a row after which the path may be another one, or none: one is often the loss of a single packet.
 const SUSPECT_ERRORS: u32 = 2;
 
+/// A timer that fires later than it was due by more than this share of the idle time-out shows a suspension.
+const SUSPENSION_SHARE: u32 = 6;
+
 /// Sizes of packets that a path may take.
 const MTU_MIN: usize = 512;
 const MTU_MAX: usize = 65_487;
@@ -47,18 +50,29 @@ pub(crate) enum PeerStatus {
     Unreachable,
 }
 
-/// Time-outs in a row (RFC 9260 §8.1).
+/// The silence of the peer, and time-outs in a row (RFC 9260 §8.1).
 #[derive(Debug)]
 struct ErrorCounter {
     error_count: u32,
-    error_count_max: u32,
+    error_count_max: Option<u32>,
     /// Time at which the last time-out was counted.
     counted_at: Option<Instant>,
-    /// Time at which the first unanswered packet was sent.
+    idle_timeout: Duration,
+    /// Time at which the peer last answered, or this machine has woken up. `None` before either.
+    silent_since: Option<Instant>,
+    /// Time at which the first packet was sent that has gone unanswered in this silence.
     unanswered_since: Option<Instant>,
-    unanswered_max: Option<Duration>,
     /// True if there were [`SUSPECT_ERRORS`] time-outs in a row, and nobody has asked since.
     is_suspect: bool,
+}
+
+impl ErrorCounter {
+    /// Returns the time at which the peer is given up, if the first packet that has gone unanswered was sent at
+    /// `unanswered_since`.
+    fn deadline(&self, unanswered_since: Instant) -> Instant {
+        let answer_by = unanswered_since + self.idle_timeout * 2 / 3;
+        self.silent_since.map_or(answer_by, |since| answer_by.max(since + self.idle_timeout))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,8 +105,9 @@ impl Path {
             error_count: 0,
             error_count_max: config.association_max_retransmits,
             counted_at: None,
+            idle_timeout: config.idle_timeout,
+            silent_since: None,
             unanswered_since: None,
-            unanswered_max: config.association_timeout,
             is_suspect: false,
         };
         Self {
@@ -188,10 +203,22 @@ impl Path {
         std::mem::take(&mut self.challenge.is_validated)
     }
 
-    /// Records that the peer is alive (RFC 9260 §8.1).
-    pub(crate) fn on_sign_of_life(&mut self) {
-        self.errors.error_count = 0;
+    /// Looks for a suspension of this machine when a timer fires that was due at `due`. The peer could not be heard
+    /// meanwhile, so the silence begins anew: it gets the whole time to answer.
+    pub(crate) fn check_suspension(&mut self, now: Instant, due: Instant) {
+        let errors = &mut self.errors;
+        if now.saturating_duration_since(due) > errors.idle_timeout / SUSPENSION_SHARE {
+            tracing::debug!(late = ?now.saturating_duration_since(due), "woken up late");
+            errors.silent_since = Some(now);
+            errors.unanswered_since = None;
+        }
+    }
+
+    /// Records that the peer has answered (RFC 9260 §8.1).
+    pub(crate) fn on_sign_of_life(&mut self, now: Instant) {
+        self.errors.silent_since = Some(now);
         self.errors.unanswered_since = None;
+        self.errors.error_count = 0;
         self.errors.is_suspect = false;
         // The next time-out is of another silence, whenever its timer was started.
         self.errors.counted_at = None;
@@ -205,29 +232,26 @@ impl Path {
     #[must_use]
     pub(crate) fn on_timeout(&mut self, now: Instant, since: Option<Instant>) -> PeerStatus {
         let errors = &mut self.errors;
-        if since < errors.counted_at {
-            return PeerStatus::Reachable;
+        let sent_at = since.unwrap_or(now);
+        let first = errors.unanswered_since.map_or(sent_at, |first| first.min(sent_at));
+        errors.unanswered_since = Some(first);
+        let mut is_over = now >= errors.deadline(first);
+        if since >= errors.counted_at {
+            errors.counted_at = Some(now);
+            self.rto.back_off();
+            errors.error_count = errors.error_count.saturating_add(1);
+            errors.is_suspect |= errors.error_count == SUSPECT_ERRORS;
+            is_over |= errors.error_count_max.is_some_and(|max| errors.error_count > max);
         }
-        errors.counted_at = Some(now);
-        self.rto.back_off();
-        errors.error_count = errors.error_count.saturating_add(1);
-        errors.is_suspect |= errors.error_count == SUSPECT_ERRORS;
-        let since = *errors.unanswered_since.get_or_insert_with(|| since.unwrap_or(now));
-        let is_over = errors.error_count > errors.error_count_max;
-        if is_over || errors.unanswered_max.is_some_and(|max| now >= since + max) {
-            PeerStatus::Unreachable
-        } else {
-            PeerStatus::Reachable
-        }
+        if is_over { PeerStatus::Unreachable } else { PeerStatus::Reachable }
     }
 
     /// Returns the time to wait for the answer to a packet that is sent now. A peer that has little time is asked each
-    /// quarter of it, and at its end.
+    /// quarter of it, and given up at its end.
     pub(crate) fn answer_time(&self, now: Instant) -> Duration {
-        let Some(max) = self.errors.unanswered_max else { return self.rto.current() };
-        let timeout = self.rto.current().min((max / 4).max(self.rto.without_back_off()));
-        let left = self.errors.unanswered_since.map(|since| (since + max).saturating_duration_since(now));
-        left.map_or(timeout, |left| timeout.min(left))
+        let errors = &self.errors;
+        let left = errors.deadline(errors.unanswered_since.unwrap_or(now)).saturating_duration_since(now);
+        self.rto.current().min((errors.idle_timeout / 4).max(self.rto.without_back_off())).min(left)
     }
 
     /// Returns `true` once after two time-outs in a row.
@@ -249,14 +273,15 @@ impl Path {
     pub(crate) fn on_heartbeat_ack(&mut self, now: Instant, nonce: u64) -> Option<Duration> {
         let heartbeat = self.heartbeat.filter(|heartbeat| heartbeat.nonce == nonce)?;
         self.heartbeat = None;
-        self.on_sign_of_life();
+        self.on_sign_of_life(now);
         Some(now.saturating_duration_since(heartbeat.sent_at))
     }
 
     pub(crate) fn check_consistency(&self) {
         self.discovery.check_consistency();
         let errors = &self.errors;
-        assert!(errors.error_count <= errors.error_count_max + 1, "an association outlived its error limit");
+        let is_within = errors.error_count_max.is_none_or(|max| errors.error_count <= max + 1);
+        assert!(is_within, "an association outlived its error limit");
         self.rto.check_consistency();
     }
 }
@@ -314,19 +339,52 @@ mod tests {
         assert_eq!(path.on_timeout(start + 3 * SECOND, Some(start + SECOND)), PeerStatus::Reachable);
         assert_eq!((path.errors.error_count, path.rto.current()), (2, 4 * rto));
         assert!(path.take_suspicion() && !path.take_suspicion(), "told once after two in a row");
-        path.on_sign_of_life();
+        path.on_sign_of_life(start + 3 * SECOND);
         assert_eq!(path.errors.error_count, 0);
     }
 
     #[test]
     fn a_peer_is_unreachable_after_one_time_out_more_than_the_limit() {
-        let config = AssociationConfig::default();
+        let config = AssociationConfig { association_max_retransmits: Some(10), ..AssociationConfig::default() };
         let (mut path, mut now) = (Path::new(&config), some_time());
-        for _ in 0..config.association_max_retransmits {
+        for _ in 0..10 {
             assert_eq!(path.on_timeout(now + SECOND, Some(now)), PeerStatus::Reachable);
             now += SECOND;
         }
         assert_eq!(path.on_timeout(now + SECOND, Some(now)), PeerStatus::Unreachable);
+    }
+
+    /// A third of the time is for asking, two thirds are for the answer.
+    #[test]
+    fn a_silent_peer_has_the_whole_time_and_two_thirds_of_it_for_its_answer() {
+        let start = some_time();
+        for (sent_at, given_up_at) in [(0, 60), (1, 60), (20, 60), (21, 61), (1000, 1040)] {
+            let mut path = Path::new(&AssociationConfig::default());
+            path.on_sign_of_life(start);
+            let (since, end) = (start + sent_at * SECOND, start + given_up_at * SECOND);
+            assert_eq!(path.on_timeout(end - Duration::from_nanos(1), Some(since)), PeerStatus::Reachable);
+            assert_eq!(path.answer_time(end - Duration::from_nanos(1)), Duration::from_nanos(1), "asked at the end");
+            assert_eq!(path.on_timeout(end, Some(since)), PeerStatus::Unreachable, "sent at {sent_at} s");
+        }
+        let mut path = Path::new(&AssociationConfig::default());
+        path.on_sign_of_life(start);
+        assert_eq!(path.on_timeout(start + 59 * SECOND, Some(start)), PeerStatus::Reachable);
+        path.on_sign_of_life(start + 59 * SECOND);
+        assert_eq!(path.on_timeout(start + 118 * SECOND, Some(start)), PeerStatus::Reachable, "it has answered");
+        assert_eq!(path.on_timeout(start + 119 * SECOND, Some(start)), PeerStatus::Unreachable);
+    }
+
+    #[test]
+    fn a_timer_that_fires_far_too_late_begins_the_silence_anew() {
+        let start = some_time();
+        for (late, is_over) in [(Duration::ZERO, true), (10 * SECOND, true), (11 * SECOND, false)] {
+            let mut path = Path::new(&AssociationConfig::default());
+            path.on_sign_of_life(start);
+            let now = start + 100 * SECOND;
+            path.check_suspension(now, now - late);
+            assert_eq!(path.on_timeout(now, Some(start)) == PeerStatus::Unreachable, is_over, "{late:?} late");
+            assert_eq!(path.on_timeout(now + 60 * SECOND, Some(now)), PeerStatus::Unreachable);
+        }
     }
 
     #[test]

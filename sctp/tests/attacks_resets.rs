@@ -185,8 +185,11 @@ fn a_request_that_nobody_answers_is_repeated_for_as_long_as_the_association_last
 
 #[test]
 fn a_request_that_is_never_answered_counts_against_the_peer() {
-    let config =
-        AssociationConfig { heartbeat_interval: None, association_max_retransmits: 3, ..AssociationConfig::default() };
+    let config = AssociationConfig {
+        heartbeat_interval: None,
+        association_max_retransmits: Some(3),
+        ..AssociationConfig::default()
+    };
     let mut victim = Victim::with_config(State::Established, config);
     victim.association.reset_streams(victim.now, &[StreamId(1)]).unwrap();
     victim.poll();

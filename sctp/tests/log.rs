@@ -128,7 +128,7 @@ fn a_lost_tail_is_reported_as_a_probe() {
 
 #[test]
 fn an_expired_timer_is_reported_with_the_rto_and_an_unreachable_peer_with_the_reason() {
-    let config = AssociationConfig { association_max_retransmits: 2, ..AssociationConfig::default() };
+    let config = AssociationConfig { association_max_retransmits: Some(2), ..AssociationConfig::default() };
     let mut pair = Pair::connected(config);
     lose(&mut pair, |_| true);
     let log = Log::capture(Level::DEBUG);

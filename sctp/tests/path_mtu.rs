@@ -111,7 +111,7 @@ fn probes_leave_beside_full_packets_only_one_a_round_trip_and_a_sixteenth_of_the
 /// RFC 8899 §3, item 7 and §5.1.2: a lost probe is not a sign of congestion. Three of a size rule it out.
 #[test]
 fn lost_probes_neither_slow_the_sender_nor_count_against_the_peer() {
-    let config = AssociationConfig { association_max_retransmits: 1, mtu_max: 1300, ..searching() };
+    let config = AssociationConfig { association_max_retransmits: Some(1), mtu_max: 1300, ..searching() };
     let mut pair = fast_pair(config);
     // The queue takes all that is sent: nothing but probes is lost.
     pair.bottleneck = Some((RATE, 10_000_000));

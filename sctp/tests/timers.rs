@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use narrowboat_sctp::testing::wire::ChunkType as C;
 use narrowboat_sctp::{AssociationConfig, CloseReason, Ppid, SendOptions, State, StreamId, Tsn};
-use victim::{MS, SECOND, Victim, kinds, raw, sack};
+use victim::{MS, SECOND, Victim, data, kinds, raw, sack};
 
 /// Without HEARTBEATs, and with all that was sent acknowledged by a peer with this window.
 fn with_window(a_rwnd: u32) -> Victim {
@@ -112,7 +112,12 @@ fn one_silence_is_counted_once_whatever_waits_in_it() {
     let alone = 72_400 * MS;
     for subset in 0..1_u32 << asks.len() {
         for offset in [Duration::ZERO, 100 * MS, 300 * MS, 395 * MS] {
-            let config = AssociationConfig { shutdown_guard: 600 * SECOND, ..AssociationConfig::default() };
+            let config = AssociationConfig {
+                shutdown_guard: 600 * SECOND,
+                idle_timeout: 3600 * SECOND,
+                association_max_retransmits: Some(10),
+                ..AssociationConfig::default()
+            };
             let mut victim = Victim::with_config(State::Established, config);
             while !kinds(&victim.pass(5 * MS)).contains(&C::HEARTBEAT) {}
             let start = victim.now;
@@ -132,6 +137,36 @@ fn one_silence_is_counted_once_whatever_waits_in_it() {
             assert_eq!(victim.closed(), Some(CloseReason::PeerUnreachable), "{named:?}");
             assert!(took >= alone - 20 * MS && took <= alone + 12 * SECOND, "{named:?}, {offset:?} apart: {took:?}");
         }
+    }
+}
+
+/// RFC 9260 §9.2.
+#[test]
+fn t2_repeats_the_shutdown_with_what_has_come_until_the_peer_is_given_up() {
+    for state in [State::ShutdownSent, State::ShutdownAckSent] {
+        let config = AssociationConfig { shutdown_guard: 600 * SECOND, ..AssociationConfig::default() };
+        let mut victim = Victim::with_config(state, config);
+        let kind = if state == State::ShutdownSent { C::SHUTDOWN } else { C::SHUTDOWN_ACK };
+        if state == State::ShutdownSent {
+            assert!(kinds(&victim.send(&[data(0, b"queued")])).contains(&C::SHUTDOWN), "answered at once");
+        }
+        let (start, mut times, mut last) = (victim.now, Vec::new(), None);
+        while !victim.association.is_over() && victim.now - start < 100 * SECOND {
+            for sent in victim.pass(10 * MS) {
+                if sent.kind == kind {
+                    times.push(victim.now - start);
+                    assert!(kind == C::SHUTDOWN_ACK || sent.value == data(0, b"")[4..8], "the latest TSN of the peer");
+                }
+                last = Some(sent.kind);
+            }
+        }
+        let rto = times[0];
+        let waits: Vec<Duration> = times.windows(2).map(|times| times[1] - times[0]).collect();
+        assert_eq!(waits[..3], [2 * rto, 4 * rto, 8 * rto], "§6.3.3 E2");
+        assert_eq!(victim.closed(), Some(CloseReason::PeerUnreachable));
+        let silence = victim.now - start;
+        assert!(silence > 59 * SECOND && silence <= 60 * SECOND + 10 * MS, "{silence:?}");
+        assert_eq!(last, Some(C::ABORT));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 
 use narrowboat_sctp::Valid;
 use tokio::runtime::Handle;
@@ -92,6 +93,15 @@ impl EndpointBuilder {
     /// [`receive_window`](narrowboat_sctp::AssociationConfig::receive_window).
     pub fn receive_window(mut self, bytes: u32) -> Self {
         self.config.association.receive_window = bytes;
+        self
+    }
+
+    /// Sets the time after which a peer that answers nothing is given up, idle or not; 1 s to 24 h, 60 s by default.
+    /// Over DTLS a peer is also given up when its consent ends (RFC 7675 §5.1): after this time, but 30 s at most and
+    /// 10 s at least. See [`idle_timeout`](narrowboat_sctp::AssociationConfig::idle_timeout) for what counts as an
+    /// answer, and [`consent_timeout`](Config::consent_timeout) for consent.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.config.association.idle_timeout = timeout;
         self
     }
 

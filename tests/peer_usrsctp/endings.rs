@@ -94,7 +94,7 @@ fn a_peer_that_was_killed_is_given_up_and_one_that_never_was_too() {
         rto_initial: Duration::from_millis(50),
         rto_min: Duration::from_millis(50),
         rto_max: Duration::from_millis(100),
-        association_max_retransmits: 4,
+        association_max_retransmits: Some(4),
         init_max_retransmits: 4,
         ..AssociationConfig::default()
     };

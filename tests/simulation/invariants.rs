@@ -179,8 +179,9 @@ pub(crate) fn check_early_timeout(before: &Snapshot, stack: &Stack, now: Nanos) 
 
 /// Upper bound of the time in which a peer that has vanished is noticed.
 pub(crate) fn detection_bound(config: &narrowboat_sctp::AssociationConfig) -> Nanos {
-    let attempts = u64::from(config.association_max_retransmits) + 2;
-    attempts * (nanos(config.rto_max) + config.heartbeat_interval.map_or(0, nanos)) + 2 * nanos(config.rto_max)
+    // A handshake that goes on has its own number of attempts. A window that is closed is probed each RTO.Max.
+    let attempts = u64::from(config.init_max_retransmits) + 4;
+    2 * nanos(config.idle_timeout) + config.heartbeat_interval.map_or(0, nanos) + attempts * nanos(config.rto_max)
 }
 
 /// The first place where two states differ.

@@ -7,7 +7,8 @@
 //! with `Options::draw_whole`, as `regressions` do; each adds kinds of trouble to the one before. `SIM_BASE=4`
 //! (`Options::draw_streams`) adds byte streams to all, `SIM_BASE=5` (`Options::draw_extensions`) schedulers, and
 //! `SIM_BASE=6` (`Options::draw_more`) adds streams to associations that begin with few, and asks peers to reset
-//! streams. `Options::draw_sizes` adds searches for the size of packets, and links that carry packets up to a size.
+//! streams. `SIM_BASE=7` (`Options::draw_sizes`) adds searches for the size of packets, and links that carry packets up
+//! to a size, and `Options::draw_idle` other idle time-outs.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In
@@ -107,21 +108,22 @@ fn seeds() {
             Ok("3") => Options::draw_whole(seed),
             Ok("4") => Options::draw_streams(seed),
             Ok("5") => Options::draw_extensions(seed),
-            Ok(_) => Options::draw_more(seed),
-            Err(_) => Options::draw_sizes(seed),
+            Ok("6") => Options::draw_more(seed),
+            Ok(_) => Options::draw_sizes(seed),
+            Err(_) => Options::draw_idle(seed),
         };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw_sizes);
+    check_all(seeds_from_environment(), Options::draw_idle);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw_sizes(seed);
+        let options = Options::draw_idle(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

@@ -305,6 +305,18 @@ impl Options {
         if config.path_mtu_discovery { config.mtu.max(carried) } else { config.mtu }
     }
 
+    /// Like [`draw_sizes`](Self::draw_sizes), with times of many lengths until a silent peer is given up.
+    pub(crate) fn draw_idle(seed: u64) -> Self {
+        let mut options = Self::draw_sizes(seed);
+        let prng = &mut Prng::new(seed ^ 0x6964_6c65_0000_0000);
+        for config in &mut options.config {
+            if prng.chance(15 * PERCENT) {
+                config.idle_timeout = Duration::from_secs(prng.pick(&[1, 5, 20, 300]));
+            }
+        }
+        options
+    }
+
     fn add_foreigner(&mut self, prng: &mut Prng) {
         let (side, manner) = (prng.below(2) as usize, Manner::draw(prng));
         let config = &mut self.config[side];
@@ -350,6 +362,7 @@ impl Options {
             config.reset_timeout = defaults.reset_timeout;
             if prng.coin() {
                 config.association_max_retransmits = defaults.association_max_retransmits;
+                config.idle_timeout = defaults.idle_timeout;
                 (config.rto_min, config.rto_max) = (defaults.rto_min, defaults.rto_max);
                 config.rto_initial = defaults.rto_initial;
             }
@@ -482,7 +495,7 @@ fn config(prng: &mut Prng) -> AssociationConfig {
         config.heartbeat_interval = prng.pick(&[None, Some(Duration::from_millis(300)), Some(Duration::from_secs(30))]);
     }
     if prng.chance(10 * PERCENT) {
-        config.association_max_retransmits = prng.range(1..=5) as u32;
+        config.association_max_retransmits = Some(prng.range(1..=5) as u32);
     }
     if prng.chance(5 * PERCENT) {
         config.reset_timeout = Duration::from_secs(prng.range(1..=10));

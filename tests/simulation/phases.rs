@@ -226,7 +226,8 @@ impl World {
         self.quiet = false;
         // Each end asks once an interval, and is answered.
         let asked = |&(node, _): &(NodeId, NodeId)| {
-            let interval = self.options.config_of(node).heartbeat_interval;
+            let config = self.options.config_of(node);
+            let interval = config.heartbeat_interval.map(|interval| interval.min(config.idle_timeout / 4));
             interval.map_or(0, |interval| self.options.idle / nanos(interval) + 1)
         };
         let (sent, most) = (self.network.packets - before, 2 * self.ends().iter().map(asked).sum::<u64>());

@@ -69,7 +69,7 @@ impl World {
             receive_window: 16_384,
             send_buffer: 16_384,
             stream_send_buffer: 8192,
-            association_max_retransmits: 100,
+            idle_timeout: Duration::from_secs(86_400),
             init_max_retransmits: 100,
             heartbeat_interval: None,
             reset_timeout: Duration::from_secs(600),

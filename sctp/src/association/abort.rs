@@ -65,8 +65,8 @@ impl Association {
         self.close(CloseReason::PeerViolation(violation));
     }
 
-    /// Closes the association after too many unanswered retransmissions in a row. One ABORT tells a peer that still
-    /// receives packets, so that the peer need not wait for its own time-outs.
+    /// Closes the association because the peer was silent for too long, or after too many time-outs in a row. One ABORT
+    /// tells a peer that still receives packets, so that the peer need not wait for its own time-outs.
     pub(super) fn give_peer_up(&mut self, reason: CloseReason) {
         self.push_abort(Cause::UserInitiatedAbort(b"no answer to retransmissions"));
         self.close(reason);

@@ -141,7 +141,7 @@ impl Association {
             Ok(SackOutcome::Accepted { advanced, is_new, rtt, ambiguous_rtt, reo_deadline }) => {
                 // §8.1; an answer to the probe of a closed window is a sign of life too (§6.1 A).
                 if is_new || advanced || self.sender.is_probing_window() {
-                    self.path.on_sign_of_life();
+                    self.path.on_sign_of_life(now);
                 }
                 if advanced {
                     self.path.discovery().on_delivered();
@@ -182,8 +182,13 @@ impl Association {
     /// Handles progress of the sender: data left the queues or was acknowledged.
     pub(super) fn on_send_progress(&mut self, now: Instant) {
         let restarts = self.sender.take_t3_restart();
-        if self.sender.has_outstanding() && (restarts || !self.timers.is_armed(Timer::T3Rtx)) {
-            self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
+        if self.sender.has_outstanding() {
+            if !self.timers.is_armed(Timer::T3Rtx) {
+                self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
+            } else if restarts {
+                // It waits for the same answer as before.
+                self.timers.set(Timer::T3Rtx, now + self.path.answer_time(now));
+            }
         }
         self.timers.put(Timer::WindowProbe, self.sender.window_probe_at(now, &self.path));
         self.schedule_expiry();

@@ -286,7 +286,7 @@ impl Association {
         self.handshake.cookie = Bytes::new();
         self.handshake.peer = None;
         self.set_state(State::Established);
-        self.path.on_sign_of_life();
+        self.path.on_sign_of_life(now);
         tracing::debug!(
             a_rwnd = peer.a_rwnd,
             inbound_streams = peer.negotiated.inbound_streams,

@@ -53,16 +53,16 @@ impl Association {
         }
     }
 
-    /// Schedules the next HEARTBEAT: after the configured idle time and one RTO, give or take half of the RTO (§8.3).
-    /// Without the random part, all peers of a service that was started again would ask at the same time for ever.
+    /// Schedules the next HEARTBEAT: after the configured idle time and one RTO, give or take half of the RTO (§8.3),
+    /// and after a third of the idle time-out at most, less a random part of up to an eighth of it. Without the random
+    /// part, all peers of a service that was started again would ask at the same time for ever.
     pub(super) fn schedule_heartbeat(&mut self, now: Instant) {
-        let config = &self.config;
-        // A peer that has vanished is to be noticed within a certain time, if so configured.
-        let interval = config.heartbeat_interval.into_iter().chain(config.association_timeout.map(|max| max / 3)).min();
-        let Some(interval) = interval else { return self.timers.stop(Timer::Heartbeat) };
+        let Some(interval) = self.config.heartbeat_interval else { return self.timers.stop(Timer::Heartbeat) };
+        let random = f64::from(self.rng.next_u32()) / f64::from(u32::MAX);
         let rto = self.path.rto.current();
-        let jitter = rto.mul_f64(f64::from(self.rng.next_u32()) / f64::from(u32::MAX));
-        self.timers.set(Timer::Heartbeat, now + interval + rto / 2 + jitter);
+        let most = self.config.idle_timeout / 3;
+        let wait = (interval + rto / 2 + rto.mul_f64(random)).min(most - (most / 8).mul_f64(random));
+        self.timers.set(Timer::Heartbeat, now + wait);
     }
 
     /// Sends the next HEARTBEAT, or handles one without an answer. After an unanswered HEARTBEAT the next one is sent

@@ -400,6 +400,9 @@ impl Association {
     /// at other times do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.burst_left = self.config.max_burst;
+        if let Some(due) = self.timers.next() {
+            self.path.check_suspension(now, due);
+        }
         self.fire_timers(now);
         self.trim_memory(now);
         self.conclude();

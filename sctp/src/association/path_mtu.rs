@@ -73,7 +73,7 @@ impl Association {
     pub(super) fn on_mtu_probe_ack(&mut self, now: Instant, nonce: u64) -> bool {
         let is_answer = self.path.discovery().on_probe_ack(now, nonce);
         if is_answer {
-            self.path.on_sign_of_life();
+            self.path.on_sign_of_life(now);
             self.on_path_mtu_changed("confirmed by a probe");
         }
         is_answer

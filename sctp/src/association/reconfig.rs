@@ -69,7 +69,7 @@ impl Association {
         for parameter in reconfig.parameters() {
             match parameter {
                 ReconfigParameter::OutgoingReset { request, response, last_tsn, streams } => {
-                    self.on_answered_by_request(response);
+                    self.on_answered_by_request(now, response);
                     self.on_request(request, |this| this.perform_incoming(last_tsn, &streams));
                 }
                 ReconfigParameter::IncomingReset { request, streams } => {
@@ -212,14 +212,14 @@ impl Association {
         let Some(tcb) = &mut self.tcb else { return };
         match tcb.own_requests.on_response(now, response, result, acknowledged) {
             RequestOutcome::Nothing => self.drop_chunk(PacketDropReason::BadReconfig),
-            RequestOutcome::Other(request, result) => self.on_other_answered(request, result),
+            RequestOutcome::Other(request, result) => self.on_other_answered(now, request, result),
             RequestOutcome::InProgress | RequestOutcome::Retry => {
-                self.path.on_sign_of_life();
+                self.path.on_sign_of_life(now);
                 self.timers.start(Timer::Reconfig, now, self.path.rto.current());
                 self.advance_resets();
             }
             RequestOutcome::Performed(streams) => {
-                self.path.on_sign_of_life();
+                self.path.on_sign_of_life(now);
                 self.timers.stop(Timer::Reconfig);
                 for stream in streams {
                     self.sender.finish_reset(stream);

@@ -98,7 +98,7 @@ impl Association {
         if self.state != State::ShutdownSent {
             return;
         }
-        self.path.on_sign_of_life();
+        self.path.on_sign_of_life(now);
         self.timers.start(Timer::T2Shutdown, now, self.path.rto.current());
         if let (Some(tcb), Some(queue)) = (&self.tcb, &mut self.peer_queue)
             && tcb.receiver.cumulative_tsn() != queue.cumulative
@@ -132,7 +132,7 @@ impl Association {
             }
             _ => {}
         }
-        self.path.on_sign_of_life();
+        self.path.on_sign_of_life(now);
         self.on_acknowledged(now, advanced);
     }
 

@@ -7,6 +7,7 @@ use crate::event::{AssociationEvent, StreamRequest};
 use crate::message::StreamId;
 use crate::reset::OtherRequest;
 use crate::serial::RequestSn;
+use crate::time::Instant;
 use crate::wire::ResetResult;
 
 /// Streams in one request to reset incoming streams: as many as every peer can read.
@@ -99,16 +100,16 @@ impl Association {
     }
 
     /// Handles a request of the peer that may answer one of this end (§5.2.2 E1).
-    pub(super) fn on_answered_by_request(&mut self, response: RequestSn) {
+    pub(super) fn on_answered_by_request(&mut self, now: Instant, response: RequestSn) {
         let answered = self.tcb.as_mut().and_then(|tcb| tcb.own_requests.on_answered_by_request(response));
         if let Some(request) = answered {
-            self.on_other_answered(request, ResetResult::Performed);
+            self.on_other_answered(now, request, ResetResult::Performed);
         }
     }
 
     /// Handles the end of a request that reset no outgoing streams (§5.2.7).
-    pub(super) fn on_other_answered(&mut self, request: OtherRequest, result: ResetResult) {
-        self.path.on_sign_of_life();
+    pub(super) fn on_other_answered(&mut self, now: Instant, request: OtherRequest, result: ResetResult) {
+        self.path.on_sign_of_life(now);
         self.timers.stop(Timer::Reconfig);
         let is_granted = matches!(result, ResetResult::Performed | ResetResult::NothingToDo);
         if !is_granted {

@@ -64,7 +64,7 @@ impl World {
             receive_window: 8192,
             send_buffer: 32_768,
             stream_send_buffer: 16_384,
-            association_max_retransmits: 100,
+            idle_timeout: Duration::from_secs(86_400),
             init_max_retransmits: 100,
             heartbeat_interval: None,
             ..AssociationConfig::default()

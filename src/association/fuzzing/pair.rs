@@ -31,7 +31,7 @@ fn config(window: u32) -> Config {
     config.association.receive_window = window;
     config.association.send_buffer = 16 << 10;
     config.association.stream_send_buffer = 8 << 10;
-    config.association.association_max_retransmits = 100;
+    config.association.idle_timeout = 600 * SECOND;
     config.association.init_max_retransmits = 100;
     config.association.heartbeat_interval = Some(5 * SECOND);
     config.association.rto_max = 2 * SECOND;

@@ -103,11 +103,11 @@ pub(crate) async fn abort(reason: &str) {
     }
 }
 
-/// Returns an endpoint builder with limits for a person who waits: a peer that has vanished is given up after about
-/// half a minute.
+/// Returns an endpoint builder with limits for a person who waits: a peer that has vanished is given up after half a
+/// minute.
 fn builder() -> EndpointBuilder {
     let mut config = Config::default();
-    config.association.association_max_retransmits = 6;
+    config.association.idle_timeout = Duration::from_secs(30);
     config.association.heartbeat_interval = Some(Duration::from_secs(5));
     Endpoint::builder().config(config)
 }

@@ -12,7 +12,6 @@ use crate::endpoint::seed::draw_seed;
 use crate::error::BindError;
 use crate::webrtc::direct::Prefixes;
 use crate::webrtc::dtls::{DtlsParameters, Version, Versions};
-use crate::webrtc::ice::CONSENT_TIMEOUT;
 use crate::webrtc::{Context, DatagramSizes, Identity, PeerLimits, Reachability, SecureCounters, Server};
 
 /// Parts of an endpoint with an identity.
@@ -45,7 +44,7 @@ impl SecurePart {
             parameters: Arc::new(parameters),
             prefixes,
             counters: Arc::new(SecureCounters::default()),
-            consent_timeout: config.consent_timeout.unwrap_or(CONSENT_TIMEOUT),
+            consent_timeout: config.consent(),
             sizes: DatagramSizes { first: association.mtu, max: config.dtls_mtu_max.min(association.mtu_max) },
             reachability: Reachability::new(now(), &draw_seed()?),
         };
