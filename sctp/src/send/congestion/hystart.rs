@@ -110,6 +110,8 @@ impl HyStart {
             HystartPhase::Fast => {
                 let Some(last) = self.last_round_min else { return };
                 let threshold = (last / RTT_DIVISOR).clamp(RTT_THRESHOLD_MIN, RTT_THRESHOLD_MAX);
+                // Pacing at twice the window alone makes a queue within a round, before the pipe is full.
+                let part_min = part_min.filter(|min| *min >= last.saturating_add((2 * threshold).max(last / 4)));
                 let least = part_min.unwrap_or(round_min);
                 if least >= last.saturating_add(threshold) {
                     self.phase = HystartPhase::Conservative;
