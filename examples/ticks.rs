@@ -13,7 +13,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use narrowboat::error::TrySendError;
-use narrowboat::{Association, Bytes, ChannelOptions, DataChannel, Endpoint, Identity};
+use narrowboat::{Association, Bytes, ChannelOptions, DataChannel, Endpoint, Identity, SendPolicy, WaitingMax};
 use tokio::time::{interval, sleep};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -39,7 +39,8 @@ async fn main() -> Result<(), Failure> {
     let commands = association.open_channel(ChannelOptions::new("commands").priority(512)).await?;
     let watching = tokio::spawn(watch(state));
     for command in ["north", "east", "drop anchor"] {
-        commands.send(command).await?;
+        commands.send_with_receipt(command).await?.await?;
+        print(&format!("the server has received {command:?}"));
         sleep(GAME / 3).await;
     }
     commands.close().await?;
@@ -67,16 +68,22 @@ async fn serve(association: &Association) -> Result<usize, Failure> {
     Ok(count)
 }
 
+/// Sends the state until the player leaves. A state that waits is replaced by the next one, so that a slow path gets
+/// fewer states and no old ones.
 async fn tick(channel: &DataChannel) {
+    channel.set_send_policy(SendPolicy::new().drop_oldest(WaitingMax::Messages(1)));
     let mut interval = interval(TICK);
     for number in 0_u32.. {
         interval.tick().await;
         match channel.try_send(Bytes::copy_from_slice(&number.to_be_bytes())) {
-            // A tick for which there is no room is skipped, because it would be late.
+            // Other channels have filled the send buffer: the next state is sent instead.
             Ok(()) | Err(TrySendError::Full(_)) => {}
-            Err(_) => return,
+            Err(_) => break,
         }
     }
+    let stats = channel.stats();
+    let (sent, dropped) = (stats.messages_sent, stats.abandoned.total().messages());
+    print(&format!("the server sent {sent} ticks, of which {dropped} were replaced by newer ones or lost"));
 }
 
 /// Keeps the newest state. One that was overtaken is of no use.

@@ -49,6 +49,7 @@
 //! | messages that are fresh or not sent: a latency budget, the oldest dropped | [`SendPolicy`] |
 //! | shares of the channels in the link | [`ChannelOptions::priority`], [`DataChannel::set_priority`] |
 //! | sending, receiving, and the end of a channel | [`DataChannel`] |
+//! | what becomes of a message: sent, acknowledged, or abandoned and why | [`DataChannel::send_with_receipt`] |
 //! | events of a channel: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
 //! | a half for each of two tasks | [`DataChannel::split`] |
 //! | streams and sinks of messages | [`DataChannel`] is both |
@@ -61,7 +62,8 @@
 //! | configuration and limits | [`Config`] |
 //! | sizes of packets, which follow the path (RFC 8899) | [`AssociationStats::mtu`], [`Config::dtls_mtu_max`] |
 //! | errors, one type for each kind of call | [`error`] |
-//! | counters and round-trip times | [`Association::stats`], [`Association::channel_stats`], [`Endpoint::stats`] |
+//! | counters and round-trip times | [`Association::stats`], [`DataChannel::stats`], [`Endpoint::stats`] |
+//! | what was abandoned, by reason | [`ChannelStats::abandoned`], [`ChannelEvent::Abandoned`] |
 //! | extensions of SCTP that are in use with a peer: interleaving, partial reliability, … | [`AssociationStats::extensions`] |
 //! | what was dropped, by reason | [`AssociationStats::drops`], [`ChannelsStats::drops`], [`EndpointStats::drops`] |
 //!
@@ -192,15 +194,17 @@ pub use crate::{
 pub use association::ChannelEvent;
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
-pub use channel::{ByteReadHalf, ByteStream, ByteWriteHalf, Closing, DataChannel, RecvHalf, SendHalf};
+pub use channel::{ByteReadHalf, ByteStream, ByteWriteHalf, Closing, DataChannel, Receipt, RecvHalf, SendHalf};
 pub use config::Config;
 pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming, SocketStats, Target, WayIn};
 pub use error::Error;
 pub use handle::{Association, ShuttingDown};
-pub use narrowboat_dcep::{ChannelDropReason, ChannelDrops, ChannelOptions, ChannelsStats, Message, ReadyState};
+pub use narrowboat_dcep::{
+    ChannelDropReason, ChannelDrops, ChannelOptions, ChannelStats, ChannelsStats, Message, ReadyState,
+};
 pub use narrowboat_sctp::{
-    AssociationStats, CongestionState, CongestionStats, ExtensionsInUse, PacketDropReason, PacketDrops, Reliability,
-    SendPolicy, WaitingMax,
+    AbandonCount, AbandonReason, AbandonStats, AssociationStats, CongestionState, CongestionStats, ExtensionsInUse,
+    PacketDropReason, PacketDrops, ReceiptStatus, Reliability, SendPolicy, WaitingMax,
 };
 #[cfg(feature = "axum")]
 pub use signalling::signalling;

@@ -6,6 +6,7 @@
 use std::task::Waker;
 
 use narrowboat_dcep::ChannelId;
+use narrowboat_sctp::ReceiptId;
 
 /// An event that a task waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +23,11 @@ pub(crate) enum Interest {
     Accept,
     /// The association to be established, or to end; an endpoint to be idle.
     Progress,
+    /// Progress of the message with this receipt.
+    Receipt(ReceiptId),
 }
 
-/// The channel that a task waits on, or without one the association, and the event that it waits for.
+/// The channel that a task waits on, or without one the association or a receipt, and the event that it waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitKey {
     pub(crate) channel: Option<ChannelId>,

@@ -11,6 +11,7 @@ pub(crate) use sending::ChannelSending;
 use crate::error::ChannelError;
 use crate::options::ChannelOptions;
 use crate::ready_state::ReadyState;
+use crate::stats::ChannelStats;
 
 /// Origin of a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +72,18 @@ impl Channel {
             sending: ChannelSending::default(),
             inbox: ChannelInbox::default(),
             ending: ChannelEnding::default(),
+        }
+    }
+
+    /// Returns the counters of both directions.
+    pub(crate) fn stats(&self) -> ChannelStats {
+        let (sent, received) = (&self.sending.counters, &self.inbox.counters);
+        ChannelStats {
+            messages_sent: sent.messages,
+            bytes_sent: sent.bytes,
+            messages_received: received.messages,
+            bytes_received: received.bytes,
+            abandoned: sent.abandoned.as_deref().cloned().unwrap_or_default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Events that the data channels report to the application.
 
-use narrowboat_sctp::CloseReason;
+use narrowboat_sctp::{AbandonReason, CloseReason, ReceiptId, ReceiptStatus};
 
 use crate::error::ChannelError;
 
@@ -33,6 +33,24 @@ pub enum ChannelsEvent {
     /// The last event of a channel, exactly once; with an error if the channel did not end by the closing procedure, or
     /// if not everything that was accepted was sent. `recv` still returns the messages that arrived before.
     Closed(ChannelId, Option<ChannelError>),
+    /// Messages of a channel were abandoned: one, or several of the same kind if many events wait.
+    Abandoned {
+        /// The channel.
+        channel: ChannelId,
+        /// Number of messages.
+        messages: u64,
+        /// Bytes in these messages. An empty message counts as one byte.
+        bytes: usize,
+        /// Rule that they fell under.
+        reason: AbandonReason,
+        /// True if no byte of them was sent.
+        unsent: bool,
+    },
+    /// Progress of a message that was sent with
+    /// [`send_with_receipt`](crate::DataChannels::send_with_receipt): `Sent` unless it is abandoned before, then
+    /// exactly one final status. May come after [`Closed`](Self::Closed), never after
+    /// [`AssociationClosed`](Self::AssociationClosed).
+    Receipt(ReceiptId, ReceiptStatus),
     /// The peer lost its state and restarted the association. Every channel has just been closed with
     /// [`ChannelError::PeerRestarted`]; new ones can be opened.
     Restarted,

@@ -103,10 +103,10 @@ pub use config::{ChannelsConfig, PEER_MESSAGE_SIZE_MAX, Role};
 pub use error::{ChannelError, ChannelSendError, ControlError, OpenError};
 pub use event::{ChannelId, ChannelsEvent};
 pub use message::{Message, UnreadMessage};
-pub use narrowboat_sctp::{Reliability, SendPolicy, WaitingMax};
+pub use narrowboat_sctp::{AbandonReason, AbandonStats, ReceiptId, ReceiptStatus, Reliability, SendPolicy, WaitingMax};
 pub use options::{BYTE_STREAM_PROTOCOL, ChannelOptions};
 pub use ready_state::ReadyState;
-pub use stats::{ChannelDropReason, ChannelDrops, ChannelsStats};
+pub use stats::{ChannelDropReason, ChannelDrops, ChannelStats, ChannelsStats};
 
 #[cfg(test)]
 mod tests {

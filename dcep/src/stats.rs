@@ -1,5 +1,7 @@
 //! Counters of the channels of an association. They only grow.
 
+use narrowboat_sctp::AbandonStats;
+
 narrowboat_sctp::drop_reasons! {
     /// Reason for which something from the peer was dropped or refused on its channel. Nothing is dropped without being
     /// counted.
@@ -43,6 +45,23 @@ narrowboat_sctp::drop_reasons! {
     TooLarge,
 }
 
+/// Counters of one channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelStats {
+    /// Messages accepted by `send` (W3C messagesSent, which counts those that were sent).
+    pub messages_sent: u64,
+    /// Application bytes in these messages.
+    pub bytes_sent: u64,
+    /// Messages that `recv` has returned or can return (W3C messagesReceived).
+    pub messages_received: u64,
+    /// Application bytes in these messages.
+    pub bytes_received: u64,
+    /// Messages that were abandoned instead of being delivered, by reason (RFC 7496 §4.3). An empty message counts as
+    /// one byte.
+    pub abandoned: AbandonStats,
+}
+
 /// Counters of the channels of an association, since it was created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,7 +86,7 @@ pub struct ChannelsStats {
     pub messages_received: u64,
     /// Application bytes in these messages.
     pub bytes_received: u64,
-    /// Partially reliable messages that were abandoned.
+    /// Messages that were abandoned, for all reasons together.
     pub messages_abandoned: u64,
     /// Application bytes that `send` accepted and that were discarded unsent: the peer closed or violated the protocol,
     /// or the application called `discard_unsent`.

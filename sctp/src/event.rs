@@ -1,7 +1,8 @@
 //! Events that an association reports to its owner.
 
 use crate::error::CloseReason;
-use crate::message::{ReceivedMessage, StreamId};
+use crate::message::{AbandonReason, ReceivedMessage, StreamId};
+use crate::serial::MessageKey;
 use crate::wire::ResetResult;
 
 /// Streams that a reset names.
@@ -24,24 +25,31 @@ impl Streams {
     }
 }
 
-/// Rule under which a message was abandoned.
+/// Names a message that was sent with a receipt. No other message of its association ever has the same name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ReceiptId(pub(crate) MessageKey);
+
+/// Progress of a message that was sent with a receipt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum AbandonReason {
-    /// Its lifetime is over, or its end cannot leave within it
-    /// ([`Reliability::MaxLifetime`](crate::Reliability::MaxLifetime)).
-    Lifetime,
-    /// It was lost, and retransmitted as often as it may be
-    /// ([`Reliability::MaxRetransmits`](crate::Reliability::MaxRetransmits)).
-    Retransmits,
-    /// It could not leave within the [`latency_budget`](crate::SendPolicy::latency_budget) of its stream.
-    LatencyBudget,
-    /// A newer message took its place ([`drop_oldest`](crate::SendPolicy::drop_oldest)).
-    Displaced,
-    /// It waited behind a backlog that the path does not take ([`SendPolicy::default`](crate::SendPolicy::default)).
-    Backlog,
-    /// The application discarded what its stream had not sent.
-    Discarded,
+pub enum ReceiptStatus {
+    /// It waits: some of it was not sent.
+    Queued,
+    /// All of it was sent at least once.
+    Sent,
+    /// The peer has acknowledged all of it, and everything that was sent before it: the Cumulative TSN Ack has passed
+    /// it (RFC 9260 §6.2.1). It is in the peer's memory; its application may not have read it. Final.
+    Acknowledged,
+    /// It was abandoned. If all of it was [`Sent`](Self::Sent), the peer may have received it all the same. Final.
+    Abandoned(AbandonReason),
+}
+
+impl ReceiptStatus {
+    /// Returns `true` if the status does not change any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Acknowledged | Self::Abandoned(_))
+    }
 }
 
 /// A request that a peer may refuse (RFC 6525 §5.2.1).
@@ -105,6 +113,15 @@ pub enum AssociationEvent {
         reason: AbandonReason,
         /// True if no byte of them was sent.
         unsent: bool,
+    },
+    /// Progress of a message that was sent with
+    /// [`send_with_receipt`](crate::Association::send_with_receipt): [`ReceiptStatus::Sent`] unless it is abandoned
+    /// before, then exactly one final status.
+    Receipt {
+        /// The name that `send_with_receipt` returned.
+        id: ReceiptId,
+        /// The new status.
+        status: ReceiptStatus,
     },
     /// The end, and why.
     Closed(CloseReason),

@@ -56,14 +56,17 @@ pub use cost_counter::{step, steps};
 pub use endpoint::{AddressCounts, SaltedHasher, Source, give_back_memory};
 pub use endpoint::{AssociateError, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig};
 pub use error::{CloseReason, ResetError, SendMessageError, SignalledInitError, Violation};
-pub use event::{AbandonReason, AssociationEvent, StreamRequest, Streams};
+pub use event::{AssociationEvent, ReceiptId, ReceiptStatus, StreamRequest, Streams};
 #[doc(hidden)]
 pub use interval_set::{Discrete, Interval, IntervalSet};
 pub use lower_layer::{LowerLayerEnd, LowerLayerError, LowerLayerErrorKind, LowerLayerLimits};
 pub use memory::MemoryBudget;
-pub use message::{Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
+pub use message::{AbandonReason, Credit, Payload, Ppid, ReceivedMessage, Reliability, SendOptions, StreamId};
 pub use send_policy::{SendPolicy, WaitingMax};
 pub use serial::{Fsn, Mid, RequestSn, Ssn, Tsn};
-pub use stats::{AssociationStats, CongestionState, CongestionStats, ExtensionsInUse, PacketDropReason, PacketDrops};
+pub use stats::{
+    AbandonCount, AbandonStats, AssociationStats, CongestionState, CongestionStats, ExtensionsInUse, PacketDropReason,
+    PacketDrops,
+};
 pub use valid::{ConfigError, Valid, Validate};
 pub use wire::ResetResult;

@@ -52,6 +52,58 @@ pub enum Reliability {
     MaxLifetime(Duration),
 }
 
+/// Rule under which a message was abandoned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AbandonReason {
+    /// Its lifetime is over, or its end cannot leave within it
+    /// ([`Reliability::MaxLifetime`](crate::Reliability::MaxLifetime)).
+    Lifetime,
+    /// It was lost, and retransmitted as often as it may be
+    /// ([`Reliability::MaxRetransmits`](crate::Reliability::MaxRetransmits)).
+    Retransmits,
+    /// It could not leave within the [`latency_budget`](crate::SendPolicy::latency_budget) of its stream.
+    LatencyBudget,
+    /// A newer message took its place ([`drop_oldest`](crate::SendPolicy::drop_oldest)).
+    Displaced,
+    /// It waited behind a backlog that the path does not take ([`SendPolicy::default`](crate::SendPolicy::default)).
+    Backlog,
+    /// The application discarded what its stream had not sent.
+    Discarded,
+    /// The association ended, or the peer restarted it. Only receipts have this reason: the end of the association is
+    /// an event of its own.
+    AssociationEnded,
+}
+
+impl AbandonReason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::Lifetime,
+        Self::Retransmits,
+        Self::LatencyBudget,
+        Self::Displaced,
+        Self::Backlog,
+        Self::Discarded,
+        Self::AssociationEnded,
+    ];
+}
+
+impl fmt::Display for AbandonReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lifetime => "the message was not delivered within its lifetime",
+            Self::Retransmits => "the message was lost, and may not be retransmitted again",
+            Self::LatencyBudget => "the message could not leave within the latency budget",
+            Self::Displaced => "newer messages took the place of the message in the send queue",
+            Self::Backlog => "the message waited behind a backlog that the path does not take",
+            Self::Discarded => "the message was discarded unsent, or its channel was closed",
+            Self::AssociationEnded => "the association ended before the message was acknowledged",
+        })
+    }
+}
+
+impl std::error::Error for AbandonReason {}
+
 /// Options of a message that is sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SendOptions {

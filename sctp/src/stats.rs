@@ -1,5 +1,6 @@
 //! Counters of an association. Plain numbers that only grow, but for the gauges at the end.
 
+use crate::message::AbandonReason;
 use crate::time::Duration;
 use crate::wire::Init;
 
@@ -65,6 +66,58 @@ impl PacketDrops {
     pub(crate) fn add_parameters(&mut self, init: &Init<'_>) {
         self.add_times(PacketDropReason::MalformedParameter, init.malformed_parameters.into());
         self.add_times(PacketDropReason::UnknownParameter, init.unknown_parameters.into());
+    }
+}
+
+/// Number of messages that were abandoned for one reason, or for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AbandonCount {
+    /// Messages of which nothing was sent (RFC 7496 §4.3, `sprstat_abandoned_unsent`).
+    pub unsent: u64,
+    /// Messages of which at least a part was sent (`sprstat_abandoned_sent`).
+    pub sent: u64,
+    /// Bytes in these messages, whatever was sent of them.
+    pub bytes: u64,
+}
+
+impl AbandonCount {
+    /// Returns the number of messages, sent or not.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.unsent + self.sent
+    }
+}
+
+/// Messages that were abandoned, by the rule that they fell under (RFC 7496 §4.3, §4.4). Those that the application
+/// discarded before any of them was sent are not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AbandonStats([AbandonCount; AbandonReason::ALL.len()]);
+
+impl AbandonStats {
+    /// Returns the number for one reason.
+    #[must_use]
+    pub fn count(&self, reason: AbandonReason) -> AbandonCount {
+        self.0.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Returns the number for all reasons together.
+    #[must_use]
+    pub fn total(&self) -> AbandonCount {
+        self.0.iter().fold(AbandonCount::default(), |total, count| AbandonCount {
+            unsent: total.unsent + count.unsent,
+            sent: total.sent + count.sent,
+            bytes: total.bytes + count.bytes,
+        })
+    }
+
+    /// Counts messages of `bytes` bytes together, as an
+    /// [`AssociationEvent::Abandoned`](crate::AssociationEvent::Abandoned) reports them.
+    pub fn add(&mut self, reason: AbandonReason, unsent: bool, messages: u64, bytes: usize) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *(if unsent { &mut count.unsent } else { &mut count.sent }) += messages;
+            count.bytes += bytes as u64;
+        }
     }
 }
 
@@ -170,8 +223,8 @@ pub struct AssociationStats {
     pub mtu_probes_lost: u64,
     /// Times that packets became smaller because the path did not carry them (RFC 8899 §4.3).
     pub mtu_black_holes: u64,
-    /// Partially reliable messages that were abandoned.
-    pub messages_abandoned: u64,
+    /// Messages that were abandoned, by reason (RFC 7496 §4.4).
+    pub abandoned: AbandonStats,
     /// Extensions in use.
     pub extensions: ExtensionsInUse,
     /// Packets, chunks and parameters that were dropped, by reason.

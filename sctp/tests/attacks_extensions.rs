@@ -122,7 +122,10 @@ fn give_up_every_message(message_interleaving: bool) {
     assert!(abandoned > 10, "{abandoned} given up");
     assert_eq!(pair.received[1].len(), 1 + (200 - abandoned) + 1);
     let stats = pair.ends[0].stats();
-    assert_eq!((stats.flight_size, stats.buffered_amount, stats.messages_abandoned), (0, 0, abandoned as u64));
+    assert_eq!(
+        (stats.flight_size, stats.buffered_amount, stats.abandoned.total().messages()),
+        (0, 0, abandoned as u64)
+    );
 }
 
 fn lifetime(milliseconds: u32) -> SendOptions {

@@ -99,6 +99,13 @@ impl ChannelEntry {
         self.end.result = Some(result);
     }
 
+    /// Handles the abandonment of messages.
+    pub(super) fn on_abandoned(&mut self, messages: u64, bytes: usize) {
+        self.events.abandoned.messages += messages;
+        self.events.abandoned.bytes += bytes as u64;
+        self.events.push(EventKind::Abandoned);
+    }
+
     /// Returns `true` if the channel is a byte stream whose directions end separately.
     pub(super) fn has_half_close(&self) -> bool {
         self.byte_stream.as_ref().is_some_and(|stream| stream.half_close.is_some())
@@ -118,6 +125,10 @@ impl ChannelEntry {
         Some(match self.events.pop()? {
             EventKind::Open => ChannelEvent::Open,
             EventKind::BufferedAmountLow => ChannelEvent::BufferedAmountLow,
+            EventKind::Abandoned => {
+                let AbandonedTotal { messages, bytes } = std::mem::take(&mut self.events.abandoned);
+                ChannelEvent::Abandoned { messages, bytes }
+            }
             EventKind::Closing => ChannelEvent::Closing,
             EventKind::Close => ChannelEvent::Close,
             EventKind::Error => match &self.end.result {
@@ -135,17 +146,28 @@ pub(crate) enum EventKind {
     #[default]
     Open,
     BufferedAmountLow,
+    Abandoned,
     Closing,
     Error,
     Close,
 }
 
-/// Events that were not returned yet, in order. Each kind is queued at most once: all but one happen once in a
-/// channel's life, and several `BufferedAmountLow` tell no more than one. So the queue has a fixed size.
+/// Number of messages, and their bytes.
+#[derive(Debug, Default)]
+struct AbandonedTotal {
+    messages: u64,
+    bytes: u64,
+}
+
+/// Events that were not returned yet, in order. Each kind is queued at most once: all but two happen once in a
+/// channel's life, several `BufferedAmountLow` tell no more than one, and several `Abandoned` are added up. So the
+/// queue has a fixed size.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
-    kinds: [EventKind; 5],
+    kinds: [EventKind; 6],
     len: u8,
+    /// Messages that were abandoned since the last event about them.
+    abandoned: AbandonedTotal,
 }
 
 impl EventQueue {

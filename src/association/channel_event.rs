@@ -2,7 +2,8 @@
 
 use crate::error::ChannelError;
 
-/// An event of a channel, with W3C's names and in its order: `open`, any number of `bufferedamountlow`, `closing`,
+/// An event of a channel, with W3C's names and in its order: `open`, any number of `bufferedamountlow`
+/// and of [`Abandoned`](Self::Abandoned), which is ours, `closing`,
 /// `error`, `close`. [`recv`](crate::DataChannel::recv) returns the messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -11,6 +12,14 @@ pub enum ChannelEvent {
     Open,
     /// The buffered amount fell to the threshold or below, having been above it.
     BufferedAmountLow,
+    /// Messages were abandoned since the last such event, because they waited too long or were lost and may not be
+    /// retransmitted. [`stats`](crate::DataChannel::stats) tells for which reasons.
+    Abandoned {
+        /// Number of messages.
+        messages: u64,
+        /// Bytes in these messages. An empty message counts as one byte.
+        bytes: u64,
+    },
     /// The peer closes the channel. Not reported after a local close.
     Closing,
     /// The channel failed. [`Close`](Self::Close) follows.

@@ -45,6 +45,7 @@ impl Inner {
     }
 
     pub(super) fn finish(&mut self, wakers: &mut Vec<Waker>) {
+        self.tasks.receipts.fail(wakers);
         self.life.finish();
         self.entries.on_last_packets_written();
         self.entries.on_sent(wakers);

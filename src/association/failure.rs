@@ -37,6 +37,7 @@ impl Inner {
         let reason = CloseReason::Transport(TransportFailure::Broken(text.to_owned()));
         let reason = self.life.fail(written.unwrap_or_default(), reason);
         self.entries.fail(&ChannelError::Association(reason));
+        self.tasks.fail_receipts();
         self.has_work = true;
         self.wake_everybody();
     }

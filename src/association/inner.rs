@@ -6,12 +6,12 @@ use std::time::Instant;
 use narrowboat_dcep::{
     ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, DataChannels, Message, ReadyState, Role,
 };
-use narrowboat_sctp::SignalledInit;
-use narrowboat_sctp::{SendPolicy, StreamId};
+use narrowboat_sctp::{ReceiptId, SendPolicy, SignalledInit, StreamId};
 
 use super::channel_entry::{ChannelEntry, EventKind};
 use super::entries::ChannelEntries;
 use super::lifecycle::Lifecycle;
+use super::receipts::{ReceiptEntry, ReceiptTable};
 use crate::config::ChannelLimits;
 use crate::error::{ChannelError, OpenError, SendError, TransportFailure};
 use crate::waiters::{Interest, WaitKey, Waiters};
@@ -36,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) life: Lifecycle,
     pub(crate) setup: AssociationSetup,
     pub(crate) network: NetworkErrors,
-    pub(super) tasks: Tasks,
+    pub(crate) tasks: Tasks,
     /// True if the driver has to be woken.
     pub(crate) has_work: bool,
 }
@@ -62,12 +62,20 @@ pub(crate) struct NetworkErrors {
     pub(crate) unreachable: Option<String>,
 }
 
-/// Tasks that wait on the association, and tasks to be woken.
+/// Tasks that wait on the association or on receipts, and tasks to be woken.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     pub(super) waiters: Waiters,
+    pub(crate) receipts: ReceiptTable,
     /// Wakers of tasks that a call of this end wakes, until the lock is released.
     pub(super) local_wakers: Vec<Waker>,
+}
+
+impl Tasks {
+    /// Ends the receipts of an association that has failed.
+    pub(super) fn fail_receipts(&mut self) {
+        self.receipts.fail(&mut self.local_wakers);
+    }
 }
 
 impl Inner {
@@ -131,6 +139,38 @@ impl Inner {
         id: ChannelId,
         message: impl FnOnce() -> Message,
     ) -> Poll<Result<(), SendError>> {
+        self.poll_accept(id, |inner| inner.channels.send(now, &mut inner.sctp, id, message()))
+    }
+
+    /// Queues a message as [`poll_send`](Self::poll_send) does, and returns its receipt, which exists until
+    /// [`forget_receipt`](Self::forget_receipt).
+    pub(crate) fn poll_send_with_receipt(
+        &mut self,
+        now: Instant,
+        id: ChannelId,
+        message: impl FnOnce() -> Message,
+    ) -> Poll<Result<ReceiptId, SendError>> {
+        let accepted =
+            self.poll_accept(id, |inner| inner.channels.send_with_receipt(now, &mut inner.sctp, id, message()));
+        if let Poll::Ready(Ok(receipt)) = accepted {
+            self.tasks.receipts.insert(receipt);
+        }
+        accepted
+    }
+
+    /// Releases a receipt. Returns its entry, which may hold wakers.
+    pub(crate) fn forget_receipt(&mut self, id: ReceiptId) -> Option<ReceiptEntry> {
+        if !self.life.is_failed() && !self.tasks.receipts.status(id).is_final() {
+            self.sctp.forget_receipt(id);
+        }
+        self.tasks.receipts.remove(id)
+    }
+
+    fn poll_accept<R>(
+        &mut self,
+        id: ChannelId,
+        send: impl FnOnce(&mut Self) -> Result<R, ChannelSendError>,
+    ) -> Poll<Result<R, SendError>> {
         let state = self.ready_state(id);
         let takes_none = self.life.is_ending() || !self.sctp.state().can_accept_messages();
         let Some(entry) = self.entries.entry_mut(id) else {
@@ -145,10 +185,14 @@ impl Inner {
         if entry.send_buffer.is_full {
             return Poll::Pending;
         }
-        match self.channels.send(now, &mut self.sctp, id, message()) {
-            Ok(()) => {
+        let result = send(self);
+        let Some(entry) = self.entries.entry_mut(id) else {
+            return Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed)));
+        };
+        match result {
+            Ok(accepted) => {
                 self.has_work = true;
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(accepted))
             }
             Err(ChannelSendError::Full) => {
                 entry.send_buffer.is_full = true;
@@ -281,9 +325,10 @@ impl Inner {
     }
 
     pub(super) fn waiters(&mut self, wait_key: WaitKey) -> Option<&mut Waiters> {
-        match wait_key.channel {
-            Some(id) => self.entries.entry_mut(id).map(|entry| &mut entry.waiters),
-            None => Some(&mut self.tasks.waiters),
+        match (wait_key.channel, wait_key.interest) {
+            (_, Interest::Receipt(id)) => self.tasks.receipts.waiters(id),
+            (Some(id), _) => self.entries.entry_mut(id).map(|entry| &mut entry.waiters),
+            (None, _) => Some(&mut self.tasks.waiters),
         }
     }
 
@@ -355,6 +400,11 @@ impl Inner {
                 entry.waiters.wake(Interest::Low, wakers);
                 entry.waiters.wake(Interest::Life, wakers);
             }),
+            ChannelsEvent::Abandoned { channel, messages, bytes, .. } => self.on_channel(channel, |entry| {
+                entry.on_abandoned(messages, bytes);
+                entry.waiters.wake(Interest::Life, wakers);
+            }),
+            ChannelsEvent::Receipt(id, status) => self.tasks.receipts.on_status(id, status, wakers),
             ChannelsEvent::Closing(id) => {
                 let has_undelivered = self.has_undelivered(id);
                 self.on_channel(id, |entry| {

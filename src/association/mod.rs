@@ -15,6 +15,7 @@ mod inner;
 mod lifecycle;
 mod packet_sender;
 mod packets;
+mod receipts;
 mod report;
 #[cfg(feature = "webrtc")]
 pub(crate) mod secure_transport;

@@ -201,8 +201,12 @@ impl Shared {
 
     /// Removes a task that does not wait any more.
     pub(crate) fn unregister(&self, channel: Option<ChannelId>, key: &WaiterKey) {
+        self.stop_waiting(WaitKey { channel, interest: Interest::Progress }, key);
+    }
+
+    /// Removes a task that does not wait any more on what `wait_key` names.
+    pub(crate) fn stop_waiting(&self, wait_key: WaitKey, key: &WaiterKey) {
         if key.is_used() {
-            let wait_key = WaitKey { channel, interest: Interest::Progress };
             drop(self.read(|inner| inner.waiters(wait_key).and_then(|waiters| waiters.remove(key))));
         }
     }

@@ -32,6 +32,6 @@ impl<'a> WaitFuture<'a> {
 
 impl Drop for WaitFuture<'_> {
     fn drop(&mut self) {
-        self.shared.unregister(self.wait_key.channel, &self.key);
+        self.shared.stop_waiting(self.wait_key, &self.key);
     }
 }

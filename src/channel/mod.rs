@@ -2,6 +2,7 @@
 
 mod byte_stream;
 mod close_future;
+mod receipt;
 mod sink;
 mod split;
 
@@ -10,11 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use narrowboat_dcep::{ChannelId, ChannelOptions, Message};
+use narrowboat_dcep::{ChannelId, ChannelOptions, ChannelStats, Message};
 use narrowboat_sctp::{Reliability, SendPolicy, StreamId};
 
 pub use byte_stream::{ByteReadHalf, ByteStream, ByteWriteHalf};
 pub use close_future::Closing;
+pub use receipt::Receipt;
 pub use split::{RecvHalf, SendHalf};
 
 use crate::ReadyState;
@@ -188,6 +190,48 @@ impl DataChannel {
         let message = message.into();
         let id = self.handle.id;
         self.wait(Interest::Send, |inner, now| inner.poll_send(now, id, || message.clone())).await
+    }
+
+    /// Sends a message as [`send`](Self::send) does, and returns a receipt, which tells when the message was sent and
+    /// acknowledged, or why it was abandoned. A receipt counts against the send buffer like a short message until it
+    /// has ended or is dropped; messages without one pay nothing for it.
+    ///
+    /// ```
+    /// # use narrowboat::{AbandonReason, ChannelOptions, Endpoint, WaitingMax};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), narrowboat::Error> {
+    /// # let (service, client) = (Endpoint::bind("127.0.0.1:0")?, Endpoint::bind("127.0.0.1:0")?);
+    /// # let association = client.connect(service.local_address()).await?;
+    /// let latest = ChannelOptions::new("state").drop_oldest(WaitingMax::Messages(1));
+    /// let state = association.open_channel(latest).await?;
+    /// match state.send_with_receipt("x=3 y=4").await?.await {
+    ///     Ok(()) => println!("the peer has it"),
+    ///     Err(AbandonReason::Displaced) => println!("newer state went instead"),
+    ///     Err(reason) => println!("{reason}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`send`](Self::send).
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped before it completes, nothing was queued.
+    pub async fn send_with_receipt(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
+        let message = message.into();
+        let id = self.handle.id;
+        let receipt =
+            self.wait(Interest::Send, |inner, now| inner.poll_send_with_receipt(now, id, || message.clone())).await?;
+        Ok(Receipt::new(Arc::clone(&self.handle.shared), receipt))
+    }
+
+    /// Returns the counters of the channel.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        self.handle.shared.read(|inner| inner.channels.channel_stats(self.handle.id)).unwrap_or_default()
     }
 
     /// Sends a message if there is room for it now.

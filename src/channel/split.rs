@@ -2,7 +2,7 @@
 
 use narrowboat_dcep::Message;
 
-use super::{Closing, DataChannel};
+use super::{Closing, DataChannel, Receipt};
 use crate::error::{ChannelError, SendError, TryRecvError, TrySendError};
 
 /// The half of a channel that sends; see [`DataChannel::split`].
@@ -27,6 +27,19 @@ impl SendHalf {
     /// As there: the whole message or nothing.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
         self.channel.send(message).await
+    }
+
+    /// Sends a message and returns its receipt; see [`DataChannel::send_with_receipt`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As there: the whole message or nothing.
+    pub async fn send_with_receipt(&self, message: impl Into<Message>) -> Result<Receipt, SendError> {
+        self.channel.send_with_receipt(message).await
     }
 
     /// Sends a message without waiting; see [`DataChannel::try_send`].

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use narrowboat_peers::{End, Refusal, Reliability, SendOptions, StreamId};
+use narrowboat_peers::{End, Fate, Refusal, Reliability, SendOptions, StreamId};
 
-use crate::world::{OURS, Run, THEIRS, World, payload};
+use crate::world::{OURS, ROUND_TRIP, Run, THEIRS, World, payload};
 
 /// Around one fragment, around one packet, many fragments, and nearly the peer's limit.
 const SIZES: [usize; 12] = [1, 2, 3, 4, 1_171, 1_172, 1_173, 1_200, 2_345, 16_384, 65_536, 250_000];
@@ -168,6 +168,36 @@ fn messages_that_are_given_up_leave_the_rest_alone() {
                 assert!(arrived > 10, "too much was given up: {context}");
             }
         }
+    }
+}
+
+/// A FORWARD-TSN of ours passes several gaps at once. `dcsctp` discards what has arrived up to the last number that is
+/// named, so that each gap has to be named.
+#[test]
+fn messages_that_arrive_between_abandoned_ones_are_delivered_in_order() {
+    let options = SendOptions { unordered: false, reliability: Reliability::MaxRetransmits(0) };
+    for period in [2, 3, 5] {
+        let mut world = World::connected(Run::clean());
+        world.pass(Duration::from_secs(1));
+        // Packets with a message are large. Some are lost, but not the last ones, by which the loss is found.
+        let mut number = 0;
+        let censor = move |datagram: &[u8]| {
+            number += u64::from(datagram.len() > 900);
+            if datagram.len() > 900 && number < 7 && number % period == 1 { Fate::Drop } else { Fate::Pass }
+        };
+        world.set_censor(OURS, Some(Box::new(censor)));
+        let messages: Vec<Bytes> = (0..10).map(|number| payload(number, 1_000)).collect();
+        messages.iter().for_each(|message| world.send(OURS, 2, message, options));
+        let begun = world.now();
+        let expected: Vec<Bytes> = (1..)
+            .zip(&messages)
+            .filter(|(number, _)| *number >= 7 || number % period != 1)
+            .map(|(_, m)| m.clone())
+            .collect();
+        world.wait("the messages that were not lost", |world| world.messages(THEIRS, 2).len() == expected.len());
+        assert_eq!(world.messages(THEIRS, 2), expected, "{}", world.story());
+        let time = world.now() - begun;
+        assert!(time <= 3 * ROUND_TRIP, "every {period}th lost: {time:?}");
     }
 }
 

@@ -245,6 +245,13 @@ impl App {
                 assert!(!end.closed_by_peer && !end.closed_locally && !end.closed, "I34: Closing came late or twice");
                 end.closed_by_peer = true;
             }
+            ChannelsEvent::Abandoned { channel, messages, reason, unsent, .. } => {
+                let end = self.end(model, *channel, "Abandoned");
+                end.abandoned += messages;
+                let is_ending = end.closed_by_peer || end.closed_locally;
+                let uid = self.channel(*channel).uid;
+                model.channel(uid).check_abandoned(self.side, *reason, *unsent, is_ending);
+            }
             ChannelsEvent::Closed(id, error) => self.on_closed(stack, model, *id, error.as_ref()),
             ChannelsEvent::Restarted => {
                 assert!(
@@ -793,7 +800,8 @@ fn subject(event: &ChannelsEvent) -> Option<ChannelId> {
         ChannelsEvent::Incoming(id)
         | ChannelsEvent::Open(id)
         | ChannelsEvent::Readable(id)
-        | ChannelsEvent::Writable(id) => Some(*id),
+        | ChannelsEvent::Writable(id)
+        | ChannelsEvent::Abandoned { channel: id, .. } => Some(*id),
         ChannelsEvent::BufferedAmountLow(id) | ChannelsEvent::Closing(id) | ChannelsEvent::Closed(id, _) => Some(*id),
         ChannelsEvent::Connected | ChannelsEvent::Restarted | ChannelsEvent::AssociationClosed(_) => None,
         other => panic!("the model knows no {other:?}"),

@@ -31,7 +31,7 @@
 //! | I12 FORWARD-TSN | `outgoing` (`on_forward_tsn`, `check_abandonable`) |
 //! | I13 fragments and SSNs | `outgoing` (`on_new`) |
 //! | I14 buffered amounts and their event | `app` (`check`, `on_event`); recounted in `send` |
-//! | I15 limits of partial reliability | `outgoing` (`check_promise`) |
+//! | I15 limits of partial reliability, events of what was abandoned | `outgoing` (`check_promise`), `model` (`check_abandoned`) |
 //! | I16 SACKs report the TSNs that arrived, after a refusal a part; one SACK at least for two packets | `incoming` |
 //! | I17 the advertised window and real memory | `incoming` (`on_sack`), `invariants` (`check_heap`) |
 //! | I18 to I22 messages arrive once, in order, whole, on their channel | `model` (`on_delivered`, `check_delivered`) |

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use narrowboat_dcep::{ChannelOptions, Reliability};
+use narrowboat_dcep::{AbandonReason, ChannelOptions, Reliability};
 
 use crate::clock::Nanos;
 use crate::payload::{TOKEN_LEN, Token};
@@ -80,6 +80,8 @@ pub(crate) struct End {
     pub(crate) deaf: bool,
     /// The end was told that data was discarded unsent.
     pub(crate) lossy: bool,
+    /// Messages of this side of which the end was told that they were abandoned.
+    pub(crate) abandoned: u64,
 }
 
 impl Model {
@@ -265,16 +267,35 @@ impl ChannelModel {
         if is_certain { lane.sent.iter().skip(lane.next).take(count).map(|sent| sent.len).sum() } else { 0 }
     }
 
+    /// I15: messages are abandoned under the rule of their channel, and each of them once.
+    pub(crate) fn check_abandoned(&self, side: Side, reason: AbandonReason, unsent: bool, is_ending: bool) {
+        let fits = match reason {
+            AbandonReason::Lifetime => matches!(self.options.reliability, Reliability::MaxLifetime(_)),
+            AbandonReason::Backlog => unsent && matches!(self.options.reliability, Reliability::MaxRetransmits(_)),
+            AbandonReason::Retransmits => !unsent && matches!(self.options.reliability, Reliability::MaxRetransmits(_)),
+            AbandonReason::Discarded => !unsent && is_ending,
+            // No channel has a policy of its own.
+            _ => false,
+        };
+        let Self { uid, options, .. } = self;
+        assert!(fits, "I15: channel {uid} abandons by {reason:?}, unsent: {unsent}, ending: {is_ending}: {options:?}");
+        let (abandoned, sent) = (self.ends[side].abandoned, self.lanes[side].sent.len());
+        assert!(abandoned <= sent as u64, "I15: channel {uid} has abandoned {abandoned} of {sent} messages");
+    }
+
     /// Messages of `side` that should have come and have not.
     pub(crate) fn missing(&self, side: Side) -> usize {
         let (ours, theirs) = (&self.ends[side], &self.ends[1 - side]);
-        let excused = !self.is_reliable()
-            || ours.failed
+        let excused = ours.failed
             || theirs.failed
             || theirs.deaf
             || ours.lossy
             // The channel was let go of here and closed there: nobody was left who could be told of discarded data.
-            || (ours.deaf && theirs.closed_locally);
-        if excused { 0 } else { self.lanes[side].sent.len() - self.lanes[side].delivered }
+            || (ours.deaf && theirs.closed_locally)
+            // A peer that has closed the channel discards what arrives, and an application that has let go of it is
+            // not told what is abandoned.
+            || (!self.is_reliable() && (ours.deaf || theirs.closed_locally));
+        let missing = self.lanes[side].sent.len() - self.lanes[side].delivered;
+        if excused { 0 } else { missing.saturating_sub(ours.abandoned as usize) }
     }
 }

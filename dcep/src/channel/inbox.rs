@@ -51,6 +51,22 @@ pub(crate) struct ChannelInbox {
     messages: VecDeque<InboundMessage>,
     /// True if arriving messages are discarded instead of kept for reading.
     is_closed: bool,
+    pub(crate) counters: ReceivedCounters,
+}
+
+/// Messages that have arrived for the application.
+#[derive(Debug, Default)]
+pub(crate) struct ReceivedCounters {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+}
+
+impl ReceivedCounters {
+    /// Counts a message that has arrived.
+    pub(crate) fn add(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len as u64;
+    }
 }
 
 impl ChannelInbox {

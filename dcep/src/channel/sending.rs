@@ -1,6 +1,7 @@
 //! The direction of a channel in which this end sends.
 
 use bytes::Bytes;
+use narrowboat_sctp::AbandonStats;
 
 use crate::queue::SendQueue;
 
@@ -19,6 +20,24 @@ pub(crate) struct ChannelSending {
     discarded: usize,
     /// True if a message was accepted and never sent whole; it may have been empty.
     has_discarded: bool,
+    pub(crate) counters: SentCounters,
+}
+
+/// Messages that the application has sent, and those of them that were abandoned.
+#[derive(Debug, Default)]
+pub(crate) struct SentCounters {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// `None` until a message is abandoned.
+    pub(crate) abandoned: Option<Box<AbandonStats>>,
+}
+
+impl SentCounters {
+    /// Counts a message that was accepted.
+    pub(crate) fn add(&mut self, len: usize) {
+        self.messages += 1;
+        self.bytes += len as u64;
+    }
 }
 
 /// The buffered amount that counts as low (W3C bufferedAmountLowThreshold).

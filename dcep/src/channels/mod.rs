@@ -17,7 +17,7 @@ mod stream_table;
 use std::collections::VecDeque;
 
 use narrowboat_sctp::time::Instant;
-use narrowboat_sctp::{Association, SendPolicy, StreamId, Valid};
+use narrowboat_sctp::{Association, ReceiptId, SendPolicy, StreamId, Valid};
 
 use self::channel_table::ChannelTable;
 use self::context::ChannelsContext;
@@ -31,7 +31,7 @@ use crate::event::{ChannelId, ChannelsEvent};
 use crate::message::{Message, UnreadMessage};
 use crate::options::ChannelOptions;
 use crate::ready_state::ReadyState;
-use crate::stats::ChannelsStats;
+use crate::stats::{ChannelStats, ChannelsStats};
 use crate::stream::Outgoing;
 
 /// Capacity that an empty event queue keeps. All channels may end at once, and rarely do.
@@ -112,6 +112,12 @@ impl DataChannels {
     #[must_use]
     pub fn stats(&self) -> &ChannelsStats {
         &self.stats
+    }
+
+    /// Returns the counters of one channel; `None` if there is no such channel, or it was closed and released.
+    #[must_use]
+    pub fn channel_stats(&self, id: ChannelId) -> Option<ChannelStats> {
+        self.channels.channel(id).map(Channel::stats)
     }
 
     /// Returns the number of channels that are not both closed and released.
@@ -235,7 +241,24 @@ impl DataChannels {
         id: ChannelId,
         message: Message,
     ) -> Result<(), ChannelSendError> {
-        let result = self.context(now, association).send_message(id, message, false);
+        let result = self.context(now, association).send_message(id, message, Association::send);
+        self.recount();
+        result
+    }
+
+    /// Queues a message as [`send`](Self::send) does, and reports its progress by [`ChannelsEvent::Receipt`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with_receipt(
+        &mut self,
+        now: Instant,
+        association: &mut Association,
+        id: ChannelId,
+        message: Message,
+    ) -> Result<ReceiptId, ChannelSendError> {
+        let result = self.context(now, association).send_message(id, message, Association::send_with_receipt);
         self.recount();
         result
     }
@@ -254,7 +277,7 @@ impl DataChannels {
         id: ChannelId,
         message: Message,
     ) -> Result<(), ChannelSendError> {
-        let result = self.context(now, association).send_message(id, message, true);
+        let result = self.context(now, association).send_message_unlimited(id, message);
         self.recount();
         result
     }

@@ -4,6 +4,7 @@ use bytestring::ByteString;
 use narrowboat_sctp::{AssociationEvent, Payload, ReceivedMessage, StreamId};
 
 use super::context::ChannelsContext;
+use super::sending::AbandonedMessages;
 use crate::channel::{CloseCause, Content, InboundMessage, Origin};
 use crate::control::{Control, Decoded};
 use crate::error::{ChannelError, ControlError};
@@ -24,11 +25,16 @@ impl ChannelsContext<'_> {
             AssociationEvent::InvalidStream(stream) => self.on_invalid_stream(stream),
             AssociationEvent::BufferedAmountLow(stream) => self.on_buffered_amount_low(stream),
             AssociationEvent::Writable => self.on_writable(),
-            AssociationEvent::Abandoned { messages, .. } => self.state.stats.messages_abandoned += messages,
             AssociationEvent::OutgoingStreamsAdded(_) | AssociationEvent::IncomingStreamsAdded(_) => {
                 self.on_streams_added();
             }
             AssociationEvent::RequestRefused { request, result } => self.on_request_refused(request, result),
+            AssociationEvent::Abandoned { stream, messages, bytes, reason, unsent } => {
+                self.on_abandoned(stream, AbandonedMessages { messages, bytes, reason, unsent });
+            }
+            AssociationEvent::Receipt { id, status } => {
+                self.state.events.push_back(ChannelsEvent::Receipt(id, status));
+            }
             AssociationEvent::Restarted => self.on_restarted(),
             AssociationEvent::Closed(reason) => self.on_association_closed(reason),
             other => tracing::debug!(?other, "event ignored"),
@@ -221,6 +227,7 @@ impl ChannelsContext<'_> {
         };
         self.state.stats.messages_received += 1;
         self.state.stats.bytes_received += content.len() as u64;
+        channel.inbox.counters.add(content.len());
         if channel.inbox.push(InboundMessage { content, credit: message.credit }) {
             self.state.events.push_back(ChannelsEvent::Readable(id));
         }

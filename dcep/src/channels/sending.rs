@@ -1,7 +1,8 @@
 //! Sending messages, and the bytes that wait (RFC 8831 §6.6, W3C send).
 
+use bytes::Bytes;
 use narrowboat_sctp::time::Instant;
-use narrowboat_sctp::{Association, SendMessageError, SendOptions, StreamId};
+use narrowboat_sctp::{AbandonReason, Association, Ppid, SendMessageError, SendOptions, StreamId};
 
 use super::context::ChannelsContext;
 use crate::channel::Channel;
@@ -10,45 +11,79 @@ use crate::event::{ChannelId, ChannelsEvent};
 use crate::message::Message;
 use crate::ready_state::ReadyState;
 
+/// Messages of one stream that were abandoned together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AbandonedMessages {
+    pub(super) messages: u64,
+    pub(super) bytes: usize,
+    pub(super) reason: AbandonReason,
+    pub(super) unsent: bool,
+}
+
+/// A method of the association that accepts a message.
+pub(super) trait HandOver<R>:
+    FnOnce(&mut Association, Instant, StreamId, Ppid, Bytes, SendOptions) -> Result<R, SendMessageError>
+{
+}
+
+impl<R, F> HandOver<R> for F where
+    F: FnOnce(&mut Association, Instant, StreamId, Ppid, Bytes, SendOptions) -> Result<R, SendMessageError>
+{
+}
+
 impl ChannelsContext<'_> {
-    pub(super) fn send_message(
+    /// Queues a message by `hand_over`, which is a method of the association.
+    pub(super) fn send_message<R>(
         &mut self,
         id: ChannelId,
         message: Message,
-        exceeds_limits: bool,
-    ) -> Result<(), ChannelSendError> {
-        if exceeds_limits {
-            self.force_control(id);
-        }
-        let channel = self.state.channels.channel_mut(id).ok_or(ChannelSendError::NoSuchChannel)?;
-        if !channel.can_send() {
-            return Err(ChannelSendError::NotOpen(channel.state()));
-        }
-        let (len, max) = (message.len(), self.state.config.peer_message_size_max);
-        // RFC 8841 §6: 0 says that the peer takes messages of any size.
-        if max != 0 && len > max {
-            return Err(ChannelSendError::TooLarge { len, max });
-        }
-        if channel.sending.control.is_some() {
-            // Nothing goes before DATA_CHANNEL_OPEN, which is waiting itself.
+        hand_over: impl HandOver<R>,
+    ) -> Result<R, ChannelSendError> {
+        let result = self.try_send(id, message, hand_over);
+        if matches!(result, Err(ChannelSendError::Full)) {
             self.on_full(id);
-            return Err(ChannelSendError::Full);
-        }
-        if let Some(awaited) = self.state.streams.awaited.entry_mut(channel.stream) {
-            if exceeds_limits {
-                awaited.messages.push(message);
-                return Ok(());
-            }
-            self.on_full(id);
-            return Err(ChannelSendError::Full);
-        }
-        let result = queue(self.now, self.association, channel, message, exceeds_limits);
-        match result {
-            Ok(()) => self.count_sent(len),
-            Err(ChannelSendError::Full) => self.on_full(id),
-            Err(_) => {}
         }
         result
+    }
+
+    fn try_send<R>(
+        &mut self,
+        id: ChannelId,
+        message: Message,
+        hand_over: impl HandOver<R>,
+    ) -> Result<R, ChannelSendError> {
+        let channel = self.state.channels.channel_mut(id).ok_or(ChannelSendError::NoSuchChannel)?;
+        let len = message.len();
+        check_sendable(channel, len, self.state.config.peer_message_size_max)?;
+        if self.state.streams.awaited.contains(channel.stream) {
+            return Err(ChannelSendError::Full);
+        }
+        let accepted = queue(self.now, self.association, channel, message, false, hand_over)?;
+        self.count_sent(len);
+        Ok(accepted)
+    }
+
+    /// Queues a message whatever the limits of the send buffer.
+    pub(super) fn send_message_unlimited(&mut self, id: ChannelId, message: Message) -> Result<(), ChannelSendError> {
+        self.force_control(id);
+        let result = self.try_send_unlimited(id, message);
+        if matches!(result, Err(ChannelSendError::Full)) {
+            self.on_full(id);
+        }
+        result
+    }
+
+    fn try_send_unlimited(&mut self, id: ChannelId, message: Message) -> Result<(), ChannelSendError> {
+        let channel = self.state.channels.channel_mut(id).ok_or(ChannelSendError::NoSuchChannel)?;
+        let len = message.len();
+        check_sendable(channel, len, self.state.config.peer_message_size_max)?;
+        if let Some(awaited) = self.state.streams.awaited.entry_mut(channel.stream) {
+            awaited.messages.push(message);
+            return Ok(());
+        }
+        queue(self.now, self.association, channel, message, true, Association::send)?;
+        self.count_sent(len);
+        Ok(())
     }
 
     /// Queues the messages that have waited for the stream of a channel.
@@ -57,7 +92,7 @@ impl ChannelsContext<'_> {
             let Some(channel) = self.state.channels.channel_mut(id) else { return };
             let len = message.len();
             // If the association is shutting down, Closed follows.
-            if queue(self.now, self.association, channel, message, true).is_ok() {
+            if queue(self.now, self.association, channel, message, true, Association::send).is_ok() {
                 self.count_sent(len);
             }
         }
@@ -67,6 +102,17 @@ impl ChannelsContext<'_> {
     fn count_sent(&mut self, len: usize) {
         self.state.stats.messages_sent += 1;
         self.state.stats.bytes_sent += len as u64;
+    }
+
+    /// Counts abandoned messages, and reports them to their channel.
+    pub(super) fn on_abandoned(&mut self, stream: StreamId, abandoned: AbandonedMessages) {
+        let AbandonedMessages { messages, bytes, reason, unsent } = abandoned;
+        self.state.stats.messages_abandoned += messages;
+        let Some(id) = self.state.streams.owner_of(stream) else { return };
+        let Some(channel) = self.state.channels.channel_mut(id) else { return };
+        tracing::debug!(channel = id.0, stream_id = %stream, messages, bytes, ?reason, unsent, "messages abandoned");
+        channel.sending.counters.abandoned.get_or_insert_default().add(reason, unsent, messages, bytes);
+        self.state.events.push_back(ChannelsEvent::Abandoned { channel: id, messages, bytes, reason, unsent });
     }
 
     /// Reports `Writable`, once, for each channel on which `send` returned `Full`.
@@ -129,33 +175,48 @@ impl ChannelsContext<'_> {
     }
 }
 
+/// Checks that a channel takes a message of this length. A peer that takes messages of any size says 0 (RFC 8841 §6).
+#[inline]
+fn check_sendable(channel: &Channel, len: usize, max: usize) -> Result<(), ChannelSendError> {
+    if !channel.can_send() {
+        return Err(ChannelSendError::NotOpen(channel.state()));
+    }
+    if max != 0 && len > max {
+        return Err(ChannelSendError::TooLarge { len, max });
+    }
+    // Nothing goes before DATA_CHANNEL_OPEN, which is waiting itself.
+    if channel.sending.control.is_some() { Err(ChannelSendError::Full) } else { Ok(()) }
+}
+
 /// Queues a message that was checked.
 #[inline]
-fn queue(
+fn queue<R>(
     now: Instant,
     association: &mut Association,
     channel: &mut Channel,
     message: Message,
     exceeds_limits: bool,
-) -> Result<(), ChannelSendError> {
+    hand_over: impl HandOver<R>,
+) -> Result<R, ChannelSendError> {
     let len = message.len();
     let (ppid, payload) = message.into_wire();
     let queued = association.buffered_amount(channel.stream);
     let options = SendOptions { exceeds_limits, ..channel.send_options() };
-    match association.send(now, channel.stream, ppid, payload, options) {
-        Ok(()) => {}
+    let accepted = match hand_over(association, now, channel.stream, ppid, payload, options) {
+        Ok(accepted) => accepted,
         Err(SendMessageError::Full) => return Err(ChannelSendError::Full),
         Err(SendMessageError::TooLarge { len, max }) => return Err(ChannelSendError::TooLarge { len, max }),
         Err(SendMessageError::Closed) => return Err(ChannelSendError::AssociationClosed),
         // The handshake has left the peer with fewer streams, or the stream is being reset: the event that closes the
         // channel is waiting to be polled. `Empty` does not happen, for empty messages have a placeholder.
         Err(_) => return Err(ChannelSendError::NotOpen(ReadyState::Closing)),
-    }
+    };
     match len {
         0 => channel.sending.queue.on_empty_message(queued),
         _ => channel.sending.queue.on_message(len, queued),
     }
     let waiting = channel.sending.queue.application_bytes(association.buffered_amount(channel.stream));
     channel.sending.on_message(waiting);
-    Ok(())
+    channel.sending.counters.add(len);
+    Ok(accepted)
 }

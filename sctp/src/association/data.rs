@@ -6,16 +6,44 @@ use super::tcb::Tcb;
 use super::timer::Timer;
 use super::{Association, State};
 use crate::error::{SendMessageError, Violation};
+use crate::event::ReceiptId;
 use crate::message::{Credit, Ppid, SendOptions, StreamId};
 use crate::recv::{ArrivedChunk, Forwarded, FragmentHeader, Receiver};
 use crate::send::SackOutcome;
 use crate::send_policy::SendPolicy;
-use crate::serial::Tsn;
+use crate::serial::{MessageKey, Tsn};
 use crate::stats::PacketDropReason;
 use crate::time::Instant;
 use crate::wire::{Cause, ForwardTsn, IForwardTsn, Sack};
 
 impl Association {
+    /// Hands over a message as [`send`](Self::send) does, and reports its progress by
+    /// [`AssociationEvent::Receipt`](crate::AssociationEvent::Receipt). A receipt is charged like a short message until
+    /// its status is final. Messages without one pay nothing for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendMessageError`].
+    pub fn send_with_receipt(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
+    ) -> Result<ReceiptId, SendMessageError> {
+        let key = self.accept_message(now, stream, ppid, payload, options);
+        let result = key.map(|key| self.sender.open_receipt(key));
+        self.conclude();
+        result
+    }
+
+    /// Ends the reports about a message, which goes its way. Does nothing if they have ended.
+    pub fn forget_receipt(&mut self, id: ReceiptId) {
+        self.sender.forget_receipt(id);
+        self.conclude();
+    }
+
     pub(super) fn accept_message(
         &mut self,
         now: Instant,
@@ -23,7 +51,7 @@ impl Association {
         ppid: Ppid,
         payload: Bytes,
         options: SendOptions,
-    ) -> Result<(), SendMessageError> {
+    ) -> Result<MessageKey, SendMessageError> {
         if self.is_over || !self.state.can_accept_messages() || self.is_shutdown_wanted {
             return Err(SendMessageError::Closed);
         }
@@ -35,9 +63,9 @@ impl Association {
             self.sender.note_refusal();
             return Err(SendMessageError::Full);
         }
-        self.sender.push(now, stream, ppid, payload, options)?;
+        let key = self.sender.push(now, stream, ppid, payload, options)?;
         self.schedule_expiry();
-        Ok(())
+        Ok(key)
     }
 
     pub(super) fn apply_policy(&mut self, stream: StreamId, policy: SendPolicy) {

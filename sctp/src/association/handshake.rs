@@ -310,6 +310,7 @@ impl Association {
     pub(super) fn restart(&mut self, now: Instant, local_tag: u32, local_initial_tsn: Tsn, peer: &PeerInit) {
         // Messages that had arrived whole still go to the application.
         let mut events = std::collections::VecDeque::new();
+        self.sender.end_receipts();
         while let Some(event) = self.poll_event() {
             events.push_back(event);
         }

@@ -262,7 +262,7 @@ impl Association {
     ) -> Result<(), SendMessageError> {
         let result = self.accept_message(now, stream, ppid, payload, options);
         self.conclude();
-        result
+        result.map(drop)
     }
 
     /// Sets the policy for messages that wait on a stream. It holds at once, also for those that wait already, until

@@ -1,15 +1,22 @@
 //! Counters and gauges of an association, from their owners.
 
 use super::Association;
-use crate::stats::{AssociationStats, ExtensionsInUse};
+use crate::message::StreamId;
+use crate::stats::{AbandonStats, AssociationStats, ExtensionsInUse};
 
 impl Association {
+    /// Returns the messages of this stream that were abandoned since it was reset (RFC 7496 §4.3).
+    #[must_use]
+    pub fn abandoned_on(&self, stream: StreamId) -> AbandonStats {
+        self.sender.abandoned_on(stream)
+    }
+
     pub(super) fn collect_stats(&self) -> AssociationStats {
         let counters = self.sender.counters();
         AssociationStats {
             extensions: self.extensions_in_use(),
             messages_sent: counters.messages,
-            messages_abandoned: counters.abandoned,
+            abandoned: self.sender.abandoned().clone(),
             data_chunks_sent: counters.chunks,
             data_chunks_retransmitted: counters.retransmitted,
             congestion_events: counters.congestion_events,

@@ -4,8 +4,7 @@ use super::Sender;
 use super::notices::AbandonedMessage;
 use super::outstanding::{Chunk, ChunkState};
 use super::queued::{Limit, MessageHeader, NextMessage};
-use crate::event::AbandonReason;
-use crate::message::StreamId;
+use crate::message::{AbandonReason, StreamId};
 use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 use crate::time::Instant;
@@ -35,6 +34,7 @@ impl From<Limit> for AbandonReason {
         match limit {
             Limit::Never | Limit::Retransmits(_) => Self::Retransmits,
             Limit::Until(_) => Self::Lifetime,
+            Limit::Discarded(_) => Self::Discarded,
         }
     }
 }
@@ -69,12 +69,7 @@ impl Sender {
 
     /// Returns `true` if the chunk's message is to be abandoned rather than retransmitted.
     pub(super) fn must_abandon(&self, now: Instant, chunk: &Chunk) -> bool {
-        let is_expired = match chunk.message.limit {
-            Limit::Never => false,
-            Limit::Retransmits(max) => chunk.transmissions > max,
-            limit @ Limit::Until(_) => limit.is_expired(now),
-        };
-        is_expired && self.forward_point.can_abandon()
+        chunk.is_exhausted(now) && self.forward_point.can_abandon()
     }
 
     /// Abandons a message: the fragments that are outstanding, of which `tsn` is one, and the rest that waits in the
@@ -93,8 +88,8 @@ impl Sender {
         }
         if let Some(len) = len {
             tracing::debug!(stream_id = %stream, tsn = tsn.wrap().0, len, ?reason, "message abandoned");
-            self.queue.notices.push_abandoned(AbandonedMessage { stream, len, reason, unsent: false });
-            self.forward_point.on_abandoned(&mut self.outstanding);
+            self.queue.notices.push_abandoned(AbandonedMessage { key, stream, len, reason, unsent: false });
+            self.forward_point.on_abandoned(now, &mut self.outstanding);
         }
     }
 

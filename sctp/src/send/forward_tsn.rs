@@ -1,8 +1,11 @@
 //! Moving the peer past abandoned chunks: FORWARD-TSN and the Advanced.Peer.Ack.Point (RFC 3758 §3.5), and
 //! I-FORWARD-TSN (RFC 8260 §2.3.1).
 
+use std::ops::ControlFlow;
+
 use super::data_format::DataFormat;
-use super::outstanding::Outstanding;
+use super::outstanding::{Chunk, ChunkState, Outstanding};
+use super::queued::MessageHeader;
 use crate::cost_counter;
 use crate::path::Path;
 use crate::serial::UnwrappedTsn;
@@ -60,7 +63,7 @@ impl ForwardPoint {
             self.is_due = false;
             return;
         }
-        self.is_due = self.is_due || self.has_waited(now, path) || self.has_advanced(outstanding);
+        self.is_due = self.is_due || self.has_waited(now, path) || self.has_advanced(now, outstanding);
     }
 
     /// Returns `true` if the answer to the last FORWARD-TSN could be here.
@@ -70,21 +73,21 @@ impl ForwardPoint {
     }
 
     /// Handles the abandonment of a message.
-    pub(super) fn on_abandoned(&mut self, outstanding: &mut Outstanding) {
-        self.is_due |= outstanding.has_abandoned_front() && self.has_advanced(outstanding);
+    pub(super) fn on_abandoned(&mut self, now: Instant, outstanding: &mut Outstanding) {
+        self.is_due |= outstanding.has_abandoned_front() && self.has_advanced(now, outstanding);
     }
 
     /// Handles the expiry of T3-rtx (RFC 3758 §3.5 A5). One that a SACK has just made due is on its way still, and the
     /// next expiry comes when that has had its time.
     pub(super) fn on_t3_timeout(&mut self, now: Instant, outstanding: &mut Outstanding, path: &Path) {
         if self.can_abandon && outstanding.has_abandoned_front() {
-            self.is_due |= self.has_waited(now, path) || self.has_advanced(outstanding);
+            self.is_due |= self.has_waited(now, path) || self.has_advanced(now, outstanding);
         }
     }
 
     /// Returns `true` if the last FORWARD-TSN said less than one would say now, or the peer has done what it said.
-    fn has_advanced(&self, outstanding: &mut Outstanding) -> bool {
-        let point = outstanding.advanced_peer_ack_point();
+    fn has_advanced(&self, now: Instant, outstanding: &mut Outstanding) -> bool {
+        let point = outstanding.advanced_peer_ack_point(now);
         let cumulative = outstanding.cumulative_tsn_ack_point();
         self.sent.is_none_or(|sent| point > sent.advanced_peer_ack_point || cumulative >= sent.end)
     }
@@ -99,32 +102,24 @@ impl ForwardPoint {
         outstanding: &mut Outstanding,
         out: &mut Vec<u8>,
     ) {
-        let mut skipped: Vec<SkippedMessage> = Vec::new();
+        let advanced_peer_ack_point = outstanding.advanced_peer_ack_point(now);
+        let mut skipped = SkippedMessages { format, room, entries: Vec::new() };
         let mut end = outstanding.cumulative_tsn_ack_point();
         for chunk in outstanding.abandoned_front().take(SKIPPED_MAX) {
             cost_counter::step();
-            // DATA has no numbers for unordered messages: their TSNs say what is skipped.
-            if !chunk.message.unordered || format.interleaves() {
-                let (stream, unordered, mid) = (chunk.message.stream, chunk.message.unordered, chunk.message.mid);
-                let has_room = encoded_len(format, skipped.len() + 1) <= room;
-                // A stream sends one message after the other, so the last number is the highest.
-                match skipped.iter_mut().find(|entry| (entry.stream, entry.unordered) == (stream, unordered)) {
-                    Some(entry) => entry.mid = mid,
-                    None if !has_room => break,
-                    None => skipped.push(SkippedMessage { stream, unordered, mid }),
-                }
+            if skipped.add(chunk).is_break() {
+                break;
             }
             end = end.next();
         }
-        if encoded_len(format, skipped.len()) > room {
+        if encoded_len(format, skipped.entries.len()) > room {
             return;
         }
         self.is_due = false;
         if end > outstanding.cumulative_tsn_ack_point() {
-            let advanced_peer_ack_point = outstanding.advanced_peer_ack_point();
-            tracing::debug!(new_cumulative_tsn = end.wrap().0, streams = skipped.len(), "FORWARD TSN sent");
+            tracing::debug!(new_cumulative_tsn = end.wrap().0, streams = skipped.entries.len(), "FORWARD TSN sent");
             self.sent = Some(SentForwardTsn { advanced_peer_ack_point, end, at: now });
-            let skipped = skipped.into_iter();
+            let skipped = skipped.entries.into_iter().map(|entry| entry.last);
             match format {
                 DataFormat::Data => {
                     ForwardTsn::encode(end.wrap(), skipped.map(|entry| (entry.stream, entry.mid.to_ssn())), out);
@@ -132,6 +127,52 @@ impl ForwardPoint {
                 DataFormat::IData => IForwardTsn::encode(end.wrap(), skipped, out),
             }
         }
+    }
+}
+
+/// The messages that a FORWARD-TSN names.
+struct SkippedMessages {
+    format: DataFormat,
+    /// Bytes for the chunk.
+    room: usize,
+    entries: Vec<SkippedEntry>,
+}
+
+/// Skipped messages of one stream with no message between them that has arrived.
+struct SkippedEntry {
+    /// The last of them.
+    last: SkippedMessage,
+    /// True if a message of the stream that has arrived follows.
+    is_finished: bool,
+}
+
+impl SkippedMessages {
+    /// Adds the message of a chunk that is passed. Breaks if there is no room for another entry.
+    ///
+    /// An entry skips all messages of the stream up to its own (RFC 3758 §3.5 C4 names a stream once, if it can be). A
+    /// receiver delivers those that have arrived, at the entry before the skipped ones that follow; dcSCTP discards
+    /// them if there is no such entry, against §3.6. So the stream is named before each message that has arrived.
+    fn add(&mut self, chunk: &Chunk) -> ControlFlow<()> {
+        let MessageHeader { stream, unordered, mid, .. } = chunk.message;
+        // DATA has no numbers for unordered messages: their TSNs say what is skipped.
+        if unordered && !self.format.interleaves() {
+            return ControlFlow::Continue(());
+        }
+        let has_room = encoded_len(self.format, self.entries.len() + 1) <= self.room;
+        let mut entries = self.entries.iter_mut().rev();
+        let entry = entries.find(|entry| (entry.last.stream, entry.last.unordered) == (stream, unordered));
+        match entry {
+            Some(entry) if chunk.state == ChunkState::Passed => entry.is_finished |= !unordered,
+            // A stream sends one message after the other, so the last number is the highest.
+            Some(entry) if !entry.is_finished => entry.last.mid = mid,
+            _ if chunk.state == ChunkState::Passed => {}
+            _ if !has_room => return ControlFlow::Break(()),
+            _ => {
+                let last = SkippedMessage { stream, unordered, mid };
+                self.entries.push(SkippedEntry { last, is_finished: false });
+            }
+        }
+        ControlFlow::Continue(())
     }
 }
 

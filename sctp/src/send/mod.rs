@@ -23,6 +23,7 @@ mod queue;
 mod queued;
 mod rack;
 mod rate;
+mod receipts;
 mod recovery;
 mod retransmission;
 mod rtt_sample;
@@ -53,19 +54,18 @@ use self::queue::OutgoingQueue;
 use self::rate::{CwndExemption, SendRate};
 use crate::config::AssociationConfig;
 use crate::error::SendMessageError;
-use crate::event::AssociationEvent;
+use crate::event::{AssociationEvent, ReceiptId};
 use crate::message::{Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::send_policy::SendPolicy;
-use crate::serial::{Tsn, UnwrappedTsn};
-use crate::stats::CongestionStats;
+use crate::serial::{MessageKey, Tsn, UnwrappedTsn};
+use crate::stats::{AbandonStats, CongestionStats};
 use crate::time::Instant;
 
 /// Counters that the sender keeps for [`AssociationStats`](crate::AssociationStats).
 #[derive(Debug, Default)]
 pub(crate) struct SendCounters {
     pub(crate) messages: u64,
-    pub(crate) abandoned: u64,
     pub(crate) chunks: u64,
     pub(crate) retransmitted: u64,
     pub(crate) congestion_events: u64,
@@ -100,7 +100,10 @@ impl Sender {
 
     /// Creates a new sender for an association that the peer has restarted; only the counters go on.
     pub(crate) fn restarted(&mut self, config: &AssociationConfig, path: &Path, initial_tsn: Tsn) -> Self {
-        Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, path, initial_tsn) }
+        let mut sender = Self { counters: std::mem::take(&mut self.counters), ..Self::new(config, path, initial_tsn) };
+        sender.queue.streams.continue_keys(&self.queue.streams);
+        sender.queue.notices.continue_totals(&self.queue.notices);
+        sender
     }
 
     /// Switches to another path, of which nothing is known yet.
@@ -150,6 +153,7 @@ impl Sender {
 
     /// Discards everything, because the association is over.
     pub(crate) fn clear(&mut self) {
+        self.end_receipts();
         self.queue.streams.clear();
         self.outstanding = Outstanding::new(self.outstanding.next_tsn().wrap());
         self.loss = LossRecovery::new();
@@ -159,7 +163,7 @@ impl Sender {
 
     // Queues
 
-    /// Accepts a message, or says why not.
+    /// Accepts a message and returns its number, or says why not.
     pub(crate) fn push(
         &mut self,
         now: Instant,
@@ -167,20 +171,41 @@ impl Sender {
         ppid: Ppid,
         payload: Bytes,
         options: SendOptions,
-    ) -> Result<(), SendMessageError> {
-        self.queue.push(now, stream, ppid, payload, options, self.outstanding.charge())?;
+    ) -> Result<MessageKey, SendMessageError> {
+        let key = self.queue.push(now, stream, ppid, payload, options, self.outstanding.charge())?;
         self.counters.messages += 1;
-        Ok(())
+        Ok(key)
+    }
+
+    /// Reports the progress of a message that was just accepted.
+    pub(crate) fn open_receipt(&mut self, key: MessageKey) -> ReceiptId {
+        self.queue.notices.open_receipt(key)
+    }
+
+    pub(crate) fn forget_receipt(&mut self, id: ReceiptId) {
+        self.queue.notices.forget_receipt(id);
+        self.check_refused();
+    }
+
+    /// Ends all receipts, because what was accepted is not sent any more.
+    pub(crate) fn end_receipts(&mut self) {
+        self.queue.notices.end_receipts();
     }
 
     pub(crate) fn poll_notice(&mut self) -> Option<AssociationEvent> {
         // Streams that were refused are notified, however room was made: an abandoned message makes room, too.
         self.check_refused();
-        let notice = self.queue.poll_notice()?;
-        if let AssociationEvent::Abandoned { messages, .. } = notice {
-            self.counters.abandoned += messages;
-        }
-        Some(notice)
+        self.queue.poll_notice()
+    }
+
+    /// Returns the messages that were abandoned, on all streams.
+    pub(crate) fn abandoned(&self) -> &AbandonStats {
+        self.queue.notices.abandoned()
+    }
+
+    /// Returns the messages that were abandoned on a stream since it was reset.
+    pub(crate) fn abandoned_on(&self, stream: StreamId) -> AbandonStats {
+        self.queue.notices.abandoned_on(stream)
     }
 
     fn check_refused(&mut self) {
@@ -260,6 +285,7 @@ impl Sender {
 
     pub(crate) fn finish_reset(&mut self, stream: StreamId) {
         self.queue.streams.finish_reset(stream);
+        self.queue.notices.on_stream_reset(stream);
     }
 
     pub(crate) fn is_resetting(&self, stream: StreamId) -> bool {
@@ -306,7 +332,8 @@ impl Sender {
 
     /// Returns the number of bytes of memory that are held for the peer and for the streams in use.
     pub(crate) fn charged(&self) -> usize {
-        self.queue.streams.charge() + self.outstanding.charge() + self.queue.streams.streams_charge()
+        let queues = self.queue.streams.charge() + self.queue.streams.streams_charge();
+        queues + self.outstanding.charge() + self.queue.notices.charge()
     }
 
     /// Returns how much was counted.

@@ -1,9 +1,12 @@
 //! Chunks that were sent and not cumulatively acknowledged: a ring indexed by TSN.
 
+mod advance;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use self::advance::PeerAckPoint;
 use super::charge::{CHUNK_OVERHEAD, push_back, shrink};
 use super::data_format::DataFormat;
 use super::flight::Flight;
@@ -28,6 +31,9 @@ pub(crate) enum ChunkState {
     GapAcked,
     /// Its message was abandoned; a FORWARD-TSN will skip it (RFC 3758 §3.5). A chunk stays here.
     Abandoned,
+    /// Reported in a gap block, and below the Advanced.Peer.Ack.Point: the peer has its message, which is not
+    /// retransmitted even if the report is taken back. A chunk stays here.
+    Passed,
 }
 
 /// A chunk of user data that was sent at least once, or that stands for the unsent rest of an abandoned message.
@@ -81,6 +87,15 @@ impl Chunk {
         }
     }
 
+    /// Returns true if the limit of the chunk's message forbids a retransmission.
+    pub(super) fn is_exhausted(&self, now: Instant) -> bool {
+        match self.message.limit {
+            Limit::Never => false,
+            Limit::Retransmits(max) | Limit::Discarded(max) => self.transmissions > max,
+            limit @ Limit::Until(_) => limit.is_expired(now),
+        }
+    }
+
     /// Returns the bytes that the chunk takes in a packet, which are what congestion control counts.
     pub(crate) fn wire_len(&self) -> usize {
         self.format.encoded_len(self.payload.len())
@@ -117,8 +132,7 @@ pub(crate) struct Outstanding {
     /// TSN of the first chunk in the ring: one after the Cumulative TSN Ack Point.
     base: UnwrappedTsn,
     flight: Flight,
-    /// Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2), as far as it was looked for.
-    advanced_peer_ack_point: UnwrappedTsn,
+    peer_ack_point: PeerAckPoint,
     /// Bytes of user data held, whatever the state of their chunks.
     payload_held: usize,
     lost: BTreeSet<UnwrappedTsn>,
@@ -134,7 +148,7 @@ impl Outstanding {
             ring: VecDeque::new(),
             base,
             flight: Flight::default(),
-            advanced_peer_ack_point: base.prev(),
+            peer_ack_point: PeerAckPoint::at(base.prev()),
             payload_held: 0,
             lost: BTreeSet::new(),
             gap_acked: IntervalSet::default(),
@@ -249,12 +263,12 @@ impl Outstanding {
                     self.lost.remove(&self.base);
                     on_acked(self.base, &chunk);
                 }
-                ChunkState::GapAcked | ChunkState::Abandoned => {}
+                ChunkState::GapAcked | ChunkState::Abandoned | ChunkState::Passed => {}
             }
             self.base = self.base.next();
             self.forget_credit = (self.forget_credit + 1).min(FORGET_CREDIT_MAX);
         }
-        self.advanced_peer_ack_point = self.advanced_peer_ack_point.max(self.cumulative_tsn_ack_point());
+        self.peer_ack_point.on_acknowledged(self.base.prev());
         self.gap_acked.remove_below(self.base);
         if self.ring.is_empty() {
             // An idle association gives back what a large window took.
@@ -283,7 +297,7 @@ impl Outstanding {
                         lost.remove(&tsn);
                     }
                     // An abandoned chunk stays abandoned.
-                    ChunkState::GapAcked | ChunkState::Abandoned => continue,
+                    ChunkState::GapAcked | ChunkState::Abandoned | ChunkState::Passed => continue,
                 }
                 on_acked(tsn, chunk);
                 chunk.state = ChunkState::GapAcked;
@@ -320,6 +334,7 @@ impl Outstanding {
             self.gap_acked.remove_below(end.next());
         }
         self.forget_credit = self.forget_credit.saturating_sub(forgotten);
+        self.peer_ack_point.rescan();
     }
 
     pub(crate) fn gap_reports(&self) -> &IntervalSet<UnwrappedTsn> {
@@ -351,7 +366,7 @@ impl Outstanding {
     pub(crate) fn request_sack(&mut self, tsn: UnwrappedTsn) {
         if let Some(chunk) = self.chunk_mut(tsn) {
             chunk.message.immediate = true;
-            if let Limit::Retransmits(max) = &mut chunk.message.limit {
+            if let Limit::Retransmits(max) | Limit::Discarded(max) = &mut chunk.message.limit {
                 *max = (*max).max(chunk.transmissions);
             }
         }
@@ -424,7 +439,7 @@ impl Outstanding {
             ChunkState::Lost => {
                 self.lost.remove(&tsn);
             }
-            ChunkState::GapAcked | ChunkState::Abandoned => {}
+            ChunkState::GapAcked | ChunkState::Abandoned | ChunkState::Passed => {}
         }
         self.payload_held -= chunk.payload.len();
         chunk.state = ChunkState::Abandoned;
@@ -440,32 +455,10 @@ impl Outstanding {
         let unacknowledged = chunks.filter(|(_, chunk)| matches!(chunk.state, ChunkState::InFlight | ChunkState::Lost));
         unacknowledged
             .map(|(tsn, chunk)| {
-                chunk.message.limit = Limit::Retransmits(0);
+                chunk.message.limit = Limit::Discarded(0);
                 tsn
             })
             .collect()
-    }
-
-    /// Returns the Advanced.Peer.Ack.Point (RFC 3758 §3.5 C2): the last of the abandoned chunks that follow the
-    /// Cumulative TSN Ack Point without a break. Equal to the latter if there is none. It only moves up, so each chunk
-    /// is passed once.
-    pub(crate) fn advanced_peer_ack_point(&mut self) -> UnwrappedTsn {
-        let is_abandoned = |chunk: &Chunk| chunk.state == ChunkState::Abandoned;
-        while self.chunk(self.advanced_peer_ack_point.next()).is_some_and(is_abandoned) {
-            cost_counter::step();
-            self.advanced_peer_ack_point = self.advanced_peer_ack_point.next();
-        }
-        self.advanced_peer_ack_point
-    }
-
-    /// Returns `true` if a FORWARD-TSN would move the peer.
-    pub(crate) fn has_abandoned_front(&self) -> bool {
-        self.ring.front().is_some_and(|chunk| chunk.state == ChunkState::Abandoned)
-    }
-
-    /// Returns the abandoned chunks that follow the cumulative point without a break.
-    pub(crate) fn abandoned_front(&self) -> impl Iterator<Item = &Chunk> {
-        self.ring.iter().take_while(|chunk| chunk.state == ChunkState::Abandoned)
     }
 
     pub(crate) fn check_consistency(&self) {
@@ -481,7 +474,9 @@ impl Outstanding {
             assert_eq!(self.lost.contains(&tsn), chunk.state == ChunkState::Lost, "lost set at {tsn:?}");
             let is_reported = self.gap_acked.contains(tsn);
             assert!(is_reported || chunk.state != ChunkState::GapAcked, "{tsn:?} is gap-acked and in no range");
-            assert!(!is_reported || matches!(chunk.state, ChunkState::GapAcked | ChunkState::Abandoned));
+            let may_be_reported =
+                matches!(chunk.state, ChunkState::GapAcked | ChunkState::Abandoned | ChunkState::Passed);
+            assert!(!is_reported || may_be_reported);
             assert!(chunk.transmissions > 0 || chunk.state == ChunkState::Abandoned);
             if chunk.to_next > 0 {
                 let next = self.chunk(tsn.add(chunk.to_next.into()));
@@ -492,9 +487,6 @@ impl Outstanding {
         }
         assert!(self.lost.first().is_none_or(|first| *first >= self.base));
         assert!(self.gap_acked.last().is_none_or(|range| range.last < self.next_tsn()));
-        let point = self.advanced_peer_ack_point;
-        assert!(self.cumulative_tsn_ack_point() <= point && point < self.next_tsn());
-        let is_abandoned = |tsn| self.chunk(tsn).is_some_and(|chunk| chunk.state == ChunkState::Abandoned);
-        assert!(self.base.through(point).all(is_abandoned));
+        self.check_peer_ack_point();
     }
 }

@@ -9,8 +9,8 @@ use super::queued::{Fragment, MessageHeader, NextMessage};
 use super::stream::StreamQueues;
 use crate::config::AssociationConfig;
 use crate::error::SendMessageError;
-use crate::event::{AbandonReason, AssociationEvent};
-use crate::message::{Ppid, SendOptions, StreamId};
+use crate::event::AssociationEvent;
+use crate::message::{AbandonReason, Ppid, SendOptions, StreamId};
 use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 use crate::time::Instant;
@@ -45,7 +45,8 @@ impl OutgoingQueue {
         }
     }
 
-    /// Accepts a message, or says why not. `outstanding`: what the send buffer counts for chunks that were sent.
+    /// Accepts a message and returns its number, or says why not. `outstanding`: what the send buffer counts for chunks
+    /// that were sent.
     pub(super) fn push(
         &mut self,
         now: Instant,
@@ -54,7 +55,7 @@ impl OutgoingQueue {
         payload: Bytes,
         options: SendOptions,
         outstanding: usize,
-    ) -> Result<(), SendMessageError> {
+    ) -> Result<MessageKey, SendMessageError> {
         if payload.is_empty() {
             return Err(SendMessageError::Empty);
         }
@@ -78,8 +79,7 @@ impl OutgoingQueue {
         if admission.is_bounded {
             self.streams.make_place(stream, payload.len(), &mut self.notices);
         }
-        self.streams.push(now, stream, ppid, payload, options);
-        Ok(())
+        Ok(self.streams.push(now, stream, ppid, payload, options))
     }
 
     /// Drops the oldest messages of a stream whose policy says so until the buffers have room for a new one; drops none
@@ -108,7 +108,7 @@ impl OutgoingQueue {
     /// latter take seven eighths of it at most, so that something can always be sent.
     fn used(&self, outstanding: usize) -> usize {
         let streams = self.streams.streams_charge().min(self.limit(outstanding) / 8 * 7);
-        self.streams.charge() + outstanding + streams
+        self.streams.charge() + outstanding + streams + self.notices.charge()
     }
 
     /// Notifies the application of room after a refusal.
@@ -188,7 +188,9 @@ mod tests {
         payload: Vec<u8>,
         outstanding: usize,
     ) -> Result<(), SendMessageError> {
-        queue.push(some_time(), StreamId(stream), Ppid(53), payload.into(), SendOptions::default(), outstanding)
+        queue
+            .push(some_time(), StreamId(stream), Ppid(53), payload.into(), SendOptions::default(), outstanding)
+            .map(drop)
     }
 
     #[test]

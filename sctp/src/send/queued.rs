@@ -13,6 +13,8 @@ pub(crate) enum Limit {
     Never,
     Retransmits(u32),
     Until(Instant),
+    /// The same as [`Retransmits`](Self::Retransmits), after the application has discarded the message.
+    Discarded(u32),
 }
 
 impl Limit {

@@ -136,6 +136,7 @@ impl Sender {
         });
         loss.rack.on_cumulative_advanced(cumulative);
         self.queue.streams.on_acknowledged(cumulative);
+        self.queue.notices.on_acknowledged(cumulative);
         bytes
     }
 

@@ -16,7 +16,7 @@ use super::scheduler::{DEFAULT_PRIORITY, Scheduler};
 use super::stream_map::StreamMap;
 use super::stream_totals::{Left, StreamTotals};
 use crate::config::StreamScheduler;
-use crate::message::{Ppid, Reliability, SendOptions, StreamId};
+use crate::message::{AbandonReason, Ppid, Reliability, SendOptions, StreamId};
 use crate::serial::{Fsn, MessageKey, Mid, UnwrappedTsn};
 use crate::time::Instant;
 
@@ -259,8 +259,15 @@ impl StreamQueues {
         self.scheduler.on_packet_end();
     }
 
-    /// Queues a message that has passed every check.
-    pub(crate) fn push(&mut self, now: Instant, stream: StreamId, ppid: Ppid, payload: Bytes, options: SendOptions) {
+    /// Queues a message that has passed every check. Returns its number.
+    pub(crate) fn push(
+        &mut self,
+        now: Instant,
+        stream: StreamId,
+        ppid: Ppid,
+        payload: Bytes,
+        options: SendOptions,
+    ) -> MessageKey {
         let limit = match options.reliability {
             Reliability::Reliable => Limit::Never,
             Reliability::MaxRetransmits(count) => Limit::Retransmits(count),
@@ -292,6 +299,7 @@ impl StreamQueues {
         if may_expire {
             self.on_pushed(stream);
         }
+        header.key
     }
 
     /// Returns the message whose turn it is. Drops messages that are too old to be begun.
@@ -416,9 +424,9 @@ impl StreamQueues {
             queue.messages.front().filter(|message| message.is_begun()).map(|message| message.as_next(last_tsn));
         let keep = usize::from(begun.is_some());
         let chunk_max = self.totals.chunk_max;
-        let left = queue.messages.drain(keep..).fold(Left::default(), |left, message| Left {
-            bytes: left.bytes + message.rest.len(),
-            charge: left.charge + message.charge(chunk_max),
+        let left = queue.messages.drain(keep..).fold(Left::default(), |left, message| {
+            notices.end_receipt(message.header.key, AbandonReason::Discarded);
+            Left { bytes: left.bytes + message.rest.len(), charge: left.charge + message.charge(chunk_max) }
         });
         let dropped = left.bytes;
         queue.messages.shrink_to(keep);
@@ -431,6 +439,11 @@ impl StreamQueues {
             self.totals.on_left_queue(stream, queue, left, notices);
         }
         (dropped, begun)
+    }
+
+    /// Continues the numbers of messages from those of an association that the peer has restarted.
+    pub(crate) fn continue_keys(&mut self, before: &Self) {
+        self.next_key = before.next_key;
     }
 
     /// Drops everything, as when the association ends.

@@ -6,7 +6,7 @@ use super::outstanding::Chunk;
 use super::packet_place::PlaceInPacket;
 use super::queued::NextMessage;
 use super::rate::CwndExemption;
-use crate::event::AbandonReason;
+use crate::message::AbandonReason;
 use crate::path::Path;
 use crate::time::Instant;
 
@@ -243,6 +243,9 @@ impl Sender {
             let payload_max = self.peer_window.payload_len(usize::MAX, self.payload_max(path));
             let tsn = self.outstanding.next_tsn();
             let Some(fragment) = self.queue.cut(tsn, room.min(payload_max), payload_max) else { break };
+            if fragment.place.ending {
+                self.queue.notices.on_sent(fragment.message.key, tsn);
+            }
             let payload = fragment.payload.len();
             self.peer_window.on_new_sent(tsn, payload);
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);

@@ -5,11 +5,10 @@
 
 use super::super::freshness::{Freshness, RateSeen};
 use super::super::notices::{AbandonedMessage, Notices};
-use super::super::queued::{Limit, NextMessage, QueuedMessage};
+use super::super::queued::{Limit, MessageHeader, NextMessage, QueuedMessage};
 use super::{Left, OutgoingStream, StreamQueues, shrink_waiting};
 use crate::cost_counter;
-use crate::event::AbandonReason;
-use crate::message::StreamId;
+use crate::message::{AbandonReason, StreamId};
 use crate::send_policy::{SendPolicy, WaitingMax};
 use crate::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ impl OutgoingStream {
     fn deadline(&self, message: &QueuedMessage) -> Option<(Instant, AbandonReason)> {
         let lifetime = match message.header.limit {
             Limit::Until(at) => Some((at, AbandonReason::Lifetime)),
-            Limit::Never | Limit::Retransmits(_) => None,
+            Limit::Never | Limit::Retransmits(_) | Limit::Discarded(_) => None,
         };
         let budget = self.policy().latency_budget.filter(|_| !message.is_exempt);
         let budget = budget.and_then(|budget| message.queued_at.checked_add(budget));
@@ -223,9 +222,9 @@ impl StreamQueues {
             let upcoming = queue.upcoming(self.format, self.totals.chunk_max);
             self.scheduler.on_message_dropped(stream, &mut queue.turn, upcoming);
         }
-        let len = message.header.len;
+        let MessageHeader { key, len, .. } = message.header;
         tracing::debug!(stream_id = %stream, len, ?reason, "message abandoned unsent");
-        notices.push_abandoned(AbandonedMessage { stream, len, reason, unsent: true });
+        notices.push_abandoned(AbandonedMessage { key, stream, len, reason, unsent: true });
         let left = Left { bytes: message.rest.len(), charge: message.charge(self.totals.chunk_max) };
         self.totals.on_left_queue(stream, queue, left, notices);
     }

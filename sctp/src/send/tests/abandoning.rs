@@ -1,6 +1,22 @@
 //! Abandoned messages (RFC 3758).
 
 use super::*;
+use crate::serial::Ssn;
+use crate::wire::{ChunkType, ForwardTsn};
+
+/// Writes a packet, and returns the last chunk that its FORWARD-TSN skips and the messages that it names. `None` if it
+/// has none.
+fn forward_tsn(world: &mut World) -> Option<(u64, Vec<(u16, u16)>)> {
+    let mut packet = vec![0; PACKET_HEADER_LEN];
+    let room = PacketRoom { end: world.path.mtu(), floor_end: world.path.mtu_floor(), may_exceed_mtu: true };
+    world.sender.write(world.now, room, &world.path, &mut packet);
+    world.sender.check_consistency(&world.path);
+    let mut chunks = Chunks::new(&packet).map(Result::unwrap);
+    let chunk = chunks.find(|chunk| chunk.kind == ChunkType::FORWARD_TSN)?;
+    let forward = ForwardTsn::decode(chunk.value_in(&packet)).unwrap();
+    let last = world.first.unwrap_near(forward.new_cumulative_tsn).distance_from(world.first);
+    Some((last, forward.streams().map(|(stream, Ssn(ssn))| (stream.0, ssn)).collect()))
+}
 
 /// Returns a world with four messages of one packet each on stream 1, the first two of which are lost.
 fn two_lost() -> World {
@@ -138,4 +154,99 @@ fn room_that_an_abandoned_message_leaves_in_cwnd_is_used_at_once() {
     let packet = world.packet();
     assert_eq!(packet.iter().map(|chunk| chunk.stream).collect::<Vec<_>>(), [StreamId(2)]);
     assert_eq!(world.abandoned(), [200 * FULL]);
+}
+
+/// Each gap took a round trip: a FORWARD-TSN named the first one alone.
+#[test]
+fn a_forward_tsn_passes_messages_that_have_arrived_and_are_not_sent_again() {
+    let mut world = World::measured();
+    (0..10).for_each(|_| world.push_with(1, FULL, once()));
+    assert_eq!(world.packets().len(), 10);
+    world.now += 100 * MS;
+    let held = world.sender.charged();
+    // Chunks 0, 2, 3, and 5 are lost.
+    world.sack(0, &[(2, 2), (5, 5), (7, 10)]);
+    assert_eq!(world.abandoned().len(), 4);
+    // The stream is named before each message that has arrived, so that the peer delivers that.
+    assert_eq!(forward_tsn(&mut world), Some((5, vec![(1, 0), (1, 3), (1, 5)])));
+    assert!(world.sender.charged() + 5 * FULL <= held, "what was passed is not kept");
+    assert_eq!(forward_tsn(&mut world), None, "once a round trip");
+    // The peer takes its reports back: nothing that was passed is sent again.
+    world.now += 100 * MS;
+    world.sack(0, &[]);
+    assert_eq!(world.sender.counters().retransmitted, 0);
+    assert_eq!(forward_tsn(&mut world), Some((5, vec![(1, 0), (1, 3), (1, 5)])));
+    world.sack(10, &[]);
+    assert!(world.sender.is_drained());
+}
+
+/// If the peer reneged, it would wait for the message of the other stream for ever.
+#[test]
+fn a_forward_tsn_passes_a_message_only_if_an_abandoned_one_of_its_stream_follows() {
+    for (third, last, messages) in [(1, 0, vec![(1, 0)]), (2, 3, vec![(1, 1), (2, 1)])] {
+        let mut world = World::measured();
+        // One after the other, so that streams do not take turns.
+        for stream in [1, 2, 1, third, 1, 1, 1, 1] {
+            world.push_with(stream, FULL, once());
+            world.packets();
+        }
+        world.now += 100 * MS;
+        // Chunk 1 has arrived, chunks 0, 2 and 3 are lost.
+        world.sack(0, &[(2, 2), (5, 8)]);
+        assert_eq!(world.abandoned().len(), 3);
+        assert_eq!(forward_tsn(&mut world), Some((last, messages)), "stream {third}");
+        if third == 1 {
+            // The peer moves to the next gap, where nothing that has arrived is in between.
+            world.now += 100 * MS;
+            world.sack(2, &[(3, 6)]);
+            assert_eq!(forward_tsn(&mut world), Some((3, vec![(1, 2)])));
+        }
+    }
+}
+
+#[test]
+fn a_forward_tsn_stops_at_a_message_that_would_be_sent_again() {
+    for (options, last) in [(SendOptions::default(), 0), (once(), 2)] {
+        let mut world = World::measured();
+        world.push_with(1, FULL, once());
+        world.push_with(1, FULL, options);
+        (0..7).for_each(|_| world.push_with(1, FULL, once()));
+        world.packets();
+        world.now += 100 * MS;
+        // Chunks 0 and 2 are lost.
+        world.sack(0, &[(2, 2), (4, 9)]);
+        assert_eq!(forward_tsn(&mut world).map(|(last, _)| last), Some(last), "{options:?}");
+    }
+}
+
+#[test]
+fn messages_that_have_arrived_are_passed_once_their_lifetime_is_over() {
+    let mut world = World::measured();
+    let options = SendOptions { reliability: Reliability::MaxLifetime(150 * MS), ..SendOptions::default() };
+    world.push_with(1, FULL, once());
+    world.push_with(1, FULL, options);
+    world.push_with(1, FULL, once());
+    (0..5).for_each(|_| world.push(1, FULL));
+    world.packets();
+    world.now += 100 * MS;
+    world.sack(0, &[(2, 2), (4, 8)]);
+    assert_eq!(forward_tsn(&mut world).map(|(last, _)| last), Some(0));
+    world.now += 100 * MS;
+    world.sack(0, &[(2, 2), (4, 8)]);
+    assert_eq!(forward_tsn(&mut world), Some((2, vec![(1, 0), (1, 2)])));
+}
+
+#[test]
+fn a_loss_shrinks_the_congestion_window_though_its_message_is_abandoned() {
+    let windows = [SendOptions::default(), once()].map(|options| {
+        let mut world = World::measured();
+        (0..10).for_each(|_| world.push_with(1, FULL, options));
+        world.packets();
+        let before = world.sender.cwnd();
+        world.now += 100 * MS;
+        world.sack(0, &[(2, 10)]);
+        assert!(world.sender.cwnd() < before);
+        world.sender.cwnd()
+    });
+    assert_eq!(windows[0], windows[1]);
 }
