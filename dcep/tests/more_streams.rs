@@ -274,6 +274,25 @@ fn a_message_beyond_the_limits_waits_with_its_channel_and_survives_its_close() {
 }
 
 #[test]
+fn a_message_beyond_the_limits_leaves_behind_an_open_that_has_no_room() {
+    let setup = setup(100).sctp(|config| (config.send_buffer, config.stream_send_buffer) = (20_000, 20_000));
+    let mut pair = Pair::connected_with(setup);
+    fill(&mut pair);
+    let full = pair.open(A, ChannelOptions::new("").negotiated(1));
+    pair.open(B, ChannelOptions::new("").negotiated(1));
+    pair.network(|packet| if packet.has_data() { Fate::Drop } else { Fate::Deliver });
+    while pair.try_send(A, full, vec![0; 1000]).is_ok() {}
+    let id = pair.open(A, ChannelOptions::new("beyond"));
+    send_beyond_limits(&mut pair, id, "end");
+    pair.run_until(Duration::from_secs(20), |pair| pair[A].association.outbound_streams() > 4);
+    assert_eq!(pair.try_send(A, full, "x"), Err(ChannelSendError::Full), "the buffer is still full");
+    pair.heal();
+    pair.run();
+    let there = pair.incoming(B);
+    assert_eq!(texts(&pair.recv_all(B, there)), ["end"]);
+}
+
+#[test]
 fn a_channel_opened_before_the_handshake_waits_too_unless_something_was_sent_on_it() {
     let mut setup = Setup::default();
     setup.sctp[0].outbound_streams = 10;

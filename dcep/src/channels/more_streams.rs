@@ -178,6 +178,10 @@ impl ChannelsContext<'_> {
             // The association is shutting down, and Closed follows.
             return;
         }
+        if !awaited.messages.is_empty() {
+            // They exceed the limits of the buffer, for which DATA_CHANNEL_OPEN may have to wait.
+            self.force_control(id);
+        }
         self.send_awaited(id, awaited.messages);
         self.announce(id);
         if is_closing {
