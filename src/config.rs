@@ -47,8 +47,8 @@ pub struct Config {
     pub consent_timeout: Option<Duration>,
     /// Largest datagram with a DTLS record to search for, in bytes; 576 to 16,421. Default 2,048, because the
     /// connection of a Chromium that gets a larger one is said to end. Between endpoints of this crate it may be 9,000
-    /// on a network of jumbo frames. A value below `mtu` of [`association`](Self::association) counts as that, and
-    /// `mtu_max` there is a limit, too.
+    /// on a network of jumbo frames. A value below `AssociationConfig::mtu` counts as that, and `mtu_max` there is a
+    /// limit, too.
     pub dtls_mtu_max: usize,
     /// Associations at the same time. Default 65,536.
     pub associations_max: usize,

@@ -49,7 +49,7 @@
 //! | messages that are fresh or not sent: a latency budget, the oldest dropped | [`SendPolicy`] |
 //! | shares of the channels in the link | [`ChannelOptions::priority`], [`DataChannel::set_priority`] |
 //! | sending, receiving, and the end of a channel | [`DataChannel`] |
-//! | what becomes of a message: sent, acknowledged, or abandoned and why | [`DataChannel::send_with_receipt`] |
+//! | progress of a message: sent, acknowledged, or abandoned, with the reason | [`DataChannel::send_with_receipt`] |
 //! | events of a channel: `open`, `bufferedamountlow`, `closing`, `error`, `close` | [`DataChannel::next_event`] |
 //! | a half for each of two tasks | [`DataChannel::split`] |
 //! | streams and sinks of messages | [`DataChannel`] is both |

@@ -128,6 +128,9 @@ async fn every_future_ends_when_the_runtime_of_its_endpoint_is_gone() {
         }};
     }
     let (a, client) = (&pair.a, &pair.client);
+    let noted = a.create_channel("noted").unwrap();
+    waits!("receipt", noted, async { noted.send_with_receipt(numbered(1, 1000)).await.unwrap().await });
+    waits!("receipt.sent", noted, async { noted.send_with_receipt(numbered(1, 1000)).await.unwrap().sent().await });
     waits!("send", near, near.send(numbered(1, 1000)));
     waits!("Sink", mut near, SinkExt::send(&mut near, narrowboat::Message::from(numbered(1, 1000))));
     waits!("AsyncWrite", near, async { near.into_byte_stream().write(&[3; 1000]).await });

@@ -21,6 +21,8 @@ struct Waiting {
     pair: Pair,
     near: DataChannel,
     far: DataChannel,
+    /// Another channel, with room in its send buffer.
+    noted: DataChannel,
     tasks: BTreeMap<&'static str, JoinHandle<()>>,
 }
 
@@ -38,7 +40,8 @@ impl Waiting {
         while let Poll::Ready(event) = poll_once(near.next_event()) {
             assert!(matches!(event, Some(ChannelEvent::Open | ChannelEvent::BufferedAmountLow)), "{event:?}");
         }
-        let mut waiting = Self { pair, near, far, tasks: BTreeMap::new() };
+        let noted = pair.a.create_channel("noted").unwrap();
+        let mut waiting = Self { pair, near, far, noted, tasks: BTreeMap::new() };
         waiting.spawn_senders();
         waiting.spawn_readers();
         waiting.spawn_others();
@@ -64,6 +67,12 @@ impl Waiting {
         self.spawn("AsyncWrite", async move { drop(near.write(&[3; 1000]).await) });
         let near = self.near.clone();
         self.spawn("buffered_amount_low", async move { near.buffered_amount_low().await });
+        let noted = self.noted.clone();
+        self.spawn("receipt", async move { _ = noted.send_with_receipt(numbered(3, 1000)).await.unwrap().await });
+        let noted = self.noted.clone();
+        self.spawn("receipt.sent", async move {
+            _ = noted.send_with_receipt(numbered(4, 1000)).await.unwrap().sent().await;
+        });
     }
 
     fn spawn_readers(&mut self) {
@@ -111,7 +120,8 @@ const CHANNEL: &[&str] = &[
     "channel.closed",
     "next_event",
 ];
-const ASSOCIATION: &[&str] = &["accept_channel", "association.closed", "wait_idle"];
+const RECEIPTS: &[&str] = &["receipt", "receipt.sent"];
+const ASSOCIATION: &[&str] = &["accept_channel", "association.closed", "wait_idle", "receipt", "receipt.sent"];
 
 fn events() -> Vec<(&'static str, Act, Vec<&'static str>)> {
     let all = |lists: &[&[&'static str]]| lists.concat();
@@ -168,7 +178,7 @@ fn events() -> Vec<(&'static str, Act, Vec<&'static str>)> {
                     tokio::spawn(async move { while far.recv().await.is_some() {} });
                 })
             },
-            all(&[SENDERS, &["buffered_amount_low", "next_event"]]),
+            all(&[SENDERS, RECEIPTS, &["buffered_amount_low", "next_event"]]),
         ),
         (
             "the peer sends",
@@ -359,12 +369,16 @@ const COVERED: &[(&str, Result<&str, &str>)] = &[
     ("channel/mod.rs: fn opened", Ok("opened")),
     ("channel/mod.rs: fn recv", Ok("recv")),
     ("channel/mod.rs: fn send", Ok("send")),
+    ("channel/mod.rs: fn send_with_receipt", Err("it waits as `send` does")),
+    ("channel/receipt.rs: Future for Receipt", Ok("receipt")),
+    ("channel/receipt.rs: fn sent", Ok("receipt.sent")),
     ("channel/sink.rs: Sink<Message> for DataChannel", Ok("Sink")),
     ("channel/sink.rs: Sink<Message> for SendHalf", Err("it calls the channel's")),
     ("channel/sink.rs: Stream for DataChannel", Ok("Stream")),
     ("channel/sink.rs: Stream for RecvHalf", Err("it calls the channel's")),
     ("channel/split.rs: fn recv", Err("it calls the channel's")),
     ("channel/split.rs: fn send", Err("it calls the channel's")),
+    ("channel/split.rs: fn send_with_receipt", Err("it calls the channel's")),
     ("endpoint/incoming.rs: Future for Accepting", Err("it waits for `connected`")),
     ("endpoint/mod.rs: fn accept", Ok("accept")),
     ("endpoint/mod.rs: fn connect", Ok("connect")),

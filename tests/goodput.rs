@@ -124,8 +124,8 @@ fn a_model_fills_clean_links() {
             clean(100, 50, 920, 900),
             clean(100, 200, 870, 900),
             clean(1000, 50, 915, 900),
-            clean(1000, 100, 820, 890),
-            clean(1000, 200, 835, 890),
+            clean(1000, 100, 890, 890),
+            clean(1000, 200, 835, 860),
         ],
     );
 }
@@ -261,8 +261,8 @@ fn an_upload_takes_little_more_than_its_packets() {
     let cases = [
         (CongestionControl::Bbr, 1_000, 3400),
         // With the header of I-DATA, four bytes longer than that of DATA, the packets take 9 ms more.
-        (CongestionControl::Cubic, 0, 3195),
-        (CongestionControl::Bbr, 0, 3210),
+        (CongestionControl::Cubic, 0, 3205),
+        (CongestionControl::Bbr, 0, 3225),
         (CongestionControl::Bbr, 10_000, 3600),
         (CongestionControl::Bbr, 50_000, 6000),
     ];
@@ -297,6 +297,6 @@ fn a_model_keeps_a_long_queue_short() {
         let share = share * 8 * 100 / (path.rate() * 20);
         eprintln!("{path:?}: 95 % of the packets pass the queue within {wait} ms; {share} % of the link");
         assert!(wait <= 25, "{wait} ms: more than half a product; a full queue takes 200");
-        assert!(share >= 93, "{share} %");
+        assert!(share >= 92, "{share} %");
     }
 }

@@ -77,6 +77,7 @@ fn config() -> Config {
     config.association.rto_min = 100 * MS;
     config.association.rto_max = 500 * MS;
     config.association.heartbeat_interval = Some(500 * MS);
+    config.association.idle_timeout = 6000 * MS;
     config
 }
 

@@ -83,7 +83,7 @@ impl Channel {
             bytes_sent: sent.bytes,
             messages_received: received.messages,
             bytes_received: received.bytes,
-            abandoned: sent.abandoned.as_deref().cloned().unwrap_or_default(),
+            abandoned: sent.abandoned.clone(),
         }
     }
 

@@ -92,19 +92,22 @@ impl AbandonCount {
 /// Messages that were abandoned, by the rule that they fell under (RFC 7496 §4.3, §4.4). Those that the application
 /// discarded before any of them was sent are not counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AbandonStats([AbandonCount; AbandonReason::ALL.len()]);
+pub struct AbandonStats(
+    // Most channels and associations abandon nothing.
+    Option<Box<[AbandonCount; AbandonReason::ALL.len()]>>,
+);
 
 impl AbandonStats {
     /// Returns the number for one reason.
     #[must_use]
     pub fn count(&self, reason: AbandonReason) -> AbandonCount {
-        self.0.get(reason as usize).copied().unwrap_or_default()
+        self.0.as_ref().and_then(|counts| counts.get(reason as usize)).copied().unwrap_or_default()
     }
 
     /// Returns the number for all reasons together.
     #[must_use]
     pub fn total(&self) -> AbandonCount {
-        self.0.iter().fold(AbandonCount::default(), |total, count| AbandonCount {
+        self.0.iter().flat_map(|counts| counts.iter()).fold(AbandonCount::default(), |total, count| AbandonCount {
             unsent: total.unsent + count.unsent,
             sent: total.sent + count.sent,
             bytes: total.bytes + count.bytes,
@@ -114,7 +117,7 @@ impl AbandonStats {
     /// Counts messages of `bytes` bytes together, as an
     /// [`AssociationEvent::Abandoned`](crate::AssociationEvent::Abandoned) reports them.
     pub fn add(&mut self, reason: AbandonReason, unsent: bool, messages: u64, bytes: usize) {
-        if let Some(count) = self.0.get_mut(reason as usize) {
+        if let Some(count) = self.0.get_or_insert_default().get_mut(reason as usize) {
             *(if unsent { &mut count.unsent } else { &mut count.sent }) += messages;
             count.bytes += bytes as u64;
         }

@@ -188,7 +188,7 @@ fn a_window_is_small_at_first_and_after_a_pause_and_grows_before_it_is_used_up()
         }
     }
     assert!((4 << 20..7 << 20).contains(&window), "{window}: four times what has come, with its overhead");
-    victim.pass(50 * SECOND);
+    victim.pass(20 * SECOND);
     // The bytes that were promised before may still be sent, and are accepted. A slow sender is promised no more.
     let (mut number, mut left) = (1000, window);
     while left > 256 << 10 {

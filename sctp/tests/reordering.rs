@@ -133,6 +133,7 @@ fn a_pause_of_the_link_costs_a_few_retransmissions_and_a_fifth_of_the_next_secon
     assert!(after.t3_expirations > before.t3_expirations, "the pause is longer than the time-out");
     assert!(after.congestion_events_undone > before.congestion_events_undone);
     let retransmitted = after.data_chunks_retransmitted - before.data_chunks_retransmitted;
-    assert!(retransmitted <= 5, "{retransmitted} retransmissions");
+    // Five packets, of two chunks each since the search has found room for them.
+    assert!(retransmitted <= 10, "{retransmitted} retransmissions");
     assert!(bytes * 10 >= RATE as usize * 8, "{bytes} bytes in a second");
 }

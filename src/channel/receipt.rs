@@ -11,7 +11,7 @@ use narrowboat_sctp::{AbandonReason, ReceiptId, ReceiptStatus};
 use crate::association::{Shared, WaitFuture};
 use crate::waiters::{Interest, WaitKey, WaiterKey};
 
-/// Receipt of a message: tells what becomes of it; see
+/// Receipt of a message, which reports its progress; see
 /// [`DataChannel::send_with_receipt`](crate::DataChannel::send_with_receipt).
 ///
 /// It is a future that resolves when the peer has acknowledged the message, or the message was abandoned: its lifetime

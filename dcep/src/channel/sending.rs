@@ -28,8 +28,7 @@ pub(crate) struct ChannelSending {
 pub(crate) struct SentCounters {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// `None` until a message is abandoned.
-    pub(crate) abandoned: Option<Box<AbandonStats>>,
+    pub(crate) abandoned: AbandonStats,
 }
 
 impl SentCounters {

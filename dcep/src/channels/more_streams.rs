@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use narrowboat_sctp::time::Duration;
-use narrowboat_sctp::{Association, ResetResult, SendOptions, StreamId, StreamRequest};
+use narrowboat_sctp::{ResetResult, SendOptions, StreamId, StreamRequest};
 
 use super::ChannelsPhase;
 use super::awaited_streams::AwaitedStream;

@@ -111,7 +111,7 @@ impl ChannelsContext<'_> {
         let Some(id) = self.state.streams.owner_of(stream) else { return };
         let Some(channel) = self.state.channels.channel_mut(id) else { return };
         tracing::debug!(channel = id.0, stream_id = %stream, messages, bytes, ?reason, unsent, "messages abandoned");
-        channel.sending.counters.abandoned.get_or_insert_default().add(reason, unsent, messages, bytes);
+        channel.sending.counters.abandoned.add(reason, unsent, messages, bytes);
         self.state.events.push_back(ChannelsEvent::Abandoned { channel: id, messages, bytes, reason, unsent });
     }
 

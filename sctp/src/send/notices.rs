@@ -7,14 +7,14 @@ use super::stream_map::StreamMap;
 use crate::event::{AssociationEvent, ReceiptId};
 use crate::message::{AbandonReason, StreamId};
 use crate::serial::{MessageKey, UnwrappedTsn};
-use crate::stats::AbandonStats;
+use crate::stats::{AbandonCount, AbandonStats};
 
 /// Notices for which an empty queue keeps room, as a burst of messages may bring many at once. From this many on,
 /// abandoned messages of the same kind share one.
 const NOTICES_KEPT: usize = 16;
 
 /// Bytes charged for the counters of a stream, and for their entry in a table of which half may be empty.
-const STREAM_COUNTERS_OVERHEAD: usize = size_of::<AbandonStats>() + 64;
+const STREAM_COUNTERS_OVERHEAD: usize = AbandonReason::ALL.len() * size_of::<AbandonCount>() + 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Notices {
@@ -22,7 +22,7 @@ pub(super) struct Notices {
     receipts: Receipts,
     abandoned: AbandonStats,
     /// The same for each stream on which a message was abandoned since the stream was reset.
-    abandoned_on: StreamMap<Box<AbandonStats>>,
+    abandoned_on: StreamMap<AbandonStats>,
 }
 
 /// A message that was abandoned.
@@ -110,7 +110,7 @@ impl Notices {
     }
 
     pub(super) fn abandoned_on(&self, stream: StreamId) -> AbandonStats {
-        self.abandoned_on.get(&stream).map_or_else(AbandonStats::default, |stats| (**stats).clone())
+        self.abandoned_on.get(&stream).cloned().unwrap_or_default()
     }
 
     /// Continues the counters of an association that the peer has restarted; its streams begin anew.

@@ -19,6 +19,8 @@ pub(super) const CONSERVATIVE_DIVISOR: usize = 4;
 const CONSERVATIVE_ROUNDS: u32 = 5;
 /// Parts of a round, each of which is compared with the round before.
 const PARTS: u32 = 8;
+/// Shortest part. In a shorter one the pacer's own bursts, and the delay of acknowledgements, look like a queue.
+const PART_MIN_MICROS: u32 = 5_000;
 
 /// Phase of HyStart++, which sets the growth of the window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +104,8 @@ impl HyStart {
         let round_min = self.round_min.map_or(rtt, |min| min.min(rtt));
         self.round_min = Some(round_min);
         self.samples += 1;
-        let part_min = self.part.on_sample(now, rtt, self.last_round_min.unwrap_or_default() / PARTS);
+        let part_time = self.last_round_min.unwrap_or_default() / PARTS;
+        let part_min = self.part.on_sample(now, rtt, part_time).filter(|_| part_time >= PART_MIN_MICROS);
         if self.samples < SAMPLES_MIN {
             return;
         }
