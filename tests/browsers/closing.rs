@@ -91,7 +91,9 @@ impl Row {
             Self::BothClose => ["open [closing] [close()] close [close()]", "open [closing] [close()] close [close()]"],
             Self::QueuesThenCloses => ["open close() [bufferedamountlow] close", "open closing close"],
             // Messages that could not be delivered are reported: the peer has closed, and nobody reads any more.
-            Self::QueuesThenPeerCloses => ["open closing [bufferedamountlow] error close", "open close() close"],
+            Self::QueuesThenPeerCloses => {
+                ["open closing [bufferedamountlow] abandoned error close", "open close() close"]
+            }
             // Firefox resets its streams first, and at times learns of our reset before it ends: no error then.
             Self::EndsTheConnection => ["open error close", "open [closing] [error] close"],
             Self::SendsBeforeThePeerHasMadeIt => ["open [bufferedamountlow]", "open"],

@@ -270,6 +270,7 @@ fn name(event: &ChannelEvent) -> String {
     match event {
         ChannelEvent::Open => "open".to_owned(),
         ChannelEvent::BufferedAmountLow => "bufferedamountlow".to_owned(),
+        ChannelEvent::Abandoned { .. } => "abandoned".to_owned(),
         ChannelEvent::Closing => "closing".to_owned(),
         ChannelEvent::Error(error) => format!("error {error}"),
         ChannelEvent::Close => "close".to_owned(),
