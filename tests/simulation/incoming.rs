@@ -159,7 +159,7 @@ impl Incoming {
             if let Some(fragment) = fragment.filter(|_| is_new) {
                 self.on_fragment(fragment, ends);
             }
-            // Whether all interleaved messages are whole does not show at the last TSN.
+            // The last TSN does not tell if all interleaved messages are whole.
             if ends || fragment.is_some() {
                 self.ends.insert(offset);
             }

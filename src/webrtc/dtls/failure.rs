@@ -28,7 +28,7 @@ pub(crate) enum DtlsFailure {
     /// The peer has changed its keys more often than any peer needs to.
     #[error("the peer has changed the keys of the DTLS association too often")]
     KeyChanges,
-    /// More records under one key would make it unsafe, and DTLS 1.2 cannot change it.
+    /// More records under one key would weaken the cipher, and DTLS 1.2 cannot change it.
     #[error("as many records were sent as DTLS 1.2 can protect with one key: connect again")]
     RecordsExhausted,
     /// The peer broke a rule of DTLS, or offers nothing that is known here.
