@@ -33,7 +33,8 @@ const PARTIAL_RELIABLE_TIMED: u8 = 0x02;
 pub(crate) fn encode(options: &ChannelOptions) -> Bytes {
     let length = |text: &str| u16::try_from(text.len()).unwrap_or(u16::MAX);
     let (channel_type, parameter) = match options.reliability {
-        Reliability::Reliable => (RELIABLE, 0),
+        // A priority means nothing to the peer: what arrives was not abandoned.
+        Reliability::Reliable | Reliability::Priority(_) => (RELIABLE, 0),
         Reliability::MaxRetransmits(count) => (PARTIAL_RELIABLE_REXMIT, count),
         Reliability::MaxLifetime(lifetime) => (PARTIAL_RELIABLE_TIMED, milliseconds(lifetime)),
     };

@@ -32,7 +32,7 @@ pub struct ChannelOptions {
     pub ordered: bool,
     /// Reliability: how often, or for how long, a lost message is retransmitted (RFC 3758). Default
     /// [`Reliability::Reliable`]. A lifetime is carried in whole milliseconds of 32 bits: it is rounded up, and cut at
-    /// the greatest.
+    /// the greatest. [`Reliability::Priority`] holds at this end only.
     pub reliability: Reliability,
     /// Weight among the association's channels (RFC 8831 §6.4): 128 is below normal, 256 normal and the default, 512
     /// high, 1024 extra high. Other values are allowed; 0 means that none was given, as in all that Firefox opens, and
@@ -109,6 +109,16 @@ impl ChannelOptions {
     #[must_use]
     pub fn max_packet_life_time(self, time: Duration) -> Self {
         self.reliability(Reliability::MaxLifetime(time))
+    }
+
+    /// Abandons messages that wait if the association's send buffer is full and a message of another channel needs the
+    /// place: one with a smaller number here, or one of a channel without this option (RFC 7496 §3.2, Priority Policy).
+    /// 0 is the highest priority. What was begun is sent and retransmitted. The peer sees a reliable channel. Not to be
+    /// confused with the weight, [`priority`](Self::priority). Replaces [`max_retransmits`](Self::max_retransmits) and
+    /// [`max_packet_life_time`](Self::max_packet_life_time).
+    #[must_use]
+    pub fn drop_priority(self, priority: u32) -> Self {
+        self.reliability(Reliability::Priority(priority))
     }
 
     /// Sets [`send_policy`](Self#structfield.send_policy).

@@ -50,6 +50,11 @@ pub enum Reliability {
     MaxRetransmits(u32),
     /// Abandoned once this long has passed since `send`, the time in the queue included.
     MaxLifetime(Duration),
+    /// Retransmitted like a reliable message once it is begun; but as long as it waits, it is abandoned if the send
+    /// buffer is full and a message with a higher priority, or of another reliability, is sent (RFC 7496 §3.2). 0 is
+    /// the highest priority, larger numbers are lower ones. Of the messages with the lowest priority the oldest goes
+    /// first; one that was begun stays, because what was sent of it would be wasted. Needs nothing of the peer.
+    Priority(u32),
 }
 
 /// Rule under which a message was abandoned.
@@ -62,6 +67,9 @@ pub enum AbandonReason {
     /// It was lost, and retransmitted as often as it may be
     /// ([`Reliability::MaxRetransmits`](crate::Reliability::MaxRetransmits)).
     Retransmits,
+    /// A message with a higher priority, or of another reliability, took its place in the full send buffer
+    /// ([`Reliability::Priority`](crate::Reliability::Priority)).
+    Priority,
     /// It could not leave within the [`latency_budget`](crate::SendPolicy::latency_budget) of its stream.
     LatencyBudget,
     /// A newer message took its place ([`drop_oldest`](crate::SendPolicy::drop_oldest)).
@@ -77,9 +85,10 @@ pub enum AbandonReason {
 
 impl AbandonReason {
     /// Every reason.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Lifetime,
         Self::Retransmits,
+        Self::Priority,
         Self::LatencyBudget,
         Self::Displaced,
         Self::Backlog,
@@ -93,6 +102,7 @@ impl fmt::Display for AbandonReason {
         f.write_str(match self {
             Self::Lifetime => "the message was not delivered within its lifetime",
             Self::Retransmits => "the message was lost, and may not be retransmitted again",
+            Self::Priority => "a message with a higher priority took the place of the message in the send buffer",
             Self::LatencyBudget => "the message could not leave within the latency budget",
             Self::Displaced => "newer messages took the place of the message in the send queue",
             Self::Backlog => "the message waited behind a backlog that the path does not take",
@@ -109,7 +119,7 @@ impl std::error::Error for AbandonReason {}
 pub struct SendOptions {
     /// Deliver on arrival, whatever the stream's order (RFC 9260 §6.6).
     pub unordered: bool,
-    /// Reliability of the message. Anything but [`Reliability::Reliable`] needs a peer with FORWARD-TSN. With another
+    /// Reliability of the message. Limits of retransmissions and of time need a peer with FORWARD-TSN. With another
     /// peer the message is sent reliably; an application can detect that (RFC 8831 §6.1) by
     /// [`Association::peer_supports_partial_reliability`](crate::Association::peer_supports_partial_reliability).
     pub reliability: Reliability,

@@ -219,6 +219,9 @@ counter! {
 }
 
 impl MessageKey {
+    /// The greatest key.
+    pub(crate) const MAX: Self = Self(u64::MAX);
+
     /// Returns the count.
     pub(crate) const fn to_u64(self) -> u64 {
         self.0

@@ -33,6 +33,7 @@ impl From<Limit> for AbandonReason {
     fn from(limit: Limit) -> Self {
         match limit {
             Limit::Never | Limit::Retransmits(_) => Self::Retransmits,
+            Limit::Priority(_) => Self::Priority,
             Limit::Until(_) => Self::Lifetime,
             Limit::Discarded(_) => Self::Discarded,
         }

@@ -19,6 +19,7 @@ mod outstanding;
 mod pacer;
 mod packet_place;
 mod peer_window;
+mod priorities;
 mod queue;
 mod queued;
 mod rack;

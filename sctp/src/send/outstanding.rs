@@ -90,7 +90,7 @@ impl Chunk {
     /// Returns true if the limit of the chunk's message forbids a retransmission.
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
         match self.message.limit {
-            Limit::Never => false,
+            Limit::Never | Limit::Priority(_) => false,
             Limit::Retransmits(max) | Limit::Discarded(max) => self.transmissions > max,
             limit @ Limit::Until(_) => limit.is_expired(now),
         }

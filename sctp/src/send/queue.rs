@@ -10,7 +10,7 @@ use super::stream::StreamQueues;
 use crate::config::AssociationConfig;
 use crate::error::SendMessageError;
 use crate::event::AssociationEvent;
-use crate::message::{AbandonReason, Ppid, SendOptions, StreamId};
+use crate::message::{AbandonReason, Ppid, Reliability, SendOptions, StreamId};
 use crate::path::Path;
 use crate::serial::{MessageKey, UnwrappedTsn};
 use crate::time::Instant;
@@ -70,6 +70,7 @@ impl OutgoingQueue {
             // Messages that have expired in the meantime need not keep new ones out.
             self.peek(now, RateSeen::default);
             self.displace(stream, outstanding);
+            self.displace_lower(stream, options.reliability, outstanding);
             let is_full = self.is_full(outstanding);
             self.was_refused |= is_full;
             if is_full || self.streams.refuses(stream) {
@@ -88,11 +89,30 @@ impl OutgoingQueue {
         if self.used(outstanding).saturating_sub(self.limit(outstanding)) >= self.streams.displaceable(stream) {
             return;
         }
-        while self.is_full(outstanding) || self.streams.refuses(stream) {
+        while self.is_full(outstanding) || self.streams.admission(stream).is_full {
             if !self.streams.drop_oldest(stream, AbandonReason::Displaced, &mut self.notices) {
                 break;
             }
         }
+    }
+
+    /// Drops messages with a lower priority until the buffers have room for a new one (RFC 7496 §3.2); drops none if
+    /// that would not help.
+    fn displace_lower(&mut self, stream: StreamId, reliability: Reliability, outstanding: usize) {
+        let below = match reliability {
+            Reliability::Priority(priority) => Some(priority),
+            // All others come before messages with a priority.
+            Reliability::Reliable | Reliability::MaxRetransmits(_) | Reliability::MaxLifetime(_) => None,
+        };
+        // Only payloads are counted, so that more may be gained, but never less.
+        let excess = self.is_full(outstanding).then(|| self.used(outstanding) - self.limit(outstanding));
+        if !self.streams.can_drop_lower(stream, below, excess) {
+            return;
+        }
+        while self.streams.admission(stream).is_full && self.streams.drop_lowest(Some(stream), below, &mut self.notices)
+        {
+        }
+        while self.is_full(outstanding) && self.streams.drop_lowest(None, below, &mut self.notices) {}
     }
 
     fn is_full(&self, outstanding: usize) -> bool {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::charge::{CHUNK_OVERHEAD, chunks};
+use super::priorities::PrioritizedMessage;
 use crate::message::{Ppid, StreamId};
 use crate::serial::{Fsn, MessageKey, Mid, UnwrappedTsn};
 use crate::time::Instant;
@@ -15,6 +16,8 @@ pub(crate) enum Limit {
     Until(Instant),
     /// The same as [`Retransmits`](Self::Retransmits), after the application has discarded the message.
     Discarded(u32),
+    /// Priority of a message as long as it waits; larger numbers are lower.
+    Priority(u32),
 }
 
 impl Limit {
@@ -87,6 +90,16 @@ pub(super) struct QueuedMessage {
 }
 
 impl QueuedMessage {
+    /// Describes a message of the Priority Policy that was not begun.
+    pub(super) fn prioritized(&self) -> Option<PrioritizedMessage> {
+        match self.header {
+            MessageHeader { limit: Limit::Priority(priority), stream, key, len, .. } if !self.is_begun() => {
+                Some(PrioritizedMessage { stream, priority, key, len })
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn is_begun(&self) -> bool {
         self.rest.len() < self.header.len
     }

@@ -1,5 +1,6 @@
 //! Messages that wait for sending: a queue per stream, cut into fragments when a packet is written.
 
+mod consistency;
 mod waiting;
 
 use std::collections::hash_map::Entry;
@@ -11,6 +12,7 @@ use super::data_format::DataFormat;
 use super::freshness::{Expiries, RateSeen};
 use super::notices::Notices;
 use super::outgoing_stream::OutgoingStream;
+use super::priorities::Priorities;
 use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
 use super::scheduler::{DEFAULT_PRIORITY, Scheduler};
 use super::stream_map::StreamMap;
@@ -34,6 +36,7 @@ pub(crate) struct StreamQueues {
     scheduler: Scheduler,
     format: DataFormat,
     expiries: Expiries,
+    priorities: Priorities,
     totals: StreamTotals,
     cumulative_tsn_ack_point: UnwrappedTsn,
     next_key: MessageKey,
@@ -58,6 +61,7 @@ impl StreamQueues {
             scheduler: Scheduler::default(),
             format: DataFormat::default(),
             expiries: Expiries::default(),
+            priorities: Priorities::default(),
             totals: StreamTotals { stream_max, chunk_max, ..StreamTotals::default() },
             cumulative_tsn_ack_point: UnwrappedTsn::BEFORE_ALL,
             next_key: MessageKey::default(),
@@ -106,7 +110,7 @@ impl StreamQueues {
 
     /// Returns the number of bytes that the send buffer counts for the streams in use.
     pub(crate) fn streams_charge(&self) -> usize {
-        self.streams.len() * STREAM_OVERHEAD + self.expiries.charge()
+        self.streams.len() * STREAM_OVERHEAD + self.expiries.charge() + self.priorities.charge()
     }
 
     /// Returns what decides if the stream takes another message, by one look-up.
@@ -170,7 +174,14 @@ impl StreamQueues {
         }
         if let Some(mut queue) = self.streams.remove(&from) {
             self.forget_deadlines(from, &mut queue.freshness);
-            queue.messages.iter_mut().for_each(|message| message.header.stream = to);
+            for message in &mut queue.messages {
+                let before = message.prioritized();
+                message.header.stream = to;
+                if let Some((before, after)) = before.zip(message.prioritized()) {
+                    self.priorities.remove(before);
+                    self.priorities.insert(after);
+                }
+            }
             if let Some(upcoming) = queue.upcoming(self.format, self.totals.chunk_max) {
                 self.scheduler.remove(from, &queue.turn);
                 self.scheduler.activate(to, &mut queue.turn, upcoming);
@@ -271,6 +282,7 @@ impl StreamQueues {
         let limit = match options.reliability {
             Reliability::Reliable => Limit::Never,
             Reliability::MaxRetransmits(count) => Limit::Retransmits(count),
+            Reliability::Priority(priority) => Limit::Priority(priority),
             // A lifetime beyond what the clock can express is as good as for ever.
             Reliability::MaxLifetime(lifetime) => now.checked_add(lifetime).map_or(Limit::Never, Limit::Until),
         };
@@ -291,7 +303,11 @@ impl StreamQueues {
         self.totals.buffered += payload.len();
         self.totals.charge += charge;
         let (next_fsn, is_exempt) = (Fsn::default(), options.exceeds_limits || options.ignores_policy);
-        push_waiting(&mut queue.messages, QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt });
+        let message = QueuedMessage { header, rest: payload, next_fsn, queued_at: now, is_exempt };
+        if let Some(prioritized) = message.prioritized() {
+            self.priorities.insert(prioritized);
+        }
+        push_waiting(&mut queue.messages, message);
         let may_expire = matches!(limit, Limit::Until(_)) || queue.freshness.is_some();
         if is_first && let Some(upcoming) = queue.upcoming(self.format, self.totals.chunk_max) {
             self.scheduler.activate(stream, &mut queue.turn, upcoming);
@@ -355,6 +371,9 @@ impl StreamQueues {
         } else {
             return None;
         };
+        if let Some(prioritized) = message.prioritized() {
+            self.priorities.remove(prioritized);
+        }
         let unordered = message.header.unordered;
         let mid = beginning.then(|| queue.numbers.take(unordered));
         let message = queue.messages.front_mut()?;
@@ -426,6 +445,9 @@ impl StreamQueues {
         let chunk_max = self.totals.chunk_max;
         let left = queue.messages.drain(keep..).fold(Left::default(), |left, message| {
             notices.end_receipt(message.header.key, AbandonReason::Discarded);
+            if let Some(prioritized) = message.prioritized() {
+                self.priorities.remove(prioritized);
+            }
             Left { bytes: left.bytes + message.rest.len(), charge: left.charge + message.charge(chunk_max) }
         });
         let dropped = left.bytes;
@@ -454,30 +476,6 @@ impl StreamQueues {
             format: self.format,
             ..Self::new(self.totals.stream_max, self.totals.chunk_max).with_scheduler(self.scheduler.kind())
         };
-    }
-
-    /// Returns how much was counted.
-    pub(crate) fn check_consistency(&self) -> usize {
-        let (mut total, mut counted) = (0, self.streams.len());
-        let mut charged = 0;
-        #[expect(clippy::iter_over_hash_type, reason = "a check in any order")]
-        for (id, stream) in &self.streams {
-            let buffered: usize = stream.messages.iter().map(|message| message.rest.len()).sum();
-            assert_eq!(buffered, stream.buffered, "buffered amount of stream {id}");
-            let charge: usize = stream.messages.iter().map(|message| message.charge(self.totals.chunk_max)).sum();
-            charged += charge;
-            let begun = stream.messages.iter().skip(1).filter(|message| message.is_begun()).count();
-            assert_eq!(begun, 0, "only the first message of a stream may be half sent");
-            assert!(stream.messages.iter().all(|message| !message.rest.is_empty()));
-            total += buffered;
-            counted += stream.messages.len();
-        }
-        assert_eq!(total, self.totals.buffered, "buffered amount of all streams");
-        assert_eq!(charged, self.totals.charge, "charge of all streams");
-        self.check_deadlines();
-        let active = self.streams.iter().filter(|(_, stream)| !stream.messages.is_empty());
-        self.scheduler.check_consistency(active.map(|(id, stream)| (*id, &stream.turn)));
-        counted
     }
 }
 

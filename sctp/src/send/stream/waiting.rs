@@ -38,7 +38,7 @@ impl OutgoingStream {
     fn deadline(&self, message: &QueuedMessage) -> Option<(Instant, AbandonReason)> {
         let lifetime = match message.header.limit {
             Limit::Until(at) => Some((at, AbandonReason::Lifetime)),
-            Limit::Never | Limit::Retransmits(_) | Limit::Discarded(_) => None,
+            Limit::Never | Limit::Retransmits(_) | Limit::Discarded(_) | Limit::Priority(_) => None,
         };
         let budget = self.policy().latency_budget.filter(|_| !message.is_exempt);
         let budget = budget.and_then(|budget| message.queued_at.checked_add(budget));
@@ -201,6 +201,31 @@ impl StreamQueues {
         }
     }
 
+    /// Drops the message with the lowest priority, if that is lower than `below`; of one stream, if `stream` says so.
+    /// Returns false if there is none.
+    pub(crate) fn drop_lowest(&mut self, stream: Option<StreamId>, below: Option<u32>, notices: &mut Notices) -> bool {
+        let lowest = match stream {
+            Some(stream) => self.priorities.lowest_on(stream, below),
+            None => self.priorities.lowest(below),
+        };
+        let Some((stream, key)) = lowest else { return false };
+        // Messages of a stream wait in the order of their keys.
+        let index = self
+            .streams
+            .get(&stream)
+            .and_then(|queue| queue.messages.binary_search_by_key(&key, |message| message.header.key).ok());
+        index.map(|index| self.drop_at(stream, index, AbandonReason::Priority, notices)).is_some()
+    }
+
+    /// Returns true if dropping messages with a priority lower than `below` makes room on a stream that is full, and in
+    /// a send buffer that holds `excess` more than it should.
+    pub(crate) fn can_drop_lower(&self, stream: StreamId, below: Option<u32>, excess: Option<usize>) -> bool {
+        let charge = self.streams.get(&stream).map_or(0, OutgoingStream::charge);
+        let stream_excess = charge.checked_sub(self.totals.stream_max);
+        stream_excess.is_none_or(|bytes| self.priorities.have_below_on(stream, below, bytes))
+            && excess.is_none_or(|bytes| self.priorities.have_below(below, bytes))
+    }
+
     /// Returns a bound of what the send buffer gains if all messages are dropped that new ones may displace.
     pub(crate) fn displaceable(&self, stream: StreamId) -> usize {
         let queue = self.streams.get(&stream).filter(|queue| queue.policy().waiting_max.is_some());
@@ -217,6 +242,9 @@ impl StreamQueues {
     pub(super) fn drop_at(&mut self, stream: StreamId, index: usize, reason: AbandonReason, notices: &mut Notices) {
         let Some(queue) = self.streams.get_mut(&stream) else { return };
         let Some(message) = queue.messages.remove(index) else { return };
+        if let Some(prioritized) = message.prioritized() {
+            self.priorities.remove(prioritized);
+        }
         shrink_waiting(&mut queue.messages);
         if index == 0 {
             let upcoming = queue.upcoming(self.format, self.totals.chunk_max);
