@@ -250,8 +250,13 @@ impl Path {
     /// quarter of it, and given up at its end.
     pub(crate) fn answer_time(&self, now: Instant) -> Duration {
         let errors = &self.errors;
+        let share = errors.idle_timeout / 4;
+        if errors.unanswered_since.is_none() && self.rto.current() <= share {
+            // Nearly always: two thirds of the idle time-out are left at least.
+            return self.rto.current();
+        }
         let left = errors.deadline(errors.unanswered_since.unwrap_or(now)).saturating_duration_since(now);
-        self.rto.current().min((errors.idle_timeout / 4).max(self.rto.without_back_off())).min(left)
+        self.rto.current().min(share.max(self.rto.without_back_off())).min(left)
     }
 
     /// Returns `true` once after two time-outs in a row.

@@ -200,7 +200,7 @@ impl Association {
             // R3.
             self.timers.start(Timer::T3Rtx, now, self.path.answer_time(now));
         }
-        self.schedule_probe(now);
+        self.timers.outdate_probe();
         if advanced {
             self.on_shutdown_progress(now);
         }
@@ -224,8 +224,12 @@ impl Association {
         self.advance_shutdown(now);
     }
 
-    /// Arms the tail loss probe timer if data is in flight and no loss is being repaired (RFC 8985 §7.2).
+    /// Arms the tail loss probe timer if data is in flight and no loss is being repaired (RFC 8985 §7.2). Does nothing
+    /// unless data was sent or acknowledged since the last call.
     pub(super) fn schedule_probe(&mut self, now: Instant) {
+        if !self.timers.take_outdated_probe() {
+            return;
+        }
         let at = self.sender.probe_deadline(now, &self.path);
         // A probe that would come after T3 is of no use.
         let t3 = self.timers.deadline(Timer::T3Rtx).unwrap_or_else(|| now + self.path.rto.current());

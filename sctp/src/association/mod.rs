@@ -400,6 +400,7 @@ impl Association {
     /// at other times do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.burst_left = self.config.max_burst;
+        self.schedule_probe(now);
         if let Some(due) = self.timers.next() {
             self.path.check_suspension(now, due);
         }
@@ -435,6 +436,7 @@ impl Association {
     /// `None` when there is nothing to send now.
     pub fn poll_transmit(&mut self, now: Instant, max_datagrams: usize, buf: &mut Vec<u8>) -> Option<Transmit> {
         let transmit = self.write_datagrams(now, max_datagrams, buf);
+        self.schedule_probe(now);
         self.conclude();
         transmit
     }

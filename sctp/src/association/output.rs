@@ -257,7 +257,7 @@ impl Association {
             let counters = self.sender.counters();
             if counters.chunks + counters.retransmitted > before {
                 self.burst_left -= 1;
-                self.schedule_probe(now);
+                self.timers.outdate_probe();
             }
         }
         self.timers.put(Timer::Pacing, self.sender.paced_until());

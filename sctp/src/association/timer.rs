@@ -57,6 +57,8 @@ pub(crate) struct TimerTable {
     deadlines: [Option<Instant>; Timer::ALL.len()],
     /// Time at which each timer was last [started](TimerTable::start).
     started: [Option<Instant>; Timer::ALL.len()],
+    /// True if data was sent or acknowledged since the deadline of the tail loss probe was last computed.
+    has_outdated_probe: bool,
 }
 
 impl TimerTable {
@@ -85,6 +87,16 @@ impl TimerTable {
         if let Some(slot) = self.deadlines.get_mut(timer as usize) {
             *slot = deadline;
         }
+    }
+
+    /// Notes that the deadline of the tail loss probe is to be computed anew: once for all packets of a batch.
+    pub(crate) fn outdate_probe(&mut self) {
+        self.has_outdated_probe = true;
+    }
+
+    /// Returns true once if the deadline of the tail loss probe is to be computed anew.
+    pub(crate) fn take_outdated_probe(&mut self) -> bool {
+        std::mem::take(&mut self.has_outdated_probe)
     }
 
     pub(crate) fn stop_all(&mut self) {

@@ -81,7 +81,9 @@ impl ReaderDemand {
     pub(super) fn on_packet_end(&mut self, now: Instant, unread: usize) -> WindowDemand {
         let since = |began: Option<Instant>| began.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
         let packet = std::mem::take(&mut self.packet);
-        if since(self.active_at) >= PERIOD {
+        // Packets of a batch come at the same time: no period has ended between them.
+        let is_later = self.active_at != Some(now);
+        if is_later && since(self.active_at) >= PERIOD {
             // The application's reading in the pause says nothing about its speed after it.
             let round = Round { began: Some(now), arrived: 0, unread_before: unread };
             let period_began = Some(now);
@@ -99,7 +101,7 @@ impl ReaderDemand {
         self.round.arrived += packet;
         self.peaks[0] = self.peaks[0].max(self.read(unread, before_packet == 0, length));
         let [peak, last_peak] = self.peaks;
-        if since(self.period_began) >= PERIOD {
+        if is_later && since(self.period_began) >= PERIOD {
             self.period_began = Some(now);
             self.peaks = [0, peak];
             return WindowDemand::Exactly(FACTOR * peak);

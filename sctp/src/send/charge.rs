@@ -30,6 +30,7 @@ pub(super) fn chunks(bytes: usize, chunk_max: usize) -> usize {
 }
 
 /// Adds an item to a queue whose capacity grows by half.
+#[inline]
 pub(super) fn push_back<T>(queue: &mut VecDeque<T>, item: T) {
     if queue.len() == queue.capacity() {
         queue.reserve_exact((queue.len() / 2).max(1));

@@ -215,8 +215,9 @@ impl Outstanding {
         if tsn < self.base { None } else { usize::try_from(tsn.distance_from(self.base)).ok() }
     }
 
-    /// Adds a new chunk, which is in flight. It has [`next_tsn`](Self::next_tsn).
-    pub(crate) fn push(&mut self, chunk: Chunk) {
+    /// Adds a new chunk, which is in flight. It has [`next_tsn`](Self::next_tsn). Returns it in its place.
+    #[inline]
+    pub(crate) fn push(&mut self, chunk: Chunk) -> Option<&mut Chunk> {
         if chunk.to_previous > 0 {
             let previous = self.next_tsn().sub(chunk.to_previous.into());
             if let Some(previous) = self.chunk_mut(previous) {
@@ -226,6 +227,7 @@ impl Outstanding {
         self.payload_held += chunk.payload.len();
         self.flight.add(chunk.wire_len(), chunk.payload.len());
         push_back(&mut self.ring, chunk);
+        self.ring.back_mut()
     }
 
     /// Pushes a TSN that is never sent: it stands for the unsent rest of an abandoned message, so that the peer is told

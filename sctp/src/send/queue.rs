@@ -168,6 +168,7 @@ impl OutgoingQueue {
     }
 
     /// Calls [`StreamQueues::cut`].
+    #[inline]
     pub(super) fn cut(&mut self, tsn: UnwrappedTsn, room: usize, room_max: usize) -> Option<Fragment> {
         self.streams.cut(tsn, room, room_max, &mut self.notices)
     }

@@ -350,6 +350,7 @@ impl StreamQueues {
     /// Cuts the next piece of the message that [`peek`](Self::peek) has just returned, for a packet that has `room`
     /// bytes left for payload, where an empty one has `room_max`. A message that fits a packet is never cut; a longer
     /// one fills the packet that it starts in. The piece gets the TSN `tsn`.
+    #[inline]
     pub(crate) fn cut(
         &mut self,
         tsn: UnwrappedTsn,

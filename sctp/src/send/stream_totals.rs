@@ -29,6 +29,7 @@ pub(super) struct StreamTotals {
 
 impl StreamTotals {
     /// Keeps the sums, and reports a crossing of the threshold (W3C `bufferedamountlow`).
+    #[inline]
     pub(super) fn on_left_queue(
         &mut self,
         stream: StreamId,

@@ -249,13 +249,15 @@ impl Sender {
             let payload = fragment.payload.len();
             self.peer_window.on_new_sent(tsn, payload);
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
-            let mut chunk = Chunk::new(now, tsn, fragment, format, transmission);
+            let asks = self.is_probe_or_end_of_burst();
+            // The chunk is built in its place: a reference to it before would have it copied.
+            let chunk = Chunk::new(now, tsn, fragment, format, transmission);
+            let Some(chunk) = self.outstanding.push(chunk) else { break };
             let start = out.len();
-            chunk.message.immediate |= self.is_probe_or_end_of_burst();
+            chunk.message.immediate |= asks;
             written.asks |= chunk.message.immediate;
             chunk.encode(tsn, out);
             chunk.packet_place = packet.place_of(start, out.len(), is_first && !written.any);
-            self.outstanding.push(chunk);
             self.counters.chunks += 1;
             written.any = true;
         }

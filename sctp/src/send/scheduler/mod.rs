@@ -128,6 +128,7 @@ impl Scheduler {
     /// Handles a chunk of `wire_len` bytes that was cut from the current stream. `upcoming` is the rest of its message,
     /// or the next message; `None` if nothing is left. `may_switch` is true if another stream may send the next chunk:
     /// at the end of a message, and anywhere in it if messages interleave.
+    #[inline]
     pub(super) fn on_cut(
         &mut self,
         turn: &mut StreamTurn,

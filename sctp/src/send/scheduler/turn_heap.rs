@@ -54,6 +54,7 @@ impl TurnHeap {
     }
 
     /// Puts `turn` in the place of the next one, and returns that, if it comes before `turn`.
+    #[inline]
     pub(super) fn swap_if_earlier(&mut self, turn: ScheduledTurn) -> Option<ScheduledTurn> {
         let mut first = self.turns.peek_mut()?;
         if first.0 > turn {

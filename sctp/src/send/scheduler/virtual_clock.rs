@@ -72,6 +72,11 @@ impl VirtualClock {
     /// Handles bytes that were sent in a turn that started at `start`. Returns the start of the stream's next turn.
     pub(super) fn serve(&mut self, start: u64, bytes: usize, weight: u16) -> u64 {
         let duration = Self::duration(bytes, weight);
+        if self.weights == i64::from(weight) {
+            // No other stream has anything to send, and the mean of the starts is that of this one.
+            self.now = self.now.wrapping_add(duration);
+            return start.wrapping_add(duration);
+        }
         self.surplus = self.surplus.saturating_add_unsigned(duration * u64::from(weight));
         self.settle();
         start.wrapping_add(duration)

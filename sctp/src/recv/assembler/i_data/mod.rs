@@ -104,6 +104,10 @@ impl IDataAssembler {
         inbox: &mut Inbox,
     ) -> Result<(), Violation> {
         let key = MessageKey::new(chunk.stream, chunk.unordered, chunk.mid);
+        let payload = match self.store.extend(key, chunk, payload, in_sequence) {
+            Ok(()) => return Ok(()),
+            Err(payload) => payload,
+        };
         self.store.check(key, chunk, payload.len())?;
         if chunk.unordered {
             self.mids.on_unordered(chunk.stream, chunk.mid);

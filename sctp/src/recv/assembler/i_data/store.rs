@@ -79,6 +79,34 @@ impl InterleavedStore {
         if is_beyond_last || is_twice || is_last_too_early { Err(Violation::BadFragment) } else { Ok(()) }
     }
 
+    /// Adds a fragment from the middle of a message that follows those without a gap, in one step. Hands the payload
+    /// back if the fragment is another one, or if any fragment waits out of order.
+    #[inline]
+    pub(super) fn extend(
+        &mut self,
+        key: MessageKey,
+        chunk: &IDataChunk,
+        payload: Bytes,
+        in_sequence: bool,
+    ) -> Result<(), Bytes> {
+        if !in_sequence || chunk.beginning || chunk.ending || chunk.unordered || !self.out_of_order.is_empty() {
+            return Err(payload);
+        }
+        let Some(message) = self.messages.get_mut(&key) else { return Err(payload) };
+        let (len, fsn) = (payload.len(), chunk.fsn.0);
+        let is_too_large = message.bytes.saturating_add(len) > self.message_size_max;
+        if is_too_large || message.last.is_some() || message.head.is_none() || fsn != message.next_fsn() {
+            return Err(payload);
+        }
+        self.cost -= message.cost();
+        self.in_order_cost -= message.in_order_cost();
+        message.bytes += len;
+        message.push(payload);
+        self.cost += message.cost();
+        self.in_order_cost += message.in_order_cost();
+        Ok(())
+    }
+
     /// Keeps a message that is a single chunk until its turn.
     pub(super) fn hold_single(
         &mut self,
