@@ -334,7 +334,7 @@ impl Sender {
     /// Returns the number of bytes of memory that are held for the peer and for the streams in use.
     pub(crate) fn charged(&self) -> usize {
         let queues = self.queue.streams.charge() + self.queue.streams.streams_charge();
-        queues + self.outstanding.charge() + self.queue.notices.charge()
+        queues + self.outstanding.charge() + self.queue.notices.receipts_charge() + self.queue.notices.counters_charge()
     }
 
     /// Returns how much was counted.

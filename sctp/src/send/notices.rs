@@ -124,9 +124,15 @@ impl Notices {
         }
     }
 
-    /// Returns the number of bytes that the send buffer counts for receipts, and for the counters of streams.
-    pub(super) fn charge(&self) -> usize {
-        self.receipts.charge() + self.abandoned_on.len() * STREAM_COUNTERS_OVERHEAD
+    /// Returns the number of bytes that the send buffer counts for receipts.
+    pub(super) fn receipts_charge(&self) -> usize {
+        self.receipts.charge()
+    }
+
+    /// Returns the number of bytes that the send buffer counts for the counters of streams. They stay until the streams
+    /// are reset.
+    pub(super) fn counters_charge(&self) -> usize {
+        self.abandoned_on.len() * STREAM_COUNTERS_OVERHEAD
     }
 
     pub(super) fn pop(&mut self) -> Option<AssociationEvent> {

@@ -125,10 +125,11 @@ impl OutgoingQueue {
     }
 
     /// Returns what is used of the send buffer: by what waits, by what is outstanding, and by the streams in use. The
-    /// latter take seven eighths of it at most, so that something can always be sent.
+    /// latter take seven eighths of it at most with their counters, so that something can always be sent.
     fn used(&self, outstanding: usize) -> usize {
-        let streams = self.streams.streams_charge().min(self.limit(outstanding) / 8 * 7);
-        self.streams.charge() + outstanding + streams + self.notices.charge()
+        let streams = self.streams.streams_charge() + self.notices.counters_charge();
+        let streams = streams.min(self.limit(outstanding) / 8 * 7);
+        self.streams.charge() + outstanding + streams + self.notices.receipts_charge()
     }
 
     /// Notifies the application of room after a refusal.
