@@ -95,9 +95,12 @@ impl Path {
         Self::with_limits(config, None)
     }
 
-    /// Creates another path of the same layer below, of which nothing is known yet.
-    pub(crate) fn renewed(&self, config: &AssociationConfig) -> Self {
-        Self::with_limits(config, self.limits)
+    /// Creates another path of the same layer below, of which nothing is known yet. The peer gets the whole time to
+    /// answer on it, whatever had gone unanswered on the old one.
+    pub(crate) fn renewed(&self, now: Instant, config: &AssociationConfig) -> Self {
+        let mut path = Self::with_limits(config, self.limits);
+        path.errors.silent_since = Some(now);
+        path
     }
 
     fn with_limits(config: &AssociationConfig, limits: Option<LowerLayerLimits>) -> Self {

@@ -76,6 +76,22 @@ fn k11_another_path_begins_with_an_initial_window_an_unknown_round_trip_and_lose
 }
 
 #[test]
+fn another_path_gives_the_peer_the_whole_time_to_answer() {
+    let config = AssociationConfig { idle_timeout: Duration::from_secs(20), ..AssociationConfig::default() };
+    let mut pair = Pair::connected(config.clone());
+    pair.rule = Box::new(|_| Verdict::Drop);
+    pair.send(0, StreamId(1), Bytes::from_static(b"lost on both paths"));
+    // Two thirds of the time after the first packet that goes unanswered would be soon.
+    pair.run_for(Duration::from_secs(12));
+    let now = pair.now;
+    pair.ends[0].on_path_changed(now);
+    pair.run_for(config.idle_timeout - Duration::from_secs(1));
+    assert_eq!(closed(&pair, 0), None, "given up for packets of the old path");
+    pair.run_for(Duration::from_secs(6));
+    assert_eq!(closed(&pair, 0), Some(CloseReason::PeerUnreachable));
+}
+
+#[test]
 fn k11_an_idle_association_measures_its_new_path_at_once() {
     let mut pair = Pair::connected(AssociationConfig::default());
     let now = pair.now;

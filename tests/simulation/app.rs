@@ -769,6 +769,10 @@ impl App {
         end.closed = true;
         end.opened = true;
         let Some(error) = error else { return };
+        let uid = self.channel(id).uid;
+        // A reset that was asked for discards an answer to DATA_CHANNEL_OPEN that was still waiting.
+        let is_asked = model.channel(uid).is_asked && matches!(error, ChannelError::Refused);
+        let end = &mut model.channel(uid).ends[self.side];
         if matches!(error, ChannelError::PeerClosed { .. }) {
             assert!(end.closed_by_peer, "I34: {error} without Closing");
             end.lossy = true;
@@ -776,6 +780,7 @@ impl App {
         }
         end.failed = true;
         let excused = matches!(error, ChannelError::Association(_) | ChannelError::PeerRestarted)
+            || is_asked
             || self.lenient
             || stack.state() == State::Closed;
         assert!(excused, "I39: channel {id:?} was closed with {error:?}");

@@ -292,9 +292,9 @@ impl ChannelModel {
             || ours.lossy
             // The channel was let go of here and closed there: nobody was left who could be told of discarded data.
             || (ours.deaf && theirs.closed_locally)
-            // A peer that has closed the channel discards what arrives, and an application that has let go of it is
-            // not told what is abandoned.
-            || (!self.is_reliable() && (ours.deaf || theirs.closed_locally));
+            // A peer that has closed the channel discards what arrives, as both ends do after a reset that was asked
+            // for, and an application that has let go of it is not told what is abandoned.
+            || (!self.is_reliable() && (ours.deaf || theirs.closed_locally || self.is_asked));
         let missing = self.lanes[side].sent.len() - self.lanes[side].delivered;
         if excused { 0 } else { missing.saturating_sub(ours.abandoned as usize) }
     }

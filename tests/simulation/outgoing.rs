@@ -261,7 +261,8 @@ impl Outgoing {
         }
         for message in skipped {
             let names = |last: &&MessageName| (last.stream, last.unordered) == (message.stream, message.unordered);
-            let last = forward.skipped.iter().find(names);
+            // A stream is named again after a message that has arrived; the last entry has the highest number.
+            let last = forward.skipped.iter().rfind(names);
             let listed = last.is_some_and(|last| self.distance(message.number, last.number) < 1 << 31);
             assert!(listed, "I12: FORWARD-TSN skips {message:?} without saying so");
         }

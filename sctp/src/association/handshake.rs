@@ -322,7 +322,7 @@ impl Association {
         self.handshake.local_initial_tsn = local_initial_tsn;
         // A cookie that was made for the old association must not restart the new one.
         self.handshake.tie_tags = draw_tie_tags(&mut self.rng);
-        self.path = self.path.renewed(&self.config);
+        self.path = self.path.renewed(now, &self.config);
         self.sender = self.sender.restarted(&self.config, &self.path, local_initial_tsn);
         self.create_tcb(peer);
         self.is_shutdown_wanted = false;

@@ -48,7 +48,7 @@ impl Association {
 
     /// Discards what was measured on the old path. A HEARTBEAT measures the new path, unless data does.
     pub(super) fn begin_anew_on_path(&mut self, now: Instant) {
-        self.path = self.path.renewed(&self.config);
+        self.path = self.path.renewed(now, &self.config);
         self.sender.on_path_changed(&self.path);
         tracing::debug!(mtu = self.path.mtu(), cwnd = self.sender.cwnd(), rto = ?self.path.rto.current(), "path changed");
         if self.timers.is_armed(Timer::Heartbeat) {
