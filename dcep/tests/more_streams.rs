@@ -314,6 +314,35 @@ fn a_channel_opened_before_the_handshake_waits_too_unless_something_was_sent_on_
     assert_eq!(pair[B].channels.len(), 3);
 }
 
+#[test]
+fn settings_of_a_channel_that_never_had_its_stream_do_not_reach_the_next() {
+    let mut setup = Setup::default();
+    setup.sctp[0].outbound_streams = 10;
+    setup.sctp[1].outbound_streams = 4;
+    let mut pair = Pair::new(setup);
+    let first = [0, 2, 4].map(|_| pair.open(A, ChannelOptions::new("early")))[2];
+    let policy = SendPolicy::new().drop_oldest(WaitingMax::Messages(1));
+    let end = &mut pair[A];
+    end.channels.set_buffered_amount_low_threshold(&mut end.association, first, 20_000);
+    end.channels.set_send_policy(&mut end.association, first, policy);
+    pair.send(A, first, "lost");
+    pair.connect();
+    pair.run_until(Duration::from_secs(1), |pair| pair.state(A, first) == Some(ReadyState::Closed));
+    pair[B].association.add_streams(4, 0).unwrap();
+    pair.turn(B);
+    pair.run();
+    pair.clear_events();
+    let next = pair.open(A, ChannelOptions::new("next"));
+    assert_eq!((pair.stream(A, next), pair.state(A, next)), (4, Some(ReadyState::Open)));
+    for message in ["one", "two"] {
+        pair.send(A, next, message);
+    }
+    pair.run();
+    let there = pair.incoming(B);
+    assert_eq!(texts(&pair.recv_all(B, there)), ["one", "two"]);
+    assert!(pair[A].events.contains(&ChannelsEvent::BufferedAmountLow(next)), "{:?}", pair[A].events);
+}
+
 /// B has granted streams, and uses them; its answer is lost. A learns only later that it may use them, too.
 #[test]
 fn a_channel_of_the_peer_on_a_stream_that_is_not_granted_here_yet_is_answered_when_it_is() {

@@ -1,6 +1,6 @@
 //! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], of
-//! [`Options::draw_all`], of [`Options::draw_whole`] or of [`Options::draw_streams`], which draw the same for a seed
-//! for ever.
+//! [`Options::draw_all`], of [`Options::draw_whole`], of [`Options::draw_streams`] or of [`Options::draw_idle`], which
+//! draw the same for a seed for ever.
 
 use crate::options::Options;
 use crate::runner::check;
@@ -19,6 +19,10 @@ fn replay_whole(seed: u64) {
 
 fn replay_streams(seed: u64) {
     check(&Options::draw_streams(seed));
+}
+
+fn replay_idle(seed: u64) {
+    check(&Options::draw_idle(seed));
 }
 
 /// The service has no room for the client's channel, and the client's program shuts down before the reset that reports
@@ -174,4 +178,22 @@ fn seed_54086_a_path_that_has_become_faster_does_not_hide_losses() {
 #[test]
 fn seed_14820_an_outage_is_no_round_trip_time() {
     replay_streams(14_820);
+}
+
+/// Counters of abandoned messages filled a small send buffer until their streams were reset.
+#[test]
+fn seed_269_counters_of_streams_leave_room_to_send() {
+    replay_idle(269);
+}
+
+/// A packet that was lost on the old path was counted on the new one, so that the peer was given up early.
+#[test]
+fn seed_1880_a_new_path_gives_the_peer_the_whole_time() {
+    replay_idle(1880);
+}
+
+/// A channel whose stream was not granted left its threshold to the next channel on it.
+#[test]
+fn seed_2601_a_stream_that_was_never_used_has_its_defaults() {
+    replay_idle(2601);
 }

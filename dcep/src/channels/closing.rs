@@ -9,7 +9,6 @@ use super::{ChannelsPhase, OWNERLESS_STREAMS_MAX};
 use crate::channel::{Channel, CloseCause, Origin};
 use crate::error::ChannelError;
 use crate::event::{ChannelId, ChannelsEvent};
-use crate::options::NORMAL_PRIORITY;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
 use crate::stream::{Arrival, Outgoing, Stream, StreamOwner};
@@ -31,11 +30,7 @@ impl ChannelsContext<'_> {
             // and the id was never used. (Messages that the application did send go out first, as after open.)
             self.discard_unsent(id);
             if self.association.is_drained(stream) {
-                // A reset would have done that.
-                self.association.set_buffered_amount_low_threshold(stream, 0);
-                self.association.set_stream_priority(stream, NORMAL_PRIORITY);
-                self.state.streams.remove(stream);
-                self.state.ids.release_unused(stream);
+                self.release_unused_stream(stream);
                 self.finish(id, None);
                 return;
             }

@@ -1,11 +1,12 @@
 //! The channels in the hands of one call: with their association, and the time.
 
 use narrowboat_sctp::time::Instant;
-use narrowboat_sctp::{Association, Credit, StreamId};
+use narrowboat_sctp::{Association, Credit, SendPolicy, StreamId};
 
 use super::DataChannels;
 use crate::channel::Channel;
 use crate::event::ChannelId;
+use crate::options::NORMAL_PRIORITY;
 use crate::stats::ChannelDropReason;
 
 /// Everything that a call reads and changes. The procedures of the siblings of this module are its methods, so that
@@ -40,6 +41,16 @@ impl ChannelsContext<'_> {
     pub(super) fn insert_ownerless(&mut self, stream: StreamId) {
         self.state.ids.reserve(stream);
         self.state.streams.insert_ownerless(stream, self.now);
+    }
+
+    /// Releases a stream on which nothing was sent. Its settings become the defaults, as by a reset: the next channel on
+    /// it begins with them.
+    pub(super) fn release_unused_stream(&mut self, stream: StreamId) {
+        self.association.set_buffered_amount_low_threshold(stream, 0);
+        self.association.set_stream_priority(stream, NORMAL_PRIORITY);
+        self.association.set_send_policy(stream, SendPolicy::default());
+        self.state.streams.remove(stream);
+        self.state.ids.release_unused(stream);
     }
 
     /// Discards a message, and counts it.

@@ -117,8 +117,7 @@ impl ChannelsContext<'_> {
             self.discard_unsent(id);
         }
         self.state.streams.awaited.remove(stream);
-        self.state.streams.remove(stream);
-        self.state.ids.release_unused(stream);
+        self.release_unused_stream(stream);
         if !is_unheard {
             // No reset can tell the peer.
             self.association.report_invalid_stream(stream);

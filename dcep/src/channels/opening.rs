@@ -12,7 +12,7 @@ use crate::control::ACK;
 use crate::error::{ChannelError, OpenError};
 use crate::event::{ChannelId, ChannelsEvent};
 use crate::open;
-use crate::options::{ChannelOptions, NORMAL_PRIORITY};
+use crate::options::ChannelOptions;
 use crate::ppid;
 use crate::ready_state::ReadyState;
 use crate::stats::ChannelDropReason;
@@ -89,9 +89,7 @@ impl ChannelsContext<'_> {
         let id = self.insert_channel(Channel::new(Origin::Local, options, stream));
         if let Err(error) = self.send_control(id, message, SendOptions::default()) {
             self.state.channels.take_back(id);
-            self.association.set_stream_priority(stream, NORMAL_PRIORITY);
-            self.state.streams.remove(stream);
-            self.state.ids.release_unused(stream);
+            self.release_unused_stream(stream);
             return Err(match error {
                 SendMessageError::TooLarge { max, .. } => OpenError::TooLarge { len, max },
                 _ => OpenError::Closed,
@@ -184,8 +182,7 @@ impl ChannelsContext<'_> {
         if is_unused && self.association.is_drained(stream) && self.can_ask_for(stream) {
             return self.await_stream(id, control);
         }
-        self.state.streams.remove(stream);
-        self.state.ids.release_unused(stream);
+        self.release_unused_stream(stream);
         self.finish(id, Some(ChannelError::NoSuchStream { stream: stream.0, streams }));
     }
 
