@@ -43,8 +43,8 @@ impl ChannelsContext<'_> {
         self.state.streams.insert_ownerless(stream, self.now);
     }
 
-    /// Releases a stream on which nothing was sent. Its settings become the defaults, as by a reset: the next channel on
-    /// it begins with them.
+    /// Releases a stream on which nothing was sent. Its settings become the defaults, as by a reset: the next channel
+    /// on it begins with them.
     pub(super) fn release_unused_stream(&mut self, stream: StreamId) {
         self.association.set_buffered_amount_low_threshold(stream, 0);
         self.association.set_stream_priority(stream, NORMAL_PRIORITY);
