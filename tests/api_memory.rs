@@ -39,14 +39,29 @@ async fn cycles(pair: &Pair, count: u32) {
     }
 }
 
+/// A megabyte each way.
+async fn bulk(pair: &Pair) {
+    let (near, far) = pair.channel("bulk").await;
+    for (from, to) in [(&near, &far), (&far, &near)] {
+        let (sent, received) = tokio::join!(from.send(numbered(0, 1 << 20)), to.recv());
+        sent.unwrap();
+        assert_eq!(number(&received.unwrap().unwrap()), 0);
+    }
+    near.close().await.unwrap();
+    far.closed().await.unwrap();
+}
+
 /// Ten thousand, where the code is fast; without optimisation, enough to use each table's room many times.
 #[test]
 fn ten_thousand_channels_one_after_the_other_leave_nothing_behind() {
     const CYCLES: u32 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
     let runtime = runtime();
     let pair = runtime.block_on(Pair::new());
-    // Memory that tables and queues keep for their next use has its full size after a while.
-    let (warm, ()) = kept(&runtime, cycles(&pair, CYCLES / 2));
+    // Memory that tables and queues keep for their next use has its full size after a while. The buffer for packets,
+    // which all associations of an endpoint share, has it once many packets have left in one batch; the search for the
+    // packet size of the path needs some of it, and comes at any time.
+    runtime.block_on(bulk(&pair));
+    let (warm, ()) = kept(&runtime, cycles(&pair, CYCLES / 10));
     let begun = Instant::now();
     let (grown, ()) = kept(&runtime, cycles(&pair, CYCLES));
     println!("{CYCLES} cycles in {:?} keep {grown} bytes, the first ones {warm}", begun.elapsed());
@@ -99,6 +114,9 @@ fn every_id_is_in_use_at_once_and_each_channel_carries_a_message() {
     let runtime = runtime();
     let mut config = Config::default();
     config.channels.channels_max = 65_535;
+    // Each end has a message unread on every channel, and one window for them all, which counts the cost of each
+    // message.
+    config.association.receive_window = 16 << 20;
     let pair = runtime.block_on(Pair::with(config));
     let begun = Instant::now();
     let open = async |from: &Association, to: &Association| {
@@ -106,10 +124,7 @@ fn every_id_is_in_use_at_once_and_each_channel_carries_a_message() {
         for n in 0..EACH {
             let near = from.create_channel("").unwrap();
             near.send(numbered(n, 4)).await.unwrap();
-            // All channels share one window, which does not grow for messages that are not read.
-            let far = to.accept_channel().await.unwrap();
-            assert_eq!(number(&far.recv().await.unwrap().unwrap()), n);
-            channels.push((near, far));
+            channels.push((near, to.accept_channel().await.unwrap()));
         }
         channels
     };
@@ -125,10 +140,9 @@ fn every_id_is_in_use_at_once_and_each_channel_carries_a_message() {
     runtime.block_on(async {
         let ids: BTreeSet<u16> = channels.iter().map(|(near, _)| near.id()).collect();
         assert_eq!(ids.len(), channels.len());
-        for (near, far) in &channels {
+        for (n, (near, far)) in channels.iter().enumerate() {
             assert_eq!((near.id(), near.ready_state()), (far.id(), ReadyState::Open));
-            far.send(numbered(near.id().into(), 4)).await.unwrap();
-            assert_eq!(number(&near.recv().await.unwrap().unwrap()), near.id().into());
+            assert_eq!(number(&far.recv().await.unwrap().unwrap()), n as u32 % EACH);
         }
         let begun = Instant::now();
         let closings: Vec<_> = channels.iter().map(|(near, _)| near.close()).collect();

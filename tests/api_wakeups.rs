@@ -125,11 +125,11 @@ async fn a_wake_up_is_not_lost_with_the_task_that_got_it() {
 async fn a_busy_reader_starves_nobody() {
     let pair = Pair::new().await;
     let (near, far) = pair.channel("busy").await;
-    for n in 0..500 {
+    for n in 0..2000 {
         near.send(numbered(n, 10)).await.unwrap();
     }
     soon(async {
-        while pair.b.stats().messages_received < 501 {
+        while pair.b.stats().messages_received < 2001 {
             tokio::task::yield_now().await;
         }
     })
@@ -137,7 +137,7 @@ async fn a_busy_reader_starves_nobody() {
     let has_run = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&has_run);
     tokio::spawn(async move { flag.store(true, Ordering::Relaxed) });
-    for _ in 0..500 {
+    for _ in 0..2000 {
         far.recv().await.unwrap().unwrap();
     }
     assert!(has_run.load(Ordering::Relaxed));

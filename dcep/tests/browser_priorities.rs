@@ -48,6 +48,7 @@ fn the_priority_in_the_data_channel_open_of_a_browser_is_used() {
     }
     // The link has no rate; what the windows let out in a round trip is shared.
     let sent = |pair: &Pair, id| 2_000_000 - pair.buffered_amount(A, id);
+    // Three megabytes: messages that nobody reads would close the window after one.
     let readers: Vec<ChannelId> = pair
         .take_events(B)
         .into_iter()

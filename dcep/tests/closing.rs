@@ -419,7 +419,7 @@ fn a_peer_without_re_config_ends_the_channel_with_an_error_and_still_gets_the_da
     let mut pair = Pair::connected_with(setup);
     let (a, b) = pair.channel();
     for _ in 0..50 {
-        pair.send(A, a, vec![0; 4_000]);
+        pair.send(A, a, vec![0; 10_000]);
     }
     pair.close(A, a);
     assert_eq!(pair.take_events(A), [ChannelsEvent::Closed(a, Some(ChannelError::ResetNotSupported))]);

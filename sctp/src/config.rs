@@ -40,11 +40,16 @@ pub struct AssociationConfig {
     pub inbound_streams: u16,
     /// Largest receive window: bytes that the peer may have unread here. The window begins with 256 KiB, and grows to
     /// four times what the path brings and the application reads in a round trip; after ten seconds without data it
-    /// begins again. So an idle peer and a slow reader cost little, and the default fills 1 Gbit/s at 100 ms (12.5 MB)
-    /// with a queue of as much. An association holds at most a quarter more than the window for the peer, all overheads
-    /// included, or 22 KiB if that is more: a packet full of one-byte messages. All associations of an endpoint share
-    /// a [`MemoryBudget`](crate::MemoryBudget), and windows grow no more while half of it is in use. At least
-    /// 4,096 bytes and at least `mtu`, at most 1 GiB. Default 32 MiB.
+    /// begins again. For an application that has not begun to read it grows to 1 MiB. So an idle peer and a slow reader
+    /// cost little, and the default fills 1 Gbit/s at 100 ms (12.5 MB) with a queue of as much.
+    ///
+    /// An association holds at most a quarter more than this for the peer, all overheads included, or 25 KiB if that is
+    /// more: a packet full of one-byte messages. The quarter is there for overheads however small the window is at the
+    /// time, so 65,000 messages of a byte may wait to be read by default. Each costs 128 bytes beside its payload.
+    ///
+    /// All associations of an endpoint share a [`MemoryBudget`](crate::MemoryBudget). While half of it is in use,
+    /// windows grow no more, and a quarter of the present window is there for overheads. At least 4,096 bytes and at
+    /// least `mtu`, at most 1 GiB. Default 32 MiB.
     pub receive_window: u32,
     /// Largest message that is taken from the peer, in bytes. Default 64 MiB + 1. A larger one aborts the association
     /// (RFC 8831 §6.6), as does one that could never fit: messages above the receive window are delivered whole only

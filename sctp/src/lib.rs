@@ -34,6 +34,7 @@ mod stats;
 #[doc(hidden)]
 pub mod testing;
 pub mod time;
+mod unread_queue;
 mod valid;
 #[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 #[cfg_attr(
@@ -68,5 +69,7 @@ pub use stats::{
     AbandonCount, AbandonStats, AssociationStats, CongestionState, CongestionStats, ExtensionsInUse, PacketDropReason,
     PacketDrops,
 };
+#[doc(hidden)]
+pub use unread_queue::UnreadQueue;
 pub use valid::{ConfigError, Valid, Validate};
 pub use wire::ResetResult;

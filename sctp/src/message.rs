@@ -138,10 +138,20 @@ pub struct SendOptions {
 ///
 /// Reads as a [`Buf`]; [`into_bytes`](Self::into_bytes) makes it contiguous, which copies only if there is more than
 /// one fragment.
-#[derive(Clone, Debug, Default)]
-pub struct Payload {
-    first: Bytes,
-    rest: VecDeque<Bytes>,
+#[derive(Clone, Debug)]
+pub struct Payload(Pieces);
+
+/// One piece or many. Most messages that wait in great numbers are of one, and need no list.
+#[derive(Clone, Debug)]
+enum Pieces {
+    One(Bytes),
+    Many(Box<PieceList>),
+}
+
+/// Pieces that follow each other, and the number of their bytes.
+#[derive(Clone, Debug)]
+struct PieceList {
+    list: VecDeque<Bytes>,
     len: usize,
 }
 
@@ -149,67 +159,84 @@ impl Payload {
     /// Creates a payload of these fragments, in this order.
     #[must_use]
     pub fn from_fragments(mut fragments: VecDeque<Bytes>) -> Self {
+        if fragments.len() <= 1 {
+            return Self::from(fragments.pop_front().unwrap_or_default());
+        }
         let len = fragments.iter().map(Bytes::len).sum();
-        let first = fragments.pop_front().unwrap_or_default();
-        Self { first, rest: fragments, len }
+        Self(Pieces::Many(Box::new(PieceList { list: fragments, len })))
     }
 
     /// Returns the number of bytes left to read.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        match &self.0 {
+            Pieces::One(bytes) => bytes.len(),
+            Pieces::Many(pieces) => pieces.len,
+        }
     }
 
     /// Returns `true` if no byte is left to read.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Returns the bytes in one piece.
     #[must_use]
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.rest.is_empty() {
-            return self.first;
+    pub fn into_bytes(self) -> Bytes {
+        let PieceList { mut list, len } = match self.0 {
+            Pieces::One(bytes) => return bytes,
+            Pieces::Many(pieces) => *pieces,
+        };
+        if list.len() == 1 {
+            return list.pop_front().unwrap_or_default();
         }
-        let mut whole = BytesMut::with_capacity(self.len);
-        whole.extend_from_slice(&self.first);
-        for fragment in self.rest.drain(..) {
+        let mut whole = BytesMut::with_capacity(len);
+        for fragment in list {
             whole.extend_from_slice(&fragment);
         }
         whole.freeze()
     }
 }
 
+impl Default for Payload {
+    fn default() -> Self {
+        Self::from(Bytes::new())
+    }
+}
+
 impl From<Bytes> for Payload {
-    fn from(first: Bytes) -> Self {
-        let len = first.len();
-        Self { first, rest: VecDeque::new(), len }
+    fn from(bytes: Bytes) -> Self {
+        Self(Pieces::One(bytes))
     }
 }
 
 impl Buf for Payload {
     fn remaining(&self) -> usize {
-        self.len
+        self.len()
     }
 
     fn chunk(&self) -> &[u8] {
-        &self.first
+        match &self.0 {
+            Pieces::One(bytes) => bytes,
+            Pieces::Many(pieces) => pieces.list.iter().find(|piece| !piece.is_empty()).map_or(&[], |piece| piece),
+        }
     }
 
     fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.len, "cannot advance past the end of the payload");
-        self.len -= count;
-        loop {
-            if count < self.first.len() {
-                self.first.advance(count);
+        assert!(count <= self.len(), "cannot advance past the end of the payload");
+        let pieces = match &mut self.0 {
+            Pieces::One(bytes) => return bytes.advance(count),
+            Pieces::Many(pieces) => pieces,
+        };
+        pieces.len -= count;
+        while let Some(first) = pieces.list.front_mut() {
+            if count < first.len() {
+                first.advance(count);
                 return;
             }
-            count -= self.first.len();
-            self.first = self.rest.pop_front().unwrap_or_default();
-            if count == 0 && (!self.first.is_empty() || self.rest.is_empty()) {
-                return;
-            }
+            count -= first.len();
+            pieces.list.pop_front();
         }
     }
 }
@@ -228,8 +255,8 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// Returns the number of bytes of the window that this credit stands for: the payload and a fixed overhead per
-    /// fragment.
+    /// Returns the number of bytes of the window that this credit stands for: the payload, and the memory that it takes
+    /// to keep it.
     #[must_use]
     pub fn bytes(&self) -> u32 {
         self.payload.saturating_add(self.overhead)

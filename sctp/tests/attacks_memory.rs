@@ -377,7 +377,7 @@ impl Flood {
 
     /// Sends so many chunks, whatever the window says, and returns what the association holds in the end.
     fn run(&self, count: u32, check: impl Fn(&Counted, &str)) -> Counted {
-        let mut counted = Counted::new(AssociationConfig { receive_window: 256 << 10, ..small() });
+        let mut counted = Counted::new(AssociationConfig { receive_window: 512 << 10, ..small() });
         for n in 0..count {
             let mut chunks = vec![self.chunk(n)];
             if self.padding > 0 {
@@ -395,9 +395,9 @@ impl Flood {
         }
         assert_eq!(counted.victim.association.state(), State::Established);
         let taken = counted.victim.association.stats().data_chunks_received;
-        assert!(taken > 200 && taken < u64::from(count), "{taken} of {count} were taken, then the window was full");
+        assert!(taken > 300 && taken < u64::from(count), "{taken} of {count} were taken, then the window was full");
         // Messages that the application has taken are in its own memory, but for the payload.
-        assert!(self.takes || counted.peak > 64 * KIB, "{} bytes: the window was used", counted.peak);
+        assert!(self.takes || counted.peak > 128 * KIB, "{} bytes: the window was used", counted.peak);
         counted
     }
 }
@@ -406,14 +406,14 @@ impl Flood {
 fn d09_small_messages_that_nobody_reads_hold_no_more_than_they_are_charged() {
     for (unordered, step, takes) in [(false, 1, false), (true, 1, false), (false, 1, true), (false, 2, false)] {
         let flood = Flood { payload: 1, padding: 0, unordered, parts: [true; 2], step, streams: 16, takes };
-        flood.run(5_000, Counted::assert_charged);
+        flood.run(6_000, Counted::assert_charged);
     }
 }
 
 /// A payload is a slice of its packet, which stays for as long as the slice.
 #[test]
 fn d09_messages_in_packets_that_are_much_larger_hold_twice_the_window_at_most() {
-    for (payload, count) in [(1, 2_500), (100, 2_000), (400, 1_500), (1_000, 1_000)] {
+    for (payload, count) in [(1, 6_000), (100, 3_000), (400, 1_500), (1_000, 1_000)] {
         for padding in [payload / 3, 3 * payload, 1_100 - payload] {
             let flood =
                 Flood { payload, padding, unordered: true, parts: [true; 2], step: 1, streams: 1, takes: false };

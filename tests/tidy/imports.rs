@@ -30,6 +30,7 @@ const ROOMS: [(&str, &[&str]); 3] = [
             "serial",
             "time",
             "interval_set",
+            "unread_queue",
             "cost_counter",
             "valid",
             "drops",

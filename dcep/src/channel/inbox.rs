@@ -1,15 +1,9 @@
 //! Messages of a channel that the application has not read.
 
-use std::collections::VecDeque;
-
 use bytestring::ByteString;
-use narrowboat_sctp::{Credit, Payload};
+use narrowboat_sctp::{Credit, Payload, UnreadQueue};
 
 use crate::message::{Message, UnreadMessage};
-
-/// Capacity that an empty inbox keeps, so that a trickle of messages allocates nothing, and a channel that had a burst
-/// releases the memory of it.
-const INBOX_KEPT: usize = 16;
 
 /// Contents of a message to be read.
 #[derive(Debug)]
@@ -48,7 +42,7 @@ impl InboundMessage {
 /// The messages that wait to be read, in order.
 #[derive(Debug, Default)]
 pub(crate) struct ChannelInbox {
-    messages: VecDeque<InboundMessage>,
+    messages: UnreadQueue<InboundMessage>,
     /// True if arriving messages are discarded instead of kept for reading.
     is_closed: bool,
     pub(crate) counters: ReceivedCounters,
@@ -81,9 +75,9 @@ impl ChannelInbox {
     }
 
     /// Discards arriving messages from now on. Returns those that are unread.
-    pub(crate) fn close_and_take(&mut self) -> VecDeque<InboundMessage> {
+    pub(crate) fn close_and_take(&mut self) -> impl Iterator<Item = InboundMessage> + use<> {
         self.close();
-        std::mem::take(&mut self.messages)
+        self.messages.drain()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -97,11 +91,7 @@ impl ChannelInbox {
     }
 
     pub(crate) fn pop(&mut self) -> Option<InboundMessage> {
-        let message = self.messages.pop_front();
-        if self.messages.is_empty() && self.messages.capacity() > INBOX_KEPT {
-            self.messages.shrink_to_fit();
-        }
-        message
+        self.messages.pop_front()
     }
 
     pub(crate) fn peek(&self, skipped: usize) -> Option<UnreadMessage<'_>> {

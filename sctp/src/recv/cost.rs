@@ -5,6 +5,19 @@ use std::ops::{Add, AddAssign, SubAssign};
 
 use crate::message::Credit;
 
+/// Charged beside its payload for a message of one chunk that the application has not read: its place in a queue, of
+/// which one in two may be free, and the block of memory that a copied payload takes.
+pub(super) const UNREAD_OVERHEAD: usize = 128;
+
+/// Charged for any other message, whole or not, beside its payload. Covers an entry in each of the two trees that hold
+/// what came out of order, whose nodes may be half empty, and the place in the queue and the list of a message of many
+/// chunks.
+pub(super) const MESSAGE_OVERHEAD: usize = 288;
+
+/// Charged for each fragment of such a message beside its payload: a slot in its message's list, whose capacity may be
+/// twice its use.
+pub(super) const FRAGMENT_OVERHEAD: usize = 64;
+
 /// Share of the receive window that something takes: payload, which the peer counts too, and overhead, which it does
 /// not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -14,6 +27,16 @@ pub(super) struct Cost {
 }
 
 impl Cost {
+    /// Returns the cost of a message that the application has not read.
+    #[inline]
+    pub(super) fn unread(payload: usize, fragments: usize) -> Self {
+        let overhead = match fragments {
+            1 => UNREAD_OVERHEAD,
+            _ => MESSAGE_OVERHEAD + fragments * FRAGMENT_OVERHEAD,
+        };
+        Self { payload, overhead }
+    }
+
     pub(super) fn total(self) -> usize {
         self.payload + self.overhead
     }

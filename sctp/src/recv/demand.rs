@@ -6,6 +6,9 @@
 //!
 //! An application that reads everything, but seldom, is not slow: it is served by a window for the time between two of
 //! its turns. One that never has read everything counts with what it reads in a round trip.
+//!
+//! An application that has not begun to read may be about to: it opens channels first, and reads later. It is served by
+//! a window of a mebibyte, as if it were to read all of that at once.
 
 use crate::time::{Duration, Instant};
 
@@ -17,6 +20,13 @@ const ROUND_UNKNOWN: Duration = Duration::from_secs(1);
 
 /// The demand of the last of these periods, and of the present one, counts; none after a pause of this length.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
+
+/// Largest window for an application that has not begun to read.
+pub(super) const UNREAD_WINDOW: usize = 1 << 20;
+
+/// An application has begun to read once it has read one byte of so many that are unread. The protocol above reads a
+/// little of its own before: the `DATA_CHANNEL_OPEN` of each channel.
+const UNREAD_PER_READ: usize = 16;
 
 /// Bytes of window for each byte of a round.
 const FACTOR: usize = 4;
@@ -48,6 +58,8 @@ pub(super) struct ReaderDemand {
     /// Bytes of the present packet that were taken.
     packet: usize,
     period_began: Option<Instant>,
+    /// Bytes that the application has read in this period, and in the one before.
+    read: [usize; 2],
     /// Most bytes of a round in this period, and in the one before.
     peaks: [usize; 2],
     /// Time of the last packet.
@@ -61,6 +73,7 @@ impl ReaderDemand {
             round: Round::default(),
             packet: 0,
             period_began: None,
+            read: [0; 2],
             peaks: [0; 2],
             active_at: None,
         }
@@ -76,6 +89,11 @@ impl ReaderDemand {
         self.packet += cost;
     }
 
+    /// Counts bytes that the application has read.
+    pub(super) fn on_read(&mut self, cost: usize) {
+        self.read[0] += cost;
+    }
+
     /// Returns the demand at the end of a packet with DATA. `unread`: bytes that the application has not read. What
     /// waits behind a loss is not among them, for it is not the reader that is slow.
     pub(super) fn on_packet_end(&mut self, now: Instant, unread: usize) -> WindowDemand {
@@ -87,31 +105,43 @@ impl ReaderDemand {
             // The application's reading in the pause says nothing about its speed after it.
             let round = Round { began: Some(now), arrived: 0, unread_before: unread };
             let period_began = Some(now);
-            *self = Self { round_trip: self.round_trip, round, period_began, active_at: period_began, ..Self::new() };
+            let read = [0, self.read[0]];
+            *self =
+                Self { round_trip: self.round_trip, round, period_began, read, active_at: period_began, ..Self::new() };
             return WindowDemand::Exactly(0);
         }
         self.active_at = Some(now);
         let before_packet = unread.saturating_sub(packet);
         let mut length = since(self.round.began);
         if length >= self.round_trip {
-            self.peaks[0] = self.peaks[0].max(self.read(before_packet, before_packet == 0, length));
+            self.peaks[0] = self.peaks[0].max(self.read_in_round(before_packet, before_packet == 0, length));
             self.round = Round { began: Some(now), arrived: 0, unread_before: before_packet };
             length = Duration::ZERO;
         }
         self.round.arrived += packet;
-        self.peaks[0] = self.peaks[0].max(self.read(unread, before_packet == 0, length));
+        self.peaks[0] = self.peaks[0].max(self.read_in_round(unread, before_packet == 0, length));
         let [peak, last_peak] = self.peaks;
+        let not_begun = self.window_before_reading(unread);
         if is_later && since(self.period_began) >= PERIOD {
             self.period_began = Some(now);
             self.peaks = [0, peak];
-            return WindowDemand::Exactly(FACTOR * peak);
+            self.read = [0, self.read[0]];
+            return WindowDemand::Exactly(not_begun.max(FACTOR * peak));
         }
-        WindowDemand::AtLeast(FACTOR * peak.max(last_peak))
+        WindowDemand::AtLeast(not_begun.max(FACTOR * peak.max(last_peak)))
+    }
+
+    /// Returns the window for an application that has not begun to read, and 0 for any other. It is twice what is
+    /// unread, so the sender is not held up while it grows.
+    fn window_before_reading(&self, unread: usize) -> usize {
+        let [read, last_read] = self.read;
+        let has_begun = (read + last_read).saturating_mul(UNREAD_PER_READ) >= unread;
+        if has_begun { 0 } else { (2 * unread).min(UNREAD_WINDOW) }
     }
 
     /// Returns the bytes that were read in this round and count. `read_all`: true if everything before the present
     /// packet was read.
-    fn read(&self, unread: usize, read_all: bool, length: Duration) -> usize {
+    fn read_in_round(&self, unread: usize, read_all: bool, length: Duration) -> usize {
         let read = (self.round.arrived + self.round.unread_before).saturating_sub(unread);
         if read_all {
             read
@@ -143,6 +173,7 @@ mod tests {
         while now < Duration::from_secs(60) {
             now += Duration::from_millis(1);
             if now >= reads_at {
+                demand.on_read(portion.min(unread));
                 unread = unread.saturating_sub(portion);
                 reads_at += interval;
             }

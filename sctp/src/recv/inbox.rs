@@ -1,17 +1,10 @@
 //! Messages and resets that wait for the application, and messages that it has taken and not yet read.
 
-use std::collections::VecDeque;
-
 use super::ReceiverEvent;
 use super::cost::Cost;
 use crate::event::Streams;
 use crate::message::{Credit, ReceivedMessage, StreamId};
-
-/// Slots that an inbox keeps while it is in use: one that fills and runs empty by turns is not moved each time.
-const SLOTS_IN_USE: usize = 64;
-
-/// Slots that an inbox keeps while the association is idle.
-const IDLE_SLOTS: usize = 16;
+use crate::unread_queue::UnreadQueue;
 
 /// Stream ids in one queued reset from which repeated ones are removed before the list grows.
 const DEDUP_FROM: usize = 1024;
@@ -19,7 +12,7 @@ const DEDUP_FROM: usize = 1024;
 /// Events in order, and their cost.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    events: VecDeque<ReceiverEvent>,
+    events: UnreadQueue<ReceiverEvent>,
     /// Cost of `events`.
     queued: Cost,
     /// Cost of messages that were taken and whose credits were not released.
@@ -55,18 +48,12 @@ impl Inbox {
             }
             ReceiverEvent::Reset(streams) => self.queued -= cost_of(streams),
         }
-        // After a burst, its room goes back. Shrinking to twice the use keeps this rare.
-        if self.events.capacity() > SLOTS_IN_USE && self.events.len() * 4 < self.events.capacity() {
-            self.events.shrink_to((self.events.len() * 2).max(SLOTS_IN_USE));
-        }
         Some(event)
     }
 
-    /// Gives back the slots that an idle association does not use.
+    /// Gives back what an idle association does not use.
     pub(super) fn trim(&mut self) {
-        if self.events.len() * 4 < self.events.capacity() {
-            self.events.shrink_to((self.events.len() * 2).max(IDLE_SLOTS));
-        }
+        self.events.trim();
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a credit is handed back once")]
@@ -80,6 +67,11 @@ impl Inbox {
     /// Returns the cost of everything that the application has not yet read.
     pub(super) fn unread(&self) -> Cost {
         self.queued + self.unreleased
+    }
+
+    /// Returns the cost of a recount.
+    pub(super) fn recount_cost(&self) -> usize {
+        self.events.len() / 16
     }
 
     pub(super) fn check_consistency(&self) {
@@ -123,22 +115,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_inbox_gives_the_room_of_a_burst_back_and_keeps_twice_what_it_uses() {
-        let mut inbox = Inbox::default();
-        for _ in 0..1000 {
-            inbox.events.push_back(ReceiverEvent::Reset(Streams::List(Vec::new())));
-        }
-        let burst = inbox.events.capacity();
-        while inbox.pop().is_some() {
-            let (len, capacity) = (inbox.events.len(), inbox.events.capacity());
-            assert!(capacity <= (4 * len).max(SLOTS_IN_USE), "{capacity} slots for {len} events");
-            assert!(capacity == burst || capacity >= 2 * len, "{capacity} slots for {len} events");
-        }
-        inbox.trim();
-        assert!(inbox.events.capacity() <= IDLE_SLOTS, "{} slots for none", inbox.events.capacity());
-    }
-
-    #[test]
     fn a_queued_reset_costs_the_memory_of_its_list() {
         let mut inbox = Inbox::default();
         inbox.push_reset(Streams::List((0..1000).map(StreamId).collect()));
@@ -148,7 +124,7 @@ mod tests {
             inbox.push_reset(Streams::List(vec![StreamId(id)]));
             inbox.check_consistency();
         }
-        let Some(ReceiverEvent::Reset(Streams::List(list))) = inbox.events.front() else { panic!("one reset") };
+        let Some(ReceiverEvent::Reset(Streams::List(list))) = inbox.events.get(0) else { panic!("one reset") };
         assert_eq!(list.len(), 1100);
         assert_eq!(inbox.unread().total(), 2 * list.capacity());
         assert!(matches!(inbox.pop(), Some(ReceiverEvent::Reset(_))));

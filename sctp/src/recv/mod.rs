@@ -30,11 +30,11 @@ use crate::time::{Duration, Instant};
 use crate::wire::{GapBlock, Sack, SkippedMessage};
 
 use self::assembler::{Assembler, FragmentClass, SkippedTsns};
-use self::cost::Cost;
+use self::cost::{Cost, FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use self::inbox::Inbox;
 use self::sack_policy::SackPolicy;
 use self::tracker::{Tracker, TsnClass};
-use self::window::{FRAGMENT_OVERHEAD, HeldBytes, MESSAGE_OVERHEAD, ReceiveWindow};
+use self::window::{HeldBytes, ReceiveWindow};
 
 /// Bytes of a Gap Ack Block, and of a duplicate TSN (RFC 9260 §3.3.4).
 const SACK_ENTRY_LEN: usize = 4;
@@ -208,6 +208,7 @@ impl Receiver {
     /// Releases the window of a message that the application has read. Returns `true` if the window opened enough for a
     /// SACK, which is then due.
     pub(crate) fn release(&mut self, credit: Credit) -> bool {
+        self.window.on_read(Cost::of(&credit).total());
         self.inbox.on_released(credit);
         let is_due = self.window.is_update_due(self.held());
         if is_due {
@@ -300,7 +301,7 @@ impl Receiver {
         if !self.make_room(position, cost, &mut held) {
             return Ok(ArrivedChunk::Dropped);
         }
-        self.window.on_arrival(cost);
+        self.window.on_arrival(chunk.cost_when_unread(payload.len()));
         let should_copy = self.window.should_copy(held, payload.len(), datagram_len);
         let payload = if should_copy { Bytes::copy_from_slice(&payload) } else { payload };
         let neighbours = self.tracker.neighbours(position);
@@ -479,7 +480,7 @@ impl Receiver {
 
     /// Changes after which a recount is due: in proportion to its cost.
     pub(crate) fn recount_interval(&self) -> usize {
-        cost_counter::recount_interval(self.assembler.recount_cost())
+        cost_counter::recount_interval(self.assembler.recount_cost() + self.inbox.recount_cost())
     }
 
     /// Recounts in debug builds. A recount after each chunk would make tests with many stored chunks quadratic, so

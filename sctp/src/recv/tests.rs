@@ -12,7 +12,7 @@ mod sacks;
 mod skipping;
 mod windows;
 
-use super::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
+use super::cost::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD, UNREAD_OVERHEAD};
 use super::*;
 use crate::message::Ppid;
 use crate::serial::{Fsn, Mid};

@@ -2,9 +2,11 @@
 //!
 //! Everything held counts with its payload and the overheads below, so that the bound holds for real memory. A peer
 //! counts payload only, and is told what is left in that measure, so there is room for what is in flight when the
-//! window closes. A quarter of the window is kept for the overheads, and at least what a packet of one-byte messages
-//! needs. Where that is not enough, as with many small messages that are not read, the window closes earlier; data that
-//! was in flight then is dropped, and the sender retransmits it.
+//! window closes. A quarter of the largest window is kept for the overheads: thousands of small messages may wait for
+//! an application that reads later, though the window is small, because nobody reads. It is a quarter of the present
+//! window once the memory of all associations is half used up, and always what a packet of one-byte messages needs.
+//! Where that is not enough, the window closes earlier; data that was in flight then is dropped, and the sender
+//! retransmits it.
 //!
 //! The peer may send what it was told, though the window has become smaller since, or a message larger than the window
 //! is whole and waits for the application.
@@ -14,18 +16,10 @@
 //! senders that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and
 //! leaves a large message that follows waiting for a window probe.
 
-use super::cost::Cost;
+use super::cost::{Cost, FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use super::demand::{ReaderDemand, WindowDemand};
 use crate::config::AssociationConfig;
 use crate::time::{Duration, Instant};
-
-/// Charged for each message, whole or not, beside its payload. Covers the greater of a slot in the inbox, whose
-/// capacity may be twice its use and three times while it grows, and of an entry in each of the two trees that hold
-/// what came out of order, whose nodes may be half empty.
-pub(super) const MESSAGE_OVERHEAD: usize = 288;
-
-/// Charged for each fragment beside its payload: a slot in its message's list, whose capacity may be twice its use.
-pub(super) const FRAGMENT_OVERHEAD: usize = 64;
 
 /// Bytes that may be held, overheads included, however small the window is: a packet of 1,472 bytes, which is what
 /// Ethernet carries, full of one-byte messages. A
@@ -143,6 +137,11 @@ impl ReceiveWindow {
         self.promise.payload = self.promise.payload.saturating_sub(cost.payload);
     }
 
+    /// Counts what the application has read.
+    pub(super) fn on_read(&mut self, cost: usize) {
+        self.demand.on_read(cost);
+    }
+
     /// Sizes the window at the end of a packet with DATA.
     pub(super) fn on_packet_end(&mut self, now: Instant, held: HeldBytes) {
         let least = self.size_max.min(INITIAL_WINDOW as usize);
@@ -167,7 +166,8 @@ impl ReceiveWindow {
     /// is held; refusing it would stall the sender for ever.
     pub(super) fn fits(&self, held: HeldBytes, cost: Cost) -> bool {
         let is_within = |limit| cost.total() <= self.room(held, limit);
-        is_within(self.limit(held))
+        let payload = held.all().payload + cost.payload;
+        (is_within(self.limit(held)) && payload <= self.payload_limit(held))
             || (cost.payload <= self.promise.payload && is_within(self.promise.limit))
             || (held.total() <= held.oversized_head() && is_within(usize::MAX))
     }
@@ -231,6 +231,13 @@ impl ReceiveWindow {
 
     /// Returns the bytes that may be held, overheads included, by the window that is offered.
     fn limit(&self, held: HeldBytes) -> usize {
+        let window = if self.may_grow { self.size_max } else { self.offered };
+        (self.offered + window / 4).max(LIMIT_MIN) + held.oversized_head()
+    }
+
+    /// Returns the payload that may be held by the window that is offered: a quarter more than the peer is told, since
+    /// it may not have heard yet that the window has become smaller.
+    fn payload_limit(&self, held: HeldBytes) -> usize {
         limit_of(self.offered) + held.oversized_head()
     }
 

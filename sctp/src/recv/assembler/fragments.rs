@@ -6,8 +6,7 @@ use bytes::Bytes;
 
 use crate::cost_counter;
 use crate::message::{Payload, Ppid, ReceivedMessage, StreamId};
-use crate::recv::cost::Cost;
-use crate::recv::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
+use crate::recv::cost::{Cost, FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use crate::serial::{Ssn, UnwrappedTsn};
 use crate::wire::DataChunk;
 
@@ -106,7 +105,7 @@ impl Run {
 
     /// Returns the message, once whole.
     pub(super) fn into_message(self) -> ReceivedMessage {
-        let credit = self.cost().into_credit();
+        let credit = Cost::unread(self.bytes, self.len()).into_credit();
         let Self { stream, ppid, unordered, fragments, .. } = self;
         ReceivedMessage { stream, ppid, unordered, payload: fragments.into_payload(), credit }
     }

@@ -8,6 +8,7 @@ use crate::error::Violation;
 use crate::event::Streams;
 use crate::message::StreamId;
 use crate::recv::ResetProgress;
+use crate::recv::cost::{Cost, FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use crate::recv::inbox::Inbox;
 use crate::recv::tracker::Neighbours;
 use crate::serial::{Ssn, Tsn, UnwrappedTsn};
@@ -58,6 +59,21 @@ impl FragmentHeader {
         match self {
             Self::Data(chunk) => chunk.stream,
             Self::IData(chunk) => chunk.stream,
+        }
+    }
+
+    /// Returns the share of the window that the chunk takes in a message that is not read. At most, for a fragment: the
+    /// others of its message may not come.
+    #[inline]
+    pub(in crate::recv) fn cost_when_unread(&self, payload: usize) -> Cost {
+        let (beginning, ending) = match self {
+            Self::Data(chunk) => (chunk.beginning, chunk.ending),
+            Self::IData(chunk) => (chunk.beginning, chunk.ending),
+        };
+        if beginning && ending {
+            Cost::unread(payload, 1)
+        } else {
+            Cost { payload, overhead: MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD }
         }
     }
 

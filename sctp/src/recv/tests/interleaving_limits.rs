@@ -232,7 +232,8 @@ fn a_packet_of_one_byte_messages_fits_the_smallest_window() {
         count += 1;
     }
     assert!(count as usize >= (1200 - 12) / 24, "chunks of one byte in a packet");
-    assert_eq!(receiver.charged(), LIMIT_MIN);
+    let room = LIMIT_MIN - receiver.charged();
+    assert!(room < 1 + MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD, "{room} bytes are left, another might have had to wait");
     // Behind a gap a packet of them fits as well, and waits.
     let mut receiver = interleaving_with(&small_window(4096));
     for n in 1..=(1200 - 12) / 24 {

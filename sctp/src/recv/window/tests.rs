@@ -120,7 +120,7 @@ fn the_window_is_four_times_what_arrives_and_is_read_in_a_round_trip() {
 }
 
 #[test]
-fn a_window_does_not_grow_without_memory_or_reading() {
+fn a_window_does_not_grow_without_memory_or_for_a_slow_reader() {
     let at = crate::testing::some_time();
     let mut window = large(at);
     window.set_memory(usize::MAX, false);
@@ -128,11 +128,40 @@ fn a_window_does_not_grow_without_memory_or_reading() {
     window.on_packet_end(at, unread(0));
     assert_eq!(window.a_rwnd(unread(0)), INITIAL_WINDOW);
     let mut window = large(at);
+    // A sixteenth of what is unread.
+    window.on_read(1_000_000 / 16);
     for held in 1..=10 {
         window.on_arrival(payload(100_000));
         window.on_packet_end(at, unread(100_000 * held));
     }
     assert_eq!(window.a_rwnd(unread(0)), INITIAL_WINDOW);
+}
+
+/// It may be about to read. Messages of the protocol above are read at once, and are no sign of it.
+#[test]
+fn a_window_grows_to_a_mebibyte_for_an_application_that_has_not_begun_to_read() {
+    let at = crate::testing::some_time();
+    for (receive_window, expected) in [(32 << 20, 1 << 20), (700_000, 700_000)] {
+        let mut window = ReceiveWindow::new(&AssociationConfig { receive_window, ..Default::default() });
+        window.on_packet_end(at, unread(0));
+        window.on_read(200);
+        let mut offered = Vec::new();
+        for held in (50_000..1_100_000).step_by(50_000) {
+            window.on_arrival(payload(50_000));
+            window.on_packet_end(at, unread(held));
+            offered.push(window.a_rwnd(unread(0)) as usize);
+        }
+        assert_eq!(offered[1], INITIAL_WINDOW as usize);
+        let held = (50_000..).step_by(50_000);
+        assert!(offered.iter().zip(held).all(|(offered, held)| *offered >= (2 * held).min(expected)), "{offered:?}");
+        assert_eq!(offered.last(), Some(&expected));
+        // It reads now, and the window is that of its speed once a period is over.
+        window.on_read(1 << 20);
+        window.on_packet_end(at + PERIOD - Duration::from_millis(1), unread(1 << 20));
+        window.on_packet_end(at + PERIOD, unread(1 << 20));
+        window.on_advertised(0, unread(0));
+        assert_eq!(window.a_rwnd(unread(0)), INITIAL_WINDOW);
+    }
 }
 
 #[test]

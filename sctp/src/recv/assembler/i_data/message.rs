@@ -4,8 +4,7 @@ use bytes::Bytes;
 
 use crate::message::{Ppid, ReceivedMessage, StreamId};
 use crate::recv::assembler::fragments::Fragments;
-use crate::recv::cost::Cost;
-use crate::recv::window::{FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
+use crate::recv::cost::{Cost, FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use crate::serial::{Mid, UnwrappedTsn};
 
 /// Charged for each fragment that is out of order, beside [`FRAGMENT_OVERHEAD`]: an entry in the tree of fragments and
@@ -102,7 +101,7 @@ impl InterleavedMessage {
 
     /// Returns the message, once all of its fragments are in `head`.
     pub(super) fn into_message(self, key: MessageKey) -> ReceivedMessage {
-        let credit = self.cost().into_credit();
+        let credit = Cost::unread(self.bytes, self.next_fsn() as usize).into_credit();
         let payload = self.head.unwrap_or_default().into_payload();
         let MessageKey { stream, unordered, .. } = key;
         ReceivedMessage { stream, ppid: self.ppid, unordered, payload, credit }
