@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use narrowboat::Endpoint;
+use narrowboat::{Config, Endpoint};
 use narrowboat_sctp::testing::wire::{self, ChunkType, Chunks, DataChunk, Init, PacketHeader, Sack};
 use narrowboat_sctp::{Ppid, Ssn, StreamId, Tsn};
 use tokio::net::UdpSocket;
@@ -76,7 +76,10 @@ impl Peer {
 
 /// Returns the answers to packets behind a gap, in bursts of this number of datagrams.
 async fn answers(burst: usize) -> Vec<Vec<u8>> {
-    let server = Endpoint::builder().bind("127.0.0.1:0").accept_plain().build().unwrap();
+    // A window that may grow does so by the rate at which data arrives, and the two runs differ in that.
+    let mut config = Config::default();
+    config.association.receive_window = 256 << 10;
+    let server = Endpoint::builder().bind("127.0.0.1:0").config(config).accept_plain().build().unwrap();
     let peer = Peer::connect(server.local_address()).await;
     let mut answers = Vec::new();
     let mut receive = async |count| {
