@@ -25,7 +25,8 @@ pub struct AssociationConfig {
     pub mtu_max: usize,
     /// Least size that packets may fall to if the path does not carry `mtu`, in bytes; 512 to `mtu`. Default `None`:
     /// that is `mtu`. Each fragment of a message fits a packet of this size, because fragments that were sent cannot be
-    /// cut again (RFC 9260 §6.9). So a smaller one costs 16 bytes and some work for each fragment more.
+    /// cut again (RFC 9260 §6.9). So a smaller one costs 16 or 20 bytes and some work for each fragment more. Messages
+    /// that are never retransmitted are cut to the size that the path is known to carry.
     pub mtu_min: Option<usize>,
     /// Search for larger packets than `mtu` by probes, and fall back if the path stops to carry them (RFC 8899).
     /// Default true. Probes leave only while full packets do, and take a sixteenth of the traffic at most. They need

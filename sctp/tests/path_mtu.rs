@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::ChunkType;
-use narrowboat_sctp::{AssociationConfig, LowerLayerLimits, StreamId};
+use narrowboat_sctp::{AssociationConfig, LowerLayerLimits, Reliability, SendOptions, StreamId};
 use pair::{MS, Packet, Pair, Verdict};
 
 /// The default configuration with discovery.
@@ -192,6 +192,82 @@ fn a_path_that_shrinks_in_the_middle_of_a_transfer_is_used_again() {
             assert!(share >= 0.9, "{share:.2} of the link, {what}");
         }
     }
+}
+
+fn once() -> SendOptions {
+    SendOptions { reliability: Reliability::MaxRetransmits(0), ..SendOptions::default() }
+}
+
+/// Offers messages of 1,400 bytes that are sent once, at twice the rate of the link. Returns the number of those that
+/// arrive.
+fn offer_once(pair: &mut Pair, duration: Duration) -> usize {
+    let before = pair.received[1].len();
+    let until = pair.now + duration;
+    while pair.now < until {
+        for _ in 0..18 {
+            if pair.ends[0].stats().buffered_amount < 200_000 {
+                pair.send_with(0, StreamId(1), Bytes::from_static(&[7; 1400]), once());
+            }
+        }
+        let step = (pair.now + 5 * MS).min(until);
+        while pair.step(step) {}
+    }
+    pair.received[1].len() - before
+}
+
+/// A message that is never retransmitted need not fit the packets of later, so it shares its fate with no other.
+#[test]
+fn a_message_that_is_sent_once_and_fits_a_packet_of_now_is_one_chunk_and_survives_a_shrinking_path() {
+    for (interleaving, record) in [(true, 0), (false, 0), (true, 37), (true, 22)] {
+        let mut pair = fast_pair(AssociationConfig { message_interleaving: interleaving, ..searching() });
+        if record > 0 {
+            let mtu = Some(AssociationConfig::default().mtu - record);
+            pair.ends[0].set_lower_layer_limits(LowerLayerLimits {
+                mtu,
+                packet_max: 1 << 14,
+                overhead: HEADERS + record,
+            });
+        }
+        limit(&mut pair, 1500 - record);
+        offer_once(&mut pair, 2 * SECOND);
+        pair.trace.clear();
+        let before = pair.ends[0].stats();
+        offer_once(&mut pair, SECOND);
+        let after = pair.ends[0].stats();
+        let chunks = after.data_chunks_sent - before.data_chunks_sent;
+        let packets = pair.trace.iter().filter(|packet| packet.from == 0 && packet.has_user_data()).count();
+        assert!(chunks as usize <= packets * 21 / 20, "{chunks} chunks in {packets} packets");
+        for mtu in [1280, 1200] {
+            limit(&mut pair, mtu - record);
+            offer_once(&mut pair, 5 * SECOND);
+            let arrived = offer_once(&mut pair, 2 * SECOND);
+            let (stats, share) = (pair.ends[0].stats(), arrived as f64 * 1400.0 / (2.0 * RATE as f64));
+            assert!(stats.mtu + record + HEADERS <= mtu, "{stats:?}");
+            assert!(share >= 0.9, "{share:.2} of the link at {mtu} with records of {record}: {stats:?}");
+        }
+    }
+}
+
+/// The last chunk of a stream that is reset leaves once more, to ask for its acknowledgement, though nothing else of
+/// its message does. It may be larger than what the path takes by then.
+#[test]
+fn a_reset_behind_a_large_chunk_that_a_shrinking_path_has_swallowed_comes_to_an_end() {
+    let mut pair = fast_pair(searching());
+    limit(&mut pair, 1500);
+    offer_once(&mut pair, 2 * SECOND);
+    pair.run_for(2 * SECOND);
+    assert_eq!(pair.ends[0].stats().mtu, 1472);
+    limit(&mut pair, 1280);
+    pair.send_with(0, StreamId(1), Bytes::from_static(&[7; 1400]), once());
+    let now = pair.now;
+    pair.ends[0].reset_streams(now, &[StreamId(1)]).unwrap();
+    let is_over = |pair: &Pair| !pair.ends[0].is_resetting(StreamId(1));
+    pair.run_until(10 * SECOND, is_over);
+    assert!(is_over(&pair), "{:?}", pair.ends[0].stats());
+    let before = pair.received[1].len();
+    pair.send(0, StreamId(1), Bytes::from_static(&[7; 100_000]));
+    pair.run_for(2 * SECOND);
+    assert_eq!(pair.received[1].len(), before + 1, "the association goes on");
 }
 
 #[test]

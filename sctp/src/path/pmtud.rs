@@ -53,7 +53,8 @@ pub(crate) enum PmtudState {
 /// Sizes of packets, in bytes; multiples of 4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PacketSizes {
-    /// `MIN_PLPMTU`: the least size that packets fall to. No chunk is larger, so each fits every packet.
+    /// `MIN_PLPMTU`: the least size that packets fall to. No chunk that may be retransmitted is larger, so each fits
+    /// every packet.
     pub(crate) min: usize,
     /// `BASE_PLPMTU`: the size to start with.
     pub(crate) base: usize,

@@ -60,7 +60,7 @@ impl Sender {
 
     /// Returns true if the rest of a message that was begun leaves within a round trip.
     pub(super) fn is_soon_sent(&self, next: NextMessage, path: &Path) -> bool {
-        self.has_peer_window(next.left, path) && next.left <= self.rate.cwnd()
+        self.has_peer_window(&next, path) && next.left <= self.rate.cwnd()
     }
 
     /// Returns the time at which to call [`on_lifetime_timeout`](Self::on_lifetime_timeout).

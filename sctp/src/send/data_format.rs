@@ -35,8 +35,13 @@ impl DataFormat {
         }
     }
 
-    /// Returns the number of bytes of user data that a packet takes in one chunk.
+    /// Returns the number of bytes of user data that a packet of the least size takes in one chunk.
     pub(super) fn payload_max(self, path: &Path) -> usize {
         path.payload_max(self.header_len())
+    }
+
+    /// Returns the number of bytes of user data that a packet takes in one chunk now.
+    pub(super) fn payload_max_now(self, path: &Path) -> usize {
+        path.pmdcs() - self.header_len()
     }
 }

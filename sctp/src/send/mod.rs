@@ -128,7 +128,7 @@ impl Sender {
         self.queue.streams.on_mtu_changed(self.payload_max(path));
     }
 
-    /// Returns the number of bytes of user data that a packet takes in one chunk.
+    /// Returns the number of bytes of user data that a packet of the least size takes in one chunk.
     fn payload_max(&self, path: &Path) -> usize {
         self.queue.streams.format().payload_max(path)
     }

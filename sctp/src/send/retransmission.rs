@@ -172,7 +172,7 @@ impl Sender {
         if self.outstanding.has_lost() || self.outstanding.is_empty() {
             return false;
         }
-        let has_new = self.peek(now, path).is_some_and(|next| self.has_peer_window(next.left, path));
+        let has_new = self.peek(now, path).is_some_and(|next| self.has_peer_window(&next, path));
         if !has_new {
             // A probe is a question, not a loss: what may not be retransmitted is left to T3.
             let last = self.outstanding.in_flight().next_back();

@@ -4,7 +4,7 @@ use super::Sender;
 use super::congestion::Departure;
 use super::outstanding::Chunk;
 use super::packet_place::PlaceInPacket;
-use super::queued::NextMessage;
+use super::queued::{Limit, NextMessage};
 use super::rate::CwndExemption;
 use crate::message::AbandonReason;
 use crate::path::Path;
@@ -98,10 +98,21 @@ impl Sender {
         self.rate.cwnd_exemption() == CwndExemption::Any || self.has_cwnd() && self.loss.may_send(true)
     }
 
-    /// Returns `true` if the peer's window lets a chunk out for a message with `left` bytes left.
-    pub(super) fn has_peer_window(&self, left: usize, path: &Path) -> bool {
-        let len = self.peer_window.payload_len(left, self.payload_max(path));
+    /// Returns `true` if the peer's window lets a chunk out for a message.
+    pub(super) fn has_peer_window(&self, next: &NextMessage, path: &Path) -> bool {
+        let len = self.peer_window.payload_len(next.left, self.fragment_max(next.limit, path));
         self.peer_window.has_room(len, !self.outstanding.is_empty())
+    }
+
+    /// Returns the most bytes of a message in one chunk. What is never retransmitted is cut to the packets of now: it
+    /// need not fit those of later. Not so in a packet that has to get through.
+    fn fragment_max(&self, limit: Limit, path: &Path) -> usize {
+        let leaves_once = matches!(limit, Limit::Retransmits(0)) && self.forward_point.can_abandon();
+        if leaves_once && !self.has_cwnd_exemption() {
+            self.queue.streams.format().payload_max_now(path)
+        } else {
+            self.payload_max(path)
+        }
     }
 
     /// Writes what may be sent into a packet: a FORWARD-TSN, then retransmissions, then new data. Returns `true` if
@@ -228,7 +239,7 @@ impl Sender {
                 break;
             }
             let Some(next) = first.take().or_else(|| self.peek(now, path)) else { break };
-            let has_window = self.has_peer_window(next.left, path);
+            let has_window = self.has_peer_window(&next, path);
             // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be
             // begun at the end of its lifetime, and none would arrive whole. It waits for no more than a round trip,
             // though.
@@ -240,7 +251,7 @@ impl Sender {
             if !has_window {
                 break;
             }
-            let payload_max = self.peer_window.payload_len(usize::MAX, self.payload_max(path));
+            let payload_max = self.peer_window.payload_len(usize::MAX, self.fragment_max(next.limit, path));
             let tsn = self.outstanding.next_tsn();
             let Some(fragment) = self.queue.cut(tsn, room.min(payload_max), payload_max) else { break };
             if fragment.place.ending {
@@ -292,7 +303,7 @@ impl Sender {
         if !self.may_send_new() {
             return None;
         }
-        self.peek(now, path).filter(|next| self.has_peer_window(next.left, path)).map(Sendable::New)
+        self.peek(now, path).filter(|next| self.has_peer_window(next, path)).map(Sendable::New)
     }
 
     /// Returns the time at which the next window probe is due. `None` if no probe is needed, or if one is due or in
@@ -308,7 +319,7 @@ impl Sender {
     fn next_window_probe(&mut self, now: Instant, path: &Path) -> Option<Instant> {
         let at = self.peer_window.probe_at(now, &path.rto)?;
         let next = self.peek(now, path)?;
-        (!self.has_peer_window(next.left, path)).then_some(at)
+        (!self.has_peer_window(&next, path)).then_some(at)
     }
 
     pub(crate) fn on_window_probe_timeout(&mut self, path: &Path) {

@@ -15,6 +15,50 @@ fn new_chunks_have_the_size_of_the_path_as_it_is() {
     }
 }
 
+/// A world whose packets may fall from 1,200 bytes to 700.
+fn falling() -> World {
+    World::with_config(&AssociationConfig { mtu_min: Some(700), ..AssociationConfig::default() })
+}
+
+fn lengths(chunks: &[Written]) -> Vec<usize> {
+    chunks.iter().map(|chunk| chunk.len).collect()
+}
+
+#[test]
+fn only_what_is_never_retransmitted_is_cut_to_the_packets_of_now() {
+    let least = 700 - PACKET_HEADER_LEN - DataChunk::HEADER_LEN;
+    let of = |reliability| SendOptions { reliability, ..SendOptions::default() };
+    for (options, expected) in [
+        (once(), vec![FULL]),
+        (of(Reliability::MaxRetransmits(1)), vec![least, FULL - least - DataChunk::HEADER_LEN]),
+        (of(Reliability::MaxLifetime(1000 * MS)), vec![least, FULL - least - DataChunk::HEADER_LEN]),
+        (of(Reliability::Reliable), vec![least, FULL - least - DataChunk::HEADER_LEN]),
+    ] {
+        let mut world = falling();
+        world.push_with(1, FULL, options);
+        world.push_with(1, FULL, options);
+        assert_eq!(lengths(&world.packet()), expected, "{options:?}");
+    }
+    let mut world = falling();
+    world.sender.on_established(1 << 20, false, DataFormat::Data, &world.path);
+    world.push_with(1, FULL, once());
+    assert_eq!(lengths(&world.packet())[0], least, "a peer that cannot skip it gets it again");
+}
+
+/// A tail loss probe is not to get lost by its size, and leaves whatever comes next.
+#[test]
+fn a_probe_takes_a_piece_of_a_message_that_fits_larger_packets() {
+    let mut world = falling();
+    world.path.rto.on_sample(100 * MS);
+    world.push_with(1, FULL, once());
+    assert_eq!(lengths(&world.packet()), [FULL]);
+    world.push_with(1, FULL, once());
+    world.now += 300 * MS;
+    assert!(world.sender.on_probe_timeout(world.now, &world.path));
+    let (len, chunks) = world.packet_in_batch(true);
+    assert_eq!((len, chunks.len()), (700, 1));
+}
+
 /// RFC 9260 §6.9: a fragment cannot be cut again.
 #[test]
 fn a_chunk_cut_for_larger_packets_leaves_alone_as_the_first_of_a_batch() {
