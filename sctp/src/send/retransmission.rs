@@ -17,7 +17,7 @@ impl Sender {
         let chunk = self.outstanding.chunk(tsn).filter(|chunk| chunk.state == ChunkState::InFlight);
         let Some(chunk) = chunk else { return };
         tracing::debug!(tsn = tsn.wrap().0, transmissions = chunk.transmissions, reason, "chunk lost");
-        self.loss.black_hole.on_lost(chunk);
+        self.loss.black_hole.on_lost(chunk, self.loss.rack.next_transmission());
         self.loss.undo.on_lost(now, tsn, chunk.transmissions > 1, path.rto.srtt().unwrap_or_default());
         self.rate.on_chunk_lost(now, chunk.transmission, chunk.wire_len());
         if self.must_abandon(now, chunk) {
@@ -157,7 +157,7 @@ impl Sender {
         }
         self.rate.on_losses_detected(None);
         // Packets have the base size from here on.
-        self.loss.black_hole.take();
+        self.loss.black_hole.forget_losses();
         self.forward_point.on_t3_timeout(now, &mut self.outstanding, path);
     }
 
