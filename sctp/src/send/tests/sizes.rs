@@ -15,7 +15,7 @@ fn new_chunks_have_the_size_of_the_path_as_it_is() {
     }
 }
 
-/// A world whose packets may fall from 1,200 bytes to 700.
+/// Returns a world whose packets may fall from 1,200 bytes to 700.
 fn falling() -> World {
     World::with_config(&AssociationConfig { mtu_min: Some(700), ..AssociationConfig::default() })
 }
