@@ -22,8 +22,9 @@ pub enum WaitingMax {
 /// The default keeps reliable messages, and bounds the backlog of messages with
 /// [`Reliability::MaxRetransmits`](crate::Reliability::MaxRetransmits): one that has waited for longer than
 /// [`BACKLOG_TIME`](Self::BACKLOG_TIME) is dropped as long as more waits on the stream than can leave within that time
-/// at the rate seen. So an application that sends more than the path takes gets its latest messages through, instead of
-/// all of them later and later; and nothing is dropped while the path keeps up. Messages with
+/// at the rate seen; for ordered messages the time is shorter, as with a [`latency_budget`](Self::latency_budget). So
+/// an application that sends more than the path takes gets its latest messages through, instead of all of them later
+/// and later; and nothing is dropped while the path keeps up. Messages with
 /// [`Reliability::MaxLifetime`](crate::Reliability::MaxLifetime) have a bound of their own.
 ///
 /// ```
@@ -60,6 +61,11 @@ impl SendPolicy {
     /// Drops a message that has not been begun this long after it was passed to `send`, and one whose end cannot leave
     /// by then at the rate seen: the congestion window over the round-trip time. The time for which the message then
     /// travels is not included. A budget of zero sends what can be begun at once.
+    ///
+    /// The peer holds an ordered message back while one before it is missing. For messages that are ordered and have a
+    /// limit of retransmissions the time until the peer learns of such a loss, some round trips, is therefore taken
+    /// off the budget, up to two thirds of it: they arrive no later than unordered ones if the budget is more than
+    /// twice the round-trip time.
     #[must_use]
     pub const fn latency_budget(mut self, budget: Duration) -> Self {
         self.latency_budget = Some(budget);

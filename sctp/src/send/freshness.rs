@@ -17,14 +17,18 @@ pub(crate) struct RateSeen {
     pub(crate) srtt: Option<Duration>,
     /// True if the window doubles with each round trip.
     pub(crate) is_slow_start: bool,
+    /// Bytes of chunks that a packet takes.
+    pub(crate) packet: usize,
 }
 
 impl RateSeen {
     /// Returns the time until so many bytes have left, if nothing goes before them. While nothing is in flight half of
-    /// it: no rate was seen that they would exceed, and a window that is never filled would never grow.
+    /// it: no rate was seen that they would exceed, and a window that is never filled would never grow. What exceeds
+    /// the free window waits for an acknowledgement, which makes room for a whole packet.
     pub(super) fn time_for(self, bytes: usize) -> Duration {
         let Some(srtt) = self.srtt else { return Duration::ZERO };
         let (mut left, mut window) = (bytes.saturating_sub(self.free), self.cwnd.max(1));
+        left = left.checked_next_multiple_of(self.packet).unwrap_or(left);
         let mut time = Duration::ZERO;
         while self.is_slow_start && left > window {
             left -= window;

@@ -95,7 +95,13 @@ impl SendRate {
     pub(super) fn seen(&self, flight_size: usize, path: &Path) -> RateSeen {
         let cwnd = self.cwnd();
         let is_slow_start = self.controller.is_in_slow_start();
-        RateSeen { cwnd, free: cwnd.saturating_sub(flight_size), srtt: path.rto.srtt(), is_slow_start }
+        RateSeen {
+            cwnd,
+            free: cwnd.saturating_sub(flight_size),
+            srtt: path.rto.srtt(),
+            is_slow_start,
+            packet: path.pmdcs(),
+        }
     }
 
     pub(super) fn cwnd_exemption(&self) -> CwndExemption {

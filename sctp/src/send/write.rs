@@ -8,7 +8,12 @@ use super::queued::{Limit, NextMessage};
 use super::rate::CwndExemption;
 use crate::message::AbandonReason;
 use crate::path::Path;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
+
+/// Longest time for which a FORWARD-TSN waits for user data to go with: this part of the round-trip time, but no longer
+/// than RFC 3758 §3.5 F3 allows.
+const JOIN_WAIT_SHARE: u32 = 4;
+const JOIN_WAIT_MAX: Duration = Duration::from_millis(200);
 
 /// The room that a packet has for DATA.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +145,7 @@ impl Sender {
 
     fn write_due(&mut self, now: Instant, room: PacketRoom, path: &Path, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        if self.forward_point.is_due() {
+        if self.forward_point.is_due() && !self.is_soon_joined(now, path) {
             // Nothing would notice that it gets lost by the size of its packet.
             let room = room.within_floor().end.saturating_sub(start);
             let format = self.queue.streams.format();
@@ -175,6 +180,17 @@ impl Sender {
             self.check_refused();
         }
         out.len() > start
+    }
+
+    /// Returns true if a FORWARD-TSN that is due leaves with the next paced packet of user data (RFC 3758 §3.5 F2):
+    /// beside the pace it would meet a queue that the user data keeps full, and be lost.
+    fn is_soon_joined(&mut self, now: Instant, path: &Path) -> bool {
+        let is_paced = self.sendable_data(now, path).is_some() && {
+            let is_exempt = self.has_cwnd_exemption();
+            self.rate.is_paced(now, is_exempt, path)
+        };
+        let wait = (path.rto.srtt().unwrap_or_default() / JOIN_WAIT_SHARE).min(JOIN_WAIT_MAX);
+        is_paced && self.rate.paced_until().is_some_and(|at| at <= now + wait)
     }
 
     /// Writes retransmissions in TSN order, within the congestion window but for one packet when a loss is found (RFC
@@ -294,6 +310,11 @@ impl Sender {
         if self.forward_point.is_due() {
             return Some(Sendable::Skip);
         }
+        self.sendable_data(now, path)
+    }
+
+    /// Returns the chunk of user data that [`write`](Self::write) would put into an empty packet.
+    fn sendable_data(&mut self, now: Instant, path: &Path) -> Option<Sendable> {
         if self.loss.is_in_recovery() && self.has_cwnd() {
             self.loss.relieve_stall(now);
         }

@@ -64,9 +64,14 @@ impl OutgoingStream {
             return None;
         }
         let rate = rate();
+        let time_for_rest = || rate.time_for(message.rest.len().saturating_mul(sharers));
         if let Some((deadline, reason)) = self.deadline(message) {
-            let is_late = || deadline < now + rate.time_for(message.rest.len().saturating_mul(sharers));
-            return (deadline < now || is_late()).then_some(reason);
+            let mut needed = time_for_rest();
+            if reason == AbandonReason::LatencyBudget {
+                let left = deadline.saturating_duration_since(message.queued_at).saturating_sub(needed);
+                needed += hold_back_time(message, left, rate);
+            }
+            return (deadline < now + needed).then_some(reason);
         }
         // The last message is sent, however old: it is the latest state.
         let has_backlog = self.messages.len() > 1 && self.policy().bounds_backlog;
@@ -74,12 +79,22 @@ impl OutgoingStream {
             return None;
         }
         // The end counts, too; but a large message may take longer than all of the time, and is begun while it is new.
-        let rest = rate.time_for(message.rest.len().saturating_mul(sharers)).min(SendPolicy::BACKLOG_TIME / 2);
+        let rest = time_for_rest().min(SendPolicy::BACKLOG_TIME / 2);
+        let rest = rest + hold_back_time(message, SendPolicy::BACKLOG_TIME - rest, rate);
         let is_old = now.saturating_duration_since(message.queued_at) + rest > SendPolicy::BACKLOG_TIME;
         let share = || rate.bytes_in(SendPolicy::BACKLOG_TIME / u32::try_from(streams.max(1)).unwrap_or(u32::MAX));
         let is_droppable = is_old && share().is_some_and(|bytes| self.buffered > bytes);
         is_droppable.then_some(AbandonReason::Backlog)
     }
+}
+
+/// Returns the part of `time`, two thirds at most, that a message leaves to the peer. The peer holds an ordered message
+/// back until it knows that one before is lost for good: a round trip and a reordering window until the loss is found,
+/// and half a round trip until the FORWARD-TSN has come, where the message itself takes half of one.
+fn hold_back_time(message: &QueuedMessage, time: Duration, rate: RateSeen) -> Duration {
+    let is_held_back = !message.header.unordered && matches!(message.header.limit, Limit::Retransmits(_));
+    let round_trip = rate.srtt.filter(|_| is_held_back).unwrap_or_default();
+    (round_trip + round_trip / 4).min(time / 3 * 2)
 }
 
 impl StreamQueues {

@@ -250,3 +250,32 @@ fn a_loss_shrinks_the_congestion_window_though_its_message_is_abandoned() {
     });
     assert_eq!(windows[0], windows[1]);
 }
+
+#[test]
+fn a_forward_tsn_that_waits_for_data_waits_for_a_quarter_of_the_round_trip_time_at_most() {
+    // In slow start the pacer lets the next packets out after a quarter of the round-trip time.
+    for (round_trip, waits) in [(100 * MS, true), (700 * MS, true), (900 * MS, false), (4_000 * MS, false)] {
+        let mut world = World::new();
+        world.path.rto.on_sample(round_trip);
+        world.push(1, 20 * FULL);
+        world.push(2, 20 * FULL);
+        assert_eq!(world.packets().len(), 10);
+        assert!(world.sender.discard_unsent(world.now, StreamId(1)) > 0);
+        assert_eq!(forward_tsn(&mut world).is_none(), waits, "{round_trip:?}");
+        if waits {
+            let at = world.sender.paced_until().unwrap();
+            assert!(at - world.now <= round_trip / 4 && at - world.now <= 200 * MS);
+            world.now = at;
+            assert!(forward_tsn(&mut world).is_some());
+        }
+    }
+}
+
+#[test]
+fn a_forward_tsn_does_not_wait_if_no_data_can_follow() {
+    let mut world = World::measured();
+    world.push(1, 20 * FULL);
+    assert_eq!(world.packets().len(), 10);
+    world.sender.discard_unsent(world.now, StreamId(1));
+    assert!(forward_tsn(&mut world).is_some());
+}

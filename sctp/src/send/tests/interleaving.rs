@@ -169,7 +169,12 @@ fn several_begun_messages_are_abandoned_each_with_its_rest() {
     }
     assert_eq!(world.abandoned(), [20 * I_FULL; 2]);
     let skipped = |stream| SkippedMessage { stream: StreamId(stream), unordered: false, mid: Mid(0) };
+    // It goes with the next chunk that the pacer lets out.
     let packet = world.interleaved_packet();
+    assert!(packet.skips.is_empty() && packet.data.is_empty());
+    world.now += 25 * MS;
+    let packet = world.interleaved_packet();
+    assert_eq!(packet.data.len(), 1);
     assert_eq!(packet.skips, [(1, vec![skipped(1), skipped(2)])], "up to the first chunk of stream 3");
     world.now += 100 * MS;
     world.sack(10, &[]);
