@@ -9,7 +9,8 @@ use crate::ready_state::ReadyState;
 /// Every channel that is not both closed and released.
 #[derive(Debug, Default)]
 pub(super) struct ChannelTable {
-    channels: BTreeMap<ChannelId, Channel>,
+    /// Boxed: a node of the tree has eleven places, and most associations have a channel or two.
+    channels: BTreeMap<ChannelId, Box<Channel>>,
     /// Number of the next channel.
     next: u64,
     /// Bytes of labels and protocols of the peer's channels.
@@ -18,11 +19,11 @@ pub(super) struct ChannelTable {
 
 impl ChannelTable {
     pub(super) fn channel(&self, id: ChannelId) -> Option<&Channel> {
-        self.channels.get(&id)
+        self.channels.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn channel_mut(&mut self, id: ChannelId) -> Option<&mut Channel> {
-        self.channels.get_mut(&id)
+        self.channels.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -34,7 +35,7 @@ impl ChannelTable {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ChannelId, &Channel)> {
-        self.channels.iter().map(|(id, channel)| (*id, channel))
+        self.channels.iter().map(|(id, channel)| (*id, channel.as_ref()))
     }
 
     /// Returns the bytes of labels and protocols of the peer's channels.
@@ -47,7 +48,7 @@ impl ChannelTable {
         let id = ChannelId(self.next);
         self.next += 1;
         self.peer_label_bytes += label_bytes(&channel);
-        self.channels.insert(id, channel);
+        self.channels.insert(id, Box::new(channel));
         id
     }
 
@@ -70,7 +71,7 @@ impl ChannelTable {
             assert!(id.0 < self.next, "an id that was never given out");
             assert!(!channel.is_closed() || !channel.ending.is_released, "a closed and released channel is gone");
         }
-        assert_eq!(self.channels.values().map(label_bytes).sum::<usize>(), self.peer_label_bytes);
+        assert_eq!(self.channels.values().map(|channel| label_bytes(channel)).sum::<usize>(), self.peer_label_bytes);
     }
 }
 

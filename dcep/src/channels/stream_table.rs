@@ -109,6 +109,15 @@ impl StreamTable {
         self.streams.entry(id).or_insert_with(|| Stream::new(owner, now)).owner = owner;
     }
 
+    /// Removes a stream. An empty tree would keep a node of a kilobyte.
+    fn take_out(&mut self, id: StreamId) -> Option<Stream> {
+        let stream = self.streams.remove(&id);
+        if self.streams.is_empty() {
+            self.streams = BTreeMap::new();
+        }
+        stream
+    }
+
     /// Adds a free stream that comes into use without a channel, and without an expected one.
     pub(super) fn insert_ownerless(&mut self, id: StreamId, now: Instant) {
         debug_assert!(!self.contains(id), "a stream that is free is not in the table");
@@ -203,7 +212,7 @@ impl StreamTable {
 
     /// Moves a stream to an id that is not in use.
     pub(super) fn rename(&mut self, from: StreamId, to: StreamId) {
-        let Some(stream) = self.streams.remove(&from) else { return };
+        let Some(stream) = self.take_out(from) else { return };
         if let Some(deadline) = stream.deadline {
             self.deadlines.remove(&(deadline, from));
             self.deadlines.insert((deadline, to));
@@ -213,7 +222,7 @@ impl StreamTable {
 
     /// Removes a stream that a channel owns, or nobody. The caller releases or retires its id.
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Stream> {
-        let mut stream = self.streams.remove(&id)?;
+        let mut stream = self.take_out(id)?;
         if stream.owner == StreamOwner::Nobody {
             self.ownerless -= 1;
             self.unanswered_resets -= usize::from(stream.is_incoming_reset());

@@ -460,6 +460,7 @@ impl Receiver {
     /// Gives back memory that an idle association does not use.
     pub(crate) fn trim_memory(&mut self) {
         self.inbox.trim();
+        self.assembler.trim();
     }
 
     /// Sets how many bytes may be held, and whether the peer may be offered a larger window.

@@ -223,6 +223,12 @@ impl DataAssembler {
         self.ordered.table_size() + self.resets.table_size()
     }
 
+    /// Gives back the nodes of trees that are empty.
+    pub(super) fn trim(&mut self) {
+        self.reassembly.trim();
+        self.ordered.trim();
+    }
+
     /// Returns the cost of a recount.
     pub(super) fn recount_cost(&self) -> usize {
         self.reassembly.held_len() / 16 + self.ordered.pages_len() * 8

@@ -296,6 +296,14 @@ impl Assembler {
         }
     }
 
+    /// Gives back what an idle association does not use: a tree that is empty keeps a node.
+    pub(in crate::recv) fn trim(&mut self) {
+        match self {
+            Self::Data(assembler) => assembler.trim(),
+            Self::IData(assembler) => assembler.trim(),
+        }
+    }
+
     /// Returns the cost of a recount.
     pub(in crate::recv) fn recount_cost(&self) -> usize {
         match self {

@@ -85,6 +85,13 @@ impl Ordered {
         self.next = SequenceTable::default();
     }
 
+    /// Gives back the node of an empty tree.
+    pub(super) fn trim(&mut self) {
+        if self.held_back.is_empty() {
+            self.held_back = BTreeMap::new();
+        }
+    }
+
     pub(super) fn held_back(&self) -> impl Iterator<Item = (StreamId, Ssn, UnwrappedTsn)> {
         self.held_back.iter().map(|(&(stream, ssn), &first)| (stream, Ssn(ssn), first))
     }

@@ -213,6 +213,13 @@ impl Reassembly {
         self.held.iter().map(|(&first, run)| (first, run))
     }
 
+    /// Gives back the node of an empty tree.
+    pub(super) fn trim(&mut self) {
+        if self.held.is_empty() {
+            self.held = BTreeMap::new();
+        }
+    }
+
     pub(super) fn held_len(&self) -> usize {
         self.held.len()
     }

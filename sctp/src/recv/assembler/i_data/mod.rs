@@ -89,6 +89,11 @@ impl IDataAssembler {
         }
     }
 
+    /// Gives back the nodes of trees that are empty.
+    pub(super) fn trim(&mut self) {
+        self.store.trim();
+    }
+
     /// Returns the overhead that a fragment is charged with beside that of a message in one chunk.
     pub(super) fn extra_overhead(&self, chunk: &IDataChunk, in_sequence: bool) -> usize {
         if in_sequence || (chunk.beginning && chunk.ending) { 0 } else { OUT_OF_ORDER_OVERHEAD }

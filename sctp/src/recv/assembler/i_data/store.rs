@@ -54,6 +54,13 @@ impl InterleavedStore {
         self.in_order_cost
     }
 
+    /// Gives back the nodes of trees that are empty: all three are if no message is held.
+    pub(super) fn trim(&mut self) {
+        if self.messages.is_empty() {
+            *self = Self::new(self.message_size_max);
+        }
+    }
+
     /// Returns the number of fragments and messages that are held in trees.
     pub(super) fn held_len(&self) -> usize {
         self.messages.len() + self.out_of_order.len()
