@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use narrowboat_sctp::testing::wire::{ChunkType as C, Sack};
-use narrowboat_sctp::{AssociationConfig, PacketDropReason, Ppid, SendOptions, Ssn, State, StreamId, Tsn};
+use narrowboat_sctp::{
+    AssociationConfig, AssociationEvent, PacketDropReason, Ppid, SendOptions, Ssn, State, StreamId, Tsn,
+};
 use pair::{MS, Pair};
 use victim::{DataChunk, PEER_TSN, Victim, chunk, packet};
 
@@ -238,5 +240,45 @@ fn messages_of_every_size_are_taken_into_windows_of_every_size() {
                 outcome.assert_good(&format!("{size} bytes into {window}, {}", habits.name));
             }
         }
+    }
+}
+
+/// Sends as fast as it can for two seconds, to a reader that reads so many messages each ten milliseconds.
+fn slow_reader(window: u32, size: usize, portion: usize) -> Outcome {
+    let mut pair = Pair::with_configs([AssociationConfig::default(), receiving(window)], 1);
+    pair.connect();
+    pair.keeps_trace = false;
+    pair.reads[1] = false;
+    pair.bottleneck = Some((4_000_000, 8_000_000));
+    for _ in 0..200 {
+        while pair.ends[0].stats().buffered_amount < (2000 * size).min(60_000) {
+            let message = Bytes::from(vec![7; size]);
+            pair.ends[0].send(pair.now, StreamId(1), Ppid(53), message, SendOptions::default()).unwrap();
+        }
+        pair.run_for(10 * MS);
+        let mut left = portion;
+        while left > 0
+            && let Some(at) = pair.events[1].iter().position(|event| matches!(event, AssociationEvent::Message(_)))
+        {
+            left -= 1;
+            if let AssociationEvent::Message(message) = pair.events[1].remove(at) {
+                pair.ends[1].release(message.credit);
+            }
+        }
+    }
+    let stats = pair.ends[1].stats();
+    let refused = stats.drops.count(PacketDropReason::WindowOverrun);
+    Outcome { taken: stats.data_chunks_received, refused, longest_pause: Duration::ZERO }
+}
+
+/// The window closes before it is overrun, and opens before the reader has nothing left to read.
+#[test]
+fn a_reader_slower_than_the_sender_has_few_messages_refused() {
+    let cases = [(64 << 10, 10, 50), (64 << 10, 100, 50), (1 << 20, 1, 50), (1 << 20, 1, 500), (1 << 20, 10, 50)];
+    for (window, size, portion) in cases {
+        let outcome = slow_reader(window, size, portion);
+        let what = format!("{size} bytes into {window}, {portion} are read each 10 ms: {outcome:?}");
+        assert!(outcome.refused * 50 <= outcome.taken, "{what}");
+        assert!(outcome.taken >= 199 * portion as u64, "{what}");
     }
 }

@@ -11,10 +11,12 @@
 //! The peer may send what it was told, though the window has become smaller since, or a message larger than the window
 //! is whole and waits for the application.
 //!
-//! The window is not scaled to the size of recent messages, although a sender of small ones can then overrun it: while
-//! the application reads, far more fits than is free at one moment. A window of a few bytes also counts as closed for
-//! senders that avoid silly windows (usrsctp), makes others cut messages into fragments of a few bytes (dcSCTP), and
-//! leaves a large message that follows waiting for a window probe.
+//! A sender of small messages can overrun a window in payload. So once such messages have taken a quarter of the room,
+//! because the application is slower than the path, the peer is told the payload that fits with overheads like those of
+//! late. Before that it is not: while the application reads, far more fits than is free at one moment. A window of a
+//! few bytes would also count as closed for senders that avoid silly windows (usrsctp), make others cut messages into
+//! fragments of a few bytes (dcSCTP), and leave a large message that follows waiting for a window probe; less than a
+//! packet is told as nothing here, too.
 
 use super::cost::{Cost, FRAGMENT_OVERHEAD, MESSAGE_OVERHEAD};
 use super::demand::{ReaderDemand, WindowDemand};
@@ -75,6 +77,28 @@ struct Promise {
     limit: usize,
 }
 
+/// Cost of recent chunks: a moving average, in sixteenths of a byte.
+#[derive(Clone, Copy, Debug, Default)]
+struct TypicalCost {
+    payload: usize,
+    overhead: usize,
+}
+
+impl TypicalCost {
+    fn add(&mut self, cost: Cost) {
+        self.payload += cost.payload;
+        self.payload -= self.payload / 16;
+        self.overhead += cost.overhead;
+        self.overhead -= self.overhead / 16;
+    }
+
+    /// Returns the payload of such chunks that fits room for payload and overheads.
+    fn payload_within(self, room: usize) -> usize {
+        let part = self.payload as u64 * room as u64 / (self.payload + self.overhead).max(1) as u64;
+        usize::try_from(part).unwrap_or(room)
+    }
+}
+
 /// The receive window.
 #[derive(Debug)]
 pub(super) struct ReceiveWindow {
@@ -82,6 +106,7 @@ pub(super) struct ReceiveWindow {
     offered: usize,
     size_max: usize,
     demand: ReaderDemand,
+    typical: TypicalCost,
     promise: Promise,
     /// Bytes of memory that may be held in all.
     memory: usize,
@@ -104,6 +129,7 @@ impl ReceiveWindow {
             offered: size,
             size_max,
             demand: ReaderDemand::new(),
+            typical: TypicalCost::default(),
             promise: Promise { payload: size, limit: limit_of(size) },
             memory: usize::MAX,
             may_grow: true,
@@ -135,6 +161,7 @@ impl ReceiveWindow {
     pub(super) fn on_arrival(&mut self, cost: Cost) {
         self.demand.on_arrival(cost.total());
         self.promise.payload = self.promise.payload.saturating_sub(cost.payload);
+        self.typical.add(cost);
     }
 
     /// Counts what the application has read.
@@ -156,9 +183,13 @@ impl ReceiveWindow {
     /// fragments (RFC 9260 §6.2, RFC 1122 §4.2.3.3).
     pub(super) fn a_rwnd(&self, held: HeldBytes) -> u32 {
         // Everything that is advertised can be taken.
-        let free = self.free(held).min(payload_within(self.room(held, self.limit(held))));
-        let promised = self.promise.payload.min(payload_within(self.room(held, self.promise.limit)));
-        let free = free.max(promised);
+        let room = self.room(held, self.limit(held));
+        let mut free = self.free(held).min(payload_within(room));
+        if self.is_crowded(held) {
+            free = free.min(self.typical.payload_within(room));
+        } else {
+            free = free.max(self.promised(held));
+        }
         if free < self.mtu.min(self.offered / 2) { 0 } else { u32::try_from(free).unwrap_or(u32::MAX) }
     }
 
@@ -221,6 +252,16 @@ impl ReceiveWindow {
         let usual = self.limit(held) + 8 * (MESSAGE_OVERHEAD + FRAGMENT_OVERHEAD);
         let limit = limit.min(self.promise.limit.max(usual));
         self.promise = Promise { payload: self.advertised, limit };
+    }
+
+    /// Returns what is left of the bytes that the peer was told it may send.
+    fn promised(&self, held: HeldBytes) -> usize {
+        self.promise.payload.min(payload_within(self.room(held, self.promise.limit)))
+    }
+
+    /// Returns true if messages of a few bytes have taken a quarter of the room.
+    fn is_crowded(&self, held: HeldBytes) -> bool {
+        self.typical.overhead > self.typical.payload && held.unread.total() > self.limit(held) / 4
     }
 
     /// Returns the number of bytes that are left of the window, as the peer counts.

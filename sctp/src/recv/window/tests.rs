@@ -137,6 +137,31 @@ fn a_window_does_not_grow_without_memory_or_for_a_slow_reader() {
     assert_eq!(window.a_rwnd(unread(0)), INITIAL_WINDOW);
 }
 
+#[test]
+fn a_window_that_small_messages_have_crowded_is_told_as_what_fits_of_them() {
+    let mut window = sized(1 << 20);
+    let small = Cost { payload: 10, overhead: 128 };
+    (0..200).for_each(|_| window.on_arrival(small));
+    let messages = |count: usize| HeldBytes {
+        unread: Cost { payload: 10 * count, overhead: 128 * count },
+        ..HeldBytes::default()
+    };
+    // 256 KiB, and a quarter of a mebibyte for overheads.
+    let fit = (512 << 10) / 138;
+    assert_eq!(
+        window.a_rwnd(messages(fit / 4)) as usize,
+        (256 << 10) - 10 * (fit / 4),
+        "the application may just read"
+    );
+    let told = window.a_rwnd(messages(fit / 4 + 1)) as usize;
+    let left = 10 * (fit - fit / 4 - 1);
+    assert!(told.abs_diff(left) <= left / 20, "{told} of {left} bytes that fit");
+    assert_eq!(window.a_rwnd(messages(fit - 100)), 0, "less than a packet");
+    // Larger messages are told of at once.
+    (0..50).for_each(|_| window.on_arrival(Cost { payload: 1000, overhead: 128 }));
+    assert!(window.a_rwnd(messages(fit - 100)) > 1200);
+}
+
 /// It may be about to read. Messages of the protocol above are read at once, and are no sign of it.
 #[test]
 fn a_window_grows_to_a_mebibyte_for_an_application_that_has_not_begun_to_read() {
