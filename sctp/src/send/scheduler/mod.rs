@@ -23,11 +23,13 @@ pub(super) struct StreamTurn {
     ready_at: u64,
     /// Number of the stream's turn, while it has one.
     number: u64,
+    /// The last turn in which the stream was served: the least comes first of equal tags. 0 before the first.
+    served: u64,
 }
 
 impl Default for StreamTurn {
     fn default() -> Self {
-        Self { priority: DEFAULT_PRIORITY, ready_at: 0, number: 0 }
+        Self { priority: DEFAULT_PRIORITY, ready_at: 0, number: 0, served: 0 }
     }
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Upcoming {
     pub(super) goes_first: bool,
 }
 
-/// The reason for which the current stream keeps its turn, whoever comes.
+/// The reason for which the current stream keeps its turn, whatever the tags of others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Hold {
     #[default]
@@ -77,7 +79,10 @@ pub(super) struct Scheduler {
     /// Streams whose next message may not be begun yet.
     aside: Vec<StreamId>,
     clock: VirtualClock,
-    next_number: u64,
+    /// The stream whose last message was dropped just now, and the start of its turn: a message that takes the place of
+    /// that one has its turn.
+    vacated: Option<(StreamId, u64)>,
+    last_number: u64,
 }
 
 impl Scheduler {
@@ -117,12 +122,20 @@ impl Scheduler {
 
     /// Gives a turn to a stream that has data to send now, and had none before.
     pub(super) fn activate(&mut self, stream: StreamId, turn: &mut StreamTurn, upcoming: Upcoming) {
+        let vacated = self.vacated.take().filter(|(vacated, _)| *vacated == stream);
         if let Some(weight) = self.weight(turn) {
-            // The debt of the stream counts on, but its idle time gives no credit.
-            turn.ready_at = self.clock.join(turn.ready_at, weight);
+            turn.ready_at = match vacated {
+                Some((_, start)) => self.clock.join_at(start, weight),
+                // The debt of the stream counts on, but its idle time gives no credit.
+                None => self.clock.join(turn.ready_at, weight),
+            };
         }
-        let (tag, number) = (self.tag(turn, upcoming), self.take_number(turn));
-        self.insert(ScheduledTurn { tag, number, stream });
+        if turn.served == 0 {
+            // A new stream comes behind those that have waited.
+            turn.served = self.last_number + 1;
+        }
+        let turn = self.take_turn(stream, turn, upcoming);
+        self.insert(turn);
     }
 
     /// Handles a chunk of `wire_len` bytes that was cut from the current stream. `upcoming` is the rest of its message,
@@ -137,9 +150,12 @@ impl Scheduler {
         may_switch: bool,
     ) {
         let Some(current) = self.current else { return };
+        self.vacated = None;
         if let Some(weight) = self.weight(turn) {
             turn.ready_at = self.clock.serve(turn.ready_at, wire_len, weight);
         }
+        self.last_number += 1;
+        turn.served = self.last_number;
         let Some(upcoming) = upcoming else {
             if self.is_per_packet() {
                 self.hold = Hold::PacketDone;
@@ -147,8 +163,7 @@ impl Scheduler {
             return self.remove(current.stream, turn);
         };
         if may_switch || self.is_per_packet() {
-            let (tag, number) = (self.tag(turn, upcoming), self.take_number(turn));
-            self.current = Some(ScheduledTurn { tag, number, ..current });
+            self.current = Some(self.take_turn(current.stream, turn, upcoming));
         }
         self.hold = match may_switch {
             _ if self.is_per_packet() => Hold::Packet(may_switch),
@@ -158,19 +173,34 @@ impl Scheduler {
         self.yield_turn();
     }
 
-    /// Handles the loss of the first message of a stream, which need not be the current one. `upcoming` is the message
-    /// behind it.
+    /// Handles the drop of the first message of a stream, which need not be the current one. `upcoming` is the message
+    /// behind it. The stream has not been served, so it keeps its place: one that drops its own messages for newer ones
+    /// would never send otherwise.
     pub(super) fn on_message_dropped(&mut self, stream: StreamId, turn: &mut StreamTurn, upcoming: Option<Upcoming>) {
+        let is_current = self.current() == Some(stream);
         match upcoming {
-            None => self.remove(stream, turn),
-            Some(_) if self.current() == Some(stream) && matches!(self.hold, Hold::Packet(_)) => {
-                self.hold = Hold::Packet(true);
+            None => {
+                let takes_part = !self.aside.contains(&stream);
+                self.remove(stream, turn);
+                self.vacated = Some((stream, turn.ready_at)).filter(|_| takes_part);
             }
-            // Its place does not depend on the message.
-            Some(_) if self.current() != Some(stream) && self.weight(turn).is_none() && !self.is_in_order() => {}
-            Some(upcoming) => {
+            // It may begin the message behind.
+            Some(upcoming) if self.aside.contains(&stream) => {
                 self.remove(stream, turn);
                 self.activate(stream, turn, upcoming);
+            }
+            Some(_) if is_current && matches!(self.hold, Hold::Packet(_)) => self.hold = Hold::Packet(true),
+            Some(upcoming) if is_current => {
+                self.hold = Hold::None;
+                self.current = Some(self.take_turn(stream, turn, upcoming));
+                self.yield_turn();
+            }
+            // Its place does not depend on the message.
+            Some(_) if self.weight(turn).is_none() && !self.is_in_order() => {}
+            Some(upcoming) => {
+                self.waiting.remove(turn.number);
+                let turn = self.take_turn(stream, turn, upcoming);
+                self.insert(turn);
             }
         }
     }
@@ -285,10 +315,10 @@ impl Scheduler {
         }
     }
 
-    fn take_number(&mut self, turn: &mut StreamTurn) -> u64 {
-        turn.number = self.next_number;
-        self.next_number += 1;
-        turn.number
+    fn take_turn(&mut self, stream: StreamId, turn: &mut StreamTurn, upcoming: Upcoming) -> ScheduledTurn {
+        self.last_number += 1;
+        turn.number = self.last_number;
+        ScheduledTurn { tag: self.tag(turn, upcoming), served: turn.served, number: turn.number, stream }
     }
 
     fn insert(&mut self, turn: ScheduledTurn) {

@@ -406,3 +406,63 @@ fn all_65_535_streams_share_by_weight() {
         assert!((expected - 1..=expected + 2).contains(count), "{count} chunks of stream {stream}, not {expected}");
     }
 }
+
+/// A stream sends newest state only: each message takes the place of one that waits, before or after that is dropped.
+/// It gets its share nevertheless.
+#[test]
+fn a_stream_that_drops_its_own_messages_keeps_its_turn() {
+    let kinds = [
+        StreamScheduler::WeightedFairQueueing,
+        StreamScheduler::FairCapacity,
+        StreamScheduler::RoundRobin,
+        StreamScheduler::RoundRobinPerPacket,
+    ];
+    for kind in kinds {
+        for (waiting, len, priority) in [(1, FULL, 256), (1, 100, 256), (3, FULL, 256), (1, FULL, 64), (3, FULL, 64)] {
+            let mut world = World::interleaving(kind);
+            world.set_priority(2, priority);
+            world.push(1, 10_000_000);
+            (0..waiting).for_each(|_| world.push(2, len));
+            let mut sent = [0_u64; 2];
+            for _ in 0..1_000 {
+                for _ in 0..3 {
+                    if waiting > 1 {
+                        world.push(2, len);
+                    }
+                    world.drop_message(2);
+                    if waiting == 1 {
+                        world.push(2, len);
+                    }
+                }
+                let (stream, bytes) = world.cut().unwrap();
+                world.scheduler.on_packet_end();
+                sent[usize::from(stream == 2)] += bytes as u64;
+                if stream == 2 {
+                    world.push(2, len);
+                }
+            }
+            let is_weighted = kind == StreamScheduler::WeightedFairQueueing;
+            // Round robin gives turns, and does not count bytes.
+            let fair = match kind {
+                StreamScheduler::RoundRobin | StreamScheduler::RoundRobinPerPacket => {
+                    len as u64 * sent[0] / FULL as u64
+                }
+                _ if is_weighted => sent[0] * u64::from(priority) / 256,
+                _ => sent[0],
+            };
+            let most = 1_000 * len as u64;
+            assert!(sent[1] * 20 >= fair.min(most) * 19, "{kind:?}, {waiting} of {len} bytes, {priority}: {sent:?}");
+        }
+    }
+}
+
+#[test]
+fn of_equal_turns_the_one_that_was_served_least_recently_comes_first() {
+    let mut world = World::interleaving(StreamScheduler::RoundRobin);
+    [1, 2, 3].map(|stream| world.push(stream, FULL));
+    world.push(1, 10 * FULL);
+    assert_eq!(world.order(4), [1, 2, 3, 1]);
+    // Stream 1 has been served since the other two were.
+    [3, 2].map(|stream| world.push(stream, FULL));
+    assert_eq!(world.order(4), [2, 3, 1, 1]);
+}

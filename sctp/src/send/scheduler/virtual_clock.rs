@@ -50,7 +50,11 @@ impl VirtualClock {
 
     /// Adds a stream whose last turn has finished at `ready_at`. Returns the start of its next turn.
     pub(super) fn join(&mut self, ready_at: u64, weight: u16) -> u64 {
-        let start = self.now.wrapping_add(self.debt(ready_at));
+        self.join_at(self.now.wrapping_add(self.debt(ready_at)), weight)
+    }
+
+    /// Adds a stream whose next turn starts at `start`, even if that has passed. Returns `start`.
+    pub(super) fn join_at(&mut self, start: u64, weight: u16) -> u64 {
         self.surplus = self.surplus.saturating_add(self.moment(start, weight));
         self.weights += i64::from(weight);
         self.settle();
