@@ -11,7 +11,7 @@ use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, Message, OpenError, ReadyState,
     Reliability,
 };
-use narrowboat_sctp::{SendPolicy, WaitingMax};
+use narrowboat_sctp::{CloseReason, SendPolicy, WaitingMax};
 use pair::packet::RE_CONFIG;
 use pair::{A, B, Fate, Pair, Setup, negotiated, texts};
 
@@ -188,6 +188,42 @@ fn a_peer_that_never_answers_costs_thirty_seconds() {
     pair.heal();
     pair.run_for(Duration::from_secs(20));
     assert_eq!(pair.state(A, late), Some(ReadyState::Open), "the request was repeated, and the next one followed");
+}
+
+#[test]
+fn a_message_that_waits_for_its_stream_at_a_graceful_shutdown_is_reported_as_lost() {
+    for reliability in [Reliability::Reliable, Reliability::MaxRetransmits(0)] {
+        let mut pair = pair(100);
+        fill(&mut pair);
+        pair.network(|packet| if packet.has(RE_CONFIG) { Fate::Drop } else { Fate::Deliver });
+        let id = pair.open(A, ChannelOptions::new("beyond").reliability(reliability));
+        send_beyond_limits(&mut pair, id, "never");
+        let now = pair.now;
+        pair[A].association.shutdown(now);
+        pair.turn(A);
+        pair.run_for(Duration::from_secs(60));
+        let end = Some(Some(ChannelError::Association(CloseReason::Shutdown)));
+        assert_eq!((pair.closed(A, id), pair[A].channels.stats().bytes_discarded), (end, 5));
+    }
+}
+
+#[test]
+fn the_wait_for_a_stream_is_a_part_of_the_lifetime() {
+    for (wait, arrives) in [(100, true), (400, false)] {
+        let mut pair = pair(100);
+        fill(&mut pair);
+        pair.network(|packet| if packet.has(RE_CONFIG) { Fate::Drop } else { Fate::Deliver });
+        let lifetime = Reliability::MaxLifetime(Duration::from_millis(2_000));
+        let id = pair.open(A, ChannelOptions::new("beyond").reliability(lifetime));
+        send_beyond_limits(&mut pair, id, "short-lived");
+        pair.run_for(Duration::from_millis(wait * 10));
+        pair.heal();
+        pair.run_until(Duration::from_secs(20), |pair| pair.state(A, id) == Some(ReadyState::Open));
+        pair.run_for(Duration::from_millis(200));
+        let there = pair.incoming(B);
+        assert_eq!(pair.recv_all(B, there).len(), usize::from(arrives), "after {wait}0 ms and more");
+        assert_eq!(pair[A].channels.stats().messages_abandoned, u64::from(!arrives));
+    }
 }
 
 #[test]

@@ -99,6 +99,7 @@ impl Path {
     /// answer on it, whatever had gone unanswered on the old one.
     pub(crate) fn renewed(&self, now: Instant, config: &AssociationConfig) -> Self {
         let mut path = Self::with_limits(config, self.limits);
+        path.discovery = path.discovery.with_counters_of(&self.discovery);
         path.errors.silent_since = Some(now);
         path
     }
@@ -127,7 +128,8 @@ impl Path {
     /// Begins the search for the size of packets anew, within the limits of the layer below.
     pub(crate) fn set_limits(&mut self, config: &AssociationConfig, limits: LowerLayerLimits) {
         self.limits = Some(limits);
-        self.discovery = PathMtuDiscovery::new(packet_sizes(config, self.limits));
+        let discovery = PathMtuDiscovery::new(packet_sizes(config, self.limits));
+        self.discovery = discovery.with_counters_of(&self.discovery);
     }
 
     /// Returns the largest packet, in bytes.
@@ -139,7 +141,8 @@ impl Path {
     pub(crate) fn set_mtu(&mut self, mtu: usize) {
         let mtu = clamp(mtu);
         let overhead = self.discovery.sizes().overhead;
-        self.discovery = PathMtuDiscovery::new(PacketSizes { min: mtu, base: mtu, max: mtu, overhead });
+        let discovery = PathMtuDiscovery::new(PacketSizes { min: mtu, base: mtu, max: mtu, overhead });
+        self.discovery = discovery.with_counters_of(&self.discovery);
     }
 
     pub(crate) fn discovery(&mut self) -> &mut PathMtuDiscovery {
@@ -207,13 +210,19 @@ impl Path {
     }
 
     /// Looks for a suspension of this machine when a timer fires that was due at `due`. The peer could not be heard
-    /// meanwhile, so the silence begins anew: it gets the whole time to answer.
+    /// meanwhile, so that time is no silence. After a long one it begins anew: the peer gets the whole time to answer.
+    /// It does not after a short one, or a busy machine would never give a peer up.
     pub(crate) fn check_suspension(&mut self, now: Instant, due: Instant) {
         let errors = &mut self.errors;
-        if now.saturating_duration_since(due) > errors.idle_timeout / SUSPENSION_SHARE {
-            tracing::debug!(late = ?now.saturating_duration_since(due), "woken up late");
+        let late = now.saturating_duration_since(due);
+        if late > errors.idle_timeout {
+            tracing::debug!(?late, "woken up late");
             errors.silent_since = Some(now);
             errors.unanswered_since = None;
+        } else if late > errors.idle_timeout / SUSPENSION_SHARE {
+            tracing::debug!(?late, "woken up late");
+            errors.silent_since = errors.silent_since.map(|since| since + late);
+            errors.unanswered_since = errors.unanswered_since.map(|since| since + late);
         }
     }
 

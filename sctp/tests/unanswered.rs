@@ -196,6 +196,25 @@ fn a_peer_that_vanished_while_the_machine_was_suspended_is_given_up_after_the_ti
     }
 }
 
+/// Each timer of a busy machine fires late, by more than a suspension would have to last to be seen.
+#[test]
+fn a_machine_that_is_always_late_gives_a_silent_peer_up() {
+    let mut pair = Pair::connected(config(SECOND));
+    pair.send(0, StreamId(1), "sent before");
+    pair.run_for(SECOND);
+    cut(&mut pair);
+    pair.send(0, StreamId(1), "not answered");
+    let start = pair.now;
+    while pair.ends[0].state() != State::Closed {
+        pair.now = pair.ends[0].poll_timeout().expect("something is awaited") + 200 * MS;
+        let now = pair.now;
+        pair.ends[0].handle_timeout(now);
+        while pair.ends[0].poll_transmit(now, 1, &mut Vec::new()).is_some() {}
+        assert!(now.saturating_duration_since(start) < 4 * SECOND, "not given up");
+    }
+    assert!(pair.now.saturating_duration_since(start) >= SECOND);
+}
+
 #[test]
 fn a_shorter_outage_is_survived_and_each_answer_starts_the_time_anew() {
     let timeout = 10 * SECOND;

@@ -16,8 +16,34 @@ pub(super) struct AwaitedStream {
     pub(super) channel: Option<ChannelId>,
     /// DATA_CHANNEL_OPEN or DATA_CHANNEL_ACK.
     pub(super) control: Option<Bytes>,
-    /// Messages that were sent beyond the limits. They follow `control`.
-    pub(super) messages: Vec<Message>,
+    /// Messages that were sent beyond the limits, and when. They follow `control`.
+    messages: Vec<(Instant, Message)>,
+    bytes: usize,
+}
+
+impl AwaitedStream {
+    pub(super) fn new(channel: Option<ChannelId>, control: Option<Bytes>) -> Self {
+        Self { channel, control, ..Self::default() }
+    }
+
+    pub(super) fn push(&mut self, now: Instant, message: Message) {
+        self.bytes += message.len();
+        self.messages.push((now, message));
+    }
+
+    pub(super) fn take_messages(&mut self) -> Vec<(Instant, Message)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.messages)
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
+        !self.messages.is_empty()
+    }
+
+    /// Returns the bytes of the messages.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 /// A request that the peer has not answered yet.
@@ -58,8 +84,11 @@ impl AwaitedStreams {
 
     /// Removes the messages that wait for a stream. Returns their bytes.
     pub(super) fn discard_messages(&mut self, stream: StreamId) -> usize {
-        let messages = self.streams.get_mut(&stream).map(|awaited| std::mem::take(&mut awaited.messages));
-        messages.iter().flatten().map(Message::len).sum()
+        self.streams.get_mut(&stream).map_or(0, |awaited| {
+            let bytes = awaited.bytes();
+            awaited.take_messages();
+            bytes
+        })
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (StreamId, &AwaitedStream)> {
@@ -109,6 +138,12 @@ impl AwaitedStreams {
         self.asked.take_if(|asked| asked.request == request).is_some()
     }
 
+    /// Stops waiting for the answer to the request: the peer has had its time. It may also have granted streams that it
+    /// has not added since.
+    pub(super) fn forget_request(&mut self) {
+        self.asked = None;
+    }
+
     /// Asks for the lowest stream alone from now on. Returns false if that has just been refused.
     pub(super) fn ask_for_lowest(&mut self) -> bool {
         let was_several = !self.asks_for_lowest && self.streams.len() > 1;
@@ -140,7 +175,7 @@ mod tests {
         let mut awaited = AwaitedStreams::default();
         for stream in streams {
             let channel = ChannelId(u64::from(*stream));
-            awaited.insert(StreamId(*stream), AwaitedStream { channel: Some(channel), ..AwaitedStream::default() });
+            awaited.insert(StreamId(*stream), AwaitedStream::new(Some(channel), None));
         }
         awaited
     }
@@ -166,5 +201,14 @@ mod tests {
         awaited.insert(StreamId(9), AwaitedStream::default());
         awaited.insert(StreamId(11), AwaitedStream::default());
         assert_eq!(awaited.streams_to_ask_for(), Some(12), "forgotten when nobody waits");
+    }
+
+    #[test]
+    fn a_peer_that_has_granted_streams_and_added_none_is_asked_again_after_its_time() {
+        let mut awaited = awaited(&[4]);
+        awaited.on_asked(StreamRequest::AddIncoming, 5);
+        assert_eq!(awaited.streams_to_ask_for(), None);
+        awaited.forget_request();
+        assert_eq!(awaited.streams_to_ask_for(), Some(5));
     }
 }

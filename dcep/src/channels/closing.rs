@@ -3,6 +3,7 @@
 use narrowboat_sctp::{CloseReason, Reliability, ResetError, StreamId, Streams};
 use std::collections::BTreeSet;
 
+use super::awaited_streams::AwaitedStream;
 use super::context::ChannelsContext;
 use super::id_pool::IdPool;
 use super::{ChannelsPhase, OWNERLESS_STREAMS_MAX};
@@ -24,7 +25,7 @@ impl ChannelsContext<'_> {
         self.state.room.stop_waiting(id);
         let stream = channel.stream;
         let awaited = self.state.streams.awaited.entry(stream);
-        unsent_open |= awaited.is_some_and(|awaited| awaited.messages.is_empty()) && self.is_unheard(id);
+        unsent_open |= awaited.is_some_and(|awaited| !awaited.has_messages()) && self.is_unheard(id);
         if unsent_open || is_idle {
             // The peer has not heard of the channel. DATA_CHANNEL_OPEN is taken back if it can be: nothing goes out,
             // and the id was never used. (Messages that the application did send go out first, as after open.)
@@ -158,7 +159,7 @@ impl ChannelsContext<'_> {
         self.retry_request();
         while let Some(id) = self.state.streams.pop_due(self.now) {
             if self.state.streams.awaited.contains(id) {
-                self.give_up_stream(id);
+                self.on_stream_overdue(id);
                 continue;
             }
             let Some(stream) = self.state.streams.stream_mut(id) else { continue };
@@ -374,6 +375,17 @@ impl ChannelsContext<'_> {
 
     /// Ends every channel, after a restart or the end of the association.
     fn close_all(&mut self, error: &ChannelError) {
+        let awaited: Vec<(StreamId, ChannelId)> = self
+            .state
+            .streams
+            .awaited
+            .iter()
+            .filter_map(|(stream, awaited)| Some((stream, awaited.channel.filter(|_| awaited.has_messages())?)))
+            .collect();
+        for (stream, id) in awaited {
+            let messages = self.state.streams.awaited.entry_mut(stream).map(AwaitedStream::take_messages);
+            self.discard_awaited(id, &messages.unwrap_or_default(), || error.clone());
+        }
         for mut stream in self.state.streams.take_all() {
             let unclaimed = stream.owner == StreamOwner::Unclaimed;
             for arrival in stream.take_held() {

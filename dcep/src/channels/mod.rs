@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use narrowboat_sctp::time::Instant;
 use narrowboat_sctp::{Association, ReceiptId, SendPolicy, StreamId, Valid};
 
+use self::awaited_streams::AwaitedStream;
 use self::channel_table::ChannelTable;
 use self::context::ChannelsContext;
 use self::id_pool::IdPool;
@@ -166,7 +167,7 @@ impl DataChannels {
         self.channels.channel(id).map_or(0, |channel| {
             let waiting = if channel.is_closed() { 0 } else { association.buffered_amount(channel.stream) };
             let held = self.streams.awaited.entry(channel.stream).filter(|awaited| awaited.channel == Some(id));
-            let held = held.map_or(0, |awaited| awaited.messages.iter().map(Message::len).sum());
+            let held = held.map_or(0, AwaitedStream::bytes);
             channel.sending.queue.application_bytes(waiting) + channel.sending.discarded() + held
         })
     }
@@ -265,7 +266,7 @@ impl DataChannels {
 
     /// Queues a message as [`send`](Self::send) does, even if the send buffer is full. Meant for one or two short
     /// messages that end a protocol on the channel: they must be queued before the channel is closed, which cannot wait
-    /// for room.
+    /// for room. No budget is charged for messages that wait for the stream of their channel, up to 30 s.
     ///
     /// # Errors
     ///

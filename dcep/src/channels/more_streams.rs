@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use narrowboat_sctp::time::Duration;
-use narrowboat_sctp::{ResetResult, SendOptions, StreamId, StreamRequest};
+use narrowboat_sctp::{CloseReason, ResetResult, SendOptions, StreamId, StreamRequest};
 
 use super::ChannelsPhase;
 use super::awaited_streams::AwaitedStream;
@@ -35,8 +35,7 @@ impl ChannelsContext<'_> {
     /// Lets a channel wait for its stream, and asks for it. The DCEP message waits, too.
     pub(super) fn await_stream(&mut self, id: ChannelId, control: Option<Bytes>) {
         let Some(stream) = self.state.channels.channel(id).map(|channel| channel.stream) else { return };
-        let awaited = AwaitedStream { channel: Some(id), control, ..AwaitedStream::default() };
-        self.state.streams.awaited.insert(stream, awaited);
+        self.state.streams.awaited.insert(stream, AwaitedStream::new(Some(id), control));
         self.state.streams.set_deadline(stream, self.now + WAIT_MAX);
         self.ask_for_streams();
     }
@@ -53,7 +52,7 @@ impl ChannelsContext<'_> {
         let can_ask = self.can_ask_for(stream);
         if can_ask {
             let channel = self.state.streams.owner_of(stream);
-            self.state.streams.awaited.insert(stream, AwaitedStream { channel, ..AwaitedStream::default() });
+            self.state.streams.awaited.insert(stream, AwaitedStream::new(channel, None));
             self.ask_for_streams();
         }
         can_ask
@@ -102,8 +101,15 @@ impl ChannelsContext<'_> {
         }
     }
 
+    /// Ends a channel whose stream has not come to exist in time. The next channel asks the peer again.
+    pub(super) fn on_stream_overdue(&mut self, stream: StreamId) {
+        self.state.streams.awaited.forget_request();
+        self.give_up_stream(stream);
+        self.ask_for_streams();
+    }
+
     /// Ends a channel whose stream does not come to exist.
-    pub(super) fn give_up_stream(&mut self, stream: StreamId) {
+    fn give_up_stream(&mut self, stream: StreamId) {
         let streams = self.stream_limit();
         tracing::debug!(stream_id = %stream, streams, "stream not granted");
         self.end_awaiting(stream, Some(ChannelError::NoSuchStream { stream: stream.0, streams }));
@@ -149,8 +155,11 @@ impl ChannelsContext<'_> {
                 tracing::debug!(?request, streams, "streams requested for channels");
                 self.state.streams.awaited.on_asked(request, streams);
             }
-            // The association is shutting down, and its end is that of the channels.
-            Err(error) => tracing::debug!(%error, "streams not requested"),
+            // An earlier request has no answer yet, or the association is shutting down.
+            Err(error) => {
+                tracing::debug!(%error, "streams not requested");
+                self.state.streams.awaited.retry_at(self.now + BUSY_WAIT);
+            }
         }
     }
 
@@ -162,7 +171,7 @@ impl ChannelsContext<'_> {
 
     /// Opens a channel whose stream has come to exist: sends its DCEP message, and what waits behind it. Closes one
     /// that is closing.
-    fn open_awaited(&mut self, id: ChannelId, stream: StreamId, awaited: AwaitedStream) {
+    fn open_awaited(&mut self, id: ChannelId, stream: StreamId, mut awaited: AwaitedStream) {
         let Some(channel) = self.state.channels.channel(id) else { return };
         let is_closing = channel.state() == ReadyState::Closing;
         if is_closing && !channel.is_closed_locally() {
@@ -171,17 +180,18 @@ impl ChannelsContext<'_> {
         self.association.set_stream_priority(stream, channel.options.weight());
         self.association.set_send_policy(stream, channel.options.send_policy);
         self.association.set_buffered_amount_low_threshold(stream, channel.sending.low_threshold());
+        let messages = awaited.take_messages();
         if let Some(control) = awaited.control
             && self.send_control(id, control, SendOptions::default()).is_err()
         {
             // The association is shutting down, and Closed follows.
-            return;
+            return self.discard_awaited(id, &messages, || ChannelError::Association(CloseReason::Shutdown));
         }
-        if !awaited.messages.is_empty() {
+        if !messages.is_empty() {
             // They exceed the limits of the buffer, for which DATA_CHANNEL_OPEN may have to wait.
             self.force_control(id);
         }
-        self.send_awaited(id, awaited.messages);
+        self.send_awaited(id, messages);
         self.announce(id);
         if is_closing {
             self.start_reset_if_possible(id);

@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 use narrowboat_sctp::time::Instant;
-use narrowboat_sctp::{AbandonReason, Association, Ppid, SendMessageError, SendOptions, StreamId};
+use narrowboat_sctp::{
+    AbandonReason, Association, CloseReason, Ppid, Reliability, SendMessageError, SendOptions, StreamId,
+};
 
 use super::context::ChannelsContext;
 use crate::channel::Channel;
-use crate::error::ChannelSendError;
+use crate::error::{ChannelError, ChannelSendError};
 use crate::event::{ChannelId, ChannelsEvent};
 use crate::message::Message;
 use crate::ready_state::ReadyState;
@@ -78,7 +80,7 @@ impl ChannelsContext<'_> {
         let len = message.len();
         check_sendable(channel, len, self.state.config.peer_message_size_max)?;
         if let Some(awaited) = self.state.streams.awaited.entry_mut(channel.stream) {
-            awaited.messages.push(message);
+            awaited.push(self.now, message);
             return Ok(());
         }
         queue(self.now, self.association, channel, message, true, Association::send)?;
@@ -86,15 +88,52 @@ impl ChannelsContext<'_> {
         Ok(())
     }
 
-    /// Queues the messages that have waited for the stream of a channel.
-    pub(super) fn send_awaited(&mut self, id: ChannelId, messages: Vec<Message>) {
-        for message in messages {
+    /// Queues the messages that have waited for the stream of a channel. The wait is a part of their lifetimes.
+    pub(super) fn send_awaited(&mut self, id: ChannelId, messages: Vec<(Instant, Message)>) {
+        for (sent_at, message) in messages {
             let Some(channel) = self.state.channels.channel_mut(id) else { return };
             let len = message.len();
-            // If the association is shutting down, Closed follows.
-            if queue(self.now, self.association, channel, message, true, Association::send).is_ok() {
+            let waited = self.now.saturating_duration_since(sent_at);
+            if let Reliability::MaxLifetime(lifetime) = channel.options.reliability
+                && waited > lifetime
+            {
+                channel.sending.counters.add(len);
                 self.count_sent(len);
+                let reason = AbandonReason::Lifetime;
+                self.on_abandoned_by(id, AbandonedMessages { messages: 1, bytes: len, reason, unsent: true });
+                continue;
             }
+            let send = |association: &mut Association, now, stream, ppid, payload, options: SendOptions| {
+                let reliability = match options.reliability {
+                    Reliability::MaxLifetime(lifetime) => Reliability::MaxLifetime(lifetime.saturating_sub(waited)),
+                    other => other,
+                };
+                association.send(now, stream, ppid, payload, SendOptions { reliability, ..options })
+            };
+            if queue(self.now, self.association, channel, message.clone(), true, send).is_ok() {
+                self.count_sent(len);
+            } else {
+                // The association is shutting down, and Closed follows.
+                self.discard_awaited(id, &[(sent_at, message)], || ChannelError::Association(CloseReason::Shutdown));
+            }
+        }
+    }
+
+    /// Discards messages that have waited for the stream of a channel, because the association ends. The channel ends
+    /// with an error, even if that is a graceful shutdown.
+    pub(super) fn discard_awaited(
+        &mut self,
+        id: ChannelId,
+        messages: &[(Instant, Message)],
+        error: impl FnOnce() -> ChannelError,
+    ) {
+        if let Some(channel) = self.state.channels.channel_mut(id)
+            && !messages.is_empty()
+        {
+            let bytes = messages.iter().map(|(_, message)| message.len()).sum();
+            channel.sending.on_discarded(0, bytes);
+            channel.set_error(error());
+            self.state.stats.bytes_discarded += bytes as u64;
         }
     }
 
@@ -106,11 +145,17 @@ impl ChannelsContext<'_> {
 
     /// Counts abandoned messages, and reports them to their channel.
     pub(super) fn on_abandoned(&mut self, stream: StreamId, abandoned: AbandonedMessages) {
+        match self.state.streams.owner_of(stream) {
+            Some(id) => self.on_abandoned_by(id, abandoned),
+            None => self.state.stats.messages_abandoned += abandoned.messages,
+        }
+    }
+
+    fn on_abandoned_by(&mut self, id: ChannelId, abandoned: AbandonedMessages) {
         let AbandonedMessages { messages, bytes, reason, unsent } = abandoned;
         self.state.stats.messages_abandoned += messages;
-        let Some(id) = self.state.streams.owner_of(stream) else { return };
         let Some(channel) = self.state.channels.channel_mut(id) else { return };
-        tracing::debug!(channel = id.0, stream_id = %stream, messages, bytes, ?reason, unsent, "messages abandoned");
+        tracing::debug!(channel = id.0, stream_id = %channel.stream, messages, bytes, ?reason, unsent, "messages abandoned");
         channel.sending.counters.abandoned.add(reason, unsent, messages, bytes);
         self.state.events.push_back(ChannelsEvent::Abandoned { channel: id, messages, bytes, reason, unsent });
     }

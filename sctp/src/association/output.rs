@@ -239,7 +239,7 @@ impl Association {
         }
         // A retransmission before the time-out does not restart the timer.
         if !self.timers.is_armed(Timer::Reconfig) {
-            self.timers.start(Timer::Reconfig, now, self.path.rto.current());
+            self.timers.start(Timer::Reconfig, now, self.path.answer_time(now));
         }
     }
 

@@ -215,7 +215,7 @@ impl Association {
             RequestOutcome::Other(request, result) => self.on_other_answered(now, request, result),
             RequestOutcome::InProgress | RequestOutcome::Retry => {
                 self.path.on_sign_of_life(now);
-                self.timers.start(Timer::Reconfig, now, self.path.rto.current());
+                self.timers.start(Timer::Reconfig, now, self.path.answer_time(now));
                 self.advance_resets();
             }
             RequestOutcome::Performed(streams) => {

@@ -128,6 +128,11 @@ impl PathMtuDiscovery {
         discovery
     }
 
+    /// Continues the counters of an earlier search.
+    pub(crate) fn with_counters_of(self, before: &Self) -> Self {
+        Self { falls: before.falls, probes_lost: before.probes_lost, ..self }
+    }
+
     /// Returns the size of packets.
     pub(crate) fn mtu(&self) -> usize {
         self.learned.mtu

@@ -14,6 +14,9 @@ const BURST_PACKETS_MIN: usize = 10;
 /// The bucket holds what leaves in this time, so that a timer of a millisecond can keep up.
 pub(super) const BURST_TIME: Duration = Duration::from_millis(2);
 
+/// Longest wait for more than one packet. At a rate at which one takes longer, packets leave singly.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+
 /// A token bucket that fills at the pacing rate.
 #[derive(Debug, Default)]
 pub(crate) struct Pacer {
@@ -98,8 +101,8 @@ impl Pacer {
             return None;
         }
         // Several packets at a time, so that they can leave in one system call.
-        let wanted = capacity / 2 - self.tokens;
-        Some(now + rate.time_for(wanted).max(Duration::from_micros(10)))
+        let batch = rate.time_for((capacity / 2).saturating_sub(self.tokens)).min(BATCH_TIME);
+        Some(now + rate.time_for(mtu - self.tokens).max(batch).max(Duration::from_micros(10)))
     }
 
     /// Returns the whole bytes that come in during this time. Keeps the fraction of a byte beside them: without it a
@@ -259,8 +262,8 @@ mod tests {
         let rate = PacingRate { bytes: 1_900, interval: Duration::from_secs(1), burst_packets: BURST_PACKETS_MIN };
         assert_eq!(burst(&mut pacer, now, Some(rate)), 10);
         let next = pacer.delay_until(now, Some(rate), MTU).unwrap();
-        assert_eq!(next.saturating_duration_since(now).as_millis(), 6_000 * 1_000 / 1_900, "half of the bucket");
-        assert_eq!(burst(&mut pacer, next, Some(rate)), 5);
+        assert_eq!(next.saturating_duration_since(now).as_millis(), MTU as u128 * 1_000 / 1_900, "one packet");
+        assert_eq!(burst(&mut pacer, next, Some(rate)), 1);
     }
 
     #[test]
