@@ -141,8 +141,8 @@
 //! # Layers
 //!
 //! The protocols are written without I/O in crates of their own, which know neither tokio nor sockets nor the clock:
-//! [`narrowboat_sctp`] is one association (RFC 9260, 6525, 3758), [`narrowboat_dcep`] the data channels on it (RFC
-//! 8831, 8832). This crate gives them a socket, tasks and wakers.
+//! [`narrowboat_sctp`] is one association (RFC 9260, 6525, 3758, 7496, 8260, 8899, 8985, 9653),
+//! [`narrowboat_dcep`] the data channels on it (RFC 8831, 8832). This crate gives them a socket, tasks and wakers.
 
 //!
 #![cfg_attr(
@@ -200,11 +200,12 @@ pub use endpoint::{Accepting, Endpoint, EndpointBuilder, EndpointStats, Incoming
 pub use error::Error;
 pub use handle::{Association, ShuttingDown};
 pub use narrowboat_dcep::{
-    ChannelDropReason, ChannelDrops, ChannelOptions, ChannelStats, ChannelsStats, Message, ReadyState,
+    ChannelDropReason, ChannelDrops, ChannelOptions, ChannelStats, ChannelsConfig, ChannelsStats, Message, ReadyState,
 };
 pub use narrowboat_sctp::{
-    AbandonCount, AbandonReason, AbandonStats, AssociationStats, CongestionState, CongestionStats, ExtensionsInUse,
-    PacketDropReason, PacketDrops, ReceiptStatus, Reliability, SendPolicy, WaitingMax,
+    AbandonCount, AbandonReason, AbandonStats, AssociationConfig, AssociationStats, CongestionControl, CongestionState,
+    CongestionStats, ExtensionsInUse, PacketDropReason, PacketDrops, ReceiptStatus, Reliability, SendPolicy,
+    StreamScheduler, WaitingMax,
 };
 #[cfg(feature = "axum")]
 pub use signalling::signalling;

@@ -58,12 +58,13 @@ pub struct AssociationConfig {
     /// messages may take as much together: 1.5 times this and the receive window, or 64 messages of this size, up to 16
     /// MiB, if that is more. A peer that begins more, and ends none, aborts the association, too.
     pub receive_message_size_max: usize,
-    /// Largest send buffer, in bytes of memory: `send` reports that it is full once this much is in use, or before
-    /// that more than a third of it (at least 16 MiB) and twice what is outstanding. So a fast path has the buffer that
-    /// fills it, and a slow one no long queue. It counts the messages of all streams that wait and the chunks that the
+    /// Largest send buffer, in bytes of memory. `send` reports that it is full once twice what is outstanding is in use,
+    /// but at least a third of this or 16 MiB, and at most this. So a fast path has the buffer that fills it, and a slow
+    /// one no long queue. It counts the messages of all streams that wait and the chunks that the
     /// peer has not acknowledged, or not skipped if they were abandoned. Each chunk counts with its payload and 352
-    /// bytes, so a message of a byte counts 353; each stream in use counts 256 bytes, all of them seven eighths of the
-    /// buffer at most. The message that crosses the line is still accepted. `buffered_amount` counts the payload of
+    /// bytes, so a message of a byte counts 353; each stream in use counts 256 bytes, and as much again
+    /// once a message was abandoned on it, all of them seven eighths of the buffer at most. A receipt counts 384 bytes,
+    /// and a message with a drop priority 160 more. The message that crosses the line is still accepted. `buffered_amount` counts the payload of
     /// what waits, as W3C defines it. 1 byte to 1 GiB. Default 48 MiB: a receive window of 32 MiB in full packets with
     /// their overhead, and 4 MiB that wait.
     pub send_buffer: usize,
@@ -84,7 +85,7 @@ pub struct AssociationConfig {
     /// Longest delay of an acknowledgement that waits for a second packet; at most 500 ms (RFC 9260 §6.2). Default 20
     /// ms: long enough to travel with the answer to a request, short enough not to slow the start of a transfer.
     pub sack_delay_max: Duration,
-    /// Time after which a peer that answers nothing is given up, whether data is on its way to it or not; 1 s to 24 h.
+    /// Time after which a peer that answers nothing is given up, idle or busy; 1 s to 24 h.
     /// Default 60 s: a change of the network, or a tunnel, takes less.
     ///
     /// The time counts from the last answer of the peer, and the peer has at least two thirds of it to answer. An idle

@@ -1,4 +1,6 @@
-//! One SCTP association (RFC 9260) with stream reset (RFC 6525) and partial reliability (RFC 3758), without I/O.
+//! One SCTP association (RFC 9260), without I/O: with stream reset (RFC 6525), partial reliability (RFC 3758, 7496),
+//! message interleaving (RFC 8260), path MTU discovery (RFC 8899), loss detection by time (RFC 8985), zero checksum
+//! (RFC 9653), and the parameters of SNAP.
 //!
 //! Bytes in, bytes out: the crate has no socket, no task, no clock and no randomness of its own. An [`Association`] is
 //! told the time and the datagrams, and asked for datagrams, one deadline, and events; an [`Endpoint`] keeps the table

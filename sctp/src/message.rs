@@ -51,7 +51,8 @@ pub enum Reliability {
     /// Abandoned once this long has passed since `send`, the time in the queue included.
     MaxLifetime(Duration),
     /// Retransmitted like a reliable message once it is begun; but as long as it waits, it is abandoned if the send
-    /// buffer is full and a message with a higher priority, or of another reliability, is sent (RFC 7496 §3.2). 0 is
+    /// buffer or the stream's part of it is full and a message with a higher priority, or of another reliability, is
+    /// sent (RFC 7496 §3.2). If the memory that associations share is used up, it is not. 0 is
     /// the highest priority, larger numbers are lower ones. Of the messages with the lowest priority the oldest goes
     /// first; one that was begun stays, because what was sent of it would be wasted. Needs nothing of the peer.
     Priority(u32),
@@ -85,7 +86,7 @@ pub enum AbandonReason {
 
 impl AbandonReason {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: &'static [Self] = &[
         Self::Lifetime,
         Self::Retransmits,
         Self::Priority,

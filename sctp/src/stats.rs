@@ -115,7 +115,8 @@ impl AbandonStats {
     }
 
     /// Counts messages of `bytes` bytes together, as an
-    /// [`AssociationEvent::Abandoned`](crate::AssociationEvent::Abandoned) reports them.
+    /// [`AssociationEvent::Abandoned`](crate::AssociationEvent::Abandoned) reports them. For the layer of channels.
+    #[doc(hidden)]
     pub fn add(&mut self, reason: AbandonReason, unsent: bool, messages: u64, bytes: usize) {
         if let Some(count) = self.0.get_or_insert_default().get_mut(reason as usize) {
             *(if unsent { &mut count.unsent } else { &mut count.sent }) += messages;

@@ -185,25 +185,27 @@ impl Inner {
         if entry.send_buffer.is_full {
             return Poll::Pending;
         }
-        let result = send(self);
+        let error = match send(self) {
+            Ok(accepted) => {
+                self.has_work = true;
+                return Poll::Ready(Ok(accepted));
+            }
+            Err(error) => error,
+        };
         let Some(entry) = self.entries.entry_mut(id) else {
             return Poll::Ready(Err(SendError::NotOpen(ReadyState::Closed)));
         };
-        match result {
-            Ok(accepted) => {
-                self.has_work = true;
-                Poll::Ready(Ok(accepted))
-            }
-            Err(ChannelSendError::Full) => {
+        Poll::Ready(Err(match error {
+            ChannelSendError::Full => {
                 entry.send_buffer.is_full = true;
-                Poll::Pending
+                return Poll::Pending;
             }
-            Err(ChannelSendError::TooLarge { len, max }) => Poll::Ready(Err(SendError::TooLarge { len, max })),
-            Err(ChannelSendError::NotOpen(state)) => Poll::Ready(Err(entry.send_error(state))),
-            Err(ChannelSendError::AssociationClosed) => Poll::Ready(Err(SendError::AssociationClosed)),
+            ChannelSendError::TooLarge { len, max } => SendError::TooLarge { len, max },
+            ChannelSendError::NotOpen(state) => entry.send_error(state),
+            ChannelSendError::AssociationClosed => SendError::AssociationClosed,
             // Not reached: the channel exists as long as its handles.
-            Err(_) => Poll::Ready(Err(entry.send_error(ReadyState::Closed))),
-        }
+            _ => entry.send_error(ReadyState::Closed),
+        }))
     }
 
     /// Returns the next message; then, once, the error that the channel ended with; then `Ready(None)`.

@@ -249,6 +249,22 @@ impl DataChannel {
         }
     }
 
+    /// Sends a message if there is room for it now, and returns a [receipt](Self::send_with_receipt).
+    ///
+    /// # Errors
+    ///
+    /// As for [`try_send`](Self::try_send).
+    pub fn try_send_with_receipt(&self, message: impl Into<Message>) -> Result<Receipt, TrySendError> {
+        let message = message.into();
+        let id = self.handle.id;
+        let send = |inner: &mut Inner, now| inner.poll_send_with_receipt(now, id, || message.clone());
+        match self.handle.shared.command_channel(id, send) {
+            Poll::Ready(Ok(receipt)) => Ok(Receipt::new(Arc::clone(&self.handle.shared), receipt)),
+            Poll::Ready(Err(error)) => Err(error.into()),
+            Poll::Pending => Err(TrySendError::Full(message)),
+        }
+    }
+
     /// Waits for the next message. Returns every message that arrived before the channel ended, then the error once if
     /// the channel failed, then `None`. `None` is returned as soon as the peer has closed its direction, though this
     /// end may still be sending.

@@ -51,6 +51,15 @@ impl SendHalf {
         self.channel.try_send(message)
     }
 
+    /// Sends a message without waiting and returns its receipt; see [`DataChannel::try_send_with_receipt`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn try_send_with_receipt(&self, message: impl Into<Message>) -> Result<Receipt, TrySendError> {
+        self.channel.try_send_with_receipt(message)
+    }
+
     /// Closes the whole channel; see [`DataChannel::close`].
     pub fn close(&self) -> Closing {
         self.channel.close()

@@ -38,7 +38,7 @@ impl Association {
         result
     }
 
-    /// Ends the reports about a message, which goes its way. Does nothing if they have ended.
+    /// Stops reporting the progress of a message, which is still sent. Does nothing if the status was final.
     pub fn forget_receipt(&mut self, id: ReceiptId) {
         self.sender.forget_receipt(id);
         self.conclude();

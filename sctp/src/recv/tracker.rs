@@ -6,7 +6,7 @@ use crate::serial::{Tsn, UnwrappedTsn};
 use crate::wire::GapBlock;
 
 /// Ranges above the Cumulative TSN Ack Point that are remembered. A SACK in a 1,200-byte packet reports 293 of them;
-/// seven times that is what a 16 MiB window in full packets makes at 15 % random loss. It bounds memory (32 KiB) and
+/// seven times that is what 16 MiB in full packets make at 15 % random loss. It bounds memory (32 KiB) and
 /// the cost of inserting in the middle.
 pub(super) const RANGES_MAX: usize = 2048;
 

@@ -1,6 +1,6 @@
 //! Overhead that the send buffer counts, beside the bytes of the messages.
 //!
-//! Without the overhead a buffer of 16 MiB could be filled with sixteen million messages of a byte, which take eighty
+//! Without the overhead a buffer of 48 MiB could be filled with fifty million messages of a byte, which take eighty
 //! times as much memory. A charge does not change while a message moves from its queue to the ring of outstanding
 //! chunks, so it is enough to check it when the message is accepted.
 

@@ -158,8 +158,8 @@ impl LossRecovery {
 
     /// Handles the departure of a packet whose chunks [`on_sent`](Self::on_sent) has counted. `first` is the first of
     /// their transmissions; `asks` is true if the packet asks for a SACK at once.
-    pub(super) fn on_packet_sent(&mut self, first: TransmissionNumber, asks: bool) {
-        self.tlp.on_packet_sent(first, asks);
+    pub(super) fn on_packet_sent(&mut self, first: TransmissionNumber, asks_for_sack: bool) {
+        self.tlp.on_packet_sent(first, asks_for_sack);
         if let Some(recovery) = &mut self.fast_recovery {
             recovery.on_packet_sent();
         }

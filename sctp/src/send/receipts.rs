@@ -1,4 +1,4 @@
-//! Receipts: messages whose senders want to learn what becomes of them. Other messages have no entry here.
+//! Receipts: the progress of single messages. Other messages have no entry here.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -34,7 +34,7 @@ impl Receipts {
         ReceiptId(key)
     }
 
-    /// Removes a receipt that nobody waits for any more.
+    /// Removes a receipt that was dropped.
     pub(super) fn remove(&mut self, id: ReceiptId) {
         self.open.remove(&id.0);
         self.give_back();

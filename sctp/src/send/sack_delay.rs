@@ -30,21 +30,21 @@ impl PeerSackDelay {
     }
 
     /// Returns the allowance for a packet. `asks`: the packet asks for a SACK at once.
-    pub(super) fn allowance(&self, asks: bool) -> Duration {
-        if asks { self.requested } else { self.delayed }
+    pub(super) fn allowance(&self, asks_for_sack: bool) -> Duration {
+        if asks_for_sack { self.requested } else { self.delayed }
     }
 
     /// Handles the SACK of a packet that was alone in flight. It came this much later than the smoothed round-trip
     /// time.
-    pub(super) fn on_sample(&mut self, asks: bool, late: Duration) {
-        let allowance = if asks { &mut self.requested } else { &mut self.delayed };
+    pub(super) fn on_sample(&mut self, asks_for_sack: bool, late: Duration) {
+        let allowance = if asks_for_sack { &mut self.requested } else { &mut self.delayed };
         let decayed = allowance.saturating_sub(allowance.saturating_sub(late) / DECAY);
         *allowance = decayed.max(late).min(ALLOWANCE_MAX);
     }
 
     /// Handles a probe that was needless: the SACK was only late. It gives no sample (Karn), so the allowance doubles.
-    pub(super) fn on_needless_probe(&mut self, asks: bool) {
-        let allowance = if asks { &mut self.requested } else { &mut self.delayed };
+    pub(super) fn on_needless_probe(&mut self, asks_for_sack: bool) {
+        let allowance = if asks_for_sack { &mut self.requested } else { &mut self.delayed };
         *allowance = (2 * *allowance).clamp(ALLOWANCE_INITIAL, ALLOWANCE_MAX);
     }
 }

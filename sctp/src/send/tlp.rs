@@ -24,7 +24,7 @@ struct Probe {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct SinglePacket {
     /// True if the packet asks for a SACK at once (RFC 7053).
-    pub(super) asks: bool,
+    pub(super) asks_for_sack: bool,
 }
 
 /// Evidence at the end of a probe's episode.
@@ -42,7 +42,7 @@ struct LastPacket {
     /// The first transmission in it.
     first: TransmissionNumber,
     /// True if the packet asks for a SACK at once.
-    asks: bool,
+    asks_for_sack: bool,
 }
 
 /// Probes that are out.
@@ -70,14 +70,14 @@ impl TailLossProbe {
     }
 
     /// Handles the departure of a packet, whose first transmission is given. `asks`: it asks for a SACK at once.
-    pub(super) fn on_packet_sent(&mut self, first: TransmissionNumber, asks: bool) {
-        self.last_packet = Some(LastPacket { first, asks });
+    pub(super) fn on_packet_sent(&mut self, first: TransmissionNumber, asks_for_sack: bool) {
+        self.last_packet = Some(LastPacket { first, asks_for_sack });
     }
 
     /// Returns the last packet if no other is in flight. `oldest` is the first transmission whose fate is not known.
     pub(super) fn single_packet(&self, oldest: TransmissionNumber) -> Option<SinglePacket> {
         let last = self.last_packet.filter(|last| oldest >= last.first)?;
-        Some(SinglePacket { asks: last.asks })
+        Some(SinglePacket { asks_for_sack: last.asks_for_sack })
     }
 
     /// Handles the first acknowledgement of a chunk. Returns `true` if a repair was being probed.
@@ -88,8 +88,8 @@ impl TailLossProbe {
     /// Handles a sample of the round-trip time. `single`: the SACK acknowledges the only packet in flight.
     pub(super) fn on_rtt_sample(&mut self, rtt: Duration, single: Option<SinglePacket>, rto: &Rto) {
         self.has_rtt_sample = true;
-        if let (Some(SinglePacket { asks }), Some(srtt)) = (single, rto.srtt()) {
-            self.sack_delay.on_sample(asks, rtt.saturating_sub(srtt));
+        if let (Some(SinglePacket { asks_for_sack }), Some(srtt)) = (single, rto.srtt()) {
+            self.sack_delay.on_sample(asks_for_sack, rtt.saturating_sub(srtt));
         }
     }
 
@@ -136,7 +136,7 @@ impl TailLossProbe {
     }
 
     fn allowance(&self, single: Option<SinglePacket>) -> Duration {
-        single.map_or(Duration::ZERO, |single| self.sack_delay.allowance(single.asks))
+        single.map_or(Duration::ZERO, |single| self.sack_delay.allowance(single.asks_for_sack))
     }
 
     pub(super) fn on_repair_probe_sent(&mut self) {
@@ -177,8 +177,8 @@ impl TailLossProbe {
         if !has_duplicates && !is_too_soon {
             return ProbeOutcome::Repaired(probe.end);
         }
-        if let Some(SinglePacket { asks }) = probe.single {
-            self.sack_delay.on_needless_probe(asks);
+        if let Some(SinglePacket { asks_for_sack }) = probe.single {
+            self.sack_delay.on_needless_probe(asks_for_sack);
         }
         ProbeOutcome::Nothing
     }
@@ -193,8 +193,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    const SINGLE: Option<SinglePacket> = Some(SinglePacket { asks: false });
-    const ASKING: Option<SinglePacket> = Some(SinglePacket { asks: true });
+    const SINGLE: Option<SinglePacket> = Some(SinglePacket { asks_for_sack: false });
+    const ASKING: Option<SinglePacket> = Some(SinglePacket { asks_for_sack: true });
 
     fn rto(srtt: Duration) -> Rto {
         let mut rto = Rto::new(&AssociationConfig::default());

@@ -52,8 +52,9 @@ struct Episode {
 
 impl Undo {
     /// Begins an episode when RACK finds a loss, before the window is reduced. If the last one is still undecided, it
-    /// goes on: the reductions of both are undone together, or neither. A loss that had its time to turn out as none
-    /// was one, and decides the last episode: needless reductions behind it are undone by themselves.
+    /// goes on: the reductions of both are undone together, or neither. A loss for which no
+    /// evidence to the contrary has come in time justifies the reduction, and ends the episode: needless reductions
+    /// behind it are undone by themselves.
     pub(super) fn begin(&mut self, now: Instant, before: BeforeLoss) {
         let is_undecided = |episode: &Episode| {
             let may_be_needless = !episode.is_justified && episode.suspects.values().all(|until| now < *until);

@@ -61,15 +61,15 @@ enum Sendable {
 #[derive(Clone, Copy, Debug, Default)]
 struct WrittenChunks {
     /// True if there are any.
-    any: bool,
+    has_data: bool,
     /// True if one asks for a SACK at once (RFC 7053).
-    asks: bool,
+    asks_for_sack: bool,
 }
 
 impl WrittenChunks {
     fn add(&mut self, more: Self) {
-        self.any |= more.any;
-        self.asks |= more.asks;
+        self.has_data |= more.has_data;
+        self.asks_for_sack |= more.asks_for_sack;
     }
 }
 
@@ -169,14 +169,14 @@ impl Sender {
         let (first, flight_before) = (self.loss.rack.next_transmission(), self.outstanding.flight_size());
         let mut written = self.write_lost(now, room.after(out.len() > start), path, out);
         // A packet with a retransmission takes no chunk of another stream, if the scheduler keeps streams apart.
-        if !(written.any && self.queue.streams.is_per_packet()) {
-            written.add(self.write_new(now, (room, !written.any), path, sendable, out));
+        if !(written.has_data && self.queue.streams.is_per_packet()) {
+            written.add(self.write_new(now, (room, !written.has_data), path, sendable, out));
             self.queue.streams.on_packet_end();
         }
-        if written.any {
+        if written.has_data {
             let departure = Departure { first, flight_before, flight_size: self.outstanding.flight_size() };
             self.rate.on_packet_sent(now, out.len() - start, departure);
-            self.loss.on_packet_sent(first, written.asks);
+            self.loss.on_packet_sent(first, written.asks_for_sack);
             self.check_refused();
         }
         out.len() > start
@@ -214,15 +214,15 @@ impl Sender {
                 continue;
             }
             let (len, wire_len) = (chunk.payload.len(), chunk.wire_len());
-            let is_alone = wire_len > path.pmdcs() && room.after(written.any).may_exceed_mtu;
+            let is_alone = wire_len > path.pmdcs() && room.after(written.has_data).may_exceed_mtu;
             if out.len() + wire_len > room.end && !is_alone {
                 break;
             }
             let start = out.len();
             chunk.encode(tsn, out);
-            written.asks |= message.immediate;
+            written.asks_for_sack |= message.immediate;
             let transmission = self.loss.on_sent(now, tsn, wire_len, true);
-            let place = room.place_of(start, out.len(), !written.any);
+            let place = room.place_of(start, out.len(), !written.has_data);
             self.outstanding.on_retransmitted(now, tsn, transmission, place);
             self.peer_window.on_retransmitted(tsn, len);
             self.counters.retransmitted += 1;
@@ -230,7 +230,7 @@ impl Sender {
             if tsn == self.outstanding.cumulative_tsn_ack_point().next() {
                 self.loss.restart_t3();
             }
-            written.any = true;
+            written.has_data = true;
         }
         written
     }
@@ -276,17 +276,17 @@ impl Sender {
             let payload = fragment.payload.len();
             self.peer_window.on_new_sent(tsn, payload);
             let transmission = self.loss.on_sent(now, tsn, format.encoded_len(payload), false);
-            let asks = self.is_probe_or_end_of_burst();
+            let asks_for_sack = self.is_probe_or_end_of_burst();
             // The chunk is built in its place: a reference to it before would have it copied.
             let chunk = Chunk::new(now, tsn, fragment, format, transmission);
             let Some(chunk) = self.outstanding.push(chunk) else { break };
             let start = out.len();
-            chunk.message.immediate |= asks;
-            written.asks |= chunk.message.immediate;
+            chunk.message.immediate |= asks_for_sack;
+            written.asks_for_sack |= chunk.message.immediate;
             chunk.encode(tsn, out);
-            chunk.packet_place = packet.place_of(start, out.len(), is_first && !written.any);
+            chunk.packet_place = packet.place_of(start, out.len(), is_first && !written.has_data);
             self.counters.chunks += 1;
-            written.any = true;
+            written.has_data = true;
         }
         written
     }

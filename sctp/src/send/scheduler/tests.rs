@@ -459,10 +459,10 @@ fn a_stream_that_drops_its_own_messages_keeps_its_turn() {
 #[test]
 fn of_equal_turns_the_one_that_was_served_least_recently_comes_first() {
     let mut world = World::interleaving(StreamScheduler::RoundRobin);
-    [1, 2, 3].map(|stream| world.push(stream, FULL));
+    [1, 2, 3].iter().for_each(|stream| world.push(*stream, FULL));
     world.push(1, 10 * FULL);
     assert_eq!(world.order(4), [1, 2, 3, 1]);
     // Stream 1 has been served since the other two were.
-    [3, 2].map(|stream| world.push(stream, FULL));
+    [3, 2].iter().for_each(|stream| world.push(*stream, FULL));
     assert_eq!(world.order(4), [2, 3, 1, 1]);
 }

@@ -68,7 +68,7 @@ impl VirtualClock {
         self.settle();
     }
 
-    /// Returns the time that so many bytes take.
+    /// Returns the time that `bytes` take.
     pub(super) fn duration(bytes: usize, weight: u16) -> u64 {
         bytes as u64 * BYTE_TIME / u64::from(weight)
     }

@@ -216,7 +216,7 @@ impl StreamQueues {
         }
     }
 
-    /// Drops the message with the lowest priority, if that is lower than `below`; of one stream, if `stream` says so.
+    /// Drops the message with the lowest priority, if that is lower than `below`; of `stream` only, if it is given.
     /// Returns false if there is none.
     pub(crate) fn drop_lowest(&mut self, stream: Option<StreamId>, below: Option<u32>, notices: &mut Notices) -> bool {
         let lowest = match stream {

@@ -73,7 +73,7 @@ impl Competition {
         self.window.cwnd
     }
 
-    /// Begins with so much in flight. The curve still knows the window at the last loss.
+    /// Begins with `flight_size` bytes in flight. The curve still knows the window at the last loss.
     pub(super) fn begin(&mut self, flight_size: usize, cwnd_min: usize) {
         self.window.cwnd = flight_size.max(cwnd_min);
         self.cubic.on_idle();
@@ -91,7 +91,7 @@ impl Competition {
         self.has_reduced = true;
     }
 
-    /// Undoes the response to a loss that was none.
+    /// Undoes the response to a spurious loss.
     pub(super) fn on_spurious_loss(&mut self, before: &Self) {
         self.window.cwnd = self.window.cwnd.max(before.window.cwnd);
         self.cubic = before.cubic.clone();

@@ -69,9 +69,9 @@ pub(super) struct DeliverySampler {
     lost: u64,
     delivered_at: Option<Instant>,
     first_sent_at: Option<Instant>,
-    /// Samples are application-limited until so many bytes are delivered.
+    /// Samples are application-limited until this number of bytes is delivered.
     app_limited_until: u64,
-    /// Samples that begin before so many bytes were delivered tell no rate.
+    /// Samples that begin before this number of bytes was delivered tell no rate.
     jumped_until: u64,
 }
 
