@@ -42,6 +42,7 @@ async fn a_receipt_resolves_when_the_peer_has_acknowledged_the_message() {
     // The halves have them too.
     let (sender, _receiver) = near.split();
     assert_eq!(soon(soon(sender.send_with_receipt("half")).await.unwrap()).await, Ok(()));
+    assert_eq!(soon(sender.try_send_with_receipt("at once").unwrap()).await, Ok(()));
 }
 
 #[tokio::test]

@@ -112,10 +112,10 @@ impl ChannelOptions {
     }
 
     /// Abandons messages that wait if the association's send buffer, or the channel's part of it, is full and another
-    /// message needs the place: one with a smaller number here, or one of a channel without this option (RFC 7496 §3.2, Priority Policy).
-    /// 0 is the highest priority. What was begun is sent and retransmitted. The peer sees a reliable channel. Not to be
-    /// confused with the weight, [`priority`](Self::priority). Replaces [`max_retransmits`](Self::max_retransmits) and
-    /// [`max_packet_life_time`](Self::max_packet_life_time).
+    /// message needs the place: one with a smaller number here, or one of a channel without this option (RFC 7496 §3.2,
+    /// Priority Policy). 0 is the highest priority. What was begun is sent and retransmitted. The peer sees a reliable
+    /// channel. Not to be confused with the weight, [`priority`](Self::priority). Replaces
+    /// [`max_retransmits`](Self::max_retransmits) and [`max_packet_life_time`](Self::max_packet_life_time).
     #[must_use]
     pub fn drop_priority(self, priority: u32) -> Self {
         self.reliability(Reliability::Priority(priority))

@@ -58,15 +58,15 @@ pub struct AssociationConfig {
     /// messages may take as much together: 1.5 times this and the receive window, or 64 messages of this size, up to 16
     /// MiB, if that is more. A peer that begins more, and ends none, aborts the association, too.
     pub receive_message_size_max: usize,
-    /// Largest send buffer, in bytes of memory. `send` reports that it is full once twice what is outstanding is in use,
-    /// but at least a third of this or 16 MiB, and at most this. So a fast path has the buffer that fills it, and a slow
-    /// one no long queue. It counts the messages of all streams that wait and the chunks that the
-    /// peer has not acknowledged, or not skipped if they were abandoned. Each chunk counts with its payload and 352
-    /// bytes, so a message of a byte counts 353; each stream in use counts 256 bytes, and as much again
-    /// once a message was abandoned on it, all of them seven eighths of the buffer at most. A receipt counts 384 bytes,
-    /// and a message with a drop priority 160 more. The message that crosses the line is still accepted. `buffered_amount` counts the payload of
-    /// what waits, as W3C defines it. 1 byte to 1 GiB. Default 48 MiB: a receive window of 32 MiB in full packets with
-    /// their overhead, and 4 MiB that wait.
+    /// Largest send buffer, in bytes of memory. `send` reports that it is full once twice what is outstanding is in
+    /// use, but at least a third of this or 16 MiB, and at most this. So a fast path has the buffer that fills it, and
+    /// a slow one no long queue. It counts the messages of all streams that wait and the chunks that the peer has not
+    /// acknowledged, or not skipped if they were abandoned. Each chunk counts with its payload and 352 bytes, so a
+    /// message of a byte counts 353; each stream in use counts 256 bytes, and as much again once a message was
+    /// abandoned on it, all of them seven eighths of the buffer at most. A receipt counts 384 bytes, and a message with
+    /// a drop priority 160 more. The message that crosses the line is still accepted. `buffered_amount` counts the
+    /// payload of what waits, as W3C defines it. 1 byte to 1 GiB. Default 48 MiB: a receive window of 32 MiB in full
+    /// packets with their overhead, and 4 MiB that wait.
     pub send_buffer: usize,
     /// Bound for the messages that wait on one stream, so that a stream that does not move leaves room to the others.
     /// Each message counts with its payload and 352 bytes. Default 4 MiB.

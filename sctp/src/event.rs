@@ -38,7 +38,8 @@ pub enum ReceiptStatus {
     /// All of it was sent at least once.
     Sent,
     /// The peer has acknowledged all of it, and everything that was sent before it and was not abandoned: the
-    /// Cumulative TSN Ack has passed it (RFC 9260 §6.2.1). It is in the peer's memory; its application may not have read it. Final.
+    /// Cumulative TSN Ack has passed it (RFC 9260 §6.2.1). It is in the peer's memory; its application may not have
+    /// read it. Final.
     Acknowledged,
     /// It was abandoned. If all of it was [`Sent`](Self::Sent), the peer may have received it all the same. Final.
     Abandoned(AbandonReason),

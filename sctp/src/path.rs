@@ -392,9 +392,10 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_that_fires_far_too_late_begins_the_silence_anew() {
+    fn a_timer_that_fires_far_too_late_takes_its_lateness_off_the_silence_or_begins_it_anew() {
         let start = some_time();
-        for (late, is_over) in [(Duration::ZERO, true), (10 * SECOND, true), (11 * SECOND, false)] {
+        for (late, is_over) in [(0, true), (10, true), (11, true), (40, true), (41, false), (60, false), (61, false)] {
+            let late = late * SECOND;
             let mut path = Path::new(&AssociationConfig::default());
             path.on_sign_of_life(start);
             let now = start + 100 * SECOND;

@@ -3,8 +3,8 @@
 use crate::error::ChannelError;
 
 /// An event of a channel, with W3C's names and in its order: `open`, any number of `bufferedamountlow`, `closing`,
-/// `error`, `close`. [`Abandoned`](Self::Abandoned), which is ours, comes at any time before `error` and `close`: before
-/// `open`, too, if a lifetime is shorter than the handshake. [`recv`](crate::DataChannel::recv) returns the messages.
+/// `error`, `close`. [`Abandoned`](Self::Abandoned), which is ours, comes at any time before `error` and `close`, also
+/// before `open` if a lifetime is shorter than the handshake. [`recv`](crate::DataChannel::recv) returns the messages.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ChannelEvent {

@@ -18,10 +18,10 @@ use crate::waiters::{Interest, WaitKey, WaiterKey};
 /// or latency budget was over, it was lost and may not be retransmitted, newer messages took its place, its channel was
 /// closed, or the association ended. Every receipt ends.
 ///
-/// An acknowledged message is in the memory of the peer, and so is everything that was sent before it on any channel and
-/// was not abandoned (RFC 9260 §6.2.1, RFC 3758 §3.5). A lost packet of any channel before it delays the receipt. The
-/// peer's application may not have read it: only an answer of the application tells that. An
-/// abandoned message that was [sent](Self::sent) may have arrived all the same.
+/// An acknowledged message is in the memory of the peer, and so is everything that was sent before it on any channel
+/// and was not abandoned (RFC 9260 §6.2.1, RFC 3758 §3.5). A lost packet of any channel before it delays the receipt.
+/// The peer's application may not have read it: only an answer of the application tells that. An abandoned message that
+/// was [sent](Self::sent) may have arrived all the same.
 ///
 /// Dropping a receipt does nothing to its message, and keeps nothing. A receipt may outlive every handle of its channel
 /// and of its association.

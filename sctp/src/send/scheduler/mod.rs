@@ -15,16 +15,20 @@ use crate::serial::MessageKey;
 /// Priority of a stream on which none was set: W3C's and RFC 8831's "normal".
 pub(super) const DEFAULT_PRIORITY: u16 = 256;
 
+/// Age in turns and chunks beyond which it makes no difference when a stream was served.
+const SERVED_AGE_MAX: u32 = 1 << 30;
+
 /// The part of the scheduler that each stream keeps in its own entry, so that a chunk needs no second look-up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StreamTurn {
     priority: u16,
+    /// Number of the last chunk that was cut from the stream: of equal tags the oldest comes first. 0 before the first
+    /// chunk. It wraps.
+    served: u32,
     /// With a fair scheduler: the virtual time at which its next turn starts, or the one before has finished.
     ready_at: u64,
     /// Number of the stream's turn, while it has one.
     number: u64,
-    /// The last turn in which the stream was served: the least comes first of equal tags. 0 before the first.
-    served: u64,
 }
 
 impl Default for StreamTurn {
@@ -82,6 +86,7 @@ pub(super) struct Scheduler {
     /// The stream whose last message was dropped just now, and the start of its turn: a message that takes the place of
     /// that one has its turn.
     vacated: Option<(StreamId, u64)>,
+    /// Number of the last turn or chunk.
     last_number: u64,
 }
 
@@ -132,7 +137,9 @@ impl Scheduler {
         }
         if turn.served == 0 {
             // A new stream comes behind those that have waited.
-            turn.served = self.last_number + 1;
+            turn.served = self.stamp();
+        } else if self.stamp().wrapping_sub(turn.served) > SERVED_AGE_MAX {
+            turn.served = self.stamp().wrapping_sub(SERVED_AGE_MAX);
         }
         let turn = self.take_turn(stream, turn, upcoming);
         self.insert(turn);
@@ -155,7 +162,7 @@ impl Scheduler {
             turn.ready_at = self.clock.serve(turn.ready_at, wire_len, weight);
         }
         self.last_number += 1;
-        turn.served = self.last_number;
+        turn.served = self.stamp();
         let Some(upcoming) = upcoming else {
             if self.is_per_packet() {
                 self.hold = Hold::PacketDone;
@@ -313,6 +320,11 @@ impl Scheduler {
                 turn.ready_at.wrapping_add(duration.unwrap_or_default())
             }
         }
+    }
+
+    /// Returns the low half of the last number.
+    fn stamp(&self) -> u32 {
+        u32::try_from(self.last_number & u64::from(u32::MAX)).unwrap_or_default()
     }
 
     fn take_turn(&mut self, stream: StreamId, turn: &mut StreamTurn, upcoming: Upcoming) -> ScheduledTurn {

@@ -14,8 +14,8 @@ const TURNS_KEPT: usize = 16;
 pub(super) struct ScheduledTurn {
     /// The least tag comes first. Tags wrap, and all that wait are less than 2⁶³ apart.
     pub(super) tag: u64,
-    /// Decides between equal tags: the stream that was served least recently comes first.
-    pub(super) served: u64,
+    /// Decides between equal tags: the stream that was served least recently comes first. It wraps.
+    pub(super) served: u32,
     /// No two turns have the same number.
     pub(super) number: u64,
     pub(super) stream: StreamId,
@@ -24,7 +24,8 @@ pub(super) struct ScheduledTurn {
 impl Ord for ScheduledTurn {
     fn cmp(&self, other: &Self) -> Ordering {
         let lead = self.tag.wrapping_sub(other.tag).cast_signed();
-        lead.cmp(&0).then(self.served.cmp(&other.served)).then(self.number.cmp(&other.number))
+        let older = self.served.wrapping_sub(other.served).cast_signed();
+        lead.cmp(&0).then(older.cmp(&0)).then(self.number.cmp(&other.number))
     }
 }
 
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     fn turn(tag: u64, number: u16) -> ScheduledTurn {
-        ScheduledTurn { tag, served: u64::from(number), number: u64::from(number), stream: StreamId(number) }
+        ScheduledTurn { tag, served: u32::from(number), number: u64::from(number), stream: StreamId(number) }
     }
 
     fn all(heap: &mut TurnHeap) -> Vec<u64> {

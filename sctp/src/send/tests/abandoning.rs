@@ -253,8 +253,8 @@ fn a_loss_shrinks_the_congestion_window_though_its_message_is_abandoned() {
 
 #[test]
 fn a_forward_tsn_that_waits_for_data_waits_for_a_quarter_of_the_round_trip_time_at_most() {
-    // In slow start the pacer lets the next packets out after a quarter of the round-trip time.
-    for (round_trip, waits) in [(100 * MS, true), (700 * MS, true), (900 * MS, false), (4_000 * MS, false)] {
+    // In slow start the pacer lets the next packet out after a twentieth of the round-trip time.
+    for (round_trip, waits) in [(100 * MS, true), (700 * MS, true), (3_900 * MS, true), (6_000 * MS, false)] {
         let mut world = World::new();
         world.path.rto.on_sample(round_trip);
         world.push(1, 20 * FULL);
