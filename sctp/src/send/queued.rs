@@ -124,3 +124,32 @@ impl QueuedMessage {
 pub(super) fn charge(bytes: usize, chunk_max: usize) -> usize {
     if bytes == 0 { 0 } else { bytes + chunks(bytes, chunk_max) * CHUNK_OVERHEAD }
 }
+
+/// Returns the part of that charge that a piece of `len` bytes takes along, which is cut off the rest.
+pub(super) fn charge_of_piece(rest: usize, len: usize, chunk_max: usize) -> usize {
+    if len == chunk_max && rest - len > chunk_max {
+        // Most pieces; a division is saved for each.
+        return len + CHUNK_OVERHEAD;
+    }
+    charge(rest, chunk_max) - charge(rest - len, chunk_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_take_the_whole_charge_of_a_message_along() {
+        for len in 1..4_100 {
+            for piece in [1_000, 999, 200, 1_400] {
+                let (mut rest, mut charged) = (len, charge(len, 1_000));
+                while rest > 0 {
+                    let cut = piece.min(rest);
+                    charged -= charge_of_piece(rest, cut, 1_000);
+                    rest -= cut;
+                    assert_eq!(charged, charge(rest, 1_000), "{rest} of {len} bytes are left");
+                }
+            }
+        }
+    }
+}

@@ -13,7 +13,9 @@ use super::freshness::{Expiries, RateSeen};
 use super::notices::Notices;
 use super::outgoing_stream::OutgoingStream;
 use super::priorities::Priorities;
-use super::queued::{Fragment, FragmentPlace, Limit, MessageHeader, NextMessage, QueuedMessage, charge};
+use super::queued::{
+    Fragment, FragmentPlace, Limit, MessageHeader, NextMessage, QueuedMessage, charge, charge_of_piece,
+};
 use super::scheduler::{DEFAULT_PRIORITY, Scheduler};
 use super::stream_map::StreamMap;
 use super::stream_totals::{Left, StreamTotals};
@@ -266,6 +268,7 @@ impl StreamQueues {
         self.scheduler.is_per_packet()
     }
 
+    #[inline]
     pub(crate) fn on_packet_end(&mut self) {
         self.scheduler.on_packet_end();
     }
@@ -400,7 +403,7 @@ impl StreamQueues {
         let chunk_max = self.totals.chunk_max;
         let (wire_len, upcoming) = (self.format.encoded_len(len), queue.upcoming(self.format, chunk_max));
         self.scheduler.on_cut(&mut queue.turn, wire_len, upcoming, ending || self.format.interleaves());
-        let charge = charge(left, chunk_max) - charge(left - len, chunk_max);
+        let charge = charge_of_piece(left, len, chunk_max);
         self.totals.on_left_queue(stream, queue, Left { bytes: len, charge }, notices);
         let place = FragmentPlace { fsn, beginning, ending };
         Some(Fragment { message: header, payload, place, previous_tsn })

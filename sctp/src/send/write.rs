@@ -105,7 +105,12 @@ impl Sender {
 
     /// Returns `true` if the peer's window lets a chunk out for a message.
     pub(super) fn has_peer_window(&self, next: &NextMessage, path: &Path) -> bool {
-        let len = self.peer_window.payload_len(next.left, self.fragment_max(next.limit, path));
+        self.has_peer_window_for(next.left, self.fragment_max(next.limit, path))
+    }
+
+    /// Returns `true` if the peer's window lets a chunk out for a message with `left` bytes left.
+    fn has_peer_window_for(&self, left: usize, fragment_max: usize) -> bool {
+        let len = self.peer_window.payload_len(left, fragment_max);
         self.peer_window.has_room(len, !self.outstanding.is_empty())
     }
 
@@ -255,7 +260,8 @@ impl Sender {
                 break;
             }
             let Some(next) = first.take().or_else(|| self.peek(now, path)) else { break };
-            let has_window = self.has_peer_window(&next, path);
+            let fragment_max = self.fragment_max(next.limit, path);
+            let has_window = self.has_peer_window_for(next.left, fragment_max);
             // A message that was begun in time is finished (RFC 9260 §11.1.5): on a slow link each would otherwise be
             // begun at the end of its lifetime, and none would arrive whole. It waits for no more than a round trip,
             // though.
@@ -267,7 +273,7 @@ impl Sender {
             if !has_window {
                 break;
             }
-            let payload_max = self.peer_window.payload_len(usize::MAX, self.fragment_max(next.limit, path));
+            let payload_max = self.peer_window.payload_len(usize::MAX, fragment_max);
             let tsn = self.outstanding.next_tsn();
             let Some(fragment) = self.queue.cut(tsn, room.min(payload_max), payload_max) else { break };
             if fragment.place.ending {

@@ -276,6 +276,7 @@ impl Scheduler {
     }
 
     /// Handles the end of a packet.
+    #[inline]
     pub(super) fn on_packet_end(&mut self) {
         match self.hold {
             Hold::Packet(true) => {
@@ -345,6 +346,7 @@ impl Scheduler {
     }
 
     /// Lets the stream that is first of all become the current one, unless the current one keeps its turn.
+    #[inline]
     fn yield_turn(&mut self) {
         if self.hold == Hold::None
             && let Some(current) = self.current
