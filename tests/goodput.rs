@@ -87,8 +87,9 @@ fn short_and_long_queues_are_filled_too() {
             queued(100, 10, 25, 900, 880),
             queued(100, 50, 25, 900, 880),
             queued(100, 100, 25, 880, 870),
-            // The floor was 91 and 88 % before packets had two chunks; the cause of the difference is not found yet.
-            queued(1000, 20, 25, 805, 705),
+            queued(1000, 20, 25, 910, 880),
+            queued(1000, 30, 25, 910, 880),
+            queued(1000, 50, 25, 900, 880),
             queued(20, 50, 400, 910, 900),
             queued(100, 50, 400, 910, 900),
             queued(100, 100, 400, 880, 880),

@@ -296,6 +296,23 @@ fn loss_by_congestion_is_not_taken_for_a_black_hole() {
     assert_eq!((stats.mtu, stats.mtu_black_holes), (1472, 0), "{stats:?}");
 }
 
+/// A queue that overflows drops the end of a window, and passes what is sent behind that.
+#[test]
+fn large_packets_lost_in_a_row_in_one_round_trip_are_no_black_hole() {
+    let mut pair = fast_pair(AssociationConfig { mtu_max: 1472, ..searching() });
+    limit(&mut pair, 1500);
+    transfer(&mut pair, 2 * SECOND);
+    for _ in 0..5 {
+        limit(&mut pair, 1280);
+        transfer(&mut pair, 15 * MS);
+        limit(&mut pair, 1500);
+        transfer(&mut pair, SECOND);
+    }
+    let stats = pair.ends[0].stats();
+    assert!(stats.congestion_events >= 5, "{stats:?}");
+    assert_eq!((stats.mtu, stats.mtu_black_holes), (1472, 0), "{stats:?}");
+}
+
 /// EMSGSIZE is a hint: it ends a probe at once, and makes packets smaller, but never below the size to start with.
 #[test]
 fn a_refusal_by_the_system_rules_a_size_out_at_once() {

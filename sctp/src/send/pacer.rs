@@ -40,13 +40,13 @@ pub(crate) struct PacingRate {
 
 impl PacingRate {
     /// Returns the rate that spreads a congestion window over a round trip: a bit above the window per round trip, so
-    /// that pacing alone leaves none of it unused. In slow start the window doubles each round trip, and so must the
-    /// rate. `None` if the round trip is too short to spread anything.
-    pub(crate) fn of_window(cwnd: usize, srtt: Duration, is_slow_start: bool) -> Option<Self> {
+    /// that pacing alone leaves none of it unused. A window that doubles in a round trip needs twice the rate. `None` if
+    /// the round trip is too short to spread anything.
+    pub(crate) fn of_window(cwnd: usize, srtt: Duration, is_doubling: bool) -> Option<Self> {
         if !Pacer::is_used(srtt) {
             return None;
         }
-        let (windows, round_trips) = if is_slow_start { (2, 1) } else { (5, 4) };
+        let (windows, round_trips) = if is_doubling { (2, 1) } else { (5, 4) };
         Some(Self {
             bytes: cwnd.saturating_mul(windows),
             interval: srtt.saturating_mul(round_trips),

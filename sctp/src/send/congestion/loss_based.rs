@@ -49,7 +49,7 @@ impl LossBased {
 
     /// Returns the rate at which packets leave. `None` if they are not spread.
     pub(super) fn pacing_rate(&self, srtt: Option<Duration>) -> Option<PacingRate> {
-        PacingRate::of_window(self.window.cwnd, srtt?, self.window.is_in_slow_start())
+        PacingRate::of_window(self.window.cwnd, srtt?, self.window.is_doubling())
     }
 
     /// Returns the state of the window.
@@ -192,6 +192,21 @@ mod tests {
             assert!(!controller.window.is_in_slow_start());
             controller.on_acked(&acked(MTU));
             assert!(controller.cwnd() < before + MTU + MTU / 2, "congestion avoidance from now on");
+        }
+    }
+
+    #[test]
+    fn a_window_behind_a_loss_leaves_at_a_quarter_above_one_a_round_trip_and_one_that_doubles_at_two() {
+        let srtt = Duration::from_millis(100);
+        for kind in KINDS {
+            let mut controller = after_loss(kind, 100 * MTU);
+            let rate = |controller: &LossBased| {
+                let bytes = controller.pacing_rate(Some(srtt)).unwrap().bytes_per_second().unwrap();
+                bytes as f64 * srtt.as_secs_f64() / controller.cwnd() as f64
+            };
+            assert!((rate(&controller) - 1.25).abs() < 1e-3, "in slow start, but at its threshold");
+            controller.on_timeout(MTU);
+            assert!((rate(&controller) - 2.0).abs() < 1e-3, "far below the threshold");
         }
     }
 

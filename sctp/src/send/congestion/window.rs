@@ -37,9 +37,15 @@ impl CongestionWindow {
         Self { cwnd: INITIAL_PACKETS * pmdcs, ssthresh: usize::MAX, hystart: HyStart::new(), validated_at: None }
     }
 
-    /// Returns true in slow start (RFC 9260 §7.2.1). Growth and pacing both use this definition.
+    /// Returns true in slow start (RFC 9260 §7.2.1).
     pub(super) fn is_in_slow_start(&self) -> bool {
         self.cwnd <= self.ssthresh
+    }
+
+    /// Returns true if slow start has room to double the window, so that two windows leave in a round trip. Behind a
+    /// loss cwnd equals ssthresh: the queue that has just overflowed has no room for twice the rate.
+    pub(super) fn is_doubling(&self) -> bool {
+        self.cwnd < self.ssthresh / 2
     }
 
     /// Grows in slow start (RFC 9260 §7.2.1, RFC 9406).
@@ -244,6 +250,19 @@ mod tests {
         let start = window.cwnd;
         window.slow_start(&acked(4000));
         assert_eq!((window.cwnd, window.ssthresh), (start + 4000, 100 * MTU));
+    }
+
+    #[test]
+    fn a_window_doubles_below_half_of_the_threshold() {
+        let mut window = CongestionWindow::new(MTU);
+        assert!(window.is_doubling(), "no threshold is known");
+        window.cwnd = 100 * MTU;
+        window.shrink(7, 10, MTU);
+        assert!(window.is_in_slow_start() && !window.is_doubling(), "right behind a loss");
+        window.cwnd = 35 * MTU;
+        assert!(window.is_in_slow_start() && !window.is_doubling(), "half of the threshold");
+        window.cwnd -= 1;
+        assert!(window.is_doubling());
     }
 
     #[test]
