@@ -40,8 +40,8 @@ pub(crate) struct PacingRate {
 
 impl PacingRate {
     /// Returns the rate that spreads a congestion window over a round trip: a bit above the window per round trip, so
-    /// that pacing alone leaves none of it unused. A window that doubles in a round trip needs twice the rate. `None` if
-    /// the round trip is too short to spread anything.
+    /// that pacing alone leaves none of it unused. A window that doubles in a round trip needs twice the rate. `None`
+    /// if the round trip is too short to spread anything.
     pub(crate) fn of_window(cwnd: usize, srtt: Duration, is_doubling: bool) -> Option<Self> {
         if !Pacer::is_used(srtt) {
             return None;

@@ -59,8 +59,8 @@ impl CongestionWindow {
                 self.ssthresh = self.cwnd;
                 return;
             }
-            HystartPhase::Conservative => acked.bytes / CONSERVATIVE_DIVISOR,
-            HystartPhase::Fast | HystartPhase::Over => acked.bytes,
+            HystartPhase::Conservative if is_first => acked.bytes / CONSERVATIVE_DIVISOR,
+            HystartPhase::Fast | HystartPhase::Conservative | HystartPhase::Over => acked.bytes,
         };
         if acked.usage != CwndUsage::ApplicationLimited && acked.cumulative {
             let growth_max = if Pacer::is_used(acked.srtt) { usize::MAX } else { PACKETS_PER_SACK_MAX * acked.pmdcs };
@@ -263,6 +263,19 @@ mod tests {
         assert!(window.is_in_slow_start() && !window.is_doubling(), "half of the threshold");
         window.cwnd -= 1;
         assert!(window.is_doubling());
+    }
+
+    /// RFC 9406 §4.3: a later slow start is the usual one, however the first one ended.
+    #[test]
+    fn a_loss_in_conservative_slow_start_leaves_later_slow_starts_their_growth() {
+        let mut window = CongestionWindow::new(MTU);
+        round(&mut window, 50);
+        round(&mut window, 100);
+        window.cwnd = 100 * MTU;
+        window.shrink(7, 10, MTU);
+        window.collapse(MTU);
+        window.slow_start(&acked(MTU));
+        assert_eq!(window.cwnd, 2 * MTU);
     }
 
     #[test]
