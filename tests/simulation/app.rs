@@ -4,13 +4,13 @@
 use narrowboat_dcep::{
     ChannelError, ChannelId, ChannelOptions, ChannelSendError, ChannelsEvent, OpenError, ReadyState, Reliability,
 };
-use narrowboat_sctp::{CloseReason, State, StreamId};
+use narrowboat_sctp::{CloseReason, SendPolicy, State, StreamId};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::{Nanos, nanos};
-use crate::model::{ChannelModel, End, Model, Side};
+use crate::model::{ChannelModel, End, LATENCY_BUDGETS, Model, Side, WAITING_MAXIMA};
 use crate::options::AppOptions;
 use crate::prng::Prng;
 use crate::stack::Stack;
@@ -95,6 +95,11 @@ impl App {
             forgotten: BTreeMap::new(),
             trace,
         }
+    }
+
+    /// Returns `true` if the application adds streams to the association, for which messages may wait.
+    pub(crate) fn adds_streams(&self) -> bool {
+        self.options.adds > 0
     }
 
     pub(crate) fn start(&mut self, now: Nanos) {
@@ -504,13 +509,19 @@ impl App {
         if self.options.streams > 0 && can_stream && self.next_at.is_some() && self.prng.chance(self.options.streams) {
             options.protocol = narrowboat::ByteStream::PROTOCOL.into();
         }
+        if self.options.policies > 0
+            && options.protocol != narrowboat::ByteStream::PROTOCOL
+            && self.prng.chance(self.options.policies)
+        {
+            self.draw_policy(&mut options);
+        }
         options.ordered = ordered;
         options.negotiated = negotiated;
         let result = stack.open(now, &options);
         let (side, uid) = (self.side, model.next_uid());
         self.trace.note(now, &[10, u64::from(uid)], || {
-            let ChannelOptions { ordered, reliability, negotiated, .. } = &options;
-            let kind = format!("ordered {ordered}, {reliability:?}, negotiated {negotiated:?}");
+            let ChannelOptions { ordered, reliability, negotiated, send_policy, .. } = &options;
+            let kind = format!("ordered {ordered}, {reliability:?}, negotiated {negotiated:?}, {send_policy:?}");
             format!("side {side} opens channel {uid}, {kind}: {result:?}")
         });
         match result {
@@ -541,6 +552,21 @@ impl App {
                 None
             }
         }
+    }
+
+    /// Draws a policy for messages that wait, and a priority in place of full reliability.
+    fn draw_policy(&mut self, options: &mut ChannelOptions) {
+        if options.reliability == Reliability::Reliable && self.prng.coin() {
+            options.reliability = Reliability::Priority(self.prng.pick(&[0, 1, 7]));
+        }
+        let mut policy = SendPolicy::new();
+        if self.prng.coin() {
+            policy = policy.latency_budget(self.prng.pick(&LATENCY_BUDGETS));
+        }
+        if self.prng.coin() {
+            policy = policy.drop_oldest(self.prng.pick(&WAITING_MAXIMA));
+        }
+        options.send_policy = policy;
     }
 
     /// Makes this end of negotiated channels that the other side has made.
@@ -755,7 +781,7 @@ impl App {
         let uid = options.label.split('|').next().and_then(|uid| uid.parse().ok());
         let uid: u32 = uid.unwrap_or_else(|| panic!("I34: label {:?} is nobody's", options.label));
         let channel = model.channel(uid);
-        assert_eq!(channel.options, options, "I34: the options of channel {uid} differ between its ends");
+        assert_eq!(channel.options_of_peer(), options, "I34: the options of channel {uid} differ between its ends");
         assert_eq!((channel.pair, channel.opener), (self.pair, 1 - self.side), "I21: a channel from elsewhere");
         let end = &mut channel.ends[self.side];
         assert!(!end.known, "I34: channel {uid} came twice");

@@ -8,7 +8,9 @@
 //! (`Options::draw_streams`) adds byte streams to all, `SIM_BASE=5` (`Options::draw_extensions`) schedulers, and
 //! `SIM_BASE=6` (`Options::draw_more`) adds streams to associations that begin with few, and asks peers to reset
 //! streams. `SIM_BASE=7` (`Options::draw_sizes`) adds searches for the size of packets, and links that carry packets up
-//! to a size, and `Options::draw_idle` other idle time-outs.
+//! to a size, and `SIM_BASE=8` (`Options::draw_idle`) other idle time-outs. Without it
+//! `Options::draw_policies` adds policies for messages that wait, model-based congestion control, and packets without
+//! checksums.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In
@@ -109,21 +111,22 @@ fn seeds() {
             Ok("4") => Options::draw_streams(seed),
             Ok("5") => Options::draw_extensions(seed),
             Ok("6") => Options::draw_more(seed),
-            Ok(_) => Options::draw_sizes(seed),
-            Err(_) => Options::draw_idle(seed),
+            Ok("7") => Options::draw_sizes(seed),
+            Ok(_) => Options::draw_idle(seed),
+            Err(_) => Options::draw_policies(seed),
         };
         eprintln!("{options:#?}");
         let outcome = runner::run(&options, Verbosity::All).unwrap_or_else(|failure| panic!("{failure}"));
         eprintln!("{outcome:?}");
         return;
     }
-    check_all(seeds_from_environment(), Options::draw_idle);
+    check_all(seeds_from_environment(), Options::draw_policies);
 }
 
 #[test]
 fn same_seed_same_trace() {
     for seed in seeds_from_environment().step_by(100) {
-        let options = Options::draw_idle(seed);
+        let options = Options::draw_policies(seed);
         let [once, again] = [0, 1].map(|_| check(&options));
         assert_eq!(once, again, "I02: seed {seed} does not replay");
     }

@@ -2,9 +2,11 @@
 //! I18 to I22 are checked here, at each delivery and, for messages that must have arrived, once the run has settled.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use narrowboat_dcep::{AbandonReason, ChannelOptions, Reliability};
+use narrowboat_sctp::{SendPolicy, WaitingMax};
 
 use crate::clock::Nanos;
 use crate::payload::{TOKEN_LEN, Token};
@@ -43,6 +45,19 @@ pub(crate) struct ChannelModel {
     /// An end has asked the other to reset its side of the stream.
     pub(crate) is_asked: bool,
 }
+
+/// Latency budgets of channels that have one.
+pub(crate) const LATENCY_BUDGETS: [Duration; 4] =
+    [Duration::from_millis(5), Duration::from_millis(60), Duration::from_millis(400), Duration::from_secs(3)];
+
+/// Bounds of what waits on channels that have one.
+pub(crate) const WAITING_MAXIMA: [WaitingMax; 5] = [
+    WaitingMax::Messages(0),
+    WaitingMax::Messages(1),
+    WaitingMax::Messages(10),
+    WaitingMax::Bytes(3_000),
+    WaitingMax::Bytes(100_000),
+];
 
 /// One direction of a channel.
 #[derive(Debug, Default)]
@@ -183,6 +198,14 @@ impl Model {
     }
 }
 
+fn has_latency_budget(policy: &SendPolicy) -> bool {
+    LATENCY_BUDGETS.iter().any(|budget| policy.latency_budget(*budget) == *policy)
+}
+
+fn has_waiting_max(policy: &SendPolicy) -> bool {
+    WAITING_MAXIMA.iter().any(|max| policy.drop_oldest(*max) == *policy)
+}
+
 impl Lane {
     /// Number and length of the messages that have not come.
     pub(crate) fn undelivered(&self) -> Vec<(usize, usize)> {
@@ -192,8 +215,35 @@ impl Lane {
 }
 
 impl ChannelModel {
-    pub(crate) fn is_reliable(&self) -> bool {
-        self.options.reliability == Reliability::Reliable
+    /// Returns `true` if every message of `side` is to arrive.
+    pub(crate) fn is_reliable(&self, side: Side) -> bool {
+        let drops = self.policies_of(side).is_some_and(|policy| {
+            let has_priority = matches!(self.options.reliability, Reliability::Priority(_));
+            has_priority || has_latency_budget(policy) || has_waiting_max(policy)
+        });
+        !drops && matches!(self.options.reliability, Reliability::Reliable | Reliability::Priority(_))
+    }
+
+    /// Returns the options that the peer of the opener sees.
+    pub(crate) fn options_of_peer(&self) -> ChannelOptions {
+        let mut options = self.options.clone().send_policy(SendPolicy::default());
+        if matches!(options.reliability, Reliability::Priority(_)) {
+            options.reliability = Reliability::Reliable;
+        }
+        options
+    }
+
+    /// Returns the policy for messages of `side` that wait, if its end has one other than the default. The peer is not
+    /// told of it.
+    fn policies_of(&self, side: Side) -> Option<&SendPolicy> {
+        let is_known = side == self.opener || self.options.negotiated.is_some();
+        Some(&self.options.send_policy).filter(|policy| is_known && **policy != SendPolicy::default())
+    }
+
+    /// Returns the time after its acceptance until which a message of `side` may be begun.
+    pub(crate) fn latency_budget(&self, side: Side) -> Option<Duration> {
+        let policy = self.policies_of(side)?;
+        LATENCY_BUDGETS.into_iter().find(|budget| policy.latency_budget(*budget) == *policy)
     }
 
     pub(crate) fn next_token(&self, side: Side, len: usize) -> Token {
@@ -215,7 +265,7 @@ impl ChannelModel {
     pub(crate) fn on_delivered(&mut self, side: Side, payload: &[u8], text: bool) {
         let uid = self.uid;
         let ordered = self.options.ordered;
-        let reliable = self.is_reliable();
+        let reliable = self.is_reliable(side);
         let lane = &mut self.lanes[side];
         let next = lane.sent.get_mut(lane.next);
         if let Some(sent) = next.filter(|sent| sent.control.as_deref() == Some(payload) && sent.text == text) {
@@ -263,18 +313,26 @@ impl ChannelModel {
     /// Bytes of the next `count` messages that `side` has sent, if it is known which ones come next.
     pub(crate) fn bytes_to_come(&self, side: Side, count: usize) -> usize {
         let lane = &self.lanes[side];
-        let is_certain = self.options.ordered && self.is_reliable();
+        let is_certain = self.options.ordered && self.is_reliable(side);
         if is_certain { lane.sent.iter().skip(lane.next).take(count).map(|sent| sent.len).sum() } else { 0 }
     }
 
     /// I15: messages are abandoned under the rule of their channel, and each of them once.
     pub(crate) fn check_abandoned(&self, side: Side, reason: AbandonReason, unsent: bool, is_ending: bool) {
+        let policy = self.policies_of(side);
         let fits = match reason {
             AbandonReason::Lifetime => matches!(self.options.reliability, Reliability::MaxLifetime(_)),
-            AbandonReason::Backlog => unsent && matches!(self.options.reliability, Reliability::MaxRetransmits(_)),
+            AbandonReason::Backlog => {
+                let is_limited = matches!(self.options.reliability, Reliability::MaxRetransmits(_));
+                unsent && is_limited && policy.is_none()
+            }
             AbandonReason::Retransmits => !unsent && matches!(self.options.reliability, Reliability::MaxRetransmits(_)),
             AbandonReason::Discarded => !unsent && is_ending,
-            // No channel has a policy of its own.
+            AbandonReason::LatencyBudget => unsent && policy.is_some_and(has_latency_budget),
+            AbandonReason::Displaced => unsent && policy.is_some_and(has_waiting_max),
+            AbandonReason::Priority => {
+                unsent && policy.is_some() && matches!(self.options.reliability, Reliability::Priority(_))
+            }
             _ => false,
         };
         let Self { uid, options, .. } = self;
@@ -294,7 +352,7 @@ impl ChannelModel {
             || (ours.deaf && theirs.closed_locally)
             // A peer that has closed the channel discards what arrives, as both ends do after a reset that was asked
             // for, and an application that has let go of it is not told what is abandoned.
-            || (!self.is_reliable() && (ours.deaf || theirs.closed_locally || self.is_asked));
+            || (!self.is_reliable(side) && (ours.deaf || theirs.closed_locally || self.is_asked));
         let missing = self.lanes[side].sent.len() - self.lanes[side].delivered;
         if excused { 0 } else { missing.saturating_sub(ours.abandoned as usize) }
     }

@@ -87,9 +87,9 @@ impl Node {
             seed = wrap::association_seed(self.id);
         }
         let instant = self.clock.instant(now);
-        let association = self
-            .gauge
-            .charge(|| Association::new(options.valid_config_of(self.id), CookieKeys::new(instant, keys), &[], seed));
+        let new = if options.over_dtls { Association::new_over_dtls } else { Association::new };
+        let association =
+            self.gauge.charge(|| new(options.valid_config_of(self.id), CookieKeys::new(instant, keys), &[], seed));
         self.adopt(now, peer, association, None, options);
         if dial && let Some(session) = self.sessions.get_mut(&peer) {
             session.stack.connect(now);

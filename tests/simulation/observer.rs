@@ -23,6 +23,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) is_ending: bool,
     /// Things that were refused for want of room, so far.
     pub(crate) refusals: u64,
+    /// True if packets travel over DTLS, and the peer has said that it takes those without a checksum.
+    pub(crate) may_omit_checksum: bool,
     /// Messages that wait for the application, and their bytes as far as they are known.
     pub(crate) unread: usize,
     pub(crate) unread_bytes: usize,
@@ -173,6 +175,7 @@ impl Observer {
         let (len, mtu) = (bytes.len(), situation.mtu);
         assert!(len <= mtu || packet.is_probe(), "I04: a packet of {len} bytes, MTU {mtu}");
         assert!(packet.crc_is_right, "I04: wrong checksum");
+        assert!(!packet.omits_checksum || situation.may_omit_checksum, "I04: no checksum");
         assert!(packet.is_padded_with_zeros, "I04: padding is not zero");
         check_form(&packet);
         if self.form_only {

@@ -60,6 +60,8 @@ pub(crate) struct Options {
     pub(crate) reading: Reading,
     /// The end that behaves as another stack does, if one does: node 0, or all others.
     pub(crate) foreign: Option<(usize, Manner)>,
+    /// True if packets travel in records that nobody can change, so that they may leave without a checksum.
+    pub(crate) over_dtls: bool,
 }
 
 /// A program reads its socket some time after the first datagram has arrived, and then several datagrams at once.
@@ -119,6 +121,8 @@ pub(crate) struct AppOptions {
     pub(crate) adds: Ppm,
     /// Chance that an act asks the peer to reset its side of a stream.
     pub(crate) asks: Ppm,
+    /// Chance that a channel has a policy for messages that wait.
+    pub(crate) policies: Ppm,
 }
 
 impl Options {
@@ -174,6 +178,7 @@ impl Options {
             hostile,
             reading: Reading { delay: 0, batch_max: 1 },
             foreign: None,
+            over_dtls: false,
         }
     }
 
@@ -312,6 +317,32 @@ impl Options {
         for config in &mut options.config {
             if prng.chance(15 * PERCENT) {
                 config.idle_timeout = Duration::from_secs(prng.pick(&[1, 5, 20, 300]));
+            }
+        }
+        options
+    }
+
+    /// Like [`draw_idle`](Self::draw_idle), with policies for messages that wait, model-based congestion control, and
+    /// packets without checksums.
+    pub(crate) fn draw_policies(seed: u64) -> Self {
+        let mut options = Self::draw_idle(seed);
+        let prng = &mut Prng::new(seed ^ 0x706f_6c69_6369_6573);
+        for config in &mut options.config {
+            if prng.chance(25 * PERCENT) {
+                config.congestion_control = CongestionControl::Bbr;
+            }
+        }
+        if prng.chance(50 * PERCENT) && !options.hostile {
+            let policies = prng.log_range(100_000..=1_000_000) as Ppm;
+            options.app.iter_mut().for_each(|app| app.policies = policies);
+        }
+        if prng.chance(30 * PERCENT) && matches!(options.topology, Topology::Bare { .. }) && !options.hostile {
+            options.over_dtls = true;
+            options.config.iter_mut().for_each(|config| config.zero_checksum = prng.chance(80 * PERCENT));
+            // DTLS discards what an attacker or the path has changed.
+            options.off_path = 0;
+            for link in &mut options.links {
+                (link.faults.corrupt, link.faults.truncate) = (0, 0);
             }
         }
         options
@@ -535,6 +566,7 @@ fn app(prng: &mut Prng, chaos: Nanos, bytes: u64) -> AppOptions {
         streams: 0,
         adds: 0,
         asks: 0,
+        policies: 0,
     }
 }
 

@@ -66,6 +66,8 @@ const SUPPORTED_EXTENSIONS: u16 = 0x8008;
 pub(crate) struct Packet<'a> {
     pub(crate) tag: u32,
     pub(crate) crc_is_right: bool,
+    /// True if the packet has no checksum, which counts as right (RFC 9653).
+    pub(crate) omits_checksum: bool,
     /// A sender has to fill padding with zeros (RFC 9260 §3.2).
     pub(crate) is_padded_with_zeros: bool,
     pub(crate) chunks: Vec<Chunk<'a>>,
@@ -163,8 +165,9 @@ impl<'a> Packet<'a> {
             return Err(format!("{} bytes hold no chunk", bytes.len()));
         }
         let crc = u32::from_le_bytes(bytes[8..12].try_into().unwrap());
-        let (tag, crc_is_right) = (u32_at(bytes, 4), crc == checksum(bytes));
-        let mut packet = Packet { tag, crc_is_right, is_padded_with_zeros: true, chunks: Vec::new() };
+        let (tag, crc_is_right) = (u32_at(bytes, 4), crc == 0 || crc == checksum(bytes));
+        let omits_checksum = crc == 0 && checksum(bytes) != 0;
+        let mut packet = Packet { tag, crc_is_right, omits_checksum, is_padded_with_zeros: true, chunks: Vec::new() };
         let mut rest = &bytes[12..];
         while !rest.is_empty() {
             if rest.len() < 4 {

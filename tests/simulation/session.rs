@@ -1,6 +1,6 @@
 //! One association of a node: the stack, its application, and the checks at every step of theirs.
 
-use narrowboat_dcep::ChannelsEvent;
+use narrowboat_dcep::{ChannelsEvent, Reliability};
 use narrowboat_sctp::{AssociationHandle, AssociationStats, CloseReason, CongestionControl, PacketDropReason, State};
 
 use crate::app::App;
@@ -133,6 +133,10 @@ impl Session {
         let after = self.stack.stats();
         let Some(flows) = turn.observer.flows().filter(|_| !turn.observer.form_only) else { return };
         if self.stack.state() == State::Closed {
+            return;
+        }
+        // A model follows the rates and round-trip times that it has seen, not each acknowledgement and each loss.
+        if turn.options.config_of(self.node).congestion_control == CongestionControl::Bbr {
             return;
         }
         let mtu = before.mtu.max(after.mtu);
@@ -297,7 +301,7 @@ impl Session {
         stats: &AssociationStats,
         packet: &[u8],
     ) -> Contents {
-        let promise = |data: &Data<'_>| self.promise(model, data);
+        let promise = |data: &Data<'_>| self.promise(now, model, data);
         observer.on_sent(packet, &self.situation(now, Some(model), options, stats, &promise))
     }
 
@@ -318,6 +322,7 @@ impl Session {
             takes_data: self.takes_data(),
             is_ending: self.state == State::ShutdownSent,
             refusals: refusals(stats),
+            may_omit_checksum: options.over_dtls && options.config_of(1 - self.node.min(1)).zero_checksum,
             unread: self.app.unread(&self.stack).iter().sum(),
             unread_bytes: model.map_or(0, |model| self.app.unread_bytes(&self.stack, model)),
             is_plain: model.is_some_and(|model| self.app.is_plain(&self.stack, model)),
@@ -336,15 +341,26 @@ impl Session {
     }
 
     /// Returns the promise to the application about a message whose first fragment is this.
-    fn promise(&self, model: &Model, data: &Data<'_>) -> Promise {
+    fn promise(&self, now: Nanos, model: &Model, data: &Data<'_>) -> Promise {
         let Some(uid) = self.app.owner_of(&self.stack, data.message.stream) else { return Promise::default() };
         let channel = &model.channels[uid as usize];
-        if !self.stack.association().peer_supports_partial_reliability() {
-            return Promise { reliability: Some(narrowboat_dcep::Reliability::Reliable), accepted_at: None };
-        }
         let token = Token::claimed_by(data.payload).filter(|token| token.uid == uid);
-        let sent = token.and_then(|token| channel.lanes[token.side].sent.get(token.index));
-        Promise { reliability: Some(channel.options.reliability), accepted_at: sent.map(|sent| sent.accepted_at) }
+        let sent = token.as_ref().and_then(|token| channel.lanes[token.side].sent.get(token.index));
+        // Messages that wait for their stream are exempt from its policy.
+        if let Some((token, sent)) = token.zip(sent).filter(|_| !self.app.adds_streams()) {
+            let is_late =
+                channel.latency_budget(token.side).is_some_and(|budget| now > sent.accepted_at + nanos(budget));
+            assert!(!is_late, "I15: message {} of channel {uid} was begun after its latency budget", token.index);
+        }
+        if !self.stack.association().peer_supports_partial_reliability() {
+            return Promise { reliability: Some(Reliability::Reliable), accepted_at: None };
+        }
+        // Messages with a priority are reliable once they are begun.
+        let reliability = match channel.options.reliability {
+            Reliability::Priority(_) => Reliability::Reliable,
+            other => other,
+        };
+        Promise { reliability: Some(reliability), accepted_at: sent.map(|sent| sent.accepted_at) }
     }
 
     /// True if it knows that its peer has vanished, or cannot know: nothing that it has sent waits for an answer, and

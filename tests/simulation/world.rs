@@ -476,6 +476,7 @@ fn stranger<'a>(
         takes_data: false,
         is_ending: false,
         refusals: 0,
+        may_omit_checksum: false,
         unread: 0,
         unread_bytes: 0,
         is_plain: false,
