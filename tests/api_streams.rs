@@ -7,7 +7,7 @@ mod api;
 use api::{Pair, numbered, poll_once, small, soon};
 use futures_util::{SinkExt, StreamExt};
 use narrowboat::error::{SendError, TrySendError};
-use narrowboat::{ChannelOptions, Message, ReadyState};
+use narrowboat::{ChannelOptions, Message, ReadyState, SendPolicy, WaitingMax};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
 fn pattern(len: usize) -> Vec<u8> {
@@ -125,6 +125,20 @@ async fn bytes_pass_both_ways_at_once_and_a_shutdown_delivers_what_was_written()
     assert_eq!(near.write(b"late").await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
     assert_eq!(near.read(&mut [0; 8]).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionAborted);
     soon(task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_byte_stream_drops_nothing_whatever_the_policy_of_its_channel_was() {
+    let pair = Pair::with(small()).await;
+    let (near, far) = pair.channel("state").await;
+    near.set_send_policy(SendPolicy::new().drop_oldest(WaitingMax::Messages(1)));
+    let (mut near, mut far) = (near.into_byte_stream(), far.into_byte_stream());
+    let bytes = pattern(300_000);
+    let mut received = vec![0; bytes.len()];
+    let (sent, got) = soon(async { tokio::join!(near.write_all(&bytes), far.read_exact(&mut received)) }).await;
+    sent.unwrap();
+    got.unwrap();
+    assert!(received == bytes);
 }
 
 #[tokio::test]

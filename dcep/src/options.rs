@@ -74,10 +74,11 @@ impl ChannelOptions {
     }
 
     /// Opens the channel for a byte stream whose directions end separately: sets the protocol to
-    /// [`BYTE_STREAM_PROTOCOL`], and the channel to ordered and reliable.
+    /// [`BYTE_STREAM_PROTOCOL`], the channel to ordered and reliable, and the policy to one that drops nothing.
     #[must_use]
     pub fn byte_stream(mut self) -> Self {
         self.ordered = true;
+        self.send_policy = SendPolicy::default();
         self.reliability = Reliability::Reliable;
         self.protocol(BYTE_STREAM_PROTOCOL)
     }

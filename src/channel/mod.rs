@@ -395,9 +395,11 @@ impl DataChannel {
 
     /// Reads and writes as a stream of bytes. If the channel was opened with
     /// [`ChannelOptions::byte_stream`], each direction ends separately; if not, a shutdown closes both, which loses
-    /// what the peer still has to send: `tokio::io::copy_bidirectional` ends with an error then. See [`ByteStream`].
+    /// what the peer still has to send: `tokio::io::copy_bidirectional` ends with an error then. The channel gets the
+    /// default [send policy](Self::set_send_policy), because no other would deliver every byte. See [`ByteStream`].
     #[must_use]
     pub fn into_byte_stream(self) -> ByteStream {
+        self.set_send_policy(SendPolicy::default());
         ByteStream::new(self)
     }
 

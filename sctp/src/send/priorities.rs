@@ -4,11 +4,16 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use super::charge::CHUNK_OVERHEAD;
+use crate::cost_counter;
 use crate::message::StreamId;
 use crate::serial::MessageKey;
 
 /// Bytes charged for each message with a priority that waits: its entries here, of which a table may be half empty.
 const PRIORITY_OVERHEAD: usize = 160;
+
+/// Most messages that one message displaces. A refused one costs as many steps.
+const DISPLACED_MAX: usize = 1024;
 
 /// A message that was not begun.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +64,16 @@ impl Priorities {
         is_lower(priority, below).then_some((stream, key))
     }
 
-    /// Returns true if messages of more than `bytes` can be dropped for one with the priority `below`. Takes a step for
-    /// each message that would be dropped.
+    /// Returns true if dropping messages for one with the priority `below` gives the send buffer more than `bytes`.
     pub(super) fn have_below(&self, below: Option<u32>, bytes: usize) -> bool {
-        exceed(self.all.iter().rev().map(|((priority, ..), len)| (*priority, *len)), below, bytes)
+        let gained = |len: &usize| len + CHUNK_OVERHEAD + PRIORITY_OVERHEAD;
+        exceed(self.all.iter().rev().map(|((priority, ..), len)| (*priority, gained(len))), below, bytes)
     }
 
     /// Returns the same for one stream alone.
     pub(super) fn have_below_on(&self, stream: StreamId, below: Option<u32>, bytes: usize) -> bool {
         let messages = self.by_stream.range(whole(stream)).rev();
-        exceed(messages.map(|((_, priority, _), len)| (*priority, *len)), below, bytes)
+        exceed(messages.map(|((_, priority, _), len)| (*priority, len + CHUNK_OVERHEAD)), below, bytes)
     }
 
     /// Returns the number of bytes that the send buffer counts for the entries.
@@ -86,12 +91,14 @@ fn whole(stream: StreamId) -> RangeInclusive<(StreamId, u32, Reverse<MessageKey>
     (stream, 0, Reverse(MessageKey::MAX))..=(stream, u32::MAX, Reverse(MessageKey::default()))
 }
 
-/// Returns true if the messages with a lower priority, which come first, have more bytes than these together.
+/// Returns true if the messages with a lower priority, which come first, take more than `bytes` together. A message may
+/// have more chunks than one, so it gives this much at least.
 fn exceed(messages: impl Iterator<Item = (u32, usize)>, below: Option<u32>, bytes: usize) -> bool {
-    let lower = messages.take_while(|(priority, _)| is_lower(*priority, below));
+    let lower = messages.take_while(|(priority, _)| is_lower(*priority, below)).take(DISPLACED_MAX);
     lower
-        .scan(0_usize, |sum, (_, len)| {
-            *sum += len;
+        .scan(0_usize, |sum, (_, gained)| {
+            cost_counter::step();
+            *sum += gained;
             Some(*sum)
         })
         .any(|sum| sum > bytes)
@@ -120,8 +127,11 @@ mod tests {
         assert_eq!(priorities.lowest(Some(7)), None);
         assert_eq!(priorities.lowest_on(StreamId(3), None), None);
         let have = |below, bytes| priorities.have_below(below, bytes);
-        assert_eq!([have(None, 39), have(None, 40), have(Some(6), 19), have(Some(6), 20)], [true, false, true, false]);
-        assert!(priorities.have_below_on(StreamId(1), None, 19) && !priorities.have_below_on(StreamId(1), Some(5), 10));
+        let (each, on_stream) = (10 + CHUNK_OVERHEAD + PRIORITY_OVERHEAD, 10 + CHUNK_OVERHEAD);
+        assert_eq!([have(None, 4 * each - 1), have(None, 4 * each)], [true, false]);
+        assert_eq!([have(Some(6), 2 * each - 1), have(Some(6), 2 * each)], [true, false]);
+        assert!(priorities.have_below_on(StreamId(1), None, 2 * on_stream - 1));
+        assert!(!priorities.have_below_on(StreamId(1), Some(5), on_stream));
         assert_eq!(priorities.len(), 4);
         messages.iter().for_each(|message| priorities.remove(*message));
         assert!(priorities.by_stream.is_empty());

@@ -104,7 +104,6 @@ impl OutgoingQueue {
             // All others come before messages with a priority.
             Reliability::Reliable | Reliability::MaxRetransmits(_) | Reliability::MaxLifetime(_) => None,
         };
-        // Only payloads are counted, so that more may be gained, but never less.
         let excess = self.is_full(outstanding).then(|| self.used(outstanding) - self.limit(outstanding));
         if !self.streams.can_drop_lower(stream, below, excess) {
             return;
