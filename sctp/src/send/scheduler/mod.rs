@@ -137,7 +137,7 @@ impl Scheduler {
         }
         if turn.served == 0 {
             // A new stream comes behind those that have waited.
-            turn.served = self.stamp();
+            turn.served = self.stamp().wrapping_add(1);
         } else if self.stamp().wrapping_sub(turn.served) > SERVED_AGE_MAX {
             turn.served = self.stamp().wrapping_sub(SERVED_AGE_MAX);
         }

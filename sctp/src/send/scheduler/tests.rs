@@ -466,3 +466,16 @@ fn of_equal_turns_the_one_that_was_served_least_recently_comes_first() {
     [3, 2].iter().for_each(|stream| world.push(*stream, FULL));
     assert_eq!(world.order(4), [2, 3, 1, 1]);
 }
+
+#[test]
+fn streams_that_were_not_served_yet_keep_their_order_if_they_move() {
+    let mut world = World::new(StreamScheduler::WeightedFairQueueing);
+    [0, 2].iter().for_each(|stream| world.push(*stream, AHEAD));
+    for (from, to) in [(0, 1), (2, 3)] {
+        let (mut turn, messages) = world.streams.remove(&StreamId(from)).unwrap();
+        world.scheduler.remove(StreamId(from), &turn);
+        world.scheduler.activate(StreamId(to), &mut turn, upcoming(&messages, false).unwrap());
+        world.streams.insert(StreamId(to), (turn, messages));
+    }
+    assert_eq!(world.order(2), [1, 3]);
+}
