@@ -56,7 +56,7 @@ impl CongestionWindow {
         }
         let growth = match self.hystart.phase() {
             HystartPhase::Over if is_first => {
-                self.ssthresh = self.cwnd;
+                self.ssthresh = self.cwnd.max(SSTHRESH_PACKETS_MIN * acked.pmdcs);
                 return;
             }
             HystartPhase::Conservative if is_first => acked.bytes / CONSERVATIVE_DIVISOR,
@@ -159,6 +159,23 @@ mod tests {
             window.slow_start(&acked(100));
         }
         assert_eq!(window.cwnd, start + MTU);
+    }
+
+    /// Packets have grown in slow start, so that the window is one of them.
+    #[test]
+    fn a_slow_start_that_a_queue_ends_leaves_a_threshold_of_four_packets_at_least() {
+        let (mut window, start, pmdcs) = (CongestionWindow::new(MTU), some_time(), 50 * MTU);
+        window.on_mtu_changed(pmdcs);
+        for round in 0..20 {
+            let rtt = Some(Duration::from_millis(if round < 5 { 50 } else { 150 }));
+            for sample in 0..10 {
+                let now = start + Duration::from_millis(150 * round + sample);
+                let usage = CwndUsage::ApplicationLimited;
+                window.slow_start(&Acked { now, rtt, pmdcs, usage, is_new_round: sample == 0, ..acked(0) });
+            }
+        }
+        assert_eq!((window.cwnd, window.ssthresh), (pmdcs, SSTHRESH_PACKETS_MIN * pmdcs));
+        window.check_consistency(pmdcs);
     }
 
     #[test]
