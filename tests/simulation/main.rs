@@ -9,8 +9,8 @@
 //! `SIM_BASE=6` (`Options::draw_more`) adds streams to associations that begin with few, and asks peers to reset
 //! streams. `SIM_BASE=7` (`Options::draw_sizes`) adds searches for the size of packets, and links that carry packets up
 //! to a size, and `SIM_BASE=8` (`Options::draw_idle`) other idle time-outs. Without it
-//! `Options::draw_policies` adds policies for messages that wait, model-based congestion control, and packets without
-//! checksums.
+//! `Options::draw_policies` adds policies for messages that wait, model-based congestion control, packets without
+//! checksums, and associations whose INITs signalling has carried.
 //!
 //! A run draws its whole set of options from the seed (`options`), lets nodes (`node`, `session`, `app`) talk over a
 //! faulty network (`network`, `faults`) through the phases of `phases`, and checks the invariants after each step. In

@@ -89,6 +89,14 @@ struct Agreement {
     interleaves: bool,
 }
 
+impl Agreement {
+    fn new(ours: Init, theirs: Init) -> Self {
+        let interleaves = ours.interleaves && theirs.interleaves;
+        let (our_tag, our_tsn, peer_tag, peer_tsn) = (ours.tag, ours.tsn, theirs.tag, theirs.tsn);
+        Self { our_tag, our_tsn, peer_tag, peer_tsn, interleaves }
+    }
+}
+
 /// Chunks that have passed under an agreement.
 #[derive(Debug)]
 pub(crate) struct Flows {
@@ -282,10 +290,16 @@ impl Observer {
     }
 
     fn learn(&mut self, cookie: &[u8], ours: Init, theirs: Init) {
-        let interleaves = ours.interleaves && theirs.interleaves;
-        let (our_tag, our_tsn, peer_tag, peer_tsn) = (ours.tag, ours.tsn, theirs.tag, theirs.tsn);
-        let agreement = Agreement { our_tag, our_tsn, peer_tag, peer_tsn, interleaves };
-        self.cookies.insert(cookie.to_vec(), agreement);
+        self.cookies.insert(cookie.to_vec(), Agreement::new(ours, theirs));
+    }
+
+    /// Signalling has carried the INIT chunks of both ends, which are established.
+    pub(crate) fn agree_as_signalled(&mut self, ours: &[u8], theirs: &[u8], window: u32) {
+        let [ours, theirs] = [ours, theirs].map(|chunk| {
+            let len = usize::from(u16::from_be_bytes([chunk[2], chunk[3]]));
+            Chunk { kind: chunk[0], flags: chunk[1], body: &chunk[4..len] }.init().expect("I04: INIT")
+        });
+        self.agree(Agreement::new(ours, theirs), window);
     }
 
     /// The same agreement again is a retransmitted COOKIE ECHO; another one is a collision, or a restart.

@@ -62,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) foreign: Option<(usize, Manner)>,
     /// True if packets travel in records that nobody can change, so that they may leave without a checksum.
     pub(crate) over_dtls: bool,
+    /// True if signalling has carried the INITs of a bare pair (SNAP), so that there is no handshake.
+    pub(crate) snap: bool,
 }
 
 /// A program reads its socket some time after the first datagram has arrived, and then several datagrams at once.
@@ -179,6 +181,7 @@ impl Options {
             reading: Reading { delay: 0, batch_max: 1 },
             foreign: None,
             over_dtls: false,
+            snap: false,
         }
     }
 
@@ -345,6 +348,8 @@ impl Options {
                 (link.faults.corrupt, link.faults.truncate) = (0, 0);
             }
         }
+        let is_plain_pair = matches!(options.topology, Topology::Bare { .. }) && options.foreign.is_none();
+        options.snap = prng.chance(20 * PERCENT) && is_plain_pair && !options.hostile;
         options
     }
 

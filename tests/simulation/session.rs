@@ -184,6 +184,16 @@ impl Session {
         }
     }
 
+    pub(crate) fn signalled_init(&self) -> bytes::Bytes {
+        self.stack.association().signalled_init().expect("I23: an association that has not begun")
+    }
+
+    pub(crate) fn connect_as_signalled(&mut self, turn: &mut Turn<'_>, ours: &[u8], theirs: &[u8]) {
+        self.stack.connect_as_signalled(turn.now, theirs);
+        turn.observer.agree_as_signalled(ours, theirs, turn.options.config_of(self.node).receive_window);
+        self.check_transition(turn);
+    }
+
     pub(crate) fn on_path_changed(&mut self, turn: &Turn<'_>) {
         self.stack.on_path_changed(turn.now);
         // The transport has shown that the peer is there, and counts of the old path are forgotten.

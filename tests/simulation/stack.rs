@@ -5,7 +5,7 @@ use narrowboat_dcep::{
     ByteString, ChannelId, ChannelOptions, ChannelSendError, ChannelsConfig, ChannelsEvent, DataChannels, Message,
     OpenError, ReadyState, Role,
 };
-use narrowboat_sctp::{Association, AssociationStats, ResetError, State, StreamId, Transmit, Valid};
+use narrowboat_sctp::{Association, AssociationStats, ResetError, SignalledInit, State, StreamId, Transmit, Valid};
 
 use crate::alloc::{Gauge, uncharged};
 use crate::clock::{Clock, Nanos};
@@ -73,6 +73,13 @@ impl Stack {
     pub(crate) fn connect(&mut self, now: Nanos) {
         let now = self.clock.instant(now);
         self.gauge.charge(|| self.association.connect(now));
+    }
+
+    pub(crate) fn connect_as_signalled(&mut self, now: Nanos, init: &[u8]) {
+        let now = self.clock.instant(now);
+        let init = SignalledInit::parse(init).expect("I04: an INIT of ours");
+        let connected = self.gauge.charge(|| self.association.connect_as_signalled(now, &init));
+        connected.expect("I23: an association that has not begun");
     }
 
     pub(crate) fn open(&mut self, now: Nanos, options: &ChannelOptions) -> Result<ChannelId, OpenError> {

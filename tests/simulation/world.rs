@@ -109,6 +109,14 @@ impl World {
 
     fn start(&mut self) {
         match self.options.topology {
+            Topology::Bare { .. } if self.options.snap => {
+                [0, 1].iter().for_each(|&node| self.nodes[node].start_bare(self.now, 1 - node, &self.options, false));
+                let inits = [0, 1].map(|node| self.nodes[node].sessions[&(1 - node)].signalled_init());
+                for node in [0, 1] {
+                    let (ours, theirs) = (&inits[node], &inits[1 - node]);
+                    self.turn(node, 1 - node, |session, turn| session.connect_as_signalled(turn, ours, theirs));
+                }
+            }
             Topology::Bare { collision } => {
                 for (node, peer, dial) in [(0, 1, collision), (1, 0, true)] {
                     self.nodes[node].start_bare(self.now, peer, &self.options, dial);
