@@ -66,10 +66,22 @@ struct Outcome {
 }
 
 /// Offers messages of `len` bytes at `times` the rate of a link, each with its time of sending in front.
-fn overload(len: usize, rate: u64, times: f64, options: SendOptions, policy: SendPolicy) -> Outcome {
+fn overload(
+    len: usize,
+    rate: u64,
+    times: f64,
+    options: SendOptions,
+    policy: SendPolicy,
+    message_interleaving: bool,
+) -> Outcome {
     const TIME: Duration = Duration::from_secs(20);
     // The rate and the queue are those of packets of this size.
-    let config = AssociationConfig { mtu: 1200, path_mtu_discovery: false, ..AssociationConfig::default() };
+    let config = AssociationConfig {
+        mtu: 1200,
+        path_mtu_discovery: false,
+        message_interleaving,
+        ..AssociationConfig::default()
+    };
     let mut pair = Pair::connected(config);
     pair.keeps_trace = false;
     pair.one_way = 25 * MS;
@@ -114,7 +126,8 @@ fn state_on_a_channel_without_retransmissions_does_not_age_on_a_slow_link() {
     let budget = SendPolicy::new().latency_budget(200 * MS);
     for (policy, limit) in [(SendPolicy::default(), SendPolicy::BACKLOG_TIME), (budget, 200 * MS)] {
         for unordered in [true, false] {
-            let Outcome { p99, used, rtt, .. } = overload(1_200, rate, 5.0, SendOptions { unordered, ..ONCE }, policy);
+            let Outcome { p99, used, rtt, .. } =
+                overload(1_200, rate, 5.0, SendOptions { unordered, ..ONCE }, policy, true);
             println!("{policy:?}, unordered {unordered}: p99 {p99:?}, round trip {rtt:?}, {used} % of the link");
             let limit = limit + if unordered { rtt } else { 2 * rtt };
             assert!(p99 <= limit, "{policy:?}: p99 {p99:?}, round trip {rtt:?}");
@@ -165,10 +178,14 @@ fn ordered_messages_without_retransmissions_do_not_age_behind_many_losses() {
 
 #[test]
 fn messages_of_several_packets_with_a_lifetime_arrive_whole() {
-    for (len, rate) in [(12_500, 250_000), (50_000, 1_250_000), (12_500, 1_250_000)] {
-        let Outcome { p99, share, .. } = overload(len, rate, 2.5, lifetime(200 * MS), SendPolicy::default());
-        println!("{len} bytes, {rate} bytes/s: p99 {p99:?}, {share} % of the link in whole messages");
-        assert!(share >= 80, "{len} bytes, {rate} bytes/s: {share} % of the link");
+    for message_interleaving in [false, true] {
+        for (len, rate) in [(12_500, 250_000), (50_000, 1_250_000), (12_500, 1_250_000)] {
+            let Outcome { p99, share, .. } =
+                overload(len, rate, 2.5, lifetime(200 * MS), SendPolicy::default(), message_interleaving);
+            let what = format!("{len} bytes, {rate} bytes/s, interleaving {message_interleaving}");
+            println!("{what}: p99 {p99:?}, {share} % of the link in whole messages");
+            assert!(share >= 80, "{what}: {share} % of the link");
+        }
     }
 }
 

@@ -18,8 +18,8 @@ struct Outcome {
     forward_tsns: usize,
 }
 
-fn run(len: usize, megabits: u64, unordered: bool) -> Outcome {
-    let mut pair = Pair::connected(AssociationConfig::default());
+fn run(len: usize, megabits: u64, unordered: bool, message_interleaving: bool) -> Outcome {
+    let mut pair = Pair::connected(AssociationConfig { message_interleaving, ..AssociationConfig::default() });
     pair.one_way = 20 * MS;
     // A queue of 200 ms.
     pair.bottleneck = Some((RATE, 50_000));
@@ -42,9 +42,12 @@ fn run(len: usize, megabits: u64, unordered: bool) -> Outcome {
 #[test]
 fn messages_with_a_lifetime_arrive_whole_and_forward_tsns_do_not_circle() {
     let cases = [(1_160, 10, false), (1_200, 3, false), (1_200, 10, true), (12_500, 3, true), (12_500, 10, false)];
-    for (len, megabits, unordered) in cases {
-        let Outcome { share, forward_tsns } = run(len, megabits, unordered);
-        let what = format!("{len} bytes, {megabits} Mbit/s, unordered {unordered}");
+    for ((len, megabits, unordered), message_interleaving) in
+        cases.into_iter().flat_map(|case| [(case, false), (case, true)])
+    {
+        let Outcome { share, forward_tsns } = run(len, megabits, unordered, message_interleaving);
+        let what =
+            format!("{len} bytes, {megabits} Mbit/s, unordered {unordered}, interleaving {message_interleaving}");
         println!("{what}: {share} % of the link, {forward_tsns} packets with FORWARD-TSN");
         assert!(share >= 80, "{what}: {share} % of the link in whole messages");
         let round_trips = TIME.as_millis() / 40;
