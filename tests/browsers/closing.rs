@@ -92,7 +92,7 @@ impl Row {
             Self::QueuesThenCloses => ["open close() [bufferedamountlow] close", "open closing close"],
             // Messages that could not be delivered are reported: the peer has closed, and nobody reads any more.
             Self::QueuesThenPeerCloses => {
-                ["open closing [bufferedamountlow] abandoned error close", "open close() close"]
+                ["open closing [bufferedamountlow] [abandoned] error close", "open close() close"]
             }
             // Firefox resets its streams first, and at times learns of our reset before it ends: no error then.
             Self::EndsTheConnection => ["open error close", "open [closing] [error] close"],
