@@ -781,6 +781,8 @@ impl App {
         let uid = options.label.split('|').next().and_then(|uid| uid.parse().ok());
         let uid: u32 = uid.unwrap_or_else(|| panic!("I34: label {:?} is nobody's", options.label));
         let channel = model.channel(uid);
+        // The opener may have changed the priority before it could send DATA_CHANNEL_OPEN.
+        let options = options.priority(channel.options.priority);
         assert_eq!(channel.options_of_peer(), options, "I34: the options of channel {uid} differ between its ends");
         assert_eq!((channel.pair, channel.opener), (self.pair, 1 - self.side), "I21: a channel from elsewhere");
         let end = &mut channel.ends[self.side];

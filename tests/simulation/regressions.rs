@@ -1,6 +1,6 @@
 //! Seeds that failed once, each with what was wrong. They replay with the options of [`Options::draw`], of
-//! [`Options::draw_all`], of [`Options::draw_whole`], of [`Options::draw_streams`] or of [`Options::draw_idle`], which
-//! draw the same for a seed for ever.
+//! [`Options::draw_all`], of [`Options::draw_whole`], of [`Options::draw_streams`], of [`Options::draw_idle`] or of
+//! [`Options::draw_policies`], which draw the same for a seed for ever.
 
 use crate::options::Options;
 use crate::runner::check;
@@ -23,6 +23,10 @@ fn replay_streams(seed: u64) {
 
 fn replay_idle(seed: u64) {
     check(&Options::draw_idle(seed));
+}
+
+fn replay_policies(seed: u64) {
+    check(&Options::draw_policies(seed));
 }
 
 /// The service has no room for the client's channel, and the client's program shuts down before the reset that reports
@@ -196,4 +200,10 @@ fn seed_1880_a_new_path_gives_the_peer_the_whole_time() {
 #[test]
 fn seed_2601_a_stream_that_was_never_used_has_its_defaults() {
     replay_idle(2601);
+}
+
+/// A channel waited for its stream, and its priority was changed before DATA_CHANNEL_OPEN could be sent.
+#[test]
+fn seed_7044_a_priority_may_change_before_the_peer_learns_of_it() {
+    replay_policies(7044);
 }
