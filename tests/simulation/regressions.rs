@@ -207,3 +207,11 @@ fn seed_2601_a_stream_that_was_never_used_has_its_defaults() {
 fn seed_7044_a_priority_may_change_before_the_peer_learns_of_it() {
     replay_policies(7044);
 }
+
+/// The last message of a stream was sent once, in a packet that the path did not take a moment later. It was sent again
+/// before the reset of the stream, larger than the packets of then.
+#[test]
+fn seeds_8441_and_19996_a_chunk_for_larger_packets_is_not_repeated() {
+    replay_policies(8441);
+    replay_policies(19_996);
+}

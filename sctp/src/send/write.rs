@@ -214,7 +214,11 @@ impl Sender {
             }
             // Its time may have run out since it was lost; or it was reported as received, for which its last
             // retransmission was enough, and is not any more.
-            if self.must_abandon(now, chunk) {
+            // Or the path has shrunk since it was cut, and its stream is reset: it was to go once more, and cannot.
+            let is_too_large = chunk.wire_len() > path.pmdcs()
+                && matches!(message.limit, Limit::Retransmits(_))
+                && self.forward_point.can_abandon();
+            if is_too_large || self.must_abandon(now, chunk) {
                 self.abandon(now, tsn, message.into(), message.limit.into());
                 continue;
             }
