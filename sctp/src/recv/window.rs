@@ -5,7 +5,7 @@
 //! window closes. A quarter of the largest window is kept for the overheads: thousands of small messages may wait for
 //! an application that reads later, though the window is small, because nobody reads. It is a quarter of the present
 //! window once the memory of all associations is half used up, and always what a packet of one-byte messages needs.
-//! Where that is not enough, the window closes earlier; data that was in flight then is dropped, and the sender
+//! The window closes earlier if overheads take more; data that was in flight then is dropped, and the sender
 //! retransmits it.
 //!
 //! The peer may send what it was told, though the window has become smaller since, or a message larger than the window

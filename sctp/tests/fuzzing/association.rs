@@ -340,12 +340,19 @@ fn reconfig(write: impl FnOnce(&mut ReconfigWriter<'_>)) -> Vec<u8> {
     })
 }
 
+/// Returns the bits U, B, E and I of a chunk. A message is whole more often than a fragment.
+fn bits(flags: u8) -> [bool; 4] {
+    let is_whole = flags & 8 == 0;
+    [flags & 4 != 0, is_whole || flags & 1 != 0, is_whole || flags & 2 != 0, flags & 16 != 0]
+}
+
 fn data(tsn: Tsn, stream: u16, ssn: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let [unordered, beginning, ending, immediate] = bits(flags);
     let header = DataChunk {
-        unordered: flags & 4 != 0,
-        beginning: flags & 1 != 0 || flags & 8 == 0,
-        ending: flags & 2 != 0 || flags & 8 == 0,
-        immediate: flags & 16 != 0,
+        unordered,
+        beginning,
+        ending,
+        immediate,
         tsn,
         stream: StreamId(stream),
         ssn: Ssn(ssn),
@@ -356,11 +363,12 @@ fn data(tsn: Tsn, stream: u16, ssn: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
 
 /// An I-DATA chunk of a message, of which stream, MID and FSN are given.
 fn i_data(tsn: Tsn, (stream, mid, fsn): (u16, u32, u32), flags: u8, payload: &[u8]) -> Vec<u8> {
+    let [unordered, beginning, ending, immediate] = bits(flags);
     let header = IDataChunk {
-        unordered: flags & 4 != 0,
-        beginning: flags & 1 != 0 || flags & 8 == 0,
-        ending: flags & 2 != 0 || flags & 8 == 0,
-        immediate: flags & 16 != 0,
+        unordered,
+        beginning,
+        ending,
+        immediate,
         tsn,
         stream: StreamId(stream),
         mid: Mid(mid),
